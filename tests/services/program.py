@@ -1,0 +1,137 @@
+"""A program that a test starts: its log, its readiness, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+class DidNotStart(AssertionError):
+    """The program ended, or did not answer in time; the message ends with its log."""
+
+
+class Missing(AssertionError):
+    """Something that the tests need is not installed; the message says what to install."""
+
+
+def free_port() -> int:
+    """Answer a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def find_program(names: Sequence[str], package: str) -> str:
+    """Answer the path of the first program found; raise ``Missing`` that names the Debian package."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise Missing(f"{names[0]} is not installed: run `make test`, or as root `apt-get install {package}`")
+
+
+def accepts_connections(port: int) -> bool:
+    """Is anybody listening on this port of 127.0.0.1?"""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Program:
+    """One child process in a session of its own, so that its own children end with it.
+
+    It ends too when the thread that started it ends: a killed test run leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        is_ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        run_as: str | None = None,
+        patience: float = 60,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self._log = log
+        self._stop_signal = stop_signal
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                leashed(command, run_as),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until(is_ready, patience)
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process that was started, which leads its group."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that the program has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def is_running(self) -> bool:
+        """Has the program not ended yet?"""
+        return self._process.poll() is None
+
+    def stop(self, patience: float = 15) -> int:
+        """Ask the program to end and answer its exit code; raise where it does not end in time."""
+        if self.is_running():
+            self._process.send_signal(self._stop_signal)
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"still running {patience} s after it was told to stop\n{self.log}"
+            ) from None
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the program and its children at once, as ``kill -9`` and a power cut do."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _wait_until(self, is_ready: Callable[[], bool], patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while not is_ready():
+            if not self.is_running():
+                raise DidNotStart(f"exit code {self._process.returncode}\n{self.log}")
+            if time.monotonic() > deadline:
+                raise DidNotStart(f"no answer within {patience} s\n{self.log}")
+            time.sleep(0.02)  # another process: there is no clock of ours to move
+        if not self.is_running():  # whoever answered, it was somebody else on this port
+            raise DidNotStart(f"exit code {self._process.returncode}\n{self.log}")
+
+
+def leashed(command: Sequence[str], run_as: str | None = None) -> list[str]:
+    """Answer the command so changed that it ends with the thread that starts it, run by this Unix account."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        if run_as is not None:
+            raise Missing("setpriv is not installed: run as root `apt-get install util-linux`")
+        return list(command)
+    account = [f"--reuid={run_as}", f"--regid={run_as}", "--clear-groups"] if run_as else []
+    return [setpriv, "--pdeathsig", "TERM", *account, "--", *command]
