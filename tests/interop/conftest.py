@@ -1,0 +1,60 @@
+"""One server, its clients and its resource owner, for every client that we did not write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.client import Client
+from tests.interop.person import Person
+from tests.services.valetkey_server import Deployment, RunningServer
+
+CALLBACK = "https://app.example/callback"
+LOOPBACK_CALLBACK = "http://127.0.0.1:49152/callback"
+EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The bare service, with Maya's account."""
+    deployment = Deployment(tmp_path_factory.mktemp("interop"))
+    deployment.run("init")
+    deployment.create_user(EMAIL, PASSWORD)
+    with RunningServer(deployment) as running:
+        yield running
+
+
+@pytest.fixture
+def maya() -> Iterator[Person]:
+    """Maya with a browser that has never been here."""
+    with Person(EMAIL, PASSWORD) as person:
+        yield person
+
+
+@pytest.fixture(scope="session")
+def web_client(server: RunningServer) -> Client:
+    """A confidential client that people sign in with."""
+    return _create(server, "web", CALLBACK)
+
+
+@pytest.fixture(scope="session")
+def native_client(server: RunningServer) -> Client:
+    """A public client on a person's own machine (RFC 8252)."""
+    return _create(server, "native", LOOPBACK_CALLBACK)
+
+
+@pytest.fixture(scope="session")
+def machine_client(server: RunningServer) -> Client:
+    """A client that acts for itself."""
+    return _create(server, "machine", None)
+
+
+def _create(server: RunningServer, policy: str, redirect_uri: str | None) -> Client:
+    made = server.deployment.create_client(
+        policy,
+        name=f"The {policy} app",
+        scope="profile email",
+        redirect_uris=[redirect_uri] if redirect_uri else [],
+    )
+    return Client(made["client_id"], made["client_secret"], redirect_uri)

@@ -1,0 +1,79 @@
+"""oauth4webapi in Node, which judges every answer before it uses it: issuer, ``iss``, types, RFC 9068."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.client import Client
+from tests.interop.person import Person
+from tests.services.program import Missing, find_program
+from tests.services.valetkey_server import RunningServer
+
+NODE = Path(__file__).parent / "node"
+
+
+def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None) -> Any:
+    """Run the Node program, be the person that it asks for, and answer what it saw."""
+    if not (NODE / "node_modules" / "oauth4webapi").is_dir():
+        raise Missing("oauth4webapi is not installed: run `make test`")
+    told: Mapping[str, str | None] = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client)}
+    with subprocess.Popen(
+        [find_program(["node"], package="nodejs"), str(NODE / "oauth_client.mjs")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CLIENT": json.dumps(told)},
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        lines = []
+        for line in program.stdout:
+            lines.append(line)
+            if person is not None and line.startswith("visit "):
+                program.stdin.write(person.allow(line.removeprefix("visit ").strip()) + "\n")
+                program.stdin.flush()
+    if program.returncode:
+        raise AssertionError("".join(lines))
+    return json.loads(lines[-1])
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
+    server: RunningServer, web_client: Client, maya: Person, method: str
+) -> None:
+    seen = _run("web", server, web_client, method, maya)
+
+    assert set(seen["scope"].split()) == {"profile", "email"}
+    assert seen["rotated"] is True
+    assert seen["active"] == [True, False]
+    assert seen["refused"] == "invalid_grant"
+    assert seen["claims"]["client_id"] == web_client.client_id
+
+
+def test_a_native_app_signs_in_refreshes_and_revokes_without_a_secret(
+    server: RunningServer, native_client: Client, maya: Person
+) -> None:
+    seen = _run("native", server, native_client, "none", maya)
+
+    assert seen["rotated"] is True
+    assert seen["refused"] == "invalid_grant"
+    assert seen["claims"]["sub"] != native_client.client_id
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_machine_gets_a_token_for_itself(
+    server: RunningServer, machine_client: Client, method: str
+) -> None:
+    seen = _run("machine", server, machine_client, method)
+
+    assert (seen["scope"], seen["refreshable"]) == ("profile", False)
+    assert seen["introspected"]["active"] is True
+    assert seen["claims"]["client_id"] == machine_client.client_id

@@ -1,0 +1,82 @@
+"""requests-oauthlib, with oauthlib beneath it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from oauthlib.oauth2 import BackendApplicationClient, InvalidGrantError
+from requests.auth import HTTPBasicAuth
+from requests_oauthlib import OAuth2Session
+
+from tests.interop.client import Client
+from tests.interop.person import Person
+from tests.services.valetkey_server import RunningServer
+
+SCOPE = ["profile", "email"]
+
+
+@pytest.fixture(autouse=True)
+def _plain_http_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+
+
+def _sign_in(
+    session: OAuth2Session, server: RunningServer, person: Person, **credentials: Any
+) -> dict[str, Any]:
+    url, _ = session.authorization_url(server.metadata["authorization_endpoint"])
+    answer = person.allow(url)
+    return dict(
+        session.fetch_token(server.metadata["token_endpoint"], authorization_response=answer, **credentials)
+    )
+
+
+def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
+    server: RunningServer, web_client: Client, maya: Person
+) -> None:
+    metadata = server.metadata
+    basic = HTTPBasicAuth(web_client.client_id, str(web_client.client_secret))
+    with OAuth2Session(
+        web_client.client_id, redirect_uri=web_client.redirect_uri, scope=SCOPE, pkce="S256"
+    ) as session:
+        first = _sign_in(session, server, maya, auth=basic)
+        second = session.refresh_token(metadata["token_endpoint"], auth=basic)
+        assert second["refresh_token"] != first["refresh_token"]
+        assert _introspect(session, metadata, second["access_token"], basic)["active"] is True
+
+        url, headers, body = session._client.prepare_token_revocation_request(
+            metadata["revocation_endpoint"], second["refresh_token"], "refresh_token"
+        )
+        session.post(url, data=body, headers=headers, auth=basic, withhold_token=True).raise_for_status()
+        assert _introspect(session, metadata, second["access_token"], basic) == {"active": False}
+        with pytest.raises(InvalidGrantError):
+            session.refresh_token(metadata["token_endpoint"], second["refresh_token"], auth=basic)
+
+
+def test_a_native_app_signs_in_without_a_secret(
+    server: RunningServer, native_client: Client, maya: Person
+) -> None:
+    with OAuth2Session(
+        native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
+    ) as session:
+        token = _sign_in(session, server, maya, include_client_id=True)
+
+    assert token["token_type"] == "Bearer"
+
+
+def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client) -> None:
+    basic = HTTPBasicAuth(machine_client.client_id, str(machine_client.client_secret))
+    with OAuth2Session(client=BackendApplicationClient(machine_client.client_id)) as session:
+        token = session.fetch_token(server.metadata["token_endpoint"], scope=["profile"], auth=basic)
+        claims = _introspect(session, server.metadata, token["access_token"], basic)
+
+    assert "refresh_token" not in token
+    assert (claims["active"], claims["scope"]) == (True, "profile")
+
+
+def _introspect(session: OAuth2Session, metadata: dict[str, Any], token: str, auth: HTTPBasicAuth) -> Any:
+    answer = session.post(
+        metadata["introspection_endpoint"], data={"token": token}, auth=auth, withhold_token=True
+    )
+    answer.raise_for_status()
+    return answer.json()
