@@ -1,8 +1,12 @@
 // oauth4webapi against the server: each answer goes through its judgement before it is used.
 // The client comes as JSON in CLIENT. "visit URL" on standard output asks for a person; the URL that the person is
 // redirected to comes as one line of standard input. The last line is a JSON object of what was seen.
+import { webcrypto } from 'node:crypto';
 import { createInterface } from 'node:readline/promises';
 import * as oauth from 'oauth4webapi';
+
+globalThis.crypto ??= webcrypto; // Node 18 has it, but not under this name
+globalThis.CryptoKey ??= webcrypto.CryptoKey;
 
 const { flow, issuer, client_id, client_secret, method, redirect_uri } = JSON.parse(process.env.CLIENT);
 const insecure = { [oauth.allowInsecureRequests]: true }; // plain http, on loopback
