@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from oauthlib.oauth2 import BackendApplicationClient, InvalidGrantError
+from oauthlib.oauth2 import AccessDeniedError, BackendApplicationClient, InvalidGrantError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
@@ -62,6 +62,17 @@ def test_a_native_app_signs_in_without_a_secret(
         token = _sign_in(session, server, maya, include_client_id=True)
 
     assert token["token_type"] == "Bearer"
+
+
+def test_a_person_who_denies_is_heard_by_the_app(
+    server: RunningServer, native_client: Client, maya: Person
+) -> None:
+    with OAuth2Session(
+        native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
+    ) as session:
+        url, _ = session.authorization_url(server.metadata["authorization_endpoint"])
+        with pytest.raises(AccessDeniedError):
+            session.fetch_token(server.metadata["token_endpoint"], authorization_response=maya.deny(url))
 
 
 def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client) -> None:
