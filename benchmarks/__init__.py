@@ -1,0 +1,1 @@
+"""How fast, beside other servers, in one run."""

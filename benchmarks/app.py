@@ -1,0 +1,22 @@
+"""The quickstart's two routes under a limit that no measurement reaches, for the benchmark."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, jsonify
+
+from valetkey import Valetkey, current_token, public, require_oauth
+
+app = Flask(__name__)
+valet = Valetkey(app, scopes={"profile": "See your name and picture"})
+
+
+@app.get("/api/public")
+@public
+def public_api() -> Response:
+    return jsonify(message="Welcome to the public API!")
+
+
+@app.get("/api/protected")
+@require_oauth("profile", limit="6000000/minute")
+def protected_api() -> Response:
+    return jsonify(message="This is a protected API route", user=current_token.user_id)

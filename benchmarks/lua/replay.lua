@@ -1,0 +1,19 @@
+-- Sends the given requests in turn; every answer must have the status and fit the pattern.
+dofile("answers.lua")
+local data, turn
+
+function init(arguments)
+  data = dofile(arguments[1])
+  turn = 0
+end
+
+function request()
+  turn = turn % #data.requests + 1
+  return data.requests[turn]
+end
+
+function response(status, headers, body)
+  if judge(status == data.status and body:find(data.pattern), status, headers, body) then
+    finished = finished + 1
+  end
+end
