@@ -1,0 +1,46 @@
+"""Security events for the audit log, as rows that go with the write that they tell of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from valetkey.storage.audit import ADD, AuditRow
+from valetkey.storage.statement import Bound
+
+Event = Literal[
+    "account.created",
+    "account.disabled",
+    "account.enabled",
+    "account.password_changed",
+    "client.created",
+    "client.disabled",
+    "client.enabled",
+    "client.secret_added",
+    "client.removed",
+    "code.replayed",
+    "consent.denied",
+    "consent.granted",
+    "consent.revoked",
+    "keys.created",
+    "keys.retired",
+    "refresh_token.answered_again",
+    "refresh_token.reused",
+    "resource.changed",
+    "session.ended",
+    "session.started",
+    "token.revoked",
+]
+
+
+def audit(
+    event: Event,
+    now: float,
+    *,
+    client_id: str | None = None,
+    owner: str | None = None,
+    grant_id: str | None = None,
+    address: str | None = None,
+    detail: str | None = None,
+) -> Bound:
+    """One event's row; names and ids only, never a secret."""
+    return ADD(AuditRow(now, event, client_id, owner, grant_id, address, detail))

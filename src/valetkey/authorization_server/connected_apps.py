@@ -1,0 +1,51 @@
+"""The apps that an owner allowed: the list, and taking it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from valetkey.activity.auditing import audit
+from valetkey.protocol.scope import parse_scope
+from valetkey.runtime import Runtime
+from valetkey.storage import clients, consents, grants, revocations
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApp:
+    """One app in the list; times are seconds since 1970, ``last_used`` None where it never called."""
+
+    client_id: str
+    name: str
+    scopes: tuple[str, ...]  # in words
+    first_granted: float
+    last_used: float | None
+    granted_from: str | None
+
+
+def connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
+    words: Mapping[str, str] = runtime.settings.scopes
+    apps = []
+    for app in consents.of_owner(runtime.store, owner):
+        client = clients.find(runtime.store, app.consent.client_id, now)
+        apps.append(
+            ConnectedApp(
+                app.consent.client_id,
+                client.name if client else app.consent.client_id,
+                tuple(words.get(name, name) for name in sorted(parse_scope(app.consent.scope))),
+                app.consent.first_granted_at,
+                app.last_used_at,
+                app.consent.address,
+            )
+        )
+    return apps
+
+
+def revoke_app(owner: str, client_id: str, address: str | None, runtime: Runtime, now: float) -> None:
+    """Take back all that the owner gave this client: within a second no process honours its tokens."""
+    runtime.revoke(
+        consents.remove(owner, client_id),
+        revocations.add_grants_of_app(owner, client_id, now, runtime.revocation_ends),
+        grants.revoke_app(owner, client_id, now),
+        audit("consent.revoked", now, client_id=client_id, owner=owner, address=address),
+    )

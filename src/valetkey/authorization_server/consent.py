@@ -1,0 +1,207 @@
+"""The resource owner's answer, and the code that a yes is worth (RFC 6749 §4.1.2)."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from valetkey.accounts.owner import Owner
+from valetkey.activity.auditing import audit
+from valetkey.protocol.errors import AccessDenied, InvalidRequest
+from valetkey.protocol.scope import format_scope, parse_scope
+from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, mint, random_id
+from valetkey.protocol.uri import is_loopback_host
+from valetkey.runtime import Runtime
+from valetkey.storage import consents, grants, interactions, outbox
+from valetkey.storage.consents import Consent
+from valetkey.storage.grants import Code, Grant
+from valetkey.storage.interactions import Interaction
+from valetkey.storage.records import to_json
+from valetkey.storage.statement import Bound
+from valetkey.storage.write import Write
+
+from .authorization_endpoint import reopen
+from .authorization_request import AuthorizationRequest, CheckedTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits for its owner's answer, in the browser that began it."""
+
+    digest: bytes
+    request: AuthorizationRequest
+    target: CheckedTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the consent page shows."""
+
+    target: CheckedTarget
+    scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
+    redirect_host: str
+    is_loopback: bool
+
+
+def wait(request: AuthorizationRequest, browser: bytes, runtime: Runtime, now: float) -> Secret:
+    """Keep a checked request, bound to a browser; the answer is the id under which it waits."""
+    secret = mint(INTERACTION)
+    row = Interaction(
+        secret.digest(),
+        browser,
+        request.client_id,
+        request.to_json(),
+        now + runtime.settings.interaction_lifetime,
+    )
+    runtime.write(Write(rows=(interactions.ADD(row),)))
+    return secret
+
+
+def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:
+    """:raises InvalidRequest: where it was answered, is over, or began in another browser."""
+    row = interactions.find(runtime.store, Secret(interaction_id).digest())
+    if row is None or not hmac.compare_digest(row.browser, browser):
+        raise InvalidRequest(
+            "This request was not begun in this browser. Go back to the app and start again."
+        )
+    if row.decided_at is not None or row.expires_at <= now:
+        raise InvalidRequest(
+            "This request was answered already, or has waited too long. Start again from the app."
+        )
+    request = AuthorizationRequest.from_json(row.request)
+    return Waiting(row.digest, request, reopen(request, runtime, now))
+
+
+def is_remembered(
+    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime
+) -> bool:
+    """Whether the owner allowed all of this before, to a client whose identity is assured (RFC 8252 §8.6)."""
+    if target.client.policy.asks_each_time:
+        return False
+    before = consents.find(runtime.store, owner.sub, request.client_id)
+    return before is not None and set(request.scope) <= parse_scope(before.scope)
+
+
+def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
+    """What to ask: each scope in words, and whether it was granted before."""
+    before = consents.find(runtime.store, owner.sub, waiting.request.client_id)
+    known = parse_scope(before.scope) if before else frozenset()
+    words = runtime.settings.scopes
+    parts = urlsplit(waiting.request.redirect_uri)
+    return Question(
+        waiting.target,
+        tuple((name, words.get(name, name), name in known) for name in waiting.request.scope),
+        parts.netloc or f"{parts.scheme}: (an app on your device)",
+        is_loopback_host(parts.hostname),
+    )
+
+
+def allow(
+    waiting: Waiting, scope: frozenset[str], owner: Owner, address: str | None, runtime: Runtime, now: float
+) -> str:
+    """The URL that takes a code to the client, for the scopes that the owner left ticked.
+
+    :raises InvalidRequest: where the request was answered already.
+    """
+    granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))))
+    code, rows = _grant(granted, owner, runtime, now)
+    before = consents.find(runtime.store, owner.sub, granted.client_id)
+    told = _remember(before, waiting.request, granted, owner, address, now)
+    event = audit(
+        "consent.granted",
+        now,
+        client_id=granted.client_id,
+        owner=owner.sub,
+        address=address,
+        detail=format_scope(granted.scope),
+    )
+    rows = (*rows, told, event, *_mail(before, waiting.target, owner, runtime, now))
+    if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
+        raise InvalidRequest("This request was answered already. Start again from the app.")
+    return waiting.target.location({"code": code.reveal()})
+
+
+def allow_remembered(
+    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
+) -> str | None:
+    """The URL that takes a code to the client without asking again; None where the consent was just taken back."""
+    code, rows = _grant(request, owner, runtime, now)
+    if not runtime.write(Write(consents.still_there(owner.sub, request.client_id), rows)):
+        return None
+    return target.location({"code": code.reveal()})
+
+
+def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, now: float) -> str:
+    """The URL that tells the client of the owner's no.
+
+    :raises InvalidRequest: where the request was answered already.
+    """
+    event = audit(
+        "consent.denied", now, client_id=waiting.request.client_id, owner=owner.sub, address=address
+    )
+    if not runtime.write(Write(interactions.decide(waiting.digest, now), (event,))):
+        raise InvalidRequest("This request was answered already. Start again from the app.")
+    return waiting.target.refusal(AccessDenied("the resource owner denied the request"))
+
+
+def _grant(
+    request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
+) -> tuple[Secret, tuple[Bound, ...]]:
+    secret = mint(AUTHORIZATION_CODE)
+    expires_at = now + runtime.settings.authorization_code_lifetime
+    grant = Grant(
+        grant_id=random_id(),
+        client_id=request.client_id,
+        owner=owner.sub,
+        scope=format_scope(request.scope),
+        resources=to_json(list(request.resources)),
+        auth_time=owner.auth_time,
+        acr=owner.acr,
+        amr=" ".join(owner.amr) or None,
+        created_at=now,
+        expires_at=expires_at + runtime.settings.access_token_lifetime,
+    )
+    code = Code(
+        digest=secret.digest(),
+        grant_id=grant.grant_id,
+        client_id=request.client_id,
+        redirect_uri=request.redirect_uri,
+        redirect_uri_sent=int(request.redirect_uri_sent),
+        code_challenge=request.code_challenge,
+        nonce=None,
+        expires_at=expires_at,
+    )
+    return secret, (grants.ADD_GRANT(grant), grants.ADD_CODE(code))
+
+
+def _remember(
+    before: Consent | None,
+    asked: AuthorizationRequest,
+    granted: AuthorizationRequest,
+    owner: Owner,
+    address: str | None,
+    now: float,
+) -> Bound:
+    # What was asked now and left unticked is taken back; what was not asked now stays as it was.
+    kept = parse_scope(before.scope) - set(asked.scope) if before else frozenset()
+    first = before.first_granted_at if before else now
+    scope = format_scope(kept | set(granted.scope))
+    return consents.remember(Consent(owner.sub, granted.client_id, scope, first, now, address))
+
+
+def _mail(
+    before: Consent | None, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
+) -> tuple[Bound, ...]:
+    """A word to the owner when an app gains access for the first time."""
+    if before is not None or not runtime.settings.mail_url or not owner.email:
+        return ()
+    account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"
+    text = f"You gave {target.client.name} access to your account at {runtime.settings.name}.\n\n"
+    text += f"If that was not you, take it back: {account}\n"
+    payload = {
+        "to": owner.email,
+        "subject": f"{target.client.name} can now access your account",
+        "text": text,
+    }
+    return (outbox.add("mail", payload, now),)

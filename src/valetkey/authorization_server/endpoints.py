@@ -1,0 +1,25 @@
+"""The machine endpoints of the authorization server, as one table."""
+
+from __future__ import annotations
+
+from valetkey.runtime import Endpoint
+
+from .introspection import introspect
+from .metadata import authorization_server_metadata, jwks
+from .revocation import revoke
+from .token_endpoint import exchange
+
+# Paths are below ``oauth_path``.
+ENDPOINTS = (
+    Endpoint("token", "/token", ("POST",), exchange, cors=True),
+    Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
+    Endpoint("introspect", "/introspect", ("POST",), introspect),
+    Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
+)
+METADATA = Endpoint(
+    "metadata",
+    "/.well-known/oauth-authorization-server",
+    ("GET", "HEAD"),
+    authorization_server_metadata,
+    cors=True,
+)

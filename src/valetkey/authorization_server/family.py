@@ -1,0 +1,36 @@
+"""A grant's family of refresh tokens: a new member, and the end of all, as rows to write."""
+
+from __future__ import annotations
+
+from valetkey.activity.auditing import Event, audit
+from valetkey.protocol.secret import Secret
+from valetkey.runtime import Runtime
+from valetkey.storage import grants, revocations
+from valetkey.storage.grants import Grant, RefreshToken
+from valetkey.storage.statement import Bound
+
+_PRECISION = 86400.0  # a grant's end only tells when to forget it: once a day is enough
+
+
+def end_grant(
+    runtime: Runtime, grant: Grant, now: float, event: Event, address: str | None
+) -> tuple[Bound, ...]:
+    """Mark the grant, tell every process through the feed, and audit why."""
+    return (
+        grants.revoke(grant.grant_id, now),
+        revocations.add("grant", grant.grant_id, now, runtime.revocation_ends),
+        audit(
+            event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address
+        ),
+    )
+
+
+def refresh_token_rows(
+    secret: Secret, grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None
+) -> tuple[Bound, ...]:
+    """A new refresh token of the grant, which lives at least as long."""
+    until = now + runtime.settings.refresh_token_lifetime
+    row = grants.ADD_REFRESH_TOKEN(RefreshToken(secret.digest(), grant.grant_id, parent, now, until))
+    if grant.expires_at >= until - _PRECISION:
+        return (row,)
+    return row, grants.extend(grant.grant_id, until)

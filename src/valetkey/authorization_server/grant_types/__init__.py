@@ -1,0 +1,1 @@
+"""One file for each grant type; ``token_endpoint`` lists them."""

@@ -1,0 +1,82 @@
+"""The authorization code grant at the token endpoint (RFC 6749 §4.1.3)."""
+
+from __future__ import annotations
+
+from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.target import fit_scope, narrow_resources
+from valetkey.authorization_server.token_response import token_response
+from valetkey.protocol import pkce
+from valetkey.protocol.errors import InvalidGrant
+from valetkey.protocol.scope import parse_scope
+from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint
+from valetkey.storage import grants
+from valetkey.storage.grants import Code, Grant
+from valetkey.storage.statement import Bound
+from valetkey.storage.write import Write
+
+from .token_request import TokenRequest
+
+
+def redeem(request: TokenRequest) -> bytes:
+    """Tokens for a code: the first time only. A second time ends what the first time gave (§4.1.2)."""
+    code, grant = _find_own_code(request)
+    _check_redirect_uri(code, request)
+    # Before the claim, so that only who holds the verifier can set off the revocation.
+    pkce.check_verifier(request.parameters.get("code_verifier"), code.code_challenge)
+    _check_unused(code, grant, request)
+    _check_owner(grant, request)
+    audience = narrow_resources(request.parameters, grant.resource_list)
+    scope = fit_scope(parse_scope(grant.scope), audience, request.runtime)
+    minted = request.runtime.mint.access_token(
+        client_id=grant.client_id, scope=scope, audience=audience, now=request.now, grant=grant
+    )
+    refresh_token, rows = _refresh_token(grant, request)
+    if minted.row is not None:
+        rows = (*rows, minted.row)
+    claim = grants.consume_code(code.digest, request.now)
+    if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
+        raise InvalidGrant(
+            "the code was used before, or its grant was revoked", detail="replay: grant revoked"
+        )
+    return token_response(minted, scope, refresh_token)
+
+
+def _find_own_code(request: TokenRequest) -> tuple[Code, Grant]:
+    found = grants.find_code(request.runtime.store, Secret(request.parameters.required("code")).digest())
+    if found is None or found[0].client_id != request.client.client_id:
+        raise InvalidGrant("the code is not known", detail="no such code, or another client's")
+    return found
+
+
+def _check_redirect_uri(code: Code, request: TokenRequest) -> None:
+    sent = request.parameters.get("redirect_uri")
+    if sent is None and (code.code_challenge or not code.redirect_uri_sent):
+        return  # OAuth 2.1 §10.2: with PKCE it may be left out
+    if sent != code.redirect_uri:
+        raise InvalidGrant("redirect_uri is not the one of the authorization request")
+
+
+def _check_unused(code: Code, grant: Grant, request: TokenRequest) -> None:
+    if code.consumed_at is not None:
+        request.runtime.revoke(*_replayed(grant, request))
+        raise InvalidGrant("the code was used before", detail="replay: grant revoked")
+    if code.expires_at <= request.now:
+        raise InvalidGrant("the code has expired")
+    if grant.revoked_at is not None:
+        raise InvalidGrant("the grant was revoked")
+
+
+def _check_owner(grant: Grant, request: TokenRequest) -> None:
+    if request.runtime.owners.find(grant.owner) is None:
+        raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
+
+
+def _refresh_token(grant: Grant, request: TokenRequest) -> tuple[Secret | None, tuple[Bound, ...]]:
+    if "refresh_token" not in request.client.grant_types:
+        return None, ()
+    secret = mint(REFRESH_TOKEN)
+    return secret, refresh_token_rows(secret, grant, request.runtime, request.now)
+
+
+def _replayed(grant: Grant, request: TokenRequest) -> tuple[Bound, ...]:
+    return end_grant(request.runtime, grant, request.now, "code.replayed", request.address)

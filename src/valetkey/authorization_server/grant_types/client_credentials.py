@@ -1,0 +1,25 @@
+"""The client credentials grant (RFC 6749 §4.4)."""
+
+from __future__ import annotations
+
+from valetkey.authorization_server.target import check_scope, fit_scope, read_resources
+from valetkey.authorization_server.token_response import token_response
+from valetkey.protocol.errors import UnauthorizedClient
+from valetkey.storage.write import Write
+
+from .token_request import TokenRequest
+
+
+def redeem(request: TokenRequest) -> bytes:
+    """A token for the client itself; no refresh token (§4.4.3)."""
+    if request.client.is_public:
+        raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4
+    scope = check_scope(request.parameters.get("scope"), request.client)
+    audience = read_resources(request.parameters, request.runtime, request.client)
+    scope = fit_scope(scope, audience, request.runtime)
+    minted = request.runtime.mint.access_token(
+        client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None
+    )
+    if minted.row is not None:
+        request.runtime.write(Write(rows=(minted.row,)))
+    return token_response(minted, scope)

@@ -1,0 +1,121 @@
+"""Refreshing an access token (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14)."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+
+from valetkey.activity.auditing import audit
+from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope
+from valetkey.authorization_server.token_response import token_response
+from valetkey.protocol.errors import InvalidGrant
+from valetkey.protocol.scope import parse_scope
+from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint
+from valetkey.storage import grants
+from valetkey.storage.grants import Grant, RefreshToken, RetryAnswer
+from valetkey.storage.statement import Bound
+from valetkey.storage.write import Write
+from valetkey.tokens.cipher import open_under, seal_under
+
+from .token_request import TokenRequest
+
+
+def redeem(request: TokenRequest) -> bytes:
+    """New tokens for a refresh token, which is used up by it.
+
+    The same request within ``refresh_retry_window`` gets the same answer again, for an answer can be lost on
+    its way; any other second use ends the family, for then a thief has one of the two.
+    """
+    secret = Secret(request.parameters.required("refresh_token"))
+    token, grant = _find_own_token(secret, request)
+    _check_alive(token, grant, request)
+    if token.used_at is not None:
+        return _answer_again(secret, token, grant, request)
+    audience = narrow_resources(request.parameters, grant.resource_list)
+    scope = fit_scope(narrow_scope(request.parameters, parse_scope(grant.scope)), audience, request.runtime)
+    minted = request.runtime.mint.access_token(
+        client_id=grant.client_id, scope=scope, audience=audience, now=request.now, grant=grant
+    )
+    successor = mint(REFRESH_TOKEN)
+    answer = token_response(minted, scope, successor)
+    rows = [
+        *refresh_token_rows(successor, grant, request.runtime, request.now, parent=token.digest),
+        *_retry_rows(secret, token, answer, request),
+    ]
+    if minted.row is not None:
+        rows.append(minted.row)
+    claim = grants.use_refresh_token(token.digest, request.now, successor.digest())
+    if request.runtime.write(Write(claim, tuple(rows))):
+        return answer
+    token, grant = _find_own_token(secret, request)  # another request was first
+    _check_alive(token, grant, request)
+    return _answer_again(secret, token, grant, request)
+
+
+def _find_own_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
+    found = grants.find_refresh_token(request.runtime.store, secret.digest())
+    if found is None or found[1].client_id != request.client.client_id:
+        raise InvalidGrant("the refresh token is not known", detail="no such token, or another client's")
+    return found
+
+
+def _check_alive(token: RefreshToken, grant: Grant, request: TokenRequest) -> None:
+    if grant.revoked_at is not None:
+        raise InvalidGrant("the grant was revoked")
+    if token.expires_at <= request.now:
+        raise InvalidGrant("the refresh token has expired")
+    if request.runtime.owners.find(grant.owner) is None:
+        raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
+
+
+def _answer_again(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:
+    answer = _kept_answer(secret, token, request)
+    if answer is None:
+        request.runtime.revoke(
+            *end_grant(request.runtime, grant, request.now, "refresh_token.reused", request.address)
+        )
+        raise InvalidGrant("the refresh token was used before", detail="reuse: the family is revoked")
+    row = audit(
+        "refresh_token.answered_again",
+        request.now,
+        client_id=grant.client_id,
+        owner=grant.owner,
+        grant_id=grant.grant_id,
+        address=request.address,
+    )
+    request.runtime.write(Write(rows=(row,)))
+    return answer
+
+
+def _kept_answer(secret: Secret, token: RefreshToken, request: TokenRequest) -> bytes | None:
+    """The answer of the first use, where this is the same request, soon enough, and nobody went on from it."""
+    store = request.runtime.store
+    kept = grants.find_retry_answer(store, token.digest)
+    if kept is None or kept.expires_at < request.now or bytes(kept.request) != _fingerprint(request):
+        return None
+    if token.successor is None or not grants.is_unused(store, bytes(token.successor)):
+        return None
+    return open_under(secret.reveal(), bytes(kept.answer))
+
+
+def _retry_rows(secret: Secret, token: RefreshToken, answer: bytes, request: TokenRequest) -> list[Bound]:
+    window = request.runtime.settings.refresh_retry_window
+    if window == 0:
+        return []
+    sealed = seal_under(secret.reveal(), answer)
+    kept = RetryAnswer(token.digest, _fingerprint(request), sealed, request.now + window)
+    rows = [grants.ADD_RETRY_ANSWER(kept)]
+    if token.parent is not None and request.now - token.issued_at <= window:
+        rows.append(
+            grants.erase_retry_answer(bytes(token.parent))
+        )  # the answer that gave this token came through
+    return rows
+
+
+def _fingerprint(request: TokenRequest) -> bytes:
+    """What must be equal in a retry: the client and every parameter but its secret."""
+    told = {name: value for name, value in request.parameters.values.items() if name != "client_secret"}
+    told["client_id"] = request.client.client_id
+    repeated = {name: list(values) for name, values in request.parameters.repeated.items()}
+    return sha256(json.dumps([told, repeated], sort_keys=True).encode()).digest()

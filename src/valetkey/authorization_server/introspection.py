@@ -1,0 +1,33 @@
+"""Token introspection (RFC 7662)."""
+
+from __future__ import annotations
+
+from valetkey.runtime import Answer, Call, json_answer
+from valetkey.storage.clients import Client
+
+from .any_token import KnownToken, find_token
+from .client_authentication import authenticate_confidential
+
+_INACTIVE = {"active": False}
+
+
+def introspect(call: Call) -> Answer:
+    """The token's members for whoever may know them, else only that it is not active (§2.2)."""
+    client = authenticate_confidential(call)
+    token = find_token(call.runtime, call.parameters.required("token"), call.now)
+    if token is None or not _may_know(client, token) or not _is_alive(token, call):
+        return json_answer(_INACTIVE)
+    return json_answer(token.members)
+
+
+def _may_know(client: Client, token: KnownToken) -> bool:
+    # A web application learns of its own tokens; a service (policy machine) is what answers API calls, so it
+    # learns of every token that somebody brought to it (§4: only protected resources may ask).
+    return token.client_id == client.client_id or client.policy.name == "machine"
+
+
+def _is_alive(token: KnownToken, call: Call) -> bool:
+    """A disabled account or client is out here too."""
+    if call.runtime.clients.find(token.client_id, call.now) is None:
+        return False
+    return token.owner is None or call.runtime.owners.find(token.owner) is not None

@@ -1,0 +1,70 @@
+"""The target of a token: resource indicators (RFC 8707) and the scope that goes with them."""
+
+from __future__ import annotations
+
+from valetkey.protocol.errors import InvalidScope, InvalidTarget
+from valetkey.protocol.parameters import Parameters
+from valetkey.protocol.scope import format_scope, parse_scope
+from valetkey.protocol.uri import resource_problem
+from valetkey.runtime import Runtime
+from valetkey.storage.clients import Client
+
+
+def read_resources(parameters: Parameters, runtime: Runtime, client: Client) -> tuple[str, ...]:
+    """The resources that a request names, or the client's default one.
+
+    :raises InvalidTarget: where one is malformed or not served here.
+    """
+    asked = parameters.every("resource")
+    if not asked:
+        return (str(client.metadata.get("default_resource") or runtime.settings.api_resource),)
+    for resource in asked:
+        if resource_problem(resource) or resource not in runtime.resources.all():
+            raise InvalidTarget("this resource is not served here")
+    return tuple(dict.fromkeys(asked))
+
+
+def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
+    """The resources of a token: those asked for, if the grant has them; all of the grant's where none is named.
+
+    :raises InvalidTarget: where one was not granted (RFC 8707 §2.2).
+    """
+    asked = tuple(dict.fromkeys(parameters.every("resource")))
+    if not set(asked) <= set(granted):
+        raise InvalidTarget("this resource was not granted")
+    return asked or granted
+
+
+def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[str]:
+    """The scope of a token: what is asked for, if it was granted; all of it where none is named (RFC 6749 §6).
+
+    :raises InvalidScope: where more is asked for.
+    """
+    asked = parse_scope(parameters.get("scope"))
+    if not asked <= granted:
+        raise InvalidScope("the scope goes beyond what was granted")
+    return asked or granted
+
+
+def check_scope(text: str | None, client: Client) -> frozenset[str]:
+    """The scope that a client asks for; its whole registered scope where it names none (RFC 6749 §3.3).
+
+    :raises InvalidScope: where a name is not among those that it registered.
+    """
+    asked = parse_scope(text) or client.scope
+    if not asked <= client.scope:
+        unknown = format_scope(asked - client.scope)
+        raise InvalidScope("the client may not ask for this scope", detail=unknown)
+    return asked
+
+
+def fit_scope(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:
+    """The part of a scope that the resources know: a token carries no scope that its audience cannot read."""
+    known = [
+        runtime.resources.find(resource).scopes
+        for resource in resources
+        if resource in runtime.resources.all()
+    ]
+    if None in known or not known:
+        return scope
+    return scope & frozenset().union(*(names for names in known if names is not None))

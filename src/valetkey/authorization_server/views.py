@@ -1,0 +1,64 @@
+"""The authorization server's views: HTTP in, HTTP out, nothing decided here."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.protocol.parameters import decode
+from valetkey.protocol.secret import random_id
+from valetkey.runtime import log_refusal
+from valetkey.web import cookies, pages
+from valetkey.web.machine import machine_view
+from valetkey.web.owners import current_owner
+from valetkey.web.state import current_runtime
+
+from .authorization_endpoint import check_request, check_target
+from .consent import allow_remembered, is_remembered, wait
+from .endpoints import ENDPOINTS
+
+_LONGEST_REQUEST = 8000
+
+
+def make_blueprints() -> tuple[Blueprint, Blueprint]:
+    """The machine endpoints, and the authorization endpoint that people come through."""
+    machines = Blueprint("valetkey_machines", __name__)
+    for endpoint in ENDPOINTS:
+        methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # the dispatch refuses, as JSON
+        machines.add_url_rule(
+            endpoint.path, view_func=machine_view(endpoint), methods=methods, provide_automatic_options=False
+        )
+    people = Blueprint("valetkey_authorization_server", __name__)
+    people.add_url_rule("/authorize", view_func=authorize, methods=["GET"])
+    people.add_url_rule("/authorize", view_func=authorize_by_post, methods=["POST"])
+    pages.set_up(people)
+    return machines, people
+
+
+def authorize() -> Response:
+    """The authorization endpoint (RFC 6749 §3.1)."""
+    runtime = current_runtime()
+    now = runtime.clock()
+    if len(request.query_string) > _LONGEST_REQUEST:
+        raise InvalidRequest("The app's request is too long.")
+    pairs = decode(request.query_string.decode("latin-1"))
+    target = check_target(pairs, runtime, now)
+    try:
+        asked = check_request(pairs, target, runtime)
+    except OAuthError as refusal:
+        log_refusal(refusal, random_id(12), "authorize")
+        return redirect(target.refusal(refusal), 303)
+    owner = current_owner()
+    if owner and is_remembered(asked, target, owner, runtime):
+        location = allow_remembered(asked, target, owner, runtime, now)
+        if location is not None:
+            return redirect(location, 303)
+    waiting = wait(asked, cookies.browser(runtime).digest(), runtime, now)
+    return redirect(url_for("valetkey_resource_owner.consent", interaction_id=waiting.reveal()), 303)
+
+
+def authorize_by_post() -> Response:
+    """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
+    body = request.get_data(cache=False)[: _LONGEST_REQUEST + 1]
+    return redirect(f"{request.path}?{body.decode('latin-1')}", 303)

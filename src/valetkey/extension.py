@@ -1,0 +1,136 @@
+"""The Flask extension: adds Valetkey to a host's app. It composes; it decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from .accounts.owner import ResourceOwners
+from .authorization_server.endpoints import METADATA
+from .authorization_server.views import make_blueprints
+from .resource_owner.views import make_blueprint as make_resource_owner
+from .resource_server.guard import add_rate_limit_fields
+from .resource_server.views import make_blueprint as make_resource_server
+from .runtime import Runtime
+from .settings import SettingsError, command_values, config_values, read_settings
+from .storage.revocations import add as add_revocation
+from .web.machine import machine_view
+from .web.owners import FunctionOwners, OwnAccounts
+from .web.pages import blueprint as web_kit
+from .web.state import EXTENSION
+
+
+class Valetkey:
+    """A public API for a Flask app: authorization server, protected routes, pages, limits.
+
+    ``Valetkey(app, scopes={"profile": "See your name"})``, or ``Valetkey(...)`` and ``init_app`` later. The state
+    is in ``app.extensions["valetkey"]``; this object keeps only what it was given, so it serves several apps.
+
+    :param scopes: each scope and the words in which consent asks for it.
+    :param resource_owner: the host's people: an object with the methods of ``ResourceOwners``, or a function that
+        answers the ``sub`` of whoever is signed in. Left out: Valetkey keeps accounts.
+    :param settings: any field of ``Settings``.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        scopes: Mapping[str, str] | None = None,
+        resource_owner: ResourceOwners | Callable[[], str | None] | None = None,
+        clock: Callable[[], float] = time.time,
+        **settings: Any,
+    ) -> None:
+        self._given = {**settings, **({"scopes": scopes} if scopes is not None else {})}
+        self._resource_owner = resource_owner
+        self._clock = clock
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add Valetkey to an app; no file is opened and nothing is connected to.
+
+        :raises SettingsError: with every problem of the settings together.
+        """
+        command, last = command_values()
+        settings = read_settings(
+            ("", self._given), ("VALETKEY_", command), ("VALETKEY_", config_values(app.config)), ("", last)
+        )
+        owners = _owners(self._resource_owner, settings.sign_in_url)
+        runtime = app.extensions[EXTENSION] = Runtime(settings, owners, clock=self._clock)
+        own = isinstance(owners, OwnAccounts)
+        path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
+        machines, people = make_blueprints()
+        app.register_blueprint(machines, url_prefix=settings.oauth_path)
+        app.register_blueprint(people, url_prefix=settings.oauth_path)
+        app.register_blueprint(
+            make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own)
+        )
+        app.register_blueprint(make_resource_server())
+        app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
+        app.add_url_rule(
+            f"{METADATA.path}{path}",
+            "valetkey_machines.metadata",
+            machine_view(METADATA),
+            methods=["GET", "OPTIONS", "POST"],
+            provide_automatic_options=False,
+        )
+        app.after_request(add_rate_limit_fields)
+        app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
+
+    @staticmethod
+    def revoke_owner(app: Flask, sub: str) -> None:
+        """Put a person of the host's out: every token for them is dead in every process within a second."""
+        runtime: Runtime = app.extensions[EXTENSION]
+        now = runtime.clock()
+        runtime.revoke(add_revocation("owner", sub, now, runtime.revocation_ends))
+
+
+def path_problems(app: Flask) -> list[str]:
+    """Each path that both Valetkey and the host serve, as the sentence that fixes it."""
+    ours: dict[tuple[str, str], str] = {}
+    theirs: dict[tuple[str, str], str] = {}
+    for rule in app.url_map.iter_rules():
+        mine = rule.endpoint.startswith("valetkey_")
+        for method in rule.methods or ():
+            if method not in {"OPTIONS", "HEAD"}:
+                (ours if mine else theirs)[(rule.rule, method)] = rule.endpoint
+    return [
+        f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: change oauth_path or account_path"
+        for path, method in sorted(ours.keys() & theirs.keys())
+    ]
+
+
+def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
+    """Runs before all other hooks: once, when the app has all its routes and extensions."""
+    done = False
+
+    def look_around() -> None:
+        nonlocal done
+        if done:
+            return
+        problems = path_problems(app)
+        if problems:
+            raise SettingsError("\n".join(problems))
+        csrf = app.extensions.get("csrf")
+        if hasattr(csrf, "exempt"):  # a host's CSRFProtect knows nothing of our forms' own protection
+            for blueprint in app.blueprints.values():
+                if blueprint.name.startswith("valetkey_"):
+                    csrf.exempt(blueprint)
+        done = True
+
+    return look_around
+
+
+def _owners(
+    given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None
+) -> ResourceOwners:
+    if given is None:
+        return OwnAccounts()
+    if callable(given) and not hasattr(given, "current"):
+        return FunctionOwners(given, sign_in_url)
+    return given  # type: ignore[return-value]  # an object with the four methods

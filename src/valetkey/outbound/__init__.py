@@ -1,0 +1,1 @@
+"""What leaves the house: mail, and the worker that sees to the outbox."""

@@ -1,0 +1,38 @@
+"""Mail by SMTP (RFC 5321)."""
+
+from __future__ import annotations
+
+import smtplib
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+from valetkey.settings import Settings
+
+_SECONDS = 10
+
+
+class MailNotSent(Exception):
+    """The mail server did not take it; the sentence says why."""
+
+
+def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
+    """Hand one message to the mail server of ``mail_url``.
+
+    :raises MailNotSent: where it cannot be reached or refuses.
+    """
+    message = EmailMessage()
+    message["From"] = settings.mail_from or f"valetkey@{urlsplit(settings.issuer).hostname}"
+    message["To"] = to
+    message["Subject"] = subject
+    message.set_content(text)
+    server = urlsplit(settings.mail_url or "")
+    kind = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
+    try:
+        with kind(server.hostname or "localhost", server.port or 0, timeout=_SECONDS) as smtp:
+            if server.username:
+                if server.scheme == "smtp":
+                    smtp.starttls()
+                smtp.login(unquote(server.username), unquote(server.password or ""))
+            smtp.send_message(message)
+    except (OSError, smtplib.SMTPException) as cause:
+        raise MailNotSent(f"{type(cause).__name__} from {server.hostname}") from cause

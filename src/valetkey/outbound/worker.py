@@ -1,0 +1,84 @@
+"""The worker: sends what is in the outbox, and prunes. One process leads; the others wait for its lease to end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from valetkey.protocol.secret import random_id
+from valetkey.settings import Settings
+from valetkey.storage import leases, outbox
+from valetkey.storage.pruning import erase_retry_answers, prune_statements
+from valetkey.storage.store import Store
+from valetkey.storage.write import StoreUnavailable, Write
+
+from .mail import MailNotSent, send_mail
+
+_LEASE, _PRUNE_EVERY, _TAKEN = 15.0, 3600.0, 60.0
+_RETRIES = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
+
+_log = logging.getLogger("valetkey.worker")
+
+
+class Worker:
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._name = random_id()
+        self._pruned_at = 0.0
+
+    def run(self, stop: threading.Event, *, each: float = 1.0) -> None:
+        """Work until told to stop; a store that is down is waited for."""
+        while not stop.is_set():
+            try:
+                self.step()
+            except StoreUnavailable as problem:
+                _log.warning("waiting for the store: %s", problem)
+                stop.wait(5.0)
+            stop.wait(each)
+
+    def step(self) -> int:
+        """One round: the jobs that are due, and pruning once an hour. Answers how many jobs were done."""
+        now = self._clock()
+        if not self._store.write(Write(claim=leases.hold("worker", self._name, now, now + _LEASE))):
+            return 0
+        if now - self._pruned_at > _PRUNE_EVERY:
+            self._pruned_at = now
+            prune(self._store, now)
+        self._store.write(Write(rows=(erase_retry_answers(now),)))
+        return sum(self._do(job) for job in outbox.due(self._store, now))
+
+    def _do(self, job: outbox.Job) -> bool:
+        now = self._clock()
+        if not self._store.write(Write(claim=outbox.take(job.job_id, now, now + _TAKEN))):
+            return False
+        try:
+            _JOBS[job.kind](self._settings, job.payload)
+        except (MailNotSent, KeyError) as problem:
+            self._store.write(Write(rows=(self._after_failure(job, repr(problem)),)))
+            return False
+        self._store.write(Write(rows=(outbox.done(job.job_id),)))
+        return True
+
+    def _after_failure(self, job: outbox.Job, problem: str) -> Any:
+        _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, problem)
+        if job.attempts >= len(_RETRIES):
+            return outbox.give_up(job.job_id, self._clock(), problem)
+        return outbox.later(job.job_id, self._clock() + _RETRIES[job.attempts], problem)
+
+
+def prune(store: Store, now: float, told: Callable[[str], None] = lambda sentence: None) -> None:
+    """Remove what is over; ``told`` hears of each table."""
+    for table, statement in prune_statements(now):
+        told(table)
+        store.write(Write(rows=(statement,)))
+
+
+def _send_mail(settings: Settings, payload: Mapping[str, Any]) -> None:
+    send_mail(settings, payload["to"], payload["subject"], payload["text"])
+
+
+_JOBS: Mapping[str, Callable[[Settings, Mapping[str, Any]], None]] = {"mail": _send_mail}

@@ -1,0 +1,50 @@
+"""Bearer token usage (RFC 6750): the token in the request, the challenge in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import InvalidRequest, InvalidToken, OAuthError
+
+_LONGEST_TOKEN = 8192
+
+
+class MissingToken(InvalidToken):
+    """No credentials came at all: the challenge then names no error (§3.1)."""
+
+
+def read_token(authorization: str | None) -> str | None:
+    """The bearer token in an Authorization header; None where there is no header.
+
+    :raises MissingToken: where the header is of another scheme.
+    :raises InvalidRequest: where it is malformed (§3.1).
+    """
+    if not authorization:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise MissingToken("a bearer token is required")
+    token = token.strip(" ")
+    if not token or " " in token:
+        raise InvalidRequest("the Authorization header is malformed")
+    if len(token) > _LONGEST_TOKEN or not token.isascii():
+        raise InvalidToken("the access token is malformed")
+    return token
+
+
+def challenge(
+    refusal: OAuthError, *, realm: str, resource_metadata: str, scope: str = "", **more: str
+) -> str:
+    """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
+    parts: dict[str, str] = {"realm": realm}
+    if not isinstance(refusal, MissingToken):
+        parts |= {"error": refusal.error, "error_description": refusal.description}
+    if scope:
+        parts["scope"] = scope
+    parts |= more
+    parts["resource_metadata"] = resource_metadata
+    return "Bearer " + _auth_params(parts)
+
+
+def _auth_params(parts: Mapping[str, str]) -> str:
+    return ", ".join(f'{name}="{value}"' for name, value in parts.items())

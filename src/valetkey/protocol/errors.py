@@ -1,0 +1,108 @@
+"""Refusals, one class per registered error code, each with a text for the client and one for the log."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OAuthError(Exception):
+    """A refusal that a client may see.
+
+    ``description`` goes to the client (RFC 6749 §5.2: printable ASCII); ``detail`` goes to the log only.
+    """
+
+    error: ClassVar[str]
+    status: ClassVar[int] = 400
+
+    def __init__(self, description: str, *, detail: str | None = None, retry_after: float = 0) -> None:
+        super().__init__(description)
+        self.description = description
+        self.detail = detail
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, str]:
+        return {"error": self.error, "error_description": self.description}
+
+
+# RFC 6749 §4.1.2.1 and §5.2
+class InvalidRequest(OAuthError):
+    error = "invalid_request"
+
+
+class InvalidClient(OAuthError):
+    error = "invalid_client"
+    status = 401
+
+
+class InvalidGrant(OAuthError):
+    error = "invalid_grant"
+
+
+class UnauthorizedClient(OAuthError):
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    error = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    error = "unsupported_response_type"
+
+
+class InvalidScope(OAuthError):
+    error = "invalid_scope"
+
+
+class AccessDenied(OAuthError):
+    error = "access_denied"
+
+
+class ServerError(OAuthError):
+    error = "server_error"
+    status = 500
+
+
+class TemporarilyUnavailable(OAuthError):
+    error = "temporarily_unavailable"
+    status = 503
+
+
+# RFC 7009 §2.2.1
+class UnsupportedTokenType(OAuthError):
+    error = "unsupported_token_type"
+
+
+# RFC 8707 §2
+class InvalidTarget(OAuthError):
+    error = "invalid_target"
+
+
+# RFC 6750 §3.1
+class InvalidToken(OAuthError):
+    error = "invalid_token"
+    status = 401
+
+
+class InsufficientScope(OAuthError):
+    error = "insufficient_scope"
+    status = 403
+
+
+# RFC 9470 §3
+class InsufficientUserAuthentication(OAuthError):
+    error = "insufficient_user_authentication"
+    status = 401
+
+
+# HTTP statuses that have no OAuth code of their own
+class MethodNotAllowed(InvalidRequest):
+    status = 405
+
+
+class BodyTooLarge(InvalidRequest):
+    status = 413
+
+
+class TooManyRequests(TemporarilyUnavailable):
+    status = 429

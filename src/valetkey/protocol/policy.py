@@ -1,0 +1,50 @@
+"""What is demanded of a client, by named policy: one switch for all clients would fail somebody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules for one kind of client (RFC 6749 §2.1, RFC 8252, RFC 9700)."""
+
+    name: str
+    about: str
+    auth_methods: tuple[str, ...]  # the first is the default
+    grant_types: tuple[str, ...]  # the default
+    more_grant_types: tuple[str, ...] = ()  # allowed where a registration names them
+    native: bool = False  # redirect URIs by RFC 8252 §7
+    asks_each_time: bool = False  # the client's identity cannot be assured (RFC 8252 §8.6)
+
+    @property
+    def is_public(self) -> bool:
+        return self.auth_methods == ("none",)
+
+
+_SECRET = ("client_secret_basic", "client_secret_post")
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy(
+            "web",
+            "a web application with a server that keeps a secret",
+            _SECRET,
+            ("authorization_code", "refresh_token"),
+            ("client_credentials",),
+        ),
+        Policy(
+            "browser", "an application in the browser", ("none",), ("authorization_code", "refresh_token")
+        ),
+        Policy(
+            "native",
+            "a desktop, mobile or command-line application",
+            ("none",),
+            ("authorization_code", "refresh_token"),
+            native=True,
+            asks_each_time=True,
+        ),
+        Policy("machine", "a service that acts for itself", _SECRET, ("client_credentials",)),
+    )
+}

@@ -1,0 +1,28 @@
+"""Access token scope (RFC 6749 §3.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .errors import InvalidScope
+
+_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_LONGEST = 2000
+
+
+def parse_scope(text: str | None) -> frozenset[str]:
+    """The names in a space-separated list.
+
+    :raises InvalidScope: where the text is not of that form.
+    """
+    if not text:
+        return frozenset()
+    names = text.split(" ")
+    if len(text) > _LONGEST or not all(_NAME.fullmatch(name) for name in names):
+        raise InvalidScope("scope is not a space-separated list of names")
+    return frozenset(names)
+
+
+def format_scope(names: Iterable[str]) -> str:
+    return " ".join(sorted(names))

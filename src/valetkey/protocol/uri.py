@@ -1,0 +1,85 @@
+"""Redirect URIs (RFC 6749 §3.1.2, RFC 9700 §2.1, RFC 8252 §7) and resource identifiers (RFC 8707 §2)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_LONGEST = 2000
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_LOOPBACK_LITERAL = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(:\d{1,5})?(?P<rest>[/?].*)?")
+_DANGEROUS_SCHEMES = frozenset(
+    {"javascript", "data", "vbscript", "file", "blob", "about", "mailto", "ws", "wss", "ftp", "view-source"}
+)
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_loopback_host(host: str | None) -> bool:
+    return host in _LOOPBACK_HOSTS
+
+
+def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
+    """Why this URI may not be registered as a redirect URI; None where it may.
+
+    https always; http on loopback only; private-use schemes (with a dot, RFC 8252 §7.1) for native apps only.
+    """
+    parts, problem = _split(uri)
+    if parts is None:
+        return problem
+    if parts.scheme == "https":
+        return None if parts.hostname else "it has no host"
+    if parts.scheme == "http":
+        return None if is_loopback_host(parts.hostname) else "http is for loopback addresses only; use https"
+    if parts.scheme in _DANGEROUS_SCHEMES:
+        return f"the scheme {parts.scheme}: is never redirected to"
+    if not native:
+        return "it is not https"
+    if "." not in parts.scheme:
+        return "a private-use scheme needs a dot, like com.example.app (RFC 8252 §7.1)"
+    return None
+
+
+def redirect_uri_matches(sent: str, registered: tuple[str, ...], *, native: bool) -> bool:
+    """Exact string comparison; for native apps a loopback URI may have any port (RFC 8252 §7.3)."""
+    if sent in registered:
+        return True
+    if not native:
+        return False
+    loopback = _without_port(sent)
+    return loopback is not None and any(loopback == _without_port(one) for one in registered)
+
+
+def resource_problem(uri: str) -> str | None:
+    """Why this cannot be a resource indicator (RFC 8707 §2: absolute, no fragment); None where it can."""
+    parts, problem = _split(uri)
+    if parts is None:
+        return problem
+    return None if parts.scheme in {"https", "http"} and parts.hostname else "it is not an http(s) URL"
+
+
+def _without_port(uri: str) -> tuple[str, str] | None:
+    found = _LOOPBACK_LITERAL.fullmatch(uri)
+    if not found or int((found[2] or ":1")[1:]) > 65535:
+        return None
+    return found[1], found["rest"] or ""
+
+
+def _split(uri: str) -> tuple[SplitResult | None, str | None]:
+    if len(uri) > _LONGEST:
+        return None, "it is longer than 2000 characters"
+    if not _PRINTABLE.fullmatch(uri) or "\\" in uri:
+        return None, "it contains characters that no URI has"
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        return None, "it is not a URI"
+    if not parts.scheme:
+        return None, "it is not absolute"
+    if "#" in uri:
+        return None, "it has a fragment (RFC 6749 §3.1.2)"
+    if "@" in parts.netloc:
+        return None, "it has user information in it"
+    if port == 0:
+        return None, "its port is 0"
+    return parts, None

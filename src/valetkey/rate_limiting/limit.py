@@ -1,0 +1,49 @@
+"""A limit as a value: ``100/minute`` with a burst (GCRA, the leaky bucket as a meter)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_TEXT = re.compile(
+    r"(?P<n>[1-9]\d{0,11})\s*/\s*(?:(?P<word>second|minute|hour|day)|(?P<seconds>[1-9]\d{0,6})\s*s)"
+    r"(?:\s+burst\s+(?P<burst>[1-9]\d{0,11}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``burst + n * t / period`` calls in any ``t`` seconds."""
+
+    n: int
+    period: int  # seconds
+    burst: int
+
+    @property
+    def emission(self) -> float:
+        """Seconds of the budget that one call costs."""
+        return self.period / self.n
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds by which a full burst may run ahead."""
+        return self.burst * self.period / self.n
+
+    def __str__(self) -> str:
+        return f"{self.n}/{self.period}s burst {self.burst}"
+
+
+def parse_limit(text: str) -> Limit:
+    """``n/period`` (second, minute, hour, day, or ``<seconds>s``), optionally followed by ``burst b``.
+
+    The burst is a tenth of n where it is not said, and at least 1.
+
+    :raises ValueError: with a sentence, on any other text.
+    """
+    found = _TEXT.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"a limit reads like '100/minute' or '100/minute burst 20', not {text!r}")
+    n = int(found["n"])
+    period = _PERIODS[found["word"]] if found["word"] else int(found["seconds"])
+    return Limit(n, period, int(found["burst"]) if found["burst"] else max(1, n // 10))

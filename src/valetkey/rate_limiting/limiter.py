@@ -1,0 +1,128 @@
+"""GCRA (generic cell rate algorithm) on shared counters, with leases for hot keys.
+
+The bound: a limit of n/period with burst b admits at most ``b + n * t / period`` calls in any ``t`` seconds, over
+all processes. Each call moves the key's theoretical arrival time (TAT) by one emission interval and is admitted
+while the TAT is at most b intervals ahead.
+
+A lease spends k calls at once, to be used within ``LEASE_SECONDS``. It is charged as if it were used at its very
+end: the TAT moves on from ``max(tat, now + LEASE_SECONDS)``. So every call, whenever it comes, was charged at or
+after its own moment, and the bound holds as for single calls; what is not used is lost, never spent twice.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from .counters import Counters
+from .limit import Limit
+
+LEASE_SECONDS = 0.5
+_HOT = 20  # calls within one lease's life that make a key worth leasing
+_MOST_KEYS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The verdict on one call, and what the RateLimit fields say."""
+
+    admitted: bool
+    limit: Limit
+    remaining: int
+    reset: float  # seconds until the whole budget is there again
+    retry_after: float  # seconds; 0 where admitted
+
+
+@dataclass(slots=True)
+class _Key:
+    """What this process knows of a key; a hint, except for the lease, which is its own."""
+
+    left: float = 0.0  # seconds of budget that the lease still holds
+    lease_ends: float = 0.0
+    tat: float = 0.0
+    refused_until: float = 0.0  # for single calls: the TAT only grows, so a refusal stands until then
+    window_began: float = 0.0
+    calls: int = 0
+    calls_before: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Limiter:
+    """Spends from limits; safe for threads. Times are seconds since 1970, from the caller."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._keys: OrderedDict[str, _Key] = OrderedDict()
+
+    def spend(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent:
+        """Take ``cost`` calls from the budget of ``key``. A refused call takes nothing.
+
+        :raises StoreUnavailable: where the counters cannot be reached.
+        """
+        known = self._known(key)
+        with known.lock:
+            return self._spend(known, key, limit, now, cost * limit.emission)
+
+    def refund(self, key: str, limit: Limit, cost: int = 1) -> None:
+        """Give back what a call took that should not count after all."""
+        with self._known(key).lock:
+            self._counters.refund(key, cost * limit.emission)
+            self._known(key).refused_until = 0.0
+
+    def close(self) -> None:
+        self._keys.clear()
+        self._counters.close()
+
+    def prune(self, now: float) -> None:
+        self._counters.prune(now)
+
+    def _spend(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> Spent:
+        if now - known.window_began >= LEASE_SECONDS:
+            recent = now - known.window_began < 2 * LEASE_SECONDS
+            known.calls_before, known.calls, known.window_began = known.calls if recent else 0, 0, now
+        known.calls += 1
+        if now < known.lease_ends and known.left >= cost:
+            known.left -= cost
+            return self._admitted(known, limit, now)
+        if now < known.refused_until:
+            return self._refused(known, limit, now, cost)
+        if max(known.calls, known.calls_before) >= _HOT and self._lease(known, key, limit, now, cost):
+            return self._admitted(known, limit, now)
+        admitted, known.tat = self._counters.spend(key, now, cost, now + limit.tolerance)
+        if admitted:
+            return self._admitted(known, limit, now)
+        known.refused_until = min(now + 1.0, known.tat + limit.emission - limit.tolerance)
+        return self._refused(known, limit, now, cost)
+
+    def _lease(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> bool:
+        wanted = max(known.calls, known.calls_before) * 1.25 * limit.emission
+        room = limit.tolerance - LEASE_SECONDS - max(0.0, known.tat - now - LEASE_SECONDS)
+        taken = math.floor(min(wanted, room / 2) / limit.emission) * limit.emission
+        if taken < max(cost, 4 * limit.emission):
+            return False  # nearly empty, or a small burst: one statement for each call
+        leased, tat = self._counters.spend(key, now + LEASE_SECONDS, taken, now + limit.tolerance)
+        if leased:
+            known.tat, known.left, known.lease_ends = tat, taken - cost, now + LEASE_SECONDS
+        return leased
+
+    def _admitted(self, known: _Key, limit: Limit, now: float) -> Spent:
+        ahead = max(0.0, known.tat - now)
+        left = limit.tolerance - ahead + (known.left if now < known.lease_ends else 0.0)
+        return Spent(True, limit, max(0, int(left / limit.emission + 1e-6)), ahead, 0.0)
+
+    def _refused(self, known: _Key, limit: Limit, now: float, cost: float) -> Spent:
+        ahead = max(0.0, known.tat - now)
+        return Spent(False, limit, 0, ahead, max(0.001, ahead + cost - limit.tolerance))
+
+    def _known(self, key: str) -> _Key:
+        known = self._keys.get(key)
+        if known is None:
+            if len(self._keys) >= _MOST_KEYS:
+                try:
+                    self._keys.popitem(last=False)
+                except KeyError:  # another thread was first
+                    pass
+            known = self._keys[key] = _Key()
+        return known

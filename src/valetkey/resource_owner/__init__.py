@@ -1,0 +1,1 @@
+"""The pages of the resource owner: sign-in, consent, connected apps."""

@@ -1,0 +1,33 @@
+"""The forms on the resource owner's pages; their names and ids are relied on by tests and by scripts."""
+
+from __future__ import annotations
+
+from wtforms import EmailField, Field, Form, HiddenField, PasswordField, StringField
+from wtforms.validators import InputRequired, Length, ValidationError
+
+from valetkey.web.csrf import PageForm
+
+
+def _check_email(form: Form, field: Field) -> None:
+    name, at, host = str(field.data or "").strip().rpartition("@")
+    if not at or not name or "." not in host.strip(".") or any(c.isspace() for c in name + host):
+        raise ValidationError("Enter an e-mail address, like ada@example.org.")
+
+
+class SignInForm(PageForm):
+    email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254)])
+    password = PasswordField("Password", [InputRequired("Enter your password."), Length(max=200)])
+    next = HiddenField()
+
+
+class SignUpForm(PageForm):
+    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
+    email = EmailField(
+        "E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email]
+    )
+    password = PasswordField("Password", [InputRequired("Choose a password."), Length(max=200)])
+    next = HiddenField()
+
+
+class ConsentForm(PageForm):
+    """Only the CSRF token: the scopes and the decision are read from the request."""

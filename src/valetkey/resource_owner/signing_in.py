@@ -1,0 +1,124 @@
+"""Signing up, in and out with a password, and the limits on guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from valetkey.accounts.password import hash_password, is_password, password_problem
+from valetkey.activity.auditing import audit
+from valetkey.protocol.secret import SESSION, Secret, mint, random_id
+from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.limit import Limit, parse_limit
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts
+from valetkey.storage.accounts import Session
+from valetkey.storage.write import Write
+
+
+class SignInRefused(Exception):
+    """The sentence says why; ``retry_after`` in seconds where it is for the number of attempts."""
+
+    def __init__(self, sentence: str, retry_after: float = 0) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who tries: from which browser and which address."""
+
+    browser: Secret
+    address: str | None
+
+
+def sign_in(email: str, password: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
+    """A new session for whoever knows the password.
+
+    :raises SignInRefused: the same for an unknown address and for a wrong password.
+    """
+    email = email.strip().lower()
+    account = accounts.find_by_email(runtime.store, email)
+    spent = _spend_guess(email, account.sub if account else None, visitor, runtime, now)
+    good = is_password(password, account.password_hash if account else None)
+    if not good or account is None or account.disabled_at is not None:
+        raise SignInRefused("The e-mail address or the password is wrong.")
+    for key, limit in spent:
+        runtime.limiter.refund(key, limit)
+    return _begin_session(account.sub, visitor, runtime, now)
+
+
+def sign_up(name: str, email: str, password: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
+    """A new account, signed in.
+
+    :raises SignInRefused: where the password is too weak, the address is taken, or too many were made.
+    """
+    email = email.strip().lower()
+    problem = password_problem(password, email=email, name=name)
+    if problem:
+        raise SignInRefused(problem)
+    _spend(f"signup:{network_of(visitor.address)}", parse_limit(runtime.settings.sign_up_limit), runtime, now)
+    sub = create_account(runtime, name=name, email=email, password=password, address=visitor.address)
+    return _begin_session(sub, visitor, runtime, now)
+
+
+def create_account(
+    runtime: Runtime, *, name: str, email: str, password: str, address: str | None = None
+) -> str:
+    """The ``sub`` of a new account.
+
+    :raises SignInRefused: where the address has an account already.
+    """
+    sub, now = random_id(), runtime.clock()
+    claim = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now)
+    if not runtime.write(Write(claim, (audit("account.created", now, owner=sub, address=address),))):
+        raise SignInRefused("There is an account with this e-mail address already.")
+    return sub
+
+
+def sign_out(session: Secret, runtime: Runtime, now: float) -> None:
+    runtime.write(Write(accounts.end_session(session.digest(), now), (audit("session.ended", now),)))
+
+
+def _spend_guess(
+    email: str, sub: str | None, visitor: Visitor, runtime: Runtime, now: float
+) -> list[tuple[str, Limit]]:
+    """Charge a guess before the password is looked at; what was charged is given back when it was right.
+
+    The limit on an account is not for browsers that signed in to it before: nobody can lock its owner out.
+    """
+    settings, network = runtime.settings, network_of(visitor.address)
+    wanted = [
+        (f"signin:{network}", parse_limit(settings.sign_in_address_limit)),
+        (f"signin:{email}:{network}", parse_limit(settings.sign_in_limit)),
+    ]
+    if sub is None or not accounts.is_known_browser(runtime.store, visitor.browser.digest(), sub):
+        wanted.append((f"signin:{email}", parse_limit(settings.sign_in_account_limit)))
+    for key, limit in wanted:
+        _spend(key, limit, runtime, now)
+    return wanted
+
+
+def _spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
+    spent = runtime.limiter.spend(key, limit, now)
+    if not spent.admitted:
+        minutes = max(1, round(spent.retry_after / 60))
+        unit = "minute" if minutes == 1 else "minutes"
+        raise SignInRefused(
+            f"Too many attempts. Please wait {minutes} {unit} and try again.", spent.retry_after
+        )
+
+
+def _begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
+    secret = mint(SESSION)
+    row = Session(
+        secret.digest(),
+        sub,
+        visitor.browser.digest(),
+        now,
+        now + runtime.settings.session_lifetime,
+        visitor.address,
+    )
+    started = audit("session.started", now, owner=sub, address=visitor.address)
+    runtime.write(Write(rows=(accounts.ADD_SESSION(row), started)))
+    return secret

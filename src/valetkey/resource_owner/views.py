@@ -1,0 +1,252 @@
+"""The resource owner's views: HTTP in, HTTP out, nothing decided here."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from valetkey.accounts.owner import Owner
+from valetkey.authorization_server import connected_apps
+from valetkey.authorization_server.consent import Question, allow, deny, find_waiting, is_remembered, question
+from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.runtime import Runtime
+from valetkey.web import cookies, pages
+from valetkey.web.csrf import EXPIRED, is_csrf_token
+from valetkey.web.owners import current_owner
+from valetkey.web.state import current_address, current_runtime
+
+from .forms import ConsentForm, SignInForm, SignUpForm
+from .signing_in import SignInRefused, Visitor, sign_in, sign_out, sign_up
+
+_LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+
+
+def make_blueprint(oauth_path: str, account_path: str | None, *, own_accounts: bool) -> Blueprint:
+    """The pages at their paths; sign-in and sign-up only where the accounts are ours."""
+    blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
+    add = blueprint.add_url_rule
+    add(f"{oauth_path}/consent/<interaction_id>", "consent", consent_page, methods=["GET"])
+    add(f"{oauth_path}/consent/<interaction_id>", "decide", decide, methods=["POST"])
+    if account_path is not None:
+        add(account_path, "account", account_page)
+        add(f"{account_path}/revoke", "revoke", revoke, methods=["POST"])
+    if own_accounts:
+        base = account_path or f"{oauth_path}/account"
+        add(f"{base}/sign-in", "sign_in", sign_in_page, methods=["GET", "POST"])
+        add(f"{base}/sign-up", "sign_up", sign_up_page, methods=["GET", "POST"])
+        add(f"{base}/sign-out", "sign_out", sign_out_action, methods=["POST"])
+    pages.set_up(blueprint)
+    return blueprint
+
+
+def consent_page(interaction_id: str) -> Response:
+    return _ask(interaction_id)
+
+
+def decide(interaction_id: str) -> Response:
+    """The owner's answer; a form that is not ours, or has expired, is shown again."""
+    owner = current_owner()
+    if owner is None:
+        return _to_sign_in()
+    form = ConsentForm(request.form)
+    if not form.validate():
+        return _ask(interaction_id, EXPIRED)
+    runtime = current_runtime()
+    now, address = runtime.clock(), current_address(runtime)
+    waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
+    if request.form.get("decision") == "deny":
+        return redirect(deny(waiting, owner, address, runtime, now), 303)  # RFC 9700 §4.12
+    ticked = frozenset(request.form.getlist("scope")) & set(waiting.request.scope)
+    if waiting.request.scope and not ticked:
+        return _ask(interaction_id, "Tick at least one item, or choose Deny.")
+    if request.form.get("decision") != "allow":
+        return _ask(interaction_id, "Choose Allow or Deny.")
+    return redirect(allow(waiting, ticked, owner, address, runtime, now), 303)
+
+
+def sign_in_page() -> Response:
+    form = SignInForm(request.form if request.method == "POST" else request.args)
+    problem, status = None, 200
+    if request.method == "POST" and form.validate():
+        runtime = current_runtime()
+        try:
+            secret = sign_in(form.email.data, form.password.data, _visitor(runtime), runtime, runtime.clock())
+        except SignInRefused as refused:
+            problem, status = refused.sentence, 429 if refused.retry_after else 400
+        else:
+            cookies.begin_session(secret)
+            return redirect(_local_path(form.next.data), 303)
+    elif request.method == "POST":
+        problem, status = _first_problem(form), 400
+    return _account_form("sign_in.html", form, problem, status)
+
+
+def sign_up_page() -> Response:
+    runtime = current_runtime()
+    if not runtime.settings.sign_up:
+        abort(404)
+    form = SignUpForm(request.form if request.method == "POST" else request.args)
+    problem, status = None, 200
+    if request.method == "POST" and form.validate():
+        try:
+            secret = sign_up(
+                form.name.data,
+                form.email.data,
+                form.password.data,
+                _visitor(runtime),
+                runtime,
+                runtime.clock(),
+            )
+        except SignInRefused as refused:
+            problem, status = refused.sentence, 429 if refused.retry_after else 400
+        else:
+            cookies.begin_session(secret)
+            return redirect(_local_path(form.next.data), 303)
+    elif request.method == "POST":
+        problem, status = _first_problem(form), 400
+    return _account_form("sign_up.html", form, problem, status)
+
+
+def sign_out_action() -> Response:
+    _check_csrf()
+    runtime = current_runtime()
+    session = cookies.session(runtime)
+    if session is not None:
+        sign_out(session, runtime, runtime.clock())
+    cookies.end_session()
+    return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
+
+
+def account_page() -> Response:
+    owner = current_owner()
+    if owner is None:
+        return _to_sign_in()
+    runtime = current_runtime()
+    apps = connected_apps.connected_apps(owner.sub, runtime, runtime.clock())
+    shown = [
+        {
+            "client_id": app.client_id,
+            "name": app.name,
+            "scopes": app.scopes,
+            "first_granted": _date(app.first_granted),
+            "last_used": _date(app.last_used) if app.last_used else None,
+            "last_granted_from": app.granted_from,
+        }
+        for app in apps
+    ]
+    return pages.page("account.html", apps=shown, account=owner)
+
+
+def revoke() -> Response:
+    _check_csrf()
+    owner = current_owner()
+    if owner is None:
+        return _to_sign_in()
+    runtime = current_runtime()
+    client_id = request.args.get("client_id", "")
+    connected_apps.revoke_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
+    return redirect(url_for("valetkey_resource_owner.account"), 303)
+
+
+def _ask(interaction_id: str, problem: str | None = None) -> Response:
+    """The consent page; straight on to the app where the owner need not be asked."""
+    runtime = current_runtime()
+    now = runtime.clock()
+    waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
+    owner = current_owner()
+    if owner is None:
+        return _to_sign_in()
+    if problem is None and is_remembered(waiting.request, waiting.target, owner, runtime):
+        scope = frozenset(waiting.request.scope)
+        return redirect(allow(waiting, scope, owner, current_address(runtime), runtime, now), 303)
+    shown = question(waiting, owner, runtime)
+    status = 400 if problem else 200
+    return pages.page("consent.html", status, problem=problem, **_consent_context(shown, owner))
+
+
+def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
+    client = shown.target.client
+    return {
+        "form": ConsentForm(),
+        "app": {
+            "name": client.name,
+            "client_id": client.client_id,
+            "uri": client.metadata.get("client_uri"),
+            "policy": client.policy.name,
+            "registered": _date(client.created_at),
+            "contact": next(iter(client.metadata.get("contacts", ())), None),
+        },
+        "scopes": [
+            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": False}
+            for name, words, before in shown.scopes
+        ],
+        "redirect_host": shown.redirect_host,
+        "owner": owner,
+        "loopback_warning": shown.is_loopback,
+        "use_other_account_url": None,
+    }
+
+
+def _kind(scope: str) -> str:
+    action = re.split(r"[:._-]", scope)[-1].lower()
+    if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
+        return "write"
+    return "read" if action in {"read", "list", "view"} else "other"
+
+
+def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
+    next_path = _local_path(form.next.data)
+    context = {"form": form, "problem": problem, "asking_app": _asking_app(next_path)}
+    if current_runtime().settings.sign_up:
+        context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
+    context["sign_in_url"] = url_for("valetkey_resource_owner.sign_in", next=next_path)
+    return pages.page(template, status, **context)
+
+
+def _asking_app(next_path: str) -> str | None:
+    """The name of the app for whose sake the person signs in."""
+    interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
+    if interaction_id is None:
+        return None
+    runtime = current_runtime()
+    try:
+        waiting = find_waiting(interaction_id[1], cookies.browser(runtime).digest(), runtime, runtime.clock())
+    except OAuthError:
+        return None
+    return waiting.target.client.name
+
+
+def _to_sign_in() -> Response:
+    try:
+        url = current_runtime().owners.sign_in_url(request.path if request.method == "GET" else "/")
+    except LookupError as cause:
+        raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
+    return redirect(url, 303)
+
+
+def _local_path(sent: str | None) -> str:
+    """Where to go after signing in: a path of this site and nothing else (no open redirector)."""
+    if sent and _LOCAL_PATH.fullmatch(sent):
+        return sent
+    return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"
+
+
+def _check_csrf() -> None:
+    if not is_csrf_token(request.form.get("csrf_token", "")):
+        raise InvalidRequest(EXPIRED)
+
+
+def _first_problem(form: SignInForm | SignUpForm) -> str:
+    return next((str(errors[0]) for errors in form.errors.values() if errors), "Please check the form.")
+
+
+def _visitor(runtime: Runtime) -> Visitor:
+    return Visitor(cookies.browser(runtime), current_address(runtime))
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)

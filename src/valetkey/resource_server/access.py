@@ -1,0 +1,85 @@
+"""May this call pass? Token, audience, scope, limit: no Flask here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from valetkey.protocol import bearer
+from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.errors import InsufficientScope, InvalidToken
+from valetkey.protocol.scope import parse_scope
+from valetkey.rate_limiting.limit import Limit, parse_limit
+from valetkey.rate_limiting.limiter import Spent
+from valetkey.runtime import Runtime
+from valetkey.tokens.access_token import AccessToken
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What a route asks of its callers; made once, where the route is decorated."""
+
+    alternatives: tuple[frozenset[str], ...]  # one of these sets must be in the token; empty: any token
+    challenge_scope: str
+    optional: bool
+    limit: Limit | None
+    cost: int
+    bucket: str
+    is_public: bool = False
+
+
+def read_protection(
+    scope: str | Sequence[str] | None, *, optional: bool, limit: str | None, cost: int, bucket: str
+) -> Protection:
+    """A protection from what the decorator was given.
+
+    :raises ValueError: with a sentence, where that cannot be read.
+    """
+    if isinstance(scope, str):
+        alternatives: tuple[frozenset[str], ...] = (parse_scope(scope),)
+    else:
+        alternatives = tuple(parse_scope(one) for one in scope or ())
+    if (scope is not None and not all(alternatives)) or scope == []:
+        raise ValueError("name at least one scope, or none at all for any token")
+    if cost < 1:
+        raise ValueError("cost must be 1 or more")
+    challenge_scope = scope if isinstance(scope, str) else next(iter(scope or ()), "")
+    return Protection(
+        alternatives, challenge_scope, optional, parse_limit(limit) if limit else None, cost, bucket
+    )
+
+
+def check_token(
+    runtime: Runtime, protection: Protection, authorization: str | None, now: float
+) -> AccessToken | None:
+    """The token of a caller who may pass; None for an anonymous one where that is allowed.
+
+    :raises InvalidToken, InsufficientScope, InvalidRequest: RFC 6750 §3.1.
+    :raises StoreUnavailable: where the store cannot be read.
+    """
+    value = bearer.read_token(authorization)
+    if value is None:
+        if protection.optional:
+            return None
+        raise MissingToken("an access token is required")
+    token = runtime.judge.judge(value, now)
+    if runtime.settings.api_resource not in token.audience:
+        raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
+    if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
+        raise InsufficientScope("the access token lacks a scope that this route needs")
+    if token.grant_id is not None:
+        runtime.last_used.note(token.grant_id, now)
+    return token
+
+
+def spend(
+    runtime: Runtime, protection: Protection, token: AccessToken | None, network: str, now: float
+) -> Spent | None:
+    """Take the call from the budget of the app, the app's user, or the caller's network; never of the token.
+
+    :raises StoreUnavailable: where the counters cannot be reached.
+    """
+    if protection.limit is None:
+        return None
+    who = f"{token.client_id}|{token.user_id or ''}" if token else f"address|{network}"
+    return runtime.limiter.spend(f"{protection.bucket}|{who}", protection.limit, now, protection.cost)

@@ -1,0 +1,182 @@
+"""The decorators that stand before a route: ``require_oauth`` and ``public``; and ``current_token``."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from flask import Response, current_app, g, request
+from werkzeug.local import LocalProxy
+
+from valetkey.protocol import bearer
+from valetkey.protocol.errors import InvalidToken, OAuthError
+from valetkey.protocol.problem import CONTENT_TYPE, problem_body
+from valetkey.protocol.secret import random_id
+from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.fields import rate_limit_fields
+from valetkey.rate_limiting.limiter import Spent
+from valetkey.runtime import Runtime, log_refusal
+from valetkey.storage.write import StoreUnavailable
+from valetkey.tokens.access_token import AccessToken
+from valetkey.web.state import EXTENSION, current_address
+
+from .access import Protection, check_token, read_protection, spend
+from .metadata import metadata_url
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Decorator = Callable[[Callable[P, R]], Callable[P, R]]
+
+PROTECTION = "__valetkey_protection__"
+
+#: The access token of this request; false where an anonymous caller was let through.
+current_token: AccessToken = cast(AccessToken, LocalProxy(lambda: g.get("valetkey_token")))
+
+
+@overload
+def require_oauth(scope: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def require_oauth(
+    scope: str | Sequence[str] | None = None,
+    *,
+    optional: bool = False,
+    limit: str | None = None,
+    cost: int = 1,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def require_oauth(
+    scope: Any = None, *, optional: bool = False, limit: str | None = None, cost: int = 1
+) -> Any:
+    """Let a view be called with a good access token only (RFC 6750).
+
+    :param scope: a string: all of its space-separated scopes are needed; a list: any one of its members (the
+        challenge names the first); left out: any good token will do.
+    :param optional: anonymous callers pass too; ``current_token`` is then false. A bad token is still refused.
+    :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together.
+    :param cost: how many calls of the limit one call takes.
+    :raises ValueError: where the view is decorated, if the arguments cannot be read.
+    """
+    if callable(scope):
+        return _guard(scope, None, optional=False, limit=None, cost=1)
+    return lambda view: _guard(view, scope, optional=optional, limit=limit, cost=cost)
+
+
+@overload
+def public(view: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def public(*, limit: str | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def public(view: Any = None, /, *, limit: str | None = None, cost: int = 1) -> Any:
+    """Say that a view is for everybody, and how often: the limit is for each caller's network address."""
+    if view is not None:
+        return _open(view, None, 1)
+    return lambda view: _open(view, limit, cost)
+
+
+def _guard(
+    view: Callable[P, R], scope: Any, *, optional: bool, limit: str | None, cost: int
+) -> Callable[P, R]:
+    protection = read_protection(scope, optional=optional, limit=limit, cost=cost, bucket=_bucket(view))
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # once, not at each use
+        runtime: Runtime = app.extensions[EXTENSION]
+        try:
+            if not runtime.is_ready:
+                runtime.get_ready()
+            now = runtime.clock()
+            token = check_token(runtime, protection, request.environ.get("HTTP_AUTHORIZATION"), now)
+            g.valetkey_token = token
+            refused = _over_limit(runtime, protection, token, now)
+        except OAuthError as refusal:
+            return cast(R, _refuse(runtime, protection, refusal))
+        except StoreUnavailable as problem:
+            return cast(R, _unavailable(problem))
+        return cast(R, refused) if refused else cast(R, app.ensure_sync(view)(*args, **kwargs))
+
+    setattr(guarded, PROTECTION, protection)
+    return guarded
+
+
+def _open(view: Callable[P, R], limit: str | None, cost: int) -> Callable[P, R]:
+    protection = read_protection(None, optional=True, limit=limit, cost=cost, bucket=_bucket(view))
+    protection = Protection(
+        (), "", True, protection.limit, protection.cost, protection.bucket, is_public=True
+    )
+    if protection.limit is None:
+        setattr(view, PROTECTION, protection)
+        return view
+
+    @functools.wraps(view)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        runtime: Runtime = app.extensions[EXTENSION]
+        try:
+            if not runtime.is_ready:
+                runtime.get_ready()
+            refused = _over_limit(runtime, protection, None, runtime.clock())
+        except StoreUnavailable as problem:
+            return cast(R, _unavailable(problem))
+        return cast(R, refused) if refused else cast(R, app.ensure_sync(view)(*args, **kwargs))
+
+    setattr(limited, PROTECTION, protection)
+    return limited
+
+
+def _bucket(view: Callable[..., Any]) -> str:
+    return f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', repr(view))}"
+
+
+def _over_limit(
+    runtime: Runtime, protection: Protection, token: AccessToken | None, now: float
+) -> Response | None:
+    if protection.limit is None:
+        return None
+    network = "" if token else network_of(current_address(runtime))
+    spent = spend(runtime, protection, token, network, now)
+    if spent is None:
+        return None
+    g.valetkey_spent = spent
+    return None if spent.admitted else _too_many(spent)
+
+
+def add_rate_limit_fields(response: Response) -> Response:
+    """After each request: tell the caller its limit, also with an error that the view answered."""
+    spent: Spent | None = g.get("valetkey_spent")
+    if spent is not None:
+        for name, value in rate_limit_fields(spent):
+            response.headers[name] = value
+    return response
+
+
+def _refuse(runtime: Runtime, protection: Protection, refusal: OAuthError) -> Response:
+    """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
+    reference = random_id(12)
+    log_refusal(refusal, reference, request.path)
+    challenge = bearer.challenge(
+        refusal,
+        realm=runtime.settings.api_resource,
+        resource_metadata=metadata_url(runtime.settings.api_resource),
+        scope=protection.challenge_scope if refusal.status in {401, 403} else "",
+    )
+    body = problem_body(refusal.status, refusal.description, error=refusal.error, reference=reference)
+    response = Response(body, refusal.status, content_type=CONTENT_TYPE)
+    response.headers["WWW-Authenticate"] = challenge
+    if isinstance(refusal, InvalidToken):
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _too_many(spent: Spent) -> Response:
+    seconds = max(1, math.ceil(spent.retry_after))
+    body = problem_body(
+        429, f"the limit of {spent.limit.n} calls in {spent.limit.period} s is reached; wait {seconds} s"
+    )
+    return Response(body, 429, content_type=CONTENT_TYPE)
+
+
+def _unavailable(problem: StoreUnavailable) -> Response:
+    current_app.logger.error("%s: %s", request.path, problem)
+    body = problem_body(503, "the server cannot judge access tokens now; try again")
+    return Response(body, 503, {"Retry-After": "2"}, content_type=CONTENT_TYPE)

@@ -1,0 +1,30 @@
+"""The resource server's own views."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort
+
+from valetkey.storage.write import StoreUnavailable
+from valetkey.web.pages import unavailable_page
+from valetkey.web.state import current_runtime
+
+from .metadata import WELL_KNOWN, resource_metadata
+
+
+def make_blueprint() -> Blueprint:
+    """The protected resource metadata of every resource (RFC 9728 §3)."""
+    blueprint = Blueprint("valetkey_resource_server", __name__)
+    blueprint.add_url_rule(WELL_KNOWN, "metadata", protected_resource_metadata)
+    blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", protected_resource_metadata)
+    blueprint.register_error_handler(StoreUnavailable, unavailable_page)
+    return blueprint
+
+
+def protected_resource_metadata(path: str = "") -> Response:
+    runtime = current_runtime()
+    if not runtime.is_ready:
+        runtime.get_ready()
+    answer = resource_metadata(runtime, path)
+    if answer is None:
+        abort(404)
+    return Response(answer.body, answer.status, list(answer.headers))

@@ -1,0 +1,249 @@
+"""What lives as long as the app, and the dispatch of machine endpoints: no Flask here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .accounts.owner import ResourceOwners
+from .activity.last_used import LastUsed
+from .protocol.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    OAuthError,
+    TemporarilyUnavailable,
+    TooManyRequests,
+)
+from .protocol.parameters import Parameters, read_form
+from .protocol.secret import random_id
+from .rate_limiting.address import network_of
+from .rate_limiting.counters import Counters, RedisCounters, SqlCounters, SqliteCounters
+from .rate_limiting.limit import parse_limit
+from .rate_limiting.limiter import Limiter
+from .settings import Settings
+from .storage.clock import StoreClock
+from .storage.engine import open_store, sqlite_path
+from .storage.revocations import Revocation
+from .storage.schema import check_schema, schema_version, upgrade
+from .storage.statement import Bound
+from .storage.write import StoreUnavailable, Write
+from .tokens.cipher import Cipher
+from .tokens.feed import RevocationFeed
+from .tokens.minting import TokenMint
+from .tokens.registered_clients import RegisteredClients
+from .tokens.resources import Resources
+from .tokens.signing import KeyRing, make_first_keys
+from .tokens.verdict import TokenJudge
+
+_LARGEST_BODY = 65_536
+_log = logging.getLogger("valetkey")
+
+JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+CORS_HEADERS = (
+    ("Access-Control-Allow-Origin", "*"),  # no cookie is read there, so any origin may ask
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP"),
+    ("Access-Control-Expose-Headers", "WWW-Authenticate"),
+    ("Access-Control-Max-Age", "600"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRequest:
+    """An HTTP request to an endpoint that machines call, as plain values."""
+
+    method: str
+    body: bytes
+    content_type: str
+    authorization: str | None
+    address: str | None
+    headers: Callable[[str], str | None] = lambda name: None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = JSON_HEADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a machine endpoint: what varies, in one value."""
+
+    runtime: Runtime
+    now: float
+    parameters: Parameters
+    authorization: str | None
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A machine endpoint: what it is found under in metadata, where, and the function that answers."""
+
+    name: str
+    path: str
+    methods: tuple[str, ...]
+    answer: Callable[[Call], Answer]
+    cors: bool = False
+
+
+class Runtime:
+    """The app's own world. Making one does no I/O; ``get_ready`` does, once in each process."""
+
+    def __init__(
+        self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings = settings
+        self.owners = owners
+        self.store = open_store(settings.store_url)
+        self.clock = StoreClock(self.store, clock)
+        self.cipher = Cipher(settings)
+        self.feed = RevocationFeed(self.store, accept_outage=settings.revocation_outage == "accept")
+        self.keys = KeyRing(self.store, self.cipher)
+        self.resources = Resources(settings, self.store)
+        self.clients = RegisteredClients(self.store, self.feed)
+        self.mint = TokenMint(settings, self.keys, self.resources)
+        self.judge = TokenJudge(settings, self.store, self.keys, self.feed)
+        self.limiter = Limiter(_counters(self))
+        self.last_used = LastUsed(self.store)
+        self.is_ready = False
+        self._getting_ready = threading.Lock()
+        self._failed_authentications = parse_limit(settings.client_authentication_limit)
+        self.feed.listen(self._heed)
+
+    def get_ready(self) -> None:
+        """Check the store's schema; an empty SQLite store is created with its keys.
+
+        :raises StoreUnavailable: with the sentence that says what to do.
+        """
+        with self._getting_ready:
+            if self.is_ready:
+                return
+            file = sqlite_path(self.settings.store_url)
+            if file is not None and (not file.exists() or schema_version(self.store) is None):
+                prepare_store(self)
+            check_schema(self.store)
+            self.is_ready = True
+
+    def write(self, write: Write) -> bool:
+        """Write what a use case decided; whether its claim was won."""
+        won = self.store.write(write)
+        if not won and write.otherwise:
+            self.feed.expire()
+        return won
+
+    def revoke(self, *rows: Bound) -> None:
+        """Write revocations, and see them in this process at once."""
+        self.store.write(Write(rows=rows))
+        self.feed.expire()
+
+    @property
+    def revocation_ends(self) -> float:
+        """When a revocation written now may be forgotten: no token from before can be alive."""
+        return self.clock() + self.settings.access_token_lifetime + 120
+
+    def spend_failed_authentication(self, address: str | None, now: float) -> None:
+        """:raises TooManyRequests: where too many client authentications failed from this network."""
+        spent = self.limiter.spend(f"client:{network_of(address)}", self._failed_authentications, now)
+        if not spent.admitted:
+            raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
+
+    def close(self) -> None:
+        self.last_used.close()
+        self.limiter.close()
+        self.store.close()
+
+    def _heed(self, entry: Revocation) -> None:
+        if entry.kind == "changed" and entry.subject == "keys":
+            self.keys.forget()
+            self.judge.forget()
+        elif entry.kind == "changed" and entry.subject == "resources":
+            self.resources.forget()
+
+
+def prepare_store(runtime: Runtime) -> bool:
+    """Create or upgrade the tables and make the first keys; whether keys were made.
+
+    :raises StoreUnavailable: where the store cannot be reached or written.
+    """
+    upgrade(runtime.settings.store_url)
+    made = make_first_keys(runtime.store, runtime.cipher, runtime.clock())
+    runtime.keys.forget()
+    return made
+
+
+def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Answer:
+    """Answer one request to a machine endpoint; every refusal is the specification's JSON."""
+    if request.method == "OPTIONS":
+        return Answer(204, b"", CORS_HEADERS if endpoint.cors else (("Allow", ", ".join(endpoint.methods)),))
+    try:
+        if not runtime.is_ready:
+            runtime.get_ready()
+        if request.method not in endpoint.methods:
+            raise MethodNotAllowed(f"this endpoint answers {' and '.join(endpoint.methods)} only")
+        call = Call(runtime, runtime.clock(), _parameters(request), request.authorization, request.address)
+        answer = endpoint.answer(call)
+    except OAuthError as refusal:
+        answer = refusal_answer(refusal, endpoint, request)
+    except StoreUnavailable as cause:
+        _log.error("%s: %s", endpoint.name, cause)
+        refusal = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
+        answer = refusal_answer(refusal, endpoint, request)
+    return Answer(answer.status, answer.body, (*answer.headers, *CORS_HEADERS)) if endpoint.cors else answer
+
+
+def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> Answer:
+    """The refusal as JSON (RFC 6749 §5.2) and in the log, under one reference."""
+    reference = random_id(12)
+    log_refusal(refusal, reference, endpoint.name)
+    headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
+    if refusal.status == 401 and (request.authorization or "").lower().startswith("basic"):
+        headers.append(("WWW-Authenticate", f'Basic realm="{endpoint.name}", error="{refusal.error}"'))
+    if refusal.status == 405:
+        headers.append(("Allow", ", ".join(endpoint.methods)))
+    if refusal.retry_after:
+        headers.append(("Retry-After", str(max(1, round(refusal.retry_after)))))
+    return Answer(refusal.status, json.dumps(refusal.body()).encode(), tuple(headers))
+
+
+def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
+    """One line for the operator; the client sees only the description."""
+    _log.info(
+        "refused %s at %s: %s%s [%s]",
+        refusal.error,
+        where,
+        refusal.description,
+        f" ({refusal.detail})" if refusal.detail else "",
+        reference,
+    )
+
+
+def json_answer(body: object, *more: tuple[str, str]) -> Answer:
+    return Answer(200, json.dumps(body).encode(), (*JSON_HEADERS, *more))
+
+
+def _parameters(request: MachineRequest) -> Parameters:
+    if request.method != "POST":
+        return Parameters({})
+    if len(request.body) > _LARGEST_BODY:
+        raise BodyTooLarge("the request body is larger than 64 KiB")
+    if request.content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise InvalidRequest("the body must be application/x-www-form-urlencoded")
+    try:
+        return read_form(request.body.decode())
+    except UnicodeDecodeError as cause:
+        raise InvalidRequest("the body is not UTF-8") from cause
+
+
+def _counters(runtime: Runtime) -> Counters:
+    if runtime.settings.redis_url:
+        return RedisCounters(runtime.settings.redis_url)
+    path = sqlite_path(runtime.settings.store_url)
+    return SqliteCounters(path.with_suffix(".limits.db")) if path else SqlCounters(runtime.store)

@@ -1,0 +1,342 @@
+"""Every setting in one frozen object, judged once at start; all problems are told together."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .protocol.errors import InvalidScope
+from .protocol.scope import parse_scope
+from .protocol.uri import is_loopback_host, resource_problem
+
+PREFIX = "VALETKEY_"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every problem found."""
+
+
+def _setting(default: Any, doc: str, *, hidden: bool = False) -> Any:
+    made: Any = field(
+        **({"default_factory": dict} if default == {} else {"default": default}),
+        repr=not hidden,
+        metadata={"doc": doc},
+    )
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may choose. Embedded: keyword, then ``app.config["VALETKEY_<NAME>"]``, then default.
+
+    :raises SettingsError: where values contradict each other or a specification.
+    """
+
+    issuer: str = _setting(
+        "http://127.0.0.1:8000",
+        "Issuer identifier: the URL of this server (RFC 8414 §2). https off loopback.",
+    )
+    site_name: str = _setting("", "The name that people see on the pages; the issuer's host where empty.")
+    resource: str = _setting("", "Resource identifier of the API (RFC 8707 §2); the issuer where empty.")
+    scopes: Mapping[str, str] = _setting({}, "Each scope and the words in which consent asks for it.")
+    api_prefix: str = _setting("/api", "Where the API's routes begin.")
+    oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
+    account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
+    sign_in_url: str | None = _setting(
+        None, "The host's own sign-in page, for resource_owner= as a plain function; gets ?next=."
+    )
+    sign_up: bool = _setting(True, "Whether people may make an account for themselves.")
+
+    database_url: str = _setting(
+        "", "SQLAlchemy URL of the store; SQLite in data_dir where empty.", hidden=True
+    )
+    redis_url: str | None = _setting(
+        None, "Redis or Valkey for rate limits; None: in the store.", hidden=True
+    )
+    data_dir: str = _setting("var", "Folder of the SQLite store and of generated keys.")
+    encryption_keys: tuple[str, ...] = _setting(
+        (), "Base64 keys of 32 bytes; the first encrypts. Empty: one is generated in data_dir.", hidden=True
+    )
+
+    access_token_lifetime: int = _setting(15 * _MINUTE, "Seconds an access token is honoured.")
+    authorization_code_lifetime: int = _setting(
+        60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most)."
+    )
+    refresh_token_lifetime: int = _setting(30 * _DAY, "Seconds an unused refresh token lives.")
+    refresh_retry_window: int = _setting(
+        10, "Seconds in which a repeated refresh gets its lost answer again; 0: every reuse ends the family."
+    )
+    interaction_lifetime: int = _setting(10 * _MINUTE, "Seconds a request waits for sign-in and consent.")
+    session_lifetime: int = _setting(14 * _DAY, "Seconds a sign-in lasts.")
+    clock_leeway: int = _setting(5, "Seconds by which clocks may differ when times in tokens are judged.")
+
+    sign_in_limit: str = _setting(
+        "10/600s burst 10", "Wrong passwords for one e-mail address from one network address."
+    )
+    sign_in_address_limit: str = _setting("100/600s burst 100", "Wrong passwords from one network address.")
+    sign_in_account_limit: str = _setting(
+        "100/hour burst 100",
+        "Wrong passwords for one e-mail address from browsers that never signed in to it.",
+    )
+    sign_up_limit: str = _setting("30/hour burst 30", "Accounts made from one network address.")
+    client_authentication_limit: str = _setting(
+        "600/minute burst 600", "Failed client authentications from one network address."
+    )
+
+    revocation_outage: str = _setting(
+        "refuse",
+        "While the store cannot be read: 'refuse' tokens with 503, or 'accept' them until they expire.",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "Networks of proxies whose X-Forwarded-For is believed, as 10.0.0.0/8."
+    )
+    mail_url: str | None = _setting(
+        None, "smtp://user:password@host:port for mail; None: no mail is sent.", hidden=True
+    )
+    mail_from: str = _setting("", "Sender of mail; valetkey@<issuer's host> where empty.")
+
+    def __post_init__(self) -> None:
+        problems = [problem for check in _CHECKS for problem in check(self)]
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+    @property
+    def is_production(self) -> bool:
+        """Production means that the issuer's host is not a loopback address."""
+        return not is_loopback_host(urlsplit(self.issuer).hostname)
+
+    @property
+    def api_resource(self) -> str:
+        return self.resource or self.issuer
+
+    @property
+    def name(self) -> str:
+        return self.site_name or urlsplit(self.issuer).netloc
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{Path(self.data_dir).absolute() / 'valetkey.db'}"
+
+
+def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
+    """Settings from named sources, the first that has a value winning; texts are read by the field's type.
+
+    :raises SettingsError: on unknown names and on values that cannot be used, all together.
+    """
+    known = {one.name: one for one in fields(Settings)}
+    problems = [
+        f"{where}{name}: there is no such setting{_meant(name, known)}"
+        for where, values in sources
+        for name in values
+        if name not in known
+    ]
+    given: dict[str, Any] = {}
+    for where, values in sources:
+        for name, value in values.items():
+            if name in known and name not in given:
+                try:
+                    given[name] = _read(str(known[name].type), value)
+                except ValueError as wrong:
+                    problems.append(f"{where}{name}: {wrong}")
+                    given[name] = known[name].default
+    try:
+        settings = Settings(**given)
+    except SettingsError as more:
+        problems.extend(str(more).splitlines())
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings in an environment: ``VALETKEY_<NAME>``, without what Kubernetes injects for a service."""
+    injected = ("VALETKEY_PORT", "VALETKEY_SERVICE_")
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name != "VALETKEY_APP" and not name.startswith(injected)
+    }
+
+
+def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a Flask configuration: ``VALETKEY_<NAME>``."""
+    return {
+        name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)
+    }
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, 1)
+    return f"; is {close[0]} meant?" if close else ""
+
+
+def _read(kind: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, list) else value
+    if kind == "int":
+        if not value.strip().isdecimal():
+            raise ValueError(f"a whole number of seconds is needed, not {value!r}")
+        return int(value)
+    if kind == "bool":
+        if value.lower() not in {"true", "false", "1", "0"}:
+            raise ValueError(f"true or false is needed, not {value!r}")
+        return value.lower() in {"true", "1"}
+    if kind.startswith("tuple"):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if kind.startswith("Mapping"):
+        try:
+            return json.loads(value)
+        except ValueError as cause:
+            raise ValueError('a JSON object is needed, like {"profile": "See your name"}') from cause
+    return None if kind.endswith("None") and not value else value
+
+
+def _check_types(s: Settings) -> list[str]:
+    wanted: dict[str, type] = {"int": int, "bool": bool, "str": str, "tuple[str, ...]": tuple}
+    wrong = []
+    for one in fields(s):
+        kind = wanted.get(str(one.type).removesuffix(" | None"))
+        value = getattr(s, one.name)
+        if kind and not isinstance(value, kind) and not (value is None and str(one.type).endswith("None")):
+            wrong.append(f"{one.name} must be of type {kind.__name__}")
+    return wrong
+
+
+def _check_issuer(s: Settings) -> list[str]:
+    problem = resource_problem(s.issuer)
+    if problem:
+        return [f"issuer {s.issuer!r} cannot be used: {problem}"]
+    parts = urlsplit(s.issuer)
+    wrong = []
+    if parts.scheme != "https" and s.is_production:
+        wrong.append(
+            f"issuer {s.issuer!r} is plain http, which is for loopback only: set issuer to an https:// URL "
+            "(RFC 8414 §2)"
+        )
+    if parts.query:
+        wrong.append("issuer must have no query (RFC 8414 §2)")
+    if s.issuer.endswith("/"):
+        wrong.append(f"issuer must not end in a slash: use {s.issuer.rstrip('/')!r}")
+    return wrong
+
+
+def _check_resource(s: Settings) -> list[str]:
+    problem = resource_problem(s.resource) if s.resource else None
+    return [f"resource {s.resource!r} cannot be used: {problem}"] if problem else []
+
+
+def _check_scopes(s: Settings) -> list[str]:
+    if not isinstance(s.scopes, Mapping):
+        return ['scopes must map each scope to its words, like {"profile": "See your name"}']
+    wrong = []
+    for name, words in s.scopes.items():
+        try:
+            one_name = len(parse_scope(name)) == 1
+        except InvalidScope:
+            one_name = False
+        if not one_name:
+            wrong.append(f"scopes: {name!r} is not a scope name (RFC 6749 §3.3)")
+        if not isinstance(words, str) or not words.strip():
+            wrong.append(f"scopes: {name!r} needs words for the consent page")
+    return wrong
+
+
+def _check_paths(s: Settings) -> list[str]:
+    return [
+        f"{name} must begin with a slash and not end in one"
+        for name in ("oauth_path", "account_path", "api_prefix")
+        if (path := getattr(s, name)) is not None
+        and (not str(path).startswith("/") or str(path).endswith("/"))
+    ]
+
+
+def _check_lifetimes(s: Settings) -> list[str]:
+    bounds = {
+        "access_token_lifetime": (1, _DAY),
+        "authorization_code_lifetime": (1, 600),
+        "refresh_token_lifetime": (60, 366 * _DAY),
+        "refresh_retry_window": (0, 60),
+        "interaction_lifetime": (30, _HOUR),
+        "session_lifetime": (60, 90 * _DAY),
+        "clock_leeway": (0, 60),
+    }
+    return [
+        f"{name} must be between {low} and {high} seconds, not {getattr(s, name)!r}"
+        for name, (low, high) in bounds.items()
+        if not isinstance(getattr(s, name), int) or not low <= getattr(s, name) <= high
+    ]
+
+
+def _check_keys(s: Settings) -> list[str]:
+    wrong = []
+    for number, key in enumerate(s.encryption_keys, 1):
+        try:
+            good = len(base64.b64decode(key, validate=True)) == 32
+        except (binascii.Error, ValueError):
+            good = False
+        if not good:
+            wrong.append(
+                f"encryption_keys: key {number} is not base64 of 32 bytes; make one with `valetkey keys new`"
+            )
+    if s.is_production and not s.encryption_keys and not s.store_url.startswith("sqlite"):
+        wrong.append(
+            "encryption_keys must be set where several machines share a store; see `valetkey keys new`"
+        )
+    return wrong
+
+
+def _check_words(s: Settings) -> list[str]:
+    wrong = []
+    if s.revocation_outage not in {"refuse", "accept"}:
+        wrong.append("revocation_outage must be 'refuse' or 'accept'")
+    for network in s.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError:
+            wrong.append(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8")
+    if not s.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        wrong.append("database_url must begin with sqlite:/// or postgresql://")
+    if s.redis_url and not s.redis_url.startswith(("redis://", "rediss://", "unix://")):
+        wrong.append("redis_url must begin with redis://, rediss:// or unix://")
+    if s.mail_url and urlsplit(s.mail_url).scheme not in {"smtp", "smtps"}:
+        wrong.append("mail_url must begin with smtp:// or smtps://")
+    return wrong
+
+
+_CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
+    _check_types,
+    _check_issuer,
+    _check_resource,
+    _check_scopes,
+    _check_paths,
+    _check_lifetimes,
+    _check_keys,
+    _check_words,
+)
+
+
+_COMMAND: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+
+
+def use_command_values(environ: Mapping[str, str], last: Mapping[str, Any]) -> None:
+    """For the ``valetkey`` command and the workers it starts: let apps loaded from now on see the environment.
+
+    :param last: values that count only where nobody gave another, such as an issuer made from ``--port``.
+    """
+    global _COMMAND
+    _COMMAND = environment_values(environ), dict(last)
+
+
+def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The environment's settings and the last resorts; both empty where no ``valetkey`` command runs."""
+    return _COMMAND

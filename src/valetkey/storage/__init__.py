@@ -1,0 +1,1 @@
+"""The only room that speaks SQL: tables, engines, one file per aggregate, migrations."""

@@ -1,0 +1,151 @@
+"""Clients and their secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, delete, or_, select, update
+
+from valetkey.protocol.policy import POLICIES, Policy
+from valetkey.protocol.scope import parse_scope
+
+from .records import Insert, to_json
+from .statement import Bound, Statement
+from .store import Store
+from .tables import client_secrets, clients
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client; its metadata has the names of RFC 7591 §2."""
+
+    client_id: str
+    policy: Policy
+    metadata: Mapping[str, Any]
+    created_at: float
+    disabled_at: float | None
+    secret_digests: tuple[tuple[bytes, float | None], ...]
+    scope: frozenset[str]
+    grant_types: frozenset[str]
+    redirect_uris: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("client_name") or self.client_id)
+
+    @property
+    def auth_method(self) -> str:
+        return str(self.metadata["token_endpoint_auth_method"])
+
+    @property
+    def is_public(self) -> bool:
+        return self.auth_method == "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    client_id: str
+    policy: str
+    metadata: str
+    created_at: float
+    disabled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SecretRow:
+    digest: bytes
+    client_id: str
+    created_at: float
+    expires_at: float | None
+
+
+_COLUMNS = [
+    clients.c.client_id,
+    clients.c.policy,
+    clients.c.metadata,
+    clients.c.created_at,
+    clients.c.disabled_at,
+]
+_FIND = Statement(select(*_COLUMNS).where(clients.c.client_id == bindparam("client_id")))
+_ALL = Statement(select(*_COLUMNS).order_by(clients.c.created_at))
+_SECRETS = Statement(
+    select(client_secrets.c.digest, client_secrets.c.expires_at).where(
+        client_secrets.c.client_id == bindparam("client_id"),
+        or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("now")),
+    )
+)
+_ADD = Insert(clients, _Row)
+_ADD_SECRET = Insert(client_secrets, _SecretRow)
+_UPDATE = Statement(
+    update(clients)
+    .where(clients.c.client_id == bindparam("wanted"))
+    .values(policy=bindparam("policy"), metadata=bindparam("metadata"), disabled_at=bindparam("disabled_at"))
+)
+_END_SECRETS = Statement(
+    update(client_secrets)
+    .where(
+        client_secrets.c.client_id == bindparam("of"),
+        or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("until")),
+    )
+    .values(expires_at=bindparam("until"))
+)
+_DELETE = Statement(delete(clients).where(clients.c.client_id == bindparam("wanted")))
+_DELETE_SECRETS = Statement(delete(client_secrets).where(client_secrets.c.client_id == bindparam("wanted")))
+
+
+def find(store: Store, client_id: str, now: float) -> Client | None:
+    """The client with its secrets that live at ``now``; disabled ones too."""
+    row = store.one(_FIND(client_id=client_id))
+    if row is None:
+        return None
+    secrets = store.all(_SECRETS(client_id=client_id, now=now))
+    return _client(_Row(*row), tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
+
+
+def every(store: Store) -> list[Client]:
+    """All clients, oldest first, without their secrets."""
+    return [_client(_Row(*row), ()) for row in store.all(_ALL())]
+
+
+def add(client_id: str, policy: str, metadata: Mapping[str, Any], now: float) -> Bound:
+    return _ADD(_Row(client_id, policy, to_json(metadata), now, None))
+
+
+def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> Bound:
+    return _ADD_SECRET(_SecretRow(digest, client_id, now, expires_at))
+
+
+def end_secrets(client_id: str, until: float) -> Bound:
+    """The secrets that there are live until then and no longer."""
+    return _END_SECRETS(of=client_id, until=until)
+
+
+def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> Bound:
+    return _UPDATE(
+        wanted=client.client_id,
+        policy=client.policy.name,
+        metadata=to_json(client.metadata if metadata is None else metadata),
+        disabled_at=disabled_at,
+    )
+
+
+def remove(client_id: str) -> tuple[Bound, ...]:
+    return _DELETE(wanted=client_id), _DELETE_SECRETS(wanted=client_id)
+
+
+def _client(row: _Row, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
+    metadata = json.loads(row.metadata)
+    return Client(
+        row.client_id,
+        POLICIES[row.policy],
+        metadata,
+        row.created_at,
+        row.disabled_at,
+        secrets,
+        parse_scope(metadata.get("scope")),
+        frozenset(metadata.get("grant_types", ())),
+        tuple(metadata.get("redirect_uris", ())),
+    )

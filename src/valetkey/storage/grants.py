@@ -1,0 +1,197 @@
+"""Grants (what a resource owner gave a client) and the codes and refresh tokens that hang on them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Integer, Select, and_, bindparam, delete, exists, literal, select, update
+
+from .records import Insert, columns_of
+from .statement import Bound, Statement
+from .store import Store
+from .tables import codes, grants, refresh_tokens, retry_answers
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    grant_id: str
+    client_id: str
+    owner: str
+    scope: str
+    resources: str
+    auth_time: float | None
+    acr: str | None
+    amr: str | None
+    created_at: float
+    expires_at: float
+    revoked_at: float | None = None
+
+    @property
+    def resource_list(self) -> tuple[str, ...]:
+        return tuple(json.loads(self.resources))
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code (RFC 6749 §4.1.2)."""
+
+    digest: bytes
+    grant_id: str
+    client_id: str
+    redirect_uri: str
+    redirect_uri_sent: int  # 1 where the authorization request named it
+    code_challenge: str | None
+    nonce: str | None
+    expires_at: float
+    consumed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    digest: bytes
+    grant_id: str
+    parent: bytes | None
+    issued_at: float
+    expires_at: float
+    used_at: float | None = None
+    successor: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAnswer:
+    """The answer that a used refresh token gave, kept a few seconds."""
+
+    digest: bytes
+    request: bytes
+    answer: bytes
+    expires_at: float
+
+
+_GRANT_COLUMNS = columns_of(grants, Grant)
+_CODE_COLUMNS = columns_of(codes, Code)
+_REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
+
+
+def _alive(grant_id: object) -> Select[tuple[int]]:
+    return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
+
+
+ADD_GRANT = Insert(grants, Grant)
+ADD_CODE = Insert(codes, Code)
+ADD_REFRESH_TOKEN = Insert(refresh_tokens, RefreshToken)
+_FIND_GRANT = Statement(select(*_GRANT_COLUMNS).where(grants.c.grant_id == bindparam("grant_id")))
+_FIND_CODE = Statement(
+    select(*_CODE_COLUMNS, *_GRANT_COLUMNS)
+    .join_from(codes, grants, codes.c.grant_id == grants.c.grant_id)
+    .where(codes.c.digest == bindparam("digest"))
+)
+_FIND_REFRESH = Statement(
+    select(*_REFRESH_COLUMNS, *_GRANT_COLUMNS)
+    .join_from(refresh_tokens, grants, refresh_tokens.c.grant_id == grants.c.grant_id)
+    .where(refresh_tokens.c.digest == bindparam("digest"))
+)
+_IS_UNUSED = Statement(
+    select(refresh_tokens.c.digest).where(
+        refresh_tokens.c.digest == bindparam("digest"), refresh_tokens.c.used_at.is_(None)
+    )
+)
+_CONSUME_CODE = Statement(
+    update(codes)
+    .where(
+        codes.c.digest == bindparam("wanted"),
+        codes.c.consumed_at.is_(None),
+        exists(_alive(codes.c.grant_id)),
+    )
+    .values(consumed_at=bindparam("now"))
+)
+_USE_REFRESH = Statement(
+    update(refresh_tokens)
+    .where(
+        refresh_tokens.c.digest == bindparam("wanted"),
+        refresh_tokens.c.used_at.is_(None),
+        exists(_alive(refresh_tokens.c.grant_id)),
+    )
+    .values(used_at=bindparam("now"), successor=bindparam("next"))
+)
+ADD_RETRY_ANSWER = Insert(retry_answers, RetryAnswer)
+_FIND_RETRY_ANSWER = Statement(
+    select(*columns_of(retry_answers, RetryAnswer)).where(retry_answers.c.digest == bindparam("digest"))
+)
+_ERASE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.digest == bindparam("wanted")))
+_EXTEND = Statement(
+    update(grants).where(grants.c.grant_id == bindparam("wanted")).values(expires_at=bindparam("until"))
+)
+_REVOKE = Statement(
+    update(grants)
+    .where(grants.c.grant_id == bindparam("wanted"), grants.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("now"))
+)
+_TOUCH = Statement(
+    update(grants).where(grants.c.grant_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
+)
+ALIVE_OF_APP = and_(
+    grants.c.owner == bindparam("of_owner"),
+    grants.c.client_id == bindparam("of_client"),
+    grants.c.revoked_at.is_(None),
+)
+_REVOKE_APP = Statement(update(grants).where(ALIVE_OF_APP).values(revoked_at=bindparam("now")))
+
+
+def find(store: Store, grant_id: str) -> Grant | None:
+    row = store.one(_FIND_GRANT(grant_id=grant_id))
+    return Grant(*row) if row else None
+
+
+def find_code(store: Store, digest: bytes) -> tuple[Code, Grant] | None:
+    row = store.one(_FIND_CODE(digest=digest))
+    return (Code(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
+
+
+def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
+    row = store.one(_FIND_REFRESH(digest=digest))
+    return (
+        (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
+    )
+
+
+def is_unused(store: Store, digest: bytes) -> bool:
+    """Whether a refresh token is there and was never used."""
+    return store.one(_IS_UNUSED(digest=digest)) is not None
+
+
+def consume_code(digest: bytes, now: float) -> Bound:
+    """The claim on a code: won once, and only while its grant lives."""
+    return _CONSUME_CODE(wanted=digest, now=now)
+
+
+def use_refresh_token(digest: bytes, now: float, successor: bytes) -> Bound:
+    """The claim on a refresh token: won once, and only while its grant lives."""
+    return _USE_REFRESH(wanted=digest, now=now, next=successor)
+
+
+def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
+    row = store.one(_FIND_RETRY_ANSWER(digest=digest))
+    return RetryAnswer(*row) if row else None
+
+
+def erase_retry_answer(digest: bytes) -> Bound:
+    return _ERASE_RETRY_ANSWER(wanted=digest)
+
+
+def extend(grant_id: str, until: float) -> Bound:
+    """A grant lives as long as its newest refresh token."""
+    return _EXTEND(wanted=grant_id, until=until)
+
+
+def revoke(grant_id: str, now: float) -> Bound:
+    return _REVOKE(wanted=grant_id, now=now)
+
+
+def revoke_app(owner: str, client_id: str, now: float) -> Bound:
+    """All that an owner gave one client."""
+    return _REVOKE_APP(of_owner=owner, of_client=client_id, now=now)
+
+
+def touch(grant_id: str, at: float) -> Bound:
+    return _TOUCH(wanted=grant_id, at=at)

@@ -1,0 +1,43 @@
+"""Checked authorization requests that wait for sign-in and consent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, update
+
+from .records import Insert, columns_of
+from .statement import Bound, Statement
+from .store import Store
+from .tables import interactions
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    digest: bytes
+    browser: bytes
+    client_id: str
+    request: str
+    expires_at: float
+    decided_at: float | None = None
+
+
+ADD = Insert(interactions, Interaction)
+_FIND = Statement(
+    select(*columns_of(interactions, Interaction)).where(interactions.c.digest == bindparam("digest"))
+)
+_DECIDE = Statement(
+    update(interactions)
+    .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))
+    .values(decided_at=bindparam("now"))
+)
+
+
+def find(store: Store, digest: bytes) -> Interaction | None:
+    row = store.one(_FIND(digest=digest))
+    return Interaction(row[0], bytes(row[1]), *row[2:]) if row else None
+
+
+def decide(digest: bytes, now: float) -> Bound:
+    """The claim on an interaction: it is answered once."""
+    return _DECIDE(wanted=digest, now=now)

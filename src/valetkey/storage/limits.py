@@ -1,0 +1,59 @@
+"""GCRA's one row for each key: the theoretical arrival time (TAT), moved by one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double, Executable, Text, bindparam, case, cast, delete, select, text, update
+
+from .statement import Bound, Statement
+from .store import Store
+from .tables import limits
+
+CREATE = Statement(
+    text("CREATE TABLE IF NOT EXISTS valetkey_limits (key TEXT PRIMARY KEY, tat REAL NOT NULL) WITHOUT ROWID")
+)
+
+
+def _later(tat: Any, base: Any) -> Any:
+    return case((tat > base, tat), else_=base)
+
+
+def _spend(insert: Any) -> Executable:
+    base, cost, latest = (cast(bindparam(name), Double) for name in ("base", "cost", "latest"))
+    rows = select(cast(bindparam("key"), Text), (base + cost).label("tat")).where(base + cost <= latest)
+    made = insert(limits).from_select(["key", "tat"], rows)
+    moved = _later(limits.c.tat, base) + cost
+    statement: Executable = made.on_conflict_do_update(
+        index_elements=[limits.c.key], set_={"tat": moved}, where=moved <= latest
+    ).returning(limits.c.tat)
+    return statement
+
+
+_SPEND = Statement(_spend)
+_READ = Statement(select(limits.c.tat).where(limits.c.key == bindparam("key")))
+_REFUND = Statement(
+    update(limits)
+    .where(limits.c.key == bindparam("wanted"))
+    .values(tat=limits.c.tat - bindparam("cost", type_=Double))
+)
+_PRUNE = Statement(delete(limits).where(limits.c.tat < bindparam("now")))
+
+
+def spend(key: str, base: float, cost: float, latest: float) -> Bound:
+    """``tat = max(tat, base) + cost`` unless that is later than ``latest``; answers the new tat, or no row."""
+    return _SPEND(key=key, base=base, cost=cost, latest=latest)
+
+
+def read(store: Store, key: str) -> float | None:
+    row = store.one(_READ(key=key))
+    return float(row[0]) if row else None
+
+
+def refund(key: str, cost: float) -> Bound:
+    return _REFUND(wanted=key, cost=cost)
+
+
+def prune(now: float) -> Bound:
+    """Rows whose budget is full again say no more than no row."""
+    return _PRUNE(now=now)

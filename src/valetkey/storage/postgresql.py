@@ -1,0 +1,75 @@
+"""PostgreSQL through psycopg 3; writes of one batch share round trips by pipelining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .statement import Bound, text_and_values
+from .store import Row
+from .write import StoreUnavailable, Write
+
+_SETUP = (
+    "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
+)
+
+
+class PostgresqlDriver:
+    dialect = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+    def connect(self) -> PostgresqlConnection:
+        import psycopg
+
+        try:
+            raw = psycopg.connect(self.url, autocommit=True, connect_timeout=2)
+            raw.execute(_SETUP)
+        except psycopg.Error as cause:
+            raise StoreUnavailable("the PostgreSQL database cannot be reached") from cause
+        return PostgresqlConnection(raw)
+
+
+class PostgresqlConnection:
+    def __init__(self, raw: Any) -> None:
+        import psycopg
+
+        self.raw = raw
+        self._unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable)
+
+    def rows(self, bound: Bound) -> list[Row]:
+        sql, values = text_and_values(bound, "postgresql")
+        try:
+            rows: list[Row] = self.raw.execute(sql, values).fetchall()
+        except self._unavailable as cause:
+            raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
+        return rows
+
+    def run_all(self, writes: Sequence[Write]) -> list[bool]:
+        try:
+            with self.raw.transaction():
+                claims = [write.claim for write in writes if write.claim is not None]
+                touched = iter(self._run(claims))
+                won = [write.claim is None or next(touched) == 1 for write in writes]
+                self._run(
+                    [
+                        bound
+                        for write, mine in zip(writes, won, strict=True)
+                        for bound in (write.rows if mine else write.otherwise)
+                    ]
+                )
+        except self._unavailable as cause:
+            raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
+        return won
+
+    def _run(self, bounds: Sequence[Bound]) -> list[int]:
+        """Rows touched by each statement; all are sent before the first answer is read."""
+        if len(bounds) < 2:
+            return [self.raw.execute(*text_and_values(bound, "postgresql")).rowcount for bound in bounds]
+        with self.raw.pipeline():
+            cursors = [self.raw.execute(*text_and_values(bound, "postgresql")) for bound in bounds]
+        return [cursor.rowcount for cursor in cursors]
+
+    def close(self) -> None:
+        self.raw.close()

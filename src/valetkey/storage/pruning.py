@@ -1,0 +1,58 @@
+"""What may be forgotten, so that tables do not grow for ever."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Table, bindparam, delete, select
+
+from .statement import Bound, Statement
+from .tables import (
+    access_tokens,
+    client_secrets,
+    codes,
+    grants,
+    interactions,
+    outbox,
+    refresh_tokens,
+    retry_answers,
+    revocations,
+    sessions,
+    signing_keys,
+)
+
+_DAY = 86400.0
+_BATCH = 5000
+_BEFORE = bindparam("before")
+
+# table, what is over, how long it is kept after that (seconds)
+_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
+    (interactions, interactions.c.expires_at < _BEFORE, _DAY),
+    (codes, codes.c.expires_at < _BEFORE, _DAY),  # so long a replay still ends its grant
+    (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY),
+    (retry_answers, retry_answers.c.expires_at < _BEFORE, 0.0),
+    (access_tokens, access_tokens.c.expires_at < _BEFORE, 3600.0),
+    (grants, grants.c.expires_at < _BEFORE, 7 * _DAY),
+    (revocations, revocations.c.expires_at < _BEFORE, 60.0),
+    (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY),  # so long a browser is known
+    (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),
+    (signing_keys, signing_keys.c.retired_at < _BEFORE, 30 * _DAY),
+    (outbox, outbox.c.failed_at < _BEFORE, 30 * _DAY),
+)
+
+
+def _prune(table: Table, over: ColumnElement[bool]) -> Statement:
+    key = next(iter(table.primary_key.columns))
+    return Statement(delete(table).where(key.in_(select(key).where(over).limit(_BATCH))))
+
+
+_STATEMENTS = tuple((table.name, _prune(table, over), kept) for table, over, kept in _RULES)
+_ERASE_ANSWERS = Statement(delete(retry_answers).where(retry_answers.c.expires_at < _BEFORE))
+
+
+def prune_statements(now: float) -> list[tuple[str, Bound]]:
+    """For each table a statement that removes at most 5,000 rows; repeat while it removes that many."""
+    return [(name, statement(before=now - kept)) for name, statement, kept in _STATEMENTS]
+
+
+def erase_retry_answers(now: float) -> Bound:
+    """Answers kept for a retry are erased when no retry can come any more."""
+    return _ERASE_ANSWERS(before=now)

@@ -1,0 +1,42 @@
+"""Protected resources beside the default one (RFC 8707, RFC 9728)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Executable, bindparam, delete, select
+
+from .records import to_json
+from .statement import Bound, Statement
+from .store import Store
+from .tables import resources
+
+_ALL = Statement(select(resources.c.resource, resources.c.metadata).order_by(resources.c.resource))
+_REMOVE = Statement(delete(resources).where(resources.c.resource == bindparam("wanted")))
+
+
+def _put(insert: Any) -> Executable:
+    made = insert(resources).values(
+        resource=bindparam("resource"), metadata=bindparam("metadata"), created_at=bindparam("created_at")
+    )
+    statement: Executable = made.on_conflict_do_update(
+        index_elements=[resources.c.resource], set_={"metadata": made.excluded.metadata}
+    )
+    return statement
+
+
+_PUT = Statement(_put)
+
+
+def every(store: Store) -> dict[str, Mapping[str, Any]]:
+    return {resource: dict(json.loads(metadata)) for resource, metadata in store.all(_ALL())}
+
+
+def put(resource: str, metadata: Mapping[str, Any], now: float) -> Bound:
+    return _PUT(resource=resource, metadata=to_json(metadata), created_at=now)
+
+
+def remove(resource: str) -> Bound:
+    return _REMOVE(wanted=resource)

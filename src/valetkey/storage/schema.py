@@ -1,0 +1,91 @@
+"""Which schema a database has, and the way from there to the one that this code needs (Alembic)."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+from sqlalchemy import text
+
+from .engine import sqlite_path
+from .statement import Statement
+from .store import Store
+from .tables import SCHEMA_VERSION_TABLE
+from .write import StoreUnavailable
+
+HEAD = "0001"
+_VERSION = Statement(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}"))  # noqa: S608 - a constant of ours
+_REVISIONS = ("0001",)  # oldest first; a test compares them with the files
+
+
+def schema_version(store: Store) -> str | None:
+    """The database's revision; None where it has no tables of ours.
+
+    :raises StoreUnavailable: where the database does not answer.
+    """
+    try:
+        row = store.one(_VERSION())
+    except StoreUnavailable as cause:
+        if "no tables" in str(cause) or "does not exist" in str(cause):
+            return None
+        raise
+    return str(row[0]) if row else None
+
+
+def check_schema(store: Store) -> None:
+    """Refuse to serve on a schema that this code does not know.
+
+    :raises StoreUnavailable: with the sentence that says what to do.
+    """
+    found = schema_version(store)
+    if found is None:
+        raise StoreUnavailable("the database has no tables yet: run `valetkey init`")
+    if found == HEAD:
+        return
+    if found in _REVISIONS:
+        raise StoreUnavailable(
+            f"the database is older ({found}) than this version: run `valetkey db upgrade`"
+        )
+    raise StoreUnavailable(
+        f"the database is newer ({found}) than this version ({HEAD}): install the newer Valetkey, or restore the backup"
+    )
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema to the newest revision; creates it where there is none. Several processes may call it.
+
+    :raises StoreUnavailable: where the database cannot be reached or written.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        _run_alembic(url)
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(path.with_name(path.name + ".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _run_alembic(url)
+        path.chmod(0o600)
+    except OSError as cause:
+        raise StoreUnavailable(f"the folder {path.parent} cannot be written: {cause.strerror}") from cause
+
+
+def _run_alembic(url: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(7261623955)"))  # one upgrade at a time
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as cause:
+        raise StoreUnavailable(f"the database cannot be prepared: {cause.orig}") from cause
+    finally:
+        engine.dispose()

@@ -1,0 +1,85 @@
+"""SQLite: WAL, synchronous FULL, one writer at a time (https://www.sqlite.org/wal.html)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from .statement import Bound, text_and_values
+from .store import Row
+from .write import StoreUnavailable, Write
+
+_BUSY_SECONDS = 2.0
+
+
+class SqliteDriver:
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self.path = path
+        self._synchronous = synchronous
+
+    def connect(self) -> SqliteConnection:
+        try:
+            raw = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            raw.execute("PRAGMA journal_mode = WAL").fetchall()
+            raw.execute(f"PRAGMA synchronous = {self._synchronous}")
+            raw.execute("PRAGMA cache_size = -8000")
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(_plain(cause, self.path)) from cause
+        return SqliteConnection(raw, self.path)
+
+
+class SqliteConnection:
+    def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
+        self.raw = raw
+        self._path = path
+
+    def rows(self, bound: Bound) -> list[Row]:
+        sql, values = text_and_values(bound, "sqlite")
+        try:
+            return self.raw.execute(sql, values).fetchall()  # to the end: an open cursor pins a snapshot
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(_plain(cause, self._path)) from cause
+
+    def run_all(self, writes: Sequence[Write]) -> list[bool]:
+        try:
+            self.raw.execute("BEGIN IMMEDIATE")
+            won = [self._run(write) for write in writes]
+            self.raw.execute("COMMIT")
+        except BaseException as cause:
+            self._roll_back()
+            if isinstance(cause, sqlite3.OperationalError):
+                raise StoreUnavailable(_plain(cause, self._path)) from cause
+            raise
+        return won
+
+    def _run(self, write: Write) -> bool:
+        won = write.claim is None or self._touched(write.claim) == 1
+        for bound in write.rows if won else write.otherwise:
+            self._touched(bound)
+        return won
+
+    def _touched(self, bound: Bound) -> int:
+        return self.raw.execute(*text_and_values(bound, "sqlite")).rowcount
+
+    def _roll_back(self) -> None:
+        if self.raw.in_transaction:
+            self.raw.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+def _plain(cause: sqlite3.Error, path: Path) -> str:
+    text = str(cause)
+    if "locked" in text or "busy" in text:
+        return f"the database {path} is busy"
+    if "readonly" in text or "unable to open" in text:
+        return f"the database {path} cannot be written: check the folder's permissions and free space"
+    if "no such table" in text:
+        return f"the database {path} has no tables yet: run `valetkey init`"
+    return f"the database {path} failed: {text}"

@@ -1,0 +1,24 @@
+"""One write: the claim to win, the rows if it is won, the rows if it is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .statement import Bound
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be read or written now; nothing was half-written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What a use case hands to the store, to be run in one short transaction.
+
+    ``claim`` is a conditional statement that must touch exactly one row: it says who won. Where it does, ``rows``
+    follow, else ``otherwise``; either way the transaction is committed, since a refusal's rows must last too.
+    """
+
+    claim: Bound | None = None
+    rows: tuple[Bound, ...] = ()
+    otherwise: tuple[Bound, ...] = ()

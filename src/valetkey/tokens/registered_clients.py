@@ -1,0 +1,47 @@
+"""Clients as a process remembers them: read from the store once, again when the feed says so."""
+
+from __future__ import annotations
+
+from valetkey.storage import clients
+from valetkey.storage.clients import Client
+from valetkey.storage.revocations import Revocation
+from valetkey.storage.store import Store
+
+from .feed import RevocationFeed
+
+_REMEMBERED = 10_000
+_SECONDS = 60.0  # a secret that expires does so without an entry in the feed
+
+
+class RegisteredClients:
+    def __init__(self, store: Store, feed: RevocationFeed) -> None:
+        self._store = store
+        self._feed = feed
+        self._known: dict[str, tuple[Client, float]] = {}
+        self._changes = 0
+        feed.listen(self._forget)
+
+    def find(self, client_id: str, now: float) -> Client | None:
+        """The client, unless it is unknown or disabled.
+
+        :raises StoreUnavailable: where the store cannot be read.
+        """
+        self._feed.refresh(now)
+        found = self._known.get(client_id)
+        if found is None or not 0 <= now - found[1] < _SECONDS:
+            changes = self._changes
+            client = clients.find(self._store, client_id, now)
+            if client is None:
+                return None
+            found = (client, now)
+            if changes != self._changes:  # it changed while we read: do not remember what may be old
+                return None if client.disabled_at is not None else client
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[client_id] = found
+        return None if found[0].disabled_at is not None else found[0]
+
+    def _forget(self, entry: Revocation) -> None:
+        if entry.kind in {"changed", "client"}:
+            self._changes += 1
+            self._known.pop(entry.subject, None)

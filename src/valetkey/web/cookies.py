@@ -1,0 +1,67 @@
+"""Two cookies of our own: the browser's, which binds requests and forms to it, and the sign-in's."""
+
+from __future__ import annotations
+
+from flask import Response, g, request
+
+from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
+from valetkey.runtime import Runtime
+
+_YEAR = 365 * 86400
+
+
+def _name(runtime: Runtime, name: str) -> str:
+    # __Host-: only this host can set it, only over https (RFC 6265bis §4.1.3.2).
+    return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
+
+
+def browser(runtime: Runtime) -> Secret:
+    """What this browser is known by; a new one gets its cookie with the answer."""
+    known: Secret | None = g.get("valetkey_browser")
+    if known is None:
+        sent = request.cookies.get(_name(runtime, "valetkey_browser"), "")
+        known = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
+        g.valetkey_browser = known
+        g.valetkey_browser_is_new = known.reveal() != sent
+    return known
+
+
+def session(runtime: Runtime) -> Secret | None:
+    """The sign-in that the browser claims to have."""
+    sent = request.cookies.get(_name(runtime, "valetkey_session"), "")
+    return Secret(sent) if is_well_formed(sent, SESSION) else None
+
+
+def begin_session(secret: Secret) -> None:
+    """Send this sign-in's cookie with the answer."""
+    g.valetkey_session = secret.reveal()
+
+
+def end_session() -> None:
+    """Take the sign-in's cookie away with the answer."""
+    g.valetkey_session = ""
+
+
+def send_cookies(response: Response, runtime: Runtime) -> Response:
+    """Put on the response what the view decided about cookies."""
+    secure = runtime.settings.issuer.startswith("https:")
+    if g.get("valetkey_browser_is_new"):
+        response.set_cookie(
+            _name(runtime, "valetkey_browser"),
+            g.valetkey_browser.reveal(),
+            max_age=_YEAR,
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
+    value = g.get("valetkey_session")
+    if value is not None:
+        response.set_cookie(
+            _name(runtime, "valetkey_session"),
+            value,
+            max_age=runtime.settings.session_lifetime if value else 0,
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response

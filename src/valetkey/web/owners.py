@@ -1,0 +1,86 @@
+"""Who the resource owner is on this request: our own accounts, or the host's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from flask import g, url_for
+
+from valetkey.accounts.owner import Owner
+from valetkey.storage import accounts
+from valetkey.storage.accounts import Account, Session
+
+from . import cookies
+from .state import current_runtime
+
+
+def current_owner() -> Owner | None:
+    """Who is signed in on this request, asked once."""
+    if "valetkey_owner" not in g:
+        g.valetkey_owner = current_runtime().owners.current()
+    owner: Owner | None = g.valetkey_owner
+    return owner
+
+
+_SCOPE_CLAIMS: Mapping[str, tuple[str, ...]] = {"profile": ("name", "picture"), "email": ("email",)}
+
+
+class OwnAccounts:
+    """Valetkey's own accounts as resource owners."""
+
+    def current(self) -> Owner | None:
+        runtime = current_runtime()
+        secret = cookies.session(runtime)
+        found = accounts.find_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
+        return _owner(found[1], found[0]) if found else None
+
+    def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
+        return url_for("valetkey_resource_owner.sign_in", next=next)
+
+    def find(self, sub: str) -> Owner | None:
+        account = accounts.find(current_runtime().store, sub)
+        return None if account is None or account.disabled_at is not None else _owner(account)
+
+    def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
+        account = accounts.find(current_runtime().store, sub)
+        if account is None:
+            return {}
+        known = {"name": account.name, "email": account.email, **account.claim_values}
+        wanted = {claim for name in scope for claim in _SCOPE_CLAIMS.get(name, ())}
+        return {claim: known[claim] for claim in wanted if claim in known}
+
+
+class FunctionOwners:
+    """A host's function that answers the ``sub`` of whoever is signed in, or None."""
+
+    def __init__(self, function: Callable[[], str | None], sign_in_url: str | None) -> None:
+        self._function = function
+        self._sign_in_url = sign_in_url
+
+    def current(self) -> Owner | None:
+        sub = self._function()
+        return Owner(str(sub)) if sub is not None else None
+
+    def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
+        if self._sign_in_url is None:
+            raise LookupError("set sign_in_url to the host's sign-in page")
+        joint = "&" if "?" in self._sign_in_url else "?"
+        return f"{self._sign_in_url}{joint}next={quote(next, safe='')}"
+
+    def find(self, sub: str) -> Owner | None:
+        return Owner(sub)
+
+    def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
+        return {}
+
+
+def _owner(account: Account, session: Session | None = None) -> Owner:
+    return Owner(
+        account.sub,
+        session.auth_time if session else None,
+        amr=("pwd",) if session else (),
+        name=account.name,
+        email=account.email,
+    )

@@ -1,0 +1,100 @@
+"""How a page looks: the frame that all share, its headers, and a refusal as a page."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Blueprint, Response, g, make_response, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from valetkey.protocol.errors import OAuthError, TooManyRequests
+from valetkey.protocol.secret import random_id
+from valetkey.runtime import log_refusal
+from valetkey.storage.write import StoreUnavailable
+
+from . import cookies
+from .csrf import csrf_tokens
+from .state import current_runtime
+
+_log = logging.getLogger("valetkey")
+blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
+
+# No script, nothing from elsewhere, no frame (RFC 9700 §4.16). form-action is left out on purpose: browsers
+# apply it to the redirect that follows a form too, and that one goes to the client.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # RFC 9700 §4.2.4
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    """A page of ours, with what every page needs."""
+    runtime = current_runtime()
+    owner = g.get("valetkey_owner")
+    text = render_template(
+        f"valetkey/{template}",
+        site_name=runtime.settings.name,
+        signed_in=owner,
+        csrf=csrf_tokens()[0],
+        own_accounts=runtime.settings.account_path is not None,
+        **context,
+    )
+    return make_response(text, status)
+
+
+def finish(response: AnyResponse) -> AnyResponse:
+    """The headers of every answer that a person sees, errors and redirects included."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if current_runtime().settings.issuer.startswith("https:"):
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if isinstance(response, Response):
+        cookies.send_cookies(response, current_runtime())
+    return response
+
+
+def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and try again.") -> Response:
+    """A refusal as a page: what is wrong, what to do, and a reference for whoever runs the site."""
+    reference = random_id(12)
+    log_refusal(refusal, reference, request.path)
+    title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
+    response = page(
+        "refused.html",
+        refusal.status if refusal.status != 401 else 400,
+        title=title,
+        sentence=refusal.description,
+        advice=advice,
+        reference=reference,
+    )
+    if refusal.retry_after:
+        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+    return response
+
+
+def unavailable_page(problem: StoreUnavailable) -> Response:
+    """503 for a store that does not answer; needs nothing from the store itself."""
+    _log.error("%s: %s", request.path, problem)
+    text = "The server cannot answer right now. Please try again in a moment.\n"
+    return Response(text, 503, {"Retry-After": "2"}, mimetype="text/plain")
+
+
+def set_up(blueprint: Blueprint) -> None:
+    """Give a room's pages their headers, cookies and refusals."""
+    blueprint.after_request(finish)  # type: ignore[arg-type]
+    blueprint.register_error_handler(OAuthError, refused_page)
+    blueprint.register_error_handler(StoreUnavailable, unavailable_page)
+    blueprint.before_request(_get_ready)
+
+
+def _get_ready() -> None:
+    runtime = current_runtime()
+    if not runtime.is_ready:
+        runtime.get_ready()
