@@ -16,7 +16,7 @@ from benchmarks.servers import Client, Server
 TOKENS = 512
 FORM = "Content-Type: application/x-www-form-urlencoded"
 ANY_TOKEN = '"access_token"%s*:%s*"'
-JWT = ANY_TOKEN + "eyJ[^.\"]+%.[^.\"]+%.[^.\"]+\""
+JWT = ANY_TOKEN + 'eyJ[^."]+%.[^."]+%.[^."]+"'
 OPAQUE = ANY_TOKEN + '[^."]+"'
 
 
@@ -37,7 +37,9 @@ def call(server: Server, path: str) -> Load:
 def client_credentials(server: Server, pattern: str) -> Load:
     """Tokens for machines; ``pattern`` says of which format."""
     url = server.endpoints["token_endpoint"]
-    requests = [_post(url, one, {"grant_type": "client_credentials", "scope": "profile"}) for one in server.machines]
+    requests = [
+        _post(url, one, {"grant_type": "client_credentials", "scope": "profile"}) for one in server.machines
+    ]
     return Load(server.url, "replay", _data(200, pattern, requests))
 
 

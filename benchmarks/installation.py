@@ -6,6 +6,7 @@ import glob
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -25,7 +26,10 @@ def install() -> None:
     debian("npm", "npm")
     _install("node-oidc-provider", RECIPES / "package-lock.json", NODE / "lock", _install_node)
     _install(
-        "django-oauth-toolkit and Authlib", RECIPES / "requirements.lock", PEERS / "python/lock", _install_python
+        "django-oauth-toolkit and Authlib",
+        RECIPES / "requirements.lock",
+        PEERS / "python/lock",
+        _install_python,
     )
     for source in RECIPES.glob("*.mjs"):
         shutil.copy(source, NODE)  # Node looks for packages beside the program
@@ -39,7 +43,7 @@ def debian(wanted: str, package: str) -> None:
         raise SystemExit(1)
 
 
-def _install(what: str, lock: Path, installed: Path, act: object) -> None:
+def _install(what: str, lock: Path, installed: Path, act: Callable[[], None]) -> None:
     if installed.exists() and installed.read_bytes() == lock.read_bytes():
         return
     print(f"Installing {what} into {PEERS} ...", flush=True)
@@ -56,5 +60,5 @@ def _install_node() -> None:
 
 def _install_python() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", PYTHON.parents[1]], check=True)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes"]
-    subprocess.run([*pip, "-r", RECIPES / "requirements.lock"], check=True)
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes"]
+    subprocess.run([*pip, "-r", str(RECIPES / "requirements.lock")], check=True)

@@ -45,10 +45,27 @@ class Load:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as data:
             data.write(f"return {_lua(self.data)}\n")
             data.flush()
-            shape = [f"-t{self.threads}", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+            shape = [
+                f"-t{self.threads}",
+                f"-c{CONNECTIONS}",
+                f"-d{max(1, round(seconds))}s",
+                "--timeout",
+                "10s",
+            ]
             used = _seconds_of_children()
             done = subprocess.run(
-                ["taskset", "-c", cores, "wrk", *shape, "-s", f"{self.script}.lua", self.url, "--", data.name],
+                [
+                    "taskset",
+                    "-c",
+                    cores,
+                    "wrk",
+                    *shape,
+                    "-s",
+                    f"{self.script}.lua",
+                    self.url,
+                    "--",
+                    data.name,
+                ],
                 cwd=SCRIPTS,
                 capture_output=True,
                 text=True,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
-from tests.services.form import Form, read_forms
 
 from benchmarks.servers import REDIRECT_URI, Client, Server
+from tests.services.form import Form, read_forms
 
 PEOPLE = 96
 STEPS = 15
@@ -20,7 +20,7 @@ STEPS = 15
 
 @dataclass
 class Person:
-    """Somebody signed in at a server who has allowed one app, and the PKCE pair that this app uses for them."""
+    """Somebody signed in at a server who has allowed one app, and the PKCE verifier used for them."""
 
     number: int
     app: Client
@@ -69,7 +69,9 @@ class Person:
         return str(answer.json()["refresh_token"])
 
 
-def sign_in(server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE) -> list[Person]:
+def sign_in(
+    server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE
+) -> list[Person]:
     """Let so many people sign in and consent, one app for each in turn."""
     people = []
     for number in range(1, how_many + 1):
@@ -95,6 +97,13 @@ def sign_up_at(server: Server) -> Callable[[httpx.Client, int], None]:
             raise AssertionError(f"sign-up answered {answer.status_code}\n{answer.text}")
 
     return sign_up
+
+
+def make_accounts(server: Server, how_many: int) -> None:
+    """Let so many people sign up at Valetkey, and nothing more."""
+    for number in range(1, how_many + 1):
+        with httpx.Client(timeout=30) as browser:
+            sign_up_at(server)(browser, number)
 
 
 def nothing(browser: httpx.Client, number: int) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from benchmarks import installation
 from tests.services.postgres import PostgreSQL
 from tests.services.program import Program, free_port
 
-from benchmarks import installation
-
+Made = TypeVar("Made")
 ON_DISK = "/var/tmp"  # /tmp may be memory, where a durable write costs nothing
 
 
@@ -38,11 +38,12 @@ class Place:
         self.open.callback(shutil.rmtree, path, ignore_errors=True)
         return path
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
         """Answer what was made under this name, made at its first use."""
         if name not in self.cache:
             self.cache[name] = make()
-        return self.cache[name]
+        made: Made = self.cache[name]
+        return made
 
     def start(
         self,

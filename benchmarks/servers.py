@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from tests.services.program import Program, accepts_connections
-from tests.services.valetkey_server import Deployment
 
 from benchmarks.installation import NODE, PYTHON, RECIPES
 from benchmarks.place import Place, configuration, free_port
+from tests.services.program import Program, accepts_connections
+from tests.services.valetkey_server import Deployment
 
 MACHINES, APPS = 16, 8
 REDIRECT_URI = "https://app.example/callback"
@@ -74,15 +74,19 @@ def valetkey(
     workers: int = 1,
     cores: str | None = None,
 ) -> Server:
-    """Start ``valetkey serve`` as it is by default."""
+    """Start ``valetkey serve`` as it is by default; a second one of a deployment gets a port of its own."""
     deployment, machines, apps = made
-    command = deployment.command("serve", "--port", str(deployment.port), "--workers", str(workers))
-    url = f"http://127.0.0.1:{deployment.port}"
+    port = free_port() if accepts_connections(deployment.port) else deployment.port
+    command = deployment.command("serve", "--port", str(port), "--workers", str(workers))
+    url = f"http://127.0.0.1:{port}"
     program = place.start(
         running, command, lambda: _answers(url), environment=deployment.environment, cores=cores
     )
     found = httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
-    return Server("valetkey", url, program, machines, apps, found)
+    endpoints = {
+        name: found[name].replace(deployment.issuer, url) for name in found if name.endswith("_endpoint")
+    }
+    return Server("valetkey", url, program, machines, apps, endpoints)
 
 
 def node_provider(place: Place, running: ExitStack, *, jwt: bool) -> Server:
@@ -103,8 +107,8 @@ def node_provider(place: Place, running: ExitStack, *, jwt: bool) -> Server:
 
 
 def toolkit(place: Place, running: ExitStack, database_url: str | None = None) -> Server:
-    """Start django-oauth-toolkit on a database of its own, its secrets stored clear (by default: 3 a second)."""
-    url = database_url or f"sqlite:///{place.folder() / 'toolkit.sqlite3'}".replace("////", "///")
+    """Start django-oauth-toolkit on a database of its own; clear secrets, else it does 3 a second."""
+    url = database_url or f"sqlite://{place.folder() / 'toolkit.sqlite3'}"
     clients = _clients(MACHINES)
     environment = configuration(database_url=url, clients=[vars(one) for one in clients])
     subprocess.run([PYTHON, RECIPES / "toolkit.py"], env=environment, check=True, cwd=place.folder())
@@ -132,7 +136,12 @@ def flask_floor(place: Place, running: ExitStack) -> Server:
 
 
 def _granian(
-    place: Place, running: ExitStack, name: str, app: str, environment: dict[str, str], port: int | None = None
+    place: Place,
+    running: ExitStack,
+    name: str,
+    app: str,
+    environment: dict[str, str],
+    port: int | None = None,
 ) -> Server:
     port = port or free_port()
     paths = f"{RECIPES}:{RECIPES.parents[1]}"

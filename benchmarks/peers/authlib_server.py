@@ -1,4 +1,4 @@
-"""Authlib, for the benchmark: client_credentials as RFC 9068 tokens, nothing stored, and one protected route."""
+"""Authlib, for the benchmark: RFC 9068 tokens, nothing stored, and one protected route."""
 
 import json
 import os
