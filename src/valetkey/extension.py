@@ -11,6 +11,7 @@ from flask import Flask
 
 from .accounts.owner import ResourceOwners
 from .authorization_server.endpoints import METADATA
+from .authorization_server.registration import register_cli_client
 from .authorization_server.views import make_blueprints
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
@@ -62,14 +63,13 @@ class Valetkey:
         )
         owners = _owners(self._resource_owner, settings.sign_in_url)
         runtime = app.extensions[EXTENSION] = Runtime(settings, owners, clock=self._clock)
+        runtime.on_created.append(register_cli_client)
         own = isinstance(owners, OwnAccounts)
         path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
         machines, people = make_blueprints()
         app.register_blueprint(machines, url_prefix=settings.oauth_path)
         app.register_blueprint(people, url_prefix=settings.oauth_path)
-        app.register_blueprint(
-            make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own)
-        )
+        app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
         app.register_blueprint(make_resource_server())
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
         app.add_url_rule(
@@ -116,7 +116,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
         problems = path_problems(app)
         if problems:
             raise SettingsError("\n".join(problems))
-        csrf = app.extensions.get("csrf")
+        csrf: Any = app.extensions.get("csrf")
         if hasattr(csrf, "exempt"):  # a host's CSRFProtect knows nothing of our forms' own protection
             for blueprint in app.blueprints.values():
                 if blueprint.name.startswith("valetkey_"):
@@ -126,9 +126,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
     return look_around
 
 
-def _owners(
-    given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None
-) -> ResourceOwners:
+def _owners(given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None) -> ResourceOwners:
     if given is None:
         return OwnAccounts()
     if callable(given) and not hasattr(given, "current"):

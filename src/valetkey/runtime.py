@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
+from .outbound.worker import Worker
 from .protocol.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -97,9 +98,7 @@ class Endpoint:
 class Runtime:
     """The app's own world. Making one does no I/O; ``get_ready`` does, once in each process."""
 
-    def __init__(
-        self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.owners = owners
         self.store = open_store(settings.store_url)
@@ -113,8 +112,11 @@ class Runtime:
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed)
         self.limiter = Limiter(_counters(self))
         self.last_used = LastUsed(self.store)
+        self.on_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
         self._getting_ready = threading.Lock()
+        self._stop = threading.Event()
+        self._worker: threading.Thread | None = None
         self._failed_authentications = parse_limit(settings.client_authentication_limit)
         self.feed.listen(self._heed)
 
@@ -131,6 +133,13 @@ class Runtime:
                 prepare_store(self)
             check_schema(self.store)
             self.is_ready = True
+            if self.settings.embedded_worker:
+                self._work()
+
+    def _work(self) -> None:
+        worker = Worker(self.settings, self.store, self.clock)
+        self._worker = threading.Thread(target=worker.run, args=(self._stop,), name="valetkey-worker", daemon=True)
+        self._worker.start()
 
     def write(self, write: Write) -> bool:
         """Write what a use case decided; whether its claim was won."""
@@ -156,6 +165,9 @@ class Runtime:
             raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
 
     def close(self) -> None:
+        self._stop.set()
+        if self._worker is not None:
+            self._worker.join(timeout=5)
         self.last_used.close()
         self.limiter.close()
         self.store.close()
@@ -176,6 +188,8 @@ def prepare_store(runtime: Runtime) -> bool:
     upgrade(runtime.settings.store_url)
     made = make_first_keys(runtime.store, runtime.cipher, runtime.clock())
     runtime.keys.forget()
+    for created in runtime.on_created:
+        created(runtime)
     return made
 
 
@@ -194,8 +208,8 @@ def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> A
         answer = refusal_answer(refusal, endpoint, request)
     except StoreUnavailable as cause:
         _log.error("%s: %s", endpoint.name, cause)
-        refusal = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
-        answer = refusal_answer(refusal, endpoint, request)
+        down = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
+        answer = refusal_answer(down, endpoint, request)
     return Answer(answer.status, answer.body, (*answer.headers, *CORS_HEADERS)) if endpoint.cors else answer
 
 

@@ -55,21 +55,15 @@ class Settings:
     )
     sign_up: bool = _setting(True, "Whether people may make an account for themselves.")
 
-    database_url: str = _setting(
-        "", "SQLAlchemy URL of the store; SQLite in data_dir where empty.", hidden=True
-    )
-    redis_url: str | None = _setting(
-        None, "Redis or Valkey for rate limits; None: in the store.", hidden=True
-    )
+    database_url: str = _setting("", "SQLAlchemy URL of the store; SQLite in data_dir where empty.", hidden=True)
+    redis_url: str | None = _setting(None, "Redis or Valkey for rate limits; None: in the store.", hidden=True)
     data_dir: str = _setting("var", "Folder of the SQLite store and of generated keys.")
     encryption_keys: tuple[str, ...] = _setting(
         (), "Base64 keys of 32 bytes; the first encrypts. Empty: one is generated in data_dir.", hidden=True
     )
 
     access_token_lifetime: int = _setting(15 * _MINUTE, "Seconds an access token is honoured.")
-    authorization_code_lifetime: int = _setting(
-        60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most)."
-    )
+    authorization_code_lifetime: int = _setting(60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most).")
     refresh_token_lifetime: int = _setting(30 * _DAY, "Seconds an unused refresh token lives.")
     refresh_retry_window: int = _setting(
         10, "Seconds in which a repeated refresh gets its lost answer again; 0: every reuse ends the family."
@@ -91,6 +85,9 @@ class Settings:
         "600/minute burst 600", "Failed client authentications from one network address."
     )
 
+    embedded_worker: bool = _setting(
+        True, "Whether this process may send mail and prune; one process at a time does, by a lease in the store."
+    )
     revocation_outage: str = _setting(
         "refuse",
         "While the store cannot be read: 'refuse' tokens with 503, or 'accept' them until they expire.",
@@ -168,9 +165,7 @@ def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
 
 def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a Flask configuration: ``VALETKEY_<NAME>``."""
-    return {
-        name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)
-    }
+    return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
 
 
 def _meant(name: str, known: Mapping[str, Any]) -> str:
@@ -255,8 +250,7 @@ def _check_paths(s: Settings) -> list[str]:
     return [
         f"{name} must begin with a slash and not end in one"
         for name in ("oauth_path", "account_path", "api_prefix")
-        if (path := getattr(s, name)) is not None
-        and (not str(path).startswith("/") or str(path).endswith("/"))
+        if (path := getattr(s, name)) is not None and (not str(path).startswith("/") or str(path).endswith("/"))
     ]
 
 
@@ -285,13 +279,9 @@ def _check_keys(s: Settings) -> list[str]:
         except (binascii.Error, ValueError):
             good = False
         if not good:
-            wrong.append(
-                f"encryption_keys: key {number} is not base64 of 32 bytes; make one with `valetkey keys new`"
-            )
+            wrong.append(f"encryption_keys: key {number} is not base64 of 32 bytes; make one with `valetkey keys new`")
     if s.is_production and not s.encryption_keys and not s.store_url.startswith("sqlite"):
-        wrong.append(
-            "encryption_keys must be set where several machines share a store; see `valetkey keys new`"
-        )
+        wrong.append("encryption_keys must be set where several machines share a store; see `valetkey keys new`")
     return wrong
 
 

@@ -45,7 +45,7 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime) -> Auth
     _check_response_mode(parameters)
     _check_state(parameters)
     challenge = pkce.read_challenge(parameters, required=True)
-    scope = check_scope(parameters.get("scope"), target.client)
+    scope = check_scope(parameters.get("scope"), target.client, runtime)
     resources = read_resources(parameters, runtime, target.client)
     return AuthorizationRequest(
         client_id=target.client.client_id,
@@ -65,9 +65,7 @@ def reopen(request: AuthorizationRequest, runtime: Runtime, now: float) -> Check
     """
     client = _find_client(request.client_id, runtime, now)
     redirect_uri = _check_redirect_uri(request.redirect_uri, client)
-    return CheckedTarget(
-        client, redirect_uri, request.redirect_uri_sent, request.state, runtime.settings.issuer
-    )
+    return CheckedTarget(client, redirect_uri, request.redirect_uri_sent, request.state, runtime.settings.issuer)
 
 
 def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
@@ -75,9 +73,7 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
         raise InvalidRequest("The app did not say which app it is (client_id is missing).")
     client = runtime.clients.find(client_id, now)
     if client is None:
-        raise InvalidRequest(
-            "This app is not known here, or was put out of service.", detail="unknown client_id"
-        )
+        raise InvalidRequest("This app is not known here, or was put out of service.", detail="unknown client_id")
     return client
 
 

@@ -30,9 +30,7 @@ def authenticate(call: Call) -> Client:
     credentials = _read_basic(call) or _read_form(call.parameters)
     _check_one_client(credentials, call.parameters)
     client = call.runtime.clients.find(credentials.client_id, call.now)
-    problem = (
-        "unknown or disabled client" if client is None else _problem(client, credentials.secret, call.now)
-    )
+    problem = "unknown or disabled client" if client is None else _problem(client, credentials.secret, call.now)
     if client is None or problem:
         call.runtime.spend_failed_authentication(call.address, call.now)
         raise InvalidClient("client authentication failed", detail=problem)
@@ -80,9 +78,7 @@ def _read_basic(call: Call) -> _Credentials | None:
         return None
     scheme, _, value = call.authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise InvalidClient(
-            "client authentication is malformed", detail="an Authorization scheme other than Basic"
-        )
+        raise InvalidClient("client authentication is malformed", detail="an Authorization scheme other than Basic")
     if call.parameters.get("client_secret") is not None:
         raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
     try:

@@ -62,20 +62,14 @@ def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
     """:raises InvalidRequest: where it was answered, is over, or began in another browser."""
     row = interactions.find(runtime.store, Secret(interaction_id).digest())
     if row is None or not hmac.compare_digest(row.browser, browser):
-        raise InvalidRequest(
-            "This request was not begun in this browser. Go back to the app and start again."
-        )
+        raise InvalidRequest("This request was not begun in this browser. Go back to the app and start again.")
     if row.decided_at is not None or row.expires_at <= now:
-        raise InvalidRequest(
-            "This request was answered already, or has waited too long. Start again from the app."
-        )
+        raise InvalidRequest("This request was answered already, or has waited too long. Start again from the app.")
     request = AuthorizationRequest.from_json(row.request)
     return Waiting(row.digest, request, reopen(request, runtime, now))
 
 
-def is_remembered(
-    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime
-) -> bool:
+def is_remembered(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
     """Whether the owner allowed all of this before, to a client whose identity is assured (RFC 8252 §8.6)."""
     if target.client.policy.asks_each_time:
         return False
@@ -137,9 +131,7 @@ def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, 
 
     :raises InvalidRequest: where the request was answered already.
     """
-    event = audit(
-        "consent.denied", now, client_id=waiting.request.client_id, owner=owner.sub, address=address
-    )
+    event = audit("consent.denied", now, client_id=waiting.request.client_id, owner=owner.sub, address=address)
     if not runtime.write(Write(interactions.decide(waiting.digest, now), (event,))):
         raise InvalidRequest("This request was answered already. Start again from the app.")
     return waiting.target.refusal(AccessDenied("the resource owner denied the request"))

@@ -12,16 +12,12 @@ from valetkey.storage.statement import Bound
 _PRECISION = 86400.0  # a grant's end only tells when to forget it: once a day is enough
 
 
-def end_grant(
-    runtime: Runtime, grant: Grant, now: float, event: Event, address: str | None
-) -> tuple[Bound, ...]:
+def end_grant(runtime: Runtime, grant: Grant, now: float, event: Event, address: str | None) -> tuple[Bound, ...]:
     """Mark the grant, tell every process through the feed, and audit why."""
     return (
         grants.revoke(grant.grant_id, now),
         revocations.add("grant", grant.grant_id, now, runtime.revocation_ends),
-        audit(
-            event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address
-        ),
+        audit(event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address),
     )
 
 

@@ -55,7 +55,7 @@ def register_client(
         **(members or {}),
         "client_name": name.strip(),
         "redirect_uris": list(redirect_uris),
-        "scope": format_scope(parse_scope(scope) or runtime.settings.scopes),
+        **({"scope": format_scope(parse_scope(scope))} if scope else {}),
         "grant_types": list(grant_types or rules.grant_types),
         "response_types": ["code"] if redirect_uris else [],
         "token_endpoint_auth_method": rules.auth_methods[0],
@@ -71,6 +71,21 @@ def register_client(
         raise RegistrationRefused(f"there is a client {made.client_id} already")
     runtime.store.write(Write(rows=tuple(rows)))
     return made
+
+
+CLI_CLIENT_ID = "valetkey-cli"
+
+
+def register_cli_client(runtime: Runtime) -> None:
+    """The client that ``valetkey login`` is: native, public, on any loopback port (RFC 8252 §7.3)."""
+    if clients.find(runtime.store, CLI_CLIENT_ID, runtime.clock()) is None:
+        register_client(
+            runtime,
+            name="Valetkey command line",
+            policy="native",
+            redirect_uris=["http://127.0.0.1/callback", "http://[::1]/callback"],
+            client_id=CLI_CLIENT_ID,
+        )
 
 
 def add_secret(runtime: Runtime, client: Client, *, old_lives: int) -> Secret:
@@ -120,9 +135,7 @@ def remove_client(runtime: Runtime, client: Client) -> None:
 
 def _name_problems(name: str) -> list[str]:
     return (
-        []
-        if name.strip() and len(name) <= 100 and name.isprintable()
-        else ["a name of 1 to 100 characters is needed"]
+        [] if name.strip() and len(name) <= 100 and name.isprintable() else ["a name of 1 to 100 characters is needed"]
     )
 
 

@@ -46,25 +46,24 @@ def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[s
     return asked or granted
 
 
-def check_scope(text: str | None, client: Client) -> frozenset[str]:
+def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset[str]:
     """The scope that a client asks for; its whole registered scope where it names none (RFC 6749 §3.3).
 
     :raises InvalidScope: where a name is not among those that it registered.
     """
-    asked = parse_scope(text) or client.scope
-    if not asked <= client.scope:
-        unknown = format_scope(asked - client.scope)
+    allowed = frozenset(runtime.settings.scopes)
+    if client.scope is not None:
+        allowed &= client.scope
+    asked = parse_scope(text) or allowed
+    if not asked <= allowed:
+        unknown = format_scope(asked - allowed)
         raise InvalidScope("the client may not ask for this scope", detail=unknown)
     return asked
 
 
 def fit_scope(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:
     """The part of a scope that the resources know: a token carries no scope that its audience cannot read."""
-    known = [
-        runtime.resources.find(resource).scopes
-        for resource in resources
-        if resource in runtime.resources.all()
-    ]
+    known = [runtime.resources.find(resource).scopes for resource in resources if resource in runtime.resources.all()]
     if None in known or not known:
         return scope
     return scope & frozenset().union(*(names for names in known if names is not None))

@@ -29,6 +29,7 @@ class Worker:
         self._clock = clock
         self._name = random_id()
         self._pruned_at = 0.0
+        self._leads_until = 0.0
 
     def run(self, stop: threading.Event, *, each: float = 1.0) -> None:
         """Work until told to stop; a store that is down is waited for."""
@@ -43,13 +44,21 @@ class Worker:
     def step(self) -> int:
         """One round: the jobs that are due, and pruning once an hour. Answers how many jobs were done."""
         now = self._clock()
-        if not self._store.write(Write(claim=leases.hold("worker", self._name, now, now + _LEASE))):
+        if not self._leads(now):
             return 0
         if now - self._pruned_at > _PRUNE_EVERY:
             self._pruned_at = now
             prune(self._store, now)
         self._store.write(Write(rows=(erase_retry_answers(now),)))
         return sum(self._do(job) for job in outbox.due(self._store, now))
+
+    def _leads(self, now: float) -> bool:
+        if now < self._leads_until - _LEASE / 2:
+            return True
+        if not self._store.write(Write(claim=leases.hold("worker", self._name, now, now + _LEASE))):
+            return False
+        self._leads_until = now + _LEASE
+        return True
 
     def _do(self, job: outbox.Job) -> bool:
         now = self._clock()

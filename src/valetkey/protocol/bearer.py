@@ -32,9 +32,7 @@ def read_token(authorization: str | None) -> str | None:
     return token
 
 
-def challenge(
-    refusal: OAuthError, *, realm: str, resource_metadata: str, scope: str = "", **more: str
-) -> str:
+def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str, scope: str = "", **more: str) -> str:
     """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
     parts: dict[str, str] = {"realm": realm}
     if not isinstance(refusal, MissingToken):

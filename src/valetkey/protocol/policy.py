@@ -34,9 +34,7 @@ POLICIES = {
             ("authorization_code", "refresh_token"),
             ("client_credentials",),
         ),
-        Policy(
-            "browser", "an application in the browser", ("none",), ("authorization_code", "refresh_token")
-        ),
+        Policy("browser", "an application in the browser", ("none",), ("authorization_code", "refresh_token")),
         Policy(
             "native",
             "a desktop, mobile or command-line application",

@@ -19,9 +19,7 @@ def network_of(address: str | None) -> str:
     return str(ip_network((parsed, 64), strict=False))
 
 
-def caller_address(
-    remote: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]
-) -> str | None:
+def caller_address(remote: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]) -> str | None:
     """The address of whoever called: the last in X-Forwarded-For that no trusted proxy wrote for another."""
     address = remote
     hops = [hop.strip() for hop in (forwarded_for or "").split(",")]

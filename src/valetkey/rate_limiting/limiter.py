@@ -11,6 +11,7 @@ after its own moment, and the bound holds as for single calls; what is not used 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import OrderedDict
@@ -120,9 +121,7 @@ class Limiter:
         known = self._keys.get(key)
         if known is None:
             if len(self._keys) >= _MOST_KEYS:
-                try:
+                with contextlib.suppress(KeyError):  # another thread was first
                     self._keys.popitem(last=False)
-                except KeyError:  # another thread was first
-                    pass
             known = self._keys[key] = _Key()
         return known

@@ -22,9 +22,7 @@ class SignInForm(PageForm):
 
 class SignUpForm(PageForm):
     name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
-    email = EmailField(
-        "E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email]
-    )
+    email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     password = PasswordField("Password", [InputRequired("Choose a password."), Length(max=200)])
     next = HiddenField()
 

@@ -62,9 +62,7 @@ def sign_up(name: str, email: str, password: str, visitor: Visitor, runtime: Run
     return _begin_session(sub, visitor, runtime, now)
 
 
-def create_account(
-    runtime: Runtime, *, name: str, email: str, password: str, address: str | None = None
-) -> str:
+def create_account(runtime: Runtime, *, name: str, email: str, password: str, address: str | None = None) -> str:
     """The ``sub`` of a new account.
 
     :raises SignInRefused: where the address has an account already.
@@ -104,9 +102,7 @@ def _spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
     if not spent.admitted:
         minutes = max(1, round(spent.retry_after / 60))
         unit = "minute" if minutes == 1 else "minutes"
-        raise SignInRefused(
-            f"Too many attempts. Please wait {minutes} {unit} and try again.", spent.retry_after
-        )
+        raise SignInRefused(f"Too many attempts. Please wait {minutes} {unit} and try again.", spent.retry_after)
 
 
 def _begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:

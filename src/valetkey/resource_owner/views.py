@@ -16,7 +16,7 @@ from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED, is_csrf_token
-from valetkey.web.owners import current_owner
+from valetkey.web.owners import OwnAccounts, current_owner
 from valetkey.web.state import current_address, current_runtime
 
 from .forms import ConsentForm, SignInForm, SignUpForm
@@ -187,8 +187,13 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
         "redirect_host": shown.redirect_host,
         "owner": owner,
         "loopback_warning": shown.is_loopback,
-        "use_other_account_url": None,
+        "use_other_account_url": _other_account_url(),
     }
+
+
+def _other_account_url() -> str | None:
+    own = isinstance(current_runtime().owners, OwnAccounts)
+    return url_for("valetkey_resource_owner.sign_in", next=request.path) if own else None
 
 
 def _kind(scope: str) -> str:
@@ -217,7 +222,7 @@ def _asking_app(next_path: str) -> str | None:
         waiting = find_waiting(interaction_id[1], cookies.browser(runtime).digest(), runtime, runtime.clock())
     except OAuthError:
         return None
-    return waiting.target.client.name
+    return f"Sign in to go on to {waiting.target.client.name}."
 
 
 def _to_sign_in() -> Response:

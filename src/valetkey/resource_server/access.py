@@ -44,14 +44,10 @@ def read_protection(
     if cost < 1:
         raise ValueError("cost must be 1 or more")
     challenge_scope = scope if isinstance(scope, str) else next(iter(scope or ()), "")
-    return Protection(
-        alternatives, challenge_scope, optional, parse_limit(limit) if limit else None, cost, bucket
-    )
+    return Protection(alternatives, challenge_scope, optional, parse_limit(limit) if limit else None, cost, bucket)
 
 
-def check_token(
-    runtime: Runtime, protection: Protection, authorization: str | None, now: float
-) -> AccessToken | None:
+def check_token(runtime: Runtime, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
     """The token of a caller who may pass; None for an anonymous one where that is allowed.
 
     :raises InvalidToken, InsufficientScope, InvalidRequest: RFC 6750 §3.1.

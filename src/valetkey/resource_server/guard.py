@@ -45,9 +45,7 @@ def require_oauth(
     limit: str | None = None,
     cost: int = 1,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def require_oauth(
-    scope: Any = None, *, optional: bool = False, limit: str | None = None, cost: int = 1
-) -> Any:
+def require_oauth(scope: Any = None, *, optional: bool = False, limit: str | None = None, cost: int = 1) -> Any:
     """Let a view be called with a good access token only (RFC 6750).
 
     :param scope: a string: all of its space-separated scopes are needed; a list: any one of its members (the
@@ -73,9 +71,7 @@ def public(view: Any = None, /, *, limit: str | None = None, cost: int = 1) -> A
     return lambda view: _open(view, limit, cost)
 
 
-def _guard(
-    view: Callable[P, R], scope: Any, *, optional: bool, limit: str | None, cost: int
-) -> Callable[P, R]:
+def _guard(view: Callable[P, R], scope: Any, *, optional: bool, limit: str | None, cost: int) -> Callable[P, R]:
     protection = read_protection(scope, optional=optional, limit=limit, cost=cost, bucket=_bucket(view))
 
     @functools.wraps(view)
@@ -101,9 +97,7 @@ def _guard(
 
 def _open(view: Callable[P, R], limit: str | None, cost: int) -> Callable[P, R]:
     protection = read_protection(None, optional=True, limit=limit, cost=cost, bucket=_bucket(view))
-    protection = Protection(
-        (), "", True, protection.limit, protection.cost, protection.bucket, is_public=True
-    )
+    protection = Protection((), "", True, protection.limit, protection.cost, protection.bucket, is_public=True)
     if protection.limit is None:
         setattr(view, PROTECTION, protection)
         return view
@@ -128,9 +122,7 @@ def _bucket(view: Callable[..., Any]) -> str:
     return f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', repr(view))}"
 
 
-def _over_limit(
-    runtime: Runtime, protection: Protection, token: AccessToken | None, now: float
-) -> Response | None:
+def _over_limit(runtime: Runtime, protection: Protection, token: AccessToken | None, now: float) -> Response | None:
     if protection.limit is None:
         return None
     network = "" if token else network_of(current_address(runtime))

@@ -47,9 +47,7 @@ _SESSION = columns_of(sessions, Session)
 
 def _add(insert: Any) -> Executable:
     made: Executable = (
-        insert(accounts)
-        .values({column.name: bindparam(column.name) for column in _ACCOUNT})
-        .on_conflict_do_nothing()
+        insert(accounts).values({column.name: bindparam(column.name) for column in _ACCOUNT}).on_conflict_do_nothing()
     )
     return made
 

@@ -28,7 +28,7 @@ class Client:
     created_at: float
     disabled_at: float | None
     secret_digests: tuple[tuple[bytes, float | None], ...]
-    scope: frozenset[str]
+    scope: frozenset[str] | None  # None: all scopes of the server
     grant_types: frozenset[str]
     redirect_uris: tuple[str, ...]
 
@@ -145,7 +145,7 @@ def _client(row: _Row, secrets: tuple[tuple[bytes, float | None], ...]) -> Clien
         row.created_at,
         row.disabled_at,
         secrets,
-        parse_scope(metadata.get("scope")),
+        parse_scope(metadata["scope"]) if "scope" in metadata else None,
         frozenset(metadata.get("grant_types", ())),
         tuple(metadata.get("redirect_uris", ())),
     )

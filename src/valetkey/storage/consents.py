@@ -31,9 +31,7 @@ class ConnectedApp:
 
 _COLUMNS = columns_of(consents, Consent)
 _FIND = Statement(
-    select(*_COLUMNS).where(
-        consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
-    )
+    select(*_COLUMNS).where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
 )
 _OF_OWNER = Statement(
     select(*_COLUMNS, func.max(grants.c.last_used_at))
@@ -53,9 +51,7 @@ _STILL = Statement(
     .values(address=consents.c.address)
 )
 _REMOVE = Statement(
-    delete(consents).where(
-        consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
-    )
+    delete(consents).where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
 )
 
 

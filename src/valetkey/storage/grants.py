@@ -73,7 +73,7 @@ _CODE_COLUMNS = columns_of(codes, Code)
 _REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
 
 
-def _alive(grant_id: object) -> Select[tuple[int]]:
+def _alive(grant_id: object) -> Select[int]:
     return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
 
 
@@ -127,9 +127,7 @@ _REVOKE = Statement(
     .where(grants.c.grant_id == bindparam("wanted"), grants.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("now"))
 )
-_TOUCH = Statement(
-    update(grants).where(grants.c.grant_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
-)
+_TOUCH = Statement(update(grants).where(grants.c.grant_id == bindparam("wanted")).values(last_used_at=bindparam("at")))
 ALIVE_OF_APP = and_(
     grants.c.owner == bindparam("of_owner"),
     grants.c.client_id == bindparam("of_client"),
@@ -150,9 +148,7 @@ def find_code(store: Store, digest: bytes) -> tuple[Code, Grant] | None:
 
 def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
     row = store.one(_FIND_REFRESH(digest=digest))
-    return (
-        (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
-    )
+    return (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
 
 
 def is_unused(store: Store, digest: bytes) -> bool:

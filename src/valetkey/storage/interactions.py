@@ -23,9 +23,7 @@ class Interaction:
 
 
 ADD = Insert(interactions, Interaction)
-_FIND = Statement(
-    select(*columns_of(interactions, Interaction)).where(interactions.c.digest == bindparam("digest"))
-)
+_FIND = Statement(select(*columns_of(interactions, Interaction)).where(interactions.c.digest == bindparam("digest")))
 _DECIDE = Statement(
     update(interactions)
     .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))

@@ -33,9 +33,7 @@ def _spend(insert: Any) -> Executable:
 _SPEND = Statement(_spend)
 _READ = Statement(select(limits.c.tat).where(limits.c.key == bindparam("key")))
 _REFUND = Statement(
-    update(limits)
-    .where(limits.c.key == bindparam("wanted"))
-    .values(tat=limits.c.tat - bindparam("cost", type_=Double))
+    update(limits).where(limits.c.key == bindparam("wanted")).values(tat=limits.c.tat - bindparam("cost", type_=Double))
 )
 _PRUNE = Statement(delete(limits).where(limits.c.tat < bindparam("now")))
 

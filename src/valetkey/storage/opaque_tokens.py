@@ -23,9 +23,7 @@ class _Row:
 
 
 _ADD = Insert(access_tokens, _Row)
-_FIND = Statement(
-    select(*columns_of(access_tokens, _Row)).where(access_tokens.c.digest == bindparam("digest"))
-)
+_FIND = Statement(select(*columns_of(access_tokens, _Row)).where(access_tokens.c.digest == bindparam("digest")))
 
 
 def add(digest: bytes, claims: Mapping[str, Any]) -> Bound:

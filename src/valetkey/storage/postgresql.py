@@ -9,9 +9,7 @@ from .statement import Bound, text_and_values
 from .store import Row
 from .write import StoreUnavailable, Write
 
-_SETUP = (
-    "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
-)
+_SETUP = "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
 
 
 class PostgresqlDriver:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, select
+from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, delete, select
 
 from .statement import Bound, Statement
 from .tables import (
@@ -21,7 +21,7 @@ from .tables import (
 
 _DAY = 86400.0
 _BATCH = 5000
-_BEFORE = bindparam("before")
+_BEFORE: BindParameter[float] = bindparam("before")
 
 # table, what is over, how long it is kept after that (seconds)
 _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (

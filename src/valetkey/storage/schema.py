@@ -43,9 +43,7 @@ def check_schema(store: Store) -> None:
     if found == HEAD:
         return
     if found in _REVISIONS:
-        raise StoreUnavailable(
-            f"the database is older ({found}) than this version: run `valetkey db upgrade`"
-        )
+        raise StoreUnavailable(f"the database is older ({found}) than this version: run `valetkey db upgrade`")
     raise StoreUnavailable(
         f"the database is newer ({found}) than this version ({HEAD}): install the newer Valetkey, or restore the backup"
     )

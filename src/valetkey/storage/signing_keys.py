@@ -32,14 +32,12 @@ class SigningKeyRow:
 ADD = Insert(signing_keys, SigningKeyRow)
 _ALL = Statement(select(*columns_of(signing_keys, SigningKeyRow)).order_by(signing_keys.c.active_at))
 _RETIRE = Statement(
-    update(signing_keys)
-    .where(signing_keys.c.kid == bindparam("wanted"))
-    .values(retired_at=bindparam("moment"))
+    update(signing_keys).where(signing_keys.c.kid == bindparam("wanted")).values(retired_at=bindparam("moment"))
 )
 
 
 def every(store: Store) -> list[SigningKeyRow]:
-    return [SigningKeyRow(*row[:3], bytes(row[3]), *row[4:]) for row in store.all(_ALL())]
+    return [SigningKeyRow(*row) for row in store.all(_ALL())]
 
 
 def retire(kid: str, moment: float) -> Bound:

@@ -22,9 +22,7 @@ class SqliteDriver:
 
     def connect(self) -> SqliteConnection:
         try:
-            raw = sqlite3.connect(
-                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            raw = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             raw.execute("PRAGMA journal_mode = WAL").fetchall()
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
             raw.execute("PRAGMA cache_size = -8000")

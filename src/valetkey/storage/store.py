@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .statement import Bound
@@ -49,8 +49,7 @@ class Store:
         self._forget()
         weak = weakref.ref(self)
         os.register_at_fork(
-            before=lambda: (store := weak()) and store._keep_for_parent(),
-            after_in_child=lambda: (store := weak()) and store._forget(),
+            before=lambda: _call(weak, Store._keep_for_parent), after_in_child=lambda: _call(weak, Store._forget)
         )
 
     def _forget(self) -> None:
@@ -152,3 +151,9 @@ class Store:
         connection = self._driver.connect()
         self._opened.add(connection)
         return connection
+
+
+def _call(weak: weakref.ref[Store], method: Callable[[Store], None]) -> None:
+    store = weak()
+    if store is not None:
+        method(store)

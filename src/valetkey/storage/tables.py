@@ -144,9 +144,7 @@ access_tokens = Table(  # opaque ones only
 revocations = Table(
     "valetkey_revocations",
     metadata,
-    Column(
-        "revocation_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    ),
+    Column("revocation_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("at", Double, nullable=False, index=True),

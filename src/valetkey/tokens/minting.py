@@ -76,7 +76,11 @@ class TokenMint:
 
 
 def _of_grant(grant: Grant) -> Mapping[str, Any]:
-    known = {"grant_id": grant.grant_id, "acr": grant.acr, "amr": grant.amr.split() if grant.amr else None}
+    known: dict[str, Any] = {
+        "grant_id": grant.grant_id,
+        "acr": grant.acr,
+        "amr": grant.amr.split() if grant.amr else None,
+    }
     if grant.auth_time is not None:
         known["auth_time"] = int(grant.auth_time)
     return {name: value for name, value in known.items() if value is not None}

@@ -19,7 +19,7 @@ class Resource:
 
     resource: str
     name: str
-    token_format: str = "jwt"  # noqa: S105 - a format, no password
+    token_format: str = "jwt"
     signing_alg: str = "ES256"
     scopes: frozenset[str] | None = None
 
@@ -40,9 +40,7 @@ class Resources:
         if loaded is None:
             own = self._settings.api_resource
             loaded = {own: Resource(own, self._settings.name)}
-            loaded |= {
-                url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()
-            }
+            loaded |= {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
             self._loaded = loaded
         return loaded
 

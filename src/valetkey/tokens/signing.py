@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey, Key, RSAKey
 from valetkey.protocol.secret import random_id
 from valetkey.storage import leases, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
+from valetkey.storage.statement import Bound
 from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable, Write
 
@@ -31,6 +32,7 @@ class _Loaded:
     current: dict[str, SigningKey]  # by algorithm
     by_kid: dict[str, SigningKey]
     jwks: bytes
+    until: float  # when the next key becomes active or is retired
 
 
 class KeyRing:
@@ -63,18 +65,17 @@ class KeyRing:
 
     def _keys(self, now: float) -> _Loaded:
         loaded = self._loaded
-        if loaded is None:
+        if loaded is None or now >= loaded.until:
             loaded = self._loaded = self._load(now)
         return loaded
 
     def _load(self, now: float) -> _Loaded:
-        rows = [
-            row for row in signing_keys.every(self._store) if row.retired_at is None or row.retired_at > now
-        ]
+        rows = [row for row in signing_keys.every(self._store) if row.retired_at is None or row.retired_at > now]
         by_kid = {row.kid: SigningKey(row.kid, row.algorithm, self._private(row)) for row in rows}
         current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
-        return _Loaded(current, by_kid, jwks)
+        changes = [moment for row in rows for moment in (row.active_at, row.retired_at) if moment and moment > now]
+        return _Loaded(current, by_kid, jwks, min(changes, default=float("inf")))
 
     def _private(self, row: SigningKeyRow) -> Key:
         pem = self._cipher.decrypt(row.private, f"signing_keys:{row.kid}")
@@ -96,3 +97,18 @@ def make_first_keys(store: Store, cipher: Cipher, now: float) -> bool:
         return False
     rows = tuple(signing_keys.ADD(new_signing_key(algorithm, cipher, now)) for algorithm in ALGORITHMS)
     return store.write(Write(claim=leases.hold("first keys", random_id(), now, now + 60), rows=rows))
+
+
+def rotate(
+    store: Store, cipher: Cipher, now: float, *, published_before: float, tokens_live: float, emergency: bool = False
+) -> tuple[Bound, ...]:
+    """The rows that replace every signing key.
+
+    The next key is published ``published_before`` seconds before it signs, so that whoever caches the JWK set has it
+    by then; the old one stays until its last token is dead. In an emergency the old keys are worth nothing at once.
+    """
+    active_at = now if emergency else now + published_before
+    end = now if emergency else active_at + tokens_live
+    old = [row for row in signing_keys.every(store) if row.retired_at is None or (emergency and row.retired_at > now)]
+    new = [signing_keys.ADD(new_signing_key(algorithm, cipher, active_at)) for algorithm in ALGORITHMS]
+    return (*(signing_keys.retire(row.kid, end) for row in old), *new)

@@ -84,15 +84,9 @@ class TokenJudge:
             unverified = jws.extract_compact(value.encode("ascii"))
             header = unverified.headers()
             key = self._keys.find(str(header.get("kid")), now)
-            if (
-                key is None
-                or header.get("typ", "").lower() not in _TYPES
-                or header.get("alg") != key.algorithm
-            ):
+            if key is None or header.get("typ", "").lower() not in _TYPES or header.get("alg") != key.algorithm:
                 raise InvalidToken("the access token is not known", detail="kid, typ or alg is not ours")
             signed = jws.deserialize_compact(value.encode("ascii"), key.key, algorithms=list(ALGORITHMS))
             return json.loads(signed.payload)
         except (JoseError, ValueError, AttributeError, TypeError, KeyError) as cause:
-            raise InvalidToken(
-                "the access token is not known", detail=f"JWT: {type(cause).__name__}"
-            ) from cause
+            raise InvalidToken("the access token is not known", detail=f"JWT: {type(cause).__name__}") from cause

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Blueprint, Response, g, make_response, render_template, request
+from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.protocol.errors import OAuthError, TooManyRequests
@@ -44,10 +44,17 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
         site_name=runtime.settings.name,
         signed_in=owner,
         csrf=csrf_tokens()[0],
-        own_accounts=runtime.settings.account_path is not None,
+        **_links(),
         **context,
     )
     return make_response(text, status)
+
+
+def _links() -> dict[str, str | None]:
+    """Where the frame's links go; None where the host has pages of its own."""
+    known = current_app.view_functions
+    names = {"account_url": "valetkey_resource_owner.account", "sign_out_url": "valetkey_resource_owner.sign_out"}
+    return {link: url_for(name) if name in known else None for link, name in names.items()}
 
 
 def finish(response: AnyResponse) -> AnyResponse:
@@ -88,7 +95,7 @@ def unavailable_page(problem: StoreUnavailable) -> Response:
 
 def set_up(blueprint: Blueprint) -> None:
     """Give a room's pages their headers, cookies and refusals."""
-    blueprint.after_request(finish)  # type: ignore[arg-type]
+    blueprint.after_request(finish)
     blueprint.register_error_handler(OAuthError, refused_page)
     blueprint.register_error_handler(StoreUnavailable, unavailable_page)
     blueprint.before_request(_get_ready)

@@ -35,9 +35,7 @@ def redeem(request: TokenRequest) -> bytes:
         rows = (*rows, minted.row)
     claim = grants.consume_code(code.digest, request.now)
     if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
-        raise InvalidGrant(
-            "the code was used before, or its grant was revoked", detail="replay: grant revoked"
-        )
+        raise InvalidGrant("the code was used before, or its grant was revoked", detail="replay: grant revoked")
     return token_response(minted, scope, refresh_token)
 
 

@@ -14,7 +14,7 @@ def redeem(request: TokenRequest) -> bytes:
     """A token for the client itself; no refresh token (§4.4.3)."""
     if request.client.is_public:
         raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4
-    scope = check_scope(request.parameters.get("scope"), request.client)
+    scope = check_scope(request.parameters.get("scope"), request.client, request.runtime)
     audience = read_resources(request.parameters, request.runtime, request.client)
     scope = fit_scope(scope, audience, request.runtime)
     minted = request.runtime.mint.access_token(

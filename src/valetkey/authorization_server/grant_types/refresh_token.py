@@ -72,9 +72,7 @@ def _check_alive(token: RefreshToken, grant: Grant, request: TokenRequest) -> No
 def _answer_again(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:
     answer = _kept_answer(secret, token, request)
     if answer is None:
-        request.runtime.revoke(
-            *end_grant(request.runtime, grant, request.now, "refresh_token.reused", request.address)
-        )
+        request.runtime.revoke(*end_grant(request.runtime, grant, request.now, "refresh_token.reused", request.address))
         raise InvalidGrant("the refresh token was used before", detail="reuse: the family is revoked")
     row = audit(
         "refresh_token.answered_again",
@@ -107,9 +105,7 @@ def _retry_rows(secret: Secret, token: RefreshToken, answer: bytes, request: Tok
     kept = RetryAnswer(token.digest, _fingerprint(request), sealed, request.now + window)
     rows = [grants.ADD_RETRY_ANSWER(kept)]
     if token.parent is not None and request.now - token.issued_at <= window:
-        rows.append(
-            grants.erase_retry_answer(bytes(token.parent))
-        )  # the answer that gave this token came through
+        rows.append(grants.erase_retry_answer(bytes(token.parent)))  # the answer that gave this token came through
     return rows
 
 

@@ -122,9 +122,7 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("digest"),
     )
-    op.create_index(
-        op.f("ix_valetkey_interactions_expires_at"), "valetkey_interactions", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_valetkey_interactions_expires_at"), "valetkey_interactions", ["expires_at"], unique=False)
     op.create_table(
         "valetkey_leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -166,9 +164,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_valetkey_refresh_tokens_expires_at"), "valetkey_refresh_tokens", ["expires_at"], unique=False
     )
-    op.create_index(
-        op.f("ix_valetkey_refresh_tokens_grant_id"), "valetkey_refresh_tokens", ["grant_id"], unique=False
-    )
+    op.create_index(op.f("ix_valetkey_refresh_tokens_grant_id"), "valetkey_refresh_tokens", ["grant_id"], unique=False)
     op.create_table(
         "valetkey_resources",
         sa.Column("resource", sa.Text(), nullable=False),
@@ -202,9 +198,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("revocation_id"),
     )
     op.create_index(op.f("ix_valetkey_revocations_at"), "valetkey_revocations", ["at"], unique=False)
-    op.create_index(
-        op.f("ix_valetkey_revocations_expires_at"), "valetkey_revocations", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_valetkey_revocations_expires_at"), "valetkey_revocations", ["expires_at"], unique=False)
     op.create_table(
         "valetkey_sessions",
         sa.Column("digest", sa.LargeBinary(), nullable=False),

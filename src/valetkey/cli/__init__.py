@@ -1,0 +1,54 @@
+"""The ``valetkey`` command: what an operator does from a shell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from valetkey.authorization_server.registration import RegistrationRefused
+from valetkey.resource_owner.signing_in import SignInRefused
+from valetkey.service import AppNotFound
+from valetkey.settings import SettingsError
+from valetkey.storage.write import StoreUnavailable
+
+from . import checking, clients, keys, login, resources, serving, setting_up, users
+
+_TOLD = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
+
+
+class _PlainErrors(click.Group):
+    """What a person can mend is told in a sentence, not as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _TOLD as problem:
+            lines = str(problem).splitlines() or [type(problem).__name__]
+            raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from problem
+
+
+@click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--app", "app", envvar="VALETKEY_APP", help="The Flask app, as module:app or path/to/app.py.")
+@click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
+@click.version_option(package_name="valetkey")
+@click.pass_context
+def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
+    """Public APIs with Flask and OAuth 2.0."""
+    context.obj = {"app": app, "data_dir": data_dir}
+
+
+for command in (
+    setting_up.init,
+    serving.serve,
+    serving.work,
+    login.login,
+    checking.check,
+    users.users,
+    clients.clients,
+    resources.resources,
+    keys.keys,
+    setting_up.prune_command,
+    setting_up.db,
+):
+    main.add_command(command)

@@ -1,0 +1,140 @@
+"""``valetkey clients``: the apps that may ask for tokens."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from valetkey.authorization_server import registration
+from valetkey.protocol.policy import POLICIES
+from valetkey.runtime import Runtime
+from valetkey.storage import clients as stored
+from valetkey.storage.clients import Client
+
+from .opened import json_option, tell, with_runtime
+
+
+@click.group()
+def clients() -> None:
+    """Apps that may ask for tokens."""
+
+
+@clients.command()
+@click.option("--name", required=True, help="The name that people see when they are asked.")
+@click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where to return to; may be repeated.")
+@click.option("--scope", "scopes", multiple=True, help="What it may ask for; all scopes where left out.")
+@click.option("--grant-type", "grant_types", multiple=True, help="Instead of the policy's grant types.")
+@click.option("--client-id", help="A chosen client_id; random where left out.")
+@click.option("--uri", help="The app's home page.")
+@click.option("--contact", help="An e-mail address of its developers.")
+@json_option
+@with_runtime
+def create(
+    runtime: Runtime,
+    name: str,
+    policy: str,
+    redirect_uris: tuple[str, ...],
+    scopes: tuple[str, ...],
+    grant_types: tuple[str, ...],
+    client_id: str | None,
+    uri: str | None,
+    contact: str | None,
+    as_json: bool,
+) -> None:
+    """Register an app; its secret is shown once and never again."""
+    members: dict[str, Any] = {"client_uri": uri, "contacts": [contact] if contact else None}
+    made = registration.register_client(
+        runtime,
+        name=name,
+        policy=policy,
+        redirect_uris=redirect_uris,
+        scope=" ".join(scopes) or None,
+        grant_types=grant_types,
+        client_id=client_id,
+        members={key: value for key, value in members.items() if value},
+    )
+    secret = made.secret.reveal() if made.secret else None
+    tell({"client_id": made.client_id, "client_secret": secret}, as_json)
+
+
+@clients.command("list")
+@json_option
+@with_runtime
+def list_clients(runtime: Runtime, as_json: bool) -> None:
+    """Show all apps."""
+    found = stored.every(runtime.store)
+    if as_json:
+        click.echo(json.dumps([_shown(client) for client in found]))
+        return
+    for client in found:
+        state = "disabled" if client.disabled_at else client.policy.name
+        click.echo(f"{client.client_id:<24} {state:<10} {client.name}")
+
+
+@clients.command()
+@click.argument("client_id")
+@json_option
+@with_runtime
+def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
+    """Show one app."""
+    tell(_shown(_find(runtime, client_id)), as_json)
+
+
+@clients.command()
+@click.argument("client_id")
+@with_runtime
+def disable(runtime: Runtime, client_id: str) -> None:
+    """Put an app out of service: its tokens are dead within a second."""
+    registration.disable_client(runtime, _find(runtime, client_id))
+    click.echo(f"{client_id} is disabled.")
+
+
+@clients.command()
+@click.argument("client_id")
+@with_runtime
+def enable(runtime: Runtime, client_id: str) -> None:
+    """Let a disabled app back in; it needs new tokens."""
+    registration.enable_client(runtime, _find(runtime, client_id))
+    click.echo(f"{client_id} is enabled.")
+
+
+@clients.command("rotate-secret")
+@click.argument("client_id")
+@click.option("--old-lives", default=86400, show_default=True, help="Seconds that the old secret stays good.")
+@json_option
+@with_runtime
+def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, as_json: bool) -> None:
+    """Give an app another secret; the old one stays good for a while."""
+    secret = registration.add_secret(runtime, _find(runtime, client_id), old_lives=old_lives)
+    tell({"client_id": client_id, "client_secret": secret.reveal()}, as_json)
+
+
+@clients.command()
+@click.argument("client_id")
+@click.confirmation_option(prompt="Remove this app and end all its tokens?")
+@with_runtime
+def remove(runtime: Runtime, client_id: str) -> None:
+    """Remove an app."""
+    registration.remove_client(runtime, _find(runtime, client_id))
+    click.echo(f"{client_id} is removed.")
+
+
+def _find(runtime: Runtime, client_id: str) -> Client:
+    client = stored.find(runtime.store, client_id, runtime.clock())
+    if client is None:
+        raise click.ClickException(f"there is no client {client_id}")
+    return client
+
+
+def _shown(client: Client) -> dict[str, Any]:
+    return {
+        "client_id": client.client_id,
+        "policy": client.policy.name,
+        **client.metadata,
+        "client_id_issued_at": int(client.created_at),
+        "disabled_at": datetime.fromtimestamp(client.disabled_at, UTC).isoformat() if client.disabled_at else None,
+    }

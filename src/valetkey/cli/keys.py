@@ -1,0 +1,73 @@
+"""``valetkey keys``: the keys that sign tokens, and a new key that encrypts the store."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+
+from valetkey.activity.auditing import audit
+from valetkey.runtime import Runtime
+from valetkey.storage import revocations, signing_keys
+from valetkey.tokens.cipher import new_encryption_key
+from valetkey.tokens.signing import rotate as rotated
+
+from .opened import json_option, with_runtime
+
+_PUBLISHED_BEFORE = 900  # seconds; three times what our JWK set may be cached
+
+
+@click.group()
+def keys() -> None:
+    """Keys that sign tokens; a new key that encrypts the store."""
+
+
+@keys.command("list")
+@json_option
+@with_runtime
+def list_keys(runtime: Runtime, as_json: bool) -> None:
+    """Show the signing keys, oldest first."""
+    rows = signing_keys.every(runtime.store)
+    if as_json:
+        shown = [
+            {"kid": row.kid, "alg": row.algorithm, "active_at": row.active_at, "retired_at": row.retired_at}
+            for row in rows
+        ]
+        click.echo(json.dumps(shown))
+        return
+    for row in rows:
+        end = f"until {_time(row.retired_at)}" if row.retired_at else ""
+        click.echo(f"{row.kid:<24} {row.algorithm:<6} from {_time(row.active_at)} {end}")
+
+
+@keys.command()
+@click.option("--emergency", is_flag=True, help="The old keys are worth nothing at once, nor what they signed.")
+@with_runtime
+def rotate(runtime: Runtime, emergency: bool) -> None:
+    """Make new signing keys: published now, used in a quarter of an hour; the old ones stay till their tokens end."""
+    now = runtime.clock()
+    rows = rotated(
+        runtime.store,
+        runtime.cipher,
+        now,
+        published_before=_PUBLISHED_BEFORE,
+        tokens_live=runtime.settings.access_token_lifetime + 60,
+        emergency=emergency,
+    )
+    runtime.revoke(
+        *rows,
+        revocations.add("changed", "keys", now, runtime.revocation_ends),
+        audit("keys.created", now, detail="emergency" if emergency else None),
+    )
+    click.echo("New keys sign from now on." if emergency else f"New keys sign from {_time(now + _PUBLISHED_BEFORE)}.")
+
+
+@keys.command()
+def new() -> None:
+    """Print a new value for encryption_keys; put it first, and keep the old ones behind it."""
+    click.echo(new_encryption_key())
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

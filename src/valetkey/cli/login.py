@@ -1,0 +1,145 @@
+"""``valetkey login``: a token for oneself, through the browser (RFC 8252: loopback redirect, PKCE)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import webbrowser
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from queue import Empty, Queue
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import click
+import httpx
+
+from valetkey.authorization_server.registration import CLI_CLIENT_ID
+from valetkey.protocol.pkce import s256
+
+_SECONDS = 300
+_PAGE = b"<!doctype html><title>Signed in</title><p>You can close this page and go back to the terminal."
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--issuer", default="http://127.0.0.1:8000", show_default=True, help="The authorization server.")
+@click.option("--client-id", default=CLI_CLIENT_ID, show_default=True)
+@click.option("--scope", default="", help="Space-separated; all that the client may ask for where left out.")
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def login(issuer: str, client_id: str, scope: str, no_browser: bool, command: tuple[str, ...]) -> None:
+    """Sign in and print an access token; or, after `--`, run a command with it.
+
+    curl gets the token as its Authorization header, on standard input, so that no process list shows it. Any other
+    command finds it in the environment variable VALETKEY_TOKEN.
+    """
+    token = _sign_in(issuer.rstrip("/"), client_id, scope, no_browser)
+    if not command:
+        click.echo(token)
+        return
+    raise SystemExit(_run(command, token))
+
+
+def _sign_in(issuer: str, client_id: str, scope: str, no_browser: bool) -> str:
+    metadata = _metadata(issuer)
+    answers: Queue[dict[str, str]] = Queue()
+    server = _listen(answers)
+    redirect_uri = f"http://127.0.0.1:{server.server_port}/callback"
+    verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
+    asked = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "state": state,
+        "code_challenge": s256(verifier),
+        "code_challenge_method": "S256",
+        **({"scope": scope} if scope else {}),
+    }
+    url = f"{metadata['authorization_endpoint']}?{urlencode(asked)}"
+    if no_browser or not webbrowser.open(url):
+        click.echo(f"Open this address in a browser:\n\n{url}\n", err=True)
+        if sys.stdin.isatty():
+            click.echo("If that browser is on another machine, paste the address it ends at here.", err=True)
+            threading.Thread(target=_read_pasted, args=(answers,), daemon=True).start()
+    else:
+        click.echo("Waiting for the browser ...", err=True)
+    try:
+        answer = answers.get(timeout=_SECONDS)
+    except Empty:
+        raise click.ClickException(f"no answer within {_SECONDS // 60} minutes; try again") from None
+    finally:
+        server.shutdown()
+    _check_answer(answer, state, issuer)
+    return _redeem(metadata["token_endpoint"], answer["code"], verifier, client_id, redirect_uri)
+
+
+def _check_answer(answer: dict[str, str], state: str, issuer: str) -> None:
+    if answer.get("state") != state or answer.get("iss", issuer) != issuer:  # RFC 9207 §2.4
+        raise click.ClickException("the answer was not for this sign-in; try again")
+    if "error" in answer:
+        raise click.ClickException(f"not signed in: {answer.get('error_description') or answer['error']}")
+    if "code" not in answer:
+        raise click.ClickException("the answer had no code; try again")
+
+
+def _metadata(issuer: str) -> dict[str, str]:
+    parts = urlsplit(issuer)
+    url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"  # RFC 8414 §3.1
+    try:
+        found: dict[str, str] = httpx.get(url, timeout=10).raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as cause:
+        raise click.ClickException(f"{issuer} does not answer as an authorization server: {cause}") from cause
+    if found.get("issuer") != issuer:
+        raise click.ClickException(f"{url} is the metadata of {found.get('issuer')}; use --issuer with that")
+    return found
+
+
+def _redeem(endpoint: str, code: str, verifier: str, client_id: str, redirect_uri: str) -> str:
+    sent = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "code_verifier": verifier,
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+    }
+    try:
+        answer = httpx.post(endpoint, data=sent, timeout=10).json()
+    except (httpx.HTTPError, ValueError) as cause:
+        raise click.ClickException(f"the token endpoint does not answer: {cause}") from cause
+    if "access_token" not in answer:
+        raise click.ClickException(f"no token: {answer.get('error_description') or answer.get('error')}")
+    return str(answer["access_token"])
+
+
+def _listen(answers: Queue[dict[str, str]]) -> HTTPServer:
+    class Callback(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path != "/callback":
+                self.send_error(404)
+                return
+            answers.put(dict(parse_qsl(parts.query)))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.end_headers()
+            self.wfile.write(_PAGE)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the path holds a code."""
+
+    server = HTTPServer(("127.0.0.1", 0), Callback)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _read_pasted(answers: Queue[dict[str, str]]) -> None:
+    answers.put(dict(parse_qsl(urlsplit(sys.stdin.readline().strip()).query)))
+
+
+def _run(command: tuple[str, ...], token: str) -> int:
+    if os.path.basename(command[0]) == "curl":
+        header = f'header = "Authorization: Bearer {token}"\n'
+        return subprocess.run([command[0], "-K", "-", *command[1:]], input=header.encode()).returncode  # noqa: S603 - the caller's own command
+    return subprocess.run(command, env={**os.environ, "VALETKEY_TOKEN": token}).returncode  # noqa: S603 - the same

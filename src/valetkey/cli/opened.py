@@ -1,0 +1,65 @@
+"""The runtime that a command works on: the app's of ``--app``, or the bare service's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+import click
+from flask import Flask
+
+from valetkey import service
+from valetkey.runtime import Runtime
+from valetkey.web.state import EXTENSION
+
+
+def opened_app(context: click.Context, **last: Any) -> Flask:
+    """The app, with the environment's settings; ``last`` counts where nobody set a value."""
+    given = context.find_root().obj or {}
+    if given.get("app"):
+        os.environ[service.APP_VARIABLE] = given["app"]
+    if given.get("data_dir"):
+        os.environ["VALETKEY_DATA_DIR"] = given["data_dir"]
+    os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **last})
+    return service.load()
+
+
+def opened_runtime(context: click.Context) -> Runtime:
+    """The runtime, its store checked.
+
+    :raises StoreUnavailable: where the store is not there, or older or newer than this code.
+    """
+    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    runtime.get_ready()
+    return runtime
+
+
+def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the runtime as its first argument, and close it afterwards."""
+
+    @click.pass_context
+    @wraps(command)
+    def run(context: click.Context, *args: Any, **kwargs: Any) -> None:
+        runtime = opened_runtime(context)
+        try:
+            command(runtime, *args, **kwargs)
+        finally:
+            runtime.close()
+
+    return run
+
+
+def tell(answer: Mapping[str, Any], as_json: bool) -> None:
+    """Print an answer: as JSON for scripts, else a line for each member."""
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for name, value in answer.items():
+        if value is not None:
+            click.echo(f"{name}: {value}")
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

@@ -1,0 +1,160 @@
+"""``valetkey serve`` and ``work``: the processes that run all day."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from flask import Flask
+
+from valetkey.extension import path_problems
+from valetkey.outbound.worker import Worker
+from valetkey.protocol.scope import format_scope
+from valetkey.runtime import Runtime
+from valetkey.settings import SettingsError
+from valetkey.web.state import EXTENSION
+
+from .certificate import self_signed
+from .opened import opened_app, with_runtime
+from .setting_up import demo_lines, make_demo
+
+_BLOCKING_THREADS = 8
+
+
+@click.command()
+@click.argument("app", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
+@click.option("--tls-self-signed", is_flag=True, help="Make a certificate, for trying TLS out.")
+@click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
+@click.option("--demo", is_flag=True, help="Make a demonstration user and app where there are none.")
+@click.pass_context
+def serve(context: click.Context, /, **given: Any) -> None:
+    """Serve an app (module:app or path/to/app.py), or the bare authorization server."""
+    root = context.find_root().obj
+    root["app"] = given["app"] or root["app"]
+    root["data_dir"] = given["data_dir"] or root["data_dir"]
+    tls = _tls_wanted(given)
+    host = f"[{given['host']}]" if ":" in given["host"] else given["host"]
+    address = f"{'https' if tls else 'http'}://{host}:{given['port']}"
+    app = opened_app(context, issuer=address)
+    runtime: Runtime = app.extensions[EXTENSION]
+    problems = path_problems(app)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    _check_port(given["host"], given["port"])
+    runtime.get_ready()
+    demo = make_demo(runtime) if given["demo"] else None
+    certificate = _certificate(given, runtime)
+    for line in _welcome(app, runtime, address, demo):
+        click.echo(line)
+    stop = threading.Event()
+    worker = Worker(runtime.settings, runtime.store, runtime.clock)
+    threading.Thread(target=worker.run, args=(stop,), name="valetkey-worker", daemon=True).start()
+    _run(given, certificate)
+    stop.set()
+    runtime.close()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what is due, and end.")
+@with_runtime
+def work(runtime: Runtime, once: bool) -> None:
+    """Send mail and prune, as `serve` does by itself; for servers that are not `valetkey serve`."""
+    worker = Worker(runtime.settings, runtime.store, runtime.clock)
+    if once:
+        click.echo(f"{worker.step()} jobs done")
+        return
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo("Working. Ctrl-C ends it.")
+    worker.run(stop)
+
+
+def _run(given: dict[str, Any], certificate: tuple[Path, Path] | None) -> None:
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    if hasattr(os, "SCHED_BATCH"):
+        # A worker's Python thread is slowed by its own network thread under the default scheduler.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    cert, key = certificate or (None, None)
+    Server(
+        "valetkey.service:load",
+        factory=True,
+        address=given["host"],
+        port=given["port"],
+        interface=Interfaces.WSGI,
+        loop=Loops.asyncio,
+        workers=given["workers"],
+        blocking_threads=_BLOCKING_THREADS,
+        backlog=2048,
+        websockets=False,
+        ssl_cert=cert,
+        ssl_key=key,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_level=LogLevels.error,
+    ).serve()
+
+
+def _tls_wanted(given: dict[str, Any]) -> bool:
+    if bool(given["tls_cert"]) != bool(given["tls_key"]):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    if given["tls_cert"] and given["tls_self_signed"]:
+        raise click.UsageError("choose --tls-cert with --tls-key, or --tls-self-signed")
+    return bool(given["tls_cert"]) or bool(given["tls_self_signed"])
+
+
+def _certificate(given: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+    if given["tls_self_signed"]:
+        names = [given["host"], urlsplit(runtime.settings.issuer).hostname or ""]
+        return self_signed(Path(runtime.settings.data_dir), names)
+    return (Path(given["tls_cert"]), Path(given["tls_key"])) if given["tls_cert"] else None
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as cause:
+            raise click.ClickException(
+                f"port {port} on {host} cannot be used ({cause.strerror}): choose another with --port"
+            ) from cause
+
+
+def _welcome(app: Flask, runtime: Runtime, address: str, demo: dict[str, Any] | None) -> list[str]:
+    issuer, settings = runtime.settings.issuer, runtime.settings
+    lines = [f"Valetkey serves on {address}" + ("" if issuer == address else f" as {issuer}")]
+    if settings.account_path:
+        lines.append(f"Pages:    {issuer}{settings.account_path}")
+        lines.append(f"Sign-in:  {issuer}{settings.account_path}/sign-in")
+    lines.append(f"Metadata: {issuer}/.well-known/oauth-authorization-server")
+    if demo is None:
+        return lines
+    protected = next((rule.rule for rule in app.url_map.iter_rules() if rule.rule == "/api/protected"), None)
+    token = (
+        f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials {issuer}/oauth/token"
+        ' | sed \'s/.*"access_token": "\\([^"]*\\)".*/\\1/\''
+    )
+    lines += ["", *demo_lines(demo)]
+    if protected:
+        lines += ["", "Call the API:", f'  curl -i -H "Authorization: Bearer $({token})" {issuer}{protected}']
+    own = shlex.join([str(Path(sys.argv[0])), "login", "--issuer", issuer, "--scope", format_scope(settings.scopes)])
+    lines += ["", "Or as yourself, through the browser:", f"  {own} -- curl {issuer}{protected or '/'}", ""]
+    return lines

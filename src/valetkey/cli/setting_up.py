@@ -1,0 +1,107 @@
+"""``valetkey init``, ``db`` and ``prune``: the store from its first day to its daily cleaning."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import click
+
+from valetkey.authorization_server.registration import register_client
+from valetkey.outbound.worker import prune
+from valetkey.resource_owner.signing_in import create_account
+from valetkey.runtime import Runtime, prepare_store
+from valetkey.storage.accounts import find_by_email
+from valetkey.storage.schema import HEAD, schema_version
+from valetkey.web.state import EXTENSION
+
+from .opened import json_option, opened_app, with_runtime
+
+DEMO_EMAIL = "demo@example.org"
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Also make a demonstration user and app.")
+@json_option
+@click.pass_context
+def init(context: click.Context, demo: bool, as_json: bool) -> None:
+    """Create the database and its keys, or bring them up to date. It may be run again."""
+    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    try:
+        made = prepare_store(runtime)
+        runtime.get_ready()
+        shown = make_demo(runtime) if demo else None
+    finally:
+        runtime.close()
+    if as_json:
+        click.echo(json.dumps({"created": made, "schema": HEAD, "demo": shown}))
+        return
+    click.echo("The store is ready, with new keys." if made else "The store is ready.")
+    for line in demo_lines(shown) if shown else ():
+        click.echo(line)
+
+
+def make_demo(runtime: Runtime) -> dict[str, Any] | None:
+    """A user and a machine app with random credentials; None where they were made before."""
+    if find_by_email(runtime.store, DEMO_EMAIL) is not None:
+        return None
+    password = secrets.token_urlsafe(12)
+    create_account(runtime, name="Demo", email=DEMO_EMAIL, password=password)
+    app = register_client(runtime, name="Demo app", policy="machine")
+    assert app.secret is not None
+    return {
+        "email": DEMO_EMAIL,
+        "password": password,
+        "client_id": app.client_id,
+        "client_secret": app.secret.reveal(),
+    }
+
+
+def demo_lines(demo: dict[str, Any]) -> list[str]:
+    return [
+        f"User:   {demo['email']}   password: {demo['password']}",
+        f"App:    {demo['client_id']}   secret: {demo['client_secret']}",
+        "These are shown once.",
+    ]
+
+
+@click.command("prune")
+@with_runtime
+def prune_command(runtime: Runtime) -> None:
+    """Remove what is over: expired codes, tokens, sessions. `serve` and `work` do it every hour."""
+    prune(runtime.store, runtime.clock(), lambda table: click.echo(f"pruning {table}"))
+    runtime.limiter.prune(runtime.clock())
+
+
+@click.group()
+def db() -> None:
+    """The store's schema."""
+
+
+@db.command()
+@click.pass_context
+def upgrade(context: click.Context) -> None:
+    """Bring the schema to what this version needs."""
+    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    before = schema_version(runtime.store) if _exists(runtime) else None
+    prepare_store(runtime)
+    click.echo(f"The schema is {HEAD}" + (f", it was {before}." if before and before != HEAD else "."))
+    runtime.close()
+
+
+@db.command()
+@click.pass_context
+def version(context: click.Context) -> None:
+    """Show the schema's revision, and the one that this version needs."""
+    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    found = schema_version(runtime.store) if _exists(runtime) else None
+    click.echo(f"store: {found or 'none'}, needed: {HEAD}")
+    runtime.close()
+
+
+def _exists(runtime: Runtime) -> bool:
+    from valetkey.storage.engine import sqlite_path
+
+    path = sqlite_path(runtime.settings.store_url)
+    return path is None or path.exists()

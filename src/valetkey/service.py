@@ -1,0 +1,104 @@
+"""The deployable: the app that workers serve, an operator's own or the bare authorization server."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.typing import ResponseReturnValue
+
+from .extension import Valetkey
+from .settings import use_command_values
+from .web import pages
+from .web.state import EXTENSION
+
+APP_VARIABLE = "VALETKEY_APP"
+LAST_VARIABLE = "_VALETKEY_LAST"
+
+
+class AppNotFound(Exception):
+    """``--app`` names nothing that can be served; the sentence says why."""
+
+
+def load() -> Flask:
+    """The app of this process, by what the ``valetkey`` command left in the environment. Workers call it."""
+    _log_to_stderr()
+    use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
+    name = os.environ.get(APP_VARIABLE)
+    app = load_app(name) if name else create_app()
+    if app.secret_key is None:  # the host's sessions, in all workers alike
+        app.secret_key = app.extensions[EXTENSION].cipher.signatures("flask", "secret key")[0]
+    return app
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("valetkey")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+def create_app(**settings: Any) -> Flask:
+    """The authorization server and its pages, for APIs that live elsewhere.
+
+    :raises SettingsError: where the settings cannot be used.
+    """
+    app = Flask("valetkey_service")
+    Valetkey(app, **settings)
+
+    @app.get("/")
+    def index() -> ResponseReturnValue:
+        return pages.finish(pages.page("index.html", metadata_url="/.well-known/oauth-authorization-server"))
+
+    return app
+
+
+def load_app(name: str) -> Flask:
+    """The Flask app that ``module:app`` or ``path/to/file.py`` names; a factory is called.
+
+    :raises AppNotFound: where there is none, or it has no Valetkey.
+    """
+    target, _, attribute = name.partition(":")
+    module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+    found = getattr(module, attribute or "app", None) or getattr(module, "create_app", None)
+    if found is None:
+        raise AppNotFound(f"{target} has no {attribute or 'app'}: name it as module:app")
+    app = found if isinstance(found, Flask) else found()
+    if not isinstance(app, Flask):
+        raise AppNotFound(f"{name} is not a Flask app")
+    if EXTENSION not in app.extensions:
+        raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
+    return app
+
+
+def _import_module(name: str) -> Any:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as cause:
+        if cause.name is not None and not name.startswith(cause.name):
+            raise
+        raise AppNotFound(f"there is no module {name}: name the app as module:app or path/to/app.py") from cause
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise AppNotFound(f"there is no file {path}")
+    sys.path.insert(0, str(path.absolute().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
