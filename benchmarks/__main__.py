@@ -57,9 +57,7 @@ def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=_rows, default=list(ROWS), help=f"such as P2,P4; of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default: 5)")
     parser.add_argument("--seconds", type=float, default=5, help="length of each load (default: 5)")
-    parser.add_argument(
-        "--warm", type=float, default=WARM, help=f"seconds before it counts (default: {WARM})"
-    )
+    parser.add_argument("--warm", type=float, default=WARM, help=f"seconds before it counts (default: {WARM})")
     return parser.parse_args(arguments)
 
 

@@ -28,18 +28,14 @@ def get_public(server: Server, path: str) -> Load:
 def call(server: Server, path: str) -> Load:
     """A protected route, with many tokens of many clients."""
     url = server.url + path
-    requests = [
-        _head("GET", url, f"Authorization: Bearer {token}") + "\r\n" for _, token in _machine_tokens(server)
-    ]
+    requests = [_head("GET", url, f"Authorization: Bearer {token}") + "\r\n" for _, token in _machine_tokens(server)]
     return Load(server.url, "replay", _data(200, '"message"', requests))
 
 
 def client_credentials(server: Server, pattern: str) -> Load:
     """Tokens for machines; ``pattern`` says of which format."""
     url = server.endpoints["token_endpoint"]
-    requests = [
-        _post(url, one, {"grant_type": "client_credentials", "scope": "profile"}) for one in server.machines
-    ]
+    requests = [_post(url, one, {"grant_type": "client_credentials", "scope": "profile"}) for one in server.machines]
     return Load(server.url, "replay", _data(200, pattern, requests))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.place import Place
+from benchmarks.place import Place, free_port
 from benchmarks.servers import Client
 from tests.services.valetkey_server import Deployment
 
@@ -21,8 +21,9 @@ def worker_memory(pid: int) -> float:
 def first_token(place: Place, deployment: Deployment, client: Client) -> float:
     """Start the server and answer the seconds until a machine has its first token."""
     body = {"grant_type": "client_credentials", "scope": "profile"}
-    url = f"http://127.0.0.1:{deployment.port}/oauth/token"
-    command = deployment.command("serve", "--port", str(deployment.port))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/oauth/token"
+    command = deployment.command("serve", "--port", str(port))
     with ExitStack() as running, httpx.Client(auth=(client.client_id, client.client_secret)) as http:
 
         def has_token() -> bool:
@@ -38,15 +39,11 @@ def first_token(place: Place, deployment: Deployment, client: Client) -> float:
 
 def _descendants(pid: int) -> list[int]:
     children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
     return children + [deeper for child in children for deeper in _descendants(child)]
 
 
 def _resident(pid: int) -> int:
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
-    )
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(status.get("VmRSS", "0 kB").split()[0]) * 1024

@@ -69,16 +69,12 @@ class Person:
         return str(answer.json()["refresh_token"])
 
 
-def sign_in(
-    server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE
-) -> list[Person]:
+def sign_in(server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE) -> list[Person]:
     """Let so many people sign in and consent, one app for each in turn."""
     people = []
     for number in range(1, how_many + 1):
         browser = httpx.Client(timeout=30)
-        person = Person(
-            number, server.apps[number % len(server.apps)], server, browser, secrets.token_urlsafe(40)
-        )
+        person = Person(number, server.apps[number % len(server.apps)], server, browser, secrets.token_urlsafe(40))
         prepare(browser, number)
         _visit(browser, person.authorization_url)
         people.append(person)

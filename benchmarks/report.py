@@ -121,8 +121,6 @@ def _short(value: float) -> str:
 
 
 def _versions() -> dict[str, str]:
-    peers = {
-        "oidc-provider": json.loads((NODE / "node_modules/oidc-provider/package.json").read_text())["version"]
-    }
+    peers = {"oidc-provider": json.loads((NODE / "node_modules/oidc-provider/package.json").read_text())["version"]}
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     return {"Python": platform.python_version(), "Node": node.removeprefix("v"), **peers}

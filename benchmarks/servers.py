@@ -20,7 +20,7 @@ from tests.services.valetkey_server import Deployment
 
 MACHINES, APPS = 16, 8
 REDIRECT_URI = "https://app.example/callback"
-GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "1", "--no-ws"]
+GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,12 @@ class Server:
     endpoints: dict[str, str] = field(default_factory=dict)
 
 
+Made = tuple[Deployment, list[Client], list[Client]]  # with its machines and its apps
+
+
 def new_deployment(
     place: Place, *, app: Path | None = None, database_url: str | None = None, opaque: bool = False
-) -> tuple[Deployment, list[Client], list[Client]]:
+) -> Made:
     """Initialise a Valetkey with its clients; many people may sign up from this one address."""
     settings = {"sign_up_limit": "1000/hour burst 1000"}
     if database_url:
@@ -69,7 +72,7 @@ def new_deployment(
 def valetkey(
     place: Place,
     running: ExitStack,
-    made: tuple[Deployment, list[Client], list[Client]],
+    made: Made,
     *,
     workers: int = 1,
     cores: str | None = None,
@@ -79,13 +82,9 @@ def valetkey(
     port = free_port() if accepts_connections(deployment.port) else deployment.port
     command = deployment.command("serve", "--port", str(port), "--workers", str(workers))
     url = f"http://127.0.0.1:{port}"
-    program = place.start(
-        running, command, lambda: _answers(url), environment=deployment.environment, cores=cores
-    )
+    program = place.start(running, command, lambda: _answers(url), environment=deployment.environment, cores=cores)
     found = httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
-    endpoints = {
-        name: found[name].replace(deployment.issuer, url) for name in found if name.endswith("_endpoint")
-    }
+    endpoints = {name: found[name].replace(deployment.issuer, url) for name in found if name.endswith("_endpoint")}
     return Server("valetkey", url, program, machines, apps, endpoints)
 
 
@@ -96,9 +95,7 @@ def node_provider(place: Place, running: ExitStack, *, jwt: bool) -> Server:
         running,
         ["node", str(NODE / "node_provider.mjs")],
         lambda: accepts_connections(port),
-        environment=configuration(
-            port=port, clients=[vars(one) for one in clients], format="jwt" if jwt else "opaque"
-        ),
+        environment=configuration(port=port, clients=[vars(one) for one in clients], format="jwt" if jwt else "opaque"),
     )
     url = f"http://127.0.0.1:{port}"
     found = httpx.get(f"{url}/.well-known/openid-configuration").raise_for_status().json()
@@ -112,7 +109,7 @@ def toolkit(place: Place, running: ExitStack, database_url: str | None = None) -
     clients = _clients(MACHINES)
     environment = configuration(database_url=url, clients=[vars(one) for one in clients])
     subprocess.run([PYTHON, RECIPES / "toolkit.py"], env=environment, check=True, cwd=place.folder())
-    server = _granian(place, running, "django-oauth-toolkit", "toolkit:application", environment)
+    server = _granian(place, running, "django-oauth-toolkit", "toolkit:application", environment, threads=2)
     server.machines = clients
     server.endpoints = {"token_endpoint": f"{server.url}/oauth/token/"}
     if not database_url:
@@ -142,13 +139,14 @@ def _granian(
     app: str,
     environment: dict[str, str],
     port: int | None = None,
+    threads: int = 1,
 ) -> Server:
     port = port or free_port()
     paths = f"{RECIPES}:{RECIPES.parents[1]}"
-    command = [str(PYTHON), *GRANIAN, "--host", "127.0.0.1", "--port", str(port), app]
+    command = [str(PYTHON), *GRANIAN, "--host", "127.0.0.1", "--port", str(port)]
     program = place.start(
         running,
-        command,
+        [*command, "--blocking-threads", str(threads), app],
         lambda: accepts_connections(port),
         environment={**environment, "PYTHONPATH": paths},
     )

@@ -50,8 +50,7 @@ class Validator(JWTBearerTokenValidator):
 
 
 CLIENTS = {
-    client["client_id"]: Client(client["client_id"], client["client_secret"])
-    for client in CONFIGURATION["clients"]
+    client["client_id"]: Client(client["client_id"], client["client_secret"]) for client in CONFIGURATION["clients"]
 }
 app = Flask(__name__)
 server = AuthorizationServer(app, query_client=CLIENTS.get, save_token=lambda token, request: None)
