@@ -45,11 +45,11 @@ _LARGEST_BODY = 65_536
 _log = logging.getLogger("valetkey")
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
-CORS_HEADERS = (
-    ("Access-Control-Allow-Origin", "*"),  # no cookie is read there, so any origin may ask
+ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
+PREFLIGHT_HEADERS = (
+    ANY_ORIGIN,
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP"),
-    ("Access-Control-Expose-Headers", "WWW-Authenticate"),
     ("Access-Control-Max-Age", "600"),
 )
 
@@ -196,7 +196,7 @@ def prepare_store(runtime: Runtime) -> bool:
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Answer:
     """Answer one request to a machine endpoint; every refusal is the specification's JSON."""
     if request.method == "OPTIONS":
-        return Answer(204, b"", CORS_HEADERS if endpoint.cors else (("Allow", ", ".join(endpoint.methods)),))
+        return Answer(204, b"", PREFLIGHT_HEADERS if endpoint.cors else (("Allow", ", ".join(endpoint.methods)),))
     try:
         if not runtime.is_ready:
             runtime.get_ready()
@@ -210,7 +210,7 @@ def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> A
         _log.error("%s: %s", endpoint.name, cause)
         down = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
         answer = refusal_answer(down, endpoint, request)
-    return Answer(answer.status, answer.body, (*answer.headers, *CORS_HEADERS)) if endpoint.cors else answer
+    return Answer(answer.status, answer.body, (*answer.headers, ANY_ORIGIN)) if endpoint.cors else answer
 
 
 def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> Answer:

@@ -32,10 +32,7 @@ def load() -> Flask:
     _log_to_stderr()
     use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)
-    app = load_app(name) if name else create_app()
-    if app.secret_key is None:  # the host's sessions, in all workers alike
-        app.secret_key = app.extensions[EXTENSION].cipher.signatures("flask", "secret key")[0]
-    return app
+    return load_app(name) if name else create_app()
 
 
 def _log_to_stderr() -> None:

