@@ -1,0 +1,42 @@
+"""The app whose servers race: one protected route, and two with limits that tell when they admitted a call."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from flask import Flask, g, jsonify
+from flask.typing import ResponseReturnValue
+
+from valetkey import Valetkey, current_token, public, require_oauth
+
+app = Flask(__name__)
+Valetkey(app, scopes={"profile": "See your name and picture"})
+
+
+@app.before_request
+def note_arrival() -> None:
+    g.arrived = time.time()
+
+
+@app.get("/api/protected")
+@require_oauth("profile")
+def protected() -> ResponseReturnValue:
+    return jsonify(sub=current_token.user_id)
+
+
+@app.get("/api/slow")
+@public(limit="100/minute")
+def slow() -> ResponseReturnValue:
+    return _admitted()
+
+
+@app.get("/api/fast")
+@public(limit="400/second burst 400")
+def fast() -> ResponseReturnValue:
+    return _admitted()
+
+
+def _admitted() -> str:
+    """The call was admitted by this process between these two moments."""
+    return f"{os.getpid()} {g.arrived!r} {time.time()!r}"
