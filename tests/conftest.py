@@ -1,5 +1,156 @@
-"""What every test may ask for: the real services, each started at most once and only where it is asked for."""
+"""What every test may ask for: the real services, an app on either store, a clock, a browser."""
 
 from __future__ import annotations
 
+import base64
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, jsonify
+
+from tests.services.postgres import PostgreSQL
+from tests.vocabulary import CALLBACK, SCOPES, Browser, Clock, secrets_in
+from valetkey import Valetkey, current_token, public, require_oauth
+from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.runtime import Runtime, prepare_store
+
 pytest_plugins = ["tests.services.fixtures"]
+
+ENCRYPTION_KEY = base64.b64encode(b"k" * 32).decode()
+
+MakeApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def prepared(url: str) -> None:
+    """Make the tables and the keys in an empty database."""
+    app = Flask("prepared")
+    Valetkey(app, database_url=url, encryption_keys=(ENCRYPTION_KEY,), scopes=SCOPES, clock=Clock())
+    runtime: Runtime = app.extensions["valetkey"]
+    runtime.clock = Clock()  # type: ignore[assignment]
+    prepare_store(runtime)
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("prepared") / "valetkey.db"
+    prepared(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_store_url(prepared_file: Path, tmp_path: Path) -> str:
+    """The URL of a SQLite store with tables and keys."""
+    return f"sqlite:///{shutil.copy(prepared_file, tmp_path / 'valetkey.db')}"
+
+
+@pytest.fixture
+def postgresql_store_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """The URL of a PostgreSQL store with tables and keys."""
+    url = postgresql.database(prepared)
+    yield url
+    postgresql.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a store with tables and keys: the test runs on SQLite and on PostgreSQL."""
+    return str(request.getfixturevalue(f"{request.param}_store_url"))
+
+
+@pytest.fixture
+def make_app(clock: Clock, tmp_path: Path) -> Iterator[MakeApp]:
+    """Make an app with an API of two routes; ``database_url`` says on which store. It is closed with the test."""
+    made: list[Runtime] = []
+
+    def make(database_url: str, **settings: Any) -> Flask:
+        app = Flask("api")
+        given = {
+            "scopes": SCOPES,
+            "data_dir": str(tmp_path),
+            "encryption_keys": (ENCRYPTION_KEY,),
+            "embedded_worker": False,
+            **settings,
+        }
+        Valetkey(app, database_url=database_url, clock=clock, **given)
+        runtime: Runtime = app.extensions["valetkey"]
+        runtime.clock = clock  # type: ignore[assignment]  # PostgreSQL's own clock would correct it
+        made.append(runtime)
+        add_api(app)
+        return app
+
+    yield make
+    for runtime in made:
+        runtime.close()
+
+
+def add_api(app: Flask) -> None:
+    """The routes of ``examples/quickstart``."""
+
+    @app.get("/api/public")
+    @public(limit="60/minute")
+    def public_api() -> Any:
+        return jsonify(message="Welcome")
+
+    @app.get("/api/protected")
+    @require_oauth("profile")
+    def protected_api() -> Any:
+        return jsonify(user=current_token.user_id, client=current_token.client_id)
+
+
+@pytest.fixture
+def app(make_app: MakeApp, store_url: str) -> Flask:
+    return make_app(store_url)
+
+
+@pytest.fixture
+def runtime(app: Flask) -> Runtime:
+    return app.extensions["valetkey"]
+
+
+Register = Callable[..., Registered]
+
+
+@pytest.fixture
+def register(runtime: Runtime) -> Register:
+    """Register a client under a policy."""
+
+    def make(policy: str = "web", **more: Any) -> Registered:
+        if policy != "machine":
+            more.setdefault("redirect_uris", [CALLBACK])
+        return register_client(runtime, name=more.pop("name", "Shop"), policy=policy, **more)
+
+    return make
+
+
+@pytest.fixture
+def shop(register: Register) -> Registered:
+    """A web application."""
+    return register()
+
+
+@pytest.fixture
+def ada(app: Flask, shop: Registered) -> Browser:
+    """Ada, signed in, with the shop before her."""
+    browser = Browser(app.test_client(), shop)
+    browser.sign_up()
+    return browser
+
+
+@pytest.fixture
+def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Whatever the test does, no secret and no traceback reaches the log."""
+    caplog.set_level(logging.DEBUG)
+    yield caplog
+    logged = caplog.text
+    assert secrets_in(logged) == []
+    assert "Traceback" not in logged

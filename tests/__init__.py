@@ -1,0 +1,1 @@
+"""The tests; ``conftest.py`` and ``vocabulary.py`` hold the words that they are written in."""

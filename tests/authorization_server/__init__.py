@@ -1,0 +1,1 @@
+"""The authorization server over Flask's test client, on both stores."""

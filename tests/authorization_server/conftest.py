@@ -1,0 +1,10 @@
+"""Every test of this room also watches the log."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _watched(quiet_log: pytest.LogCaptureFixture) -> None:
+    """No secret and no traceback in the log."""

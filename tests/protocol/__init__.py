@@ -1,0 +1,1 @@
+"""The RFCs' words as pure values: vectors of their appendices, grammars, refusals."""

@@ -1,0 +1,1 @@
+"""One contract, kept by memory, SQLite, PostgreSQL and Redis."""

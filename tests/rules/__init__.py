@@ -1,0 +1,1 @@
+"""Rules that the house keeps: documented settings, migrations, walls, help."""

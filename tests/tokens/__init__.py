@@ -1,0 +1,1 @@
+"""Keys, tokens, verdicts and the revocation feed."""
