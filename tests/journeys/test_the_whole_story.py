@@ -1,0 +1,88 @@
+"""From signing up to taking the key back, in a real browser, with and without JavaScript."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import Api
+from tests.journeys.third_party_app import ThirdPartyApp
+
+ASKED = "profile notes:write"
+_numbers = count(1)
+
+
+def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(api: Api, app: ThirdPartyApp, visitor: Page) -> None:
+    metadata = api.first.metadata
+
+    visitor.goto(app.begin(metadata, scope=ASKED))
+    expect(visitor.get_by_text("Sunflower")).to_be_visible()  # who asks is said before the password is given
+    _sign_up(visitor)
+    expect(visitor.get_by_role("heading", level=1)).to_have_text("Allow Sunflower to use your account?")
+
+    visitor.click("#deny")
+    assert app.read(visitor.url)["error"] == "access_denied"
+
+    visitor.goto(app.begin(metadata, scope=ASKED))
+    visitor.get_by_label("Change your notes").uncheck()
+    visitor.click("#allow")
+    tokens = app.redeem(visitor.url)
+    assert tokens["scope"] == "profile"
+
+    assert api.call(tokens["access_token"]).json()["scope"] == ["profile"]
+    refused = api.call(tokens["access_token"], "/api/notes")
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert set(api.call_every_process(tokens["access_token"]).values()) == {200}
+
+    _wait_until_the_page_says_when_it_was_last_used(visitor, f"{api.url}/account")
+    expect(visitor.get_by_role("heading", name="Sunflower")).to_be_visible()
+    expect(visitor.get_by_text("See your name and picture")).to_be_visible()
+    expect(visitor.get_by_text("Change your notes")).to_have_count(0)
+
+    visitor.click(f"#revoke-{app.client_id}")
+    revoked = time.monotonic()
+    expect(visitor.get_by_text("No app can use your account.")).to_be_visible()
+    while set(api.call_every_process(tokens["access_token"]).values()) != {401}:
+        assert time.monotonic() - revoked < 1, "a process still honours the token after a second"
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_on_a_second_visit_only_what_is_new_is_marked_and_nothing_new_is_not_asked(
+    api: Api, app: ThirdPartyApp, page: Page
+) -> None:
+    metadata = api.first.metadata
+    page.goto(app.begin(metadata, scope="profile"))
+    _sign_up(page)
+    page.click("#allow")
+    app.redeem(page.url)
+
+    page.goto(app.begin(metadata, scope="profile"))
+    assert app.redeem(page.url)["scope"] == "profile"
+
+    page.goto(app.begin(metadata, scope=ASKED))
+    expect(page.locator("label", has_text="Change your notes")).to_contain_text("New")
+    expect(page.locator("label", has_text="See your name")).not_to_contain_text("New")
+    page.click("#allow")
+    assert app.redeem(page.url)["scope"] == "notes:write profile"
+
+
+def _sign_up(page: Page) -> None:
+    page.get_by_role("link", name="Create an account").click()
+    page.get_by_label("Name").fill("Noor")
+    page.get_by_label("E-mail address").fill(f"noor-{next(_numbers)}@example.com")
+    page.get_by_label("Password").fill("forty quiet otters")
+    page.click("#sign-up")
+
+
+def _wait_until_the_page_says_when_it_was_last_used(page: Page, account: str) -> None:
+    """Last uses are written in batches of a second."""
+    deadline = time.monotonic() + 5
+    page.goto(account)
+    while page.get_by_text("never used yet").count():
+        assert time.monotonic() < deadline, "the account page never said when the app was last used"
+        page.wait_for_timeout(100)
+        page.reload()
+    expect(page.locator("dt", has_text="Last used")).to_be_visible()

@@ -1,0 +1,85 @@
+"""An app of somebody else: sends people to the authorization server and waits for them to come back."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+
+from valetkey.protocol.pkce import s256
+
+
+class ThirdPartyApp:
+    """A web app on a loopback port; what comes back to its redirect URI is shown as the page's text."""
+
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Callback)
+        self.redirect_uri = f"http://127.0.0.1:{self._server.server_port}/callback"
+        self.credentials: dict[str, Any] = {}
+        self._metadata: dict[str, Any] = {}
+        self._verifier = self._state = ""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def client_id(self) -> str:
+        """What the app is known by at the authorization server."""
+        return str(self.credentials["client_id"])
+
+    def begin(self, metadata: dict[str, Any], *, scope: str) -> str:
+        """Answer the address to which the app sends its visitor, who has pressed "Connect"."""
+        self._metadata = metadata
+        self._verifier, self._state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": scope,
+            "state": self._state,
+            "code_challenge": s256(self._verifier),
+            "code_challenge_method": "S256",
+        }
+        return f"{metadata['authorization_endpoint']}?{urlencode(asked)}"
+
+    def read(self, came_back_to: str) -> dict[str, str]:
+        """Answer the parameters that the visitor brought back, once they prove to be for this app."""
+        assert came_back_to.startswith(self.redirect_uri), came_back_to
+        answer = dict(parse_qsl(urlsplit(came_back_to).query))
+        assert answer.pop("state") == self._state
+        assert answer.pop("iss") == self._metadata["issuer"]  # RFC 9207 §2.4
+        return answer
+
+    def redeem(self, came_back_to: str) -> dict[str, Any]:
+        """Redeem the code that the visitor brought back and answer the tokens."""
+        grant = {"grant_type": "authorization_code", "code": self.read(came_back_to)["code"]}
+        grant |= {"redirect_uri": self.redirect_uri, "code_verifier": self._verifier}
+        return self._ask(grant).raise_for_status().json()
+
+    def refresh(self, refresh_token: str) -> httpx.Response:
+        """Ask for new tokens without the visitor."""
+        return self._ask({"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    def _ask(self, grant: dict[str, str]) -> httpx.Response:
+        auth = (self.client_id, str(self.credentials["client_secret"]))
+        return httpx.post(self._metadata["token_endpoint"], data=grant, auth=auth, timeout=30)
+
+
+class _Callback(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>The app</title><p>Back at the app.")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the path holds a code."""
