@@ -31,7 +31,7 @@ def signing_in(server: Server, accounts: int, *, core: int) -> Iterator[None]:
                 return
             visits.append(people.submit(sign_in_once, server, 1 + number % accounts))
 
-    with ThreadPoolExecutor(A_SECOND, initializer=os.sched_setaffinity, initargs=(0, {core})) as people:
+    with ThreadPoolExecutor(4 * A_SECOND, initializer=os.sched_setaffinity, initargs=(0, {core})) as people:
         street = Thread(target=come, args=(people,))
         street.start()
         begun = time.monotonic()
