@@ -1,0 +1,123 @@
+"""One server, somebody with an account and a long name, and the pages that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.interop.person import Person
+from tests.services.valetkey_server import Deployment, RunningServer
+from valetkey.protocol.pkce import s256
+
+EMAIL = "wolfeschlegelsteinhausenbergerdorff.the.elder@mail.department.example.com"
+PASSWORD = "a violet tram in june"
+NAME = "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff"
+APP = "The Society for Unbrokenverylongandveryproudapplicationnames"
+CALLBACK = "https://app.example/callback"
+SCOPES = {
+    "profile": "See your name and picture",
+    "notes:read": "Read your notes, the shared ones too",
+    "notes:write": "Change and delete your notes",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """The server under test and what its pages are reached by."""
+
+    url: str
+    client_id: str
+
+    def authorize(self, scope: str = " ".join(SCOPES)) -> str:
+        """Answer the address to which an app sends somebody."""
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": CALLBACK,
+            "scope": scope,
+            "code_challenge": s256("v" * 43),
+            "code_challenge_method": "S256",
+        }
+        return f"{self.url}/oauth/authorize?{urlencode(asked)}"
+
+    def sign_in(self, page: Page) -> None:
+        """Fill in the sign-in form that the page shows."""
+        page.get_by_label("E-mail address").fill(EMAIL)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.click("#sign-in")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The bare service; two apps are known, and one of them is connected."""
+    deployment = Deployment(tmp_path_factory.mktemp("pages"), settings={"scopes": SCOPES})
+    deployment.run("init")
+    deployment.create_user(EMAIL, PASSWORD, name=NAME)
+    asks, connected = (
+        deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
+        for name in (APP, "Sunflower")
+    )
+    with RunningServer(deployment) as server:
+        with Person(EMAIL, PASSWORD) as person:
+            person.allow(Site(server.url, connected).authorize())
+        yield Site(server.url, asks)
+
+
+def _sign_in(page: Page, site: Site) -> None:
+    page.goto(site.authorize())
+
+
+def _sign_up(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/sign-up")
+
+
+def _wrong_form(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/sign-up")
+    page.eval_on_selector("form:has(#sign-up)", "form => form.noValidate = true")
+    page.click("#sign-up")
+
+
+def _consent(page: Page, site: Site) -> None:
+    page.goto(site.authorize())
+    site.sign_in(page)
+
+
+def _account(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account")
+    site.sign_in(page)
+
+
+def _refused(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/oauth/authorize?client_id=unknown")
+
+
+def _first(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/")
+
+
+Visit = Callable[[Page, Site], None]
+PAGES: dict[str, tuple[Visit, str]] = {  # how one gets there, and the heading
+    "first": (_first, ""),
+    "sign-in": (_sign_in, "Sign in"),
+    "sign-up": (_sign_up, "Create an account"),
+    "a form with mistakes": (_wrong_form, "Create an account"),
+    "consent": (_consent, "to use your account"),
+    "account": (_account, "Your account"),
+    "refused": (_refused, "This request cannot go on"),
+}
+
+
+@pytest.fixture(params=list(PAGES))
+def visit(request: pytest.FixtureRequest, site: Site) -> Callable[[Page], None]:
+    """Go to one of the pages; the test runs for each."""
+    go, heading = PAGES[request.param]
+
+    def there(page: Page) -> None:
+        go(page, site)
+        assert heading in page.locator("h1").inner_text()
+
+    return there
