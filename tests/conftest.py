@@ -9,14 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask, jsonify
+from jinja2 import FileSystemBytecodeCache
 
 from tests.services.postgres import PostgreSQL
-from tests.vocabulary import CALLBACK, SCOPES, Browser, Clock, secrets_in
+from tests.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, secrets_in
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.protocol.secret import BROWSER, SESSION, mint
 from valetkey.runtime import Runtime, prepare_store
+from valetkey.storage import accounts
+from valetkey.storage.tables import metadata
+from valetkey.storage.write import Write
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -53,12 +59,21 @@ def sqlite_store_url(prepared_file: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(prepared_file, tmp_path / 'valetkey.db')}"
 
 
+@pytest.fixture(scope="session")
+def prepared_database(postgresql: PostgreSQL) -> str:
+    url = postgresql.database()
+    prepared(url)
+    return url
+
+
 @pytest.fixture
-def postgresql_store_url(postgresql: PostgreSQL) -> Iterator[str]:
-    """The URL of a PostgreSQL store with tables and keys."""
-    url = postgresql.database(prepared)
-    yield url
-    postgresql.drop(url)
+def postgresql_store_url(prepared_database: str) -> str:
+    """The URL of a PostgreSQL store with tables and keys; emptied, for a new database costs ten times as much."""
+    kept = {"valetkey_signing_keys"}
+    emptied = [f"DELETE FROM {name}" for name in metadata.tables if name not in kept]
+    with psycopg.connect(prepared_database) as connection:
+        connection.execute("; ".join(emptied))
+    return prepared_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,13 +82,19 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_store_url"))
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def make_app(clock: Clock, tmp_path: Path) -> Iterator[MakeApp]:
+def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecodeCache) -> Iterator[MakeApp]:
     """Make an app with an API of two routes; ``database_url`` says on which store. It is closed with the test."""
     made: list[Runtime] = []
 
     def make(database_url: str, **settings: Any) -> Flask:
         app = Flask("api")
+        app.jinja_options = {"bytecode_cache": compiled_templates}
         given = {
             "scopes": SCOPES,
             "data_dir": str(tmp_path),
@@ -139,10 +160,21 @@ def shop(register: Register) -> Registered:
 
 
 @pytest.fixture
-def ada(app: Flask, shop: Registered) -> Browser:
+def ada(app: Flask, runtime: Runtime, shop: Registered) -> Browser:
     """Ada, signed in, with the shop before her."""
-    browser = Browser(app.test_client(), shop)
-    browser.sign_up()
+    return signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+
+
+def signed_in(browser: Browser, runtime: Runtime, email: str, name: str) -> Browser:
+    """Give a browser the cookies of a new account's sign-in (the pages that do it are in ``resource_owner/``)."""
+    now, sub = runtime.clock(), name.lower()
+    cookies = {"valetkey_browser": mint(BROWSER), "valetkey_session": mint(SESSION)}
+    digests = [cookie.digest() for cookie in cookies.values()]
+    session = accounts.Session(digests[1], sub, digests[0], now, now + 86400, None)
+    added = accounts.add(sub, email, name, None, now)
+    assert runtime.store.write(Write(added, (accounts.ADD_SESSION(session),)))
+    for cookie, secret in cookies.items():
+        browser.http.set_cookie(cookie, secret.reveal())
     return browser
 
 
