@@ -1,4 +1,8 @@
-"""An authorization code is redeemed once (RFC 6749 §4.1.2, RFC 9700 §4.5)."""
+"""An authorization code is redeemed once (RFC 6749 §4.1.2, RFC 9700 §4.5).
+
+Shown once to fail where the claim is made in two statements, a read and then an ``UPDATE`` without its condition
+``consumed_at IS NULL``: 6 of the 200 redemptions got tokens on SQLite, 15 on PostgreSQL.
+"""
 
 from __future__ import annotations
 

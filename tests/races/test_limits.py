@@ -1,0 +1,46 @@
+"""A limit of n/period with burst b admits at most ``b + n * t / period`` calls in any t seconds, over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.races.conftest import API
+from tests.races.hammer import hammer
+from tests.services.program import free_port
+from tests.services.valetkey_server import Deployment, RunningServer
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])
+def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """Two servers of four worker processes each, which count in SQLite, in PostgreSQL or in Redis."""
+    folder = tmp_path_factory.mktemp("limits")
+    settings = {"database_url": f"sqlite:///{folder / 'valetkey.sqlite3'}"}
+    if request.param == "postgresql":
+        settings["database_url"] = request.getfixturevalue("postgresql").database()
+    if request.param == "redis":
+        settings["redis_url"] = request.getfixturevalue("redis_server").url
+    deployment = Deployment(folder, app=Path(API), settings=settings)
+    deployment.run("init")
+    with (
+        RunningServer(deployment, workers=4) as first,
+        RunningServer(deployment, workers=4, port=free_port()) as second,
+    ):
+        yield first.port, second.port
+
+
+def test_100_a_minute_is_never_exceeded(ports: tuple[int, int]) -> None:
+    calls = hammer(ports, "/api/slow", seconds=2)
+    assert set(calls.statuses) == {200, 429}
+    assert len(calls.admitted) >= 10  # the burst
+    assert calls.excess(100, 60, burst=10) <= 0
+
+
+def test_a_fast_limit_whose_budget_is_leased_is_never_exceeded(ports: tuple[int, int]) -> None:
+    calls = hammer(ports, "/api/fast", seconds=3)
+    assert set(calls.statuses) == {200, 429}
+    assert len(calls.processes) == 8
+    assert len(calls.admitted) >= 400
+    assert calls.excess(400, 1, burst=400) <= 0
