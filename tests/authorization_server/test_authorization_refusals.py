@@ -1,0 +1,252 @@
+"""What the authorization endpoint refuses: on a page before the target is checked, by redirect after it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import Register
+from tests.vocabulary import CALLBACK, ISSUER, Browser, nothing_new, query_of
+from valetkey.authorization_server.registration import disable_client
+from valetkey.protocol.pkce import s256
+from valetkey.runtime import Runtime
+from valetkey.storage import clients
+
+# RFC 9700 §2.1 and §4.1: what is near to https://shop.example/back and is not it
+NEARLY = [
+    "https://shop.example/back?next=https://evil.example",
+    "https://shop.example/back;params",
+    "https://shop.example/back/",
+    "https://shop.example/BACK",
+    "https://SHOP.example/back",
+    "HTTPS://shop.example/back",
+    "https://shop.example:443/back",
+    "https://shop.example:80@evil.example/back",
+    "https://shop.example@evil.example/back",
+    "https://evil.example/https://shop.example/back",
+    "https://shop.example.evil.example/back",
+    "https://shop.example./back",
+    "https://shop.example/%62ack",
+    "https://shop.example/back%2e",
+    "https://shop.example/back#fragment",
+    "https://shop.example/x/..;/back",
+    "https://shop.example/x/../back",
+    "https://shop.example//back",
+    "https://shop.example\\@evil.example/back",
+    "https://evil.example\\.shop.example/back",
+    "http://shop.example/back",
+    "//shop.example/back",
+    "/back",
+    "javascript:alert(1)//https://shop.example/back",
+    "data:text/html,https://shop.example/back",
+    " https://shop.example/back",
+    "https://shop.example/back ",
+    "https://shop.example/back\r\nX: y",
+    "https://*.example/back",
+    "https://shop.example/bac",
+]
+
+
+@pytest.mark.parametrize("uri", NEARLY)
+def test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to(
+    ada: Browser, runtime: Runtime, uri: str
+) -> None:
+    with nothing_new(runtime):
+        refused = ada.ask(redirect_uri=uri)
+
+    assert refused.status_code == 400
+    assert "Location" not in refused.headers
+    assert "evil" not in refused.text
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:49152/cb/",
+        "http://127.0.0.1:49152/cb?a=b",
+        "http://127.0.0.1:49152@evil.example/cb",
+        "http://127.0.0.1.evil.example:1/cb",
+        "http://127.0.0.1:65536/cb",
+        "http://127.0.0.1:/cb",
+        "http://127.0.0.1:1:2/cb",
+        "http://127.0.0.1:1#@evil.example/cb",
+        "http://127.0.0.2:49152/cb",
+        "http://127.1:49152/cb",
+        "http://2130706433:49152/cb",
+        "http://0x7f000001/cb",
+        "http://localhost:49152/cb",
+        "http://[::1]:49152/cb",
+        "http://[0:0:0:0:0:0:0:1]/cb",
+        "http://[::ffff:127.0.0.1]/cb",
+        "https://127.0.0.1/cb",
+        "http://0.0.0.0/cb",
+    ],
+)
+def test_a_loopback_redirect_uri_varies_in_its_port_only(ada: Browser, register: Register, uri: str) -> None:
+    native = Browser(ada.http, register("native", redirect_uris=["http://127.0.0.1/cb"]))
+
+    refused = native.ask(redirect_uri=uri)
+
+    assert refused.status_code == 400
+    assert "Location" not in refused.headers
+
+
+def test_a_web_app_has_no_choice_of_ports(ada: Browser, register: Register) -> None:
+    web = Browser(ada.http, register("web", redirect_uris=["http://127.0.0.1:8080/cb"]))
+
+    assert web.ask(redirect_uri="http://127.0.0.1:8081/cb").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"client_id": None}, "client_id is missing"),
+        ({"client_id": "nobody"}, "not known"),
+        ({"client_id": "' OR 1=1 --"}, "not known"),
+    ],
+)
+def test_without_a_known_client_the_person_is_told_and_nobody_else(
+    ada: Browser, runtime: Runtime, changes: dict[str, str | None], said: str
+) -> None:
+    with nothing_new(runtime):
+        refused = ada.ask(**changes)
+
+    assert refused.status_code == 400
+    assert said in refused.text
+    assert "Location" not in refused.headers
+
+
+def test_a_disabled_client_gets_a_page(ada: Browser, runtime: Runtime) -> None:
+    client = clients.find(runtime.store, ada.client.client_id, runtime.clock())
+    assert client
+    disable_client(runtime, client)
+
+    assert ada.ask().status_code == 400
+
+
+def test_a_missing_redirect_uri_is_refused_where_several_are_registered(ada: Browser, register: Register) -> None:
+    two = Browser(ada.http, register(redirect_uris=[CALLBACK, "https://shop.example/other"]))
+
+    assert two.ask(redirect_uri=None).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+def test_a_repeated_client_or_redirect_uri_is_refused_on_a_page(ada: Browser, runtime: Runtime, name: str) -> None:
+    asked = [*ada.asked().items(), (name, "https://evil.example/")]
+    with nothing_new(runtime):
+        refused = ada.get("/oauth/authorize", query_string=asked)
+
+    assert refused.status_code == 400
+    assert "Location" not in refused.headers
+
+
+REFUSALS = {
+    "no response type": ({"response_type": None}, "invalid_request"),
+    "implicit": ({"response_type": "token"}, "unsupported_response_type"),
+    "hybrid": ({"response_type": "code token"}, "unsupported_response_type"),
+    "id token": ({"response_type": "id_token"}, "unsupported_response_type"),
+    "unknown scope": ({"scope": "profile root"}, "invalid_scope"),
+    "scope that is none": ({"scope": 'a"b'}, "invalid_scope"),
+    "scope with two spaces": ({"scope": "profile  notes:read"}, "invalid_scope"),
+    "huge scope": ({"scope": "a" * 2001}, "invalid_scope"),
+    "no challenge": ({"code_challenge": None}, "invalid_request"),
+    "no PKCE at all": ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
+    "plain": ({"code_challenge_method": "plain"}, "invalid_request"),
+    "plain by omission": ({"code_challenge_method": None}, "invalid_request"),
+    "method in another case": ({"code_challenge_method": "s256"}, "invalid_request"),
+    "empty challenge": ({"code_challenge": ""}, "invalid_request"),
+    "short challenge": ({"code_challenge": s256("x")[:42]}, "invalid_request"),
+    "long challenge": ({"code_challenge": s256("x") + "A"}, "invalid_request"),
+    "challenge with padding": ({"code_challenge": s256("x")[:-1] + "="}, "invalid_request"),
+    "unknown resource": ({"resource": "https://other.example"}, "invalid_target"),
+    "relative resource": ({"resource": "/api"}, "invalid_target"),
+    "resource with a fragment": ({"resource": f"{ISSUER}#a"}, "invalid_target"),
+    "form_post": ({"response_mode": "form_post"}, "invalid_request"),
+    "fragment": ({"response_mode": "fragment"}, "invalid_request"),
+    "huge state": ({"state": "s" * 2049}, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_other_refusals_go_to_the_redirect_uri(ada: Browser, runtime: Runtime, case: str) -> None:
+    changes, error = REFUSALS[case]
+    with nothing_new(runtime):
+        refused = ada.ask(**changes)
+
+    assert refused.status_code == 303
+    assert refused.location.startswith(f"{CALLBACK}?")
+    told = query_of(refused)
+    assert told["error"] == error
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", told["error_description"])
+    assert told["iss"] == ISSUER  # RFC 9207 §2: on errors too
+    assert told["state"] == changes.get("state", "xyz")
+    assert "code" not in told
+
+
+def test_a_client_may_not_ask_for_more_than_it_registered(ada: Browser, register: Register) -> None:
+    reader = Browser(ada.http, register(scope="notes:read"))
+
+    assert query_of(reader.ask(scope="notes:write"))["error"] == "invalid_scope"
+
+
+def test_a_client_without_the_code_grant_is_told_so(ada: Browser, runtime: Runtime, register: Register) -> None:
+    machine = Browser(ada.http, register("machine", redirect_uris=[CALLBACK]))
+
+    assert query_of(machine.ask())["error"] == "unauthorized_client"
+
+
+@pytest.mark.parametrize("name", ["scope", "state", "code_challenge", "response_type", "nothing_that_we_know"])
+def test_a_parameter_sent_twice_is_refused(ada: Browser, runtime: Runtime, name: str) -> None:
+    asked = [*ada.asked().items(), (name, "again"), (name, "and again")]
+    with nothing_new(runtime):
+        refused = ada.get("/oauth/authorize", query_string=asked)
+
+    assert query_of(refused)["error"] == "invalid_request"
+
+
+def test_an_ambiguous_state_is_not_sent_back(ada: Browser) -> None:
+    refused = ada.get("/oauth/authorize", query_string=[*ada.asked().items(), ("state", "other")])
+
+    assert "state" not in query_of(refused)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["%00", "scope=a%00b", "client_id=%ff%fe", "&".join(f"a{n}=1" for n in range(80)), "a=" + "b" * 9000],
+    ids=["NUL", "NUL in a value", "not UTF-8", "too many", "too long"],
+)
+def test_a_query_that_is_no_form_gets_a_page(ada: Browser, runtime: Runtime, query: str) -> None:
+    with nothing_new(runtime):
+        refused = ada.get(f"/oauth/authorize?{query}")
+
+    assert refused.status_code == 400
+    assert refused.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "body", [b"a=b\r\nSet-Cookie: x=y", b"\xff\xfe", b"\0", b"{}", b"a=" + b"b" * 100_000], ids=repr
+)
+def test_a_hostile_post_is_refused_like_a_hostile_get(ada: Browser, runtime: Runtime, body: bytes) -> None:
+    with nothing_new(runtime):
+        posted = ada.http.post("/oauth/authorize", data=body, follow_redirects=True)
+
+    assert posted.status_code in {400, 413}
+    assert "Set-Cookie" not in posted.headers or "x=y" not in posted.headers["Set-Cookie"]
+
+
+def test_no_origin_may_read_the_authorization_endpoint(ada: Browser) -> None:
+    asked = ada.get("/oauth/authorize", headers={"Origin": "https://evil.example"})
+
+    assert not [name for name in asked.headers.keys() if name.startswith("Access-Control")]
+
+
+def test_the_host_header_does_not_make_the_issuer(ada: Browser) -> None:
+    refused = ada.http.get(
+        "/oauth/authorize",
+        query_string=ada.asked(scope="root"),
+        headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"},
+    )
+
+    assert query_of(refused)["iss"] == ISSUER
+    assert "evil" not in refused.location
