@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
@@ -60,5 +62,8 @@ def authorize() -> Response:
 
 def authorize_by_post() -> Response:
     """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
-    body = request.get_data(cache=False)[: _LONGEST_REQUEST + 1]
-    return redirect(f"{request.path}?{body.decode('latin-1')}", 303)
+    body = request.stream.read(_LONGEST_REQUEST + 1)
+    if len(body) > _LONGEST_REQUEST or not body.isascii():
+        raise InvalidRequest("The app's request is too long, or not form-encoded.")
+    # Encoded anew: a line break in the body would be one in the Location header.
+    return redirect(f"{request.path}?{urlencode(decode(body.decode('ascii')))}", 303)
