@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,12 +24,29 @@ class SqliteDriver:
     def connect(self) -> SqliteConnection:
         try:
             raw = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            raw.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(_plain(cause, self.path)) from cause
+        try:
+            _use_wal(raw)
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
             raw.execute("PRAGMA cache_size = -8000")
         except sqlite3.Error as cause:
+            raw.close()
             raise StoreUnavailable(_plain(cause, self.path)) from cause
         return SqliteConnection(raw, self.path)
+
+
+def _use_wal(raw: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite does not wait for its timeout here when several processes open a new file at once."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as busy:
+            if "locked" not in str(busy) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 class SqliteConnection:
