@@ -18,6 +18,7 @@ from .protocol.uri import is_loopback_host, resource_problem
 
 PREFIX = "VALETKEY_"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class SettingsError(Exception):
@@ -95,6 +96,14 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _setting(
         (), "Networks of proxies whose X-Forwarded-For is believed, as 10.0.0.0/8."
     )
+    outbound_allowed_networks: tuple[str, ...] = _setting(
+        (),
+        "Networks that fetches may reach although they are not public, as 10.0.0.0/8. "
+        "Empty: public addresses only, and loopback where the issuer is on loopback.",
+    )
+    outbound_ca_file: str | None = _setting(
+        None, "PEM file of certificate authorities that fetches trust besides the system's."
+    )
     mail_url: str | None = _setting(
         None, "smtp://user:password@host:port for mail; None: no mail is sent.", hidden=True
     )
@@ -109,6 +118,11 @@ class Settings:
     def is_production(self) -> bool:
         """Production means that the issuer's host is not a loopback address."""
         return not is_loopback_host(urlsplit(self.issuer).hostname)
+
+    @property
+    def outbound_networks(self) -> tuple[str, ...]:
+        """The networks that fetches may reach besides public addresses."""
+        return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK)
 
     @property
     def api_resource(self) -> str:
@@ -289,17 +303,25 @@ def _check_words(s: Settings) -> list[str]:
     wrong = []
     if s.revocation_outage not in {"refuse", "accept"}:
         wrong.append("revocation_outage must be 'refuse' or 'accept'")
-    for network in s.trusted_proxies:
-        try:
-            ip_network(network)
-        except ValueError:
-            wrong.append(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8")
     if not s.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         wrong.append("database_url must begin with sqlite:/// or postgresql://")
     if s.redis_url and not s.redis_url.startswith(("redis://", "rediss://", "unix://")):
         wrong.append("redis_url must begin with redis://, rediss:// or unix://")
     if s.mail_url and urlsplit(s.mail_url).scheme not in {"smtp", "smtps"}:
         wrong.append("mail_url must begin with smtp:// or smtps://")
+    return wrong
+
+
+def _check_networks(s: Settings) -> list[str]:
+    wrong = []
+    for name in ("trusted_proxies", "outbound_allowed_networks"):
+        for network in getattr(s, name):
+            try:
+                ip_network(network)
+            except ValueError:
+                wrong.append(f"{name}: {network!r} is not a network like 10.0.0.0/8")
+    if s.outbound_ca_file and not Path(s.outbound_ca_file).is_file():
+        wrong.append(f"outbound_ca_file: there is no file {s.outbound_ca_file!r}")
     return wrong
 
 
@@ -312,6 +334,7 @@ _CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_lifetimes,
     _check_keys,
     _check_words,
+    _check_networks,
 )
 
 
