@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -112,24 +112,26 @@ def _redeem(endpoint: str, code: str, verifier: str, client_id: str, redirect_ur
     return str(answer["access_token"])
 
 
-def _listen(answers: Queue[dict[str, str]]) -> HTTPServer:
+def _listen(answers: Queue[dict[str, str]]) -> ThreadingHTTPServer:
     class Callback(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path != "/callback":
                 self.send_error(404)
                 return
-            answers.put(dict(parse_qsl(parts.query)))
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Referrer-Policy", "no-referrer")
             self.end_headers()
             self.wfile.write(_PAGE)
+            self.wfile.flush()
+            answers.put(dict(parse_qsl(parts.query)))  # last: the process may end as soon as it has the answer
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the path holds a code."""
 
-    server = HTTPServer(("127.0.0.1", 0), Callback)
+    # In threads: a browser opens connections that it may never use, and one of them would hold up the answer.
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Callback)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
