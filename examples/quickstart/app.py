@@ -2,7 +2,7 @@
 
 import os
 
-from authlib.integrations.flask_client import OAuth
+from authlib.integrations.flask_client import OAuth, OAuthError
 from flask import Flask, jsonify, url_for
 
 from valetkey import Valetkey, current_token, public, require_oauth
@@ -42,3 +42,8 @@ def login():
 @app.get("/authorize")
 def authorize():
     return jsonify(provider.authorize_access_token()["userinfo"])
+
+
+@app.errorhandler(OAuthError)
+def not_signed_in(problem):
+    return jsonify(error=problem.error), 400

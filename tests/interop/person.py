@@ -55,6 +55,11 @@ class Person:
         """Read a page of the account, following redirects, as the person who is signed in (or not)."""
         return self._http.get(url, follow_redirects=True)
 
+    def sign_in(self, page: httpx.Response) -> httpx.Response:
+        """Fill in the sign-in form of a page and answer what comes."""
+        form = _form_with(page, "password")
+        return self._send(page, form, form.filled(self._credentials(), "sign-in"))
+
     def press(self, page: httpx.Response, button: str) -> httpx.Response:
         """Press the button of this id on a page and answer what comes, redirects followed."""
         form = _form_with_button(page, button)

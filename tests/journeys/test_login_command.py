@@ -1,0 +1,119 @@
+"""``valetkey login``: a person at a terminal gets a token through the browser."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.interop.person import Person
+from tests.journeys.conftest import EMAIL, PASSWORD, Api
+
+
+class Login:
+    """The command, waiting for a browser to open the address that it printed."""
+
+    def __init__(self, api: Api, *arguments: str) -> None:
+        command = api.first.deployment.command("login", "--issuer", api.url, "--no-browser", *arguments)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self._process.stderr is not None
+        self.url = next(line.strip() for line in self._process.stderr if line.startswith("http"))
+
+    @property
+    def redirect_uri(self) -> str:
+        return dict(parse_qsl(urlsplit(self.url).query))["redirect_uri"]
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end and answer the exit code, the output and the complaints."""
+        output, complaints = self._process.communicate(timeout=20)
+        return self._process.returncode, output, complaints
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def maya() -> Iterator[Person]:
+    with Person(EMAIL, PASSWORD) as person:
+        yield person
+
+
+def test_the_printed_address_leads_through_the_browser_to_a_token(api: Api, page: Page) -> None:
+    login = Login(api, "--scope", "profile")
+
+    with socket.create_connection(_place(login.redirect_uri)):  # a browser's spare connection holds nothing up
+        page.goto(login.url)
+        page.get_by_label("E-mail address").fill(EMAIL)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.click("#sign-in")
+        expect(page.get_by_text("Did you start this yourself?")).to_be_visible()
+        page.click("#allow")
+        expect(page.get_by_text("You can close this page")).to_be_visible()
+        code, token, _ = login.end()
+
+    assert code == 0
+    assert api.call(token.strip()).json()["scope"] == ["profile"]
+
+
+def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(api: Api, maya: Person) -> None:
+    login = Login(api, "--", "curl", "-sS", "-w", "%{http_code}", f"{api.url}/api/protected")
+    httpx.get(maya.allow(login.url))
+    code, output, _ = login.end()
+    assert code == 0
+    assert '"scope":["notes:write","profile"]' in output
+    assert output.endswith("200")
+
+
+def test_any_other_command_finds_the_token_in_its_environment(api: Api, maya: Person) -> None:
+    login = Login(api, "--", "sh", "-c", 'printf "%s" "$VALETKEY_TOKEN"; exit 3')
+    httpx.get(maya.allow(login.url))
+    code, output, _ = login.end()
+    assert code == 3
+    assert api.call(output).status_code == 200
+
+
+def test_a_no_is_told_in_a_sentence(api: Api, maya: Person) -> None:
+    login = Login(api)
+    httpx.get(maya.deny(login.url))
+    assert login.end() == (1, "", "Error: not signed in: the resource owner denied the request\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("code=stolen&state=another", "the answer was not for this sign-in; try again"),
+        ("code=stolen&state={state}&iss=https://evil.example", "the answer was not for this sign-in; try again"),
+        ("code=made-up&state={state}&iss={issuer}", "no token:"),
+    ],
+    ids=["another sign-in's state", "another issuer's code", "a code that nobody gave"],
+)
+def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: Api, answer: str, complaint: str) -> None:
+    login = Login(api)
+    state = dict(parse_qsl(urlsplit(login.url).query))["state"]
+    httpx.get(f"{login.redirect_uri}?{answer.format(state=state, issuer=api.url)}")
+    code, output, complaints = login.end()
+    assert (code, output) == (1, "")
+    assert complaint in complaints
+    assert "Traceback" not in complaints
+
+
+def test_an_address_that_is_no_authorization_server_is_told_in_a_sentence(api: Api) -> None:
+    command = api.first.deployment.command("login", "--issuer", "http://127.0.0.1:9", "--no-browser")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: http://127.0.0.1:9 does not answer as an authorization server")
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
