@@ -218,7 +218,7 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
     reference = random_id(12)
     log_refusal(refusal, reference, endpoint.name)
     headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
-    if refusal.status == 401 and (request.authorization or "").lower().startswith("basic"):
+    if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
         headers.append(("WWW-Authenticate", f'Basic realm="{endpoint.name}", error="{refusal.error}"'))
     if refusal.status == 405:
         headers.append(("Allow", ", ".join(endpoint.methods)))
