@@ -22,8 +22,10 @@ def introspect(call: Call) -> Answer:
 
 def _may_know(client: Client, token: KnownToken) -> bool:
     # A web application learns of its own tokens; a service (policy machine) is what answers API calls, so it
-    # learns of every token that somebody brought to it (§4: only protected resources may ask).
-    return token.client_id == client.client_id or client.policy.name == "machine"
+    # learns of every access token that somebody brought to it (§4: only protected resources may ask). Refresh
+    # tokens, which have no jti, are brought to no API (RFC 6749 §1.5).
+    is_own = token.client_id == client.client_id
+    return is_own or (client.policy.name == "machine" and token.jti is not None)
 
 
 def _is_alive(token: KnownToken, call: Call) -> bool:
