@@ -1,0 +1,83 @@
+"""Which addresses a fetch may reach: public ones, and those that the operator allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_NOT_PUBLIC = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network, and unspecified
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by a provider's customers (CGNAT, RFC 6598)
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # what Azure's machines reach their host by
+        "169.254.0.0/16",  # link-local, and the metadata of cloud machines
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # IETF protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+# Everything else is loopback, link-local, unique-local, site-local, multicast, mapped, NAT64 or not assigned.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NOT_GLOBAL = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # IETF protocol assignments: Teredo, benchmarking, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation (RFC 9637)
+    )
+)
+_LOOPBACK = IPv6Address("::1")
+_LAST_32_BITS = tuple(  # where the IPv4 address is at the end
+    IPv6Network(network)
+    for network in (
+        "::/96",  # IPv4-compatible (RFC 4291 §2.5.5.1)
+        "::ffff:0:0/96",  # IPv4-mapped (RFC 4291 §2.5.5.2)
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765 §2.1)
+        "64:ff9b::/96",  # NAT64 (RFC 6052 §2.1)
+        "64:ff9b:1::/48",  # NAT64 of one's own (RFC 8215)
+    )
+)
+
+
+def read_networks(networks: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(network) for network in networks)
+
+
+def is_permitted(address: Address, allowed: tuple[Network, ...]) -> bool:
+    """Whether a fetch may reach this address; every IPv4 address inside an IPv6 one has to be permitted too."""
+    if not is_public(address) and not any(address in network for network in allowed):
+        return False
+    return all(is_permitted(inner, allowed) for inner in _embedded(address))
+
+
+def is_public(address: Address) -> bool:
+    """Whether it is a unicast address of the internet, by the registries of RFC 6890 as they stand."""
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC)
+    return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_GLOBAL)
+
+
+def _embedded(address: Address) -> tuple[IPv4Address, ...]:
+    if isinstance(address, IPv4Address) or address == _LOOPBACK:
+        return ()
+    if address.teredo:
+        return address.teredo  # server and client (RFC 4380 §4)
+    if address.sixtofour:
+        return (address.sixtofour,)
+    if any(address in network for network in _LAST_32_BITS):
+        return (IPv4Address(int(address) & 0xFFFFFFFF),)
+    return ()

@@ -1,0 +1,157 @@
+"""The guarded HTTP client: the only way to an address that input names."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from .bounds import Deadline, Turns
+from .freshness import max_age
+from .guard import Guard, Lookup, check_url, system_lookup
+from .problems import FetchFailed, FetchProblem, FetchRefused
+
+if TYPE_CHECKING:
+    from .transport import GuardedTransport
+
+__all__ = ["FetchFailed", "FetchProblem", "FetchRefused", "Fetched", "Fetcher"]
+
+_SECONDS, _MAX_BYTES = 5.0, 65_536
+_AT_ONCE, _PER_HOST = 16, 4
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]  # by lower-case name
+    body: bytes
+    url: str  # the last, after redirects
+    max_age: int  # seconds for which it may be used again (RFC 9111), a day at most
+
+    def json(self) -> Any:
+        """The JSON of a 200.
+
+        :raises FetchFailed: where the status is another, or the body is no JSON.
+        """
+        host = urlsplit(self.url).hostname
+        if self.status != 200:
+            raise FetchFailed(f"{host} answered {self.status}")
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as cause:
+            raise FetchFailed(f"{host} did not answer with JSON") from cause
+
+
+class Fetcher:
+    """Fetches from public addresses, and from those that the operator allows. Making one does no I/O.
+
+    :param allowed_networks: networks that may be asked although they are not public.
+    :param ca_file: PEM file of authorities trusted besides the system's.
+    :param clock: the time by which answers expire.
+    :param seconds: what a fetch may take by the wall clock, redirects, lookup and waiting included.
+    :param lookup: what finds the addresses of a name.
+    """
+
+    def __init__(
+        self,
+        allowed_networks: Iterable[str],
+        ca_file: str | None,
+        clock: Callable[[], float],
+        *,
+        seconds: float = _SECONDS,
+        lookup: Lookup = system_lookup,
+        at_once: int = _AT_ONCE,
+        per_host: int = _PER_HOST,
+    ) -> None:
+        self._guard = Guard(allowed_networks, lookup)
+        self._turns = Turns(at_once, per_host)
+        self._ca_file = ca_file
+        self._clock = clock
+        self._seconds = seconds
+        self._making = threading.Lock()
+
+    def get(
+        self,
+        url: str,
+        *,
+        accept: str = "application/json",
+        max_bytes: int = _MAX_BYTES,
+        max_redirects: int = 0,
+    ) -> Fetched:
+        """GET; redirects are followed where ``max_redirects`` says how many, and are answers where it is 0.
+
+        :raises FetchRefused: where the guard refuses the URL, or that of a redirect.
+        :raises FetchFailed: where there is no answer within the deadline and ``max_bytes``.
+        """
+        deadline, headers = Deadline.within(self._seconds), {"Accept": accept}
+        fetched = self._fetch("GET", url, headers, b"", max_bytes, deadline)
+        for _ in range(max_redirects):
+            if fetched.status not in _REDIRECTS or "location" not in fetched.headers:
+                return fetched
+            fetched = self._fetch("GET", _next_url(fetched), headers, b"", max_bytes, deadline)
+        if max_redirects and fetched.status in _REDIRECTS:
+            raise FetchFailed(f"{urlsplit(url).hostname} redirects more than {max_redirects} times")
+        return fetched
+
+    def post_form(
+        self, url: str, data: Mapping[str, str], *, accept: str = "*/*", max_bytes: int = _MAX_BYTES
+    ) -> Fetched:
+        """POST a form; a redirect is an answer like any other, and is not followed.
+
+        :raises FetchProblem: as for ``get``.
+        """
+        headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+        deadline = Deadline.within(self._seconds)
+        return self._fetch("POST", url, headers, urlencode(data).encode(), max_bytes, deadline)
+
+    @cached_property
+    def transport(self) -> GuardedTransport:
+        """The same guard and bounds for an ``httpx.Client`` of another's making."""
+        from .transport import GuardedTransport  # here: httpx is slow to import, and many apps fetch nothing
+
+        return GuardedTransport(self._guard, self._turns, self._trust, self._seconds, _MAX_BYTES)
+
+    def _fetch(
+        self, method: str, url: str, headers: dict[str, str], content: bytes, max_bytes: int, deadline: Deadline
+    ) -> Fetched:
+        check_url(url)
+        import httpx  # here for the same reason
+
+        bounds = {"deadline": deadline, "max_bytes": max_bytes}
+        named = {"User-Agent": "valetkey", **headers}
+        try:
+            request = httpx.Request(method, url, headers=named, content=content or None, extensions=bounds)
+        except (httpx.InvalidURL, UnicodeError) as cause:
+            raise FetchRefused("the URL cannot be fetched: it is not a URI") from cause
+        answer = self.transport.handle_request(request)
+        got = dict(answer.headers)
+        return Fetched(answer.status_code, got, answer.content, url, max_age(answer.status_code, got, self._clock()))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._ca_file:
+            try:
+                context.load_verify_locations(self._ca_file)
+            except OSError as cause:  # ssl.SSLError is one
+                raise FetchFailed("outbound_ca_file holds no certificates in PEM") from cause
+        return context
+
+    def _trust(self) -> ssl.SSLContext:
+        with self._making:
+            return self._tls
+
+
+def _next_url(fetched: Fetched) -> str:
+    try:
+        return urljoin(fetched.url, fetched.headers["location"])
+    except ValueError as cause:
+        raise FetchRefused("a redirect leads to what is not a URI") from cause
