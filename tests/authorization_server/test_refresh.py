@@ -1,0 +1,185 @@
+"""Refreshing (RFC 6749 §6): rotation, the end of a family, the retry of a lost answer (RFC 9700 §4.14)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.authorization_server.test_code_refusals import check_refusal
+from tests.conftest import MakeApp, Register, signed_in
+from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, count, nothing_new
+from valetkey.authorization_server.registration import register_client
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts
+from valetkey.storage.write import Write
+
+
+def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
+    first = ada.tokens()
+
+    second = ada.refresh(first["refresh_token"])
+
+    assert second.status_code == 200
+    assert second.headers["Cache-Control"] == "no-store"
+    assert second.json["refresh_token"] != first["refresh_token"]
+    assert second.json["access_token"] != first["access_token"]
+    assert second.json["scope"] == first["scope"]
+    assert ada.call(second.json["access_token"]).status_code == 200
+    assert ada.call(first["access_token"]).status_code == 200
+
+
+def test_a_lost_answer_comes_again_byte_for_byte(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    first = ada.refresh(token)
+    clock.forward(seconds=10)
+    with nothing_new(runtime):
+        again = ada.refresh(token)
+
+    assert again.status_code == 200
+    assert again.data == first.data
+    assert again.headers["Cache-Control"] == "no-store"
+    assert count(runtime.store, "valetkey_audit") > 0
+
+
+def test_after_the_window_a_second_use_ends_the_family(ada: Browser, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    answer = ada.refresh(token).json
+    clock.forward(seconds=10.1)
+
+    check_refusal(ada.refresh(token), "invalid_grant")
+
+    assert ada.call(answer["access_token"]).status_code == 401
+    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
+
+
+def test_once_the_successor_was_used_a_second_use_ends_the_family(ada: Browser) -> None:
+    token = ada.tokens()["refresh_token"]
+    successor = ada.refresh(token).json["refresh_token"]
+    newest = ada.refresh(successor).json
+
+    check_refusal(ada.refresh(token), "invalid_grant")
+
+    check_refusal(ada.refresh(newest["refresh_token"]), "invalid_grant")
+    assert ada.call(newest["access_token"]).status_code == 401
+
+
+def test_a_retry_with_other_parameters_ends_the_family(ada: Browser) -> None:
+    token = ada.tokens(scope=("notes:read", "profile"))["refresh_token"]
+    answer = ada.refresh(token).json
+
+    check_refusal(ada.refresh(token, scope="profile"), "invalid_grant")
+
+    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
+
+
+def test_without_a_window_every_second_use_ends_the_family(make_app: MakeApp, store_url: str) -> None:
+    app = make_app(store_url, refresh_retry_window=0)
+    runtime: Runtime = app.extensions["valetkey"]
+    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    token = ada.tokens()["refresh_token"]
+    answer = ada.refresh(token).json
+
+    check_refusal(ada.refresh(token), "invalid_grant")
+
+    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
+    assert ada.call(answer["access_token"]).status_code == 401
+    assert count(runtime.store, "valetkey_retry_answers") == 0
+
+
+def test_the_kept_answer_cannot_be_read_from_the_store(ada: Browser, runtime: Runtime) -> None:
+    from tests.authorization_server.test_code_flow import dump
+
+    answer = ada.refresh(ada.tokens()["refresh_token"]).json
+
+    assert count(runtime.store, "valetkey_retry_answers") == 1
+    everything = dump(runtime)
+    assert answer["refresh_token"].encode() not in everything
+    assert answer["access_token"].encode() not in everything
+
+
+def test_a_retried_answer_does_not_resurrect_a_revoked_family(ada: Browser) -> None:
+    token = ada.tokens()["refresh_token"]
+    successor = ada.refresh(token).json["refresh_token"]
+    ada.revoke(successor)
+
+    check_refusal(ada.refresh(token), "invalid_grant")
+
+
+def test_another_client_can_neither_use_nor_end_a_family(ada: Browser, register: Register, runtime: Runtime) -> None:
+    other = Browser(ada.http, register(name="Other"))
+    token = ada.tokens()["refresh_token"]
+    ada_used = ada.refresh(token).json
+    with nothing_new(runtime):
+        check_refusal(other.refresh(ada_used["refresh_token"]), "invalid_grant")
+        check_refusal(other.refresh(token), "invalid_grant")
+
+    assert ada.refresh(ada_used["refresh_token"]).status_code == 200
+
+
+def test_scope_may_be_narrowed_for_one_token_and_comes_back(ada: Browser) -> None:
+    token = ada.tokens(scope=("notes:read", "profile"))["refresh_token"]
+
+    narrowed = ada.refresh(token, scope="notes:read").json
+    whole = ada.refresh(narrowed["refresh_token"]).json
+
+    assert narrowed["scope"] == "notes:read"
+    assert ada.call(narrowed["access_token"]).status_code == 403
+    assert whole["scope"] == "notes:read profile"
+
+
+REFUSALS = {
+    "wider scope": ({"scope": "profile notes:write"}, "invalid_scope"),
+    "unknown scope": ({"scope": "root"}, "invalid_scope"),
+    "scope that is none": ({"scope": 'a"b'}, "invalid_scope"),
+    "other resource": ({"resource": "https://other.example"}, "invalid_target"),
+    "wider resource": ({"resource": [ISSUER, "https://other.example"]}, "invalid_target"),
+    "no token": ({"refresh_token": None}, "invalid_request"),
+    "unknown token": ({"refresh_token": "vk_rt_" + "a" * 50}, "invalid_grant"),
+    "nonsense": ({"refresh_token": "x" * 5000}, "invalid_grant"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refused_refresh_uses_nothing_up(ada: Browser, runtime: Runtime, case: str) -> None:
+    changes, error = REFUSALS[case]
+    token = ada.tokens()["refresh_token"]
+    with nothing_new(runtime):
+        refused = ada.token("refresh_token", **{"refresh_token": token, **changes})
+
+    check_refusal(refused, error)
+    assert ada.refresh(token).status_code == 200
+
+
+def test_a_refresh_token_that_nobody_used_expires(ada: Browser, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    clock.forward(seconds=30 * 86400)
+
+    check_refusal(ada.refresh(token), "invalid_grant")
+
+
+def test_each_rotation_gives_the_whole_lifetime_again(ada: Browser, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    for _ in range(3):
+        clock.forward(seconds=29 * 86400)
+        token = ada.refresh(token).json["refresh_token"]
+
+
+def test_a_disabled_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    account = accounts.find_by_email(runtime.store, EMAIL)
+    assert account
+    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    with nothing_new(runtime):
+        check_refusal(ada.refresh(token), "invalid_grant")
+
+
+def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:
+    browser_app = Browser(ada.http, register("browser"))
+    token = browser_app.tokens()["refresh_token"]
+    first = browser_app.refresh(token)
+
+    assert browser_app.refresh(token).data == first.data
+
+
+def test_an_access_token_is_no_refresh_token(ada: Browser) -> None:
+    check_refusal(ada.refresh(ada.tokens()["access_token"]), "invalid_grant")
