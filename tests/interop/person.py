@@ -35,6 +35,11 @@ class Person:
         """The cookies of this person's browser."""
         return self._http.cookies
 
+    @property
+    def headers(self) -> httpx.Headers:
+        """What this person's browser sends with every request; it may be changed."""
+        return self._http.headers
+
     def allow(self, authorization_url: str, *, scopes: Collection[str] | None = None) -> str:
         """Visit, sign in where asked, allow (only ``scopes`` if given) and answer the redirect to the app."""
         return self._visit(authorization_url, "allow", scopes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -19,6 +20,7 @@ class ThirdPartyApp:
     def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Callback)
         self.redirect_uri = f"http://127.0.0.1:{self._server.server_port}/callback"
+        self.trusts: ssl.SSLContext | bool = True
         self.credentials: dict[str, Any] = {}
         self._metadata: dict[str, Any] = {}
         self._verifier = self._state = ""
@@ -71,7 +73,7 @@ class ThirdPartyApp:
 
     def _ask(self, grant: dict[str, str]) -> httpx.Response:
         auth = (self.client_id, str(self.credentials["client_secret"]))
-        return httpx.post(self._metadata["token_endpoint"], data=grant, auth=auth, timeout=30)
+        return httpx.post(self._metadata["token_endpoint"], data=grant, auth=auth, timeout=30, verify=self.trusts)
 
 
 class _Callback(BaseHTTPRequestHandler):

@@ -1,0 +1,127 @@
+"""TLS in the server itself, and a server behind somebody else's TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.interop.person import Person
+from tests.journeys.third_party_app import ThirdPartyApp
+from tests.journeys.tls_proxy import CALLER, TlsProxy
+from tests.services.program import Program
+from tests.services.valetkey_server import METADATA, SCOPES, Deployment, RunningServer
+
+EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A browser that knows none of our self-signed certificates and goes on."""
+    with browser.new_context(ignore_https_errors=True) as context:
+        yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A database with Maya's account; each test starts a server on it with settings of its own."""
+    made = Deployment(tmp_path_factory.mktemp("proxies"))
+    made.run("init")
+    made.create_user(EMAIL, PASSWORD)
+    return made
+
+
+@pytest.fixture
+def app(deployment: Deployment) -> Iterator[ThirdPartyApp]:
+    """An app that wants to use the API."""
+    with ThirdPartyApp() as made:
+        made.credentials = deployment.create_client(
+            "web", name="Sunflower", scope="profile email", redirect_uris=[made.redirect_uri]
+        )
+        yield made
+
+
+def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page: Page) -> None:
+    deployment = Deployment(tmp_path)
+    issuer = f"https://127.0.0.1:{deployment.port}"
+
+    with _served_with_tls(deployment, issuer):
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+        metadata = httpx.get(f"{issuer}{METADATA}", verify=trusting).json()
+        assert metadata["issuer"] == issuer
+        assert metadata["token_endpoint"].startswith(f"{issuer}/")
+
+        page.goto(f"{issuer}/account/sign-up")
+        page.get_by_label("Name").fill("Maya")
+        page.get_by_label("E-mail address").fill(EMAIL)
+        page.get_by_label("Password").fill(PASSWORD)
+        with page.expect_response(f"{issuer}/account") as account:
+            page.click("#sign-up")
+        expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+
+    cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
+    assert set(cookies) == {"__Host-valetkey_browser", "__Host-valetkey_session"}
+    assert all(cookie["secure"] and cookie["httpOnly"] for cookie in cookies.values())
+    assert account.value.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_address(
+    deployment: Deployment, app: ThirdPartyApp, tmp_path: Path, page: Page
+) -> None:
+    with TlsProxy(tmp_path, deployment.port) as proxy:
+        public = replace(deployment, settings={"issuer": proxy.url, "trusted_proxies": "127.0.0.0/8", "scopes": SCOPES})
+        app.trusts = ssl.create_default_context(cafile=str(proxy.certificate))
+        with RunningServer(public) as server:
+            page.goto(app.begin(server.metadata, scope="profile"))
+            page.get_by_label("E-mail address").fill(EMAIL)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.click("#sign-in")
+            page.click("#allow")
+            assert app.redeem(page.url)["scope"] == "profile"
+
+            page.goto(f"{proxy.url}/account")
+            expect(page.get_by_text(CALLER)).to_be_visible()  # where access was allowed from
+    assert {cookie["name"] for cookie in page.context.cookies()} >= {"__Host-valetkey_session"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address"), [("", "127.0.0.1"), ("127.0.0.1/32", "198.51.100.9")], ids=["nobody", "the proxy"]
+)
+def test_only_a_trusted_proxy_is_believed_about_who_calls(
+    deployment: Deployment, app: ThirdPartyApp, trusted: str, address: str
+) -> None:
+    believing = replace(deployment, settings={"trusted_proxies": trusted, "scopes": SCOPES})
+    with RunningServer(believing) as server, Person(EMAIL, PASSWORD) as maya:
+        maya.headers["X-Forwarded-For"] = "203.0.113.200, 198.51.100.9"
+        maya.allow(app.begin(server.metadata, scope="email profile"))
+        assert address in maya.read(f"{server.url}/account").text
+
+
+@contextmanager
+def _served_with_tls(deployment: Deployment, issuer: str) -> Iterator[None]:
+    """The server with a certificate that it makes for itself; the issuer follows from how it is started."""
+    environment = {name: value for name, value in deployment.environment.items() if name != "VALETKEY_ISSUER"}
+    server = Program(
+        deployment.command("serve", "--port", str(deployment.port), "--tls-self-signed"),
+        log=deployment.data_dir / "server.log",
+        is_ready=lambda: _answers(issuer),
+        environment=environment,
+        cwd=deployment.data_dir,
+    )
+    try:
+        yield
+    finally:
+        server.kill()
+
+
+def _answers(issuer: str) -> bool:
+    try:
+        return httpx.get(f"{issuer}{METADATA}", verify=False).is_success  # is anybody there? trust comes later
+    except httpx.TransportError:
+        return False

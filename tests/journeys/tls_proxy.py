@@ -1,0 +1,61 @@
+"""A proxy in front of a server, as operators have one: it ends TLS and says who called."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from valetkey.cli.certificate import self_signed
+
+CALLER = "203.0.113.7"  # what the proxy says of everybody
+
+
+class TlsProxy:
+    """``https://localhost:port``, passed on to a port of 127.0.0.1 in plain HTTP."""
+
+    def __init__(self, folder: Path, to_port: int) -> None:
+        certificate, key = self_signed(folder, ["localhost"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _passing_on(to_port))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.certificate = certificate
+        self.url = f"https://localhost:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _passing_on(to_port: int) -> type[BaseHTTPRequestHandler]:
+    class PassingOn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            said = self.headers.get("X-Forwarded-For")
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            headers["X-Forwarded-For"] = f"{said}, {CALLER}" if said else CALLER
+            url = f"http://127.0.0.1:{to_port}{self.path}"
+            answer = httpx.request(self.command, url, headers=headers, content=body, timeout=30)
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.multi_items():
+                if name not in {"content-encoding", "content-length", "transfer-encoding", "date", "server"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    return PassingOn
