@@ -102,10 +102,21 @@ class SqliteCounters(SqlCounters):
         self._ready = False
 
     def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
+        self._make()
+        return super().spend(key, base, cost, latest)
+
+    def refund(self, key: str, cost: float) -> None:
+        self._make()
+        super().refund(key, cost)
+
+    def prune(self, now: float) -> None:
+        self._make()
+        super().prune(now)
+
+    def _make(self) -> None:
         if not self._ready:
             self._store.all(limits.CREATE())
             self._ready = True
-        return super().spend(key, base, cost, latest)
 
 
 class RedisCounters:
