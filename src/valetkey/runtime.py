@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
+from .outbound.http import Fetcher
 from .outbound.worker import Worker
 from .protocol.errors import (
     BodyTooLarge,
@@ -112,6 +113,7 @@ class Runtime:
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed)
         self.limiter = Limiter(_counters(self))
         self.last_used = LastUsed(self.store)
+        self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.on_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
         self._getting_ready = threading.Lock()
