@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from .accounts.owner import ResourceOwners
-from .authorization_server.endpoints import METADATA
+from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.registration import register_cli_client
 from .authorization_server.views import make_blueprints
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
-from .runtime import Runtime
+from .runtime import Endpoint, Runtime
 from .settings import SettingsError, command_values, config_values, read_settings
 from .storage.revocations import add as add_revocation
 from .web.machine import machine_view
@@ -72,13 +72,8 @@ class Valetkey:
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
         app.register_blueprint(make_resource_server())
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
-        app.add_url_rule(
-            f"{METADATA.path}{path}",
-            "valetkey_machines.metadata",
-            machine_view(METADATA),
-            methods=["GET", "OPTIONS", "POST"],
-            provide_automatic_options=False,
-        )
+        _add_well_known(app, f"{METADATA.path}{path}", METADATA)
+        _add_well_known(app, f"{path}{OPENID_CONFIGURATION.path}", OPENID_CONFIGURATION)
         app.after_request(add_rate_limit_fields)
         app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
 
@@ -88,6 +83,12 @@ class Valetkey:
         runtime: Runtime = app.extensions[EXTENSION]
         now = runtime.clock()
         runtime.revoke(add_revocation("owner", sub, now, runtime.revocation_ends))
+
+
+def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:
+    name = f"valetkey_machines.{endpoint.name.replace('-', '_')}"
+    view = machine_view(endpoint)
+    app.add_url_rule(path, name, view, methods=["GET", "OPTIONS", "POST"], provide_automatic_options=False)
 
 
 def path_problems(app: Flask) -> list[str]:

@@ -13,6 +13,7 @@ from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
 from .outbound.http import Fetcher
 from .outbound.worker import Worker
+from .protocol.bearer import challenge as bearer_challenge
 from .protocol.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -94,6 +95,7 @@ class Endpoint:
     methods: tuple[str, ...]
     answer: Callable[[Call], Answer]
     cors: bool = False
+    bearer: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
 
 
 class Runtime:
@@ -220,13 +222,23 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
     reference = random_id(12)
     log_refusal(refusal, reference, endpoint.name)
     headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
-    if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
-        headers.append(("WWW-Authenticate", f'Basic realm="{endpoint.name}", error="{refusal.error}"'))
+    challenge = _challenge(refusal, endpoint)
+    if challenge is not None:
+        headers.append(("WWW-Authenticate", challenge))
     if refusal.status == 405:
         headers.append(("Allow", ", ".join(endpoint.methods)))
     if refusal.retry_after:
         headers.append(("Retry-After", str(max(1, round(refusal.retry_after)))))
     return Answer(refusal.status, json.dumps(refusal.body()).encode(), tuple(headers))
+
+
+def _challenge(refusal: OAuthError, endpoint: Endpoint) -> str | None:
+    if endpoint.bearer and refusal.status in {400, 401, 403}:
+        scope = {"scope": "openid"} if refusal.status == 403 else {}
+        return bearer_challenge(refusal, realm=endpoint.name, **scope)
+    if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
+        return f'Basic realm="{endpoint.name}", error="{refusal.error}"'
+    return None
 
 
 def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
@@ -246,7 +258,7 @@ def json_answer(body: object, *more: tuple[str, str]) -> Answer:
 
 
 def _parameters(request: MachineRequest) -> Parameters:
-    if request.method != "POST":
+    if request.method != "POST" or not (request.body or request.content_type):
         return Parameters({})
     if len(request.body) > _LARGEST_BODY:
         raise BodyTooLarge("the request body is larger than 64 KiB")

@@ -17,6 +17,14 @@ from .protocol.scope import parse_scope
 from .protocol.uri import is_loopback_host, resource_problem
 
 PREFIX = "VALETKEY_"
+OPENID_SCOPES: Mapping[str, str] = {  # OpenID Connect Core §5.4, §11
+    "openid": "Know who you are",
+    "profile": "See your name and profile",
+    "email": "See your e-mail address",
+    "address": "See your postal address",
+    "phone": "See your telephone number",
+    "offline_access": "Keep access while you are away",
+}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -63,6 +71,7 @@ class Settings:
         (), "Base64 keys of 32 bytes; the first encrypts. Empty: one is generated in data_dir.", hidden=True
     )
 
+    id_token_lifetime: int = _setting(_HOUR, "Seconds an ID token may be accepted (OpenID Connect Core §2).")
     access_token_lifetime: int = _setting(15 * _MINUTE, "Seconds an access token is honoured.")
     authorization_code_lifetime: int = _setting(60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most).")
     refresh_token_lifetime: int = _setting(30 * _DAY, "Seconds an unused refresh token lives.")
@@ -127,6 +136,11 @@ class Settings:
     @property
     def api_resource(self) -> str:
         return self.resource or self.issuer
+
+    @property
+    def known_scopes(self) -> Mapping[str, str]:
+        """The publisher's scopes and OpenID Connect's own, each with its words."""
+        return {**OPENID_SCOPES, **self.scopes}
 
     @property
     def name(self) -> str:
@@ -271,6 +285,7 @@ def _check_paths(s: Settings) -> list[str]:
 def _check_lifetimes(s: Settings) -> list[str]:
     bounds = {
         "access_token_lifetime": (1, _DAY),
+        "id_token_lifetime": (1, _DAY),
         "authorization_code_lifetime": (1, 600),
         "refresh_token_lifetime": (60, 366 * _DAY),
         "refresh_retry_window": (0, 60),

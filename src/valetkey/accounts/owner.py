@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+ACR = "urn:valetkey:acr:password"  # of a sign-in with a password to an account of ours
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -14,6 +16,7 @@ class Owner:
     :param sub: never reassigned identifier, the ``sub`` of tokens; at most 255 characters.
     :param auth_time: when the person last proved who they are, seconds since 1970; None where unknown.
     :param acr: authentication context class, :param amr: methods (RFC 8176).
+    :param sid: names this sign-in to clients that want to hear of its end (OpenID Connect Back-Channel Logout §2.1).
     """
 
     sub: str
@@ -22,6 +25,7 @@ class Owner:
     amr: tuple[str, ...] = ()
     name: str = ""
     email: str = ""
+    sid: str | None = None
 
 
 class ResourceOwners(Protocol):

@@ -1,7 +1,7 @@
-"""The authorization endpoint's checks (RFC 6749 §4.1.1), in two stages.
+"""The authorization endpoint's checks (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.2), in two stages.
 
-Until the target is checked, a refusal is shown to the person and never redirected (§4.1.2.1). After that every
-refusal goes to the target.
+Until the target is checked, a refusal is shown to the person and never redirected (RFC 6749 §4.1.2.1). After
+that every refusal goes to the target.
 """
 
 from __future__ import annotations
@@ -9,16 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valetkey.protocol import pkce
-from valetkey.protocol.errors import InvalidRequest, UnauthorizedClient, UnsupportedResponseType
+from valetkey.protocol.claims import read_claims_parameter, wished_values
+from valetkey.protocol.errors import (
+    InvalidRequest,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
 from valetkey.protocol.parameters import Parameters, each_once
 from valetkey.protocol.uri import redirect_uri_matches
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
 from .authorization_request import AuthorizationRequest, CheckedTarget
+from .id_token import read_hint
 from .target import check_scope, fit_scope, read_resources
 
-_LONGEST_STATE = 2048
+RESPONSE_MODES = ("query", "form_post")
+PROMPTS = ("none", "login", "consent", "select_account")
+_LONGEST = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
+_DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -32,29 +44,44 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
     redirect_uri = _check_redirect_uri(sent, client)
     states = [value for name, value in pairs if name == "state" and value]
     state = states[0] if len(states) == 1 else None
-    return CheckedTarget(client, redirect_uri, sent is not None, state, runtime.settings.issuer)
+    mode = "form_post" if ("response_mode", "form_post") in pairs else "query"
+    return CheckedTarget(client, redirect_uri, sent is not None, state, mode, runtime.settings.issuer)
 
 
-def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime) -> AuthorizationRequest:
+def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: float) -> AuthorizationRequest:
     """The rest of the request.
 
     :raises OAuthError: a refusal that goes to the target.
     """
     parameters = each_once(pairs)
+    _check_nothing_by_reference(parameters)
     _check_response_type(parameters, target.client)
     _check_response_mode(parameters)
-    _check_state(parameters)
-    challenge = pkce.read_challenge(parameters, required=True)
+    _check_lengths(parameters)
+    challenge = pkce.read_challenge(parameters, required=target.client.policy.pkce_required)
     scope = check_scope(parameters.get("scope"), target.client, runtime)
-    resources = read_resources(parameters, runtime, target.client)
+    resources = read_resources(parameters, runtime, target.client, scope)
+    claims = read_claims_parameter(parameters.get("claims"))
+    wished_sub = wished_values(claims.get("id_token", {}).get("sub", {}))
+    hinted = read_hint(parameters.get("id_token_hint"), target.client, runtime, now)
+    _check_display(parameters)
     return AuthorizationRequest(
         client_id=target.client.client_id,
         redirect_uri=target.redirect_uri,
         redirect_uri_sent=target.redirect_uri_sent,
         state=target.state,
+        mode=target.mode,
         scope=tuple(sorted(fit_scope(scope, resources, runtime))),
         resources=resources,
         code_challenge=challenge,
+        begun_at=now,
+        nonce=parameters.get("nonce"),
+        prompt=_read_prompt(parameters),
+        max_age=_read_max_age(parameters, target.client),
+        acr_values=_read_acr_values(parameters, target.client),
+        login_hint=parameters.get("login_hint"),
+        hinted_sub=hinted or (str(wished_sub[0]) if wished_sub else None),
+        claims={place: dict(wishes) for place, wishes in claims.items()},
     )
 
 
@@ -65,7 +92,8 @@ def reopen(request: AuthorizationRequest, runtime: Runtime, now: float) -> Check
     """
     client = _find_client(request.client_id, runtime, now)
     redirect_uri = _check_redirect_uri(request.redirect_uri, client)
-    return CheckedTarget(client, redirect_uri, request.redirect_uri_sent, request.state, runtime.settings.issuer)
+    issuer = runtime.settings.issuer
+    return CheckedTarget(client, redirect_uri, request.redirect_uri_sent, request.state, request.mode, issuer)
 
 
 def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
@@ -87,6 +115,16 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
     return sent
 
 
+def _check_nothing_by_reference(parameters: Parameters) -> None:
+    """OpenID Connect Core §6 and §7.2.1: what is not served is refused by its own name."""
+    if parameters.get("request") is not None:
+        raise RequestNotSupported("the request parameter is not served")
+    if parameters.get("request_uri") is not None:
+        raise RequestUriNotSupported("the request_uri parameter is not served")
+    if parameters.get("registration") is not None:
+        raise RegistrationNotSupported("the registration parameter is not served")
+
+
 def _check_response_type(parameters: Parameters, client: Client) -> None:
     if parameters.required("response_type") != "code":
         raise UnsupportedResponseType("only response_type=code is served")
@@ -95,13 +133,43 @@ def _check_response_type(parameters: Parameters, client: Client) -> None:
 
 
 def _check_response_mode(parameters: Parameters) -> None:
-    if parameters.get("response_mode") not in {None, "query"}:
-        raise InvalidRequest("only response_mode=query is served")
+    if parameters.get("response_mode") not in {None, *RESPONSE_MODES}:
+        raise InvalidRequest("response_mode must be query or form_post")
 
 
-def _check_state(parameters: Parameters) -> None:
-    if len(parameters.get("state") or "") > _LONGEST_STATE:
-        raise InvalidRequest("state is longer than 2048 characters")
+def _check_lengths(parameters: Parameters) -> None:
+    for name, longest in _LONGEST.items():
+        if len(parameters.get(name) or "") > longest:
+            raise InvalidRequest(f"{name} is longer than {longest} characters")
+
+
+def _check_display(parameters: Parameters) -> None:
+    if parameters.get("display") not in {None, *_DISPLAYS}:
+        raise InvalidRequest("display must be page, popup, touch or wap")
+
+
+def _read_prompt(parameters: Parameters) -> tuple[str, ...]:
+    prompt = tuple((parameters.get("prompt") or "").split())
+    if not set(prompt) <= set(PROMPTS):
+        raise InvalidRequest("prompt has a value that is not known")
+    if "none" in prompt and len(prompt) > 1:
+        raise InvalidRequest("prompt=none stands alone")  # OpenID Connect Core §3.1.2.1
+    return prompt
+
+
+def _read_max_age(parameters: Parameters, client: Client) -> int | None:
+    sent = parameters.get("max_age")
+    if sent is None:
+        default = client.metadata.get("default_max_age")
+        return int(default) if default is not None else None
+    if not sent.isascii() or not sent.isdecimal() or len(sent) > 9:
+        raise InvalidRequest("max_age must be a number of seconds")
+    return int(sent)
+
+
+def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
+    sent = parameters.get("acr_values")
+    return tuple(sent.split()) if sent else tuple(client.metadata.get("default_acr_values", ()))
 
 
 def _only(pairs: Pairs, name: str) -> str | None:

@@ -1,51 +1,63 @@
-"""An authorization request after its checks; as JSON it waits in the store, checked, for the owner's answer."""
+"""An authorization request after its checks.
+
+As JSON it waits in the store, checked, for the owner's answer.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import OAuthError
 from valetkey.storage.clients import Client
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedTarget:
-    """A client and one of its own redirect URIs: the only thing that is ever redirected to.
+    """A client and one of its own redirect URIs: the only thing that is ever answered to.
 
-    Only ``authorization_endpoint.check_target`` makes one.
+    Only ``authorization_endpoint.check_target`` and ``reopen`` make one.
     """
 
     client: Client
     redirect_uri: str
     redirect_uri_sent: bool
     state: str | None
+    mode: str
     issuer: str
 
-    def location(self, answer: dict[str, str]) -> str:
-        """Where the browser goes next, with ``state`` and ``iss`` (RFC 9207) on it."""
+    def response(self, parameters: dict[str, str]) -> AuthorizationResponse:
+        """An answer with ``state`` and ``iss`` (RFC 9207) in it."""
         if self.state is not None:
-            answer = {**answer, "state": self.state}
-        scheme, netloc, path, query, _ = urlsplit(self.redirect_uri)
-        added = urlencode({**answer, "iss": self.issuer})
-        return urlunsplit((scheme, netloc, path, f"{query}&{added}" if query else added, ""))
+            parameters = {**parameters, "state": self.state}
+        return AuthorizationResponse(self.redirect_uri, self.mode, {**parameters, "iss": self.issuer})
 
-    def refusal(self, refusal: OAuthError) -> str:
-        return self.location(refusal.body())
+    def refusal(self, refusal: OAuthError) -> AuthorizationResponse:
+        return self.response(refusal.body())
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What was asked, checked (RFC 6749 §4.1.1)."""
+    """What was asked, checked (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
 
     client_id: str
     redirect_uri: str
     redirect_uri_sent: bool
     state: str | None
+    mode: str
     scope: tuple[str, ...]
     resources: tuple[str, ...]
     code_challenge: str | None
+    begun_at: float
+    nonce: str | None = None
+    prompt: tuple[str, ...] = ()
+    max_age: int | None = None
+    acr_values: tuple[str, ...] = ()
+    login_hint: str | None = None
+    hinted_sub: str | None = None  # whom id_token_hint or claims name
+    claims: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -53,4 +65,5 @@ class AuthorizationRequest:
     @classmethod
     def from_json(cls, text: str) -> AuthorizationRequest:
         read = json.loads(text)
-        return cls(**{**read, "scope": tuple(read["scope"]), "resources": tuple(read["resources"])})
+        lists = {name: tuple(read[name]) for name in ("scope", "resources", "prompt", "acr_values")}
+        return cls(**{**read, **lists})

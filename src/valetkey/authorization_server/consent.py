@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.accounts.owner import Owner
 from valetkey.activity.auditing import audit
-from valetkey.protocol.errors import AccessDenied, InvalidRequest
+from valetkey.protocol.authorization_response import AuthorizationResponse
+from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope
+from valetkey.protocol.errors import AccessDenied, InvalidRequest, OAuthError
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, mint, random_id
 from valetkey.protocol.uri import is_loopback_host
@@ -23,6 +27,8 @@ from valetkey.storage.write import Write
 
 from .authorization_endpoint import reopen
 from .authorization_request import AuthorizationRequest, CheckedTarget
+
+CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +75,20 @@ def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
     return Waiting(row.digest, request, reopen(request, runtime, now))
 
 
-def is_remembered(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
-    """Whether the owner allowed all of this before, to a client whose identity is assured (RFC 8252 §8.6)."""
-    if target.client.policy.asks_each_time:
-        return False
-    before = consents.find(runtime.store, owner.sub, request.client_id)
-    return before is not None and set(request.scope) <= parse_scope(before.scope)
-
-
 def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
     """What to ask: each scope in words, and whether it was granted before."""
     before = consents.find(runtime.store, owner.sub, waiting.request.client_id)
     known = parse_scope(before.scope) if before else frozenset()
-    words = runtime.settings.scopes
+    words = runtime.settings.known_scopes
     parts = urlsplit(waiting.request.redirect_uri)
+    asked = [(name, words.get(name, name), name in known) for name in waiting.request.scope]
+    one_by_one = claims_beyond_scope(waiting.request)
+    if one_by_one:
+        told = ", ".join(name.replace("_", " ") for name in one_by_one)
+        asked.append((CLAIMS, f"See your {told}", False))
     return Question(
         waiting.target,
-        tuple((name, words.get(name, name), name in known) for name in waiting.request.scope),
+        tuple(asked),
         parts.netloc or f"{parts.scheme}: (an app on your device)",
         is_loopback_host(parts.hostname),
     )
@@ -93,12 +96,13 @@ def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
 
 def allow(
     waiting: Waiting, scope: frozenset[str], owner: Owner, address: str | None, runtime: Runtime, now: float
-) -> str:
-    """The URL that takes a code to the client, for the scopes that the owner left ticked.
+) -> AuthorizationResponse:
+    """The answer that takes a code to the client, for the scopes that the owner left ticked.
 
     :raises InvalidRequest: where the request was answered already.
     """
-    granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))))
+    left = {place: _left(wishes, scope) for place, wishes in waiting.request.claims.items()}
+    granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))), claims=left)
     code, rows = _grant(granted, owner, runtime, now)
     before = consents.find(runtime.store, owner.sub, granted.client_id)
     told = _remember(before, waiting.request, granted, owner, address, now)
@@ -113,21 +117,21 @@ def allow(
     rows = (*rows, told, event, *_mail(before, waiting.target, owner, runtime, now))
     if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
-    return waiting.target.location({"code": code.reveal()})
+    return waiting.target.response({"code": code.reveal()})
 
 
 def allow_remembered(
     request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
-) -> str | None:
-    """The URL that takes a code to the client without asking again; None where the consent was just taken back."""
+) -> AuthorizationResponse | None:
+    """The answer that takes a code to the client without asking again; None where the consent was just taken back."""
     code, rows = _grant(request, owner, runtime, now)
     if not runtime.write(Write(consents.still_there(owner.sub, request.client_id), rows)):
         return None
-    return target.location({"code": code.reveal()})
+    return target.response({"code": code.reveal()})
 
 
-def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, now: float) -> str:
-    """The URL that tells the client of the owner's no.
+def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, now: float) -> AuthorizationResponse:
+    """The answer that tells the client of the owner's no.
 
     :raises InvalidRequest: where the request was answered already.
     """
@@ -135,6 +139,16 @@ def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, 
     if not runtime.write(Write(interactions.decide(waiting.digest, now), (event,))):
         raise InvalidRequest("This request was answered already. Start again from the app.")
     return waiting.target.refusal(AccessDenied("the resource owner denied the request"))
+
+
+def refuse(waiting: Waiting, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
+    """The answer that takes a refusal to the client, once.
+
+    :raises InvalidRequest: where the request was answered already.
+    """
+    if not runtime.write(Write(interactions.decide(waiting.digest, now))):
+        raise InvalidRequest("This request was answered already. Start again from the app.")
+    return waiting.target.refusal(refusal)
 
 
 def _grant(
@@ -151,6 +165,8 @@ def _grant(
         auth_time=owner.auth_time,
         acr=owner.acr,
         amr=" ".join(owner.amr) or None,
+        sid=owner.sid,
+        claims=to_json(request.claims) if any(request.claims.values()) else None,
         created_at=now,
         expires_at=expires_at + runtime.settings.access_token_lifetime,
     )
@@ -161,10 +177,23 @@ def _grant(
         redirect_uri=request.redirect_uri,
         redirect_uri_sent=int(request.redirect_uri_sent),
         code_challenge=request.code_challenge,
-        nonce=None,
+        nonce=request.nonce,
         expires_at=expires_at,
     )
     return secret, (grants.ADD_GRANT(grant), grants.ADD_CODE(code))
+
+
+def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
+    """Standard claims that are asked for one by one and that no asked scope opens."""
+    opened = claims_of_scope(frozenset(request.scope))
+    wished = {name for wishes in request.claims.values() for name in wishes}
+    return sorted(wished & STANDARD_CLAIMS.keys() - opened)
+
+
+def _left(wishes: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
+    """Of the claims asked for one by one, those that a ticked scope opens, or all where the owner ticked them."""
+    opened = STANDARD_CLAIMS.keys() if CLAIMS in ticked else claims_of_scope(ticked)
+    return {name: wish for name, wish in wishes.items() if name in opened}
 
 
 def _remember(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from valetkey.runtime import Endpoint
 
 from .introspection import introspect
-from .metadata import authorization_server_metadata, jwks
+from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .revocation import revoke
 from .token_endpoint import exchange
+from .userinfo import userinfo
 
 # Paths are below ``oauth_path``.
 ENDPOINTS = (
     Endpoint("token", "/token", ("POST",), exchange, cors=True),
     Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
     Endpoint("introspect", "/introspect", ("POST",), introspect),
+    Endpoint("userinfo", "/userinfo", ("GET", "POST"), userinfo, cors=True, bearer=True),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
 METADATA = Endpoint(
@@ -22,4 +24,7 @@ METADATA = Endpoint(
     ("GET", "HEAD"),
     authorization_server_metadata,
     cors=True,
+)
+OPENID_CONFIGURATION = Endpoint(
+    "openid-configuration", "/.well-known/openid-configuration", ("GET", "HEAD"), openid_configuration, cors=True
 )

@@ -7,6 +7,7 @@ from valetkey.storage.clients import Client
 
 from .any_token import KnownToken, find_token
 from .client_authentication import authenticate_confidential
+from .subject import is_pairwise, subject
 
 _INACTIVE = {"active": False}
 
@@ -17,6 +18,8 @@ def introspect(call: Call) -> Answer:
     token = find_token(call.runtime, call.parameters.required("token"), call.now)
     if token is None or not _may_know(client, token) or not _is_alive(token, call):
         return json_answer(_INACTIVE)
+    if token.owner is not None and is_pairwise(client) and token.client_id == client.client_id:
+        return json_answer({**token.members, "sub": subject(token.owner, client, call.runtime)})
     return json_answer(token.members)
 
 

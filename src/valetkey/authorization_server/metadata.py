@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from valetkey.accounts.owner import ACR
+from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.runtime import Answer, Call, Runtime, json_answer
+from valetkey.tokens.signing import ALGORITHMS
 
+from .authorization_endpoint import PROMPTS, RESPONSE_MODES
 from .token_endpoint import GRANT_TYPES
 
 _CACHED = (("Content-Type", "application/json"), ("Cache-Control", "public, max-age=300"))
@@ -13,6 +17,10 @@ _CACHED = (("Content-Type", "application/json"), ("Cache-Control", "public, max-
 
 def authorization_server_metadata(call: Call) -> Answer:
     return Answer(200, json_answer(metadata(call.runtime)).body, _CACHED)
+
+
+def openid_configuration(call: Call) -> Answer:
+    return Answer(200, json_answer(openid_metadata(call.runtime)).body, _CACHED)
 
 
 def jwks(call: Call) -> Answer:
@@ -31,9 +39,9 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "jwks_uri": f"{base}/jwks",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
-        "scopes_supported": sorted(settings.scopes),
+        "scopes_supported": sorted(settings.known_scopes),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": sorted(GRANT_TYPES),
         "token_endpoint_auth_methods_supported": [*secret, "none"],
         "revocation_endpoint_auth_methods_supported": [*secret, "none"],
@@ -41,4 +49,24 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "protected_resources": sorted(runtime.resources.all()),
+    }
+
+
+def openid_metadata(runtime: Runtime) -> dict[str, Any]:
+    """OpenID Provider metadata (OpenID Connect Discovery §3): the same, and what OpenID Connect adds."""
+    base = runtime.settings.issuer + runtime.settings.oauth_path
+    return {
+        **metadata(runtime),
+        "userinfo_endpoint": f"{base}/userinfo",
+        "subject_types_supported": ["public", "pairwise"],
+        "id_token_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
+        "userinfo_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
+        "claim_types_supported": ["normal"],
+        "claims_supported": ["sub", "auth_time", "acr", "amr", "sid", *sorted(STANDARD_CLAIMS)],
+        "acr_values_supported": [ACR],
+        "prompt_values_supported": list(PROMPTS),
+        "display_values_supported": ["page", "popup", "touch", "wap"],
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
     }

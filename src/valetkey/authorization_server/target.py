@@ -7,17 +7,21 @@ from valetkey.protocol.parameters import Parameters
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import resource_problem
 from valetkey.runtime import Runtime
+from valetkey.settings import OPENID_SCOPES
 from valetkey.storage.clients import Client
 
 
-def read_resources(parameters: Parameters, runtime: Runtime, client: Client) -> tuple[str, ...]:
+def read_resources(parameters: Parameters, runtime: Runtime, client: Client, scope: frozenset[str]) -> tuple[str, ...]:
     """The resources that a request names, or the client's default one.
 
     :raises InvalidTarget: where one is malformed or not served here.
     """
     asked = parameters.every("resource")
     if not asked:
-        return (str(client.metadata.get("default_resource") or runtime.settings.api_resource),)
+        default = str(client.metadata.get("default_resource") or runtime.settings.api_resource)
+        # The issuer too where openid is asked for: userinfo is its resource.
+        issuer = runtime.settings.issuer
+        return (default, issuer) if "openid" in scope and default != issuer else (default,)
     for resource in asked:
         if resource_problem(resource) or resource not in runtime.resources.all():
             raise InvalidTarget("this resource is not served here")
@@ -51,10 +55,10 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
 
     :raises InvalidScope: where a name is not among those that it registered.
     """
-    allowed = frozenset(runtime.settings.scopes)
+    allowed = frozenset(runtime.settings.known_scopes)
     if client.scope is not None:
         allowed &= client.scope
-    asked = parse_scope(text) or allowed
+    asked = parse_scope(text) or client.scope or frozenset(runtime.settings.scopes)
     if not asked <= allowed:
         unknown = format_scope(asked - allowed)
         raise InvalidScope("the client may not ask for this scope", detail=unknown)
@@ -66,4 +70,4 @@ def fit_scope(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtim
     known = [runtime.resources.find(resource).scopes for resource in resources if resource in runtime.resources.all()]
     if None in known or not known:
         return scope
-    return scope & frozenset().union(*(names for names in known if names is not None))
+    return scope & frozenset(OPENID_SCOPES).union(*(names for names in known if names is not None))

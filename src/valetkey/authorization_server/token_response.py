@@ -9,7 +9,9 @@ from valetkey.protocol.secret import Secret
 from valetkey.tokens.minting import Minted
 
 
-def token_response(minted: Minted, scope: frozenset[str], refresh_token: Secret | None = None) -> bytes:
+def token_response(
+    minted: Minted, scope: frozenset[str], refresh_token: Secret | None = None, id_token: str | None = None
+) -> bytes:
     body: dict[str, str | int] = {
         "access_token": minted.value,
         "token_type": "Bearer",
@@ -18,4 +20,6 @@ def token_response(minted: Minted, scope: frozenset[str], refresh_token: Secret 
     }
     if refresh_token is not None:
         body["refresh_token"] = refresh_token.reveal()
+    if id_token is not None:
+        body["id_token"] = id_token
     return json.dumps(body).encode()

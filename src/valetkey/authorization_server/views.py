@@ -14,11 +14,13 @@ from valetkey.runtime import log_refusal
 from valetkey.web import cookies, pages
 from valetkey.web.machine import machine_view
 from valetkey.web.owners import current_owner
+from valetkey.web.respond import respond
 from valetkey.web.state import current_runtime
 
 from .authorization_endpoint import check_request, check_target
-from .consent import allow_remembered, is_remembered, wait
+from .consent import allow_remembered, wait
 from .endpoints import ENDPOINTS
+from .next_step import check_possible, check_silent, next_step
 
 _LONGEST_REQUEST = 8000
 
@@ -47,15 +49,18 @@ def authorize() -> Response:
     pairs = decode(request.query_string.decode("latin-1"))
     target = check_target(pairs, runtime, now)
     try:
-        asked = check_request(pairs, target, runtime)
+        asked = check_request(pairs, target, runtime, now)
+        owner = current_owner()
+        check_possible(asked, owner)
+        step = next_step(asked, target, owner, runtime, now)
+        check_silent(asked, step)
     except OAuthError as refusal:
         log_refusal(refusal, random_id(12), "authorize")
-        return redirect(target.refusal(refusal), 303)
-    owner = current_owner()
-    if owner and is_remembered(asked, target, owner, runtime):
-        location = allow_remembered(asked, target, owner, runtime, now)
-        if location is not None:
-            return redirect(location, 303)
+        return respond(target.refusal(refusal))
+    if owner is not None and step == "go":
+        response = allow_remembered(asked, target, owner, runtime, now)
+        if response is not None:
+            return respond(response)
     waiting = wait(asked, cookies.browser(runtime).digest(), runtime, now)
     return redirect(url_for("valetkey_resource_owner.consent", interaction_id=waiting.reveal()), 303)
 

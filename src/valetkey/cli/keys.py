@@ -28,7 +28,7 @@ def keys() -> None:
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
-    rows = signing_keys.every(runtime.store)
+    rows = [row for row in signing_keys.every(runtime.store) if row.algorithm != "none"]
     if as_json:
         shown = [
             {"kid": row.kid, "alg": row.algorithm, "active_at": row.active_at, "retired_at": row.retired_at}

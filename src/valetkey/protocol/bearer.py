@@ -32,7 +32,7 @@ def read_token(authorization: str | None) -> str | None:
     return token
 
 
-def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str, scope: str = "", **more: str) -> str:
+def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **more: str) -> str:
     """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
     parts: dict[str, str] = {"realm": realm}
     if not isinstance(refusal, MissingToken):
@@ -40,7 +40,8 @@ def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str, scope:
     if scope:
         parts["scope"] = scope
     parts |= more
-    parts["resource_metadata"] = resource_metadata
+    if resource_metadata:
+        parts["resource_metadata"] = resource_metadata
     return "Bearer " + _auth_params(parts)
 
 

@@ -95,6 +95,36 @@ class InsufficientUserAuthentication(OAuthError):
     status = 401
 
 
+# OpenID Connect Core §3.1.2.6
+class LoginRequired(OAuthError):
+    error = "login_required"
+
+
+class ConsentRequired(OAuthError):
+    error = "consent_required"
+
+
+class AccountSelectionRequired(OAuthError):
+    error = "account_selection_required"
+
+
+class RequestNotSupported(OAuthError):
+    error = "request_not_supported"
+
+
+class RequestUriNotSupported(OAuthError):
+    error = "request_uri_not_supported"
+
+
+class RegistrationNotSupported(OAuthError):
+    error = "registration_not_supported"
+
+
+# OpenID Connect Core Error Code unmet_authentication_requirements 1.0
+class UnmetAuthenticationRequirements(OAuthError):
+    error = "unmet_authentication_requirements"
+
+
 # HTTP statuses that have no OAuth code of their own
 class MethodNotAllowed(InvalidRequest):
     status = 405

@@ -16,6 +16,7 @@ class Policy:
     more_grant_types: tuple[str, ...] = ()  # allowed where a registration names them
     native: bool = False  # redirect URIs by RFC 8252 §7
     asks_each_time: bool = False  # the client's identity cannot be assured (RFC 8252 §8.6)
+    pkce_required: bool = True
 
     @property
     def is_public(self) -> bool:
@@ -42,6 +43,14 @@ POLICIES = {
             ("authorization_code", "refresh_token"),
             native=True,
             asks_each_time=True,
+        ),
+        Policy(
+            "oidc-compat",
+            "an OpenID relying party from before PKCE was common",
+            _SECRET,
+            ("authorization_code", "refresh_token"),
+            ("client_credentials",),
+            pkce_required=False,
         ),
         Policy("machine", "a service that acts for itself", _SECRET, ("client_credentials",)),
     )

@@ -11,12 +11,14 @@ from werkzeug.wrappers import Response
 
 from valetkey.accounts.owner import Owner
 from valetkey.authorization_server import connected_apps
-from valetkey.authorization_server.consent import Question, allow, deny, find_waiting, is_remembered, question
-from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.authorization_server.consent import CLAIMS, Question, Waiting, allow, deny, find_waiting, question, refuse
+from valetkey.authorization_server.next_step import next_step
+from valetkey.protocol.errors import InvalidRequest, OAuthError, UnmetAuthenticationRequirements
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED, is_csrf_token
 from valetkey.web.owners import OwnAccounts, current_owner
+from valetkey.web.respond import respond
 from valetkey.web.state import current_address, current_runtime
 
 from .forms import ConsentForm, SignInForm, SignUpForm
@@ -50,22 +52,22 @@ def consent_page(interaction_id: str) -> Response:
 def decide(interaction_id: str) -> Response:
     """The owner's answer; a form that is not ours, or has expired, is shown again."""
     owner = current_owner()
-    if owner is None:
-        return _to_sign_in()
     form = ConsentForm(request.form)
     if not form.validate():
         return _ask(interaction_id, EXPIRED)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
     waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
+    if owner is None or next_step(waiting.request, waiting.target, owner, runtime, now) == "sign_in":
+        return _to_sign_in()
     if request.form.get("decision") == "deny":
-        return redirect(deny(waiting, owner, address, runtime, now), 303)  # RFC 9700 §4.12
-    ticked = frozenset(request.form.getlist("scope")) & set(waiting.request.scope)
-    if waiting.request.scope and not ticked:
+        return respond(deny(waiting, owner, address, runtime, now))
+    ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, CLAIMS}
+    if waiting.request.scope and not ticked - {CLAIMS}:
         return _ask(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
         return _ask(interaction_id, "Choose Allow or Deny.")
-    return redirect(allow(waiting, ticked, owner, address, runtime, now), 303)
+    return respond(allow(waiting, ticked, owner, address, runtime, now))
 
 
 def sign_in_page() -> Response:
@@ -158,11 +160,15 @@ def _ask(interaction_id: str, problem: str | None = None) -> Response:
     now = runtime.clock()
     waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
     owner = current_owner()
-    if owner is None:
+    try:
+        step = next_step(waiting.request, waiting.target, owner, runtime, now)
+    except UnmetAuthenticationRequirements as refusal:
+        return respond(refuse(waiting, refusal, runtime, now))
+    if owner is None or step == "sign_in":
         return _to_sign_in()
-    if problem is None and is_remembered(waiting.request, waiting.target, owner, runtime):
+    if problem is None and step == "go":
         scope = frozenset(waiting.request.scope)
-        return redirect(allow(waiting, scope, owner, current_address(runtime), runtime, now), 303)
+        return respond(allow(waiting, scope, owner, current_address(runtime), runtime, now))
     shown = question(waiting, owner, runtime)
     status = 400 if problem else 200
     return pages.page("consent.html", status, problem=problem, **_consent_context(shown, owner))
@@ -205,24 +211,27 @@ def _kind(scope: str) -> str:
 
 def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
     next_path = _local_path(form.next.data)
-    context = {"form": form, "problem": problem, "asking_app": _asking_app(next_path)}
+    waiting = _waiting_at(next_path)
+    if waiting and request.method == "GET" and not form.email.data:
+        form.email.data = waiting.request.login_hint
+    asking = f"Sign in to go on to {waiting.target.client.name}." if waiting else None
+    context = {"form": form, "problem": problem, "asking_app": asking}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
     context["sign_in_url"] = url_for("valetkey_resource_owner.sign_in", next=next_path)
     return pages.page(template, status, **context)
 
 
-def _asking_app(next_path: str) -> str | None:
-    """The name of the app for whose sake the person signs in."""
+def _waiting_at(next_path: str) -> Waiting | None:
+    """The request for whose sake the person signs in."""
     interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
     if interaction_id is None:
         return None
     runtime = current_runtime()
     try:
-        waiting = find_waiting(interaction_id[1], cookies.browser(runtime).digest(), runtime, runtime.clock())
+        return find_waiting(interaction_id[1], cookies.browser(runtime).digest(), runtime, runtime.clock())
     except OAuthError:
         return None
-    return f"Sign in to go on to {waiting.target.client.name}."
 
 
 def _to_sign_in() -> Response:

@@ -26,6 +26,8 @@ class Grant:
     created_at: float
     expires_at: float
     revoked_at: float | None = None
+    sid: str | None = None
+    claims: str | None = None
 
     @property
     def resource_list(self) -> tuple[str, ...]:

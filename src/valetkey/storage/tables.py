@@ -91,6 +91,8 @@ grants = Table(
     Column("auth_time", Double),
     Column("acr", Text),
     Column("amr", Text),
+    Column("sid", Text),  # of the sign-in, as OpenID Connect logout names it
+    Column("claims", Text),  # asked for one by one (OpenID Connect Core §5.5)
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
     Column("expires_at", Double, nullable=False, index=True),

@@ -37,7 +37,6 @@ class TokenMint:
         self._settings = settings
         self._keys = keys
         self._resources = resources
-        self._headers: dict[str, dict[str, str]] = {}
 
     def access_token(
         self,
@@ -47,8 +46,11 @@ class TokenMint:
         audience: tuple[str, ...],
         now: float,
         grant: Grant | None,
+        opaque: bool = False,
     ) -> Minted:
         """An access token for one or more resources; without a grant it is the machine's own (RFC 9068 §2.2).
+
+        :param opaque: also where the resource would take a JWT.
 
         :raises StoreUnavailable: where there is no key to sign with.
         """
@@ -66,16 +68,18 @@ class TokenMint:
         if grant:
             claims |= _of_grant(grant)
         resource = self._resources.find(audience[0])
-        if resource.token_format == "opaque":
+        if opaque or resource.token_format == "opaque":
             value = mint(ACCESS_TOKEN)
             return Minted(value.reveal(), lifetime, opaque_tokens.add(value.digest(), claims))
-        return Minted(self._sign(claims, resource.signing_alg, now), lifetime, None)
+        return Minted(self.sign(claims, resource.signing_alg, "at+jwt", now), lifetime, None)
 
-    def _sign(self, claims: dict[str, Any], algorithm: str, now: float) -> str:
+    def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str, now: float) -> str:
+        """A JWT of ours with these claims.
+
+        :raises StoreUnavailable: where there is no key to sign with.
+        """
         key = self._keys.current(algorithm, now)
-        header = self._headers.get(key.kid)
-        if header is None:
-            header = self._headers[key.kid] = {"alg": algorithm, "kid": key.kid, "typ": "at+jwt"}
+        header = {"alg": algorithm, "kid": key.kid, "typ": typ}
         # What jwt.encode does, without looking the registry up and checking the header's types each time: 20 us.
         return jws.serialize_compact(header, _to_json(claims).encode(), key.key, registry=_REGISTRY)
 

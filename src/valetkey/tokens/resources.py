@@ -40,6 +40,7 @@ class Resources:
         if loaded is None:
             own = self._settings.api_resource
             loaded = {own: Resource(own, self._settings.name)}
+            loaded.setdefault(self._settings.issuer, Resource(self._settings.issuer, self._settings.name))
             loaded |= {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
             self._loaded = loaded
         return loaded

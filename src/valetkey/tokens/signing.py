@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from valetkey.storage.write import StoreUnavailable, Write
 from .cipher import Cipher
 
 ALGORITHMS = ("ES256", "RS256")
+_SALT = "pairwise-salt"  # kept beside the keys, never published
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Loaded:
     by_kid: dict[str, SigningKey]
     jwks: bytes
     until: float  # when the next key becomes active or is retired
+    pairwise_salt: bytes | None
 
 
 class KeyRing:
@@ -63,6 +66,16 @@ class KeyRing:
         """The published JWK set, as JSON."""
         return self._keys(now).jwks
 
+    def pairwise_salt(self, now: float) -> bytes:
+        """What makes pairwise subjects unguessable; it never changes (OpenID Connect Core §8.1).
+
+        :raises StoreUnavailable: where there is none.
+        """
+        salt = self._keys(now).pairwise_salt
+        if salt is None:
+            raise StoreUnavailable("the store has no salt for pairwise subjects: run `valetkey init`")
+        return salt
+
     def _keys(self, now: float) -> _Loaded:
         loaded = self._loaded
         if loaded is None or now >= loaded.until:
@@ -70,12 +83,14 @@ class KeyRing:
         return loaded
 
     def _load(self, now: float) -> _Loaded:
-        rows = [row for row in signing_keys.every(self._store) if row.retired_at is None or row.retired_at > now]
+        every = signing_keys.every(self._store)
+        salts = [self._cipher.decrypt(row.private, f"signing_keys:{row.kid}") for row in every if row.kid == _SALT]
+        rows = [row for row in every if row.kid != _SALT and (row.retired_at is None or row.retired_at > now)]
         by_kid = {row.kid: SigningKey(row.kid, row.algorithm, self._private(row)) for row in rows}
         current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
         changes = [moment for row in rows for moment in (row.active_at, row.retired_at) if moment and moment > now]
-        return _Loaded(current, by_kid, jwks, min(changes, default=float("inf")))
+        return _Loaded(current, by_kid, jwks, min(changes, default=float("inf")), next(iter(salts), None))
 
     def _private(self, row: SigningKeyRow) -> Key:
         pem = self._cipher.decrypt(row.private, f"signing_keys:{row.kid}")
@@ -95,7 +110,9 @@ def make_first_keys(store: Store, cipher: Cipher, now: float) -> bool:
     """Make one key for each algorithm where the store has none; False where it has, or another process was first."""
     if signing_keys.every(store):
         return False
+    salt = SigningKeyRow(_SALT, "none", "{}", cipher.encrypt(os.urandom(32), f"signing_keys:{_SALT}"), now)
     rows = tuple(signing_keys.ADD(new_signing_key(algorithm, cipher, now)) for algorithm in ALGORITHMS)
+    rows = (*rows, signing_keys.ADD(salt))
     return store.write(Write(claim=leases.hold("first keys", random_id(), now, now + 60), rows=rows))
 
 
@@ -109,6 +126,10 @@ def rotate(
     """
     active_at = now if emergency else now + published_before
     end = now if emergency else active_at + tokens_live
-    old = [row for row in signing_keys.every(store) if row.retired_at is None or (emergency and row.retired_at > now)]
+    old = [
+        row
+        for row in signing_keys.every(store)
+        if row.kid != _SALT and (row.retired_at is None or (emergency and row.retired_at > now))
+    ]
     new = [signing_keys.ADD(new_signing_key(algorithm, cipher, active_at)) for algorithm in ALGORITHMS]
     return (*(signing_keys.retire(row.kid, end) for row in old), *new)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from flask import g, url_for
 
-from valetkey.accounts.owner import Owner
+from valetkey.accounts.owner import ACR, Owner
+from valetkey.protocol.claims import claims_of_scope
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Account, Session
 
@@ -22,9 +24,6 @@ def current_owner() -> Owner | None:
         g.valetkey_owner = current_runtime().owners.current()
     owner: Owner | None = g.valetkey_owner
     return owner
-
-
-_SCOPE_CLAIMS: Mapping[str, tuple[str, ...]] = {"profile": ("name", "picture"), "email": ("email",)}
 
 
 class OwnAccounts:
@@ -47,9 +46,8 @@ class OwnAccounts:
         account = accounts.find(current_runtime().store, sub)
         if account is None:
             return {}
-        known = {"name": account.name, "email": account.email, **account.claim_values}
-        wanted = {claim for name in scope for claim in _SCOPE_CLAIMS.get(name, ())}
-        return {claim: known[claim] for claim in wanted if claim in known}
+        known = {"name": account.name, "email": account.email, "email_verified": False, **account.claim_values}
+        return {claim: known[claim] for claim in sorted(claims_of_scope(scope)) if claim in known}
 
 
 class FunctionOwners:
@@ -80,7 +78,14 @@ def _owner(account: Account, session: Session | None = None) -> Owner:
     return Owner(
         account.sub,
         session.auth_time if session else None,
+        acr=ACR if session else None,
         amr=("pwd",) if session else (),
         name=account.name,
         email=account.email,
+        sid=session_id(session) if session else None,
     )
+
+
+def session_id(session: Session) -> str:
+    """The ``sid`` of a sign-in: names it to clients, and opens nothing."""
+    return hashlib.sha256(b"sid" + session.digest).hexdigest()[:32]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.id_token import make_id_token
+from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol import pkce
@@ -28,7 +30,12 @@ def redeem(request: TokenRequest) -> bytes:
     audience = narrow_resources(request.parameters, grant.resource_list)
     scope = fit_scope(parse_scope(grant.scope), audience, request.runtime)
     minted = request.runtime.mint.access_token(
-        client_id=grant.client_id, scope=scope, audience=audience, now=request.now, grant=grant
+        client_id=grant.client_id,
+        scope=scope,
+        audience=audience,
+        now=request.now,
+        grant=grant,
+        opaque=is_pairwise(request.client),
     )
     refresh_token, rows = _refresh_token(grant, request)
     if minted.row is not None:
@@ -36,7 +43,8 @@ def redeem(request: TokenRequest) -> bytes:
     claim = grants.consume_code(code.digest, request.now)
     if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
         raise InvalidGrant("the code was used before, or its grant was revoked", detail="replay: grant revoked")
-    return token_response(minted, scope, refresh_token)
+    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, code.nonce)
+    return token_response(minted, scope, refresh_token, id_token)
 
 
 def _find_own_code(request: TokenRequest) -> tuple[Code, Grant]:

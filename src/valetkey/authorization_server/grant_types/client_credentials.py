@@ -15,7 +15,8 @@ def redeem(request: TokenRequest) -> bytes:
     if request.client.is_public:
         raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4
     scope = check_scope(request.parameters.get("scope"), request.client, request.runtime)
-    audience = read_resources(request.parameters, request.runtime, request.client)
+    scope -= {"openid", "offline_access"}  # there is no person to know, and nobody to be away
+    audience = read_resources(request.parameters, request.runtime, request.client, scope)
     scope = fit_scope(scope, audience, request.runtime)
     minted = request.runtime.mint.access_token(
         client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 from valetkey.activity.auditing import audit
 from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.id_token import make_id_token
+from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol.errors import InvalidGrant
@@ -35,10 +37,16 @@ def redeem(request: TokenRequest) -> bytes:
     audience = narrow_resources(request.parameters, grant.resource_list)
     scope = fit_scope(narrow_scope(request.parameters, parse_scope(grant.scope)), audience, request.runtime)
     minted = request.runtime.mint.access_token(
-        client_id=grant.client_id, scope=scope, audience=audience, now=request.now, grant=grant
+        client_id=grant.client_id,
+        scope=scope,
+        audience=audience,
+        now=request.now,
+        grant=grant,
+        opaque=is_pairwise(request.client),
     )
     successor = mint(REFRESH_TOKEN)
-    answer = token_response(minted, scope, successor)
+    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
+    answer = token_response(minted, scope, successor, id_token)
     rows = [
         *refresh_token_rows(successor, grant, request.runtime, request.now, parent=token.digest),
         *_retry_rows(secret, token, answer, request),

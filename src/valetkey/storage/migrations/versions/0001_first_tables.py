@@ -34,12 +34,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "valetkey_audit",
-        sa.Column(
-            "audit_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("audit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("client_id", sa.Text(), nullable=True),
@@ -104,6 +99,8 @@ def upgrade() -> None:
         sa.Column("auth_time", sa.Double(), nullable=True),
         sa.Column("acr", sa.Text(), nullable=True),
         sa.Column("amr", sa.Text(), nullable=True),
+        sa.Column("sid", sa.Text(), nullable=True),
+        sa.Column("claims", sa.Text(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("last_used_at", sa.Double(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=False),
@@ -186,10 +183,7 @@ def upgrade() -> None:
     op.create_table(
         "valetkey_revocations",
         sa.Column(
-            "revocation_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
+            "revocation_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),

@@ -1,0 +1,83 @@
+"""OpenID Connect's standard claims and the ``claims`` parameter (OpenID Connect Core §5.1, §5.4, §5.5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import InvalidRequest
+
+SCOPE_CLAIMS: Mapping[str, tuple[str, ...]] = {
+    "profile": (
+        "name",
+        "family_name",
+        "given_name",
+        "middle_name",
+        "nickname",
+        "preferred_username",
+        "profile",
+        "picture",
+        "website",
+        "gender",
+        "birthdate",
+        "zoneinfo",
+        "locale",
+        "updated_at",
+    ),
+    "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": ("phone_number", "phone_number_verified"),
+}
+STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # the JSON type of each
+    **{name: str for names in SCOPE_CLAIMS.values() for name in names},
+    "email_verified": bool,
+    "phone_number_verified": bool,
+    "address": dict,
+    "updated_at": (int, float),
+}
+_LONGEST = 4000
+_MOST = 60
+
+ClaimsRequest = Mapping[str, Mapping[str, Any]]
+
+
+def read_claims_parameter(text: str | None) -> ClaimsRequest:
+    """What is asked for one by one, by place: ``userinfo`` and ``id_token``; unknown members are ignored.
+
+    :raises InvalidRequest: where the parameter is not the JSON that §5.5 describes.
+    """
+    if text is None:
+        return {}
+    try:
+        read = json.loads(text) if len(text) <= _LONGEST else None
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise InvalidRequest("claims is not a JSON object")
+    asked: dict[str, Mapping[str, Any]] = {}
+    for place in ("userinfo", "id_token"):
+        members = read.get(place) or {}
+        if not isinstance(members, dict) or len(members) > _MOST:
+            raise InvalidRequest(f"claims: {place} is not an object")
+        if not all(wish is None or isinstance(wish, dict) for wish in members.values()):
+            raise InvalidRequest(f"claims: a member of {place} is neither null nor an object")
+        asked[place] = {name: wish or {} for name, wish in members.items()}
+    return asked
+
+
+def wished_values(wish: Mapping[str, Any]) -> list[Any]:
+    """The values that a request for one claim accepts; empty: any."""
+    return [wish["value"]] if "value" in wish else list(wish.get("values") or ())
+
+
+def claims_of_scope(scope: frozenset[str]) -> set[str]:
+    return {claim for name in scope for claim in SCOPE_CLAIMS.get(name, ())}
+
+
+def claim_problem(name: str, value: object) -> str | None:
+    """Why a value cannot be this standard claim's; None where it can, or the claim is not a standard one."""
+    wanted = STANDARD_CLAIMS.get(name)
+    if wanted is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))):
+        return None
+    return f"the claim {name} has the wrong JSON type (OpenID Connect Core §5.1)"
