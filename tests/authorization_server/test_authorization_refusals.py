@@ -162,7 +162,7 @@ REFUSALS = {
     "unknown resource": ({"resource": "https://other.example"}, "invalid_target"),
     "relative resource": ({"resource": "/api"}, "invalid_target"),
     "resource with a fragment": ({"resource": f"{ISSUER}#a"}, "invalid_target"),
-    "form_post": ({"response_mode": "form_post"}, "invalid_request"),
+    "fragment": ({"response_mode": "fragment"}, "invalid_request"),
     "fragment": ({"response_mode": "fragment"}, "invalid_request"),
     "huge state": ({"state": "s" * 2049}, "invalid_request"),
 }
