@@ -163,7 +163,6 @@ REFUSALS = {
     "relative resource": ({"resource": "/api"}, "invalid_target"),
     "resource with a fragment": ({"resource": f"{ISSUER}#a"}, "invalid_target"),
     "fragment": ({"response_mode": "fragment"}, "invalid_request"),
-    "fragment": ({"response_mode": "fragment"}, "invalid_request"),
     "huge state": ({"state": "s" * 2049}, "invalid_request"),
 }
 
