@@ -1,0 +1,33 @@
+"""Every store of counters, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.postgres import PostgreSQL
+from valetkey.rate_limiting.counters import Counters, MemoryCounters, RedisCounters, SqlCounters, SqliteCounters
+from valetkey.storage.engine import open_store
+from valetkey.storage.schema import upgrade
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql", "redis"])
+def counters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counters]:
+    made = _make(request, tmp_path_factory.mktemp("limits"))
+    yield made
+    made.close()
+
+
+def _make(request: pytest.FixtureRequest, folder: Path) -> Counters:
+    if request.param == "memory":
+        return MemoryCounters()
+    if request.param == "sqlite":
+        return SqliteCounters(folder / "limits.db")
+    if request.param == "redis":
+        return RedisCounters(request.getfixturevalue("redis_server").url)
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.database()
+    upgrade(url)
+    return SqlCounters(open_store(url))

@@ -1,0 +1,201 @@
+"""What a call costs, what is given back, what the fields say: the same on every store of counters."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from valetkey.rate_limiting.address import caller_address, network_of
+from valetkey.rate_limiting.counters import Counters, MemoryCounters, RedisCounters, SqliteCounters
+from valetkey.rate_limiting.fields import rate_limit_fields
+from valetkey.rate_limiting.limit import Limit, parse_limit
+from valetkey.rate_limiting.limiter import Limiter
+from valetkey.storage.write import StoreUnavailable
+
+START = 1_900_000_000.0
+TEN = Limit(10, 60, 10)
+_keys = count()
+
+
+@pytest.fixture
+def key() -> str:
+    return f"counting-{next(_keys)}"
+
+
+@pytest.fixture
+def limiter(counters: Counters) -> Limiter:
+    return Limiter(counters)
+
+
+def test_refused_calls_cost_nothing(limiter: Limiter, key: str) -> None:
+    for _ in range(10):
+        assert limiter.spend(key, TEN, START).admitted
+    for n in range(200):
+        assert not limiter.spend(key, TEN, START + n / 100).admitted
+
+    assert limiter.spend(key, TEN, START + 6).admitted
+    assert not limiter.spend(key, TEN, START + 6).admitted
+
+
+def test_processes_share_what_is_left(counters: Counters, key: str) -> None:
+    one, other = Limiter(counters), Limiter(counters)
+
+    admitted = [process.spend(key, TEN, START).admitted for _ in range(10) for process in (one, other)]
+
+    assert admitted.count(True) == 10
+
+
+def test_a_call_may_cost_more(limiter: Limiter, key: str) -> None:
+    assert limiter.spend(key, TEN, START, cost=7).admitted
+    assert not limiter.spend(key, TEN, START, cost=4).admitted
+    assert limiter.spend(key, TEN, START, cost=3).admitted
+    assert not limiter.spend(key, TEN, START).admitted
+
+
+def test_a_refused_dear_call_does_not_stop_a_cheap_one(limiter: Limiter, key: str) -> None:
+    limiter.spend(key, TEN, START, cost=8)
+    assert not limiter.spend(key, TEN, START, cost=5).admitted
+
+    assert limiter.spend(key, TEN, START).admitted
+
+
+def test_what_is_given_back_can_be_spent_again(limiter: Limiter, key: str) -> None:
+    for _ in range(10):
+        limiter.spend(key, TEN, START)
+    assert not limiter.spend(key, TEN, START).admitted
+
+    limiter.refund(key, TEN, cost=2)
+
+    assert [limiter.spend(key, TEN, START).admitted for _ in range(3)] == [True, True, False]
+
+
+def test_giving_back_to_a_key_that_nobody_knows_is_harmless(limiter: Limiter, key: str) -> None:
+    limiter.refund(key, TEN)
+
+    assert [limiter.spend(key, TEN, START).admitted for _ in range(11)].count(True) == 10
+
+
+def test_keys_do_not_know_each_other(limiter: Limiter, key: str) -> None:
+    for _ in range(11):
+        limiter.spend(key, TEN, START)
+
+    assert limiter.spend(f"{key} other", TEN, START).admitted
+
+
+def test_a_caller_learns_what_remains_and_when_to_come_back(limiter: Limiter, key: str) -> None:
+    first = limiter.spend(key, TEN, START)
+    assert (first.remaining, first.retry_after) == (9, 0)
+    for _ in range(9):
+        last = limiter.spend(key, TEN, START)
+    assert last.remaining == 0
+
+    refused = limiter.spend(key, TEN, START)
+
+    assert not refused.admitted
+    assert refused.retry_after == pytest.approx(6, abs=0.01)
+    assert limiter.spend(key, TEN, START + refused.retry_after + 1e-3).admitted
+
+
+def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None:
+    limiter = Limiter(counters)
+    limiter.spend(key, TEN, START, cost=10)
+    limiter.prune(START + 30)
+
+    assert not Limiter(counters).spend(key, TEN, START + 30, cost=6).admitted
+    assert Limiter(counters).spend(key, TEN, START + 30, cost=5).admitted
+
+
+def test_a_new_file_can_be_pruned_and_refunded_before_it_is_spent_from(tmp_path: Path) -> None:
+    """``valetkey prune`` on the first day."""
+    counters = SqliteCounters(tmp_path / "new.db")
+
+    counters.prune(START)
+    counters.refund("nobody", 1.0)
+
+    counters.close()
+
+
+def test_counters_that_cannot_be_reached_say_so(tmp_path: Path) -> None:
+    for counters in (RedisCounters("redis://127.0.0.1:1/0"), SqliteCounters(tmp_path / "no" / "such" / "folder.db")):
+        with pytest.raises(StoreUnavailable):
+            counters.spend("key", START, 1.0, START + 1)
+        counters.close()
+
+
+def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valetkey.rate_limiting.counters._MOST_KEYS", 2)
+    counters = MemoryCounters()
+    counters.spend("spent", START, 60.0, START + 60)
+    for n in range(5):
+        counters.spend(f"key {n}", START + 0.5, 0.1, START + 60)
+
+    assert counters.spend("spent", START + 1, 6.0, START + 61)[0] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("100/minute", Limit(100, 60, 10)),
+        ("100/minute burst 20", Limit(100, 60, 20)),
+        ("5/second", Limit(5, 1, 1)),
+        ("7 / 30s", Limit(7, 30, 1)),
+        ("1000/hour", Limit(1000, 3600, 100)),
+        (" 10/day ", Limit(10, 86400, 1)),
+    ],
+)
+def test_a_limit_is_read_as_it_is_said(text: str, limit: Limit) -> None:
+    assert parse_limit(text) == limit
+    assert parse_limit(str(limit)) == limit
+
+
+@pytest.mark.parametrize(
+    "text", ["", "100", "0/minute", "-1/minute", "1/0s", "1/fortnight", "1.5/minute", "1/minute burst 0", "x/minute"]
+)
+def test_any_other_text_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="100/minute"):
+        parse_limit(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+        (None, "nonsense", True),
+    ],
+)
+def test_one_person_has_an_address_or_a_whole_64(one: str | None, other: str | None, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "caller"),
+    [
+        ("192.0.2.9", "1.1.1.1", "192.0.2.9"),
+        ("10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2", "1.1.1.1"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        (None, "1.1.1.1", None),
+    ],
+)
+def test_only_a_trusted_proxy_is_believed(remote: str | None, forwarded: str | None, caller: str | None) -> None:
+    """RFC 9700 §4.13: whatever the caller itself wrote stands further left."""
+    assert caller_address(remote, forwarded, ("10.0.0.0/8",)) == caller
+
+
+def test_the_fields_are_those_of_the_draft() -> None:
+    limiter = Limiter(MemoryCounters())
+    told = dict(rate_limit_fields(limiter.spend("k", TEN, START)))
+    for _ in range(10):
+        refused = limiter.spend("k", TEN, START)
+
+    assert told == {"RateLimit-Policy": '"default";q=10;w=60', "RateLimit": '"default";r=9;t=6'}
+    assert dict(rate_limit_fields(refused))["Retry-After"] == "6"
