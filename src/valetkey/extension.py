@@ -18,6 +18,7 @@ from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import SettingsError, command_values, config_values, read_settings
+from .storage import grants
 from .storage.revocations import add as add_revocation
 from .web.machine import machine_view
 from .web.owners import FunctionOwners, OwnAccounts
@@ -79,10 +80,10 @@ class Valetkey:
 
     @staticmethod
     def revoke_owner(app: Flask, sub: str) -> None:
-        """Put a person of the host's out: every token for them is dead in every process within a second."""
+        """Put a person of the host's out: every token and refresh token for them is dead within a second."""
         runtime: Runtime = app.extensions[EXTENSION]
         now = runtime.clock()
-        runtime.revoke(add_revocation("owner", sub, now, runtime.revocation_ends))
+        runtime.revoke(grants.revoke_owner(sub, now), add_revocation("owner", sub, now, runtime.revocation_ends))
 
 
 def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:

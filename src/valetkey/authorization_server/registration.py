@@ -13,7 +13,7 @@ from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, mint, random_id
 from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, revocations
+from valetkey.storage import clients, grants, revocations
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
 
@@ -110,6 +110,7 @@ def disable_client(runtime: Runtime, client: Client) -> None:
     now = runtime.clock()
     runtime.revoke(
         clients.change(client, disabled_at=now),
+        grants.revoke_client(client.client_id, now),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),
         audit("client.disabled", now, client_id=client.client_id),
     )
@@ -128,6 +129,7 @@ def remove_client(runtime: Runtime, client: Client) -> None:
     now = runtime.clock()
     runtime.revoke(
         *clients.remove(client.client_id),
+        grants.revoke_client(client.client_id, now),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),
         audit("client.removed", now, client_id=client.client_id),
     )

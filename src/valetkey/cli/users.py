@@ -12,7 +12,7 @@ from valetkey.accounts.password import hash_password, password_problem
 from valetkey.activity.auditing import audit
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, revocations
+from valetkey.storage import accounts, grants, revocations
 from valetkey.storage.accounts import Account
 
 from .opened import json_option, tell, with_runtime
@@ -64,6 +64,7 @@ def disable(runtime: Runtime, email: str) -> None:
     runtime.revoke(
         accounts.set_disabled(account.sub, now),
         accounts.end_sessions(account.sub, now),
+        grants.revoke_owner(account.sub, now),
         revocations.add("owner", account.sub, now, runtime.revocation_ends),
         audit("account.disabled", now, owner=account.sub),
     )
@@ -74,7 +75,7 @@ def disable(runtime: Runtime, email: str) -> None:
 @click.argument("email")
 @with_runtime
 def enable(runtime: Runtime, email: str) -> None:
-    """Let a disabled person back in."""
+    """Let a disabled person back in; apps need new tokens."""
     account, now = _find(runtime, email), runtime.clock()
     runtime.revoke(accounts.set_disabled(account.sub, None), audit("account.enabled", now, owner=account.sub))
     click.echo(f"{account.email} is enabled.")

@@ -136,6 +136,9 @@ ALIVE_OF_APP = and_(
     grants.c.revoked_at.is_(None),
 )
 _REVOKE_APP = Statement(update(grants).where(ALIVE_OF_APP).values(revoked_at=bindparam("now")))
+_ALIVE = update(grants).where(grants.c.revoked_at.is_(None)).values(revoked_at=bindparam("now"))
+_REVOKE_OWNER = Statement(_ALIVE.where(grants.c.owner == bindparam("of_owner")))
+_REVOKE_CLIENT = Statement(_ALIVE.where(grants.c.client_id == bindparam("of_client")))
 
 
 def find(store: Store, grant_id: str) -> Grant | None:
@@ -189,6 +192,16 @@ def revoke(grant_id: str, now: float) -> Bound:
 def revoke_app(owner: str, client_id: str, now: float) -> Bound:
     """All that an owner gave one client."""
     return _REVOKE_APP(of_owner=owner, of_client=client_id, now=now)
+
+
+def revoke_owner(owner: str, now: float) -> Bound:
+    """All that an owner gave anybody."""
+    return _REVOKE_OWNER(of_owner=owner, now=now)
+
+
+def revoke_client(client_id: str, now: float) -> Bound:
+    """All that anybody gave a client."""
+    return _REVOKE_CLIENT(of_client=client_id, now=now)
 
 
 def touch(grant_id: str, at: float) -> Bound:
