@@ -1,0 +1,137 @@
+"""A host that has people of its own: ``resource_owner=`` as an object, and as a plain function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from flask import Flask, jsonify, redirect, request, session
+from flask.testing import FlaskClient
+from flask.typing import ResponseReturnValue
+
+from tests.interop.person import Person
+from tests.journeys.third_party_app import ThirdPartyApp
+from tests.services.program import free_port
+from tests.services.valetkey_server import Deployment, RunningServer
+from valetkey import Valetkey, current_token, require_oauth
+from valetkey.authorization_server.registration import register_client
+from valetkey.protocol.pkce import s256
+
+OWN_USERS = Path(__file__).parents[2] / "examples" / "own_users" / "app.py"
+CALLBACK = "http://127.0.0.1:9/callback"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+    """``examples/own_users`` with two workers."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'people.db'}")
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    with RunningServer(Deployment(tmp_path, app=OWN_USERS, port=free_port()), workers=2) as running:
+        yield running
+
+
+def test_the_hosts_people_sign_in_at_the_host_and_allow_apps_here(server: RunningServer) -> None:
+    with Person("maya@example.com", "a violet tram in june") as maya, ThirdPartyApp() as app:
+        app.credentials = server.deployment.create_client("web", name="Sunflower", redirect_uris=[app.redirect_uri])
+        maya.sign_up(f"{server.url}/join", name="Maya")
+        maya.cookies.clear()  # so that the host's own sign-in is on the way
+
+        tokens = app.redeem(maya.allow(app.begin(server.metadata, scope="profile")))
+
+        assert app.call(f"{server.url}/api/me", tokens["access_token"]).json() == {"name": "Maya"}
+        assert "Sunflower" in maya.read(f"{server.url}/account").text
+        refreshed = app.refresh(tokens["refresh_token"]).json()
+        assert app.call(f"{server.url}/api/me", refreshed["access_token"]).status_code == 200
+
+        maya.press(maya.read(f"{server.url}/"), "leave")
+
+        assert app.refresh(refreshed["refresh_token"]).json()["error"] == "invalid_grant"
+        app.wait_until_refused(f"{server.url}/api/me", refreshed["access_token"], within=1)
+
+
+def test_there_is_no_second_sign_in_beside_the_hosts(server: RunningServer) -> None:
+    with Person("maya@example.com", "a violet tram in june") as maya:
+        for page in ("sign-in", "sign-up"):
+            assert maya.read(f"{server.url}/account/{page}").status_code == 404
+        assert str(maya.read(f"{server.url}/account").url) == f"{server.url}/login?next=/account"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Flask]:
+    """A host whose whole answer to "who is signed in?" is one function."""
+    app = Flask("host")
+    app.secret_key = "of the test"
+    Valetkey(
+        app,
+        resource_owner=lambda: session.get("user"),
+        sign_in_url="/login",
+        scopes={"profile": "See your name"},
+        data_dir=str(tmp_path),
+        embedded_worker=False,
+    )
+
+    @app.get("/login")
+    def login() -> ResponseReturnValue:
+        session["user"] = "maya"
+        return redirect(request.args["next"])
+
+    @app.get("/api/me")
+    @require_oauth("profile")
+    def me() -> ResponseReturnValue:
+        return jsonify(user=current_token.user_id)
+
+    runtime = app.extensions["valetkey"]
+    runtime.get_ready()
+    yield app
+    runtime.close()
+
+
+def test_a_function_that_names_who_is_signed_in_is_enough(host: Flask) -> None:
+    browser = host.test_client()
+    page = browser.get(_authorization_request(host), follow_redirects=True)
+    assert [one.location for one in page.history if "/login" in str(one.location)]  # sent to the host's sign-in, once
+
+    allowed = browser.post(page.request.path, data={**_hidden(page.text), "scope": "profile", "decision": "allow"})
+    tokens = _redeem(host.test_client(), dict(parse_qsl(urlsplit(allowed.location).query))["code"], host)
+
+    called = host.test_client().get("/api/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert called.json == {"user": "maya"}
+
+
+def test_without_a_sign_in_page_nobody_is_sent_anywhere(tmp_path: Path) -> None:
+    host = Flask("host")
+    Valetkey(host, resource_owner=lambda: None, data_dir=str(tmp_path), embedded_worker=False)
+    answer = host.test_client().get("/account")
+    host.extensions["valetkey"].close()
+    assert answer.status_code == 400
+    assert "Sign in to the site first" in answer.text
+
+
+def _authorization_request(host: Flask) -> str:
+    made = register_client(host.extensions["valetkey"], name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
+    host.config["CLIENT_ID"] = made.client_id
+    asked = {
+        "response_type": "code",
+        "client_id": made.client_id,
+        "scope": "profile",
+        "code_challenge": s256("v" * 43),
+        "code_challenge_method": "S256",
+    }
+    return f"/oauth/authorize?{urlencode(asked)}"
+
+
+def _redeem(client: FlaskClient, code: str, host: Flask) -> dict[str, Any]:
+    sent = {"grant_type": "authorization_code", "code": code, "code_verifier": "v" * 43}
+    answer = client.post("/oauth/token", data={**sent, "client_id": host.config["CLIENT_ID"]})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json or {})
+
+
+def _hidden(page: str) -> dict[str, str]:
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert found, page
+    return {"csrf_token": found[1]}

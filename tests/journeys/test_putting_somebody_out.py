@@ -1,0 +1,50 @@
+"""The operator puts a person or an app out, and lets them back in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.interop.person import Person
+from tests.journeys.conftest import PASSWORD, Api
+from tests.journeys.third_party_app import ThirdPartyApp
+
+EMAIL = "olu@example.com"
+
+
+@pytest.fixture
+def tokens(api: Api, app: ThirdPartyApp) -> Iterator[dict[str, Any]]:
+    """What the app got from a person of its own."""
+    api.first.deployment.create_user(EMAIL, PASSWORD, name="Olu")
+    with Person(EMAIL, PASSWORD) as olu:
+        yield app.redeem(olu.allow(app.begin(api.first.metadata, scope="profile")))
+
+
+def test_who_is_put_out_and_let_back_in_needs_new_tokens(api: Api, app: ThirdPartyApp, tokens: dict[str, Any]) -> None:
+    run = api.first.deployment.run
+
+    run("clients", "disable", app.client_id)
+    _refused_by_every_process_within_a_second(api, tokens)
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_client"
+    run("clients", "enable", app.client_id)
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+    with Person(EMAIL, PASSWORD) as olu:
+        again = app.redeem(olu.allow(app.begin(api.first.metadata, scope="profile")))
+        assert api.call(again["access_token"]).status_code == 200
+
+        run("users", "disable", EMAIL)
+        _refused_by_every_process_within_a_second(api, again)
+        assert olu.read(f"{api.url}/account").url.path == "/account/sign-in"
+        assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
+        run("users", "enable", EMAIL)
+        assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def _refused_by_every_process_within_a_second(api: Api, tokens: dict[str, Any]) -> None:
+    told = time.monotonic()
+    while set(api.call_every_process(tokens["access_token"]).values()) != {401}:
+        assert time.monotonic() - told < 1, "a process still honours the token after a second"
