@@ -59,6 +59,7 @@ def serve(context: click.Context, /, **given: Any) -> None:
         raise SettingsError("\n".join(problems))
     _check_port(given["host"], given["port"])
     runtime.get_ready()
+    runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
     demo = make_demo(runtime) if given["demo"] else None
     certificate = _certificate(given, runtime)
     for line in _welcome(app, runtime, address, demo):

@@ -31,6 +31,7 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
     try:
         made = prepare_store(runtime)
         runtime.get_ready()
+        runtime.keys.current("ES256", runtime.clock())  # they can be decrypted
         shown = make_demo(runtime) if demo else None
     finally:
         runtime.close()

@@ -25,8 +25,16 @@ class PostgresqlDriver:
             raw = psycopg.connect(self.url, autocommit=True, connect_timeout=2)
             raw.execute(_SETUP)
         except psycopg.Error as cause:
-            raise StoreUnavailable("the PostgreSQL database cannot be reached") from cause
+            raise StoreUnavailable(
+                f"the PostgreSQL database cannot be reached ({_reason(cause)}): start it, or correct database_url"
+            ) from cause
         return PostgresqlConnection(raw)
+
+
+def _reason(cause: Exception) -> str:
+    """What the server said; the driver's own words may quote the URL, and a password in it."""
+    _, fatal, said = str(cause).partition("FATAL:")
+    return said.strip().partition("\n")[0] if fatal else "no answer"
 
 
 class PostgresqlConnection:

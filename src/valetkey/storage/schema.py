@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from .engine import sqlite_path
+from .postgresql import PostgresqlDriver
 from .statement import Statement
 from .store import Store
 from .tables import SCHEMA_VERSION_TABLE
@@ -56,6 +57,7 @@ def upgrade(url: str) -> None:
     """
     path = sqlite_path(url)
     if path is None:
+        PostgresqlDriver(url).connect().close()  # or it says why not
         _run_alembic(url)
         return
     try:
@@ -65,12 +67,15 @@ def upgrade(url: str) -> None:
             _run_alembic(url)
         path.chmod(0o600)
     except OSError as cause:
-        raise StoreUnavailable(f"the folder {path.parent} cannot be written: {cause.strerror}") from cause
+        raise StoreUnavailable(
+            f"the folder {path.parent} cannot be written ({cause.strerror}): set data_dir or database_url to another"
+        ) from cause
 
 
 def _run_alembic(url: str) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
     from sqlalchemy import create_engine
     from sqlalchemy.exc import DBAPIError
 
@@ -83,6 +88,10 @@ def _run_alembic(url: str) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7261623955)"))  # one upgrade at a time
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except CommandError as cause:
+        raise StoreUnavailable(
+            f"the database is newer than this version ({cause}): install the newer Valetkey, or restore the backup"
+        ) from cause
     except DBAPIError as cause:
         raise StoreUnavailable(f"the database cannot be prepared: {cause.orig}") from cause
     finally:
