@@ -1,0 +1,58 @@
+"""A fetcher with little patience, and servers that try it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.outbound.hostile import Behaviour, Hostile
+from tests.vocabulary import Clock
+from valetkey.outbound.http import Fetcher
+
+SECONDS = 0.5
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+MakeFetcher = Callable[..., Fetcher]
+Serve = Callable[..., Hostile]
+
+
+@pytest.fixture
+def make_fetcher(clock: Clock) -> MakeFetcher:
+    def make(*allowed: str, ca_file: str | None = None, **more: Any) -> Fetcher:
+        return Fetcher(allowed, ca_file, clock, **{"seconds": SECONDS, **more})
+
+    return make
+
+
+@pytest.fixture
+def fetcher(make_fetcher: MakeFetcher) -> Fetcher:
+    """It may reach loopback."""
+    return make_fetcher(*LOOPBACK)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with ExitStack() as servers:
+
+        def start(behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Hostile:
+            return servers.enter_context(Hostile(behaviour, address, tls))
+
+        yield start
+
+
+@pytest.fixture
+def in_time() -> Callable[[], AbstractContextManager[None]]:
+    """Whatever happens inside, it is over a second after the deadline at most."""
+
+    @contextmanager
+    def watch() -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        assert time.monotonic() - began < SECONDS + 1
+
+    return watch

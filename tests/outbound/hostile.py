@@ -1,0 +1,173 @@
+"""Servers on loopback that misbehave on purpose, and certificates for them."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+Behaviour = Callable[["Hostile", socket.socket], None]
+
+
+class Hostile:
+    """A TCP server that does one thing to everybody who connects, and remembers what they sent."""
+
+    def __init__(self, behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self.seen: list[bytes] = []
+        self.names: list[str | None] = []  # asked for by SNI
+        self.stopping = threading.Event()
+        self.address = address
+        self._behaviour = behaviour
+        self._tls = tls
+        if tls:
+            tls.sni_callback = lambda connection, name, context: self.names.append(name)
+        self._listener = socket.create_server((address, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._listen, daemon=True)]
+        self._threads[0].start()
+
+    def url(self, path: str = "/", *, host: str | None = None) -> str:
+        return f"{'https' if self._tls else 'http'}://{host or self.address}:{self.port}{path}"
+
+    def __enter__(self) -> Hostile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _listen(self) -> None:
+        while not self.stopping.is_set():
+            with suppress(OSError):
+                connection, _ = self._listener.accept()
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(3)
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection:
+                self.seen.append(read_request(connection))
+                self._behaviour(self, connection)
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Headers, and as much of the body as Content-Length says."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        if not (piece := connection.recv(65536)):
+            return got
+        got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def answers(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> Behaviour:
+    """Answer well."""
+    named = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return lambda server, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
+
+
+def waits(until: threading.Event) -> Behaviour:
+    """Answer well, but later."""
+
+    def behave(server: Hostile, connection: socket.socket) -> None:
+        until.wait(5)
+        answers()(server, connection)
+
+    return behave
+
+
+def redirects(to: str, status: str = "302 Found") -> Behaviour:
+    return answers(b"", status, Location=to)
+
+
+def drips(head: bytes, drop: bytes) -> Behaviour:
+    """Send something, then a drop twenty times a second for ever: no single wait is long."""
+
+    def behave(server: Hostile, connection: socket.socket) -> None:
+        connection.sendall(head)
+        while not server.stopping.wait(0.05):
+            connection.sendall(drop)
+
+    return behave
+
+
+def floods(head: bytes, piece: bytes, times: int) -> Behaviour:
+    """Send a great deal as fast as it is taken."""
+
+    def behave(server: Hostile, connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(times):
+            connection.sendall(piece)
+
+    return behave
+
+
+def is_silent(server: Hostile, connection: socket.socket) -> None:
+    server.stopping.wait(5)
+
+
+def bomb(megabytes: int) -> bytes:
+    return gzip.compress(bytes(megabytes * 1_000_000))
+
+
+def server_certificate(folder: Path, names: Iterable[str]) -> tuple[ssl.SSLContext, Path]:
+    """A self-signed certificate for these names, and the file that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hostile")])
+    now = datetime.now(UTC)
+    public = key.public_key()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    authority, both = folder / "authority.pem", folder / "both.pem"
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    authority.write_bytes(pem)
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    both.write_bytes(plain + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context, authority
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

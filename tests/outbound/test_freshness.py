@@ -1,0 +1,53 @@
+"""How long an answer may be used again (RFC 9111)."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from valetkey.outbound.freshness import HEURISTIC, LONGEST, max_age
+
+NOW = 1_900_000_000.0
+IN_A_MINUTE, IN_AN_HOUR = formatdate(NOW + 60, usegmt=True), formatdate(NOW + 3600, usegmt=True)
+
+CASES: dict[str, tuple[dict[str, str], int]] = {
+    "max-age": ({"cache-control": "public, max-age=120"}, 120),
+    "in any case": ({"cache-control": "Max-Age=120"}, 120),
+    "quoted": ({"cache-control": 'max-age="120"'}, 120),
+    "less Age": ({"cache-control": "max-age=120", "age": "100"}, 20),
+    "older than fresh": ({"cache-control": "max-age=120", "age": "500"}, 0),
+    "before Expires": ({"cache-control": "max-age=120", "expires": IN_AN_HOUR}, 120),
+    "Expires": ({"expires": IN_A_MINUTE}, 60),
+    "Expires by the sender's clock": ({"expires": IN_AN_HOUR, "date": IN_A_MINUTE}, 3540),
+    "Expires that is no date": ({"expires": "0"}, 0),
+    "no-store": ({"cache-control": "no-store, max-age=120"}, 0),
+    "no-cache": ({"cache-control": "max-age=120, no-cache"}, 0),
+    "inside a quoted string": ({"cache-control": 'x="no-store", max-age=120'}, 120),
+    "of two the first": ({"cache-control": "max-age=120, max-age=900"}, 120),
+    "not a number": ({"cache-control": "max-age=soon"}, 0),
+    "negative": ({"cache-control": "max-age=-1"}, 0),
+    "for ever": ({"cache-control": "max-age=99999999999999999999"}, LONGEST),
+    "varies by everything": ({"cache-control": "max-age=120", "vary": "*"}, 0),
+    "says nothing": ({}, HEURISTIC),
+}
+
+
+@pytest.mark.parametrize(("headers", "seconds"), CASES.values(), ids=CASES)
+def test_freshness_is_what_the_answer_says(headers: dict[str, str], seconds: int) -> None:
+    assert max_age(200, headers, NOW) == seconds
+
+
+def test_an_error_that_says_nothing_is_not_kept() -> None:
+    assert max_age(503, {}, NOW) == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(100, 599),
+    st.dictionaries(st.sampled_from(["cache-control", "expires", "date", "age", "vary"]), st.text(max_size=20)),
+)
+def test_whatever_it_says_it_is_kept_a_day_at_most(status: int, headers: dict[str, str]) -> None:
+    assert 0 <= max_age(status, headers, NOW) <= LONGEST
