@@ -20,6 +20,7 @@ from .runtime import Endpoint, Runtime
 from .settings import SettingsError, command_values, config_values, read_settings
 from .storage import grants
 from .storage.revocations import add as add_revocation
+from .web.host_migrations import hide_tables
 from .web.machine import machine_view
 from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
@@ -110,6 +111,7 @@ def path_problems(app: Flask) -> list[str]:
 def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
     """Runs before all other hooks: once, when the app has all its routes and extensions."""
     done = False
+    end_watch = hide_tables(app)
 
     def look_around() -> None:
         nonlocal done
@@ -123,6 +125,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
             for blueprint in app.blueprints.values():
                 if blueprint.name.startswith("valetkey_"):
                     csrf.exempt(blueprint)
+        end_watch()
         done = True
 
     return look_around
