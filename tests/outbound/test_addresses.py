@@ -142,7 +142,7 @@ def test_ipaddress_agrees_on_ipv6(address: IPv6Address) -> None:
     if is_public(address):
         assert address.is_global
         assert not (address.is_multicast or address.is_link_local or address.is_site_local or address.is_private)
-        assert address.ipv4_mapped is address.sixtofour is address.teredo is None
+        assert (address.ipv4_mapped, address.sixtofour, address.teredo) == (None, None, None)
     elif address in IPv6Network("2000::/3"):
         assert not address.is_global or any(address in network for network in STRICTER_6)
 
