@@ -21,6 +21,7 @@ from .settings import SettingsError, command_values, config_values, read_setting
 from .storage import grants
 from .storage.revocations import add as add_revocation
 from .web.host_migrations import hide_tables
+from .web.issuer_path import below
 from .web.machine import machine_view
 from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
@@ -74,8 +75,11 @@ class Valetkey:
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
         app.register_blueprint(make_resource_server())
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
-        _add_well_known(app, f"{METADATA.path}{path}", METADATA)
-        _add_well_known(app, f"{path}{OPENID_CONFIGURATION.path}", OPENID_CONFIGURATION)
+        _add_well_known(app, METADATA.path, METADATA)
+        _add_well_known(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
+        if path:
+            _add_well_known(app, f"{METADATA.path}{path}", METADATA)
+            app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
         app.after_request(add_rate_limit_fields)
         app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
 
@@ -89,7 +93,7 @@ class Valetkey:
 
 def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:
     name = f"valetkey_machines.{endpoint.name.replace('-', '_')}"
-    view = machine_view(endpoint)
+    view = app.view_functions.get(name) or machine_view(endpoint)
     app.add_url_rule(path, name, view, methods=["GET", "OPTIONS", "POST"], provide_automatic_options=False)
 
 

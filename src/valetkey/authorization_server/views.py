@@ -71,4 +71,4 @@ def authorize_by_post() -> Response:
     if len(body) > _LONGEST_REQUEST or not body.isascii():
         raise InvalidRequest("The app's request is too long, or not form-encoded.")
     # Encoded anew: a line break in the body would be one in the Location header.
-    return redirect(f"{request.path}?{urlencode(decode(body.decode('ascii')))}", 303)
+    return redirect(f"{request.script_root}{request.path}?{urlencode(decode(body.decode('ascii')))}", 303)

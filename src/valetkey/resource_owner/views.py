@@ -147,7 +147,7 @@ def revoke() -> Response:
     _check_csrf()
     owner = current_owner()
     if owner is None:
-        return _to_sign_in()
+        return _to_sign_in(url_for("valetkey_resource_owner.account"))
     runtime = current_runtime()
     client_id = request.args.get("client_id", "")
     connected_apps.revoke_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
@@ -199,7 +199,7 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
 
 def _other_account_url() -> str | None:
     own = isinstance(current_runtime().owners, OwnAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=request.path) if own else None
+    return url_for("valetkey_resource_owner.sign_in", next=_here()) if own else None
 
 
 def _kind(scope: str) -> str:
@@ -234,12 +234,16 @@ def _waiting_at(next_path: str) -> Waiting | None:
         return None
 
 
-def _to_sign_in() -> Response:
+def _to_sign_in(then: str | None = None) -> Response:
     try:
-        url = current_runtime().owners.sign_in_url(request.path if request.method == "GET" else "/")
+        url = current_runtime().owners.sign_in_url(then or _here())
     except LookupError as cause:
         raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
     return redirect(url, 303)
+
+
+def _here() -> str:
+    return request.script_root + request.path
 
 
 def _local_path(sent: str | None) -> str:

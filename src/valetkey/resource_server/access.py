@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InsufficientScope, InvalidToken
+from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from valetkey.protocol.scope import parse_scope
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.rate_limiting.limiter import Spent
@@ -25,11 +25,29 @@ class Protection:
     limit: Limit | None
     cost: int
     bucket: str
+    resource: str | None = None  # None: the API of the server
+    acr: tuple[str, ...] = ()  # any of these (RFC 9470)
+    max_age: int | None = None  # seconds since the person signed in
     is_public: bool = False
+
+    @property
+    def step_up(self) -> dict[str, str]:
+        """The challenge's parameters that tell how to sign in (RFC 9470 §3)."""
+        told = {"acr_values": " ".join(self.acr), "max_age": "" if self.max_age is None else str(self.max_age)}
+        return {name: value for name, value in told.items() if value}
 
 
 def read_protection(
-    scope: str | Sequence[str] | None, *, optional: bool, limit: str | None, cost: int, bucket: str
+    scope: str | Sequence[str] | None,
+    *,
+    bucket: str,
+    optional: bool = False,
+    limit: str | None = None,
+    cost: int = 1,
+    resource: str | None = None,
+    acr: str | None = None,
+    max_age: int | None = None,
+    is_public: bool = False,
 ) -> Protection:
     """A protection from what the decorator was given.
 
@@ -44,13 +62,25 @@ def read_protection(
     if cost < 1:
         raise ValueError("cost must be 1 or more")
     challenge_scope = scope if isinstance(scope, str) else next(iter(scope or ()), "")
-    return Protection(alternatives, challenge_scope, optional, parse_limit(limit) if limit else None, cost, bucket)
+    return Protection(
+        alternatives,
+        challenge_scope,
+        optional,
+        parse_limit(limit) if limit else None,
+        cost,
+        bucket,
+        resource,
+        tuple((acr or "").split()),
+        max_age,
+        is_public,
+    )
 
 
 def check_token(runtime: Runtime, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
     """The token of a caller who may pass; None for an anonymous one where that is allowed.
 
     :raises InvalidToken, InsufficientScope, InvalidRequest: RFC 6750 §3.1.
+    :raises InsufficientUserAuthentication: RFC 9470 §3.
     :raises StoreUnavailable: where the store cannot be read.
     """
     value = bearer.read_token(authorization)
@@ -59,13 +89,23 @@ def check_token(runtime: Runtime, protection: Protection, authorization: str | N
             return None
         raise MissingToken("an access token is required")
     token = runtime.judge.judge(value, now)
-    if runtime.settings.api_resource not in token.audience:
+    if (protection.resource or runtime.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
     if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
         raise InsufficientScope("the access token lacks a scope that this route needs")
+    if protection.acr or protection.max_age is not None:
+        _check_sign_in(token, protection, now)
     if token.grant_id is not None:
         runtime.last_used.note(token.grant_id, now)
     return token
+
+
+def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> None:
+    """RFC 9470 §3: the person must have signed in so, or so lately."""
+    if protection.acr and token.acr not in protection.acr:
+        raise InsufficientUserAuthentication("another way of signing in is needed")
+    if protection.max_age is not None and (token.auth_time is None or now - token.auth_time > protection.max_age):
+        raise InsufficientUserAuthentication("a more recent sign-in is needed")
 
 
 def spend(

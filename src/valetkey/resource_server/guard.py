@@ -13,7 +13,7 @@ from werkzeug.local import LocalProxy
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InvalidToken, OAuthError
+from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError
 from valetkey.protocol.problem import CONTENT_TYPE, problem_body
 from valetkey.protocol.secret import random_id
 from valetkey.rate_limiting.address import network_of
@@ -46,8 +46,11 @@ def require_oauth(
     optional: bool = False,
     limit: str | None = None,
     cost: int = 1,
+    resource: str | None = None,
+    acr: str | None = None,
+    max_age: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def require_oauth(scope: Any = None, *, optional: bool = False, limit: str | None = None, cost: int = 1) -> Any:
+def require_oauth(scope: Any = None, **asked: Any) -> Any:
     """Let a view be called with a good access token only (RFC 6750).
 
     :param scope: a string: all of its space-separated scopes are needed; a list: any one of its members (the
@@ -55,11 +58,15 @@ def require_oauth(scope: Any = None, *, optional: bool = False, limit: str | Non
     :param optional: anonymous callers pass too; ``current_token`` is then false. A bad token is still refused.
     :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together.
     :param cost: how many calls of the limit one call takes.
+    :param resource: the token must be for this resource (RFC 8707) instead of the server's API.
+    :param acr: how the person must have signed in; any of the space-separated values (RFC 9470).
+    :param max_age: the most seconds that may have passed since (RFC 9470).
     :raises ValueError: where the view is decorated, if the arguments cannot be read.
     """
     if callable(scope):
-        return _guard(scope, None, optional=False, limit=None, cost=1)
-    return lambda view: _guard(view, scope, optional=optional, limit=limit, cost=cost)
+        return _guard(scope, read_protection(None, bucket=_bucket(scope)))
+    read_protection(scope, bucket="", **asked)  # told where the decorator stands, not when a call comes
+    return lambda view: _guard(view, read_protection(scope, bucket=_bucket(view), **asked))
 
 
 @overload
@@ -69,13 +76,12 @@ def public(*, limit: str | None = None, cost: int = 1) -> Callable[[Callable[P, 
 def public(view: Any = None, /, *, limit: str | None = None, cost: int = 1) -> Any:
     """Say that a view is for everybody, and how often: the limit is for each caller's network address."""
     if view is not None:
-        return _open(view, None, 1)
-    return lambda view: _open(view, limit, cost)
+        return _open(view, read_protection(None, bucket=_bucket(view), is_public=True))
+    asked: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}
+    return lambda view: _open(view, read_protection(None, bucket=_bucket(view), **asked))
 
 
-def _guard(view: Callable[P, R], scope: Any, *, optional: bool, limit: str | None, cost: int) -> Callable[P, R]:
-    protection = read_protection(scope, optional=optional, limit=limit, cost=cost, bucket=_bucket(view))
-
+def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     call = _synchronous(view)
 
     @functools.wraps(view)
@@ -99,9 +105,7 @@ def _guard(view: Callable[P, R], scope: Any, *, optional: bool, limit: str | Non
     return guarded
 
 
-def _open(view: Callable[P, R], limit: str | None, cost: int) -> Callable[P, R]:
-    protection = read_protection(None, optional=True, limit=limit, cost=cost, bucket=_bucket(view))
-    protection = Protection((), "", True, protection.limit, protection.cost, protection.bucket, is_public=True)
+def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     if protection.limit is None:
         setattr(view, PROTECTION, protection)
         return view
@@ -159,11 +163,13 @@ def _refuse(runtime: Runtime, protection: Protection, refusal: OAuthError) -> Re
     """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
     reference = random_id(12)
     log_refusal(refusal, reference, request.path)
+    resource = protection.resource or runtime.settings.api_resource
     challenge = bearer.challenge(
         refusal,
-        realm=runtime.settings.api_resource,
-        resource_metadata=metadata_url(runtime.settings.api_resource),
+        realm=resource,
+        resource_metadata=metadata_url(resource),
         scope=protection.challenge_scope if refusal.status in {401, 403} else "",
+        **(protection.step_up if isinstance(refusal, InsufficientUserAuthentication) else {}),
     )
     named = {} if isinstance(refusal, MissingToken) else {"error": refusal.error}  # RFC 6750 §3.1
     body = problem_body(refusal.status, refusal.description, reference=reference, **named)
