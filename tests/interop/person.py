@@ -120,7 +120,5 @@ def _form_with_button(page: httpx.Response, button: str) -> Form:
 
 def _only_one(page: httpx.Response, found: list[Form], what: str) -> Form:
     if len(found) != 1:
-        raise AssertionError(
-            f"{len(found)} forms with {what!r} at {page.url} ({page.status_code})\n{page.text}"
-        )
+        raise AssertionError(f"{len(found)} forms with {what!r} at {page.url} ({page.status_code})\n{page.text}")
     return found[0]

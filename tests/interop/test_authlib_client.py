@@ -99,9 +99,7 @@ def test_a_code_without_its_verifier_is_worth_nothing(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_machine_gets_a_token_for_itself(
-    server: RunningServer, machine_client: Client, method: str
-) -> None:
+def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client, method: str) -> None:
     with _connect(machine_client, method) as session:
         token = session.fetch_token(server.metadata["token_endpoint"], grant_type="client_credentials")
         claims = _introspect(session, server.metadata, token["access_token"])

@@ -69,9 +69,7 @@ def test_a_native_app_signs_in_refreshes_and_revokes_without_a_secret(
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_a_machine_gets_a_token_for_itself(
-    server: RunningServer, machine_client: Client, method: str
-) -> None:
+def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client, method: str) -> None:
     seen = _run("machine", server, machine_client, method)
 
     assert (seen["scope"], seen["refreshable"]) == ("profile", False)

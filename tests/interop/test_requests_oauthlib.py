@@ -21,14 +21,10 @@ def _plain_http_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-def _sign_in(
-    session: OAuth2Session, server: RunningServer, person: Person, **credentials: Any
-) -> dict[str, Any]:
+def _sign_in(session: OAuth2Session, server: RunningServer, person: Person, **credentials: Any) -> dict[str, Any]:
     url, _ = session.authorization_url(server.metadata["authorization_endpoint"])
     answer = person.allow(url)
-    return dict(
-        session.fetch_token(server.metadata["token_endpoint"], authorization_response=answer, **credentials)
-    )
+    return dict(session.fetch_token(server.metadata["token_endpoint"], authorization_response=answer, **credentials))
 
 
 def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
@@ -36,9 +32,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
 ) -> None:
     metadata = server.metadata
     basic = HTTPBasicAuth(web_client.client_id, str(web_client.client_secret))
-    with OAuth2Session(
-        web_client.client_id, redirect_uri=web_client.redirect_uri, scope=SCOPE, pkce="S256"
-    ) as session:
+    with OAuth2Session(web_client.client_id, redirect_uri=web_client.redirect_uri, scope=SCOPE, pkce="S256") as session:
         first = _sign_in(session, server, maya, auth=basic)
         second = session.refresh_token(metadata["token_endpoint"], auth=basic)
         assert second["refresh_token"] != first["refresh_token"]
@@ -53,9 +47,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
             session.refresh_token(metadata["token_endpoint"], second["refresh_token"], auth=basic)
 
 
-def test_a_native_app_signs_in_without_a_secret(
-    server: RunningServer, native_client: Client, maya: Person
-) -> None:
+def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_client: Client, maya: Person) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:
@@ -64,9 +56,7 @@ def test_a_native_app_signs_in_without_a_secret(
     assert token["token_type"] == "Bearer"
 
 
-def test_a_person_who_denies_is_heard_by_the_app(
-    server: RunningServer, native_client: Client, maya: Person
-) -> None:
+def test_a_person_who_denies_is_heard_by_the_app(server: RunningServer, native_client: Client, maya: Person) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:
@@ -86,8 +76,6 @@ def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client
 
 
 def _introspect(session: OAuth2Session, metadata: dict[str, Any], token: str, auth: HTTPBasicAuth) -> Any:
-    answer = session.post(
-        metadata["introspection_endpoint"], data={"token": token}, auth=auth, withhold_token=True
-    )
+    answer = session.post(metadata["introspection_endpoint"], data={"token": token}, auth=auth, withhold_token=True)
     answer.raise_for_status()
     return answer.json()

@@ -92,9 +92,7 @@ def openid_provider() -> Iterator[StartProvider]:
 
 
 class StartServer(Protocol):
-    def __call__(
-        self, *, app: str | Path | None = None, workers: int = 1, **settings: Any
-    ) -> RunningServer: ...
+    def __call__(self, *, app: str | Path | None = None, workers: int = 1, **settings: Any) -> RunningServer: ...
 
 
 @pytest.fixture

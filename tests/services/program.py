@@ -102,9 +102,7 @@ class Program:
         try:
             return self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"still running {patience} s after it was told to stop\n{self.log}"
-            ) from None
+            raise AssertionError(f"still running {patience} s after it was told to stop\n{self.log}") from None
         finally:
             self.kill()
 

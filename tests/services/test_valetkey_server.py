@@ -18,9 +18,7 @@ def test_two_servers_on_one_database_are_one_issuer(start_server: StartServer, d
         assert httpx.get(f"{second.url}/oauth/jwks").json() == httpx.get(f"{first.url}/oauth/jwks").json()
 
 
-def test_a_client_registered_while_the_server_runs_is_known_to_it(
-    start_server: StartServer, database_url: str
-) -> None:
+def test_a_client_registered_while_the_server_runs_is_known_to_it(start_server: StartServer, database_url: str) -> None:
     server = start_server(database_url=database_url)
     made = server.deployment.create_client("machine")
     answer = httpx.post(
