@@ -42,6 +42,7 @@ def prepared(url: str) -> None:
     Valetkey(app, database_url=url, encryption_keys=(ENCRYPTION_KEY,), scopes=SCOPES, clock=Clock())
     runtime: Runtime = app.extensions["valetkey"]
     runtime.clock = Clock()  # type: ignore[assignment]
+    runtime.on_created.clear()  # no client of the command line: what a test does not make is not there
     prepare_store(runtime)
     runtime.close()
 

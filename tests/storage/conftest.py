@@ -1,0 +1,19 @@
+"""An empty store with tables, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from valetkey.storage.engine import open_store
+from valetkey.storage.store import Store
+
+NOW = 1_900_000_000.0
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    opened = open_store(store_url)
+    yield opened
+    opened.close()

@@ -1,0 +1,105 @@
+"""Tables do not grow for ever, and nothing that is still needed goes."""
+
+from __future__ import annotations
+
+import threading
+
+from tests.storage.conftest import NOW
+from tests.vocabulary import count
+from valetkey.outbound.worker import Worker, prune
+from valetkey.protocol.secret import random_id
+from valetkey.settings import Settings
+from valetkey.storage import accounts, clients, grants, interactions, opaque_tokens, outbox, revocations
+from valetkey.storage.accounts import Session
+from valetkey.storage.grants import Code, Grant, RefreshToken, RetryAnswer
+from valetkey.storage.interactions import Interaction
+from valetkey.storage.store import Store
+from valetkey.storage.tables import metadata
+from valetkey.storage.write import Write
+
+DAY = 86400.0
+
+
+def fill(store: Store, until: float) -> None:
+    """One row in each table that is pruned; it ends at ``until``."""
+    digest, name = random_id(32).encode(), random_id()
+    store.write(
+        Write(
+            rows=(
+                interactions.ADD(Interaction(digest, b"b", "c", "{}", until)),
+                grants.ADD_GRANT(Grant(name, "c", "o", "", "[]", None, None, None, NOW, until)),
+                grants.ADD_CODE(Code(digest, name, "c", "u", 1, None, None, until)),
+                grants.ADD_REFRESH_TOKEN(RefreshToken(digest, name, None, NOW, until)),
+                grants.ADD_RETRY_ANSWER(RetryAnswer(digest, b"r", b"a", until)),
+                opaque_tokens.add(digest, {"exp": until}),
+                revocations.add("token", name, NOW, until),
+                accounts.ADD_SESSION(Session(digest, "s", b"b", NOW, until, None)),
+                clients.add_secret("c", digest, NOW, until),
+            )
+        )
+    )
+
+
+def rows(store: Store) -> dict[str, int]:
+    return {name: count(store, name) for name in metadata.tables if name != "valetkey_signing_keys"}
+
+
+def test_what_is_long_over_goes_and_what_lives_stays(store: Store) -> None:
+    fill(store, NOW)
+    fill(store, NOW + 200 * DAY)
+
+    prune(store, NOW + 100 * DAY)
+
+    assert {number for number in rows(store).values() if number} == {1}
+
+
+def test_nothing_goes_that_may_still_matter(store: Store) -> None:
+    fill(store, NOW)
+    before = rows(store)
+
+    prune(store, NOW)
+
+    assert rows(store) == before
+
+
+def test_a_code_outlives_its_end_by_a_day_so_that_a_replay_is_seen(store: Store) -> None:
+    fill(store, NOW)
+
+    prune(store, NOW + DAY - 1)
+
+    left = rows(store)
+    assert (left["valetkey_codes"], left["valetkey_grants"], left["valetkey_refresh_tokens"]) == (1, 1, 1)
+    assert left["valetkey_retry_answers"] == 0, "an answer goes as soon as no retry can come"
+
+
+def test_one_worker_leads_and_another_takes_over_when_it_is_gone(store: Store) -> None:
+    now = [NOW]
+    one, other = (Worker(Settings(), store, lambda: now[0]) for _ in range(2))
+    one.step()
+    fill(store, NOW - 100 * DAY)
+    other.step()
+    assert count(store, "valetkey_codes") == 1, "the other one waits"
+
+    now[0] += 16
+    other.step()
+
+    assert count(store, "valetkey_codes") == 0
+
+
+def test_a_job_of_a_kind_that_nobody_knows_is_tried_again_later_and_given_up(store: Store) -> None:
+    now = [NOW]
+    worker = Worker(Settings(), store, lambda: now[0])
+    store.write(Write(rows=(outbox.add("nonsense", {}, NOW),)))
+    for _ in range(10):
+        worker.step()
+        now[0] += 30 * 3600
+
+    assert outbox.due(store, now[0] + DAY) == []
+    assert count(store, "valetkey_outbox") == 1, "a job that failed for good is kept for the operator"
+
+
+def test_a_worker_stops_when_it_is_told_to(store: Store) -> None:
+    stop = threading.Event()
+    stop.set()
+
+    Worker(Settings(), store, lambda: NOW).run(stop)

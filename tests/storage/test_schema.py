@@ -1,0 +1,106 @@
+"""A database without tables, older or newer than the code: one sentence that says what to do."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from valetkey.storage import schema
+from valetkey.storage.engine import open_store, sqlite_path
+from valetkey.storage.schema import check_schema, schema_version, upgrade
+from valetkey.storage.statement import Statement
+from valetkey.storage.store import Store
+from valetkey.storage.write import StoreUnavailable, Write
+
+
+def set_version(store: Store, version: str) -> None:
+    store.write(Write(rows=(Statement(text(f"UPDATE valetkey_schema SET version_num = '{version}'"))(),)))
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    """An empty database, with tables."""
+    upgrade(database_url)
+    return database_url
+
+
+def test_an_empty_database_has_no_version_and_is_told_how_to_get_one(database_url: str) -> None:
+    store = open_store(database_url)
+
+    assert schema_version(store) is None
+    with pytest.raises(StoreUnavailable, match="no tables yet: run `valetkey init`"):
+        check_schema(store)
+    store.close()
+
+
+def test_after_an_upgrade_the_code_is_content(url: str) -> None:
+    store = open_store(url)
+
+    check_schema(store)
+
+    assert schema_version(store) == schema.HEAD
+    store.close()
+
+
+def test_an_upgrade_may_be_repeated_and_run_by_many(database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, [database_url] * 4))
+
+    store = open_store(database_url)
+    check_schema(store)
+    store.close()
+
+
+def test_an_older_database_is_told_to_upgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_REVISIONS", ("0000", *schema._REVISIONS))
+    store = open_store(url)
+    set_version(store, "0000")
+
+    with pytest.raises(StoreUnavailable, match=r"older \(0000\).*run `valetkey db upgrade`"):
+        check_schema(store)
+    store.close()
+
+
+def test_a_newer_database_asks_for_newer_code(url: str) -> None:
+    store = open_store(url)
+    set_version(store, "9999")
+
+    with pytest.raises(StoreUnavailable, match=r"newer \(9999\).*install the newer"):
+        check_schema(store)
+    store.close()
+
+
+def test_an_upgrade_of_a_newer_database_is_refused_in_a_sentence(url: str) -> None:
+    store = open_store(url)
+    set_version(store, "9999")
+    store.close()
+
+    with pytest.raises(StoreUnavailable, match="newer"):
+        upgrade(url)
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "valetkey.db"
+    upgrade(f"sqlite:///{path}")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match="/proc/valetkey"):
+        upgrade("sqlite:////proc/valetkey/x.db")
+
+
+def test_a_server_that_is_down_is_told_in_a_sentence() -> None:
+    with pytest.raises(StoreUnavailable):
+        upgrade("postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_a_url_that_cannot_be_understood_is_refused() -> None:
+    with pytest.raises(StoreUnavailable, match="database_url"):
+        sqlite_path("not a url")

@@ -1,0 +1,167 @@
+"""One write: the claim to win, the rows if it is won, the rows if it is lost; many writes in one commit."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+
+import pytest
+
+from tests.storage.conftest import NOW
+from tests.vocabulary import count
+from valetkey.activity.auditing import audit
+from valetkey.storage import accounts, clients, grants, leases
+from valetkey.storage.engine import open_store
+from valetkey.storage.grants import Code, Grant
+from valetkey.storage.statement import Bound
+from valetkey.storage.store import Store
+from valetkey.storage.write import StoreUnavailable, Write
+
+DIGEST = b"d" * 32
+
+
+def grant(grant_id: str = "g") -> Grant:
+    return Grant(grant_id, "client", "owner", "profile", "[]", NOW, None, None, NOW, NOW + 100)
+
+
+def with_a_code(store: Store) -> None:
+    code = Code(DIGEST, "g", "client", "https://a.example/", 1, None, None, NOW + 60)
+    store.write(Write(rows=(grants.ADD_GRANT(grant()), grants.ADD_CODE(code))))
+
+
+def event(what: str) -> Bound:
+    return audit("token.revoked", NOW, detail=what)
+
+
+def test_a_write_without_a_claim_is_won(store: Store) -> None:
+    assert store.write(Write(rows=(event("a"), event("b")))) is True
+    assert count(store, "valetkey_audit") == 2
+
+
+def test_the_winner_writes_its_rows_and_the_loser_the_others(store: Store) -> None:
+    with_a_code(store)
+    write = Write(grants.consume_code(DIGEST, NOW), (event("won"),), otherwise=(event("lost"), event("lost")))
+
+    assert [store.write(write), store.write(write)] == [True, False]
+    assert count(store, "valetkey_audit") == 3, "what a loser writes is committed too"
+
+
+def test_one_of_many_at_once_wins(store: Store) -> None:
+    with_a_code(store)
+    start = Barrier(24)
+
+    def claim(n: int) -> bool:
+        start.wait()
+        return store.write(Write(grants.consume_code(DIGEST, NOW), (event(f"won {n}"),), (event("lost"),)))
+
+    with ThreadPoolExecutor(24) as pool:
+        won = list(pool.map(claim, range(24)))
+
+    assert won.count(True) == 1
+    assert count(store, "valetkey_audit") == 24
+
+
+def test_one_wins_among_two_stores_on_one_database(store: Store, store_url: str) -> None:
+    with_a_code(store)
+    other = open_store(store_url)
+    start = Barrier(8)
+
+    def claim(mine: Store) -> bool:
+        start.wait()
+        return mine.write(Write(grants.consume_code(DIGEST, NOW)))
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, [store, other] * 4))
+    other.close()
+
+    assert won.count(True) == 1
+
+
+def test_a_claim_that_touches_nothing_is_lost(store: Store) -> None:
+    assert store.write(Write(grants.consume_code(b"?" * 32, NOW), (event("won"),))) is False
+    assert count(store, "valetkey_audit") == 0
+
+
+def test_a_faulty_row_undoes_the_whole_write(store: Store) -> None:
+    with_a_code(store)
+    faulty = Write(grants.consume_code(DIGEST, NOW), (event("won"), grants.ADD_GRANT(grant())))  # the same key twice
+
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        store.write(faulty)
+
+    assert count(store, "valetkey_audit") == 0
+    assert store.write(Write(grants.consume_code(DIGEST, NOW))) is True, "the claim was given back"
+
+
+def test_one_faulty_write_does_not_stop_those_that_share_its_commit(store: Store) -> None:
+    store.write(Write(rows=(clients.add("taken", "web", {}, NOW),)))
+    start = Barrier(17)
+
+    def write(n: int) -> str:
+        start.wait()
+        row = clients.add("taken" if n == 8 else f"client {n}", "web", {}, NOW)
+        try:
+            store.write(Write(rows=(row, event("with it"))))
+        except Exception as problem:
+            return type(problem).__name__
+        return "written"
+
+    with store._writing, ThreadPoolExecutor(17) as pool:  # nobody commits until all wait: one batch
+        results = pool.map(write, [*range(16), 16])
+        while len(store._queue) < 17:
+            Event().wait(0.001)
+        store._writing.release()
+        told = list(results)
+        store._writing.acquire()
+
+    assert [n for n, result in enumerate(told) if result != "written"] == [8]
+    assert count(store, "valetkey_clients") == 1 + 16
+    assert count(store, "valetkey_audit") == 16
+
+
+def test_what_was_written_is_there_for_another_connection(store: Store, store_url: str) -> None:
+    store.write(Write(accounts.add("sub", "a@example.org", "A", None, NOW)))
+    other = open_store(store_url)
+
+    assert accounts.find(other, "sub") is not None
+    other.close()
+
+
+def test_a_reader_sees_each_write_that_came_before(store: Store) -> None:
+    """A reader that kept a snapshot open would not."""
+    for n in range(5):
+        store.write(Write(rows=(event("x"),)))
+        assert count(store, "valetkey_audit") == n + 1
+
+
+def test_the_same_lease_is_held_by_one_until_it_ends(store: Store) -> None:
+    def hold(who: str, now: float) -> bool:
+        return store.write(Write(leases.hold("worker", who, now, now + 15)))
+
+    assert hold("one", NOW)
+    assert not hold("other", NOW + 14)
+    assert hold("one", NOW + 14), "its holder may stay"
+    assert not hold("other", NOW + 20)
+    assert hold("other", NOW + 30)
+
+
+def test_values_that_do_not_fit_a_statement_are_a_programmers_mistake(store: Store) -> None:
+    with pytest.raises(TypeError, match="do not fit"):
+        store.write(Write(rows=(Bound(leases._HOLD, {"name": "x"}),)))
+
+
+def test_a_closed_store_opens_again(store: Store) -> None:
+    store.close()
+
+    assert store.write(Write(rows=(event("x"),)))
+    assert count(store, "valetkey_audit") == 1
+
+
+def test_a_database_that_is_not_there_is_told_in_a_sentence() -> None:
+    for url in ("postgresql://nobody@127.0.0.1:1/none", "sqlite:////proc/no/such.db"):
+        store = open_store(url)
+        with pytest.raises(StoreUnavailable, match="cannot be"):
+            store.write(Write(rows=(event("x"),)))
+        with pytest.raises(StoreUnavailable, match="cannot be"):
+            accounts.every(store)
+        store.close()
