@@ -38,29 +38,40 @@ class Calls:
         return worst
 
 
-def hammer(ports: Sequence[int], path: str, *, seconds: float, callers: int = 32) -> Calls:
-    """Call a route from many connections at once, evenly on these ports, for some seconds."""
+def hammer(
+    ports: Sequence[int],
+    path: str,
+    *,
+    seconds: float,
+    callers: int = 32,
+    each: int = 1_000_000,
+    calls: Calls | None = None,
+) -> Calls:
+    """Call a route from many connections at once, evenly on these ports, for some seconds.
+
+    :param each: after so many calls a caller rests.
+    :param calls: what earlier callers got, to which these are added.
+    """
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     until = time.monotonic() + seconds
-    calls = Calls()
+    calls = calls or Calls()
     with ThreadPoolExecutor(callers) as crowd:
         targets = [ports[number % len(ports)] for number in range(callers)]
-        for answers in crowd.map(lambda port: _call_until(until, port, request), targets):
+        for answers in crowd.map(lambda port: _call(port, request, until, each), targets):
             for status, body in answers:
                 calls.statuses[status] += 1
                 if status == 200:
                     process, first, last = body.split()
                     calls.processes.add(int(process))
                     calls.admitted.append((float(first), float(last)))
-    if __import__("os").environ.get("SHOW"): print(path, calls.statuses, len(calls.processes))
     return calls
 
 
-def _call_until(until: float, port: int, request: bytes) -> list[tuple[int, bytes]]:
-    answers = []
+def _call(port: int, request: bytes, until: float, most: int) -> list[tuple[int, bytes]]:
+    answers: list[tuple[int, bytes]] = []
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while time.monotonic() < until:
+        while time.monotonic() < until and len(answers) < most:
             connection.sendall(request)
             answers.append(_read(connection))
     return answers

@@ -36,9 +36,7 @@ def _wait_until_refused(port: int, token: str, deadline: float) -> None:
     """Call the API until it refuses the token; by the deadline it must."""
     while True:
         asked = time.monotonic()
-        answer = httpx.get(
-            f"http://127.0.0.1:{port}/api/protected", headers={"Authorization": f"Bearer {token}"}
-        )
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/protected", headers={"Authorization": f"Bearer {token}"})
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             return
         assert asked < deadline, f"{answer.status_code} a second after the revocation"

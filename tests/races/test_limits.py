@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.races.conftest import API
 from tests.races.hammer import hammer
 from tests.services.program import free_port
 from tests.services.valetkey_server import Deployment, RunningServer
+
+SLOW, FAST = "/api/slow", "/api/fast"  # of api.py
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])
@@ -32,15 +35,27 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_100_a_minute_is_never_exceeded(ports: tuple[int, int]) -> None:
-    calls = hammer(ports, "/api/slow", seconds=2)
+    """Shown once to fail where the limit is read and then spent in two statements, on SQLite and on PostgreSQL."""
+    calls = hammer(ports, SLOW, seconds=2)
     assert set(calls.statuses) == {200, 429}
     assert len(calls.admitted) >= 10  # the burst
     assert calls.excess(100, 60, burst=10) <= 0
 
 
 def test_a_fast_limit_whose_budget_is_leased_is_never_exceeded(ports: tuple[int, int]) -> None:
-    calls = hammer(ports, "/api/fast", seconds=3)
+    """Two processes or three take leases, and still hold them when all others spend a budget that is full again.
+
+    Shown once to fail where a lease is charged at its beginning instead of its end: 60 calls too many on SQLite,
+    43 on PostgreSQL, 46 on Redis.
+    """
+    calls = hammer(ports, FAST, seconds=1, callers=3, each=24)
+    time.sleep(0.35)
+    hammer(ports, FAST, seconds=1, calls=calls)
+    time.sleep(1)
+    hammer(ports, FAST, seconds=1, callers=3, each=24, calls=calls)
+    time.sleep(0.35)
+    hammer(ports, FAST, seconds=1, calls=calls)
     assert set(calls.statuses) == {200, 429}
-    assert len(calls.processes) == 8
-    assert len(calls.admitted) >= 400
+    assert len(calls.processes) > 4  # of both servers
+    assert len(calls.admitted) >= 800  # a full budget twice
     assert calls.excess(400, 1, burst=400) <= 0

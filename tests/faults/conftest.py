@@ -1,0 +1,37 @@
+"""A deployment that is initialised, with one app and Maya."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.person import Person
+from tests.services.postgres import PostgreSQL
+from tests.services.valetkey_server import Deployment
+
+EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, database_url: str) -> Deployment:
+    """A service with tables, keys and Maya's account, on SQLite and on PostgreSQL; nothing runs yet."""
+    made = Deployment(tmp_path, settings={"database_url": database_url})
+    made.run("init")
+    made.create_user(EMAIL, PASSWORD)
+    return made
+
+
+@pytest.fixture
+def maya() -> Iterator[Person]:
+    """Maya, who allows what is asked."""
+    with Person(EMAIL, PASSWORD) as person:
+        yield person
+
+
+@pytest.fixture
+def outage() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server of this test's own, to be stopped and started."""
+    with PostgreSQL() as server:
+        yield server

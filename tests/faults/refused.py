@@ -1,0 +1,50 @@
+"""Commands that must refuse: each ends with a sentence and an exit status, never with a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from tests.services.valetkey_server import Deployment
+
+
+def refusals(deployment: Deployment, *commands: str, before: Sequence[str] = ()) -> list[list[str]]:
+    """The lines with which each ``valetkey`` command refused; the commands run at the same time.
+
+    :param before: words before the command, such as a program that takes its rights away.
+    """
+    here = deployment.data_dir if deployment.data_dir.is_dir() else deployment.data_dir.parent
+    started = [
+        subprocess.Popen(
+            [*before, *deployment.command(*_words(deployment, command))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=deployment.environment,
+            cwd=here,
+        )
+        for command in commands
+    ]
+    return [_refused(process) for process in started]
+
+
+def sentences(deployment: Deployment, *commands: str, before: Sequence[str] = ()) -> list[str]:
+    """The one sentence with which each command refused."""
+    said = refusals(deployment, *commands, before=before)
+    assert all(len(lines) == 1 for lines in said), said
+    return [lines[0] for lines in said]
+
+
+def _words(deployment: Deployment, command: str) -> list[str]:
+    return ["serve", "--port", str(deployment.port)] if command == "serve" else command.split()
+
+
+def _refused(process: subprocess.Popen[str]) -> list[str]:
+    try:
+        printed, said = process.communicate(timeout=30)
+    finally:
+        process.kill()  # where it did not refuse
+    assert process.returncode > 0, printed + said
+    assert "Traceback" not in printed + said, said
+    assert printed == "" and said.startswith("Error: "), printed + said
+    return said.removeprefix("Error: ").splitlines()
