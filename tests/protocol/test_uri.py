@@ -1,0 +1,131 @@
+"""Redirect URIs (RFC 6749 §3.1.2, RFC 9700 §2.1, RFC 8252 §7) and resource indicators (RFC 8707 §2)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valetkey.protocol.uri import redirect_uri_matches, redirect_uri_problem, resource_problem
+
+LOOPBACK = ("http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example/cb",
+        "https://app.example",
+        "https://app.example:8443/cb?a=b",
+        "http://127.0.0.1:8080/cb",
+        "http://[::1]/cb",
+        "http://localhost:3000/",
+    ],
+)
+def test_https_and_loopback_may_be_registered(uri: str) -> None:
+    assert redirect_uri_problem(uri, native=False) is None
+    assert redirect_uri_problem(uri, native=True) is None
+
+
+@pytest.mark.parametrize("uri", ["com.example.app:/cb", "com.example.app://cb", "org.example:/"])
+def test_a_private_use_scheme_with_a_dot_is_for_native_apps(uri: str) -> None:
+    assert redirect_uri_problem(uri, native=True) is None
+    assert redirect_uri_problem(uri, native=False) is not None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "cb",
+        "/cb",
+        "//app.example/cb",
+        "https:",
+        "https://",
+        "https:///cb",
+        "https://app.example/cb#",
+        "https://app.example/cb#a",
+        "https://user@app.example/cb",
+        "https://user:password@app.example/cb",
+        "https://app.example:80@evil.example/cb",
+        "https://app.example:99999/cb",
+        "https://app.example:x/cb",
+        "https://app.example:0/cb",
+        "https://[::1/cb",
+        "https://app.example\\@evil.example",
+        "https://app.example/c b",
+        "https://app.example/cb\n",
+        "https://app.example/\x00",
+        "https://äpp.example/cb",
+        "http://app.example/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "http://127.0.0.2/cb",
+        "http://0.0.0.0/cb",
+        "http://[::ffff:127.0.0.1]/cb",
+        "http://localhost.evil.example/cb",
+        "myapp:/cb",
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "java.script:alert(1)#",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://app.example/x",
+        "about:blank",
+        "mailto:a@example.org",
+        "ftp://app.example/",
+        "ws://app.example/",
+        "view-source:https://app.example/",
+        "https://app.example/" + "a" * 2000,
+    ],
+)
+def test_anything_else_may_not_be_registered(uri: str) -> None:
+    assert redirect_uri_problem(uri, native=True) is not None
+    assert redirect_uri_problem(uri, native=False) is not None
+
+
+@given(st.text(max_size=60))
+def test_text_of_any_kind_is_judged(text: str) -> None:
+    for problem in (redirect_uri_problem(text, native=True), resource_problem(text)):
+        assert problem is None or problem
+
+
+@given(st.integers(1, 65535), st.sampled_from(LOOPBACK))
+def test_a_native_app_listens_on_any_port(port: int, registered: str) -> None:
+    sent = registered.replace("/cb", f":{port}/cb")
+
+    assert redirect_uri_matches(sent, (registered,), native=True)
+    assert not redirect_uri_matches(sent, (registered,), native=False)
+
+
+@pytest.mark.parametrize("registered", LOOPBACK)
+def test_loopback_hosts_do_not_stand_for_each_other(registered: str) -> None:
+    matching = [sent for sent in LOOPBACK if redirect_uri_matches(sent, (registered,), native=True)]
+
+    assert matching == [registered]
+
+
+@given(st.text(max_size=40))
+def test_only_the_registered_text_matches(sent: str) -> None:
+    registered = "https://app.example/cb"
+
+    assert redirect_uri_matches(sent, (registered,), native=False) is (sent == registered)
+    assert redirect_uri_matches(registered + sent, (registered,), native=False) is (sent == "")
+
+
+@given(st.text("/?#@:;.%\\ab0", max_size=12), st.text("/?#@:;.%\\ab0", max_size=12))
+def test_a_loopback_uri_varies_in_its_port_and_in_nothing_else(before: str, after: str) -> None:
+    sent = f"http://127.0.0.1{before}/cb{after}"
+    if redirect_uri_matches(sent, ("http://127.0.0.1/cb",), native=True):
+        assert after == ""
+        assert before == "" or (before[0] == ":" and before[1:].isdecimal())
+
+
+@pytest.mark.parametrize("uri", ["https://api.example", "https://api.example/v1?x=y", "http://127.0.0.1:8000"])
+def test_a_resource_is_an_absolute_url(uri: str) -> None:
+    assert resource_problem(uri) is None
+
+
+@pytest.mark.parametrize("uri", ["", "api", "/api", "urn:x", "https://", "https://api.example#a", "https://a@b/", "\0"])
+def test_anything_else_is_no_resource(uri: str) -> None:
+    assert resource_problem(uri)
