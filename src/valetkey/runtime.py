@@ -138,9 +138,11 @@ class Runtime:
             check_schema(self.store)
             self.is_ready = True
             if self.settings.embedded_worker:
-                self._work()
+                self.work_in_background()
 
-    def _work(self) -> None:
+    def work_in_background(self) -> None:
+        """Start a thread that sends mail and prunes while this process holds the lease."""
+        self._stop = threading.Event()
         worker = Worker(self.settings, self.store, self.clock)
         self._worker = threading.Thread(target=worker.run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker.start()

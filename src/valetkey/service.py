@@ -28,7 +28,14 @@ class AppNotFound(Exception):
 
 
 def load() -> Flask:
-    """The app of this process, by what the ``valetkey`` command left in the environment. Workers call it."""
+    """The app of a server process of `valetkey serve`, which also sees to the outbox when it holds the lease."""
+    app = open_app()
+    app.extensions[EXTENSION].work_in_background()
+    return app
+
+
+def open_app() -> Flask:
+    """The app by what the ``valetkey`` command left in the environment."""
     _log_to_stderr()
     use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)

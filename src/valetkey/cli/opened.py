@@ -28,7 +28,7 @@ def opened_app(context: click.Context, **last: Any) -> Flask:
     if given.get("data_dir"):
         os.environ["VALETKEY_DATA_DIR"] = given["data_dir"]
     os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **last})
-    return service.load()
+    return service.open_app()
 
 
 def given_options(context: click.Context) -> dict[str, Any]:

@@ -64,12 +64,8 @@ def serve(context: click.Context, /, **given: Any) -> None:
     certificate = _certificate(given, runtime)
     for line in _welcome(app, runtime, address, demo):
         click.echo(line)
-    stop = threading.Event()
-    worker = Worker(runtime.settings, runtime.store, runtime.clock)
-    threading.Thread(target=worker.run, args=(stop,), name="valetkey-worker", daemon=True).start()
+    runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
     _run(given, certificate)
-    stop.set()
-    runtime.close()
 
 
 @click.command()
