@@ -1,0 +1,158 @@
+"""The README's commands and programs, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flask import Flask
+
+from tests.journeys.checkout import PROJECT, Checkout, shown
+from tests.services.program import Program, free_port
+from valetkey.authorization_server.registration import register_client
+from valetkey.cli.certificate import self_signed
+
+README = (PROJECT / "README.md").read_text()
+COMMANDS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+QUICKSTART = (PROJECT / "examples" / "quickstart" / "app.py").read_text()
+
+
+def test_every_block_of_the_readme_is_run_here() -> None:
+    assert len(COMMANDS) == 4
+    assert len(PROGRAMS) == 3
+    assert README.count("```") == 2 * (len(COMMANDS) + len(PROGRAMS))
+    for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
+        assert (PROJECT / "".join(link)).exists(), link
+
+
+def test_the_program_is_the_quickstart_and_has_at_most_forty_lines_of_code() -> None:
+    assert PROGRAMS[0] == QUICKSTART
+    code = [line for line in QUICKSTART.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
+    assert len(code) <= 40
+
+
+def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    serve, test = COMMANDS[0].splitlines()
+    assert test == "make test"  # by which this test is run
+    server = checkout.start(serve.split())
+    try:
+        email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
+        browser = f"{checkout.folder}/.venv/bin/python -m tests.journeys.visiting %s &"
+        person = {"EMAIL": email, "PASSWORD": password, "BROWSER": browser, "PYTHONPATH": str(PROJECT)}
+        answers = _run(checkout, COMMANDS[1] + "echo\n" + COMMANDS[2], person)
+    finally:
+        server.kill()
+    token, called = answers.splitlines()
+    assert json.loads(token)["token_type"] == "Bearer"
+    assert json.loads(called)["message"] == "This is a protected API route"
+    assert json.loads(called)["user"]
+
+
+def test_serving_it_to_the_world(tmp_path: Path, postgresql_url: str, redis_url: str) -> None:
+    checkout = Checkout(tmp_path)
+    (tmp_path / "app.py").write_text(QUICKSTART)
+    certificate, key = self_signed(tmp_path, ["127.0.0.1"])
+    certificate.rename(tmp_path / "cert.pem")
+    key.rename(tmp_path / "key.pem")
+    port = free_port()
+    ours = {  # what differs from one machine to the next
+        "https://api.example.com": f"https://127.0.0.1:{port}",
+        "postgresql://valetkey@127.0.0.1:5432/valetkey": postgresql_url,
+        "redis://127.0.0.1:6379/0": redis_url,
+        "0.0.0.0": "127.0.0.1",
+        "--port 443": f"--port {port}",
+    }
+    script = "set -e\n. .venv/bin/activate\n" + COMMANDS[3]
+    for theirs, mine in ours.items():
+        assert theirs in script
+        script = script.replace(theirs, mine)
+    server = Program(
+        ["bash", "-c", script],
+        log=tmp_path / "log",
+        is_ready=lambda: _metadata(port) is not None,
+        environment=checkout.environment,
+        cwd=tmp_path,
+    )
+    try:
+        metadata = _metadata(port)
+        assert metadata is not None
+        assert metadata["issuer"] == f"https://127.0.0.1:{port}"
+        assert "Ready to serve" in server.log
+        assert not list(tmp_path.glob("**/*.db"))  # everything is in PostgreSQL and Redis
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The app of one of the README's programs, with its state in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(PROGRAMS[request.param], "README.md", "exec"), names)
+    app = names["app"] if "app" in names else names["create_app"]()
+    yield app
+    app.extensions["valetkey"].close()
+
+
+@pytest.mark.parametrize("program", [1], indirect=True)
+def test_routes_are_protected_as_it_says(program: Flask) -> None:
+    def status(method: str, path: str, **options: Any) -> int:
+        return program.test_client().open(path, method=method, **options).status_code
+
+    assert [status("GET", f"/api/{name}") for name in ("notes", "export", "me")] == [401] * 3
+    assert status("DELETE", "/api/notes/1") == 401
+    assert [status("GET", f"/api/{name}") for name in ("hello", "status")] == [200] * 2
+    assert status("GET", "/api/hello", headers={"Authorization": "Bearer made-up"}) == 401
+
+    for scope, statuses in {"notes:read": (200, 403, 200, 403), "notes:read notes:write": (200, 200, 200, 204)}.items():
+        header = {"Authorization": f"Bearer {_token(program, scope)}"}
+        paths = ("GET", "/api/notes"), ("GET", "/api/export"), ("GET", "/api/me"), ("DELETE", "/api/notes/1")
+        assert tuple(status(*one, headers=header) for one in paths) == statuses
+    export = program.test_client().get("/api/export", headers=header)
+    assert export.status_code == 429  # a burst of two, each call counts as two
+
+
+@pytest.mark.parametrize("program", [2], indirect=True)
+def test_the_hosts_users_are_asked_for_at_the_hosts_sign_in(program: Flask) -> None:
+    assert program.test_client().get("/account").location == "/login?next=%2Faccount"
+
+
+def _token(app: Flask, scope: str) -> str:
+    runtime = app.extensions["valetkey"]
+    runtime.get_ready()
+    client = register_client(runtime, name=f"Robot for {scope}", policy="machine", scope=scope)
+    assert client.secret is not None
+    sent = {"grant_type": "client_credentials", "scope": scope}
+    answer = app.test_client().post("/oauth/token", data=sent, auth=(client.client_id, client.secret.reveal()))
+    return str(answer.json["access_token"]) if answer.json else answer.text
+
+
+def _run(checkout: Checkout, script: str, more: dict[str, str]) -> str:
+    script = script.replace("8000", str(checkout.port))  # the one that is free here
+    done = subprocess.run(
+        ["bash", "-ec", script],
+        cwd=checkout.folder,
+        env=checkout.environment | more,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _metadata(port: int) -> dict[str, Any] | None:
+    try:
+        answer = httpx.get(f"https://127.0.0.1:{port}/.well-known/oauth-authorization-server", verify=False)
+    except httpx.TransportError:
+        return None
+    return dict(answer.json()) if answer.is_success else None

@@ -1,0 +1,14 @@
+"""A browser for ``$BROWSER``: signs in as the person of the environment, allows, and goes back to the app."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import httpx
+
+from tests.interop.person import Person
+
+if __name__ == "__main__":
+    with Person(os.environ["EMAIL"], os.environ["PASSWORD"]) as person:
+        httpx.get(person.allow(sys.argv[1]))
