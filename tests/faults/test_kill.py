@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import chain
 
 from tests.interop.person import Person
 from tests.races.crowd import Answer, Request, at_once, post, read, sent
@@ -44,9 +45,8 @@ def test_what_was_answered_is_there_after_a_kill_and_nothing_is_half_written(
         refresh_tokens = [app.tokens(maya)["refresh_token"] for _ in range(67)]
         refreshes = [app.refresh(port, token) for token in refresh_tokens]
         redemptions = [app.redemption(port, app.code(maya)) for _ in range(67)]
-        requests = [
-            one for three in zip(redemptions, refreshes, [_credentials(port, robot)] * 67, strict=True) for one in three
-        ][:200]
+        kinds = (redemptions, refreshes, [_credentials(port, robot)] * 67)
+        requests = list(chain.from_iterable(zip(*kinds, strict=True)))[:200]
         answers = _kill_in_the_middle(server, requests)
     answered = [answer for answer in answers if answer is not None]
     assert {answer.status for answer in answered} == {200}

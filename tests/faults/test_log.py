@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.faults.conftest import EMAIL, PASSWORD
 from tests.interop.person import Person
@@ -41,9 +42,8 @@ def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: 
 
 def _walk(server: RunningServer, app: WebApp, maya: Person) -> None:
     """What an app and a person do, and most of what is refused them."""
-    with Person(EMAIL, WRONG_PASSWORD) as thief:
-        thief.press(thief.read(f"{server.url}/account/sign-in"), "sign-in")
-        thief.read(app.authorization_url())
+    with Person(EMAIL, WRONG_PASSWORD) as thief, pytest.raises(AssertionError, match="400"):
+        thief.allow(app.authorization_url())
     maya.allow(app.authorization_url().replace("scope=profile", "scope=profile+unknown"))
     code = app.code(maya)
     refused = WebApp(app.deployment, app.client_id, WRONG_SECRET).redemption(server.port, code)

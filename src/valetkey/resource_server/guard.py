@@ -22,7 +22,7 @@ from valetkey.rate_limiting.limiter import Spent
 from valetkey.runtime import Runtime, log_refusal
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
-from valetkey.web.state import EXTENSION, current_address
+from valetkey.web.state import EXTENSION, current_address, current_route
 
 from .access import Protection, check_token, read_protection, spend
 from .metadata import metadata_url
@@ -162,7 +162,7 @@ def add_rate_limit_fields(response: Response) -> Response:
 def _refuse(runtime: Runtime, protection: Protection, refusal: OAuthError) -> Response:
     """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
     reference = random_id(12)
-    log_refusal(refusal, reference, request.path)
+    log_refusal(refusal, reference, current_route())
     resource = protection.resource or runtime.settings.api_resource
     challenge = bearer.challenge(
         refusal,
@@ -189,6 +189,6 @@ def _too_many(spent: Spent) -> Response:
 
 
 def _unavailable(problem: StoreUnavailable) -> Response:
-    current_app.logger.error("%s: %s", request.path, problem)
+    current_app.logger.error("%s: %s", current_route(), problem)
     body = problem_body(503, "the server cannot judge access tokens now; try again")
     return Response(body, 503, {"Retry-After": "2"}, content_type=CONTENT_TYPE)

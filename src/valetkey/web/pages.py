@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
+from flask import Blueprint, Response, current_app, g, make_response, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.protocol.errors import OAuthError, TooManyRequests
@@ -15,7 +15,7 @@ from valetkey.storage.write import StoreUnavailable
 
 from . import cookies
 from .csrf import csrf_tokens
-from .state import current_runtime
+from .state import current_route, current_runtime
 
 _log = logging.getLogger("valetkey")
 blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
@@ -71,7 +71,7 @@ def finish(response: AnyResponse) -> AnyResponse:
 def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and try again.") -> Response:
     """A refusal as a page: what is wrong, what to do, and a reference for whoever runs the site."""
     reference = random_id(12)
-    log_refusal(refusal, reference, request.path)
+    log_refusal(refusal, reference, current_route())
     title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
     response = page(
         "refused.html",
@@ -88,7 +88,7 @@ def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and t
 
 def unavailable_page(problem: StoreUnavailable) -> Response:
     """503 for a store that does not answer; needs nothing from the store itself."""
-    _log.error("%s: %s", request.path, problem)
+    _log.error("%s: %s", current_route(), problem)
     text = "The server cannot answer right now. Please try again in a moment.\n"
     return Response(text, 503, {"Retry-After": "2"}, mimetype="text/plain")
 

@@ -22,3 +22,8 @@ def current_address(runtime: Runtime) -> str | None:
     if not trusted:
         return environ.get("REMOTE_ADDR")
     return caller_address(environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
+
+
+def current_route() -> str:
+    """The route of this request, for the log: a path may hold a secret, or a line break."""
+    return request.url_rule.rule if request.url_rule else "(no route)"
