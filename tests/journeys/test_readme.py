@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
     server = checkout.start(serve.split())
     try:
         email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
-        browser = f"{checkout.folder}/.venv/bin/python -m tests.journeys.visiting %s &"
+        browser = f"{sys.executable} -m tests.journeys.visiting %s &"
         person = {"EMAIL": email, "PASSWORD": password, "BROWSER": browser, "PYTHONPATH": str(PROJECT)}
         answers = _run(checkout, COMMANDS[1] + "echo\n" + COMMANDS[2], person)
     finally:
