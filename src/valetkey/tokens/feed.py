@@ -73,8 +73,9 @@ class RevocationFeed:
         except StoreUnavailable:
             if self._accept_outage:
                 self._read_at = now
-                return
-            raise
+            elif not 0 <= now - self._read_at <= _STALE:
+                raise
+            return
         if whole:
             self._dead, self._before, self._seen, self._reloaded_at = set(), {}, {}, now
         for entry in entries:
