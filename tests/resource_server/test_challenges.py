@@ -1,0 +1,160 @@
+"""What a refused caller is told (RFC 6750 §3, RFC 9457, RFC 9728 §5.1), exactly."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.conftest import MakeApp, Register
+from tests.vocabulary import ISSUER, Browser, Clock, nothing_new
+from valetkey.authorization_server.registration import register_client
+from valetkey.runtime import Runtime
+from valetkey.storage import resources
+from valetkey.storage.write import Write
+
+METADATA = f'resource_metadata="{ISSUER}/.well-known/oauth-protected-resource"'
+
+
+@pytest.fixture
+def robot(app: object, ada: Browser, register: Register) -> Browser:
+    return Browser(ada.http, register("machine", name="Robot"))
+
+
+def test_without_a_token_the_challenge_names_no_error(ada: Browser) -> None:
+    refused = ada.call()
+
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == f'Bearer realm="{ISSUER}", scope="profile", {METADATA}'
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert (refused.json["title"], refused.json["status"]) == ("Unauthorized", 401)
+    assert refused.headers["Cache-Control"] == "no-store"
+
+
+def test_a_bad_token_is_told_so(ada: Browser, runtime: Runtime) -> None:
+    with nothing_new(runtime):
+        refused = ada.call("bad")
+
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == (
+        f'Bearer realm="{ISSUER}", error="invalid_token", error_description="the access token is not known", '
+        f'scope="profile", {METADATA}'
+    )
+    assert refused.json["error"] == "invalid_token"
+    assert refused.json["reference"]
+
+
+def test_too_little_scope_is_a_403_that_names_what_is_missing(robot: Browser) -> None:
+    token = robot.token("client_credentials", scope="notes:read").json["access_token"]
+
+    refused = robot.call(token)
+
+    assert refused.status_code == 403
+    assert refused.headers["WWW-Authenticate"].startswith(f'Bearer realm="{ISSUER}", error="insufficient_scope"')
+    assert 'scope="profile"' in refused.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b"])
+def test_a_malformed_header_is_a_400(ada: Browser, header: str) -> None:
+    refused = ada.http.get("/api/protected", headers={"Authorization": header})
+
+    assert (refused.status_code, refused.json["error"]) == (400, "invalid_request")
+
+
+def test_an_expired_token_is_refused(ada: Browser, clock: Clock) -> None:
+    token = ada.tokens()["access_token"]
+    clock.forward(seconds=899)
+    assert ada.call(token).status_code == 200
+    clock.forward(seconds=1)
+
+    refused = ada.call(token)
+
+    assert 'error_description="the access token has expired"' in refused.headers["WWW-Authenticate"]
+
+
+def part(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def test_a_token_that_was_made_or_changed_by_others_is_refused(ada: Browser) -> None:
+    """RFC 9068 §4, RFC 8725 §3: other algorithms, no signature, other types, other keys."""
+    head, body, signature = ada.tokens()["access_token"].split(".")
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    deep = base64.urlsafe_b64encode(b"[" * 5000).rstrip(b"=").decode()
+    forged = [
+        f"{part({**header, 'alg': 'none'})}.{body}.",
+        f"{part({**header, 'alg': 'HS256'})}.{body}.{signature}",
+        f"{part({**header, 'alg': 'RS256'})}.{body}.{signature}",
+        f"{part({**header, 'typ': 'JWT'})}.{body}.{signature}",
+        f"{part({**header, 'typ': 5})}.{body}.{signature}",
+        f"{part({**header, 'kid': 'other'})}.{body}.{signature}",
+        f"{part({**header, 'crit': ['x']})}.{body}.{signature}",
+        f"{part([])}.{body}.{signature}",
+        f"{head}.{part({**claims, 'scope': 'profile notes:write'})}.{signature}",
+        f"{head}.{body}.{signature[:-4]}AAAA",
+        f"{head}.{body}.",
+        f"{head}.{body}",
+        f"{deep}.{body}.{signature}",
+        "..",
+        "a.b.c",
+    ]
+
+    assert [ada.call(token).status_code for token in forged] == [401] * len(forged)
+
+
+def test_a_token_for_another_resource_is_refused_here(robot: Browser, runtime: Runtime, clock: Clock) -> None:
+    """RFC 9700 §4.9, RFC 8707."""
+    other = "https://other.example"
+    runtime.store.write(Write(rows=(resources.put(other, {"resource_name": "Other"}, clock()),)))
+    elsewhere = robot.token("client_credentials", resource=other).json["access_token"]
+    both = robot.token("client_credentials", resource=[other, ISSUER]).json["access_token"]
+
+    refused = robot.call(elsewhere)
+
+    assert refused.status_code == 401
+    assert "for another resource" in refused.headers["WWW-Authenticate"]
+    assert robot.call(both).status_code == 200
+
+
+def test_a_machines_token_belongs_to_nobody(make_app: MakeApp, store_url: str) -> None:
+    """RFC 9700 §4.15: even where the client is named like a user."""
+    app = make_app(store_url)
+    robot = Browser(
+        app.test_client(), register_client(app.extensions["valetkey"], name="A", policy="machine", client_id="ada")
+    )
+
+    called = robot.call(robot.token("client_credentials").json["access_token"])
+
+    assert called.json == {"user": None, "client": "ada"}
+
+
+def test_refresh_tokens_codes_and_secrets_do_not_open_the_api(ada: Browser) -> None:
+    code = ada.code()
+    answer = ada.redeem(code).json
+
+    for other in (code, answer["refresh_token"], ada.client.secret.reveal()):
+        assert ada.call(other).status_code == 401
+
+
+def test_the_metadata_of_the_resource_is_where_the_challenge_says(ada: Browser) -> None:
+    told = ada.get("/.well-known/oauth-protected-resource")
+
+    assert told.status_code == 200
+    assert told.json["resource"] == ISSUER
+    assert told.json["authorization_servers"] == [ISSUER]
+    assert told.json["bearer_methods_supported"] == ["header"]
+    assert told.json["scopes_supported"] == ["notes:read", "notes:write", "profile"]
+    assert told.headers["Access-Control-Allow-Origin"] == "*"
+    assert ada.get("/.well-known/oauth-protected-resource/nothing/here").status_code == 404
+
+
+def test_a_resource_with_a_path_has_its_metadata_between_host_and_path(make_app: MakeApp, store_url: str) -> None:
+    http = make_app(store_url, resource=f"{ISSUER}/v1").test_client()
+
+    refused = http.get("/api/protected")
+
+    url = f"{ISSUER}/.well-known/oauth-protected-resource/v1"
+    assert f'resource_metadata="{url}"' in refused.headers["WWW-Authenticate"]
+    assert http.get(url.removeprefix(ISSUER)).json["resource"] == f"{ISSUER}/v1"

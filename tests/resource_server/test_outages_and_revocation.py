@@ -1,0 +1,148 @@
+"""Revocation is seen by every process within a second; a store that is down is a 503, never a 500."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conftest import MakeApp
+from tests.vocabulary import Browser, Clock
+from valetkey import Valetkey
+from valetkey.authorization_server.registration import disable_client, register_client
+from valetkey.runtime import Runtime
+from valetkey.storage import clients
+from valetkey.storage.write import StoreUnavailable
+
+
+def robot_of(app: Flask) -> Browser:
+    return Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+
+
+def new_token(robot: Browser) -> str:
+    return str(robot.token("client_credentials", scope="profile").json["access_token"])
+
+
+@pytest.fixture
+def two(make_app: MakeApp, store_url: str) -> tuple[Browser, Browser]:
+    """One client before two processes that share a store."""
+    first, second = (make_app(store_url) for _ in range(2))
+    robot = robot_of(first)
+    return robot, Browser(second.test_client(), robot.client)
+
+
+def test_another_process_sees_a_revocation_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
+    here, there = two
+    token = new_token(here)
+    assert there.call(token).status_code == 200
+
+    here.revoke(token)
+
+    assert here.call(token).status_code == 401, "at once where it was revoked"
+    clock.forward(seconds=0.6)
+    assert there.call(token).status_code == 401
+
+
+def test_another_process_sees_a_disabled_client_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
+    here, there = two
+    token = new_token(here)
+    assert there.call(token).status_code == 200
+    runtime: Runtime = here.http.application.extensions["valetkey"]
+    client = clients.find(runtime.store, here.client.client_id, clock())
+    assert client
+
+    disable_client(runtime, client)
+
+    clock.forward(seconds=0.6)
+    assert there.call(token).status_code == 401
+    assert there.token("client_credentials").status_code == 401
+
+
+def test_a_person_who_is_put_out_is_out_everywhere(ada: Browser, app: Flask, clock: Clock) -> None:
+    answer = ada.tokens()
+
+    Valetkey.revoke_owner(app, "ada")
+
+    assert ada.call(answer["access_token"]).status_code == 401
+    clock.forward(seconds=2)
+    assert ada.call(ada.tokens()["access_token"]).status_code == 200, "tokens from after it are good"
+
+
+def test_the_feed_is_read_anew_after_ten_minutes_and_forgets_nothing(
+    two: tuple[Browser, Browser], clock: Clock
+) -> None:
+    here, there = two
+    token = new_token(here)
+    here.revoke(token)
+    for _ in range(3):
+        clock.forward(seconds=290)
+        assert there.call(token).status_code == 401
+
+
+def break_store(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any) -> Any:
+        raise StoreUnavailable("the database does not answer")
+
+    monkeypatch.setattr(runtime.store, "all", down)
+    monkeypatch.setattr(runtime.store, "write", down)
+
+
+def test_a_store_that_is_down_is_a_503_once_the_view_is_a_second_old(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(sqlite_store_url)
+    robot = robot_of(app)
+    token = new_token(robot)
+    assert robot.call(token).status_code == 200
+    break_store(app.extensions["valetkey"], monkeypatch)
+
+    clock.forward(seconds=0.9)
+    assert robot.call(token).status_code == 200, "what was read under a second ago is good enough"
+    clock.forward(seconds=0.2)
+    refused = robot.call(token)
+
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "2"
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "WWW-Authenticate" not in refused.headers
+
+
+def test_an_operator_may_choose_to_accept_tokens_while_the_store_is_down(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(sqlite_store_url, revocation_outage="accept")
+    robot = robot_of(app)
+    token = new_token(robot)
+    robot.call(token)
+    break_store(app.extensions["valetkey"], monkeypatch)
+
+    clock.forward(seconds=60)
+    assert robot.call(token).status_code == 200
+    clock.forward(seconds=900)
+    assert robot.call(token).status_code == 401, "but none that has expired"
+
+
+def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(sqlite_store_url)
+    robot = robot_of(app)
+    token = new_token(robot)
+    robot.http.set_cookie("valetkey_session", "vk_ss_none")
+    break_store(app.extensions["valetkey"], monkeypatch)
+    clock.forward(seconds=120)
+
+    answers = [
+        robot.token("client_credentials"),
+        robot.revoke(token),
+        robot.introspect(token),
+        robot.ask(),
+        robot.call(token),
+        robot.get("/oauth/consent/vk_in_x"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [503] * 6
+    assert {answer.headers["Retry-After"] for answer in answers} == {"2"}
+    assert answers[0].json["error"] == "temporarily_unavailable"
+    assert "database" not in "".join(answer.text for answer in answers)
