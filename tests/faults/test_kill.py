@@ -1,4 +1,7 @@
-"""``kill -9`` in the middle of 200 token requests: what was answered is there, and nothing is half-written."""
+"""``kill -9`` in the middle of 200 token requests: what was answered is there, and nothing is half-written.
+
+Shown once to fail where a claim and its rows are two transactions: 1 to 3 codes were used up for nothing.
+"""
 
 from __future__ import annotations
 

@@ -129,6 +129,11 @@ class Store:
                 return
             for pending in batch:  # one of them is at fault: each on its own, so that the others get through
                 self._commit([pending])
+                if isinstance(pending.failure, StoreUnavailable):  # it is the store: 2 s more for each would be a hang
+                    for other in batch:
+                        if other.won is None and other.failure is None:
+                            other.failure = pending.failure
+                    return
             return
         for pending, won in zip(batch, results, strict=True):
             pending.won = won
