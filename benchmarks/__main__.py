@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from statistics import fmean
 
 from benchmarks.installation import install
 from benchmarks.place import Place, a_place
+from benchmarks.processes import Others
 from benchmarks.report import Figures, how, tables, write
 from benchmarks.rows import ROWS
 
 WARM = 10  # seconds for each contender before it counts
-TOO_BUSY = 0.1
+TOO_BUSY = 0.05  # share of the machine that other programs use; above it is told
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,9 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _read(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     install()
-    figures = Figures(asked.rounds, asked.seconds, _busy(), {}, {})
-    if figures.busy_before > TOO_BUSY:
-        print(f"Other programs use {figures.busy_before:.0%} of this machine: the ratios will be rough.")
+    figures = Figures(asked.rounds, asked.seconds)
     with a_place() as place:
         for row in asked.rows:
             _measure(place, row, asked.warm, figures)
@@ -42,13 +40,18 @@ def _measure(place: Place, row: str, warm: float, figures: Figures) -> None:
             _say(f"{row}: warming {contender.name}")
             contender.run(warm)
         values: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        disturbed: list[float] = []
         for number in range(1, figures.rounds + 1):
             for contender in contenders:
+                others = Others()
                 found = contender.run(figures.seconds)
+                disturbed.append(others.share())
                 values[contender.name].append(found)
                 measured = f"{found:>10,.2f} {contender.unit:3} {contender.name}"
-                _say(f"{row}: round {number}/{figures.rounds}  {measured}")
+                note = f"  (others: {disturbed[-1]:.0%})" if disturbed[-1] > TOO_BUSY else ""
+                _say(f"{row}: round {number}/{figures.rounds}  {measured}{note}")
     figures.values[row] = values
+    figures.others[row] = fmean(disturbed)
     figures.units[row] = {contender.name: contender.unit for contender in contenders}
 
 
@@ -66,19 +69,6 @@ def _rows(text: str) -> list[str]:
     if unknown := [name for name in asked if name not in ROWS]:
         raise argparse.ArgumentTypeError(f"there is no row {', '.join(unknown)}")
     return asked
-
-
-def _busy() -> float:
-    """Answer the share of all cores that was in use during one second."""
-
-    def ticks() -> tuple[int, int]:
-        numbers = [int(one) for one in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        return sum(numbers), numbers[3] + numbers[4]  # of which idle, and waiting for a disk
-
-    total, idle = ticks()
-    time.sleep(1)
-    total_later, idle_later = ticks()
-    return 1 - (idle_later - idle) / (total_later - total)
 
 
 def _say(words: str) -> None:

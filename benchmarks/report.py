@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -23,9 +23,9 @@ class Figures:
 
     rounds: int
     seconds: float
-    busy_before: float
-    values: dict[str, dict[str, list[float]]]
-    units: dict[str, dict[str, str]]
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    units: dict[str, dict[str, str]] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)  # share of the machine that other programs used
 
 
 def ratio(target: Target, figures: Figures) -> tuple[float, float, float]:
@@ -87,9 +87,10 @@ def write(figures: Figures) -> Path:
 def how(figures: Figures) -> str:
     """Answer in a sentence how the figures were made."""
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    worst = max(figures.others, key=lambda row: figures.others[row])
     return (
-        f"{figures.rounds} interleaved rounds of {figures.seconds:g} s each, medians; other programs used "
-        f"{figures.busy_before:.0%} of the machine before the start. {versions}."
+        f"{figures.rounds} interleaved rounds of {figures.seconds:g} s each, medians. Other programs used up to "
+        f"{figures.others[worst]:.0%} of the machine meanwhile (in {worst}). {versions}."
     )
 
 

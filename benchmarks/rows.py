@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import acts, people, servers
-from benchmarks.footprint import first_token, worker_memory
+from benchmarks.first_token import first_token
 from benchmarks.load import Load
 from benchmarks.people import Person
 from benchmarks.place import Place
+from benchmarks.processes import largest_below
 from benchmarks.servers import Server
 from benchmarks.visitors import signing_in
 
@@ -128,7 +129,7 @@ def footprint(place: Place, running: ExitStack) -> list[Contender]:
 
     def memory(seconds: float) -> float:
         _run(place, flows, seconds)
-        return worker_memory(server.program.pid)
+        return largest_below(server.program.pid)
 
     deployment, machines, _ = _service_made(place)
     return [
