@@ -11,9 +11,9 @@ from valetkey.settings import Settings
 HEAD = """# Settings
 
 Each is a keyword of `Valetkey(...)`, else `VALETKEY_<NAME>` in the environment of the `valetkey` command, else
-`app.config["VALETKEY_<NAME>"]`; the first that is given counts. In the environment a list is separated by commas, a mapping
-is JSON, and an empty value stands for `None`. Unknown names and values that contradict each other stop the start, all told
-together.
+`app.config["VALETKEY_<NAME>"]`; the first that is given counts. In the environment a list is separated by commas,
+a mapping is JSON, and an empty value stands for `None`. Unknown names and values that contradict each other stop
+the start, all told together.
 
 | name | default | what it is |
 |---|---|---|
