@@ -36,6 +36,7 @@ def make_blueprints() -> tuple[Blueprint, Blueprint]:
     people = Blueprint("valetkey_authorization_server", __name__)
     people.add_url_rule("/authorize", view_func=authorize, methods=["GET"])
     people.add_url_rule("/authorize", view_func=authorize_by_post, methods=["POST"])
+    pages.refuse_other_methods(people, "/authorize", "GET", "POST")
     pages.set_up(people)
     return machines, people
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,19 +31,30 @@ _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 def make_blueprint(oauth_path: str, account_path: str | None, *, own_accounts: bool) -> Blueprint:
     """The pages at their paths; sign-in and sign-up only where the accounts are ours."""
     blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
-    add = blueprint.add_url_rule
-    add(f"{oauth_path}/consent/<interaction_id>", "consent", consent_page, methods=["GET"])
-    add(f"{oauth_path}/consent/<interaction_id>", "decide", decide, methods=["POST"])
+    asking = f"{oauth_path}/consent/<interaction_id>"
+    _add(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
     if account_path is not None:
-        add(account_path, "account", account_page)
-        add(f"{account_path}/revoke", "revoke", revoke, methods=["POST"])
+        _add(blueprint, account_path, GET=("account", account_page))
+        _add(blueprint, f"{account_path}/revoke", POST=("revoke", revoke))
     if own_accounts:
         base = account_path or f"{oauth_path}/account"
-        add(f"{base}/sign-in", "sign_in", sign_in_page, methods=["GET", "POST"])
-        add(f"{base}/sign-up", "sign_up", sign_up_page, methods=["GET", "POST"])
-        add(f"{base}/sign-out", "sign_out", sign_out_action, methods=["POST"])
+        _add(blueprint, f"{base}/sign-in", GET=("sign_in", sign_in_page), POST=("sign_in", sign_in_page))
+        _add(blueprint, f"{base}/sign-up", GET=("sign_up", sign_up_page), POST=("sign_up", sign_up_page))
+        _add(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
+    blueprint.before_request(_check_characters)
     pages.set_up(blueprint)
     return blueprint
+
+
+def _add(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., Response]]) -> None:
+    for method, (name, view) in views.items():
+        blueprint.add_url_rule(path, name, view, methods=[method])
+    pages.refuse_other_methods(blueprint, path, *views)
+
+
+def _check_characters() -> None:
+    if any("\0" in value for value in request.values.values()):  # no database keeps it
+        raise InvalidRequest("The form contains a character that no text has.")
 
 
 def consent_page(interaction_id: str) -> Response:

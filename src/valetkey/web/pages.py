@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, make_response, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.protocol.errors import OAuthError, TooManyRequests
+from valetkey.protocol.errors import MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import log_refusal
 from valetkey.storage.write import StoreUnavailable
@@ -99,6 +99,19 @@ def set_up(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(OAuthError, refused_page)
     blueprint.register_error_handler(StoreUnavailable, unavailable_page)
     blueprint.before_request(_get_ready)
+
+
+def refuse_other_methods(blueprint: Blueprint, path: str, *answered: str) -> None:
+    """Refuse a method that no page at this path answers: Flask's own refusal would come without our headers."""
+
+    def refuse(**_: str) -> Response:
+        response = refused_page(MethodNotAllowed("This page cannot be used in that way."))
+        response.headers["Allow"] = ", ".join(answered)
+        return response
+
+    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - {*answered, "HEAD" if "GET" in answered else ""}
+    name = f"not_answered_{path}".replace(".", "_")
+    blueprint.add_url_rule(path, name, refuse, methods=sorted(others), provide_automatic_options=False)
 
 
 def _get_ready() -> None:
