@@ -1,0 +1,250 @@
+"""Consent belongs to one browser; every page has its headers; what clients say of themselves is text."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeApp, Register, signed_in
+from tests.vocabulary import EMAIL, Browser, nothing_new, query_of
+from valetkey.runtime import Runtime
+
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def check_headers(page: TestResponse) -> None:
+    """RFC 9700 §4.2.4 and §4.16, on pages, redirects and refusals alike."""
+    assert page.headers["Content-Security-Policy"] == CSP, page.status
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "form-action" not in page.headers["Content-Security-Policy"]
+
+
+def test_every_page_has_its_headers(ada: Browser) -> None:
+    asked = ada.ask()
+    pages = [
+        asked,
+        ada.get(asked.location),
+        ada.answer(asked.location),
+        ada.get(asked.location),  # answered already
+        ada.get("/oauth/consent/unknown"),
+        ada.get("/oauth/authorize"),
+        ada.ask(redirect_uri="https://evil.example/"),
+        ada.ask(scope="root"),
+        ada.get("/account"),
+        ada.get("/account/sign-in"),
+        ada.get("/account/sign-up"),
+        ada.http.post("/account/sign-in"),
+        ada.http.post("/account/sign-out"),
+        ada.http.post("/account/revoke"),
+        ada.http.post(asked.location),
+    ]
+
+    for page in pages:
+        check_headers(page)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/account/sign-out"), ("DELETE", "/oauth/authorize"), ("PUT", "/account"), ("GET", "/account/revoke")],
+)
+def test_a_method_that_a_page_does_not_answer_gets_the_headers_too(ada: Browser, method: str, path: str) -> None:
+    refused = ada.http.open(path, method=method)
+
+    assert refused.status_code == 405
+    check_headers(refused)
+
+
+def test_a_failure_of_ours_has_the_headers_and_tells_nothing(
+    ada: Browser, app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug: vk_secret")
+
+    monkeypatch.setattr("valetkey.resource_owner.views.connected_apps.connected_apps", broken)
+
+    failed = ada.get("/account")
+
+    assert failed.status_code == 500
+    check_headers(failed)
+    assert "vk_secret" not in failed.text and "Traceback" not in failed.text
+    caplog.clear()
+
+
+def test_no_page_asks_for_anything_from_elsewhere(ada: Browser) -> None:
+    for page in (
+        ada.get("/account"),
+        ada.get(ada.ask().location),
+        ada.get("/account/sign-in"),
+        ada.get("/oauth/authorize"),
+    ):
+        assert "<script" not in page.text
+        assert " style=" not in page.text
+        assert 'src="http' not in page.text
+        assert "//cdn" not in page.text
+
+
+HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}"""
+
+
+def test_a_hostile_client_name_is_only_text(ada: Browser, register: Register) -> None:
+    evil = Browser(
+        ada.http,
+        register(name=HOSTILE, members={"client_uri": 'javascript:alert("x")', "contacts": ["<b>@x"]}),
+    )
+    asked = evil.ask()
+    pages = [evil.get(asked.location)]
+    evil.answer(asked.location)
+    pages.append(evil.get("/account"))
+
+    for page in pages:
+        assert page.status_code == 200
+        assert "&lt;script&gt;" in page.text
+        assert "{{7*7}}" in page.text
+        for dangerous in ("<script", "<img src=x", "<b>", 'href="javascript'):
+            assert dangerous not in page.text
+
+
+def test_a_hostile_name_of_a_person_is_only_text(app: Flask, runtime: Runtime, ada: Browser) -> None:
+    eve = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", HOSTILE)
+
+    for page in (eve.get("/account"), eve.get(eve.ask().location)):
+        assert "<script" not in page.text
+        assert "&lt;script&gt;" in page.text
+
+
+def test_a_name_that_is_no_text_is_not_registered(register: Register) -> None:
+    for name in ("", " ", "a\nb", "a\u202eb", "x" * 101):
+        with pytest.raises(Exception, match="name of 1 to 100"):
+            register(name=name)
+
+
+def test_consent_is_bound_to_the_browser_that_began(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    asked = ada.ask()
+    victim = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+    with nothing_new(runtime):
+        page = victim.get(asked.location)
+        answered = victim.submit(asked.location, {"decision": "allow", "scope": ["profile"]}, page="/account")
+
+    assert (page.status_code, answered.status_code) == (400, 400)
+    assert "Location" not in answered.headers
+    assert query_of(ada.answer(asked.location))["code"]
+
+
+@pytest.mark.parametrize("token", [None, "", "x" * 64])
+def test_consent_needs_our_own_form(ada: Browser, runtime: Runtime, token: str | None) -> None:
+    asked = ada.ask()
+    data = {"decision": "allow", "scope": ["profile"], **({} if token is None else {"csrf_token": token})}
+    with nothing_new(runtime):
+        refused = ada.http.post(asked.location, data=data)
+
+    assert refused.status_code == 400
+    assert "Location" not in refused.headers
+
+
+def test_consent_needs_a_signed_in_person(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    stranger = Browser(app.test_client(), ada.client)
+    asked = stranger.ask()
+    with nothing_new(runtime):
+        page = stranger.get(asked.location)
+        answered = stranger.http.post(asked.location, data={"decision": "allow", "scope": "profile"})
+
+    assert "/account/sign-in?next=" in page.location
+    assert answered.status_code == 303
+    assert "/account/sign-in" in answered.location
+
+
+def test_the_page_to_sign_in_on_leads_back_to_consent(app: Flask, ada: Browser) -> None:
+    person = Browser(app.test_client(), ada.client)
+    asked = person.ask()
+    to_sign_in = person.get(asked.location)
+
+    made = person.sign_up(email="new@example.org", next=query_of(to_sign_in)["next"])
+
+    assert made.location == asked.location
+    assert "Shop" in person.get(to_sign_in.location).text
+
+
+@pytest.mark.parametrize("decision", ["", "maybe", "ALLOW"])
+def test_only_allow_allows(ada: Browser, runtime: Runtime, decision: str) -> None:
+    asked = ada.ask()
+    with nothing_new(runtime):
+        assert ada.answer(asked.location, decision).status_code == 400
+
+
+def test_to_allow_nothing_is_not_to_allow(ada: Browser, runtime: Runtime) -> None:
+    asked = ada.ask()
+    with nothing_new(runtime):
+        assert ada.answer(asked.location, scope=()).status_code == 400
+
+
+def test_consent_shows_scopes_in_words_and_where_the_answer_goes(ada: Browser) -> None:
+    page = ada.get(ada.ask(scope="profile notes:write").location).text
+
+    assert "See your name and picture" in page and "Write notes" in page
+    assert "shop.example" in page
+    assert EMAIL in page
+    assert "Did you start this yourself?" not in page
+
+
+def test_a_loopback_redirect_is_warned_about(ada: Browser, register: Register) -> None:
+    native = Browser(ada.http, register("native", redirect_uris=["http://localhost/cb"]))
+
+    page = native.get(native.ask(redirect_uri="http://localhost:4000/cb").location).text
+
+    assert "Did you start this yourself?" in page
+
+
+def test_what_was_left_unticked_is_asked_about_again(ada: Browser) -> None:
+    ada.answer(ada.ask(scope="notes:read profile").location, scope=("profile",))
+
+    assert "code" in query_of(ada.ask(scope="profile"))
+    assert "/consent/" in ada.ask(scope="notes:read profile").location
+
+
+def test_connected_apps_shows_the_app_and_revoking_ends_its_tokens(ada: Browser, runtime: Runtime) -> None:
+    answer = ada.tokens()
+    ada.call(answer["access_token"])
+    runtime.last_used.flush()
+    page = ada.get("/account").text
+    assert "Shop" in page and "See your name and picture" in page
+    assert f'id="revoke-{ada.client.client_id}"' in page
+
+    revoked = ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page="/account")
+
+    assert revoked.status_code == 303
+    assert ada.call(answer["access_token"]).status_code == 401
+    assert ada.refresh(answer["refresh_token"]).status_code == 400
+    assert f'id="revoke-{ada.client.client_id}"' not in ada.get("/account").text
+    assert "/consent/" in ada.ask().location
+
+
+def test_one_person_cannot_revoke_for_another(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    token = ada.tokens()["access_token"]
+    eve = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+
+    eve.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page="/account")
+
+    assert ada.call(token).status_code == 200
+
+
+@pytest.mark.parametrize("client_id", ["", "unknown", "%00", "x" * 5000, "%ff"])
+def test_revoking_nothing_is_harmless(ada: Browser, client_id: str) -> None:
+    revoked = ada.submit(f"/account/revoke?client_id={client_id}", {}, page="/account")
+
+    assert revoked.status_code in {303, 400}
+
+
+def test_paths_can_be_moved(make_app: MakeApp, sqlite_store_url: str) -> None:
+    http = make_app(sqlite_store_url, oauth_path="/auth", account_path="/me").test_client()
+
+    told = http.get("/.well-known/oauth-authorization-server").json
+    assert told["token_endpoint"].endswith("/auth/token")
+    assert http.get("/me/sign-in").status_code == 200
+    assert http.get("/account/sign-in").status_code == 404
