@@ -54,13 +54,14 @@ def test_a_slow_drip_ends_at_the_deadline(
 MEGABYTE = b"x" * 1_000_000
 FLOODS: dict[str, Behaviour] = {
     "10 MB, announced": floods(OK + b"Content-Length: 10000000\r\n\r\n", MEGABYTE, 10),
+    "10 MB, announced and never sent": drips(OK + b"Content-Length: 10000000\r\n\r\n", b""),
     "10 MB, without end": floods(OK + b"\r\n", MEGABYTE, 10),
     "10 MB in chunks": floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"F4240\r\n" + MEGABYTE + b"\r\n", 10),
     "chunk extensions": floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"e" * 4000 + b"\r\nx\r\n", 2500),
     "headers": floods(OK, b"A: " + b"b" * 1000 + b"\r\n", 10_000),
     "one header": floods(OK + b"A: ", MEGABYTE, 10),
     "a few headers too many": answers(b"{}", A="b" * 40_000),
-    "informational answers": floods(b"", b"HTTP/1.1 103 Early Hints\r\nA: " + b"b" * 4000 + b"\r\n\r\n", 2500),
+    "informational answers": floods(b"", b"HTTP/1.1 103 Early Hints\r\nA: " + b"b" * 4000 + b"\r\n\r\n", 1_000_000),
     "no HTTP": floods(b"", b"SSH-2.0\r\n", 1),
     "no length": answers(b"{}", Content_Length="-1"),
     "two lengths": floods(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", b"", 1),
