@@ -1,4 +1,4 @@
-"""How long an answer may be used again (RFC 9111 §4.2), for a cache that nobody shares."""
+"""How long an answer may be used again (RFC 9111 §4.2), for a cache of our own."""
 
 from __future__ import annotations
 
