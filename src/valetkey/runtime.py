@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
@@ -26,9 +26,9 @@ from .protocol.parameters import Parameters, read_form
 from .protocol.secret import random_id
 from .rate_limiting.address import network_of
 from .rate_limiting.counters import Counters, RedisCounters, SqlCounters, SqliteCounters
-from .rate_limiting.limit import parse_limit
+from .rate_limiting.limit import Limit, parse_limit
 from .rate_limiting.limiter import Limiter
-from .settings import Settings
+from .settings import Settings, SettingsError
 from .storage.clock import StoreClock
 from .storage.engine import open_store, sqlite_path
 from .storage.revocations import Revocation
@@ -121,7 +121,7 @@ class Runtime:
         self._getting_ready = threading.Lock()
         self._stop = threading.Event()
         self._worker: threading.Thread | None = None
-        self._failed_authentications = parse_limit(settings.client_authentication_limit)
+        self._failed_authentications = _limits(settings)["client_authentication_limit"]
         self.feed.listen(self._heed)
 
     def get_ready(self) -> None:
@@ -270,6 +270,22 @@ def _parameters(request: MachineRequest) -> Parameters:
         return read_form(request.body.decode())
     except UnicodeDecodeError as cause:
         raise InvalidRequest("the body is not UTF-8") from cause
+
+
+def _limits(settings: Settings) -> dict[str, Limit]:
+    """The settings that are limits, read.
+
+    :raises SettingsError: with every one that cannot be: at the start, not when somebody signs in.
+    """
+    read, problems = {}, []
+    for name in (one.name for one in fields(settings) if one.name.endswith("_limit")):
+        try:
+            read[name] = parse_limit(getattr(settings, name))
+        except ValueError as problem:
+            problems.append(f"{name}: {problem}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return read
 
 
 def _counters(runtime: Runtime) -> Counters:
