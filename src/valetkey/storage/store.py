@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .statement import Bound
-from .write import StoreUnavailable, Write
+from .write import StoreBusy, StoreUnavailable, Write
 
 _MOST_PER_COMMIT = 64
 Row = tuple[Any, ...]
@@ -100,7 +100,7 @@ class Store:
         with self._queueing:
             self._queue.append(pending)
         with self._writing:
-            if pending.won is None and pending.failure is None:
+            while pending.won is None and pending.failure is None:
                 self._commit_waiting()
         if pending.failure is not None:
             raise pending.failure
@@ -113,19 +113,18 @@ class Store:
         self._forget()
 
     def _commit_waiting(self) -> None:
-        while True:  # until our own write is among them: the queue is served in order
-            with self._queueing:
-                batch, self._queue = self._queue[:_MOST_PER_COMMIT], self._queue[_MOST_PER_COMMIT:]
-            self._commit(batch)
-            if not self._queue:
-                return
+        # Once: whoever came meanwhile waits for the writer too, and whose write is done must not serve on.
+        with self._queueing:
+            batch, self._queue = self._queue[:_MOST_PER_COMMIT], self._queue[_MOST_PER_COMMIT:]
+        self._commit(batch)
 
     def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
             results = self._run([pending.write for pending in batch])
         except Exception as failure:
-            if len(batch) == 1:
-                batch[0].failure = failure
+            if len(batch) == 1 or isinstance(failure, StoreBusy):
+                for pending in batch:
+                    pending.failure = failure
                 return
             for pending in batch:  # one of them is at fault: each on its own, so that the others get through
                 self._commit([pending])
