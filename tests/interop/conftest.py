@@ -39,6 +39,18 @@ def web_client(server: RunningServer) -> Client:
 
 
 @pytest.fixture(scope="session")
+def relying_party(server: RunningServer) -> Client:
+    """A confidential client that may ask for every scope."""
+    return _create(server, "web", CALLBACK, scope="")
+
+
+@pytest.fixture(scope="session")
+def native_relying_party(server: RunningServer) -> Client:
+    """A public client that may ask for every scope."""
+    return _create(server, "native", LOOPBACK_CALLBACK, scope="")
+
+
+@pytest.fixture(scope="session")
 def native_client(server: RunningServer) -> Client:
     """A public client on a person's own machine (RFC 8252)."""
     return _create(server, "native", LOOPBACK_CALLBACK)
@@ -50,11 +62,11 @@ def machine_client(server: RunningServer) -> Client:
     return _create(server, "machine", None)
 
 
-def _create(server: RunningServer, policy: str, redirect_uri: str | None) -> Client:
+def _create(server: RunningServer, policy: str, redirect_uri: str | None, *, scope: str = "profile email") -> Client:
     made = server.deployment.create_client(
         policy,
         name=f"The {policy} app",
-        scope="profile email",
+        scope=scope,
         redirect_uris=[redirect_uri] if redirect_uri else [],
     )
     return Client(made["client_id"], made["client_secret"], redirect_uri)

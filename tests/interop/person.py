@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import httpx
 
 from tests.services.form import Form, read_forms
 
 STEPS = 15
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The request with which a browser comes back to the app; only ``form_post`` has a body."""
+
+    url: str
+    body: str | None = None
 
 
 class Person:
@@ -42,11 +51,15 @@ class Person:
 
     def allow(self, authorization_url: str, *, scopes: Collection[str] | None = None) -> str:
         """Visit, sign in where asked, allow (only ``scopes`` if given) and answer the redirect to the app."""
-        return self._visit(authorization_url, "allow", scopes)
+        return self._visit(authorization_url, "allow", scopes).url
+
+    def reach(self, authorization_url: str) -> Reached:
+        """Like ``allow``, for any response mode: answer the request that reaches the app."""
+        return self._visit(authorization_url, "allow", None)
 
     def deny(self, authorization_url: str) -> str:
         """Visit, sign in where asked, deny and answer the redirect to the app."""
-        return self._visit(authorization_url, "deny", None)
+        return self._visit(authorization_url, "deny", None).url
 
     def sign_up(self, sign_up_url: str, *, name: str) -> None:
         """Make an account with this person's e-mail address and password."""
@@ -73,16 +86,19 @@ class Person:
             return self.read(urljoin(str(page.url), answer.headers["location"]))
         return answer
 
-    def _visit(self, url: str, button: str, scopes: Collection[str] | None) -> str:
+    def _visit(self, url: str, button: str, scopes: Collection[str] | None) -> Reached:
         home = httpx.URL(url).netloc
         page = self._http.get(url)
         for _ in range(STEPS):
             if page.has_redirect_location:
                 target = urljoin(str(page.url), page.headers["location"])
                 if httpx.URL(target).netloc != home:
-                    return target
+                    return Reached(target)
                 page = self._http.get(target)
             elif page.status_code == httpx.codes.OK:
+                for form in read_forms(page.text):
+                    if httpx.URL(urljoin(str(page.url), form.action)).netloc != home:  # form_post
+                        return Reached(form.action, urlencode(form.values))
                 page = self._answer(page, button, scopes)
             else:
                 raise AssertionError(f"{page.request.method} {page.url}: {page.status_code}\n{page.text}")

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.interop.client import Client
+from tests.interop.node_program import run
 from tests.interop.person import Person
-from tests.services.program import Missing, find_program
 from tests.services.valetkey_server import RunningServer
-
-NODE = Path(__file__).parent / "node"
 
 
 def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None) -> Any:
-    """Run the Node program, be the person that it asks for, and answer what it saw."""
-    if not (NODE / "node_modules" / "oauth4webapi").is_dir():
-        raise Missing("oauth4webapi is not installed: run `make test`")
-    told: Mapping[str, str | None] = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client)}
-    with subprocess.Popen(
-        [find_program(["node"], package="nodejs"), str(NODE / "oauth_client.mjs")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "CLIENT": json.dumps(told)},
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        lines = []
-        for line in program.stdout:
-            lines.append(line)
-            if person is not None and line.startswith("visit "):
-                program.stdin.write(person.allow(line.removeprefix("visit ").strip()) + "\n")
-                program.stdin.flush()
-    if program.returncode:
-        raise AssertionError("".join(lines))
-    return json.loads(lines[-1])
+    told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client)}
+    return run("oauth_client.mjs", told, person)
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])

@@ -1,19 +1,16 @@
 // oauth4webapi against the server: each answer goes through its judgement before it is used.
-// The client comes as JSON in CLIENT. "visit URL" on standard output asks for a person; the URL that the person is
-// redirected to comes as one line of standard input. The last line is a JSON object of what was seen.
-import { webcrypto } from 'node:crypto';
-import { createInterface } from 'node:readline/promises';
+// The client comes as JSON in CLIENT; the last line is a JSON object of what was seen.
+import { privateKey, visit } from './person.mjs';
 import * as oauth from 'oauth4webapi';
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not under this name
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
-
-const { flow, issuer, client_id, client_secret, method, redirect_uri } = JSON.parse(process.env.CLIENT);
+const told = JSON.parse(process.env.CLIENT);
+const { flow, issuer, client_id, client_secret, method, redirect_uri, jwk } = told;
 const insecure = { [oauth.allowInsecureRequests]: true }; // plain http, on loopback
 const client = { client_id };
-const authentication = {
+const authentication = await {
   client_secret_basic: () => oauth.ClientSecretBasic(client_secret),
   client_secret_post: () => oauth.ClientSecretPost(client_secret),
+  private_key_jwt: async () => oauth.PrivateKeyJwt({ key: await privateKey(jwk), kid: jwk.kid }),
   none: () => oauth.None(),
 }[method]();
 
@@ -21,16 +18,6 @@ const as = await oauth.processDiscoveryResponse(
   new URL(issuer),
   await oauth.discoveryRequest(new URL(issuer), { algorithm: 'oauth2', ...insecure }),
 );
-
-async function visit(url) {
-  const input = createInterface({ input: process.stdin });
-  try {
-    console.log(`visit ${url}`);
-    return new URL(await input.question(''));
-  } finally {
-    input.close();
-  }
-}
 
 async function signIn() {
   const verifier = oauth.generateRandomCodeVerifier();
@@ -44,8 +31,11 @@ async function signIn() {
     state,
     code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
     code_challenge_method: 'S256',
+    ...(told.response_mode && { response_mode: told.response_mode }),
   });
-  const answer = oauth.validateAuthResponse(as, client, await visit(url), state);
+  const reached = await visit(url);
+  const sent = reached.method === 'POST' ? new URLSearchParams(await reached.text()) : new URL(reached.url);
+  const answer = oauth.validateAuthResponse(as, client, sent, state);
   return oauth.processAuthorizationCodeResponse(
     as,
     client,

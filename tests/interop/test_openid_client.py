@@ -1,0 +1,56 @@
+"""openid-client, a certified relying party in Node: it judges discovery, ID tokens and userinfo before it uses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.interop.client import Client
+from tests.interop.conftest import EMAIL
+from tests.interop.node_program import run
+from tests.interop.person import Person
+from tests.services.valetkey_server import RunningServer
+
+
+def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person, **more: Any) -> Any:
+    told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client), **more}
+    return run("openid_client.mjs", told, person)
+
+
+@pytest.mark.parametrize("response_mode", ["query", "form_post"])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_web_app_signs_in_reads_userinfo_refreshes_and_revokes(
+    server: RunningServer, relying_party: Client, maya: Person, method: str, response_mode: str
+) -> None:
+    seen = _run("signIn", server, relying_party, method, maya, parameters={"response_mode": response_mode})
+
+    assert seen["claims"]["iss"] == server.issuer
+    assert seen["claims"]["aud"] == relying_party.client_id
+    assert (seen["userinfo"]["email"], seen["userinfo"]["name"]) == (EMAIL, "Maya")
+    assert seen["userinfo"]["sub"] == seen["claims"]["sub"]
+    assert seen["refused"] == "invalid_grant"
+
+
+def test_a_refreshed_id_token_is_about_the_same_person_and_sign_in(
+    server: RunningServer, relying_party: Client, maya: Person
+) -> None:
+    seen = _run("signIn", server, relying_party, "client_secret_basic", maya)
+
+    for name in ("iss", "sub", "aud", "auth_time"):
+        assert seen["refreshed"][name] == seen["claims"][name]
+
+
+def test_a_public_client_signs_in_without_a_secret(
+    server: RunningServer, native_relying_party: Client, maya: Person
+) -> None:
+    seen = _run("signIn", server, native_relying_party, "none", maya)
+
+    assert seen["claims"]["aud"] == native_relying_party.client_id
+    assert seen["refused"] == "invalid_grant"
+
+
+def test_only_a_second_sign_in_can_be_silent(server: RunningServer, relying_party: Client, maya: Person) -> None:
+    seen = _run("silent", server, relying_party, "client_secret_basic", maya)
+
+    assert seen == {"stranger": "login_required", "same": True}
