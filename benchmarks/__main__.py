@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = Figures(asked.rounds, asked.seconds)
     with a_place() as place:
         for row in asked.rows:
-            _measure(place, row, asked.warm, figures)
+            try:
+                _measure(place, row, asked.warm, figures)
+            except AssertionError as wrong:  # of a server's start or answers: all that a person needs is in it
+                sys.exit(f"{row}: {wrong}")
     print(f"\n{how(figures)}\n\n{tables(figures)}\n\nKept in {write(figures)}")
 
 

@@ -218,7 +218,10 @@ def _with_people(place: Place, running: ExitStack) -> list[tuple[Server, list[Pe
 
 
 def _people(place: Place, server: Server) -> list[Person]:
-    return place.once("people", lambda: people.sign_in(server, people.sign_up_at(server)))
+    who = place.once("people", lambda: people.sign_in(server, people.sign_up_at(server)))
+    for person in who:
+        person.server = server  # it was started anew for this row, perhaps on another port
+    return who
 
 
 def _rate(place: Place, name: str, load: Load, *, cores: str | None = None) -> Contender:
