@@ -42,6 +42,7 @@ class PostgresqlConnection:
         import psycopg
 
         self.raw = raw
+        self._deadlock = psycopg.errors.DeadlockDetected
         self._unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable)
 
     def rows(self, bound: Bound) -> list[Row]:
@@ -65,6 +66,10 @@ class PostgresqlConnection:
                         for bound in (write.rows if mine else write.otherwise)
                     ]
                 )
+        except self._deadlock as cause:
+            if len(writes) > 1:
+                raise  # rolled back for sure: each is run again on its own
+            raise StoreUnavailable(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable as cause:
             raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
         return won

@@ -122,17 +122,14 @@ class Store:
         try:
             results = self._run([pending.write for pending in batch])
         except Exception as failure:
-            if len(batch) == 1 or isinstance(failure, StoreBusy):
+            # Where the store is at fault, nobody knows what was written, or has time to try again. Where one of
+            # the writes is, nothing was: each is run on its own, so that the others get through.
+            if len(batch) == 1 or isinstance(failure, StoreUnavailable):
                 for pending in batch:
                     pending.failure = failure
                 return
-            for pending in batch:  # one of them is at fault: each on its own, so that the others get through
+            for pending in batch:
                 self._commit([pending])
-                if isinstance(pending.failure, StoreUnavailable):  # it is the store: 2 s more for each would be a hang
-                    for other in batch:
-                        if other.won is None and other.failure is None:
-                            other.failure = pending.failure
-                    return
             return
         for pending, won in zip(batch, results, strict=True):
             pending.won = won

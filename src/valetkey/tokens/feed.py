@@ -28,7 +28,7 @@ class RevocationFeed:
         self._read_at = 0.0
         self._read_from = 0.0
         self._reloaded_at = 0.0
-        self._seen: dict[int, float] = {}
+        self._seen: set[int] = set()
         self._dead: set[tuple[str, str]] = set()  # ("token", jti), ("grant", grant_id)
         self._before: dict[tuple[str, str], float] = {}  # ("client", id), ("owner", sub), ("all", "")
 
@@ -76,19 +76,20 @@ class RevocationFeed:
             elif not 0 <= now - self._read_at <= _STALE:
                 raise
             return
-        if whole:
-            self._dead, self._before, self._seen, self._reloaded_at = set(), {}, {}, now
-        for entry in entries:
-            if entry.revocation_id not in self._seen:
-                self._take(entry)
-        self._seen = {entry.revocation_id: entry.at for entry in entries}
+        new = [entry for entry in entries if whole or entry.revocation_id not in self._seen]
+        # A whole view is filled before it replaces the old one: no verdict may fall on a half-read feed.
+        dead: set[tuple[str, str]] = set() if whole else self._dead
+        before: dict[tuple[str, str], float] = {} if whole else self._before
+        for entry in new:
+            if entry.kind in {"token", "grant"}:
+                dead.add((entry.kind, entry.subject))
+            elif entry.kind != "changed":
+                key = (entry.kind, entry.subject)
+                before[key] = max(entry.at, before.get(key, 0.0))
+        self._dead, self._before = dead, before
+        self._seen = {entry.revocation_id for entry in entries}
         self._read_at = self._read_from = now
-
-    def _take(self, entry: Revocation) -> None:
-        if entry.kind in {"token", "grant"}:
-            self._dead.add((entry.kind, entry.subject))
-        elif entry.kind != "changed":
-            key = (entry.kind, entry.subject)
-            self._before[key] = max(entry.at, self._before.get(key, 0.0))
-        for listener in self._listeners:
-            listener(entry)
+        self._reloaded_at = now if whole else self._reloaded_at
+        for entry in new:
+            for listener in self._listeners:
+                listener(entry)
