@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .statement import Bound, text_and_values
 from .store import Row
-from .write import StoreBusy, StoreUnavailable, Write
+from .write import StoreUnavailable, Write
 
 _BUSY_SECONDS = 2.0
 
@@ -69,8 +69,7 @@ class SqliteConnection:
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.OperationalError):
-                kind = StoreBusy if "locked" in str(cause) else StoreUnavailable
-                raise kind(_plain(cause, self._path)) from cause
+                raise StoreUnavailable(_plain(cause, self._path)) from cause
             raise
         return won
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .statement import Bound
-from .write import StoreBusy, StoreUnavailable, Write
+from .write import StoreUnavailable, Write
 
 _MOST_PER_COMMIT = 64
 Row = tuple[Any, ...]

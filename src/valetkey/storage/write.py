@@ -11,10 +11,6 @@ class StoreUnavailable(Exception):
     """The store cannot be read or written now; nothing was half-written."""
 
 
-class StoreBusy(StoreUnavailable):
-    """Another process holds the whole store, and waiting was in vain: none of the writes is at fault."""
-
-
 @dataclass(frozen=True, slots=True)
 class Write:
     """What a use case hands to the store, to be run in one short transaction.
