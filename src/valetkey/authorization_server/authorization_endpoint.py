@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valetkey.protocol import pkce
-from valetkey.protocol.claims import read_claims_parameter, wished_values
+from valetkey.protocol.claims import ClaimsRequest, read_claims_parameter, wished_values
 from valetkey.protocol.errors import (
     InvalidRequest,
     RegistrationNotSupported,
@@ -41,6 +41,8 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
     """
     client = _find_client(_only(pairs, "client_id"), runtime, now)
     sent = _only(pairs, "redirect_uri")
+    if sent is None and any(name == "scope" and "openid" in value.split() for name, value in pairs):
+        raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")  # Core §3.1.2.1
     redirect_uri = _check_redirect_uri(sent, client)
     states = [value for name, value in pairs if name == "state" and value]
     state = states[0] if len(states) == 1 else None
@@ -62,8 +64,6 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
     scope = check_scope(parameters.get("scope"), target.client, runtime)
     resources = read_resources(parameters, runtime, target.client, scope)
     claims = read_claims_parameter(parameters.get("claims"))
-    wished_sub = wished_values(claims.get("id_token", {}).get("sub", {}))
-    hinted = read_hint(parameters.get("id_token_hint"), target.client, runtime, now)
     _check_display(parameters)
     return AuthorizationRequest(
         client_id=target.client.client_id,
@@ -80,7 +80,7 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         max_age=_read_max_age(parameters, target.client),
         acr_values=_read_acr_values(parameters, target.client),
         login_hint=parameters.get("login_hint"),
-        hinted_sub=hinted or (str(wished_sub[0]) if wished_sub else None),
+        hinted_subs=_hinted(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
         claims={place: dict(wishes) for place, wishes in claims.items()},
     )
 
@@ -170,6 +170,16 @@ def _read_max_age(parameters: Parameters, client: Client) -> int | None:
 def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
     sent = parameters.get("acr_values")
     return tuple(sent.split()) if sent else tuple(client.metadata.get("default_acr_values", ()))
+
+
+def _hinted(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
+    """The people who may answer, by their ``sub`` for this client (OpenID Connect Core §3.1.2.2)."""
+    wished = tuple(str(sub) for sub in wished_values(claims.get("id_token", {}).get("sub", {})))
+    if hint is None:
+        return wished
+    if wished and hint not in wished:
+        raise InvalidRequest("id_token_hint and claims name different people")
+    return (hint,)
 
 
 def _only(pairs: Pairs, name: str) -> str | None:

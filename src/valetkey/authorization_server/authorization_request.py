@@ -56,7 +56,7 @@ class AuthorizationRequest:
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
     login_hint: str | None = None
-    hinted_sub: str | None = None  # whom id_token_hint or claims name
+    hinted_subs: tuple[str, ...] = ()  # whom id_token_hint or claims name; empty: anybody
     claims: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -65,5 +65,5 @@ class AuthorizationRequest:
     @classmethod
     def from_json(cls, text: str) -> AuthorizationRequest:
         read = json.loads(text)
-        lists = {name: tuple(read[name]) for name in ("scope", "resources", "prompt", "acr_values")}
+        lists = {name: tuple(read[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}
         return cls(**{**read, **lists})

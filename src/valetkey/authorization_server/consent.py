@@ -28,6 +28,7 @@ from valetkey.storage.write import Write
 from .authorization_endpoint import reopen
 from .authorization_request import AuthorizationRequest, CheckedTarget
 
+REQUIRED = frozenset({"openid"})  # without it the answer would be no authentication: whoever minds says no
 CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
 
 

@@ -30,9 +30,13 @@ def next_step(
 ) -> Step:
     """The next step of a request; ``begun_at`` tells whether the person did what was asked since.
 
-    :raises UnmetAuthenticationRequirements: where an essential ``acr`` cannot be reached here.
+    :raises OAuthError: for the client, where no step can help: an essential ``acr`` that cannot be reached here,
+        another person than the one who is meant, or a host that cannot tell when a person signed in.
     """
-    if owner is None or _must_sign_in(request, target, owner, runtime, now):
+    if owner is None:
+        return "sign_in"
+    _check_possible(request, owner)
+    if _must_sign_in(request, owner, now) or not _is_meant(request, target, owner, runtime):
         return "sign_in"
     _check_acr(request, owner)
     if {"consent", "select_account"} & set(request.prompt) or not _is_remembered(request, target, owner, runtime):
@@ -54,12 +58,9 @@ def check_silent(request: AuthorizationRequest, step: Step) -> None:
     raise refusals[step]
 
 
-def check_possible(request: AuthorizationRequest, owner: Owner | None) -> None:
-    """Refuse what a host's bare function cannot tell: when and how a person signed in.
-
-    :raises InvalidRequest, AccountSelectionRequired: where the request depends on it.
-    """
-    if owner is None or owner.auth_time is not None:
+def _check_possible(request: AuthorizationRequest, owner: Owner) -> None:
+    """Refuse what a host's bare function cannot tell: when and how a person signed in."""
+    if owner.auth_time is not None:
         return
     if request.max_age is not None or "login" in request.prompt:
         raise InvalidRequest("this server cannot tell when a person signed in: max_age and prompt=login are not served")
@@ -67,15 +68,23 @@ def check_possible(request: AuthorizationRequest, owner: Owner | None) -> None:
         raise AccountSelectionRequired("this server cannot let the person choose another account")
 
 
-def _must_sign_in(
-    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
-) -> bool:
+def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bool:
     auth_time = owner.auth_time if owner.auth_time is not None else now
     if "login" in request.prompt and auth_time < request.begun_at:
         return True
-    if request.max_age is not None and auth_time < min(request.begun_at, now - request.max_age):
+    return request.max_age is not None and auth_time < min(request.begun_at, now - request.max_age)
+
+
+def _is_meant(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
+    """Whether id_token_hint or claims name this person, or nobody (OpenID Connect Core §3.1.2.1, §3.1.2.2).
+
+    :raises LoginRequired: where another person signed in for this request: asking again would go round in circles.
+    """
+    if not request.hinted_subs or subject(owner.sub, target.client, runtime) in request.hinted_subs:
         return True
-    return request.hinted_sub not in {None, subject(owner.sub, target.client, runtime)}
+    if owner.auth_time is None or owner.auth_time >= request.begun_at:
+        raise LoginRequired("another person than the one who is meant is signed in")
+    return False
 
 
 def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:

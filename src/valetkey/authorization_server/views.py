@@ -20,7 +20,7 @@ from valetkey.web.state import current_runtime
 from .authorization_endpoint import check_request, check_target
 from .consent import allow_remembered, wait
 from .endpoints import ENDPOINTS
-from .next_step import check_possible, check_silent, next_step
+from .next_step import check_silent, next_step
 
 _LONGEST_REQUEST = 8000
 
@@ -52,7 +52,6 @@ def authorize() -> Response:
     try:
         asked = check_request(pairs, target, runtime, now)
         owner = current_owner()
-        check_possible(asked, owner)
         step = next_step(asked, target, owner, runtime, now)
         check_silent(asked, step)
     except OAuthError as refusal:

@@ -12,9 +12,19 @@ from werkzeug.wrappers import Response
 
 from valetkey.accounts.owner import Owner
 from valetkey.authorization_server import connected_apps
-from valetkey.authorization_server.consent import CLAIMS, Question, Waiting, allow, deny, find_waiting, question, refuse
+from valetkey.authorization_server.consent import (
+    CLAIMS,
+    REQUIRED,
+    Question,
+    Waiting,
+    allow,
+    deny,
+    find_waiting,
+    question,
+    refuse,
+)
 from valetkey.authorization_server.next_step import next_step
-from valetkey.protocol.errors import InvalidRequest, OAuthError, UnmetAuthenticationRequirements
+from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED, is_csrf_token
@@ -70,11 +80,16 @@ def decide(interaction_id: str) -> Response:
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
     waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
-    if owner is None or next_step(waiting.request, waiting.target, owner, runtime, now) == "sign_in":
-        return _to_sign_in()
+    try:
+        step = next_step(waiting.request, waiting.target, owner, runtime, now)
+    except OAuthError as refusal:
+        return respond(refuse(waiting, refusal, runtime, now))
+    if owner is None or step == "sign_in":
+        return _to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if request.form.get("decision") == "deny":
         return respond(deny(waiting, owner, address, runtime, now))
     ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, CLAIMS}
+    ticked |= REQUIRED & set(waiting.request.scope)
     if waiting.request.scope and not ticked - {CLAIMS}:
         return _ask(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
@@ -174,10 +189,10 @@ def _ask(interaction_id: str, problem: str | None = None) -> Response:
     owner = current_owner()
     try:
         step = next_step(waiting.request, waiting.target, owner, runtime, now)
-    except UnmetAuthenticationRequirements as refusal:
+    except OAuthError as refusal:
         return respond(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return _to_sign_in()
+        return _to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if problem is None and step == "go":
         scope = frozenset(waiting.request.scope)
         return respond(allow(waiting, scope, owner, current_address(runtime), runtime, now))
@@ -199,7 +214,7 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
             "contact": next(iter(client.metadata.get("contacts", ())), None),
         },
         "scopes": [
-            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": False}
+            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": name in REQUIRED}
             for name, words, before in shown.scopes
         ],
         "redirect_host": shown.redirect_host,
@@ -246,9 +261,9 @@ def _waiting_at(next_path: str) -> Waiting | None:
         return None
 
 
-def _to_sign_in(then: str | None = None) -> Response:
+def _to_sign_in(then: str | None = None, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> Response:
     try:
-        url = current_runtime().owners.sign_in_url(then or _here())
+        url = current_runtime().owners.sign_in_url(then or _here(), fresh=fresh, acr_values=acr_values)
     except LookupError as cause:
         raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
     return redirect(url, 303)
