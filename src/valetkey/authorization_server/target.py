@@ -53,12 +53,16 @@ def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[s
 def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset[str]:
     """The scope that a client asks for; its whole registered scope where it names none (RFC 6749 §3.3).
 
+    With ``openid`` a name that nobody knows here is ignored (OpenID Connect Core §3.1.2.1).
+
     :raises InvalidScope: where a name is not among those that it registered.
     """
     allowed = frozenset(runtime.settings.known_scopes)
     if client.scope is not None:
         allowed &= client.scope
     asked = parse_scope(text) or client.scope or frozenset(runtime.settings.scopes)
+    if "openid" in asked:
+        asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:
         unknown = format_scope(asked - allowed)
         raise InvalidScope("the client may not ask for this scope", detail=unknown)

@@ -10,7 +10,10 @@ _LONGEST_TOKEN = 8192
 
 
 class MissingToken(InvalidToken):
-    """No credentials came at all: the challenge then names no error (§3.1)."""
+    """No credentials came at all: the answer then names no error (§3.1)."""
+
+    def body(self) -> dict[str, str]:
+        return {}
 
 
 def read_token(authorization: str | None) -> str | None:

@@ -62,13 +62,15 @@ def read_claims_parameter(text: str | None) -> ClaimsRequest:
             raise InvalidRequest(f"claims: {place} is not an object")
         if not all(wish is None or isinstance(wish, dict) for wish in members.values()):
             raise InvalidRequest(f"claims: a member of {place} is neither null nor an object")
+        if not all(isinstance(wish.get("values", []), list) for wish in members.values() if wish):
+            raise InvalidRequest(f"claims: values of a member of {place} is not an array")
         asked[place] = {name: wish or {} for name, wish in members.items()}
     return asked
 
 
 def wished_values(wish: Mapping[str, Any]) -> list[Any]:
     """The values that a request for one claim accepts; empty: any."""
-    return [wish["value"]] if "value" in wish else list(wish.get("values") or ())
+    return [wish["value"]] if "value" in wish else list(wish.get("values", ()))
 
 
 def claims_of_scope(scope: frozenset[str]) -> set[str]:

@@ -47,7 +47,8 @@ class OwnAccounts:
         if account is None:
             return {}
         known = {"name": account.name, "email": account.email, "email_verified": False, **account.claim_values}
-        return {claim: known[claim] for claim in sorted(claims_of_scope(scope)) if claim in known}
+        told = {claim: known.get(claim) for claim in sorted(claims_of_scope(scope))}
+        return {claim: value for claim, value in told.items() if value not in (None, "")}  # Core §5.3.2
 
 
 class FunctionOwners:
