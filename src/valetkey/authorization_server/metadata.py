@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from valetkey.accounts.owner import ACR
@@ -16,15 +17,20 @@ _CACHED = (("Content-Type", "application/json"), ("Cache-Control", "public, max-
 
 
 def authorization_server_metadata(call: Call) -> Answer:
-    return Answer(200, json_answer(metadata(call.runtime)).body, _CACHED)
+    return _document(json_answer(metadata(call.runtime)).body)
 
 
 def openid_configuration(call: Call) -> Answer:
-    return Answer(200, json_answer(openid_metadata(call.runtime)).body, _CACHED)
+    return _document(json_answer(openid_metadata(call.runtime)).body)
 
 
 def jwks(call: Call) -> Answer:
-    return Answer(200, call.runtime.keys.jwks(call.now), _CACHED)
+    return _document(call.runtime.keys.jwks(call.now))
+
+
+def _document(body: bytes) -> Answer:
+    """A document that caches keep for a while, and then ask for by its tag (RFC 9110 §13.1.2)."""
+    return Answer(200, body, (*_CACHED, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
 
 
 def metadata(runtime: Runtime) -> dict[str, Any]:

@@ -17,9 +17,13 @@ def metadata_url(resource: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}{query}"
 
 
-def resource_metadata(runtime: Runtime, path: str) -> Answer | None:
-    """The document of the resource whose path was asked for; None where there is none."""
-    for resource in runtime.resources.all().values():
+def resource_metadata(runtime: Runtime, path: str, host: str = "") -> Answer | None:
+    """The document of the resource whose path was asked for; None where there is none.
+
+    :param host: where several hosts have a resource at this path, whose is meant.
+    """
+    every = runtime.resources.all().values()
+    for resource in sorted(every, key=lambda one: urlsplit(one.resource).netloc != host):
         if urlsplit(resource.resource).path.strip("/") == path.strip("/"):
             scopes = runtime.settings.scopes.keys() if resource.scopes is None else resource.scopes
             body: dict[str, Any] = {

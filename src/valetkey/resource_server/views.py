@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
 
 from valetkey.storage.write import StoreUnavailable
 from valetkey.web.pages import unavailable_page
@@ -24,7 +24,7 @@ def protected_resource_metadata(path: str = "") -> Response:
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
-    answer = resource_metadata(runtime, path)
+    answer = resource_metadata(runtime, path, request.host)
     if answer is None:
         abort(404)
     return Response(answer.body, answer.status, list(answer.headers))

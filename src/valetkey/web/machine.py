@@ -32,7 +32,10 @@ def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
                 address=current_address(runtime),
             ),
         )
-        return Response(answer.body, answer.status, list(answer.headers))
+        response = Response(answer.body, answer.status, list(answer.headers))
+        if "ETag" in response.headers:
+            response.make_conditional(environ)
+        return response
 
     view.__name__ = view.__qualname__ = endpoint.name.replace("-", "_")
     return view
