@@ -1,0 +1,56 @@
+"""An OpenID Provider that knows Ada and Bob, and a relying party that has been registered with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conformance.relying_party import PERSON, RelyingParty
+from tests.conftest import MakeApp
+from tests.vocabulary import CALLBACK, EMAIL
+from valetkey.authorization_server.registration import register_client
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts
+from valetkey.storage.write import Write
+
+MakeRelyingParty = Callable[..., RelyingParty]
+
+
+def settle(app: Flask) -> None:
+    """Let Ada, of whom everything is known, and Bob, of whom nothing is, have accounts at an app."""
+    runtime: Runtime = app.extensions["valetkey"]
+    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", PERSON), ("bob", "bob@example.org", "", {})):
+        assert runtime.store.write(Write(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
+
+
+def registered_at(app: Flask, policy: str = "web", **more: Any) -> RelyingParty:
+    """A relying party of an app, with a browser in which nobody is signed in."""
+    runtime: Runtime = app.extensions["valetkey"]
+    more.setdefault("redirect_uris", [CALLBACK])
+    client = register_client(runtime, name=more.pop("name", "Shop"), policy=policy, **more)
+    return RelyingParty(app.test_client(), client, runtime)
+
+
+@pytest.fixture
+def provider(make_app: MakeApp, sqlite_store_url: str) -> Flask:
+    app = make_app(sqlite_store_url)
+    settle(app)
+    return app
+
+
+@pytest.fixture
+def relying_party(provider: Flask) -> MakeRelyingParty:
+    """Register a relying party under a policy."""
+    return partial(registered_at, provider)
+
+
+@pytest.fixture
+def rp(relying_party: MakeRelyingParty) -> RelyingParty:
+    """A relying party in whose browser Ada is signed in."""
+    made = relying_party()
+    made.sign_in_as("ada")
+    return made
