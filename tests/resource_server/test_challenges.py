@@ -6,6 +6,7 @@ import base64
 import json
 
 import pytest
+from joserfc import jwt
 
 from tests.conftest import MakeApp, Register
 from tests.vocabulary import ISSUER, Browser, Clock, nothing_new
@@ -102,6 +103,30 @@ def test_a_token_that_was_made_or_changed_by_others_is_refused(ada: Browser) -> 
     ]
 
     assert [ada.call(token).status_code for token in forged] == [401] * len(forged)
+
+
+def test_what_we_signed_ourselves_is_an_access_token_only_by_its_type(ada: Browser, runtime: Runtime) -> None:
+    """RFC 9068 §4: an ID token or a logout token with the same claims opens nothing."""
+    token = ada.tokens()["access_token"]
+    key = runtime.keys.current("ES256", runtime.clock())
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+
+    def signed(**header: str) -> str:
+        return jwt.encode({"alg": "ES256", "kid": key.kid, **header}, claims, key.key, algorithms=["ES256"])
+
+    assert ada.call(signed(typ="at+jwt")).status_code == 200
+    assert [ada.call(one).status_code for one in (signed(typ="JWT"), signed(), signed(typ="logout+jwt"))] == [401] * 3
+
+
+def test_a_token_of_another_issuer_with_the_same_keys_is_refused(make_app: MakeApp, store_url: str) -> None:
+    """Two issuers on one store, for one resource: RFC 9068 §4."""
+    here = make_app(store_url, resource="https://api.example")
+    there = make_app(store_url, resource="https://api.example", issuer="http://127.0.0.1:9000")
+    made = register_client(here.extensions["valetkey"], name="Robot", policy="machine")
+    robots = [Browser(one.test_client(), made) for one in (here, there)]
+    token = robots[0].token("client_credentials", scope="profile").json["access_token"]
+
+    assert [robot.call(token).status_code for robot in robots] == [200, 401]
 
 
 def test_a_token_for_another_resource_is_refused_here(robot: Browser, runtime: Runtime, clock: Clock) -> None:
