@@ -35,13 +35,14 @@ PROTOCOL_TABLES = (
     tables.consents,
     tables.grants,
     tables.codes,
+    tables.device_codes,
     tables.refresh_tokens,
     tables.retry_answers,
     tables.access_tokens,
     tables.revocations,
 )
 _COUNTS = {table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables}
-_SECRETS = re.compile(r"vk_(?:ac|at|rt|cs|ss|br|in)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
+_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|cs|ss|br|in|di)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
 
 
 class Clock:

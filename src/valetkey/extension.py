@@ -13,6 +13,7 @@ from .accounts.owner import ResourceOwners
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.registration import register_cli_client
 from .authorization_server.views import make_blueprints
+from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
@@ -73,6 +74,8 @@ class Valetkey:
         app.register_blueprint(machines, url_prefix=settings.oauth_path)
         app.register_blueprint(people, url_prefix=settings.oauth_path)
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
+        if settings.device_path is not None:
+            app.register_blueprint(make_device(settings.device_path))
         app.register_blueprint(make_resource_server())
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
         _add_well_known(app, METADATA.path, METADATA)
@@ -107,7 +110,8 @@ def path_problems(app: Flask) -> list[str]:
             if method not in {"OPTIONS", "HEAD"}:
                 (ours if mine else theirs)[(rule.rule, method)] = rule.endpoint
     return [
-        f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: change oauth_path or account_path"
+        f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: "
+        "change oauth_path, account_path or device_path"
         for path, method in sorted(ours.keys() & theirs.keys())
     ]
 

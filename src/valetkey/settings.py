@@ -59,6 +59,9 @@ class Settings:
     api_prefix: str = _setting("/api", "Where the API's routes begin.")
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
+    device_path: str | None = _setting(
+        "/device", "Where people enter the code that a device shows (RFC 8628); None: no device authorization."
+    )
     sign_in_url: str | None = _setting(
         None, "The host's own sign-in page, for resource_owner= as a plain function; gets ?next=."
     )
@@ -74,6 +77,7 @@ class Settings:
     id_token_lifetime: int = _setting(_HOUR, "Seconds an ID token may be accepted (OpenID Connect Core §2).")
     access_token_lifetime: int = _setting(15 * _MINUTE, "Seconds an access token is honoured.")
     authorization_code_lifetime: int = _setting(60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most).")
+    device_code_lifetime: int = _setting(10 * _MINUTE, "Seconds a device waits for its person (RFC 8628 §3.2).")
     refresh_token_lifetime: int = _setting(30 * _DAY, "Seconds an unused refresh token lives.")
     refresh_retry_window: int = _setting(
         10, "Seconds in which a repeated refresh gets its lost answer again; 0: every reuse ends the family."
@@ -91,6 +95,11 @@ class Settings:
         "Wrong passwords for one e-mail address from browsers that never signed in to it.",
     )
     sign_up_limit: str = _setting("30/hour burst 30", "Accounts made from one network address.")
+    device_code_limit: str = _setting("10/600s burst 10", "Wrong user codes that one person may enter (RFC 8628 §5.1).")
+    device_code_address_limit: str = _setting("30/600s burst 30", "Wrong user codes from one network address.")
+    device_authorization_limit: str = _setting(
+        "60/minute burst 60", "Device codes that one network address may ask for."
+    )
     client_authentication_limit: str = _setting(
         "600/minute burst 600", "Failed client authentications from one network address."
     )
@@ -277,7 +286,7 @@ def _check_scopes(s: Settings) -> list[str]:
 def _check_paths(s: Settings) -> list[str]:
     return [
         f"{name} must begin with a slash and not end in one"
-        for name in ("oauth_path", "account_path", "api_prefix")
+        for name in ("oauth_path", "account_path", "device_path", "api_prefix")
         if (path := getattr(s, name)) is not None and (not str(path).startswith("/") or str(path).endswith("/"))
     ]
 
@@ -287,6 +296,7 @@ def _check_lifetimes(s: Settings) -> list[str]:
         "access_token_lifetime": (1, _DAY),
         "id_token_lifetime": (1, _DAY),
         "authorization_code_lifetime": (1, 600),
+        "device_code_lifetime": (60, _HOUR),
         "refresh_token_lifetime": (60, 366 * _DAY),
         "refresh_retry_window": (0, 60),
         "interaction_lifetime": (30, _HOUR),

@@ -90,7 +90,7 @@ def test_a_body_of_64_kib_is_read(robot: Browser) -> None:
     [
         ({"grant_type": "password", "username": "ada", "password": "x"}, "unsupported_grant_type"),
         ({"grant_type": "implicit"}, "unsupported_grant_type"),
-        ({"grant_type": "urn:ietf:params:oauth:grant-type:device_code"}, "unsupported_grant_type"),
+        ({"grant_type": "urn:ietf:params:oauth:grant-type:saml2-bearer"}, "unsupported_grant_type"),
         ({"grant_type": "__class__"}, "unsupported_grant_type"),
         ({"grant_type": "x" * 10_000}, "unsupported_grant_type"),
         ({"scope": "profile"}, "invalid_request"),

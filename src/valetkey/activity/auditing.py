@@ -21,6 +21,8 @@ Event = Literal[
     "consent.denied",
     "consent.granted",
     "consent.revoked",
+    "device_code.replayed",
+    "grant.ended_with_session",
     "keys.created",
     "keys.retired",
     "refresh_token.answered_again",

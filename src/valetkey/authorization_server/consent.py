@@ -13,13 +13,12 @@ from valetkey.activity.auditing import audit
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, OAuthError
-from valetkey.protocol.scope import format_scope, parse_scope
-from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, mint, random_id
+from valetkey.protocol.scope import format_scope
+from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, is_well_formed, mint
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
-from valetkey.storage import consents, grants, interactions, outbox
-from valetkey.storage.consents import Consent
-from valetkey.storage.grants import Code, Grant
+from valetkey.storage import consents, grants, interactions
+from valetkey.storage.grants import Code
 from valetkey.storage.interactions import Interaction
 from valetkey.storage.records import to_json
 from valetkey.storage.statement import Bound
@@ -27,8 +26,9 @@ from valetkey.storage.write import Write
 
 from .authorization_endpoint import reopen
 from .authorization_request import AuthorizationRequest, CheckedTarget
+from .consent_record import Consented, consent_rows, scope_lines
+from .family import new_grant
 
-REQUIRED = frozenset({"openid"})  # without it the answer would be no authentication: whoever minds says no
 CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
 
 
@@ -67,7 +67,8 @@ def wait(request: AuthorizationRequest, browser: bytes, runtime: Runtime, now: f
 
 def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:
     """:raises InvalidRequest: where it was answered, is over, or began in another browser."""
-    row = interactions.find(runtime.store, Secret(interaction_id).digest())
+    known = is_well_formed(interaction_id, INTERACTION)
+    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if known else None
     if row is None or not hmac.compare_digest(row.browser, browser):
         raise InvalidRequest("This request was not begun in this browser. Go back to the app and start again.")
     if row.decided_at is not None or row.expires_at <= now:
@@ -78,11 +79,8 @@ def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
 
 def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
     """What to ask: each scope in words, and whether it was granted before."""
-    before = consents.find(runtime.store, owner.sub, waiting.request.client_id)
-    known = parse_scope(before.scope) if before else frozenset()
-    words = runtime.settings.known_scopes
     parts = urlsplit(waiting.request.redirect_uri)
-    asked = [(name, words.get(name, name), name in known) for name in waiting.request.scope]
+    asked = scope_lines(waiting.request.scope, waiting.request.client_id, owner, runtime)
     one_by_one = claims_beyond_scope(waiting.request)
     if one_by_one:
         told = ", ".join(name.replace("_", " ") for name in one_by_one)
@@ -105,17 +103,8 @@ def allow(
     left = {place: _left(wishes, scope) for place, wishes in waiting.request.claims.items()}
     granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))), claims=left)
     code, rows = _grant(granted, owner, runtime, now)
-    before = consents.find(runtime.store, owner.sub, granted.client_id)
-    told = _remember(before, waiting.request, granted, owner, address, now)
-    event = audit(
-        "consent.granted",
-        now,
-        client_id=granted.client_id,
-        owner=owner.sub,
-        address=address,
-        detail=format_scope(granted.scope),
-    )
-    rows = (*rows, told, event, *_mail(before, waiting.target, owner, runtime, now))
+    consented = Consented(waiting.target.client, waiting.request.scope, granted.scope, owner, address)
+    rows = (*rows, *consent_rows(consented, runtime, now))
     if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
     return waiting.target.response({"code": code.reveal()})
@@ -157,19 +146,15 @@ def _grant(
 ) -> tuple[Secret, tuple[Bound, ...]]:
     secret = mint(AUTHORIZATION_CODE)
     expires_at = now + runtime.settings.authorization_code_lifetime
-    grant = Grant(
-        grant_id=random_id(),
-        client_id=request.client_id,
-        owner=owner.sub,
+    grant = new_grant(
+        owner,
+        request.client_id,
         scope=format_scope(request.scope),
         resources=to_json(list(request.resources)),
-        auth_time=owner.auth_time,
-        acr=owner.acr,
-        amr=" ".join(owner.amr) or None,
+        now=now,
+        expires_at=expires_at + runtime.settings.access_token_lifetime,
         sid=owner.sid,
         claims=to_json(request.claims) if any(request.claims.values()) else None,
-        created_at=now,
-        expires_at=expires_at + runtime.settings.access_token_lifetime,
     )
     code = Code(
         digest=secret.digest(),
@@ -195,35 +180,3 @@ def _left(wishes: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
     """Of the claims asked for one by one, those that a ticked scope opens, or all where the owner ticked them."""
     opened = STANDARD_CLAIMS.keys() if CLAIMS in ticked else claims_of_scope(ticked)
     return {name: wish for name, wish in wishes.items() if name in opened}
-
-
-def _remember(
-    before: Consent | None,
-    asked: AuthorizationRequest,
-    granted: AuthorizationRequest,
-    owner: Owner,
-    address: str | None,
-    now: float,
-) -> Bound:
-    # What was asked now and left unticked is taken back; what was not asked now stays as it was.
-    kept = parse_scope(before.scope) - set(asked.scope) if before else frozenset()
-    first = before.first_granted_at if before else now
-    scope = format_scope(kept | set(granted.scope))
-    return consents.remember(Consent(owner.sub, granted.client_id, scope, first, now, address))
-
-
-def _mail(
-    before: Consent | None, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
-) -> tuple[Bound, ...]:
-    """A word to the owner when an app gains access for the first time."""
-    if before is not None or not runtime.settings.mail_url or not owner.email:
-        return ()
-    account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"
-    text = f"You gave {target.client.name} access to your account at {runtime.settings.name}.\n\n"
-    text += f"If that was not you, take it back: {account}\n"
-    payload = {
-        "to": owner.email,
-        "subject": f"{target.client.name} can now access your account",
-        "text": text,
-    }
-    return (outbox.add("mail", payload, now),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from valetkey.runtime import Endpoint
 
+from .device_authorization import device_authorization
 from .introspection import introspect
 from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .revocation import revoke
@@ -13,6 +14,7 @@ from .userinfo import userinfo
 # Paths are below ``oauth_path``.
 ENDPOINTS = (
     Endpoint("token", "/token", ("POST",), exchange, cors=True),
+    Endpoint("device", "/device", ("POST",), device_authorization, cors=True),
     Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
     Endpoint("introspect", "/introspect", ("POST",), introspect),
     Endpoint("userinfo", "/userinfo", ("GET", "POST"), userinfo, cors=True, bearer=True),

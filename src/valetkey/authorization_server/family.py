@@ -1,15 +1,47 @@
-"""A grant's family of refresh tokens: a new member, and the end of all, as rows to write."""
+"""A grant and its family of refresh tokens: the grant, a new member, and the end of all, as rows to write."""
 
 from __future__ import annotations
 
+from valetkey.accounts.owner import Owner
 from valetkey.activity.auditing import Event, audit
-from valetkey.protocol.secret import Secret
+from valetkey.protocol.secret import Secret, random_id
 from valetkey.runtime import Runtime
 from valetkey.storage import grants, revocations
 from valetkey.storage.grants import Grant, RefreshToken
 from valetkey.storage.statement import Bound
 
 _PRECISION = 86400.0  # a grant's end only tells when to forget it: once a day is enough
+
+
+def new_grant(
+    owner: Owner,
+    client_id: str,
+    *,
+    scope: str,
+    resources: str,
+    now: float,
+    expires_at: float,
+    sid: str | None = None,
+    claims: str | None = None,
+) -> Grant:
+    """What an owner gives a client, with how and when the owner signed in.
+
+    :param sid: the sign-in with which the grant may end; None where it outlives it.
+    """
+    return Grant(
+        grant_id=random_id(),
+        client_id=client_id,
+        owner=owner.sub,
+        scope=scope,
+        resources=resources,
+        auth_time=owner.auth_time,
+        acr=owner.acr,
+        amr=" ".join(owner.amr) or None,
+        created_at=now,
+        expires_at=expires_at,
+        sid=sid,
+        claims=claims,
+    )
 
 
 def end_grant(runtime: Runtime, grant: Grant, now: float, event: Event, address: str | None) -> tuple[Bound, ...]:

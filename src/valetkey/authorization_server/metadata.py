@@ -7,6 +7,7 @@ from typing import Any
 
 from valetkey.accounts.owner import ACR
 from valetkey.protocol.claims import STANDARD_CLAIMS
+from valetkey.protocol.policy import DEVICE_CODE
 from valetkey.runtime import Answer, Call, Runtime, json_answer
 from valetkey.tokens.signing import ALGORITHMS
 
@@ -38,17 +39,19 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
     settings = runtime.settings
     base = settings.issuer + settings.oauth_path
     secret = ["client_secret_basic", "client_secret_post"]
+    device = settings.device_path is not None
     return {
         "issuer": settings.issuer,
         "authorization_endpoint": f"{base}/authorize",
         "token_endpoint": f"{base}/token",
+        **({"device_authorization_endpoint": f"{base}/device"} if device else {}),
         "jwks_uri": f"{base}/jwks",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
         "scopes_supported": sorted(settings.known_scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": sorted(GRANT_TYPES),
+        "grant_types_supported": sorted(GRANT_TYPES.keys() - (set() if device else {DEVICE_CODE})),
         "token_endpoint_auth_methods_supported": [*secret, "none"],
         "revocation_endpoint_auth_methods_supported": [*secret, "none"],
         "introspection_endpoint_auth_methods_supported": secret,

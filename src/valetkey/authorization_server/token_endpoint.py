@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from valetkey.protocol.errors import UnauthorizedClient, UnsupportedGrantType
+from valetkey.protocol.policy import DEVICE_CODE
 from valetkey.runtime import JSON_HEADERS, Answer, Call
 
 from .client_authentication import authenticate
-from .grant_types import authorization_code, client_credentials, refresh_token
+from .grant_types import authorization_code, client_credentials, device_code, refresh_token
 from .grant_types.token_request import TokenRequest
 
 GRANT_TYPES: dict[str, Callable[[TokenRequest], bytes]] = {
     "authorization_code": authorization_code.redeem,
     "client_credentials": client_credentials.redeem,
+    DEVICE_CODE: device_code.redeem,
     "refresh_token": refresh_token.redeem,
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628 §3.4
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -33,14 +35,20 @@ POLICIES = {
             "a web application with a server that keeps a secret",
             _SECRET,
             ("authorization_code", "refresh_token"),
-            ("client_credentials",),
+            ("client_credentials", DEVICE_CODE),
         ),
-        Policy("browser", "an application in the browser", ("none",), ("authorization_code", "refresh_token")),
+        Policy(
+            "browser",
+            "an application in the browser",
+            ("none",),
+            ("authorization_code", "refresh_token"),
+            (DEVICE_CODE,),
+        ),
         Policy(
             "native",
             "a desktop, mobile or command-line application",
             ("none",),
-            ("authorization_code", "refresh_token"),
+            ("authorization_code", "refresh_token", DEVICE_CODE),
             native=True,
             asks_each_time=True,
         ),
@@ -49,7 +57,7 @@ POLICIES = {
             "an OpenID relying party from before PKCE was common",
             _SECRET,
             ("authorization_code", "refresh_token"),
-            ("client_credentials",),
+            ("client_credentials", DEVICE_CODE),
             pkce_required=False,
         ),
         Policy("machine", "a service that acts for itself", _SECRET, ("client_credentials",)),

@@ -11,11 +11,13 @@ import zlib
 # What a secret is for, as it stands in ``vk_<kind>_...``.
 AUTHORIZATION_CODE = "ac"
 ACCESS_TOKEN = "at"
+DEVICE_CODE = "dc"
 REFRESH_TOKEN = "rt"
 CLIENT_SECRET = "cs"
 SESSION = "ss"
 BROWSER = "br"
 INTERACTION = "in"
+DEVICE_INTERACTION = "di"
 
 
 class Secret:

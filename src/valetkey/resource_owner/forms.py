@@ -27,5 +27,11 @@ class SignUpForm(PageForm):
     next = HiddenField()
 
 
+class UserCodeForm(PageForm):
+    user_code = StringField(
+        "Code", [InputRequired("Enter the code that your device shows."), Length(max=40)], description="Eight letters."
+    )
+
+
 class ConsentForm(PageForm):
     """Only the CSRF token: the scopes and the decision are read from the request."""

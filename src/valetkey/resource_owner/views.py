@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, abort, redirect, request, url_for
@@ -14,7 +12,6 @@ from valetkey.accounts.owner import Owner
 from valetkey.authorization_server import connected_apps
 from valetkey.authorization_server.consent import (
     CLAIMS,
-    REQUIRED,
     Question,
     Waiting,
     allow,
@@ -23,15 +20,17 @@ from valetkey.authorization_server.consent import (
     question,
     refuse,
 )
+from valetkey.authorization_server.consent_record import REQUIRED
 from valetkey.authorization_server.next_step import next_step
-from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.protocol.errors import OAuthError
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
-from valetkey.web.csrf import EXPIRED, is_csrf_token
-from valetkey.web.owners import OwnAccounts, current_owner
+from valetkey.web.csrf import EXPIRED, check_csrf
+from valetkey.web.owners import OwnAccounts, current_owner, here, to_sign_in
 from valetkey.web.respond import respond
 from valetkey.web.state import current_address, current_runtime
 
+from .consent_context import consent_context, date_of
 from .forms import ConsentForm, SignInForm, SignUpForm
 from .signing_in import SignInRefused, Visitor, sign_in, sign_out, sign_up
 
@@ -42,29 +41,18 @@ def make_blueprint(oauth_path: str, account_path: str | None, *, own_accounts: b
     """The pages at their paths; sign-in and sign-up only where the accounts are ours."""
     blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
     asking = f"{oauth_path}/consent/<interaction_id>"
-    _add(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
+    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
     if account_path is not None:
-        _add(blueprint, account_path, GET=("account", account_page))
-        _add(blueprint, f"{account_path}/revoke", POST=("revoke", revoke))
+        pages.add_page(blueprint, account_path, GET=("account", account_page))
+        pages.add_page(blueprint, f"{account_path}/revoke", POST=("revoke", revoke))
     if own_accounts:
         base = account_path or f"{oauth_path}/account"
-        _add(blueprint, f"{base}/sign-in", GET=("sign_in", sign_in_page), POST=("sign_in", sign_in_page))
-        _add(blueprint, f"{base}/sign-up", GET=("sign_up", sign_up_page), POST=("sign_up", sign_up_page))
-        _add(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
-    blueprint.before_request(_check_characters)
+        pages.add_page(blueprint, f"{base}/sign-in", GET=("sign_in", sign_in_page), POST=("sign_in", sign_in_page))
+        pages.add_page(blueprint, f"{base}/sign-up", GET=("sign_up", sign_up_page), POST=("sign_up", sign_up_page))
+        pages.add_page(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
+    blueprint.before_request(pages.check_characters)
     pages.set_up(blueprint)
     return blueprint
-
-
-def _add(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., Response]]) -> None:
-    for method, (name, view) in views.items():
-        blueprint.add_url_rule(path, name, view, methods=[method])
-    pages.refuse_other_methods(blueprint, path, *views)
-
-
-def _check_characters() -> None:
-    if any("\0" in value for value in request.values.values()):  # no database keeps it
-        raise InvalidRequest("The form contains a character that no text has.")
 
 
 def consent_page(interaction_id: str) -> Response:
@@ -85,7 +73,7 @@ def decide(interaction_id: str) -> Response:
     except OAuthError as refusal:
         return respond(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return _to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if request.form.get("decision") == "deny":
         return respond(deny(waiting, owner, address, runtime, now))
     ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, CLAIMS}
@@ -141,7 +129,7 @@ def sign_up_page() -> Response:
 
 
 def sign_out_action() -> Response:
-    _check_csrf()
+    check_csrf(request.form.get("csrf_token", ""))
     runtime = current_runtime()
     session = cookies.session(runtime)
     if session is not None:
@@ -153,7 +141,7 @@ def sign_out_action() -> Response:
 def account_page() -> Response:
     owner = current_owner()
     if owner is None:
-        return _to_sign_in()
+        return to_sign_in()
     runtime = current_runtime()
     apps = connected_apps.connected_apps(owner.sub, runtime, runtime.clock())
     shown = [
@@ -161,8 +149,8 @@ def account_page() -> Response:
             "client_id": app.client_id,
             "name": app.name,
             "scopes": app.scopes,
-            "first_granted": _date(app.first_granted),
-            "last_used": _date(app.last_used) if app.last_used else None,
+            "first_granted": date_of(app.first_granted),
+            "last_used": date_of(app.last_used) if app.last_used else None,
             "last_granted_from": app.granted_from,
         }
         for app in apps
@@ -171,10 +159,10 @@ def account_page() -> Response:
 
 
 def revoke() -> Response:
-    _check_csrf()
+    check_csrf(request.form.get("csrf_token", ""))
     owner = current_owner()
     if owner is None:
-        return _to_sign_in(url_for("valetkey_resource_owner.account"))
+        return to_sign_in(url_for("valetkey_resource_owner.account"))
     runtime = current_runtime()
     client_id = request.args.get("client_id", "")
     connected_apps.revoke_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
@@ -192,7 +180,7 @@ def _ask(interaction_id: str, problem: str | None = None) -> Response:
     except OAuthError as refusal:
         return respond(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return _to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if problem is None and step == "go":
         scope = frozenset(waiting.request.scope)
         return respond(allow(waiting, scope, owner, current_address(runtime), runtime, now))
@@ -202,23 +190,9 @@ def _ask(interaction_id: str, problem: str | None = None) -> Response:
 
 
 def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
-    client = shown.target.client
     return {
-        "form": ConsentForm(),
-        "app": {
-            "name": client.name,
-            "client_id": client.client_id,
-            "uri": client.metadata.get("client_uri"),
-            "policy": client.policy.name,
-            "registered": _date(client.created_at),
-            "contact": next(iter(client.metadata.get("contacts", ())), None),
-        },
-        "scopes": [
-            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": name in REQUIRED}
-            for name, words, before in shown.scopes
-        ],
+        **consent_context(shown.target.client, shown.scopes, owner),
         "redirect_host": shown.redirect_host,
-        "owner": owner,
         "loopback_warning": shown.is_loopback,
         "use_other_account_url": _other_account_url(),
     }
@@ -226,14 +200,7 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
 
 def _other_account_url() -> str | None:
     own = isinstance(current_runtime().owners, OwnAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=_here()) if own else None
-
-
-def _kind(scope: str) -> str:
-    action = re.split(r"[:._-]", scope)[-1].lower()
-    if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
-        return "write"
-    return "read" if action in {"read", "list", "view"} else "other"
+    return url_for("valetkey_resource_owner.sign_in", next=here()) if own else None
 
 
 def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
@@ -261,28 +228,11 @@ def _waiting_at(next_path: str) -> Waiting | None:
         return None
 
 
-def _to_sign_in(then: str | None = None, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> Response:
-    try:
-        url = current_runtime().owners.sign_in_url(then or _here(), fresh=fresh, acr_values=acr_values)
-    except LookupError as cause:
-        raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
-    return redirect(url, 303)
-
-
-def _here() -> str:
-    return request.script_root + request.path
-
-
 def _local_path(sent: str | None) -> str:
     """Where to go after signing in: a path of this site and nothing else (no open redirector)."""
     if sent and _LOCAL_PATH.fullmatch(sent):
         return sent
     return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"
-
-
-def _check_csrf() -> None:
-    if not is_csrf_token(request.form.get("csrf_token", "")):
-        raise InvalidRequest(EXPIRED)
 
 
 def _first_problem(form: SignInForm | SignUpForm) -> str:
@@ -291,7 +241,3 @@ def _first_problem(form: SignInForm | SignUpForm) -> str:
 
 def _visitor(runtime: Runtime) -> Visitor:
     return Visitor(cookies.browser(runtime), current_address(runtime))
-
-
-def _date(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Executable, and_, bindparam, select, update
+
+from valetkey.protocol.secret import random_id
 
 from .records import Insert, columns_of, to_json
 from .statement import Bound, Statement
@@ -39,6 +41,7 @@ class Session:
     expires_at: float
     address: str | None
     ended_at: float | None = None
+    sid: str = field(default_factory=random_id)  # names the sign-in to clients, and opens nothing
 
 
 _ACCOUNT = columns_of(accounts, Account)
@@ -71,6 +74,11 @@ _FIND_SESSION = Statement(
         sessions.c.ended_at.is_(None),
         sessions.c.expires_at > bindparam("now"),
         accounts.c.disabled_at.is_(None),
+    )
+)
+_LIVE_OF = Statement(
+    select(*_SESSION).where(
+        sessions.c.sub == bindparam("sub"), sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now")
     )
 )
 _KNOWS = Statement(
@@ -136,6 +144,11 @@ def find_session(store: Store, digest: bytes, now: float) -> tuple[Session, Acco
     """A sign-in that lasts, of an account that is not disabled."""
     row = store.one(_FIND_SESSION(digest=digest, now=now))
     return (Session(*row[: len(_SESSION)]), Account(*row[len(_SESSION) :])) if row else None
+
+
+def live_sessions(store: Store, sub: str, now: float) -> list[Session]:
+    """All sign-ins of a person that last."""
+    return [Session(*row) for row in store.all(_LIVE_OF(sub=sub, now=now))]
 
 
 def is_known_browser(store: Store, browser: bytes, sub: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, delete, select
+from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, not_, select
 
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
     client_secrets,
     codes,
+    device_codes,
     grants,
     interactions,
     outbox,
@@ -23,14 +24,20 @@ _DAY = 86400.0
 _BATCH = 5000
 _BEFORE: BindParameter[float] = bindparam("before")
 
+# A client is told of the end of the sign-in in which it got a grant, also when that grant is long over.
+_SIGNED_IN = exists().where(
+    sessions.c.sid == grants.c.sid, sessions.c.ended_at.is_(None), sessions.c.expires_at > _BEFORE
+)
+
 # table, what is over, how long it is kept after that (seconds)
 _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (interactions, interactions.c.expires_at < _BEFORE, _DAY),
     (codes, codes.c.expires_at < _BEFORE, _DAY),  # so long a replay still ends its grant
+    (device_codes, device_codes.c.expires_at < _BEFORE, _DAY),
     (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY),
     (retry_answers, retry_answers.c.expires_at < _BEFORE, 0.0),
     (access_tokens, access_tokens.c.expires_at < _BEFORE, 3600.0),
-    (grants, grants.c.expires_at < _BEFORE, 7 * _DAY),
+    (grants, and_(grants.c.expires_at < _BEFORE, not_(_SIGNED_IN)), 7 * _DAY),
     (revocations, revocations.c.expires_at < _BEFORE, 60.0),
     (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY),  # so long a browser is known
     (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),

@@ -52,6 +52,7 @@ sessions = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("sub", Text, nullable=False, index=True),
     Column("browser", LargeBinary, nullable=False, index=True),  # digest of the browser's cookie
+    Column("sid", Text, nullable=False, index=True),  # names the sign-in to clients, and opens nothing
     Column("auth_time", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("ended_at", Double),
@@ -91,7 +92,7 @@ grants = Table(
     Column("auth_time", Double),
     Column("acr", Text),
     Column("amr", Text),
-    Column("sid", Text),  # of the sign-in, as OpenID Connect logout names it
+    Column("sid", Text, index=True),  # of the sign-in, as OpenID Connect logout names it
     Column("claims", Text),  # asked for one by one (OpenID Connect Core §5.5)
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
@@ -111,6 +112,22 @@ codes = Table(
     Column("code_challenge", Text),
     Column("nonce", Text),
     Column("expires_at", Double, nullable=False, index=True),
+    Column("consumed_at", Double),
+)
+
+device_codes = Table(
+    "valetkey_device_codes",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_code", Text, nullable=False, unique=True),  # opens nothing without a sign-in
+    Column("client_id", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("resources", Text, nullable=False),
+    Column("interval", Double, nullable=False),  # seconds between two polls
+    Column("polled_at", Double),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("decided_at", Double),
+    Column("grant_id", Text),  # none although decided: the owner said no
     Column("consumed_at", Double),
 )
 

@@ -12,6 +12,8 @@ from wtforms import Form
 from wtforms.csrf.core import CSRF, CSRFTokenField
 from wtforms.validators import ValidationError
 
+from valetkey.protocol.errors import InvalidRequest
+
 from . import cookies
 from .state import current_runtime
 
@@ -28,6 +30,12 @@ def csrf_tokens() -> list[str]:
 
 def is_csrf_token(sent: str) -> bool:
     return any(hmac.compare_digest(sent.encode(), token.encode()) for token in csrf_tokens())
+
+
+def check_csrf(sent: str) -> None:
+    """:raises InvalidRequest: where the form is not one of ours, or has expired."""
+    if not is_csrf_token(sent):
+        raise InvalidRequest(EXPIRED)
 
 
 class _BrowserBound(CSRF):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from flask import g, url_for
+from flask import g, redirect, request, url_for
+from werkzeug.wrappers import Response
 
 from valetkey.accounts.owner import ACR, Owner
 from valetkey.protocol.claims import claims_of_scope
+from valetkey.protocol.errors import InvalidRequest
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Account, Session
 
@@ -24,6 +25,24 @@ def current_owner() -> Owner | None:
         g.valetkey_owner = current_runtime().owners.current()
     owner: Owner | None = g.valetkey_owner
     return owner
+
+
+def here() -> str:
+    """The path of this page, query included, for coming back to it."""
+    query = request.query_string.decode("latin-1")
+    return request.script_root + request.path + (f"?{query}" if query else "")
+
+
+def to_sign_in(then: str | None = None, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> Response:
+    """Off to sign in, and back to ``then`` or to this page.
+
+    :raises InvalidRequest: where the host did not say where its sign-in page is.
+    """
+    try:
+        url = current_runtime().owners.sign_in_url(then or here(), fresh=fresh, acr_values=acr_values)
+    except LookupError as cause:
+        raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
+    return redirect(url, 303)
 
 
 class OwnAccounts:
@@ -83,10 +102,5 @@ def _owner(account: Account, session: Session | None = None) -> Owner:
         amr=("pwd",) if session else (),
         name=account.name,
         email=account.email,
-        sid=session_id(session) if session else None,
+        sid=session.sid if session else None,
     )
-
-
-def session_id(session: Session) -> str:
-    """The ``sid`` of a sign-in: names it to clients, and opens nothing."""
-    return hashlib.sha256(b"sid" + session.digest).hexdigest()[:32]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, make_response, render_template, url_for
+from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.protocol.errors import MethodNotAllowed, OAuthError, TooManyRequests
+from valetkey.protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import log_refusal
 from valetkey.storage.write import StoreUnavailable
@@ -93,6 +94,13 @@ def unavailable_page(problem: StoreUnavailable) -> Response:
     return Response(text, 503, {"Retry-After": "2"}, mimetype="text/plain")
 
 
+def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., AnyResponse]]) -> None:
+    """Serve a path: for each method the endpoint's name and the view. Other methods are refused with our headers."""
+    for method, (name, view) in views.items():
+        blueprint.add_url_rule(path, name, view, methods=[method])
+    refuse_other_methods(blueprint, path, *views)
+
+
 def set_up(blueprint: Blueprint) -> None:
     """Give a room's pages their headers, cookies and refusals."""
     blueprint.after_request(finish)
@@ -112,6 +120,12 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *answered: str) -> Non
     others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - {*answered, "HEAD" if "GET" in answered else ""}
     name = f"not_answered_{path}".replace(".", "_")
     blueprint.add_url_rule(path, name, refuse, methods=sorted(others), provide_automatic_options=False)
+
+
+def check_characters() -> None:
+    """:raises InvalidRequest: for a NUL in a form or query; for pages that read forms, before each request."""
+    if any("\0" in value for value in request.values.values()):  # no database keeps it
+        raise InvalidRequest("The form contains a character that no text has.")
 
 
 def _get_ready() -> None:

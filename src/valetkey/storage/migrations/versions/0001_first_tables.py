@@ -90,6 +90,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner", "client_id"),
     )
     op.create_table(
+        "valetkey_device_codes",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("user_code", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("resources", sa.Text(), nullable=False),
+        sa.Column("interval", sa.Double(), nullable=False),
+        sa.Column("polled_at", sa.Double(), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("decided_at", sa.Double(), nullable=True),
+        sa.Column("grant_id", sa.Text(), nullable=True),
+        sa.Column("consumed_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("digest"),
+        sa.UniqueConstraint("user_code"),
+    )
+    op.create_index(op.f("ix_valetkey_device_codes_expires_at"), "valetkey_device_codes", ["expires_at"], unique=False)
+    op.create_table(
         "valetkey_grants",
         sa.Column("grant_id", sa.Text(), nullable=False),
         sa.Column("client_id", sa.Text(), nullable=False),
@@ -108,6 +125,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("grant_id"),
     )
     op.create_index(op.f("ix_valetkey_grants_expires_at"), "valetkey_grants", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_valetkey_grants_sid"), "valetkey_grants", ["sid"], unique=False)
     op.create_index("valetkey_grants_of_owner", "valetkey_grants", ["owner", "client_id"], unique=False)
     op.create_table(
         "valetkey_interactions",
@@ -198,6 +216,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("sub", sa.Text(), nullable=False),
         sa.Column("browser", sa.LargeBinary(), nullable=False),
+        sa.Column("sid", sa.Text(), nullable=False),
         sa.Column("auth_time", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
@@ -205,6 +224,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest"),
     )
     op.create_index(op.f("ix_valetkey_sessions_browser"), "valetkey_sessions", ["browser"], unique=False)
+    op.create_index(op.f("ix_valetkey_sessions_sid"), "valetkey_sessions", ["sid"], unique=False)
     op.create_index(op.f("ix_valetkey_sessions_sub"), "valetkey_sessions", ["sub"], unique=False)
     op.create_table(
         "valetkey_signing_keys",
@@ -231,6 +251,7 @@ TABLES = (
     "valetkey_clients",
     "valetkey_codes",
     "valetkey_consents",
+    "valetkey_device_codes",
     "valetkey_grants",
     "valetkey_interactions",
     "valetkey_leases",

@@ -1,0 +1,45 @@
+"""What the consent page is told of an app and of what it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from valetkey.accounts.owner import Owner
+from valetkey.authorization_server.consent_record import REQUIRED
+from valetkey.storage.clients import Client
+
+from .forms import ConsentForm
+
+
+def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], owner: Owner) -> dict[str, Any]:
+    """The part that all consents share; each scope is its name, its words, and whether it was granted before."""
+    return {
+        "form": ConsentForm(),
+        "app": {
+            "name": client.name,
+            "client_id": client.client_id,
+            "uri": client.metadata.get("client_uri"),
+            "policy": client.policy.name,
+            "registered": date_of(client.created_at),
+            "contact": next(iter(client.metadata.get("contacts", ())), None),
+        },
+        "scopes": [
+            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": name in REQUIRED}
+            for name, words, before in scopes
+        ],
+        "owner": owner,
+    }
+
+
+def date_of(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _kind(scope: str) -> str:
+    action = re.split(r"[:._-]", scope)[-1].lower()
+    if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
+        return "write"
+    return "read" if action in {"read", "list", "view"} else "other"

@@ -1,0 +1,98 @@
+"""The device page's views: a code is entered, and what stands behind it is allowed or denied."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from valetkey.authorization_server.consent_record import REQUIRED
+from valetkey.authorization_server.device_approval import Asking, allow, asked_scopes, deny, enter, find_asking
+from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.protocol.user_code import read_user_code, shown
+from valetkey.resource_owner.consent_context import consent_context
+from valetkey.resource_owner.forms import ConsentForm, UserCodeForm
+from valetkey.web import cookies, pages
+from valetkey.web.csrf import EXPIRED
+from valetkey.web.owners import current_owner, to_sign_in
+from valetkey.web.state import current_address, current_runtime
+
+
+def make_blueprint(device_path: str) -> Blueprint:
+    """The page at its path; the templates are the resource owner's."""
+    blueprint = Blueprint("valetkey_device", __name__)
+    pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", entered))
+    asking = f"{device_path}/<interaction_id>"
+    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
+    blueprint.before_request(pages.check_characters)
+    pages.set_up(blueprint)
+    return blueprint
+
+
+def enter_page() -> Response:
+    """The form for the code. A code in the URL is filled in, never looked up: the person confirms it (§3.3.1)."""
+    if current_owner() is None:
+        return to_sign_in()
+    given = read_user_code(request.args.get("user_code", ""))
+    form = UserCodeForm(user_code=shown(given) if given else "")
+    return pages.page("device.html", form=form, given=shown(given) if given else None, problem=None)
+
+
+def entered() -> Response:
+    owner = current_owner()
+    if owner is None:
+        return to_sign_in(url_for("valetkey_device.enter"))
+    form = UserCodeForm(request.form)
+    if not form.validate():
+        return pages.page("device.html", 400, form=form, given=None, problem=None)
+    runtime = current_runtime()
+    browser, address = cookies.browser(runtime).digest(), current_address(runtime)
+    try:
+        waiting = enter(form.user_code.data, owner, browser, address, runtime, runtime.clock())
+    except InvalidRequest as refusal:
+        return pages.page("device.html", 400, form=form, given=None, problem=refusal.description)
+    return redirect(url_for("valetkey_device.consent", interaction_id=waiting.reveal()), 303)
+
+
+def consent_page(interaction_id: str) -> Response:
+    return _ask(interaction_id)
+
+
+def decide(interaction_id: str) -> Response:
+    """The person's answer; the device hears of it when it polls again."""
+    owner = current_owner()
+    if owner is None:
+        return to_sign_in(url_for("valetkey_device.enter"))
+    if not ConsentForm(request.form).validate():
+        return _ask(interaction_id, EXPIRED)
+    runtime = current_runtime()
+    now, address = runtime.clock(), current_address(runtime)
+    asking = find_asking(interaction_id, owner, cookies.browser(runtime).digest(), runtime, now)
+    if request.form.get("decision") == "deny":
+        deny(asking, owner, address, runtime, now)
+        return _answered("Denied", f"{asking.client.name} gets no access from your device.")
+    ticked = (frozenset(request.form.getlist("scope")) | REQUIRED) & set(asking.scope)
+    if asking.scope and not ticked:
+        return _ask(interaction_id, "Tick at least one item, or choose Deny.")
+    if request.form.get("decision") != "allow":
+        return _ask(interaction_id, "Choose Allow or Deny.")
+    allow(asking, ticked, owner, address, runtime, now)
+    return _answered("Your device is connected", f"Go back to it: {asking.client.name} goes on by itself.")
+
+
+def _ask(interaction_id: str, problem: str | None = None) -> Response:
+    owner = current_owner()
+    if owner is None:
+        return to_sign_in(url_for("valetkey_device.enter"))
+    runtime = current_runtime()
+    browser = cookies.browser(runtime).digest()
+    try:
+        asking: Asking = find_asking(interaction_id, owner, browser, runtime, runtime.clock())
+    except OAuthError as refusal:
+        return pages.refused_page(refusal, advice="Enter the code that your device shows now.")
+    context = consent_context(asking.client, asked_scopes(asking, owner, runtime), owner)
+    status = 400 if problem else 200
+    return pages.page("consent.html", status, problem=problem, user_code=asking.user_code, **context)
+
+
+def _answered(title: str, sentence: str) -> Response:
+    return pages.page("message.html", title=title, sentence=sentence, link_url=None)

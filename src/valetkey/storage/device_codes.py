@@ -1,0 +1,120 @@
+"""Device codes (RFC 8628): a device that polls, and the person who answers for it elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Executable, Integer, bindparam, exists, literal, or_, select, update
+
+from .records import columns_of
+from .statement import Bound, Statement
+from .store import Store
+from .tables import device_codes, grants
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    digest: bytes
+    user_code: str  # eight letters, without the dash
+    client_id: str
+    scope: str
+    resources: str
+    interval: float
+    expires_at: float
+    polled_at: float | None = None
+    decided_at: float | None = None
+    grant_id: str | None = None
+    consumed_at: float | None = None
+
+    @property
+    def resource_list(self) -> tuple[str, ...]:
+        return tuple(json.loads(self.resources))
+
+
+_COLUMNS = columns_of(device_codes, DeviceCode)
+
+
+def _add(insert: Any) -> Executable:
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
+    made: Executable = insert(device_codes).values(values).on_conflict_do_nothing()
+    return made
+
+
+_ADD = Statement(_add)
+_FIND = Statement(select(*_COLUMNS).where(device_codes.c.digest == bindparam("digest")))
+_BY_USER_CODE = Statement(select(*_COLUMNS).where(device_codes.c.user_code == bindparam("user_code")))
+_POLL = Statement(
+    update(device_codes)
+    .where(
+        device_codes.c.digest == bindparam("wanted"),
+        or_(
+            device_codes.c.polled_at.is_(None),
+            device_codes.c.polled_at + device_codes.c.interval <= bindparam("now") + bindparam("leeway"),
+        ),
+    )
+    .values(polled_at=bindparam("now"))
+)
+_SLOW_DOWN = Statement(
+    update(device_codes)
+    .where(device_codes.c.digest == bindparam("wanted"))
+    .values(interval=device_codes.c.interval + bindparam("more"), polled_at=bindparam("now"))
+)
+_DECIDE = Statement(
+    update(device_codes)
+    .where(
+        device_codes.c.digest == bindparam("wanted"),
+        device_codes.c.decided_at.is_(None),
+        device_codes.c.expires_at > bindparam("now"),
+    )
+    .values(decided_at=bindparam("now"), grant_id=bindparam("given"))
+)
+_CONSUME = Statement(
+    update(device_codes)
+    .where(
+        device_codes.c.digest == bindparam("wanted"),
+        device_codes.c.consumed_at.is_(None),
+        exists(
+            select(literal(1, Integer)).where(
+                grants.c.grant_id == device_codes.c.grant_id, grants.c.revoked_at.is_(None)
+            )
+        ),
+    )
+    .values(consumed_at=bindparam("now"))
+)
+
+
+def add(code: DeviceCode) -> Bound:
+    """The claim on a user code: lost where a device shows the same one."""
+    return _ADD(**{column.name: getattr(code, column.name) for column in _COLUMNS})
+
+
+def find(store: Store, digest: bytes) -> DeviceCode | None:
+    row = store.one(_FIND(digest=digest))
+    return DeviceCode(*row) if row else None
+
+
+def find_by_user_code(store: Store, user_code: str) -> DeviceCode | None:
+    row = store.one(_BY_USER_CODE(user_code=user_code))
+    return DeviceCode(*row) if row else None
+
+
+def poll(digest: bytes, now: float, leeway: float) -> Bound:
+    """The claim that a poll comes no sooner than the interval allows."""
+    return _POLL(wanted=digest, now=now, leeway=leeway)
+
+
+def slow_down(digest: bytes, more: float, now: float) -> Bound:
+    """From now on the device waits so many seconds more."""
+    return _SLOW_DOWN(wanted=digest, more=more, now=now)
+
+
+def decide(digest: bytes, grant_id: str | None, now: float) -> Bound:
+    """The claim on the answer, given once and in time; without a grant it is a no."""
+    return _DECIDE(wanted=digest, given=grant_id, now=now)
+
+
+def consume(digest: bytes, now: float) -> Bound:
+    """The claim on the tokens: won once, and only while the grant lives."""
+    return _CONSUME(wanted=digest, now=now)
