@@ -57,7 +57,7 @@ def read_claims_parameter(text: str | None) -> ClaimsRequest:
         raise InvalidRequest("claims is not a JSON object")
     asked: dict[str, Mapping[str, Any]] = {}
     for place in ("userinfo", "id_token"):
-        members = read.get(place) or {}
+        members = {} if read.get(place) is None else read[place]
         if not isinstance(members, dict) or len(members) > _MOST:
             raise InvalidRequest(f"claims: {place} is not an object")
         if not all(wish is None or isinstance(wish, dict) for wish in members.values()):

@@ -1,0 +1,256 @@
+"""OpenID Connect Core 1.0: userinfo and claims."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import MakeRelyingParty
+from tests.conformance.relying_party import ALL_SCOPES, PERSON, RelyingParty, error_of
+from tests.vocabulary import CALLBACK, ISSUER, Clock, query_of
+from valetkey.storage import accounts
+from valetkey.storage.write import Write
+
+SCOPES = {
+    "profile": {
+        "name",
+        "family_name",
+        "given_name",
+        "middle_name",
+        "nickname",
+        "preferred_username",
+        "profile",
+        "picture",
+        "website",
+        "gender",
+        "birthdate",
+        "zoneinfo",
+        "locale",
+        "updated_at",
+    },
+    "email": {"email", "email_verified"},
+    "address": {"address"},
+    "phone": {"phone_number", "phone_number_verified"},
+}
+
+
+def wish(place: str = "userinfo", **members: Any) -> str:
+    return json.dumps({place: members})
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_each_scope_opens_its_claims_and_no_others(rp: RelyingParty, scope: str) -> None:
+    """§5.4."""
+    assert rp.claims(scope=f"openid {scope}").keys() == {"sub", *SCOPES[scope]}
+
+
+def test_all_scopes_together_open_all_claims_in_their_json_types(rp: RelyingParty) -> None:
+    """§5.1, §5.1.1."""
+    claims = rp.claims(scope=ALL_SCOPES)
+
+    assert claims == {"sub": "ada", "name": "Ada Lovelace", "email": "ada@example.org", **PERSON}
+    assert claims["email_verified"] is True
+    assert claims["phone_number_verified"] is False
+    assert isinstance(claims["address"], dict)
+    assert isinstance(claims["updated_at"], int)
+
+
+def test_with_openid_alone_userinfo_tells_the_subject_alone(rp: RelyingParty) -> None:
+    """§5.3.2: sub is always there, and is that of the ID token."""
+    answer = rp.tokens()
+
+    assert rp.userinfo(answer["access_token"]).json == {"sub": rp.read(answer["id_token"])["sub"]}
+
+
+def test_a_claim_that_is_not_known_is_left_out_and_not_null(relying_party: MakeRelyingParty) -> None:
+    """§5.3.2: neither null nor an empty string."""
+    rp = relying_party()
+    rp.sign_in_as("bob")
+
+    claims = rp.claims(scope=ALL_SCOPES, signs_in_as="bob")
+
+    assert claims == {"sub": "bob", "email": "bob@example.org", "email_verified": False}
+
+
+def test_userinfo_answers_get_post_with_a_header_and_post_with_a_form(rp: RelyingParty) -> None:
+    """§5.3, §5.3.1, RFC 6750 §2.1, §2.2."""
+    token = rp.tokens(scope="openid email")["access_token"]
+
+    answers = [
+        rp.userinfo(token),
+        rp.userinfo(token, "POST"),
+        rp.userinfo(token, "POST", data={"schema": "openid"}),
+        rp.http.post("/oauth/userinfo", data={"access_token": token}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert answers[0].content_type == "application/json"
+    assert answers[0].headers["Cache-Control"] == "no-store"
+
+
+def test_a_token_in_two_places_or_in_the_query_is_refused(rp: RelyingParty) -> None:
+    """RFC 6750 §2, RFC 9700 §4.3.2."""
+    token = rp.tokens()["access_token"]
+
+    twice = rp.userinfo(token, "POST", data={"access_token": token})
+
+    assert (twice.status_code, twice.json["error"]) == (400, "invalid_request")
+    assert rp.get(f"/oauth/userinfo?access_token={token}").status_code == 401
+
+
+def test_userinfo_may_be_asked_by_scripts_of_any_origin(rp: RelyingParty) -> None:
+    """§5.3: CORS."""
+    asked = rp.http.options("/oauth/userinfo", headers={"Origin": "https://spa.example"})
+
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    assert rp.userinfo(rp.tokens()["access_token"]).headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_without_a_token_the_challenge_names_no_error(rp: RelyingParty) -> None:
+    """§5.3.3, RFC 6750 §3.1."""
+    refused = rp.get("/oauth/userinfo")
+
+    assert (refused.status_code, refused.json) == (401, {})
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="userinfo"'
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
+def test_a_bad_token_is_an_invalid_token(rp: RelyingParty, token: str) -> None:
+    """§5.3.3, RFC 6750 §3.1."""
+    refused = rp.userinfo(token)
+
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+
+
+def test_an_expired_token_is_an_invalid_token(rp: RelyingParty, clock: Clock) -> None:
+    """§5.3.3."""
+    token = rp.tokens()["access_token"]
+    clock.forward(seconds=15 * 60)
+
+    assert 'error="invalid_token"' in rp.userinfo(token).headers["WWW-Authenticate"]
+
+
+def test_a_token_without_openid_lacks_a_scope(rp: RelyingParty) -> None:
+    """§5.3.3, RFC 6750 §3.1."""
+    refused = rp.userinfo(rp.tokens(scope="profile")["access_token"])
+
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert 'scope="openid"' in refused.headers["WWW-Authenticate"]
+
+
+def test_a_machines_token_tells_of_nobody(relying_party: MakeRelyingParty) -> None:
+    """§5.3: userinfo is about the person who signed in."""
+    robot = relying_party("machine", redirect_uris=[])
+
+    for scope in ("openid", "profile", None):
+        token = robot.token("client_credentials", **({"scope": scope} if scope else {})).json["access_token"]
+        assert robot.userinfo(token).status_code in {401, 403}
+
+
+def test_a_person_who_is_out_is_told_of_no_more(rp: RelyingParty, clock: Clock) -> None:
+    """§5.3.3."""
+    token = rp.tokens()["access_token"]
+    account = accounts.find(rp.runtime.store, "ada")
+    assert account is not None
+    rp.runtime.store.write(Write(rows=(accounts.set_disabled("ada", clock.time),)))
+
+    assert rp.userinfo(token).status_code == 401
+
+
+def test_signed_userinfo_names_issuer_and_audience(relying_party: MakeRelyingParty) -> None:
+    """§5.3.2, Registration §2: userinfo_signed_response_alg."""
+    for algorithm in ("RS256", "ES256"):
+        rp = relying_party(members={"userinfo_signed_response_alg": algorithm})
+        answered = rp.userinfo(rp.tokens(scope="openid email")["access_token"])
+
+        assert answered.content_type == "application/jwt"
+        claims = rp.read(answered.text)
+        assert (claims["iss"], claims["aud"], claims["sub"]) == (ISSUER, rp.client.client_id, "ada")
+        assert claims["email"] == "ada@example.org"
+
+
+def test_claims_asked_for_one_by_one_are_told_by_userinfo(rp: RelyingParty) -> None:
+    """§5.5, §5.5.1: null, essential, and members that are not understood."""
+    wishes = wish(name={"essential": True}, email=None, phone_number={"purpose": "delivery"}, shoe_size=None)
+
+    claims = rp.claims(claims=wishes)
+
+    assert claims.keys() == {"sub", "name", "email", "phone_number"}
+
+
+def test_claims_are_asked_for_beside_those_of_the_scope(rp: RelyingParty) -> None:
+    """§5.5."""
+    claims = rp.claims(scope="openid email", claims=wish(nickname=None))
+
+    assert claims.keys() == {"sub", "email", "email_verified", "nickname"}
+
+
+def test_a_claim_that_cannot_be_told_is_no_error_though_essential(rp: RelyingParty) -> None:
+    """§5.5.1."""
+    assert rp.claims(claims=wish(shoe_size={"essential": True})) == {"sub": "ada"}
+    assert "code" in query_of(rp.authorize(claims=wish("id_token", auth_time={"essential": True})))
+
+
+def test_claims_beyond_the_scope_are_consented_to(rp: RelyingParty) -> None:
+    """§5.5, §3.1.2.4."""
+    rp.authorize()
+    asked = rp.ask(claims=wish(email=None))
+    assert "See your email" in rp.get(asked.location).text
+
+    code = query_of(rp.answer(asked.location, scope=("openid",)))["code"]
+
+    assert rp.userinfo(rp.redeem(code).json["access_token"]).json == {"sub": "ada"}
+
+
+def test_places_and_members_that_are_not_understood_are_ignored(rp: RelyingParty) -> None:
+    """§5.5: other members."""
+    asked = json.dumps({"verified_claims": {"x": 1}, "userinfo": {"name": {"x": [1]}}, "id_token": None})
+
+    assert rp.claims(claims=asked).keys() == {"sub", "name"}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        "x",
+        "[]",
+        "1",
+        '"text"',
+        "{",
+        '{"userinfo": []}',
+        '{"userinfo": 5}',
+        '{"id_token": {"sub": "ada"}}',
+        '{"id_token": {"sub": {"values": 5}}}',
+        '{"id_token": {"acr": {"essential": true, "values": "gold"}}}',
+        '{"id_token": {"acr": {"essential": true, "values": null}}}',
+        "[" * 2000,
+        json.dumps({"userinfo": {"x" * 5000: None}}),
+        json.dumps({"userinfo": {str(n): None for n in range(100)}}),
+    ],
+)
+def test_claims_of_a_wrong_shape_are_an_invalid_request(rp: RelyingParty, claims: str) -> None:
+    """§5.5, §3.1.2.6."""
+    assert error_of(rp.ask(claims=claims)) == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        '{"id_token": {"sub": {"value": ["a", {"b": null}]}}}',
+        '{"id_token": {"acr": {"essential": true, "values": [{"a": 1}, null, 1e999]}}}',
+        '{"userinfo": {"\\ud800": null, "\\u0000": {"value": NaN}}}',
+        '{"userinfo": {"name": {"value": 12345678901234567890}}}',
+    ],
+)
+def test_strange_values_in_claims_are_nobodys_and_no_fault(rp: RelyingParty, claims: str) -> None:
+    """§5.5.1."""
+    answered = rp.ask(claims=claims)
+
+    assert answered.status_code == 303
+    assert rp.get(answered.location).status_code in {200, 303} or answered.location.startswith(CALLBACK)

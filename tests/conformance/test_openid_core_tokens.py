@@ -1,0 +1,232 @@
+"""OpenID Connect Core 1.0: ID tokens, their keys, refreshing, subjects."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import MakeRelyingParty
+from tests.conformance.relying_party import NONCE, RelyingParty, error_of, half_hash
+from tests.vocabulary import ISSUER, Clock, query_of
+from valetkey.accounts.owner import ACR
+from valetkey.runtime import Runtime
+from valetkey.storage.write import Write
+from valetkey.tokens.signing import rotate
+
+
+def header_of(token: str) -> dict[str, Any]:
+    head = token.partition(".")[0]
+    return dict(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))))
+
+
+def rotate_keys(runtime: Runtime, now: float) -> None:
+    rows = rotate(runtime.store, runtime.cipher, now, published_before=600, tokens_live=3600)
+    assert runtime.store.write(Write(rows=rows))
+    runtime.keys.forget()
+
+
+def test_an_id_token_has_every_required_claim_in_its_json_type(rp: RelyingParty, clock: Clock) -> None:
+    """§2."""
+    claims = rp.id_token()
+
+    assert claims["iss"] == ISSUER
+    assert claims["sub"] == "ada" and len(claims["sub"]) <= 255 and claims["sub"].isascii()
+    assert claims["aud"] == rp.client.client_id
+    assert (claims["iat"], claims["exp"]) == (int(clock.time), int(clock.time) + 3600)
+    assert claims["auth_time"] == int(clock.time)
+    assert (claims["acr"], claims["amr"]) == (ACR, ["pwd"])
+    assert {type(claims[name]) for name in ("iat", "exp", "auth_time")} == {int}
+    assert "azp" not in claims
+
+
+def test_the_nonce_comes_back_as_it_was_sent(rp: RelyingParty) -> None:
+    """§2, §3.1.2.1: nonce."""
+    assert rp.id_token()["nonce"] == NONCE
+    assert rp.id_token(nonce="n" * 1000)["nonce"] == "n" * 1000
+
+
+def test_at_hash_is_of_the_access_token_beside_it(rp: RelyingParty) -> None:
+    """§3.1.3.6."""
+    answer = rp.tokens()
+
+    assert rp.read(answer["id_token"])["at_hash"] == half_hash(answer["access_token"])
+
+
+def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
+    rp: RelyingParty, relying_party: MakeRelyingParty
+) -> None:
+    """§2, §15.1, Registration §2: id_token_signed_response_alg."""
+    es256 = relying_party(members={"id_token_signed_response_alg": "ES256"})
+
+    for party, algorithm in ((rp, "RS256"), (es256, "ES256")):
+        token = party.tokens()["id_token"]
+        keys = {key["kid"]: key for key in party.get("/oauth/jwks").json["keys"]}
+        header = header_of(token)
+        assert header["alg"] == keys[header["kid"]]["alg"] == algorithm
+        assert not {"x5u", "x5c", "jku", "jwk"} & header.keys()
+        assert party.read(token)["at_hash"]
+
+
+def test_the_answer_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:
+    """§3.1.3.3."""
+    redeemed = rp.redeem(rp.code(scope=("openid",)))
+
+    assert (redeemed.headers["Cache-Control"], redeemed.headers["Pragma"]) == ("no-store", "no-cache")
+    assert redeemed.content_type == "application/json"
+
+
+def test_auth_time_is_when_the_person_signed_in_and_not_when_the_token_was_made(rp: RelyingParty, clock: Clock) -> None:
+    """§2: auth_time; it is always told, so require_auth_time is met."""
+    signed_in = int(clock.time)
+    clock.forward(seconds=500)
+
+    claims = rp.id_token(max_age="10000")
+
+    assert (claims["auth_time"], claims["iat"]) == (signed_in, signed_in + 500)
+
+
+def test_claims_asked_for_in_the_id_token_are_in_it(rp: RelyingParty) -> None:
+    """§5.5."""
+    claims = rp.id_token(claims=json.dumps({"id_token": {"email": {"essential": True}, "address": None}}))
+
+    assert claims["email"] == "ada@example.org"
+    assert claims["address"]["country"] == "GB"
+    assert "name" not in claims
+
+
+def test_scope_claims_are_told_by_userinfo_and_not_in_the_id_token(rp: RelyingParty) -> None:
+    """§5.4."""
+    assert not {"name", "email"} & rp.id_token(scope="openid profile email").keys()
+
+
+def test_no_request_for_a_claim_can_change_what_the_provider_says(rp: RelyingParty) -> None:
+    """§2, §5.5."""
+    wishes = {name: {"value": "x"} for name in ("iss", "aud", "exp", "nonce", "auth_time", "azp")}
+
+    claims = rp.id_token(claims=json.dumps({"id_token": wishes}))
+
+    assert (claims["iss"], claims["aud"], claims["nonce"]) == (ISSUER, rp.client.client_id, NONCE)
+    assert "azp" not in claims
+
+
+def test_a_refreshed_id_token_is_about_the_same_sign_in(rp: RelyingParty, clock: Clock) -> None:
+    """§12.2: iss, sub, aud, auth_time are the same; iat is new; there is no nonce."""
+    answer = rp.tokens(scope="openid offline_access")
+    first = rp.read(answer["id_token"])
+    clock.forward(seconds=3600)
+
+    again = rp.refresh(answer["refresh_token"]).json
+    second = rp.read(again["id_token"])
+
+    for name in ("iss", "sub", "aud", "auth_time", "acr", "amr", "sid"):
+        assert first[name] == second[name]
+    assert second["iat"] == first["iat"] + 3600
+    assert "nonce" not in second and "azp" not in second
+    assert second["at_hash"] == half_hash(again["access_token"])
+
+
+def test_a_refresh_token_is_for_the_client_that_it_was_given_to(
+    rp: RelyingParty, relying_party: MakeRelyingParty
+) -> None:
+    """§12.1."""
+    token = rp.tokens()["refresh_token"]
+
+    assert relying_party(name="Other").refresh(token).json["error"] == "invalid_grant"
+    assert rp.http.post("/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}).status_code == 401
+
+
+def test_the_next_key_is_published_before_it_signs(rp: RelyingParty, clock: Clock) -> None:
+    """§10.1.1."""
+    before = header_of(rp.tokens()["id_token"])["kid"]
+    published = {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
+
+    rotate_keys(rp.runtime, clock.time)
+    then = {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
+    assert published < then
+    assert header_of(rp.tokens()["id_token"])["kid"] == before
+
+    clock.forward(seconds=601)
+    assert header_of(rp.tokens()["id_token"])["kid"] in then - published
+
+
+def test_tokens_of_the_key_before_are_good_while_they_live(rp: RelyingParty, clock: Clock) -> None:
+    """§10.1.1: the verification keys of old tokens stay published."""
+    rotate_keys(rp.runtime, clock.time)
+    clock.forward(seconds=599)
+    answer = rp.tokens()
+    clock.forward(seconds=2)
+
+    assert rp.read(answer["id_token"])["sub"] == "ada"
+    assert rp.userinfo(answer["access_token"]).status_code == 200
+    assert "code" in rp.ask(prompt="none", id_token_hint=answer["id_token"]).location
+
+
+def test_a_public_subject_is_the_same_for_all_clients(rp: RelyingParty, relying_party: MakeRelyingParty) -> None:
+    """§8."""
+    assert rp.id_token()["sub"] == relying_party(name="Other").id_token()["sub"]
+
+
+def test_a_pairwise_subject_is_one_per_sector_and_tells_nothing(relying_party: MakeRelyingParty) -> None:
+    """§8.1."""
+    pairwise, bank = {"subject_type": "pairwise"}, "https://bank.example/back"
+    one, same_host = (relying_party(members=pairwise) for _ in range(2))
+    other = relying_party(members=pairwise, redirect_uris=[bank])
+    together = relying_party(members={**pairwise, "sector_identifier_uri": "https://shop.example/sector.json"})
+    redeemed = other.redeem(query_of(other.authorize(redirect_uri=bank))["code"], redirect_uri=bank)
+    other_sub = other.read(redeemed.json["id_token"])["sub"]
+
+    subs = [party.id_token()["sub"] for party in (one, same_host, together)]
+
+    assert len({*subs}) == 1
+    assert other_sub not in {*subs, "ada"}
+    assert "ada" not in subs[0] and len(subs[0]) == 43
+    assert one.id_token()["sub"] == subs[0]
+
+
+def test_userinfo_and_the_id_token_name_the_same_pairwise_subject(relying_party: MakeRelyingParty) -> None:
+    """§5.3.2, §8.1; the access token, which the client can read, must not tell the other name."""
+    rp = relying_party(members={"subject_type": "pairwise"})
+    answer = rp.tokens()
+    sub = rp.read(answer["id_token"])["sub"]
+
+    assert rp.userinfo(answer["access_token"]).json["sub"] == sub
+    assert rp.introspect(answer["access_token"]).json["sub"] == sub
+    assert "." not in answer["access_token"]
+    assert rp.read(rp.refresh(answer["refresh_token"]).json["id_token"])["sub"] == sub
+
+
+def test_a_pairwise_subject_serves_as_hint(relying_party: MakeRelyingParty, clock: Clock) -> None:
+    """§3.1.2.1: id_token_hint, §8.1."""
+    rp = relying_party(members={"subject_type": "pairwise"})
+    answer = rp.tokens()
+    sub = rp.read(answer["id_token"])["sub"]
+    clock.forward(seconds=1)
+
+    assert "code" in rp.ask(prompt="none", id_token_hint=answer["id_token"]).location
+    by_sub = {"prompt": "none", "claims": json.dumps({"id_token": {"sub": {"value": sub}}})}
+    by_other = {"prompt": "none", "claims": json.dumps({"id_token": {"sub": {"value": "ada"}}})}
+    assert "code" in rp.ask(**by_sub).location
+    assert error_of(rp.ask(**by_other)) == "login_required"
+
+
+@pytest.mark.parametrize("kind", ["id_token", "refresh_token"])
+def test_an_id_token_is_no_access_token(rp: RelyingParty, kind: str) -> None:
+    """§16.3 and RFC 9068 §5: kinds of tokens do not pass for each other."""
+    token = rp.tokens(scope="openid profile")[kind]
+
+    assert rp.userinfo(token).status_code == 401
+    assert rp.call(token).status_code == 401
+    if kind == "id_token":
+        assert rp.introspect(token).json == {"active": False}
+
+
+def test_sessions_of_one_person_have_names_of_their_own(rp: RelyingParty, clock: Clock) -> None:
+    """Back-Channel Logout §2.1: sid."""
+    first = rp.id_token()["sid"]
+    clock.forward(seconds=1)
+
+    assert rp.id_token()["sid"] == first
+    assert rp.id_token(prompt="login")["sid"] != first
