@@ -1,0 +1,146 @@
+"""OpenID Connect Discovery 1.0: what a relying party finds out by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import registered_at, settle
+from tests.conformance.relying_party import PERSON, RelyingParty
+from tests.conftest import MakeApp
+from tests.vocabulary import ISSUER, Clock, query_of
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+DOCUMENTS = [WELL_KNOWN, "/.well-known/oauth-authorization-server", "/oauth/jwks"]
+
+
+@pytest.fixture
+def found(rp: RelyingParty) -> dict[str, Any]:
+    return dict(rp.get(WELL_KNOWN).json or {})
+
+
+def test_every_required_member_is_there(found: dict[str, Any]) -> None:
+    """§3."""
+    required = ["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"]
+    lists = ["response_types_supported", "subject_types_supported", "id_token_signing_alg_values_supported"]
+
+    assert all(isinstance(found[name], str) for name in required)
+    assert all(isinstance(found[name], list) and found[name] for name in lists)
+
+
+def test_every_recommended_member_is_there(found: dict[str, Any]) -> None:
+    """§3: userinfo_endpoint, scopes_supported, claims_supported."""
+    assert found["userinfo_endpoint"] == f"{ISSUER}/oauth/userinfo"
+    assert {"openid", "profile", "email", "address", "phone", "offline_access"} <= set(found["scopes_supported"])
+    assert {"sub", "name", "email", *PERSON} <= set(found["claims_supported"])
+
+
+def test_rs256_is_among_the_algorithms_and_none_is_not(found: dict[str, Any]) -> None:
+    """§3: id_token_signing_alg_values_supported."""
+    assert "RS256" in found["id_token_signing_alg_values_supported"]
+    assert "none" not in found["id_token_signing_alg_values_supported"]
+
+
+def test_the_issuer_is_that_of_the_id_token(rp: RelyingParty, found: dict[str, Any]) -> None:
+    """§4.3, §7.2: exactly."""
+    assert found["issuer"] == rp.id_token()["iss"] == ISSUER
+
+
+def test_what_defaults_to_true_and_is_not_served_is_denied(found: dict[str, Any]) -> None:
+    """§3: request_uri_parameter_supported."""
+    assert found["request_uri_parameter_supported"] is False
+    assert found["request_parameter_supported"] is False
+
+
+def test_both_subject_types_are_told(found: dict[str, Any]) -> None:
+    """§3: subject_types_supported."""
+    assert found["subject_types_supported"] == ["public", "pairwise"]
+
+
+def test_every_response_mode_that_is_told_works(rp: RelyingParty, found: dict[str, Any]) -> None:
+    """§3: response_modes_supported."""
+    assert found["response_modes_supported"] == ["query", "form_post"]
+    rp.authorize()
+    assert query_of(rp.ask(response_mode="query"))["code"]
+    assert 'name="code"' in rp.ask(response_mode="form_post").text
+
+
+def test_every_prompt_and_acr_that_is_told_is_answered(rp: RelyingParty, found: dict[str, Any], clock: Clock) -> None:
+    """§3, Initiating User Registration §4."""
+    rp.authorize()
+    for prompt in found["prompt_values_supported"]:
+        clock.forward(seconds=1)
+        assert query_of(rp.authorize(prompt=prompt))["code"]
+    assert rp.id_token(acr_values=found["acr_values_supported"][0])["acr"] in found["acr_values_supported"]
+
+
+def test_no_member_is_null_or_empty(found: dict[str, Any]) -> None:
+    """§4.2: claims with zero elements are left out."""
+    assert all(value is not None and value != [] for value in found.values())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_document_is_json_for_every_origin(rp: RelyingParty, path: str) -> None:
+    """§4.2."""
+    answered = rp.get(path)
+
+    assert (answered.status_code, answered.content_type) == (200, "application/json")
+    assert answered.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_document_may_be_cached_and_asked_for_again_by_its_tag(rp: RelyingParty, path: str, clock: Clock) -> None:
+    """RFC 9111 §5.2, RFC 9110 §13.1.2; Core §10.1.1: keys are cached."""
+    first = rp.get(path)
+    assert first.headers["Cache-Control"] == "public, max-age=300"
+
+    again = rp.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    other = rp.get(path, headers={"If-None-Match": '"other"'})
+
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert (other.status_code, other.data) == (200, first.data)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_document_answers_head(rp: RelyingParty, path: str) -> None:
+    """RFC 9110 §9.3.2."""
+    told = rp.http.head(path)
+
+    assert (told.status_code, told.data) == (200, b"")
+    assert told.headers["ETag"] == rp.get(path).headers["ETag"]
+
+
+def test_keys_have_what_a_relying_party_chooses_them_by(rp: RelyingParty) -> None:
+    """§3: jwks_uri, Core §10.1; public halves only."""
+    keys = rp.get("/oauth/jwks").json["keys"]
+
+    assert {(key["kty"], key["alg"]) for key in keys} == {("EC", "ES256"), ("RSA", "RS256")}
+    assert {key["use"] for key in keys} == {"sig"}
+    assert len({key["kid"] for key in keys}) == len(keys)
+    assert all(not {"d", "p", "q", "dp", "dq", "qi", "k"} & key.keys() for key in keys)
+
+
+def test_an_issuer_with_a_path_is_found_below_it(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """§4: the well-known part comes after the path."""
+    issuer = f"{ISSUER}/tenant"
+    app = make_app(sqlite_store_url, issuer=issuer)
+    settle(app)
+    http = app.test_client()
+
+    found = http.get(f"/tenant{WELL_KNOWN}").json
+
+    assert found["issuer"] == issuer
+    for name, url in found.items():
+        if name.endswith(("_endpoint", "jwks_uri")):
+            assert url.startswith(f"{issuer}/oauth/")
+            assert http.get(url.removeprefix(ISSUER)).status_code != 404
+    assert registered_at(app).get("/tenant/oauth/jwks").status_code == 200
+
+
+def test_the_document_does_not_follow_the_host_header(rp: RelyingParty) -> None:
+    """§7.2: an attacker could put another issuer in."""
+    answered = rp.get(WELL_KNOWN, headers={"Host": "evil.example"})
+
+    assert "evil.example" not in answered.text
