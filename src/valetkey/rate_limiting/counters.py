@@ -139,8 +139,10 @@ class RedisCounters:
     """
 
     def __init__(self, url: str) -> None:
-        import redis
-
+        try:
+            import redis
+        except ImportError as cause:
+            raise StoreUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
         self._error = redis.RedisError
         self._spend = self._redis.register_script(self._SPEND)

@@ -19,8 +19,10 @@ class PostgresqlDriver:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
 
     def connect(self) -> PostgresqlConnection:
-        import psycopg
-
+        try:
+            import psycopg
+        except ImportError as cause:
+            raise StoreUnavailable("PostgreSQL needs its driver: pip install 'valetkey[postgresql]'") from cause
         try:
             raw = psycopg.connect(self.url, autocommit=True, connect_timeout=2)
             raw.execute(_SETUP)

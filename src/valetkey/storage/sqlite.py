@@ -68,7 +68,7 @@ class SqliteConnection:
             self.raw.execute("COMMIT")
         except BaseException as cause:
             self._roll_back()
-            if isinstance(cause, sqlite3.OperationalError):
+            if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
                 raise StoreUnavailable(_plain(cause, self._path)) from cause
             raise
         return won
