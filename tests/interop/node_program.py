@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from tests.interop.person import Person
 from tests.services.program import Missing, find_program
 
 NODE = Path(__file__).parent / "node"
+_WAYS: Mapping[str, Callable[[Person, str], Any]] = {
+    "visit": lambda person, url: vars(person.reach(url)),
+    "connect": lambda person, url: person.connect(url),
+}
 
 
 def run(program: str, told: Mapping[str, Any], person: Person | None = None) -> Any:
@@ -32,9 +36,9 @@ def run(program: str, told: Mapping[str, Any], person: Person | None = None) -> 
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if person is not None and line.startswith("visit "):
-                reached = person.reach(line.removeprefix("visit ").strip())
-                process.stdin.write(json.dumps({"url": reached.url, "body": reached.body}) + "\n")
+            what, _, url = line.strip().partition(" ")
+            if person is not None and what in _WAYS:
+                process.stdin.write(json.dumps(_WAYS[what](person, url)) + "\n")
                 process.stdin.flush()
     if process.returncode:
         raise AssertionError("".join(lines))

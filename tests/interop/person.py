@@ -61,6 +61,15 @@ class Person:
         """Visit, sign in where asked, deny and answer the redirect to the app."""
         return self._visit(authorization_url, "deny", None).url
 
+    def connect(self, verification_url: str) -> None:
+        """Confirm the code that a device shows (RFC 8628 §3.3.1) and allow what it asks."""
+        page = self.read(verification_url)
+        if any(form.has_field("password") for form in read_forms(page.text)):
+            page = self.read(urljoin(str(page.url), self.sign_in(page).headers["location"]))
+        page = self.press(self.press(page, "continue"), "allow")
+        if not page.is_success:
+            raise AssertionError(f"{page.url}: {page.status_code}\n{page.text}")
+
     def sign_up(self, sign_up_url: str, *, name: str) -> None:
         """Make an account with this person's e-mail address and password."""
         page = self._http.get(sign_up_url)

@@ -11,17 +11,48 @@ from tests.interop.node_program import run
 from tests.interop.person import Person
 from tests.services.valetkey_server import RunningServer
 
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+RESPONSE_MODES = ("query", "form_post")
+TRIED = {  # each value of the metadata, by the tests of this file
+    "response_types_supported": {"code"},
+    "response_modes_supported": {*RESPONSE_MODES},
+    "code_challenge_methods_supported": {"S256"},
+    "grant_types_supported": {
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    },
+    "token_endpoint_auth_methods_supported": {*SECRET_METHODS, "none"},
+    "revocation_endpoint_auth_methods_supported": {*SECRET_METHODS, "none"},
+    "introspection_endpoint_auth_methods_supported": {*SECRET_METHODS},
+}
 
-def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None) -> Any:
-    told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client)}
+
+def test_all_that_is_advertised_is_tried(server: RunningServer) -> None:
+    advertised = {
+        name: set(value)
+        for name, value in server.metadata.items()
+        if name.endswith("_supported") and isinstance(value, list)
+    }
+    del advertised["scopes_supported"]
+
+    assert advertised == TRIED
+
+
+def _run(
+    flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None, **more: str
+) -> Any:
+    told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client), **more}
     return run("oauth_client.mjs", told, person)
 
 
-@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@pytest.mark.parametrize("response_mode", RESPONSE_MODES)
+@pytest.mark.parametrize("method", SECRET_METHODS)
 def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
-    server: RunningServer, web_client: Client, maya: Person, method: str
+    server: RunningServer, web_client: Client, maya: Person, method: str, response_mode: str
 ) -> None:
-    seen = _run("web", server, web_client, method, maya)
+    seen = _run("web", server, web_client, method, maya, response_mode=response_mode)
 
     assert set(seen["scope"].split()) == {"profile", "email"}
     assert seen["rotated"] is True
@@ -40,10 +71,17 @@ def test_a_native_app_signs_in_refreshes_and_revokes_without_a_secret(
     assert seen["claims"]["sub"] != native_client.client_id
 
 
-@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@pytest.mark.parametrize("method", SECRET_METHODS)
 def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client, method: str) -> None:
     seen = _run("machine", server, machine_client, method)
 
     assert (seen["scope"], seen["refreshable"]) == ("profile", False)
     assert seen["introspected"]["active"] is True
     assert seen["claims"]["client_id"] == machine_client.client_id
+
+
+def test_a_device_gets_a_token_for_its_person(server: RunningServer, native_client: Client, maya: Person) -> None:
+    seen = _run("device", server, native_client, "none", maya)
+
+    assert seen["scope"] == "profile"
+    assert seen["claims"]["client_id"] == native_client.client_id

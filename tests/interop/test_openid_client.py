@@ -54,3 +54,10 @@ def test_only_a_second_sign_in_can_be_silent(server: RunningServer, relying_part
     seen = _run("silent", server, relying_party, "client_secret_basic", maya)
 
     assert seen == {"stranger": "login_required", "same": True}
+
+
+def test_a_device_signs_its_person_in(server: RunningServer, native_relying_party: Client, maya: Person) -> None:
+    seen = _run("device", server, native_relying_party, "none", maya)
+
+    assert seen["userinfo"]["name"] == "Maya"
+    assert seen["refresh"]

@@ -1,6 +1,6 @@
 // oauth4webapi against the server: each answer goes through its judgement before it is used.
 // The client comes as JSON in CLIENT; the last line is a JSON object of what was seen.
-import { privateKey, visit } from './person.mjs';
+import { connect, privateKey, visit } from './person.mjs';
 import * as oauth from 'oauth4webapi';
 
 const told = JSON.parse(process.env.CLIENT);
@@ -100,6 +100,18 @@ const flows = {
       claims: await readAccessToken(second),
       refused: await refusal(refresh(second.refresh_token)),
     };
+  },
+  async device() {
+    const asked = await oauth.processDeviceAuthorizationResponse(
+      as,
+      client,
+      await oauth.deviceAuthorizationRequest(as, client, authentication, { scope: 'profile' }, insecure),
+    );
+    await connect(asked.verification_uri_complete);
+    const poll = () => oauth.deviceCodeGrantRequest(as, client, authentication, asked.device_code, insecure);
+    const token = await oauth.processDeviceCodeResponse(as, client, await poll());
+    const second = await refresh(token.refresh_token);
+    return { scope: token.scope, claims: await readAccessToken(second) };
   },
   async machine() {
     const request = await oauth.clientCredentialsGrantRequest(

@@ -1,6 +1,6 @@
 // openid-client against the server, with the signature of every ID token checked.
 // The client comes as JSON in CLIENT; the last line is a JSON object of what was seen.
-import { privateKey, visit } from './person.mjs';
+import { connect, privateKey, visit } from './person.mjs';
 import * as openid from 'openid-client';
 
 const told = JSON.parse(process.env.CLIENT);
@@ -53,6 +53,13 @@ const flows = {
       refreshed: second.claims() ?? null,
       refused: await refusal(openid.refreshTokenGrant(config, second.refresh_token)),
     };
+  },
+  async device() {
+    const device = await openid.initiateDeviceAuthorization(config, { scope: 'openid profile offline_access' });
+    await connect(device.verification_uri_complete);
+    const tokens = await openid.pollDeviceAuthorizationGrant(config, device);
+    const { sub } = tokens.claims();
+    return { userinfo: await openid.fetchUserInfo(config, tokens.access_token, sub), refresh: tokens.refresh_token };
   },
   async silent() {
     const stranger = await refusal(signIn({ prompt: 'none' }));

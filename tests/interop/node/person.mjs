@@ -5,19 +5,26 @@ import { createInterface } from 'node:readline/promises';
 globalThis.crypto ??= webcrypto; // Node 18 has it, but not under this name
 globalThis.CryptoKey ??= webcrypto.CryptoKey;
 
-// Asks for a person: "visit URL" on standard output. The request that reaches the client in the end comes back as one
-// line of JSON on standard input: a redirect has a url, an answer by form_post a body too.
-export async function visit(url) {
+// Asks for a person on standard output, and answers the line of JSON that comes back on standard input.
+async function ask(what) {
   const input = createInterface({ input: process.stdin });
   try {
-    console.log(`visit ${url}`);
-    const { url: target, body } = JSON.parse(await input.question(''));
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    return new Request(target, body === null ? {} : { method: 'POST', body, headers });
+    console.log(what);
+    return JSON.parse(await input.question(''));
   } finally {
     input.close();
   }
 }
+
+// Answers the request that reaches the client in the end: a redirect, or with a body, an answer by form_post.
+export async function visit(url) {
+  const { url: target, body } = await ask(`visit ${url}`);
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  return new Request(target, body === null ? {} : { method: 'POST', body, headers });
+}
+
+// Has somebody confirm the code that a device shows.
+export const connect = (url) => ask(`connect ${url}`);
 
 const PARAMETERS = {
   RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
