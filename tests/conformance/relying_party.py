@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from tests.vocabulary import Browser, query_of
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, mint
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import accounts, resources
 from valetkey.storage.write import Write
 
 NONCE = "n-0S6_WzA2Mj"
@@ -117,6 +117,12 @@ class RelyingParty(Browser):
     def claims(self, **asked: Any) -> dict[str, Any]:
         """What userinfo tells after such a request."""
         return dict(self.userinfo(self.tokens(**asked)["access_token"]).json or {})
+
+
+def put_resource(runtime: Runtime, url: str, **metadata: Any) -> None:
+    """Make a protected resource known, as ``valetkey resources create`` does."""
+    assert runtime.store.write(Write(rows=(resources.put(url, metadata, runtime.clock()),)))
+    runtime.resources.forget()
 
 
 def half_hash(value: str) -> str:

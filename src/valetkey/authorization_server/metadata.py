@@ -57,6 +57,7 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "introspection_endpoint_auth_methods_supported": secret,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        "acr_values_supported": [ACR],  # says that acr_values and max_age are heeded (RFC 9470 §7)
         "protected_resources": sorted(runtime.resources.all()),
     }
 
@@ -72,7 +73,6 @@ def openid_metadata(runtime: Runtime) -> dict[str, Any]:
         "userinfo_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
         "claim_types_supported": ["normal"],
         "claims_supported": ["sub", "auth_time", "acr", "amr", "sid", *sorted(STANDARD_CLAIMS)],
-        "acr_values_supported": [ACR],
         "prompt_values_supported": list(PROMPTS),
         "display_values_supported": ["page", "popup", "touch", "wap"],
         "claims_parameter_supported": True,

@@ -1,0 +1,122 @@
+"""RFC 9728: OAuth 2.0 Protected Resource Metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conformance.relying_party import RelyingParty, put_resource
+from tests.conftest import MakeApp
+from tests.vocabulary import ISSUER, SCOPES
+from valetkey.resource_server.metadata import metadata_url
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+@pytest.fixture
+def found(rp: RelyingParty) -> dict[str, Any]:
+    return dict(rp.get(WELL_KNOWN).json or {})
+
+
+def test_the_document_names_the_resource_and_its_authorization_server(found: dict[str, Any]) -> None:
+    """§2: resource is required."""
+    assert found["resource"] == ISSUER
+    assert found["authorization_servers"] == [ISSUER]
+
+
+def test_the_authorization_server_that_is_named_is_there(rp: RelyingParty, found: dict[str, Any]) -> None:
+    """§2: authorization_servers; RFC 8414 §3.3."""
+    issuer = found["authorization_servers"][0]
+
+    assert rp.get(f"{issuer}/.well-known/oauth-authorization-server").json["issuer"] == issuer
+
+
+def test_scopes_and_ways_to_send_the_token_are_told(found: dict[str, Any]) -> None:
+    """§2: scopes_supported, bearer_methods_supported."""
+    assert found["scopes_supported"] == sorted(SCOPES)
+    assert found["bearer_methods_supported"] == ["header"]
+    assert isinstance(found["resource_name"], str)
+
+
+def test_no_member_is_null_or_empty(found: dict[str, Any]) -> None:
+    """§3.2: parameters with zero values are left out."""
+    assert all(value not in (None, [], "") for value in found.values())
+
+
+def test_the_document_is_json_for_every_origin(rp: RelyingParty) -> None:
+    """§3.2."""
+    answered = rp.get(WELL_KNOWN)
+
+    assert (answered.status_code, answered.content_type) == (200, "application/json")
+    assert answered.headers["Access-Control-Allow-Origin"] == "*"
+    assert answered.headers["Cache-Control"] == "public, max-age=300"
+
+
+@pytest.mark.parametrize(
+    ("resource", "url"),
+    [
+        ("https://api.example", f"https://api.example{WELL_KNOWN}"),
+        ("https://api.example/", f"https://api.example{WELL_KNOWN}"),
+        ("https://api.example/v1", f"https://api.example{WELL_KNOWN}/v1"),
+        ("https://api.example:8443/v1?tenant=1", f"https://api.example:8443{WELL_KNOWN}/v1?tenant=1"),
+    ],
+)
+def test_the_well_known_part_stands_between_host_and_path(resource: str, url: str) -> None:
+    """§3.1."""
+    assert metadata_url(resource) == url
+
+
+@pytest.mark.parametrize("resource", [f"{ISSUER}/v1", f"{ISSUER}/v1/notes", "https://notes.example/n"])
+def test_every_resource_has_a_document_in_which_it_is_named_as_it_is(rp: RelyingParty, resource: str) -> None:
+    """§3.3: identical to the one that the URL was made from."""
+    put_resource(rp.runtime, resource, resource_name="Notes", scopes_supported=["notes:read"])
+
+    found = rp.get(metadata_url(resource)).json
+
+    assert found["resource"] == resource
+    assert (found["resource_name"], found["scopes_supported"]) == ("Notes", ["notes:read"])
+
+
+def test_of_two_resources_at_one_path_the_host_tells_which(rp: RelyingParty) -> None:
+    """§3.3: a client must not use a document that names another resource."""
+    for host in ("notes.example", "photos.example"):
+        put_resource(rp.runtime, f"https://{host}/v1")
+        put_resource(rp.runtime, f"https://{host}")
+
+    for resource in ("https://photos.example/v1", "https://notes.example/v1", "https://photos.example"):
+        assert rp.get(metadata_url(resource)).json["resource"] == resource
+    assert rp.get(WELL_KNOWN, headers={"Host": "unknown.example"}).json["resource"] == ISSUER
+
+
+def test_what_is_no_resource_has_no_document(rp: RelyingParty) -> None:
+    """§3.2."""
+    assert rp.get(f"{WELL_KNOWN}/nothing/here").status_code == 404
+
+
+def test_the_challenge_says_where_the_document_is(rp: RelyingParty) -> None:
+    """§5.1: on 401 and on 403."""
+    told = f'resource_metadata="{ISSUER}{WELL_KNOWN}"'
+    little = rp.tokens(scope="notes:read")["access_token"]
+
+    for refused, status in ((rp.call(), 401), (rp.call("bad"), 401), (rp.call(little), 403)):
+        assert refused.status_code == status
+        assert told in refused.headers["WWW-Authenticate"]
+
+
+def test_the_challenge_leads_to_the_document_of_that_resource(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """§5.1, §3.3."""
+    http = make_app(sqlite_store_url, resource="https://api.example/v1").test_client()
+    challenge = http.get("/api/protected").headers["WWW-Authenticate"]
+    url = challenge.partition('resource_metadata="')[2].partition('"')[0]
+
+    assert http.get(url).json["resource"] == "https://api.example/v1"
+
+
+def test_the_authorization_server_names_its_resources(rp: RelyingParty) -> None:
+    """§4: protected_resources."""
+    put_resource(rp.runtime, "https://notes.example/v1")
+
+    told = rp.get("/.well-known/oauth-authorization-server").json["protected_resources"]
+
+    assert told == [ISSUER, "https://notes.example/v1"]
