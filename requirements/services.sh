@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that the services that the tests start are installed: PostgreSQL 15+, Redis, Chromium, Node.
+# Sees to it that the services that the tests start are installed: PostgreSQL 15+, Redis, Chromium, Node, Apache.
 set -eu
 missing=
 need() { # program, Debian package
@@ -10,5 +10,7 @@ need redis-server redis-server
 need chromium chromium
 need node nodejs
 need npm npm
+need apache2 apache2
+[ -f /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing="$missing libapache2-mod-auth-openidc"
 # shellcheck disable=SC2086 # several words are meant
 [ -z "$missing" ] || exec "$(dirname "$0")/debian.sh" $missing

@@ -1,0 +1,105 @@
+"""Apache with mod_auth_openidc, as an operator puts it before an app that knows nothing of OpenID Connect."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from tests.services.program import Missing, Program, accepts_connections, find_program, free_port
+
+MODULES = Path("/usr/lib/apache2/modules")
+_CONFIGURATION = """
+ServerRoot {folder}
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile {folder}/apache.pid
+DefaultRuntimeDir {folder}
+Mutex file:{folder}
+ErrorLog {folder}/error.log
+{modules}
+DocumentRoot {folder}/pages
+OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration
+OIDCClientID {client_id}
+OIDCClientSecret {client_secret}
+OIDCRedirectURI http://127.0.0.1:{port}/protected/callback
+OIDCCryptoPassphrase {passphrase}
+OIDCScope "openid profile email"
+OIDCPKCEMethod S256
+{more}
+<Location /protected/>
+    AuthType openid-connect
+    Require valid-user
+    # the app behind would read these; here they are told
+    Header set Seen-User "expr=%{{REMOTE_USER}}"
+    Header set Seen-Email "expr=%{{HTTP:OIDC_CLAIM_email}}"
+    Header set Seen-Name "expr=%{{HTTP:OIDC_CLAIM_name}}"
+</Location>
+"""
+_LOADED = ("mpm_event", "authn_core", "authz_core", "authz_user", "headers", "auth_openidc")
+
+
+class Apache:
+    """A web server of its own folder and port; ``configure`` it with a client, then enter."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/protected/"
+        self.callback = f"{self.url}callback"
+
+    def configure(self, *, issuer: str, client_id: str, client_secret: str, more: str = "") -> Self:
+        """Make it a relying party."""
+        self._configured = {"issuer": issuer, "client_id": client_id, "client_secret": client_secret, "more": more}
+        return self
+
+    def __enter__(self) -> Self:
+        if not (MODULES / "mod_auth_openidc.so").exists():
+            raise Missing("libapache2-mod-auth-openidc is not installed: run `make test`")
+        self._folder = Path(tempfile.mkdtemp(prefix="valetkey-apache-"))
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_program"):
+            self._program.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        page = self._folder / "pages" / "protected" / "page"
+        page.parent.mkdir(parents=True)
+        page.write_text("The page behind.\n")
+        configuration = self._folder / "apache.conf"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                folder=self._folder,
+                port=self.port,
+                modules="\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in _LOADED),
+                passphrase=os.urandom(16).hex(),
+                **self._configured,
+            )
+        )
+        account = None if os.geteuid() else "www-data"  # Apache does not answer as root
+        if account:
+            owner = pwd.getpwnam(account)
+            for path in (self._folder, *self._folder.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+        self._program = Program(
+            [find_program(["apache2"], package="apache2"), "-f", str(configuration), "-DFOREGROUND"],
+            log=self._folder / "apache.log",
+            is_ready=lambda: accepts_connections(self.port),
+            environment={"PATH": os.environ["PATH"], "LANG": "C"},
+            cwd=self._folder,
+            run_as=account,
+        )
+
+    @property
+    def log(self) -> str:
+        """What Apache and the module had to say."""
+        return (self._folder / "error.log").read_text(errors="replace")
