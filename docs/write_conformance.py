@@ -1,0 +1,205 @@
+"""Write docs/conformance.md from the tests in tests/conformance: ``python docs/write_conformance.py``.
+
+A file there begins with the name of its specification, a test with the sections that it holds us to. Sections that
+tests elsewhere hold us to, and what is not offered, are listed here.
+"""
+
+# ruff: noqa: E501  (a row of a table stays on its line)
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HEAD = """# Conformance
+
+What of each specification Valetkey meets, and the test that shows it. A row is a test: its sections (with a remark
+where one helps), and what it says. Below: what is not offered, and what is done otherwise, each with the reason.
+
+"""
+A, R, P = "tests/authorization_server/test_", "tests/resource_server/test_", "tests/protocol/test_"
+
+# What other tests show: specification, then section, file and test.
+ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
+    "RFC 6749: The OAuth 2.0 Authorization Framework": [
+        ("§2.3.1", f"{A}client_authentication.py", "test_a_secret_may_come_by_basic_or_by_post"),
+        ("§2.3.1", f"{A}client_authentication.py", "test_both_halves_of_basic_are_form_encoded"),
+        ("§2.3", f"{A}client_authentication.py", "test_two_methods_at_once_are_refused"),
+        ("§2.3.1", f"{A}client_authentication.py", "test_guessing_secrets_is_limited_by_network"),
+        ("§3.1, §3.2", f"{A}authorization_refusals.py", "test_a_parameter_sent_twice_is_refused"),
+        (
+            "§3.1.2.3",
+            f"{A}authorization_refusals.py",
+            "test_a_missing_redirect_uri_is_refused_where_several_are_registered",
+        ),
+        ("§3.1.2.4", f"{A}authorization_refusals.py", "test_without_a_known_client_the_person_is_told_and_nobody_else"),
+        ("§3.2", f"{A}hostile_parameters.py", "test_post_endpoints_answer_post_only"),
+        ("§3.3", f"{A}code_flow.py", "test_scope_left_out_means_all_that_the_client_may_ask_for"),
+        ("§4.1.2", f"{A}code_refusals.py", "test_a_code_expires"),
+        ("§4.1.2", f"{A}code_refusals.py", "test_a_code_used_twice_kills_the_tokens_it_gave"),
+        ("§4.1.2.1", f"{A}authorization_refusals.py", "test_other_refusals_go_to_the_redirect_uri"),
+        ("§4.1.3", f"{A}code_refusals.py", "test_another_client_can_neither_use_nor_spoil_a_code"),
+        ("§4.4", f"{A}metadata_and_machines.py", "test_a_machine_gets_a_token_and_no_refresh_token"),
+        ("§5.2", f"{A}client_authentication.py", "test_a_wrong_secret_is_refused_with_a_challenge"),
+        ("§6", f"{A}refresh.py", "test_scope_may_be_narrowed_for_one_token_and_comes_back"),
+        ("§6", f"{A}refresh.py", "test_a_refused_refresh_uses_nothing_up"),
+        ("§6", f"{A}refresh.py", "test_another_client_can_neither_use_nor_end_a_family"),
+    ],
+    "RFC 6750: Bearer Token Usage": [
+        ("§2.1", f"{P}bearer.py", "test_a_token_is_read_whatever_the_case_of_its_scheme"),
+        ("§2.3", f"{R}forms_of_require_oauth.py", "test_a_token_in_the_query_or_the_body_counts_for_nothing"),
+        ("§3", f"{R}challenges.py", "test_a_bad_token_is_told_so"),
+        ("§3.1", f"{R}challenges.py", "test_without_a_token_the_challenge_names_no_error"),
+        ("§3.1", f"{R}challenges.py", "test_too_little_scope_is_a_403_that_names_what_is_missing"),
+        ("§3.1", f"{R}challenges.py", "test_a_malformed_header_is_a_400"),
+        ("§3.1", f"{R}challenges.py", "test_an_expired_token_is_refused"),
+    ],
+    "RFC 7009: Token Revocation": [
+        ("§2.1", f"{A}revocation.py", "test_either_token_takes_the_other_with_it"),
+        ("§2.1", f"{A}revocation.py", "test_another_clients_token_is_not_revoked"),
+        ("§2.1", f"{A}revocation.py", "test_a_public_client_revokes_by_naming_itself"),
+        ("§2.2", f"{A}revocation.py", "test_revoking_twice_is_fine_and_writes_once"),
+        ("§2.2", f"{A}hostile_parameters.py", "test_what_is_no_token_is_revoked_and_introspected_without_a_word"),
+        ("§2.3", f"{A}hostile_parameters.py", "test_scripts_of_any_origin_may_ask"),
+    ],
+    "RFC 7636: Proof Key for Code Exchange": [
+        ("§4.1", f"{P}pkce.py", "test_a_verifier_that_is_none_is_refused"),
+        ("§4.2", f"{P}pkce.py", "test_a_challenge_is_s256_or_refused"),
+        ("§4.6", f"{A}code_refusals.py", "test_a_code_is_good_only_with_what_it_was_made_for"),
+        ("Appendix B", f"{P}pkce.py", "test_the_vector_of_appendix_b"),
+    ],
+    "RFC 7662: Token Introspection": [
+        ("§2.1", f"{A}introspection.py", "test_nobody_may_ask_without_proof"),
+        ("§2.2", f"{A}introspection.py", "test_an_api_learns_what_a_token_that_came_to_it_is"),
+        ("§2.2", f"{A}introspection.py", "test_what_is_over_is_not_active"),
+        ("§2.2", f"{A}introspection.py", "test_a_forged_token_is_not_active"),
+        ("§4", f"{A}introspection.py", "test_a_web_app_learns_nothing_of_anothers_tokens"),
+        ("§4", f"{A}introspection.py", "test_a_public_client_may_not_ask"),
+    ],
+    "RFC 8252: OAuth 2.0 for Native Apps": [
+        ("§7.1", f"{P}uri.py", "test_a_private_use_scheme_with_a_dot_is_for_native_apps"),
+        ("§7.3", f"{A}authorization_refusals.py", "test_a_loopback_redirect_uri_varies_in_its_port_only"),
+        ("§7.3", f"{A}code_flow.py", "test_a_native_app_gets_its_answer_on_the_port_that_it_listens_on"),
+        ("§8.3", "tests/resource_owner/test_consent_and_pages.py", "test_a_loopback_redirect_is_warned_about"),
+        ("§8.6", f"{A}code_flow.py", "test_a_native_app_is_asked_about_each_time"),
+    ],
+    "RFC 8414: OAuth 2.0 Authorization Server Metadata": [
+        ("§2", f"{A}metadata_and_machines.py", "test_a_validator_that_we_did_not_write_is_content"),
+        ("§2", f"{A}metadata_and_machines.py", "test_every_endpoint_that_is_told_of_is_there"),
+    ],
+    "RFC 9700: Best Current Practice for OAuth 2.0 Security": [
+        (
+            "§2.1",
+            f"{A}authorization_refusals.py",
+            "test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to",
+        ),
+        ("§2.1.1", f"{P}pkce.py", "test_a_verifier_without_a_challenge_shows_that_one_was_dropped"),
+        ("§2.1.2, §2.4", f"{A}metadata_and_machines.py", "test_what_is_not_in_this_issue_is_not_there"),
+        ("§2.6", f"{A}authorization_refusals.py", "test_no_origin_may_read_the_authorization_endpoint"),
+        ("§4.2.4, §4.16", "tests/resource_owner/test_consent_and_pages.py", "test_every_page_has_its_headers"),
+        ("§4.3", f"{A}client_authentication.py", "test_credentials_in_the_query_count_for_nothing"),
+        (
+            "§4.5",
+            "tests/races/test_codes.py",
+            "test_of_200_simultaneous_redemptions_one_wins_and_the_losers_revoke_what_it_got",
+        ),
+        ("§4.5", f"{A}code_refusals.py", "test_a_thief_without_the_verifier_cannot_kill_the_token"),
+        ("§4.7", "tests/resource_owner/test_consent_and_pages.py", "test_consent_is_bound_to_the_browser_that_began"),
+        ("§4.9", f"{R}challenges.py", "test_a_token_for_another_resource_is_refused_here"),
+        ("§4.11.2", "tests/resource_owner/test_accounts.py", "test_next_leads_nowhere_else"),
+        ("§4.12", f"{A}code_flow.py", "test_a_post_to_the_authorization_endpoint_goes_on_as_get"),
+        ("§4.13", f"{A}client_authentication.py", "test_a_spoofed_forwarded_for_does_not_help_a_guesser"),
+        (
+            "§4.14.2",
+            "tests/races/test_refresh_tokens.py",
+            "test_without_a_retry_window_one_of_200_uses_wins_and_the_family_dies",
+        ),
+        ("§4.15", f"{R}challenges.py", "test_a_machines_token_belongs_to_nobody"),
+    ],
+}
+
+# What is not offered: what, how metadata would show it (a member, or a member and a value), and why not.
+NOT_OFFERED: list[tuple[str, str, str]] = [
+    ("Implicit and hybrid flows (Core §3.2, §3.3)", "response_types_supported=id_token", "they put tokens into URLs (RFC 9700 §2.1.2)"),
+    ("Password grant (RFC 6749 §4.3)", "grant_types_supported=password", "it shows the password to the app (RFC 9700 §2.4)"),
+    ("PKCE method plain (RFC 7636 §4.2)", "code_challenge_methods_supported=plain", "it does not help against a reader of the request (RFC 9700 §2.1.1)"),
+    ("Response modes fragment and web_message", "response_modes_supported=fragment", "no flow that is served needs them (RFC 9700 §4.17)"),
+    ("Request objects by value (Core §6.1, RFC 9101)", "request_object_signing_alg_values_supported", "refused as request_not_supported; not built yet"),
+    ("Request objects by reference (Core §6.2)", "require_request_uri_registration", "refused as request_uri_not_supported; not built yet"),
+    ("Pushed authorization requests (RFC 9126)", "pushed_authorization_request_endpoint", "not built yet"),
+    ("Signed authorization responses (JARM)", "authorization_signing_alg_values_supported", "not built yet"),
+    ("Rich authorization requests (RFC 9396)", "authorization_details_types_supported", "not built yet"),
+    ("DPoP (RFC 9449)", "dpop_signing_alg_values_supported", "not built yet"),
+    ("Mutual TLS (RFC 8705)", "tls_client_certificate_bound_access_tokens", "not built yet"),
+    ("Token exchange (RFC 8693)", "grant_types_supported=urn:ietf:params:oauth:grant-type:token-exchange", "not built yet"),
+    ("JWT bearer grant (RFC 7523 §2.1)", "grant_types_supported=urn:ietf:params:oauth:grant-type:jwt-bearer", "not built yet"),
+    ("CIBA", "backchannel_authentication_endpoint", "not built yet"),
+    ("Signed introspection (RFC 9701)", "introspection_signing_alg_values_supported", "not built yet"),
+    ("Encrypted ID tokens and userinfo (Core §10.2)", "id_token_encryption_alg_values_supported", "both go to the client itself over TLS"),
+    ("HS256 ID tokens (Core §10.1)", "id_token_signing_alg_values_supported=HS256", "they would need the client's secret in the clear, of which only a digest is kept"),
+    ("client_secret_jwt (Core §9)", "token_endpoint_auth_methods_supported=client_secret_jwt", "for the same reason"),
+    ("Unsigned ID tokens", "id_token_signing_alg_values_supported=none", "nobody should have to trust one"),
+    ("Aggregated and distributed claims (Core §5.6.2)", "claim_types_supported=distributed", "all claims are the provider's own"),
+    ("Claims in several languages (Core §5.2)", "claims_locales_supported", "an account has each claim once; claims_locales is taken and has no effect"),
+    ("Session management by iframe", "check_session_iframe", "browsers no longer send it the cookie that it needs"),
+    ("Signed metadata (RFC 8414 §2.1, RFC 9728 §2.2)", "signed_metadata", "metadata comes from its own origin over TLS"),
+]  # fmt: skip
+
+OTHERWISE: list[tuple[str, str]] = [
+    ("Core §3.1.2.1, offline_access without prompt=consent", "a refresh token is given where the client registered the grant type and the person allowed the scope, now or before"),
+    ("Core §5.3, a token that was asked for with resource", "userinfo takes it only where the issuer is one of the resources: a token is for what was asked for (RFC 8707)"),
+    ("Core §3.1.2.1, id_token_hint under a retired key", "refused: a key that is retired, perhaps because it leaked, proves nothing"),
+    ("Core §8.1, the access token of a pairwise client", "is opaque, for the client could read the public name in a JWT"),
+    ("Core §3.1.2.1, PKCE", "is demanded of every client but those under the policy `oidc-compat`"),
+    ("Discovery §2, WebFinger", "relying parties are told their issuer"),
+    ("RFC 8252 §8.6, prompt=none for a native app", "is consent_required: nobody can tell who else listens at its redirect URI"),
+]  # fmt: skip
+
+
+def text() -> str:
+    """The page."""
+    parts = [HEAD]
+    for name, rows in sorted(_rows().items()):
+        parts.append(f"## {name}\n\n| section | what is met |\n|---|---|\n{''.join(rows)}\n")
+    parts.append("## Not offered\n\n| what | why not |\n|---|---|\n")
+    parts += [f"| {what} | {why} |\n" for what, _, why in NOT_OFFERED]
+    parts.append("\n## Done otherwise\n\n| where | how, and why |\n|---|---|\n")
+    parts += [f"| {where} | {how} |\n" for where, how in OTHERWISE]
+    return "".join(parts)
+
+
+def _rows() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "tests/conformance").glob("test_*.py")):
+        module = ast.parse(file.read_text())
+        name = (ast.get_docstring(module) or "").partition("\n")[0].rstrip(".")
+        if not name.startswith(("RFC ", "OpenID ", "OAuth ", "Client ")):
+            continue
+        path = f"tests/conformance/{file.name}"
+        found.setdefault(name, []).extend(_row(said, path, test) for test, said in _tests(module))
+    for name, tests in ELSEWHERE.items():
+        found.setdefault(name, []).extend(_row(*row) for row in tests if _exists(*row))
+    return found
+
+
+def _tests(module: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name, " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split()).rstrip(".")
+
+
+def _row(said: str, path: str, test: str) -> str:
+    sentence = test.removeprefix("test_").replace("_", " ")
+    return f"| {said.replace('|', chr(92) + '|')} | [{sentence}](../{path}) |\n"
+
+
+def _exists(said: str, path: str, test: str) -> bool:
+    if test not in dict(_tests(ast.parse((ROOT / path).read_text()))):
+        raise LookupError(f"{path} has no {test}: mend ELSEWHERE in docs/write_conformance.py")
+    return True
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("conformance.md").write_text(text())
