@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,9 +12,13 @@ from flask import Flask
 
 from .accounts.owner import ResourceOwners
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
+from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
+from .authorization_server.logout_token import deliver
 from .authorization_server.registration import register_cli_client
+from .authorization_server.session_end import owner_end_rows, session_end_rows
 from .authorization_server.views import make_blueprints
 from .resource_owner.device.views import make_blueprint as make_device
+from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
@@ -68,12 +73,15 @@ class Valetkey:
         owners = _owners(self._resource_owner, settings.sign_in_url)
         runtime = app.extensions[EXTENSION] = Runtime(settings, owners, clock=self._clock)
         runtime.on_created.append(register_cli_client)
-        own = isinstance(owners, OwnAccounts)
+        runtime.jobs[LOGOUT_TOKEN] = partial(deliver, runtime)
+        own = runtime.has_own_accounts = isinstance(owners, OwnAccounts)
         path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
         machines, people = make_blueprints()
         app.register_blueprint(machines, url_prefix=settings.oauth_path)
         app.register_blueprint(people, url_prefix=settings.oauth_path)
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
+        if own:
+            app.register_blueprint(make_logout(), url_prefix=settings.oauth_path)
         if settings.device_path is not None:
             app.register_blueprint(make_device(settings.device_path))
         app.register_blueprint(make_resource_server())
@@ -91,7 +99,15 @@ class Valetkey:
         """Put a person of the host's out: every token and refresh token for them is dead within a second."""
         runtime: Runtime = app.extensions[EXTENSION]
         now = runtime.clock()
-        runtime.revoke(grants.revoke_owner(sub, now), add_revocation("owner", sub, now, runtime.revocation_ends))
+        told = owner_end_rows(sub, runtime, now)
+        revoked = add_revocation("owner", sub, now, runtime.revocation_ends)
+        runtime.revoke(*told, grants.revoke_owner(sub, now), revoked)
+
+    @staticmethod
+    def end_session(app: Flask, sub: str, sid: str) -> None:
+        """Tell clients that a sign-in of the host's is over: ``sid`` is what its ``Owner`` had."""
+        runtime: Runtime = app.extensions[EXTENSION]
+        runtime.revoke(*session_end_rows(sub, sid, runtime, runtime.clock(), None))
 
 
 def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:

@@ -6,8 +6,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
@@ -116,6 +117,8 @@ class Runtime:
         self.limiter = Limiter(_counters(self))
         self.last_used = LastUsed(self.store)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
+        self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
+        self.has_own_accounts = False
         self.on_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
         self._getting_ready = threading.Lock()
@@ -143,9 +146,12 @@ class Runtime:
     def work_in_background(self) -> None:
         """Start a thread that sends mail and prunes while this process holds the lease."""
         self._stop = threading.Event()
-        worker = Worker(self.settings, self.store, self.clock)
+        worker = self.make_worker()
         self._worker = threading.Thread(target=worker.run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker.start()
+
+    def make_worker(self) -> Worker:
+        return Worker(self.settings, self.store, self.clock, self.jobs)
 
     def write(self, write: Write) -> bool:
         """Write what a use case decided; whether its claim was won."""

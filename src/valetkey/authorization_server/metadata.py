@@ -68,6 +68,7 @@ def openid_metadata(runtime: Runtime) -> dict[str, Any]:
     return {
         **metadata(runtime),
         "userinfo_endpoint": f"{base}/userinfo",
+        **_logout_metadata(runtime),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
         "userinfo_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
@@ -79,3 +80,13 @@ def openid_metadata(runtime: Runtime) -> dict[str, Any]:
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
     }
+
+
+def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
+    """The end of a host's own sign-ins is told by back channel; only our own have pages that end them."""
+    back = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
+    if not runtime.has_own_accounts:
+        return back
+    base = runtime.settings.issuer + runtime.settings.oauth_path
+    front = {"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True}
+    return {"end_session_endpoint": f"{base}/logout", **back, **front}

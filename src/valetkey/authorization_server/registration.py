@@ -17,6 +17,8 @@ from valetkey.storage import clients, grants, revocations
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
 
+from .logout_members import logout_problems
+
 
 class RegistrationRefused(Exception):
     """The client cannot be registered so; the message lists every problem."""
@@ -48,6 +50,7 @@ def register_client(
         raise RegistrationRefused(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
     problems = [*_name_problems(name), *_redirect_problems(rules, redirect_uris, grant_types)]
     problems += _scope_problems(runtime, scope) + _grant_type_problems(rules, grant_types)
+    problems += logout_problems(rules, members or {}, redirect_uris)
     if problems:
         raise RegistrationRefused("\n".join(problems))
     made = Registered(client_id or random_id(), None if rules.is_public else mint(CLIENT_SECRET))

@@ -30,6 +30,9 @@ def clients() -> None:
 @click.option("--grant-type", "grant_types", multiple=True, help="Instead of the policy's grant types.")
 @click.option("--client-id", help="A chosen client_id; random where left out.")
 @click.option("--uri", help="The app's home page.")
+@click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, help="Where logout may go on.")
+@click.option("--backchannel-logout-uri", help="Where logout tokens are sent.")
+@click.option("--frontchannel-logout-uri", help="What the browser loads at logout.")
 @click.option("--contact", help="An e-mail address of its developers.")
 @json_option
 @with_runtime
@@ -42,11 +45,22 @@ def create(
     grant_types: tuple[str, ...],
     client_id: str | None,
     uri: str | None,
+    post_logout_redirect_uris: tuple[str, ...],
+    backchannel_logout_uri: str | None,
+    frontchannel_logout_uri: str | None,
     contact: str | None,
     as_json: bool,
 ) -> None:
     """Register an app; its secret is shown once and never again."""
-    members: dict[str, Any] = {"client_uri": uri, "contacts": [contact] if contact else None}
+    members: dict[str, Any] = {
+        "client_uri": uri,
+        "contacts": [contact] if contact else None,
+        "post_logout_redirect_uris": list(post_logout_redirect_uris),
+        "backchannel_logout_uri": backchannel_logout_uri,
+        "backchannel_logout_session_required": backchannel_logout_uri is not None,
+        "frontchannel_logout_uri": frontchannel_logout_uri,
+        "frontchannel_logout_session_required": frontchannel_logout_uri is not None,
+    }
     made = registration.register_client(
         runtime,
         name=name,

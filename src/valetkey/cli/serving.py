@@ -18,7 +18,6 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
-from valetkey.outbound.worker import Worker
 from valetkey.protocol.scope import format_scope
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
@@ -73,7 +72,7 @@ def serve(context: click.Context, /, **given: Any) -> None:
 @with_runtime
 def work(runtime: Runtime, once: bool) -> None:
     """Send mail and prune, as `serve` does by itself; for servers that are not `valetkey serve`."""
-    worker = Worker(runtime.settings, runtime.store, runtime.clock)
+    worker = runtime.make_worker()
     if once:
         click.echo(f"{worker.step()} jobs done")
         return

@@ -10,7 +10,9 @@ import click
 
 from valetkey.accounts.password import hash_password, password_problem
 from valetkey.activity.auditing import audit
+from valetkey.authorization_server.session_end import owner_end_rows
 from valetkey.resource_owner.signing_in import create_account
+from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants, revocations
 from valetkey.storage.accounts import Account
@@ -64,6 +66,7 @@ def disable(runtime: Runtime, email: str) -> None:
     runtime.revoke(
         accounts.set_disabled(account.sub, now),
         accounts.end_sessions(account.sub, now),
+        *owner_end_rows(account.sub, runtime, now),
         grants.revoke_owner(account.sub, now),
         revocations.add("owner", account.sub, now, runtime.revocation_ends),
         audit("account.disabled", now, owner=account.sub),
@@ -96,7 +99,7 @@ def password(runtime: Runtime, email: str, password_stdin: bool, as_json: bool) 
         raise click.ClickException(problem)
     runtime.revoke(
         accounts.set_password(account.sub, hash_password(new)),
-        accounts.end_sessions(account.sub, now),
+        *all_sessions_end_rows(account.sub, runtime, now),
         audit("account.password_changed", now, owner=account.sub),
     )
     tell({"email": account.email, "password": None if given else new}, as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from valetkey.protocol.secret import random_id
@@ -15,16 +16,22 @@ from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable, Write
 
 from .mail import MailNotSent, send_mail
+from .problems import FetchProblem
 
 _LEASE, _PRUNE_EVERY, _TAKEN = 15.0, 3600.0, 60.0
 _RETRIES = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
 
+Do = Callable[[Mapping[str, Any]], None]
 _log = logging.getLogger("valetkey.worker")
 
 
 class Worker:
-    def __init__(self, settings: Settings, store: Store, clock: Callable[[], float]) -> None:
-        self._settings = settings
+    """Does what is in the outbox: mail, and ``jobs`` by kind, which raise ``FetchProblem`` to be tried again."""
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Callable[[], float], jobs: Mapping[str, Do] | None = None
+    ) -> None:
+        self._jobs: dict[str, Do] = {"mail": partial(_send_mail, settings), **(jobs or {})}
         self._store = store
         self._clock = clock
         self._name = random_id()
@@ -65,8 +72,8 @@ class Worker:
         if not self._store.write(Write(claim=outbox.take(job.job_id, now, now + _TAKEN))):
             return False
         try:
-            _JOBS[job.kind](self._settings, job.payload)
-        except (MailNotSent, KeyError) as problem:
+            self._jobs[job.kind](job.payload)
+        except (MailNotSent, FetchProblem, KeyError) as problem:
             self._store.write(Write(rows=(self._after_failure(job, repr(problem)),)))
             return False
         self._store.write(Write(rows=(outbox.done(job.job_id),)))
@@ -88,6 +95,3 @@ def prune(store: Store, now: float, told: Callable[[str], None] = lambda sentenc
 
 def _send_mail(settings: Settings, payload: Mapping[str, Any]) -> None:
     send_mail(settings, payload["to"], payload["subject"], payload["text"])
-
-
-_JOBS: Mapping[str, Callable[[Settings, Mapping[str, Any]], None]] = {"mail": _send_mail}

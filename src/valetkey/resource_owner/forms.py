@@ -33,5 +33,9 @@ class UserCodeForm(PageForm):
     )
 
 
+class LogoutForm(PageForm):
+    """Only the CSRF token: what the app asked for is read, and checked, from the request."""
+
+
 class ConsentForm(PageForm):
     """Only the CSRF token: the scopes and the decision are read from the request."""

@@ -1,4 +1,4 @@
-"""Signing up, in and out with a password, and the limits on guesses."""
+"""Signing up and in with a password, and the limits on guesses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from valetkey.accounts.password import hash_password, is_password, password_problem
 from valetkey.activity.auditing import audit
+from valetkey.authorization_server.session_end import session_end_rows
 from valetkey.protocol.secret import SESSION, Secret, mint, random_id
 from valetkey.rate_limiting.address import network_of
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Session
+from valetkey.storage.statement import Bound
 from valetkey.storage.write import Write
 
 
@@ -30,6 +32,7 @@ class Visitor:
 
     browser: Secret
     address: str | None
+    session: Secret | None = None  # the sign-in that this browser has already
 
 
 def sign_in(email: str, password: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
@@ -74,10 +77,6 @@ def create_account(runtime: Runtime, *, name: str, email: str, password: str, ad
     return sub
 
 
-def sign_out(session: Secret, runtime: Runtime, now: float) -> None:
-    runtime.write(Write(accounts.end_session(session.digest(), now), (audit("session.ended", now),)))
-
-
 def _spend_guess(
     email: str, sub: str | None, visitor: Visitor, runtime: Runtime, now: float
 ) -> list[tuple[str, Limit]]:
@@ -107,6 +106,7 @@ def _spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
 
 def _begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
     secret = mint(SESSION)
+    sid, ended = _end_before(sub, visitor, runtime, now)
     row = Session(
         secret.digest(),
         sub,
@@ -114,7 +114,22 @@ def _begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> 
         now,
         now + runtime.settings.session_lifetime,
         visitor.address,
+        sid=sid,
     )
     started = audit("session.started", now, owner=sub, address=visitor.address)
-    runtime.write(Write(rows=(accounts.ADD_SESSION(row), started)))
+    runtime.write(Write(rows=(*ended, accounts.ADD_SESSION(row), started)))
     return secret
+
+
+def _end_before(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> tuple[str, tuple[Bound, ...]]:
+    """The ``sid`` of a new sign-in, and the end of the one before it in this browser.
+
+    Whoever only proves anew who they are keeps theirs: no client is told of an end that is none.
+    """
+    found = accounts.find_session(runtime.store, visitor.session.digest(), now) if visitor.session else None
+    if found is None:
+        return random_id(), ()
+    before, end = found[0], accounts.end_session(found[0].digest, now)
+    if before.sub == sub:
+        return before.sid, (end,)
+    return random_id(), (end, *session_end_rows(before.sub, before.sid, runtime, now, visitor.address))

@@ -32,7 +32,9 @@ from valetkey.web.state import current_address, current_runtime
 
 from .consent_context import consent_context, date_of
 from .forms import ConsentForm, SignInForm, SignUpForm
-from .signing_in import SignInRefused, Visitor, sign_in, sign_out, sign_up
+from .logout.views import signed_out
+from .signing_in import SignInRefused, Visitor, sign_in, sign_up
+from .signing_out import sign_out
 
 _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
@@ -132,9 +134,10 @@ def sign_out_action() -> Response:
     check_csrf(request.form.get("csrf_token", ""))
     runtime = current_runtime()
     session = cookies.session(runtime)
-    if session is not None:
-        sign_out(session, runtime, runtime.clock())
+    frames = sign_out(session, current_address(runtime), runtime, runtime.clock()) if session else ()
     cookies.end_session()
+    if frames:
+        return signed_out(frames, None)
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
 
 
@@ -240,4 +243,4 @@ def _first_problem(form: SignInForm | SignUpForm) -> str:
 
 
 def _visitor(runtime: Runtime) -> Visitor:
-    return Visitor(cookies.browser(runtime), current_address(runtime))
+    return Visitor(cookies.browser(runtime), current_address(runtime), cookies.session(runtime))

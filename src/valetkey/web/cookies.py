@@ -40,6 +40,7 @@ def begin_session(secret: Secret) -> None:
 def end_session() -> None:
     """Take the sign-in's cookie away with the answer."""
     g.valetkey_session = ""
+    g.valetkey_owner = None
 
 
 def send_cookies(response: Response, runtime: Runtime) -> Response:

@@ -23,11 +23,12 @@ blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", sta
 
 # No script, nothing from elsewhere, no frame (RFC 9700 §4.16). form-action is left out on purpose: browsers
 # apply it to the redirect that follows a form too, and that one goes to the client.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # RFC 9700 §4.2.4

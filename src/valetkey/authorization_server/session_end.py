@@ -1,0 +1,68 @@
+"""The end of a sign-in: which clients hear of it, and what of theirs ends with it (OpenID Connect logout)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from valetkey.protocol.scope import parse_scope
+from valetkey.runtime import Runtime
+from valetkey.storage import outbox, session_grants
+from valetkey.storage.clients import Client
+from valetkey.storage.statement import Bound
+
+from .family import end_grant
+from .logout_token import JOB
+
+
+def session_end_rows(owner: str, sid: str, runtime: Runtime, now: float, address: str | None) -> tuple[Bound, ...]:
+    """The logout tokens to send, and the end of what was given for this sign-in only.
+
+    A client that takes part in logout loses the grants with ``openid`` and without ``offline_access`` (Back-Channel
+    §2.7). An app that never heard of logout keeps its own: it was allowed to use an API, not to watch a sign-in.
+    """
+    taking_part = {client.client_id: client for client in _clients(sid, runtime, now)}
+    rows = [row for client in taking_part.values() for row in _logout_token(client, owner, sid, now)]
+    for grant in session_grants.living(runtime.store, sid, now):
+        scope = parse_scope(grant.scope)
+        if grant.client_id in taking_part and "openid" in scope and "offline_access" not in scope:
+            rows += end_grant(runtime, grant, now, "grant.ended_with_session", address)
+    return tuple(rows)
+
+
+def owner_end_rows(owner: str, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+    """The logout tokens of every sign-in of a person who is put out."""
+    found = session_grants.sessions_of_owner(runtime.store, owner)
+    clients = ((runtime.clients.find(client_id, now), sid) for client_id, sid in found)
+    return tuple(row for client, sid in clients if client for row in _logout_token(client, owner, sid, now))
+
+
+def frontchannel_uris(sid: str, runtime: Runtime, now: float) -> tuple[str, ...]:
+    """The URIs that the browser must load (Front-Channel Logout §2, §3)."""
+    return tuple(
+        _frontchannel_uri(client, sid, runtime)
+        for client in _clients(sid, runtime, now)
+        if "frontchannel_logout_uri" in client.metadata
+    )
+
+
+def _clients(sid: str, runtime: Runtime, now: float) -> Iterator[Client]:
+    for client_id in session_grants.clients_of(runtime.store, sid):
+        client = runtime.clients.find(client_id, now)
+        if client and {"backchannel_logout_uri", "frontchannel_logout_uri"} & client.metadata.keys():
+            yield client
+
+
+def _logout_token(client: Client, owner: str, sid: str | None, now: float) -> tuple[Bound, ...]:
+    needs_sid = client.metadata.get("backchannel_logout_session_required", False)
+    if "backchannel_logout_uri" not in client.metadata or (needs_sid and sid is None):
+        return ()
+    return (outbox.add(JOB, {"client_id": client.client_id, "owner": owner, "sid": sid}, now),)
+
+
+def _frontchannel_uri(client: Client, sid: str, runtime: Runtime) -> str:
+    uri = str(client.metadata["frontchannel_logout_uri"])
+    if not client.metadata.get("frontchannel_logout_session_required", False):
+        return uri
+    told = urlencode({"iss": runtime.settings.issuer, "sid": sid})
+    return f"{uri}{'&' if '?' in uri else '?'}{told}"

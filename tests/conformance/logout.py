@@ -1,0 +1,82 @@
+"""What the three logout specifications' tests share: Ada, signed in at relying parties, and their servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs
+
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from tests.vocabulary import Browser
+from valetkey.authorization_server.registration import Registered
+
+AFTER = "https://shop.example/after"
+
+
+def at(ada: Browser, client: Registered) -> Browser:
+    """The same browser at another relying party."""
+    return Browser(ada.http, client)
+
+
+def sign_in_at(browser: Browser, *scope: str) -> dict[str, Any]:
+    """The tokens of a sign-in at the browser's relying party."""
+    return browser.tokens(scope=("openid", *scope))
+
+
+def claims_of(browser: Browser, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token of ours, its signature verified."""
+    keys = KeySet.import_key_set(browser.get("/oauth/jwks").json)
+    read = jwt.decode(token, keys, algorithms=["RS256", "ES256"])
+    return dict(read.header), dict(read.claims)
+
+
+def is_signed_in(browser: Browser) -> bool:
+    return browser.get("/account").status_code == 200
+
+
+def press(browser: Browser, page: Any, decision: str) -> Any:
+    """Press a button of the confirmation page."""
+    fields = dict(re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', page.text))
+    return browser.http.post("/oauth/logout/confirm", data={**fields, "decision": decision})
+
+
+class RelyingParty:
+    """A server that keeps the logout tokens it is sent, and answers with a status."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.tokens: list[str] = []
+        self.url = ""
+
+
+@contextmanager
+def relying_party() -> Iterator[RelyingParty]:
+    party = RelyingParty()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            assert self.headers["Content-Type"] == "application/x-www-form-urlencoded"
+            party.tokens += parse_qs(body)["logout_token"]
+            self.send_response(party.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        party.url = f"http://127.0.0.1:{server.server_port}/backchannel"
+        try:
+            yield party
+        finally:
+            server.shutdown()
+            thread.join()

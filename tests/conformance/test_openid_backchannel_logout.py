@@ -1,0 +1,280 @@
+"""OpenID Connect Back-Channel Logout 1.0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conformance.logout import RelyingParty, at, claims_of, is_signed_in, relying_party, sign_in_at
+from tests.conftest import Register
+from tests.vocabulary import ISSUER, Browser, Clock
+from valetkey.authorization_server.registration import RegistrationRefused
+from valetkey.authorization_server.session_end import owner_end_rows
+from valetkey.extension import Valetkey
+from valetkey.resource_owner.signing_out import all_sessions_end_rows
+from valetkey.runtime import Runtime
+
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+
+@pytest.fixture
+def party() -> Iterator[RelyingParty]:
+    with relying_party() as running:
+        yield running
+
+
+@pytest.fixture
+def rp(register: Register, ada: Browser, party: RelyingParty) -> Browser:
+    """Ada at a relying party that wants to be told."""
+    members = {"backchannel_logout_uri": party.url, "backchannel_logout_session_required": True}
+    return at(ada, register(members=members))
+
+
+def sign_out(browser: Browser) -> None:
+    browser.submit("/account/sign-out", {}, page="/account")
+    assert not is_signed_in(browser)
+
+
+Work = Callable[[], int]
+
+
+@pytest.fixture
+def work(runtime: Runtime) -> Work:
+    """One round of the worker; how many jobs were done."""
+    return runtime.make_worker().step
+
+
+def test_discovery_says_that_it_is_supported_with_sessions(rp: Browser) -> None:
+    """§2.1."""
+    found = rp.get("/.well-known/openid-configuration").json
+
+    assert found["backchannel_logout_supported"] is True
+    assert found["backchannel_logout_session_supported"] is True
+
+
+def test_signing_out_sends_a_logout_token(rp: Browser, party: RelyingParty, clock: Clock, work: Work) -> None:
+    """§2.4, §2.5."""
+    _, signed_in = claims_of(rp, sign_in_at(rp)["id_token"])
+    sign_out(rp)
+    assert work() == 1
+
+    [token] = party.tokens
+    header, claims = claims_of(rp, token)
+    assert (header["typ"], header["alg"]) == ("logout+jwt", "RS256")
+    assert (claims["iss"], claims["aud"]) == (ISSUER, rp.client.client_id)
+    assert (claims["sub"], claims["sid"]) == (signed_in["sub"], signed_in["sid"])
+    assert claims["events"] == {EVENT: {}}
+    assert claims["iat"] == int(clock()) and 0 < claims["exp"] - claims["iat"] <= 120
+    assert claims["jti"]
+    assert "nonce" not in claims
+
+
+def test_the_token_is_signed_as_the_clients_id_tokens_are(
+    register: Register, ada: Browser, party: RelyingParty, work: Work
+) -> None:
+    """§2.6: the same algorithm."""
+    members = {"backchannel_logout_uri": party.url, "id_token_signed_response_alg": "ES256"}
+    rp = at(ada, register(members=members))
+    sign_in_at(rp)
+    sign_out(rp)
+    work()
+
+    assert claims_of(rp, party.tokens[0])[0]["alg"] == "ES256"
+
+
+def test_a_pairwise_client_is_told_by_its_own_sub(
+    register: Register, ada: Browser, party: RelyingParty, work: Work
+) -> None:
+    """§2.4, OpenID Connect Core §8."""
+    rp = at(ada, register(members={"backchannel_logout_uri": party.url, "subject_type": "pairwise"}))
+    _, signed_in = claims_of(rp, sign_in_at(rp)["id_token"])
+    sign_out(rp)
+    work()
+
+    assert claims_of(rp, party.tokens[0])[1]["sub"] == signed_in["sub"] != "ada"
+
+
+def test_a_logout_token_passes_for_no_id_token(rp: Browser, party: RelyingParty, work: Work) -> None:
+    """§2.4: the two cannot be confused."""
+    sign_in_at(rp)
+    sign_out(rp)
+    work()
+
+    assert rp.get("/oauth/logout", query_string={"id_token_hint": party.tokens[0]}).status_code == 400
+    assert rp.call(party.tokens[0]).status_code == 401
+
+
+def test_every_client_of_the_session_is_told_once_and_no_other(
+    rp: Browser, shop: object, register: Register, party: RelyingParty, work: Work
+) -> None:
+    """§2.3."""
+    never_visited = register(members={"backchannel_logout_uri": party.url})
+    sign_in_at(rp)
+    sign_in_at(rp)
+    sign_out(rp)
+    work()
+
+    assert [claims_of(rp, token)[1]["aud"] for token in party.tokens] == [rp.client.client_id]
+    assert never_visited.client_id != rp.client.client_id
+
+
+def test_a_client_is_told_also_when_its_tokens_are_long_dead(
+    rp: Browser, party: RelyingParty, clock: Clock, work: Work
+) -> None:
+    """§2.3: whoever was logged in to in the session."""
+    sign_in_at(rp)
+    clock.forward(12 * 3600)
+    work()  # prunes
+    sign_out(rp)
+    work()
+
+    assert len(party.tokens) == 1
+
+
+def test_signing_out_waits_for_nobody(rp: Browser, party: RelyingParty, runtime: Runtime) -> None:
+    """§2.5: the client is told by the worker, after the person was answered."""
+    sign_in_at(rp)
+    sign_out(rp)
+
+    assert party.tokens == []
+
+
+@pytest.mark.parametrize("status", [302, 400, 500, 503])
+def test_what_a_client_did_not_understand_is_sent_again(
+    rp: Browser, party: RelyingParty, clock: Clock, status: int, work: Work
+) -> None:
+    """§2.8: 200 or 204 is success; retried later, with a fresh token."""
+    sign_in_at(rp)
+    sign_out(rp)
+    party.status = status
+    assert work() == 0
+    assert work() == 0
+    assert len(party.tokens) == 1
+    party.status = 204
+    clock.forward(11)
+    assert work() == 1
+
+    first, second = (claims_of(rp, token)[1] for token in party.tokens)
+    assert first["jti"] != second["jti"]
+    clock.forward(100)
+    assert work() == 0
+
+
+def test_a_client_inside_the_house_is_not_reached(
+    register: Register, ada: Browser, party: RelyingParty, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    """§5: the guarded fetcher sends it, and the guard decides."""
+    from valetkey.outbound.http import Fetcher
+
+    monkeypatch.setattr(runtime, "fetcher", Fetcher((), None, runtime.clock))
+    rp = at(ada, register(members={"backchannel_logout_uri": party.url}))
+    sign_in_at(rp)
+    sign_out(rp)
+
+    assert work() == 0
+    assert party.tokens == []
+
+
+def test_refresh_tokens_without_offline_access_end_with_the_session(rp: Browser) -> None:
+    """§2.7."""
+    tokens = sign_in_at(rp, "profile")
+    sign_out(rp)
+
+    assert rp.refresh(tokens["refresh_token"]).json["error"] == "invalid_grant"
+    assert rp.call(tokens["access_token"]).status_code == 401
+
+
+def test_refresh_tokens_with_offline_access_do_not(rp: Browser) -> None:
+    """§2.7."""
+    tokens = sign_in_at(rp, "profile", "offline_access")
+    sign_out(rp)
+
+    assert rp.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_an_app_that_only_uses_the_api_keeps_its_access(rp: Browser, shop: object, ada: Browser) -> None:
+    """§2.7 is about relying parties: this one asked for no ID token, and to be told nothing."""
+    tokens = ada.tokens(scope=("profile",))
+    sign_out(rp)
+
+    assert ada.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_another_session_of_the_same_person_goes_on(rp: Browser, party: RelyingParty, work: Work) -> None:
+    """§2.4: sid names the one that ended."""
+    rp.http.delete_cookie("valetkey_session")
+    rp.sign_up("two@example.org")
+    first = sign_in_at(rp, "profile")
+    rp.http.delete_cookie("valetkey_session")
+    rp.sign_in("two@example.org")
+    second = sign_in_at(rp, "profile")
+    sign_out(rp)
+    work()
+
+    [token] = party.tokens
+    assert claims_of(rp, token)[1]["sid"] == claims_of(rp, second["id_token"])[1]["sid"]
+    assert rp.refresh(first["refresh_token"]).status_code == 200
+
+
+def test_whoever_signs_in_as_another_person_ends_the_session_before(
+    rp: Browser, party: RelyingParty, work: Work
+) -> None:
+    """§2.3."""
+    sign_in_at(rp)
+    rp.sign_up("another@example.org")
+    work()
+
+    assert claims_of(rp, party.tokens[0])[1]["sub"] == "ada"
+
+
+def test_the_logout_endpoint_tells_too(rp: Browser, party: RelyingParty, work: Work) -> None:
+    """§2.3, RP-Initiated Logout §2."""
+    hint = sign_in_at(rp)["id_token"]
+    rp.get("/oauth/logout", query_string={"id_token_hint": hint})
+    work()
+
+    assert len(party.tokens) == 1
+
+
+def test_a_new_password_and_being_put_out_tell_too(
+    rp: Browser, party: RelyingParty, runtime: Runtime, work: Work
+) -> None:
+    """§2.3."""
+    sign_in_at(rp)
+    runtime.revoke(*all_sessions_end_rows("ada", runtime, runtime.clock()))
+    work()
+    assert len(party.tokens) == 1
+    assert not is_signed_in(rp)
+
+    runtime.revoke(*owner_end_rows("ada", runtime, runtime.clock()))
+    work()
+    assert len(party.tokens) == 2
+
+
+def test_a_hosts_own_session_ends_likewise(rp: Browser, party: RelyingParty, work: Work) -> None:
+    """§2.3: for a host that keeps its own users."""
+    tokens = sign_in_at(rp, "profile")
+    sid = claims_of(rp, tokens["id_token"])[1]["sid"]
+    Valetkey.end_session(rp.http.application, "ada", sid)
+    work()
+
+    assert claims_of(rp, party.tokens[0])[1]["sid"] == sid
+    assert rp.refresh(tokens["refresh_token"]).status_code == 400
+
+
+def test_a_client_that_needs_a_sid_is_told_nothing_without_one(
+    rp: Browser, party: RelyingParty, runtime: Runtime, work: Work
+) -> None:
+    """§2.2: backchannel_logout_session_required."""
+    sign_in_at(rp)
+    runtime.revoke(*owner_end_rows("nobody", runtime, runtime.clock()))
+
+    assert work() == 0
+
+
+@pytest.mark.parametrize("uri", ["http://shop.example/x", "https://shop.example/x#f", "https://u@shop.example/", "x"])
+def test_a_uri_that_cannot_be_posted_to_is_not_registered(register: Register, uri: str) -> None:
+    """§2.2: absolute, https, no fragment."""
+    with pytest.raises(RegistrationRefused, match="backchannel_logout_uri"):
+        register(members={"backchannel_logout_uri": uri})

@@ -1,0 +1,108 @@
+"""OpenID Connect Front-Channel Logout 1.0."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from tests.conformance.logout import AFTER, at, claims_of, is_signed_in, sign_in_at
+from tests.conftest import Register
+from tests.vocabulary import ISSUER, Browser
+from valetkey.authorization_server.registration import RegistrationRefused
+
+FRAME = "https://shop.example/logout?theme=dark"
+
+
+@pytest.fixture
+def rp(register: Register, ada: Browser) -> Browser:
+    members = {
+        "frontchannel_logout_uri": FRAME,
+        "frontchannel_logout_session_required": True,
+        "post_logout_redirect_uris": [AFTER],
+    }
+    return at(ada, register(members=members))
+
+
+def frames_of(page: Any) -> list[str]:
+    return [unescape(uri) for uri in re.findall(r'<iframe src="([^"]+)"', page.text)]
+
+
+def test_discovery_says_that_it_is_supported_with_sessions(rp: Browser) -> None:
+    """§3."""
+    found = rp.get("/.well-known/openid-configuration").json
+
+    assert found["frontchannel_logout_supported"] is True
+    assert found["frontchannel_logout_session_supported"] is True
+
+
+def test_the_page_loads_each_uri_with_issuer_and_session_and_then_goes_on(rp: Browser) -> None:
+    """§2, §3; RP-Initiated Logout §3."""
+    hint = sign_in_at(rp)["id_token"]
+    page = rp.get(
+        "/oauth/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": AFTER, "state": "x"}
+    )
+
+    assert page.status_code == 200
+    [frame] = frames_of(page)
+    sid = claims_of(rp, hint)[1]["sid"]
+    assert frame.startswith(FRAME)
+    assert dict(parse_qsl(urlsplit(frame).query)) == {"theme": "dark", "iss": ISSUER, "sid": sid}
+    assert f'content="3; url={AFTER}?state=x"' in page.text
+    assert f'href="{AFTER}?state=x"' in page.text
+    assert not is_signed_in(rp)
+
+
+def test_a_client_that_does_not_need_them_gets_no_issuer_and_session(register: Register, ada: Browser) -> None:
+    """§2: both or none."""
+    rp = at(ada, register(members={"frontchannel_logout_uri": FRAME}))
+    hint = sign_in_at(rp)["id_token"]
+
+    assert frames_of(rp.get("/oauth/logout", query_string={"id_token_hint": hint})) == [FRAME]
+
+
+def test_only_the_clients_origins_may_be_framed(rp: Browser) -> None:
+    """§4: the page's policy names them and nothing else."""
+    hint = sign_in_at(rp)["id_token"]
+    page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
+
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.endswith("; frame-src https://shop.example")
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+
+
+def test_a_client_that_was_not_visited_is_not_framed(rp: Browser, shop: Any) -> None:
+    """§3: those logged in to in the session."""
+    hint = sign_in_at(at(rp, shop))["id_token"]
+    page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
+
+    assert frames_of(page) == []
+    assert "frame-src" not in page.headers["Content-Security-Policy"]
+
+
+def test_the_sign_out_button_does_it_too(rp: Browser) -> None:
+    """§3."""
+    sign_in_at(rp)
+    page = rp.submit("/account/sign-out", {}, page="/account")
+
+    assert len(frames_of(page)) == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://other.example/logout",
+        "https://shop.example:8443/logout",
+        "http://shop.example/logout",
+        "javascript:alert(1)",
+        "https://shop.example;script-src/logout",
+        "https://shop.example/logout#f",
+    ],
+)
+def test_a_uri_of_another_origin_than_a_redirect_uris_is_not_registered(register: Register, uri: str) -> None:
+    """§2: scheme, domain and port as those of a registered redirect URI."""
+    with pytest.raises(RegistrationRefused, match="frontchannel_logout_uri"):
+        register(members={"frontchannel_logout_uri": uri})
