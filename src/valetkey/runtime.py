@@ -145,9 +145,8 @@ class Runtime:
 
     def work_in_background(self) -> None:
         """Start a thread that sends mail and prunes while this process holds the lease."""
-        self._stop = threading.Event()
-        worker = self.make_worker()
-        self._worker = threading.Thread(target=worker.run, args=(self._stop,), name="valetkey-worker", daemon=True)
+        self._stop, run = threading.Event(), self.make_worker().run
+        self._worker = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker.start()
 
     def make_worker(self) -> Worker:
