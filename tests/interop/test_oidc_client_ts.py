@@ -1,0 +1,128 @@
+"""oidc-client-ts, an app in the browser on an origin of its own: CORS, silent renewal, two tabs at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route
+
+from tests.interop.conftest import EMAIL, PASSWORD
+from tests.interop.node_program import NODE
+from tests.interop.web_server import WebServer
+from tests.services.valetkey_server import RunningServer
+
+LIBRARY = NODE / "node_modules" / "oidc-client-ts" / "dist" / "browser" / "oidc-client-ts.min.js"
+_PAGE = """<!doctype html><title>App</title><link rel="icon" href="data:,"><script src="/library.js"></script>
+<script>
+const stored = new oidc.WebStorageStateStore({ store: localStorage });
+const manager = new oidc.UserManager({ ...%s, userStore: stored });
+%s
+</script>"""
+
+
+@pytest.fixture
+def app(server: RunningServer) -> Iterator[str]:
+    """The URL of an app that nobody has allowed anything yet."""
+    with WebServer() as web:
+        url = f"{web.url}/app"
+        made = server.deployment.create_client(
+            "browser", name="The page", scope="", redirect_uris=[url, f"{web.url}/silent"]
+        )
+        settings = {
+            "authority": server.issuer,
+            "client_id": made["client_id"],
+            "redirect_uri": url,
+            "silent_redirect_uri": f"{web.url}/silent",
+            "scope": "openid profile email",
+            "loadUserInfo": True,
+            "monitorSession": False,
+            "automaticSilentRenew": False,
+        }
+        told = json.dumps(settings)
+        web.pages["/library.js"] = ("text/javascript", LIBRARY.read_bytes())
+        web.pages["/app"] = ("text/html", (_PAGE % (told, "")).encode())
+        web.pages["/silent"] = ("text/html", (_PAGE % (told, "manager.signinSilentCallback();")).encode())
+        yield url
+
+
+def _sign_in(page: Page, app: str) -> dict[str, Any]:
+    """Send Maya to sign in, and answer what the app knows when she is back."""
+    page.goto(app)
+    with page.expect_navigation(url="**/account/sign-in**"):
+        page.evaluate("() => { manager.signinRedirect() }")
+    page.fill("[name=email]", EMAIL)
+    page.fill("[name=password]", PASSWORD)
+    page.click("#sign-in")
+    page.click("#allow")
+    page.wait_for_url(f"{app}?**")
+    user: dict[str, Any] = page.evaluate("async () => ({ ...(await manager.signinCallback()) })")
+    return user
+
+
+def test_an_app_in_the_browser_signs_in_and_reads_userinfo_across_origins(page: Page, app: str) -> None:
+    user = _sign_in(page, app)
+
+    assert (user["profile"]["name"], user["profile"]["email"]) == ("Maya", EMAIL)
+
+
+def test_it_renews_with_its_refresh_token(page: Page, app: str) -> None:
+    user = _sign_in(page, app)
+
+    renewed = page.evaluate("async () => ({ ...(await manager.signinSilent()) })")
+
+    assert renewed["access_token"] != user["access_token"]
+    assert renewed["refresh_token"] != user["refresh_token"]
+    assert renewed["profile"]["sub"] == user["profile"]["sub"]
+
+
+def test_it_renews_in_a_hidden_frame_without_one(page: Page, app: str) -> None:
+    user = _sign_in(page, app)
+    page.evaluate(
+        "async () => manager.storeUser({ ...(await manager.getUser()), refresh_token: undefined, "
+        "toStorageString() { return JSON.stringify(this) } })"
+    )
+
+    renewed = page.evaluate("async () => ({ ...(await manager.signinSilent()) })")
+
+    assert renewed["access_token"] != user["access_token"]
+    assert renewed["profile"]["sub"] == user["profile"]["sub"]
+
+
+def test_two_tabs_that_refresh_at_once_both_stay_signed_in(page: Page, app: str) -> None:
+    user = _sign_in(page, app)
+    other = page.context.new_page()
+    other.goto(app)
+    sent = _hold_two(page.context)
+
+    for tab in (page, other):
+        with tab.expect_request("**/oauth/token"):
+            tab.evaluate("() => { window.renewing = manager.signinSilent() }")
+    tokens = [tab.evaluate("async () => (await renewing).access_token") for tab in (page, other)]
+
+    assert len(sent) == 2
+    assert all(user["refresh_token"] in body for body in sent)
+    assert user["access_token"] not in tokens
+    for tab in (page, other):
+        assert tab.evaluate("async () => (await manager.signinSilent()).access_token") not in tokens
+
+
+def _hold_two(context: BrowserContext) -> list[str]:
+    """Let the next two token requests go only when both are there, and answer their bodies."""
+    held: list[Route] = []
+    bodies: list[str] = []
+
+    def hold(route: Route) -> None:
+        if len(bodies) == 2:
+            route.continue_()
+            return
+        held.append(route)
+        bodies.append(route.request.post_data or "")
+        if len(bodies) == 2:
+            for one in held:
+                one.continue_()
+
+    context.route("**/oauth/token", hold)
+    return bodies
