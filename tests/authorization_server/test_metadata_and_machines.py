@@ -9,6 +9,7 @@ from flask import Flask
 from tests.conftest import MakeApp, Register
 from tests.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, query_of
 from valetkey.authorization_server.registration import RegistrationRefused, register_client
+from valetkey.authorization_server.token_endpoint import GRANT_TYPES
 from valetkey.protocol.secret import ACCESS_TOKEN, is_well_formed, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import resources
@@ -34,7 +35,8 @@ def test_metadata_tells_what_works_and_nothing_else(robot: Browser) -> None:
     assert told.headers["Access-Control-Allow-Origin"] == "*"
     assert told.json["issuer"] == ISSUER
     assert told.json["response_types_supported"] == ["code"]
-    assert told.json["grant_types_supported"] == ["authorization_code", "client_credentials", "refresh_token"]
+    assert {"authorization_code", "client_credentials", "refresh_token"} <= set(told.json["grant_types_supported"])
+    assert set(told.json["grant_types_supported"]) == set(GRANT_TYPES)
     assert told.json["code_challenge_methods_supported"] == ["S256"]
     assert told.json["authorization_response_iss_parameter_supported"] is True
     assert set(SCOPES) <= set(told.json["scopes_supported"])

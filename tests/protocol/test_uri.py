@@ -113,6 +113,13 @@ def test_only_the_registered_text_matches(sent: str) -> None:
     assert redirect_uri_matches(registered + sent, (registered,), native=False) is (sent == "")
 
 
+@pytest.mark.parametrize(
+    "sent", ["HTTPS://app.example/cb", "https://APP.example/cb", "https://app.example/CB", "https://app.example/%63b"]
+)
+def test_case_and_encoding_are_not_folded(sent: str) -> None:
+    assert not redirect_uri_matches(sent, ("https://app.example/cb",), native=True)
+
+
 @given(st.text("/?#@:;.%\\ab0", max_size=12), st.text("/?#@:;.%\\ab0", max_size=12))
 def test_a_loopback_uri_varies_in_its_port_and_in_nothing_else(before: str, after: str) -> None:
     sent = f"http://127.0.0.1{before}/cb{after}"

@@ -11,6 +11,7 @@ from tests.conftest import MakeApp
 from tests.vocabulary import Browser, Clock
 from valetkey import Valetkey
 from valetkey.authorization_server.registration import disable_client, register_client
+from valetkey.protocol.secret import INTERACTION, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 from valetkey.storage.write import StoreUnavailable
@@ -139,7 +140,7 @@ def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
         robot.introspect(token),
         robot.ask(),
         robot.call(token),
-        robot.get("/oauth/consent/vk_in_x"),
+        robot.get(f"/oauth/consent/{mint(INTERACTION).reveal()}"),
     ]
 
     assert [answer.status_code for answer in answers] == [503] * 6
