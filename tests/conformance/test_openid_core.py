@@ -259,8 +259,9 @@ def test_a_hint_that_is_no_id_token_for_this_client_is_refused(
     answer = rp.tokens()
     head, body, signature = answer["id_token"].split(".")
     unsigned = f"eyJhbGciOiJub25lIn0.{body}."
+    logout = rp.runtime.mint.sign(rp.read(answer["id_token"]), "RS256", "logout+jwt", rp.runtime.clock())
 
-    for hint in (answer["access_token"], unsigned, f"{head}.{body}.{signature[::-1]}", "nonsense", "a.b.c"):
+    for hint in (answer["access_token"], logout, unsigned, f"{head}.{body}.{signature[::-1]}", "nonsense", "a.b.c"):
         assert error_of(rp.ask(id_token_hint=hint)) == "invalid_request"
     assert error_of(relying_party(name="Other").ask(id_token_hint=answer["id_token"])) == "invalid_request"
 

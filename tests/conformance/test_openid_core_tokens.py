@@ -7,11 +7,15 @@ import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import ScriptInfo
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import NONCE, RelyingParty, error_of, half_hash
+from tests.conftest import MakeApp
 from tests.vocabulary import ISSUER, Clock, query_of
 from valetkey.accounts.owner import ACR
+from valetkey.cli.keys import keys
 from valetkey.runtime import Runtime
 from valetkey.storage.write import Write
 from valetkey.tokens.signing import rotate
@@ -162,6 +166,22 @@ def test_tokens_of_the_key_before_are_good_while_they_live(rp: RelyingParty, clo
     assert rp.read(answer["id_token"])["sub"] == "ada"
     assert rp.userinfo(answer["access_token"]).status_code == 200
     assert "code" in rp.ask(prompt="none", id_token_hint=answer["id_token"]).location
+
+
+def test_the_command_keeps_the_old_key_until_its_last_id_token_ends(
+    rp: RelyingParty, make_app: MakeApp, sqlite_store_url: str, clock: Clock
+) -> None:
+    """§10.1.1: ID tokens live longer than access tokens."""
+    script = ScriptInfo(create_app=lambda: make_app(sqlite_store_url))
+    assert CliRunner().invoke(keys, ["rotate"], obj=script).exit_code == 0
+    rp.runtime.keys.forget()
+    clock.forward(seconds=899)
+    token = rp.tokens()["id_token"]
+    kid = header_of(token)["kid"]
+    clock.forward(seconds=3599)
+
+    assert header_of(rp.tokens()["id_token"])["kid"] != kid
+    assert rp.read(token)["sub"] == "ada"
 
 
 def test_a_public_subject_is_the_same_for_all_clients(rp: RelyingParty, relying_party: MakeRelyingParty) -> None:

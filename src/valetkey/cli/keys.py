@@ -52,7 +52,7 @@ def rotate(runtime: Runtime, emergency: bool) -> None:
         runtime.cipher,
         now,
         published_before=_PUBLISHED_BEFORE,
-        tokens_live=runtime.settings.access_token_lifetime + 60,
+        tokens_live=max(runtime.settings.access_token_lifetime, runtime.settings.id_token_lifetime) + 60,
         emergency=emergency,
     )
     runtime.revoke(
