@@ -49,6 +49,7 @@ class Apache:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/protected/"
         self.callback = f"{self.url}callback"
+        self.goodbye = f"http://127.0.0.1:{self.port}/goodbye"
 
     def configure(self, *, issuer: str, client_id: str, client_secret: str, more: str = "") -> Self:
         """Make it a relying party."""

@@ -1,7 +1,9 @@
-"""Debian's Apache module as a relying party: a login, claims as headers, a session of its own."""
+"""Debian's Apache module as a relying party: a login, claims as headers, and both ways to log out."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from urllib.parse import urljoin
 
@@ -18,7 +20,13 @@ from tests.services.valetkey_server import RunningServer
 def apache(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Apache]:
     """A protected folder whose visitors sign in here."""
     made = Apache()
-    client = server.deployment.create_client("web", name="Apache", scope="", redirect_uris=[made.callback])
+    uris = {
+        "--redirect-uri": made.callback,
+        "--post-logout-redirect-uri": made.goodbye,
+        "--backchannel-logout-uri": f"{made.callback}?logout=backchannel",
+    }
+    words = [word for pair in uris.items() for word in pair]
+    client = json.loads(server.deployment.run("clients", "create", "--name", "Apache", *words, "--json"))
     more = f"OIDCProviderTokenEndpointAuth {request.param}"
     with made.configure(issuer=server.issuer, **client, more=more) as running:
         yield running
@@ -30,13 +38,41 @@ def test_a_page_behind_apache_learns_who_came(apache: Apache, maya: Person) -> N
         assert not refused.has_redirect_location  # the words are wrong: 2.4.12 takes iss (RFC 9207) for discovery
         assert "The page behind" not in refused.text
 
-        come_back = browser.get(maya.allow(_sent_away(browser, apache)))
-        assert come_back.has_redirect_location, apache.log
-        page = browser.get(urljoin(apache.url, come_back.headers["location"]))
+        page = _log_in(browser, apache, maya)
 
         assert page.text == "The page behind.\n"
         assert (page.headers["Seen-Email"], page.headers["Seen-Name"]) == (EMAIL, "Maya")
         assert "@" in page.headers["Seen-User"]  # the sub at the issuer
+
+
+def test_apache_logs_its_visitor_out_at_the_provider_too(server: RunningServer, apache: Apache, maya: Person) -> None:
+    with httpx.Client() as browser:
+        _log_in(browser, apache, maya)
+
+        leaving = browser.get(apache.callback, params={"logout": apache.goodbye}).headers["location"]
+        assert leaving.startswith(f"{server.issuer}/oauth/logout")
+        assert maya.allow(leaving) == apache.goodbye
+
+        _sent_away(browser, apache)
+        assert maya.read(f"{server.issuer}/account").url.path == "/account/sign-in"
+
+
+def test_who_signs_out_at_the_provider_is_out_at_apache(server: RunningServer, apache: Apache, maya: Person) -> None:
+    with httpx.Client() as browser:
+        _log_in(browser, apache, maya)
+
+        maya.press(maya.read(f"{server.issuer}/account"), "sign-out")
+
+        deadline = time.monotonic() + 20  # the logout token goes by the outbox
+        while browser.get(f"{apache.url}page").status_code != httpx.codes.FOUND:
+            assert time.monotonic() < deadline, apache.log
+            time.sleep(0.1)
+
+
+def _log_in(browser: httpx.Client, apache: Apache, person: Person) -> httpx.Response:
+    come_back = browser.get(person.allow(_sent_away(browser, apache)))
+    assert come_back.has_redirect_location, apache.log
+    return browser.get(urljoin(apache.url, come_back.headers["location"]))
 
 
 def _sent_away(browser: httpx.Client, apache: Apache) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.interop.client import Client
-from tests.interop.conftest import EMAIL
+from tests.interop.conftest import CALLBACK, EMAIL
 from tests.interop.node_program import run
 from tests.interop.person import Person
 from tests.services.valetkey_server import RunningServer
+
+GOODBYE = "https://app.example/goodbye"
 
 
 def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person, **more: Any) -> Any:
@@ -61,3 +64,13 @@ def test_a_device_signs_its_person_in(server: RunningServer, native_relying_part
 
     assert seen["userinfo"]["name"] == "Maya"
     assert seen["refresh"]
+
+
+def test_an_app_signs_its_person_out(server: RunningServer, maya: Person) -> None:
+    uris = ["--redirect-uri", CALLBACK, "--post-logout-redirect-uri", GOODBYE]
+    made = json.loads(server.deployment.run("clients", "create", "--name", "Leaving", *uris, "--json"))
+    client = Client(made["client_id"], made["client_secret"], CALLBACK)
+
+    seen = _run("logout", server, client, "client_secret_basic", maya, goodbye=GOODBYE)
+
+    assert seen == {"url": f"{GOODBYE}?state=left", "again": "login_required"}

@@ -61,6 +61,12 @@ const flows = {
     const { sub } = tokens.claims();
     return { userinfo: await openid.fetchUserInfo(config, tokens.access_token, sub), refresh: tokens.refresh_token };
   },
+  async logout() {
+    const { id_token } = await signIn();
+    const leaving = { post_logout_redirect_uri: told.goodbye, id_token_hint: id_token, state: 'left' };
+    const { url } = await visit(openid.buildEndSessionUrl(config, leaving));
+    return { url, again: await refusal(signIn({ prompt: 'none' })) };
+  },
   async silent() {
     const stranger = await refusal(signIn({ prompt: 'none' }));
     const { sub } = (await signIn()).claims();
