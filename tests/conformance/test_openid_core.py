@@ -266,6 +266,16 @@ def test_a_hint_that_is_no_id_token_for_this_client_is_refused(
     assert error_of(relying_party(name="Other").ask(id_token_hint=answer["id_token"])) == "invalid_request"
 
 
+def test_signed_userinfo_is_no_id_token(relying_party: MakeRelyingParty) -> None:
+    """§3.1.2.2, RFC 8725 §3.12."""
+    rp = relying_party(members={"userinfo_signed_response_alg": "RS256"})
+    answer = rp.tokens()
+    userinfo = rp.userinfo(answer["access_token"]).text
+
+    assert error_of(rp.ask(id_token_hint=userinfo)) == "invalid_request"
+    assert "error" not in query_of(rp.ask(id_token_hint=answer["id_token"]))
+
+
 def test_a_sub_in_claims_is_answered_for_that_person_only(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.2, §5.5.1: sub with a value or values."""
     rp.authorize()

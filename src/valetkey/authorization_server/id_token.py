@@ -73,7 +73,8 @@ def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any
         claims = json.loads(jws.deserialize_compact(token.encode(), key.key, algorithms=list(ALGORITHMS)).payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    mine = isinstance(claims, dict) and claims.get("iss") == runtime.settings.issuer and "sub" in claims
+    # Signed userinfo has no exp, and is no ID token (RFC 8725 §3.12).
+    mine = isinstance(claims, dict) and claims.get("iss") == runtime.settings.issuer and {"sub", "exp"} <= claims.keys()
     return claims if mine else None
 
 
