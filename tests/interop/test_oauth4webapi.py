@@ -16,6 +16,7 @@ RESPONSE_MODES = ("query", "form_post")
 TRIED = {  # each value of the metadata, by the tests of this file
     "response_types_supported": {"code"},
     "response_modes_supported": {*RESPONSE_MODES},
+    "acr_values_supported": {"urn:valetkey:acr:password"},
     "code_challenge_methods_supported": {"S256"},
     "grant_types_supported": {
         "authorization_code",
@@ -55,6 +56,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
     seen = _run("web", server, web_client, method, maya, response_mode=response_mode)
 
     assert set(seen["scope"].split()) == {"profile", "email"}
+    assert {seen["claims"]["acr"]} == TRIED["acr_values_supported"]
     assert seen["rotated"] is True
     assert seen["active"] == [True, False]
     assert seen["refused"] == "invalid_grant"
