@@ -30,6 +30,9 @@ EMAIL, PASSWORD = "ada@example.org", "a violet tram in june"
 PROTOCOL_TABLES = (
     tables.clients,
     tables.client_secrets,
+    tables.registrations,
+    tables.initial_access_tokens,
+    tables.assertions,
     tables.accounts,
     tables.interactions,
     tables.consents,
@@ -42,7 +45,7 @@ PROTOCOL_TABLES = (
     tables.revocations,
 )
 _COUNTS = {table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables}
-_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|cs|ss|br|in|di)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
+_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
 
 
 class Clock:

@@ -7,29 +7,32 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from .accounts.owner import ResourceOwners
 from .activity.last_used import LastUsed
 from .outbound.http import Fetcher
+from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
 from .protocol.bearer import challenge as bearer_challenge
 from .protocol.errors import (
-    BodyTooLarge,
+    InsufficientScope,
     InvalidRequest,
     MethodNotAllowed,
     OAuthError,
     TemporarilyUnavailable,
     TooManyRequests,
 )
-from .protocol.parameters import Parameters, read_form
+from .protocol.parameters import Parameters
+from .protocol.request_body import read_form_body, read_json_body
 from .protocol.secret import random_id
 from .rate_limiting.address import network_of
 from .rate_limiting.counters import Counters, RedisCounters, SqlCounters, SqliteCounters
-from .rate_limiting.limit import Limit, parse_limit
+from .rate_limiting.limit import parse_limit
+from .rate_limiting.limit_settings import read_limits
 from .rate_limiting.limiter import Limiter
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .storage.clock import StoreClock
 from .storage.engine import open_store, sqlite_path
 from .storage.revocations import Revocation
@@ -38,20 +41,20 @@ from .storage.statement import Bound
 from .storage.write import StoreUnavailable, Write
 from .tokens.cipher import Cipher
 from .tokens.feed import RevocationFeed
+from .tokens.metadata_documents import MetadataDocuments
 from .tokens.minting import TokenMint
 from .tokens.registered_clients import RegisteredClients
 from .tokens.resources import Resources
 from .tokens.signing import KeyRing, make_first_keys
 from .tokens.verdict import TokenJudge
 
-_LARGEST_BODY = 65_536
+_DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
 _log = logging.getLogger("valetkey")
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
 PREFLIGHT_HEADERS = (
     ANY_ORIGIN,
-    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP"),
     ("Access-Control-Max-Age", "600"),
 )
@@ -66,7 +69,7 @@ class MachineRequest:
     content_type: str
     authorization: str | None
     address: str | None
-    headers: Callable[[str], str | None] = lambda name: None
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,9 @@ class Call:
     parameters: Parameters
     authorization: str | None
     address: str | None
+    method: str = "POST"
+    query: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Endpoint:
     methods: tuple[str, ...]
     answer: Callable[[Call], Answer]
     cors: bool = False
+    reads_json: bool = False
     bearer: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
 
 
@@ -111,7 +118,6 @@ class Runtime:
         self.feed = RevocationFeed(self.store, accept_outage=settings.revocation_outage == "accept")
         self.keys = KeyRing(self.store, self.cipher)
         self.resources = Resources(settings, self.store)
-        self.clients = RegisteredClients(self.store, self.feed)
         self.mint = TokenMint(settings, self.keys, self.resources)
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed)
         self.limiter = Limiter(_counters(self))
@@ -119,12 +125,17 @@ class Runtime:
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
         self.has_own_accounts = False
+        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock())
+        self.documents = MetadataDocuments(
+            self.fetcher, settings.known_scopes.keys(), self._may_fetch_document, on_loopback=not settings.is_production
+        )
+        self.clients = RegisteredClients(self.store, self.feed, self.documents, settings.metadata_documents)
         self.on_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
         self._getting_ready = threading.Lock()
         self._stop = threading.Event()
         self._worker: threading.Thread | None = None
-        self._failed_authentications = _limits(settings)["client_authentication_limit"]
+        self.limits = read_limits(settings)
         self.feed.listen(self._heed)
 
     def get_ready(self) -> None:
@@ -171,9 +182,12 @@ class Runtime:
 
     def spend_failed_authentication(self, address: str | None, now: float) -> None:
         """:raises TooManyRequests: where too many client authentications failed from this network."""
-        spent = self.limiter.spend(f"client:{network_of(address)}", self._failed_authentications, now)
+        spent = self.limiter.spend(f"client:{network_of(address)}", self.limits["client_authentication_limit"], now)
         if not spent.admitted:
             raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
+
+    def _may_fetch_document(self, host: str, now: float) -> bool:
+        return self.limiter.spend(f"document:{host}", _DOCUMENTS, now).admitted
 
     def close(self) -> None:
         self._stop.set()
@@ -207,14 +221,13 @@ def prepare_store(runtime: Runtime) -> bool:
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Answer:
     """Answer one request to a machine endpoint; every refusal is the specification's JSON."""
     if request.method == "OPTIONS":
-        return Answer(204, b"", PREFLIGHT_HEADERS if endpoint.cors else (("Allow", ", ".join(endpoint.methods)),))
+        return _options(endpoint)
     try:
         if not runtime.is_ready:
             runtime.get_ready()
         if request.method not in endpoint.methods:
             raise MethodNotAllowed(f"this endpoint answers {' and '.join(endpoint.methods)} only")
-        call = Call(runtime, runtime.clock(), _parameters(request), request.authorization, request.address)
-        answer = endpoint.answer(call)
+        answer = endpoint.answer(_call(runtime, endpoint, request))
     except OAuthError as refusal:
         answer = refusal_answer(refusal, endpoint, request)
     except StoreUnavailable as cause:
@@ -222,6 +235,21 @@ def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> A
         down = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
         answer = refusal_answer(down, endpoint, request)
     return Answer(answer.status, answer.body, (*answer.headers, ANY_ORIGIN)) if endpoint.cors else answer
+
+
+def _options(endpoint: Endpoint) -> Answer:
+    methods = ", ".join((*endpoint.methods, "OPTIONS"))
+    cors = (*PREFLIGHT_HEADERS, ("Access-Control-Allow-Methods", methods))
+    return Answer(204, b"", cors if endpoint.cors else (("Allow", methods),))
+
+
+def _call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Call:
+    now, method, form, document = runtime.clock(), request.method, Parameters({}), {}
+    if endpoint.reads_json and method in {"POST", "PUT"}:
+        document = read_json_body(request.body, request.content_type)
+    elif not endpoint.reads_json and method == "POST":
+        form = read_form_body(request.body, request.content_type)
+    return Call(runtime, now, form, request.authorization, request.address, method, request.query, document)
 
 
 def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> Answer:
@@ -240,8 +268,8 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
 
 
 def _challenge(refusal: OAuthError, endpoint: Endpoint) -> str | None:
-    if endpoint.bearer and refusal.status in {400, 401, 403}:
-        scope = {"scope": "openid"} if refusal.status == 403 else {}
+    if endpoint.bearer and (refusal.status in {401, 403} or isinstance(refusal, InvalidRequest)):
+        scope = {"scope": "openid"} if isinstance(refusal, InsufficientScope) else {}
         return bearer_challenge(refusal, realm=endpoint.name, **scope)
     if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
         return f'Basic realm="{endpoint.name}", error="{refusal.error}"'
@@ -262,35 +290,6 @@ def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
 
 def json_answer(body: object, *more: tuple[str, str]) -> Answer:
     return Answer(200, json.dumps(body).encode(), (*JSON_HEADERS, *more))
-
-
-def _parameters(request: MachineRequest) -> Parameters:
-    if request.method != "POST" or not (request.body or request.content_type):
-        return Parameters({})
-    if len(request.body) > _LARGEST_BODY:
-        raise BodyTooLarge("the request body is larger than 64 KiB")
-    if request.content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise InvalidRequest("the body must be application/x-www-form-urlencoded")
-    try:
-        return read_form(request.body.decode())
-    except UnicodeDecodeError as cause:
-        raise InvalidRequest("the body is not UTF-8") from cause
-
-
-def _limits(settings: Settings) -> dict[str, Limit]:
-    """The settings that are limits, read.
-
-    :raises SettingsError: with every one that cannot be: at the start, not when somebody signs in.
-    """
-    read, problems = {}, []
-    for name in (one.name for one in fields(settings) if one.name.endswith("_limit")):
-        try:
-            read[name] = parse_limit(getattr(settings, name))
-        except ValueError as problem:
-            problems.append(f"{name}: {problem}")
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return read
 
 
 def _counters(runtime: Runtime) -> Counters:

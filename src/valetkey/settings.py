@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .protocol.errors import InvalidScope
+from .protocol.policy import POLICIES
 from .protocol.scope import parse_scope
 from .protocol.uri import is_loopback_host, resource_problem
 
@@ -104,6 +105,22 @@ class Settings:
         "600/minute burst 600", "Failed client authentications from one network address."
     )
 
+    registration_limit: str = _setting("300/hour burst 300", "Clients registered from one network address.")
+
+    registration_policy: str = _setting(
+        "",
+        "Who may register clients (RFC 7591): 'closed' (whoever has an initial access token), 'approve' (all; the "
+        "operator approves each) or 'open'. Empty: 'open' where the issuer is on loopback, else 'closed'.",
+    )
+    registration_profile: str | None = _setting(
+        None, "The policy that registered clients get; None: by what they say of themselves."
+    )
+    metadata_document_clients: str = _setting(
+        "",
+        "Clients whose client_id is the URL of their metadata: 'off', 'approve' (those that the operator approved) "
+        "or 'open'. Empty: 'open' where the issuer is on loopback, else 'off'.",
+    )
+
     embedded_worker: bool = _setting(
         True, "Whether this process may send mail and prune; one process at a time does, by a lease in the store."
     )
@@ -141,6 +158,16 @@ class Settings:
     def outbound_networks(self) -> tuple[str, ...]:
         """The networks that fetches may reach besides public addresses."""
         return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK)
+
+    @property
+    def registration(self) -> str:
+        """Who may register clients: ``closed``, ``approve`` or ``open``."""
+        return self.registration_policy or ("closed" if self.is_production else "open")
+
+    @property
+    def metadata_documents(self) -> str:
+        """Whether clients may describe themselves by a document: ``off``, ``approve`` or ``open``."""
+        return self.metadata_document_clients or ("off" if self.is_production else "open")
 
     @property
     def api_resource(self) -> str:
@@ -328,6 +355,12 @@ def _check_words(s: Settings) -> list[str]:
     wrong = []
     if s.revocation_outage not in {"refuse", "accept"}:
         wrong.append("revocation_outage must be 'refuse' or 'accept'")
+    if s.registration_policy not in {"", "closed", "approve", "open"}:
+        wrong.append("registration_policy must be 'closed', 'approve' or 'open'")
+    if s.metadata_document_clients not in {"", "off", "approve", "open"}:
+        wrong.append("metadata_document_clients must be 'off', 'approve' or 'open'")
+    if s.registration_profile is not None and s.registration_profile not in POLICIES:
+        wrong.append(f"registration_profile must be one of {', '.join(POLICIES)}")
     if not s.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         wrong.append("database_url must begin with sqlite:/// or postgresql://")
     if s.redis_url and not s.redis_url.startswith(("redis://", "rediss://", "unix://")):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.conformance.enrolling import enrol, http, refuse, site  # noqa: F401  # fixtures
 from tests.conformance.relying_party import PERSON, RelyingParty
 from tests.conftest import MakeApp
 from tests.vocabulary import CALLBACK, EMAIL

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from tests.interop.client import Client
+from tests.interop.conftest import CALLBACK
 from tests.interop.node_program import run
 from tests.interop.person import Person
 from tests.services.valetkey_server import RunningServer
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+KEYS = {"ES256": "P-256", "Ed25519": "Ed25519", "EdDSA": "Ed25519", "PS256": 2048, "RS256": 2048}
 RESPONSE_MODES = ("query", "form_post")
 TRIED = {  # each value of the metadata, by the tests of this file
     "response_types_supported": {"code"},
@@ -24,9 +27,12 @@ TRIED = {  # each value of the metadata, by the tests of this file
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:device_code",
     },
-    "token_endpoint_auth_methods_supported": {*SECRET_METHODS, "none"},
-    "revocation_endpoint_auth_methods_supported": {*SECRET_METHODS, "none"},
-    "introspection_endpoint_auth_methods_supported": {*SECRET_METHODS},
+    "token_endpoint_auth_methods_supported": {*SECRET_METHODS, "private_key_jwt", "none"},
+    "token_endpoint_auth_signing_alg_values_supported": {*KEYS},
+    "revocation_endpoint_auth_methods_supported": {*SECRET_METHODS, "private_key_jwt", "none"},
+    "revocation_endpoint_auth_signing_alg_values_supported": {*KEYS},
+    "introspection_endpoint_auth_methods_supported": {*SECRET_METHODS, "private_key_jwt"},
+    "introspection_endpoint_auth_signing_alg_values_supported": {*KEYS},
 }
 
 
@@ -42,7 +48,7 @@ def test_all_that_is_advertised_is_tried(server: RunningServer) -> None:
 
 
 def _run(
-    flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None, **more: str
+    flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None, **more: Any
 ) -> Any:
     told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client), **more}
     return run("oauth_client.mjs", told, person)
@@ -61,6 +67,23 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
     assert seen["active"] == [True, False]
     assert seen["refused"] == "invalid_grant"
     assert seen["claims"]["client_id"] == web_client.client_id
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_a_web_app_proves_itself_by_a_signed_assertion(server: RunningServer, maya: Person, alg: str) -> None:
+    """At the token, introspection and revocation endpoints."""
+    kind = {"E": ECKey, "P": RSAKey, "R": RSAKey}[alg[0]] if not alg.startswith("Ed") else OKPKey
+    key = kind.generate_key(KEYS[alg], {"kid": "k1", "alg": alg})
+    made = server.deployment.create_client(
+        "web", scope="profile email", redirect_uris=[CALLBACK], jwks={"keys": [key.as_dict(private=False)]}
+    )
+    client = Client(made["client_id"], None, CALLBACK)
+
+    seen = _run("web", server, client, "private_key_jwt", maya, jwk=key.as_dict(private=True))
+
+    assert seen["rotated"] is True
+    assert seen["active"] == [True, False]
+    assert seen["refused"] == "invalid_grant"
 
 
 def test_a_native_app_signs_in_refreshes_and_revokes_without_a_secret(

@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import MakeApp, Register, signed_in
 from tests.vocabulary import EMAIL, Browser, nothing_new, query_of
 from valetkey.runtime import Runtime
+from valetkey.storage import clients
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
@@ -93,11 +94,12 @@ def test_no_page_asks_for_anything_from_elsewhere(ada: Browser) -> None:
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}"""
 
 
-def test_a_hostile_client_name_is_only_text(ada: Browser, register: Register) -> None:
-    evil = Browser(
-        ada.http,
-        register(name=HOSTILE, members={"client_uri": 'javascript:alert("x")', "contacts": ["<b>@x"]}),
-    )
+def test_a_hostile_client_name_is_only_text(ada: Browser, runtime: Runtime, register: Register) -> None:
+    evil = Browser(ada.http, register(name=HOSTILE, members={"contacts": ["<b>@x"]}))
+    made = clients.find(runtime.store, evil.client.client_id, runtime.clock())
+    assert made
+    metadata = {**made.metadata, "client_uri": 'javascript:alert("x")'}  # registration refuses it, pages all the same
+    runtime.revoke(clients.change(made, metadata=metadata, disabled_at=None))
     asked = evil.ask()
     pages = [evil.get(asked.location)]
     evil.answer(asked.location)

@@ -76,10 +76,18 @@ class Deployment:
         name: str = "An app",
         scope: str = "profile",
         redirect_uris: Sequence[str] = (),
+        jwks: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Register a client and answer its ``client_id`` and ``client_secret`` (``None`` if it is public)."""
+        """Register a client and answer its ``client_id`` and ``client_secret`` (``None`` if it has none).
+
+        :param jwks: the public keys of a client that proves itself by ``private_key_jwt``.
+        """
         arguments = ["--name", name, "--policy", policy, "--scope", scope]
         arguments += [word for uri in redirect_uris for word in ("--redirect-uri", uri)]
+        if jwks is not None:
+            file = self.data_dir / "client-jwks.json"
+            file.write_text(json.dumps(jwks))
+            arguments += ["--auth-method", "private_key_jwt", "--jwks", str(file)]
         return dict(json.loads(self.run("clients", "create", *arguments, "--json")))
 
     def create_user(self, email: str, password: str, *, name: str = "Maya") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which client is calling, and can it prove it (RFC 6749 §2.3)."""
+"""Which client is calling, and can it prove it (RFC 6749 §2.3, RFC 7521 §4.2)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from valetkey.protocol.secret import Secret
 from valetkey.runtime import Call
 from valetkey.storage.clients import Client
 
+from .client_assertion import ASSERTION_TYPE, assertion_problem, client_named_by
+
 
 @dataclass(frozen=True, slots=True)
 class _Credentials:
     client_id: str
-    secret: Secret | None
+    secret: Secret | None = None
+    assertion: str | None = None
 
 
 def authenticate(call: Call) -> Client:
@@ -27,10 +30,10 @@ def authenticate(call: Call) -> Client:
     :raises InvalidRequest: where it uses two methods at once, or names two clients.
     :raises TooManyRequests: where too many proofs from this network failed.
     """
-    credentials = _read_basic(call) or _read_form(call.parameters)
+    credentials = _read_basic(call) or _read_assertion(call.parameters) or _read_form(call.parameters)
     _check_one_client(credentials, call.parameters)
     client = call.runtime.clients.find(credentials.client_id, call.now)
-    problem = "unknown or disabled client" if client is None else _problem(client, credentials.secret, call.now)
+    problem = "unknown or disabled client" if client is None else _problem(client, credentials, call)
     if client is None or problem:
         call.runtime.spend_failed_authentication(call.address, call.now)
         raise InvalidClient("client authentication failed", detail=problem)
@@ -48,11 +51,17 @@ def authenticate_confidential(call: Call) -> Client:
     return client
 
 
-def _problem(client: Client, secret: Secret | None, now: float) -> str | None:
+def _problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
+    """Each client by the method that it registered: a weaker proof than it has promised is none."""
+    secret, assertion = credentials.secret, credentials.assertion
     if client.is_public:
-        return "a secret from a public client" if secret else None
-    if secret is None:
-        return "no secret"
+        return "a proof from a public client" if secret or assertion else None
+    if client.auth_method == "private_key_jwt":
+        return assertion_problem(assertion, client, call.runtime, call.now) if assertion else "no assertion"
+    return _secret_problem(client, secret, call.now) if secret else "no secret"
+
+
+def _secret_problem(client: Client, secret: Secret, now: float) -> str | None:
     for digest, expires_at in client.secret_digests:
         if secret.matches(digest) and (expires_at is None or expires_at > now):
             return None
@@ -62,6 +71,18 @@ def _problem(client: Client, secret: Secret | None, now: float) -> str | None:
 def _check_one_client(credentials: _Credentials, parameters: Parameters) -> None:
     if parameters.get("client_id") not in {None, credentials.client_id}:
         raise InvalidRequest("client_id is not the authenticated client")
+
+
+def _read_assertion(parameters: Parameters) -> _Credentials | None:
+    """None: no assertion."""
+    kind, assertion = parameters.get("client_assertion_type"), parameters.get("client_assertion")
+    if kind is None and assertion is None:
+        return None
+    if kind != ASSERTION_TYPE or assertion is None:
+        raise InvalidClient("client_assertion_type is not served, or one of the two parameters is missing")
+    if parameters.get("client_secret") is not None:
+        raise InvalidRequest("more than one client authentication method")
+    return _Credentials(client_named_by(assertion), assertion=assertion)
 
 
 def _read_form(parameters: Parameters) -> _Credentials:
@@ -79,7 +100,7 @@ def _read_basic(call: Call) -> _Credentials | None:
     scheme, _, value = call.authorization.partition(" ")
     if scheme.lower() != "basic":
         raise InvalidClient("client authentication is malformed", detail="an Authorization scheme other than Basic")
-    if call.parameters.get("client_secret") is not None:
+    if call.parameters.get("client_secret") is not None or call.parameters.get("client_assertion") is not None:
         raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
     try:
         user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")

@@ -31,7 +31,7 @@ def connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedAp
         apps.append(
             ConnectedApp(
                 app.consent.client_id,
-                client.name if client else app.consent.client_id,
+                client.name if client else runtime.documents.name(app.consent.client_id) or app.consent.client_id,
                 tuple(words.get(name, name) for name in sorted(parse_scope(app.consent.scope))),
                 app.consent.first_granted_at,
                 app.last_used_at,

@@ -7,6 +7,8 @@ from valetkey.runtime import Endpoint
 from .device_authorization import device_authorization
 from .introspection import introspect
 from .metadata import authorization_server_metadata, jwks, openid_configuration
+from .registration_endpoint import register
+from .registration_management import manage
 from .revocation import revoke
 from .token_endpoint import exchange
 from .userinfo import userinfo
@@ -18,6 +20,16 @@ ENDPOINTS = (
     Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
     Endpoint("introspect", "/introspect", ("POST",), introspect),
     Endpoint("userinfo", "/userinfo", ("GET", "POST"), userinfo, cors=True, bearer=True),
+    Endpoint("register", "/register", ("POST",), register, cors=True, bearer=True, reads_json=True),
+    Endpoint(
+        "registration",
+        "/register/client",
+        ("GET", "PUT", "DELETE"),
+        manage,
+        cors=True,
+        bearer=True,
+        reads_json=True,
+    ),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
 METADATA = Endpoint(

@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import Any
 
 from valetkey.accounts.owner import ACR
+from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
-from valetkey.protocol.policy import DEVICE_CODE
+from valetkey.protocol.policy import DEVICE_CODE, SECRET_METHODS
 from valetkey.runtime import Answer, Call, Runtime, json_answer
 from valetkey.tokens.signing import ALGORITHMS
 
@@ -38,8 +39,9 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
     """Only what works is advertised."""
     settings = runtime.settings
     base = settings.issuer + settings.oauth_path
-    secret = ["client_secret_basic", "client_secret_post"]
     device = settings.device_path is not None
+    proven = [*SECRET_METHODS, "private_key_jwt"]
+    algorithms = list(ASSERTION_ALGORITHMS)
     return {
         "issuer": settings.issuer,
         "authorization_endpoint": f"{base}/authorize",
@@ -52,14 +54,28 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": sorted(GRANT_TYPES.keys() - (set() if device else {DEVICE_CODE})),
-        "token_endpoint_auth_methods_supported": [*secret, "none"],
-        "revocation_endpoint_auth_methods_supported": [*secret, "none"],
-        "introspection_endpoint_auth_methods_supported": secret,
+        "token_endpoint_auth_methods_supported": [*proven, "none"],
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": [*proven, "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": proven,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "acr_values_supported": [ACR],  # says that acr_values and max_age are heeded (RFC 9470 §7)
         "protected_resources": sorted(runtime.resources.all()),
+        **_ways_in(runtime, base),
     }
+
+
+def _ways_in(runtime: Runtime, base: str) -> dict[str, Any]:
+    """How clients that nobody has registered yet become known; nothing where they do not."""
+    told: dict[str, Any] = {}
+    if runtime.settings.registration != "closed":
+        told["registration_endpoint"] = f"{base}/register"
+    if runtime.settings.metadata_documents != "off":
+        told["client_id_metadata_document_supported"] = True
+    return told
 
 
 def openid_metadata(runtime: Runtime) -> dict[str, Any]:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from valetkey.activity.auditing import audit
-from valetkey.protocol.errors import InvalidScope
-from valetkey.protocol.policy import POLICIES, Policy
+from valetkey.protocol.client_members import is_member
+from valetkey.protocol.client_metadata import read_client_metadata
+from valetkey.protocol.errors import InvalidScope, OAuthError
+from valetkey.protocol.logout_members import logout_problems
+from valetkey.protocol.policy import POLICIES, SECRET_METHODS, Policy
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, mint, random_id
 from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, grants, revocations
+from valetkey.storage import clients, grants, registrations, revocations
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
+from valetkey.tokens.registered_clients import DOCUMENT_POLICY
 
-from .logout_members import logout_problems
+OPERATORS_MEMBERS = frozenset({"default_resource"})  # what no client may say of itself: where its tokens go
 
 
 class RegistrationRefused(Exception):
@@ -40,29 +44,23 @@ def register_client(
     grant_types: Sequence[str] = (),
     client_id: str | None = None,
     members: Mapping[str, Any] | None = None,
+    auth_method: str | None = None,
 ) -> Registered:
     """Register a client under a policy; without ``scope`` it may ask for all scopes of the server.
 
+    :param members: more of its metadata, by their names in RFC 7591 §2.
+    :param auth_method: ``token_endpoint_auth_method``; the policy's first where left out.
     :raises RegistrationRefused: with every problem.
     """
     rules = POLICIES.get(policy)
     if rules is None:
         raise RegistrationRefused(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
-    problems = [*_name_problems(name), *_redirect_problems(rules, redirect_uris, grant_types)]
-    problems += _scope_problems(runtime, scope) + _grant_type_problems(rules, grant_types)
-    problems += logout_problems(rules, members or {}, redirect_uris)
-    if problems:
-        raise RegistrationRefused("\n".join(problems))
-    made = Registered(client_id or random_id(), None if rules.is_public else mint(CLIENT_SECRET))
-    metadata = {
-        **(members or {}),
-        "client_name": name.strip(),
-        "redirect_uris": list(redirect_uris),
-        **({"scope": format_scope(parse_scope(scope))} if scope else {}),
-        "grant_types": list(grant_types or rules.grant_types),
-        "response_types": ["code"] if redirect_uris else [],
-        "token_endpoint_auth_method": rules.auth_methods[0],
-    }
+    told = {"redirect_uris": list(redirect_uris), "scope": scope, "token_endpoint_auth_method": auth_method}
+    sent = {**(members or {}), "client_name": name, **{key: value for key, value in told.items() if value}}
+    sent["grant_types"] = list(grant_types) or sent.get("grant_types") or list(rules.grant_types)
+    metadata = _judge(runtime, rules, sent)
+    has_secret = metadata["token_endpoint_auth_method"] in SECRET_METHODS
+    made = Registered(client_id or random_id(), mint(CLIENT_SECRET) if has_secret else None)
     now = runtime.clock()
     rows = [
         clients.add(made.client_id, policy, metadata, now),
@@ -96,8 +94,8 @@ def add_secret(runtime: Runtime, client: Client, *, old_lives: int) -> Secret:
 
     :raises RegistrationRefused: for a client that keeps no secret.
     """
-    if client.is_public:
-        raise RegistrationRefused("a public client has no secret")
+    if client.auth_method not in SECRET_METHODS:
+        raise RegistrationRefused("this client has no secret: it does not prove itself by one")
     secret, now = mint(CLIENT_SECRET), runtime.clock()
     runtime.revoke(
         clients.end_secrets(client.client_id, now + old_lives),
@@ -106,6 +104,17 @@ def add_secret(runtime: Runtime, client: Client, *, old_lives: int) -> Secret:
         audit("client.secret_added", now, client_id=client.client_id),
     )
     return secret
+
+
+def known_client(runtime: Runtime, client_id: str) -> Client | None:
+    """The client of this name, disabled or not; one that describes itself gets a row, to be approved or disabled by."""
+    now = runtime.clock()
+    client = clients.find(runtime.store, client_id, now)
+    if client is not None or not runtime.documents.is_named_by(client_id):
+        return client
+    row = clients.add(client_id, DOCUMENT_POLICY, {"token_endpoint_auth_method": "none"}, now)
+    runtime.store.write(Write(rows=(row, audit("client.approved", now, client_id=client_id))))
+    return clients.find(runtime.store, client_id, now)
 
 
 def disable_client(runtime: Runtime, client: Client) -> None:
@@ -123,6 +132,7 @@ def enable_client(runtime: Runtime, client: Client) -> None:
     now = runtime.clock()
     runtime.revoke(
         clients.change(client, disabled_at=None),
+        registrations.approve(client.client_id),
         revocations.add("changed", client.client_id, now, runtime.revocation_ends),
         audit("client.enabled", now, client_id=client.client_id),
     )
@@ -132,16 +142,36 @@ def remove_client(runtime: Runtime, client: Client) -> None:
     now = runtime.clock()
     runtime.revoke(
         *clients.remove(client.client_id),
+        registrations.remove(client.client_id),
         grants.revoke_client(client.client_id, now),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),
         audit("client.removed", now, client_id=client.client_id),
     )
 
 
-def _name_problems(name: str) -> list[str]:
-    return (
-        [] if name.strip() and len(name) <= 100 and name.isprintable() else ["a name of 1 to 100 characters is needed"]
-    )
+def _judge(runtime: Runtime, rules: Policy, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata to register; an operator is told all that is wrong, of the common things together."""
+    uris, grant_types, scope = sent.get("redirect_uris", ()), sent["grant_types"], sent.get("scope")
+    problems = [*_name_problems(sent["client_name"]), *_redirect_problems(rules, uris, grant_types)]
+    problems += _scope_problems(runtime, scope) + _grant_type_problems(rules, grant_types)
+    problems += logout_problems(rules, sent, uris)
+    unknown = [name for name in sent if name not in OPERATORS_MEMBERS and not is_member(name)]
+    problems += [f"there is no member {name} of client metadata" for name in unknown]
+    if problems:
+        raise RegistrationRefused("\n".join(problems))
+    try:
+        _, metadata = read_client_metadata(sent, rules)
+    except OAuthError as refusal:
+        raise RegistrationRefused(refusal.description) from refusal
+    metadata |= {name: sent[name] for name in OPERATORS_MEMBERS if name in sent}
+    if scope:
+        metadata["scope"] = format_scope(parse_scope(scope))
+    return metadata
+
+
+def _name_problems(name: Any) -> list[str]:
+    good = isinstance(name, str) and name.strip() and len(name) <= 100 and name.isprintable()
+    return [] if good else ["a name of 1 to 100 characters is needed"]
 
 
 def _redirect_problems(rules: Policy, uris: Sequence[str], grant_types: Sequence[str]) -> list[str]:
@@ -154,7 +184,7 @@ def _redirect_problems(rules: Policy, uris: Sequence[str], grant_types: Sequence
 
 def _scope_problems(runtime: Runtime, scope: str | None) -> list[str]:
     try:
-        unknown = parse_scope(scope) - runtime.settings.scopes.keys()
+        unknown = parse_scope(scope) - runtime.settings.known_scopes.keys()
     except InvalidScope as refusal:
         return [refusal.description]
     known = ", ".join(sorted(runtime.settings.scopes)) or "none"

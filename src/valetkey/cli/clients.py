@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
 from valetkey.authorization_server import registration
+from valetkey.authorization_server.initial_access import make_initial_access_token
 from valetkey.protocol.policy import POLICIES
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored
 from valetkey.storage.clients import Client
 
-from .opened import json_option, tell, with_runtime
+from .opened import json_option, read_json_file, tell, with_runtime
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -23,7 +27,7 @@ def clients() -> None:
 
 
 @clients.command()
-@click.option("--name", required=True, help="The name that people see when they are asked.")
+@click.option("--name", help="The name that people see when they are asked.")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where to return to; may be repeated.")
 @click.option("--scope", "scopes", multiple=True, help="What it may ask for; all scopes where left out.")
@@ -34,11 +38,15 @@ def clients() -> None:
 @click.option("--backchannel-logout-uri", help="Where logout tokens are sent.")
 @click.option("--frontchannel-logout-uri", help="What the browser loads at logout.")
 @click.option("--contact", help="An e-mail address of its developers.")
+@click.option("--auth-method", help="How it proves itself: the policy's first method where left out.")
+@click.option("--jwks", type=_FILE, help="A file with its public keys, a JWK set, for private_key_jwt.")
+@click.option("--jwks-uri", help="Where its public keys are.")
+@click.option("--metadata", type=_FILE, help="A JSON file with any member of RFC 7591 §2; options count before it.")
 @json_option
 @with_runtime
 def create(
     runtime: Runtime,
-    name: str,
+    name: str | None,
     policy: str,
     redirect_uris: tuple[str, ...],
     scopes: tuple[str, ...],
@@ -49,18 +57,29 @@ def create(
     backchannel_logout_uri: str | None,
     frontchannel_logout_uri: str | None,
     contact: str | None,
+    auth_method: str | None,
+    jwks: Path | None,
+    jwks_uri: str | None,
+    metadata: Path | None,
     as_json: bool,
 ) -> None:
     """Register an app; its secret is shown once and never again."""
-    members: dict[str, Any] = {
+    members = read_json_file(metadata) if metadata else {}
+    given: dict[str, Any] = {
         "client_uri": uri,
         "contacts": [contact] if contact else None,
+        "jwks": read_json_file(jwks) if jwks else None,
+        "jwks_uri": jwks_uri,
         "post_logout_redirect_uris": list(post_logout_redirect_uris),
         "backchannel_logout_uri": backchannel_logout_uri,
         "backchannel_logout_session_required": backchannel_logout_uri is not None,
         "frontchannel_logout_uri": frontchannel_logout_uri,
         "frontchannel_logout_session_required": frontchannel_logout_uri is not None,
     }
+    members |= {key: value for key, value in given.items() if value}
+    name = name or members.get("client_name")
+    if name is None:
+        raise click.UsageError("a name is needed: --name, or client_name in the file of --metadata")
     made = registration.register_client(
         runtime,
         name=name,
@@ -69,7 +88,8 @@ def create(
         scope=" ".join(scopes) or None,
         grant_types=grant_types,
         client_id=client_id,
-        members={key: value for key, value in members.items() if value},
+        members=members,
+        auth_method=auth_method,
     )
     secret = made.secret.reveal() if made.secret else None
     tell({"client_id": made.client_id, "client_secret": secret}, as_json)
@@ -101,9 +121,32 @@ def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
 @clients.command()
 @click.argument("client_id")
 @with_runtime
+def approve(runtime: Runtime, client_id: str) -> None:
+    """Let in an app that registered itself, or that describes itself at this URL."""
+    registration.enable_client(runtime, _known(runtime, client_id))
+    click.echo(f"{client_id} is approved.")
+
+
+@clients.command()
+@click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
+@click.option("--expires", default=86400, show_default=True, help="Seconds that it can be used.")
+@click.option("--uses", default=1, show_default=True, help="How many apps it registers.")
+@json_option
+@with_runtime
+def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool) -> None:
+    """Make an initial access token, with which apps register themselves (RFC 7591); it is shown once."""
+    if expires < 1 or uses < 1:
+        raise click.UsageError("--expires and --uses must be 1 or more")
+    secret = make_initial_access_token(runtime, policy=policy, lives=expires, uses=uses)
+    tell({"initial_access_token": secret.reveal(), "policy": policy, "expires_in": expires, "uses": uses}, as_json)
+
+
+@clients.command()
+@click.argument("client_id")
+@with_runtime
 def disable(runtime: Runtime, client_id: str) -> None:
     """Put an app out of service: its tokens are dead within a second."""
-    registration.disable_client(runtime, _find(runtime, client_id))
+    registration.disable_client(runtime, _known(runtime, client_id))
     click.echo(f"{client_id} is disabled.")
 
 
@@ -139,6 +182,14 @@ def remove(runtime: Runtime, client_id: str) -> None:
 
 def _find(runtime: Runtime, client_id: str) -> Client:
     client = stored.find(runtime.store, client_id, runtime.clock())
+    if client is None:
+        raise click.ClickException(f"there is no client {client_id}")
+    return client
+
+
+def _known(runtime: Runtime, client_id: str) -> Client:
+    """Also one that describes itself, of which nothing is kept yet."""
+    client = registration.known_client(runtime, client_id)
     if client is None:
         raise click.ClickException(f"there is no client {client_id}")
     return client

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from valetkey import service
+from valetkey.protocol.json_object import read_json_object
 from valetkey.runtime import Runtime
 from valetkey.web.state import EXTENSION
 
@@ -69,6 +71,14 @@ def tell(answer: Mapping[str, Any], as_json: bool) -> None:
     for name, value in answer.items():
         if value is not None:
             click.echo(f"{name}: {value}")
+
+
+def read_json_file(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that an option names."""
+    try:
+        return read_json_object(path.read_bytes())
+    except ValueError as cause:
+        raise click.ClickException(f"{path} holds no JSON object: {cause}") from cause
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

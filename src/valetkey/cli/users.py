@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
 from valetkey.accounts.password import hash_password, password_problem
 from valetkey.activity.auditing import audit
 from valetkey.authorization_server.session_end import owner_end_rows
+from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants, revocations
 from valetkey.storage.accounts import Account
 
-from .opened import json_option, tell, with_runtime
+from .opened import json_option, read_json_file, tell, with_runtime
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -29,9 +34,10 @@ def users() -> None:
 @click.option("--email", required=True)
 @click.option("--name", default="", help="As people are addressed; the e-mail address's first part where left out.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--claims", type=_FILE, help="A JSON file with standard claims (OpenID Connect Core §5.1).")
 @json_option
 @with_runtime
-def create(runtime: Runtime, email: str, name: str, password_stdin: bool, as_json: bool) -> None:
+def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
     """Make an account; a password that is not given is made up and shown once."""
     if "@" not in email:
         raise click.ClickException("an e-mail address is needed, like ada@example.org")
@@ -40,7 +46,9 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, as_jso
     problem = password_problem(password, email=email)
     if problem:
         raise click.ClickException(problem)
-    sub = create_account(runtime, name=name or email.partition("@")[0], email=email, password=password)
+    told = _read_claims(claims, email) if claims else {}
+    name = name or str(told.get("name", "")) or email.partition("@")[0]
+    sub = create_account(runtime, name=name, email=email, password=password, claims=told)
     tell({"sub": sub, "email": email.strip().lower(), "password": None if given else password}, as_json)
 
 
@@ -103,6 +111,18 @@ def password(runtime: Runtime, email: str, password_stdin: bool, as_json: bool) 
         audit("account.password_changed", now, owner=account.sub),
     )
     tell({"email": account.email, "password": None if given else new}, as_json)
+
+
+def _read_claims(path: Path, email: str) -> dict[str, Any]:
+    """The claims in a file; all that is wrong with them is told together."""
+    claims = read_json_file(path)
+    problems = [claim_problem(name, value) or "" for name, value in claims.items()]
+    problems += [f"{name} is not a standard claim" for name in claims if name not in STANDARD_CLAIMS]
+    if claims.get("email", email) != email:
+        problems.append(f"the claim email is not {email}")
+    if any(problems):
+        raise click.ClickException("\n  ".join(problem for problem in problems if problem))
+    return claims
 
 
 def _find(runtime: Runtime, email: str) -> Account:

@@ -133,6 +133,15 @@ class RegistrationNotSupported(OAuthError):
     error = "registration_not_supported"
 
 
+# RFC 7591 §3.2.2
+class InvalidRedirectUri(OAuthError):
+    error = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(OAuthError):
+    error = "invalid_client_metadata"
+
+
 # OpenID Connect Core Error Code unmet_authentication_requirements 1.0
 class UnmetAuthenticationRequirements(OAuthError):
     error = "unmet_authentication_requirements"
@@ -141,6 +150,10 @@ class UnmetAuthenticationRequirements(OAuthError):
 # HTTP statuses that have no OAuth code of their own
 class MethodNotAllowed(InvalidRequest):
     status = 405
+
+
+class Forbidden(AccessDenied):
+    status = 403
 
 
 class BodyTooLarge(InvalidRequest):

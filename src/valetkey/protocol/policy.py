@@ -19,13 +19,11 @@ class Policy:
     native: bool = False  # redirect URIs by RFC 8252 §7
     asks_each_time: bool = False  # the client's identity cannot be assured (RFC 8252 §8.6)
     pkce_required: bool = True
-
-    @property
-    def is_public(self) -> bool:
-        return self.auth_methods == ("none",)
+    assertion_for_issuer_only: bool = False  # aud of a client assertion; else the token endpoint too (RFC 7523 §3)
 
 
-_SECRET = ("client_secret_basic", "client_secret_post")
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+_PROVEN = (*SECRET_METHODS, "private_key_jwt")
 
 POLICIES = {
     policy.name: policy
@@ -33,7 +31,7 @@ POLICIES = {
         Policy(
             "web",
             "a web application with a server that keeps a secret",
-            _SECRET,
+            _PROVEN,
             ("authorization_code", "refresh_token"),
             ("client_credentials", DEVICE_CODE),
         ),
@@ -55,11 +53,20 @@ POLICIES = {
         Policy(
             "oidc-compat",
             "an OpenID relying party from before PKCE was common",
-            _SECRET,
+            _PROVEN,
             ("authorization_code", "refresh_token"),
             ("client_credentials", DEVICE_CODE),
             pkce_required=False,
         ),
-        Policy("machine", "a service that acts for itself", _SECRET, ("client_credentials",)),
+        Policy("machine", "a service that acts for itself", _PROVEN, ("client_credentials",)),
+        Policy(
+            "agent",
+            "an application that describes itself in a document at its client_id",
+            ("none", "private_key_jwt"),
+            ("authorization_code", "refresh_token"),
+            native=True,
+            asks_each_time=True,
+            assertion_for_issuer_only=True,
+        ),
     )
 }

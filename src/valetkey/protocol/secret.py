@@ -18,6 +18,8 @@ SESSION = "ss"
 BROWSER = "br"
 INTERACTION = "in"
 DEVICE_INTERACTION = "di"
+INITIAL_ACCESS_TOKEN = "ia"  # opens the registration of clients (RFC 7591 §1.2)
+REGISTRATION_ACCESS_TOKEN = "ra"  # opens one client's own registration (RFC 7592 §1.2)
 
 
 class Secret:

@@ -39,6 +39,12 @@ def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
     return None
 
 
+def is_app_redirect(uri: str) -> bool:
+    """Whether a redirect URI leads to a program on the person's device (RFC 8252 §7.1, §7.3)."""
+    parts, _ = _split(uri)
+    return parts is not None and (parts.scheme not in {"https", "http"} or is_loopback_host(parts.hostname))
+
+
 def redirect_uri_matches(sent: str, registered: tuple[str, ...], *, native: bool) -> bool:
     """Exact string comparison; for native apps a loopback URI may have any port (RFC 8252 §7.3)."""
     if sent in registered:
@@ -55,6 +61,33 @@ def resource_problem(uri: str) -> str | None:
     if parts is None:
         return problem
     return None if parts.scheme in {"https", "http"} and parts.hostname else "it is not an http(s) URL"
+
+
+def is_document_url(client_id: str, *, on_loopback: bool) -> bool:
+    """Whether a client_id is the URL of a Client ID Metadata Document (draft-03 §3).
+
+    :param on_loopback: whether http on loopback will do.
+    """
+    parts, _ = _split(client_id)
+    if parts is None or not parts.hostname or parts.path in {"", "/"}:
+        return False
+    if any(segment.lower().replace("%2e", ".") in {".", ".."} for segment in parts.path.split("/")):
+        return False
+    return parts.scheme == "https" or (on_loopback and parts.scheme == "http" and is_loopback_host(parts.hostname))
+
+
+def page_problem(uri: str) -> str | None:
+    """Why this cannot be the address of a page for people; None where it can."""
+    return resource_problem(uri)
+
+
+def endpoint_problem(uri: str) -> str | None:
+    """Why this cannot be an address that servers call: https, or http on loopback; None where it can."""
+    problem = resource_problem(uri)
+    parts = urlsplit(uri) if problem is None else None
+    if parts and parts.scheme == "http" and not is_loopback_host(parts.hostname):
+        return "http is for loopback addresses only; use https"
+    return problem
 
 
 def _without_port(uri: str) -> tuple[str, str] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from valetkey.accounts.password import hash_password, is_password, password_problem
 from valetkey.activity.auditing import audit
@@ -65,13 +67,21 @@ def sign_up(name: str, email: str, password: str, visitor: Visitor, runtime: Run
     return _begin_session(sub, visitor, runtime, now)
 
 
-def create_account(runtime: Runtime, *, name: str, email: str, password: str, address: str | None = None) -> str:
-    """The ``sub`` of a new account.
+def create_account(
+    runtime: Runtime,
+    *,
+    name: str,
+    email: str,
+    password: str,
+    address: str | None = None,
+    claims: Mapping[str, Any] | None = None,
+) -> str:
+    """The ``sub`` of a new account; ``claims`` are standard ones (OpenID Connect Core §5.1).
 
     :raises SignInRefused: where the address has an account already.
     """
     sub, now = random_id(), runtime.clock()
-    claim = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now)
+    claim = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now, claims)
     if not runtime.write(Write(claim, (audit("account.created", now, owner=sub, address=address),))):
         raise SignInRefused("There is an account with this e-mail address already.")
     return sub

@@ -110,8 +110,10 @@ def every(store: Store) -> list[Client]:
     return [_client(_Row(*row), ()) for row in store.all(_ALL())]
 
 
-def add(client_id: str, policy: str, metadata: Mapping[str, Any], now: float) -> Bound:
-    return _ADD(_Row(client_id, policy, to_json(metadata), now, None))
+def add(
+    client_id: str, policy: str, metadata: Mapping[str, Any], now: float, *, disabled_at: float | None = None
+) -> Bound:
+    return _ADD(_Row(client_id, policy, to_json(metadata), now, disabled_at))
 
 
 def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> Bound:
@@ -137,13 +139,25 @@ def remove(client_id: str) -> tuple[Bound, ...]:
 
 
 def _client(row: _Row, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
-    metadata = json.loads(row.metadata)
+    policy = POLICIES[row.policy]
+    return make_client(row.client_id, policy, json.loads(row.metadata), row.created_at, row.disabled_at, secrets)
+
+
+def make_client(
+    client_id: str,
+    policy: Policy,
+    metadata: Mapping[str, Any],
+    created_at: float,
+    disabled_at: float | None = None,
+    secrets: tuple[tuple[bytes, float | None], ...] = (),
+) -> Client:
+    """A client from its metadata, which was judged before."""
     return Client(
-        row.client_id,
-        POLICIES[row.policy],
+        client_id,
+        policy,
         metadata,
-        row.created_at,
-        row.disabled_at,
+        created_at,
+        disabled_at,
         secrets,
         parse_scope(metadata["scope"]) if "scope" in metadata else None,
         frozenset(metadata.get("grant_types", ())),

@@ -7,10 +7,12 @@ from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, del
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
+    assertions,
     client_secrets,
     codes,
     device_codes,
     grants,
+    initial_access_tokens,
     interactions,
     outbox,
     refresh_tokens,
@@ -41,6 +43,8 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (revocations, revocations.c.expires_at < _BEFORE, 60.0),
     (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY),  # so long a browser is known
     (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),
+    (assertions, assertions.c.expires_at < _BEFORE, 60.0),
+    (initial_access_tokens, initial_access_tokens.c.expires_at < _BEFORE, _DAY),
     (signing_keys, signing_keys.c.retired_at < _BEFORE, 30 * _DAY),
     (outbox, outbox.c.failed_at < _BEFORE, 30 * _DAY),
 )

@@ -26,6 +26,32 @@ client_secrets = Table(
     Column("expires_at", Double),
 )
 
+initial_access_tokens = Table(  # of RFC 7591 §1.2
+    "valetkey_initial_access_tokens",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("policy", Text, nullable=False),
+    Column("uses_left", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+registrations = Table(  # of clients that registered themselves and may manage that (RFC 7592)
+    "valetkey_registrations",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # of the registration access token
+    Column("policy", Text),  # named by an initial access token; None: by the client's metadata
+    Column("waits", Integer, nullable=False),  # 1: for the operator's approval
+)
+
+assertions = Table(  # client assertions that were used, until they expire (RFC 7523 §3)
+    "valetkey_assertions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # of client_id and jti
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
 resources = Table(
     "valetkey_resources",
     metadata,

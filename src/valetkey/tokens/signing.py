@@ -9,6 +9,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey, Key, RSAKey
 
+from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
 from valetkey.protocol.secret import random_id
 from valetkey.storage import leases, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
@@ -18,7 +19,7 @@ from valetkey.storage.write import StoreUnavailable, Write
 
 from .cipher import Cipher
 
-ALGORITHMS = ("ES256", "RS256")
+ALGORITHMS = SIGNING_ALGORITHMS
 _SALT = "pairwise-salt"  # kept beside the keys, never published
 
 

@@ -26,10 +26,11 @@ def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
             endpoint,
             MachineRequest(
                 method=environ["REQUEST_METHOD"],
-                body=_body(environ) if environ["REQUEST_METHOD"] == "POST" else b"",
+                body=_body(environ) if environ["REQUEST_METHOD"] in {"POST", "PUT"} else b"",
                 content_type=environ.get("CONTENT_TYPE", ""),
                 authorization=environ.get("HTTP_AUTHORIZATION"),
                 address=current_address(runtime),
+                query=environ.get("QUERY_STRING", ""),
             ),
         )
         response = Response(answer.body, answer.status, list(answer.headers))

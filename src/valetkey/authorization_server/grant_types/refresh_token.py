@@ -22,6 +22,8 @@ from valetkey.tokens.cipher import open_under, seal_under
 
 from .token_request import TokenRequest
 
+_PROOFS = frozenset({"client_secret", "client_assertion"})
+
 
 def redeem(request: TokenRequest) -> bytes:
     """New tokens for a refresh token, which is used up by it.
@@ -118,8 +120,8 @@ def _retry_rows(secret: Secret, token: RefreshToken, answer: bytes, request: Tok
 
 
 def _fingerprint(request: TokenRequest) -> bytes:
-    """What must be equal in a retry: the client and every parameter but its secret."""
-    told = {name: value for name, value in request.parameters.values.items() if name != "client_secret"}
+    """What must be equal in a retry: the client and every parameter but its proof, which may be new each time."""
+    told = {name: value for name, value in request.parameters.values.items() if name not in _PROOFS}
     told["client_id"] = request.client.client_id
     repeated = {name: list(values) for name, values in request.parameters.repeated.items()}
     return sha256(json.dumps([told, repeated], sort_keys=True).encode()).digest()

@@ -33,6 +33,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("email"),
     )
     op.create_table(
+        "valetkey_assertions",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_index(op.f("ix_valetkey_assertions_expires_at"), "valetkey_assertions", ["expires_at"], unique=False)
+    op.create_table(
         "valetkey_audit",
         sa.Column("audit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -128,6 +135,21 @@ def upgrade() -> None:
     op.create_index(op.f("ix_valetkey_grants_sid"), "valetkey_grants", ["sid"], unique=False)
     op.create_index("valetkey_grants_of_owner", "valetkey_grants", ["owner", "client_id"], unique=False)
     op.create_table(
+        "valetkey_initial_access_tokens",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("uses_left", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_index(
+        op.f("ix_valetkey_initial_access_tokens_expires_at"),
+        "valetkey_initial_access_tokens",
+        ["expires_at"],
+        unique=False,
+    )
+    op.create_table(
         "valetkey_interactions",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("browser", sa.LargeBinary(), nullable=False),
@@ -180,6 +202,14 @@ def upgrade() -> None:
         op.f("ix_valetkey_refresh_tokens_expires_at"), "valetkey_refresh_tokens", ["expires_at"], unique=False
     )
     op.create_index(op.f("ix_valetkey_refresh_tokens_grant_id"), "valetkey_refresh_tokens", ["grant_id"], unique=False)
+    op.create_table(
+        "valetkey_registrations",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=True),
+        sa.Column("waits", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id"),
+    )
     op.create_table(
         "valetkey_resources",
         sa.Column("resource", sa.Text(), nullable=False),
@@ -246,6 +276,7 @@ def downgrade() -> None:
 TABLES = (
     "valetkey_access_tokens",
     "valetkey_accounts",
+    "valetkey_assertions",
     "valetkey_audit",
     "valetkey_client_secrets",
     "valetkey_clients",
@@ -253,11 +284,13 @@ TABLES = (
     "valetkey_consents",
     "valetkey_device_codes",
     "valetkey_grants",
+    "valetkey_initial_access_tokens",
     "valetkey_interactions",
     "valetkey_leases",
     "valetkey_limits",
     "valetkey_outbox",
     "valetkey_refresh_tokens",
+    "valetkey_registrations",
     "valetkey_resources",
     "valetkey_retry_answers",
     "valetkey_revocations",

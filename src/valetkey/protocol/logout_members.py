@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.protocol.policy import Policy
-from valetkey.protocol.uri import redirect_uri_problem
+from .policy import Policy
+from .uri import redirect_uri_problem
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # it stands in a Content-Security-Policy
 _FLAGS = ("backchannel_logout_session_required", "frontchannel_logout_session_required")

@@ -1,0 +1,6 @@
+"""The signature algorithms that are served (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864)."""
+
+from __future__ import annotations
+
+SIGNING_ALGORITHMS = ("ES256", "RS256")  # what we sign with
+ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "EdDSA", "PS256", "RS256")  # what clients may sign with
