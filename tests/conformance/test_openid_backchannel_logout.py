@@ -120,11 +120,15 @@ def test_every_client_of_the_session_is_told_once_and_no_other(
 
 
 def test_a_client_is_told_also_when_its_tokens_are_long_dead(
-    rp: Browser, party: RelyingParty, clock: Clock, work: Work
+    register: Register, ada: Browser, party: RelyingParty, work: Work, clock: Clock
 ) -> None:
     """§2.3: whoever was logged in to in the session."""
+    members = {"backchannel_logout_uri": party.url}
+    rp = at(ada, register(grant_types=["authorization_code"], members=members))
+    rp.http.delete_cookie("valetkey_session")
+    rp.sign_up("long@example.org")
     sign_in_at(rp)
-    clock.forward(12 * 3600)
+    clock.forward(9 * 86400)
     work()  # prunes
     sign_out(rp)
     work()

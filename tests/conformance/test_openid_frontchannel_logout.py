@@ -106,3 +106,10 @@ def test_a_uri_of_another_origin_than_a_redirect_uris_is_not_registered(register
     """§2: scheme, domain and port as those of a registered redirect URI."""
     with pytest.raises(RegistrationRefused, match="frontchannel_logout_uri"):
         register(members={"frontchannel_logout_uri": uri})
+
+
+def test_a_host_that_would_change_the_pages_policy_is_not_registered(register: Register) -> None:
+    """§4: the URI's host stands in Content-Security-Policy."""
+    host = "https://shop.example;script-src"
+    with pytest.raises(RegistrationRefused, match="frontchannel_logout_uri"):
+        register(redirect_uris=[f"{host}/back"], members={"frontchannel_logout_uri": f"{host}/logout"})

@@ -347,6 +347,17 @@ def test_the_approval_is_bound_to_the_sign_in_that_entered_the_code(tv: Device, 
     assert refused.status_code == 400
 
 
+def test_a_link_to_the_consent_page_opens_in_no_other_browser(tv: Device, app: Flask) -> None:
+    """§5.4: also with the same sign-in."""
+    entered = tv.enter(tv.codes()["user_code"])
+    other = Browser(app.test_client(), tv.machine.client)
+    other.http.set_cookie("valetkey_session", tv.person.http.get_cookie("valetkey_session").value)
+
+    refused = other.get(entered.location)
+    assert refused.status_code == 400
+    assert "this browser" in refused.text
+
+
 def test_in_the_same_browser_another_sign_in_cannot_answer(tv: Device, runtime: Runtime) -> None:
     """§5.3."""
     entered = tv.enter(tv.codes()["user_code"])
@@ -378,6 +389,7 @@ def test_a_request_is_answered_once(tv: Device, runtime: Runtime) -> None:
     first, second = tv.enter(codes["user_code"]), tv.enter(codes["user_code"])
     tv.person.submit(first.location, {"decision": "deny"})
 
+    assert tv.person.get(second.location).status_code == 400
     with nothing_new(runtime):
         late = tv.person.submit(second.location, {"decision": "allow", "scope": ["profile"]}, page="/device")
     assert late.status_code == 400
