@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from playwright.sync_api import Page
 
@@ -31,6 +32,7 @@ class Site:
 
     url: str
     client_id: str
+    device_client_id: str = ""
 
     def authorize(self, scope: str = " ".join(SCOPES)) -> str:
         """Answer the address to which an app sends somebody."""
@@ -61,10 +63,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
         for name in (APP, "Sunflower")
     )
+    device = deployment.create_client("native", name=APP, redirect_uris=["http://127.0.0.1/back"])["client_id"]
     with RunningServer(deployment) as server:
         with Person(EMAIL, PASSWORD) as person:
             person.allow(Site(server.url, connected).authorize())
-        yield Site(server.url, asks)
+        yield Site(server.url, asks, device)
 
 
 def _sign_in(page: Page, site: Site) -> None:
@@ -95,6 +98,32 @@ def _refused(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/oauth/authorize?client_id=unknown")
 
 
+def _device(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/device")
+    site.sign_in(page)
+
+
+def _device_code(page: Page, site: Site) -> None:
+    asked = httpx.post(f"{site.url}/oauth/device", data={"client_id": site.device_client_id})
+    page.goto(asked.json()["verification_uri_complete"])
+    site.sign_in(page)
+
+
+def _device_consent(page: Page, site: Site) -> None:
+    _device_code(page, site)
+    page.click("#continue")
+
+
+def _logout(page: Page, site: Site) -> None:
+    _account(page, site)
+    page.goto(f"{site.url}/oauth/logout?client_id={site.client_id}")
+
+
+def _signed_out(page: Page, site: Site) -> None:
+    _logout(page, site)
+    page.click("#log-out")
+
+
 def _first(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/")
 
@@ -107,6 +136,11 @@ PAGES: dict[str, tuple[Visit, str]] = {  # how one gets there, and the heading
     "a form with mistakes": (_wrong_form, "Create an account"),
     "consent": (_consent, "to use your account"),
     "account": (_account, "Your account"),
+    "device": (_device, "Connect a device"),
+    "device, with its code": (_device_code, "Connect a device"),
+    "device, consent": (_device_consent, "to use your account"),
+    "logout": (_logout, "Sign out of"),
+    "signed out": (_signed_out, "You are signed out"),
     "refused": (_refused, "This request cannot go on"),
 }
 

@@ -85,6 +85,7 @@ def register_cli_client(runtime: Runtime) -> None:
             name="Valetkey command line",
             policy="native",
             redirect_uris=["http://127.0.0.1/callback", "http://[::1]/callback"],
+            grant_types=["authorization_code", "refresh_token"],  # no device code: its name is too good a bait
             client_id=CLI_CLIENT_ID,
         )
 
