@@ -19,6 +19,7 @@ from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
 from valetkey.protocol.scope import format_scope
+from valetkey.resource_server.guard import PROTECTION
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
@@ -138,23 +139,34 @@ def _check_port(host: str, port: int) -> None:
             ) from cause
 
 
+def _protected_route(app: Flask) -> str | None:
+    """A route that a token opens and that can be called as it stands."""
+    for rule in app.url_map.iter_rules():
+        protection = getattr(app.view_functions[rule.endpoint], PROTECTION, None)
+        if protection and not protection.is_public and not rule.arguments and "GET" in (rule.methods or ()):
+            return rule.rule
+    return None
+
+
 def _welcome(app: Flask, runtime: Runtime, address: str, demo: dict[str, Any] | None) -> list[str]:
     issuer, settings = runtime.settings.issuer, runtime.settings
     lines = [f"Valetkey serves on {address}" + ("" if issuer == address else f" as {issuer}")]
     if settings.account_path:
         lines.append(f"Pages:    {issuer}{settings.account_path}")
-        lines.append(f"Sign-in:  {issuer}{settings.account_path}/sign-in")
+    if "valetkey_resource_owner.sign_in" in app.view_functions:  # not where the host has people of its own
+        lines.append(f"Sign-in:  {issuer}{settings.account_path or settings.oauth_path + '/account'}/sign-in")
     lines.append(f"Metadata: {issuer}/.well-known/oauth-authorization-server")
     if demo is None:
         return lines
-    protected = next((rule.rule for rule in app.url_map.iter_rules() if rule.rule == "/api/protected"), None)
+    protected = _protected_route(app)
     token = (
         f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials {issuer}/oauth/token"
         ' | sed \'s/.*"access_token": "\\([^"]*\\)".*/\\1/\''
     )
     lines += ["", *demo_lines(demo)]
-    if protected:
-        lines += ["", "Call the API:", f'  curl -i -H "Authorization: Bearer $({token})" {issuer}{protected}']
+    if protected is None:
+        return lines
+    lines += ["", "Call the API:", f'  curl -i -H "Authorization: Bearer $({token})" {issuer}{protected}']
     own = shlex.join([str(Path(sys.argv[0])), "login", "--issuer", issuer, "--scope", format_scope(settings.scopes)])
-    lines += ["", "Or as yourself, through the browser:", f"  {own} -- curl {issuer}{protected or '/'}", ""]
+    lines += ["", "Or as yourself, through the browser:", f"  {own} -- curl {issuer}{protected}", ""]
     return lines

@@ -13,7 +13,7 @@ from werkzeug.local import LocalProxy
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError
+from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
 from valetkey.protocol.problem import CONTENT_TYPE, problem_body
 from valetkey.protocol.secret import random_id
 from valetkey.rate_limiting.address import network_of
@@ -56,7 +56,8 @@ def require_oauth(scope: Any = None, **asked: Any) -> Any:
     :param scope: a string: all of its space-separated scopes are needed; a list: any one of its members (the
         challenge names the first); left out: any good token will do.
     :param optional: anonymous callers pass too; ``current_token`` is then false. A bad token is still refused.
-    :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together.
+    :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together. The burst, which is
+        what may come at once, is a tenth of the number where it is not said.
     :param cost: how many calls of the limit one call takes.
     :param resource: the token must be for this resource (RFC 8707) instead of the server's API.
     :param acr: how the person must have signed in; any of the space-separated values (RFC 9470).
@@ -181,11 +182,11 @@ def _refuse(runtime: Runtime, protection: Protection, refusal: OAuthError) -> Re
 
 
 def _too_many(spent: Spent) -> Response:
-    seconds = max(1, math.ceil(spent.retry_after))
-    body = problem_body(
-        429, f"the limit of {spent.limit.n} calls in {spent.limit.period} s is reached; wait {seconds} s"
-    )
-    return Response(body, 429, content_type=CONTENT_TYPE)
+    limit, seconds = spent.limit, max(1, math.ceil(spent.retry_after))
+    told = f"at most {limit.n} calls in {limit.period} s, {limit.burst} of them at once; wait {seconds} s"
+    reference = random_id(12)
+    log_refusal(TooManyRequests(told), reference, str(request.url_rule))
+    return Response(problem_body(429, told, reference=reference), 429, content_type=CONTENT_TYPE)
 
 
 def _unavailable(problem: StoreUnavailable) -> Response:

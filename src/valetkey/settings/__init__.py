@@ -190,7 +190,7 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
     """
     known = {one.name: one for one in fields(Settings)}
     problems = [
-        f"{where}{name}: there is no such setting{_meant(name, known)}"
+        f"{_spelt(where, name)}: there is no such setting{_meant(where, name, known)}"
         for where, values in sources
         for name in values
         if name not in known
@@ -202,7 +202,7 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
                 try:
                     given[name] = _read(str(known[name].type), value)
                 except ValueError as wrong:
-                    problems.append(f"{where}{name}: {wrong}")
+                    problems.append(f"{_spelt(where, name)}: {wrong}")
                     given[name] = known[name].default
     try:
         settings = Settings(**given)
@@ -228,11 +228,16 @@ def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
 
 
-def _meant(name: str, known: Mapping[str, Any]) -> str:
+def _spelt(where: str, name: str) -> str:
+    """A setting as it was written there: VALETKEY_ISSUER in the environment, issuer as a keyword."""
+    return where + name.upper() if where else name
+
+
+def _meant(where: str, name: str, known: Mapping[str, Any]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, 1)
-    return f"; is {close[0]} meant?" if close else ""
+    return f"; is {_spelt(where, close[0])} meant?" if close else ""
 
 
 def _read(kind: str, value: Any) -> Any:
