@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 
 from tests.interop.client import Client
 from tests.interop.conftest import CALLBACK, EMAIL
@@ -42,6 +44,34 @@ def test_a_refreshed_id_token_is_about_the_same_person_and_sign_in(
 
     for name in ("iss", "sub", "aud", "auth_time"):
         assert seen["refreshed"][name] == seen["claims"][name]
+
+
+def test_a_web_app_proves_itself_by_its_key(server: RunningServer, maya: Person) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"})
+    made = server.deployment.create_client(
+        "web", scope="", redirect_uris=[CALLBACK], jwks={"keys": [key.as_dict(private=False)]}
+    )
+    client = Client(made["client_id"], None, CALLBACK)
+
+    seen = _run("signIn", server, client, "private_key_jwt", maya, jwk=key.as_dict(private=True))
+
+    assert seen["refused"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256"])
+def test_an_id_token_is_signed_as_the_client_registered(
+    server: RunningServer, maya: Person, tmp_path: Path, alg: str
+) -> None:
+    metadata = {"id_token_signed_response_alg": alg, "userinfo_signed_response_alg": alg}
+    file = tmp_path / "metadata.json"
+    file.write_text(json.dumps(metadata))
+    words = ["--name", alg, "--redirect-uri", CALLBACK, "--metadata", str(file), "--json"]
+    made = json.loads(server.deployment.run("clients", "create", *words))
+    client = Client(made["client_id"], made["client_secret"], CALLBACK)
+
+    seen = _run("signIn", server, client, "client_secret_basic", maya, metadata=metadata)
+
+    assert seen["userinfo"]["sub"] == seen["claims"]["sub"]
 
 
 def test_a_public_client_signs_in_without_a_secret(

@@ -34,4 +34,5 @@ const PARAMETERS = {
   EdDSA: { name: 'Ed25519' },
 };
 
-export const privateKey = (jwk) => crypto.subtle.importKey('jwk', jwk, PARAMETERS[jwk.alg], false, ['sign']);
+// Without its alg: Node 18 knows Ed25519 by the older name only.
+export const privateKey = ({ alg, ...jwk }) => crypto.subtle.importKey('jwk', jwk, PARAMETERS[alg], false, ['sign']);
