@@ -19,6 +19,7 @@ Listen 127.0.0.1:{port}
 PidFile {folder}/apache.pid
 DefaultRuntimeDir {folder}
 Mutex file:{folder}
+KeepAlive Off
 ErrorLog {folder}/error.log
 {modules}
 DocumentRoot {folder}/pages
