@@ -90,8 +90,8 @@ class Kept:
         return AuthorizationCodeResult(code=sent["code"], state=sent["state"], iss=sent["iss"])
 
 
-def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None, *, add: str | None) -> list[str]:
-    """Read the notes, add one if there is one, wait until the token is out of date, and read them again."""
+def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None) -> list[str]:
+    """Read the notes, add one, wait until the token is out of date, and read them again."""
 
     async def use() -> list[str]:
         provider = OAuthClientProvider(
@@ -108,9 +108,8 @@ def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None, *,
         ):
             first = await client.call_tool("read_notes")
             assert not first.is_error
-            if add:
-                added = await client.call_tool("add_note", {"text": add})
-                assert not added.is_error
+            added = await client.call_tool("add_note", {"text": "Buy stamps"})
+            assert not added.is_error
             provider.context.token_expiry_time = 1
             again = await client.call_tool("read_notes")
             return [content.text for content in again.content if content.type == "text"]
@@ -118,16 +117,17 @@ def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None, *,
     return anyio.run(use)
 
 
+@pytest.mark.parametrize("way_in", ["metadata document", "registration"])
 def test_the_python_client_finds_signs_in_steps_up_and_refreshes(
-    notes: Notes, document: Document, maya: Person
+    notes: Notes, document: Document, maya: Person, way_in: str
 ) -> None:
     kept = Kept(maya)
 
-    read = _use_the_notes(notes, kept, document.url, add="Buy stamps")
+    read = _use_the_notes(notes, kept, document.url if way_in == "metadata document" else None)
 
     assert "Buy stamps" in read
     assert kept.client is not None
-    assert kept.client.client_id == document.url
+    assert (kept.client.client_id == document.url) is (way_in == "metadata document")
     first, second = kept.visited
     assert (set(first["scope"].split()), first["resource"]) == ({"notes:read", "offline_access"}, notes.url)
     assert set(second["scope"].split()) == {"notes:read", "notes:write", "offline_access"}
@@ -138,24 +138,16 @@ def test_the_python_client_finds_signs_in_steps_up_and_refreshes(
     assert len({token.access_token for token in kept.tokens}) == 3
 
 
-def test_the_python_client_registers_where_it_has_no_document(notes: Notes, maya: Person) -> None:
-    kept = Kept(maya)
-
-    read = _use_the_notes(notes, kept, None, add=None)
-
-    assert "Water the tomatoes" in read
-    assert kept.client is not None
-    assert not kept.client.client_id.startswith("https:")
-    assert len({token.access_token for token in kept.tokens}) == 2
-
-
+@pytest.mark.parametrize("way_in", ["metadata document", "registration"])
 def test_the_javascript_client_finds_signs_in_steps_up_and_refreshes(
-    notes: Notes, document: Document, maya: Person
+    notes: Notes, document: Document, maya: Person, way_in: str
 ) -> None:
-    seen = run("mcp_client.mjs", {"url": notes.url, "about": ABOUT, "document": document.url}, maya)
+    told = {"url": notes.url, "about": ABOUT, "document": document.url if way_in == "metadata document" else None}
+
+    seen = run("mcp_client.mjs", told, maya)
 
     assert "Buy stamps" in seen["read"]
-    assert seen["client_id"] == document.url
+    assert (seen["client_id"] == document.url) is (way_in == "metadata document")
     first, refreshed, stepped_up, again = [set(scope.split()) for scope in seen["scopes"]]
     assert first == refreshed == {"notes:read"}
     assert stepped_up == again == {"notes:read", "notes:write"}
@@ -164,7 +156,7 @@ def test_the_javascript_client_finds_signs_in_steps_up_and_refreshes(
 
 def test_the_mcp_server_accepts_only_what_was_signed_for_it(notes: Notes, maya: Person) -> None:
     kept = Kept(maya)
-    _use_the_notes(notes, kept, None, add=None)
+    _use_the_notes(notes, kept, None)
     own = kept.tokens[-1].access_token
     head, claims, signature = own.split(".")
 

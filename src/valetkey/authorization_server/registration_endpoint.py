@@ -63,7 +63,9 @@ def judge_metadata(
     policy = POLICIES[profile] if profile else None
     rules, metadata = read_client_metadata(sent, policy, is_vouched_for=is_vouched_for)
     if "scope" in metadata:
-        metadata["scope"] = _known_scope(metadata["scope"], settings)
+        # Where anybody may register, a scope is no limit: the client could register again with more. It is what a
+        # request without one asks for. MCP clients register with what their first call needs and step up later.
+        metadata["scope" if is_vouched_for else "default_scope"] = _known_scope(metadata.pop("scope"), settings)
     check_sector_identifier(metadata, runtime)
     return rules, metadata
 
@@ -81,7 +83,7 @@ def client_information(
     told: dict[str, Any] = {
         "client_id": client_id,
         "client_id_issued_at": int(issued_at),
-        **metadata,
+        **_told(metadata),
         "registration_access_token": own.reveal(),
         "registration_client_uri": (
             f"{settings.issuer}{settings.oauth_path}/register/client?client_id={quote(client_id, safe='')}"
@@ -90,6 +92,12 @@ def client_information(
     if secret is not None:
         told |= {"client_secret": secret.reveal(), "client_secret_expires_at": 0}
     return told
+
+
+def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """In the words of RFC 7591 §2, which has one for both kinds of scope."""
+    told = dict(metadata)
+    return {"scope": told.pop("default_scope"), **told} if "default_scope" in told else told
 
 
 def _check_allowed(token: InitialAccessToken | None, settings: Settings) -> None:

@@ -60,7 +60,8 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
     allowed = frozenset(runtime.settings.known_scopes)
     if client.scope is not None:
         allowed &= client.scope
-    asked = parse_scope(text) or client.scope or frozenset(runtime.settings.scopes)
+    usual = client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
+    asked = parse_scope(text) or usual
     if "openid" in asked:
         asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:
