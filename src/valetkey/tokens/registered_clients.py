@@ -36,7 +36,7 @@ class RegisteredClients:
         :raises StoreUnavailable: where the store cannot be read.
         """
         client = self._find_row(client_id, now)
-        if client is not None and (client.disabled_at is not None or client.policy.name != DOCUMENT_POLICY):
+        if client is not None and (client.disabled_at is not None or not _describes_itself(client)):
             return None if client.disabled_at is not None else client
         may_ask = self._documents_mode == "open" or (client is not None and self._documents_mode == "approve")
         if not may_ask or not self._documents.is_named_by(client_id):
@@ -63,3 +63,8 @@ class RegisteredClients:
         if entry.kind in {"changed", "client"}:
             self._changes += 1
             self._known.pop(entry.subject, None)
+
+
+def _describes_itself(client: Client) -> bool:
+    """Whether the row says no more than that the operator knows of the client."""
+    return client.policy.name == DOCUMENT_POLICY and "redirect_uris" not in client.metadata
