@@ -248,10 +248,17 @@ def test_what_is_not_such_a_url_is_not_fetched(
     assert asked == []
 
 
-def test_off_loopback_http_will_not_do(make_app: MakeApp, sqlite_store_url: str, describe: Describe) -> None:
+def test_off_loopback_http_will_not_do(
+    make_app: MakeApp, sqlite_store_url: str, describe: Describe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """§3; and no private address is fetched (§6.5)."""
     client_id = describe()
     app = make_app(sqlite_store_url, issuer="https://notes.example", metadata_document_clients="open")
+    asked_for: list[str] = []
+    fetch = app.extensions["valetkey"].fetcher.get
+    monkeypatch.setattr(
+        app.extensions["valetkey"].fetcher, "get", lambda url, **more: asked_for.append(url) or fetch(url, **more)
+    )
 
     asked = app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})
     private = app.test_client().get(
@@ -259,6 +266,7 @@ def test_off_loopback_http_will_not_do(make_app: MakeApp, sqlite_store_url: str,
     )
 
     assert (asked.status_code, private.status_code) == (400, 400)
+    assert asked_for == [client_id.replace("http:", "https:")], "which the guard refuses"
 
 
 def test_loopback_is_not_fetched_in_production(

@@ -21,7 +21,9 @@ from tests.conformance.enrolling import both_stores
 from tests.conformance.site import Site
 from tests.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
 from valetkey.authorization_server.registration import Registered, RegistrationRefused, register_client
+from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
+from valetkey.storage import clients
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_ENDPOINT = "http://127.0.0.1:8000/oauth/token"
@@ -322,6 +324,12 @@ def test_what_is_no_assertion_is_refused(refused: Callable[..., None], assertion
     refused(assertion)
 
 
+def test_an_assertion_is_of_bounded_size(robot: Robot, refused: Callable[..., None]) -> None:
+    """What nobody needs is not judged."""
+    assert robot.send(robot.sign(padding="x" * 5000)).status_code == 200
+    refused(robot.sign(padding="x" * 7000))
+
+
 def test_a_client_id_other_than_the_subject_is_refused(robot: Robot, runtime: Runtime) -> None:
     """RFC 7521 §4.2: MUST identify the same client."""
     with nothing_new(runtime):
@@ -350,6 +358,7 @@ def test_two_proofs_at_once_are_refused(robot: Robot, runtime: Runtime) -> None:
 def test_who_promised_a_signature_does_not_come_in_by_less(robot: Robot, runtime: Runtime) -> None:
     """RFC 7591 §2: the registered method is the one that counts."""
     sent = {"grant_type": "client_credentials"}
+    runtime.revoke(clients.add_secret(robot.client_id, Secret("x").digest(), 0))  # from before, say
     with nothing_new(runtime):
         public = robot.http.post("/oauth/token", data={**sent, "client_id": robot.client_id})
         secret = robot.http.post("/oauth/token", data=sent, auth=(robot.client_id, "x"))
