@@ -67,6 +67,8 @@ def authorize() -> Response:
 
 def authorize_by_post() -> Response:
     """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise InvalidRequest("The app sent its request in a form that is not served here.")
     body = request.stream.read(_LONGEST_REQUEST + 1)
     if len(body) > _LONGEST_REQUEST or not body.isascii():
         raise InvalidRequest("The app's request is too long, or not form-encoded.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,5 @@ class AuthorizationResponse:
 
     def location(self) -> str:
         """The redirect URI with the parameters in its query."""
-        scheme, netloc, path, query, _ = urlsplit(self.redirect_uri)
-        added = urlencode(self.parameters)
-        return urlunsplit((scheme, netloc, path, f"{query}&{added}" if query else added, ""))
+        joint = "" if self.redirect_uri.endswith(("?", "&")) else "&" if "?" in self.redirect_uri else "?"
+        return f"{self.redirect_uri}{joint}{urlencode(self.parameters)}"

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 _LONGEST = 2000
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_LOOPBACK_LITERAL = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(:\d{1,5})?(?P<rest>[/?].*)?")
+_LOOPBACK_LITERAL = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]{1,5})?(?P<rest>[/?].*)?")
 _DANGEROUS_SCHEMES = frozenset(
     {"javascript", "data", "vbscript", "file", "blob", "about", "mailto", "ws", "wss", "ftp", "view-source"}
 )
@@ -49,7 +49,7 @@ def redirect_uri_matches(sent: str, registered: tuple[str, ...], *, native: bool
     """Exact string comparison; for native apps a loopback URI may have any port (RFC 8252 §7.3)."""
     if sent in registered:
         return True
-    if not native:
+    if not native or not sent.isascii():
         return False
     loopback = _without_port(sent)
     return loopback is not None and any(loopback == _without_port(one) for one in registered)

@@ -96,11 +96,11 @@ def _spend_guess(
     """
     settings, network = runtime.settings, network_of(visitor.address)
     wanted = [
-        (f"signin:{network}", parse_limit(settings.sign_in_address_limit)),
-        (f"signin:{email}:{network}", parse_limit(settings.sign_in_limit)),
+        (f"signin-address|{network}", parse_limit(settings.sign_in_address_limit)),
+        (f"signin-pair|{network}|{email}", parse_limit(settings.sign_in_limit)),
     ]
     if sub is None or not accounts.is_known_browser(runtime.store, visitor.browser.digest(), sub):
-        wanted.append((f"signin:{email}", parse_limit(settings.sign_in_account_limit)))
+        wanted.append((f"signin-account|{email}", parse_limit(settings.sign_in_account_limit)))
     for key, limit in wanted:
         _spend(key, limit, runtime, now)
     return wanted

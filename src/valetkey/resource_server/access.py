@@ -53,20 +53,25 @@ def read_protection(
 
     :raises ValueError: with a sentence, where that cannot be read.
     """
-    if isinstance(scope, str):
-        alternatives: tuple[frozenset[str], ...] = (parse_scope(scope),)
-    else:
-        alternatives = tuple(parse_scope(one) for one in scope or ())
-    if (scope is not None and not all(alternatives)) or scope == []:
+    if scope is not None and not isinstance(scope, str):
+        scope = tuple(scope)
+    names = (scope,) if isinstance(scope, str) else scope or ()
+    alternatives = tuple(parse_scope(one) for one in names)
+    if scope is not None and (not alternatives or not all(alternatives)):
         raise ValueError("name at least one scope, or none at all for any token")
     if cost < 1:
         raise ValueError("cost must be 1 or more")
-    challenge_scope = scope if isinstance(scope, str) else next(iter(scope or ()), "")
+    challenge_scope = names[0] if names else ""
+    limited = parse_limit(limit) if limit else None
+    if limited is not None and cost > limited.burst:
+        raise ValueError(
+            f"cost={cost} can never be paid: only {limited.burst} calls may come at once; add `burst {cost}`"
+        )
     return Protection(
         alternatives,
         challenge_scope,
         optional,
-        parse_limit(limit) if limit else None,
+        limited,
         cost,
         bucket,
         resource,
@@ -109,7 +114,7 @@ def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> No
 
 
 def spend(
-    runtime: Runtime, protection: Protection, token: AccessToken | None, network: str, now: float
+    runtime: Runtime, protection: Protection, token: AccessToken | None, route: str, network: str, now: float
 ) -> Spent | None:
     """Take the call from the budget of the app, the app's user, or the caller's network; never of the token.
 
@@ -118,4 +123,4 @@ def spend(
     if protection.limit is None:
         return None
     who = f"{token.client_id}|{token.user_id or ''}" if token else f"address|{network}"
-    return runtime.limiter.spend(f"{protection.bucket}|{who}", protection.limit, now, protection.cost)
+    return runtime.limiter.spend(f"{route}|{protection.bucket}|{who}", protection.limit, now, protection.cost)

@@ -66,6 +66,8 @@ def require_oauth(scope: Any = None, **asked: Any) -> Any:
     """
     if callable(scope):
         return _guard(scope, read_protection(None, bucket=_bucket(scope)))
+    if scope is not None and not isinstance(scope, str):
+        scope = tuple(scope)
     read_protection(scope, bucket="", **asked)  # told where the decorator stands, not when a call comes
     return lambda view: _guard(view, read_protection(scope, bucket=_bucket(view), **asked))
 
@@ -107,7 +109,7 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
 
 
 def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
-    if protection.limit is None:
+    if protection.limit is None and inspect.isfunction(view):
         setattr(view, PROTECTION, protection)
         return view
 
@@ -137,14 +139,16 @@ def _synchronous(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def _bucket(view: Callable[..., Any]) -> str:
-    return f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', repr(view))}"
+    """What tells the limits of two views at one endpoint apart, the same in every process."""
+    named = view.func if isinstance(view, functools.partial) else view
+    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
 def _over_limit(runtime: Runtime, protection: Protection, token: AccessToken | None, now: float) -> Response | None:
     if protection.limit is None:
         return None
     network = "" if token else network_of(current_address(runtime))
-    spent = spend(runtime, protection, token, network, now)
+    spent = spend(runtime, protection, token, request.endpoint or "", network, now)
     if spent is None:
         return None
     g.valetkey_spent = spent

@@ -45,7 +45,14 @@ class PostgresqlConnection:
 
         self.raw = raw
         self._deadlock = psycopg.errors.DeadlockDetected
-        self._unavailable = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable)
+        self._unavailable = (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.ReadOnlySqlTransaction,  # a standby after a failover
+            psycopg.errors.IdleInTransactionSessionTimeout,
+        )
 
     def rows(self, bound: Bound) -> list[Row]:
         sql, values = text_and_values(bound, "postgresql")

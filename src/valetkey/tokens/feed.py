@@ -13,6 +13,7 @@ from valetkey.storage.write import StoreUnavailable
 from .access_token import AccessToken
 
 _FRESH, _STALE = 0.5, 1.0  # seconds
+_NEVER = -10.0
 _OVERLAP = 10.0  # a row is committed up to 5 s after the moment that it bears
 _RELOAD = 600.0  # from the start again, so that what has expired is forgotten
 
@@ -56,13 +57,16 @@ class RevocationFeed:
                 self._lock.release()
 
     def is_revoked(self, token: AccessToken) -> bool:
-        """Whether the feed names the token, its grant, its client, its owner, or all of its time."""
+        """Whether the feed names the token, its grant, its client, its owner, or all of its time.
+
+        A process whose view was a second old may have issued one to a client that was just disabled: it is dead too.
+        """
         dead = self._dead
         if dead and (("token", token.jti) in dead or ("grant", token.grant_id) in dead):
             return True
         before = self._before
         return bool(before) and any(
-            token.issued_at <= before.get(key, -1.0)
+            token.issued_at <= before.get(key, _NEVER) + _STALE
             for key in (("client", token.client_id), ("owner", token.user_id or ""), ("all", ""))
         )
 

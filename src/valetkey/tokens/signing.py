@@ -46,8 +46,10 @@ class KeyRing:
         self._store = store
         self._cipher = cipher
         self._loaded: _Loaded | None = None
+        self._changes = 0
 
     def forget(self) -> None:
+        self._changes += 1
         self._loaded = None
 
     def current(self, algorithm: str, now: float) -> SigningKey:
@@ -80,7 +82,10 @@ class KeyRing:
     def _keys(self, now: float) -> _Loaded:
         loaded = self._loaded
         if loaded is None or now >= loaded.until:
-            loaded = self._loaded = self._load(now)
+            changes = self._changes
+            loaded = self._load(now)
+            if changes == self._changes:  # else they changed while we read: do not remember what may be old
+                self._loaded = loaded
         return loaded
 
     def _load(self, now: float) -> _Loaded:

@@ -63,13 +63,13 @@ def _check_redirect_uri(code: Code, request: TokenRequest) -> None:
 
 
 def _check_unused(code: Code, grant: Grant, request: TokenRequest) -> None:
+    if grant.revoked_at is not None:  # first, so that a code that is replayed for ever writes nothing more
+        raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
         request.runtime.revoke(*_replayed(grant, request))
         raise InvalidGrant("the code was used before", detail="replay: grant revoked")
     if code.expires_at <= request.now:
         raise InvalidGrant("the code has expired")
-    if grant.revoked_at is not None:
-        raise InvalidGrant("the grant was revoked")
 
 
 def _check_owner(grant: Grant, request: TokenRequest) -> None:

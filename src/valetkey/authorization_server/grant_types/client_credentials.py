@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from valetkey.authorization_server.target import check_scope, fit_scope, read_resources
 from valetkey.authorization_server.token_response import token_response
-from valetkey.protocol.errors import UnauthorizedClient
+from valetkey.protocol.errors import InvalidScope, UnauthorizedClient
 from valetkey.storage.write import Write
 
 from .token_request import TokenRequest
@@ -18,6 +18,8 @@ def redeem(request: TokenRequest) -> bytes:
     scope -= {"openid", "offline_access"}  # there is no person to know, and nobody to be away
     audience = read_resources(request.parameters, request.runtime, request.client, scope)
     scope = fit_scope(scope, audience, request.runtime)
+    if not scope and request.parameters.get("scope"):
+        raise InvalidScope("nothing of this scope can be given to a program that acts for itself")
     minted = request.runtime.mint.access_token(
         client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None
     )

@@ -79,11 +79,11 @@ def _poll(code: DeviceCode, request: TokenRequest) -> None:
 
 
 def _check_unused(code: DeviceCode, grant: Grant, request: TokenRequest) -> None:
+    if grant.revoked_at is not None:
+        raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
         request.runtime.revoke(*_replayed(grant, request))
         raise InvalidGrant("the device_code was used before", detail="replay: grant revoked")
-    if grant.revoked_at is not None:
-        raise InvalidGrant("the grant was revoked")
 
 
 def _check_owner(grant: Grant, request: TokenRequest) -> None:
