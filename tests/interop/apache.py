@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from tests.services.program import Missing, Program, accepts_connections, find_program, free_port
+import httpx
+
+from tests.services.program import Missing, Program, find_program, free_port
 
 MODULES = Path("/usr/lib/apache2/modules")
 _CONFIGURATION = """
@@ -95,11 +97,18 @@ class Apache:
         self._program = Program(
             [find_program(["apache2"], package="apache2"), "-f", str(configuration), "-DFOREGROUND"],
             log=self._folder / "apache.log",
-            is_ready=lambda: accepts_connections(self.port),
+            is_ready=self._answers,
             environment={"PATH": os.environ["PATH"], "LANG": "C"},
             cwd=self._folder,
             run_as=account,
         )
+
+    def _answers(self) -> bool:
+        """An accepted connection is not enough: it may be closed again while Apache brings its children up."""
+        try:
+            return httpx.get(self.url + "page").status_code < httpx.codes.INTERNAL_SERVER_ERROR
+        except httpx.TransportError:
+            return False
 
     @property
     def log(self) -> str:
