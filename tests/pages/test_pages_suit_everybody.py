@@ -48,6 +48,7 @@ def test_on_a_small_phone_in_light_and_dark_a_page_is_read_and_pressed_with_ease
     complaints: list[str] = []
     person.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     visit(person)
+    person.wait_for_load_state("load")  # with its style sheet
 
     assert person.evaluate("document.documentElement.scrollWidth") <= 320  # §1.4.10: no scrolling sideways
     small = [target for target in person.evaluate(TARGETS) if min(target["width"], target["height"]) < 24]
