@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, abort, redirect, request, url_for
@@ -23,6 +24,7 @@ from valetkey.authorization_server.consent import (
 from valetkey.authorization_server.consent_record import REQUIRED
 from valetkey.authorization_server.next_step import next_step
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED, check_csrf
@@ -89,37 +91,31 @@ def decide(interaction_id: str) -> Response:
 
 def sign_in_page() -> Response:
     form = SignInForm(request.form if request.method == "POST" else request.args)
-    problem, status = None, 200
-    if request.method == "POST" and form.validate():
-        runtime = current_runtime()
-        try:
-            secret = sign_in(form.email.data, form.password.data, _visitor(runtime), runtime, runtime.clock())
-        except SignInRefused as refused:
-            problem, status = refused.sentence, 429 if refused.retry_after else 400
-        else:
-            cookies.begin_session(secret)
-            return redirect(_local_path(form.next.data), 303)
-    elif request.method == "POST":
-        problem, status = _first_problem(form), 400
-    return _account_form("sign_in.html", form, problem, status)
+
+    def begin(runtime: Runtime) -> Secret:
+        return sign_in(form.email.data, form.password.data, _visitor(runtime), runtime, runtime.clock())
+
+    return _begin_session("sign_in.html", form, begin)
 
 
 def sign_up_page() -> Response:
-    runtime = current_runtime()
-    if not runtime.settings.sign_up:
+    if not current_runtime().settings.sign_up:
         abort(404)
     form = SignUpForm(request.form if request.method == "POST" else request.args)
+
+    def begin(runtime: Runtime) -> Secret:
+        given = (form.name.data, form.email.data, form.password.data)
+        return sign_up(*given, _visitor(runtime), runtime, runtime.clock())
+
+    return _begin_session("sign_up.html", form, begin)
+
+
+def _begin_session(template: str, form: SignInForm | SignUpForm, begin: Callable[[Runtime], Secret]) -> Response:
+    """The form; or, once it is filled in rightly, the sign-in that it begins."""
     problem, status = None, 200
     if request.method == "POST" and form.validate():
         try:
-            secret = sign_up(
-                form.name.data,
-                form.email.data,
-                form.password.data,
-                _visitor(runtime),
-                runtime,
-                runtime.clock(),
-            )
+            secret = begin(current_runtime())
         except SignInRefused as refused:
             problem, status = refused.sentence, 429 if refused.retry_after else 400
         else:
@@ -127,7 +123,7 @@ def sign_up_page() -> Response:
             return redirect(_local_path(form.next.data), 303)
     elif request.method == "POST":
         problem, status = _first_problem(form), 400
-    return _account_form("sign_up.html", form, problem, status)
+    return _account_form(template, form, problem, status)
 
 
 def sign_out_action() -> Response:
