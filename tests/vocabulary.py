@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from valetkey.authorization_server.registration import Registered
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime
-from valetkey.storage import tables
+from valetkey.storage import platform_tables, tables
 from valetkey.storage.statement import Statement
 from valetkey.storage.store import Store
 
@@ -44,6 +44,7 @@ PROTOCOL_TABLES = (
     tables.access_tokens,
     tables.revocations,
 )
+assert platform_tables.metadata is tables.metadata  # its tables count, too
 _COUNTS = {table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables}
 _SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
 

@@ -137,7 +137,7 @@ def test_a_day_with_the_command_line(shell: Path) -> None:
         return done.output
 
     assert "ready" in run("init")
-    assert "store: 0001, needed: 0001" in run("db", "version")
+    assert "store: 0002, needed: 0002" in run("db", "version")
     run("prune")
     assert "client_secret" in run("clients", "create", "--name", "R", "--policy", "machine", "--json")
     assert "vk_cs_" not in run("clients", "list")

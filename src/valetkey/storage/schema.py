@@ -14,9 +14,9 @@ from .store import Store
 from .tables import SCHEMA_VERSION_TABLE
 from .write import StoreUnavailable
 
-HEAD = "0001"
+HEAD = "0002"
 _VERSION = Statement(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}"))  # noqa: S608 - a constant of ours
-_REVISIONS = ("0001",)  # oldest first; a test compares them with the files
+_REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the files
 
 
 def schema_version(store: Store) -> str | None:

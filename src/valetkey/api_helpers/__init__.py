@@ -1,0 +1,1 @@
+"""Small things that a good API has, each usable alone."""

@@ -1,0 +1,1 @@
+"""Pages for the developers who use the API: the API reference."""
