@@ -8,7 +8,7 @@ import click
 from flask import Flask
 
 from valetkey.extension import path_problems
-from valetkey.resource_server.guard import PROTECTION
+from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.web.state import EXTENSION
@@ -51,41 +51,23 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
 
 def undecided_routes(app: Flask, settings: Settings) -> Iterator[str]:
     """Routes under the API's prefix about which nobody said whom they are for."""
-    for rule in app.url_map.iter_rules():
-        view = app.view_functions.get(rule.endpoint)
-        mine = rule.endpoint.startswith("valetkey_")
-        if mine or not rule.rule.startswith(settings.api_prefix + "/") or view is None:
-            continue
-        if not _decided(view):
-            yield f"{rule.rule} says neither @public nor @require_oauth"
+    undecided = {
+        route.path
+        for route in routes_of(app)
+        if not route.is_own and route.is_below(settings.api_prefix) and route.protection is None
+    }
+    for path in sorted(undecided):
+        yield f"{path} says neither @public nor @require_oauth"
 
 
 def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
     """Scopes that a route demands and nobody can grant."""
-    for name, view in app.view_functions.items():
-        for missing in sorted(_scopes(view) - settings.scopes.keys()):
-            yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
+    needed = {(route.endpoint, scope) for route in routes_of(app) for scope in route.scopes - settings.scopes.keys()}
+    for name, missing in sorted(needed):
+        yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
 
 
 def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    used = {scope for view in app.view_functions.values() for scope in _scopes(view)}
+    used = {scope for route in routes_of(app) for scope in route.scopes}
     for name in sorted(settings.scopes.keys() - used):
         yield f"no route uses the scope {name!r}"
-
-
-def _views(view: object) -> list[object]:
-    """The view, and the methods of the class that it stands for."""
-    made_from = getattr(view, "view_class", None)
-    methods = ("get", "post", "put", "patch", "delete", "head")
-    found = [getattr(made_from, name, None) for name in methods] if made_from else []
-    return [view, *(method for method in found if method is not None)]
-
-
-def _decided(view: object) -> bool:
-    found = _views(view)
-    return hasattr(found[0], PROTECTION) or (len(found) > 1 and all(hasattr(one, PROTECTION) for one in found[1:]))
-
-
-def _scopes(view: object) -> set[str]:
-    protections = [getattr(one, PROTECTION) for one in _views(view) if hasattr(one, PROTECTION)]
-    return {scope for protection in protections for group in protection.alternatives for scope in group}

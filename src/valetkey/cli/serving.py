@@ -19,7 +19,7 @@ from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
 from valetkey.protocol.scope import format_scope
-from valetkey.resource_server.guard import PROTECTION
+from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
@@ -141,10 +141,10 @@ def _check_port(host: str, port: int) -> None:
 
 def _protected_route(app: Flask) -> str | None:
     """A route that a token opens and that can be called as it stands."""
-    for rule in app.url_map.iter_rules():
-        protection = getattr(app.view_functions[rule.endpoint], PROTECTION, None)
-        if protection and not protection.is_public and not rule.arguments and "GET" in (rule.methods or ()):
-            return rule.rule
+    for route in routes_of(app):
+        needs_token = route.protection is not None and not route.protection.is_public
+        if needs_token and not route.is_own and not route.rule.arguments and "GET" in route.methods:
+            return route.path
     return None
 
 

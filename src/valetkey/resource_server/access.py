@@ -14,6 +14,8 @@ from valetkey.rate_limiting.limiter import Spent
 from valetkey.runtime import Runtime
 from valetkey.tokens.access_token import AccessToken
 
+PROTECTION = "__valetkey_protection__"  # the attribute of a view that holds its Protection
+
 
 @dataclass(frozen=True, slots=True)
 class Protection:

@@ -24,14 +24,12 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.state import EXTENSION, current_address, current_route
 
-from .access import Protection, check_token, read_protection, spend
+from .access import PROTECTION, Protection, check_token, read_protection, spend
 from .metadata import metadata_url
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Decorator = Callable[[Callable[P, R]], Callable[P, R]]
-
-PROTECTION = "__valetkey_protection__"
 
 #: The access token of this request; false where an anonymous caller was let through.
 current_token: AccessToken = cast(AccessToken, LocalProxy(lambda: g.get("valetkey_token")))

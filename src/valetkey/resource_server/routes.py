@@ -1,0 +1,82 @@
+"""The routes of an app, each with what it asks of its callers: read here, and nowhere else. No Flask here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .access import PROTECTION, Protection
+
+_OWN = "valetkey_"  # how the endpoints of our blueprints begin
+_AUTOMATIC = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
+
+
+class App(Protocol):
+    """What is read of a Flask app."""
+
+    url_map: Any
+    view_functions: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers some methods at a path. A class of views has one for each of its methods."""
+
+    endpoint: str
+    path: str  # as the rule was written, /notes/<int:note_id>
+    methods: tuple[str, ...]  # without the HEAD and OPTIONS that Flask adds
+    view: Callable[..., Any]  # a function, or the method of a class
+    protections: tuple[Protection, ...]  # outermost first; a call must pass all of them
+    rule: Any  # werkzeug's, with the converters
+
+    @property
+    def protection(self) -> Protection | None:
+        """Whom the route is for; None where nobody said it. The innermost that is not public counts."""
+        demanding = tuple(one for one in self.protections if not one.is_public)
+        return (demanding or self.protections)[-1] if self.protections else None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of Valetkey's own."""
+        return self.endpoint.startswith(_OWN)
+
+    def is_below(self, prefix: str) -> bool:
+        """Whether it belongs to the API that begins at this path."""
+        return self.path == prefix or self.path.startswith(f"{prefix}/")
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that the route names."""
+        return frozenset().union(*(scope for one in self.protections for scope in one.alternatives))
+
+
+def routes_of(app: App) -> Iterator[Route]:
+    """Each route of the app, in the order in which they are tried; rules that only build URLs are left out."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions.get(rule.endpoint)
+        if view is None or rule.build_only:
+            continue
+        methods = tuple(sorted(set(rule.methods or {"GET"}) - _AUTOMATIC or rule.methods))
+        made_from = getattr(view, "view_class", None)
+        if made_from is None or not hasattr(made_from, "methods"):
+            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule)
+            continue
+        for method in methods:
+            found = _method(made_from, method.lower())
+            answers, asked = (view, ()) if found is None else (found, _protections(found))
+            yield Route(rule.endpoint, rule.rule, (method,), answers, (*_protections(view), *asked), rule)
+
+
+def _protections(view: object) -> tuple[Protection, ...]:
+    found: Protection | None = getattr(view, PROTECTION, None)
+    return () if found is None else (found,)
+
+
+def _method(made_from: Any, name: str) -> Any:
+    """A method of a class of views, in the decorators that Flask-RESTful puts around it at each call."""
+    method = getattr(made_from, name, None)
+    given = getattr(made_from, "method_decorators", ())
+    for decorate in given.get(name, ()) if isinstance(given, Mapping) else given:
+        method = decorate(method) if method is not None else None
+    return method
