@@ -23,7 +23,8 @@ from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
-from .settings import SettingsError, command_values, config_values, read_settings
+from .settings import SettingsError
+from .settings.reading import command_values, config_values, read_settings
 from .storage import grants
 from .storage.revocations import add as add_revocation
 from .web.host_migrations import hide_tables

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 
 from .extension import Valetkey
-from .settings import use_command_values
+from .settings.reading import use_command_values
 from .web import pages
 from .web.state import EXTENSION
 

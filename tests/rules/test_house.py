@@ -124,7 +124,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.reading._COMMAND", ({}, {}))
     return tmp_path
 
 

@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 
 from valetkey import Valetkey
-from valetkey.settings import Settings, SettingsError, environment_values, read_settings
+from valetkey.settings import Settings, SettingsError
+from valetkey.settings.reading import environment_values, read_settings
 
 
 def problems(**values: object) -> list[str]:

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
-from valetkey.runtime import Endpoint, MachineRequest, dispatch
+from valetkey.dispatch import dispatch
+from valetkey.runtime import Endpoint, MachineRequest
 
 from .state import current_address, current_runtime
 
