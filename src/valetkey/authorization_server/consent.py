@@ -19,7 +19,6 @@ from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
 from valetkey.storage import consents, grants, interactions
 from valetkey.storage.grants import Code
-from valetkey.storage.interactions import Interaction
 from valetkey.storage.records import to_json
 from valetkey.storage.statement import Bound
 from valetkey.storage.write import Write
@@ -49,20 +48,6 @@ class Question:
     scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
     redirect_host: str
     is_loopback: bool
-
-
-def wait(request: AuthorizationRequest, browser: bytes, runtime: Runtime, now: float) -> Secret:
-    """Keep a checked request, bound to a browser; the answer is the id under which it waits."""
-    secret = mint(INTERACTION)
-    row = Interaction(
-        secret.digest(),
-        browser,
-        request.client_id,
-        request.to_json(),
-        now + runtime.settings.interaction_lifetime,
-    )
-    runtime.write(Write(rows=(interactions.ADD(row),)))
-    return secret
 
 
 def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:

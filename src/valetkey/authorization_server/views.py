@@ -15,12 +15,13 @@ from valetkey.web import cookies, pages
 from valetkey.web.machine import machine_view
 from valetkey.web.owners import current_owner
 from valetkey.web.respond import respond
-from valetkey.web.state import current_runtime
+from valetkey.web.state import current_address, current_runtime
 
 from .authorization_endpoint import check_request, check_target
-from .consent import allow_remembered, wait
+from .consent import allow_remembered
 from .endpoints import ENDPOINTS
 from .next_step import check_silent, next_step
+from .waiting import wait
 
 _LONGEST_REQUEST = 8000
 
@@ -61,7 +62,7 @@ def authorize() -> Response:
         response = allow_remembered(asked, target, owner, runtime, now)
         if response is not None:
             return respond(response)
-    waiting = wait(asked, cookies.browser(runtime).digest(), runtime, now)
+    waiting = wait(asked, cookies.browser(runtime).digest(), owner, current_address(runtime), runtime, now)
     return redirect(url_for("valetkey_resource_owner.consent", interaction_id=waiting.reveal()), 303)
 
 

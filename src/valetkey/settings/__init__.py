@@ -95,6 +95,11 @@ class Settings:
     device_authorization_limit: str = _setting(
         "60/minute burst 60", "Device codes that one network address may ask for."
     )
+    interaction_limit: str = _setting(
+        "600/600s burst 600",
+        "Authorization requests that wait for sign-in and consent: from one network address without a sign-in, "
+        "or of one signed-in person.",
+    )
     client_authentication_limit: str = _setting(
         "600/minute burst 600", "Failed client authentications from one network address."
     )

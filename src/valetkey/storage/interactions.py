@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from .records import Insert, columns_of
 from .statement import Bound, Statement
@@ -29,6 +29,18 @@ _DECIDE = Statement(
     .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))
     .values(decided_at=bindparam("now"))
 )
+_OF_BROWSER = (interactions.c.browser == bindparam("of"), interactions.c.decided_at.is_(None))
+_KEEP_NEWEST = Statement(
+    delete(interactions).where(
+        *_OF_BROWSER,
+        interactions.c.digest.not_in(
+            select(interactions.c.digest)
+            .where(*_OF_BROWSER)
+            .order_by(interactions.c.expires_at.desc())
+            .limit(bindparam("most"))
+        ),
+    )
+)
 
 
 def find(store: Store, digest: bytes) -> Interaction | None:
@@ -39,3 +51,8 @@ def find(store: Store, digest: bytes) -> Interaction | None:
 def decide(digest: bytes, now: float) -> Bound:
     """The claim on an interaction: it is answered once."""
     return _DECIDE(wanted=digest, now=now)
+
+
+def keep_newest(browser: bytes, most: int) -> Bound:
+    """Forget what waits in a browser, but for the newest: nobody answers dozens of requests at once."""
+    return _KEEP_NEWEST(of=browser, most=most)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from .statement import Bound, text_and_values
-from .store import Row
-from .write import StoreUnavailable, Write
+from .store import BUSY_SECONDS, Row
+from .write import StoreBusy, StoreUnavailable, Write
 
 _SETUP = "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
+_UNHEARD = 3000  # milliseconds after which a server that acknowledges nothing is gone
 
 
 class PostgresqlDriver:
@@ -24,7 +25,7 @@ class PostgresqlDriver:
         except ImportError as cause:
             raise StoreUnavailable("PostgreSQL needs its driver: pip install 'valetkey[postgresql]'") from cause
         try:
-            raw = psycopg.connect(self.url, autocommit=True, connect_timeout=2)
+            raw = psycopg.connect(self.url, autocommit=True, connect_timeout=2, tcp_user_timeout=_UNHEARD)
             raw.execute(_SETUP)
         except psycopg.Error as cause:
             raise StoreUnavailable(
@@ -44,7 +45,9 @@ class PostgresqlConnection:
         import psycopg
 
         self.raw = raw
+        self._patience = BUSY_SECONDS
         self._deadlock = psycopg.errors.DeadlockDetected
+        self._busy = psycopg.errors.LockNotAvailable
         self._unavailable = (
             psycopg.OperationalError,
             psycopg.InterfaceError,
@@ -58,12 +61,15 @@ class PostgresqlConnection:
         sql, values = text_and_values(bound, "postgresql")
         try:
             rows: list[Row] = self.raw.execute(sql, values).fetchall()
+        except self._busy as cause:
+            raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable as cause:
             raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
         return rows
 
-    def run_all(self, writes: Sequence[Write]) -> list[bool]:
+    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
         try:
+            self._wait_at_most(patience)
             with self.raw.transaction():
                 claims = [write.claim for write in writes if write.claim is not None]
                 touched = iter(self._run(claims))
@@ -78,10 +84,17 @@ class PostgresqlConnection:
         except self._deadlock as cause:
             if len(writes) > 1:
                 raise  # rolled back for sure: each is run again on its own
-            raise StoreUnavailable(f"the PostgreSQL database is busy: {cause}") from cause
+            raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
+        except self._busy as cause:  # rolled back: nothing was written
+            raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable as cause:
             raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
         return won
+
+    def _wait_at_most(self, patience: float) -> None:
+        if abs(patience - self._patience) > 0.1:  # not at each write: it is another round trip
+            self.raw.execute(f"SET lock_timeout = {int(patience * 1000)}")
+            self._patience = patience
 
     def _run(self, bounds: Sequence[Bound]) -> list[int]:
         """Rows touched by each statement; all are sent before the first answer is read."""

@@ -33,7 +33,7 @@ _SIGNED_IN = exists().where(
 
 # table, what is over, how long it is kept after that (seconds)
 _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
-    (interactions, interactions.c.expires_at < _BEFORE, _DAY),
+    (interactions, interactions.c.expires_at < _BEFORE, 0.0),  # anybody can begin one
     (codes, codes.c.expires_at < _BEFORE, _DAY),  # so long a replay still ends its grant
     (device_codes, device_codes.c.expires_at < _BEFORE, _DAY),
     (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY),

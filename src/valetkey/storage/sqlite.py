@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .statement import Bound, text_and_values
-from .store import Row
-from .write import StoreUnavailable, Write
-
-_BUSY_SECONDS = 2.0
+from .store import BUSY_SECONDS, Row
+from .write import StoreBusy, StoreUnavailable, Write
 
 
 class SqliteDriver:
@@ -23,22 +21,22 @@ class SqliteDriver:
 
     def connect(self) -> SqliteConnection:
         try:
-            raw = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            raw = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as cause:
-            raise StoreUnavailable(_plain(cause, self.path)) from cause
+            raise _told(cause, self.path) from cause
         try:
             _use_wal(raw)
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
             raw.execute("PRAGMA cache_size = -8000")
         except sqlite3.Error as cause:
             raw.close()
-            raise StoreUnavailable(_plain(cause, self.path)) from cause
+            raise _told(cause, self.path) from cause
         return SqliteConnection(raw, self.path)
 
 
 def _use_wal(raw: sqlite3.Connection) -> None:
     """Switch to WAL; SQLite does not wait for its timeout here when several processes open a new file at once."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             raw.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -53,23 +51,25 @@ class SqliteConnection:
     def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw = raw
         self._path = path
+        self._patience = BUSY_SECONDS
 
     def rows(self, bound: Bound) -> list[Row]:
         sql, values = text_and_values(bound, "sqlite")
         try:
             return self.raw.execute(sql, values).fetchall()  # to the end: an open cursor pins a snapshot
         except sqlite3.Error as cause:
-            raise StoreUnavailable(_plain(cause, self._path)) from cause
+            raise _told(cause, self._path) from cause
 
-    def run_all(self, writes: Sequence[Write]) -> list[bool]:
+    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
         try:
+            self._wait_at_most(patience)
             self.raw.execute("BEGIN IMMEDIATE")
             won = [self._run(write) for write in writes]
             self.raw.execute("COMMIT")
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
-                raise StoreUnavailable(_plain(cause, self._path)) from cause
+                raise _told(cause, self._path) from cause
             raise
         return won
 
@@ -82,6 +82,11 @@ class SqliteConnection:
     def _touched(self, bound: Bound) -> int:
         return self.raw.execute(*text_and_values(bound, "sqlite")).rowcount
 
+    def _wait_at_most(self, patience: float) -> None:
+        if abs(patience - self._patience) > 0.1:  # not at each write: it is another statement
+            self.raw.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            self._patience = patience
+
     def _roll_back(self) -> None:
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
@@ -90,12 +95,12 @@ class SqliteConnection:
         self.raw.close()
 
 
-def _plain(cause: sqlite3.Error, path: Path) -> str:
+def _told(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
     text = str(cause)
     if "locked" in text or "busy" in text:
-        return f"the database {path} is busy"
+        return StoreBusy(f"the database {path} is busy")
     if "readonly" in text or "unable to open" in text:
-        return f"the database {path} cannot be written: check the folder's permissions and free space"
+        return StoreUnavailable(f"the database {path} cannot be written: check the folder's permissions and free space")
     if "no such table" in text:
-        return f"the database {path} has no tables yet: run `valetkey init`"
-    return f"the database {path} failed: {text}"
+        return StoreUnavailable(f"the database {path} has no tables yet: run `valetkey init`")
+    return StoreUnavailable(f"the database {path} failed: {text}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .statement import Bound
-from .write import StoreUnavailable, Write
+from .write import StoreBusy, StoreUnavailable, Write
 
 _MOST_PER_COMMIT = 64
+BUSY_SECONDS = 2.0  # so long anybody waits for a busy store, whatever others wait for
+_SOON = 0.05  # seconds in which nothing more is worth trying
 Row = tuple[Any, ...]
 
 
@@ -19,8 +22,11 @@ class Connection(Protocol):
     """One driver's connection; every method raises ``StoreUnavailable`` where the database does not answer."""
 
     def rows(self, bound: Bound) -> list[Row]: ...
-    def run_all(self, writes: Sequence[Write]) -> list[bool]:
-        """Run the writes in one durable transaction and say, for each, whether its claim was won."""
+    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
+        """Run the writes in one durable transaction and say, for each, whether its claim was won.
+
+        :raises StoreBusy: where others hold the store for longer than ``patience`` seconds.
+        """
         ...
 
     def close(self) -> None: ...
@@ -33,10 +39,11 @@ class Driver(Protocol):
 
 
 class _Pending:
-    __slots__ = ("failure", "won", "write")
+    __slots__ = ("deadline", "failure", "won", "write")
 
     def __init__(self, write: Write) -> None:
         self.write = write
+        self.deadline = time.monotonic() + BUSY_SECONDS
         self.won: bool | None = None
         self.failure: BaseException | None = None
 
@@ -79,6 +86,8 @@ class Store:
             connection = self._open_reader()
         try:
             return connection.rows(bound)
+        except StoreBusy:
+            raise
         except StoreUnavailable:
             del self._local.connection
             connection.close()
@@ -120,7 +129,10 @@ class Store:
 
     def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
-            results = self._run([pending.write for pending in batch])
+            results = self._run(batch)
+        except StoreBusy as busy:
+            self._give_up(batch, busy)
+            return
         except Exception as failure:
             # Where the store is at fault, nobody knows what was written, or has time to try again. Where one of
             # the writes is, nothing was: each is run on its own, so that the others get through.
@@ -134,14 +146,38 @@ class Store:
         for pending, won in zip(batch, results, strict=True):
             pending.won = won
 
-    def _run(self, writes: Sequence[Write]) -> list[bool]:
+    def _give_up(self, batch: Sequence[_Pending], busy: StoreBusy) -> None:
+        """Refuse those who have waited long enough; the others, who came later, wait on."""
+        now = time.monotonic() + _SOON
+        patient = [pending for pending in batch if pending.deadline > now]
+        for pending in batch:
+            if pending.deadline <= now:
+                pending.failure = busy
+        with self._queueing:
+            self._queue[:0] = patient
+
+    def _run(self, batch: Sequence[_Pending]) -> list[bool]:
         if self._writer is None:
-            self._writer = self._connect()
+            self._writer = self._connect_for(batch)
+        patience = min(pending.deadline for pending in batch) - time.monotonic()
         try:
-            return self._writer.run_all(writes)
+            return self._writer.run_all([pending.write for pending in batch], max(_SOON, patience))
+        except StoreBusy:
+            raise
         except StoreUnavailable:
             self._writer.close()
             self._writer = None
+            raise
+
+    def _connect_for(self, batch: Sequence[_Pending]) -> Connection:
+        """A connection; where there is none to be had, whoever came meanwhile has waited for it too."""
+        try:
+            return self._connect()
+        except StoreUnavailable as failure:
+            with self._queueing:
+                waiting, self._queue = self._queue, []
+            for pending in waiting:
+                pending.failure = failure
             raise
 
     def _open_reader(self) -> Connection:

@@ -89,7 +89,7 @@ interactions = Table(
     "valetkey_interactions",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
-    Column("browser", LargeBinary, nullable=False),
+    Column("browser", LargeBinary, nullable=False, index=True),
     Column("client_id", Text, nullable=False),
     Column("request", Text, nullable=False),  # the checked authorization request
     Column("expires_at", Double, nullable=False, index=True),

@@ -11,6 +11,10 @@ class StoreUnavailable(Exception):
     """The store cannot be read or written now; nothing was half-written."""
 
 
+class StoreBusy(StoreUnavailable):
+    """Others hold what is needed, longer than anybody was ready to wait; nothing was written, for sure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """What a use case hands to the store, to be run in one short transaction.

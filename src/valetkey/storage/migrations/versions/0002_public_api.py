@@ -1,4 +1,4 @@
-"""Plans, quotas, usage, personal access tokens, idempotency keys."""
+"""Plans, quotas, usage, personal access tokens, idempotency keys; what waits in a browser is found by it."""
 
 from __future__ import annotations
 
@@ -69,3 +69,4 @@ def upgrade() -> None:
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("hour", "client_id", "route", "status"),
     )
+    op.create_index(op.f("ix_valetkey_interactions_browser"), "valetkey_interactions", ["browser"])

@@ -1,0 +1,84 @@
+"""Anybody can begin an authorization request; how many wait in the store is bounded."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.conftest import MakeApp, signed_in
+from tests.vocabulary import Browser, Clock, count
+from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.runtime import Runtime
+from valetkey.storage.store import Store
+
+
+@pytest.fixture
+def app(make_app: MakeApp, store_url: str) -> Flask:
+    return make_app(store_url, interaction_limit="3/600s burst 3")
+
+
+def waiting(store: Store) -> int:
+    return count(store, "valetkey_interactions")
+
+
+def test_requests_without_a_sign_in_are_limited_by_network(app: Flask, runtime: Runtime, shop: Registered) -> None:
+    for _ in range(3):
+        assert Browser(app.test_client(), shop).ask().status_code == 303
+
+    refused = Browser(app.test_client(), shop).ask()
+
+    assert refused.status_code == 429
+    assert 190 <= int(refused.headers["Retry-After"]) <= 200
+    assert "Location" not in refused.headers
+    assert waiting(runtime.store) == 3
+
+
+def test_a_loud_network_does_not_keep_its_signed_in_people_out(app: Flask, runtime: Runtime, shop: Registered) -> None:
+    ada = signed_in(Browser(app.test_client(), shop), runtime, "ada@example.org", "Ada")
+    for _ in range(5):
+        Browser(app.test_client(), shop).ask()
+
+    assert ada.ask().status_code == 303
+
+
+def test_a_signed_in_person_is_limited_too(ada: Browser, runtime: Runtime) -> None:
+    told = [ada.ask(prompt="consent").status_code for _ in range(4)]
+
+    assert told == [303, 303, 303, 429]
+    assert waiting(runtime.store) == 3
+
+
+def test_another_network_has_a_budget_of_its_own(app: Flask, shop: Registered) -> None:
+    for _ in range(4):
+        Browser(app.test_client(), shop).ask()
+
+    other = app.test_client().get(
+        "/oauth/authorize",
+        query_string=Browser(app.test_client(), shop).asked(),
+        environ_base={"REMOTE_ADDR": "192.0.2.7"},
+    )
+    assert other.status_code == 303
+
+
+def test_the_budget_comes_back(app: Flask, shop: Registered, clock: Clock) -> None:
+    for _ in range(4):
+        Browser(app.test_client(), shop).ask()
+    clock.forward(201)
+
+    assert Browser(app.test_client(), shop).ask().status_code == 303
+
+
+def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, clock: Clock) -> None:
+    app = make_app(store_url)
+    runtime: Runtime = app.extensions["valetkey"]
+    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=["https://shop.example/back"])
+    browser, other = Browser(app.test_client(), shop), Browser(app.test_client(), shop)
+    other.ask()
+    first = browser.ask().location
+    for _ in range(24):
+        clock.forward(1)
+        last = browser.ask().location
+
+    assert waiting(runtime.store) == 20 + 1, "and the other browser's own"
+    assert browser.get(last).status_code == 303, "on to sign in"
+    assert browser.get(first).status_code == 400
