@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from .accounts.owner import Owner, ResourceOwners
-from .extension import Valetkey
-from .resource_server.guard import current_token, public, require_oauth
-from .settings import Settings, SettingsError
-from .tokens.access_token import AccessToken
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .accounts.owner import Owner, ResourceOwners
+    from .extension import Valetkey
+    from .resource_server.guard import current_token, public, require_oauth
+    from .settings import Settings, SettingsError
+    from .tokens.access_token import AccessToken
 
 __all__ = [
     "AccessToken",
@@ -20,3 +24,27 @@ __all__ = [
     "require_oauth",
 ]
 __version__ = "0.1.0"
+
+# Imported when first asked for: a resource server alone needs no authorization server, and no database.
+_HOMES = {
+    "AccessToken": "tokens.access_token",
+    "Owner": "accounts.owner",
+    "ResourceOwners": "accounts.owner",
+    "Settings": "settings",
+    "SettingsError": "settings",
+    "Valetkey": "extension",
+    "current_token": "resource_server.guard",
+    "public": "resource_server.guard",
+    "require_oauth": "resource_server.guard",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
+from .activity.refusals import log_refusal
 from .protocol.bearer import challenge as bearer_challenge
 from .protocol.errors import InsufficientScope, InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
 from .protocol.parameters import Parameters
@@ -19,7 +20,6 @@ from .runtime import (
     Endpoint,
     MachineRequest,
     Runtime,
-    log_refusal,
 )
 from .storage.write import StoreUnavailable
 

@@ -16,15 +16,15 @@ from .outbound.http import Fetcher
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
 from .protocol.errors import (
-    OAuthError,
     TooManyRequests,
 )
 from .protocol.parameters import Parameters
 from .rate_limiting.address import network_of
-from .rate_limiting.counters import Counters, RedisCounters, SqlCounters, SqliteCounters
+from .rate_limiting.counters import Counters, RedisCounters
 from .rate_limiting.limit import parse_limit
 from .rate_limiting.limit_settings import read_limits
 from .rate_limiting.limiter import Limiter
+from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
 from .storage.clock import StoreClock
 from .storage.engine import open_store, sqlite_path
@@ -209,18 +209,6 @@ def prepare_store(runtime: Runtime) -> bool:
     for created in runtime.on_created:
         created(runtime)
     return made
-
-
-def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
-    """One line for the operator; the client sees only the description."""
-    _log.info(
-        "refused %s at %s: %s%s [%s]",
-        refusal.error,
-        where,
-        refusal.description,
-        f" ({refusal.detail})" if refusal.detail else "",
-        reference,
-    )
 
 
 def json_answer(body: object, *more: tuple[str, str]) -> Answer:

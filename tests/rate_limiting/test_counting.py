@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from valetkey.rate_limiting.address import caller_address, network_of
-from valetkey.rate_limiting.counters import Counters, MemoryCounters, RedisCounters, SqliteCounters
+from valetkey.rate_limiting.counters import Counters, MemoryCounters, RedisCounters
 from valetkey.rate_limiting.fields import rate_limit_fields
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
+from valetkey.rate_limiting.sql_counters import SqliteCounters
 from valetkey.storage.write import StoreUnavailable
 
 START = 1_900_000_000.0

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from valetkey.activity.refusals import log_refusal
 from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.protocol.parameters import decode
 from valetkey.protocol.secret import random_id
-from valetkey.runtime import log_refusal
 from valetkey.web import cookies, pages
 from valetkey.web.machine import machine_view
 from valetkey.web.owners import current_owner

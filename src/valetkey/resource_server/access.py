@@ -11,8 +11,9 @@ from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthenti
 from valetkey.protocol.scope import parse_scope
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.rate_limiting.limiter import Spent
-from valetkey.runtime import Runtime
 from valetkey.tokens.access_token import AccessToken
+
+from .world import World
 
 PROTECTION = "__valetkey_protection__"  # the attribute of a view that holds its Protection
 
@@ -83,7 +84,7 @@ def read_protection(
     )
 
 
-def check_token(runtime: Runtime, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
+def check_token(world: World, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
     """The token of a caller who may pass; None for an anonymous one where that is allowed.
 
     :raises InvalidToken, InsufficientScope, InvalidRequest: RFC 6750 §3.1.
@@ -95,15 +96,15 @@ def check_token(runtime: Runtime, protection: Protection, authorization: str | N
         if protection.optional:
             return None
         raise MissingToken("an access token is required")
-    token = runtime.judge.judge(value, now)
-    if (protection.resource or runtime.settings.api_resource) not in token.audience:
+    token = world.judge.judge(value, now)
+    if (protection.resource or world.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
     if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
         raise InsufficientScope("the access token lacks a scope that this route needs")
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
     if token.grant_id is not None:
-        runtime.last_used.note(token.grant_id, now)
+        world.last_used.note(token.grant_id, now)
     return token
 
 
@@ -116,7 +117,7 @@ def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> No
 
 
 def spend(
-    runtime: Runtime, protection: Protection, token: AccessToken | None, route: str, network: str, now: float
+    world: World, protection: Protection, token: AccessToken | None, route: str, network: str, now: float
 ) -> Spent | None:
     """Take the call from the budget of the app, the app's user, or the caller's network; never of the token.
 
@@ -125,4 +126,4 @@ def spend(
     if protection.limit is None:
         return None
     who = f"{token.client_id}|{token.user_id or ''}" if token else f"address|{network}"
-    return runtime.limiter.spend(f"{route}|{protection.bucket}|{who}", protection.limit, now, protection.cost)
+    return world.limiter.spend(f"{route}|{protection.bucket}|{who}", protection.limit, now, protection.cost)

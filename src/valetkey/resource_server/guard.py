@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 from flask import Response, current_app, g, request
 from werkzeug.local import LocalProxy
 
+from valetkey.activity.refusals import log_refusal
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
@@ -19,13 +20,13 @@ from valetkey.protocol.secret import random_id
 from valetkey.rate_limiting.address import network_of
 from valetkey.rate_limiting.fields import rate_limit_fields
 from valetkey.rate_limiting.limiter import Spent
-from valetkey.runtime import Runtime, log_refusal
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.state import EXTENSION, current_address, current_route
 
 from .access import PROTECTION, Protection, check_token, read_protection, spend
 from .metadata import metadata_url
+from .world import World
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,16 +89,16 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # once, not at each use
-        runtime: Runtime = app.extensions[EXTENSION]
+        world: World = app.extensions[EXTENSION]
         try:
-            if not runtime.is_ready:
-                runtime.get_ready()
-            now = runtime.clock()
-            token = check_token(runtime, protection, request.environ.get("HTTP_AUTHORIZATION"), now)
+            if not world.is_ready:
+                world.get_ready()
+            now = world.clock()
+            token = check_token(world, protection, request.environ.get("HTTP_AUTHORIZATION"), now)
             g.valetkey_token = token
-            refused = _over_limit(runtime, protection, token, now)
+            refused = _over_limit(world, protection, token, now)
         except OAuthError as refusal:
-            return cast(R, _refuse(runtime, protection, refusal))
+            return cast(R, _refuse(world, protection, refusal))
         except StoreUnavailable as problem:
             return cast(R, _unavailable(problem))
         return cast(R, refused) if refused else call(*args, **kwargs)
@@ -116,11 +117,11 @@ def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     @functools.wraps(view)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
         app = current_app._get_current_object()  # type: ignore[attr-defined]
-        runtime: Runtime = app.extensions[EXTENSION]
+        world: World = app.extensions[EXTENSION]
         try:
-            if not runtime.is_ready:
-                runtime.get_ready()
-            refused = _over_limit(runtime, protection, None, runtime.clock())
+            if not world.is_ready:
+                world.get_ready()
+            refused = _over_limit(world, protection, None, world.clock())
         except StoreUnavailable as problem:
             return cast(R, _unavailable(problem))
         return cast(R, refused) if refused else call(*args, **kwargs)
@@ -142,11 +143,11 @@ def _bucket(view: Callable[..., Any]) -> str:
     return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
-def _over_limit(runtime: Runtime, protection: Protection, token: AccessToken | None, now: float) -> Response | None:
+def _over_limit(world: World, protection: Protection, token: AccessToken | None, now: float) -> Response | None:
     if protection.limit is None:
         return None
-    network = "" if token else network_of(current_address(runtime))
-    spent = spend(runtime, protection, token, request.endpoint or "", network, now)
+    network = "" if token else network_of(current_address(world))
+    spent = spend(world, protection, token, request.endpoint or "", network, now)
     if spent is None:
         return None
     g.valetkey_spent = spent
@@ -162,11 +163,11 @@ def add_rate_limit_fields(response: Response) -> Response:
     return response
 
 
-def _refuse(runtime: Runtime, protection: Protection, refusal: OAuthError) -> Response:
+def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Response:
     """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
     reference = random_id(12)
     log_refusal(refusal, reference, current_route())
-    resource = protection.resource or runtime.settings.api_resource
+    resource = protection.resource or world.settings.api_resource
     challenge = bearer.challenge(
         refusal,
         realm=resource,

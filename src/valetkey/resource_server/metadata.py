@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from valetkey.runtime import Answer, Runtime, json_answer
+if TYPE_CHECKING:
+    from valetkey.runtime import Runtime
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
+HEADERS = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "public, max-age=300"),
+    ("Access-Control-Allow-Origin", "*"),
+)
 
 
 def metadata_url(resource: str) -> str:
@@ -17,7 +25,19 @@ def metadata_url(resource: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}{query}"
 
 
-def resource_metadata(runtime: Runtime, path: str, host: str = "") -> Answer | None:
+def metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: Iterable[str]) -> bytes:
+    """What a resource tells of itself (§2); members with nothing in them are left out (§3.2)."""
+    body = {
+        "resource": resource,
+        "resource_name": name,
+        "authorization_servers": list(issuers),
+        "scopes_supported": sorted(scopes),
+        "bearer_methods_supported": ["header"],
+    }
+    return json.dumps({name: value for name, value in body.items() if value}).encode()
+
+
+def resource_metadata(runtime: Runtime, path: str, host: str = "") -> bytes | None:
     """The document of the resource whose path was asked for; None where there is none.
 
     :param host: where several hosts have a resource at this path, whose is meant.
@@ -26,13 +46,5 @@ def resource_metadata(runtime: Runtime, path: str, host: str = "") -> Answer | N
     for resource in sorted(every, key=lambda one: urlsplit(one.resource).netloc != host):
         if urlsplit(resource.resource).path.strip("/") == path.strip("/"):
             scopes = runtime.settings.scopes.keys() if resource.scopes is None else resource.scopes
-            body: dict[str, Any] = {
-                "resource": resource.resource,
-                "resource_name": resource.name,
-                "authorization_servers": [runtime.settings.issuer],
-                "scopes_supported": sorted(scopes),
-                "bearer_methods_supported": ["header"],
-            }
-            headers = (("Content-Type", "application/json"), ("Cache-Control", "public, max-age=300"))
-            return Answer(200, json_answer(body).body, (*headers, ("Access-Control-Allow-Origin", "*")))
+            return metadata_document(resource.resource, resource.name, [runtime.settings.issuer], scopes)
     return None

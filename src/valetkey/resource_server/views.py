@@ -8,7 +8,7 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.web.pages import unavailable_page
 from valetkey.web.state import current_runtime
 
-from .metadata import WELL_KNOWN, resource_metadata
+from .metadata import HEADERS, WELL_KNOWN, resource_metadata
 
 
 def make_blueprint() -> Blueprint:
@@ -24,7 +24,7 @@ def protected_resource_metadata(path: str = "") -> Response:
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
-    answer = resource_metadata(runtime, path, request.host)
-    if answer is None:
+    document = resource_metadata(runtime, path, request.host)
+    if document is None:
         abort(404)
-    return Response(answer.body, answer.status, list(answer.headers))
+    return Response(document, 200, list(HEADERS))

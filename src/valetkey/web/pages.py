@@ -9,9 +9,9 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from valetkey.activity.refusals import log_refusal
 from valetkey.protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.protocol.secret import random_id
-from valetkey.runtime import log_refusal
 from valetkey.storage.write import StoreUnavailable
 
 from . import cookies

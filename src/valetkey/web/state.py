@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from flask import current_app, request
 
 from valetkey.rate_limiting.address import caller_address
-from valetkey.runtime import Runtime
+
+if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import what that needs
+    from valetkey.runtime import Runtime
 
 EXTENSION = "valetkey"
+
+
+class Chosen(Protocol):
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]: ...
+
+
+class BehindProxies(Protocol):
+    """Whatever knows which proxies to believe: a Runtime, or the world of a resource server alone."""
+
+    @property
+    def settings(self) -> Chosen: ...
 
 
 def current_runtime() -> Runtime:
@@ -15,7 +31,7 @@ def current_runtime() -> Runtime:
     return runtime
 
 
-def current_address(runtime: Runtime) -> str | None:
+def current_address(runtime: BehindProxies) -> str | None:
     """The caller's address; X-Forwarded-For counts from trusted proxies only (RFC 9700 §4.13)."""
     environ = request.environ
     trusted = runtime.settings.trusted_proxies

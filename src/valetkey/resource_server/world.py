@@ -1,0 +1,59 @@
+"""What the guard needs of the app it stands in: a ``Runtime`` has it, and so has a resource server alone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from valetkey.rate_limiting.limiter import Limiter
+from valetkey.tokens.access_token import AccessToken
+
+
+class Judge(Protocol):
+    def judge(self, value: str, now: float) -> AccessToken:
+        """The good token behind a value.
+
+        :raises InvalidToken: where it is not one; ``detail`` says why.
+        :raises StoreUnavailable: where nobody can tell now.
+        """
+        ...
+
+
+class LastUsed(Protocol):
+    def note(self, grant_id: str, now: float) -> None:
+        """Remember that a grant was used; on the request's path, so it writes nothing yet."""
+        ...
+
+
+class Clock(Protocol):
+    def __call__(self) -> float:
+        """Seconds since 1970."""
+        ...
+
+
+class Chosen(Protocol):
+    """The settings that the guard looks at."""
+
+    @property
+    def api_resource(self) -> str: ...
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]: ...
+
+
+class World(Protocol):
+    """Found at ``app.extensions["valetkey"]``."""
+
+    @property
+    def settings(self) -> Chosen: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def judge(self) -> Judge: ...
+    @property
+    def limiter(self) -> Limiter: ...
+    @property
+    def last_used(self) -> LastUsed: ...
+    @property
+    def is_ready(self) -> bool: ...
+    def get_ready(self) -> None:
+        """:raises StoreUnavailable: where the first request must be told to come back."""
+        ...
