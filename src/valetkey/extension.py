@@ -23,7 +23,7 @@ from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import add_rate_limit_fields
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
-from .settings import SettingsError
+from .settings import Settings, SettingsError
 from .settings.reading import command_values, config_values, read_settings
 from .storage import grants
 from .storage.revocations import add as add_revocation
@@ -72,10 +72,8 @@ class Valetkey:
             ("", self._given), ("VALETKEY_", command), ("VALETKEY_", config_values(app.config)), ("", last)
         )
         owners = _owners(self._resource_owner, settings.sign_in_url)
-        runtime = app.extensions[EXTENSION] = Runtime(settings, owners, clock=self._clock)
-        runtime.on_created.append(register_cli_client)
-        runtime.jobs[LOGOUT_TOKEN] = partial(deliver, runtime)
-        own = runtime.has_own_accounts = isinstance(owners, OwnAccounts)
+        runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
+        own = runtime.has_own_accounts
         path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
         machines, people = make_blueprints()
         app.register_blueprint(machines, url_prefix=settings.oauth_path)
@@ -109,6 +107,15 @@ class Valetkey:
         """Tell clients that a sign-in of the host's is over: ``sid`` is what its ``Owner`` had."""
         runtime: Runtime = app.extensions[EXTENSION]
         runtime.revoke(*session_end_rows(sub, sid, runtime, runtime.clock(), None))
+
+
+def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[], float]) -> Runtime:
+    """A runtime, with what rooms above it do when its store is made and in the background."""
+    runtime = Runtime(settings, owners, clock=clock)
+    runtime.on_created.append(register_cli_client)
+    runtime.jobs[LOGOUT_TOKEN] = partial(deliver, runtime)
+    runtime.has_own_accounts = isinstance(owners, OwnAccounts)
+    return runtime
 
 
 def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:

@@ -1,0 +1,1 @@
+"""What publishers test with."""
