@@ -34,11 +34,12 @@ from .storage.statement import Bound
 from .storage.write import Write
 from .tokens.cipher import Cipher
 from .tokens.feed import RevocationFeed
+from .tokens.key_making import make_first_keys
 from .tokens.metadata_documents import MetadataDocuments
 from .tokens.minting import TokenMint
 from .tokens.registered_clients import RegisteredClients
 from .tokens.resources import Resources
-from .tokens.signing import KeyRing, make_first_keys
+from .tokens.signing import KeyRing
 from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host

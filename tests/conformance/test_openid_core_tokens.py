@@ -18,7 +18,7 @@ from valetkey.accounts.owner import ACR
 from valetkey.cli.keys import keys
 from valetkey.runtime import Runtime
 from valetkey.storage.write import Write
-from valetkey.tokens.signing import rotate
+from valetkey.tokens.key_making import rotate
 
 
 def header_of(token: str) -> dict[str, Any]:
@@ -62,16 +62,43 @@ def test_at_hash_is_of_the_access_token_beside_it(rp: RelyingParty) -> None:
 def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
     rp: RelyingParty, relying_party: MakeRelyingParty
 ) -> None:
-    """§2, §15.1, Registration §2: id_token_signed_response_alg."""
-    es256 = relying_party(members={"id_token_signed_response_alg": "ES256"})
+    """§2, §15.1, Registration §2: id_token_signed_response_alg; §3.1.3.6: at_hash by the hash of the signature."""
+    kinds = {"RS256": "RSA", "ES256": "EC", "PS256": "RSA", "Ed25519": "OKP", "EdDSA": "OKP"}
+    advertised = rp.get("/.well-known/openid-configuration").json["id_token_signing_alg_values_supported"]
+    assert {*advertised} == kinds.keys()
 
-    for party, algorithm in ((rp, "RS256"), (es256, "ES256")):
-        token = party.tokens()["id_token"]
+    for algorithm, kind in kinds.items():
+        member = {"id_token_signed_response_alg": algorithm, "userinfo_signed_response_alg": algorithm}
+        party = rp if algorithm == "RS256" else relying_party(members=member)
+        answer = party.tokens()
+        header = header_of(answer["id_token"])
         keys = {key["kid"]: key for key in party.get("/oauth/jwks").json["keys"]}
-        header = header_of(token)
-        assert header["alg"] == keys[header["kid"]]["alg"] == algorithm
+        assert (header["alg"], keys[header["kid"]]["kty"]) == (algorithm, kind)
         assert not {"x5u", "x5c", "jku", "jwk"} & header.keys()
-        assert party.read(token)["at_hash"]
+        hashed = "sha512" if kind == "OKP" else "sha256"
+        assert party.read(answer["id_token"])["at_hash"] == half_hash(answer["access_token"], hashed)
+        if party is not rp:
+            assert party.read(party.userinfo(answer["access_token"]).text)["sub"] == "ada"
+
+
+def test_a_key_is_made_when_its_algorithm_is_first_wanted_and_then_rotates_with_the_others(
+    rp: RelyingParty, relying_party: MakeRelyingParty, clock: Clock
+) -> None:
+    """§10.1.1; Registration §2."""
+    assert _published(rp) == ["ES256", "RS256"]
+    party = relying_party(members={"id_token_signed_response_alg": "PS256"})
+    assert _published(rp) == ["ES256", "PS256", "RS256"]  # before the first ID token
+    old = header_of(party.tokens()["id_token"])["kid"]
+
+    rotate_keys(rp.runtime, clock())
+    assert _published(rp) == ["ES256", "ES256", "PS256", "PS256", "RS256", "RS256"]
+    assert header_of(party.tokens()["id_token"])["kid"] == old
+    clock.forward(seconds=601)
+    assert header_of(party.tokens()["id_token"])["kid"] != old
+
+
+def _published(party: RelyingParty) -> list[str]:
+    return sorted(key["alg"] for key in party.get("/oauth/jwks").json["keys"])
 
 
 def test_the_answer_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:

@@ -58,7 +58,7 @@ def test_a_web_app_proves_itself_by_its_key(server: RunningServer, maya: Person)
     assert seen["refused"] == "invalid_grant"
 
 
-@pytest.mark.parametrize("alg", ["RS256", "ES256"])
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "PS256", "Ed25519", "EdDSA"])
 def test_an_id_token_is_signed_as_the_client_registered(
     server: RunningServer, maya: Person, tmp_path: Path, alg: str
 ) -> None:

@@ -17,7 +17,7 @@ from valetkey.storage.clock import StoreClock
 from valetkey.storage.engine import open_store
 from valetkey.storage.write import StoreUnavailable, Write
 from valetkey.tokens.cipher import Cipher, new_encryption_key, open_under, seal_under
-from valetkey.tokens.signing import rotate
+from valetkey.tokens.key_making import rotate
 
 
 def cipher(*keys: str) -> Cipher:
@@ -123,3 +123,32 @@ def test_a_database_that_does_not_answer_leaves_our_own_clock() -> None:
 
     assert StoreClock(store, Clock(5.0))() == 5.0
     store.close()
+
+
+def test_two_processes_that_want_an_algorithm_make_one_key_and_know_each_others(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock
+) -> None:
+    one, other = (make_app(sqlite_store_url).extensions["valetkey"] for _ in range(2))
+    other.keys.jwks(clock())
+    made = one.keys.current("PS256", clock())
+
+    assert other.keys.current("PS256", clock()).kid == made.kid
+    assert [row.algorithm for row in signing_keys.every(one.store)].count("PS256") == 1
+
+    late = one.keys.current("Ed25519", clock())
+    assert other.keys.find(late.kid, clock()) is None  # it read the store this very moment
+    clock.forward(seconds=0.6)
+    found = other.keys.find(late.kid, clock())
+    assert found is not None and found.algorithm == "Ed25519"
+
+
+def test_a_store_without_keys_gets_none_by_being_asked(make_app: MakeApp, sqlite_store_url: str, clock: Clock) -> None:
+    runtime: Runtime = make_app(sqlite_store_url).extensions["valetkey"]
+    runtime.store.write(
+        Write(rows=tuple(signing_keys.retire(row.kid, 1.0) for row in signing_keys.every(runtime.store)))
+    )
+    runtime.keys.forget()
+
+    for algorithm in ("ES256", "PS256"):
+        with pytest.raises(StoreUnavailable, match="valetkey init"):
+            runtime.keys.current(algorithm, clock())

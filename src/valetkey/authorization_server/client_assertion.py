@@ -11,13 +11,13 @@ from joserfc.jwk import Key
 
 from valetkey.outbound.jwk_set import find_key, read_jwk_set, same_algorithms
 from valetkey.outbound.problems import FetchProblem
-from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS
 from valetkey.protocol.errors import InvalidClient
 from valetkey.protocol.json_object import read_json_object
 from valetkey.runtime import Runtime
 from valetkey.storage import assertions
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
+from valetkey.tokens.signatures import CLIENTS
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LONGEST, _LONGEST_ID = 8192, 256
@@ -25,16 +25,6 @@ _LATEST = 3600  # seconds from now: so long an assertion is remembered, and no l
 _AHEAD = 30  # seconds by which a client's clock may be fast
 _TYPES = ("jwt", "client-authentication+jwt")
 _KEY_MEMBERS = frozenset({"jwk", "jku", "x5c", "x5u"})  # a key that came with the signature proves nothing
-
-
-class _Algorithms(jws.JWSRegistry):
-    """Those that are served; joserfc warns of the name EdDSA at each use, though it is the same as Ed25519."""
-
-    def get_alg(self, name: str) -> Any:
-        return super().get_alg("Ed25519" if name == "EdDSA" else name)
-
-
-_ALGORITHMS = _Algorithms(algorithms=list(ASSERTION_ALGORITHMS))
 
 
 def client_named_by(assertion: str) -> str:
@@ -61,7 +51,7 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
     if key is None:
         return "no key of the client's verifies it"
     try:
-        jws.deserialize_compact(assertion, key, registry=_ALGORITHMS)
+        jws.deserialize_compact(assertion, key, registry=CLIENTS)
     except (JoseError, ValueError, TypeError):
         return "the signature is wrong"
     used = assertions.use(client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway)
@@ -81,7 +71,7 @@ def _read(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 def _header_problem(header: Mapping[str, Any], client: Client) -> str | None:
     wanted = client.metadata.get("token_endpoint_auth_signing_alg")
-    allowed = same_algorithms(wanted) if wanted else ASSERTION_ALGORITHMS
+    allowed = same_algorithms(wanted) if wanted else client.policy.assertion_algorithms
     if header.get("alg") not in allowed:
         return "the algorithm is not allowed"
     if "crit" in header:  # RFC 7515 §4.1.11: none that we understand

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from joserfc import jws
@@ -15,7 +16,7 @@ from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
-from valetkey.tokens.signing import ALGORITHMS
+from valetkey.tokens.signatures import OURS
 
 from .subject import subject
 
@@ -37,7 +38,7 @@ def make_id_token(
         "aud": client.client_id,
         "iat": int(now),
         "exp": int(now) + runtime.settings.id_token_lifetime,
-        "at_hash": _at_hash(access_token),
+        "at_hash": _at_hash(access_token, algorithm),
         "auth_time": int(grant.auth_time) if grant.auth_time is not None else None,
         "nonce": nonce,
         "acr": grant.acr,
@@ -46,6 +47,13 @@ def make_id_token(
     }
     told = {name: value for name, value in claims.items() if value is not None}
     return runtime.mint.sign(told, algorithm, "JWT", now)
+
+
+def make_wanted_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
+    """Have keys for what a client registers: published before its first ID token comes."""
+    for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
+        if member in metadata:
+            runtime.keys.current(metadata[member], now)
 
 
 def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
@@ -70,7 +78,7 @@ def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any
         key = runtime.keys.find(str(header.get("kid")), now)
         if key is None or header.get("typ") != "JWT" or header.get("alg") != key.algorithm:
             return None
-        claims = json.loads(jws.deserialize_compact(token.encode(), key.key, algorithms=list(ALGORITHMS)).payload)
+        claims = json.loads(jws.deserialize_compact(token.encode(), key.key, registry=OURS).payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
     # Signed userinfo has no exp, and is no ID token (RFC 8725 §3.12).
@@ -86,7 +94,9 @@ def _asked_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
     return {name: known[name] for name in wished if name in known}
 
 
-def _at_hash(access_token: str) -> str:
-    """Both algorithms that we sign with hash by SHA-256 (OpenID Connect Core §3.1.3.6)."""
-    half = hashlib.sha256(access_token.encode("ascii")).digest()[:16]
+def _at_hash(access_token: str, algorithm: str) -> str:
+    """The left half of a digest, by the hash function of the signature (OpenID Connect Core §3.1.3.6)."""
+    hashed = hashlib.sha256 if algorithm.endswith("256") else hashlib.sha512  # Ed25519: RFC 8032 §5.1
+    digest = hashed(access_token.encode("ascii")).digest()
+    half = digest[: len(digest) // 2]
     return base64.urlsafe_b64encode(half).rstrip(b"=").decode()

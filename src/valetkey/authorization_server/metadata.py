@@ -6,11 +6,10 @@ from hashlib import sha256
 from typing import Any
 
 from valetkey.accounts.owner import ACR
-from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS
+from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.protocol.policy import DEVICE_CODE, SECRET_METHODS
 from valetkey.runtime import Answer, Call, Runtime, json_answer
-from valetkey.tokens.signing import ALGORITHMS
 
 from .authorization_endpoint import PROMPTS, RESPONSE_MODES
 from .token_endpoint import GRANT_TYPES
@@ -86,8 +85,8 @@ def openid_metadata(runtime: Runtime) -> dict[str, Any]:
         "userinfo_endpoint": f"{base}/userinfo",
         **_logout_metadata(runtime),
         "subject_types_supported": ["public", "pairwise"],
-        "id_token_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
-        "userinfo_signing_alg_values_supported": sorted(ALGORITHMS, reverse=True),
+        "id_token_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
+        "userinfo_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "claim_types_supported": ["normal"],
         "claims_supported": ["sub", "auth_time", "acr", "amr", "sid", *sorted(STANDARD_CLAIMS)],
         "prompt_values_supported": list(PROMPTS),

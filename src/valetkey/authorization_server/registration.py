@@ -21,6 +21,8 @@ from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
 from valetkey.tokens.registered_clients import DOCUMENT_POLICY
 
+from .id_token import make_wanted_keys
+
 OPERATORS_MEMBERS = frozenset({"default_resource"})  # what no client may say of itself: where its tokens go
 
 
@@ -71,6 +73,7 @@ def register_client(
     if clients.find(runtime.store, made.client_id, now) is not None:
         raise RegistrationRefused(f"there is a client {made.client_id} already")
     runtime.store.write(Write(rows=tuple(rows)))
+    make_wanted_keys(runtime, metadata, now)
     return made
 
 

@@ -21,6 +21,7 @@ from valetkey.storage import clients, registrations
 from valetkey.storage.registrations import InitialAccessToken, Registration
 from valetkey.storage.write import Write
 
+from .id_token import make_wanted_keys
 from .initial_access import find_initial_access_token
 from .sector import check_sector_identifier
 
@@ -45,6 +46,7 @@ def register(call: Call) -> Answer:
     claim = registrations.use_token(bytes(token.digest), call.now) if token else None
     if not runtime.write(Write(claim, tuple(rows))):
         raise InvalidToken("the initial access token is used up", detail="another registration was first")
+    make_wanted_keys(runtime, metadata, call.now)
     answer = client_information(runtime, client_id, metadata, call.now, own, secret)
     return Answer(201, json.dumps(answer).encode(), JSON_HEADERS)
 

@@ -19,6 +19,7 @@ from valetkey.storage.registrations import Registration
 from valetkey.storage.statement import Bound
 from valetkey.storage.write import Write
 
+from .id_token import make_wanted_keys
 from .registration_endpoint import client_information, judge_metadata
 
 _TOLD_BY_US = frozenset(
@@ -78,6 +79,7 @@ def _change(call: Call, own: _Own) -> Answer:
     rows += [changed, audit("client.changed", call.now, client_id=client.client_id, address=call.address)]
     rows += _end_tokens(call, client) if waits and not own.registration.waits else [_told("changed", call, client)]
     _write(call, registrations.change(own.registration, token.digest(), waits=waits), rows)
+    make_wanted_keys(runtime, metadata, call.now)
     return json_answer(client_information(runtime, client.client_id, metadata, client.created_at, token, secret))
 
 

@@ -11,7 +11,7 @@ from valetkey.activity.auditing import audit
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, signing_keys
 from valetkey.tokens.cipher import new_encryption_key
-from valetkey.tokens.signing import rotate as rotated
+from valetkey.tokens.key_making import rotate as rotated
 
 from .opened import json_option, with_runtime
 

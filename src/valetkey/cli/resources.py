@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from valetkey.activity.auditing import audit
+from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
 from valetkey.protocol.uri import resource_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import resources as stored
 from valetkey.storage import revocations
 from valetkey.tokens.resources import TOKEN_FORMATS
-from valetkey.tokens.signing import ALGORITHMS
 
 from .opened import json_option, tell, with_runtime
 
@@ -25,7 +25,7 @@ def resources() -> None:
 
 _name = click.option("--name", help="The name that people see.")
 _format = click.option("--token-format", type=click.Choice(list(TOKEN_FORMATS)), help="What its tokens are.")
-_algorithm = click.option("--signing-alg", type=click.Choice(list(ALGORITHMS)), help="What signs its JWTs.")
+_algorithm = click.option("--signing-alg", type=click.Choice(list(SIGNING_ALGORITHMS)), help="What signs its JWTs.")
 _scope = click.option("--scope", "scopes", multiple=True, help="What it knows; all scopes where left out.")
 
 
@@ -98,6 +98,7 @@ def _put(runtime: Runtime, url: str, metadata: dict[str, Any], given: dict[str, 
         "scopes_supported": list(given["scopes"]) or None,
     }
     metadata |= {name: value for name, value in new.items() if value is not None}
+    runtime.keys.current(metadata.get("signing_alg", "ES256"), runtime.clock())  # made before it signs
     runtime.revoke(stored.put(url, metadata, runtime.clock()), *_told(runtime, url))
     tell({"resource": url, **metadata}, as_json)
 

@@ -37,7 +37,7 @@ def read_client_metadata(
     }
     metadata["response_types"] = _read_response_types(members, metadata["grant_types"])
     _check_redirect_uris(metadata, rules)
-    _check_keys(metadata)
+    _check_keys(metadata, rules)
     _check_sector(metadata)
     return rules, metadata
 
@@ -96,13 +96,17 @@ def _check_redirect_uris(metadata: Members, rules: Policy) -> None:
         raise InvalidClientMetadata(in_ascii(problem))
 
 
-def _check_keys(metadata: Members) -> None:
+def _check_keys(metadata: Members, rules: Policy) -> None:
     if "jwks" in metadata and "jwks_uri" in metadata:
         raise InvalidClientMetadata("jwks and jwks_uri exclude each other")
     if metadata["token_endpoint_auth_method"] != "private_key_jwt":
         return
     if not {"jwks", "jwks_uri"} & metadata.keys():
         raise InvalidClientMetadata("private_key_jwt needs jwks or jwks_uri")
+    algorithm = metadata.get("token_endpoint_auth_signing_alg")
+    if algorithm is not None and algorithm not in rules.assertion_algorithms:
+        allowed = ", ".join(rules.assertion_algorithms)
+        raise InvalidClientMetadata(f"token_endpoint_auth_signing_alg must be one of {allowed}")
 
 
 def _check_sector(metadata: Members) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .algorithms import ASSERTION_ALGORITHMS
+
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628 §3.4
 
 
@@ -19,6 +21,7 @@ class Policy:
     native: bool = False  # redirect URIs by RFC 8252 §7
     asks_each_time: bool = False  # the client's identity cannot be assured (RFC 8252 §8.6)
     pkce_required: bool = True
+    assertion_algorithms: tuple[str, ...] = ASSERTION_ALGORITHMS
     assertion_for_issuer_only: bool = False  # aud of a client assertion; else the token endpoint too (RFC 7523 §3)
 
 
@@ -66,6 +69,7 @@ POLICIES = {
             ("authorization_code", "refresh_token"),
             native=True,
             asks_each_time=True,
+            assertion_algorithms=("ES256", "Ed25519", "EdDSA", "PS256"),
             assertion_for_issuer_only=True,
         ),
     )

@@ -17,9 +17,9 @@ from valetkey.storage.grants import Grant
 from valetkey.storage.statement import Bound
 
 from .resources import Resources
-from .signing import ALGORITHMS, KeyRing
+from .signatures import OURS
+from .signing import KeyRing
 
-_REGISTRY = jws.JWSRegistry(algorithms=list(ALGORITHMS))
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -81,7 +81,7 @@ class TokenMint:
         key = self._keys.current(algorithm, now)
         header = {"alg": algorithm, "kid": key.kid, "typ": typ}
         # What jwt.encode does, without looking the registry up and checking the header's types each time: 20 us.
-        return jws.serialize_compact(header, _to_json(claims).encode(), key.key, registry=_REGISTRY)
+        return jws.serialize_compact(header, _to_json(claims).encode(), key.key, registry=OURS)
 
 
 def _of_grant(grant: Grant) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from valetkey.storage.store import Store
 from .access_token import AccessToken, read_claims
 from .feed import RevocationFeed
 from .remembered import RememberedTokens
-from .signing import ALGORITHMS, KeyRing
+from .signatures import OURS
+from .signing import KeyRing
 
 _TYPES = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 §4
 _LONGEST = 8192
@@ -80,7 +81,7 @@ class TokenJudge:
             key = self._keys.find(str(header.get("kid")), now)
             if key is None or header.get("typ", "").lower() not in _TYPES or header.get("alg") != key.algorithm:
                 raise InvalidToken("the access token is not known", detail="kid, typ or alg is not ours")
-            signed = jws.deserialize_compact(value.encode("ascii"), key.key, algorithms=list(ALGORITHMS))
+            signed = jws.deserialize_compact(value.encode("ascii"), key.key, registry=OURS)
             return json.loads(signed.payload)
         except (JoseError, ValueError, AttributeError, TypeError, KeyError) as cause:
             raise InvalidToken("the access token is not known", detail=f"JWT: {type(cause).__name__}") from cause
