@@ -27,11 +27,13 @@ from .settings import Settings, SettingsError
 from .settings.reading import command_values, config_values, read_settings
 from .storage import grants
 from .storage.revocations import add as add_revocation
+from .web.errors import answer_errors
 from .web.host_migrations import hide_tables
 from .web.issuer_path import below
 from .web.machine import machine_view
 from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
+from .web.reference import add_request_id
 from .web.state import EXTENSION
 
 
@@ -91,6 +93,9 @@ class Valetkey:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
             app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
         app.after_request(add_rate_limit_fields)
+        answer_errors(app, settings)
+        if settings.request_ids:
+            app.after_request(add_request_id(settings.api_prefix))
         app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
 
     @staticmethod

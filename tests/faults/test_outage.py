@@ -39,7 +39,7 @@ def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, 
             introspection = http.post(f"{server.url}/oauth/introspect", data={"token": "unknown"}, auth=auth)
             _check_unavailable(introspection, "application/json")
             assert introspection.json()["error"] == "temporarily_unavailable"
-            _check_unavailable(http.get(app.authorization_url()), "text/plain; charset=utf-8")
+            _check_unavailable(http.get(app.authorization_url()), "text/html; charset=utf-8")
             outage.start()
             deadline = time.monotonic() + 5
             while (answer := http.send(call)).status_code == httpx.codes.SERVICE_UNAVAILABLE:

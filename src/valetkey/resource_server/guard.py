@@ -15,13 +15,13 @@ from valetkey.activity.refusals import log_refusal
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
-from valetkey.protocol.problem import CONTENT_TYPE, problem_body
-from valetkey.protocol.secret import random_id
 from valetkey.rate_limiting.address import network_of
 from valetkey.rate_limiting.fields import rate_limit_fields
 from valetkey.rate_limiting.limiter import Spent
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
+from valetkey.web.problems import problem
+from valetkey.web.reference import reference
 from valetkey.web.state import EXTENSION, current_address, current_route
 
 from .access import PROTECTION, Protection, check_token, read_protection, spend
@@ -99,8 +99,8 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
             refused = _over_limit(world, protection, token, now)
         except OAuthError as refusal:
             return cast(R, _refuse(world, protection, refusal))
-        except StoreUnavailable as problem:
-            return cast(R, _unavailable(problem))
+        except StoreUnavailable as cause:
+            return cast(R, _unavailable(cause))
         return cast(R, refused) if refused else call(*args, **kwargs)
 
     setattr(guarded, PROTECTION, protection)
@@ -122,8 +122,8 @@ def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
             if not world.is_ready:
                 world.get_ready()
             refused = _over_limit(world, protection, None, world.clock())
-        except StoreUnavailable as problem:
-            return cast(R, _unavailable(problem))
+        except StoreUnavailable as cause:
+            return cast(R, _unavailable(cause))
         return cast(R, refused) if refused else call(*args, **kwargs)
 
     setattr(limited, PROTECTION, protection)
@@ -165,8 +165,7 @@ def add_rate_limit_fields(response: Response) -> Response:
 
 def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Response:
     """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
-    reference = random_id(12)
-    log_refusal(refusal, reference, current_route())
+    log_refusal(refusal, reference(), current_route())
     resource = protection.resource or world.settings.api_resource
     challenge = bearer.challenge(
         refusal,
@@ -176,9 +175,7 @@ def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Respon
         **(protection.step_up if isinstance(refusal, InsufficientUserAuthentication) else {}),
     )
     named = {} if isinstance(refusal, MissingToken) else {"error": refusal.error}  # RFC 6750 §3.1
-    body = problem_body(refusal.status, refusal.description, reference=reference, **named)
-    response = Response(body, refusal.status, content_type=CONTENT_TYPE)
-    response.headers["WWW-Authenticate"] = challenge
+    response = problem(refusal.status, refusal.description, [("WWW-Authenticate", challenge)], **named)
     if isinstance(refusal, InvalidToken):
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -187,12 +184,10 @@ def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Respon
 def _too_many(spent: Spent) -> Response:
     limit, seconds = spent.limit, max(1, math.ceil(spent.retry_after))
     told = f"at most {limit.n} calls in {limit.period} s, {limit.burst} of them at once; wait {seconds} s"
-    reference = random_id(12)
-    log_refusal(TooManyRequests(told), reference, str(request.url_rule))
-    return Response(problem_body(429, told, reference=reference), 429, content_type=CONTENT_TYPE)
+    log_refusal(TooManyRequests(told), reference(), str(request.url_rule))
+    return problem(429, told)
 
 
-def _unavailable(problem: StoreUnavailable) -> Response:
-    current_app.logger.error("%s: %s", current_route(), problem)
-    body = problem_body(503, "the server cannot judge access tokens now; try again")
-    return Response(body, 503, {"Retry-After": "2"}, content_type=CONTENT_TYPE)
+def _unavailable(cause: StoreUnavailable) -> Response:
+    current_app.logger.error("%s: %s [%s]", current_route(), cause, reference())
+    return problem(503, "the server cannot judge access tokens now; try again", [("Retry-After", "2")])

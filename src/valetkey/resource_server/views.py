@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Response, abort, request
 
 from valetkey.storage.write import StoreUnavailable
-from valetkey.web.pages import unavailable_page
-from valetkey.web.state import current_runtime
+from valetkey.web.problems import json_refusal
+from valetkey.web.reference import reference
+from valetkey.web.state import current_route, current_runtime
 
 from .metadata import HEADERS, WELL_KNOWN, resource_metadata
+
+_log = logging.getLogger("valetkey")
 
 
 def make_blueprint() -> Blueprint:
@@ -16,7 +21,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("valetkey_resource_server", __name__)
     blueprint.add_url_rule(WELL_KNOWN, "metadata", protected_resource_metadata)
     blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", protected_resource_metadata)
-    blueprint.register_error_handler(StoreUnavailable, unavailable_page)
+    blueprint.register_error_handler(StoreUnavailable, _unavailable)
     return blueprint
 
 
@@ -28,3 +33,9 @@ def protected_resource_metadata(path: str = "") -> Response:
     if document is None:
         abort(404)
     return Response(document, 200, list(HEADERS))
+
+
+def _unavailable(cause: StoreUnavailable) -> Response:
+    _log.error("%s: %s [%s]", current_route(), cause, reference())
+    again = [("Retry-After", "2")]
+    return json_refusal(503, "temporarily_unavailable", "the server cannot answer now; try again", again)

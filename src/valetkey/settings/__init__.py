@@ -52,6 +52,12 @@ class Settings:
     resource: str = _setting("", "Resource identifier of the API (RFC 8707 §2); the issuer where empty.")
     scopes: Mapping[str, str] = _setting({}, "Each scope and the words in which consent asks for it.")
     api_prefix: str = _setting("/api", "Where the API's routes begin.")
+    problem_details: bool = _setting(
+        True, "Whether errors below api_prefix are problem details (RFC 9457); the app's own error handlers come first."
+    )
+    request_ids: bool = _setting(
+        True, "Whether answers below api_prefix have a Request-Id: the caller's if it is well formed, or a new one."
+    )
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
     device_path: str | None = _setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
@@ -11,11 +12,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.activity.refusals import log_refusal
 from valetkey.protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
-from valetkey.protocol.secret import random_id
 from valetkey.storage.write import StoreUnavailable
 
 from . import cookies
 from .csrf import csrf_tokens
+from .reference import reference
 from .state import current_route, current_runtime
 
 _log = logging.getLogger("valetkey")
@@ -35,6 +36,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_ERROR_TITLES = {404: "There is no such page", 500: "Something went wrong", 503: "Please come back in a moment"}
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
@@ -72,8 +74,7 @@ def finish(response: AnyResponse) -> AnyResponse:
 
 def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and try again.") -> Response:
     """A refusal as a page: what is wrong, what to do, and a reference for whoever runs the site."""
-    reference = random_id(12)
-    log_refusal(refusal, reference, current_route())
+    log_refusal(refusal, reference(), current_route())
     title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
     response = page(
         "refused.html",
@@ -81,7 +82,7 @@ def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and t
         title=title,
         sentence=refusal.description,
         advice=advice,
-        reference=reference,
+        reference=reference(),
     )
     if refusal.retry_after:
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
@@ -90,9 +91,21 @@ def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and t
 
 def unavailable_page(problem: StoreUnavailable) -> Response:
     """503 for a store that does not answer; needs nothing from the store itself."""
-    _log.error("%s: %s", current_route(), problem)
-    text = "The server cannot answer right now. Please try again in a moment.\n"
-    return Response(text, 503, {"Retry-After": "2"}, mimetype="text/plain")
+    _log.error("%s: %s [%s]", current_route(), problem, reference())
+    response = error_page(503, "The server cannot answer right now. Please try again in a moment.", reference())
+    response.headers["Retry-After"] = "2"
+    return response
+
+
+def error_page(status: int, sentence: str, told: str) -> Response:
+    """An error as a page, and as plain text where the keys that forms are signed with cannot be read either."""
+    title = _ERROR_TITLES.get(status) or HTTPStatus(status).phrase
+    sentence = sentence[:1].upper() + sentence[1:]
+    try:
+        return page("refused.html", status, title=title, sentence=sentence, advice="", reference=told)
+    except Exception:
+        _log.exception("the page of an error cannot be made")
+        return Response(f"{sentence}\nReference: {told}\n", status, mimetype="text/plain")
 
 
 def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., AnyResponse]]) -> None:

@@ -1,0 +1,46 @@
+"""What one request is called: in its answer, in the log, and in the problem that it met."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+
+from flask import Response, has_request_context, request
+
+from valetkey.protocol.secret import random_id
+
+HEADER = "Request-Id"
+_KEPT = "valetkey.reference"  # in the WSGI environment: an application context may outlive the request
+# Nothing that breaks a line of the log; and no secret of ours, for it would stand there.
+_is_well_formed = re.compile(r"(?!.*vk_)[A-Za-z0-9._~+/=:@-]{1,64}").fullmatch
+
+
+def reference() -> str:
+    """The id of this request: the caller's ``Request-Id`` or ``X-Request-Id`` if it is well formed, or a new one."""
+    environ = request.environ
+    found: str | None = environ.get(_KEPT)
+    if found is None:
+        given = environ.get("HTTP_REQUEST_ID") or environ.get("HTTP_X_REQUEST_ID")
+        found = environ[_KEPT] = given if given and _is_well_formed(given) else random_id(12)
+    return found
+
+
+def add_request_id(prefix: str) -> Callable[[Response], Response]:
+    """What is to run after each request: answers below the prefix tell the request's id."""
+    below = f"{prefix}/"
+
+    def add(response: Response) -> Response:
+        if request.path.startswith(below):
+            response.headers[HEADER] = reference()
+        return response
+
+    return add
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each log record ``request_id``: the id of the request that it is about, or ``-``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = reference() if has_request_context() else "-"
+        return True
