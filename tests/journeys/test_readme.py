@@ -20,35 +20,48 @@ from valetkey.authorization_server.registration import register_client
 from valetkey.cli.certificate import self_signed
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """The blocks of a language in the section with this heading."""
+    text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+FIRST, TWO, CALL, WORLD = (
+    blocks(section, "sh")
+    for section in ("The first five minutes", "Two commands", "Call the API", "Serve it to the world")
+)
+MINE, PROGRAM, ROUTES, USERS = (
+    blocks(section, "python")
+    for section in ("The first five minutes", "The program", "Protect routes", "Your own users")
+)
 QUICKSTART = (PROJECT / "examples" / "quickstart" / "app.py").read_text()
 
 
 def test_every_block_of_the_readme_is_run_here() -> None:
-    assert len(COMMANDS) == 4
-    assert len(PROGRAMS) == 3
-    assert README.count("```") == 2 * (len(COMMANDS) + len(PROGRAMS))
+    run = [*FIRST, *TWO, *CALL, *WORLD, *MINE, *PROGRAM, *ROUTES, *USERS]
+    assert README.count("```") == 2 * len(run)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
         assert (PROJECT / "".join(link)).exists(), link
 
 
 def test_the_program_is_the_quickstart_and_has_at_most_forty_lines_of_code() -> None:
-    assert PROGRAMS[0] == QUICKSTART
+    assert PROGRAM == [QUICKSTART]
     code = [line for line in QUICKSTART.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
     assert len(code) <= 40
 
 
 def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    serve, test = COMMANDS[0].splitlines()
+    serve, test = TWO[0].splitlines()
     assert test == "make test"  # by which this test is run
     server = checkout.start(serve.split())
     try:
         email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         browser = f"{sys.executable} -m tests.journeys.visiting %s &"
         person = {"EMAIL": email, "PASSWORD": password, "BROWSER": browser, "PYTHONPATH": str(PROJECT)}
-        answers = _run(checkout, COMMANDS[1] + "echo\n" + COMMANDS[2], person)
+        answers = _run(checkout, "echo\n".join(CALL), person)
     finally:
         server.kill()
     token, called = answers.splitlines()
@@ -71,7 +84,7 @@ def test_serving_it_to_the_world(tmp_path: Path, postgresql_url: str, redis_url:
         "0.0.0.0": "127.0.0.1",
         "--port 443": f"--port {port}",
     }
-    script = "set -e\n. .venv/bin/activate\n" + COMMANDS[3]
+    script = "set -e\n. .venv/bin/activate\n" + WORLD[0]
     for theirs, mine in ours.items():
         assert theirs in script
         script = script.replace(theirs, mine)
@@ -97,13 +110,13 @@ def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     """The app of one of the README's programs, with its state in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(PROGRAMS[request.param], "README.md", "exec"), names)
+    exec(compile(request.param, "README.md", "exec"), names)
     app = names["app"] if "app" in names else names["create_app"]()
     yield app
     app.extensions["valetkey"].close()
 
 
-@pytest.mark.parametrize("program", [1], indirect=True)
+@pytest.mark.parametrize("program", ROUTES, indirect=True, ids=["routes"])
 def test_routes_are_protected_as_it_says(program: Flask) -> None:
     def status(method: str, path: str, **options: Any) -> int:
         return program.test_client().open(path, method=method, **options).status_code
@@ -121,7 +134,7 @@ def test_routes_are_protected_as_it_says(program: Flask) -> None:
     assert export.status_code == 429  # a burst of two, each call counts as two
 
 
-@pytest.mark.parametrize("program", [2], indirect=True)
+@pytest.mark.parametrize("program", USERS, indirect=True, ids=["users"])
 def test_the_hosts_users_are_asked_for_at_the_hosts_sign_in(program: Flask) -> None:
     assert program.test_client().get("/account").location == "/login?next=%2Faccount"
 
