@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .accounts.owner import Owner, ResourceOwners
     from .extension import Valetkey
+    from .resource_server.deciding import protect
     from .resource_server.guard import current_token, public, require_oauth
     from .settings import Settings, SettingsError
     from .tokens.access_token import AccessToken
@@ -20,6 +21,7 @@ __all__ = [
     "SettingsError",
     "Valetkey",
     "current_token",
+    "protect",
     "public",
     "require_oauth",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     "SettingsError": "settings",
     "Valetkey": "extension",
     "current_token": "resource_server.guard",
+    "protect": "resource_server.deciding",
     "public": "resource_server.guard",
     "require_oauth": "resource_server.guard",
 }

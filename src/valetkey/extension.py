@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,7 +21,9 @@ from .authorization_server.views import make_blueprints
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
+from .resource_server.deciding import close_undecided
 from .resource_server.guard import add_rate_limit_fields
+from .resource_server.routes import undecided_paths
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import Settings, SettingsError
@@ -163,9 +166,23 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
                 if blueprint.name.startswith("valetkey_"):
                     csrf.exempt(blueprint)
         end_watch()
+        _decide_routes(app, runtime.settings)
         done = True
 
     return look_around
+
+
+def _decide_routes(app: Flask, settings: Settings) -> None:
+    """Tell of the routes that nobody decided about, and close them where that was asked for."""
+    undecided = undecided_paths(app, settings.api_prefix)
+    if undecided:
+        logging.getLogger("valetkey").warning(
+            "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
+            ", ".join(undecided),
+            "; until then it is closed" if settings.protect_by_default else "",
+        )
+    if settings.protect_by_default:
+        close_undecided(app, settings.api_prefix)
 
 
 def _owners(given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None) -> ResourceOwners:

@@ -8,7 +8,7 @@ import click
 from flask import Flask
 
 from valetkey.extension import path_problems
-from valetkey.resource_server.routes import routes_of
+from valetkey.resource_server.routes import routes_of, undecided_paths
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.web.state import EXTENSION
@@ -51,13 +51,9 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
 
 def undecided_routes(app: Flask, settings: Settings) -> Iterator[str]:
     """Routes under the API's prefix about which nobody said whom they are for."""
-    undecided = {
-        route.path
-        for route in routes_of(app)
-        if not route.is_own and route.is_below(settings.api_prefix) and route.protection is None
-    }
-    for path in sorted(undecided):
-        yield f"{path} says neither @public nor @require_oauth"
+    closed = ", and is closed (protect_by_default)" if settings.protect_by_default else ""
+    for path in undecided_paths(app, settings.api_prefix):
+        yield f"{path} says neither @public nor @require_oauth{closed}"
 
 
 def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:

@@ -16,6 +16,8 @@ from valetkey.tokens.access_token import AccessToken
 from .world import World
 
 PROTECTION = "__valetkey_protection__"  # the attribute of a view that holds its Protection
+BY_METHOD = "__valetkey_protection_by_method__"  # of a class of views: those of its methods that say nothing
+CLOSED = "__valetkey_closed__"  # of a view that refuses everybody: which of its methods; empty: all
 
 
 @dataclass(frozen=True, slots=True)

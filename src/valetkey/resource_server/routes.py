@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .access import PROTECTION, Protection
+from .access import BY_METHOD, CLOSED, PROTECTION, Protection
+from .deciding import apply_protect
+from .views_by_class import method_of
 
 _OWN = "valetkey_"  # how the endpoints of our blueprints begin
 _AUTOMATIC = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
@@ -17,6 +19,9 @@ class App(Protocol):
 
     url_map: Any
     view_functions: dict[str, Any]
+
+    @property
+    def blueprints(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Route:
     view: Callable[..., Any]  # a function, or the method of a class
     protections: tuple[Protection, ...]  # outermost first; a call must pass all of them
     rule: Any  # werkzeug's, with the converters
+    is_closed: bool = False  # nobody said whom it is for, and so it refuses everybody (protect_by_default)
 
     @property
     def protection(self) -> Protection | None:
@@ -53,6 +59,7 @@ class Route:
 
 def routes_of(app: App) -> Iterator[Route]:
     """Each route of the app, in the order in which they are tried; rules that only build URLs are left out."""
+    apply_protect(app)
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
         if view is None or rule.build_only:
@@ -60,23 +67,28 @@ def routes_of(app: App) -> Iterator[Route]:
         methods = tuple(sorted(set(rule.methods or {"GET"}) - _AUTOMATIC or rule.methods))
         made_from = getattr(view, "view_class", None)
         if made_from is None or not hasattr(made_from, "methods"):
-            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule)
+            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule, hasattr(view, CLOSED))
             continue
         for method in methods:
-            found = _method(made_from, method.lower())
+            found = method_of(made_from, method.lower())
             answers, asked = (view, ()) if found is None else (found, _protections(found))
-            yield Route(rule.endpoint, rule.rule, (method,), answers, (*_protections(view), *asked), rule)
+            by_method: Mapping[str, Protection] = getattr(view, BY_METHOD, {})
+            around = (*_protections(view), *((by_method[method],) if method in by_method else ()))
+            is_closed = hasattr(view, CLOSED) and (not getattr(view, CLOSED) or method in getattr(view, CLOSED))
+            yield Route(rule.endpoint, rule.rule, (method,), answers, (*around, *asked), rule, is_closed)
+
+
+def undecided_paths(app: App, prefix: str) -> list[str]:
+    """The paths below a prefix about which nobody said whom they are for."""
+    return sorted(
+        {
+            route.path
+            for route in routes_of(app)
+            if not route.is_own and route.is_below(prefix) and route.protection is None
+        }
+    )
 
 
 def _protections(view: object) -> tuple[Protection, ...]:
     found: Protection | None = getattr(view, PROTECTION, None)
     return () if found is None else (found,)
-
-
-def _method(made_from: Any, name: str) -> Any:
-    """A method of a class of views, in the decorators that Flask-RESTful puts around it at each call."""
-    method = getattr(made_from, name, None)
-    given = getattr(made_from, "method_decorators", ())
-    for decorate in given.get(name, ()) if isinstance(given, Mapping) else given:
-        method = decorate(method) if method is not None else None
-    return method

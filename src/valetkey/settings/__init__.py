@@ -52,6 +52,9 @@ class Settings:
     resource: str = _setting("", "Resource identifier of the API (RFC 8707 §2); the issuer where empty.")
     scopes: Mapping[str, str] = _setting({}, "Each scope and the words in which consent asks for it.")
     api_prefix: str = _setting("/api", "Where the API's routes begin.")
+    protect_by_default: bool = _setting(
+        False, "Whether routes below api_prefix are closed that say neither @public nor @require_oauth."
+    )
     problem_details: bool = _setting(
         True, "Whether errors below api_prefix are problem details (RFC 9457); the app's own error handlers come first."
     )
