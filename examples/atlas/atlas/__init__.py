@@ -1,0 +1,32 @@
+"""Atlas: a public API of the world's countries, subdivisions and currencies, and of people's own lists of places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from valetkey import Valetkey
+
+from . import database
+from .lists import lists
+from .world import world
+
+SCOPES = {"places:read": "See your lists of places", "places:write": "Make, change and delete your lists of places"}
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The app; ``valetkey serve atlas`` calls this.
+
+    :param config: Flask's configuration; ``ATLAS_DATABASE_URL`` says where Atlas keeps its own data.
+    """
+    app = Flask(__name__)
+    app.config.update(config or {})
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # names are in their own letters
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    database.init_app(app)
+    Valetkey(app, scopes=SCOPES, site_name="Atlas")
+    app.register_blueprint(world)
+    app.register_blueprint(lists)
+    return app

@@ -1,0 +1,99 @@
+"""Atlas's own database: what there is in the world, and the lists that people keep. Valetkey's is another one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app
+from sqlalchemy import JSON, Engine, create_engine, event, func, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from . import gazetteer
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Country(Base):
+    __tablename__ = "countries"
+    alpha_2: Mapped[str] = mapped_column(primary_key=True)
+    alpha_3: Mapped[str]
+    numeric: Mapped[str]
+    name: Mapped[str]
+    official_name: Mapped[str | None]
+    flag: Mapped[str]
+    searched: Mapped[str]  # its names as people type them: small letters without accents
+
+
+class Subdivision(Base):
+    __tablename__ = "subdivisions"
+    code: Mapped[str] = mapped_column(primary_key=True)
+    country: Mapped[str] = mapped_column(index=True)
+    type: Mapped[str]
+    name: Mapped[str]
+    parent: Mapped[str | None]
+    searched: Mapped[str]
+
+
+class Currency(Base):
+    __tablename__ = "currencies"
+    alpha_3: Mapped[str] = mapped_column(primary_key=True)
+    numeric: Mapped[str]
+    name: Mapped[str]
+    searched: Mapped[str]
+
+
+class PlaceList(Base):
+    __tablename__ = "lists"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    places: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    version: Mapped[int]
+    changed_at: Mapped[float]
+
+
+def init_app(app: Flask) -> None:
+    """Open the database that ``ATLAS_DATABASE_URL`` names; an empty one gets its tables and the world."""
+    url = app.config.get("ATLAS_DATABASE_URL") or os.environ.get("ATLAS_DATABASE_URL", "sqlite:///var/atlas.db")
+    file = make_url(url).database
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _write_ahead)
+    _fill(engine)
+    app.extensions["atlas"] = sessionmaker(engine, expire_on_commit=False)
+
+
+def session() -> AbstractContextManager[Session]:
+    """``with session() as s:`` one transaction, committed at the end."""
+    return current_app.extensions["atlas"].begin()
+
+
+def _write_ahead(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")  # who reads does not wait for who writes
+
+
+def _fill(engine: Engine) -> None:
+    """Any number of processes may do this at once: nothing is made twice."""
+    with engine.begin() as connection:
+        for table in Base.metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
+    for table, rows in (
+        (Country, gazetteer.COUNTRIES),
+        (Subdivision, gazetteer.SUBDIVISIONS),
+        (Currency, gazetteer.CURRENCIES),
+    ):
+        with engine.begin() as connection:
+            if connection.scalar(select(func.count()).select_from(table)) == len(rows):
+                continue
+        with engine.begin() as connection:
+            connection.execute(insert(table).prefix_with("OR IGNORE"), rows)

@@ -1,0 +1,108 @@
+"""Lists of places: private, one owner each, with a scope for reading and one for writing."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from flask import Blueprint, abort, request, url_for
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from valetkey import current_token, require_oauth
+
+from . import database, shapes
+from .database import Country, PlaceList, Subdivision
+
+lists = Blueprint("lists", __name__, url_prefix="/api/lists")
+LIMIT = "60/minute burst 20"
+MOST = 1000  # lists of one person
+
+
+@lists.get("")
+@require_oauth("places:read", limit=LIMIT)
+def my_lists() -> Any:
+    """My lists, by name."""
+    mine = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
+    with database.session() as session:
+        return {"items": [_shown(one) for one in session.scalars(mine)]}
+
+
+@lists.post("")
+@require_oauth("places:write", limit=LIMIT)
+def make_list() -> Any:
+    """Make a list of places."""
+    owner, wanted = _owner(), _wanted()
+    with database.session() as session:
+        _check_places(session, wanted)
+        if session.scalar(select(func.count()).where(PlaceList.owner == owner)) >= MOST:
+            abort(409, f"a person may have {MOST} lists: delete one first")
+        made = PlaceList(id=str(uuid.uuid4()), owner=owner, version=1, changed_at=time.time(), **wanted.model_dump())
+        session.add(made)
+    return _shown(made), 201, {"Location": url_for(".one_list", list_id=made.id)}
+
+
+@lists.get("/<uuid:list_id>")
+@require_oauth("places:read", limit=LIMIT)
+def one_list(list_id: uuid.UUID) -> Any:
+    """One of my lists."""
+    with database.session() as session:
+        found = _mine(session, list_id)
+    return _shown(found)
+
+
+@lists.put("/<uuid:list_id>")
+@require_oauth("places:write", limit=LIMIT)
+def change_list(list_id: uuid.UUID) -> Any:
+    """Change one of my lists, unless somebody else did since I read it."""
+    wanted = _wanted()
+    with database.session() as session:
+        _check_places(session, wanted)
+        known = _mine(session, list_id)
+        known.name, known.places = wanted.name, wanted.model_dump()["places"]
+        known.version, known.changed_at = known.version + 1, time.time()
+    return _shown(known)
+
+
+@lists.delete("/<uuid:list_id>")
+@require_oauth("places:write", limit=LIMIT)
+def delete_list(list_id: uuid.UUID) -> Any:
+    """Delete one of my lists, unless somebody changed it since I read it."""
+    with database.session() as session:
+        session.delete(_mine(session, list_id))
+    return "", 204
+
+
+def _owner() -> str:
+    if current_token.user_id is None:
+        abort(403, "a list belongs to a person: call with a token that a person gave")
+    return current_token.user_id
+
+
+def _mine(session: Session, list_id: uuid.UUID) -> PlaceList:
+    """My list; whether somebody else has one of this id is nobody's business."""
+    found = session.get(PlaceList, str(list_id))
+    if found is None or found.owner != _owner():
+        abort(404, "you have no such list")
+    return found
+
+
+def _wanted() -> shapes.WantedList:
+    try:
+        return shapes.WantedList.model_validate(request.get_json())
+    except ValidationError as wrong:
+        abort(422, [{"at": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in wrong.errors()])
+
+
+def _check_places(session: Session, wanted: shapes.WantedList) -> None:
+    codes = {place.code for place in wanted.places}
+    known = {*session.scalars(select(Country.alpha_2).where(Country.alpha_2.in_(codes)))}
+    known |= {*session.scalars(select(Subdivision.code).where(Subdivision.code.in_(codes)))}
+    if codes - known:
+        abort(422, f"ISO knows no place {', '.join(sorted(codes - known))}")
+
+
+def _shown(one: PlaceList) -> dict[str, Any]:
+    return shapes.PlaceList.model_validate(one).model_dump()

@@ -1,0 +1,78 @@
+"""What everybody may read: countries, subdivisions and currencies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, request
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, select
+
+from valetkey import public
+
+from . import database, shapes
+from .database import Country, Currency, Subdivision
+from .gazetteer import searchable
+
+world = Blueprint("world", __name__, url_prefix="/api")
+LIMIT = "120/minute burst 60"
+
+
+@world.get("/countries")
+@public(limit=LIMIT)
+def countries() -> Any:
+    """All countries."""
+    return _page(Country, shapes.Country)
+
+
+@world.get("/countries/<string(length=2):alpha_2>")
+@public(limit=LIMIT)
+def country(alpha_2: str) -> Any:
+    """One country."""
+    return _one(Country, alpha_2, shapes.Country)
+
+
+@world.get("/countries/<string(length=2):alpha_2>/subdivisions")
+@public(limit=LIMIT)
+def subdivisions(alpha_2: str) -> Any:
+    """The states, provinces, districts or the like of a country."""
+    _one(Country, alpha_2, shapes.Country)
+    return _page(Subdivision, shapes.Subdivision, Subdivision.country == alpha_2.upper())
+
+
+@world.get("/subdivisions/<string(minlength=4, maxlength=6):code>")
+@public(limit=LIMIT)
+def subdivision(code: str) -> Any:
+    """One subdivision of a country."""
+    return _one(Subdivision, code, shapes.Subdivision)
+
+
+@world.get("/currencies")
+@public(limit=LIMIT)
+def currencies() -> Any:
+    """All currencies."""
+    return _page(Currency, shapes.Currency)
+
+
+@world.get("/currencies/<string(length=3):alpha_3>")
+@public(limit=LIMIT)
+def currency(alpha_3: str) -> Any:
+    """One currency."""
+    return _one(Currency, alpha_3, shapes.Currency)
+
+
+def _page(table: Any, shape: type[BaseModel], *which: ColumnElement[bool]) -> dict[str, Any]:
+    """The rows that were asked for, by name; ``q`` finds those that have it in their names."""
+    asked = shapes.Search.model_validate(request.args.to_dict())
+    found = select(table).where(*which, table.searched.contains(searchable(asked.q), autoescape=True))
+    with database.session() as session:
+        rows = session.scalars(found.order_by(table.name, *table.__table__.primary_key))
+        return {"items": [shape.model_validate(row).model_dump() for row in rows]}
+
+
+def _one(table: Any, key: str, shape: type[BaseModel]) -> dict[str, Any]:
+    with database.session() as session:
+        row = session.get(table, key.upper())
+    if row is None:
+        abort(404, f"ISO knows no {shape.__name__.lower()} {key.upper()}")
+    return shape.model_validate(row).model_dump()

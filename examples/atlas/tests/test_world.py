@@ -1,0 +1,36 @@
+"""What everybody may read."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+
+def test_a_country_is_known_by_its_two_letters(client: FlaskClient) -> None:
+    portugal = client.get("/api/countries/PT").json
+
+    assert portugal["name"] == "Portugal"
+    assert portugal["alpha_3"] == "PRT"
+    assert client.get("/api/countries/pt").json == portugal
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/api/countries?q=cote d'iv", ["Côte d'Ivoire"]),
+        ("/api/countries?q=portuguese rep", ["Portugal"]),
+        ("/api/countries/PT/subdivisions?q=evora", ["Évora"]),
+        ("/api/currencies?q=zloty", ["Zloty"]),
+    ],
+)
+def test_search_minds_neither_capitals_nor_accents(client: FlaskClient, path: str, found: list[str]) -> None:
+    assert [one["name"] for one in client.get(path).json["items"]] == found
+
+
+@pytest.mark.parametrize("path", ["countries/ZZ", "countries/ZZ/subdivisions", "subdivisions/ZZ-99", "currencies/ZZZ"])
+def test_what_iso_does_not_know_is_a_problem_that_says_so(client: FlaskClient, path: str) -> None:
+    answer = client.get(f"/api/{path}")
+
+    assert answer.status_code == 404
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["detail"].startswith("ISO knows no")
