@@ -43,10 +43,11 @@ PROTOCOL_TABLES = (
     tables.retry_answers,
     tables.access_tokens,
     tables.revocations,
+    platform_tables.personal_access_tokens,
 )
 assert platform_tables.metadata is tables.metadata  # its tables count, too
 _COUNTS = {table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables}
-_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
+_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|pat|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
 
 
 class Clock:

@@ -7,7 +7,7 @@ import logging
 
 from .activity.refusals import log_refusal
 from .protocol.bearer import challenge as bearer_challenge
-from .protocol.errors import InsufficientScope, InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
+from .protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
 from .protocol.parameters import Parameters
 from .protocol.request_body import read_form_body, read_json_body
 from .protocol.secret import random_id
@@ -55,9 +55,21 @@ def _call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Call
     now, method, form, document = runtime.clock(), request.method, Parameters({}), {}
     if endpoint.reads_json and method in {"POST", "PUT"}:
         document = read_json_body(request.body, request.content_type)
-    elif not endpoint.reads_json and method == "POST":
+    elif not endpoint.reads_json and not endpoint.reads_itself and method == "POST":
         form = read_form_body(request.body, request.content_type)
-    return Call(runtime, now, form, request.authorization, request.address, method, request.query, document)
+    return Call(
+        runtime,
+        now,
+        form,
+        request.authorization,
+        request.address,
+        method,
+        request.query,
+        document,
+        request.named,
+        request.body,
+        request.content_type,
+    )
 
 
 def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> Answer:
@@ -77,8 +89,7 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
 
 def _challenge(refusal: OAuthError, endpoint: Endpoint) -> str | None:
     if endpoint.bearer and (refusal.status in {401, 403} or isinstance(refusal, InvalidRequest)):
-        scope = {"scope": "openid"} if isinstance(refusal, InsufficientScope) else {}
-        return bearer_challenge(refusal, realm=endpoint.name, **scope)
+        return bearer_challenge(refusal, realm=endpoint.name, **refusal.challenge)
     if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
         return f'Basic realm="{endpoint.name}", error="{refusal.error}"'
     return None

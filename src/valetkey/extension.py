@@ -15,6 +15,9 @@ from .accounts.owner import ResourceOwners
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
 from .authorization_server.logout_token import deliver
+from .authorization_server.owner_mail import JOB as OWNER_MAIL
+from .authorization_server.owner_mail import deliver as deliver_to_owner
+from .authorization_server.personal_token_reminders import queue_reminders
 from .authorization_server.registration import register_cli_client
 from .authorization_server.session_end import owner_end_rows, session_end_rows
 from .authorization_server.views import make_blueprints
@@ -28,7 +31,7 @@ from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import Settings, SettingsError
 from .settings.reading import command_values, config_values, read_settings
-from .storage import grants
+from .storage import grants, personal_tokens
 from .storage.revocations import add as add_revocation
 from .web.errors import answer_errors
 from .web.host_migrations import hide_tables
@@ -78,6 +81,7 @@ class Valetkey:
         )
         owners = _owners(self._resource_owner, settings.sign_in_url)
         runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
+        runtime.within = app.app_context
         own = runtime.has_own_accounts
         path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
         machines, people = make_blueprints()
@@ -108,7 +112,7 @@ class Valetkey:
         now = runtime.clock()
         told = owner_end_rows(sub, runtime, now)
         revoked = add_revocation("owner", sub, now, runtime.revocation_ends)
-        runtime.revoke(*told, grants.revoke_owner(sub, now), revoked)
+        runtime.revoke(*told, grants.revoke_owner(sub, now), personal_tokens.revoke_owner(sub, now), revoked)
 
     @staticmethod
     def end_session(app: Flask, sub: str, sid: str) -> None:
@@ -121,7 +125,8 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
     """A runtime, with what rooms above it do when its store is made and in the background."""
     runtime = Runtime(settings, owners, clock=clock)
     runtime.on_created.append(register_cli_client)
-    runtime.jobs[LOGOUT_TOKEN] = partial(deliver, runtime)
+    runtime.jobs |= {LOGOUT_TOKEN: partial(deliver, runtime), OWNER_MAIL: partial(deliver_to_owner, runtime)}
+    runtime.hourly.append(partial(queue_reminders, runtime))
     runtime.has_own_accounts = isinstance(owners, OwnAccounts)
     return runtime
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from .tokens.feed import RevocationFeed
 from .tokens.key_making import make_first_keys
 from .tokens.metadata_documents import MetadataDocuments
 from .tokens.minting import TokenMint
+from .tokens.personal_token import PersonalTokens
 from .tokens.registered_clients import RegisteredClients
 from .tokens.resources import Resources
 from .tokens.signing import KeyRing
@@ -64,6 +66,7 @@ class MachineRequest:
     authorization: str | None
     address: str | None
     query: str = ""
+    named: Mapping[str, str] = field(default_factory=dict)  # the parts of the path that have names
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,9 @@ class Call:
     method: str = "POST"
     query: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
+    named: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class Endpoint:
     answer: Callable[[Call], Answer]
     cors: bool = False
     reads_json: bool = False
+    reads_itself: bool = False  # the body is for the endpoint to read
     bearer: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
 
 
@@ -113,11 +120,14 @@ class Runtime:
         self.keys = KeyRing(self.store, self.cipher)
         self.resources = Resources(settings, self.store)
         self.mint = TokenMint(settings, self.keys, self.resources)
-        self.judge = TokenJudge(settings, self.store, self.keys, self.feed)
+        personal = PersonalTokens(settings, self.store, self._is_known_owner)
+        self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
         self.limiter = Limiter(_counters(self))
         self.last_used = LastUsed(self.store)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
+        self.hourly: list[Callable[[], object]] = []  # what the worker does besides pruning
+        self.within: Callable[[], AbstractContextManager[object]] = nullcontext  # in which a host's code may be called
         self.has_own_accounts = False
         self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock())
         self.documents = MetadataDocuments(
@@ -155,7 +165,7 @@ class Runtime:
         self._worker.start()
 
     def make_worker(self) -> Worker:
-        return Worker(self.settings, self.store, self.clock, self.jobs)
+        return Worker(self.settings, self.store, self.clock, self.jobs, self.hourly)
 
     def write(self, write: Write) -> bool:
         """Write what a use case decided; whether its claim was won."""
@@ -179,6 +189,9 @@ class Runtime:
         spent = self.limiter.spend(f"client:{network_of(address)}", self.limits["client_authentication_limit"], now)
         if not spent.admitted:
             raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
+
+    def _is_known_owner(self, sub: str) -> bool:
+        return self.owners.find(sub) is not None
 
     def _may_fetch_document(self, host: str, now: float) -> bool:
         return self.limiter.spend(f"document:{host}", _DOCUMENTS, now).admitted

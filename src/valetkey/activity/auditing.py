@@ -18,6 +18,7 @@ Event = Literal[
     "client.disabled",
     "client.enabled",
     "client.secret_added",
+    "client.secret_leaked",
     "client.removed",
     "code.replayed",
     "consent.denied",
@@ -28,11 +29,15 @@ Event = Literal[
     "initial_access_token.created",
     "keys.created",
     "keys.retired",
+    "personal_token.created",
+    "personal_token.leaked",
+    "personal_token.revoked",
     "refresh_token.answered_again",
     "refresh_token.reused",
     "resource.changed",
     "session.ended",
     "session.started",
+    "token.leaked",
     "token.revoked",
 ]
 

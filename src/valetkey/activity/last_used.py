@@ -1,4 +1,4 @@
-"""When a grant was last used: noted in memory, written in batches, flushed at the end of the process."""
+"""When a grant or personal token was last used: noted in memory, written in batches, flushed at the process's end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable
 from multiprocessing import util
 
-from valetkey.storage import grants
+from valetkey.storage import grants, personal_tokens
+from valetkey.storage.statement import Bound
 from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable, Write
 
 _SECONDS_BETWEEN_WRITES = 1.0
 _SECONDS_OF_PRECISION = 30.0
 _MOST = 10_000
+
+_Touch = Callable[[str, float], Bound]  # the row that says when a thing of this name was used
 
 
 class LastUsed:
@@ -22,16 +25,17 @@ class LastUsed:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._written: dict[str, float] = {}
-        self._waiting: dict[str, float] = {}
+        self._waiting: dict[str, tuple[_Touch, float]] = {}
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
-    def note(self, grant_id: str, now: float) -> None:
-        if now - self._written.get(grant_id, 0.0) < _SECONDS_OF_PRECISION:
+    def note(self, name: str, now: float, *, personal: bool = False) -> None:
+        if now - self._written.get(name, 0.0) < _SECONDS_OF_PRECISION:
             return
         if len(self._written) >= _MOST:
             self._written.clear()
-        self._written[grant_id] = self._waiting[grant_id] = now
+        self._written[name] = now
+        self._waiting[name] = (personal_tokens.touch if personal else grants.touch, now)
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
@@ -40,7 +44,7 @@ class LastUsed:
         waiting, self._waiting = self._waiting, {}
         if waiting:
             with contextlib.suppress(StoreUnavailable):
-                self._store.write(Write(rows=tuple(grants.touch(*item) for item in waiting.items())))
+                self._store.write(Write(rows=tuple(touch(name, at) for name, (touch, at) in waiting.items())))
 
     def close(self) -> None:
         self._stop.set()

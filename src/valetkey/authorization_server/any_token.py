@@ -11,12 +11,15 @@ from valetkey.protocol.secret import REFRESH_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
 from valetkey.storage import grants
 from valetkey.storage.grants import Grant
-from valetkey.tokens.access_token import AccessToken
+from valetkey.tokens.access_token import PERSONAL_CLIENT_ID, AccessToken
 
 
 @dataclass(frozen=True, slots=True)
 class KnownToken:
-    """A token that lives, with the members that introspection tells (RFC 7662 §2.2)."""
+    """A token that lives, with the members that introspection tells (RFC 7662 §2.2).
+
+    :param personal: a personal access token, which no client was given.
+    """
 
     client_id: str
     owner: str | None
@@ -24,6 +27,7 @@ class KnownToken:
     jti: str | None
     audience: tuple[str, ...]
     members: Mapping[str, Any]
+    personal: bool = False
 
 
 def find_token(runtime: Runtime, value: str, now: float) -> KnownToken | None:
@@ -46,6 +50,7 @@ def _access_token(token: AccessToken) -> KnownToken:
         token.jti,
         token.audience,
         {"active": True, "token_type": "Bearer", **members},
+        personal=token.client_id == PERSONAL_CLIENT_ID,
     )
 
 

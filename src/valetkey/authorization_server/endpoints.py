@@ -6,7 +6,9 @@ from valetkey.runtime import Endpoint
 
 from .device_authorization import device_authorization
 from .introspection import introspect
+from .leak_report import report_leak
 from .metadata import authorization_server_metadata, jwks, openid_configuration
+from .personal_token_endpoint import personal_access_token, personal_access_tokens
 from .registration_endpoint import register
 from .registration_management import manage
 from .revocation import revoke
@@ -30,6 +32,24 @@ ENDPOINTS = (
         bearer=True,
         reads_json=True,
     ),
+    Endpoint(
+        "personal-tokens",
+        "/personal-tokens",
+        ("GET", "POST"),
+        personal_access_tokens,
+        cors=True,
+        bearer=True,
+        reads_json=True,
+    ),
+    Endpoint(
+        "personal-token",
+        "/personal-tokens/<token_id>",
+        ("DELETE",),
+        personal_access_token,
+        cors=True,
+        bearer=True,
+    ),
+    Endpoint("report-leak", "/report-leak", ("POST",), report_leak, reads_itself=True),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
 METADATA = Endpoint(

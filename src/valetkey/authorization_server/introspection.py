@@ -33,6 +33,6 @@ def _may_know(client: Client, token: KnownToken) -> bool:
 
 def _is_alive(token: KnownToken, call: Call) -> bool:
     """A disabled account or client is out here too."""
-    if call.runtime.clients.find(token.client_id, call.now) is None:
+    if not token.personal and call.runtime.clients.find(token.client_id, call.now) is None:
         return False
     return token.owner is None or call.runtime.owners.find(token.owner) is not None

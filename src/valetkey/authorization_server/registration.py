@@ -16,9 +16,10 @@ from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, mint, random_id
 from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, grants, registrations, revocations
+from valetkey.storage import clients, grants, personal_tokens, registrations, revocations
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
+from valetkey.tokens.access_token import PERSONAL_CLIENT_ID
 from valetkey.tokens.registered_clients import DOCUMENT_POLICY
 
 from .id_token import make_wanted_keys
@@ -61,6 +62,8 @@ def register_client(
     sent = {**(members or {}), "client_name": name, **{key: value for key, value in told.items() if value}}
     sent["grant_types"] = list(grant_types) or sent.get("grant_types") or list(rules.grant_types)
     metadata = _judge(runtime, rules, sent)
+    if client_id == PERSONAL_CLIENT_ID:
+        raise RegistrationRefused(f"{client_id} stands for personal access tokens: choose another client_id")
     has_secret = metadata["token_endpoint_auth_method"] in SECRET_METHODS
     made = Registered(client_id or random_id(), mint(CLIENT_SECRET) if has_secret else None)
     now = runtime.clock()
@@ -127,6 +130,7 @@ def disable_client(runtime: Runtime, client: Client) -> None:
     runtime.revoke(
         clients.change(client, disabled_at=now),
         grants.revoke_client(client.client_id, now),
+        *personal_tokens.revoke_client(client.client_id, now, runtime.revocation_ends),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),
         audit("client.disabled", now, client_id=client.client_id),
     )
@@ -148,6 +152,7 @@ def remove_client(runtime: Runtime, client: Client) -> None:
         *clients.remove(client.client_id),
         registrations.remove(client.client_id),
         grants.revoke_client(client.client_id, now),
+        *personal_tokens.revoke_client(client.client_id, now, runtime.revocation_ends),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),
         audit("client.removed", now, client_id=client.client_id),
     )

@@ -13,7 +13,7 @@ from valetkey.protocol.parameters import read_form
 from valetkey.protocol.policy import SECRET_METHODS
 from valetkey.protocol.secret import CLIENT_SECRET, REGISTRATION_ACCESS_TOKEN, Secret, is_well_formed, mint
 from valetkey.runtime import Answer, Call, json_answer
-from valetkey.storage import clients, grants, registrations, revocations
+from valetkey.storage import clients, grants, personal_tokens, registrations, revocations
 from valetkey.storage.clients import Client
 from valetkey.storage.registrations import Registration
 from valetkey.storage.statement import Bound
@@ -120,7 +120,8 @@ def _secret_rows(client: Client, method: str, now: float) -> tuple[Secret | None
 
 
 def _end_tokens(call: Call, client: Client) -> list[Bound]:
-    return [grants.revoke_client(client.client_id, call.now), _told("client", call, client)]
+    made = personal_tokens.revoke_client(client.client_id, call.now, call.runtime.revocation_ends)
+    return [grants.revoke_client(client.client_id, call.now), *made, _told("client", call, client)]
 
 
 def _told(kind: revocations.Kind, call: Call, client: Client) -> Bound:

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from valetkey.activity.auditing import audit
 from valetkey.protocol.errors import UnauthorizedClient
+from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.runtime import JSON_HEADERS, Answer, Call
-from valetkey.storage import grants, revocations
+from valetkey.storage import grants, personal_tokens, revocations
 
 from .any_token import KnownToken, find_token
 from .client_authentication import authenticate
 from .family import end_grant
+from .personal_tokens import revoke_personal_token
 
 
 def revoke(call: Call) -> Answer:
     """200 whether or not there was something to revoke (§2.2).
 
+    Whoever holds a personal access token may end it: it was given to no client that could prove itself.
+
     :raises UnauthorizedClient: where the token is another client's (§2.1).
     """
+    if is_well_formed(call.parameters.get("token") or "", PERSONAL_ACCESS_TOKEN):
+        return _revoke_personal(call)
     client = authenticate(call)
     token = find_token(call.runtime, call.parameters.required("token"), call.now)
     if token is not None:
         if token.client_id != client.client_id:
             raise UnauthorizedClient("the token was not issued to this client")
         _revoke(token, call)
+    return Answer(200, b"{}", JSON_HEADERS)
+
+
+def _revoke_personal(call: Call) -> Answer:
+    digest = Secret(call.parameters.required("token")).digest()
+    token = personal_tokens.find_living(call.runtime.store, digest, call.now)
+    if token is not None:
+        revoke_personal_token(token, call.runtime, call.now, call.address)
     return Answer(200, b"{}", JSON_HEADERS)
 
 

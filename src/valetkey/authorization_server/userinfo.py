@@ -49,7 +49,7 @@ def _check_token(token: AccessToken, runtime: Runtime) -> Grant:
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
     if "openid" not in token.scopes:
-        raise InsufficientScope("the access token lacks the scope openid")
+        raise InsufficientScope("the access token lacks the scope openid", challenge={"scope": "openid"})
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
     if grant is None:
         raise InvalidToken("the access token is no person's")

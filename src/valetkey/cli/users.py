@@ -17,7 +17,7 @@ from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, grants, revocations
+from valetkey.storage import accounts, grants, personal_tokens, revocations
 from valetkey.storage.accounts import Account
 
 from .opened import json_option, read_json_file, tell, with_runtime
@@ -76,6 +76,7 @@ def disable(runtime: Runtime, email: str) -> None:
         accounts.end_sessions(account.sub, now),
         *owner_end_rows(account.sub, runtime, now),
         grants.revoke_owner(account.sub, now),
+        personal_tokens.revoke_owner(account.sub, now),
         revocations.add("owner", account.sub, now, runtime.revocation_ends),
         audit("account.disabled", now, owner=account.sub),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,12 +26,21 @@ _log = logging.getLogger("valetkey.worker")
 
 
 class Worker:
-    """Does what is in the outbox: mail, and ``jobs`` by kind, which raise ``FetchProblem`` to be tried again."""
+    """Does what is in the outbox: mail, and ``jobs`` by kind, which raise ``FetchProblem`` to be tried again.
+
+    :param hourly: what is done besides, whenever tables are pruned.
+    """
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Callable[[], float], jobs: Mapping[str, Do] | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Callable[[], float],
+        jobs: Mapping[str, Do] | None = None,
+        hourly: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._jobs: dict[str, Do] = {"mail": partial(_send_mail, settings), **(jobs or {})}
+        self._hourly = hourly
         self._store = store
         self._clock = clock
         self._name = random_id()
@@ -49,13 +58,15 @@ class Worker:
             stop.wait(each)
 
     def step(self) -> int:
-        """One round: the jobs that are due, and pruning once an hour. Answers how many jobs were done."""
+        """One round: the jobs that are due, and once an hour pruning and the like. Answers how many jobs were done."""
         now = self._clock()
         if not self._leads(now):
             return 0
         if now - self._pruned_at > _PRUNE_EVERY:
             self._pruned_at = now
             prune(self._store, now)
+            for do in self._hourly:
+                do()
         self._store.write(Write(rows=(erase_retry_answers(now),)))
         return sum(self._do(job) for job in outbox.due(self._store, now))
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class OAuthError(Exception):
     """A refusal that a client may see.
 
-    ``description`` goes to the client (RFC 6749 §5.2: printable ASCII); ``detail`` goes to the log only.
+    ``description`` goes to the client (RFC 6749 §5.2: printable ASCII); ``detail`` goes to the log only;
+    ``challenge`` has more parameters of a machine endpoint's WWW-Authenticate (RFC 6750 §3, RFC 9470 §3).
     """
 
     error: ClassVar[str]
     status: ClassVar[int] = 400
 
-    def __init__(self, description: str, *, detail: str | None = None, retry_after: float = 0) -> None:
+    def __init__(
+        self,
+        description: str,
+        *,
+        detail: str | None = None,
+        retry_after: float = 0,
+        challenge: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(description)
         self.description = description
         self.detail = detail
         self.retry_after = retry_after
+        self.challenge = challenge or {}
 
     def body(self) -> dict[str, str]:
         return {"error": self.error, "error_description": self.description}
@@ -154,6 +164,10 @@ class MethodNotAllowed(InvalidRequest):
 
 class Forbidden(AccessDenied):
     status = 403
+
+
+class NotFound(InvalidRequest):
+    status = 404
 
 
 class BodyTooLarge(InvalidRequest):

@@ -9,7 +9,18 @@ from typing import Any, NoReturn
 def read_json_object(body: bytes) -> dict[str, Any]:
     """The object in a body.
 
-    :raises ValueError: where it is not UTF-8, not an object, or names a member twice (RFC 8259 §4), and where an
+    :raises ValueError: where it is not an object, or cannot be read.
+    """
+    read = read_json(body)
+    if not isinstance(read, dict):
+        raise ValueError("not a JSON object")
+    return read
+
+
+def read_json(body: bytes) -> Any:
+    """The value in a body.
+
+    :raises ValueError: where it is not UTF-8 or not JSON, or names a member twice (RFC 8259 §4), and where an
         escape stands for half a character, which no store keeps (§8.2).
     """
     try:
@@ -19,8 +30,6 @@ def read_json_object(body: bytes) -> dict[str, Any]:
         raise ValueError("the JSON is nested too deeply") from cause
     except UnicodeDecodeError as cause:
         raise ValueError("the JSON is not UTF-8") from cause
-    if not isinstance(read, dict):
-        raise ValueError("not a JSON object")
     return read
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import BodyTooLarge, InvalidRequest
-from .json_object import read_json_object
+from .json_object import read_json
 from .parameters import Parameters, read_form
 
 _LARGEST = 65_536
@@ -30,11 +30,22 @@ def read_json_body(body: bytes, content_type: str) -> dict[str, Any]:
 
     :raises InvalidRequest: where it is none, or too large.
     """
+    read = read_json_value(body, content_type)
+    if not isinstance(read, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return read
+
+
+def read_json_value(body: bytes, content_type: str) -> Any:
+    """The object, list or other value of a POST.
+
+    :raises InvalidRequest: where it is no JSON, or too large.
+    """
     _check(body, content_type, "application/json")
     try:
-        return read_json_object(body)
+        return read_json(body)
     except ValueError as cause:
-        raise InvalidRequest("the body is not a JSON object that names each member once") from cause
+        raise InvalidRequest("the body is not JSON that names each member once") from cause
 
 
 def _check(body: bytes, content_type: str, wanted: str) -> None:

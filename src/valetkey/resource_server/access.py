@@ -11,7 +11,7 @@ from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthenti
 from valetkey.protocol.scope import parse_scope
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.rate_limiting.limiter import Spent
-from valetkey.tokens.access_token import AccessToken
+from valetkey.tokens.access_token import PERSONAL_CLIENT_ID, AccessToken
 
 from .world import World
 
@@ -105,7 +105,9 @@ def check_token(world: World, protection: Protection, authorization: str | None,
         raise InsufficientScope("the access token lacks a scope that this route needs")
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
-    if token.grant_id is not None:
+    if token.client_id == PERSONAL_CLIENT_ID:
+        world.last_used.note(token.jti, now, personal=True)
+    elif token.grant_id is not None:
         world.last_used.note(token.grant_id, now)
     return token
 

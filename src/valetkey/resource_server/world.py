@@ -19,8 +19,8 @@ class Judge(Protocol):
 
 
 class LastUsed(Protocol):
-    def note(self, grant_id: str, now: float) -> None:
-        """Remember that a grant was used; on the request's path, so it writes nothing yet."""
+    def note(self, name: str, now: float, *, personal: bool = False) -> None:
+        """Remember that a grant or a personal access token was used; on the request's path: it writes nothing yet."""
         ...
 
 

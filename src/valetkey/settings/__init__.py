@@ -66,6 +66,19 @@ class Settings:
     device_path: str | None = _setting(
         "/device", "Where people enter the code that a device shows (RFC 8628); None: no device authorization."
     )
+    personal_access_tokens_path: str | None = _setting(
+        "",
+        "Where people make personal access tokens; empty: /tokens below account_path. None: no such token is made, "
+        "and none is accepted.",
+    )
+    personal_access_token_scopes: tuple[str, ...] = _setting(
+        (), "The scopes that a personal access token may have; empty: all of scopes."
+    )
+    personal_access_token_api_scope: str | None = _setting(
+        None,
+        "The scope, one of scopes, with which an app may list, make and revoke its user's personal access tokens; "
+        "None: only people may, on their page.",
+    )
     sign_in_url: str | None = _setting(
         None, "The host's own sign-in page, for resource_owner= as a plain function; gets ?next=."
     )
@@ -83,6 +96,7 @@ class Settings:
     authorization_code_lifetime: int = _setting(60, "Seconds a code may be redeemed (RFC 6749 §4.1.2: 600 at most).")
     device_code_lifetime: int = _setting(10 * _MINUTE, "Seconds a device waits for its person (RFC 8628 §3.2).")
     refresh_token_lifetime: int = _setting(30 * _DAY, "Seconds an unused refresh token lives.")
+    personal_access_token_lifetime: int = _setting(365 * _DAY, "The most seconds a personal access token lives.")
     refresh_retry_window: int = _setting(
         10, "Seconds in which a repeated refresh gets its lost answer again; 0: every reuse ends the family."
     )
@@ -113,6 +127,7 @@ class Settings:
         "600/minute burst 600", "Failed client authentications from one network address."
     )
 
+    leak_report_limit: str = _setting("60/minute burst 60", "Leaked tokens that one network address may report.")
     registration_limit: str = _setting("300/hour burst 300", "Clients registered from one network address.")
 
     registration_policy: str = _setting(
@@ -150,6 +165,9 @@ class Settings:
     mail_url: str | None = _setting(
         None, "smtp://user:password@host:port for mail; None: no mail is sent.", hidden=True
     )
+    operator_mail: str | None = _setting(
+        None, "Who is told by mail when a client secret was reported as leaked; None: the app's contacts only."
+    )
     mail_from: str = _setting("", "Sender of mail; valetkey@<issuer's host> where empty.")
 
     def __post_init__(self) -> None:
@@ -185,6 +203,18 @@ class Settings:
     def known_scopes(self) -> Mapping[str, str]:
         """The publisher's scopes and OpenID Connect's own, each with its words."""
         return {**OPENID_SCOPES, **self.scopes}
+
+    @property
+    def tokens_path(self) -> str | None:
+        """The path of the personal access tokens' page; None: there are no such tokens."""
+        below = self.account_path or f"{self.oauth_path}/account"
+        return f"{below}/tokens" if self.personal_access_tokens_path == "" else self.personal_access_tokens_path
+
+    @property
+    def personal_scopes(self) -> frozenset[str]:
+        """What a personal access token may carry: never who somebody is, nor the making of other tokens."""
+        never = {"openid", "offline_access", self.personal_access_token_api_scope}
+        return frozenset(self.personal_access_token_scopes or self.scopes) - never
 
     @property
     def name(self) -> str:

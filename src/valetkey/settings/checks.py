@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from . import Settings
 
 _HOUR, _DAY = 3600, 86400
+_PATH_OF = {"tokens_path": "personal_access_tokens_path"}  # what is judged: which setting it is made of
 
 
 def _check_types(s: Settings) -> list[str]:
@@ -72,10 +73,21 @@ def _check_scopes(s: Settings) -> list[str]:
     return wrong
 
 
+def _check_personal_tokens(s: Settings) -> list[str]:
+    if not isinstance(s.scopes, Mapping) or not isinstance(s.personal_access_token_scopes, tuple):
+        return []  # which is told already
+    api_scope = {s.personal_access_token_api_scope} - {None}
+    unknown = sorted({*s.personal_access_token_scopes, *api_scope} - set(s.scopes), key=str)
+    wrong = [f"personal access tokens: {name!r} is not among the scopes" for name in unknown]
+    for name in sorted({"openid", "offline_access"} & {*s.personal_access_token_scopes, *api_scope}):
+        wrong.append(f"personal access tokens: {name} cannot be given to one")
+    return wrong
+
+
 def _check_paths(s: Settings) -> list[str]:
     return [
-        f"{name} must begin with a slash and not end in one"
-        for name in ("oauth_path", "account_path", "device_path", "api_prefix")
+        f"{_PATH_OF.get(name, name)} must begin with a slash and not end in one"
+        for name in ("oauth_path", "account_path", "device_path", "api_prefix", "tokens_path")
         if (path := getattr(s, name)) is not None and (not str(path).startswith("/") or str(path).endswith("/"))
     ]
 
@@ -87,6 +99,7 @@ def _check_lifetimes(s: Settings) -> list[str]:
         "authorization_code_lifetime": (1, 600),
         "device_code_lifetime": (60, _HOUR),
         "refresh_token_lifetime": (60, 366 * _DAY),
+        "personal_access_token_lifetime": (_DAY, 366 * _DAY),
         "refresh_retry_window": (0, 60),
         "interaction_lifetime": (30, _HOUR),
         "session_lifetime": (60, 90 * _DAY),
@@ -150,6 +163,7 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_issuer,
     _check_resource,
     _check_scopes,
+    _check_personal_tokens,
     _check_paths,
     _check_lifetimes,
     _check_keys,

@@ -92,6 +92,15 @@ _END_SECRETS = Statement(
     )
     .values(expires_at=bindparam("until"))
 )
+_OF_SECRET = Statement(
+    select(client_secrets.c.client_id).where(
+        client_secrets.c.digest == bindparam("digest"),
+        or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("now")),
+    )
+)
+_END_SECRET = Statement(
+    update(client_secrets).where(client_secrets.c.digest == bindparam("wanted")).values(expires_at=bindparam("until"))
+)
 _DELETE = Statement(delete(clients).where(clients.c.client_id == bindparam("wanted")))
 _DELETE_SECRETS = Statement(delete(client_secrets).where(client_secrets.c.client_id == bindparam("wanted")))
 
@@ -103,6 +112,12 @@ def find(store: Store, client_id: str, now: float) -> Client | None:
         return None
     secrets = store.all(_SECRETS(client_id=client_id, now=now))
     return _client(_Row(*row), tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
+
+
+def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
+    """The client that has this secret, if the secret lives."""
+    row = store.one(_OF_SECRET(digest=digest, now=now))
+    return find(store, row[0], now) if row else None
 
 
 def every(store: Store) -> list[Client]:
@@ -118,6 +133,11 @@ def add(
 
 def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> Bound:
     return _ADD_SECRET(_SecretRow(digest, client_id, now, expires_at))
+
+
+def end_secret(digest: bytes, until: float) -> Bound:
+    """One secret lives until then and no longer."""
+    return _END_SECRET(wanted=digest, until=until)
 
 
 def end_secrets(client_id: str, until: float) -> Bound:

@@ -42,10 +42,12 @@ personal_access_tokens = Table(
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("owner", Text, nullable=False, index=True),
     Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),  # by which its owner knows it again: vk_pat_ and four letters
     Column("scope", Text, nullable=False),
     Column("resources", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
+    Column("grant_id", Text),  # of the app that made it, with whose grant it ends
     Column("last_used_at", Double),
     Column("revoked_at", Double),
     Column("reminded", Integer),  # days before the end of which its owner was last reminded

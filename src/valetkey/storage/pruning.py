@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, not_, select
 
+from .platform_tables import personal_access_tokens
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
@@ -30,6 +31,10 @@ _BEFORE: BindParameter[float] = bindparam("before")
 _SIGNED_IN = exists().where(
     sessions.c.sid == grants.c.sid, sessions.c.ended_at.is_(None), sessions.c.expires_at > _BEFORE
 )
+# A token that an app made for a person ends with the app's grant, and so must be able to look it up.
+_CARRIES_TOKEN = exists().where(
+    personal_access_tokens.c.grant_id == grants.c.grant_id, personal_access_tokens.c.expires_at > _BEFORE
+)
 
 # table, what is over, how long it is kept after that (seconds)
 _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
@@ -39,7 +44,8 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY),
     (retry_answers, retry_answers.c.expires_at < _BEFORE, 0.0),
     (access_tokens, access_tokens.c.expires_at < _BEFORE, 3600.0),
-    (grants, and_(grants.c.expires_at < _BEFORE, not_(_SIGNED_IN)), 7 * _DAY),
+    (grants, and_(grants.c.expires_at < _BEFORE, not_(_SIGNED_IN), not_(_CARRIES_TOKEN)), 7 * _DAY),
+    (personal_access_tokens, personal_access_tokens.c.expires_at < _BEFORE, 90 * _DAY),
     (revocations, revocations.c.expires_at < _BEFORE, 60.0),
     (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY),  # so long a browser is known
     (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),

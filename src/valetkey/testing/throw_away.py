@@ -69,6 +69,7 @@ def throw_away_store(
             embedded_worker=False,
         )
         fresh = make_runtime(settings, usual.owners, clock)
+        fresh.within = usual.within
         app.extensions[EXTENSION] = fresh
         try:
             for created in fresh.on_created:

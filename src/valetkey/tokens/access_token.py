@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+PERSONAL_CLIENT_ID = "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
+
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from .access_token import AccessToken
 
 _MOST = 10_000  # in each of two generations
@@ -10,13 +12,14 @@ _MOST = 10_000  # in each of two generations
 class RememberedTokens:
     """What was read and verified once: 6 us for the next call instead of 137.
 
-    Two generations bound the memory without a lock: when the young one is full it becomes the old one. Whether a
-    token has expired or was revoked since is for the caller to ask, each time.
+    Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
+    Whether a token has expired or was revoked since is for the caller to ask, each time.
     """
 
     def __init__(self) -> None:
         self._young: dict[bytes, AccessToken] = {}
         self._old: dict[bytes, AccessToken] = {}
+        self._writing = threading.Lock()  # else all could be forgotten between the look at the generation and the write
         self.generation = 0  # how often everything was forgotten
 
     def find(self, digest: bytes) -> AccessToken | None:
@@ -33,11 +36,12 @@ class RememberedTokens:
 
         :param generation: ``generation`` from before the token was read.
         """
-        if generation != self.generation:
-            return
-        if len(self._young) >= _MOST:
-            self._old, self._young = self._young, {}
-        self._young[digest] = token
+        with self._writing:
+            if generation != self.generation:
+                return
+            if len(self._young) >= _MOST:
+                self._old, self._young = self._young, {}
+            self._young[digest] = token
 
     def drop(self, digest: bytes) -> None:
         """Forget one token."""
@@ -45,5 +49,6 @@ class RememberedTokens:
         self._old.pop(digest, None)
 
     def forget(self) -> None:
-        self.generation += 1
-        self._young, self._old = {}, {}
+        with self._writing:
+            self.generation += 1
+            self._young, self._old = {}, {}

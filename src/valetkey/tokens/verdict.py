@@ -10,13 +10,14 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from valetkey.protocol.errors import InvalidToken
-from valetkey.protocol.secret import ACCESS_TOKEN, is_well_formed
+from valetkey.protocol.secret import ACCESS_TOKEN, PERSONAL_ACCESS_TOKEN, is_well_formed
 from valetkey.settings import Settings
 from valetkey.storage import opaque_tokens
 from valetkey.storage.store import Store
 
 from .access_token import AccessToken, read_claims
 from .feed import RevocationFeed
+from .personal_token import PersonalTokens
 from .remembered import RememberedTokens
 from .signatures import OURS
 from .signing import KeyRing
@@ -28,11 +29,14 @@ _LONGEST = 8192
 class TokenJudge:
     """Judges access tokens. A good one is remembered."""
 
-    def __init__(self, settings: Settings, store: Store, keys: KeyRing, feed: RevocationFeed) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, keys: KeyRing, feed: RevocationFeed, personal: PersonalTokens
+    ) -> None:
         self._settings = settings
         self._store = store
         self._keys = keys
         self._feed = feed
+        self._personal = personal
         self._remembered = RememberedTokens()
 
     def judge(self, value: str, now: float) -> AccessToken:
@@ -43,11 +47,7 @@ class TokenJudge:
         """
         self._feed.refresh(now)
         digest = sha256(value.encode()).digest()
-        token = self._remembered.find(digest)
-        if token is None:
-            generation = self._remembered.generation
-            token = self._read(value, digest, now)
-            self._remembered.add(digest, token, generation)
+        token = self._remembered.find(digest) or self._find(value, digest, now)
         if token.expires_at <= now:
             raise InvalidToken("the access token has expired")
         if self._feed.is_revoked(token):
@@ -56,6 +56,14 @@ class TokenJudge:
 
     def forget(self) -> None:
         self._remembered.forget()
+
+    def _find(self, value: str, digest: bytes, now: float) -> AccessToken:
+        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
+            return self._personal.read(digest, now)  # which remembers for itself: such a token outlives the feed
+        generation = self._remembered.generation
+        token = self._read(value, digest, now)
+        self._remembered.add(digest, token, generation)
+        return token
 
     def _read(self, value: str, digest: bytes, now: float) -> AccessToken:
         if is_well_formed(value, ACCESS_TOKEN):

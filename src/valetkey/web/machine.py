@@ -19,7 +19,7 @@ _MOST_READ = 65_537  # one byte more than is allowed, so that too large is told 
 def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
     """A Flask view that answers for a machine endpoint."""
 
-    def view() -> Response:
+    def view(**named: str) -> Response:
         runtime = current_runtime()
         environ = request.environ
         answer = dispatch(
@@ -32,6 +32,7 @@ def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
                 authorization=environ.get("HTTP_AUTHORIZATION"),
                 address=current_address(runtime),
                 query=environ.get("QUERY_STRING", ""),
+                named=named,
             ),
         )
         response = Response(answer.body, answer.status, list(answer.headers))

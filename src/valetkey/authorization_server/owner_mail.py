@@ -1,0 +1,44 @@
+"""Mail to a resource owner: queued with the write that it tells of, addressed when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from valetkey.outbound.mail import MailNotSent, send_mail
+from valetkey.runtime import Runtime
+from valetkey.storage import outbox
+from valetkey.storage.statement import Bound
+from valetkey.storage.write import StoreUnavailable
+
+JOB = "owner_mail"
+
+
+def mail_rows(owner: str, subject: str, text: str, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+    """The job that mails this; none where no mail is sent."""
+    if not runtime.settings.mail_url:
+        return ()
+    return (outbox.add(JOB, {"owner": owner, "subject": subject, "text": text}, now),)
+
+
+def deliver(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+    """Send it to the address that the accounts know now; to nobody where they know none.
+
+    :raises MailNotSent: where the mail server or the host's accounts do not answer; the worker tries again.
+    """
+    with runtime.within():
+        address = _address(str(payload["owner"]), runtime)
+    if address:
+        send_mail(runtime.settings, address, payload["subject"], payload["text"])
+
+
+def _address(owner: str, runtime: Runtime) -> str:
+    try:
+        person = runtime.owners.find(owner)
+        if person is None:
+            return ""
+        return person.email or str(runtime.owners.claims(owner, frozenset({"email"})).get("email") or "")
+    except StoreUnavailable:
+        raise
+    except Exception as cause:  # the host's own code may raise anything, and the worker must go on
+        raise MailNotSent(f"{type(cause).__name__} from the host's accounts") from cause

@@ -1,0 +1,160 @@
+"""Personal access tokens: what a person made for their own programs. Only digests are kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Double, Executable, and_, bindparam, cast, exists, insert, literal, or_, select, update
+
+from .platform_tables import personal_access_tokens as tokens
+from .records import columns_of
+from .statement import Bound, Statement
+from .store import Store
+from .tables import grants, revocations
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalToken:
+    """One token; times are seconds since 1970, ``resources`` a JSON list.
+
+    :param prefix: how the token begins, by which its owner knows it again.
+    :param grant_id: of the app that made it for its owner, with which it ends; None: its owner did.
+    :param reminded: how many days before its end the owner was last told, or needs not be told.
+    """
+
+    token_id: str
+    digest: bytes
+    owner: str
+    name: str
+    prefix: str
+    scope: str
+    resources: str
+    created_at: float
+    expires_at: float
+    grant_id: str | None = None
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+    reminded: int | None = None
+
+    @property
+    def resource_list(self) -> tuple[str, ...]:
+        return tuple(json.loads(self.resources))
+
+
+_COLUMNS = columns_of(tokens, PersonalToken)
+
+
+def _add(insert: Any) -> Executable:
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
+    made: Executable = insert(tokens).values(values).on_conflict_do_nothing()
+    return made
+
+
+_OF_OWNER = tokens.c.owner == bindparam("of_owner")
+_GRANT_LIVES = exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.revoked_at.is_(None))
+_LIVES = and_(
+    tokens.c.revoked_at.is_(None),
+    tokens.c.expires_at > bindparam("now"),
+    or_(tokens.c.grant_id.is_(None), _GRANT_LIVES),
+)
+_NOT_REMINDED = or_(tokens.c.reminded.is_(None), tokens.c.reminded > bindparam("days"))
+_ADD = Statement(_add)
+_FIND = Statement(select(*_COLUMNS).where(tokens.c.digest == bindparam("digest"), _LIVES))
+_LIST = select(*_COLUMNS).order_by(tokens.c.created_at.desc(), tokens.c.token_id)
+_EVERY = Statement(_LIST)
+_EVERY_OF_OWNER = Statement(_LIST.where(_OF_OWNER))
+_BY_ID = Statement(select(*_COLUMNS).where(tokens.c.token_id == bindparam("token_id")))
+_REVOKE = Statement(
+    update(tokens)
+    .where(tokens.c.token_id == bindparam("wanted"), _OF_OWNER, tokens.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
+)
+_REVOKE_OWNER = Statement(
+    update(tokens).where(_OF_OWNER, tokens.c.revoked_at.is_(None)).values(revoked_at=bindparam("at"))
+)
+_OF_CLIENT = and_(
+    tokens.c.revoked_at.is_(None),
+    exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.client_id == bindparam("of_client")),
+)
+_TELL_OF_CLIENT = Statement(
+    insert(revocations).from_select(
+        ["kind", "subject", "at", "expires_at"],
+        select(
+            literal("token"),
+            tokens.c.token_id,
+            cast(bindparam("at"), Double),
+            cast(bindparam("ends"), Double),
+        ).where(_OF_CLIENT),
+    )
+)
+_REVOKE_CLIENT = Statement(update(tokens).where(_OF_CLIENT).values(revoked_at=bindparam("at")))
+_TOUCH = Statement(update(tokens).where(tokens.c.token_id == bindparam("wanted")).values(last_used_at=bindparam("at")))
+_TO_REMIND = Statement(
+    select(*_COLUMNS).where(_LIVES, tokens.c.expires_at <= bindparam("until"), _NOT_REMINDED).limit(500)
+)
+_REMIND = Statement(
+    update(tokens)
+    .where(tokens.c.token_id == bindparam("wanted"), tokens.c.revoked_at.is_(None), _NOT_REMINDED)
+    .values(reminded=bindparam("told"))
+)
+
+
+def add(token: PersonalToken) -> Bound:
+    """The claim on a token's id: lost where the same form was sent before."""
+    return _ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS})
+
+
+def find_living(store: Store, digest: bytes, now: float) -> PersonalToken | None:
+    """The token, unless it is over, revoked, or made by an app that lost its grant."""
+    row = store.one(_FIND(digest=digest, now=now))
+    return PersonalToken(*row) if row else None
+
+
+def find(store: Store, token_id: str) -> PersonalToken | None:
+    row = store.one(_BY_ID(token_id=token_id))
+    return PersonalToken(*row) if row else None
+
+
+def of_owner(store: Store, owner: str) -> list[PersonalToken]:
+    """All of a person's tokens, the newest first; those that are over too."""
+    return [PersonalToken(*row) for row in store.all(_EVERY_OF_OWNER(of_owner=owner))]
+
+
+def every(store: Store) -> list[PersonalToken]:
+    return [PersonalToken(*row) for row in store.all(_EVERY())]
+
+
+def revoke(token_id: str, owner: str, now: float) -> Bound:
+    """The claim on a token's end: won once, and for its owner's token only."""
+    return _REVOKE(wanted=token_id, of_owner=owner, at=now)
+
+
+def revoke_owner(owner: str, now: float) -> Bound:
+    """The end of all that a person made."""
+    return _REVOKE_OWNER(of_owner=owner, at=now)
+
+
+def revoke_client(client_id: str, now: float, ends: float) -> tuple[Bound, ...]:
+    """The end of all that an app made for people, each told through the feed.
+
+    :param ends: until when the feed has to tell.
+    """
+    return _TELL_OF_CLIENT(of_client=client_id, at=now, ends=ends), _REVOKE_CLIENT(of_client=client_id, at=now)
+
+
+def touch(token_id: str, at: float) -> Bound:
+    return _TOUCH(wanted=token_id, at=at)
+
+
+def to_remind(store: Store, days: int, now: float) -> list[PersonalToken]:
+    """Living tokens that end within so many days, and whose owners were not told so."""
+    return [PersonalToken(*row) for row in store.all(_TO_REMIND(now=now, until=now + days * _DAY, days=days))]
+
+
+def remind(token_id: str, days: int) -> Bound:
+    """The claim on telling its owner: of two workers one wins."""
+    return _REMIND(wanted=token_id, days=days, told=days)
