@@ -20,6 +20,12 @@ provider = OAuth(app).register(
 )
 
 
+@app.get("/")
+def index():
+    links = ("/api/public", "/api/protected", "/login", "/account")
+    return "".join(f'<p><a href="{link}">{link}</a></p>' for link in links)
+
+
 @app.get("/api/public")
 @public(limit="60/minute")
 def public_api():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,7 +31,7 @@ from .resource_server.routes import undecided_paths
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import Settings, SettingsError
-from .settings.reading import command_values, config_values, read_settings
+from .settings.reading import command_values, config_values, read_settings, unread_variables
 from .storage import grants, personal_tokens
 from .storage.revocations import add as add_revocation
 from .web.errors import answer_errors
@@ -41,6 +42,8 @@ from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
 from .web.reference import add_request_id
 from .web.state import EXTENSION
+
+_log = logging.getLogger("valetkey")
 
 
 class Valetkey:
@@ -172,16 +175,27 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
                     csrf.exempt(blueprint)
         end_watch()
         _decide_routes(app, runtime.settings)
+        _tell_unread(runtime.settings)
         done = True
 
     return look_around
+
+
+def _tell_unread(settings: Settings) -> None:
+    unread = unread_variables(os.environ, settings)
+    if unread:
+        _log.warning(
+            "%s in the environment has no effect here: only the `valetkey` command reads it; give the value to "
+            "Valetkey(...) or app.config, or serve with `valetkey serve`",
+            ", ".join(unread),
+        )
 
 
 def _decide_routes(app: Flask, settings: Settings) -> None:
     """Tell of the routes that nobody decided about, and close them where that was asked for."""
     undecided = undecided_paths(app, settings.api_prefix)
     if undecided:
-        logging.getLogger("valetkey").warning(
+        _log.warning(
             "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
             ", ".join(undecided),
             "; until then it is closed" if settings.protect_by_default else "",

@@ -57,6 +57,7 @@ def test_the_printed_address_leads_through_the_browser_to_a_token(api: Api, page
         expect(page.get_by_text("Did you start this yourself?")).to_be_visible()
         page.click("#allow")
         expect(page.get_by_text("You can close this page")).to_be_visible()
+        assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") == "14px", "it has style"
         code, token, _ = login.end()
 
     assert code == 0
@@ -82,7 +83,7 @@ def test_any_other_command_finds_the_token_in_its_environment(api: Api, maya: Pe
 
 def test_a_no_is_told_in_a_sentence(api: Api, maya: Person) -> None:
     login = Login(api)
-    httpx.get(maya.deny(login.url))
+    assert "Not signed in" in httpx.get(maya.deny(login.url)).text
     assert login.end() == (1, "", "Error: not signed in: the resource owner denied the request\n")
 
 

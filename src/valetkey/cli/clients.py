@@ -12,6 +12,7 @@ import click
 from valetkey.authorization_server import registration
 from valetkey.authorization_server.initial_access import make_initial_access_token
 from valetkey.protocol.policy import POLICIES
+from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored
 from valetkey.storage.clients import Client
@@ -19,6 +20,7 @@ from valetkey.storage.clients import Client
 from .opened import json_option, read_json_file, tell, with_runtime
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_secret_only = click.option("--secret-only", is_flag=True, help="Print the secret and nothing else, for scripts.")
 
 
 @click.group()
@@ -42,6 +44,7 @@ def clients() -> None:
 @click.option("--jwks", type=_FILE, help="A file with its public keys, a JWK set, for private_key_jwt.")
 @click.option("--jwks-uri", help="Where its public keys are.")
 @click.option("--metadata", type=_FILE, help="A JSON file with any member of RFC 7591 §2; options count before it.")
+@_secret_only
 @json_option
 @with_runtime
 def create(
@@ -61,6 +64,7 @@ def create(
     jwks: Path | None,
     jwks_uri: str | None,
     metadata: Path | None,
+    secret_only: bool,
     as_json: bool,
 ) -> None:
     """Register an app; its secret is shown once and never again."""
@@ -91,8 +95,7 @@ def create(
         members=members,
         auth_method=auth_method,
     )
-    secret = made.secret.reveal() if made.secret else None
-    tell({"client_id": made.client_id, "client_secret": secret}, as_json)
+    _tell_secret(made.client_id, made.secret, secret_only, as_json)
 
 
 @clients.command("list")
@@ -161,13 +164,20 @@ def enable(runtime: Runtime, client_id: str) -> None:
 
 @clients.command("rotate-secret")
 @click.argument("client_id")
-@click.option("--old-lives", default=86400, show_default=True, help="Seconds that the old secret stays good.")
+@click.option(
+    "--old-lives",
+    default=86400,
+    show_default=True,
+    type=click.IntRange(0, 366 * 86400),
+    help="Seconds that the old secret stays good.",
+)
+@_secret_only
 @json_option
 @with_runtime
-def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, as_json: bool) -> None:
+def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only: bool, as_json: bool) -> None:
     """Give an app another secret; the old one stays good for a while."""
     secret = registration.add_secret(runtime, _find(runtime, client_id), old_lives=old_lives)
-    tell({"client_id": client_id, "client_secret": secret.reveal()}, as_json)
+    _tell_secret(client_id, secret, secret_only, as_json)
 
 
 @clients.command()
@@ -178,6 +188,16 @@ def remove(runtime: Runtime, client_id: str) -> None:
     """Remove an app."""
     registration.remove_client(runtime, _find(runtime, client_id))
     click.echo(f"{client_id} is removed.")
+
+
+def _tell_secret(client_id: str, secret: Secret | None, secret_only: bool, as_json: bool) -> None:
+    shown = secret.reveal() if secret else None
+    if secret_only:
+        if shown is None:
+            raise click.ClickException(f"{client_id} has no secret: it does not prove itself by one")
+        click.echo(shown)
+        return
+    tell({"client_id": client_id, "client_secret": shown}, as_json)
 
 
 def _find(runtime: Runtime, client_id: str) -> Client:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from valetkey.activity.auditing import audit
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, signing_keys
-from valetkey.tokens.cipher import new_encryption_key
+from valetkey.tokens.cipher import keep_key, new_encryption_key
 from valetkey.tokens.key_making import rotate as rotated
 
 from .opened import json_option, with_runtime
@@ -64,9 +65,24 @@ def rotate(runtime: Runtime, emergency: bool) -> None:
 
 
 @keys.command()
-def new() -> None:
-    """Print a new value for encryption_keys; put it first, and keep the old ones behind it."""
-    click.echo(new_encryption_key())
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Keep it there; one that is there stays.")
+def new(file: Path | None) -> None:
+    """Print a new value for encryption_keys; put it first, and keep the old ones behind it.
+
+    With --file, print what that file holds, and make it with a new key where it is not there yet: however often this
+    runs, the value is the same.
+    """
+    if file is None:
+        click.echo(new_encryption_key())
+        return
+    try:
+        keep_key(file)
+        held = file.read_text().split()
+    except OSError as cause:
+        raise click.ClickException(f"{file} cannot be used: {cause.strerror}") from cause
+    if not held:
+        raise click.ClickException(f"{file} holds no key: remove it, and a new one is made")
+    click.echo(",".join(held))
 
 
 def _time(moment: float) -> str:

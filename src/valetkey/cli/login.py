@@ -18,22 +18,36 @@ import httpx
 from valetkey.authorization_server.registration import CLI_CLIENT_ID
 from valetkey.protocol.pkce import s256
 
+from .login_page import login_page
+from .opened import given_options
+from .served_issuer import find_issuer
+
 _SECONDS = 300
-_PAGE = b"<!doctype html><title>Signed in</title><p>You can close this page and go back to the terminal."
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--issuer", default="http://127.0.0.1:8000", show_default=True, help="The authorization server.")
+@click.option(
+    "--issuer", envvar="VALETKEY_ISSUER", help="The authorization server; the one served last here where left out."
+)
 @click.option("--client-id", default=CLI_CLIENT_ID, show_default=True)
 @click.option("--scope", default="", help="Space-separated; all that the client may ask for where left out.")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def login(issuer: str, client_id: str, scope: str, no_browser: bool, command: tuple[str, ...]) -> None:
+@click.pass_context
+def login(
+    context: click.Context,
+    issuer: str | None,
+    client_id: str,
+    scope: str,
+    no_browser: bool,
+    command: tuple[str, ...],
+) -> None:
     """Sign in and print an access token; or, after `--`, run a command with it.
 
     curl gets the token as its Authorization header, on standard input, so that no process list shows it. Any other
     command finds it in the environment variable VALETKEY_TOKEN.
     """
+    issuer = issuer or find_issuer(given_options(context).get("data_dir")) or "http://127.0.0.1:8000"
     token = _sign_in(issuer.rstrip("/"), client_id, scope, no_browser)
     if not command:
         click.echo(token)
@@ -119,13 +133,15 @@ def _listen(answers: Queue[dict[str, str]]) -> ThreadingHTTPServer:
             if parts.path != "/callback":
                 self.send_error(404)
                 return
+            answer = dict(parse_qsl(parts.query))
+            headers, page = login_page(answer)
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Referrer-Policy", "no-referrer")
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(_PAGE)
+            self.wfile.write(page)
             self.wfile.flush()
-            answers.put(dict(parse_qsl(parts.query)))  # last: the process may end as soon as it has the answer
+            answers.put(answer)  # last: the process may end as soon as it has the answer
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the path holds a code."""

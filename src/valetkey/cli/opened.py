@@ -18,6 +18,8 @@ from valetkey.protocol.json_object import read_json_object
 from valetkey.runtime import Runtime
 from valetkey.web.state import EXTENSION
 
+from .served_issuer import find_issuer
+
 
 def opened_app(context: click.Context, **last: Any) -> Flask:
     """The app, with the environment's settings; ``last`` counts where nobody set a value."""
@@ -29,7 +31,9 @@ def opened_app(context: click.Context, **last: Any) -> Flask:
         os.environ[service.APP_VARIABLE] = given["app"]
     if given.get("data_dir"):
         os.environ["VALETKEY_DATA_DIR"] = given["data_dir"]
-    os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **last})
+    issuer = find_issuer(given.get("data_dir"))  # serve's own comes from its port
+    before = {"issuer": issuer} if issuer else {}
+    os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **before, **last})
     return service.open_app()
 
 

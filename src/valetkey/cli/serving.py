@@ -26,6 +26,7 @@ from valetkey.web.state import EXTENSION
 
 from .certificate import self_signed
 from .opened import given_options, opened_app, with_runtime
+from .served_issuer import find_issuer, keep_issuer
 from .setting_up import demo_lines, make_demo
 
 _BLOCKING_THREADS = 8
@@ -62,8 +63,12 @@ def serve(context: click.Context, /, **given: Any) -> None:
     runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
     demo = make_demo(runtime) if given["demo"] else None
     certificate = _certificate(given, runtime)
+    before, issuer = find_issuer(runtime.settings.data_dir), runtime.settings.issuer
     for line in _welcome(app, runtime, address, demo):
         click.echo(line)
+    if before not in {None, issuer}:
+        click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
+    keep_issuer(runtime.settings.data_dir, issuer)
     runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
     _run(given, certificate)
 

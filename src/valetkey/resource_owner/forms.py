@@ -5,6 +5,7 @@ from __future__ import annotations
 from wtforms import EmailField, Field, Form, HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length, ValidationError
 
+from valetkey.accounts.password import LONGEST, SHORTEST
 from valetkey.web.csrf import PageForm
 
 
@@ -23,7 +24,11 @@ class SignInForm(PageForm):
 class SignUpForm(PageForm):
     name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
-    password = PasswordField("Password", [InputRequired("Choose a password."), Length(max=200)])
+    password = PasswordField(
+        "Password",
+        [InputRequired("Choose a password."), Length(max=LONGEST)],
+        description=f"At least {SHORTEST} characters.",
+    )
     next = HiddenField()
 
 

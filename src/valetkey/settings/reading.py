@@ -104,3 +104,19 @@ def use_command_values(environ: Mapping[str, str], last: Mapping[str, Any]) -> N
 def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
     """The environment's settings and the last resorts; both empty where no ``valetkey`` command runs."""
     return _COMMAND
+
+
+def unread_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
+    """Environment variables that look like settings and have no effect, because no ``valetkey`` command runs."""
+    if any(_COMMAND):
+        return []
+    kinds = {one.name: str(one.type) for one in fields(Settings)}
+    unread = []
+    for name, value in environment_values(environ).items():
+        try:
+            has_effect = name in kinds and _read(kinds[name], value) == getattr(settings, name)
+        except ValueError:
+            has_effect = False
+        if not has_effect:
+            unread.append(PREFIX + name.upper())
+    return sorted(unread)

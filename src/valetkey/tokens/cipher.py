@@ -23,6 +23,21 @@ def new_encryption_key() -> str:
     return base64.b64encode(os.urandom(32)).decode("ascii")
 
 
+def keep_key(path: Path) -> None:
+    """Make a file with a new key, readable for its owner only, where there is none: whole or not at all.
+
+    :raises OSError: where the folder cannot be written.
+    """
+    if path.exists():
+        return
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(new_encryption_key() + "\n")
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)  # the first process wins
+    draft.unlink()
+
+
 class Cipher:
     """Encrypts under the first key and decrypts under any; the keys are read at first use."""
 
@@ -41,9 +56,7 @@ class Cipher:
         key_id, nonce = data[:_ID_BYTES], data[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
         key = self._all().get(key_id)
         if key is None:
-            raise StoreUnavailable(
-                "the store was encrypted under another key: set encryption_keys to the keys that it was made with"
-            )
+            raise StoreUnavailable(self._why_not(key_id))
         try:
             return AESGCM(key).decrypt(nonce, data[_ID_BYTES + _NONCE_BYTES :], row.encode())
         except InvalidTag as cause:
@@ -56,11 +69,21 @@ class Cipher:
             for key in self._all().values()
         ]
 
+    def _why_not(self, key_id: bytes) -> str:
+        """What to do where no key opens the store."""
+        file = _key_file(Path(self._settings.data_dir))
+        given = "encryption_keys" if self._settings.encryption_keys else str(file)
+        if self._settings.encryption_keys and file.is_file() and _key_id(_read_key(file)) == key_id:
+            advice = f"{file} does: leave encryption_keys out, or put that file's key behind yours after a comma"
+        else:
+            advice = "set encryption_keys to what it was when the store was made; a new key goes before the old ones"
+        return f"the store was encrypted under another key, and {given} does not open it; {advice}"
+
     def _all(self) -> dict[bytes, bytes]:
         if not self._keys:
             texts = self._settings.encryption_keys or (_generated_key(Path(self._settings.data_dir)),)
             keys = [base64.b64decode(text) for text in texts]
-            self._keys = {hashlib.sha256(b"id" + key).digest()[:_ID_BYTES]: key for key in keys}
+            self._keys = {_key_id(key): key for key in keys}
         return self._keys
 
 
@@ -82,17 +105,26 @@ def _key_from(secret: str) -> bytes:
     return hmac.new(secret.encode(), b"valetkey retry answer", "sha256").digest()
 
 
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(b"id" + key).digest()[:_ID_BYTES]
+
+
+def _key_file(folder: Path) -> Path:
+    return folder / "encryption.key"
+
+
+def _read_key(file: Path) -> bytes:
+    try:
+        return base64.b64decode(file.read_text().strip())
+    except (OSError, ValueError):
+        return b""
+
+
 def _generated_key(folder: Path) -> str:
-    path = folder / "encryption.key"
+    path = _key_file(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            draft = folder / f"encryption.key.{os.getpid()}.{os.urandom(4).hex()}"
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(new_encryption_key() + "\n")
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)  # whole or not at all; the first process wins
-            draft.unlink()
+        keep_key(path)
         return path.read_text().strip()
     except OSError as cause:
         raise StoreUnavailable(

@@ -1,0 +1,31 @@
+"""The page that the browser shows when ``valetkey login`` has its answer."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+_NOTHING_NEEDED = "You can close this page and go back to the terminal."
+
+
+def login_page(answer: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    """Headers and body. Everything is in it, the style under its hash: the server ends with the answer."""
+    style = files("valetkey").joinpath("web/static/valetkey.css").read_text()
+    template = files("valetkey").joinpath("cli/templates/login_ended.html").read_text()
+    title = "Signed in" if "code" in answer else "Not signed in"
+    page = Environment(autoescape=True).from_string(template)
+    text = page.render(title=title, sentence=_NOTHING_NEEDED, style=Markup(style))  # noqa: S704 - a file of ours
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+    return headers, text.encode()
