@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from .accounts.owner import ResourceOwners
+from .api_helpers.body_size import limit_bodies
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
 from .authorization_server.logout_token import deliver
@@ -106,6 +107,8 @@ class Valetkey:
         answer_errors(app, settings)
         if settings.request_ids:
             app.after_request(add_request_id(settings.api_prefix))
+        if settings.max_body:
+            limit_bodies(app, settings.api_prefix, settings.max_body)
         app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
 
     @staticmethod

@@ -1,1 +1,26 @@
-"""Small things that a good API has, each usable alone."""
+"""Small things that a good API has: each usable alone, also in an app without a Valetkey."""
+
+from __future__ import annotations
+
+from .body_size import limit_bodies, max_body
+from .conditional import check_preconditions, etag_of, etagged
+from .deprecation import deprecated
+from .problem_details import Problem, problem, use_problems
+from .request_ids import RequestIdFilter, request_id, use_request_ids
+from .sparse_fields import sparse_fields
+
+__all__ = [
+    "Problem",
+    "RequestIdFilter",
+    "check_preconditions",
+    "deprecated",
+    "etag_of",
+    "etagged",
+    "limit_bodies",
+    "max_body",
+    "problem",
+    "request_id",
+    "sparse_fields",
+    "use_problems",
+    "use_request_ids",
+]

@@ -61,6 +61,7 @@ class Settings:
     request_ids: bool = _setting(
         True, "Whether answers below api_prefix have a Request-Id: the caller's if it is well formed, or a new one."
     )
+    max_body: str = _setting("", "The largest body below api_prefix, as '1 MiB'; empty: Flask's MAX_CONTENT_LENGTH.")
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
     device_path: str | None = _setting(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from valetkey.protocol.errors import InvalidScope
 from valetkey.protocol.policy import POLICIES
 from valetkey.protocol.scope import parse_scope
+from valetkey.protocol.size import read_size
 from valetkey.protocol.uri import resource_problem
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ def _check_paths(s: Settings) -> list[str]:
     ]
 
 
+def _check_max_body(s: Settings) -> list[str]:
+    try:
+        read_size(s.max_body or 0)
+    except ValueError as wrong:
+        return [f"max_body: {wrong}"]
+    return []
+
+
 def _check_lifetimes(s: Settings) -> list[str]:
     bounds = {
         "access_token_lifetime": (1, _DAY),
@@ -165,6 +174,7 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_scopes,
     _check_personal_tokens,
     _check_paths,
+    _check_max_body,
     _check_lifetimes,
     _check_keys,
     _check_words,

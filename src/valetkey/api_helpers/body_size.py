@@ -1,0 +1,61 @@
+"""How much a caller may send: refused before it is read (RFC 9110 §15.5.14)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import Any
+
+from flask import Flask, current_app, request
+
+from valetkey.protocol.size import read_size
+from valetkey.web.problems import Problem, is_below
+
+from .surroundings import View, synchronous
+
+MAX_BODY = "__valetkey_max_body__"  # the attribute of a view that holds the most bytes it takes
+
+
+def max_body(size: str | int) -> Any:
+    """The largest body that a view takes, as ``64 KiB`` or in bytes; it counts instead of the prefix's.
+
+    :raises ValueError: where the size cannot be read.
+    """
+    most = read_size(size)
+
+    def decorate(view: View) -> View:
+        call = synchronous(view)
+
+        @functools.wraps(view)
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            check_body(most)
+            return call(*args, **kwargs)
+
+        setattr(bounded, MAX_BODY, most)
+        return bounded
+
+    return decorate
+
+
+def limit_bodies(app: Flask, prefix: str, size: str | int) -> None:
+    """The largest body below a prefix, for all views that do not say another."""
+    most = read_size(size)
+
+    def check() -> None:
+        if is_below(prefix):
+            view = current_app.view_functions.get(request.endpoint or "")
+            check_body(getattr(view, MAX_BODY, most))
+
+    app.before_request(check)
+
+
+def check_body(most: int) -> None:
+    """Refuse a body that is too large, also one that does not say how large it is, as it is read.
+
+    :raises Problem: 413 where it says so itself.
+    """
+    length = request.content_length
+    if length is not None and length > most:
+        raise Problem(413, f"the body may have {most} bytes at the most", maximum=most)
+    with contextlib.suppress(AttributeError):  # Flask 3.0: only the app's own MAX_CONTENT_LENGTH counts
+        request.max_content_length = most

@@ -1,0 +1,18 @@
+"""Sizes as people write them: ``64 KiB``, ``2 MB``."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+
+
+def read_size(text: str | int) -> int:
+    """Bytes.
+
+    :raises ValueError: where the text is no size.
+    """
+    found = re.fullmatch(r"\s*(\d{1,15})\s*([a-z]*)\s*", str(text).lower(), re.ASCII)
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"{text!r} is not a size: write it like '64 KiB' or '2 MB'")
+    return int(found[1]) * _UNITS[found[2]]

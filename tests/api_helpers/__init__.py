@@ -1,0 +1,1 @@
+"""Helpers for a good API, each alone."""
