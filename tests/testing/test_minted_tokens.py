@@ -163,3 +163,13 @@ def test_what_is_minted_works_on_either_store(app: Flask) -> None:
     answer = app.test_client().get("/api/protected", headers=headers_for(app, "profile", user_id="ada"))
 
     assert answer.json == {"user": "ada", "client": "test-client"}
+
+
+def test_the_app_in_a_test_does_all_that_it_does_otherwise(shop: Flask, prepared: PreparedStore) -> None:
+    usual = shop.extensions["valetkey"]
+    with throw_away_store(shop, prepared=prepared):
+        fresh = shop.extensions["valetkey"]
+
+        assert fresh.on_created == usual.on_created
+        assert fresh.jobs.keys() == usual.jobs.keys()
+        assert fresh.has_own_accounts == usual.has_own_accounts

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy import JSON, Engine, create_engine, event, func, insert, select
+from sqlalchemy import JSON, Engine, create_engine, delete, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -49,6 +49,12 @@ class Currency(Base):
     searched: Mapped[str]
 
 
+class Edition(Base):
+    __tablename__ = "edition"
+    one: Mapped[int] = mapped_column(primary_key=True)  # there is one row
+    edition: Mapped[str]  # of the world that is in the tables above
+
+
 class PlaceList(Base):
     __tablename__ = "lists"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -81,19 +87,24 @@ def _write_ahead(connection: Any, _: object) -> None:
 
 
 def _fill(engine: Engine) -> None:
-    """Any number of processes may do this at once: nothing is made twice."""
+    """Tables, and the world where it is not there or of another edition. Several processes may come here at once."""
     with engine.begin() as connection:
         for table in Base.metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
             for index in table.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
-    for table, rows in (
-        (Country, gazetteer.COUNTRIES),
-        (Subdivision, gazetteer.SUBDIVISIONS),
-        (Currency, gazetteer.CURRENCIES),
-    ):
-        with engine.begin() as connection:
-            if connection.scalar(select(func.count()).select_from(table)) == len(rows):
-                continue
-        with engine.begin() as connection:
-            connection.execute(insert(table).prefix_with("OR IGNORE"), rows)
+    with engine.connect() as connection:
+        if connection.scalar(select(Edition.edition)) == gazetteer.EDITION:
+            return
+    with engine.begin() as connection:
+        connection.execute(insert(Edition).prefix_with("OR REPLACE"), {"one": 1, "edition": gazetteer.EDITION})
+        for table, rows in WORLD.items():
+            connection.execute(delete(table))
+            connection.execute(insert(table), rows)
+
+
+WORLD = {
+    Country: gazetteer.COUNTRIES,
+    Subdivision: gazetteer.SUBDIVISIONS,
+    Currency: gazetteer.CURRENCIES,
+}
