@@ -13,16 +13,15 @@ from tempfile import TemporaryDirectory
 
 from flask import Flask
 
-from valetkey.extension import make_runtime
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.settings import Settings
 from valetkey.web.owners import OwnAccounts
-from valetkey.web.state import EXTENSION
 
 from .clock import Clock
 from .minted import runtime_for_tests
 
 _FILE = "valetkey.db"
+_COMPOSED = ("on_created", "jobs", "hourly", "within", "has_own_accounts")  # a test sees that none is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +54,34 @@ def throw_away_store(
     :param prepared: what ``prepared_store`` made, so that each test need not.
     :raises SettingsError: where the app's issuer is not on loopback.
     """
-    usual = runtime_for_tests(app)
+    runtime = runtime_for_tests(app)
     clock = clock or Clock()
     with TemporaryDirectory(prefix="valetkey-test-") as folder:
         prepared = prepared or prepared_store(Path(folder) / "prepared")
         shutil.copy(prepared.file, Path(folder) / _FILE)
         settings = replace(
-            usual.settings,
+            runtime.settings,
             database_url="",
             redis_url=None,
             data_dir=folder,
             encryption_keys=(prepared.encryption_key,),
             embedded_worker=False,
         )
-        fresh = make_runtime(settings, usual.owners, clock)
-        fresh.within = usual.within
-        app.extensions[EXTENSION] = fresh
-        try:
-            for created in fresh.on_created:
-                created(fresh)
+        with _on(settings, clock, runtime):
+            for created in runtime.on_created:
+                created(runtime)
             yield clock
-        finally:
-            app.extensions[EXTENSION] = usual
-            fresh.close()
+
+
+@contextmanager
+def _on(settings: Settings, clock: Clock, runtime: Runtime) -> Iterator[None]:
+    """The runtime made anew, in place: views and hooks hold this object. What composition gave to it stays."""
+    usual = dict(vars(runtime))
+    Runtime.__init__(runtime, settings, runtime.owners, clock=clock)
+    vars(runtime).update({name: usual[name] for name in _COMPOSED})
+    try:
+        yield
+    finally:
+        runtime.close()
+        vars(runtime).clear()
+        vars(runtime).update(usual)
