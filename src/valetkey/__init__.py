@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .accounts.owner import Owner, ResourceOwners
     from .extension import Valetkey
+    from .rate_limiting.rate_limit import RateLimit
     from .resource_server.deciding import protect
     from .resource_server.guard import current_token, public, require_oauth
     from .settings import Settings, SettingsError
+    from .settings.plans import Plan
     from .tokens.access_token import AccessToken
 
 __all__ = [
     "AccessToken",
     "Owner",
+    "Plan",
+    "RateLimit",
     "ResourceOwners",
     "Settings",
     "SettingsError",
@@ -31,6 +35,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccessToken": "tokens.access_token",
     "Owner": "accounts.owner",
+    "Plan": "settings.plans",
+    "RateLimit": "rate_limiting.rate_limit",
     "ResourceOwners": "accounts.owner",
     "Settings": "settings",
     "SettingsError": "settings",

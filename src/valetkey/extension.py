@@ -27,7 +27,7 @@ from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.deciding import close_undecided
-from .resource_server.guard import add_rate_limit_fields
+from .resource_server.guard import finish_call
 from .resource_server.routes import undecided_paths
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
@@ -103,7 +103,7 @@ class Valetkey:
         if path:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
             app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
-        app.after_request(add_rate_limit_fields)
+        app.after_request(finish_call(runtime))
         answer_errors(app, settings)
         if settings.request_ids:
             app.after_request(add_request_id(settings.api_prefix))

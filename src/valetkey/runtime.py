@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .accounts.owner import ResourceOwners
+from .activity.background import Background
 from .activity.last_used import LastUsed
+from .activity.usage import Usage
 from .outbound.http import Fetcher
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
@@ -21,10 +23,13 @@ from .protocol.errors import (
 )
 from .protocol.parameters import Parameters
 from .rate_limiting.address import network_of
-from .rate_limiting.counters import Counters, RedisCounters
+from .rate_limiting.admission import Admission, Plans
+from .rate_limiting.counters import Counters
 from .rate_limiting.limit import parse_limit
 from .rate_limiting.limit_settings import read_limits
 from .rate_limiting.limiter import Limiter
+from .rate_limiting.quotas import Quotas
+from .rate_limiting.redis_counters import RedisCounters
 from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
 from .storage.clock import StoreClock
@@ -42,6 +47,7 @@ from .tokens.personal_token import PersonalTokens
 from .tokens.registered_clients import RegisteredClients
 from .tokens.resources import Resources
 from .tokens.signing import KeyRing
+from .tokens.subscriptions import Subscriptions
 from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
@@ -122,8 +128,16 @@ class Runtime:
         self.mint = TokenMint(settings, self.keys, self.resources)
         personal = PersonalTokens(settings, self.store, self._is_known_owner)
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
+        self.limits, budgets = read_limits(settings)
         self.limiter = Limiter(_counters(self))
-        self.last_used = LastUsed(self.store)
+        self.background = Background()
+        self.last_used = LastUsed(self.store, self.background)
+        self.usage = Usage(self.store, self.background)
+        self.quotas = Quotas(self.store, lambda: self.clock(), self.background.wake)
+        self.background.add(self.quotas.give_back_idle, last=self.quotas.give_back_all)
+        self.subscriptions = Subscriptions(self.store, self.feed, settings.plans, settings.default_plan)
+        plans = Plans(budgets, self.subscriptions.plan_of, self.quotas)
+        self.admission = Admission(self.limiter, plans, fields=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
         self.hourly: list[Callable[[], object]] = []  # what the worker does besides pruning
@@ -139,7 +153,6 @@ class Runtime:
         self._getting_ready = threading.Lock()
         self._stop = threading.Event()
         self._worker: threading.Thread | None = None
-        self.limits = read_limits(settings)
         self.feed.listen(self._heed)
 
     def get_ready(self) -> None:
@@ -200,7 +213,7 @@ class Runtime:
         self._stop.set()
         if self._worker is not None:
             self._worker.join(timeout=5)
-        self.last_used.close()
+        self.background.close()
         self.limiter.close()
         self.store.close()
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.vocabulary import Clock
 from valetkey.rate_limiting.address import caller_address, network_of
-from valetkey.rate_limiting.counters import Counters, MemoryCounters, RedisCounters
-from valetkey.rate_limiting.fields import rate_limit_fields
-from valetkey.rate_limiting.limit import Limit, parse_limit
+from valetkey.rate_limiting.circuit import Circuit
+from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.limit import LEASE_SECONDS, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
+from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqliteCounters
 from valetkey.storage.write import StoreUnavailable
 
@@ -113,7 +116,7 @@ def test_a_new_file_can_be_pruned_and_refunded_before_it_is_spent_from(tmp_path:
     counters = SqliteCounters(tmp_path / "new.db")
 
     counters.prune(START)
-    counters.refund("nobody", 1.0)
+    assert counters.refund("nobody", 1.0, None) is False
 
     counters.close()
 
@@ -126,13 +129,117 @@ def test_counters_that_cannot_be_reached_say_so(tmp_path: Path) -> None:
 
 
 def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried against a memory that forgets whatever came back until the end of a lease that begins now."""
     monkeypatch.setattr("valetkey.rate_limiting.counters._MOST_KEYS", 2)
     counters = MemoryCounters()
     counters.spend("spent", START, 60.0, START + 60)
     for n in range(5):
-        counters.spend(f"key {n}", START + 0.5, 0.1, START + 60)
+        counters.spend(f"key {n}", START + 2 * n, 0.1, START + 60)
 
-    assert counters.spend("spent", START + 1, 6.0, START + 61)[0] is False
+    assert counters.spend("spent", START + 8, 9.0, START + 68)[0] is False
+    counters.spend("soon back", START + 12, 0.3, START + 60)
+    with pytest.raises(StoreUnavailable):
+        counters.spend("leases", START + 12 + LEASE_SECONDS, 0.1, START + 60)
+    assert counters.read("soon back", 0.0) == START + 12.3
+
+
+def test_memory_stays_small_whoever_calls_and_tells_newcomers_that_it_is_full() -> None:
+    counters, limit = MemoryCounters(), Limit(10, 60, 10)
+    limiter, told = Limiter(counters), Counter[bool]()
+    for n in range(120_000):
+        try:
+            told[limiter.spend(f"address|{n}", limit, START).admitted] += 1
+        except StoreUnavailable:
+            told[False] += 1
+
+    assert told == {True: 100_000, False: 20_000}
+    assert not limiter.spend("address|0", limit, START, cost=10).admitted
+    later = Limiter(counters)
+    assert later.spend("a newcomer", limit, START + 60).admitted
+
+
+def test_counters_that_are_down_are_asked_once_a_second() -> None:
+    counters, steady = _Down(), Clock(0)
+    circuit = Circuit(counters, steady)
+
+    def ask() -> bool:
+        try:
+            return circuit.spend("key", START, 1.0, START + 60)[0]
+        except StoreUnavailable:
+            return False
+
+    assert [ask() for _ in range(100)] == [False] * 100
+    assert counters.asked == 1
+    steady.forward(1)
+    assert not ask()
+    assert counters.asked == 2
+    counters.is_down = False
+    assert not ask()
+    steady.forward(1)
+    assert [ask() for _ in range(5)] == [True] * 5
+
+
+class _Down(MemoryCounters):
+    asked, is_down = 0, True
+
+    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
+        self.asked += 1
+        if self.is_down:
+            raise StoreUnavailable("down")
+        return super().spend(key, base, cost, latest)
+
+
+def test_what_is_undone_was_never_spent(limiter: Limiter, key: str) -> None:
+    spent = limiter.spend(key, TEN, START)
+    limiter.undo(key, spent, START)
+
+    assert [limiter.spend(key, TEN, START).admitted for _ in range(11)].count(True) == 10
+
+
+def test_a_call_of_a_lease_is_undone_in_the_lease(counters: Counters, key: str) -> None:
+    limiter, limit = Limiter(counters), Limit(100, 1, 200)
+    for _ in range(30):
+        spent = limiter.spend(key, limit, START)
+    before = spent.remaining
+
+    limiter.undo(key, spent, START)
+
+    assert limiter.spend(key, limit, START).remaining == before
+
+
+def test_nothing_is_undone_where_others_spent_since(counters: Counters, key: str) -> None:
+    """What they were charged may have counted on it."""
+    one, other = Limiter(counters), Limiter(counters)
+    spent = one.spend(key, TEN, START)
+    other.spend(key, TEN, START)
+
+    one.undo(key, spent, START)
+
+    assert [other.spend(key, TEN, START).admitted for _ in range(9)].count(True) == 8
+
+
+def test_what_may_have_come_back_by_itself_is_not_given_back(limiter: Limiter, key: str) -> None:
+    fast = Limit(10, 1, 10)
+    for _ in range(10):
+        limiter.spend(key, fast, START)
+
+    limiter.refund(key, fast)
+
+    assert not limiter.spend(key, fast, START).admitted
+
+
+def test_a_look_takes_nothing(counters: Counters, key: str) -> None:
+    limiter = Limiter(counters)
+    for _ in range(4):
+        limiter.spend(key, TEN, START)
+
+    looks = [Limiter(counters).look(key, TEN, START) for _ in range(20)]
+
+    assert {(one.admitted, one.remaining, one.reset) for one in looks} == {(True, 6, 24.0)}
+    assert limiter.spend(key, TEN, START, cost=6).admitted
+    empty = limiter.look(key, TEN, START)
+    assert (empty.admitted, empty.remaining) == (False, 0)
+    assert empty.retry_after == pytest.approx(6)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +273,11 @@ def test_any_other_text_is_refused_with_an_example(text: str) -> None:
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
         ("192.0.2.1", "192.0.2.2", False),
         ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.1:567", True),
+        ("192.0.2.1:567", "192.0.2.2:567", False),
+        ("2001:db8:1:2::1", "[2001:db8:1:2::9]:567", True),
+        ("[2001:db8:1:2::1]", "[2001:db8:1:3::1]:80", False),
+        ("192.0.2.1:99999999", None, True),
         ("fe80::1%eth0", "fe80::1%eth1", True),
         (None, "nonsense", True),
     ],
@@ -184,19 +296,12 @@ def test_one_person_has_an_address_or_a_whole_64(one: str | None, other: str | N
         ("10.0.0.1", None, "10.0.0.1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("::ffff:10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "1.1.1.1:567", "1.1.1.1:567"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2:80", "1.1.1.1"),
         (None, "1.1.1.1", None),
     ],
 )
 def test_only_a_trusted_proxy_is_believed(remote: str | None, forwarded: str | None, caller: str | None) -> None:
     """RFC 9700 §4.13: whatever the caller itself wrote stands further left."""
     assert caller_address(remote, forwarded, ("10.0.0.0/8",)) == caller
-
-
-def test_the_fields_are_those_of_the_draft() -> None:
-    limiter = Limiter(MemoryCounters())
-    told = dict(rate_limit_fields(limiter.spend("k", TEN, START)))
-    for _ in range(10):
-        refused = limiter.spend("k", TEN, START)
-
-    assert told == {"RateLimit-Policy": '"default";q=10;w=60', "RateLimit": '"default";r=9;t=6'}
-    assert dict(rate_limit_fields(refused))["Retry-After"] == "6"

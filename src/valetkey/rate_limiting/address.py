@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+_WITH_PORT = re.compile(r"(?P<four>[0-9.]+):\d{1,5}|\[(?P<six>[^\]]+)\](?::\d{1,5})?")  # as RFC 7239 §6 writes nodes
 
 
 @lru_cache(maxsize=4096)
@@ -14,8 +17,6 @@ def network_of(address: str | None) -> str:
         return "unknown"
     if isinstance(parsed, IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
     return str(ip_network((parsed, 64), strict=False))
 
 
@@ -35,7 +36,11 @@ def _is_trusted(address: str | None, proxies: tuple[str, ...]) -> bool:
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    """An address, with or without a port or a zone; an IPv4 address that a dual-stack socket wrote as IPv6 is IPv4."""
+    found = _WITH_PORT.fullmatch(address)
+    bare = (found["four"] or found["six"]) if found else address
     try:
-        return ip_address(address.partition("%")[0])
+        parsed = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed

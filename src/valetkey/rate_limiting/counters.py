@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol
+from typing import Protocol
 
 from valetkey.storage.write import StoreUnavailable
+
+from .limit import LEASE_SECONDS
 
 _MOST_KEYS = 100_000
 
@@ -22,8 +24,12 @@ class Counters(Protocol):
         """
         ...
 
-    def refund(self, key: str, cost: float) -> None:
-        """Give back what was spent."""
+    def refund(self, key: str, cost: float, tat: float | None) -> bool:
+        """Give back what was spent; where ``tat`` is given, only if it is still the key's. Answers whether it was."""
+        ...
+
+    def read(self, key: str, default: float) -> float:
+        """The key's tat, or the default where nobody knows the key."""
         ...
 
     def prune(self, now: float) -> None:
@@ -33,28 +39,42 @@ class Counters(Protocol):
     def close(self) -> None: ...
 
 
+class CountersFull(StoreUnavailable):
+    """A new key cannot be counted; those that are known go on."""
+
+
 class MemoryCounters:
-    """For one process: nothing is shared."""
+    """For one process: nothing is shared. A hundred thousand keys at the most, about 15 MB.
+
+    A key is forgotten once its whole budget has come back and no earlier. While there are more keys with something
+    spent, a new one cannot be counted, and is refused as by a store that is down: each limit says what that means.
+    """
 
     def __init__(self) -> None:
         self._tats: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._look_again = 0.0  # there is no room before then: a search of all keys is not for each call
 
     def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
         with self._lock:
-            tat = self._tats.get(key, base)
-            moved = max(tat, base) + cost
+            tat = self._tats.get(key)
+            moved = base + cost if tat is None else max(tat, base) + cost
             if moved > latest:
-                return False, tat
-            if len(self._tats) >= _MOST_KEYS:
-                self._forget(base)
+                return False, base if tat is None else tat
+            if tat is None and len(self._tats) >= _MOST_KEYS:
+                self._make_room(base)
             self._tats[key] = moved
             return True, moved
 
-    def refund(self, key: str, cost: float) -> None:
+    def refund(self, key: str, cost: float, tat: float | None) -> bool:
         with self._lock:
-            if key in self._tats:
-                self._tats[key] -= cost
+            if key not in self._tats or tat not in {None, self._tats[key]}:
+                return False
+            self._tats[key] -= cost
+            return True
+
+    def read(self, key: str, default: float) -> float:
+        return self._tats.get(key, default)
 
     def prune(self, now: float) -> None:
         with self._lock:
@@ -63,54 +83,15 @@ class MemoryCounters:
     def close(self) -> None:
         self._tats.clear()
 
+    def _make_room(self, base: float) -> None:
+        """``base`` may be the end of a lease that begins now: what counts as come back must have done so before."""
+        if base >= self._look_again:
+            self._forget(base - 2 * LEASE_SECONDS)
+            if len(self._tats) < _MOST_KEYS * 0.9:
+                return
+            self._look_again = base + 1.0
+        if len(self._tats) >= _MOST_KEYS:
+            raise CountersFull(f"{_MOST_KEYS} callers are counted in memory already: set redis_url for more")
+
     def _forget(self, now: float) -> None:
         self._tats = {key: tat for key, tat in self._tats.items() if tat > now}
-
-
-class RedisCounters:
-    """Redis or Valkey: the same movement as a script, which the server runs without interruption."""
-
-    _SPEND = """
-    local tat = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])
-    local moved = math.max(tat, tonumber(ARGV[1])) + tonumber(ARGV[2])
-    if moved > tonumber(ARGV[3]) then return {0, string.format('%.6f', tat)} end
-    local life = math.ceil((moved - tonumber(ARGV[1])) * 1000) + 1000
-    redis.call('SET', KEYS[1], string.format('%.6f', moved), 'PX', life)
-    return {1, string.format('%.6f', moved)}
-    """
-    _REFUND = """
-    local tat = redis.call('GET', KEYS[1])
-    if tat then
-      redis.call('SET', KEYS[1], string.format('%.6f', tonumber(tat) - tonumber(ARGV[1])), 'KEEPTTL')
-    end
-    return 1
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            import redis
-        except ImportError as cause:
-            raise StoreUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
-        self._redis: Any = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
-        self._error = redis.RedisError
-        self._spend = self._redis.register_script(self._SPEND)
-        self._refund = self._redis.register_script(self._REFUND)
-
-    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
-        spent, tat = self._call(self._spend, key, base, cost, latest)
-        return bool(spent), float(tat)
-
-    def refund(self, key: str, cost: float) -> None:
-        self._call(self._refund, key, cost)
-
-    def prune(self, now: float) -> None:
-        """Nothing to do: keys expire by themselves."""
-
-    def close(self) -> None:
-        self._redis.close()
-
-    def _call(self, script: Any, key: str, *numbers: float) -> Any:
-        try:
-            return script(keys=[f"valetkey:limit:{key}"], args=[f"{number:.6f}" for number in numbers])
-        except self._error as cause:
-            raise StoreUnavailable("Redis does not answer") from cause

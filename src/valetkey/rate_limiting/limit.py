@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LEASE_SECONDS = 0.5  # how long a process may use what it took of a hot key's budget
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _TEXT = re.compile(
     r"(?P<n>[1-9]\d{0,11})\s*/\s*(?:(?P<word>second|minute|hour|day)|(?P<seconds>[1-9]\d{0,6})\s*s)"
@@ -41,7 +42,7 @@ def parse_limit(text: str) -> Limit:
 
     :raises ValueError: with a sentence, on any other text.
     """
-    found = _TEXT.fullmatch(text.strip())
+    found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
         raise ValueError(f"a limit reads like '100/minute' or '100/minute burst 20', not {text!r}")
     n = int(found["n"])

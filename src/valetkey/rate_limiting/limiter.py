@@ -17,15 +17,16 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from .circuit import Circuit
 from .counters import Counters
-from .limit import Limit
+from .limit import LEASE_SECONDS, Limit
 
-LEASE_SECONDS = 0.5
 _HOT = 20  # calls within one lease's life that make a key worth leasing
 _MOST_KEYS = 20_000
+_SURE = 2 * LEASE_SECONDS  # seconds of budget that cannot have come back by themselves while a lease may be out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost 0.5 us for each call
 class Spent:
     """The verdict on one call, and what the RateLimit fields say."""
 
@@ -34,6 +35,8 @@ class Spent:
     remaining: int
     reset: float  # seconds until the whole budget is there again
     retry_after: float  # seconds; 0 where admitted
+    lease_ends: float = 0.0  # of the lease that was held then,
+    tat: float = 0.0  # and the TAT that the call left: what must be unchanged when it is undone
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Limiter:
     """Spends from limits; safe for threads. Times are seconds since 1970, from the caller."""
 
     def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+        self._counters = Circuit(counters)
         self._keys: OrderedDict[str, _Key] = OrderedDict()
 
     def spend(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent:
@@ -66,11 +69,51 @@ class Limiter:
         with known.lock:
             return self._spend(known, key, limit, now, cost * limit.emission)
 
+    def refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent | None:
+        """The refusal that stands already, told without a look at the counters; None where nobody knows of one."""
+        known, seconds = self._keys.get(key), cost * limit.emission
+        if known is None or now >= known.refused_until or (now < known.lease_ends and known.left >= seconds):
+            return None
+        return self._refused(known, limit, now, seconds)
+
+    def look(self, key: str, limit: Limit, now: float) -> Spent:
+        """What remains of a budget; takes nothing.
+
+        :raises StoreUnavailable: where the counters cannot be reached.
+        """
+        known = self._known(key)
+        with known.lock:
+            if now >= known.lease_ends:
+                known.tat = self._counters.read(key, now)
+            told = self._admitted(known, limit, now)
+        short = 0.0 if told.remaining else max(0.0, known.tat - now + limit.emission - limit.tolerance)
+        return Spent(told.remaining > 0, limit, told.remaining, told.reset, short)
+
     def refund(self, key: str, limit: Limit, cost: int = 1) -> None:
-        """Give back what a call took that should not count after all."""
-        with self._known(key).lock:
-            self._counters.refund(key, cost * limit.emission)
-            self._known(key).refused_until = 0.0
+        """Give back what a call took a moment ago that should not count after all.
+
+        Only where it is dear enough that it cannot have come back by itself meanwhile: what came back twice could
+        be spent twice.
+        """
+        seconds = cost * limit.emission
+        if seconds < _SURE:
+            return
+        known = self._known(key)
+        with known.lock:
+            self._counters.refund(key, seconds, None)
+            known.refused_until = 0.0
+
+    def undo(self, key: str, spent: Spent, now: float, cost: int = 1) -> None:
+        """Give back what has just been taken, unless others moved the key since: exact at any rate.
+
+        :raises StoreUnavailable: where the counters cannot be reached.
+        """
+        known, seconds = self._known(key), cost * spent.limit.emission
+        with known.lock:
+            if now < known.lease_ends == spent.lease_ends:
+                known.left += seconds  # it was charged at the lease's end or later, so it may come until then
+            elif known.tat == spent.tat and self._counters.refund(key, seconds, spent.tat):
+                known.tat -= seconds
 
     def close(self) -> None:
         self._keys.clear()
@@ -111,7 +154,8 @@ class Limiter:
     def _admitted(self, known: _Key, limit: Limit, now: float) -> Spent:
         ahead = max(0.0, known.tat - now)
         left = limit.tolerance - ahead + (known.left if now < known.lease_ends else 0.0)
-        return Spent(True, limit, max(0, int(left / limit.emission + 1e-6)), ahead, 0.0)
+        remaining = max(0, int(left / limit.emission + 1e-6))
+        return Spent(True, limit, remaining, ahead, 0.0, known.lease_ends, known.tat)
 
     def _refused(self, known: _Key, limit: Limit, now: float, cost: float) -> Spent:
         ahead = max(0.0, known.tat - now)

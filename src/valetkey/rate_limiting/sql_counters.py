@@ -23,8 +23,12 @@ class SqlCounters:
         tat = limits.read(self._store, key)
         return False, base if tat is None else tat
 
-    def refund(self, key: str, cost: float) -> None:
-        self._store.write(Write(rows=(limits.refund(key, cost),)))
+    def refund(self, key: str, cost: float, tat: float | None) -> bool:
+        return self._store.write(Write(claim=limits.refund(key, cost, tat)))
+
+    def read(self, key: str, default: float) -> float:
+        tat = limits.read(self._store, key)
+        return default if tat is None else tat
 
     def prune(self, now: float) -> None:
         self._store.write(Write(rows=(limits.prune(now),)))
@@ -44,9 +48,13 @@ class SqliteCounters(SqlCounters):
         self._make()
         return super().spend(key, base, cost, latest)
 
-    def refund(self, key: str, cost: float) -> None:
+    def refund(self, key: str, cost: float, tat: float | None) -> bool:
         self._make()
-        super().refund(key, cost)
+        return super().refund(key, cost, tat)
+
+    def read(self, key: str, default: float) -> float:
+        self._make()
+        return super().read(key, default)
 
     def prune(self, now: float) -> None:
         self._make()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from valetkey.protocol.scope import parse_scope
-from valetkey.rate_limiting.limit import Limit, parse_limit
-from valetkey.rate_limiting.limiter import Spent
+from valetkey.rate_limiting.admission import Counted
+from valetkey.rate_limiting.fields import quota_name, retry_seconds
+from valetkey.rate_limiting.rate_limit import RateLimit, read_rate_limit
 from valetkey.tokens.access_token import PERSONAL_CLIENT_ID, AccessToken
 
 from .world import World
 
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 PROTECTION = "__valetkey_protection__"  # the attribute of a view that holds its Protection
 BY_METHOD = "__valetkey_protection_by_method__"  # of a class of views: those of its methods that say nothing
 CLOSED = "__valetkey_closed__"  # of a view that refuses everybody: which of its methods; empty: all
@@ -27,7 +30,7 @@ class Protection:
     alternatives: tuple[frozenset[str], ...]  # one of these sets must be in the token; empty: any token
     challenge_scope: str
     optional: bool
-    limit: Limit | None
+    limit: RateLimit | None
     cost: int
     bucket: str
     resource: str | None = None  # None: the API of the server
@@ -47,7 +50,7 @@ def read_protection(
     *,
     bucket: str,
     optional: bool = False,
-    limit: str | None = None,
+    limit: str | Mapping[str, str] | RateLimit | None = None,
     cost: int = 1,
     resource: str | None = None,
     acr: str | None = None,
@@ -64,14 +67,10 @@ def read_protection(
     alternatives = tuple(parse_scope(one) for one in names)
     if scope is not None and (not alternatives or not all(alternatives)):
         raise ValueError("name at least one scope, or none at all for any token")
-    if cost < 1:
-        raise ValueError("cost must be 1 or more")
+    limited = read_rate_limit(limit, cost)
+    if is_public and limited is not None and limited.is_by_plan:
+        raise ValueError("callers of a public route have no plan: give one limit for all")
     challenge_scope = names[0] if names else ""
-    limited = parse_limit(limit) if limit else None
-    if limited is not None and cost > limited.burst:
-        raise ValueError(
-            f"cost={cost} can never be paid: only {limited.burst} calls may come at once; add `burst {cost}`"
-        )
     return Protection(
         alternatives,
         challenge_scope,
@@ -86,11 +85,10 @@ def read_protection(
     )
 
 
-def check_token(world: World, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
-    """The token of a caller who may pass; None for an anonymous one where that is allowed.
+def find_token(world: World, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
+    """The good token that a caller shows, for whatever it may be; None for an anonymous one where that is allowed.
 
-    :raises InvalidToken, InsufficientScope, InvalidRequest: RFC 6750 §3.1.
-    :raises InsufficientUserAuthentication: RFC 9470 §3.
+    :raises InvalidToken, InvalidRequest: RFC 6750 §3.1.
     :raises StoreUnavailable: where the store cannot be read.
     """
     value = bearer.read_token(authorization)
@@ -98,7 +96,15 @@ def check_token(world: World, protection: Protection, authorization: str | None,
         if protection.optional:
             return None
         raise MissingToken("an access token is required")
-    token = world.judge.judge(value, now)
+    return world.judge.judge(value, now)
+
+
+def check_token(world: World, protection: Protection, token: AccessToken, now: float) -> None:
+    """See that the token is for this resource, and opens this route.
+
+    :raises InvalidToken, InsufficientScope: RFC 6750 §3.1.
+    :raises InsufficientUserAuthentication: RFC 9470 §3.
+    """
     if (protection.resource or world.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
     if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
@@ -109,7 +115,6 @@ def check_token(world: World, protection: Protection, authorization: str | None,
         world.last_used.note(token.jti, now, personal=True)
     elif token.grant_id is not None:
         world.last_used.note(token.grant_id, now)
-    return token
 
 
 def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> None:
@@ -120,14 +125,39 @@ def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> No
         raise InsufficientUserAuthentication("a more recent sign-in is needed")
 
 
-def spend(
-    world: World, protection: Protection, token: AccessToken | None, route: str, network: str, now: float
-) -> Spent | None:
-    """Take the call from the budget of the app, the app's user, or the caller's network; never of the token.
+def count(
+    world: World, protection: Protection, token: AccessToken | None, endpoint: str, network: str, now: float
+) -> Counted | None:
+    """Charge the call to its caller's budgets, never to the token's; None where nothing is counted.
 
-    :raises StoreUnavailable: where the counters cannot be reached.
+    :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
     """
-    if protection.limit is None:
-        return None
-    who = f"{token.client_id}|{token.user_id or ''}" if token else f"address|{network}"
-    return world.limiter.spend(f"{route}|{protection.bucket}|{who}", protection.limit, now, protection.cost)
+    if token is None:
+        return world.admission.count(protection, endpoint, (None, None, network), now)
+    app = token.client_id
+    if app == PERSONAL_CLIENT_ID:  # of no app: each person who has one is an app of their own
+        app = f"{app}|{token.user_id}"
+    return world.admission.count(protection, endpoint, (app, token.user_id, network), now)
+
+
+def needs_address(protection: Protection, token: AccessToken | None) -> bool:
+    """Whether the call is counted by where it comes from."""
+    return token is None or (protection.limit is not None and protection.limit.per == "address")
+
+
+def over_the_limit(counted: Counted) -> tuple[str, dict[str, Any]]:
+    """What a caller is told who came too often: a sentence, and the members of the problem.
+
+    ``reason`` tells a rate from a quota; ``violated-policies`` names the policy as the RateLimit fields do
+    (draft-ietf-httpapi-ratelimit-headers-11 §5).
+    """
+    if counted.quota is not None and not counted.quota.admitted:
+        quota = counted.quota.quota
+        told = f"the quota of {quota.n} calls a {quota.unit} is used up; the next {quota.unit} begins at 00:00 UTC"
+        members = {"type": QUOTA_EXCEEDED, "title": "Quota Exceeded", "reason": "quota-exceeded"}
+        return told, {**members, "violated-policies": [quota_name(quota.unit)]}
+    refused = counted.refused
+    assert refused is not None
+    limit, seconds = refused.limit, retry_seconds(counted)
+    told = f"at most {limit.n} calls in {limit.period} s, {limit.burst} of them at once; wait {seconds} s"
+    return told, {"reason": "rate-limited", "violated-policies": [refused.name]}

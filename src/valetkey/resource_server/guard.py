@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from flask import Response, current_app, g, request
@@ -16,15 +15,25 @@ from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
 from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.admission import Counted
 from valetkey.rate_limiting.fields import rate_limit_fields
-from valetkey.rate_limiting.limiter import Spent
+from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.problems import problem
 from valetkey.web.reference import reference
 from valetkey.web.state import EXTENSION, current_address, current_route
 
-from .access import PROTECTION, Protection, check_token, read_protection, spend
+from .access import (
+    PROTECTION,
+    Protection,
+    check_token,
+    count,
+    find_token,
+    needs_address,
+    over_the_limit,
+    read_protection,
+)
 from .metadata import metadata_url
 from .world import World
 
@@ -43,7 +52,7 @@ def require_oauth(
     scope: str | Sequence[str] | None = None,
     *,
     optional: bool = False,
-    limit: str | None = None,
+    limit: str | Mapping[str, str] | RateLimit | None = None,
     cost: int = 1,
     resource: str | None = None,
     acr: str | None = None,
@@ -56,8 +65,9 @@ def require_oauth(scope: Any = None, **asked: Any) -> Any:
         challenge names the first); left out: any good token will do.
     :param optional: anonymous callers pass too; ``current_token`` is then false. A bad token is still refused.
     :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together. The burst, which is
-        what may come at once, is a tenth of the number where it is not said.
-    :param cost: how many calls of the limit one call takes.
+        what may come at once, is a tenth of the number where it is not said. One for each plan is a mapping,
+        ``{"free": "10/minute", "pro": "100/minute"}``; more can be said by a ``RateLimit``.
+    :param cost: how many calls of limits and quotas one call takes.
     :param resource: the token must be for this resource (RFC 8707) instead of the server's API.
     :param acr: how the person must have signed in; any of the space-separated values (RFC 9470).
     :param max_age: the most seconds that may have passed since (RFC 9470).
@@ -74,8 +84,8 @@ def require_oauth(scope: Any = None, **asked: Any) -> Any:
 @overload
 def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def public(*, limit: str | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def public(view: Any = None, /, *, limit: str | None = None, cost: int = 1) -> Any:
+def public(*, limit: str | RateLimit | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: int = 1) -> Any:
     """Say that a view is for everybody, and how often: the limit is for each caller's network address."""
     if view is not None:
         return _open(view, read_protection(None, bucket=_bucket(view), is_public=True))
@@ -94,7 +104,10 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
             if not world.is_ready:
                 world.get_ready()
             now = world.clock()
-            token = check_token(world, protection, request.environ.get("HTTP_AUTHORIZATION"), now)
+            token = find_token(world, protection, request.environ.get("HTTP_AUTHORIZATION"), now)
+            if token is not None:
+                g.valetkey_caller = token.client_id  # whose call is metered, also where it is refused
+                check_token(world, protection, token, now)
             g.valetkey_token = token
             refused = _over_limit(world, protection, token, now)
         except OAuthError as refusal:
@@ -144,23 +157,32 @@ def _bucket(view: Callable[..., Any]) -> str:
 
 
 def _over_limit(world: World, protection: Protection, token: AccessToken | None, now: float) -> Response | None:
-    if protection.limit is None:
+    if protection.limit is None and (token is None or world.admission.plans is None):
         return None
-    network = "" if token else network_of(current_address(world))
-    spent = spend(world, protection, token, request.endpoint or "", network, now)
-    if spent is None:
+    network = network_of(current_address(world)) if needs_address(protection, token) else ""
+    counted = count(world, protection, token, request.endpoint or "", network, now)
+    if counted is None:
         return None
-    g.valetkey_spent = spent
-    return None if spent.admitted else _too_many(spent)
+    g.valetkey_counted = counted
+    return None if counted.is_admitted else _too_many(counted)
 
 
-def add_rate_limit_fields(response: Response) -> Response:
-    """After each request: tell the caller its limit, also with an error that the view answered."""
-    spent: Spent | None = g.get("valetkey_spent")
-    if spent is not None:
-        for name, value in rate_limit_fields(spent):
-            response.headers.add(name, value)
-    return response
+def finish_call(world: World) -> Callable[[Response], Response]:
+    """What is to run after each request: tell the caller its limits, also with an error of the view; meter the call."""
+
+    def finish(response: Response) -> Response:
+        kept = vars(g._get_current_object())  # once: each look through the proxy costs 0.3 us
+        counted: Counted | None = kept.get("valetkey_counted")
+        if counted is not None:
+            for name, value in rate_limit_fields(counted, world.admission.fields, world.clock()):
+                response.headers.add(name, value)
+        client_id: str | None = kept.get("valetkey_caller")
+        if client_id is not None and world.usage is not None and request.url_rule is not None:
+            rule = request.url_rule.rule
+            world.usage.note(client_id, request.method, rule, response.status_code, world.clock())
+        return response
+
+    return finish
 
 
 def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Response:
@@ -181,11 +203,10 @@ def _refuse(world: World, protection: Protection, refusal: OAuthError) -> Respon
     return response
 
 
-def _too_many(spent: Spent) -> Response:
-    limit, seconds = spent.limit, max(1, math.ceil(spent.retry_after))
-    told = f"at most {limit.n} calls in {limit.period} s, {limit.burst} of them at once; wait {seconds} s"
-    log_refusal(TooManyRequests(told), reference(), str(request.url_rule))
-    return problem(429, told)
+def _too_many(counted: Counted) -> Response:
+    told, members = over_the_limit(counted)
+    log_refusal(TooManyRequests(told), reference(), current_route())
+    return problem(429, told, **members)
 
 
 def _unavailable(cause: StoreUnavailable) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from valetkey.rate_limiting.limiter import Limiter
+from valetkey.rate_limiting.admission import Admission
 from valetkey.tokens.access_token import AccessToken
 
 
@@ -21,6 +21,12 @@ class Judge(Protocol):
 class LastUsed(Protocol):
     def note(self, name: str, now: float, *, personal: bool = False) -> None:
         """Remember that a grant or a personal access token was used; on the request's path: it writes nothing yet."""
+        ...
+
+
+class Usage(Protocol):
+    def note(self, client_id: str, method: str, template: str, status: int, now: float) -> None:
+        """Count one call of an app."""
         ...
 
 
@@ -49,9 +55,17 @@ class World(Protocol):
     @property
     def judge(self) -> Judge: ...
     @property
-    def limiter(self) -> Limiter: ...
+    def admission(self) -> Admission:
+        """``Admission(Limiter(counters))`` where there are no plans."""
+        ...
+
     @property
     def last_used(self) -> LastUsed: ...
+    @property
+    def usage(self) -> Usage | None:
+        """Where calls are metered; None: nowhere."""
+        ...
+
     @property
     def is_ready(self) -> bool: ...
     def get_ready(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from valetkey.protocol.uri import is_loopback_host
 
 from .checks import CHECKS
+from .plans import Plan
 
 OPENID_SCOPES: Mapping[str, str] = {  # OpenID Connect Core §5.4, §11
     "openid": "Know who you are",
@@ -51,6 +52,10 @@ class Settings:
     site_name: str = _setting("", "The name that people see on the pages; the issuer's host where empty.")
     resource: str = _setting("", "Resource identifier of the API (RFC 8707 §2); the issuer where empty.")
     scopes: Mapping[str, str] = _setting({}, "Each scope and the words in which consent asks for it.")
+    plans: Mapping[str, Plan] = _setting(
+        {}, "What apps subscribe to: each plan's name, and its limit, quota, scopes and approval."
+    )
+    default_plan: str = _setting("", "The plan of apps that subscribed to none; needed where there are plans.")
     api_prefix: str = _setting("/api", "Where the API's routes begin.")
     protect_by_default: bool = _setting(
         False, "Whether routes below api_prefix are closed that say neither @public nor @require_oauth."
@@ -105,6 +110,10 @@ class Settings:
     session_lifetime: int = _setting(14 * _DAY, "Seconds a sign-in lasts.")
     clock_leeway: int = _setting(5, "Seconds by which clocks may differ when times in tokens are judged.")
 
+    rate_limit_fields: Literal["ietf", "legacy", "both", "off"] = _setting(
+        "ietf",
+        "How limits are told: 'ietf' (RateLimit, RateLimit-Policy), 'legacy' (X-RateLimit-...), 'both' or 'off'.",
+    )
     sign_in_limit: str = _setting(
         "10/600s burst 10", "Wrong passwords for one e-mail address from one network address."
     )

@@ -17,6 +17,8 @@ from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.size import read_size
 from valetkey.protocol.uri import resource_problem
 
+from .plans import plan_problems
+
 if TYPE_CHECKING:
     from . import Settings
 
@@ -85,6 +87,10 @@ def _check_personal_tokens(s: Settings) -> list[str]:
     return wrong
 
 
+def _check_plans(s: Settings) -> list[str]:
+    return plan_problems(s.plans, s.default_plan, s.scopes)
+
+
 def _check_paths(s: Settings) -> list[str]:
     return [
         f"{_PATH_OF.get(name, name)} must begin with a slash and not end in one"
@@ -137,6 +143,8 @@ def _check_keys(s: Settings) -> list[str]:
 
 def _check_words(s: Settings) -> list[str]:
     wrong = []
+    if s.rate_limit_fields not in {"ietf", "legacy", "both", "off"}:
+        wrong.append("rate_limit_fields must be 'ietf', 'legacy', 'both' or 'off'")
     if s.revocation_outage not in {"refuse", "accept"}:
         wrong.append("revocation_outage must be 'refuse' or 'accept'")
     if s.registration_policy not in {"", "closed", "approve", "open"}:
@@ -173,6 +181,7 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_resource,
     _check_scopes,
     _check_personal_tokens,
+    _check_plans,
     _check_paths,
     _check_max_body,
     _check_lifetimes,

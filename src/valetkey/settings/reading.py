@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from . import Settings, SettingsError
+from .plans import read_plans
 
 PREFIX = "VALETKEY_"
 
@@ -69,6 +70,8 @@ def _meant(where: str, name: str, known: Mapping[str, Any]) -> str:
 
 
 def _read(kind: str, value: Any) -> Any:
+    if kind == "Mapping[str, Plan]" and not isinstance(value, str):
+        return read_plans(value)
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value
     if kind == "int":
@@ -83,9 +86,10 @@ def _read(kind: str, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     if kind.startswith("Mapping"):
         try:
-            return json.loads(value)
+            read = json.loads(value)
         except ValueError as cause:
             raise ValueError('a JSON object is needed, like {"profile": "See your name"}') from cause
+        return read if isinstance(read, str) else _read(kind, read)
     return None if kind.endswith("None") and not value else value
 
 

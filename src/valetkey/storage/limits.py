@@ -32,9 +32,10 @@ def _spend(insert: Any) -> Executable:
 
 _SPEND = Statement(_spend)
 _READ = Statement(select(limits.c.tat).where(limits.c.key == bindparam("key")))
-_REFUND = Statement(
-    update(limits).where(limits.c.key == bindparam("wanted")).values(tat=limits.c.tat - bindparam("cost", type_=Double))
-)
+_REFUND = update(limits).where(limits.c.key == bindparam("wanted"))
+_REFUND = _REFUND.values(tat=limits.c.tat - bindparam("cost", type_=Double))
+_REFUND_ANY = Statement(_REFUND)
+_REFUND_LAST = Statement(_REFUND.where(limits.c.tat == cast(bindparam("left"), Double)))
 _PRUNE = Statement(delete(limits).where(limits.c.tat < bindparam("now")))
 
 
@@ -48,8 +49,11 @@ def read(store: Store, key: str) -> float | None:
     return float(row[0]) if row else None
 
 
-def refund(key: str, cost: float) -> Bound:
-    return _REFUND(wanted=key, cost=cost)
+def refund(key: str, cost: float, tat: float | None) -> Bound:
+    """Give back; where ``tat`` is given, only while it is the key's."""
+    if tat is None:
+        return _REFUND_ANY(wanted=key, cost=cost)
+    return _REFUND_LAST(wanted=key, cost=cost, left=tat)
 
 
 def prune(now: float) -> Bound:

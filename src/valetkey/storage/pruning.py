@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, not_, select
+from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, not_, select, tuple_
 
-from .platform_tables import personal_access_tokens
+from .platform_tables import personal_access_tokens, quotas, usage
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
@@ -22,6 +22,7 @@ from .tables import (
     sessions,
     signing_keys,
 )
+from .usage import HOUR
 
 _DAY = 86400.0
 _BATCH = 5000
@@ -53,12 +54,15 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (initial_access_tokens, initial_access_tokens.c.expires_at < _BEFORE, _DAY),
     (signing_keys, signing_keys.c.retired_at < _BEFORE, 30 * _DAY),
     (outbox, outbox.c.failed_at < _BEFORE, 30 * _DAY),
+    (quotas, quotas.c.ends_at < _BEFORE, 35 * _DAY),
+    (usage, usage.c.hour < _BEFORE / HOUR, 366 * _DAY),
 )
 
 
 def _prune(table: Table, over: ColumnElement[bool]) -> Statement:
-    key = next(iter(table.primary_key.columns))
-    return Statement(delete(table).where(key.in_(select(key).where(over).limit(_BATCH))))
+    key = tuple(table.primary_key.columns)
+    found = select(*key).where(over).limit(_BATCH)
+    return Statement(delete(table).where(key[0].in_(found) if len(key) == 1 else tuple_(*key).in_(found)))
 
 
 _STATEMENTS = tuple((table.name, _prune(table, over), kept) for table, over, kept in _RULES)

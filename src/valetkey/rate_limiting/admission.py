@@ -1,0 +1,220 @@
+"""May this call be let through, by the numbers? The route's limit, the plan's limit and the plan's quota together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from valetkey.storage.write import StoreUnavailable
+
+from .limit import Limit
+from .limiter import Limiter, Spent
+from .rate_limit import RateLimit
+
+if TYPE_CHECKING:  # a resource server alone has no plans, and imports no database
+    from .limit_settings import PlanBudget
+    from .quota import Quota
+    from .quotas import Quotas, QuotaSpent
+
+Style = Literal["ietf", "legacy", "both", "off"]  # of the RateLimit fields
+_MOST_GATES = 20_000
+_log = logging.getLogger("valetkey")
+
+
+class Asked(Protocol):
+    """What a route asks of the numbers; the same object for each call of the route."""
+
+    @property
+    def limit(self) -> RateLimit | None: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def bucket(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is counted. ``network`` stands for a caller without a token."""
+
+    client_id: str | None
+    user_id: str | None
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One budget that a call is charged to; ``name`` is the policy's in the RateLimit fields."""
+
+    name: str
+    key: str
+    limit: Limit
+    fails_open: bool
+
+
+@dataclass(slots=True)
+class Gate:
+    """All that one caller's call of one route is charged to: worked out once, then remembered."""
+
+    asked: Asked
+    charges: tuple[Charge, ...]
+    quota: Quota | None
+    quota_holder: str
+    quota_fails_open: bool
+
+
+@dataclass(slots=True)
+class Counted:
+    """What the numbers say of one call."""
+
+    gate: Gate
+    spent: list[tuple[Charge, Spent]]
+    quota: QuotaSpent | None = None
+    refused: Charge | None = None  # the limit that says no
+
+    @property
+    def is_admitted(self) -> bool:
+        return self.refused is None and (self.quota is None or self.quota.admitted)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds; 0 where the call is admitted."""
+        if self.quota is not None and not self.quota.admitted:
+            return self.quota.reset
+        return 0.0 if self.refused is None else self.spent[-1][1].retry_after
+
+
+class Plans:
+    """The budgets of plans, which app has which plan, and where quotas are counted."""
+
+    def __init__(self, budgets: Mapping[str, PlanBudget], plan_of: Callable[[str, float], str], quotas: Quotas) -> None:
+        self.budgets = budgets
+        self.plan_of = plan_of
+        self.quotas = quotas
+
+
+class Admission:
+    """Charges calls. A refused call is charged nothing, by whichever number it was refused."""
+
+    def __init__(self, limiter: Limiter, plans: Plans | None = None, *, fields: Style = "ietf") -> None:
+        self.limiter = limiter
+        self.fields: Style = fields
+        self.plans = plans if plans is not None and plans.budgets else None
+        self._gates: dict[tuple[object, ...], Gate] = {}
+        self._told_open_at = 0.0
+
+    def count(
+        self, asked: Asked, endpoint: str, caller: tuple[str | None, str | None, str], now: float
+    ) -> Counted | None:
+        """Charge one call; None where nothing is counted.
+
+        :param caller: client_id, user_id and network, as in ``Caller``.
+        :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
+        """
+        plan = self.plans.plan_of(caller[0], now) if self.plans is not None and caller[0] is not None else None
+        key = (id(asked), endpoint, plan, caller)
+        gate = self._gates.get(key)
+        if gate is None or gate.asked is not asked:
+            gate = self._remember(key, self.gate(asked, endpoint, plan, Caller(*caller)))
+        if gate.quota is None and len(gate.charges) == 1:  # the usual case, without what several need: 1 us
+            return self._charge_one(gate, gate.charges[0], asked.cost, now)
+        if not gate.charges and gate.quota is None:
+            return None
+        return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
+
+    def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+        """What this caller's call of this route is charged to."""
+        charges = []
+        if asked.limit is not None and (limit := asked.limit.of(plan)) is not None:
+            name, key = asked.limit.group or "default", _key(asked, asked.limit, endpoint, caller)
+            charges.append(Charge(name, key, limit, asked.limit.fail == "open"))
+        budget = self.plans.budgets[plan] if self.plans is not None and plan is not None else None
+        if budget is None:
+            return Gate(asked, tuple(charges), None, "", False)
+        holder = caller.client_id or ""
+        if budget.limit is not None:
+            charges.append(Charge(f"plan-{plan}", f"plan|{plan}|{holder}", budget.limit, budget.fails_open))
+        return Gate(asked, tuple(charges), budget.quota, holder, budget.fails_open)
+
+    def _remember(self, key: tuple[object, ...], gate: Gate) -> Gate:
+        if len(self._gates) >= _MOST_GATES:
+            self._gates = {}
+        self._gates[key] = gate
+        return gate
+
+    def _charge_one(self, gate: Gate, charge: Charge, cost: int, now: float) -> Counted | None:
+        try:
+            spent = self.limiter.spend(charge.key, charge.limit, now, cost)
+        except StoreUnavailable as problem:
+            self._let_through(charge.fails_open, problem, now)
+            return None
+        return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge)
+
+    def _standing_refusal(self, gate: Gate, cost: int, now: float) -> Counted | None:
+        """The refusal that is known before anything is charged."""
+        if gate.quota is not None and self.plans is not None:
+            quota = self.plans.quotas.refusal(gate.quota_holder, gate.quota, now, cost)
+            if quota is not None:
+                return Counted(gate, [], quota)
+        for charge in gate.charges:
+            spent = self.limiter.refusal(charge.key, charge.limit, now, cost)
+            if spent is not None:
+                return Counted(gate, [(charge, spent)], None, charge)
+        return None
+
+    def _charge(self, gate: Gate, cost: int, now: float) -> Counted:
+        counted = Counted(gate, [])
+        try:
+            for charge in gate.charges:
+                try:
+                    spent = self.limiter.spend(charge.key, charge.limit, now, cost)
+                except StoreUnavailable as problem:
+                    self._let_through(charge.fails_open, problem, now)
+                    continue
+                counted.spent.append((charge, spent))
+                if not spent.admitted:
+                    counted.refused = charge
+                    break
+            else:
+                self._take(counted, cost, now)
+        except StoreUnavailable:
+            self._undo(counted, cost, now)
+            raise
+        if not counted.is_admitted:
+            self._undo(counted, cost, now)
+        return counted
+
+    def _take(self, counted: Counted, cost: int, now: float) -> None:
+        gate = counted.gate
+        if gate.quota is None or self.plans is None:
+            return
+        try:
+            counted.quota = self.plans.quotas.take(gate.quota_holder, gate.quota, now, cost)
+        except StoreUnavailable as problem:
+            self._let_through(gate.quota_fails_open, problem, now)
+
+    def _undo(self, counted: Counted, cost: int, now: float) -> None:
+        """Give back what a call was charged that is refused after all; what cannot be given back now is lost."""
+        for charge, spent in counted.spent:
+            if spent.admitted:
+                try:
+                    self.limiter.undo(charge.key, spent, now, cost)
+                except StoreUnavailable:
+                    return
+
+    def _let_through(self, fails_open: bool, problem: StoreUnavailable, now: float) -> None:
+        if not fails_open:
+            raise problem
+        if not 0 <= now - self._told_open_at < 1.0:
+            self._told_open_at = now
+            _log.error("limits are not counted now, calls are let through: %s", problem)
+
+
+def _key(asked: Asked, limit: RateLimit, endpoint: str, caller: Caller) -> str:
+    where = f"group|{limit.group}" if limit.group else f"{endpoint}|{asked.bucket}"
+    if caller.client_id is None or limit.per == "address":
+        return f"{where}|address|{caller.network}"
+    if limit.per == "app":
+        return f"{where}|app|{caller.client_id}"
+    return f"{where}|{caller.client_id}|{caller.user_id or ''}"

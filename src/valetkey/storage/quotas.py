@@ -1,0 +1,64 @@
+"""How much of a quota is taken in the period that runs: one row, moved by one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Double, Executable, Text, bindparam, cast, select, update
+
+from .platform_tables import quotas
+from .statement import Bound, Statement
+from .store import Store
+from .write import Write
+
+
+def _take(insert: Any) -> Executable:
+    slice_, most = (cast(bindparam(name), BigInteger) for name in ("slice", "most"))
+    named = [
+        cast(bindparam(name), kind) for name, kind in (("client_id", Text), ("quota", Text), ("begins_at", Double))
+    ]
+    rows = select(*named, slice_, cast(bindparam("ends_at"), Double)).where(slice_ <= most)
+    made = insert(quotas).from_select(["client_id", "quota", "begins_at", "taken", "ends_at"], rows)
+    moved = quotas.c.taken + slice_
+    statement: Executable = made.on_conflict_do_update(
+        index_elements=[quotas.c.client_id, quotas.c.quota, quotas.c.begins_at],
+        set_={"taken": moved},
+        where=moved <= most,
+    ).returning(quotas.c.taken)
+    return statement
+
+
+_OWN = (
+    quotas.c.client_id == bindparam("of"),
+    quotas.c.quota == bindparam("named"),
+    quotas.c.begins_at == bindparam("since", type_=Double),
+)
+_TAKE = Statement(_take)
+_TAKEN = Statement(select(quotas.c.taken).where(*_OWN))
+_GIVE_BACK = Statement(update(quotas).where(*_OWN).values(taken=quotas.c.taken - bindparam("rest", type_=BigInteger)))
+
+
+def take(store: Store, client_id: str, quota: str, period: tuple[float, float], wanted: int, most: int) -> int | None:
+    """Take a slice, durably: all of it or nothing. Answers how much is taken then; None where it does not fit.
+
+    :raises StoreUnavailable: where the store cannot be written.
+    """
+    begins_at, ends_at = period
+    values = {"client_id": client_id, "quota": quota, "begins_at": begins_at, "ends_at": ends_at}
+    row = store.one(_TAKE(**values, slice=wanted, most=most))
+    return int(row[0]) if row else None
+
+
+def taken(store: Store, client_id: str, quota: str, begins_at: float) -> int:
+    """How much is taken of the period that began then."""
+    row = store.one(_TAKEN(of=client_id, named=quota, since=begins_at))
+    return int(row[0]) if row else 0
+
+
+def give_back(client_id: str, quota: str, begins_at: float, rest: int) -> Bound:
+    return _GIVE_BACK(of=client_id, named=quota, since=begins_at, rest=rest)
+
+
+def write_back(store: Store, rows: tuple[Bound, ...]) -> None:
+    """:raises StoreUnavailable: where nothing was given back."""
+    store.write(Write(rows=rows))

@@ -1,0 +1,68 @@
+"""Which app has which plan, and which one it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Executable, bindparam, delete, select, update
+
+from .platform_tables import subscriptions
+from .statement import Bound, Statement
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """``wanted`` is a plan that waits for the operator's approval; ``since``: seconds since 1970."""
+
+    client_id: str
+    plan: str
+    wanted: str | None
+    since: float
+
+
+_COLUMNS = [subscriptions.c[name] for name in Subscription.__slots__]
+
+
+def _put(insert: Any) -> Executable:
+    made = insert(subscriptions).values({name: bindparam(name) for name in Subscription.__slots__})
+    statement: Executable = made.on_conflict_do_update(
+        index_elements=[subscriptions.c.client_id],
+        set_={name: made.excluded[name] for name in ("plan", "wanted", "since")},
+    )
+    return statement
+
+
+_PUT = Statement(_put)
+_FIND = Statement(select(*_COLUMNS).where(subscriptions.c.client_id == bindparam("client_id")))
+_ALL = Statement(select(*_COLUMNS).order_by(subscriptions.c.client_id))
+_APPROVE = Statement(
+    update(subscriptions)
+    .where(subscriptions.c.client_id == bindparam("of"), subscriptions.c.wanted == bindparam("approved"))
+    .values(plan=bindparam("approved"), wanted=None, since=bindparam("at"))
+)
+_REMOVE = Statement(delete(subscriptions).where(subscriptions.c.client_id == bindparam("of")))
+
+
+def find(store: Store, client_id: str) -> Subscription | None:
+    row = store.one(_FIND(client_id=client_id))
+    return Subscription(*row) if row else None
+
+
+def every(store: Store) -> list[Subscription]:
+    return [Subscription(*row) for row in store.all(_ALL())]
+
+
+def put(subscription: Subscription) -> Bound:
+    """An app has one subscription: another takes the place of the one before."""
+    return _PUT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
+
+
+def approve(client_id: str, plan: str, now: float) -> Bound:
+    """The claim that the app still waits for this plan, and has it from now on."""
+    return _APPROVE(of=client_id, approved=plan, at=now)
+
+
+def remove(client_id: str) -> Bound:
+    return _REMOVE(of=client_id)

@@ -1,0 +1,195 @@
+"""What a ``RateLimit`` says that a text cannot: groups, whose budget it is, what happens while nobody can count."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import http_sf
+import pytest
+from flask import Flask, jsonify
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeApp, Register, signed_in
+from tests.vocabulary import Browser, Clock
+from valetkey import RateLimit, public, require_oauth
+from valetkey.rate_limiting.redis_counters import RedisCounters
+from valetkey.runtime import Runtime
+from valetkey.storage.write import StoreUnavailable
+
+
+def add(app: Flask, path: str, limit: Any, decorate: Callable[..., Any] = require_oauth, **more: Any) -> None:
+    view = decorate(limit=limit, **more)(lambda: jsonify(ok=True))
+    app.add_url_rule(path, path.strip("/").replace("/", "_"), view)
+
+
+def statuses(call: Callable[[], TestResponse], times: int) -> list[int]:
+    return [call().status_code for _ in range(times)]
+
+
+def test_the_routes_of_a_group_share_one_budget(app: Flask, ada: Browser) -> None:
+    for path in ("/api/one", "/api/two"):
+        add(app, path, RateLimit("3/minute burst 3", group="search"))
+    token = ada.tokens()["access_token"]
+
+    calls = [ada.call(token, path) for path in ("/api/one", "/api/two") * 2]
+
+    assert [call.status_code for call in calls] == [200, 200, 200, 429]
+    assert calls[0].headers["RateLimit-Policy"] == '"search";q=3;w=60'
+    assert calls[3].json["violated-policies"] == ["search"]
+
+
+def test_a_budget_can_be_the_apps_for_all_of_its_users(app: Flask, ada: Browser, runtime: Runtime) -> None:
+    add(app, "/api/app", RateLimit("2/minute burst 2", per="app"))
+    eve = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+    tokens = [browser.tokens()["access_token"] for browser in (ada, eve)]
+
+    assert [ada.call(tokens[n % 2], "/api/app").status_code for n in range(3)] == [200, 200, 429]
+
+
+def test_a_budget_can_be_the_addresss_whoever_calls(app: Flask, ada: Browser, register: Register) -> None:
+    add(app, "/api/address", RateLimit("2/minute burst 2", per="address"))
+    tokens = [Browser(ada.http, register(name=name)).tokens()["access_token"] for name in ("One", "Other", "Third")]
+
+    def call(token: str, address: str) -> int:
+        return ada.call(token, "/api/address", environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert [call(token, "2001:db8::1") for token in tokens] == [200, 200, 429]
+    assert call(tokens[0], "2001:db8:0:1::1") == 200
+
+
+Kill = Callable[[], None]
+
+
+@pytest.fixture
+def kill(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Kill:
+    """Where Redis was, nobody answers any more."""
+    circuit, dead = runtime.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
+    return lambda: monkeypatch.setattr(circuit, "_counters", dead)
+
+
+def test_a_limit_that_fails_closed_answers_503_at_once(app: Flask, ada: Browser, kill: Kill) -> None:
+    add(app, "/api/closed", RateLimit("2/minute burst 2"))
+    token = ada.tokens()["access_token"]
+    kill()
+    begun = time.monotonic()
+
+    calls = [ada.call(token, "/api/closed") for _ in range(20)]
+
+    assert {call.status_code for call in calls} == {503}
+    assert {call.headers["Retry-After"] for call in calls} == {"2"}
+    assert time.monotonic() - begun < 2
+
+
+def test_a_limit_that_fails_open_lets_all_calls_through_and_claims_nothing(
+    app: Flask, ada: Browser, clock: Clock, kill: Kill, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
+    token = ada.tokens()["access_token"]
+    kill()
+    caplog.set_level(logging.ERROR)
+
+    calls = [ada.call(token, "/api/open") for _ in range(20)]
+
+    assert {call.status_code for call in calls} == {200}
+    assert not any("RateLimit" in call.headers for call in calls)
+    told = [one for one in caplog.records if "limits are not counted" in one.getMessage()]
+    assert len(told) == 1
+    clock.forward(1)
+    ada.call(token, "/api/open")
+    assert len([one for one in caplog.records if "limits are not counted" in one.getMessage()]) == 2
+
+
+def test_it_counts_again_when_the_store_is_back(
+    app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
+    token = ada.tokens()["access_token"]
+    circuit, steady = runtime.limiter._counters, Clock(0)
+    monkeypatch.setattr(circuit, "_clock", steady)
+
+    def down(*_: Any) -> Any:
+        raise StoreUnavailable("down")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(circuit._counters, "spend", down)
+        assert ada.call(token, "/api/open").status_code == 200
+    steady.forward(1)
+
+    assert statuses(lambda: ada.call(token, "/api/open"), 3) == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"limit": "often"}, "100/minute"),
+        ({"limit": RateLimit}, "100/minute"),
+        ({"limit": {}}, "at least one plan"),
+        ({"limit": "1/minute", "group": 'say "hi"'}, "group"),
+        ({"limit": "1/minute", "per": "token"}, "per must be"),
+        ({"limit": "1/minute", "fail": "never"}, "fail must be"),
+    ],
+)
+def test_what_cannot_be_a_limit_is_told_where_it_stands(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RateLimit(given.pop("limit"), **given)
+
+
+def test_a_call_that_could_never_be_paid_is_told_where_it_stands() -> None:
+    with pytest.raises(ValueError, match="never be paid"):
+        require_oauth(limit={"free": "10/minute", "pro": "100/minute"}, cost=5)
+    with pytest.raises(ValueError, match="no plan"):
+        public(limit={"free": "10/minute"})(lambda: "")  # type: ignore[call-overload]
+
+
+def told(call: TestResponse, field: str) -> dict[str, dict[str, int]]:
+    """A field as an independent parser of structured fields reads it (RFC 9651)."""
+    parsed: Any = http_sf.parse(call.headers[field].encode(), tltype="list")
+    return {name: dict(parameters) for name, parameters in parsed}
+
+
+def test_the_fields_agree_with_each_other_and_with_retry_after(app: Flask, ada: Browser, clock: Clock) -> None:
+    add(app, "/api/told", RateLimit("100/minute burst 3", group="told here"))
+    token = ada.tokens()["access_token"]
+
+    refused = 0
+    for _ in range(8):
+        call = ada.call(token, "/api/told")
+        policy, now = told(call, "RateLimit-Policy")["told here"], told(call, "RateLimit")["told here"]
+        assert policy == {"q": 100, "w": 60}
+        assert set(now) == {"r", "t"}
+        if call.status_code == 429:
+            refused += 1
+            assert now["r"] == 0
+            assert int(call.headers["Retry-After"]) == now["t"] == 1
+        clock.forward(0.1)
+
+    assert refused > 2
+
+
+@pytest.mark.parametrize(
+    ("style", "fields"),
+    [
+        ("ietf", {"RateLimit", "RateLimit-Policy"}),
+        ("legacy", {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}),
+        ("off", set()),
+    ],
+)
+def test_the_operator_chooses_the_fields(
+    make_app: MakeApp, sqlite_store_url: str, style: str, fields: set[str], clock: Clock
+) -> None:
+    app = make_app(sqlite_store_url, rate_limit_fields=style)
+    add(app, "/api/open", "60/minute burst 1", public)
+    both = make_app(sqlite_store_url, rate_limit_fields="both")
+    add(both, "/api/open", "60/minute burst 1", public)
+
+    first, second = app.test_client().get("/api/open"), app.test_client().get("/api/open")
+    third = both.test_client().get("/api/open")
+
+    assert {name for name in dict(first.headers) if "RateLimit" in name} == fields
+    assert second.headers["Retry-After"] == "1"
+    assert fields < {name for name in dict(third.headers) if "RateLimit" in name}
+    if style == "legacy":
+        assert [second.headers[name] for name in sorted(fields)] == ["60", "0", str(int(clock.time) + 1)]
