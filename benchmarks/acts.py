@@ -32,6 +32,18 @@ def call(server: Server, path: str) -> Load:
     return Load(server.url, "replay", _data(200, '"message"', requests))
 
 
+def get_document(server: Server, path: str, pattern: str) -> Load:
+    """A document that the server has for everybody."""
+    return Load(server.url, "replay", _data(200, pattern, [_head("GET", server.url + path) + "\r\n"]))
+
+
+def userinfo(server: Server, people: Sequence[Person]) -> Load:
+    """Userinfo, with a token of each person's."""
+    url = f"{server.url}/oauth/userinfo"
+    requests = [_head("GET", url, f"Authorization: Bearer {one.tokens()['access_token']}") + "\r\n" for one in people]
+    return Load(server.url, "replay", _data(200, '"sub"', requests))
+
+
 def client_credentials(server: Server, pattern: str) -> Load:
     """Tokens for machines; ``pattern`` says of which format."""
     url = server.endpoints["token_endpoint"]

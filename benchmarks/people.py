@@ -27,6 +27,7 @@ class Person:
     server: Server
     browser: httpx.Client
     verifier: str
+    scope: str = "profile"
 
     @property
     def authorization_url(self) -> str:
@@ -35,7 +36,7 @@ class Person:
             "response_type": "code",
             "client_id": self.app.client_id,
             "redirect_uri": self.app.redirect_uri,
-            "scope": "profile",
+            "scope": self.scope,
             "state": str(self.number),
             "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
             "code_challenge_method": "S256",
@@ -48,7 +49,11 @@ class Person:
         return str(self.browser.build_request("GET", self.authorization_url).headers["cookie"])
 
     def refresh_token(self) -> str:
-        """Answer a new refresh token, from a whole flow in which nobody is asked any more."""
+        """Answer a new refresh token."""
+        return str(self.tokens()["refresh_token"])
+
+    def tokens(self) -> dict[str, object]:
+        """Answer new tokens, from a whole flow in which nobody is asked any more."""
         answer = self.browser.get(self.authorization_url)
         target = answer.headers.get("location", "")
         if not target.startswith(REDIRECT_URI):
@@ -66,15 +71,19 @@ class Person:
         )
         if not answer.is_success:
             raise AssertionError(f"no token: {answer.status_code}\n{answer.text}")
-        return str(answer.json()["refresh_token"])
+        return dict(answer.json())
 
 
-def sign_in(server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE) -> list[Person]:
+def sign_in(
+    server: Server, prepare: Callable[[httpx.Client, int], None], how_many: int = PEOPLE, scope: str = "profile"
+) -> list[Person]:
     """Let so many people sign in and consent, one app for each in turn."""
     people = []
     for number in range(1, how_many + 1):
         browser = httpx.Client(timeout=30)
-        person = Person(number, server.apps[number % len(server.apps)], server, browser, secrets.token_urlsafe(40))
+        person = Person(
+            number, server.apps[number % len(server.apps)], server, browser, secrets.token_urlsafe(40), scope
+        )
         prepare(browser, number)
         _visit(browser, person.authorization_url)
         people.append(person)

@@ -18,6 +18,7 @@ from benchmarks.visitors import signing_in
 
 APP = Path(__file__).parent / "app.py"
 PROTECTED, PUBLIC = "/api/protected", "/api/public"
+DISCOVERY = "/.well-known/openid-configuration"
 VISITORS = 20
 LOAD_IS_LIMIT = 0.8
 
@@ -153,6 +154,25 @@ def sign_ins(place: Place, running: ExitStack) -> list[Contender]:
     ]
 
 
+def documents(place: Place, running: ExitStack) -> list[Contender]:
+    ours = _app(place, running)
+    return [
+        _rate(place, "valetkey, discovery", acts.get_document(ours, DISCOVERY, '"issuer"')),
+        _rate(place, "valetkey, JWKS", acts.get_document(ours, "/oauth/jwks", '"keys"')),
+        _rate(place, "valetkey, public", acts.get_public(ours, PUBLIC)),
+        _rate(place, "Flask alone", acts.get_public(servers.flask_floor(place, running), PUBLIC)),
+    ]
+
+
+def userinfo(place: Place, running: ExitStack) -> list[Contender]:
+    ours = _app(place, running)
+    who = people.sign_in(ours, people.sign_up_at(ours), scope="openid profile")
+    return [
+        _rate(place, "valetkey, userinfo", acts.userinfo(ours, who)),
+        _rate(place, "valetkey, protected", acts.call(ours, PROTECTED)),
+    ]
+
+
 ROWS: dict[str, Row] = {
     "P1": protected_route,
     "P2": jwt_tokens,
@@ -163,6 +183,8 @@ ROWS: dict[str, Row] = {
     "P7": two_workers,
     "P9": footprint,
     "P10": sign_ins,
+    "P11": documents,
+    "P12": userinfo,
 }
 NODE_JWT, NODE_OPAQUE, TOOLKIT = (
     "node-oidc-provider, JWT",
@@ -190,6 +212,9 @@ TARGETS = [
     Target("P9", "start to first token, s", "valetkey, first token", None, 2, "1", True),
     Target("P10", "p99 while people sign in / without",
            "valetkey, p99 while people sign in", "valetkey, p99", 3, "1.5", True),
+    Target("P11", "discovery / plain JSON route", "valetkey, discovery", "valetkey, public", 0.9, "1"),
+    Target("P11", "JWKS / plain JSON route", "valetkey, JWKS", "valetkey, public", 0.9, "1"),
+    Target("P12", "userinfo / protected route", "valetkey, userinfo", "valetkey, protected", 0.8, "1"),
 ]
 # fmt: on
 

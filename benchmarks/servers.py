@@ -61,7 +61,8 @@ def new_deployment(
         if number < MACHINES:
             made = deployment.create_client("machine", name=f"Machine {number}")
         else:
-            made = deployment.create_client("web", name=f"App {number}", redirect_uris=[REDIRECT_URI])
+            uris = [REDIRECT_URI]
+            made = deployment.create_client("web", name=f"App {number}", scope="openid profile", redirect_uris=uris)
         return Client(made["client_id"], made["client_secret"])
 
     with ThreadPoolExecutor(2) as two:

@@ -15,6 +15,7 @@ from .runtime import (
     ANY_ORIGIN,
     JSON_HEADERS,
     PREFLIGHT_HEADERS,
+    TOLD_TO_SCRIPTS,
     Answer,
     Call,
     Endpoint,
@@ -77,6 +78,8 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
     reference = random_id(12)
     log_refusal(refusal, reference, endpoint.name)
     headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
+    if endpoint.cors:
+        headers.append(TOLD_TO_SCRIPTS)
     challenge = _challenge(refusal, endpoint)
     if challenge is not None:
         headers.append(("WWW-Authenticate", challenge))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -91,6 +93,30 @@ def test_userinfo_answers_get_post_with_a_header_and_post_with_a_form(rp: Relyin
     assert answers[0].headers["Cache-Control"] == "no-store"
 
 
+def test_userinfo_answers_head_as_it_does_get(rp: RelyingParty) -> None:
+    """RFC 9110 §9.3.2: wherever GET is answered, HEAD is."""
+    token = rp.tokens()["access_token"]
+
+    told, refused = rp.userinfo(token, "HEAD"), rp.http.head("/oauth/userinfo")
+
+    assert (told.status_code, told.data) == (200, b"")
+    assert told.headers["Content-Length"] == str(len(rp.userinfo(token).data))
+    assert (refused.status_code, refused.data) == (401, b"")
+    assert refused.headers["WWW-Authenticate"] == rp.get("/oauth/userinfo").headers["WWW-Authenticate"]
+
+
+def test_what_userinfo_tells_is_asked_for_anew_after_half_a_second(rp: RelyingParty, clock: Clock) -> None:
+    """§5.3: one answer serves a crowd of requests, and no longer than revocation takes."""
+    token = rp.tokens(scope="openid email")["access_token"]
+    assert rp.userinfo(token).json["email"] == "ada@example.org"
+    with closing(sqlite3.connect(rp.runtime.settings.store_url.removeprefix("sqlite:///"))) as store, store:
+        store.execute("UPDATE valetkey_accounts SET email = 'ada@home.example' WHERE sub = 'ada'")
+
+    clock.forward(seconds=0.6)
+
+    assert rp.userinfo(token).json["email"] == "ada@home.example"
+
+
 def test_a_token_in_two_places_or_in_the_query_is_refused(rp: RelyingParty) -> None:
     """RFC 6750 §2, RFC 9700 §4.3.2."""
     token = rp.tokens()["access_token"]
@@ -107,6 +133,8 @@ def test_userinfo_may_be_asked_by_scripts_of_any_origin(rp: RelyingParty) -> Non
 
     assert asked.headers["Access-Control-Allow-Origin"] == "*"
     assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    refused = rp.get("/oauth/userinfo")
+    assert "WWW-Authenticate" in refused.headers["Access-Control-Expose-Headers"]
     assert rp.userinfo(rp.tokens()["access_token"]).headers["Access-Control-Allow-Origin"] == "*"
 
 

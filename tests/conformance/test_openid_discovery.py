@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import ScriptInfo
 
 from tests.conformance.conftest import registered_at, settle
 from tests.conformance.relying_party import PERSON, RelyingParty
 from tests.conftest import MakeApp
 from tests.vocabulary import ISSUER, Clock, query_of
+from valetkey.cli.keys import keys
+from valetkey.cli.resources import resources
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 DOCUMENTS = [WELL_KNOWN, "/.well-known/oauth-authorization-server", "/oauth/jwks"]
@@ -104,6 +108,35 @@ def test_a_document_may_be_cached_and_asked_for_again_by_its_tag(rp: RelyingPart
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_document_may_be_asked_for_with_the_headers_of_mcp_clients(rp: RelyingParty, path: str) -> None:
+    """Fetch §4.8: a browser asks first whether MCP-Protocol-Version may be sent."""
+    asked = rp.http.options(path, headers={"Access-Control-Request-Headers": "mcp-protocol-version"})
+
+    assert asked.status_code == 204
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "MCP-Protocol-Version" in asked.headers["Access-Control-Allow-Headers"]
+    assert "GET" in asked.headers["Access-Control-Allow-Methods"]
+
+
+def test_a_document_hears_of_what_another_process_changed(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock
+) -> None:
+    """§3, Core §10.1.1: documents are made once, and again when keys or resources change."""
+    here, there = (make_app(sqlite_store_url) for _ in range(2))
+    http = here.test_client()
+    before = {path: http.get(path).headers["ETag"] for path in DOCUMENTS}
+    assert {path: http.get(path).headers["ETag"] for path in DOCUMENTS} == before
+
+    for group, arguments in ((keys, ["rotate"]), (resources, ["create", "https://notes.example"])):
+        done = CliRunner().invoke(group, arguments, obj=ScriptInfo(create_app=lambda: there))
+        assert done.exit_code == 0, done.output
+    clock.forward(seconds=0.6)
+
+    assert all(http.get(path).headers["ETag"] != before[path] for path in DOCUMENTS)
+    assert len(http.get("/oauth/jwks").json["keys"]) == 4
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
 def test_a_document_answers_head(rp: RelyingParty, path: str) -> None:
     """RFC 9110 §9.3.2."""
     told = rp.http.head(path)
@@ -114,12 +147,12 @@ def test_a_document_answers_head(rp: RelyingParty, path: str) -> None:
 
 def test_keys_have_what_a_relying_party_chooses_them_by(rp: RelyingParty) -> None:
     """§3: jwks_uri, Core §10.1; public halves only."""
-    keys = rp.get("/oauth/jwks").json["keys"]
+    published = rp.get("/oauth/jwks").json["keys"]
 
-    assert {(key["kty"], key["alg"]) for key in keys} == {("EC", "ES256"), ("RSA", "RS256")}
-    assert {key["use"] for key in keys} == {"sig"}
-    assert len({key["kid"] for key in keys}) == len(keys)
-    assert all(not {"d", "p", "q", "dp", "dq", "qi", "k"} & key.keys() for key in keys)
+    assert {(key["kty"], key["alg"]) for key in published} == {("EC", "ES256"), ("RSA", "RS256")}
+    assert {key["use"] for key in published} == {"sig"}
+    assert len({key["kid"] for key in published}) == len(published)
+    assert all(not {"d", "p", "q", "dp", "dq", "qi", "k"} & key.keys() for key in published)
 
 
 def test_an_issuer_with_a_path_is_found_below_it(make_app: MakeApp, sqlite_store_url: str) -> None:

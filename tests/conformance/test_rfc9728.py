@@ -53,6 +53,16 @@ def test_the_document_is_json_for_every_origin(rp: RelyingParty) -> None:
     assert answered.headers["Cache-Control"] == "public, max-age=300"
 
 
+@pytest.mark.parametrize("path", [WELL_KNOWN, f"{WELL_KNOWN}/mcp"])
+def test_a_script_of_any_origin_may_send_its_own_headers(rp: RelyingParty, path: str) -> None:
+    """§3.1, Fetch §4.8: MCP clients in a browser send MCP-Protocol-Version, so the browser asks first."""
+    asked = rp.http.options(path, headers={"Access-Control-Request-Headers": "mcp-protocol-version"})
+
+    assert asked.status_code == 204
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "MCP-Protocol-Version" in asked.headers["Access-Control-Allow-Headers"]
+
+
 @pytest.mark.parametrize(
     ("resource", "url"),
     [

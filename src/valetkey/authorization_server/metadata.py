@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -9,7 +12,8 @@ from valetkey.accounts.owner import ACR
 from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.protocol.policy import DEVICE_CODE, SECRET_METHODS
-from valetkey.runtime import Answer, Call, Runtime, json_answer
+from valetkey.runtime import Answer, Call, Runtime
+from valetkey.storage.write import StoreUnavailable
 
 from .authorization_endpoint import PROMPTS, RESPONSE_MODES
 from .token_endpoint import GRANT_TYPES
@@ -18,20 +22,44 @@ _CACHED = (("Content-Type", "application/json"), ("Cache-Control", "public, max-
 
 
 def authorization_server_metadata(call: Call) -> Answer:
-    return _document(json_answer(metadata(call.runtime)).body)
+    return _of_resources(call, metadata)
 
 
 def openid_configuration(call: Call) -> Answer:
-    return _document(json_answer(openid_metadata(call.runtime)).body)
+    return _of_resources(call, openid_metadata)
 
 
 def jwks(call: Call) -> Answer:
-    return _document(call.runtime.keys.jwks(call.now))
+    _heed_changes(call)
+    published = call.runtime.keys.jwks(call.now)
+    return _made_once(call.runtime, "jwks", published, lambda: published)
 
 
-def _document(body: bytes) -> Answer:
-    """A document that caches keep for a while, and then ask for by its tag (RFC 9110 §13.1.2)."""
-    return Answer(200, body, (*_CACHED, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
+def _of_resources(call: Call, made: Callable[[Runtime], Mapping[str, Any]]) -> Answer:
+    """Metadata says what the settings say, which stay, and which resources there are."""
+    _heed_changes(call)
+    runtime = call.runtime
+    return _made_once(runtime, made.__name__, runtime.resources.all(), lambda: json.dumps(made(runtime)).encode())
+
+
+def _heed_changes(call: Call) -> None:
+    """Another process may have changed keys or resources; while the store is down what is known will do."""
+    with suppress(StoreUnavailable):
+        call.runtime.feed.refresh(call.now)
+
+
+def _made_once(runtime: Runtime, name: str, made_of: object, make: Callable[[], bytes]) -> Answer:
+    """A document that caches keep for a while, and then ask for by its tag (RFC 9110 §13.1.2).
+
+    It is answered from memory as long as what it was made of is the same object: a third of the cost.
+    """
+    known = runtime.documents_made.get(name)
+    if known is not None and known[0] is made_of:
+        return known[1]
+    body = make()
+    answer = Answer(200, body, (*_CACHED, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
+    runtime.documents_made[name] = (made_of, answer)
+    return answer
 
 
 def metadata(runtime: Runtime) -> dict[str, Any]:

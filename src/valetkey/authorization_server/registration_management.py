@@ -38,7 +38,12 @@ class _Own:
 
 def manage(call: Call) -> Answer:
     """Answer GET, PUT and DELETE for the client that the registration access token belongs to."""
-    answers: dict[str, Callable[[Call, _Own], Answer]] = {"GET": _read, "PUT": _change, "DELETE": _remove}
+    answers: dict[str, Callable[[Call, _Own], Answer]] = {
+        "GET": _read,
+        "HEAD": _read,
+        "PUT": _change,
+        "DELETE": _remove,
+    }
     return answers[call.method](call, _find_own(call))
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.claims import claims_of_scope
+from valetkey.protocol.claims import SCOPE_CLAIMS, claims_of_scope
 from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken
 from valetkey.runtime import Answer, Call, Runtime, json_answer
 from valetkey.storage import grants
-from valetkey.storage.grants import Grant
 from valetkey.tokens.access_token import AccessToken
 
 from .subject import subject
+
+_REMEMBERED = 10_000
+_FRESH = 0.5  # seconds
 
 
 def userinfo(call: Call) -> Answer:
     """The claims that the access token opens, as JSON, or signed where the client registered so."""
     runtime = call.runtime
     token = runtime.judge.judge(_read_token(call), call.now)
-    grant = _check_token(token, runtime)
+    owner, wishes = _check_token(token, runtime)
     client = runtime.clients.find(token.client_id, call.now)
-    if client is None or runtime.owners.find(grant.owner) is None:
-        raise InvalidToken("the access token was revoked", detail="client or resource owner is gone or disabled")
-    claims = {**_claims(token, grant, runtime), "sub": subject(grant.owner, client, runtime)}
+    if client is None:
+        raise InvalidToken("the access token was revoked", detail="the client is gone or disabled")
+    claims = {**_claims(token, owner, wishes, call), "sub": subject(owner, client, runtime)}
     algorithm = client.metadata.get("userinfo_signed_response_alg")
     if algorithm is None:
         return json_answer(claims)
@@ -45,20 +48,47 @@ def _read_token(call: Call) -> str:
     return found
 
 
-def _check_token(token: AccessToken, runtime: Runtime) -> Grant:
+def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
+    """Whose token it is, and which claims were asked for one by one."""
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
     if "openid" not in token.scopes:
         raise InsufficientScope("the access token lacks the scope openid", challenge={"scope": "openid"})
-    grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
-    if grant is None:
+    if token.user_id is None or token.grant_id is None:
         raise InvalidToken("the access token is no person's")
-    return grant
+    return token.user_id, _wishes(token.grant_id, runtime)
 
 
-def _claims(token: AccessToken, grant: Grant, runtime: Runtime) -> dict[str, Any]:
-    wished = set(json.loads(grant.claims).get("userinfo", {})) if grant.claims else set()
-    scope = frozenset({"profile", "email", "address", "phone"}) if wished else token.scopes
-    known = runtime.owners.claims(grant.owner, scope)
+def _wishes(grant_id: str, runtime: Runtime) -> frozenset[str]:
+    """A grant's wishes never change: they are read once."""
+    known = runtime.wishes.get(grant_id)
+    if known is None:
+        grant = grants.find(runtime.store, grant_id)
+        if grant is None:
+            raise InvalidToken("the access token is no person's", detail="its grant is gone")
+        known = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
+        if len(runtime.wishes) >= _REMEMBERED:
+            runtime.wishes.clear()
+        runtime.wishes[grant_id] = known
+    return known
+
+
+def _claims(token: AccessToken, owner: str, wished: frozenset[str], call: Call) -> dict[str, Any]:
+    known = _known_claims(owner, frozenset(SCOPE_CLAIMS) if wished else token.scopes, call)
     wanted = claims_of_scope(token.scopes) | wished
     return {name: value for name, value in known.items() if name in wanted}
+
+
+def _known_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
+    """What is known of a person; asked for again after half a second, as the revocation feed is."""
+    runtime = call.runtime
+    claims, asked_at = runtime.told_claims.get((owner, scope), ({}, float("-inf")))
+    if 0 <= call.now - asked_at <= _FRESH:
+        return claims
+    if runtime.owners.find(owner) is None:
+        raise InvalidToken("the access token was revoked", detail="the resource owner is gone or disabled")
+    claims = runtime.owners.claims(owner, scope)
+    if len(runtime.told_claims) >= _REMEMBERED:
+        runtime.told_claims.clear()
+    runtime.told_claims[owner, scope] = (claims, call.now)
+    return claims

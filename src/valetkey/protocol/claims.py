@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from .errors import InvalidRequest
@@ -73,8 +74,9 @@ def wished_values(wish: Mapping[str, Any]) -> list[Any]:
     return [wish["value"]] if "value" in wish else list(wish.get("values", ()))
 
 
-def claims_of_scope(scope: frozenset[str]) -> set[str]:
-    return {claim for name in scope for claim in SCOPE_CLAIMS.get(name, ())}
+@lru_cache(maxsize=512)
+def claims_of_scope(scope: frozenset[str]) -> frozenset[str]:
+    return frozenset(claim for name in scope for claim in SCOPE_CLAIMS.get(name, ()))
 
 
 def claim_problem(name: str, value: object) -> str | None:

@@ -6,6 +6,7 @@ import logging
 
 from flask import Blueprint, Response, abort, request
 
+from valetkey.runtime import PREFLIGHT_HEADERS
 from valetkey.storage.write import StoreUnavailable
 from valetkey.web.problems import json_refusal
 from valetkey.web.reference import reference
@@ -19,8 +20,9 @@ _log = logging.getLogger("valetkey")
 def make_blueprint() -> Blueprint:
     """The protected resource metadata of every resource (RFC 9728 §3)."""
     blueprint = Blueprint("valetkey_resource_server", __name__)
-    blueprint.add_url_rule(WELL_KNOWN, "metadata", protected_resource_metadata)
-    blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", protected_resource_metadata)
+    for path in (WELL_KNOWN, f"{WELL_KNOWN}/<path:path>"):
+        blueprint.add_url_rule(path, "metadata", protected_resource_metadata, provide_automatic_options=False)
+        blueprint.add_url_rule(path, "preflight", preflight, methods=["OPTIONS"], provide_automatic_options=False)
     blueprint.register_error_handler(StoreUnavailable, _unavailable)
     return blueprint
 
@@ -33,6 +35,12 @@ def protected_resource_metadata(path: str = "") -> Response:
     if document is None:
         abort(404)
     return Response(document, 200, list(HEADERS))
+
+
+def preflight(path: str = "") -> Response:
+    """A browser asks before it sends the document's reader's own header, MCP-Protocol-Version say."""
+    headers = (*PREFLIGHT_HEADERS, ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"))
+    return Response(b"", 204, list(headers))
 
 
 def _unavailable(cause: StoreUnavailable) -> Response:

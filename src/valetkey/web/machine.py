@@ -36,7 +36,7 @@ def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
             ),
         )
         response = Response(answer.body, answer.status, list(answer.headers))
-        if "ETag" in response.headers:
+        if "HTTP_IF_NONE_MATCH" in environ and "ETag" in response.headers:
             response.make_conditional(environ)
         return response
 

@@ -58,11 +58,11 @@ class OwnAccounts:
         return url_for("valetkey_resource_owner.sign_in", next=next)
 
     def find(self, sub: str) -> Owner | None:
-        account = accounts.find(current_runtime().store, sub)
+        account = _account(sub)
         return None if account is None or account.disabled_at is not None else _owner(account)
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
-        account = accounts.find(current_runtime().store, sub)
+        account = _account(sub)
         if account is None:
             return {}
         known = {"name": account.name, "email": account.email, "email_verified": False, **account.claim_values}
@@ -92,6 +92,14 @@ class FunctionOwners:
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
         return {}
+
+
+def _account(sub: str) -> Account | None:
+    """Whoever wants to know that a person is there wants their claims next: read once for each request."""
+    known: Account | None = g.get("valetkey_account")
+    if known is None or known.sub != sub:
+        known = g.valetkey_account = accounts.find(current_runtime().store, sub)
+    return known
 
 
 def _owner(account: Account, session: Session | None = None) -> Owner:
