@@ -11,18 +11,23 @@ if TYPE_CHECKING:
     from .rate_limiting.rate_limit import RateLimit
     from .resource_server.deciding import protect
     from .resource_server.guard import current_token, public, require_oauth
+    from .resource_server.issuers.trusted import IntrospectionClient, TrustedIssuer
+    from .resource_server.standalone import ResourceServer
     from .settings import Settings, SettingsError
     from .settings.plans import Plan
     from .tokens.access_token import AccessToken
 
 __all__ = [
     "AccessToken",
+    "IntrospectionClient",
     "Owner",
     "Plan",
     "RateLimit",
     "ResourceOwners",
+    "ResourceServer",
     "Settings",
     "SettingsError",
+    "TrustedIssuer",
     "Valetkey",
     "current_token",
     "protect",
@@ -34,12 +39,15 @@ __version__ = "0.1.0"
 # Imported when first asked for: a resource server alone needs no authorization server, and no database.
 _HOMES = {
     "AccessToken": "tokens.access_token",
+    "IntrospectionClient": "resource_server.issuers.trusted",
     "Owner": "accounts.owner",
     "Plan": "settings.plans",
     "RateLimit": "rate_limiting.rate_limit",
     "ResourceOwners": "accounts.owner",
+    "ResourceServer": "resource_server.standalone",
     "Settings": "settings",
     "SettingsError": "settings",
+    "TrustedIssuer": "resource_server.issuers.trusted",
     "Valetkey": "extension",
     "current_token": "resource_server.guard",
     "protect": "resource_server.deciding",

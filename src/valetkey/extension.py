@@ -26,9 +26,8 @@ from .authorization_server.views import make_blueprints
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
-from .resource_server.deciding import close_undecided
 from .resource_server.guard import finish_call
-from .resource_server.routes import undecided_paths
+from .resource_server.routes import decide_routes
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import Settings, SettingsError
@@ -177,7 +176,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
                 if blueprint.name.startswith("valetkey_"):
                     csrf.exempt(blueprint)
         end_watch()
-        _decide_routes(app, runtime.settings)
+        decide_routes(app, runtime.settings.api_prefix, close=runtime.settings.protect_by_default)
         _tell_unread(runtime.settings)
         done = True
 
@@ -192,19 +191,6 @@ def _tell_unread(settings: Settings) -> None:
             "Valetkey(...) or app.config, or serve with `valetkey serve`",
             ", ".join(unread),
         )
-
-
-def _decide_routes(app: Flask, settings: Settings) -> None:
-    """Tell of the routes that nobody decided about, and close them where that was asked for."""
-    undecided = undecided_paths(app, settings.api_prefix)
-    if undecided:
-        _log.warning(
-            "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
-            ", ".join(undecided),
-            "; until then it is closed" if settings.protect_by_default else "",
-        )
-    if settings.protect_by_default:
-        close_undecided(app, settings.api_prefix)
 
 
 def _owners(given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None) -> ResourceOwners:

@@ -15,6 +15,7 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 
 from .extension import Valetkey
+from .runtime import Runtime
 from .settings.reading import use_command_values
 from .web import pages
 from .web.state import EXTENSION
@@ -82,6 +83,8 @@ def load_app(name: str) -> Flask:
         raise AppNotFound(f"{name} is not a Flask app")
     if EXTENSION not in app.extensions:
         raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
+    if not isinstance(app.extensions[EXTENSION], Runtime):
+        raise AppNotFound(f"{name} is a resource server alone, which needs none of these: any WSGI server serves it")
     return app
 
 

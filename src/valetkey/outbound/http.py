@@ -102,13 +102,22 @@ class Fetcher:
         return fetched
 
     def post_form(
-        self, url: str, data: Mapping[str, str], *, accept: str = "*/*", max_bytes: int = _MAX_BYTES
+        self,
+        url: str,
+        data: Mapping[str, str],
+        *,
+        accept: str = "*/*",
+        authorization: str | None = None,
+        max_bytes: int = _MAX_BYTES,
     ) -> Fetched:
         """POST a form; a redirect is an answer like any other, and is not followed.
 
+        :param authorization: the credentials that the other side asks for.
         :raises FetchProblem: as for ``get``.
         """
         headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
         deadline = Deadline.within(self._seconds)
         return self._fetch("POST", url, headers, urlencode(data).encode(), max_bytes, deadline)
 

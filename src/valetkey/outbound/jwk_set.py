@@ -24,6 +24,7 @@ _KINDS: Mapping[str, tuple[str, str | None]] = {
     "EdDSA": ("OKP", "Ed25519"),
     "Ed25519": ("OKP", "Ed25519"),
 }
+ALGORITHMS = tuple(_KINDS)  # all that a key from outside can verify; none of them is symmetric
 
 
 def same_algorithms(alg: str) -> tuple[str, ...]:

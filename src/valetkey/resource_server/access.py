@@ -134,7 +134,7 @@ def count(
     """
     if token is None:
         return world.admission.count(protection, endpoint, (None, None, network), now)
-    app = token.client_id
+    app = token.counted_as or token.client_id
     if app == PERSONAL_CLIENT_ID:  # of no app: each person who has one is an app of their own
         app = f"{app}|{token.user_id}"
     return world.admission.count(protection, endpoint, (app, token.user_id, network), now)

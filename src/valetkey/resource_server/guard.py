@@ -211,4 +211,5 @@ def _too_many(counted: Counted) -> Response:
 
 def _unavailable(cause: StoreUnavailable) -> Response:
     current_app.logger.error("%s: %s [%s]", current_route(), cause, reference())
-    return problem(503, "the server cannot judge access tokens now; try again", [("Retry-After", "2")])
+    again = [("Retry-After", str(cause.retry_after))]
+    return problem(503, "the server cannot judge access tokens now; try again", again)

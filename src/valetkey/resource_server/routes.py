@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .access import BY_METHOD, CLOSED, PROTECTION, Protection
-from .deciding import apply_protect
+from .deciding import apply_protect, close_undecided
 from .views_by_class import method_of
 
 _OWN = "valetkey_"  # how the endpoints of our blueprints begin
+_log = logging.getLogger("valetkey")
 _AUTOMATIC = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
 
 
@@ -87,6 +89,22 @@ def undecided_paths(app: App, prefix: str) -> list[str]:
             if not route.is_own and route.is_below(prefix) and route.protection is None
         }
     )
+
+
+def decide_routes(app: App, prefix: str, *, close: bool) -> None:
+    """Before the first request: guard the views of protected blueprints, and tell of routes that nobody decided about.
+
+    :param close: whether those are refused.
+    """
+    undecided = undecided_paths(app, prefix)
+    if undecided:
+        _log.warning(
+            "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
+            ", ".join(undecided),
+            "; until then it is closed" if close else "",
+        )
+    if close:
+        close_undecided(app, prefix)
 
 
 def _protections(view: object) -> tuple[Protection, ...]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class StoreUnavailable(Exception):
     """The store cannot be read or written now; nothing was half-written."""
 
+    retry_after = 2  # seconds
+
 
 class StoreBusy(StoreUnavailable):
     """Others hold what is needed, longer than anybody was ready to wait; nothing was written, for sure."""

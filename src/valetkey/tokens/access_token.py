@@ -29,6 +29,7 @@ class AccessToken:
     auth_time: float | None
     acr: str | None
     claims: Mapping[str, Any]
+    counted_as: str | None = None  # the app, for limits, where several issuers may use one client_id
 
 
 def read_claims(claims: Mapping[str, Any]) -> AccessToken:

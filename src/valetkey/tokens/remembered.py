@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Generic, TypeVar
 
 from .access_token import AccessToken
+
+T = TypeVar("T")
 
 _MOST = 10_000  # in each of two generations
 
 
-class RememberedTokens:
+class Remembered(Generic[T]):
     """What was read and verified once: 6 us for the next call instead of 137.
 
     Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
@@ -17,12 +20,12 @@ class RememberedTokens:
     """
 
     def __init__(self) -> None:
-        self._young: dict[bytes, AccessToken] = {}
-        self._old: dict[bytes, AccessToken] = {}
+        self._young: dict[bytes, T] = {}
+        self._old: dict[bytes, T] = {}
         self._writing = threading.Lock()  # else all could be forgotten between the look at the generation and the write
         self.generation = 0  # how often everything was forgotten
 
-    def find(self, digest: bytes) -> AccessToken | None:
+    def find(self, digest: bytes) -> T | None:
         token = self._young.get(digest)
         if token is None:
             generation = self.generation
@@ -31,7 +34,7 @@ class RememberedTokens:
                 self.add(digest, token, generation)
         return token
 
-    def add(self, digest: bytes, token: AccessToken, generation: int) -> None:
+    def add(self, digest: bytes, token: T, generation: int) -> None:
         """Remember a token, unless all were forgotten since it was read: it may have been read by what was in force.
 
         :param generation: ``generation`` from before the token was read.
@@ -52,3 +55,6 @@ class RememberedTokens:
         with self._writing:
             self.generation += 1
             self._young, self._old = {}, {}
+
+
+RememberedTokens = Remembered[AccessToken]

@@ -10,7 +10,6 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.settings import Settings
 
-from . import pages
 from .problems import is_bare, is_below, json_refusal, log_error, problem_of, sentence_of
 from .reference import reference
 
@@ -50,6 +49,8 @@ def _answer(error: HTTPException, settings: Settings) -> AnyResponse | None:
 
 def _own(error: HTTPException, endpoint: str) -> AnyResponse:
     """Below our own paths: JSON where machines call (RFC 6749 §5.2), a page where people come."""
+    from . import pages  # here: an app without our pages does not import what they need
+
     status, is_machine = error.code or 500, endpoint.startswith(_MACHINES)
     if isinstance(error, MethodNotAllowed) and request.endpoint is None and (refused := _refused_by_view()):
         return refused if is_machine else pages.finish(refused)

@@ -1,0 +1,94 @@
+"""What was fetched from somebody else, kept as HTTP allows: one fetch however many ask, and seldom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from .problems import FetchProblem
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """One document, or why there is none.
+
+    :param fetch: gets it, with the seconds for which it may be used again; raises ``FetchProblem``.
+    :param clock: the time by which it expires.
+    :param least_age: seconds between two fetches, whatever is asked for and whatever came.
+    :param retry: seconds until the next try where nothing is known.
+    :param stale: seconds that an old one serves while a new one cannot be had (RFC 9111 §4.2.4).
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], tuple[T, int]],
+        clock: Callable[[], float],
+        *,
+        least_age: float,
+        retry: float,
+        stale: float,
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._least_age, self._retry, self._stale = least_age, retry, stale
+        self._known: T | None = None
+        self._asked_at = self._fetched_at = self._fresh_until = float("-inf")
+        self._fetching = threading.Lock()
+        self.problem: FetchProblem | None = None  # of the last fetch
+
+    def fresh(self) -> T | None:
+        """What is known, if it need not be fetched again; never waits."""
+        return self._known if self._clock() < self._fresh_until else None
+
+    def get(self) -> T:
+        """What is known, fetched first where it is not fresh. While another thread fetches, an old one serves.
+
+        :raises FetchProblem: where it cannot be had, and none from before is recent enough.
+        """
+        fresh = self.fresh()
+        if fresh is not None:
+            return fresh
+        if self._fetching.acquire(blocking=self._usable() is None):
+            try:
+                if self._clock() >= self._fresh_until:
+                    self._refresh()
+            finally:
+                self._fetching.release()
+        known = self._usable()
+        if known is None:
+            raise self._told()
+        return known
+
+    def get_newer(self, than: T) -> T | None:
+        """What is published now, where somebody needs what ``than`` does not have; None where it is no other.
+
+        It is asked for at most once in ``least_age`` seconds.
+        """
+        with self._fetching:
+            if self._known is than:
+                self._refresh()
+            return None if self._known is than else self._known
+
+    def _usable(self) -> T | None:
+        return self._known if self._clock() <= self._fetched_at + self._stale else None
+
+    def _told(self) -> FetchProblem:
+        problem = self.problem or FetchProblem("nothing was fetched yet")
+        return type(problem)(*problem.args)
+
+    def _refresh(self) -> None:
+        now = self._clock()
+        if now < self._asked_at + (self._retry if self._known is None else self._least_age):
+            return
+        self._asked_at = now
+        try:
+            self._known, age = self._fetch()
+        except FetchProblem as problem:
+            self.problem = problem.with_traceback(None)
+            if self._usable() is None:
+                self._known = None
+            return
+        self.problem = None
+        self._fetched_at, self._fresh_until = now, now + max(age, self._least_age)

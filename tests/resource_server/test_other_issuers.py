@@ -1,0 +1,298 @@
+"""Tokens of trusted issuers: which pass, which do not, and that nothing is asked for that a token names."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.resource_server.alone import Api
+from tests.resource_server.issuer import EC, JWKS, OPENID, OTHER_RSA, RESOURCE, RSA, Issuer
+from tests.vocabulary import Clock
+from valetkey import TrustedIssuer
+
+
+@pytest.fixture
+def issuer(clock: Clock) -> Iterator[Issuer]:
+    with Issuer(clock) as running:
+        yield running
+
+
+@pytest.fixture
+def api(clock: Clock, issuer: Issuer) -> Api:
+    return Api(clock, issuer.url)
+
+
+def test_a_string_is_enough_everything_else_is_discovered(api: Api, issuer: Issuer) -> None:
+    answered = api.call(issuer.token())
+
+    assert answered.json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
+    assert issuer.asked == [OPENID, JWKS]
+
+
+def test_a_token_that_was_seen_costs_no_question_and_no_signature(
+    api: Api, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = issuer.token()
+    assert api.passes(token)
+    monkeypatch.setattr("joserfc.jws.deserialize_compact", None)
+
+    assert api.passes(token)
+
+
+def test_metadata_of_rfc_8414_will_do(api: Api, issuer: Issuer) -> None:
+    issuer.answers[OPENID] = (404, {}, {})
+    issuer.answers["/.well-known/oauth-authorization-server"] = (200, issuer.metadata, {})
+
+    assert api.passes(issuer.token())
+
+
+def test_an_issuer_with_a_path_has_its_metadata_where_each_specification_says(clock: Clock) -> None:
+    with Issuer(clock, "/realms/shop") as issuer:
+        api = Api(clock, issuer.url)
+        assert api.passes(issuer.token())
+        assert issuer.asked[0] == f"/realms/shop{OPENID}"
+    with Issuer(clock, "/tenant") as issuer:
+        issuer.answers[f"/tenant{OPENID}"] = (404, {}, {})
+        issuer.answers["/.well-known/oauth-authorization-server/tenant"] = (200, issuer.metadata, {})
+        assert Api(clock, issuer.url).passes(issuer.token())
+
+
+def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: Api, issuer: Issuer) -> None:
+    refused = api.call(issuer.token(scope="notes:write"))
+
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert f'{RESOURCE}/.well-known/oauth-protected-resource"' in refused.headers["WWW-Authenticate"]
+    document = api.app.test_client().get("/.well-known/oauth-protected-resource").json
+    assert document == {
+        "resource": RESOURCE,
+        "resource_name": "api.example.com",
+        "authorization_servers": [issuer.url],
+        "scopes_supported": ["notes:read", "notes:write"],
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def test_each_routes_own_resource_has_its_metadata(api: Api, issuer: Issuer) -> None:
+    assert api.call(issuer.token(), "/api/files").status_code == 401
+    assert api.call(issuer.token(aud=[RESOURCE, "https://files.example.com/v1"]), "/api/files").status_code == 200
+
+    found = api.app.test_client().get("/.well-known/oauth-protected-resource/v1").json
+    assert found is not None
+    assert (found["resource"], found["scopes_supported"]) == ("https://files.example.com/v1", ["notes:read"])
+    assert api.app.test_client().get("/.well-known/oauth-protected-resource/v2").status_code == 404
+
+
+def encoded(part: Mapping[str, Any]) -> str:
+    return urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def unsigned(issuer: Issuer) -> str:
+    return f"{encoded({'alg': 'none', 'typ': 'at+jwt'})}.{encoded(issuer.claims())}."
+
+
+def hmac_with_the_public_key(issuer: Issuer) -> str:
+    signed = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'rsa'})}.{encoded(issuer.claims())}"
+    mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
+    return f"{signed}.{urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def with_crit(issuer: Issuer) -> str:
+    """Well signed, but with an extension that must be understood (RFC 7515 §4.1.11)."""
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": "rsa", "crit": ["exp"], "exp": 1}
+    signed = f"{encoded(header)}.{encoded(issuer.claims())}"
+    private = serialization.load_pem_private_key(RSA.as_pem(private=True), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    signature = private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return f"{signed}.{urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def own_key_in_the_header(issuer: Issuer) -> str:
+    return issuer.token(key=OTHER_RSA, header={"jwk": OTHER_RSA.as_dict(private=False), "kid": "rsa"})
+
+
+def other_claims(issuer: Issuer) -> str:
+    head, _, signature = issuer.token().split(".")
+    return f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}"
+
+
+BAD: dict[str, Any] = {
+    "not signed": unsigned,
+    "signed with HMAC by the public key": hmac_with_the_public_key,
+    "signed by a key that it brings": own_key_in_the_header,
+    "signed by somebody else": lambda issuer: issuer.token(key=OTHER_RSA, header={"kid": "rsa"}),
+    "of another algorithm than its key": lambda issuer: issuer.token(key=EC, header={"kid": "rsa"}),
+    "changed after it was signed": other_claims,
+    "with crit": with_crit,
+    "expired": lambda issuer: issuer.token(exp=int(issuer.clock()) - 5),
+    "without exp": lambda issuer: issuer.token(exp=None),
+    "with exp as text": lambda issuer: issuer.token(exp="2100"),
+    "with exp as true": lambda issuer: issuer.token(exp=True),
+    "not good yet": lambda issuer: issuer.token(nbf=int(issuer.clock()) + 60),
+    "made in the future": lambda issuer: issuer.token(iat=int(issuer.clock()) + 60),
+    "for another API": lambda issuer: issuer.token(aud="https://other.example.com"),
+    "for nobody": lambda issuer: issuer.token(aud=None),
+    "with an audience of numbers": lambda issuer: issuer.token(aud=[1, RESOURCE]),
+    "for an API whose name begins like ours": lambda issuer: issuer.token(aud=f"{RESOURCE}.evil.example"),
+    "of no app": lambda issuer: issuer.token(client_id=None),
+    "bound to a key": lambda issuer: issuer.token(cnf={"jkt": "x"}),
+    "an ID token by typ": lambda issuer: issuer.token(header={"typ": "JWT"}, nonce="n"),
+    "an ID token with at_hash": lambda issuer: issuer.token(header={"typ": None}, at_hash="h"),
+    "an ID token of Keycloak's": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="ID"),
+    "a refresh token of Keycloak's": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="Refresh"),
+    "an ID token of Cognito's": lambda issuer: issuer.token(header={"typ": None}, token_use="id"),
+    "a JWT without any scope": lambda issuer: issuer.token(header={"typ": "JWT"}, scope=None),
+    "a logout token": lambda issuer: issuer.token(header={"typ": "logout+jwt"}),
+    "a security event": lambda issuer: issuer.token(header={"typ": "JWT"}, events={}),
+    "too long": lambda issuer: issuer.token(padding="x" * 9000),
+    "with a huge header": lambda issuer: issuer.token(header={"x": "y" * 5000}),
+    "opaque": lambda issuer: "9f8b7c6d5e4f",
+    "dots": lambda issuer: "..",
+    "not base64": lambda issuer: "a.b.c",
+    "JSON that is no object": lambda issuer: f"{encoded({'alg': 'RS256'})}.W10.AA",
+}
+
+
+@pytest.mark.parametrize("make", BAD.values(), ids=BAD)
+def test_a_bad_token_is_refused(api: Api, issuer: Issuer, make: Any) -> None:
+    assert api.passes(issuer.token())
+
+    refused = api.call(make(issuer))
+
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "JWT", None])
+def test_good_types(api: Api, issuer: Issuer, typ: str | None) -> None:
+    assert api.passes(issuer.token(header={"typ": typ}))
+
+
+def test_keycloak_before_24_repeats_the_nonce_in_access_tokens(api: Api, issuer: Issuer) -> None:
+    assert api.passes(issuer.token(header={"typ": "JWT"}, typ="Bearer", nonce="n"))
+
+
+def test_clocks_may_differ_by_the_leeway_and_no_more(api: Api, issuer: Issuer, clock: Clock) -> None:
+    token = issuer.token(exp=int(clock()) + 10)
+    clock.forward(14)
+    assert api.passes(token)
+    clock.forward(1)
+    refused = api.call(token)
+    assert (refused.status_code, "expired" in refused.text) == (401, True)
+
+
+def test_no_address_that_a_token_names_is_asked(clock: Clock, api: Api, issuer: Issuer) -> None:
+    with Issuer(clock) as evil:
+        by_iss = evil.token()
+        by_header = evil.token(
+            iss=issuer.url,
+            header={"jku": f"{evil.origin}/jwks", "x5u": f"{evil.origin}/x5u", "kid": "rsa"},
+            key=OTHER_RSA,
+        )
+        for token in (by_iss, by_header):
+            assert api.call(token).status_code == 401
+        assert evil.asked == []
+
+
+@pytest.mark.parametrize("almost", ["{}/", "{}#a", "{}?a=b", " {}"])
+def test_an_issuer_is_compared_letter_by_letter(api: Api, issuer: Issuer, almost: str) -> None:
+    assert api.call(issuer.token(iss=almost.format(issuer.url))).status_code == 401
+    assert issuer.asked == []
+
+
+def test_what_cannot_be_good_causes_no_question(api: Api, issuer: Issuer) -> None:
+    for claims in ({"exp": 1}, {"aud": None}, {"client_id": None}):
+        assert api.call(issuer.token(**claims)).status_code == 401
+    assert issuer.asked == []
+
+
+def test_several_issuers_each_by_its_own_keys(clock: Clock, issuer: Issuer) -> None:
+    with Issuer(clock) as second:
+        second.published = [OTHER_RSA]
+        api = Api(clock, issuer.url, second.url)
+
+        assert api.call(issuer.token()).json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
+        assert api.call(second.token(key=OTHER_RSA)).json == {"issuer": second.url, "user": "maya", "app": "shop"}
+        crossed = issuer.token(key=OTHER_RSA, iss=issuer.url)
+        assert api.call(crossed).status_code == 401
+
+
+def test_audience_clients_and_algorithms_are_what_the_publisher_says(clock: Clock, issuer: Issuer) -> None:
+    trusted = TrustedIssuer(issuer.url, audience="account", clients=["shop"], algorithms=["ES256"])
+    api = Api(clock, trusted)
+
+    assert api.passes(issuer.token(key=EC, aud=["account", "x"]))
+    assert not api.passes(issuer.token(key=EC, aud="x"))
+    assert not api.passes(issuer.token(key=EC, aud="account", client_id="other"))
+    assert not api.passes(issuer.token(key=RSA, aud="account"))
+    assert api.passes(issuer.token(key=EC, aud=None))  # no audience at all: the apps are named
+
+
+def test_only_at_jwt_where_the_publisher_says_so(clock: Clock, issuer: Issuer) -> None:
+    api = Api(clock, TrustedIssuer(issuer.url, token_types="at+jwt"))
+
+    assert api.passes(issuer.token())
+    assert not api.passes(issuer.token(header={"typ": "JWT"}))
+
+
+def test_the_first_scope_claim_counts_so_that_an_app_gets_no_more_than_it_was_given(
+    clock: Clock, issuer: Issuer
+) -> None:
+    api = Api(clock, issuer.url)
+
+    token = issuer.token(scope="notes:read", scp=["notes:write"], permissions=["notes:write"])
+
+    assert api.call(token, "/api/any").json == {"scopes": ["notes:read"]}
+
+
+def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issuer: Issuer) -> None:
+    trusted = TrustedIssuer(
+        issuer.url,
+        roles={"editor": "notes:read notes:write"},
+        role_claims=("realm_access.roles", "https://api.example.com/roles"),
+    )
+    api = Api(clock, trusted)
+
+    deep = issuer.token(scope="openid", realm_access={"roles": ["editor", "admin"]})
+    flat = issuer.token(scope="openid", **{"https://api.example.com/roles": ["editor"]})
+    none = issuer.token(scope="openid", realm_access="x")
+
+    assert api.call(deep, "/api/any").json == {"scopes": ["notes:read", "notes:write", "openid"]}
+    assert api.call(flat, "/api/write").status_code == 200
+    assert api.call(none, "/api/any").json == {"scopes": ["openid"]}
+
+
+def test_user_ids_of_two_issuers_are_kept_apart_by_the_publishers_function(clock: Clock, issuer: Issuer) -> None:
+    api = Api(clock, TrustedIssuer(issuer.url, user_id=lambda claims: f"shop|{claims['email']}"))
+
+    answered = api.call(issuer.token(email="maya@example.com")).json
+    assert answered is not None
+    assert answered["user"] == "shop|maya@example.com"
+    assert api.call(issuer.token()).status_code == 401  # the claim that it needs is not there
+
+
+def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: Issuer) -> None:
+    with Issuer(clock) as second:
+        api = Api(clock, issuer.url, second.url)
+        for _ in range(2):
+            assert api.call(issuer.token(), "/api/any").status_code == 200
+
+        limited = api.call(issuer.token(jti="2"), "/api/any")
+
+        assert (limited.status_code, "Retry-After" in limited.headers) == (429, True)
+        assert api.call(second.token(), "/api/any").status_code == 200  # same names, other people
+
+
+def test_limits_can_be_counted_in_a_file_for_all_processes(clock: Clock, issuer: Issuer, tmp_path: Any) -> None:
+    first, second = (Api(clock, issuer.url, data_dir=str(tmp_path)) for _ in range(2))
+
+    statuses = [api.call(issuer.token(), "/api/any").status_code for api in (first, second, first, second)]
+
+    assert statuses == [200, 200, 429, 429]

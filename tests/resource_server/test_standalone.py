@@ -1,0 +1,191 @@
+"""A resource server alone: what it imports, what it weighs, and what it says to a publisher who is mistaken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask
+
+from tests.resource_server.alone import Api
+from tests.resource_server.issuer import RESOURCE, Issuer
+from tests.vocabulary import Clock
+from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, Valetkey, protect, require_oauth
+from valetkey.service import AppNotFound, load_app
+
+IMPORTS = """
+import sys
+from pathlib import Path
+from flask import Flask
+from valetkey import ResourceServer, TrustedIssuer, current_token, public, require_oauth
+
+app = Flask("api")
+ResourceServer(app, trusted_issuers=["https://id.example.com"], resource="https://api.example.com")
+
+@app.get("/api/notes")
+@require_oauth("notes:read", limit="100/minute")
+def notes():
+    return {}
+
+assert app.test_client().get("/api/notes").status_code == 401
+assert app.test_client().get("/.well-known/oauth-protected-resource").status_code == 200
+strange = ("sqlalchemy", "alembic", "authlib", "wtforms", "argon2", "granian", "valetkey.runtime", "valetkey.extension",
+           "valetkey.accounts", "valetkey.authorization_server", "valetkey.resource_owner", "valetkey.storage.store")
+print(sorted({name for name in sys.modules if name.startswith(strange)}))
+resident = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+print(int(resident.split()[1]) // 1024)
+"""
+
+
+def test_no_authorization_server_and_no_database_is_imported_and_it_is_small() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+
+    imported, megabytes = done.stdout.splitlines()
+    assert imported == "[]"
+    assert int(megabytes) < 60
+
+
+def test_two_apps_in_one_process_know_nothing_of_each_other(clock: Clock) -> None:
+    with Issuer(clock) as one, Issuer(clock) as two:
+        first, second = Api(clock, one.url), Api(clock, two.url, resource="https://other.example.com")
+
+        assert first.passes(one.token())
+        assert not second.passes(one.token())
+        assert second.passes(two.token(aud="https://other.example.com"))
+        assert not first.passes(two.token())
+
+
+def test_one_object_serves_several_apps_and_making_them_asks_nobody(clock: Clock) -> None:
+    with Issuer(clock) as issuer:
+        server = ResourceServer(trusted_issuers=[issuer.url], resource=RESOURCE, clock=clock)
+        apps = [Flask("one"), Flask("two")]
+        for app in apps:
+            server.init_app(app)
+
+        assert apps[0].extensions["valetkey"] is not apps[1].extensions["valetkey"]
+        assert issuer.asked == []
+
+
+def test_issuers_and_resource_may_come_from_the_apps_configuration(clock: Clock) -> None:
+    app = Flask("api")
+    app.config["VALETKEY_TRUSTED_ISSUERS"] = ["https://id.example.com"]
+    app.config["VALETKEY_RESOURCE"] = RESOURCE
+
+    ResourceServer(app)
+
+    assert list(app.extensions["valetkey"].issuers) == ["https://id.example.com"]
+
+
+ISSUER = "https://id.example.com"
+ASKED = IntrospectionClient(client_id="a", client_secret="hidden")
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({}, "trusted_issuers is a list"),
+    "a string": ({"trusted_issuers": ISSUER}, "trusted_issuers is a list"),
+    "one twice": ({"trusted_issuers": [ISSUER, ISSUER]}, "names one issuer twice"),
+    "plain http": ({"trusted_issuers": ["http://id.example.com"]}, "http is for loopback"),
+    "no URL": ({"trusted_issuers": ["accounts.example.com"]}, "not absolute"),
+    "a pattern of tenants": (
+        {"trusted_issuers": ["https://id.example.com/{t}"]},
+        "each tenant's issuer",
+    ),
+    "two that are asked about any opaque token": (
+        {"trusted_issuers": [TrustedIssuer(one, introspection=ASKED) for one in (ISSUER, "https://b.example.com")]},
+        "the prefix of its tokens",
+    ),
+    "no resource": ({"trusted_issuers": [ISSUER], "resource": None}, "say what this API is called"),
+    "a resource over plain http": ({"trusted_issuers": [ISSUER], "resource": "http://api.example.com"}, "use https"),
+    "a setting of authorization servers": (
+        {"trusted_issuers": [ISSUER], "issuer": ISSUER},
+        "issuer: a resource server",
+    ),
+    "a setting that nobody has": ({"trusted_issuers": [ISSUER], "colour": "red"}, "colour: a resource server"),
+    "a leeway of an hour": ({"trusted_issuers": [ISSUER], "clock_leeway": 3600}, "clock_leeway must be between"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_told_at_the_start(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        ResourceServer(Flask("api"), **{"resource": RESOURCE, **given})
+
+    assert said in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"algorithms": ["RS256", "HS256"]}, "HS256: only asymmetric"),
+        ({"algorithms": ["none"]}, "none: only asymmetric"),
+        ({"algorithms": "RS256"}, "are lists"),
+        ({"clients": "shop"}, "are lists"),
+        ({"like": "okto"}, "like must be one of"),
+        ({"jwks_uri": "http://id.example.com/jwks"}, "jwks_uri cannot be used"),
+        ({"token_types": "JWS"}, "token_types are"),
+        ({"roles": {"admin": "notes:write"}}, "belong together"),
+        ({"roles": {"admin": 'a"b'}, "role_claims": "roles"}, "is no scope"),
+    ],
+)
+def test_a_mistake_about_an_issuer_is_told_where_it_is_made(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"trusted issuer '{ISSUER}'.*{said}"):
+        TrustedIssuer(ISSUER, **given)
+
+
+@pytest.mark.parametrize("given", [{"method": "none"}, {"endpoint": "http://id.example.com/i"}, {"remember": 3600}])
+def test_a_mistake_about_introspection_is_told_where_it_is_made(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        IntrospectionClient(client_id="a", client_secret="b", **given)
+
+
+def test_the_secret_does_not_print() -> None:
+    assert "hidden" not in repr(TrustedIssuer(ISSUER, introspection=ASKED))
+
+
+def test_an_app_is_one_or_the_other() -> None:
+    app = Flask("api")
+    Valetkey(app)
+
+    with pytest.raises(SettingsError, match="one of them"):
+        ResourceServer(app, trusted_issuers=[ISSUER], resource=RESOURCE)
+
+
+def test_a_protected_blueprint_is_guarded_from_the_first_request_on(clock: Clock) -> None:
+    with Issuer(clock) as issuer:
+        api, notes = Api(clock, issuer.url), Blueprint("notes", __name__)
+        notes.add_url_rule("/api/all", view_func=lambda: "notes")
+        protect(notes, "notes:read")
+        api.app.register_blueprint(notes)
+
+        assert api.call(None, "/api/all").status_code == 401
+        assert api.call(issuer.token(), "/api/all").status_code == 200
+
+
+def test_routes_that_nobody_decided_about_are_closed_where_that_was_asked_for(clock: Clock) -> None:
+    api = Api(clock, ISSUER, protect_by_default=True)
+    api.app.add_url_rule("/api/forgotten", view_func=lambda: "open")
+
+    assert api.call(None, "/api/forgotten").status_code == 401
+    assert api.call(None, "/api/status").status_code == 200
+
+
+def test_a_limit_by_plan_is_told_since_nobody_here_knows_the_plans(clock: Clock) -> None:
+    api = Api(clock, ISSUER)
+
+    @require_oauth(limit={"free": "1/minute", "pro": "10/minute"})
+    def view() -> str:
+        return ""
+
+    api.app.add_url_rule("/api/plans", view_func=view)
+    api.app.testing = True
+
+    with pytest.raises(SettingsError, match="/api/plans"):
+        api.call(None, "/api/status")
+
+
+def test_the_command_says_that_it_is_not_for_such_an_app(tmp_path: Any) -> None:
+    file = tmp_path / "alone.py"
+    file.write_text(IMPORTS.partition("@app.get")[0])
+
+    with pytest.raises(AppNotFound, match="any WSGI server"):
+        load_app(str(file))
