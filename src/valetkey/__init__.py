@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from .extension import Valetkey
     from .rate_limiting.rate_limit import RateLimit
     from .resource_server.deciding import protect
+    from .resource_server.described import describe
     from .resource_server.guard import current_token, public, require_oauth
     from .resource_server.issuers.trusted import IntrospectionClient, TrustedIssuer
+    from .resource_server.openapi import add_security
     from .resource_server.standalone import ResourceServer
     from .settings import Settings, SettingsError
     from .settings.plans import Plan
@@ -29,7 +31,9 @@ __all__ = [
     "SettingsError",
     "TrustedIssuer",
     "Valetkey",
+    "add_security",
     "current_token",
+    "describe",
     "protect",
     "public",
     "require_oauth",
@@ -49,8 +53,10 @@ _HOMES = {
     "SettingsError": "settings",
     "TrustedIssuer": "resource_server.issuers.trusted",
     "Valetkey": "extension",
+    "add_security": "resource_server.openapi",
     "current_token": "resource_server.guard",
     "protect": "resource_server.deciding",
+    "describe": "resource_server.described",
     "public": "resource_server.guard",
     "require_oauth": "resource_server.guard",
 }

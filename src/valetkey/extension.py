@@ -23,10 +23,13 @@ from .authorization_server.personal_token_reminders import queue_reminders
 from .authorization_server.registration import register_cli_client
 from .authorization_server.session_end import owner_end_rows, session_end_rows
 from .authorization_server.views import make_blueprints
+from .developer_portal.docs_client import register_docs_client
+from .developer_portal.views import make_blueprints as make_developer_portal
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import finish_call
+from .resource_server.openapi import api_document
 from .resource_server.routes import decide_routes
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
@@ -55,6 +58,8 @@ class Valetkey:
     :param scopes: each scope and the words in which consent asks for it.
     :param resource_owner: the host's people: an object with the methods of ``ResourceOwners``, or a function that
         answers the ``sub`` of whoever is signed in. Left out: Valetkey keeps accounts.
+    :param openapi: answers the OpenAPI document that APIFlask, flask-smorest or flask-openapi made of the app;
+        the reference then shows that one, with security and limits added. Left out: it is made from the routes.
     :param settings: any field of ``Settings``.
     """
 
@@ -64,11 +69,13 @@ class Valetkey:
         *,
         scopes: Mapping[str, str] | None = None,
         resource_owner: ResourceOwners | Callable[[], str | None] | None = None,
+        openapi: Callable[[], dict[str, Any]] | None = None,
         clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
         self._given = {**settings, **({"scopes": scopes} if scopes is not None else {})}
         self._resource_owner = resource_owner
+        self._openapi = openapi
         self._clock = clock
         if app is not None:
             self.init_app(app)
@@ -85,6 +92,7 @@ class Valetkey:
         owners = _owners(self._resource_owner, settings.sign_in_url)
         runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
         runtime.within = app.app_context
+        runtime.api_document = partial(api_document, app, self._openapi)
         own = runtime.has_own_accounts
         path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
         machines, people = make_blueprints()
@@ -96,6 +104,8 @@ class Valetkey:
         if settings.device_path is not None:
             app.register_blueprint(make_device(settings.device_path))
         app.register_blueprint(make_resource_server())
+        for portal in make_developer_portal(runtime):
+            app.register_blueprint(portal)
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
         _add_well_known(app, METADATA.path, METADATA)
         _add_well_known(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
@@ -103,6 +113,7 @@ class Valetkey:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
             app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
         app.after_request(finish_call(runtime))
+        _keep_out_of_apiflask(app)
         answer_errors(app, settings)
         if settings.request_ids:
             app.after_request(add_request_id(settings.api_prefix))
@@ -129,11 +140,18 @@ class Valetkey:
 def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[], float]) -> Runtime:
     """A runtime, with what rooms above it do when its store is made and in the background."""
     runtime = Runtime(settings, owners, clock=clock)
-    runtime.on_created.append(register_cli_client)
     runtime.jobs |= {LOGOUT_TOKEN: partial(deliver, runtime), OWNER_MAIL: partial(deliver_to_owner, runtime)}
     runtime.hourly.append(partial(queue_reminders, runtime))
+    runtime.on_created += [register_cli_client, register_docs_client]
     runtime.has_own_accounts = isinstance(owners, OwnAccounts)
     return runtime
+
+
+def _keep_out_of_apiflask(app: Flask) -> None:
+    """APIFlask asks every blueprint whether it belongs into the API's document; a plain one has no answer."""
+    for name, blueprint in app.blueprints.items():
+        if name.startswith("valetkey_"):
+            setattr(blueprint, "enable_openapi", False)  # noqa: B010  # a plain blueprint has no such attribute
 
 
 def _add_well_known(app: Flask, path: str, endpoint: Endpoint) -> None:
@@ -153,7 +171,8 @@ def path_problems(app: Flask) -> list[str]:
                 (ours if mine else theirs)[(rule.rule, method)] = rule.endpoint
     return [
         f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: "
-        "change oauth_path, account_path or device_path"
+        "change oauth_path, account_path, device_path, docs_path, openapi_path or llms_txt_path, or set api_catalog or "
+        "security_contact off"
         for path, method in sorted(ours.keys() & theirs.keys())
     ]
 

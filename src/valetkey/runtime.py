@@ -147,6 +147,7 @@ class Runtime:
         self.documents_made: dict[str, tuple[object, Answer]] = {}  # by name, with what each was made of
         self.told_claims: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
         self.wishes: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
+        self.api_document: Callable[[], dict[str, Any]] = dict  # makes the OpenAPI document of the app's routes
         self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock())
         self.documents = MetadataDocuments(
             self.fetcher, settings.known_scopes.keys(), self._may_fetch_document, on_loopback=not settings.is_production

@@ -85,6 +85,17 @@ class Settings:
         "The scope, one of scopes, with which an app may list, make and revoke its user's personal access tokens; "
         "None: only people may, on their page.",
     )
+    openapi_path: str | None = _setting("/openapi.json", "Where the API's OpenAPI document is; None: nowhere.")
+    docs_path: str | None = _setting("/docs", "Where developers read the API reference; None: no such page.")
+    llms_txt_path: str | None = _setting("/llms.txt", "Where programs read what the API is, as text; None: nowhere.")
+    api_catalog: bool = _setting(True, "Whether /.well-known/api-catalog is served (RFC 9727).")
+    api_version: str = _setting("1", "The API's version, as its documents tell it.")
+    api_description: str = _setting("", "What the API is for, in a sentence or two for its documents.")
+    security_contact: str | None = _setting(
+        None,
+        "Where security problems are reported, as mailto:security@example.com or https://...; it is told in "
+        "/.well-known/security.txt (RFC 9116). None: there is no such file.",
+    )
     sign_in_url: str | None = _setting(
         None, "The host's own sign-in page, for resource_owner= as a plain function; gets ?next=."
     )

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _HOUR, _DAY = 3600, 86400
 _PATH_OF = {"tokens_path": "personal_access_tokens_path"}  # what is judged: which setting it is made of
+_PATHS = (
+    *("oauth_path", "account_path", "device_path", "api_prefix", "tokens_path"),
+    *("openapi_path", "docs_path", "llms_txt_path"),
+)
 
 
 def _check_types(s: Settings) -> list[str]:
@@ -94,7 +98,7 @@ def _check_plans(s: Settings) -> list[str]:
 def _check_paths(s: Settings) -> list[str]:
     return [
         f"{_PATH_OF.get(name, name)} must begin with a slash and not end in one"
-        for name in ("oauth_path", "account_path", "device_path", "api_prefix", "tokens_path")
+        for name in _PATHS
         if (path := getattr(s, name)) is not None and (not str(path).startswith("/") or str(path).endswith("/"))
     ]
 
@@ -157,6 +161,10 @@ def _check_words(s: Settings) -> list[str]:
         wrong.append("database_url must begin with sqlite:/// or postgresql://")
     if s.redis_url and not s.redis_url.startswith(("redis://", "rediss://", "unix://")):
         wrong.append("redis_url must begin with redis://, rediss:// or unix://")
+    if s.security_contact and not s.security_contact.startswith(("mailto:", "https://", "tel:")):
+        wrong.append("security_contact must begin with mailto:, https:// or tel: (RFC 9116 §2.5.3)")
+    if not s.api_version.strip():
+        wrong.append("api_version must not be empty")
     if s.mail_url and urlsplit(s.mail_url).scheme not in {"smtp", "smtps"}:
         wrong.append("mail_url must begin with smtp:// or smtps://")
     return wrong

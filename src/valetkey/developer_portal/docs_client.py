@@ -1,0 +1,44 @@
+"""The client that the API reference is: public, in the browser, PKCE; it works without anybody registering it."""
+
+from __future__ import annotations
+
+from valetkey.activity.auditing import audit
+from valetkey.protocol.client_metadata import read_client_metadata
+from valetkey.protocol.policy import POLICIES
+from valetkey.runtime import Runtime
+from valetkey.settings import Settings
+from valetkey.storage import clients, revocations
+from valetkey.storage.write import Write
+
+DOCS_CLIENT_ID = "valetkey-docs"
+
+
+def redirect_uri(settings: Settings) -> str:
+    """Where the reference gets its codes: on the issuer's own origin."""
+    return f"{settings.issuer}{settings.docs_path}/authorized"
+
+
+def register_docs_client(runtime: Runtime) -> None:
+    """See that the client is there and has this server's redirect URI; whether it may be used is the operator's."""
+    settings, now = runtime.settings, runtime.clock()
+    if settings.docs_path is None:
+        return
+    wanted = [redirect_uri(settings)]
+    known = clients.find(runtime.store, DOCS_CLIENT_ID, now)
+    if known is None:
+        sent = {
+            "client_name": f"{settings.name}: API reference",
+            "redirect_uris": wanted,
+            "grant_types": ["authorization_code"],  # no refresh token: what the page forgets is gone
+            "token_endpoint_auth_method": "none",
+        }
+        rules, metadata = read_client_metadata(sent, POLICIES["browser"])
+        added = clients.add(DOCS_CLIENT_ID, rules.name, metadata, now)
+        runtime.write(Write(added, (audit("client.created", now, client_id=DOCS_CLIENT_ID),)))  # or another did
+    elif list(known.redirect_uris) != wanted:  # the issuer or the page has moved
+        moved = {**known.metadata, "redirect_uris": wanted}
+        runtime.revoke(
+            clients.change(known, metadata=moved, disabled_at=known.disabled_at),
+            revocations.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_ends),
+            audit("client.changed", now, client_id=DOCS_CLIENT_ID),
+        )

@@ -1,0 +1,82 @@
+"""Small documents by which programs find the API: its catalog, its security contact, its llms.txt. No Flask here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from valetkey.settings import Settings
+
+from .reference import Operation, Reference
+
+CATALOG = "/.well-known/api-catalog"
+CATALOG_TYPE = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
+SECURITY = "/.well-known/security.txt"
+_VALID = timedelta(days=364)  # less than a year is recommended (RFC 9116 §2.5.5)
+
+
+def metadata_url(settings: Settings) -> str:
+    """Where the authorization server's metadata is (RFC 8414 §3.1), for an app at the issuer's path."""
+    return f"{settings.issuer}/.well-known/oauth-authorization-server"
+
+
+def api_catalog(settings: Settings) -> dict[str, Any]:
+    """The catalog of this one API, as a link set (RFC 9727 §4, RFC 9264 §4.2)."""
+    api = f"{settings.issuer}{settings.api_prefix}"
+    links: dict[str, Any] = {"anchor": api}
+    if settings.openapi_path is not None:  # RFC 8631
+        links["service-desc"] = [{"href": settings.issuer + settings.openapi_path, "type": "application/json"}]
+    if settings.docs_path is not None:
+        links["service-doc"] = [{"href": settings.issuer + settings.docs_path, "type": "text/html"}]
+    links["service-meta"] = [{"href": metadata_url(settings), "type": "application/json"}]
+    return {"linkset": [{"anchor": settings.issuer + CATALOG, "item": [{"href": api}]}, links]}
+
+
+def security_txt(settings: Settings, now: float) -> str:
+    """Where to report a vulnerability (RFC 9116); good for a year less a day from the day it is asked for."""
+    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    expires = (day + _VALID).isoformat().replace("+00:00", "Z")
+    return f"Contact: {settings.security_contact}\nExpires: {expires}\nCanonical: {settings.issuer}{SECURITY}\n"
+
+
+def llms_txt(settings: Settings, told: Reference) -> str:
+    """The API for a program that reads text: what it is, how to get a token, what can be called."""
+    lines = [f"# {told.title} API", ""]
+    if told.description:
+        lines += [f"> {' '.join(told.description.split())}", ""]
+    lines += [f"Base URL: {settings.issuer}", "", "## Documents", "", *_links(settings)]
+    lines += ["", "## Getting a token", "", *_ways(settings), "", "## Scopes", ""]
+    lines += [f"- `{name}`: {words}" for name, words in told.scopes] or ["There are none."]
+    lines += ["", "## Operations", ""]
+    lines += [_line(one) for _, operations in told.groups for one in operations] or ["There are none."]
+    return "\n".join(lines) + "\n"
+
+
+def _links(settings: Settings) -> list[str]:
+    links = [
+        (settings.openapi_path, "OpenAPI", "every operation with its parameters, answers, scopes and limits"),
+        (settings.docs_path, "API reference", "the same for people, with an Authorize button"),
+    ]
+    found = [f"- [{name}]({settings.issuer}{path}): {words}" for path, name, words in links if path is not None]
+    return [*found, f"- [OAuth metadata]({metadata_url(settings)}): every endpoint of the authorization server"]
+
+
+def _ways(settings: Settings) -> list[str]:
+    base = settings.issuer + settings.oauth_path
+    ways = [
+        f"- For a person: OAuth 2.0 authorization code with PKCE (S256). Authorize at {base}/authorize, "
+        f"redeem the code at {base}/token.",
+        f"- For a program itself: client credentials at {base}/token.",
+    ]
+    if settings.device_path is not None:
+        ways.append(f"- For a device without a browser: device authorization at {base}/device.")
+    if settings.registration != "closed":
+        ways.append(f"- A client registers itself at {base}/register (RFC 7591).")
+    ways.append("- Send the token as `Authorization: Bearer <token>`. A 401 or 403 says in WWW-Authenticate what is")
+    ways.append("  missing; a 429 says in Retry-After how many seconds to wait.")
+    return ways
+
+
+def _line(one: Operation) -> str:
+    limit = f" {one.limit}" if one.limit else ""
+    return f"- `{one.method} {one.path}`: {one.summary}. {one.access}{limit}"

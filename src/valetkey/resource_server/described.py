@@ -1,0 +1,92 @@
+"""What a publisher says of a view that annotations cannot: its body, its query, its answers."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+View = TypeVar("View", bound=Callable[..., Any])
+DESCRIPTION = "__valetkey_description__"
+DEPRECATED = "__valetkey_deprecated__"  # set by whoever announces that a view will end
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What was said of a view; types as pydantic understands them."""
+
+    body: Any = None
+    query: Any = None
+    response: Any = None
+    status: int | None = None
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+
+def describe(
+    *,
+    body: Any = None,
+    query: Any = None,
+    response: Any = None,
+    status: int | None = None,
+    errors: Mapping[int, str] | None = None,
+) -> Callable[[View], View]:
+    """Say what a view takes and gives, for the API reference. It checks nothing when a call comes.
+
+    A type is a pydantic model, a dataclass, a ``TypedDict``, or a list or dict of such. The words about an
+    operation come from the view's docstring, and without ``response`` the answer comes from its return annotation.
+
+    :param body: the type of the JSON body.
+    :param query: the type whose members are the query's parameters.
+    :param response: the type of the JSON answer.
+    :param status: the answer's status; 200 where there is an answer, 204 where the view returns None.
+    :param errors: what the view refuses, as ``{404: "There is no such note"}``; told as problem details.
+    """
+    said = Description(body, query, response, status, dict(errors or {}))
+
+    def remember(view: View) -> View:
+        setattr(view, DESCRIPTION, said)
+        return view
+
+    return remember
+
+
+def description_of(view: Callable[..., Any]) -> Description:
+    """What was said of the view; its return annotation counts where no answer was described."""
+    said: Description = getattr(view, DESCRIPTION, None) or Description()
+    if said.response is not None:
+        return said
+    returned, status = _returned(view)
+    return Description(said.body, said.query, returned, said.status or status, said.errors)
+
+
+def _returned(view: Callable[..., Any]) -> tuple[Any, int | None]:
+    """The type of the JSON that the view returns, and the status where there is no body."""
+    function = inspect.unwrap(view)
+    try:
+        found = typing.get_type_hints(function, include_extras=True).get("return", Any)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
+        return None, None
+    if found is type(None):
+        return None, 204
+    if typing.get_origin(found) is tuple:  # (body, status) or (body, status, headers)
+        found = typing.get_args(found)[0]
+    parts = typing.get_args(found) if typing.get_origin(found) in {typing.Union, types.UnionType} else (found,)
+    shaped = tuple(part for part in parts if is_shaped(part))
+    return (typing.Union[shaped] if shaped else None), None  # noqa: UP007  # made of a tuple
+
+
+def is_shaped(kind: Any) -> bool:
+    """Whether a type says what its JSON looks like: a model, a dataclass, a TypedDict, a list or dict."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return is_shaped(typing.get_args(kind)[0])
+    if not isinstance(kind, type) and origin is None:
+        return False
+    made = origin or kind
+    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)  # whoever has a model has imported it
+    is_model = model is not None and isinstance(made, type) and issubclass(made, model)
+    return made in {list, dict} or is_model or typing.is_typeddict(made) or hasattr(made, "__dataclass_fields__")

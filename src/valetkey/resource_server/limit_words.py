@@ -1,0 +1,50 @@
+"""A route's limit as the API reference tells it: as numbers and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from valetkey.rate_limiting.limit import Limit
+
+from .access import Protection
+
+_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+
+
+def told_limit(protection: Protection | None) -> dict[str, Any] | None:
+    """The members of ``x-rate-limit``; None where the route has no limit."""
+    if protection is None:
+        return None
+    limits = list(_limits(protection))
+    if not limits:
+        return None
+    cost = {"cost": protection.cost} if protection.cost > 1 else {}
+    words = "; ".join(_in_words(name, limit) for name, limit in limits)
+    told = f"{words[0].upper()}{words[1:]}, {_whose(protection)}."
+    if protection.cost > 1:
+        told += f" Each call counts as {protection.cost}."
+    policies = [
+        {"limit": limit.n, "window": limit.period, "burst": limit.burst, **({"plan": name} if name else {})}
+        for name, limit in limits
+    ]
+    first = policies[0] if len(policies) == 1 else {"policies": policies}
+    return {**first, **cost, "description": told}
+
+
+def _limits(protection: Protection) -> Iterator[tuple[str, Limit]]:
+    """Each limit of the route, with the plan that it is for or ''."""
+    if protection.limit is not None:
+        yield "", protection.limit
+
+
+def _whose(protection: Protection) -> str:
+    return "for each network address" if protection.is_public else "for each app and user together"
+
+
+def _in_words(plan: str, limit: Limit) -> str:
+    calls = "1 call" if limit.n == 1 else f"{limit.n:,} calls"
+    period = _PERIODS.get(limit.period)
+    each = f"a {period}" if period and period != "hour" else "an hour" if period else f"in {limit.period} seconds"
+    at_once = "all of them at once" if limit.burst >= limit.n else f"{limit.burst:,} at once"
+    return f"{f'on the plan {plan} ' if plan else ''}{calls} {each}, {at_once}"

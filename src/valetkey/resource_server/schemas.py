@@ -1,0 +1,109 @@
+"""JSON Schemas of Python types, by pydantic: imported only where a document is made."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+REFERENCE = "#/components/schemas/"
+Mode = Literal["validation", "serialization"]
+
+
+class Schemas:
+    """Collects types, then makes all their schemas at once, so that each has one name."""
+
+    def __init__(self) -> None:
+        self._adapters: dict[str, tuple[str, Mode, Any]] = {}
+        self._made: dict[str, dict[str, Any]] = {}
+        self.components: dict[str, Any] = {}
+
+    def add(self, key: str, kind: Any, mode: Mode, where: str) -> None:
+        """Remember a type under a key.
+
+        :param where: whose it is, for the error's sentence.
+        :raises ValueError: where pydantic cannot describe it.
+        """
+        from pydantic import PydanticUserError, TypeAdapter
+
+        try:
+            adapter: Any = TypeAdapter(_portable(kind))
+            adapter.json_schema(mode=mode)
+        except PydanticUserError as cause:
+            raise ValueError(f"{where}: {kind!r} has no JSON Schema; use a pydantic model or a dataclass") from cause
+        self._adapters[key] = (key, mode, adapter)
+
+    def make(self) -> None:
+        """Make every schema; ``components`` then holds what they refer to."""
+        if not self._adapters:
+            return
+        from pydantic import TypeAdapter
+
+        inputs: list[Any] = list(self._adapters.values())
+        made, shared = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE + "{model}")
+        self._made = {str(key): schema for (key, _), schema in made.items()}
+        self.components = dict(shared.get("$defs", {}))
+
+    def of(self, key: str) -> dict[str, Any]:
+        return self._made[key]
+
+    def members(self, key: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        """Each property of an object's schema: its name, its schema, whether it must be there."""
+        schema = resolved(self.of(key), self.components)
+        for name, one in schema.get("properties", {}).items():
+            yield name, one, name in schema.get("required", ())
+
+
+def resolved(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a reference leads to; any other schema as it is."""
+    name = str(schema.get("$ref", ""))
+    return components.get(name.removeprefix(REFERENCE), {}) if name.startswith(REFERENCE) else schema
+
+
+def used_components(document: object, components: Mapping[str, Any]) -> dict[str, Any]:
+    """The components that a document needs, directly or through another."""
+    used: dict[str, Any] = {}
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            name = str(part.get("$ref", "")).removeprefix(REFERENCE)
+            if name in components and name not in used:
+                used[name] = components[name]
+                waiting.append(components[name])
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return dict(sorted(used.items()))
+
+
+def _portable(kind: Any) -> Any:
+    """The type as pydantic takes it: before Python 3.12 it wants the TypedDict of typing_extensions."""
+    if sys.version_info >= (3, 12):
+        return kind
+    if typing.is_typeddict(kind):
+        return _portable_dict(kind)
+    arguments = typing.get_args(kind)
+    if not arguments or typing.get_origin(kind) in {typing.Literal, typing.Annotated}:
+        return kind
+    origin = typing.get_origin(kind)
+    converted = tuple(_portable(one) for one in arguments)
+    if converted == arguments:
+        return kind
+    return typing.Union[converted] if origin is not list and origin is not dict else origin[converted]  # noqa: UP007
+
+
+def _portable_dict(kind: Any) -> Any:
+    import typing_extensions
+
+    members = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        told = typing.get_origin(hint)  # __required_keys__ does not see through annotations that are strings
+        needed = told is typing.Required or (told is not typing.NotRequired and name in kind.__required_keys__)
+        value = typing.get_args(hint)[0] if told in {typing.Required, typing.NotRequired} else hint
+        members[name] = (typing.Required if needed else typing.NotRequired)[_portable(value)]
+    make: Any = typing_extensions.TypedDict
+    made = make(kind.__name__, members)
+    made.__doc__ = kind.__doc__
+    return made

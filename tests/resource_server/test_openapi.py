@@ -1,0 +1,238 @@
+"""The OpenAPI document of a plain Flask app: its routes are the truth, and independent judges read it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+import pytest
+from flask import Blueprint, Flask
+from flask.views import MethodView
+from flask_restful import Api, Resource
+from openapi_spec_validator import validate
+from pydantic import BaseModel, Field
+
+from valetkey import Valetkey, describe, public, require_oauth
+from valetkey.resource_server.openapi import document
+
+SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
+
+
+class NewNote(BaseModel):
+    """What somebody writes down."""
+
+    text: str = Field(max_length=200, description="The words")
+    tags: list[str] = []
+
+
+class Note(NewNote):
+    id: int
+
+
+@dataclass
+class Search:
+    q: str
+    limit: int = 20
+
+
+class Status(TypedDict):
+    ok: bool
+    since: NotRequired[str]
+
+
+def _app(**settings: Any) -> Flask:
+    app = Flask("notes")
+    Valetkey(app, scopes=SCOPES, site_name="Notes", **settings)
+    return app
+
+
+def _api() -> Flask:
+    app, notes = _app(), Blueprint("notes", __name__, url_prefix="/api/notes")
+
+    @notes.get("")
+    @require_oauth(["notes:read", "notes:write"], limit="100/minute")
+    @describe(query=Search)
+    def search() -> list[Note]:
+        """Find notes.
+
+        The newest come first.
+
+        :param q: not for readers of the reference
+        """
+        return []
+
+    @notes.post("")
+    @describe(body=NewNote, response=Note, status=201, errors={409: "There is such a note"})
+    @require_oauth("notes:read notes:write")
+    def add() -> Any:
+        """Write a note down."""
+
+    @notes.delete("/<int(min=1, max=99):note_id>")
+    @require_oauth
+    def remove(note_id: int) -> None:
+        return None
+
+    class Tags(MethodView):
+        @require_oauth(optional=True)
+        def get(self, name: str) -> dict[str, int]:
+            return {}
+
+        @require_oauth("notes:write", cost=2, limit="10/hour burst 4", max_age=300)
+        def put(self, name: str) -> tuple[Note, int]:
+            raise NotImplementedError
+
+    notes.add_url_rule("/tags/<string(length=3):name>", view_func=Tags.as_view("tags"))
+    app.register_blueprint(notes)
+
+    @app.get("/api/status/<any(red, green):colour>/<uuid:run>/<float(signed=True):at>/<path:rest>")
+    @public(limit="60/minute burst 60")
+    def status(colour: str, run: uuid.UUID, at: float, rest: str) -> Status:
+        return {"ok": True}
+
+    @app.get("/elsewhere")
+    def elsewhere() -> str:
+        return ""
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return document(_api())
+
+
+def test_the_document_is_valid_and_holds_the_routes_below_the_prefix(made: dict[str, Any]) -> None:
+    validate(made)
+    assert made["openapi"] == "3.1.0"
+    assert sorted(made["paths"]) == [
+        "/api/notes",
+        "/api/notes/tags/{name}",
+        "/api/notes/{note_id}",
+        "/api/status/{colour}/{run}/{at}/{rest}",
+    ]
+    operations = [one for item in made["paths"].values() for one in item.values()]
+    names = [one["operationId"] for one in operations]
+    assert sorted(names) == ["notes_add", "notes_remove", "notes_search", "notes_tags_get", "notes_tags_put", "status"]
+
+
+def test_words_come_from_the_docstring_without_what_is_for_readers_of_the_code(made: dict[str, Any]) -> None:
+    found = made["paths"]["/api/notes"]["get"]
+    assert found["summary"] == "Find notes"
+    assert found["description"].startswith("The newest come first.\n\n")
+    assert "not for readers" not in found["description"]
+    assert made["paths"]["/api/notes/{note_id}"]["delete"]["summary"] == "Remove"
+    assert found["tags"] == ["notes"]
+
+
+def test_converters_become_schemas(made: dict[str, Any]) -> None:
+    schemas = {
+        one["name"]: one["schema"] for item in made["paths"].values() for one in next(iter(item.values()))["parameters"]
+    }
+    assert schemas["note_id"] == {"type": "integer", "minimum": 1, "maximum": 99}
+    assert schemas["name"] == {"type": "string", "minLength": 3, "maxLength": 3}
+    assert schemas["colour"] == {"type": "string", "enum": ["green", "red"]}
+    assert schemas["run"] == {"type": "string", "format": "uuid"}
+    assert schemas["at"] == {"type": "number"}
+    assert schemas["rest"] == {"type": "string", "minLength": 1}
+
+
+def test_bodies_queries_and_answers_come_from_types(made: dict[str, Any]) -> None:
+    item, schemas = made["paths"]["/api/notes"], made["components"]["schemas"]
+    assert item["post"]["requestBody"]["content"]["application/json"]["schema"] == _reference("NewNote")
+    assert item["post"]["responses"]["201"]["content"]["application/json"]["schema"] == _reference("Note")
+    assert item["post"]["responses"]["409"]["description"] == "There is such a note"
+    assert item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["items"] == _reference("Note")
+    assert [(one["name"], one["required"]) for one in item["get"]["parameters"]] == [("q", True), ("limit", False)]
+    assert schemas["NewNote"]["properties"]["text"]["maxLength"] == 200
+    assert schemas["Status"]["required"] == ["ok"]
+    assert "Search" not in schemas  # its members are parameters; nothing refers to it
+    assert "204" in made["paths"]["/api/notes/{note_id}"]["delete"]["responses"]
+    put = made["paths"]["/api/notes/tags/{name}"]["put"]
+    assert put["responses"]["200"]["content"]["application/json"]["schema"] == _reference("Note")
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def test_scopes_are_security_requirements_one_for_each_alternative(made: dict[str, Any]) -> None:
+    paths = made["paths"]
+    either = paths["/api/notes"]["get"]["security"]
+    assert [one["oauth2"] for one in either if "oauth2" in one] == [["notes:read"], ["notes:write"]]
+    both = paths["/api/notes"]["post"]["security"]
+    assert both == [{"oauth2": ["notes:read", "notes:write"]}, {"bearer": ["notes:read", "notes:write"]}]
+    assert paths["/api/notes/{note_id}"]["delete"]["security"] == [{"oauth2": []}, {"bearer": []}]
+    assert {} in paths["/api/notes/tags/{name}"]["get"]["security"]
+    assert paths["/api/status/{colour}/{run}/{at}/{rest}"]["get"]["security"] == []
+    flow = made["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
+    assert flow["authorizationUrl"] == "http://127.0.0.1:8000/oauth/authorize"
+    assert flow["scopes"] == SCOPES
+
+
+def test_refusals_and_limits_are_told_where_they_can_happen(made: dict[str, Any]) -> None:
+    paths = made["paths"]
+    search = paths["/api/notes"]["get"]
+    assert set(search["responses"]) == {"200", "400", "401", "403", "429", "503"}
+    assert set(search["responses"]["200"]["headers"]) == {"RateLimit", "RateLimit-Policy"}
+    assert search["x-rate-limit"] | {"description": ""} == {
+        "limit": 100,
+        "window": 60,
+        "burst": 10,
+        "description": "",
+    }
+    assert "100 calls a minute, 10 at once, for each app and user together" in search["description"]
+    assert "`notes:read` (Read your notes)" in search["description"]
+    status = paths["/api/status/{colour}/{run}/{at}/{rest}"]["get"]
+    assert set(status["responses"]) == {"200", "404", "429", "503"}
+    put = paths["/api/notes/tags/{name}"]["put"]
+    assert put["x-rate-limit"]["cost"] == 2
+    assert "signed in within the last 300 seconds" in put["x-access"]
+    assert "403" not in paths["/api/notes/{note_id}"]["delete"]["responses"]
+
+
+def test_resources_of_flask_restful_are_operations_too() -> None:
+    app = _app()
+
+    class Note_(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
+        method_decorators = (require_oauth("notes:read"),)
+
+        def get(self, note_id: int) -> Any:
+            """Read a note."""
+            return {}
+
+    Api(app).add_resource(Note_, "/api/notes/<int:note_id>")
+    made = document(app)
+    validate(made)
+    found = made["paths"]["/api/notes/{note_id}"]["get"]
+    assert (found["summary"], found["security"][0]) == ("Read a note", {"oauth2": ["notes:read"]})
+
+
+def test_paths_that_differ_in_names_only_are_one_and_two_apps_have_their_own() -> None:
+    app, other = _app(api_prefix="/v1"), _app()
+
+    @app.get("/v1/notes/<int:note_id>")
+    def read(note_id: int) -> dict[str, str]:
+        return {}
+
+    @app.delete("/v1/notes/<number>")
+    def remove(number: str) -> dict[str, str]:
+        return {}
+
+    made = document(app)
+    validate(made)
+    assert list(made["paths"]) == ["/v1/notes/{note_id}"]
+    assert set(made["paths"]["/v1/notes/{note_id}"]) == {"get", "delete"}
+    assert document(other)["paths"] == {}
+
+
+def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> None:
+    app = _app()
+
+    @app.post("/api/notes")
+    @describe(body=object())
+    def add() -> Any:
+        return {}
+
+    with pytest.raises(ValueError, match="the body of POST /api/notes"):
+        document(app)
