@@ -13,7 +13,7 @@ from flask_restful import Api, Resource
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 
-from valetkey import Valetkey, describe, public, require_oauth
+from valetkey import Plan, RateLimit, Valetkey, describe, public, require_oauth
 from valetkey.resource_server.openapi import document
 
 SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
@@ -236,3 +236,39 @@ def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> N
 
     with pytest.raises(ValueError, match="the body of POST /api/notes"):
         document(app)
+
+
+def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_fields_that_are_sent() -> None:
+    plans = {"free": Plan(limit="60/minute"), "pro": Plan(limit="600/minute")}
+    app = _app(plans=plans, default_plan="free", rate_limit_fields="legacy")
+
+    @app.get("/api/search")
+    @require_oauth("notes:read", limit=RateLimit({"free": "10/minute", "pro": "1000/hour"}, group="search", per="app"))
+    def search() -> dict[str, str]:
+        return {}
+
+    @app.get("/api/me")
+    @require_oauth
+    def me() -> dict[str, str]:
+        return {}
+
+    made = document(app)
+    validate(made)
+    found = made["paths"]["/api/search"]["get"]
+    assert [one["plan"] for one in found["x-rate-limit"]["policies"]] == ["free", "pro"]
+    assert found["x-rate-limit"]["description"] == (
+        "On the plan free 10 calls a minute, 1 at once; on the plan pro 1,000 calls an hour, 100 at once, "
+        "for each app, shared by all operations of the group search."
+    )
+    assert set(found["responses"]["200"]["headers"]) == set(made["components"]["headers"]) - {
+        "Retry-After",
+        "WWW-Authenticate",
+    }
+    assert "X-RateLimit-Limit" in found["responses"]["200"]["headers"]
+    assert "429" in made["paths"]["/api/me"]["get"]["responses"]  # by the plan of the app
+
+
+def test_a_route_that_refuses_everybody_is_not_told() -> None:
+    app = _app(protect_by_default=True)
+    app.add_url_rule("/api/forgotten", "forgotten", lambda: "")
+    assert document(app)["paths"] == {}

@@ -35,11 +35,16 @@ def told_limit(protection: Protection | None) -> dict[str, Any] | None:
 def _limits(protection: Protection) -> Iterator[tuple[str, Limit]]:
     """Each limit of the route, with the plan that it is for or ''."""
     if protection.limit is not None:
-        yield "", protection.limit
+        for plan, limit in protection.limit.budgets.items():
+            yield plan or "", limit
 
 
 def _whose(protection: Protection) -> str:
-    return "for each network address" if protection.is_public else "for each app and user together"
+    limit = protection.limit
+    assert limit is not None
+    per = "address" if protection.is_public else limit.per
+    words = {"address": "network address", "app": "app", "user": "app and user together"}[per]
+    return f"for each {words}" + (f", shared by all operations of the group {limit.group}" if limit.group else "")
 
 
 def _in_words(plan: str, limit: Limit) -> str:

@@ -11,10 +11,16 @@ from valetkey.settings import Settings
 from .limit_words import told_limit
 from .routes import Route
 
-FIELDS = {
+_IETF = {
     "RateLimit-Policy": "The limit: `q` calls in `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit": "What remains: `r` calls now, and the whole budget again in `t` seconds.",
 }
+_LEGACY = {
+    "X-RateLimit-Limit": "The limit: so many calls.",
+    "X-RateLimit-Remaining": "How many calls remain now.",
+    "X-RateLimit-Reset": "When the whole budget is there again, in seconds since 1970.",
+}
+_FIELDS = {"ietf": _IETF, "legacy": _LEGACY, "both": {**_IETF, **_LEGACY}, "off": {}}
 _REFUSALS = {
     "BadRequest": "The request is malformed.",
     "Unauthorized": "No access token was sent, or it is expired, revoked or not for this API (RFC 6750 §3.1).",
@@ -47,8 +53,11 @@ def components(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
     return {
         "securitySchemes": _schemes(settings, scopes),
         "schemas": {"Problem": _PROBLEM},
-        "responses": {name: _refusal(name) for name in _REFUSALS},
-        "headers": {name: {"description": words, "schema": {"type": "string"}} for name, words in FIELDS.items()}
+        "responses": {name: _refusal(name, settings) for name in _REFUSALS},
+        "headers": {
+            name: {"description": words, "schema": {"type": "string"}}
+            for name, words in _FIELDS[settings.rate_limit_fields].items()
+        }
         | {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
             "WWW-Authenticate": {
@@ -80,15 +89,9 @@ def _schemes(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _refusal(name: str) -> dict[str, Any]:
-    fields = {
-        "Unauthorized": ("WWW-Authenticate",),
-        "Forbidden": ("WWW-Authenticate",),
-        "Unavailable": ("Retry-After",),
-    }
-    if name == "BadRequest":
-        fields["BadRequest"] = ("WWW-Authenticate",)
-    named = ("Retry-After", *FIELDS) if name == "TooManyRequests" else fields[name]
+def _refusal(name: str, settings: Settings) -> dict[str, Any]:
+    fields = {"TooManyRequests": ("Retry-After", *_FIELDS[settings.rate_limit_fields]), "Unavailable": ("Retry-After",)}
+    named = fields.get(name, ("WWW-Authenticate",))
     return {"description": _REFUSALS[name], "headers": _headers(*named), "content": PROBLEM_CONTENT}
 
 
@@ -104,14 +107,16 @@ def secure(operation: dict[str, Any], route: Route, settings: Settings, *, roles
     operation["security"] = _requirements(route, roles=roles)
     operation["x-access"] = access = in_words(route, settings)
     answers = operation.setdefault("responses", {})
-    for status, name in _refusals_of(route):
+    is_counted = _is_counted(route, settings)
+    for status, name in _refusals_of(route, is_counted=is_counted):
         answers.setdefault(status, {"$ref": f"#/components/responses/{name}"})
     told = [access]
     limit = told_limit(route.protection)
     if limit is not None:
         operation["x-rate-limit"] = limit
         told.append(f"Limit: {limit['description']}")
-        _add_fields(answers)
+    if is_counted:
+        _add_fields(answers, settings)
     own = str(operation.get("description") or "")
     operation["description"] = "\n\n".join(filter(None, [own, *(words for words in told if words not in own)]))
 
@@ -129,24 +134,28 @@ def _requirements(route: Route, *, roles: bool) -> list[dict[str, list[str]]]:
     return [*unique, {}] if all(one.optional for one in demanding) else unique
 
 
-def _refusals_of(route: Route) -> list[tuple[str, str]]:
-    protection = route.protection
-    if protection is None or (protection.is_public and protection.limit is None):
-        return []
-    found = [("503", "Unavailable")]
-    if not protection.is_public:
-        found += [("400", "BadRequest"), ("401", "Unauthorized")]
-    if route.scopes:
-        found.append(("403", "Forbidden"))
-    if protection.limit is not None:
-        found.append(("429", "TooManyRequests"))
-    return sorted(found)
+def _is_counted(route: Route, settings: Settings) -> bool:
+    """Whether calls can be too many: by the route's limit, or by those of the app's plan."""
+    demanding = [one for one in route.protections if not one.is_public]
+    return any(one.limit is not None for one in route.protections) or bool(demanding and settings.plans)
 
 
-def _add_fields(answers: Mapping[str, Any]) -> None:
+def _refusals_of(route: Route, *, is_counted: bool) -> list[tuple[str, str]]:
+    demands = route.protection is not None and not route.protection.is_public
+    possible = {
+        ("400", "BadRequest"): demands,
+        ("401", "Unauthorized"): demands,
+        ("403", "Forbidden"): bool(route.scopes),
+        ("429", "TooManyRequests"): is_counted,
+        ("503", "Unavailable"): demands or is_counted,
+    }
+    return [refusal for refusal, can_be in possible.items() if can_be]
+
+
+def _add_fields(answers: Mapping[str, Any], settings: Settings) -> None:
     for status, answer in answers.items():
         if str(status)[0] in "23" and "$ref" not in answer:
-            answer.setdefault("headers", {}).update(_headers(*FIELDS))
+            answer.setdefault("headers", {}).update(_headers(*_FIELDS[settings.rate_limit_fields]))
 
 
 def in_words(route: Route, settings: Settings) -> str:
