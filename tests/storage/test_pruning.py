@@ -103,3 +103,15 @@ def test_a_worker_stops_when_it_is_told_to(store: Store) -> None:
     stop.set()
 
     Worker(Settings(), store, lambda: NOW).run(stop)
+
+
+def test_more_than_a_batch_goes_at_once_and_is_counted(store: Store) -> None:
+    """One batch in an hour would let tables grow for ever."""
+    for _ in range(3):
+        store.write(Write(rows=tuple(revocations.add("token", random_id(), NOW, NOW) for _ in range(4000))))
+
+    removed = prune(store, NOW + DAY)
+
+    assert removed["valetkey_revocations"] == 12_000
+    assert count(store, "valetkey_revocations") == 0
+    assert prune(store, NOW + DAY)["valetkey_revocations"] == 0

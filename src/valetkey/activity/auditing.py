@@ -26,6 +26,7 @@ Event = Literal[
     "consent.revoked",
     "device_code.replayed",
     "grant.ended_with_session",
+    "grant.revoked",
     "initial_access_token.created",
     "keys.created",
     "keys.retired",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ from valetkey.tokens.registered_clients import DOCUMENT_POLICY
 from .id_token import make_wanted_keys
 
 OPERATORS_MEMBERS = frozenset({"default_resource"})  # what no client may say of itself: where its tokens go
+
+# RFC 6749 Appendix A.1 without what HTTP Basic would split or escape.
+_CLIENT_ID = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}")
 
 
 class RegistrationRefused(Exception):
@@ -61,6 +65,8 @@ def register_client(
     told = {"redirect_uris": list(redirect_uris), "scope": scope, "token_endpoint_auth_method": auth_method}
     sent = {**(members or {}), "client_name": name, **{key: value for key, value in told.items() if value}}
     sent["grant_types"] = list(grant_types) or sent.get("grant_types") or list(rules.grant_types)
+    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
+        raise RegistrationRefused("a client_id is 1 to 200 letters, digits and marks, without spaces and colons")
     metadata = _judge(runtime, rules, sent)
     if client_id == PERSONAL_CLIENT_ID:
         raise RegistrationRefused(f"{client_id} stands for personal access tokens: choose another client_id")
@@ -74,7 +80,7 @@ def register_client(
     if made.secret is not None:
         rows.append(clients.add_secret(made.client_id, made.secret.digest(), now))
     if clients.find(runtime.store, made.client_id, now) is not None:
-        raise RegistrationRefused(f"there is a client {made.client_id} already")
+        raise RegistrationRefused(f"there is a client {made.client_id} already; choose another client_id")
     runtime.store.write(Write(rows=tuple(rows)))
     make_wanted_keys(runtime, metadata, now)
     return made
@@ -186,8 +192,13 @@ def _name_problems(name: Any) -> list[str]:
 def _redirect_problems(rules: Policy, uris: Sequence[str], grant_types: Sequence[str]) -> list[str]:
     found = ((uri, redirect_uri_problem(uri, native=rules.native)) for uri in uris)
     problems = [f"redirect URI {uri!r}: {problem}" for uri, problem in found if problem]
-    if not uris and "authorization_code" in (grant_types or rules.grant_types):
+    has_code = "authorization_code" in (grant_types or rules.grant_types)
+    if not uris and has_code:
         problems.append("at least one redirect URI is needed (--redirect-uri)")
+    if uris and not has_code:
+        problems.append(
+            "a redirect URI is for apps that send people here: a client without the authorization code grant has none"
+        )
     return problems
 
 

@@ -12,7 +12,7 @@ from valetkey.service import AppNotFound
 from valetkey.settings import SettingsError
 from valetkey.storage.write import StoreUnavailable
 
-from . import checking, clients, keys, login, resources, serving, setting_up, users
+from . import auditing, backup, checking, clients, grants, keys, login, resources, scopes, serving, setting_up, users
 
 _TOLD = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
 
@@ -46,9 +46,13 @@ for command in (
     checking.check,
     users.users,
     clients.clients,
+    scopes.scopes,
     resources.resources,
     keys.keys,
+    grants.grants,
+    auditing.audit,
     setting_up.prune_command,
     setting_up.db,
+    backup.backup,
 ):
     main.add_command(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ import click
 
 from valetkey.authorization_server import registration
 from valetkey.authorization_server.initial_access import make_initial_access_token
-from valetkey.protocol.policy import POLICIES
+from valetkey.protocol.policy import POLICIES, SECRET_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored
 from valetkey.storage.clients import Client
 
 from .opened import json_option, read_json_file, tell, with_runtime
+from .output import tell_rows
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _secret_only = click.option("--secret-only", is_flag=True, help="Print the secret and nothing else, for scripts.")
@@ -84,6 +84,9 @@ def create(
     name = name or members.get("client_name")
     if name is None:
         raise click.UsageError("a name is needed: --name, or client_name in the file of --metadata")
+    method = auth_method or members.get("token_endpoint_auth_method") or POLICIES[policy].auth_methods[0]
+    if secret_only and method not in SECRET_METHODS:
+        raise click.UsageError(f"--secret-only: a client that proves itself by {method} has no secret")
     made = registration.register_client(
         runtime,
         name=name,
@@ -103,13 +106,11 @@ def create(
 @with_runtime
 def list_clients(runtime: Runtime, as_json: bool) -> None:
     """Show all apps."""
-    found = stored.every(runtime.store)
-    if as_json:
-        click.echo(json.dumps([_shown(client) for client in found]))
-        return
-    for client in found:
-        state = "disabled" if client.disabled_at else client.policy.name
-        click.echo(f"{client.client_id:<24} {state:<10} {client.name}")
+    rows = [
+        {**_shown(client), "name": client.name, "state": "disabled" if client.disabled_at else "active"}
+        for client in stored.every(runtime.store)
+    ]
+    tell_rows(rows, ("client_id", "policy", "state", "name"), as_json)
 
 
 @clients.command()
@@ -193,8 +194,6 @@ def remove(runtime: Runtime, client_id: str) -> None:
 def _tell_secret(client_id: str, secret: Secret | None, secret_only: bool, as_json: bool) -> None:
     shown = secret.reveal() if secret else None
     if secret_only:
-        if shown is None:
-            raise click.ClickException(f"{client_id} has no secret: it does not prove itself by one")
         click.echo(shown)
         return
     tell({"client_id": client_id, "client_secret": shown}, as_json)

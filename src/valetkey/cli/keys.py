@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,6 +13,7 @@ from valetkey.tokens.cipher import keep_key, new_encryption_key
 from valetkey.tokens.key_making import rotate as rotated
 
 from .opened import json_option, with_runtime
+from .output import tell_rows, time_text
 
 _PUBLISHED_BEFORE = 900  # seconds; three times what our JWK set may be cached
 
@@ -30,16 +29,10 @@ def keys() -> None:
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
     rows = [row for row in signing_keys.every(runtime.store) if row.algorithm != "none"]
-    if as_json:
-        shown = [
-            {"kid": row.kid, "alg": row.algorithm, "active_at": row.active_at, "retired_at": row.retired_at}
-            for row in rows
-        ]
-        click.echo(json.dumps(shown))
-        return
-    for row in rows:
-        end = f"until {_time(row.retired_at)}" if row.retired_at else ""
-        click.echo(f"{row.kid:<24} {row.algorithm:<6} from {_time(row.active_at)} {end}")
+    shown = [
+        {"kid": row.kid, "alg": row.algorithm, "active_at": row.active_at, "retired_at": row.retired_at} for row in rows
+    ]
+    tell_rows(shown, ("kid", "alg", "active_at", "retired_at"), as_json)
 
 
 @keys.command()
@@ -61,7 +54,9 @@ def rotate(runtime: Runtime, emergency: bool) -> None:
         revocations.add("changed", "keys", now, runtime.revocation_ends),
         audit("keys.created", now, detail="emergency" if emergency else None),
     )
-    click.echo("New keys sign from now on." if emergency else f"New keys sign from {_time(now + _PUBLISHED_BEFORE)}.")
+    click.echo(
+        "New keys sign from now on." if emergency else f"New keys sign from {time_text(now + _PUBLISHED_BEFORE)} UTC."
+    )
 
 
 @keys.command()
@@ -83,7 +78,3 @@ def new(file: Path | None) -> None:
     if not held:
         raise click.ClickException(f"{file} holds no key: remove it, and a new one is made")
     click.echo(",".join(held))
-
-
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -72,9 +72,13 @@ def tell(answer: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for name, value in answer.items():
-        if value is not None:
-            click.echo(f"{name}: {value}")
+    shown = {name: value for name, value in answer.items() if value is not None}
+    width = max(map(len, shown), default=0) + 1
+    for name, value in shown.items():
+        lines = value if isinstance(value, list) and value else [value]
+        for number, line in enumerate(lines):
+            text = json.dumps(line) if isinstance(line, dict | list | bool) else line
+            click.echo(f"{'' if number else name + ':':<{width}} {text}")
 
 
 def read_json_file(path: Path) -> dict[str, Any]:

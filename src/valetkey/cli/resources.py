@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -16,6 +15,7 @@ from valetkey.storage import revocations
 from valetkey.tokens.resources import TOKEN_FORMATS
 
 from .opened import json_option, tell, with_runtime
+from .output import tell_rows
 
 
 @click.group()
@@ -67,13 +67,11 @@ def update(runtime: Runtime, url: str, as_json: bool, **given: Any) -> None:
 @with_runtime
 def list_resources(runtime: Runtime, as_json: bool) -> None:
     """Show all resources."""
-    found = runtime.resources.all().values()
-    if as_json:
-        shown = [{"resource": one.resource, "name": one.name, "token_format": one.token_format} for one in found]
-        click.echo(json.dumps(shown))
-        return
-    for one in found:
-        click.echo(f"{one.resource:<40} {one.token_format:<7} {one.name}")
+    rows = [
+        {"resource": one.resource, "name": one.name, "token_format": one.token_format}
+        for one in runtime.resources.all().values()
+    ]
+    tell_rows(rows, ("resource", "token_format", "name"), as_json)
 
 
 @resources.command()

@@ -16,7 +16,7 @@ from valetkey.storage.accounts import find_by_email
 from valetkey.storage.schema import HEAD, schema_version
 from valetkey.web.state import EXTENSION
 
-from .opened import json_option, opened_app, with_runtime
+from .opened import json_option, opened_app, tell, with_runtime
 
 DEMO_EMAIL = "demo@example.org"
 
@@ -68,11 +68,19 @@ def demo_lines(demo: dict[str, Any]) -> list[str]:
 
 
 @click.command("prune")
+@json_option
 @with_runtime
-def prune_command(runtime: Runtime) -> None:
+def prune_command(runtime: Runtime, as_json: bool) -> None:
     """Remove what is over: expired codes, tokens, sessions. `serve` and `work` do it every hour."""
-    prune(runtime.store, runtime.clock(), lambda table: click.echo(f"pruning {table}"))
+    removed = prune(runtime.store, runtime.clock())
     runtime.limiter.prune(runtime.clock())
+    if as_json:
+        tell(removed, as_json)
+        return
+    for table, number in removed.items():
+        if number:
+            click.echo(f"{number:>9} {table.removeprefix('valetkey_').replace('_', ' ')}")
+    click.echo(f"{sum(removed.values()):>9} rows removed")
 
 
 @click.group()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from valetkey.storage import accounts, grants, personal_tokens, revocations
 from valetkey.storage.accounts import Account
 
 from .opened import json_option, read_json_file, tell, with_runtime
+from .output import tell_rows
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -57,12 +57,17 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
 @with_runtime
 def list_users(runtime: Runtime, as_json: bool) -> None:
     """Show all accounts."""
-    found = accounts.every(runtime.store)
-    if as_json:
-        click.echo(json.dumps([{"sub": one.sub, "email": one.email, "name": one.name} for one in found]))
-        return
-    for account in found:
-        click.echo(f"{account.sub:<24} {'disabled' if account.disabled_at else 'active':<9} {account.email}")
+    rows = [
+        {
+            "sub": one.sub,
+            "email": one.email,
+            "name": one.name,
+            "state": "disabled" if one.disabled_at else "active",
+            "created_at": int(one.created_at),
+        }
+        for one in accounts.every(runtime.store)
+    ]
+    tell_rows(rows, ("sub", "state", "created_at", "email", "name"), as_json)
 
 
 @users.command()

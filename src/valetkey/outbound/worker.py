@@ -11,7 +11,7 @@ from typing import Any
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import leases, outbox
-from valetkey.storage.pruning import erase_retry_answers, prune_statements
+from valetkey.storage.pruning import PRUNED_AT_ONCE, erase_retry_answers, prune_statements
 from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable, Write
 
@@ -19,6 +19,7 @@ from .mail import MailNotSent, send_mail
 from .problems import FetchProblem
 
 _LEASE, _PRUNE_EVERY, _TAKEN = 15.0, 3600.0, 60.0
+_MOST_BATCHES = 200  # of one table at once: a million rows
 _RETRIES = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
 
 Do = Callable[[Mapping[str, Any]], None]
@@ -97,11 +98,18 @@ class Worker:
         return outbox.later(job.job_id, self._clock() + _RETRIES[job.attempts], problem)
 
 
-def prune(store: Store, now: float, told: Callable[[str], None] = lambda sentence: None) -> None:
-    """Remove what is over; ``told`` hears of each table."""
-    for table, statement in prune_statements(now):
-        told(table)
-        store.write(Write(rows=(statement,)))
+def prune(store: Store, now: float) -> dict[str, int]:
+    """Remove what is over; the answer is how many rows went from each table."""
+    removed: dict[str, int] = {}
+    for table, count, remove in prune_statements(now):
+        for _ in range(_MOST_BATCHES):  # in pieces, so that others write in between
+            (number,) = store.one(count) or (0,)
+            if number:
+                store.write(Write(rows=(remove,)))
+            removed[table] = removed.get(table, 0) + number
+            if number < PRUNED_AT_ONCE:
+                break
+    return removed
 
 
 def _send_mail(settings: Settings, payload: Mapping[str, Any]) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .records import Insert
+from sqlalchemy import bindparam, select
+
+from .records import Insert, columns_of
+from .statement import Statement
+from .store import Store
 from .tables import audit
 
 
@@ -20,3 +24,29 @@ class AuditRow:
 
 
 ADD = Insert(audit, AuditRow)
+_COLUMNS = (audit.c.audit_id, *columns_of(audit, AuditRow))
+_LAST = Statement(select(*_COLUMNS).order_by(audit.c.audit_id.desc()).limit(bindparam("most")))
+_AFTER = Statement(
+    select(*_COLUMNS)
+    .where(audit.c.audit_id > bindparam("after"), audit.c.at >= bindparam("since"))
+    .order_by(audit.c.audit_id)
+    .limit(bindparam("most"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One entry, with the number that orders it."""
+
+    audit_id: int
+    row: AuditRow
+
+
+def last(store: Store, most: int) -> list[Recorded]:
+    """The newest entries, oldest first."""
+    return [Recorded(row[0], AuditRow(*row[1:])) for row in reversed(store.all(_LAST(most=most)))]
+
+
+def after(store: Store, audit_id: int, most: int, *, since: float = 0.0) -> list[Recorded]:
+    """The entries that follow this one and are not older than ``since``, oldest first."""
+    return [Recorded(row[0], AuditRow(*row[1:])) for row in store.all(_AFTER(after=audit_id, since=since, most=most))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, not_, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, func, not_, select, tuple_
 
 from .platform_tables import personal_access_tokens, quotas, usage
 from .statement import Bound, Statement
@@ -25,7 +25,7 @@ from .tables import (
 from .usage import HOUR
 
 _DAY = 86400.0
-_BATCH = 5000
+PRUNED_AT_ONCE = 5000  # rows: a writer waits no longer than for these
 _BEFORE: BindParameter[float] = bindparam("before")
 
 # A client is told of the end of the sign-in in which it got a grant, also when that grant is long over.
@@ -59,19 +59,23 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
 )
 
 
-def _prune(table: Table, over: ColumnElement[bool]) -> Statement:
+def _batch(table: Table, over: ColumnElement[bool]) -> tuple[Statement, Statement]:
+    """How many rows the next batch has, and its removal."""
     key = tuple(table.primary_key.columns)
-    found = select(*key).where(over).limit(_BATCH)
-    return Statement(delete(table).where(key[0].in_(found) if len(key) == 1 else tuple_(*key).in_(found)))
+    batch = select(*key).where(over).limit(PRUNED_AT_ONCE)
+    count = select(func.count()).select_from(batch.subquery())
+    return Statement(count), Statement(
+        delete(table).where(key[0].in_(batch) if len(key) == 1 else tuple_(*key).in_(batch))
+    )
 
 
-_STATEMENTS = tuple((table.name, _prune(table, over), kept) for table, over, kept in _RULES)
+_STATEMENTS = tuple((table.name, *_batch(table, over), kept) for table, over, kept in _RULES)
 _ERASE_ANSWERS = Statement(delete(retry_answers).where(retry_answers.c.expires_at < _BEFORE))
 
 
-def prune_statements(now: float) -> list[tuple[str, Bound]]:
-    """For each table a statement that removes at most 5,000 rows; repeat while it removes that many."""
-    return [(name, statement(before=now - kept)) for name, statement, kept in _STATEMENTS]
+def prune_statements(now: float) -> list[tuple[str, Bound, Bound]]:
+    """For each table a query for the size of the next batch, and the statement that removes it."""
+    return [(name, count(before=now - kept), remove(before=now - kept)) for name, count, remove, kept in _STATEMENTS]
 
 
 def erase_retry_answers(now: float) -> Bound:

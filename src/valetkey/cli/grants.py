@@ -1,0 +1,65 @@
+"""``valetkey grants``: what people gave to apps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from valetkey.authorization_server.connected_apps import revoke_app
+from valetkey.authorization_server.family import end_grant
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts, living_grants
+from valetkey.storage import grants as stored
+
+from .opened import json_option, with_runtime
+from .output import tell_rows
+
+_MOST = 1000
+
+
+@click.group()
+def grants() -> None:
+    """What people gave to apps."""
+
+
+@grants.command("list")
+@click.option("--client", "client_id", default="", help="Of this app only, by its client_id.")
+@click.option("--user", default="", help="Of this person only: an e-mail address, or the sub that tokens have.")
+@json_option
+@with_runtime
+def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
+    """Show the grants that are alive, newest first."""
+    owner = _sub(runtime, user) if user else ""
+    found = living_grants.living(runtime.store, runtime.clock(), client_id=client_id, owner=owner, most=_MOST)
+    columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
+    tell_rows((asdict(grant) for grant in found), columns, as_json)
+    if len(found) == _MOST and not as_json:
+        click.echo(f"These are the newest {_MOST}; name a --client or a --user for others.")
+
+
+@grants.command()
+@click.argument("grant_id", required=False)
+@click.option("--client", "client_id", help="All that the person gave this app.")
+@click.option("--user", help="Who gave it: an e-mail address, or the sub that tokens have.")
+@with_runtime
+def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
+    """End one grant by its id, or all that a person gave an app (--client and --user): dead within a second."""
+    now = runtime.clock()
+    if grant_id is None and client_id and user:
+        revoke_app(_sub(runtime, user), client_id, None, runtime, now)
+        click.echo(f"All that {user} gave {client_id} is revoked.")
+        return
+    if grant_id is None or client_id or user:
+        raise click.UsageError("name a grant's id, or a --client and a --user together")
+    grant = stored.find(runtime.store, grant_id)
+    if grant is None:
+        raise click.ClickException(f"there is no grant {grant_id}; see `valetkey grants list`")
+    runtime.revoke(*end_grant(runtime, grant, now, "grant.revoked", None))
+    click.echo(f"{grant_id} is revoked.")
+
+
+def _sub(runtime: Runtime, user: str) -> str:
+    """The ``sub`` of an address of ours; anything else is one already."""
+    account = accounts.find_by_email(runtime.store, user) if "@" in user else None
+    return account.sub if account else user

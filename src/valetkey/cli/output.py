@@ -1,0 +1,37 @@
+"""Lists for people to read and for scripts to parse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+def tell_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
+    """Print rows: as JSON whole, else these columns, aligned under their names."""
+    rows = list(rows)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    cells = [[name.replace("_", " ") for name in columns]]
+    cells += [[_text(name, row.get(name)) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells if rows else ():
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if not rows:
+        click.echo("There are none.")
+
+
+def time_text(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name.endswith("_at") or name == "at":
+        return time_text(value)
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
