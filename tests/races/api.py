@@ -1,14 +1,16 @@
-"""The app whose servers race: one protected route, and two with limits that tell when they admitted a call."""
+"""The app whose servers race: a route, one that works once, and two with limits that tell when they admitted a call."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import time
 
 from flask import Flask, g, jsonify
 from flask.typing import ResponseReturnValue
 
 from valetkey import Valetkey, current_token, public, require_oauth
+from valetkey.api_helpers import idempotent
 
 app = Flask(__name__)
 Valetkey(app, scopes={"profile": "See your name and picture"})
@@ -23,6 +25,14 @@ def note_arrival() -> None:
 @require_oauth("profile")
 def protected() -> ResponseReturnValue:
     return jsonify(sub=current_token.user_id)
+
+
+@app.post("/api/orders")
+@require_oauth("profile")
+@idempotent
+def order() -> ResponseReturnValue:
+    time.sleep(0.01)
+    return jsonify(order=secrets.token_hex(8)), 201
 
 
 @app.get("/api/slow")

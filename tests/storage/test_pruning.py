@@ -9,7 +9,16 @@ from tests.vocabulary import count
 from valetkey.outbound.worker import Worker, prune
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
-from valetkey.storage import accounts, clients, grants, interactions, opaque_tokens, outbox, revocations
+from valetkey.storage import (
+    accounts,
+    clients,
+    grants,
+    idempotency_keys,
+    interactions,
+    opaque_tokens,
+    outbox,
+    revocations,
+)
 from valetkey.storage.accounts import Session
 from valetkey.storage.grants import Code, Grant, RefreshToken, RetryAnswer
 from valetkey.storage.interactions import Interaction
@@ -35,6 +44,7 @@ def fill(store: Store, until: float) -> None:
                 revocations.add("token", name, NOW, until),
                 accounts.ADD_SESSION(Session(digest, "s", b"b", NOW, until, None)),
                 clients.add_secret("c", digest, NOW, until),
+                idempotency_keys.claim(digest, b"r", NOW, given_up=NOW, expires_at=until),
             )
         )
     )

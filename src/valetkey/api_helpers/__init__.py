@@ -5,6 +5,7 @@ from __future__ import annotations
 from .body_size import limit_bodies, max_body
 from .conditional import check_preconditions, etag_of, etagged
 from .deprecation import deprecated
+from .idempotency import idempotent
 from .problem_details import Problem, problem, use_problems
 from .request_ids import RequestIdFilter, request_id, use_request_ids
 from .sparse_fields import sparse_fields
@@ -16,6 +17,7 @@ __all__ = [
     "deprecated",
     "etag_of",
     "etagged",
+    "idempotent",
     "limit_bodies",
     "max_body",
     "problem",

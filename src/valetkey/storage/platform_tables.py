@@ -60,7 +60,6 @@ idempotency_keys = Table(
     Column("request", LargeBinary, nullable=False),  # digest of what was asked
     Column("begun_at", Double, nullable=False),
     Column("status", Integer),  # none yet: the first request is still at work
-    Column("headers", Text),
-    Column("body", LargeBinary),
+    Column("answer", LargeBinary),  # encrypted; none where it was too large to keep
     Column("expires_at", Double, nullable=False, index=True),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, func, not_, select, tuple_
 
-from .platform_tables import personal_access_tokens, quotas, usage
+from .platform_tables import idempotency_keys, personal_access_tokens, quotas, usage
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
@@ -56,6 +56,7 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (outbox, outbox.c.failed_at < _BEFORE, 30 * _DAY),
     (quotas, quotas.c.ends_at < _BEFORE, 35 * _DAY),
     (usage, usage.c.hour < _BEFORE / HOUR, 366 * _DAY),
+    (idempotency_keys, idempotency_keys.c.expires_at < _BEFORE, 0.0),
 )
 
 

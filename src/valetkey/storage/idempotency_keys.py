@@ -1,0 +1,60 @@
+"""Idempotency keys: who is at work under one, and the answer that is given again."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Executable, and_, bindparam, delete, null, or_, select, update
+
+from .platform_tables import idempotency_keys as keys
+from .statement import Bound, Statement
+from .store import Store
+
+
+class Kept(NamedTuple):
+    """What is known under a key; ``status`` is None while the first request is at work."""
+
+    request: bytes
+    status: int | None
+    answer: bytes | None
+
+
+def _claim(insert: Any) -> Executable:
+    names = ("digest", "request", "begun_at", "expires_at")
+    made = insert(keys).values({name: bindparam(name) for name in names})
+    fresh: dict[str, Any] = {name: made.excluded[name] for name in names[1:]}
+    is_over = keys.c.expires_at <= bindparam("now")
+    is_left_behind = and_(keys.c.status.is_(None), keys.c.begun_at <= bindparam("given_up"))
+    statement: Executable = made.on_conflict_do_update(
+        index_elements=[keys.c.digest],
+        set_={**fresh, "status": null(), "answer": null()},
+        where=or_(is_over, is_left_behind),
+    )
+    return statement
+
+
+_CLAIM = Statement(_claim)
+_FIND = Statement(select(keys.c.request, keys.c.status, keys.c.answer).where(keys.c.digest == bindparam("digest")))
+_MINE = and_(keys.c.digest == bindparam("of"), keys.c.begun_at == bindparam("begun"), keys.c.status.is_(None))
+_FINISH = Statement(update(keys).where(_MINE).values(status=bindparam("status"), answer=bindparam("answer")))
+_FREE = Statement(delete(keys).where(_MINE))
+
+
+def claim(digest: bytes, request: bytes, now: float, *, given_up: float, expires_at: float) -> Bound:
+    """The claim to work under a key: won where it is new, over, or left by whoever began before ``given_up``."""
+    return _CLAIM(digest=digest, request=request, begun_at=now, expires_at=expires_at, now=now, given_up=given_up)
+
+
+def find(store: Store, digest: bytes) -> Kept | None:
+    row = store.one(_FIND(digest=digest))
+    return None if row is None else Kept(bytes(row[0]), row[1], None if row[2] is None else bytes(row[2]))
+
+
+def finish(digest: bytes, begun_at: float, status: int, answer: bytes | None) -> Bound:
+    """Keep the answer of the request that began then, unless another has taken its place."""
+    return _FINISH(of=digest, begun=begun_at, status=status, answer=answer)
+
+
+def free(digest: bytes, begun_at: float) -> Bound:
+    """Forget the request that began then: its key may be tried again."""
+    return _FREE(of=digest, begun=begun_at)
