@@ -1,0 +1,47 @@
+"""examples/resource_server in one process, the Valetkey that issues its tokens in another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.services.fixtures import StartServer
+from tests.services.program import Program, accepts_connections, free_port
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "resource_server" / "app.py"
+
+
+def test_an_api_elsewhere_takes_our_tokens_and_outlives_us(start_server: StartServer, tmp_path: Path) -> None:
+    port = free_port()
+    api, resource = f"http://127.0.0.1:{port}", "http://127.0.0.1:5000"
+    scopes = {"notes:read": "Read your notes", "notes:write": "Write notes"}
+    issuer = start_server(resource=resource, scopes=scopes)
+    made = issuer.deployment.create_client("machine", scope="notes:read notes:write")
+    example = Program(
+        [sys.executable, "-m", "flask", "--app", str(EXAMPLE), "run", "--port", str(port)],
+        log=tmp_path / "example.log",
+        is_ready=lambda: accepts_connections(port),
+        environment={**issuer.deployment.environment, "ISSUERS": issuer.issuer, "RESOURCE": resource},
+        cwd=tmp_path,
+    )
+    try:
+        got = httpx.post(
+            issuer.metadata["token_endpoint"],
+            data={"grant_type": "client_credentials", "scope": "notes:read notes:write"},
+            auth=(made["client_id"], made["client_secret"]),
+        ).json()
+        caller = httpx.Client(base_url=api, headers={"Authorization": f"Bearer {got['access_token']}"})
+        found = httpx.get(f"{api}/.well-known/oauth-protected-resource").json()
+
+        assert (found["resource"], found["authorization_servers"]) == (resource, [issuer.issuer])
+        assert httpx.get(f"{api}/api/notes").status_code == 401
+        assert caller.post("/api/notes", json={"text": "Milk"}).status_code == 201
+        issuer.kill()
+        answered = caller.get("/api/notes")
+
+        assert answered.json() == ["Milk"]
+        assert "RateLimit" in answered.headers
+    finally:
+        example.kill()
