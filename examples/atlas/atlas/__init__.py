@@ -9,9 +9,7 @@ from flask import Flask
 
 from valetkey import Valetkey
 
-from . import database
-from .lists import lists
-from .world import world
+from . import database, lists, world
 
 SCOPES = {"places:read": "See your lists of places", "places:write": "Make, change and delete your lists of places"}
 
@@ -27,6 +25,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     database.init_app(app)
     Valetkey(app, scopes=SCOPES, site_name="Atlas")
-    app.register_blueprint(world)
-    app.register_blueprint(lists)
+    app.register_blueprint(world.api)
+    app.register_blueprint(lists.api)
     return app

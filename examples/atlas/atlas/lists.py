@@ -8,20 +8,21 @@ from typing import Any
 
 from flask import Blueprint, abort, request, url_for
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Result, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from valetkey import current_token, require_oauth
+from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged
 
 from . import database, shapes
 from .database import Country, PlaceList, Subdivision
 
-lists = Blueprint("lists", __name__, url_prefix="/api/lists")
+api = Blueprint("lists", __name__, url_prefix="/api/lists")
 LIMIT = "60/minute burst 20"
 MOST = 1000  # lists of one person
 
 
-@lists.get("")
+@api.get("")
 @require_oauth("places:read", limit=LIMIT)
 def my_lists() -> Any:
     """My lists, by name."""
@@ -30,7 +31,7 @@ def my_lists() -> Any:
         return {"items": [_shown(one) for one in session.scalars(mine)]}
 
 
-@lists.post("")
+@api.post("")
 @require_oauth("places:write", limit=LIMIT)
 def make_list() -> Any:
     """Make a list of places."""
@@ -41,19 +42,20 @@ def make_list() -> Any:
             abort(409, f"a person may have {MOST} lists: delete one first")
         made = PlaceList(id=str(uuid.uuid4()), owner=owner, version=1, changed_at=time.time(), **wanted.model_dump())
         session.add(made)
-    return _shown(made), 201, {"Location": url_for(".one_list", list_id=made.id)}
+    return _shown(made), 201, {"Location": url_for(".one_list", list_id=made.id), "ETag": _etag(made)}
 
 
-@lists.get("/<uuid:list_id>")
+@api.get("/<uuid:list_id>")
 @require_oauth("places:read", limit=LIMIT)
+@etagged
 def one_list(list_id: uuid.UUID) -> Any:
     """One of my lists."""
     with database.session() as session:
         found = _mine(session, list_id)
-    return _shown(found)
+    return _shown(found), {"ETag": _etag(found)}
 
 
-@lists.put("/<uuid:list_id>")
+@api.put("/<uuid:list_id>")
 @require_oauth("places:write", limit=LIMIT)
 def change_list(list_id: uuid.UUID) -> Any:
     """Change one of my lists, unless somebody else did since I read it."""
@@ -61,17 +63,21 @@ def change_list(list_id: uuid.UUID) -> Any:
     with database.session() as session:
         _check_places(session, wanted)
         known = _mine(session, list_id)
-        known.name, known.places = wanted.name, wanted.model_dump()["places"]
-        known.version, known.changed_at = known.version + 1, time.time()
-    return _shown(known)
+        check_preconditions(_etag(known), required=True)
+        values = {"version": known.version + 1, "changed_at": time.time(), **wanted.model_dump()}
+        _check_won(session.execute(update(PlaceList).where(*_as_read(known)).values(values)))
+        session.refresh(known)
+    return _shown(known), {"ETag": _etag(known)}
 
 
-@lists.delete("/<uuid:list_id>")
+@api.delete("/<uuid:list_id>")
 @require_oauth("places:write", limit=LIMIT)
 def delete_list(list_id: uuid.UUID) -> Any:
     """Delete one of my lists, unless somebody changed it since I read it."""
     with database.session() as session:
-        session.delete(_mine(session, list_id))
+        known = _mine(session, list_id)
+        check_preconditions(_etag(known), required=True)
+        _check_won(session.execute(delete(PlaceList).where(*_as_read(known))))
     return "", 204
 
 
@@ -87,6 +93,20 @@ def _mine(session: Session, list_id: uuid.UUID) -> PlaceList:
     if found is None or found.owner != _owner():
         abort(404, "you have no such list")
     return found
+
+
+def _etag(one: PlaceList) -> str:
+    return etag_of(f"{one.id} {one.version}")
+
+
+def _as_read(one: PlaceList) -> tuple[ColumnElement[bool], ...]:
+    """The list, if it is still what we read: between that and the change somebody else may have changed it."""
+    return PlaceList.id == one.id, PlaceList.version == one.version
+
+
+def _check_won(done: Result[Any]) -> None:
+    if done.rowcount != 1:  # type: ignore[attr-defined]  # what an UPDATE and a DELETE answer has it
+        raise Problem(412, "it was changed while you asked; read it again")
 
 
 def _wanted() -> shapes.WantedList:

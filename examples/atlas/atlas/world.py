@@ -9,53 +9,66 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from valetkey import public
+from valetkey.api_helpers import etagged, sparse_fields
 
 from . import database, shapes
 from .database import Country, Currency, Subdivision
 from .gazetteer import searchable
 
-world = Blueprint("world", __name__, url_prefix="/api")
+api = Blueprint("world", __name__, url_prefix="/api")
 LIMIT = "120/minute burst 60"
 
 
-@world.get("/countries")
+@api.get("/countries")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Country.model_fields, within="items")
 def countries() -> Any:
     """All countries."""
     return _page(Country, shapes.Country)
 
 
-@world.get("/countries/<string(length=2):alpha_2>")
+@api.get("/countries/<string(length=2):alpha_2>")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Country.model_fields)
 def country(alpha_2: str) -> Any:
     """One country."""
     return _one(Country, alpha_2, shapes.Country)
 
 
-@world.get("/countries/<string(length=2):alpha_2>/subdivisions")
+@api.get("/countries/<string(length=2):alpha_2>/subdivisions")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Subdivision.model_fields, within="items")
 def subdivisions(alpha_2: str) -> Any:
     """The states, provinces, districts or the like of a country."""
     _one(Country, alpha_2, shapes.Country)
     return _page(Subdivision, shapes.Subdivision, Subdivision.country == alpha_2.upper())
 
 
-@world.get("/subdivisions/<string(minlength=4, maxlength=6):code>")
+@api.get("/subdivisions/<string(minlength=4, maxlength=6):code>")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Subdivision.model_fields)
 def subdivision(code: str) -> Any:
     """One subdivision of a country."""
     return _one(Subdivision, code, shapes.Subdivision)
 
 
-@world.get("/currencies")
+@api.get("/currencies")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Currency.model_fields, within="items")
 def currencies() -> Any:
     """All currencies."""
     return _page(Currency, shapes.Currency)
 
 
-@world.get("/currencies/<string(length=3):alpha_3>")
+@api.get("/currencies/<string(length=3):alpha_3>")
 @public(limit=LIMIT)
+@etagged
+@sparse_fields(*shapes.Currency.model_fields)
 def currency(alpha_3: str) -> Any:
     """One currency."""
     return _one(Currency, alpha_3, shapes.Currency)

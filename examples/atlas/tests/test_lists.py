@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from atlas import database, lists
 from flask.testing import FlaskClient
+from sqlalchemy import update
+from werkzeug.test import TestResponse
 
 SUMMER = {"name": "Summer", "places": [{"code": "PT-11", "note": "Alfama"}, {"code": "IS", "note": ""}]}
 Headers = Callable[..., dict[str, str]]
@@ -15,6 +18,10 @@ Headers = Callable[..., dict[str, str]]
 @pytest.fixture
 def ada(headers_for: Headers) -> dict[str, str]:
     return headers_for("places:read places:write", user_id="ada")
+
+
+def if_match(answer: TestResponse) -> dict[str, str]:
+    return {"If-Match": answer.headers["ETag"]}
 
 
 @pytest.fixture
@@ -29,11 +36,11 @@ def test_a_list_is_made_read_changed_and_deleted(client: FlaskClient, ada: dict[
 
     read = client.get(made.location, headers=ada)
     assert read.json == made.json
-    changed = client.put(made.location, json={"name": "Winter"}, headers=ada)
+    changed = client.put(made.location, json={"name": "Winter"}, headers=ada | if_match(read))
     assert (changed.json["name"], changed.json["places"]) == ("Winter", [])
     assert [one["name"] for one in client.get("/api/lists", headers=ada).json["items"]] == ["Winter"]
 
-    assert client.delete(made.location, headers=ada).status_code == 204
+    assert client.delete(made.location, headers=ada | if_match(changed)).status_code == 204
     assert client.get(made.location, headers=ada).status_code == 404
 
 
@@ -42,7 +49,7 @@ def test_a_list_is_its_owners_alone(client: FlaskClient, ada: dict[str, str], bo
     made = client.post("/api/lists", json=SUMMER, headers=ada)
     body = SUMMER if method == "PUT" else None
 
-    refused = client.open(made.location, method=method, json=body, headers=bob)
+    refused = client.open(made.location, method=method, json=body, headers=bob | if_match(made))
 
     assert refused.status_code == 404
     assert client.get("/api/lists", headers=bob).json["items"] == []
@@ -64,6 +71,45 @@ def test_a_programs_own_token_has_no_lists(client: FlaskClient, headers_for: Hea
 
     assert answer.status_code == 403
     assert "belongs to a person" in answer.json["detail"]
+
+
+def test_a_list_that_did_not_change_is_not_sent_again(client: FlaskClient, ada: dict[str, str]) -> None:
+    made = client.post("/api/lists", json=SUMMER, headers=ada)
+
+    again = client.get(made.location, headers=ada | {"If-None-Match": made.headers["ETag"]})
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_who_changes_a_list_says_which_state_she_read(client: FlaskClient, ada: dict[str, str], method: str) -> None:
+    made = client.post("/api/lists", json=SUMMER, headers=ada)
+    client.put(made.location, json={"name": "By her phone"}, headers=ada | if_match(made))
+    body = {"name": "By her laptop"} if method == "PUT" else None
+
+    silent = client.open(made.location, method=method, json=body, headers=ada)
+    late = client.open(made.location, method=method, json=body, headers=ada | if_match(made))
+
+    assert (silent.status_code, late.status_code) == (428, 412)
+    assert client.get(made.location, headers=ada).json["name"] == "By her phone"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_of_two_changes_at_the_same_moment_one_wins(
+    client: FlaskClient, ada: dict[str, str], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.post("/api/lists", json=SUMMER, headers=ada)
+
+    def somebody_was_quicker(*_: object, **__: object) -> None:
+        with database.session() as other:
+            other.execute(update(database.PlaceList).values(version=2, name="By her phone"))
+
+    monkeypatch.setattr(lists, "check_preconditions", somebody_was_quicker)
+    body = {"name": "By her laptop"} if method == "PUT" else None
+    late = client.open(made.location, method=method, json=body, headers=ada | if_match(made))
+
+    assert late.status_code == 412
+    assert client.get(made.location, headers=ada).json["name"] == "By her phone"
 
 
 @pytest.mark.parametrize(

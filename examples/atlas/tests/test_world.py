@@ -34,3 +34,20 @@ def test_what_iso_does_not_know_is_a_problem_that_says_so(client: FlaskClient, p
     assert answer.status_code == 404
     assert answer.content_type == "application/problem+json"
     assert answer.json["detail"].startswith("ISO knows no")
+
+
+def test_the_world_is_sent_once(client: FlaskClient) -> None:
+    first = client.get("/api/countries")
+
+    again = client.get("/api/countries", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_callers_choose_the_members_they_want(client: FlaskClient) -> None:
+    portugal = client.get("/api/countries?q=portugal&fields=name,flag").json["items"]
+    refused = client.get("/api/countries/PT?fields=capital")
+
+    assert portugal == [{"name": "Portugal", "flag": "🇵🇹"}]
+    assert refused.status_code == 400
+    assert "alpha_2, alpha_3" in refused.json["detail"]
