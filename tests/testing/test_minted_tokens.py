@@ -12,7 +12,7 @@ from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
 from tests.vocabulary import nothing_new
-from valetkey import SettingsError, Valetkey, current_token, require_oauth
+from valetkey import Plan, SettingsError, Valetkey, current_token, require_oauth
 from valetkey.runtime import Runtime
 from valetkey.testing import Clock, headers_for, mint_token, prepared_store, throw_away_store
 from valetkey.testing.throw_away import PreparedStore
@@ -30,7 +30,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """A publisher's app, as it is imported: its settings are for development."""
     monkeypatch.chdir(tmp_path)
     app = Flask("shop")
-    Valetkey(app, scopes={"notes:read": "Read your notes", "notes:write": "Write notes"})
+    plans = {"free": Plan(quota="3/day"), "pro": Plan(quota="1000/day")}
+    Valetkey(
+        app, scopes={"notes:read": "Read your notes", "notes:write": "Write notes"}, plans=plans, default_plan="free"
+    )
 
     @app.get("/api/notes")
     @require_oauth("notes:read", limit="10/minute burst 2")
@@ -111,6 +114,19 @@ def test_limits_hold_and_fill_up_again_with_the_clock(shop: Flask, clock: Clock)
     assert calls == [200, 200, 429]
     clock.forward(6)
     assert shop.test_client().get("/api/notes", headers=headers).status_code == 200
+
+
+def test_an_app_has_the_plan_that_a_test_gives_it(shop: Flask, clock: Clock) -> None:
+    def calls(**asked: str) -> list[int]:
+        headers = headers_for(shop, "notes:read", acr="mfa", user_id="ada", **asked)
+        return [shop.test_client().get("/api/vault", headers=headers).status_code for _ in range(5)]
+
+    assert calls() == [200, 200, 200, 429, 429]
+    clock.forward(1)  # for so long a refusal is remembered
+    assert calls(plan="pro") == [200] * 5
+    assert calls(plan="free", client_id="robot") == [200, 200, 200, 429, 429]
+    with pytest.raises(ValueError, match="no plan 'por'; is 'pro' meant"):
+        mint_token(shop, plan="por")
 
 
 def test_a_person_who_is_put_out_has_no_good_token(shop: Flask, clock: Clock) -> None:

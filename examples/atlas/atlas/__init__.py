@@ -7,11 +7,15 @@ from typing import Any
 
 from flask import Flask
 
-from valetkey import Valetkey
+from valetkey import Plan, Valetkey
 
 from . import database, lists, world
 
 SCOPES = {"places:read": "See your lists of places", "places:write": "Make, change and delete your lists of places"}
+PLANS = {
+    "free": Plan(limit="60/minute burst 30", quota="10000/month"),
+    "pro": Plan(limit="600/minute burst 100", quota="1000000/month", approval="manual"),
+}
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -24,7 +28,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # names are in their own letters
     app.json.sort_keys = False  # type: ignore[attr-defined]
     database.init_app(app)
-    Valetkey(app, scopes=SCOPES, site_name="Atlas")
+    Valetkey(app, scopes=SCOPES, plans=PLANS, default_plan="free", site_name="Atlas")
     app.register_blueprint(world.api)
     app.register_blueprint(lists.api)
     return app

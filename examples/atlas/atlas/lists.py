@@ -11,19 +11,21 @@ from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Result, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from valetkey import current_token, require_oauth
+from valetkey import RateLimit, current_token, require_oauth
 from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged
 
 from . import database, shapes
 from .database import Country, PlaceList, Subdivision
 
 api = Blueprint("lists", __name__, url_prefix="/api/lists")
-LIMIT = "60/minute burst 20"
+WRITES = RateLimit(
+    {"free": "20/minute burst 10", "pro": "200/minute burst 50"}, group="writes"
+)  # beside the plan's own
 MOST = 1000  # lists of one person
 
 
 @api.get("")
-@require_oauth("places:read", limit=LIMIT)
+@require_oauth("places:read")
 def my_lists() -> Any:
     """My lists, by name."""
     mine = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
@@ -32,7 +34,7 @@ def my_lists() -> Any:
 
 
 @api.post("")
-@require_oauth("places:write", limit=LIMIT)
+@require_oauth("places:write", limit=WRITES)
 def make_list() -> Any:
     """Make a list of places."""
     owner, wanted = _owner(), _wanted()
@@ -46,7 +48,7 @@ def make_list() -> Any:
 
 
 @api.get("/<uuid:list_id>")
-@require_oauth("places:read", limit=LIMIT)
+@require_oauth("places:read")
 @etagged
 def one_list(list_id: uuid.UUID) -> Any:
     """One of my lists."""
@@ -56,7 +58,7 @@ def one_list(list_id: uuid.UUID) -> Any:
 
 
 @api.put("/<uuid:list_id>")
-@require_oauth("places:write", limit=LIMIT)
+@require_oauth("places:write", limit=WRITES)
 def change_list(list_id: uuid.UUID) -> Any:
     """Change one of my lists, unless somebody else did since I read it."""
     wanted = _wanted()
@@ -71,7 +73,7 @@ def change_list(list_id: uuid.UUID) -> Any:
 
 
 @api.delete("/<uuid:list_id>")
-@require_oauth("places:write", limit=LIMIT)
+@require_oauth("places:write", limit=WRITES)
 def delete_list(list_id: uuid.UUID) -> Any:
     """Delete one of my lists, unless somebody changed it since I read it."""
     with database.session() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -13,9 +14,10 @@ from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
-from valetkey.storage import clients, resources
+from valetkey.storage import clients, resources, revocations, subscriptions
 from valetkey.storage.grants import ADD_GRANT, Grant
 from valetkey.storage.records import to_json
+from valetkey.storage.subscriptions import Subscription
 from valetkey.storage.write import Write
 from valetkey.tokens.minting import Minted, TokenMint
 from valetkey.web.state import EXTENSION
@@ -34,6 +36,7 @@ def mint_token(
     auth_time: float | None = None,
     expires_in: int | None = None,
     resource: str | None = None,
+    plan: str | None = None,
 ) -> str:
     """An access token that ``require_oauth`` takes for what it is, because it is one.
 
@@ -44,8 +47,9 @@ def mint_token(
     :param auth_time: when, in seconds since 1970; now where left out.
     :param expires_in: seconds from now; the server's lifetime where left out, negative for an expired one.
     :param resource: the API that it is for (RFC 8707); the app's own where left out.
+    :param plan: the plan that the calling app is subscribed to from now on; left out: what it has, else the default.
     :raises SettingsError: where the app's issuer is not on loopback: its keys are real.
-    :raises ValueError: for a scope that the app does not know, and for a sign-in without a person.
+    :raises ValueError: for a scope or plan that the app does not know, and for a sign-in without a person.
     """
     runtime = runtime_for_tests(app)
     if not runtime.is_ready:
@@ -53,8 +57,12 @@ def mint_token(
     scopes = _known_scopes(runtime, scope)
     if user_id is None and (acr is not None or auth_time is not None):
         raise ValueError("acr and auth_time tell how a person signed in: name one with user_id=")
+    if plan is not None and plan not in runtime.settings.plans:
+        raise ValueError(f"the app has no plan {plan!r}{_meant(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
     _make_known(runtime, client_id, audience)
+    if plan is not None:
+        _subscribe(runtime, client_id, plan)
     grant = None if user_id is None else _given(runtime, user_id, client_id, scopes, audience, acr, auth_time)
     return _mint(runtime, grant, client_id, scopes, audience, expires_in)
 
@@ -83,9 +91,13 @@ def runtime_for_tests(app: Flask) -> Runtime:
 def _known_scopes(runtime: Runtime, scope: str) -> frozenset[str]:
     scopes, known = parse_scope(scope), runtime.settings.known_scopes
     for name in sorted(scopes - known.keys()):
-        close = get_close_matches(name, known, 1)
-        raise ValueError(f"the app has no scope {name!r}" + (f"; is {close[0]!r} meant?" if close else ""))
+        raise ValueError(f"the app has no scope {name!r}{_meant(name, known)}")
     return scopes
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), 1)
+    return f"; is {close[0]!r} meant?" if close else ""
 
 
 def _make_known(runtime: Runtime, client_id: str, resource: str) -> None:
@@ -102,6 +114,13 @@ def _make_known(runtime: Runtime, client_id: str, resource: str) -> None:
     if resource not in runtime.resources.all():
         runtime.write(Write(rows=(resources.put(resource, {}, now),)))
         runtime.resources.forget()
+
+
+def _subscribe(runtime: Runtime, client_id: str, plan: str) -> None:
+    now = runtime.clock()
+    if runtime.subscriptions.plan_of(client_id, now) != plan:
+        changed = revocations.add("changed", client_id, now, runtime.revocation_ends)
+        runtime.revoke(subscriptions.put(Subscription(client_id, plan, None, now)), changed)
 
 
 def _given(
