@@ -21,7 +21,14 @@ from .clock import Clock
 from .minted import runtime_for_tests
 
 _FILE = "valetkey.db"
-_COMPOSED = ("on_created", "jobs", "hourly", "within", "has_own_accounts")  # a test sees that none is forgotten
+_COMPOSED = (
+    "on_created",
+    "jobs",
+    "hourly",
+    "within",
+    "has_own_accounts",
+    "api_document",
+)  # a test sees that none is forgotten
 
 
 @dataclass(frozen=True, slots=True)
