@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from .body_size import limit_bodies, max_body
 from .conditional import check_preconditions, etag_of, etagged
+from .cursors import open_cursor, seal_cursor
 from .deprecation import deprecated
 from .idempotency import idempotent
+from .pagination import Page, paginate
 from .problem_details import Problem, problem, use_problems
 from .request_ids import RequestIdFilter, request_id, use_request_ids
 from .sparse_fields import sparse_fields
 
 __all__ = [
+    "Page",
     "Problem",
     "RequestIdFilter",
     "check_preconditions",
@@ -20,8 +23,11 @@ __all__ = [
     "idempotent",
     "limit_bodies",
     "max_body",
+    "open_cursor",
+    "paginate",
     "problem",
     "request_id",
+    "seal_cursor",
     "sparse_fields",
     "use_problems",
     "use_request_ids",
