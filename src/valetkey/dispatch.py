@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 
 from .activity.refusals import log_refusal
 from .protocol.bearer import challenge as bearer_challenge
@@ -86,7 +87,7 @@ def refusal_answer(refusal: OAuthError, endpoint: Endpoint, request: MachineRequ
     if refusal.status == 405:
         headers.append(("Allow", ", ".join(endpoint.methods)))
     if refusal.retry_after:
-        headers.append(("Retry-After", str(max(1, round(refusal.retry_after)))))
+        headers.append(("Retry-After", str(max(1, math.ceil(refusal.retry_after)))))
     return Answer(refusal.status, json.dumps(refusal.body()).encode(), tuple(headers))
 
 

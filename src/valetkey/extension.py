@@ -29,8 +29,10 @@ from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import finish_call
+from .resource_server.limit_problems import limit_problems
+from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
 from .resource_server.openapi import api_document
-from .resource_server.routes import decide_routes
+from .resource_server.routes import decide_routes, routes_of
 from .resource_server.views import make_blueprint as make_resource_server
 from .runtime import Endpoint, Runtime
 from .settings import Settings, SettingsError
@@ -107,6 +109,8 @@ class Valetkey:
         for portal in make_developer_portal(runtime):
             app.register_blueprint(portal)
         app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
+        limits = make_limits_endpoint(lambda: routes_of(app))
+        _add_well_known(app, f"{settings.oauth_path}{limits.path}", limits)
         _add_well_known(app, METADATA.path, METADATA)
         _add_well_known(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
         if path:
@@ -186,7 +190,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
         nonlocal done
         if done:
             return
-        problems = path_problems(app)
+        problems = [*path_problems(app), *limit_problems(routes_of(app), runtime.plan_budgets)]
         if problems:
             raise SettingsError("\n".join(problems))
         csrf: Any = app.extensions.get("csrf")

@@ -37,7 +37,7 @@ from .storage.engine import open_store, sqlite_path
 from .storage.revocations import Revocation
 from .storage.schema import check_schema, schema_version, upgrade
 from .storage.statement import Bound
-from .storage.write import Write
+from .storage.write import StoreUnavailable, Write
 from .tokens.cipher import Cipher
 from .tokens.feed import RevocationFeed
 from .tokens.key_making import make_first_keys
@@ -129,7 +129,7 @@ class Runtime:
         self.mint = TokenMint(settings, self.keys, self.resources)
         personal = PersonalTokens(settings, self.store, self._is_known_owner)
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
-        self.limits, budgets = read_limits(settings)
+        self.limits, self.plan_budgets = read_limits(settings)
         self.limiter = Limiter(_counters(self))
         self.background = Background()
         self.last_used = LastUsed(self.store, self.background)
@@ -137,7 +137,7 @@ class Runtime:
         self.quotas = Quotas(self.store, lambda: self.clock(), self.background.wake)
         self.background.add(self.quotas.give_back_idle, last=self.quotas.give_back_all)
         self.subscriptions = Subscriptions(self.store, self.feed, settings.plans, settings.default_plan)
-        plans = Plans(budgets, self.subscriptions.plan_of, self.quotas)
+        plans = Plans(self.plan_budgets, self.subscriptions.plan_of, self.quotas)
         self.admission = Admission(self.limiter, plans, fields=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
@@ -201,6 +201,21 @@ class Runtime:
     def revocation_ends(self) -> float:
         """When a revocation written now may be forgotten: no token from before can be alive."""
         return self.clock() + self.settings.access_token_lifetime + 120
+
+    def charge(self, setting: str, who: str, now: float) -> None:
+        """Charge one call of an OAuth endpoint to the limit of that setting; whoever proved themselves is not guessing.
+
+        While nobody can count, calls are let through: tokens matter more than their number.
+
+        :raises TooManyRequests: where that was too often.
+        """
+        try:
+            spent = self.limiter.spend(f"{setting}|{who}", self.limits[setting], now)
+        except StoreUnavailable as problem:
+            self.admission.let_through(True, problem, now)
+            return
+        if not spent.admitted:
+            raise TooManyRequests("too many requests", retry_after=spent.retry_after, detail=f"{setting} of {who}")
 
     def spend_failed_authentication(self, address: str | None, now: float) -> None:
         """:raises TooManyRequests: where too many client authentications failed from this network."""

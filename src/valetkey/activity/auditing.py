@@ -30,6 +30,8 @@ Event = Literal[
     "initial_access_token.created",
     "keys.created",
     "keys.retired",
+    "plan.asked",
+    "plan.given",
     "personal_token.created",
     "personal_token.leaked",
     "personal_token.revoked",

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from valetkey.protocol.errors import InvalidClient, InvalidRequest
 from valetkey.protocol.parameters import Parameters
 from valetkey.protocol.secret import Secret
+from valetkey.rate_limiting.address import network_of
 from valetkey.runtime import Call
 from valetkey.storage.clients import Client
 
@@ -23,12 +24,15 @@ class _Credentials:
     assertion: str | None = None
 
 
-def authenticate(call: Call) -> Client:
+def authenticate(call: Call, limit: str = "token_limit") -> Client:
     """The client that made the call; a public one has only named itself.
+
+    :param limit: the setting to whose budget the call is charged, of this client alone; so that nobody can use up
+        another's, a public one's is that of its network, too.
 
     :raises InvalidClient: where it is unknown, disabled, or its proof fails.
     :raises InvalidRequest: where it uses two methods at once, or names two clients.
-    :raises TooManyRequests: where too many proofs from this network failed.
+    :raises TooManyRequests: where too many proofs from this network failed, or the client calls too often.
     """
     credentials = _read_basic(call) or _read_assertion(call.parameters) or _read_form(call.parameters)
     _check_one_client(credentials, call.parameters)
@@ -37,15 +41,17 @@ def authenticate(call: Call) -> Client:
     if client is None or problem:
         call.runtime.spend_failed_authentication(call.address, call.now)
         raise InvalidClient("client authentication failed", detail=problem)
+    who = f"{client.client_id}|{network_of(call.address)}" if client.is_public else client.client_id
+    call.runtime.charge(limit, who, call.now)
     return client
 
 
-def authenticate_confidential(call: Call) -> Client:
+def authenticate_confidential(call: Call, limit: str = "token_limit") -> Client:
     """Like ``authenticate``, for endpoints that a public client may not use.
 
     :raises InvalidClient: also for a public client.
     """
-    client = authenticate(call)
+    client = authenticate(call, limit)
     if client.is_public:
         raise InvalidClient("this endpoint needs client authentication", detail="public client")
     return client

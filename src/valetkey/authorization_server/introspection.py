@@ -14,7 +14,7 @@ _INACTIVE = {"active": False}
 
 def introspect(call: Call) -> Answer:
     """The token's members for whoever may know them, else only that it is not active (§2.2)."""
-    client = authenticate_confidential(call)
+    client = authenticate_confidential(call, "introspection_limit")
     token = find_token(call.runtime, call.parameters.required("token"), call.now)
     if token is None or not _may_know(client, token) or not _is_alive(token, call):
         return json_answer(_INACTIVE)

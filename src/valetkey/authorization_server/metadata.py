@@ -77,6 +77,7 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "jwks_uri": f"{base}/jwks",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
+        "limits_endpoint": f"{base}/limits",
         "scopes_supported": sorted(settings.known_scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),

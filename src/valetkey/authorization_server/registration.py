@@ -17,7 +17,7 @@ from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, mint, random_id
 from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, grants, personal_tokens, registrations, revocations
+from valetkey.storage import clients, grants, personal_tokens, registrations, revocations, subscriptions
 from valetkey.storage.clients import Client
 from valetkey.storage.write import Write
 from valetkey.tokens.access_token import PERSONAL_CLIENT_ID
@@ -157,6 +157,7 @@ def remove_client(runtime: Runtime, client: Client) -> None:
     runtime.revoke(
         *clients.remove(client.client_id),
         registrations.remove(client.client_id),
+        subscriptions.remove(client.client_id),
         grants.revoke_client(client.client_id, now),
         *personal_tokens.revoke_client(client.client_id, now, runtime.revocation_ends),
         revocations.add("client", client.client_id, now, runtime.revocation_ends),

@@ -57,17 +57,23 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
 
     :raises InvalidScope: where a name is not among those that it registered.
     """
-    allowed = frozenset(runtime.settings.known_scopes)
+    allowed = plan_scope(frozenset(runtime.settings.known_scopes), client.client_id, runtime)
     if client.scope is not None:
         allowed &= client.scope
     usual = client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
-    asked = parse_scope(text) or usual
+    asked = parse_scope(text) or plan_scope(usual, client.client_id, runtime)
     if "openid" in asked:
         asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:
         unknown = format_scope(asked - allowed)
         raise InvalidScope("the client may not ask for this scope", detail=unknown)
     return asked
+
+
+def plan_scope(scope: frozenset[str], client_id: str, runtime: Runtime) -> frozenset[str]:
+    """What of a scope the client's plan allows. A plan speaks of the publisher's scopes only, not of OpenID's own."""
+    allowed = runtime.subscriptions.scopes_of(client_id, runtime.clock())
+    return scope if allowed is None else scope - (runtime.settings.scopes.keys() - allowed)
 
 
 def fit_scope(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:

@@ -24,6 +24,7 @@ def userinfo(call: Call) -> Answer:
     """The claims that the access token opens, as JSON, or signed where the client registered so."""
     runtime = call.runtime
     token = runtime.judge.judge(_read_token(call), call.now)
+    runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
     owner, wishes = _check_token(token, runtime)
     client = runtime.clients.find(token.client_id, call.now)
     if client is None:

@@ -12,7 +12,22 @@ from valetkey.service import AppNotFound
 from valetkey.settings import SettingsError
 from valetkey.storage.write import StoreUnavailable
 
-from . import auditing, backup, checking, clients, grants, keys, login, resources, scopes, serving, setting_up, users
+from . import (
+    auditing,
+    backup,
+    checking,
+    clients,
+    grants,
+    keys,
+    login,
+    plans,
+    resources,
+    scopes,
+    serving,
+    setting_up,
+    usage,
+    users,
+)
 
 _TOLD = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
 
@@ -47,6 +62,8 @@ for command in (
     users.users,
     clients.clients,
     scopes.scopes,
+    plans.plans,
+    usage.usage,
     resources.resources,
     keys.keys,
     grants.grants,

@@ -8,6 +8,7 @@ import click
 from flask import Flask
 
 from valetkey.extension import path_problems
+from valetkey.resource_server.limit_problems import limit_problems
 from valetkey.resource_server.routes import routes_of, undecided_paths
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -23,6 +24,7 @@ def check(context: click.Context) -> None:
     app = opened_app(context)
     runtime: Runtime = app.extensions[EXTENSION]
     problems = [*path_problems(app), *unknown_scopes(app, runtime.settings)]
+    problems += limit_problems(routes_of(app), runtime.plan_budgets)
     advice = [*unsafe_settings(runtime.settings), *undecided_routes(app, runtime.settings)]
     advice += unused_scopes(app, runtime.settings)
     runtime.get_ready()

@@ -147,7 +147,7 @@ class Admission:
         try:
             spent = self.limiter.spend(charge.key, charge.limit, now, cost)
         except StoreUnavailable as problem:
-            self._let_through(charge.fails_open, problem, now)
+            self.let_through(charge.fails_open, problem, now)
             return None
         return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge)
 
@@ -170,7 +170,7 @@ class Admission:
                 try:
                     spent = self.limiter.spend(charge.key, charge.limit, now, cost)
                 except StoreUnavailable as problem:
-                    self._let_through(charge.fails_open, problem, now)
+                    self.let_through(charge.fails_open, problem, now)
                     continue
                 counted.spent.append((charge, spent))
                 if not spent.admitted:
@@ -192,7 +192,7 @@ class Admission:
         try:
             counted.quota = self.plans.quotas.take(gate.quota_holder, gate.quota, now, cost)
         except StoreUnavailable as problem:
-            self._let_through(gate.quota_fails_open, problem, now)
+            self.let_through(gate.quota_fails_open, problem, now)
 
     def _undo(self, counted: Counted, cost: int, now: float) -> None:
         """Give back what a call was charged that is refused after all; what cannot be given back now is lost."""
@@ -203,7 +203,8 @@ class Admission:
                 except StoreUnavailable:
                     return
 
-    def _let_through(self, fails_open: bool, problem: StoreUnavailable, now: float) -> None:
+    def let_through(self, fails_open: bool, problem: StoreUnavailable, now: float) -> None:
+        """While nobody can count: go on, told in the log once a second; or raise the problem."""
         if not fails_open:
             raise problem
         if not 0 <= now - self._told_open_at < 1.0:

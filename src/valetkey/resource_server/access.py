@@ -132,12 +132,16 @@ def count(
 
     :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
     """
-    if token is None:
-        return world.admission.count(protection, endpoint, (None, None, network), now)
+    caller = (None, None, network) if token is None else caller_of(token, network)
+    return world.admission.count(protection, endpoint, caller, now)
+
+
+def caller_of(token: AccessToken, network: str) -> tuple[str | None, str | None, str]:
+    """The app, its user and the network, as admission tells callers apart."""
     app = token.counted_as or token.client_id
     if app == PERSONAL_CLIENT_ID:  # of no app: each person who has one is an app of their own
         app = f"{app}|{token.user_id}"
-    return world.admission.count(protection, endpoint, (app, token.user_id, network), now)
+    return app, token.user_id, network
 
 
 def needs_address(protection: Protection, token: AccessToken | None) -> bool:

@@ -149,6 +149,15 @@ class Settings:
     )
 
     leak_report_limit: str = _setting("60/minute burst 60", "Leaked tokens that one network address may report.")
+    token_limit: str = _setting(
+        "300000/minute burst 30000",
+        "Requests to the token and device endpoints of one client; of a public one, from one network address.",
+    )
+    introspection_limit: str = _setting("300000/minute burst 30000", "Introspections by one client.")
+    revocation_limit: str = _setting("300000/minute burst 30000", "Revocations by one client, as for token_limit.")
+    userinfo_limit: str = _setting(
+        "6000/minute burst 600", "Requests to the userinfo and limits endpoints for one user of one app."
+    )
     registration_limit: str = _setting("300/hour burst 300", "Clients registered from one network address.")
 
     registration_policy: str = _setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, delete, select, update
+from sqlalchemy import Executable, bindparam, delete, null, select, update
 
 from .platform_tables import subscriptions
 from .statement import Bound, Statement
@@ -40,7 +40,7 @@ _ALL = Statement(select(*_COLUMNS).order_by(subscriptions.c.client_id))
 _APPROVE = Statement(
     update(subscriptions)
     .where(subscriptions.c.client_id == bindparam("of"), subscriptions.c.wanted == bindparam("approved"))
-    .values(plan=bindparam("approved"), wanted=None, since=bindparam("at"))
+    .values(plan=bindparam("approved"), wanted=null(), since=bindparam("at"))
 )
 _REMOVE = Statement(delete(subscriptions).where(subscriptions.c.client_id == bindparam("of")))
 

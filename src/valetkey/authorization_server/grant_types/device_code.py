@@ -5,7 +5,7 @@ from __future__ import annotations
 from valetkey.authorization_server.family import end_grant, refresh_token_rows
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
-from valetkey.authorization_server.target import fit_scope, narrow_resources
+from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol.errors import AccessDenied, AuthorizationPending, ExpiredToken, InvalidGrant, SlowDown
 from valetkey.protocol.scope import parse_scope
@@ -29,7 +29,8 @@ def redeem(request: TokenRequest) -> bytes:
     _check_unused(code, grant, request)
     _check_owner(grant, request)
     audience = narrow_resources(request.parameters, grant.resource_list)
-    scope = fit_scope(parse_scope(grant.scope), audience, request.runtime)
+    granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
+    scope = fit_scope(granted, audience, request.runtime)
     minted = request.runtime.mint.access_token(
         client_id=grant.client_id,
         scope=scope,

@@ -9,7 +9,7 @@ from valetkey.activity.auditing import audit
 from valetkey.authorization_server.family import end_grant, refresh_token_rows
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
-from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope
+from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope, plan_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol.errors import InvalidGrant
 from valetkey.protocol.scope import parse_scope
@@ -37,7 +37,8 @@ def redeem(request: TokenRequest) -> bytes:
     if token.used_at is not None:
         return _answer_again(secret, token, grant, request)
     audience = narrow_resources(request.parameters, grant.resource_list)
-    scope = fit_scope(narrow_scope(request.parameters, parse_scope(grant.scope)), audience, request.runtime)
+    granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
+    scope = fit_scope(narrow_scope(request.parameters, granted), audience, request.runtime)
     minted = request.runtime.mint.access_token(
         client_id=grant.client_id,
         scope=scope,

@@ -1,0 +1,60 @@
+"""``valetkey usage``: who called what, how often, and what is left of quotas."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+
+from valetkey.runtime import Runtime
+from valetkey.storage import usage as stored
+
+from .opened import json_option, with_runtime
+
+_DAY = 86400
+
+
+@click.command()
+@click.option("--client", "client_id", help="Of this app only, with its plan and quota.")
+@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Of so many days until now.")
+@json_option
+@with_runtime
+def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> None:
+    """Show how often apps called each route, by status. Quotas are counted apart from this, and exactly."""
+    now = runtime.clock()
+    found = _calls(runtime, client_id, now - days * _DAY, now)
+    quota = _quota(runtime, client_id, now) if client_id else None
+    if as_json:
+        names = ("client_id", "route", "status", "calls")
+        told: dict[str, Any] = {"days": days, "usage": [dict(zip(names, row, strict=True)) for row in found]}
+        click.echo(json.dumps(told | ({"client_id": client_id, **quota} if quota else {})))
+        return
+    for name, route, status, calls in found:
+        click.echo(f"{calls:>10}  {status}  {name:<24} {route}")
+    if not found:
+        click.echo(f"No calls in the last {days} days.")
+    if quota is not None and quota["quota"]:
+        click.echo(f"Plan {quota['plan']}: {quota['used']} of {quota['quota']} are used.")
+
+
+def _calls(runtime: Runtime, client_id: str | None, since: float, until: float) -> list[tuple[str, str, int, int]]:
+    if client_id is None:
+        return stored.totals(runtime.store, since, until)
+    summed: Counter[tuple[str, str, int]] = Counter()
+    for one in stored.between(runtime.store, since, until, client_id):
+        summed[one.client_id, one.route, one.status] += one.calls
+    return [(*key, calls) for key, calls in sorted(summed.items())]
+
+
+def _quota(runtime: Runtime, client_id: str, now: float) -> dict[str, Any] | None:
+    plans = runtime.admission.plans
+    if plans is None:
+        return None
+    plan = plans.plan_of(client_id, now)
+    quota = plans.budgets[plan].quota
+    if quota is None:
+        return {"plan": plan, "quota": None}
+    left = runtime.quotas.look(client_id, quota, now)
+    return {"plan": plan, "quota": str(quota), "used": quota.n - left.remaining, "remaining": left.remaining}

@@ -1,0 +1,80 @@
+"""What a caller may still call: its plan, its limits and its quota, each with what remains. Asking costs none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from valetkey.protocol import bearer
+from valetkey.protocol.bearer import MissingToken
+from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.admission import Caller, Charge
+from valetkey.rate_limiting.fields import quota_name
+from valetkey.runtime import Answer, Call, Endpoint, json_answer
+from valetkey.storage.write import StoreUnavailable
+
+from .access import caller_of
+from .routes import Route
+
+
+def make_endpoint(routes: Callable[[], Iterable[Route]]) -> Endpoint:
+    """``GET /oauth/limits``, with any good access token."""
+    return Endpoint("limits", "/limits", ("GET",), lambda call: _answer(call, routes()), cors=True, bearer=True)
+
+
+def _answer(call: Call, routes: Iterable[Route]) -> Answer:
+    value = bearer.read_token(call.authorization)
+    if value is None:
+        raise MissingToken("an access token is required")
+    runtime = call.runtime
+    token = runtime.judge.judge(value, call.now)
+    runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
+    client_id, user_id, network = caller_of(token, network_of(call.address))
+    plans = runtime.admission.plans
+    plan = plans.plan_of(client_id, call.now) if plans is not None and client_id is not None else None
+    charged = _charged(call, routes, plan, Caller(client_id, user_id, network))
+    limits = [told for charge, where in charged if (told := _limit(call, charge, where)) is not None]
+    quota = plans.budgets[plan].quota if plans is not None and plan is not None else None
+    answer: dict[str, Any] = {"client_id": token.client_id, "plan": plan, "limits": limits, "quota": None}
+    if quota is not None:
+        left = runtime.quotas.look(client_id or "", quota, call.now)
+        answer["quota"] = {
+            "name": quota_name(quota.unit),
+            "limit": quota.n,
+            "period": quota.unit,
+            "used": quota.n - left.remaining,
+            "remaining": left.remaining,
+            "reset": int(left.reset) + 1,
+        }
+    return json_answer(answer)
+
+
+def _charged(call: Call, routes: Iterable[Route], plan: str | None, caller: Caller) -> list[tuple[Charge, list[str]]]:
+    """Each budget once, with the routes that are charged to it."""
+    found: dict[str, tuple[Charge, list[str]]] = {}
+    for route in routes:
+        for protection in route.protections:
+            if protection.is_public:
+                continue
+            for charge in call.runtime.admission.gate(protection, route.endpoint, plan, caller).charges:
+                found.setdefault(charge.key, (charge, []))[1].append(f"{' '.join(route.methods)} {route.path}")
+    return list(found.values())
+
+
+def _limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, Any] | None:
+    """A limit and what remains; nothing of one that fails open while nobody can count."""
+    try:
+        left = call.runtime.limiter.look(charge.key, charge.limit, call.now)
+    except StoreUnavailable:
+        if not charge.fails_open:
+            raise
+        return None
+    return {
+        "name": charge.name,
+        "routes": routes,
+        "limit": charge.limit.n,
+        "period": charge.limit.period,
+        "burst": charge.limit.burst,
+        "remaining": left.remaining,
+        "reset": int(left.reset + 0.999),
+    }

@@ -1,0 +1,359 @@
+"""Plans: what an app may call, how often, and how much in a month; who subscribed to which; what is left of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import http_sf
+import pytest
+from flask import Flask, jsonify
+
+from tests.conftest import MakeApp, Register, signed_in
+from tests.vocabulary import Browser, Clock
+from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
+from valetkey.authorization_server.registration import Registered
+from valetkey.authorization_server.subscribing import SubscriptionRefused, approve, subscribe, subscription_of
+from valetkey.runtime import Runtime
+from valetkey.storage import quotas, usage
+from valetkey.storage.write import StoreUnavailable
+
+PLANS = {
+    "free": Plan(limit="60/minute burst 5", quota="8/day", scopes="profile notes:read"),
+    "pro": Plan(limit="6000/minute burst 600", quota="1000/month", approval="manual"),
+}
+
+
+@pytest.fixture
+def app(make_app: MakeApp, store_url: str) -> Flask:
+    app = make_app(store_url, plans=PLANS, default_plan="free")
+
+    @app.get("/api/any")
+    @require_oauth
+    def anything() -> Any:
+        return jsonify(ok=True)
+
+    @app.get("/api/mine/<int:number>")
+    @require_oauth(limit={"free": "2/minute burst 2", "pro": "100/minute"})
+    def mine(number: int) -> Any:
+        return jsonify(number=number)
+
+    return app
+
+
+@pytest.fixture
+def robot(register: Register) -> Registered:
+    return register("machine", name="Robot")
+
+
+Token = Callable[..., str]
+
+
+@pytest.fixture
+def token(app: Flask, runtime: Runtime) -> Token:
+    def of(client: Registered, scope: str = "profile") -> str:
+        minted = runtime.mint.access_token(
+            client_id=client.client_id,
+            scope=frozenset(scope.split()),
+            audience=(runtime.settings.api_resource,),
+            now=runtime.clock(),
+            grant=None,
+        )
+        return minted.value
+
+    return of
+
+
+def call(app: Flask, token: str, path: str = "/api/any") -> Any:
+    return app.test_client().get(path, headers={"Authorization": f"Bearer {token}"})
+
+
+def lists(answer: Any, field: str) -> dict[str, dict[str, int]]:
+    parsed: Any = http_sf.parse(answer.headers[field].encode(), tltype="list")
+    return {name: dict(parameters) for name, parameters in parsed}
+
+
+def test_the_limits_of_route_plan_and_quota_are_told_together(app: Flask, robot: Registered, token: Token) -> None:
+    told = call(app, token(robot), "/api/mine/1")
+
+    assert lists(told, "RateLimit-Policy") == {
+        "default": {"q": 2, "w": 60},
+        "plan-free": {"q": 60, "w": 60},
+        "quota-day": {"q": 8, "w": 86400},
+    }
+    now = lists(told, "RateLimit")
+    assert {name: one["r"] for name, one in now.items()} == {"default": 1, "plan-free": 4, "quota-day": 7}
+
+
+def test_a_call_over_the_plans_limit_takes_nothing_from_the_route_or_the_quota(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+) -> None:
+    mine = token(robot)
+    for _ in range(4):
+        assert call(app, mine).status_code == 200
+    assert call(app, mine, "/api/mine/1").status_code == 200
+    for _ in range(5):
+        refused = call(app, mine, "/api/mine/1")
+        assert refused.status_code == 429
+        assert refused.json["reason"] == "rate-limited"
+        assert refused.json["violated-policies"] == ["plan-free"]
+        assert refused.headers["Retry-After"] == str(lists(refused, "RateLimit")["plan-free"]["t"]) == "1"
+
+    clock.forward(1)
+    after = call(app, mine, "/api/mine/1")
+    assert after.status_code == 200
+    assert lists(after, "RateLimit")["default"]["r"] == 0, "the second of two: the refused ones took none"
+    assert lists(after, "RateLimit")["quota-day"]["r"] == 2
+
+
+def test_a_call_over_the_routes_limit_takes_nothing_from_the_plan(app: Flask, robot: Registered, token: Token) -> None:
+    mine = token(robot)
+    statuses = [call(app, mine, "/api/mine/1").status_code for _ in range(5)]
+    assert statuses == [200, 200, 429, 429, 429]
+
+    assert lists(call(app, mine), "RateLimit")["plan-free"]["r"] == 2
+
+
+def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
+    app: Flask, robot: Registered, token: Token, clock: Clock
+) -> None:
+    def calls(times: int) -> list[int]:
+        made = []
+        for _ in range(times):
+            made.append(call(app, token(robot)).status_code)
+            clock.forward(2)
+        return made
+
+    assert calls(9) == [200] * 8 + [429]
+    refused = call(app, token(robot))
+    left = 86400 - clock.time % 86400
+
+    assert refused.json["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    assert (refused.json["reason"], refused.json["violated-policies"]) == ("quota-exceeded", ["quota-day"])
+    assert int(refused.headers["Retry-After"]) == lists(refused, "RateLimit")["quota-day"]["t"] == left
+    assert lists(refused, "RateLimit")["quota-day"]["r"] == 0
+    clock.forward(left)
+    assert calls(1) == [200]
+
+
+def test_an_app_has_the_default_plan_until_it_gets_another_which_counts_at_once(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token
+) -> None:
+    assert set(lists(call(app, token(robot)), "RateLimit")) == {"plan-free", "quota-day"}
+
+    subscribe(runtime, robot.client_id, "pro", approved=True)
+
+    assert set(lists(call(app, token(robot), "/api/mine/1"), "RateLimit")) == {"default", "plan-pro", "quota-month"}
+
+
+def test_another_process_hears_of_a_new_plan_within_a_second(
+    app: Flask, make_app: MakeApp, store_url: str, robot: Registered, token: Token, clock: Clock
+) -> None:
+    other: Runtime = make_app(store_url, plans=PLANS, default_plan="free").extensions["valetkey"]
+    call(app, token(robot))
+    subscribe(other, robot.client_id, "pro", approved=True)
+    clock.forward(0.6)
+
+    assert "plan-pro" in lists(call(app, token(robot)), "RateLimit")
+
+
+def test_which_plan_an_app_has_is_read_once(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = token(robot)
+    call(app, mine)
+
+    def read(*_: Any) -> Any:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("valetkey.tokens.subscriptions.subscriptions.find", read)
+    assert call(app, mine).status_code == 200
+
+
+def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, robot: Registered) -> None:
+    asked = subscribe(runtime, robot.client_id, "pro")
+    assert (asked.plan, asked.wanted) == ("free", "pro")
+    assert runtime.subscriptions.plan_of(robot.client_id, runtime.clock()) == "free"
+
+    approve(runtime, robot.client_id)
+
+    assert runtime.subscriptions.plan_of(robot.client_id, runtime.clock()) == "pro"
+    assert subscription_of(runtime, robot.client_id).wanted is None
+    with pytest.raises(SubscriptionRefused, match="waits for no plan"):
+        approve(runtime, robot.client_id)
+    with pytest.raises(SubscriptionRefused, match="there is no plan gold"):
+        subscribe(runtime, robot.client_id, "gold")
+
+
+def test_an_app_cannot_be_granted_more_than_its_plan_allows(
+    app: Flask, runtime: Runtime, robot: Registered, register: Register
+) -> None:
+    machine = Browser(app.test_client(), robot)
+    assert machine.token("client_credentials", scope="notes:write").json["error"] == "invalid_scope"
+    assert machine.token("client_credentials").json["scope"] == "notes:read profile"
+    shop = register(name="Other shop")
+    ada = signed_in(Browser(app.test_client(), shop), runtime, "ada2@example.org", "Ada")
+    assert "invalid_scope" in ada.ask(scope="profile notes:write").location
+    subscribe(runtime, shop.client_id, "pro", approved=True)
+    granted = ada.tokens(scope=("profile", "notes:write"))
+    assert granted["scope"] == "notes:write profile"
+
+    subscribe(runtime, shop.client_id, "free")
+
+    refreshed = ada.refresh(granted["refresh_token"])
+    assert refreshed.json["scope"] == "profile"
+
+
+def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: Registered, token: Token) -> None:
+    mine = token(robot)
+    for _ in range(2):
+        call(app, mine, "/api/mine/1")
+    answers = [call(app, mine, "/oauth/limits") for _ in range(20)]
+
+    assert {one.status_code for one in answers} == {200}
+    told = answers[-1].json
+    assert (told["client_id"], told["plan"]) == (robot.client_id, "free")
+    assert told["quota"] | {"reset": 0} == {
+        "name": "quota-day",
+        "limit": 8,
+        "period": "day",
+        "used": 2,
+        "remaining": 6,
+        "reset": 0,
+    }
+    by_name = {one["name"]: one for one in told["limits"]}
+    assert by_name["default"] == {
+        "name": "default",
+        "routes": ["GET /api/mine/<int:number>"],
+        "limit": 2,
+        "period": 60,
+        "burst": 2,
+        "remaining": 0,
+        "reset": 60,
+    }
+    assert by_name["plan-free"]["remaining"] == 3
+    assert len(by_name["plan-free"]["routes"]) == 3
+    assert answers[0].headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_limits_are_for_holders_of_a_token(app: Flask) -> None:
+    refused = app.test_client().get("/oauth/limits")
+
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+    assert app.test_client().post("/oauth/limits").status_code == 405
+
+
+def test_calls_are_metered_by_app_template_status_and_hour(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+) -> None:
+    mine, weak = token(robot), token(robot, "notes:read")
+    for number in range(3):
+        call(app, mine, f"/api/mine/{number}")
+    call(app, weak, "/api/protected")
+    app.test_client().get("/api/mine/1")
+    clock.forward(3600)
+    call(app, token(robot))
+    runtime.usage.flush()
+
+    counted = usage.between(runtime.store, clock.time - 7200, clock.time, robot.client_id)
+
+    hour = int(clock.time) // 3600
+    assert [(one.hour - hour, one.route, one.status, one.calls) for one in counted] == [
+        (-1, "GET /api/mine/<int:number>", 200, 2),
+        (-1, "GET /api/mine/<int:number>", 429, 1),
+        (-1, "GET /api/protected", 403, 1),
+        (0, "GET /api/any", 200, 1),
+    ]
+    assert sum(one[3] for one in usage.totals(runtime.store, clock.time - 7200, clock.time)) == 5
+
+
+def test_usage_waits_for_a_store_that_is_down_and_stays_small(
+    app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    def down(*_: Any) -> Any:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr("valetkey.activity.usage._MOST", 50)
+    with monkeypatch.context() as outage:
+        outage.setattr(runtime.store, "write", down)
+        for number in range(100):
+            runtime.usage.note("app", "GET", f"/{number}", 200, clock.time)
+            runtime.usage.note("app", "GET", "/0", 200, clock.time)
+            runtime.usage.flush()
+    runtime.usage.flush()
+
+    counted = usage.between(runtime.store, clock.time, clock.time, "app")
+    assert len(counted) == 50
+    assert next(one.calls for one in counted if one.route == "GET /0") == 101
+
+
+def test_a_stopped_app_gives_back_what_it_did_not_use(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+) -> None:
+    subscribe(runtime, robot.client_id, "pro", approved=True)
+    for _ in range(40):
+        assert call(app, token(robot)).status_code == 200
+
+    def taken() -> int:
+        return quotas.taken(runtime.store, robot.client_id, "month", PERIOD[0])
+
+    PERIOD = runtime.admission.plans.budgets["pro"].quota.period(clock.time)  # type: ignore[union-attr]
+    assert taken() > 40
+    runtime.quotas.give_back_idle()
+    assert taken() > 40, "it is in use"
+    clock.forward(3)
+    runtime.quotas.give_back_idle()
+    assert taken() == 40
+    call(app, token(robot))
+    runtime.background.finish()
+    assert taken() == 41
+
+
+@pytest.mark.parametrize(
+    ("plans", "default", "said"),
+    [
+        ({"free": Plan(limit="often")}, "free", "plans: free: a limit reads like"),
+        ({"free": Plan(quota="10/week")}, "free", "plans: free: a quota reads like"),
+        ({"free": Plan(scopes="nothing")}, "free", "nothing is not in scopes"),
+        ({"free": Plan()}, "", "default_plan must be one of free"),
+        ({"free": Plan()}, "pro", "default_plan must be one of free"),
+        ({}, "pro", "there are no plans"),
+        ({"a b": Plan()}, "a b", "is no name"),
+        ({"free": Plan(approval="soon")}, "free", "approval must be"),  # type: ignore[arg-type]
+        ({"free": {"limits": "1/minute"}}, "free", "'free' has no limits"),
+        ("free", "free", "JSON"),
+        (["free"], "free", "plans must map"),
+    ],
+)
+def test_plans_are_judged_at_the_start(plans: Any, default: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Valetkey(Flask("app"), plans=plans, default_plan=default, scopes={"profile": "See"})
+
+
+def test_plans_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {"VALETKEY_PLANS": json.dumps({"free": {"quota": "5/day"}}), "VALETKEY_DEFAULT_PLAN": "free"}
+    app = Flask("app")
+    app.config.update(written)
+    Valetkey(app)
+
+    assert app.extensions["valetkey"].settings.plans == {"free": Plan(quota="5/day")}
+
+
+def test_a_limit_for_a_plan_that_there_is_not_stops_the_start(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url, plans={"free": Plan(limit="60/minute burst 2")}, default_plan="free")
+    app.add_url_rule("/api/a", "a", require_oauth(limit={"gold": "1/minute"})(lambda: ""))
+    app.add_url_rule("/api/b", "b", require_oauth(cost=3)(lambda: ""))
+    app.add_url_rule("/api/c", "c", require_oauth(limit=RateLimit("1/minute", group="g"))(lambda: ""))
+    app.add_url_rule("/api/d", "d", public(limit=RateLimit("2/minute", group="g"))(lambda: ""))
+
+    app.testing = True
+    with pytest.raises(SettingsError) as told:
+        app.test_client().get("/api/a")
+
+    sentences = str(told.value).splitlines()
+    assert len(sentences) == 3
+    assert "/api/a has a limit for the plan gold" in sentences[0]
+    assert "/api/b costs 3" in sentences[1]
+    assert "group g" in sentences[2]
