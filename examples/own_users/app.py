@@ -53,7 +53,7 @@ def load_user(user_id):
 
 
 class People:
-    """The four things that Valetkey asks of an app's own accounts."""
+    """The four things that Valetkey asks of an app's own accounts, and how a sign-in ends."""
 
     def current(self):
         """Who is signed in on this request, and since when; None: nobody."""
@@ -76,8 +76,12 @@ class People:
         user = load_user(sub)
         return {"name": user.name} if user and "profile" in scope else {}
 
+    def sign_out(self):
+        """End this sign-in: an app asked for it, and the apps are told. Without this method, apps cannot ask."""
+        logout_user()
+
     def _owner(self, user, since=None):
-        return Owner(user.id, auth_time=since, name=user.name, email=user.email)
+        return Owner(user.id, auth_time=since, name=user.name, email=user.email, sid=session.get("sid"))
 
 
 valet = Valetkey(app, resource_owner=People(), scopes={"profile": "See your name"})
@@ -137,6 +141,7 @@ def home():
 def sign_in(user):
     login_user(user)
     session["signed_in_at"] = time.time()
+    session["sid"] = uuid4().hex  # names this sign-in to apps
     target = request.args.get("next", "/")
     if not re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", target):  # browsers skip a tab and read a backslash as a slash
         abort(400)  # a path of this site, and nothing else

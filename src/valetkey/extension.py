@@ -60,6 +60,7 @@ class Valetkey:
     :param scopes: each scope and the words in which consent asks for it.
     :param resource_owner: the host's people: an object with the methods of ``ResourceOwners``, or a function that
         answers the ``sub`` of whoever is signed in. Left out: Valetkey keeps accounts.
+        With a method ``sign_out()`` besides, apps can sign people out.
     :param openapi: answers the OpenAPI document that APIFlask, flask-smorest or flask-openapi made of the app;
         the reference then shows that one, with security and limits added. Left out: it is made from the routes.
     :param settings: any field of ``Settings``.
@@ -101,7 +102,7 @@ class Valetkey:
         app.register_blueprint(machines, url_prefix=settings.oauth_path)
         app.register_blueprint(people, url_prefix=settings.oauth_path)
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
-        if own:
+        if runtime.ends_sign_ins:
             app.register_blueprint(make_logout(), url_prefix=settings.oauth_path)
         if settings.device_path is not None:
             app.register_blueprint(make_device(settings.device_path))

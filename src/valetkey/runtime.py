@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from .accounts.owner import ResourceOwners
+from .accounts.owner import EndsSignIns, ResourceOwners
 from .activity.background import Background
 from .activity.last_used import LastUsed
 from .activity.usage import Usage
@@ -196,6 +196,11 @@ class Runtime:
         """Write revocations, and see them in this process at once."""
         self.store.write(Write(rows=rows))
         self.feed.expire()
+
+    @property
+    def ends_sign_ins(self) -> bool:
+        """Whether a person can be signed out here: always with accounts of ours, and where the host says how."""
+        return isinstance(self.owners, EndsSignIns)
 
     @property
     def revocation_ends(self) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -51,6 +51,8 @@ class RelyingParty:
 
     def __init__(self) -> None:
         self.status = 200
+        self.answers, self.is_told = Event(), Event()
+        self.answers.set()  # cleared: it takes the token and leaves the sender waiting
         self.tokens: list[str] = []
         self.url = ""
 
@@ -64,6 +66,8 @@ def relying_party() -> Iterator[RelyingParty]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             assert self.headers["Content-Type"] == "application/x-www-form-urlencoded"
             party.tokens += parse_qs(body)["logout_token"]
+            party.is_told.set()
+            party.answers.wait(4)
             self.send_response(party.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

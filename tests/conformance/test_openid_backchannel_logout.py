@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 
 import pytest
 
 from tests.conformance.logout import RelyingParty, at, claims_of, is_signed_in, relying_party, sign_in_at
 from tests.conftest import Register
 from tests.vocabulary import ISSUER, Browser, Clock
+from valetkey.authorization_server.logout_token import JOB
 from valetkey.authorization_server.registration import RegistrationRefused
 from valetkey.authorization_server.session_end import owner_end_rows
 from valetkey.extension import Valetkey
 from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
+from valetkey.storage import outbox
+from valetkey.storage.write import Write
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -282,3 +286,40 @@ def test_a_uri_that_cannot_be_posted_to_is_not_registered(register: Register, ur
     """§2.2: absolute, https, no fragment."""
     with pytest.raises(RegistrationRefused, match="backchannel_logout_uri"):
         register(members={"backchannel_logout_uri": uri})
+
+
+def test_a_client_that_is_slow_to_answer_holds_up_no_other(
+    register: Register, ada: Browser, party: RelyingParty, runtime: Runtime, work: Work
+) -> None:
+    """§2.5: each client is told for itself."""
+    with relying_party() as slow:
+        slow.answers.clear()
+        for url in (slow.url, slow.url, party.url):
+            sign_in_at(at(ada, register(members={"backchannel_logout_uri": url})))
+        sign_out(ada)
+        working = Thread(target=lambda: (work(), runtime.store.close_reader()))
+        working.start()
+
+        assert party.is_told.wait(5)
+
+        assert working.is_alive()
+        slow.answers.set()
+        working.join()
+        assert len(slow.tokens) == 2
+
+
+def test_after_a_failure_all_that_is_for_that_client_waits(
+    register: Register, party: RelyingParty, runtime: Runtime, clock: Clock, work: Work
+) -> None:
+    """§2.8: what was not delivered is tried again; until then others come first."""
+    client = register(members={"backchannel_logout_uri": party.url})
+    job = {"client_id": client.client_id, "owner": "ada", "sid": None}
+    assert runtime.store.write(Write(rows=tuple(outbox.add(JOB, job, clock()) for _ in range(3))))
+    party.status = 500
+    assert (work(), len(party.tokens)) == (0, 1)
+    assert (work(), len(party.tokens)) == (0, 1)
+
+    party.status = 200
+    clock.forward(seconds=11)
+
+    assert (work(), len(party.tokens)) == (3, 4)

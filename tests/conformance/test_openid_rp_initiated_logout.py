@@ -65,6 +65,23 @@ def test_a_request_by_post_comes_to_the_same(rp: Browser) -> None:
     assert not is_signed_in(rp)
 
 
+def test_a_hint_that_was_posted_is_in_no_address(rp: Browser, clock: Clock) -> None:
+    """§2: clients post what must not be in a log; it is sealed on its way, and only for ten minutes."""
+    hint = sign_in_at(rp)["id_token"]
+    posted = {"id_token_hint": hint, "post_logout_redirect_uri": AFTER}
+
+    sent_on = rp.http.post("/oauth/logout", data=posted).location
+    assert not any(part in sent_on for part in hint.split("."))
+    changed = sent_on.replace("sealed.", "sealed.A", 1)
+    assert rp.get(changed).status_code == 400
+    clock.forward(seconds=601)
+    assert rp.get(sent_on).status_code == 400
+    assert is_signed_in(rp)
+
+    assert rp.get(rp.http.post("/oauth/logout", data=posted).location).location == AFTER
+    assert not is_signed_in(rp)
+
+
 def test_an_expired_hint_is_accepted(rp: Browser, clock: Clock) -> None:
     """§2, §4."""
     hint = sign_in_at(rp)["id_token"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 ACR = "urn:valetkey:acr:password"  # of a sign-in with a password to an account of ours
 
@@ -45,4 +45,13 @@ class ResourceOwners(Protocol):
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
         """Claims about the person that this scope opens (OpenID Connect Core §5.4)."""
+        ...
+
+
+@runtime_checkable
+class EndsSignIns(Protocol):
+    """Resource owners who can also be signed out here, by an app or by themselves; a host need not have it."""
+
+    def sign_out(self) -> None:
+        """End the sign-in of this request; the apps are told already (RP-Initiated Logout §2)."""
         ...

@@ -18,6 +18,7 @@ from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
 from valetkey.tokens.signatures import OURS
 
+from .sealed_hint import opened_hint
 from .subject import subject
 
 DEFAULT_ALGORITHM = "RS256"  # OpenID Connect Dynamic Client Registration §2
@@ -63,7 +64,8 @@ def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) ->
     """
     if hint is None:
         return None
-    claims = verified_id_token(hint, runtime, now)
+    opened = opened_hint(hint, runtime, now)
+    claims = verified_id_token(opened, runtime, now) if opened else None
     if claims is None or claims.get("aud") != client.client_id:
         raise InvalidRequest("id_token_hint is not an ID token of this server for this client")
     return str(claims["sub"])

@@ -14,6 +14,7 @@ from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
 from .id_token import verified_id_token
+from .sealed_hint import opened_hint
 from .subject import subject
 
 CARRIED = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")  # by the confirmation's form
@@ -51,7 +52,8 @@ def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str
     hint = parameters.get("id_token_hint")
     if hint is None:
         return {}
-    claims = verified_id_token(hint, runtime, now)  # expired ones count (§2)
+    opened = opened_hint(hint, runtime, now)
+    claims = verified_id_token(opened, runtime, now) if opened else None  # expired ones count (§2)
     if claims is None:
         raise InvalidRequest("The app sent a sign-in that this site did not issue (id_token_hint).")
     return claims

@@ -127,9 +127,9 @@ def openid_metadata(runtime: Runtime) -> dict[str, Any]:
 
 
 def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
-    """The end of a host's own sign-ins is told by back channel; only our own have pages that end them."""
+    """The end of a host's own sign-ins is told by back channel; here it can be ended only where the host says how."""
     back = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
-    if not runtime.has_own_accounts:
+    if not runtime.ends_sign_ins:
         return back
     base = runtime.settings.issuer + runtime.settings.oauth_path
     front = {"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True}

@@ -21,6 +21,7 @@ from .authorization_endpoint import check_request, check_target
 from .consent import allow_remembered
 from .endpoints import ENDPOINTS
 from .next_step import check_silent, next_step
+from .sealed_hint import sealed_hints
 from .waiting import wait
 
 _LONGEST_REQUEST = 8000
@@ -73,5 +74,7 @@ def authorize_by_post() -> Response:
     body = request.stream.read(_LONGEST_REQUEST + 1)
     if len(body) > _LONGEST_REQUEST or not body.isascii():
         raise InvalidRequest("The app's request is too long, or not form-encoded.")
+    runtime = current_runtime()
+    pairs = sealed_hints(decode(body.decode("ascii")), runtime, runtime.clock())
     # Encoded anew: a line break in the body would be one in the Location header.
-    return redirect(f"{request.script_root}{request.path}?{urlencode(decode(body.decode('ascii')))}", 303)
+    return redirect(f"{request.script_root}{request.path}?{urlencode(pairs)}", 303)

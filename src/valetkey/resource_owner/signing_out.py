@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from valetkey.accounts.owner import Owner
 from valetkey.activity.auditing import audit
 from valetkey.authorization_server.session_end import frontchannel_uris, session_end_rows
 from valetkey.protocol.secret import Secret
@@ -25,6 +26,17 @@ def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float)
     event = audit("session.ended", now, owner=sub, address=address)
     runtime.write(Write(accounts.end_session(session.digest(), now), (event, *rows)))
     runtime.feed.expire()
+    return frames
+
+
+def sign_out_at_host(owner: Owner, address: str | None, runtime: Runtime, now: float) -> tuple[str, ...]:
+    """End a sign-in that the host keeps; what was given in it is known by the ``sid`` that its ``Owner`` has."""
+    rows: tuple[Bound, ...] = (audit("session.ended", now, owner=owner.sub, address=address),)
+    frames: tuple[str, ...] = ()
+    if owner.sid is not None:
+        rows += session_end_rows(owner.sub, owner.sid, runtime, now, address)
+        frames = frontchannel_uris(owner.sid, runtime, now)
+    runtime.revoke(*rows)
     return frames
 
 

@@ -40,7 +40,7 @@ _DUE = Statement(
     select(outbox.c.job_id, outbox.c.kind, outbox.c.payload, outbox.c.attempts)
     .where(outbox.c.due_at <= bindparam("now"), outbox.c.failed_at.is_(None), _IS_FREE)
     .order_by(outbox.c.due_at)
-    .limit(20)
+    .limit(500)
 )
 _TAKE = Statement(
     update(outbox)
@@ -53,6 +53,7 @@ _LATER = Statement(
     .where(outbox.c.job_id == bindparam("wanted"))
     .values(due_at=bindparam("due"), taken_until=null(), problem=bindparam("why"))
 )
+_POSTPONE = Statement(update(outbox).where(outbox.c.job_id == bindparam("wanted")).values(due_at=bindparam("due")))
 _GIVE_UP = Statement(
     update(outbox)
     .where(outbox.c.job_id == bindparam("wanted"))
@@ -79,6 +80,11 @@ def done(job_id: str) -> Bound:
 
 def later(job_id: str, due_at: float, why: str) -> Bound:
     return _LATER(wanted=job_id, due=due_at, why=why)
+
+
+def postpone(job_id: str, due_at: float) -> Bound:
+    """Not now, though nobody has tried."""
+    return _POSTPONE(wanted=job_id, due=due_at)
 
 
 def give_up(job_id: str, now: float, why: str) -> Bound:

@@ -116,6 +116,12 @@ class Store:
         assert pending.won is not None
         return pending.won
 
+    def close_reader(self) -> None:
+        """Close this thread's own connection: the thread is about to end."""
+        connection = self._local.__dict__.pop("connection", None)
+        if connection is not None:
+            connection.close()
+
     def close(self) -> None:
         for connection in list(self._opened):
             connection.close()

@@ -69,6 +69,9 @@ class OwnAccounts:
         told = {claim: known.get(claim) for claim in sorted(claims_of_scope(scope))}
         return {claim: value for claim, value in told.items() if value not in (None, "")}  # Core §5.3.2
 
+    def sign_out(self) -> None:
+        cookies.end_session()
+
 
 class FunctionOwners:
     """A host's function that answers the ``sub`` of whoever is signed in, or None."""

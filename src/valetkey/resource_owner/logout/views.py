@@ -8,10 +8,12 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from valetkey.accounts.owner import EndsSignIns
 from valetkey.authorization_server.logout_request import CARRIED, LogoutRequest, check_logout_request
+from valetkey.authorization_server.sealed_hint import sealed_hints
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.resource_owner.forms import LogoutForm
-from valetkey.resource_owner.signing_out import sign_out
+from valetkey.resource_owner.signing_out import sign_out, sign_out_at_host
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED
 from valetkey.web.owners import current_owner
@@ -44,7 +46,8 @@ def logout() -> Response:
 def logout_by_post() -> Response:
     """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED]
-    sent = urlencode(pairs)
+    runtime = current_runtime()
+    sent = urlencode(sealed_hints(pairs, runtime, runtime.clock()))
     if len(sent) > _LONGEST_REQUEST:
         raise InvalidRequest("The app's request is too long.")
     return redirect(url_for("valetkey_logout.logout") + (f"?{sent}" if sent else ""), 303)
@@ -81,9 +84,15 @@ def signed_out(frames: Sequence[str], then: str | None) -> Response:
 
 def _end(asked: LogoutRequest) -> Response:
     runtime = current_runtime()
-    session = cookies.session(runtime)
-    frames = sign_out(session, current_address(runtime), runtime, runtime.clock()) if session else ()
-    cookies.end_session()
+    address, now = current_address(runtime), runtime.clock()
+    frames: Sequence[str] = ()
+    if not runtime.has_own_accounts:
+        owner = current_owner()
+        frames = sign_out_at_host(owner, address, runtime, now) if owner else ()
+    elif session := cookies.session(runtime):
+        frames = sign_out(session, address, runtime, now)
+    if isinstance(runtime.owners, EndsSignIns):
+        runtime.owners.sign_out()
     return signed_out(frames, asked.location)
 
 
