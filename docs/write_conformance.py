@@ -63,6 +63,7 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§2.2", f"{A}revocation.py", "test_revoking_twice_is_fine_and_writes_once"),
         ("§2.2", f"{A}hostile_parameters.py", "test_what_is_no_token_is_revoked_and_introspected_without_a_word"),
         ("§2.3", f"{A}hostile_parameters.py", "test_scripts_of_any_origin_may_ask"),
+        ("§2.1: without a client", f"{A}personal_tokens.py", "test_whoever_holds_it_may_revoke_it"),
     ],
     "RFC 7636: Proof Key for Code Exchange": [
         ("§4.1", f"{P}pkce.py", "test_a_verifier_that_is_none_is_refused"),
@@ -77,6 +78,8 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§2.2", f"{A}introspection.py", "test_a_forged_token_is_not_active"),
         ("§4", f"{A}introspection.py", "test_a_web_app_learns_nothing_of_anothers_tokens"),
         ("§4", f"{A}introspection.py", "test_a_public_client_may_not_ask"),
+        ("§2.2: personal access tokens", f"{A}personal_tokens.py", "test_introspection_tells_a_service_what_it_is"),
+        ("§4", f"{A}personal_tokens.py", "test_introspection_heeds_a_disabled_owner_at_once"),
     ],
     "RFC 8252: OAuth 2.0 for Native Apps": [
         ("§7.1", f"{P}uri.py", "test_a_private_use_scheme_with_a_dot_is_for_native_apps"),
@@ -155,6 +158,7 @@ OTHERWISE: list[tuple[str, str]] = [
     ("Core §8.1, the access token of a pairwise client", "is opaque, for the client could read the public name in a JWT"),
     ("Core §3.1.2.1, PKCE", "is demanded of every client but those under the policy `oidc-compat`"),
     ("Discovery §2, WebFinger", "relying parties are told their issuer"),
+    ("RFC 7009 §2.1, a personal access token", "is revoked by whoever shows it: it was given to no client that could authenticate"),
     ("RFC 8252 §8.6, prompt=none for a native app", "is consent_required: nobody can tell who else listens at its redirect URI"),
 ]  # fmt: skip
 

@@ -27,6 +27,7 @@ from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
+from .resource_owner.tokens.views import make_blueprint as make_tokens
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import finish_call
 from .resource_server.limit_problems import limit_problems
@@ -106,6 +107,8 @@ class Valetkey:
             app.register_blueprint(make_logout(), url_prefix=settings.oauth_path)
         if settings.device_path is not None:
             app.register_blueprint(make_device(settings.device_path))
+        if settings.tokens_path is not None:
+            app.register_blueprint(make_tokens(settings.tokens_path))
         app.register_blueprint(make_resource_server())
         for portal in make_developer_portal(runtime):
             app.register_blueprint(portal)
@@ -176,8 +179,8 @@ def path_problems(app: Flask) -> list[str]:
                 (ours if mine else theirs)[(rule.rule, method)] = rule.endpoint
     return [
         f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: "
-        "change oauth_path, account_path, device_path, docs_path, openapi_path or llms_txt_path, or set api_catalog or "
-        "security_contact off"
+        "change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
+        "llms_txt_path, or set api_catalog or security_contact off"
         for path, method in sorted(ours.keys() & theirs.keys())
     ]
 

@@ -124,6 +124,28 @@ def _signed_out(page: Page, site: Site) -> None:
     page.click("#log-out")
 
 
+def _new_token(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/tokens/new?name={APP}&scope=notes:read+notes:write")
+    site.sign_in(page)
+
+
+def _wrong_token(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/tokens/new")
+    site.sign_in(page)
+    page.eval_on_selector("form:has(#create)", "form => form.noValidate = true")
+    page.click("#create")
+
+
+def _made_token(page: Page, site: Site) -> None:
+    _new_token(page, site)
+    page.click("#create")
+
+
+def _tokens(page: Page, site: Site) -> None:
+    _made_token(page, site)
+    page.click("#done")
+
+
 def _first(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/")
 
@@ -141,6 +163,10 @@ PAGES: dict[str, tuple[Visit, str]] = {  # how one gets there, and the heading
     "device, consent": (_device_consent, "to use your account"),
     "logout": (_logout, "Sign out of"),
     "signed out": (_signed_out, "You are signed out"),
+    "new token": (_new_token, "New personal access token"),
+    "new token, with mistakes": (_wrong_token, "New personal access token"),
+    "token made": (_made_token, "Copy your new token now"),
+    "tokens": (_tokens, "Personal access tokens"),
     "refused": (_refused, "This request cannot go on"),
 }
 

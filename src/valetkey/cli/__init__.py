@@ -25,6 +25,7 @@ from . import (
     scopes,
     serving,
     setting_up,
+    tokens,
     usage,
     users,
 )
@@ -64,6 +65,7 @@ for command in (
     scopes.scopes,
     plans.plans,
     usage.usage,
+    tokens.tokens,
     resources.resources,
     keys.keys,
     grants.grants,

@@ -72,8 +72,13 @@ def _ways(settings: Settings) -> list[str]:
         ways.append(f"- For a device without a browser: device authorization at {base}/device.")
     if settings.registration != "closed":
         ways.append(f"- A client registers itself at {base}/register (RFC 7591).")
+    if settings.tokens_path is not None:
+        ways.append(
+            f"- A person makes a personal access token for a script at {settings.issuer}{settings.tokens_path}."
+        )
     ways.append("- Send the token as `Authorization: Bearer <token>`. A 401 or 403 says in WWW-Authenticate what is")
     ways.append("  missing; a 429 says in Retry-After how many seconds to wait.")
+    ways.append(f"- Found a leaked token or client secret? POST it as `token` to {base}/report-leak: it is ended.")
     return ways
 
 

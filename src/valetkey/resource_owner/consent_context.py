@@ -27,7 +27,13 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
             "contact": next(iter(client.metadata.get("contacts", ())), None),
         },
         "scopes": [
-            {"name": name, "words": words, "granted_before": before, "kind": _kind(name), "required": name in REQUIRED}
+            {
+                "name": name,
+                "words": words,
+                "granted_before": before,
+                "kind": kind_of(name),
+                "required": name in REQUIRED,
+            }
             for name, words, before in scopes
         ],
         "owner": owner,
@@ -38,7 +44,8 @@ def date_of(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
 
 
-def _kind(scope: str) -> str:
+def kind_of(scope: str) -> str:
+    """Whether a scope's name says that one reads, or that one writes; else ``other``."""
     action = re.split(r"[:._-]", scope)[-1].lower()
     if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
         return "write"

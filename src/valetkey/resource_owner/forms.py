@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wtforms import EmailField, Field, Form, HiddenField, PasswordField, StringField
-from wtforms.validators import InputRequired, Length, ValidationError
+from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordField, SelectField, StringField
+from wtforms.validators import InputRequired, Length, Optional, Regexp, ValidationError
 
 from valetkey.accounts.password import LONGEST, SHORTEST
 from valetkey.web.csrf import PageForm
@@ -44,3 +44,14 @@ class LogoutForm(PageForm):
 
 class ConsentForm(PageForm):
     """Only the CSRF token: the scopes and the decision are read from the request."""
+
+
+class PersonalTokenForm(PageForm):
+    """Its scopes are read from the request; ``expires_in`` is in days, or says that the date counts."""
+
+    name = StringField(
+        "Name", [InputRequired("Enter a name."), Length(max=100)], description="What it is for, to know it again."
+    )
+    expires_in = SelectField("Expires after", [InputRequired("Choose when it expires.")])
+    expires_on = DateField("Date", [Optional()], description="The token works until the end of that day, UTC.")
+    token_id = HiddenField(validators=[InputRequired(), Regexp(r"[A-Za-z0-9]{22}\Z")])

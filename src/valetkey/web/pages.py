@@ -57,7 +57,11 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 def _links() -> dict[str, str | None]:
     """Where the frame's links go; None where the host has pages of its own."""
     known = current_app.view_functions
-    names = {"account_url": "valetkey_resource_owner.account", "sign_out_url": "valetkey_resource_owner.sign_out"}
+    names = {
+        "account_url": "valetkey_resource_owner.account",
+        "sign_out_url": "valetkey_resource_owner.sign_out",
+        "tokens_url": "valetkey_tokens.every",
+    }
     return {link: url_for(name) if name in known else None for link, name in names.items()}
 
 

@@ -1,0 +1,80 @@
+"""``valetkey tokens``: personal access tokens, seen and made by an operator."""
+
+from __future__ import annotations
+
+import click
+
+from valetkey.accounts.owner import Owner
+from valetkey.authorization_server.personal_token_endpoint import shown
+from valetkey.authorization_server.personal_tokens import Wish, make_personal_token, revoke_personal_token
+from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts, personal_tokens
+from valetkey.storage.personal_tokens import PersonalToken
+
+from .opened import json_option, tell, with_runtime
+from .output import tell_rows
+
+
+@click.group()
+def tokens() -> None:
+    """People's personal access tokens."""
+
+
+@tokens.command("list")
+@click.option("--user", help="Of this person only: an e-mail address, or the sub that tokens have.")
+@json_option
+@with_runtime
+def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
+    """Show tokens, without their values."""
+    store, now = runtime.store, runtime.clock()
+    found = personal_tokens.of_owner(store, _sub(runtime, user)) if user else personal_tokens.every(store)
+    columns = ("id", "prefix", "state", "owner", "expires_at", "last_used_at", "name")
+    tell_rows(({"owner": one.owner, **shown(one, now)} for one in found), columns, as_json)
+
+
+@tokens.command()
+@click.option("--user", required=True, help="Whose: an e-mail address, or the sub that tokens have.")
+@click.option("--name", required=True, help="What it is for.")
+@click.option("--scope", "scopes", multiple=True, help="What it may do; may be repeated.")
+@click.option("--days", default=30, show_default=True, help="After how many days it expires.")
+@json_option
+@with_runtime
+def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
+    """Make a token for a person; it is shown once and never again."""
+    now = runtime.clock()
+    wish = Wish(name, frozenset(scopes), now + days * 86400.0)
+    try:
+        with runtime.within():
+            made = make_personal_token(wish, Owner(_sub(runtime, user)), runtime, now, None)
+    except OAuthError as refusal:
+        raise click.ClickException(
+            refusal.description + (f" ({refusal.detail})" if refusal.detail else "")
+        ) from refusal
+    tell({"token": made.secret.reveal(), "owner": made.token.owner, **shown(made.token, now)}, as_json)
+
+
+@tokens.command()
+@click.argument("token")
+@with_runtime
+def revoke(runtime: Runtime, token: str) -> None:
+    """End a token, given by its id or by itself: it is dead within a second."""
+    found = _find(runtime, token)
+    if found is None:
+        raise click.ClickException("there is no such token, or it is over")
+    if not revoke_personal_token(found, runtime, runtime.clock(), None):
+        raise click.ClickException(f"{found.token_id} was revoked before")
+    click.echo(f"{found.token_id} is revoked.")
+
+
+def _find(runtime: Runtime, token: str) -> PersonalToken | None:
+    if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
+        return personal_tokens.find_living(runtime.store, Secret(token).digest(), runtime.clock())
+    return personal_tokens.find(runtime.store, token)
+
+
+def _sub(runtime: Runtime, user: str) -> str:
+    """The ``sub`` of an address of ours; anything else is one already."""
+    account = accounts.find_by_email(runtime.store, user) if "@" in user else None
+    return account.sub if account else user

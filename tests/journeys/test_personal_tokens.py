@@ -1,0 +1,89 @@
+"""A person makes a token for a program of theirs, copies it, calls with it, and takes it back; operators too."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import EMAIL, PASSWORD, Api
+
+
+def test_a_token_is_made_copied_used_and_revoked(api: Api, visitor: Page) -> None:
+    visitor.goto(f"{api.url}/account/tokens/new?name=Backup&scope=profile&expires_in=7")
+    visitor.get_by_label("E-mail address").fill(EMAIL)
+    visitor.get_by_label("Password").fill(PASSWORD)
+    visitor.click("#sign-in")
+    expect(visitor.locator("#name")).to_have_value("Backup")
+    expect(visitor.locator("#scope-profile")).to_be_checked()
+
+    visitor.click("#create")
+    token = _copied(visitor)
+
+    answer = api.call(token)
+    assert answer.status_code == 200
+    assert set(api.call_every_process(token).values()) == {200}
+    visitor.click("#done")
+    expect(visitor.get_by_role("heading", name="Backup").first).to_be_visible()
+    assert token not in visitor.content()
+    _shows_last_use(visitor)
+
+    visitor.locator("button.danger").first.click()
+    expect(visitor.get_by_text("Revoked").first).to_be_visible()
+    _refused_by_every_process_within_a_second(api, token)
+
+
+def test_whoever_finds_one_ends_it_everywhere(api: Api) -> None:
+    token = _made_by_operator(api)["token"]
+    assert set(api.call_every_process(token).values()) == {200}
+
+    reported = httpx.post(f"{api.url}/oauth/report-leak", json=[{"token": token, "type": "valetkey_personal"}])
+
+    assert reported.status_code == 202
+    _refused_by_every_process_within_a_second(api, token)
+
+
+def test_an_operator_makes_lists_and_revokes(api: Api) -> None:
+    run = api.first.deployment.run
+    made = _made_by_operator(api)
+    assert api.call(made["token"]).status_code == 200
+
+    listed = json.loads(run("tokens", "list", "--user", EMAIL, "--json"))
+    (mine,) = [one for one in listed if one["id"] == made["id"]]
+    assert (mine["name"], mine["state"], mine["scope"]) == ("Nightly", "active", "profile")
+    assert made["token"] not in json.dumps(listed)
+    assert "Nightly" in run("tokens", "list")
+
+    assert "is revoked" in run("tokens", "revoke", made["id"])
+    _refused_by_every_process_within_a_second(api, made["token"])
+    by_itself = _made_by_operator(api)["token"]
+    assert "is revoked" in run("tokens", "revoke", by_itself)
+
+
+def _made_by_operator(api: Api) -> dict[str, str]:
+    words = ("--user", EMAIL, "--name", "Nightly", "--scope", "profile", "--days", "7", "--json")
+    return dict(json.loads(api.first.deployment.run("tokens", "create", *words)))
+
+
+def _copied(page: Page) -> str:
+    """What a person's click on the token selects, to be copied."""
+    page.click("#value")
+    shown = page.locator("#value").inner_text()
+    assert page.evaluate("String(window.getSelection())").strip() == shown
+    return shown
+
+
+def _shows_last_use(page: Page) -> None:
+    """It is written within a second or so of the call."""
+    until = time.monotonic() + 5
+    while "never used yet" in page.locator("li.card").first.inner_text():
+        assert time.monotonic() < until, "the page does not tell that the token was used"
+        page.reload()
+
+
+def _refused_by_every_process_within_a_second(api: Api, token: str) -> None:
+    told = time.monotonic()
+    while set(api.call_every_process(token).values()) != {401}:
+        assert time.monotonic() - told < 1, "a process still honours the token after a second"
