@@ -19,7 +19,7 @@ from tests.journeys.checkout import PROJECT, shown
 from tests.services.program import Program, free_port
 
 ATLAS = PROJECT / "examples" / "atlas"
-INSTALL_AND_SERVE, READ, WRITE, TEST = re.findall(
+INSTALL_AND_SERVE, READ, WRITE, TEST, DESCRIBE = re.findall(
     r"^```sh\n(.*?)^```", (ATLAS / "README.md").read_text(), re.MULTILINE | re.DOTALL
 )
 PATH = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -75,6 +75,14 @@ def test_a_person_makes_a_list_through_the_browser(atlas: Served) -> None:
 
     assert made["places"] == [{"code": "PT-11", "note": "Alfama"}]
     assert {path.name for path in (atlas.folder / "var").glob("*.db")} >= {"atlas.db", "valetkey.db"}
+
+
+def test_the_description_in_the_repository_is_what_that_command_writes(atlas: Served) -> None:
+    (atlas.folder / "openapi.json").unlink()
+    atlas.paste(DESCRIBE)
+
+    written = (atlas.folder / "openapi.json").read_text().replace(f"127.0.0.1:{atlas.port}", "127.0.0.1:8000")
+    assert written == (ATLAS / "openapi.json").read_text()
 
 
 def test_its_own_tests_pass() -> None:

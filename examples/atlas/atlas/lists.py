@@ -7,12 +7,11 @@ import uuid
 from typing import Any
 
 from flask import Blueprint, abort, request, url_for
-from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Result, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from valetkey import RateLimit, current_token, require_oauth
-from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged
+from valetkey import RateLimit, current_token, describe, require_oauth
+from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged, idempotent
 
 from . import database, shapes
 from .database import Country, PlaceList, Subdivision
@@ -21,11 +20,16 @@ api = Blueprint("lists", __name__, url_prefix="/api/lists")
 WRITES = RateLimit(
     {"free": "20/minute burst 10", "pro": "200/minute burst 50"}, group="writes"
 )  # beside the plan's own
+WRONG = {400: "The body is no JSON.", 415: "The body says that it is no JSON.", 422: "It is not as described."}
+UNKNOWN = {404: "You have no such list."}
+CHANGED = {412: "It was changed since you read it.", 428: "Say in `If-Match` which state you read."}
+NOBODY = {403: "The access token lacks the scope, or is a program's own: a list belongs to a person."}
 MOST = 1000  # lists of one person
 
 
 @api.get("")
 @require_oauth("places:read")
+@describe(response=shapes.PlaceLists, errors=NOBODY)
 def my_lists() -> Any:
     """My lists, by name."""
     mine = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
@@ -35,12 +39,19 @@ def my_lists() -> Any:
 
 @api.post("")
 @require_oauth("places:write", limit=WRITES)
+@idempotent
+@describe(
+    body=shapes.WantedList,
+    response=shapes.PlaceList,
+    status=201,
+    errors=NOBODY | WRONG | {409: "You have as many lists as one may have, or the first request is still at work."},
+)
 def make_list() -> Any:
     """Make a list of places."""
     owner, wanted = _owner(), _wanted()
     with database.session() as session:
         _check_places(session, wanted)
-        if session.scalar(select(func.count()).where(PlaceList.owner == owner)) >= MOST:
+        if (session.scalar(select(func.count()).where(PlaceList.owner == owner)) or 0) >= MOST:
             abort(409, f"a person may have {MOST} lists: delete one first")
         made = PlaceList(id=str(uuid.uuid4()), owner=owner, version=1, changed_at=time.time(), **wanted.model_dump())
         session.add(made)
@@ -50,6 +61,7 @@ def make_list() -> Any:
 @api.get("/<uuid:list_id>")
 @require_oauth("places:read")
 @etagged
+@describe(response=shapes.PlaceList, errors=NOBODY | UNKNOWN)
 def one_list(list_id: uuid.UUID) -> Any:
     """One of my lists."""
     with database.session() as session:
@@ -59,6 +71,7 @@ def one_list(list_id: uuid.UUID) -> Any:
 
 @api.put("/<uuid:list_id>")
 @require_oauth("places:write", limit=WRITES)
+@describe(body=shapes.WantedList, response=shapes.PlaceList, errors=NOBODY | UNKNOWN | CHANGED | WRONG)
 def change_list(list_id: uuid.UUID) -> Any:
     """Change one of my lists, unless somebody else did since I read it."""
     wanted = _wanted()
@@ -74,6 +87,7 @@ def change_list(list_id: uuid.UUID) -> Any:
 
 @api.delete("/<uuid:list_id>")
 @require_oauth("places:write", limit=WRITES)
+@describe(status=204, errors=NOBODY | UNKNOWN | CHANGED)
 def delete_list(list_id: uuid.UUID) -> Any:
     """Delete one of my lists, unless somebody changed it since I read it."""
     with database.session() as session:
@@ -112,10 +126,7 @@ def _check_won(done: Result[Any]) -> None:
 
 
 def _wanted() -> shapes.WantedList:
-    try:
-        return shapes.WantedList.model_validate(request.get_json())
-    except ValidationError as wrong:
-        abort(422, [{"at": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in wrong.errors()])
+    return shapes.read(shapes.WantedList, request.get_json())
 
 
 def _check_places(session: Session, wanted: shapes.WantedList) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from valetkey.api_helpers import Problem
 
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -14,7 +16,13 @@ class Row(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class Search(BaseModel):
+class Chosen(BaseModel):
+    """Which of its members are wanted."""
+
+    fields: str | None = Field(None, description="The members to answer, separated by commas; all where left out.")
+
+
+class Search(Chosen):
     """What a page of the world may be asked for."""
 
     q: str = Field("", max_length=100, description="Part of a name; accents and capitals do not matter.")
@@ -49,6 +57,24 @@ class Currency(Row):
     name: str = Field(examples=["Euro"])
 
 
+class Countries(BaseModel):
+    """A page of countries."""
+
+    items: list[Country]
+
+
+class Subdivisions(BaseModel):
+    """A page of subdivisions."""
+
+    items: list[Subdivision]
+
+
+class Currencies(BaseModel):
+    """A page of currencies."""
+
+    items: list[Currency]
+
+
 class Place(BaseModel):
     """A place in somebody's list."""
 
@@ -74,3 +100,24 @@ class PlaceList(Row):
     name: str
     places: list[Place]
     changed_at: float = Field(description="Seconds since 1970.")
+
+
+class PlaceLists(BaseModel):
+    """A page of somebody's lists."""
+
+    items: list[PlaceList]
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def read(shape: type[Shape], given: object) -> Shape:
+    """What a caller sent, judged.
+
+    :raises Problem: 422 that tells of each member what is wrong with it.
+    """
+    try:
+        return shape.model_validate(given)
+    except ValidationError as wrong:
+        errors = [{"at": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in wrong.errors()]
+        raise Problem(422, "this is not as the API's description says", errors=errors) from wrong

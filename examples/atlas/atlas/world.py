@@ -8,7 +8,7 @@ from flask import Blueprint, abort, request
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
-from valetkey import public
+from valetkey import describe, public
 from valetkey.api_helpers import etagged, sparse_fields
 
 from . import database, shapes
@@ -17,12 +17,16 @@ from .gazetteer import searchable
 
 api = Blueprint("world", __name__, url_prefix="/api")
 LIMIT = "120/minute burst 60"
+NO_FIELD = {400: "There is no such field."}
+WRONG = NO_FIELD | {422: "The query is not as described."}
+UNKNOWN = {404: "ISO knows no such thing."}
 
 
 @api.get("/countries")
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Country.model_fields, within="items")
+@describe(query=shapes.Search, response=shapes.Countries, errors=WRONG)
 def countries() -> Any:
     """All countries."""
     return _page(Country, shapes.Country)
@@ -32,6 +36,7 @@ def countries() -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Country.model_fields)
+@describe(query=shapes.Chosen, response=shapes.Country, errors=UNKNOWN | NO_FIELD)
 def country(alpha_2: str) -> Any:
     """One country."""
     return _one(Country, alpha_2, shapes.Country)
@@ -41,6 +46,7 @@ def country(alpha_2: str) -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Subdivision.model_fields, within="items")
+@describe(query=shapes.Search, response=shapes.Subdivisions, errors=UNKNOWN | WRONG)
 def subdivisions(alpha_2: str) -> Any:
     """The states, provinces, districts or the like of a country."""
     _one(Country, alpha_2, shapes.Country)
@@ -51,6 +57,7 @@ def subdivisions(alpha_2: str) -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Subdivision.model_fields)
+@describe(query=shapes.Chosen, response=shapes.Subdivision, errors=UNKNOWN | NO_FIELD)
 def subdivision(code: str) -> Any:
     """One subdivision of a country."""
     return _one(Subdivision, code, shapes.Subdivision)
@@ -60,6 +67,7 @@ def subdivision(code: str) -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Currency.model_fields, within="items")
+@describe(query=shapes.Search, response=shapes.Currencies, errors=WRONG)
 def currencies() -> Any:
     """All currencies."""
     return _page(Currency, shapes.Currency)
@@ -69,6 +77,7 @@ def currencies() -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Currency.model_fields)
+@describe(query=shapes.Chosen, response=shapes.Currency, errors=UNKNOWN | NO_FIELD)
 def currency(alpha_3: str) -> Any:
     """One currency."""
     return _one(Currency, alpha_3, shapes.Currency)
@@ -76,7 +85,7 @@ def currency(alpha_3: str) -> Any:
 
 def _page(table: Any, shape: type[BaseModel], *which: ColumnElement[bool]) -> dict[str, Any]:
     """The rows that were asked for, by name; ``q`` finds those that have it in their names."""
-    asked = shapes.Search.model_validate(request.args.to_dict())
+    asked = shapes.read(shapes.Search, request.args.to_dict())
     found = select(table).where(*which, table.searched.contains(searchable(asked.q), autoescape=True))
     with database.session() as session:
         rows = session.scalars(found.order_by(table.name, *table.__table__.primary_key))

@@ -20,6 +20,17 @@ def ada(headers_for: Headers) -> dict[str, str]:
     return headers_for("places:read places:write", user_id="ada")
 
 
+def test_a_list_is_made_once_however_often_it_is_asked_for(client: FlaskClient, ada: dict[str, str]) -> None:
+    key = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    first = client.post("/api/lists", json=SUMMER, headers=ada | key)
+    again = client.post("/api/lists", json=SUMMER, headers=ada | key)
+    other = client.post("/api/lists", json={"name": "Winter"}, headers=ada | key)
+
+    assert (again.status_code, again.data, again.location) == (201, first.data, first.location)
+    assert other.status_code == 422
+    assert len(client.get("/api/lists", headers=ada).json["items"]) == 1
+
+
 def if_match(answer: TestResponse) -> dict[str, str]:
     return {"If-Match": answer.headers["ETag"]}
 
