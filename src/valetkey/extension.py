@@ -14,6 +14,7 @@ from flask import Flask
 
 from .accounts.owner import ResourceOwners
 from .api_helpers.body_size import limit_bodies
+from .api_helpers.cors import use_cors
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
 from .authorization_server.logout_token import deliver
@@ -40,6 +41,7 @@ from .settings import Settings, SettingsError
 from .settings.reading import command_values, config_values, read_settings, unread_variables
 from .storage import grants, personal_tokens
 from .storage.revocations import add as add_revocation
+from .storage.write import StoreUnavailable
 from .web.errors import answer_errors
 from .web.host_migrations import hide_tables
 from .web.issuer_path import below
@@ -125,6 +127,8 @@ class Valetkey:
         answer_errors(app, settings)
         if settings.request_ids:
             app.after_request(add_request_id(settings.api_prefix))
+        if settings.cors != "off":
+            use_cors(app, settings.api_prefix, None if settings.cors == "any" else partial(_may_call, app))
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
         app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
@@ -218,6 +222,17 @@ def _tell_unread(settings: Settings) -> None:
             "Valetkey(...) or app.config, or serve with `valetkey serve`",
             ", ".join(unread),
         )
+
+
+def _may_call(app: Flask, origin: str) -> bool:
+    """Whether a registered browser app is at an origin; while the store is down nobody is known to be."""
+    runtime: Runtime = app.extensions[EXTENSION]
+    try:
+        if not runtime.is_ready:
+            runtime.get_ready()
+        return runtime.origins.has(origin, runtime.clock())
+    except StoreUnavailable:
+        return False
 
 
 def _owners(given: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None) -> ResourceOwners:

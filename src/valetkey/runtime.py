@@ -45,6 +45,7 @@ from .tokens.metadata_documents import MetadataDocuments
 from .tokens.minting import TokenMint
 from .tokens.personal_token import PersonalTokens
 from .tokens.registered_clients import RegisteredClients
+from .tokens.registered_origins import RegisteredOrigins
 from .tokens.resources import Resources
 from .tokens.signing import KeyRing
 from .tokens.subscriptions import Subscriptions
@@ -153,6 +154,7 @@ class Runtime:
             self.fetcher, settings.known_scopes.keys(), self._may_fetch_document, on_loopback=not settings.is_production
         )
         self.clients = RegisteredClients(self.store, self.feed, self.documents, settings.metadata_documents)
+        self.origins = RegisteredOrigins(self.store, self.feed)
         self.on_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
         self._getting_ready = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .body_size import limit_bodies, max_body
 from .conditional import check_preconditions, etag_of, etagged
+from .cors import use_cors
 from .cursors import open_cursor, seal_cursor
 from .deprecation import deprecated
 from .idempotency import idempotent
@@ -29,6 +30,7 @@ __all__ = [
     "request_id",
     "seal_cursor",
     "sparse_fields",
+    "use_cors",
     "use_problems",
     "use_request_ids",
 ]

@@ -77,6 +77,8 @@ def register_client(
         clients.add(made.client_id, policy, metadata, now),
         audit("client.created", now, client_id=made.client_id, detail=name),
     ]
+    if policy == "browser":  # the API's CORS knows its origin from now on
+        rows.append(revocations.add("changed", made.client_id, now, runtime.revocation_ends))
     if made.secret is not None:
         rows.append(clients.add_secret(made.client_id, made.secret.digest(), now))
     if clients.find(runtime.store, made.client_id, now) is not None:

@@ -17,7 +17,7 @@ from valetkey.protocol.secret import CLIENT_SECRET, REGISTRATION_ACCESS_TOKEN, S
 from valetkey.rate_limiting.address import network_of
 from valetkey.runtime import JSON_HEADERS, Answer, Call, Runtime
 from valetkey.settings import Settings
-from valetkey.storage import clients, registrations
+from valetkey.storage import clients, registrations, revocations
 from valetkey.storage.registrations import InitialAccessToken, Registration
 from valetkey.storage.write import Write
 
@@ -41,6 +41,8 @@ def register(call: Call) -> Answer:
         registrations.ADD(Registration(client_id, own.digest(), token.policy if token else None, int(waits))),
         audit("client.created", call.now, client_id=client_id, address=call.address, detail="registered itself"),
     ]
+    if rules.name == "browser":  # the API's CORS knows its origin from now on
+        rows.append(revocations.add("changed", client_id, call.now, runtime.revocation_ends))
     if secret is not None:
         rows.append(clients.add_secret(client_id, secret.digest(), call.now))
     claim = registrations.use_token(bytes(token.digest), call.now) if token else None

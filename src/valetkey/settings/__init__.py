@@ -66,6 +66,11 @@ class Settings:
     request_ids: bool = _setting(
         True, "Whether answers below api_prefix have a Request-Id: the caller's if it is well formed, or a new one."
     )
+    cors: str = _setting(
+        "registered",
+        "From where browsers may call the API: 'registered' (the origins of registered apps of the policy browser), "
+        "'any' or 'off'.",
+    )
     max_body: str = _setting("", "The largest body below api_prefix, as '1 MiB'; empty: Flask's MAX_CONTENT_LENGTH.")
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")

@@ -151,6 +151,8 @@ def _check_words(s: Settings) -> list[str]:
         wrong.append("rate_limit_fields must be 'ietf', 'legacy', 'both' or 'off'")
     if s.revocation_outage not in {"refuse", "accept"}:
         wrong.append("revocation_outage must be 'refuse' or 'accept'")
+    if s.cors not in {"registered", "any", "off"}:
+        wrong.append("cors must be 'registered', 'any' or 'off'")
     if s.registration_policy not in {"", "closed", "approve", "open"}:
         wrong.append("registration_policy must be 'closed', 'approve' or 'open'")
     if s.metadata_document_clients not in {"", "off", "approve", "open"}:

@@ -70,6 +70,11 @@ _COLUMNS = [
     clients.c.disabled_at,
 ]
 _FIND = Statement(select(*_COLUMNS).where(clients.c.client_id == bindparam("client_id")))
+_OF_POLICY = Statement(
+    select(clients.c.client_id, clients.c.metadata).where(
+        clients.c.policy == bindparam("policy"), clients.c.disabled_at.is_(None)
+    )
+)
 _ALL = Statement(select(*_COLUMNS).order_by(clients.c.created_at))
 _SECRETS = Statement(
     select(client_secrets.c.digest, client_secrets.c.expires_at).where(
@@ -123,6 +128,12 @@ def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
 def every(store: Store) -> list[Client]:
     """All clients, oldest first, without their secrets."""
     return [_client(_Row(*row), ()) for row in store.all(_ALL())]
+
+
+def redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The redirect URIs of each client of a policy that is not disabled."""
+    rows = store.all(_OF_POLICY(policy=policy))
+    return [(client_id, tuple(json.loads(metadata).get("redirect_uris", ()))) for client_id, metadata in rows]
 
 
 def add(
