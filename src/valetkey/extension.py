@@ -23,6 +23,7 @@ from .authorization_server.owner_mail import deliver as deliver_to_owner
 from .authorization_server.personal_token_reminders import queue_reminders
 from .authorization_server.registration import register_cli_client
 from .authorization_server.session_end import owner_end_rows, session_end_rows
+from .authorization_server.unused_clients import prune_unused_clients
 from .authorization_server.views import make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
@@ -153,7 +154,7 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
     """A runtime, with what rooms above it do when its store is made and in the background."""
     runtime = Runtime(settings, owners, clock=clock)
     runtime.jobs |= {LOGOUT_TOKEN: partial(deliver, runtime), OWNER_MAIL: partial(deliver_to_owner, runtime)}
-    runtime.hourly.append(partial(queue_reminders, runtime))
+    runtime.hourly += (partial(queue_reminders, runtime), partial(prune_unused_clients, runtime))
     runtime.on_created += [register_cli_client, register_docs_client]
     runtime.has_own_accounts = isinstance(owners, OwnAccounts)
     return runtime

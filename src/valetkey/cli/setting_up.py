@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.unused_clients import prune_unused_clients
 from valetkey.outbound.worker import prune
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.runtime import Runtime, prepare_store
@@ -73,6 +74,7 @@ def demo_lines(demo: dict[str, Any]) -> list[str]:
 def prune_command(runtime: Runtime, as_json: bool) -> None:
     """Remove what is over: expired codes, tokens, sessions. `serve` and `work` do it every hour."""
     removed = prune(runtime.store, runtime.clock())
+    removed["unused clients"] = prune_unused_clients(runtime)
     runtime.limiter.prune(runtime.clock())
     if as_json:
         tell(removed, as_json)

@@ -173,6 +173,9 @@ class Settings:
     registration_profile: str | None = _setting(
         None, "The policy that registered clients get; None: by what they say of themselves."
     )
+    unused_registration_days: int = _setting(
+        90, "Days after which a client that registered itself is forgotten if nobody used it; 0: never."
+    )
     metadata_document_clients: str = _setting(
         "",
         "Clients whose client_id is the URL of their metadata: 'off', 'approve' (those that the operator approved) "

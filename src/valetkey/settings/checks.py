@@ -157,6 +157,8 @@ def _check_words(s: Settings) -> list[str]:
         wrong.append("registration_policy must be 'closed', 'approve' or 'open'")
     if s.metadata_document_clients not in {"", "off", "approve", "open"}:
         wrong.append("metadata_document_clients must be 'off', 'approve' or 'open'")
+    if not 0 <= s.unused_registration_days <= 3650:
+        wrong.append("unused_registration_days must be between 0 and 3650")
     if s.registration_profile is not None and s.registration_profile not in POLICIES:
         wrong.append(f"registration_profile must be one of {', '.join(POLICIES)}")
     if not s.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
