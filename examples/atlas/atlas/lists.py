@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Result, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from valetkey import RateLimit, current_token, describe, require_oauth
-from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged, idempotent
+from valetkey.api_helpers import Problem, check_preconditions, etag_of, etagged, idempotent, paginate
 
 from . import database, shapes
 from .database import Country, PlaceList, Subdivision
@@ -29,12 +29,18 @@ MOST = 1000  # lists of one person
 
 @api.get("")
 @require_oauth("places:read")
-@describe(response=shapes.PlaceLists, errors=NOBODY)
+@describe(
+    query=shapes.Paged,
+    response=shapes.PlaceLists,
+    errors=NOBODY | {400: "There is no such page.", 422: "The query is not as described."},
+)
 def my_lists() -> Any:
     """My lists, by name."""
+    asked = shapes.read(shapes.Paged, request.args.to_dict())
     mine = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
     with database.session() as session:
-        return {"items": [_shown(one) for one in session.scalars(mine)]}
+        page = paginate(mine, session.execute, usual=asked.limit, largest=shapes.LARGEST_PAGE)
+    return {"items": [_shown(one) for one in page.items]}, page.headers
 
 
 @api.post("")

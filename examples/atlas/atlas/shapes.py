@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from valetkey.api_helpers import Problem
 
+LARGEST_PAGE = 250
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
@@ -16,13 +17,20 @@ class Row(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class Paged(BaseModel):
+    """Which page is wanted; the `Link` header of a page names the one before and the one after."""
+
+    limit: int = Field(50, ge=1, le=LARGEST_PAGE, description="The most that the page may have.")
+    cursor: str | None = Field(None, description="Where the page begins, as a `Link` header says it.")
+
+
 class Chosen(BaseModel):
     """Which of its members are wanted."""
 
     fields: str | None = Field(None, description="The members to answer, separated by commas; all where left out.")
 
 
-class Search(Chosen):
+class Search(Chosen, Paged):
     """What a page of the world may be asked for."""
 
     q: str = Field("", max_length=100, description="Part of a name; accents and capitals do not matter.")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from valetkey import describe, public
-from valetkey.api_helpers import etagged, sparse_fields
+from valetkey.api_helpers import etagged, paginate, sparse_fields
 
 from . import database, shapes
 from .database import Country, Currency, Subdivision
@@ -18,7 +18,8 @@ from .gazetteer import searchable
 api = Blueprint("world", __name__, url_prefix="/api")
 LIMIT = "120/minute burst 60"
 NO_FIELD = {400: "There is no such field."}
-WRONG = NO_FIELD | {422: "The query is not as described."}
+WRONG = {400: "There is no such field, or no such page.", 422: "The query is not as described."}
+Answer = tuple[dict[str, Any], list[tuple[str, str]]]
 UNKNOWN = {404: "ISO knows no such thing."}
 
 
@@ -83,13 +84,14 @@ def currency(alpha_3: str) -> Any:
     return _one(Currency, alpha_3, shapes.Currency)
 
 
-def _page(table: Any, shape: type[BaseModel], *which: ColumnElement[bool]) -> dict[str, Any]:
-    """The rows that were asked for, by name; ``q`` finds those that have it in their names."""
+def _page(table: Any, shape: type[BaseModel], *which: ColumnElement[bool]) -> Answer:
+    """The rows that were asked for, by name."""
     asked = shapes.read(shapes.Search, request.args.to_dict())
     found = select(table).where(*which, table.searched.contains(searchable(asked.q), autoescape=True))
+    found = found.order_by(table.name, *table.__table__.primary_key)
     with database.session() as session:
-        rows = session.scalars(found.order_by(table.name, *table.__table__.primary_key))
-        return {"items": [shape.model_validate(row).model_dump() for row in rows]}
+        page = paginate(found, session.execute, usual=asked.limit, largest=shapes.LARGEST_PAGE)
+    return {"items": [shape.model_validate(row).model_dump() for row in page.items]}, page.headers
 
 
 def _one(table: Any, key: str, shape: type[BaseModel]) -> dict[str, Any]:

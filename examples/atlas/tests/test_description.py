@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 from valetkey.testing import Clock
 
 FILE = Path(__file__).parents[1] / "openapi.json"
-EXAMPLES = 20  # of each operation
+EXAMPLES = 12  # of each operation
 CHECKS = [checks.not_a_server_error, status_code_conformance, content_type_conformance]
 
 
@@ -63,5 +63,5 @@ def test_no_made_up_call_is_answered_in_a_way_that_is_not_described(
             statuses[answer.status_code] += 1
 
     call_each()
-    assert statuses.total() >= 200
+    assert statuses.total() >= 120
     assert statuses.keys() >= ({200, 201, 404, 428} if user_id else {200, 401, 404}), statuses

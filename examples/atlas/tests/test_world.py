@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from atlas import gazetteer
 from flask.testing import FlaskClient
+from werkzeug.http import parse_list_header
 
 
 def test_a_country_is_known_by_its_two_letters(client: FlaskClient) -> None:
@@ -51,3 +53,19 @@ def test_callers_choose_the_members_they_want(client: FlaskClient) -> None:
     assert portugal == [{"name": "Portugal", "flag": "🇵🇹"}]
     assert refused.status_code == 400
     assert "alpha_2, alpha_3" in refused.json["detail"]
+
+
+def test_the_pages_together_are_the_whole_and_each_names_the_next(client: FlaskClient) -> None:
+    path, seen = "/api/countries?limit=100&fields=alpha_2", []
+    while path:
+        page = client.get(path)
+        seen += [one["alpha_2"] for one in page.json["items"]]
+        links = parse_list_header(page.headers["Link"])
+        path = next((link.split(">")[0].strip("<") for link in links if 'rel="next"' in link), "")
+
+    assert len(seen) == len(set(seen)) == len(gazetteer.COUNTRIES)
+
+
+@pytest.mark.parametrize(("query", "status"), [("cursor=made-up", 400), ("limit=0", 422), ("limit=251", 422)])
+def test_there_is_no_such_page(client: FlaskClient, query: str, status: int) -> None:
+    assert client.get(f"/api/currencies?{query}").status_code == status
