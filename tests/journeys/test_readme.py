@@ -32,15 +32,21 @@ FIRST, TWO, CALL, WORLD = (
     blocks(section, "sh")
     for section in ("The first five minutes", "Two commands", "Call the API", "Serve it to the world")
 )
-MINE, PROGRAM, ROUTES, USERS = (
+MINE, PROGRAM, ROUTES, USERS, OTHERS = (
     blocks(section, "python")
-    for section in ("The first five minutes", "The program", "Protect routes", "Your own users")
+    for section in (
+        "The first five minutes",
+        "The program",
+        "Protect routes",
+        "Your own users",
+        "Tokens of other servers",
+    )
 )
 QUICKSTART = (PROJECT / "examples" / "quickstart" / "app.py").read_text()
 
 
 def test_every_block_of_the_readme_is_run_here() -> None:
-    run = [*FIRST, *TWO, *CALL, *WORLD, *MINE, *PROGRAM, *ROUTES, *USERS]
+    run = [*FIRST, *TWO, *CALL, *WORLD, *MINE, *PROGRAM, *ROUTES, *USERS, *OTHERS]
     assert README.count("```") == 2 * len(run)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
         assert (PROJECT / "".join(link)).exists(), link
@@ -143,6 +149,15 @@ def test_routes_are_protected_as_it_says(program: Flask) -> None:
 @pytest.mark.parametrize("program", USERS, indirect=True, ids=["users"])
 def test_the_hosts_users_are_asked_for_at_the_hosts_sign_in(program: Flask) -> None:
     assert program.test_client().get("/account").location == "/login?next=%2Faccount"
+
+
+@pytest.mark.parametrize("program", OTHERS, indirect=True, ids=["others"])
+def test_an_api_alone_tells_whose_tokens_it_takes(program: Flask) -> None:
+    told = program.test_client().get("/.well-known/oauth-protected-resource").json
+
+    assert told is not None
+    assert len(told["authorization_servers"]) == 3
+    assert program.test_client().get("/api/notes").status_code == 401
 
 
 def _token(app: Flask, scope: str) -> str:

@@ -105,8 +105,8 @@ def hmac_with_the_public_key(issuer: Issuer) -> str:
 
 
 def with_crit(issuer: Issuer) -> str:
-    """Well signed, but with an extension that must be understood (RFC 7515 §4.1.11)."""
-    header = {"alg": "RS256", "typ": "at+jwt", "kid": "rsa", "crit": ["exp"], "exp": 1}
+    """Well signed, but crit names what is no extension (RFC 7515 §4.1.11); the JOSE library would let it pass."""
+    header = {"alg": "RS256", "typ": "at+jwt", "kid": "rsa", "crit": ["kid"]}
     signed = f"{encoded(header)}.{encoded(issuer.claims())}"
     private = serialization.load_pem_private_key(RSA.as_pem(private=True), None)
     assert isinstance(private, rsa.RSAPrivateKey)
@@ -210,6 +210,8 @@ def test_an_issuer_is_compared_letter_by_letter(api: Api, issuer: Issuer, almost
 def test_what_cannot_be_good_causes_no_question(api: Api, issuer: Issuer) -> None:
     for claims in ({"exp": 1}, {"aud": None}, {"client_id": None}):
         assert api.call(issuer.token(**claims)).status_code == 401
+    for token in (issuer.token(header={"typ": "logout+jwt"}), unsigned(issuer), with_crit(issuer)):
+        assert api.call(token).status_code == 401
     assert issuer.asked == []
 
 
