@@ -61,6 +61,14 @@ def protected_route(place: Place, running: ExitStack) -> list[Contender]:
     ]
 
 
+def remote_tokens(place: Place, running: ExitStack) -> list[Contender]:
+    ours = servers.resource_server(place, running)
+    return [
+        _rate(place, "valetkey, tokens of another server", acts.call(ours, PROTECTED)),
+        _rate(place, "valetkey alone, public", acts.get_public(ours, PUBLIC)),
+    ]
+
+
 def jwt_tokens(place: Place, running: ExitStack) -> list[Contender]:
     return [
         _rate(place, server.name, acts.client_credentials(server, acts.JWT))
@@ -185,6 +193,7 @@ ROWS: dict[str, Row] = {
     "P10": sign_ins,
     "P11": documents,
     "P12": userinfo,
+    "R1": remote_tokens,
 }
 NODE_JWT, NODE_OPAQUE, TOOLKIT = (
     "node-oidc-provider, JWT",
@@ -215,6 +224,8 @@ TARGETS = [
     Target("P11", "discovery / plain JSON route", "valetkey, discovery", "valetkey, public", 0.9, "1"),
     Target("P11", "JWKS / plain JSON route", "valetkey, JWKS", "valetkey, public", 0.9, "1"),
     Target("P12", "userinfo / protected route", "valetkey, userinfo", "valetkey, protected", 0.8, "1"),
+    Target("R1", "remote JWT validation, warm / public route",
+           "valetkey, tokens of another server", "valetkey alone, public", 0.85, "0.93"),
 ]
 # fmt: on
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import sqlite3
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -102,6 +103,19 @@ def node_provider(place: Place, running: ExitStack, *, jwt: bool) -> Server:
     found = httpx.get(f"{url}/.well-known/openid-configuration").raise_for_status().json()
     name = f"node-oidc-provider, {'JWT' if jwt else 'opaque'}"
     return Server(name, url, program, clients[:MACHINES], clients[MACHINES:], found)
+
+
+def resource_server(place: Place, running: ExitStack) -> Server:
+    """Start an API alone, for the JWTs of node-oidc-provider, which has the clients."""
+    issuer, port = node_provider(place, running, jwt=True), free_port()
+    root = Path(__file__).parents[1]
+    program = place.start(
+        running,
+        [sys.executable, *GRANIAN, "--host", "127.0.0.1", "--port", str(port), "benchmarks.remote_app:app"],
+        lambda: accepts_connections(port),
+        environment={**os.environ, "ISSUER": issuer.url, "PYTHONPATH": f"{root}:{root / 'src'}"},
+    )
+    return Server("valetkey", f"http://127.0.0.1:{port}", program, issuer.machines, [], issuer.endpoints)
 
 
 def toolkit(place: Place, running: ExitStack, database_url: str | None = None) -> Server:

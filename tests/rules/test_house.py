@@ -163,7 +163,7 @@ def test_what_a_person_can_mend_is_a_sentence_and_no_traceback(shell: Path) -> N
 
 SNIPPET = """
 from flask import Flask
-from valetkey import Valetkey, current_token, public, require_oauth
+from valetkey import ResourceServer, TrustedIssuer, Valetkey, current_token, public, require_oauth
 
 app = Flask(__name__)
 valet = Valetkey(app, scopes={"profile": "See your name"})
@@ -203,6 +203,10 @@ reveal_type(current_token.user_id)
 one("wrong")
 require_oauth(5)
 Valetkey(app, scopes=["profile"])
+keycloak = TrustedIssuer("https://sso.example.com/realms/shop", like="keycloak", audience=["account"], clients=["web"])
+ResourceServer(app, trusted_issuers=["https://id.example.com", keycloak], resource="https://api.example.com")
+ResourceServer(app, trusted_issuers=[5])
+TrustedIssuer("https://id.example.com", like="okto")
 """
 
 
@@ -225,4 +229,6 @@ def test_the_public_api_type_checks_from_outside(tmp_path: Path) -> None:
         'one("wrong")',
         "require_oauth(5)",
         'Valetkey(app, scopes=["profile"])',
+        "ResourceServer(app, trusted_issuers=[5])",
+        'TrustedIssuer("https://id.example.com", like="okto")',
     }, told
