@@ -29,6 +29,9 @@ from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
+from .resource_owner.mail_links import JOB as ACCOUNT_MAIL
+from .resource_owner.mail_links import deliver as deliver_link
+from .resource_owner.passwords.views import make_blueprint as make_passwords
 from .resource_owner.tokens.views import make_blueprint as make_tokens
 from .resource_owner.views import make_blueprint as make_resource_owner
 from .resource_server.guard import finish_call
@@ -108,6 +111,10 @@ class Valetkey:
         app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, own_accounts=own))
         if runtime.ends_sign_ins:
             app.register_blueprint(make_logout(), url_prefix=settings.oauth_path)
+        if own:
+            account = settings.account_path or f"{settings.oauth_path}/account"
+            app.register_blueprint(make_passwords(), url_prefix=account)
+            runtime.jobs[ACCOUNT_MAIL] = partial(deliver_link, runtime)
         if settings.device_path is not None:
             app.register_blueprint(make_device(settings.device_path))
         if settings.tokens_path is not None:

@@ -10,6 +10,7 @@ from valetkey.storage.statement import Bound
 Event = Literal[
     "account.created",
     "account.disabled",
+    "account.email_verified",
     "account.enabled",
     "account.password_changed",
     "client.approved",

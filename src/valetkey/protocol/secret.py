@@ -19,6 +19,7 @@ SESSION = "ss"
 BROWSER = "br"
 INTERACTION = "in"
 DEVICE_INTERACTION = "di"
+MAIL_LINK = "ml"  # proves that one reads an address
 INITIAL_ACCESS_TOKEN = "ia"  # opens the registration of clients (RFC 7591 §1.2)
 REGISTRATION_ACCESS_TOKEN = "ra"  # opens one client's own registration (RFC 7592 §1.2)
 

@@ -55,3 +55,29 @@ class PersonalTokenForm(PageForm):
     expires_in = SelectField("Expires after", [InputRequired("Choose when it expires.")])
     expires_on = DateField("Date", [Optional()], description="The token works until the end of that day, UTC.")
     token_id = HiddenField(validators=[InputRequired(), Regexp(r"[A-Za-z0-9]{22}\Z")])
+
+
+class MailSignUpForm(PageForm):
+    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
+    email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
+    next = HiddenField()
+
+
+class ForgottenForm(PageForm):
+    email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
+
+
+class NewPasswordForm(PageForm):
+    password = PasswordField(
+        "New password",
+        [InputRequired("Choose a password."), Length(max=LONGEST)],
+        description=f"At least {SHORTEST} characters.",
+    )
+
+
+class ChangePasswordForm(NewPasswordForm):
+    current = PasswordField("Current password", [InputRequired("Enter your password."), Length(max=LONGEST)])
+
+
+class PressForm(PageForm):
+    """Only the CSRF token: pressing the button is all."""

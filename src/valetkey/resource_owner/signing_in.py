@@ -50,7 +50,7 @@ def sign_in(email: str, password: str, visitor: Visitor, runtime: Runtime, now: 
         raise SignInRefused("The e-mail address or the password is wrong.")
     for key, limit in spent:
         runtime.limiter.refund(key, limit)
-    return _begin_session(account.sub, visitor, runtime, now)
+    return begin_session(account.sub, visitor, runtime, now)
 
 
 def sign_up(name: str, email: str, password: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
@@ -62,9 +62,9 @@ def sign_up(name: str, email: str, password: str, visitor: Visitor, runtime: Run
     problem = password_problem(password, email=email, name=name)
     if problem:
         raise SignInRefused(problem)
-    _spend(f"signup:{network_of(visitor.address)}", parse_limit(runtime.settings.sign_up_limit), runtime, now)
+    spend(f"signup:{network_of(visitor.address)}", parse_limit(runtime.settings.sign_up_limit), runtime, now)
     sub = create_account(runtime, name=name, email=email, password=password, address=visitor.address)
-    return _begin_session(sub, visitor, runtime, now)
+    return begin_session(sub, visitor, runtime, now)
 
 
 def create_account(
@@ -102,11 +102,12 @@ def _spend_guess(
     if sub is None or not accounts.is_known_browser(runtime.store, visitor.browser.digest(), sub):
         wanted.append((f"signin-account|{email}", parse_limit(settings.sign_in_account_limit)))
     for key, limit in wanted:
-        _spend(key, limit, runtime, now)
+        spend(key, limit, runtime, now)
     return wanted
 
 
-def _spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
+def spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
+    """:raises SignInRefused: with the minutes to wait, where there were too many."""
     spent = runtime.limiter.spend(key, limit, now)
     if not spent.admitted:
         minutes = max(1, round(spent.retry_after / 60))
@@ -114,7 +115,8 @@ def _spend(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
         raise SignInRefused(f"Too many attempts. Please wait {minutes} {unit} and try again.", spent.retry_after)
 
 
-def _begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
+def begin_session(sub: str, visitor: Visitor, runtime: Runtime, now: float) -> Secret:
+    """The sign-in of somebody who has proved who they are."""
     secret = mint(SESSION)
     sid, ended = _end_before(sub, visitor, runtime, now)
     row = Session(

@@ -35,6 +35,7 @@ from valetkey.web.state import current_address, current_runtime
 from .consent_context import consent_context, date_of
 from .forms import ConsentForm, SignInForm, SignUpForm
 from .logout.views import signed_out
+from .passwords.views import security_context, sign_up_by_mail
 from .signing_in import SignInRefused, Visitor, sign_in, sign_up
 from .signing_out import sign_out
 
@@ -101,6 +102,8 @@ def sign_in_page() -> Response:
 def sign_up_page() -> Response:
     if not current_runtime().settings.sign_up:
         abort(404)
+    if current_runtime().settings.mail_url:
+        return sign_up_by_mail(_local_path(request.values.get("next")))
     form = SignUpForm(request.form if request.method == "POST" else request.args)
 
     def begin(runtime: Runtime) -> Secret:
@@ -154,7 +157,8 @@ def account_page() -> Response:
         }
         for app in apps
     ]
-    return pages.page("account.html", apps=shown, account=owner)
+    security = security_context(owner.sub) if isinstance(runtime.owners, OwnAccounts) else {}
+    return pages.page("account.html", apps=shown, account=owner, **security)
 
 
 def revoke() -> Response:
@@ -211,6 +215,8 @@ def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | N
     context = {"form": form, "problem": problem, "asking_app": asking}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
+    if current_runtime().settings.mail_url:
+        context["forgotten_url"] = url_for("valetkey_passwords.forgotten")
     context["sign_in_url"] = url_for("valetkey_resource_owner.sign_in", next=next_path)
     return pages.page(template, status, **context)
 

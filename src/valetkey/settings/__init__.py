@@ -123,6 +123,7 @@ class Settings:
         10, "Seconds in which a repeated refresh gets its lost answer again; 0: every reuse ends the family."
     )
     interaction_lifetime: int = _setting(10 * _MINUTE, "Seconds a request waits for sign-in and consent.")
+    mail_link_lifetime: int = _setting(_HOUR, "Seconds a link in a mail is good.")
     session_lifetime: int = _setting(14 * _DAY, "Seconds a sign-in lasts.")
     clock_leeway: int = _setting(5, "Seconds by which clocks may differ when times in tokens are judged.")
 
@@ -137,6 +138,10 @@ class Settings:
     sign_in_account_limit: str = _setting(
         "100/hour burst 100",
         "Wrong passwords for one e-mail address from browsers that never signed in to it.",
+    )
+    mail_limit: str = _setting("5/hour burst 5", "Mails with a link to one e-mail address; more are not sent.")
+    mail_address_limit: str = _setting(
+        "30/hour burst 30", "Mails with a link that are asked for from one network address."
     )
     sign_up_limit: str = _setting("30/hour burst 30", "Accounts made from one network address.")
     device_code_limit: str = _setting("10/600s burst 10", "Wrong user codes that one person may enter (RFC 8628 §5.1).")

@@ -121,6 +121,7 @@ def _check_lifetimes(s: Settings) -> list[str]:
         "personal_access_token_lifetime": (_DAY, 366 * _DAY),
         "refresh_retry_window": (0, 60),
         "interaction_lifetime": (30, _HOUR),
+        "mail_link_lifetime": (300, _DAY),
         "session_lifetime": (60, 90 * _DAY),
         "clock_leeway": (0, 60),
     }

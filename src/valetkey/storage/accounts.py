@@ -26,6 +26,7 @@ class Account:
     claims: str
     created_at: float
     disabled_at: float | None = None
+    email_verified_at: float | None = None
 
     @property
     def claim_values(self) -> Mapping[str, Any]:
@@ -65,6 +66,11 @@ _SET_PASSWORD = Statement(
 _SET_DISABLED = Statement(
     update(accounts).where(accounts.c.sub == bindparam("wanted")).values(disabled_at=bindparam("moment"))
 )
+_SET_VERIFIED = Statement(
+    update(accounts)
+    .where(accounts.c.sub == bindparam("wanted"), accounts.c.email == bindparam("address"))
+    .values(email_verified_at=bindparam("moment"))
+)
 ADD_SESSION = Insert(sessions, Session)
 _FIND_SESSION = Statement(
     select(*_SESSION, *_ACCOUNT)
@@ -96,6 +102,11 @@ _END_SESSIONS = Statement(
     .where(sessions.c.sub == bindparam("of"), sessions.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
 )
+_END_OTHERS = Statement(
+    update(sessions)
+    .where(sessions.c.sub == bindparam("of"), sessions.c.digest != bindparam("kept"), sessions.c.ended_at.is_(None))
+    .values(ended_at=bindparam("now"))
+)
 
 
 def add(
@@ -115,6 +126,7 @@ def add(
         claims=to_json(dict(claims or {})),
         created_at=now,
         disabled_at=None,
+        email_verified_at=None,
     )
 
 
@@ -140,6 +152,11 @@ def set_disabled(sub: str, moment: float | None) -> Bound:
     return _SET_DISABLED(wanted=sub, moment=moment)
 
 
+def set_email_verified(sub: str, email: str, moment: float) -> Bound:
+    """Note that the reader of this address is this person; nothing where the account has another address by now."""
+    return _SET_VERIFIED(wanted=sub, address=email, moment=moment)
+
+
 def find_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
     """A sign-in that lasts, of an account that is not disabled."""
     row = store.one(_FIND_SESSION(digest=digest, now=now))
@@ -158,6 +175,11 @@ def is_known_browser(store: Store, browser: bytes, sub: str) -> bool:
 
 def end_session(digest: bytes, now: float) -> Bound:
     return _END_SESSION(wanted=digest, now=now)
+
+
+def end_other_sessions(sub: str, digest: bytes, now: float) -> Bound:
+    """End all sign-ins of a person but this one."""
+    return _END_OTHERS(of=sub, kept=digest, now=now)
 
 
 def end_sessions(sub: str, now: float) -> Bound:

@@ -63,3 +63,16 @@ idempotency_keys = Table(
     Column("answer", LargeBinary),  # encrypted; none where it was too large to keep
     Column("expires_at", Double, nullable=False, index=True),
 )
+
+mail_links = Table(  # links that were mailed to prove who reads an address
+    "valetkey_mail_links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("purpose", Text, nullable=False),  # sign_up, reset or verify
+    Column("email", Text, nullable=False, index=True),
+    Column("sub", Text),  # none yet at sign-up
+    Column("name", Text, nullable=False),
+    Column("next", Text, nullable=False),  # the local path to go on to
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("used_at", Double),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, func, not_, select, tuple_
 
-from .platform_tables import idempotency_keys, personal_access_tokens, quotas, usage
+from .platform_tables import idempotency_keys, mail_links, personal_access_tokens, quotas, usage
 from .statement import Bound, Statement
 from .tables import (
     access_tokens,
@@ -47,6 +47,7 @@ _RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (access_tokens, access_tokens.c.expires_at < _BEFORE, 3600.0),
     (grants, and_(grants.c.expires_at < _BEFORE, not_(_SIGNED_IN), not_(_CARRIES_TOKEN)), 7 * _DAY),
     (personal_access_tokens, personal_access_tokens.c.expires_at < _BEFORE, 90 * _DAY),
+    (mail_links, mail_links.c.expires_at < _BEFORE, _DAY),
     (revocations, revocations.c.expires_at < _BEFORE, 60.0),
     (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY),  # so long a browser is known
     (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),

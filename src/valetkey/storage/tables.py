@@ -70,6 +70,7 @@ accounts = Table(
     Column("claims", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("disabled_at", Double),
+    Column("email_verified_at", Double),  # when its reader proved it by a link in a mail
 )
 
 sessions = Table(

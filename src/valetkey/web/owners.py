@@ -66,6 +66,8 @@ class OwnAccounts:
         if account is None:
             return {}
         known = {"name": account.name, "email": account.email, "email_verified": False, **account.claim_values}
+        if account.email_verified_at is not None:
+            known["email_verified"] = True
         told = {claim: known.get(claim) for claim in sorted(claims_of_scope(scope))}
         return {claim: value for claim, value in told.items() if value not in (None, "")}  # Core §5.3.2
 

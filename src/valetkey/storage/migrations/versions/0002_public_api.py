@@ -71,3 +71,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hour", "client_id", "route", "status"),
     )
     op.create_index(op.f("ix_valetkey_interactions_browser"), "valetkey_interactions", ["browser"])
+    op.add_column("valetkey_accounts", sa.Column("email_verified_at", sa.Double(), nullable=True))
+    op.create_table(
+        "valetkey_mail_links",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("sub", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("next", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    for column in ("email", "expires_at"):
+        op.create_index(op.f(f"ix_valetkey_mail_links_{column}"), "valetkey_mail_links", [column])

@@ -1,0 +1,1 @@
+"""The pages for passwords, mailed links and sign-ins."""
