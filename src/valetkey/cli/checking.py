@@ -49,6 +49,8 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
         yield "revocation_outage='accept': while the store is down, revoked tokens are good (RFC 7009 §3)"
     if settings.is_production and settings.store_url.startswith("sqlite"):
         yield "SQLite serves one machine; for more, set database_url to PostgreSQL"
+    if settings.is_production and settings.security_contact is None:
+        yield "set security_contact: whoever finds a hole has nowhere to tell it (RFC 9116 §2.5.3)"
 
 
 def undecided_routes(app: Flask, settings: Settings) -> Iterator[str]:

@@ -1,0 +1,63 @@
+"""``valetkey openapi``: writes the API's OpenAPI document, and tells what a new one breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from valetkey.authorization_server.description import oauth_description
+from valetkey.resource_server.compatibility import breaking_changes
+from valetkey.runtime import Runtime
+from valetkey.web.state import EXTENSION
+
+from .opened import opened_app, read_json_file
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file.")
+@click.option(
+    "--check",
+    "old",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Tell what breaks for those who rely on this older document; exit status 1 where something does.",
+)
+@click.option("--oauth", is_flag=True, help="Describe the OAuth endpoints instead of the API.")
+@click.pass_context
+def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
+    """Write the OpenAPI document of the app, or compare it with an older one."""
+    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    try:
+        made = oauth_description(runtime) if oauth else runtime.api_document()
+    except ValueError as problem:
+        raise click.ClickException(str(problem)) from problem
+    finally:
+        runtime.close()
+    if output is not None:
+        output.write_text(_written(made), encoding="utf-8")
+        click.echo(f"{output} has {_count(made)} operations.", err=True)
+    elif old is None:
+        click.echo(_written(made), nl=False)
+    if old is not None:
+        _check(read_json_file(old), made)
+
+
+def _written(made: dict[str, Any]) -> str:
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _count(made: dict[str, Any]) -> int:
+    return sum("responses" in one for item in made["paths"].values() for one in item.values() if isinstance(one, dict))
+
+
+def _check(old: dict[str, Any], made: dict[str, Any]) -> None:
+    if "paths" not in old:
+        raise click.ClickException("the older file is no OpenAPI document: it has no paths")
+    changes = list(dict.fromkeys(breaking_changes(old, made)))
+    for sentence in changes:
+        click.echo(f"breaking: {sentence}")
+    if changes:
+        raise SystemExit(1)
+    click.echo("compatible")
