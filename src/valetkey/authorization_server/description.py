@@ -125,7 +125,11 @@ def _userinfo(name: str) -> dict[str, Any]:
 
 
 def _limits() -> dict[str, Any]:
-    given = {"client_id": _TEXT, "plan": {"type": ["string", "null"]}, "limits": {"type": "array", "items": _object({})}}
+    given = {
+        "client_id": _TEXT,
+        "plan": {"type": ["string", "null"]},
+        "limits": {"type": "array", "items": _object({})},
+    }
     answer = _object({**given, "quota": {"type": ["object", "null"]}}, *given)
     made = _operation("limits", "Read one's plan, limits and quota, and what remains; it costs none of them", answer)
     return {**made, "security": _BEARER, "responses": {**made["responses"], **_refusals("401", "429")}}
