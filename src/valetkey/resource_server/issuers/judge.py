@@ -14,7 +14,7 @@ from .introspection import Introspection
 from .problems import refused
 from .reading import check_is_access_token, read_foreign
 from .shapes import AT_JWT
-from .signed import Signatures, check_header, read_unverified
+from .signed import Signatures, read_unverified
 from .trusted import TrustedIssuer
 
 _VERIFIED = 300  # seconds until a signature is verified again: the issuer may have withdrawn the key
@@ -73,7 +73,6 @@ class IssuersJudge:
         issuer = self._issuers.get(str(claims.get("iss")))
         if issuer is None:  # before anything is fetched: a token names no address that we would ask
             raise refused("its iss is not trusted", "the access token is not known")
-        check_header(header, issuer)
         token = read_foreign(claims, issuer, self._resource, now, self._leeway)  # also before anything is fetched
         if str(header.get("typ", "")).lower().removeprefix("application/") != AT_JWT:
             check_is_access_token(claims, issuer)
