@@ -142,7 +142,7 @@ class Runtime:
         self.admission = Admission(self.limiter, plans, fields=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
-        self.hourly: list[Callable[[], object]] = []  # what the worker does besides pruning
+        self.hourly: list[Callable[[], object]] = [self._prune_limits]  # what the worker does besides pruning
         self.within: Callable[[], AbstractContextManager[object]] = nullcontext  # in which a host's code may be called
         self.has_own_accounts = False
         self.documents_made: dict[str, tuple[object, Answer]] = {}  # by name, with what each was made of
@@ -232,6 +232,9 @@ class Runtime:
 
     def _is_known_owner(self, sub: str) -> bool:
         return self.owners.find(sub) is not None
+
+    def _prune_limits(self) -> None:
+        self.limiter.prune(self.clock())
 
     def _may_fetch_document(self, host: str, now: float) -> bool:
         return self.limiter.spend(f"document:{host}", _DOCUMENTS, now).admitted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import http_sf
@@ -339,6 +340,19 @@ def test_plans_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) ->
     Valetkey(app)
 
     assert app.extensions["valetkey"].settings.plans == {"free": Plan(quota="5/day")}
+
+
+def test_the_program_of_the_page_on_limits_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """docs/limits.md"""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
+    names: dict[str, Any] = {"__name__": "limits"}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+
+    answer = names["app"].test_client().get("/api/status")
+
+    assert answer.headers["RateLimit-Policy"] == '"default";q=60;w=60'
+    names["app"].extensions["valetkey"].close()
 
 
 def test_a_limit_for_a_plan_that_there_is_not_stops_the_start(make_app: MakeApp, sqlite_store_url: str) -> None:

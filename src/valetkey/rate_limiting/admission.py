@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from valetkey.storage.write import StoreUnavailable
@@ -45,12 +45,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One budget that a call is charged to; ``name`` is the policy's in the RateLimit fields."""
+    """One budget that a call is charged to; ``name`` is the policy's in the RateLimit fields, ``policy`` its item."""
 
     name: str
     key: str
     limit: Limit
     fails_open: bool
+    policy: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", f'"{self.name}";q={self.limit.n};w={self.limit.period}')
 
 
 @dataclass(slots=True)

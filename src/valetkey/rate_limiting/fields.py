@@ -30,8 +30,7 @@ def retry_seconds(counted: Counted) -> int:
 def _ietf(counted: Counted) -> list[tuple[str, str]]:
     policies, values = [], []
     for charge, spent in counted.spent:
-        limit = charge.limit
-        policies.append(f'"{charge.name}";q={limit.n};w={limit.period}')
+        policies.append(charge.policy)
         window = spent.reset if spent.admitted else spent.retry_after
         values.append(f'"{charge.name}";r={spent.remaining};t={math.ceil(window)}')
     if counted.quota is not None:
