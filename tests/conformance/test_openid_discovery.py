@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
-from tests.conformance.conftest import registered_at, settle
+from tests.conformance.conftest import MakeRelyingParty, registered_at, settle
 from tests.conformance.relying_party import PERSON, RelyingParty
 from tests.conftest import MakeApp
 from tests.vocabulary import ISSUER, Clock, query_of
@@ -16,6 +16,38 @@ from valetkey.cli.keys import keys
 from valetkey.cli.resources import resources
 
 WELL_KNOWN = "/.well-known/openid-configuration"
+TRIED = {  # every value that is told, by the tests of this file or of the one that is named
+    "response_types_supported": {"code"},
+    "response_modes_supported": {"query", "form_post"},
+    "grant_types_supported": {  # tests/interop/test_oauth4webapi.py
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    },
+    "subject_types_supported": {"public", "pairwise"},
+    "acr_values_supported": {"urn:valetkey:acr:password"},
+    "prompt_values_supported": {"none", "login", "consent", "select_account"},
+    "display_values_supported": {"page", "popup", "touch", "wap"},
+    "claim_types_supported": {"normal"},
+    "code_challenge_methods_supported": {"S256"},
+    # test_openid_core_tokens.py, and tests/interop/test_openid_client.py by a client's own judgement
+    "id_token_signing_alg_values_supported": {"RS256", "ES256", "PS256", "Ed25519", "EdDSA"},
+    "userinfo_signing_alg_values_supported": {"RS256", "ES256", "PS256", "Ed25519", "EdDSA"},
+    # tests/interop/test_oauth4webapi.py
+    **{
+        f"{endpoint}_endpoint_auth_{what}": values
+        for endpoint in ("token", "revocation", "introspection")
+        for what, values in (
+            (
+                "methods_supported",
+                {"client_secret_basic", "client_secret_post", "private_key_jwt"}
+                | ({"none"} if endpoint != "introspection" else set()),
+            ),
+            ("signing_alg_values_supported", {"ES256", "Ed25519", "EdDSA", "PS256", "RS256"}),
+        )
+    },
+}
 DOCUMENTS = [WELL_KNOWN, "/.well-known/oauth-authorization-server", "/oauth/jwks"]
 
 
@@ -77,6 +109,38 @@ def test_every_prompt_and_acr_that_is_told_is_answered(rp: RelyingParty, found: 
         clock.forward(seconds=1)
         assert query_of(rp.authorize(prompt=prompt))["code"]
     assert rp.id_token(acr_values=found["acr_values_supported"][0])["acr"] in found["acr_values_supported"]
+
+
+def test_nothing_is_told_that_is_not_tried(found: dict[str, Any]) -> None:
+    """§3: what is advertised works."""
+    told = {name: set(value) for name, value in found.items() if name.endswith("_supported") and type(value) is list}
+    by_persons = {"claims_supported", "scopes_supported"}
+
+    assert {name: told[name] for name in told.keys() - by_persons} == TRIED
+
+
+def test_every_claim_is_told_of_somebody_of_whom_all_is_known(rp: RelyingParty, found: dict[str, Any]) -> None:
+    """§3: claims_supported, scopes_supported."""
+    answer = rp.tokens(scope=" ".join(found["scopes_supported"]))
+
+    assert set(answer["scope"].split()) == set(found["scopes_supported"])
+    told = rp.read(answer["id_token"]).keys() | rp.userinfo(answer["access_token"]).json.keys()
+    assert set(found["claims_supported"]) <= told
+
+
+def test_every_display_and_subject_type_is_served(
+    rp: RelyingParty, relying_party: MakeRelyingParty, found: dict[str, Any]
+) -> None:
+    """§3: display_values_supported, subject_types_supported."""
+    for display in found["display_values_supported"]:
+        assert "code" in query_of(rp.authorize(display=display))
+    subs = {kind: _sub(relying_party(members={"subject_type": kind})) for kind in found["subject_types_supported"]}
+
+    assert subs["public"] == "ada" != subs["pairwise"]
+
+
+def _sub(party: RelyingParty) -> str:
+    return str(party.id_token()["sub"])
 
 
 def test_no_member_is_null_or_empty(found: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ def test_a_sector_that_is_no_array_is_refused(refuse: Refuse, site: Site, docume
 
 
 def test_a_sector_that_does_not_answer_is_refused(refuse: Refuse, site: Site) -> None:
+    """§5."""
     refuse("invalid_client_metadata", sector_identifier_uri=site.url("/nothing"))
     moved = site.put("/moved", [CALLBACK], 302, Location=site.put("/sector.json", [CALLBACK]))
     refuse("invalid_client_metadata", sector_identifier_uri=moved)

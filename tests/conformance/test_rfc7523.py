@@ -118,6 +118,7 @@ def test_an_assertion_proves_the_client_at_every_endpoint(robot: Robot, path: st
     ids=["ES256", "RS256", "PS256", "EdDSA", "Ed25519"],
 )
 def test_every_algorithm_that_is_advertised_works(robot: Robot, key: Any, alg: str) -> None:
+    """§5: RS256 and others; RFC 8414 §2: token_endpoint_auth_signing_alg_values_supported."""
     told = robot.http.get("/.well-known/oauth-authorization-server").json
 
     assert alg in told["token_endpoint_auth_signing_alg_values_supported"]
@@ -208,6 +209,7 @@ def test_an_assertion_is_good_once(robot: Robot, refused: Callable[..., None], r
 
 
 def test_a_jti_is_the_clients_own(app: Flask, robot: Robot, runtime: Runtime, clock: Clock) -> None:
+    """§3, item 7."""
     other = register_client(
         runtime, name="Other", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
     )
@@ -225,6 +227,7 @@ def test_a_wrong_assertion_does_not_use_up_the_jti(robot: Robot, refused: Callab
 
 
 def test_used_assertions_are_forgotten_when_they_have_expired(robot: Robot, runtime: Runtime, clock: Clock) -> None:
+    """§3, item 7: remembered as long as it could be accepted."""
     from valetkey.outbound.worker import prune
 
     assert robot.send(robot.sign()).status_code == 200
@@ -298,6 +301,7 @@ def by_hand(header: dict[str, Any], claims: Any) -> str:
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "client-authentication+jwt"])
 def test_the_types_of_an_assertion_are_accepted(robot: Robot, typ: str) -> None:
+    """RFC 8725 §3.11."""
     header = {"alg": "ES256", "kid": "ec", "typ": typ}
     assert robot.send(by_hand(header, robot.claims())).status_code == 200
 
@@ -321,6 +325,7 @@ def test_the_types_of_an_assertion_are_accepted(robot: Robot, typ: str) -> None:
     ids=lambda text: text[:30],
 )
 def test_what_is_no_assertion_is_refused(refused: Callable[..., None], assertion: str) -> None:
+    """§3, §3.2."""
     refused(assertion)
 
 
@@ -401,6 +406,7 @@ def test_keys_are_read_from_jwks_uri_and_rotate(app: Flask, runtime: Runtime, cl
 
 
 def test_a_jwks_uri_that_does_not_answer_is_a_refusal(app: Flask, runtime: Runtime, clock: Clock, site: Site) -> None:
+    """§3.2."""
     members = {"jwks_uri": site.url("/nothing")}
     made = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
     robot = Robot(app.test_client(), made.client_id, clock)

@@ -52,6 +52,7 @@ def test_the_answer_is_201_with_the_client_information_not_to_be_stored(enrol: E
 
 
 def test_a_public_client_gets_no_secret(enrol: Enrol) -> None:
+    """§3.2.1: client_secret."""
     answer = enrol(token_endpoint_auth_method="none")
 
     assert not {"client_secret", "client_secret_expires_at"} & answer.json.keys()
@@ -106,6 +107,7 @@ def test_members_that_are_not_known_are_ignored(enrol: Enrol) -> None:
 
 
 def test_a_client_cannot_choose_what_the_server_issues(enrol: Enrol) -> None:
+    """§3.2.1."""
     assert "default_resource" not in enrol(default_resource="https://other.example/").json
     answer = enrol(client_id="root", client_secret="chosen", registration_access_token="chosen", policy="machine")
 
@@ -114,6 +116,7 @@ def test_a_client_cannot_choose_what_the_server_issues(enrol: Enrol) -> None:
 
 
 def test_null_and_empty_members_count_as_left_out(enrol: Enrol) -> None:
+    """RFC 7592 §2.2."""
     assert "client_uri" not in enrol(client_uri="", logo_uri=None).json
 
 
@@ -221,6 +224,7 @@ def test_jwks_and_jwks_uri_exclude_each_other(refuse: Refuse) -> None:
 
 
 def test_private_key_jwt_needs_keys(refuse: Refuse) -> None:
+    """§2: jwks, jwks_uri."""
     refuse("invalid_client_metadata", token_endpoint_auth_method="private_key_jwt")
 
 
@@ -314,6 +318,7 @@ def test_only_post_is_answered(http: FlaskClient) -> None:
 
 
 def test_a_page_of_any_origin_may_register_its_client(http: FlaskClient, enrol: Enrol) -> None:
+    """§3: open registration, from a script too."""
     asked = http.options("/oauth/register/client")
 
     assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
@@ -363,6 +368,7 @@ def test_an_initial_access_token_opens_it_under_the_policy_that_it_names(make_ap
 def test_an_initial_access_token_that_lost_the_race_registers_nothing(
     make_app: MakeApp, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """§3."""
     app = make_app(store_url)
     runtime: Runtime = app.extensions["valetkey"]
     token = make_initial_access_token(runtime, policy="web", lives=60, uses=1)
@@ -385,6 +391,7 @@ def registrations_found(runtime: Runtime, token: Secret) -> Any:
 
 @both_stores
 def test_an_initial_access_token_expires(enrol: Enrol, runtime: Runtime, clock: Clock) -> None:
+    """§1.2, §3."""
     token = make_initial_access_token(runtime, policy="web", lives=60, uses=1).reveal()
     clock.forward(seconds=61)
 
@@ -395,6 +402,7 @@ def test_an_initial_access_token_expires(enrol: Enrol, runtime: Runtime, clock: 
 def test_a_token_that_is_no_initial_access_token_is_refused_even_where_all_may_register(
     enrol: Enrol, runtime: Runtime, ada: Browser
 ) -> None:
+    """§3."""
     own = enrol().json["registration_access_token"]
     access = ada.tokens()["access_token"]
     made_up = [mint(INITIAL_ACCESS_TOKEN).reveal(), mint(REGISTRATION_ACCESS_TOKEN).reveal(), "x"]
@@ -405,6 +413,7 @@ def test_a_token_that_is_no_initial_access_token_is_refused_even_where_all_may_r
 
 
 def test_an_initial_access_token_is_no_access_token(http: FlaskClient, runtime: Runtime) -> None:
+    """§1.2."""
     token = make_initial_access_token(runtime, policy="web", lives=60, uses=1).reveal()
 
     for path in ("/api/protected", "/oauth/userinfo"):

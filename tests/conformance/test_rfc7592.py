@@ -70,6 +70,7 @@ def test_a_change_takes_the_place_of_all_that_was_registered(
 
 
 def test_a_change_counts_at_once(ada: Browser, http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.2."""
     ada.client = registered(type("Answer", (), {"json": shop_information}))
     assert ada.ask().status_code == 303
     put(http, shop_information, redirect_uris=[OTHER])
@@ -140,6 +141,7 @@ def test_only_a_registration_access_token_opens_it(
 
 
 def test_a_registration_access_token_is_no_access_token(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§3."""
     headers = {"Authorization": f"Bearer {shop_information['registration_access_token']}"}
 
     assert http.get("/api/protected", headers=headers).status_code == 401
@@ -158,6 +160,7 @@ def test_a_client_that_is_not_known_is_refused_as_a_wrong_token_is(
 
 
 def test_a_client_of_the_operators_cannot_be_managed(http: FlaskClient, runtime: Runtime) -> None:
+    """§2, §5."""
     made = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
     url = f"http://127.0.0.1:8000/oauth/register/client?client_id={made.client_id}"
 
@@ -204,6 +207,7 @@ def test_the_secret_that_was_issued_may_be_sent_again(http: FlaskClient, shop_in
 
 
 def test_the_secret_stays_good_after_a_change(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.2."""
     changed = put(http, shop_information)
     auth = (shop_information["client_id"], shop_information["client_secret"])
 
@@ -214,6 +218,7 @@ def test_the_secret_stays_good_after_a_change(http: FlaskClient, shop_informatio
 def test_who_becomes_public_has_no_secret_left_and_who_becomes_confidential_gets_one(
     http: FlaskClient, shop_information: dict[str, Any]
 ) -> None:
+    """§2.2."""
     auth = (shop_information["client_id"], shop_information["client_secret"])
     public = put(http, shop_information, token_endpoint_auth_method="none").json
     assert http.post("/oauth/revoke", data={"token": "any"}, auth=auth).status_code == 401
