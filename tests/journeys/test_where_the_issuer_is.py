@@ -108,9 +108,7 @@ def test_from_discovery_to_logout_all_is_at_the_issuer(make_app: MakeApp, sqlite
         assert told.status_code == 200, told.text
         return dict(told.json or {})
 
-    first = token(
-        grant_type="authorization_code", code=answer["code"], code_verifier=VERIFIER, redirect_uri=CALLBACK
-    )
+    first = token(grant_type="authorization_code", code=answer["code"], code_verifier=VERIFIER, redirect_uri=CALLBACK)
     second = token(grant_type="refresh_token", refresh_token=first["refresh_token"])
     bearer = {"Authorization": f"Bearer {second['access_token']}"}
     assert visitor.send("GET", found["userinfo_endpoint"], headers=bearer).json["email"] == "ada@example.org"
@@ -122,8 +120,9 @@ def test_from_discovery_to_logout_all_is_at_the_issuer(make_app: MakeApp, sqlite
     resource = visitor.document(f"{_origin(issuer)}/.well-known/oauth-protected-resource{path}")
     assert (resource["resource"], resource["authorization_servers"]) == (issuer, [issuer])
     refused = visitor.send("GET", f"{issuer}/api/protected")
-    assert f'resource_metadata="{_origin(issuer)}/.well-known/oauth-protected-resource{path}"' in (
-        refused.headers["WWW-Authenticate"]
+    assert (
+        f'resource_metadata="{_origin(issuer)}/.well-known/oauth-protected-resource{path}"'
+        in (refused.headers["WWW-Authenticate"])
     )
 
     leaving = {"id_token_hint": first["id_token"], "post_logout_redirect_uri": AFTER}
