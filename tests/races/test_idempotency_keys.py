@@ -1,6 +1,6 @@
 """A POST with an Idempotency-Key is done once, however many arrive at whichever process.
 
-Shown once to fail where the claim is an upsert without its condition: all 100 requests were done.
+Shown once to fail, on both stores, where the claim is an upsert without its condition.
 """
 
 from __future__ import annotations

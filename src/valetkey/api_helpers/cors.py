@@ -29,17 +29,20 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _Allowed |
     below = f"{prefix}/"
 
     def preflight() -> Response | None:
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        environ = request.environ  # each look through the proxy costs half a microsecond
+        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None
         return _preflight(allowed) if is_below(prefix) and request.url_rule is not None else None
 
     def tell(response: Response) -> Response:
-        headers = response.headers
-        if request.path.startswith(below) and "Access-Control-Allow-Origin" not in headers:
+        environ, headers = request.environ, response.headers
+        if environ["PATH_INFO"].startswith(below):
             if allowed is not None:
                 headers.add("Vary", "Origin")  # also where there is none: a cache must not mix the two
-            origin = request.environ.get("HTTP_ORIGIN")
-            if origin is not None and (told := _told(origin, allowed)) is not None:
+            origin = environ.get("HTTP_ORIGIN")
+            if origin is None or "Access-Control-Allow-Origin" in headers:
+                return response
+            if (told := _told(origin, allowed)) is not None:
                 headers["Access-Control-Allow-Origin"] = told
                 headers["Access-Control-Expose-Headers"] = EXPOSED
         return response

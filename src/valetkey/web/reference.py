@@ -31,8 +31,9 @@ def add_request_id(prefix: str) -> Callable[[Response], Response]:
     below = f"{prefix}/"
 
     def add(response: Response) -> Response:
-        if request.path.startswith(below):
-            response.headers[HEADER] = reference()
+        environ = request.environ
+        if environ["PATH_INFO"].startswith(below):
+            response.headers[HEADER] = environ.get(_KEPT) or reference()
         return response
 
     return add
