@@ -1,7 +1,4 @@
-"""A POST with an Idempotency-Key is done once, however many arrive at whichever process.
-
-Shown once to fail, on both stores, where the claim is an upsert without its condition.
-"""
+"""A POST with an Idempotency-Key is done once, however many arrive at whichever process."""
 
 from __future__ import annotations
 
