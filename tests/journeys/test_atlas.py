@@ -19,7 +19,7 @@ from tests.journeys.checkout import PROJECT, shown
 from tests.services.program import Program, free_port
 
 ATLAS = PROJECT / "examples" / "atlas"
-INSTALL_AND_SERVE, READ, WRITE, TEST, DESCRIBE = re.findall(
+INSTALL_AND_SERVE, READ, WRITE, SUBSCRIBE, TEST, DESCRIBE = re.findall(
     r"^```sh\n(.*?)^```", (ATLAS / "README.md").read_text(), re.MULTILINE | re.DOTALL
 )
 PATH = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -75,6 +75,14 @@ def test_a_person_makes_a_list_through_the_browser(atlas: Served) -> None:
 
     assert made["places"] == [{"code": "PT-11", "note": "Alfama"}]
     assert {path.name for path in (atlas.folder / "var").glob("*.db")} >= {"atlas.db", "valetkey.db"}
+
+
+def test_the_operator_gives_an_app_a_plan(atlas: Served) -> None:
+    issuer = f"http://127.0.0.1:{atlas.port}"
+
+    told = atlas.paste(SUBSCRIBE + "valetkey --app atlas plans list\n", VALETKEY_ISSUER=issuer).splitlines()
+
+    assert told[-1].split() == ["tourist", "pro"]
 
 
 def test_the_description_in_the_repository_is_what_that_command_writes(atlas: Served) -> None:

@@ -1,9 +1,9 @@
 """The README's first section, counted: from a file of one's own to an authorized call of one's own route.
 
-What is counted: commands are the lines to type, the installation included (the line that the server prints is pasted,
-not typed). Lines are those of the program that are not blank. Concepts are the names of ours that stand in it, and
-what they are given by name. Seconds run from the second command to the answer of the call, in an environment where the
-first command was run before: what it takes to download is not ours.
+What is counted: commands are the lines to type, the installation included (what the server prints is pasted, or /docs
+is opened instead). Lines are those of the program that are not blank. Concepts are the names of ours that stand in it,
+and what they are given by name. Seconds run from the second command to the answer of the call, in an environment where
+the first command was run before: what it takes to download is not ours.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.journeys.checkout import PROJECT, Checkout, shown
 from tests.journeys.test_readme import FIRST, MINE
@@ -55,6 +56,32 @@ def test_what_stands_there_ends_in_an_authorized_call_of_ones_own_route(tmp_path
         assert refused.status_code == 401
         assert 'scope="notes:read"' in refused.headers["WWW-Authenticate"]
         assert "an access token is required" in refused.text
+    finally:
+        server.kill()
+
+
+def test_it_ends_so_in_the_browser_too(tmp_path: Path, page: Page) -> None:
+    """Two commands typed, and nothing pasted: the rest is pressed."""
+    checkout = Checkout(tmp_path)
+    (tmp_path / "app.py").write_text(MINE[0])
+    began = time.monotonic()
+    server = serve(checkout, FIRST[0].splitlines()[1])
+    try:
+        email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
+        page.goto(f"http://127.0.0.1:{checkout.port}/docs")
+        page.click("#authorize")
+        page.get_by_label("E-mail address").fill(email)
+        page.get_by_label("Password").fill(password)
+        page.click("#sign-in")
+        page.click("#allow")
+        expect(page.locator("#authorized-words")).to_contain_text("notes:read")
+        mine = page.locator("#op-notes-try")
+        mine.get_by_role("button").click()
+        expect(mine.locator(".result .status")).to_have_text("200")
+        seconds = time.monotonic() - began
+
+        expect(mine.locator(".result pre")).to_contain_text("Buy milk")
+        assert seconds <= MOST_SECONDS, seconds
     finally:
         server.kill()
 

@@ -30,7 +30,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """A publisher's app, as it is imported: its settings are for development."""
     monkeypatch.chdir(tmp_path)
     app = Flask("shop")
-    plans = {"free": Plan(quota="3/day"), "pro": Plan(quota="1000/day")}
+    plans = {"free": Plan(quota="3/day", scopes="notes:read"), "pro": Plan(quota="1000/day", approval="manual")}
     Valetkey(
         app, scopes={"notes:read": "Read your notes", "notes:write": "Write notes"}, plans=plans, default_plan="free"
     )
@@ -68,7 +68,7 @@ def test_a_persons_token_opens_what_its_scope_says(shop: Flask, clock: Clock) ->
 
     assert answer.json is not None
     assert (answer.json["of"], answer.json["client"]) == ("ada", "test-client")
-    assert status(shop, "/api/notes", "notes:write", user_id="ada") == 403
+    assert status(shop, "/api/notes", "notes:write", user_id="ada", plan="pro") == 403
 
 
 def test_a_token_without_a_person_is_a_programs_own(shop: Flask, clock: Clock) -> None:
@@ -127,6 +127,8 @@ def test_an_app_has_the_plan_that_a_test_gives_it(shop: Flask, clock: Clock) -> 
     assert calls(plan="free", client_id="robot") == [200, 200, 200, 429, 429]
     with pytest.raises(ValueError, match="no plan 'por'; is 'pro' meant"):
         mint_token(shop, plan="por")
+    with pytest.raises(ValueError, match="plan of robot has no scope notes:write"):
+        mint_token(shop, "notes:write", client_id="robot")
 
 
 def test_a_person_who_is_put_out_has_no_good_token(shop: Flask, clock: Clock) -> None:

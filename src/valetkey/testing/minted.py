@@ -10,14 +10,15 @@ from typing import Any
 from flask import Flask
 
 from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.subscribing import subscribe
+from valetkey.authorization_server.target import plan_scope
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
-from valetkey.storage import clients, resources, revocations, subscriptions
+from valetkey.storage import clients, resources
 from valetkey.storage.grants import ADD_GRANT, Grant
 from valetkey.storage.records import to_json
-from valetkey.storage.subscriptions import Subscription
 from valetkey.storage.write import Write
 from valetkey.tokens.minting import Minted, TokenMint
 from valetkey.web.state import EXTENSION
@@ -49,7 +50,7 @@ def mint_token(
     :param resource: the API that it is for (RFC 8707); the app's own where left out.
     :param plan: the plan that the calling app is subscribed to from now on; left out: what it has, else the default.
     :raises SettingsError: where the app's issuer is not on loopback: its keys are real.
-    :raises ValueError: for a scope or plan that the app does not know, and for a sign-in without a person.
+    :raises ValueError: for a scope or plan that there is not, or not together; for a sign-in without a person.
     """
     runtime = runtime_for_tests(app)
     if not runtime.is_ready:
@@ -61,8 +62,10 @@ def mint_token(
         raise ValueError(f"the app has no plan {plan!r}{_meant(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
     _make_known(runtime, client_id, audience)
-    if plan is not None:
-        _subscribe(runtime, client_id, plan)
+    if plan is not None and runtime.subscriptions.plan_of(client_id, runtime.clock()) != plan:
+        subscribe(runtime, client_id, plan, approved=True)
+    if missing := scopes - plan_scope(scopes, client_id, runtime):
+        raise ValueError(f"the plan of {client_id} has no scope {format_scope(missing)}: choose another with plan=")
     grant = None if user_id is None else _given(runtime, user_id, client_id, scopes, audience, acr, auth_time)
     return _mint(runtime, grant, client_id, scopes, audience, expires_in)
 
@@ -114,13 +117,6 @@ def _make_known(runtime: Runtime, client_id: str, resource: str) -> None:
     if resource not in runtime.resources.all():
         runtime.write(Write(rows=(resources.put(resource, {}, now),)))
         runtime.resources.forget()
-
-
-def _subscribe(runtime: Runtime, client_id: str, plan: str) -> None:
-    now = runtime.clock()
-    if runtime.subscriptions.plan_of(client_id, now) != plan:
-        changed = revocations.add("changed", client_id, now, runtime.revocation_ends)
-        runtime.revoke(subscriptions.put(Subscription(client_id, plan, None, now)), changed)
 
 
 def _given(
