@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import sys
+import sysconfig
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from flask.typing import ResponseReturnValue
 
 from .extension import Valetkey
 from .runtime import Runtime
+from .settings import SettingsError
 from .settings.reading import use_command_values
+from .storage.write import StoreUnavailable
 from .web import pages
 from .web.state import EXTENSION
 
@@ -74,7 +78,12 @@ def load_app(name: str) -> Flask:
     :raises AppNotFound: where there is none, or it has no Valetkey.
     """
     target, _, attribute = name.partition(":")
-    module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+    try:
+        module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+    except (AppNotFound, SettingsError, StoreUnavailable):
+        raise
+    except Exception as cause:  # whatever the app's own code raises
+        raise AppNotFound(_in_few_lines(target, cause)) from cause
     found = getattr(module, attribute or "app", None) or getattr(module, "create_app", None)
     if found is None:
         raise AppNotFound(f"{target} has no {attribute or 'app'}: name it as module:app")
@@ -86,6 +95,23 @@ def load_app(name: str) -> Flask:
     if not isinstance(app.extensions[EXTENSION], Runtime):
         raise AppNotFound(f"{name} is a resource server alone, which needs none of these: any WSGI server serves it")
     return app
+
+
+def _in_few_lines(target: str, cause: Exception) -> str:
+    """Where the app's own code failed, and why: the file, the line, the error, without the frames of importing."""
+    if isinstance(cause, SyntaxError):
+        place, line = f"{cause.filename}:{cause.lineno}", (cause.text or "").strip()
+    else:
+        frames = traceback.extract_tb(cause.__traceback__)
+        own = [frame for frame in frames if not _is_machinery(frame.filename)] or list(frames)
+        place, line = f"{own[-1].filename}:{own[-1].lineno}", own[-1].line or ""
+    return f"{target} cannot be loaded\n{place}\n  {line}\n{type(cause).__name__}: {cause}"
+
+
+def _is_machinery(filename: str) -> bool:
+    """Whether a frame is ours, Python's own, or an installed package's."""
+    installed = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    return filename.startswith(("<frozen", *installed))
 
 
 def _import_module(name: str) -> Any:

@@ -232,3 +232,26 @@ def test_the_public_api_type_checks_from_outside(tmp_path: Path) -> None:
         "ResourceServer(app, trusted_issuers=[5])",
         'TrustedIssuer("https://id.example.com", like="okto")',
     }, told
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (
+            "import os\nimport no_such_package\n",
+            ("app.py:2", "import no_such_package", "ModuleNotFoundError: No module"),
+        ),
+        ("x = 1\ndef f(:\n", ("app.py:2", "def f(:", "SyntaxError: ")),
+        ("import json\n\njson.loads('{')\n", ("app.py:3", "json.loads('{')", "JSONDecodeError: ")),
+    ],
+    ids=["a missing package", "a slip of the pen", "an error in a library"],
+)
+def test_an_app_that_cannot_be_loaded_is_told_in_few_lines(shell: Path, program: str, told: tuple[str, ...]) -> None:
+    (shell / "app.py").write_text(program)
+
+    done = CliRunner().invoke(main, ["--app", str(shell / "app.py"), "check"])
+
+    assert done.exit_code == 1
+    assert all(words in done.output for words in told), done.output
+    assert "Traceback" not in done.output
+    assert len(done.output.splitlines()) <= 5
