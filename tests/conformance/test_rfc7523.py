@@ -231,10 +231,10 @@ def test_used_assertions_are_forgotten_when_they_have_expired(robot: Robot, runt
     from valetkey.outbound.worker import prune
 
     assert robot.send(robot.sign()).status_code == 200
-    prune(runtime.store, clock(), lambda table: None)
+    prune(runtime.store, clock())
     assert count(runtime.store, "valetkey_assertions") == 1
     clock.forward(seconds=200)
-    prune(runtime.store, clock(), lambda table: None)
+    prune(runtime.store, clock())
     assert count(runtime.store, "valetkey_assertions") == 0
 
 
