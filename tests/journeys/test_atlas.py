@@ -85,10 +85,10 @@ def test_the_operator_gives_an_app_a_plan(atlas: Served) -> None:
     assert told[-1].split() == ["tourist", "pro"]
 
 
-def test_the_description_in_the_repository_is_what_that_command_writes(atlas: Served) -> None:
-    (atlas.folder / "openapi.json").unlink()
-    atlas.paste(DESCRIBE)
+def test_the_description_in_the_repository_is_what_the_command_writes(atlas: Served) -> None:
+    told = atlas.paste(DESCRIBE)
 
+    assert told.splitlines()[0] == "compatible"
     written = (atlas.folder / "openapi.json").read_text().replace(f"127.0.0.1:{atlas.port}", "127.0.0.1:8000")
     assert written == (ATLAS / "openapi.json").read_text()
 
