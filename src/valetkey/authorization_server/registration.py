@@ -28,7 +28,7 @@ from .id_token import make_wanted_keys
 OPERATORS_MEMBERS = frozenset({"default_resource"})  # what no client may say of itself: where its tokens go
 
 # RFC 6749 Appendix A.1 without what HTTP Basic would split or escape.
-_CLIENT_ID = re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}")
+_CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class RegistrationRefused(Exception):
@@ -66,7 +66,7 @@ def register_client(
     sent = {**(members or {}), "client_name": name, **{key: value for key, value in told.items() if value}}
     sent["grant_types"] = list(grant_types) or sent.get("grant_types") or list(rules.grant_types)
     if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise RegistrationRefused("a client_id is 1 to 200 letters, digits and marks, without spaces and colons")
+        raise RegistrationRefused("a client_id is 1 to 200 letters, digits and marks, without spaces")
     metadata = _judge(runtime, rules, sent)
     if client_id == PERSONAL_CLIENT_ID:
         raise RegistrationRefused(f"{client_id} stands for personal access tokens: choose another client_id")
@@ -198,10 +198,8 @@ def _redirect_problems(rules: Policy, uris: Sequence[str], grant_types: Sequence
     has_code = "authorization_code" in (grant_types or rules.grant_types)
     if not uris and has_code:
         problems.append("at least one redirect URI is needed (--redirect-uri)")
-    if uris and not has_code:
-        problems.append(
-            "a redirect URI is for apps that send people here: a client without the authorization code grant has none"
-        )
+    if uris and "authorization_code" not in {*rules.grant_types, *rules.more_grant_types}:
+        problems.append(f"a redirect URI is for apps that send people here: a {rules.name} client has none")
     return problems
 
 
