@@ -46,15 +46,16 @@ $(PYTHON):
 	@$(PYTHON3) -c 'import ensurepip' 2>/dev/null || requirements/debian.sh python3-venv
 	@$(PYTHON3) -m venv $(VENV)
 
+# The locks are whole: without --no-deps pip would ask for the newest of `package[extra]`, and refuse its hash.
 $(RUN): requirements/run.lock pyproject.toml | $(PYTHON)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP) --require-hashes -r requirements/run.lock
+	@$(PIP) --require-hashes --no-deps -r requirements/run.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV): requirements/dev.lock pyproject.toml | $(PYTHON)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP) --require-hashes -r requirements/dev.lock
+	@$(PIP) --require-hashes --no-deps -r requirements/dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(RUN) $@
 

@@ -60,5 +60,5 @@ def _install_node() -> None:
 
 def _install_python() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", PYTHON.parents[1]], check=True)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes"]
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes", "--no-deps"]
     subprocess.run([*pip, "-r", str(RECIPES / "requirements.lock")], check=True)
