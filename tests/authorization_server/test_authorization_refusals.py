@@ -190,9 +190,9 @@ def test_a_client_may_not_ask_for_more_than_it_registered(ada: Browser, register
 
 
 def test_a_client_without_the_code_grant_is_told_so(ada: Browser, runtime: Runtime, register: Register) -> None:
-    machine = Browser(ada.http, register("machine", redirect_uris=[CALLBACK]))
+    without = register("web", redirect_uris=[CALLBACK], grant_types=["client_credentials"])
 
-    assert query_of(machine.ask())["error"] == "unauthorized_client"
+    assert query_of(Browser(ada.http, without).ask())["error"] == "unauthorized_client"
 
 
 @pytest.mark.parametrize("name", ["scope", "state", "code_challenge", "response_type", "nothing_that_we_know"])

@@ -27,7 +27,7 @@ from .id_token import make_wanted_keys
 
 OPERATORS_MEMBERS = frozenset({"default_resource"})  # what no client may say of itself: where its tokens go
 
-# RFC 6749 Appendix A.1 without what HTTP Basic would split or escape.
+# RFC 6749 Appendix A.1 without the space; a colon is form-encoded in HTTP Basic (§2.3.1), so that a URL may be an id.
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
