@@ -41,20 +41,21 @@ def load() -> Flask:
 
 def open_app() -> Flask:
     """The app by what the ``valetkey`` command left in the environment."""
-    _log_to_stderr()
     use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)
-    return load_app(name) if name else create_app()
+    app = load_app(name) if name else create_app()
+    _log_to_stderr()
+    return app
 
 
 def _log_to_stderr() -> None:
+    """Write our log to stderr, unless the app has set up logging of its own, which then has it all."""
     log = logging.getLogger("valetkey")
-    if not log.handlers:
+    if not log.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
-        log.propagate = False
 
 
 def create_app(**settings: Any) -> Flask:
