@@ -81,14 +81,11 @@ def load_app(name: str) -> Flask:
     target, _, attribute = name.partition(":")
     try:
         module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+        app = _app_of(module, target, attribute)
     except (AppNotFound, SettingsError, StoreUnavailable):
         raise
     except Exception as cause:  # whatever the app's own code raises
         raise AppNotFound(_in_few_lines(target, cause)) from cause
-    found = getattr(module, attribute or "app", None) or getattr(module, "create_app", None)
-    if found is None:
-        raise AppNotFound(f"{target} has no {attribute or 'app'}: name it as module:app")
-    app = found if isinstance(found, Flask) else found()
     if not isinstance(app, Flask):
         raise AppNotFound(f"{name} is not a Flask app")
     if EXTENSION not in app.extensions:
@@ -96,6 +93,16 @@ def load_app(name: str) -> Flask:
     if not isinstance(app.extensions[EXTENSION], Runtime):
         raise AppNotFound(f"{name} is a resource server alone, which needs none of these: any WSGI server serves it")
     return app
+
+
+def _app_of(module: Any, target: str, attribute: str) -> Any:
+    names = [attribute] if attribute else ["app", "create_app"]
+    found = next((getattr(module, name) for name in names if getattr(module, name, None) is not None), None)
+    if found is None:
+        others = [name for name, value in vars(module).items() if isinstance(value, Flask)]
+        meant = f"; is {target}:{others[0]} meant?" if others else ""
+        raise AppNotFound(f"{target} has no {' and no '.join(names)}{meant}")
+    return found() if callable(found) and not isinstance(found, Flask) else found
 
 
 def _in_few_lines(target: str, cause: Exception) -> str:
