@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.person import Person
+from tests.services.program import free_port
 from tests.services.valetkey_server import Deployment, RunningServer
 from valetkey.storage.backup import back_up
 from valetkey.storage.write import StoreUnavailable
@@ -69,6 +71,57 @@ def test_one_app_is_shown_a_line_for_each_value(deployment: Deployment) -> None:
     shown = deployment.run("clients", "show", "shop")
     assert f"redirect_uris:              {CALLBACK}\n" in shown
     assert "grant_types:                authorization_code\n                            refresh_token\n" in shown
+
+
+def test_times_are_told_as_people_read_them(deployment: Deployment) -> None:
+    shown = deployment.run("clients", "show", "shop")
+    assert re.search(r"client_id_issued_at: +20\d\d-\d\d-\d\d \d\d:\d\d UTC\n", shown)
+    assert isinstance(json.loads(deployment.run("clients", "show", "shop", "--json"))["client_id_issued_at"], int)
+
+
+def test_it_is_told_which_key_signs(tmp_path: Path) -> None:
+    made = Deployment(tmp_path)
+    made.run("init")
+    made.run("keys", "rotate")
+    assert _states(made) == ["signs", "signs", "next", "next"]
+
+    made.run("keys", "rotate", "--emergency")
+
+    assert sorted(_states(made)) == ["retired"] * 4 + ["signs"] * 2
+
+
+def test_a_person_is_named_by_address_or_sub(deployment: Deployment) -> None:
+    made = deployment.create_user("ada@example.org", PASSWORD)
+    assert "ada@example.org is disabled" in deployment.run("users", "disable", made["sub"])
+    assert "ada@example.org is enabled" in deployment.run("users", "enable", "ada@example.org")
+    with pytest.raises(AssertionError, match="there is no account nobody; see `valetkey users list`"):
+        deployment.run("users", "disable", "nobody")
+
+
+def test_no_account_is_made_for_an_app_that_has_users_of_its_own(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(
+        "from flask import Flask\nfrom valetkey import Valetkey\napp = Flask('theirs')\n"
+        "Valetkey(app, resource_owner=lambda: None, sign_in_url='/login')\n"
+    )
+    made = Deployment(tmp_path, app=str(app))
+    demo = json.loads(made.run("init", "--demo", "--json"))["demo"]
+
+    assert sorted(demo) == ["client_id", "client_secret"]
+    assert json.loads(made.run("users", "list", "--json")) == []
+    with pytest.raises(AssertionError, match="the app has users of its own"):
+        made.create_user(EMAIL, PASSWORD)
+
+
+def test_the_check_asks_redis_and_the_mail_server(tmp_path: Path) -> None:
+    nobody = free_port()
+    made = Deployment(tmp_path, settings={"mail_url": f"smtp://127.0.0.1:{nobody}"})
+    made.run("init")
+    assert "advice:  the mail server of mail_url takes no mail now (ConnectionRefusedError" in made.run("check")
+
+    silent = Deployment(tmp_path, settings={"redis_url": f"redis://127.0.0.1:{nobody}/0"})
+    with pytest.raises(AssertionError, match="problem: Redis does not answer at redis_url"):
+        silent.run("check")
 
 
 def test_the_scopes_are_told_with_their_words(deployment: Deployment) -> None:
@@ -140,6 +193,7 @@ def test_the_audit_log_is_read_and_exported(deployment: Deployment) -> None:
     assert [one["id"] for one in exported] == sorted(one["id"] for one in exported)
     assert {"account.created", "client.created"} <= {one["event"] for one in exported}
     assert len(tail) == 1
+    assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  ", tail[0])
     assert exported[-1]["event"] in tail[0]
     assert deployment.run("audit", "export", "--since", "2999-01-01") == ""
     assert PASSWORD not in str(exported)
@@ -170,3 +224,7 @@ def test_a_backup_of_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None
 def test_pruning_tells_how_much_went(deployment: Deployment) -> None:
     assert "rows removed" in deployment.run("prune")
     assert json.loads(deployment.run("prune", "--json"))["valetkey_codes"] == 0
+
+
+def _states(deployment: Deployment) -> list[str]:
+    return [key["state"] for key in json.loads(deployment.run("keys", "list", "--json"))]

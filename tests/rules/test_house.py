@@ -113,6 +113,13 @@ def test_each_command_has_help(command: tuple[str, ...]) -> None:
     assert described.strip() and not described.strip().startswith("Options")
 
 
+@pytest.mark.parametrize("command", commands(main), ids=" ".join)
+def test_no_list_of_commands_cuts_a_sentence_off(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output
+
+    assert "...\n" not in shown.partition("Commands:")[2]
+
+
 def test_the_commands_are_those_of_the_design() -> None:
     wanted = {"init", "serve", "work", "login", "users", "clients", "resources", "keys", "check", "prune", "db"}
 
@@ -255,3 +262,22 @@ def test_an_app_that_cannot_be_loaded_is_told_in_few_lines(shell: Path, program:
     assert all(words in done.output for words in told), done.output
     assert "Traceback" not in done.output
     assert len(done.output.splitlines()) <= 5
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "told"),
+    [
+        ("app = {}", "app.py:other", "app.py has no other"),
+        ("def create_app(): ...", "app.py:api", "app.py has no api"),
+        ("from flask import Flask\napi = Flask('api')", "app.py", "has no app and no create_app; is {}:api meant?"),
+        ("def create_app():\n    return 1 / 0", "app.py", "ZeroDivisionError: division by zero"),
+    ],
+    ids=["another name", "a factory is not what was named", "the name is told", "a factory that fails"],
+)
+def test_only_the_app_that_was_named_is_served(shell: Path, program: str, name: str, told: str) -> None:
+    (shell / "app.py").write_text(program + "\n")
+
+    done = CliRunner().invoke(main, ["--app", str(shell / name), "check"])
+
+    assert done.exit_code == 1
+    assert told.format(shell / "app.py") in done.output, done.output

@@ -31,7 +31,10 @@ def audit() -> None:
 @json_option
 @with_runtime
 def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
-    """Show the newest events, oldest first; --json prints a JSON object on each line."""
+    """Show the newest events, oldest first.
+
+    With --json each line is a JSON object.
+    """
     found = stored.last(runtime.store, last)
     _print(found, as_json)
     seen = found[-1].audit_id if found else 0
@@ -63,4 +66,4 @@ def _print(found: Iterable[Recorded], as_json: bool) -> None:
             click.echo(json.dumps({"id": one.audit_id, **members}))
             continue
         told = "  ".join(f"{name}={value}" for name, value in members.items() if name not in {"at", "event"})
-        click.echo(f"{time_text(one.row.at)}  {one.row.event:<28} {told}")
+        click.echo(f"{time_text(one.row.at, seconds=True)}  {one.row.event:<28} {told}")

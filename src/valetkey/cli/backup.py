@@ -16,8 +16,9 @@ from .opened import with_runtime
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_runtime
 def backup(runtime: Runtime, file: Path) -> None:
-    """Copy the SQLite store into FILE, while it is in use. To restore, put the copy in the store's place, with no
-    server running.
+    """Copy the SQLite store into FILE, while it is in use.
+
+    To restore, put the copy in the store's place, with no server running.
     """
     size = back_up(runtime.settings.store_url, file)
     click.echo(f"{file} has {size:,} bytes.")

@@ -8,10 +8,12 @@ import click
 from flask import Flask
 
 from valetkey.extension import path_problems
+from valetkey.outbound.mail import MailNotSent, check_mail_server
 from valetkey.resource_server.limit_problems import limit_problems
 from valetkey.resource_server.routes import routes_of, undecided_paths
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
+from valetkey.storage.write import StoreUnavailable
 from valetkey.web.state import EXTENSION
 
 from .opened import opened_app
@@ -20,7 +22,10 @@ from .opened import opened_app
 @click.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Judge settings, routes, store and keys; exit status 1 where something must be mended."""
+    """Judge settings, routes, store and keys.
+
+    The exit status is 1 where something must be mended.
+    """
     app = opened_app(context)
     runtime: Runtime = app.extensions[EXTENSION]
     problems = [*path_problems(app), *unknown_scopes(app, runtime.settings)]
@@ -29,6 +34,8 @@ def check(context: click.Context) -> None:
     advice += unused_scopes(app, runtime.settings)
     runtime.get_ready()
     runtime.keys.current("ES256", runtime.clock())
+    problems += silent_redis(runtime)
+    advice += silent_mail_server(runtime.settings)
     runtime.close()
     for line in problems:
         click.echo(f"problem: {line}")
@@ -51,6 +58,23 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
         yield "SQLite serves one machine; for more, set database_url to PostgreSQL"
     if settings.is_production and settings.security_contact is None:
         yield "set security_contact: whoever finds a hole has nowhere to tell it (RFC 9116 §2.5.3)"
+
+
+def silent_redis(runtime: Runtime) -> Iterator[str]:
+    """Who cannot count refuses what has a limit."""
+    try:
+        runtime.limiter.look("check", runtime.limits["token_limit"], runtime.clock())
+    except StoreUnavailable:
+        yield "Redis does not answer at redis_url: until it does, routes with a limit answer 503"
+
+
+def silent_mail_server(settings: Settings) -> Iterator[str]:
+    """Mail waits for it in the outbox."""
+    if settings.mail_url:
+        try:
+            check_mail_server(settings)
+        except MailNotSent as problem:
+            yield f"the mail server of mail_url takes no mail now ({problem})"
 
 
 def undecided_routes(app: Flask, settings: Settings) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,12 @@ def clients() -> None:
 @click.option("--name", help="The name that people see when they are asked.")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where to return to; may be repeated.")
-@click.option("--scope", "scopes", multiple=True, help="What it may ask for; all scopes where left out.")
-@click.option("--grant-type", "grant_types", multiple=True, help="Instead of the policy's grant types.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="What it may ask for; may be repeated; all scopes where left out."
+)
+@click.option(
+    "--grant-type", "grant_types", multiple=True, help="Instead of the policy's grant types; may be repeated."
+)
 @click.option("--client-id", help="A chosen client_id; random where left out.")
 @click.option("--uri", help="The app's home page.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, help="Where logout may go on.")
@@ -67,7 +70,10 @@ def create(
     secret_only: bool,
     as_json: bool,
 ) -> None:
-    """Register an app; its secret is shown once and never again."""
+    """Register an app.
+
+    Its secret is shown once and never again.
+    """
     members = read_json_file(metadata) if metadata else {}
     given: dict[str, Any] = {
         "client_uri": uri,
@@ -110,7 +116,7 @@ def list_clients(runtime: Runtime, as_json: bool) -> None:
         {**_shown(client), "name": client.name, "state": "disabled" if client.disabled_at else "active"}
         for client in stored.every(runtime.store)
     ]
-    tell_rows(rows, ("client_id", "policy", "state", "name"), as_json)
+    tell_rows(rows, ("client_id", "policy", "state", "name"), as_json, none="There are no apps.")
 
 
 @clients.command()
@@ -126,7 +132,10 @@ def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
 @click.argument("client_id")
 @with_runtime
 def approve(runtime: Runtime, client_id: str) -> None:
-    """Let in an app that registered itself, or that describes itself at this URL."""
+    """Let in an app that waits for it.
+
+    It registered itself, or describes itself at the URL that is its client_id.
+    """
     registration.enable_client(runtime, _known(runtime, client_id))
     click.echo(f"{client_id} is approved.")
 
@@ -138,7 +147,10 @@ def approve(runtime: Runtime, client_id: str) -> None:
 @json_option
 @with_runtime
 def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool) -> None:
-    """Make an initial access token, with which apps register themselves (RFC 7591); it is shown once."""
+    """Make an initial access token.
+
+    With it apps register themselves (RFC 7591). It is shown once.
+    """
     if expires < 1 or uses < 1:
         raise click.UsageError("--expires and --uses must be 1 or more")
     secret = make_initial_access_token(runtime, policy=policy, lives=expires, uses=uses)
@@ -149,7 +161,10 @@ def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool)
 @click.argument("client_id")
 @with_runtime
 def disable(runtime: Runtime, client_id: str) -> None:
-    """Put an app out of service: its tokens are dead within a second."""
+    """Put an app out of service.
+
+    Its tokens are dead within a second.
+    """
     registration.disable_client(runtime, _known(runtime, client_id))
     click.echo(f"{client_id} is disabled.")
 
@@ -176,7 +191,10 @@ def enable(runtime: Runtime, client_id: str) -> None:
 @json_option
 @with_runtime
 def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only: bool, as_json: bool) -> None:
-    """Give an app another secret; the old one stays good for a while."""
+    """Give an app another secret.
+
+    The old one stays good for a while.
+    """
     secret = registration.add_secret(runtime, _find(runtime, client_id), old_lives=old_lives)
     _tell_secret(client_id, secret, secret_only, as_json)
 
@@ -186,7 +204,7 @@ def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only:
 @click.confirmation_option(prompt="Remove this app and end all its tokens?")
 @with_runtime
 def remove(runtime: Runtime, client_id: str) -> None:
-    """Remove an app."""
+    """Remove an app and end all its tokens."""
     registration.remove_client(runtime, _find(runtime, client_id))
     click.echo(f"{client_id} is removed.")
 
@@ -220,5 +238,5 @@ def _shown(client: Client) -> dict[str, Any]:
         "policy": client.policy.name,
         **client.metadata,
         "client_id_issued_at": int(client.created_at),
-        "disabled_at": datetime.fromtimestamp(client.disabled_at, UTC).isoformat() if client.disabled_at else None,
+        "disabled_at": int(client.disabled_at) if client.disabled_at else None,
     }

@@ -9,11 +9,12 @@ import click
 from valetkey.authorization_server.connected_apps import revoke_app
 from valetkey.authorization_server.family import end_grant
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, living_grants
 from valetkey.storage import grants as stored
+from valetkey.storage import living_grants
 
 from .opened import json_option, with_runtime
 from .output import tell_rows
+from .people import sub_of
 
 _MOST = 1000
 
@@ -30,10 +31,10 @@ def grants() -> None:
 @with_runtime
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
     """Show the grants that are alive, newest first."""
-    owner = _sub(runtime, user) if user else ""
+    owner = sub_of(runtime, user) if user else ""
     found = living_grants.living(runtime.store, runtime.clock(), client_id=client_id, owner=owner, most=_MOST)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
-    tell_rows((asdict(grant) for grant in found), columns, as_json)
+    tell_rows((asdict(grant) for grant in found), columns, as_json, none="No app has a grant.")
     if len(found) == _MOST and not as_json:
         click.echo(f"These are the newest {_MOST}; name a --client or a --user for others.")
 
@@ -44,10 +45,13 @@ def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> N
 @click.option("--user", help="Who gave it: an e-mail address, or the sub that tokens have.")
 @with_runtime
 def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
-    """End one grant by its id, or all that a person gave an app (--client and --user): dead within a second."""
+    """End a grant, or all that a person gave an app.
+
+    A grant is named by its id, all of them by --client and --user. What was given with them is dead within a second.
+    """
     now = runtime.clock()
     if grant_id is None and client_id and user:
-        revoke_app(_sub(runtime, user), client_id, None, runtime, now)
+        revoke_app(sub_of(runtime, user), client_id, None, runtime, now)
         click.echo(f"All that {user} gave {client_id} is revoked.")
         return
     if grant_id is None or client_id or user:
@@ -57,9 +61,3 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
         raise click.ClickException(f"there is no grant {grant_id}; see `valetkey grants list`")
     runtime.revoke(*end_grant(runtime, grant, now, "grant.revoked", None))
     click.echo(f"{grant_id} is revoked.")
-
-
-def _sub(runtime: Runtime, user: str) -> str:
-    """The ``sub`` of an address of ours; anything else is one already."""
-    account = accounts.find_by_email(runtime.store, user) if "@" in user else None
-    return account.sub if account else user

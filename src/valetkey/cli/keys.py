@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from valetkey.activity.auditing import audit
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, signing_keys
+from valetkey.storage.signing_keys import SigningKeyRow
 from valetkey.tokens.cipher import keep_key, new_encryption_key
 from valetkey.tokens.key_making import rotate as rotated
 
@@ -28,18 +30,38 @@ def keys() -> None:
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
+    now = runtime.clock()
     rows = [row for row in signing_keys.every(runtime.store) if row.algorithm != "none"]
+    signing = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest, as they are in order
     shown = [
-        {"kid": row.kid, "alg": row.algorithm, "active_at": row.active_at, "retired_at": row.retired_at} for row in rows
+        {
+            "kid": row.kid,
+            "alg": row.algorithm,
+            "state": _state(row, signing, now),
+            "active_at": row.active_at,
+            "retired_at": row.retired_at,
+        }
+        for row in rows
     ]
-    tell_rows(shown, ("kid", "alg", "active_at", "retired_at"), as_json)
+    tell_rows(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, none="There are no keys.")
+
+
+def _state(row: SigningKeyRow, signing: Mapping[str, str], now: float) -> str:
+    if row.retired_at is not None and row.retired_at <= now:
+        return "retired"
+    if row.active_at > now:
+        return "next"
+    return "signs" if signing[row.algorithm] == row.kid else "verifies"
 
 
 @keys.command()
 @click.option("--emergency", is_flag=True, help="The old keys are worth nothing at once, nor what they signed.")
 @with_runtime
 def rotate(runtime: Runtime, emergency: bool) -> None:
-    """Make new signing keys: published now, used in a quarter of an hour; the old ones stay till their tokens end."""
+    """Make new signing keys.
+
+    They are published now and used in a quarter of an hour; the old ones stay until their tokens end.
+    """
     now = runtime.clock()
     rows = rotated(
         runtime.store,
@@ -62,7 +84,9 @@ def rotate(runtime: Runtime, emergency: bool) -> None:
 @keys.command()
 @click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Keep it there; one that is there stays.")
 def new(file: Path | None) -> None:
-    """Print a new value for encryption_keys; put it first, and keep the old ones behind it.
+    """Print a new key that encrypts the store.
+
+    It is for the setting encryption_keys: put it first, and keep the old ones behind it, comma-separated.
 
     With --file, print what that file holds, and make it with a new key where it is not there yet: however often this
     runs, the value is the same.

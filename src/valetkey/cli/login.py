@@ -42,7 +42,9 @@ def login(
     no_browser: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Sign in and print an access token; or, after `--`, run a command with it.
+    """Sign in through the browser and print an access token.
+
+    After `--` stands a command to run with it instead.
 
     curl gets the token as its Authorization header, on standard input, so that no process list shows it. Any other
     command finds it in the environment variable VALETKEY_TOKEN.

@@ -27,7 +27,7 @@ from .opened import opened_app, read_json_file
 @click.option("--oauth", is_flag=True, help="Describe the OAuth endpoints instead of the API.")
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
-    """Write the OpenAPI document of the app, or compare it with an older one."""
+    """Write the OpenAPI document, or tell what a change breaks."""
     runtime: Runtime = opened_app(context).extensions[EXTENSION]
     try:
         made = oauth_description(runtime) if oauth else runtime.api_document()

@@ -18,6 +18,7 @@ from valetkey.protocol.json_object import read_json_object
 from valetkey.runtime import Runtime
 from valetkey.web.state import EXTENSION
 
+from .output import time_text
 from .served_issuer import find_issuer
 
 
@@ -72,13 +73,17 @@ def tell(answer: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    shown = {name: value for name, value in answer.items() if value is not None}
+    shown = {name: value for name, value in answer.items() if value is not None and value != []}
     width = max(map(len, shown), default=0) + 1
     for name, value in shown.items():
-        lines = value if isinstance(value, list) and value else [value]
-        for number, line in enumerate(lines):
-            text = json.dumps(line) if isinstance(line, dict | list | bool) else line
-            click.echo(f"{'' if number else name + ':':<{width}} {text}")
+        for number, line in enumerate(value if isinstance(value, list) else [value]):
+            click.echo(f"{'' if number else name + ':':<{width}} {_text(name, line)}")
+
+
+def _text(name: str, value: Any) -> str:
+    if name.endswith("_at") and isinstance(value, int | float):
+        return f"{time_text(value)} UTC"
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
 
 
 def read_json_file(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 
-def tell_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
-    """Print rows: as JSON whole, else these columns, aligned under their names."""
+def tell_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool, *, none: str) -> None:
+    """Print rows: as JSON whole, else these columns, aligned under their names; ``none`` where there are no rows."""
     rows = list(rows)
     if as_json:
         click.echo(json.dumps(rows))
@@ -22,11 +22,11 @@ def tell_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json
     for line in cells if rows else ():
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     if not rows:
-        click.echo("There are none.")
+        click.echo(none)
 
 
-def time_text(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+def time_text(moment: float, *, seconds: bool = False) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
 def _text(name: str, value: Any) -> str:

@@ -52,7 +52,10 @@ def list_plans(runtime: Runtime, as_json: bool) -> None:
 @json_option
 @with_runtime
 def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_json: bool) -> None:
-    """Give an app a plan; one with manual approval waits until it is approved."""
+    """Give an app a plan.
+
+    One with manual approval waits until it is approved.
+    """
     _check_known(runtime, client_id)
     try:
         _tell(subscribing.subscribe(runtime, client_id, plan, approved=approved), as_json)

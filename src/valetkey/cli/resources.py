@@ -71,7 +71,7 @@ def list_resources(runtime: Runtime, as_json: bool) -> None:
         {"resource": one.resource, "name": one.name, "token_format": one.token_format}
         for one in runtime.resources.all().values()
     ]
-    tell_rows(rows, ("resource", "token_format", "name"), as_json)
+    tell_rows(rows, ("resource", "token_format", "name"), as_json, none="There are no resources.")
 
 
 @resources.command()

@@ -29,5 +29,7 @@ def list_scopes(context: click.Context, as_json: bool) -> None:
         {"scope": name, "words": words, "routes": sorted({route.path for route in routes if name in route.scopes})}
         for name, words in sorted(runtime.settings.scopes.items())
     ]
-    tell_rows(rows, ("scope", "words", "routes"), as_json)
+    tell_rows(
+        rows, ("scope", "words", "routes"), as_json, none="There are no scopes: Valetkey(app, scopes={...}) names them."
+    )
     runtime.close()

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from flask import Flask
 from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
-from valetkey.protocol.scope import format_scope
-from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
@@ -27,7 +22,8 @@ from valetkey.web.state import EXTENSION
 from .certificate import self_signed
 from .opened import given_options, opened_app, with_runtime
 from .served_issuer import find_issuer, keep_issuer
-from .setting_up import demo_lines, make_demo
+from .setting_up import make_demo
+from .welcome import first_calls, welcome
 
 _BLOCKING_THREADS = 8
 
@@ -44,7 +40,10 @@ _BLOCKING_THREADS = 8
 @click.option("--demo", is_flag=True, help="Make a demonstration user and app where there are none.")
 @click.pass_context
 def serve(context: click.Context, /, **given: Any) -> None:
-    """Serve an app (module:app or path/to/app.py), or the bare authorization server."""
+    """Serve an app, or the bare authorization server.
+
+    APP is module:app or path/to/app.py.
+    """
     root = given_options(context)
     script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
     root["app"] = given["app"] or root["app"] or (script.app_import_path if script else None)
@@ -64,7 +63,7 @@ def serve(context: click.Context, /, **given: Any) -> None:
     demo = make_demo(runtime) if given["demo"] else None
     certificate = _certificate(given, runtime)
     before, issuer = find_issuer(runtime.settings.data_dir), runtime.settings.issuer
-    for line in _welcome(app, runtime, address, demo):
+    for line in welcome(runtime, address) + (first_calls(app, runtime, demo) if given["demo"] else []):
         click.echo(line)
     if before not in {None, issuer}:
         click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
@@ -77,7 +76,10 @@ def serve(context: click.Context, /, **given: Any) -> None:
 @click.option("--once", is_flag=True, help="Do what is due, and end.")
 @with_runtime
 def work(runtime: Runtime, once: bool) -> None:
-    """Send mail and prune, as `serve` does by itself; for servers that are not `valetkey serve`."""
+    """Send mail and prune, beside servers of other kinds.
+
+    `valetkey serve` does it by itself.
+    """
     worker = runtime.make_worker()
     if once:
         click.echo(f"{worker.step()} jobs done")
@@ -142,36 +144,3 @@ def _check_port(host: str, port: int) -> None:
             raise click.ClickException(
                 f"port {port} on {host} cannot be used ({cause.strerror}): choose another with --port"
             ) from cause
-
-
-def _protected_route(app: Flask) -> str | None:
-    """A route that a token opens and that can be called as it stands."""
-    for route in routes_of(app):
-        needs_token = route.protection is not None and not route.protection.is_public
-        if needs_token and not route.is_own and not route.rule.arguments and "GET" in route.methods:
-            return route.path
-    return None
-
-
-def _welcome(app: Flask, runtime: Runtime, address: str, demo: dict[str, Any] | None) -> list[str]:
-    issuer, settings = runtime.settings.issuer, runtime.settings
-    lines = [f"Valetkey serves on {address}" + ("" if issuer == address else f" as {issuer}")]
-    if settings.account_path:
-        lines.append(f"Pages:    {issuer}{settings.account_path}")
-    if "valetkey_resource_owner.sign_in" in app.view_functions:  # not where the host has people of its own
-        lines.append(f"Sign-in:  {issuer}{settings.account_path or settings.oauth_path + '/account'}/sign-in")
-    lines.append(f"Metadata: {issuer}/.well-known/oauth-authorization-server")
-    if demo is None:
-        return lines
-    protected = _protected_route(app)
-    token = (
-        f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials {issuer}/oauth/token"
-        ' | sed \'s/.*"access_token": "\\([^"]*\\)".*/\\1/\''
-    )
-    lines += ["", *demo_lines(demo)]
-    if protected is None:
-        return lines
-    lines += ["", "Call the API:", f'  curl -i -H "Authorization: Bearer $({token})" {issuer}{protected}']
-    own = shlex.join([str(Path(sys.argv[0])), "login", "--issuer", issuer, "--scope", format_scope(settings.scopes)])
-    lines += ["", "Or as yourself, through the browser:", f"  {own} -- curl {issuer}{protected}", ""]
-    return lines

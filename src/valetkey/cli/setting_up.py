@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
@@ -14,12 +14,14 @@ from valetkey.outbound.worker import prune
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.storage.accounts import find_by_email
+from valetkey.storage.clients import find as find_client
 from valetkey.storage.schema import HEAD, schema_version
 from valetkey.web.state import EXTENSION
 
 from .opened import json_option, opened_app, tell, with_runtime
 
 DEMO_EMAIL = "demo@example.org"
+DEMO_CLIENT = "demo"
 
 
 @click.command()
@@ -27,7 +29,10 @@ DEMO_EMAIL = "demo@example.org"
 @json_option
 @click.pass_context
 def init(context: click.Context, demo: bool, as_json: bool) -> None:
-    """Create the database and its keys, or bring them up to date. It may be run again."""
+    """Create the database and its keys, or upgrade them.
+
+    It may be run again.
+    """
     runtime: Runtime = opened_app(context).extensions[EXTENSION]
     try:
         made = prepare_store(runtime)
@@ -44,35 +49,33 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
         click.echo(line)
 
 
-def make_demo(runtime: Runtime) -> dict[str, Any] | None:
-    """A user and a machine app with random credentials; None where they were made before."""
-    if find_by_email(runtime.store, DEMO_EMAIL) is not None:
+def make_demo(runtime: Runtime) -> dict[str, str] | None:
+    """A machine app, and a user where accounts are kept here; None where they were made before."""
+    now = runtime.clock()
+    if find_client(runtime.store, DEMO_CLIENT, now) is not None:
         return None
-    password = secrets.token_urlsafe(12)
-    create_account(runtime, name="Demo", email=DEMO_EMAIL, password=password)
-    app = register_client(runtime, name="Demo app", policy="machine")
+    user = {}
+    if runtime.has_own_accounts and find_by_email(runtime.store, DEMO_EMAIL) is None:
+        user = {"email": DEMO_EMAIL, "password": secrets.token_urlsafe(12)}
+        create_account(runtime, name="Demo", email=user["email"], password=user["password"])
+    app = register_client(runtime, name="Demo app", policy="machine", client_id=DEMO_CLIENT)
     assert app.secret is not None
-    return {
-        "email": DEMO_EMAIL,
-        "password": password,
-        "client_id": app.client_id,
-        "client_secret": app.secret.reveal(),
-    }
+    return {**user, "client_id": app.client_id, "client_secret": app.secret.reveal()}
 
 
-def demo_lines(demo: dict[str, Any]) -> list[str]:
-    return [
-        f"User:   {demo['email']}   password: {demo['password']}",
-        f"App:    {demo['client_id']}   secret: {demo['client_secret']}",
-        "These are shown once.",
-    ]
+def demo_lines(demo: Mapping[str, str]) -> list[str]:
+    user = [f"User:     {demo['email']}   password: {demo['password']}"] if "email" in demo else []
+    return [*user, f"App:      {demo['client_id']}   secret: {demo['client_secret']}", "These are shown once."]
 
 
 @click.command("prune")
 @json_option
 @with_runtime
 def prune_command(runtime: Runtime, as_json: bool) -> None:
-    """Remove what is over: expired codes, tokens, sessions. `serve` and `work` do it every hour."""
+    """Remove what is over: expired codes, tokens, sessions.
+
+    `serve` and `work` do it every hour.
+    """
     removed = prune(runtime.store, runtime.clock())
     removed["unused clients"] = prune_unused_clients(runtime)
     runtime.limiter.prune(runtime.clock())
@@ -82,7 +85,8 @@ def prune_command(runtime: Runtime, as_json: bool) -> None:
     for table, number in removed.items():
         if number:
             click.echo(f"{number:>9} {table.removeprefix('valetkey_').replace('_', ' ')}")
-    click.echo(f"{sum(removed.values()):>9} rows removed")
+    total = sum(removed.values())
+    click.echo(f"{total:>9} rows removed" if total else "0 rows removed")
 
 
 @click.group()

@@ -10,11 +10,12 @@ from valetkey.authorization_server.personal_tokens import Wish, make_personal_to
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, personal_tokens
+from valetkey.storage import personal_tokens
 from valetkey.storage.personal_tokens import PersonalToken
 
 from .opened import json_option, tell, with_runtime
 from .output import tell_rows
+from .people import sub_of
 
 
 @click.group()
@@ -29,9 +30,14 @@ def tokens() -> None:
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """Show tokens, without their values."""
     store, now = runtime.store, runtime.clock()
-    found = personal_tokens.of_owner(store, _sub(runtime, user)) if user else personal_tokens.every(store)
+    found = personal_tokens.of_owner(store, sub_of(runtime, user)) if user else personal_tokens.every(store)
     columns = ("id", "prefix", "state", "owner", "expires_at", "last_used_at", "name")
-    tell_rows(({"owner": one.owner, **shown(one, now)} for one in found), columns, as_json)
+    tell_rows(
+        ({"owner": one.owner, **shown(one, now)} for one in found),
+        columns,
+        as_json,
+        none="There are no personal access tokens.",
+    )
 
 
 @tokens.command()
@@ -47,7 +53,7 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
     wish = Wish(name, frozenset(scopes), now + days * 86400.0)
     try:
         with runtime.within():
-            made = make_personal_token(wish, Owner(_sub(runtime, user)), runtime, now, None)
+            made = make_personal_token(wish, Owner(sub_of(runtime, user)), runtime, now, None)
     except OAuthError as refusal:
         raise click.ClickException(
             refusal.description + (f" ({refusal.detail})" if refusal.detail else "")
@@ -59,7 +65,10 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
 @click.argument("token")
 @with_runtime
 def revoke(runtime: Runtime, token: str) -> None:
-    """End a token, given by its id or by itself: it is dead within a second."""
+    """End a token, given by its id or by itself.
+
+    It is dead within a second.
+    """
     found = _find(runtime, token)
     if found is None:
         raise click.ClickException("there is no such token, or it is over")
@@ -72,9 +81,3 @@ def _find(runtime: Runtime, token: str) -> PersonalToken | None:
     if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
         return personal_tokens.find_living(runtime.store, Secret(token).digest(), runtime.clock())
     return personal_tokens.find(runtime.store, token)
-
-
-def _sub(runtime: Runtime, user: str) -> str:
-    """The ``sub`` of an address of ours; anything else is one already."""
-    account = accounts.find_by_email(runtime.store, user) if "@" in user else None
-    return account.sub if account else user

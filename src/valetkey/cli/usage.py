@@ -22,7 +22,10 @@ _DAY = 86400
 @json_option
 @with_runtime
 def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> None:
-    """Show how often apps called each route, by status. Quotas are counted apart from this, and exactly."""
+    """Show how often apps called each route, by status.
+
+    Quotas are counted apart from this, and exactly.
+    """
     now = runtime.clock()
     found = _calls(runtime, client_id, now - days * _DAY, now)
     quota = _quota(runtime, client_id, now) if client_id else None

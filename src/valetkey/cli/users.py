@@ -17,10 +17,10 @@ from valetkey.resource_owner.signing_in import create_account
 from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants, personal_tokens, revocations
-from valetkey.storage.accounts import Account
 
 from .opened import json_option, read_json_file, tell, with_runtime
 from .output import tell_rows
+from .people import known_account
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -38,7 +38,12 @@ def users() -> None:
 @json_option
 @with_runtime
 def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
-    """Make an account; a password that is not given is made up and shown once."""
+    """Make an account.
+
+    A password that is not given is made up and shown once.
+    """
+    if not runtime.has_own_accounts:
+        raise click.ClickException("the app has users of its own (resource_owner=): Valetkey keeps no accounts here")
     if "@" not in email:
         raise click.ClickException("an e-mail address is needed, like ada@example.org")
     given = sys.stdin.readline().rstrip("\n") if password_stdin else None
@@ -67,15 +72,18 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
         }
         for one in accounts.every(runtime.store)
     ]
-    tell_rows(rows, ("sub", "state", "created_at", "email", "name"), as_json)
+    tell_rows(rows, ("sub", "state", "created_at", "email", "name"), as_json, none="Nobody has an account.")
 
 
 @users.command()
-@click.argument("email")
+@click.argument("user")
 @with_runtime
-def disable(runtime: Runtime, email: str) -> None:
-    """Put a person out: sessions, tokens and refresh tokens end within a second."""
-    account, now = _find(runtime, email), runtime.clock()
+def disable(runtime: Runtime, user: str) -> None:
+    """Put a person out, given by e-mail address or sub.
+
+    Sessions, tokens and refresh tokens end within a second.
+    """
+    account, now = known_account(runtime, user), runtime.clock()
     runtime.revoke(
         accounts.set_disabled(account.sub, now),
         accounts.end_sessions(account.sub, now),
@@ -89,23 +97,26 @@ def disable(runtime: Runtime, email: str) -> None:
 
 
 @users.command()
-@click.argument("email")
+@click.argument("user")
 @with_runtime
-def enable(runtime: Runtime, email: str) -> None:
+def enable(runtime: Runtime, user: str) -> None:
     """Let a disabled person back in; apps need new tokens."""
-    account, now = _find(runtime, email), runtime.clock()
+    account, now = known_account(runtime, user), runtime.clock()
     runtime.revoke(accounts.set_disabled(account.sub, None), audit("account.enabled", now, owner=account.sub))
     click.echo(f"{account.email} is enabled.")
 
 
 @users.command()
-@click.argument("email")
+@click.argument("user")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @json_option
 @with_runtime
-def password(runtime: Runtime, email: str, password_stdin: bool, as_json: bool) -> None:
-    """Set another password and end all sessions; one that is not given is made up and shown once."""
-    account, now = _find(runtime, email), runtime.clock()
+def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -> None:
+    """Set another password and end all sessions.
+
+    A password that is not given is made up and shown once.
+    """
+    account, now = known_account(runtime, user), runtime.clock()
     given = sys.stdin.readline().rstrip("\n") if password_stdin else None
     new = given or secrets.token_urlsafe(12)
     problem = password_problem(new, email=account.email, name=account.name)
@@ -129,10 +140,3 @@ def _read_claims(path: Path, email: str) -> dict[str, Any]:
     if any(problems):
         raise click.ClickException("\n  ".join(problem for problem in problems if problem))
     return claims
-
-
-def _find(runtime: Runtime, email: str) -> Account:
-    account = accounts.find_by_email(runtime.store, email)
-    if account is None:
-        raise click.ClickException(f"there is no account with the address {email}")
-    return account

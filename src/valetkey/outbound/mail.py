@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +27,21 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
     message["To"] = to
     message["Subject"] = subject
     message.set_content(text)
+    with _server(settings) as smtp:
+        smtp.send_message(message)
+
+
+def check_mail_server(settings: Settings) -> None:
+    """Sign in to the mail server, and send nothing.
+
+    :raises MailNotSent: where it cannot be reached or refuses.
+    """
+    with _server(settings):
+        pass
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[smtplib.SMTP]:
     server = urlsplit(settings.mail_url or "")
     kind = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
     try:
@@ -33,6 +50,6 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
                 if server.scheme == "smtp":
                     smtp.starttls()
                 smtp.login(unquote(server.username), unquote(server.password or ""))
-            smtp.send_message(message)
+            yield smtp
     except (OSError, smtplib.SMTPException) as cause:
         raise MailNotSent(f"{type(cause).__name__} from {server.hostname}") from cause
