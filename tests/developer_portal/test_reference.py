@@ -55,10 +55,28 @@ def test_the_client_is_there_when_the_page_is_first_shown_and_moves_with_the_iss
     assert (known.policy.name, known.is_public, known.grant_types) == ("browser", True, {"authorization_code"})
     assert known.redirect_uris == ("http://127.0.0.1:8000/docs/authorized",)
 
-    second = make_app(sqlite_store_url, issuer="http://127.0.0.1:9000", docs_path="/reference")
+    second = make_app(sqlite_store_url, issuer="http://127.0.0.1:9000", docs_path="/reference", site_name="Notebook")
     second.test_client().get("/reference")
     moved = clients.find(runtime.store, DOCS_CLIENT_ID, runtime.clock())
     assert moved is not None and moved.redirect_uris == ("http://127.0.0.1:9000/reference/authorized",)
+    assert moved.name == "Notebook: API reference"
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("open", "by <code>POST /oauth/register</code> (RFC 7591)."),
+        ("approve", "waits until whoever runs this API lets it in."),
+        ("closed", "gets its <code>client_id</code> from whoever runs this API."),
+    ],
+)
+def test_a_developer_reads_how_an_app_is_registered(
+    make_app: MakeApp, sqlite_store_url: str, policy: str, words: str
+) -> None:
+    page = make_app(sqlite_store_url, registration_policy=policy).test_client().get("/docs").text
+
+    assert words in " ".join(page.split()).replace(" ,", ",")
+    assert 'use a <a href="/account/tokens">personal access token</a>' in page
 
 
 def test_an_operator_who_disables_the_client_takes_the_button_away(app: Flask, runtime: Runtime) -> None:

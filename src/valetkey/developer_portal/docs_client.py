@@ -19,24 +19,23 @@ def redirect_uri(settings: Settings) -> str:
 
 
 def register_docs_client(runtime: Runtime) -> None:
-    """See that the client is there and has this server's redirect URI; whether it may be used is the operator's."""
+    """See that the client is there, under this site's name and address; whether it may be used is the operator's."""
     settings, now = runtime.settings, runtime.clock()
     if settings.docs_path is None:
         return
-    wanted = [redirect_uri(settings)]
+    wanted = {"client_name": f"{settings.name}: API reference", "redirect_uris": [redirect_uri(settings)]}
     known = clients.find(runtime.store, DOCS_CLIENT_ID, now)
     if known is None:
         sent = {
-            "client_name": f"{settings.name}: API reference",
-            "redirect_uris": wanted,
+            **wanted,
             "grant_types": ["authorization_code"],  # no refresh token: what the page forgets is gone
             "token_endpoint_auth_method": "none",
         }
         rules, metadata = read_client_metadata(sent, POLICIES["browser"])
         added = clients.add(DOCS_CLIENT_ID, rules.name, metadata, now)
         runtime.write(Write(added, (audit("client.created", now, client_id=DOCS_CLIENT_ID),)))  # or another did
-    elif list(known.redirect_uris) != wanted:  # the issuer or the page has moved
-        moved = {**known.metadata, "redirect_uris": wanted}
+    elif not wanted.items() <= known.metadata.items():  # the site has another name, or the page has moved
+        moved = {**known.metadata, **wanted}
         runtime.revoke(
             clients.change(known, metadata=moved, disabled_at=known.disabled_at),
             revocations.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_ends),

@@ -34,6 +34,7 @@ class Answer:
     description: str
     kind: str
     members: tuple[Member, ...]
+    refuses: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class _Reader:
             described if described and described != phrase else phrase,
             self._words.kind(schema) if schema else "",
             tuple(self._words.members(schema)) if schema and not refused else (),
+            refused,
         )
 
     def _curl(self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool) -> str:
