@@ -178,7 +178,7 @@ def test_a_code_cannot_be_allowed_after_it_expired(tv: Device, clock: Clock, run
 def test_a_denial_is_a_denial(tv: Device) -> None:
     """§3.5."""
     codes = tv.codes()
-    assert "Denied" in tv.answer(codes["user_code"], "deny").text
+    assert "You denied access" in tv.answer(codes["user_code"], "deny").text
 
     assert error_of(tv.poll(codes["device_code"])) == (400, "access_denied")
     assert error_of(tv.poll(codes["device_code"])) == (400, "access_denied")

@@ -78,7 +78,7 @@ def _copied(page: Page) -> str:
 def _shows_last_use(page: Page) -> None:
     """It is written within a second or so of the call."""
     until = time.monotonic() + 5
-    while "never used yet" in page.locator("li.card").first.inner_text():
+    while "not yet" in page.locator("li.card").first.inner_text():
         assert time.monotonic() < until, "the page does not tell that the token was used"
         page.reload()
 

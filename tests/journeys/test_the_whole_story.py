@@ -81,7 +81,7 @@ def _wait_until_the_page_says_when_it_was_last_used(page: Page, account: str) ->
     """Last uses are written in batches of a second."""
     deadline = time.monotonic() + 5
     page.goto(account)
-    while page.get_by_text("never used yet").count():
+    while page.get_by_text("not yet").count():
         assert time.monotonic() < deadline, "the account page never said when the app was last used"
         page.wait_for_timeout(100)
         page.reload()

@@ -27,7 +27,8 @@ TEXTS = """() => {
   return found;
 }"""
 # Buttons, boxes and fields, with the label that one may press instead of the box.
-TARGETS = """() => [...document.querySelectorAll('button, input:not([type=hidden]), a.button')].map(e => {
+TARGETS = """() => [...document.querySelectorAll('button, input:not([type=hidden]), a.button')]
+  .filter(e => e.checkVisibility()).map(e => {
   const box = (e.type === 'checkbox' ? e.labels[0] : e).getBoundingClientRect();
   return {id: e.id || e.name || e.textContent, width: box.width, height: box.height};
 })"""

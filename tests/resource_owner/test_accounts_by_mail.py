@@ -78,7 +78,7 @@ def forget(browser: Browser, email: str = EMAIL) -> TestResponse:
 
 
 def test_an_account_is_made_by_whoever_reads_the_mail(browser: Browser, runtime: Runtime, postman: Postman) -> None:
-    assert "Look into your mail" in ask_to_sign_up(browser).text
+    assert "Check your mail" in ask_to_sign_up(browser).text
     assert accounts.find_by_email(runtime.store, EMAIL) is None
     (mail,) = postman.walk()
     assert mail.to == EMAIL
@@ -154,8 +154,8 @@ def test_who_asks_cannot_tell_whether_there_is_an_account(
         assert known.text.replace(EMAIL, "@") == unknown.text.replace(nobody, "@")
     sent = postman.walk()
     assert sorted((mail.to, mail.subject.split()[0]) for mail in sent) == [
-        (EMAIL, "Another"),
-        (EMAIL, "Another"),
+        (EMAIL, "A"),
+        (EMAIL, "A"),
         (nobody, "Your"),
     ]
     assert sum("You have one already" in mail.text for mail in sent) == 1

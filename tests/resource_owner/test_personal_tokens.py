@@ -49,7 +49,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runt
     listed = ada.get(PAGE)
     assert secrets_in(listed.text) == []
     assert "Backup" in listed.text and token[:11] in listed.text and "See your name and picture" in listed.text
-    assert "never used yet" not in listed.text
+    assert "not yet" not in listed.text
     token_id = kept(runtime)[0].token_id
 
     gone = ada.submit(f"{PAGE}/revoke?token_id={token_id}", {}, page=PAGE)

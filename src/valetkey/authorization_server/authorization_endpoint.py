@@ -31,6 +31,7 @@ RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 _LONGEST = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
 _DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
+_TOLD = 200  # characters of what an app sent that are told to the operator
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -101,7 +102,8 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
         raise InvalidRequest("The app did not say which app it is (client_id is missing).")
     client = runtime.clients.find(client_id, now)
     if client is None:
-        raise InvalidRequest("This app is not known here, or was put out of service.", detail="unknown client_id")
+        detail = f"unknown client_id {client_id[:_TOLD]!r}"
+        raise InvalidRequest("This app is not known here, or was put out of service.", detail=detail)
     return client
 
 
@@ -111,7 +113,10 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
             raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")
         return client.redirect_uris[0]
     if not redirect_uri_matches(sent, client.redirect_uris, native=client.policy.native):  # RFC 9700 §2.1
-        raise InvalidRequest("The app asked to return to an address that it did not register (redirect_uri).")
+        detail = f"{client.client_id} asked for {sent[:_TOLD]!r}"
+        raise InvalidRequest(
+            "The app asked to return to an address that it did not register (redirect_uri).", detail=detail
+        )
     return sent
 
 

@@ -24,7 +24,7 @@ class ConnectedApp:
 
 
 def connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
-    words: Mapping[str, str] = runtime.settings.scopes
+    words: Mapping[str, str] = runtime.settings.known_scopes
     apps = []
     for app in consents.of_owner(runtime.store, owner):
         client = clients.find(runtime.store, app.consent.client_id, now)

@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from valetkey.activity.refusals import log_refusal
-from valetkey.protocol.errors import InvalidRequest, OAuthError
+from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
 from valetkey.protocol.parameters import decode
 from valetkey.protocol.secret import random_id
 from valetkey.web import cookies, pages
@@ -25,6 +25,7 @@ from .sealed_hint import sealed_hints
 from .waiting import wait
 
 _LONGEST_REQUEST = 8000
+_MISTAKE = "This is a mistake in the app, which got nothing of yours. Tell its developer, with the reference below."
 
 
 def make_blueprints() -> tuple[Blueprint, Blueprint]:
@@ -40,7 +41,14 @@ def make_blueprints() -> tuple[Blueprint, Blueprint]:
     people.add_url_rule("/authorize", view_func=authorize_by_post, methods=["POST"])
     pages.refuse_other_methods(people, "/authorize", "GET", "POST")
     pages.set_up(people)
+    people.register_error_handler(OAuthError, refuse_to_app)
     return machines, people
+
+
+def refuse_to_app(refusal: OAuthError) -> Response:
+    """A request that the app got wrong, and that cannot be answered to it (RFC 6749 §4.1.2.1)."""
+    mistaken = not isinstance(refusal, TooManyRequests)
+    return pages.refused_page(refusal, advice=_MISTAKE if mistaken else "")
 
 
 def authorize() -> Response:

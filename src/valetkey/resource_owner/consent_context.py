@@ -9,6 +9,7 @@ from typing import Any
 
 from valetkey.accounts.owner import Owner
 from valetkey.authorization_server.consent_record import REQUIRED
+from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.storage.clients import Client
 
 from .forms import ConsentForm
@@ -46,6 +47,8 @@ def date_of(moment: float) -> datetime:
 
 def kind_of(scope: str) -> str:
     """Whether a scope's name says that one reads, or that one writes; else ``other``."""
+    if scope == "openid" or scope in SCOPE_CLAIMS:
+        return "read"
     action = re.split(r"[:._-]", scope)[-1].lower()
     if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
         return "write"

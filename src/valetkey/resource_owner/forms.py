@@ -15,6 +15,9 @@ def _check_email(form: Form, field: Field) -> None:
         raise ValidationError("Enter an e-mail address, like ada@example.org.")
 
 
+_LENGTH = Length(SHORTEST, LONGEST, f"Choose a password of {SHORTEST} to {LONGEST} characters.")
+
+
 class SignInForm(PageForm):
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254)])
     password = PasswordField("Password", [InputRequired("Enter your password."), Length(max=200)])
@@ -26,8 +29,7 @@ class SignUpForm(PageForm):
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     password = PasswordField(
         "Password",
-        [InputRequired("Choose a password."), Length(max=LONGEST)],
-        description=f"At least {SHORTEST} characters.",
+        [InputRequired("Choose a password."), _LENGTH],
     )
     next = HiddenField()
 
@@ -70,8 +72,7 @@ class ForgottenForm(PageForm):
 class NewPasswordForm(PageForm):
     password = PasswordField(
         "New password",
-        [InputRequired("Choose a password."), Length(max=LONGEST)],
-        description=f"At least {SHORTEST} characters.",
+        [InputRequired("Choose a password."), _LENGTH],
     )
 
 

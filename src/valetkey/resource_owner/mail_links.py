@@ -27,11 +27,11 @@ from .signing_out import all_sessions_end_rows
 
 JOB = "account_mail"
 SIGN_UP, RESET, VERIFY = "sign_up", "reset", "verify"
-_OVER = "This link was used already, or is too old. Ask for another one."
+_OVER = "It was used already, or is too old. Sign in, or ask for another one there."
 
 _MAILS: Mapping[str, tuple[str, str]] = {  # subject, and what the link does
     SIGN_UP: ("Your account at {site}", "Open this link to choose a password and create your account:"),
-    RESET: ("Another password for {site}", "Open this link to choose another password for your account:"),
+    RESET: ("A new password for {site}", "Open this link to choose a new password for your account:"),
     VERIFY: ("Confirm your e-mail address for {site}", "Open this link to confirm that this address is yours:"),
 }
 
@@ -78,7 +78,7 @@ def deliver(runtime: Runtime, asked: Mapping[str, Any]) -> None:
         does = "Somebody wanted to create an account with this address. You have one already. " + does
     text = (
         f"{does}\n\n{_link_url(runtime, secret)}\n\n"
-        f"It is good for {runtime.settings.mail_link_lifetime // 60} minutes, once. "
+        f"It works once, within {runtime.settings.mail_link_lifetime // 60} minutes. "
         "If you did not ask for it, do nothing: nobody can use it without this mail.\n"
     )
     send_mail(runtime.settings, asked["email"], subject.format(site=runtime.settings.name), text)

@@ -28,6 +28,7 @@ from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import EXPIRED, check_csrf
+from valetkey.web.notices import leave_notice
 from valetkey.web.owners import OwnAccounts, current_owner, here, to_sign_in
 from valetkey.web.respond import respond
 from valetkey.web.state import current_address, current_runtime
@@ -125,7 +126,7 @@ def _begin_session(template: str, form: SignInForm | SignUpForm, begin: Callable
             cookies.begin_session(secret)
             return redirect(_local_path(form.next.data), 303)
     elif request.method == "POST":
-        problem, status = _first_problem(form), 400
+        status = 400
     return _account_form(template, form, problem, status)
 
 
@@ -137,6 +138,7 @@ def sign_out_action() -> Response:
     cookies.end_session()
     if frames:
         return signed_out(frames, None)
+    leave_notice("signed-out")
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
 
 
@@ -169,6 +171,7 @@ def revoke() -> Response:
     runtime = current_runtime()
     client_id = request.args.get("client_id", "")
     connected_apps.revoke_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
+    leave_notice("app-revoked")
     return redirect(url_for("valetkey_resource_owner.account"), 303)
 
 
@@ -211,7 +214,7 @@ def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | N
     waiting = _waiting_at(next_path)
     if waiting and request.method == "GET" and not form.email.data:
         form.email.data = waiting.request.login_hint
-    asking = f"Sign in to go on to {waiting.target.client.name}." if waiting else None
+    asking = waiting.target.client.name if waiting else None
     context = {"form": form, "problem": problem, "asking_app": asking}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
@@ -238,10 +241,6 @@ def _local_path(sent: str | None) -> str:
     if sent and _LOCAL_PATH.fullmatch(sent):
         return sent
     return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"
-
-
-def _first_problem(form: SignInForm | SignUpForm) -> str:
-    return next((str(errors[0]) for errors in form.errors.values() if errors), "Please check the form.")
 
 
 def _visitor(runtime: Runtime) -> Visitor:

@@ -1,4 +1,4 @@
-"""Two cookies of our own: the browser's, which binds requests and forms to it, and the sign-in's."""
+"""Cookies of our own: the browser's, which binds requests and forms to it, the sign-in's, and one for a notice."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from flask import Response, g, request
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
 from valetkey.runtime import Runtime
 
+NOTICE = "valetkey_notice"
 _YEAR = 365 * 86400
+_MINUTE = 60
 
 
-def _name(runtime: Runtime, name: str) -> str:
+def cookie_name(runtime: Runtime, name: str) -> str:
+    """The name under which it is sent."""
     # __Host-: only this host can set it, only over https (RFC 6265bis §4.1.3.2).
     return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
 
@@ -19,7 +22,7 @@ def browser(runtime: Runtime) -> Secret:
     """What this browser is known by; a new one gets its cookie with the answer."""
     known: Secret | None = g.get("valetkey_browser")
     if known is None:
-        sent = request.cookies.get(_name(runtime, "valetkey_browser"), "")
+        sent = request.cookies.get(cookie_name(runtime, "valetkey_browser"), "")
         known = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
         g.valetkey_browser = known
         g.valetkey_browser_is_new = known.reveal() != sent
@@ -28,7 +31,7 @@ def browser(runtime: Runtime) -> Secret:
 
 def session(runtime: Runtime) -> Secret | None:
     """The sign-in that the browser claims to have."""
-    sent = request.cookies.get(_name(runtime, "valetkey_session"), "")
+    sent = request.cookies.get(cookie_name(runtime, "valetkey_session"), "")
     return Secret(sent) if is_well_formed(sent, SESSION) else None
 
 
@@ -45,24 +48,16 @@ def end_session() -> None:
 
 def send_cookies(response: Response, runtime: Runtime) -> Response:
     """Put on the response what the view decided about cookies."""
-    secure = runtime.settings.issuer.startswith("https:")
     if g.get("valetkey_browser_is_new"):
-        response.set_cookie(
-            _name(runtime, "valetkey_browser"),
-            g.valetkey_browser.reveal(),
-            max_age=_YEAR,
-            secure=secure,
-            httponly=True,
-            samesite="Lax",
-        )
-    value = g.get("valetkey_session")
-    if value is not None:
-        response.set_cookie(
-            _name(runtime, "valetkey_session"),
-            value,
-            max_age=runtime.settings.session_lifetime if value else 0,
-            secure=secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        _send(response, runtime, "valetkey_browser", g.valetkey_browser.reveal(), _YEAR)
+    for name, lives in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE, _MINUTE)):
+        value = g.get(name)
+        if value is not None:
+            _send(response, runtime, name, value, lives if value else 0)
     return response
+
+
+def _send(response: Response, runtime: Runtime, name: str, value: str, lives: int) -> None:
+    secure = runtime.settings.issuer.startswith("https:")
+    named = cookie_name(runtime, name)
+    response.set_cookie(named, value, max_age=lives, secure=secure, httponly=True, samesite="Lax")

@@ -16,6 +16,7 @@ from valetkey.storage.write import StoreUnavailable
 
 from . import cookies
 from .csrf import csrf_tokens
+from .notices import take_notice
 from .reference import reference
 from .state import current_route, current_runtime
 
@@ -36,6 +37,10 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_ERROR_SENTENCES = {
+    404: "The address may be misspelt, or the page may have moved.",
+    500: "It is not your fault. Whoever runs this site finds the reference below in the log.",
+}
 _ERROR_TITLES = {404: "There is no such page", 500: "Something went wrong", 503: "Please come back in a moment"}
 
 
@@ -48,6 +53,7 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
         site_name=runtime.settings.name,
         signed_in=owner,
         csrf=csrf_tokens()[0],
+        notice=take_notice(runtime),
         **_links(),
         **context,
     )
@@ -76,7 +82,7 @@ def finish(response: AnyResponse) -> AnyResponse:
     return response
 
 
-def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and try again.") -> Response:
+def refused_page(refusal: OAuthError, *, advice: str = "") -> Response:
     """A refusal as a page: what is wrong, what to do, and a reference for whoever runs the site."""
     log_refusal(refusal, reference(), current_route())
     title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
@@ -84,7 +90,7 @@ def refused_page(refusal: OAuthError, *, advice: str = "Go back to the app and t
         "refused.html",
         refusal.status if refusal.status != 401 else 400,
         title=title,
-        sentence=refusal.description,
+        sentence=_sentence(refusal.description),
         advice=advice,
         reference=reference(),
     )
@@ -104,12 +110,17 @@ def unavailable_page(problem: StoreUnavailable) -> Response:
 def error_page(status: int, sentence: str, told: str) -> Response:
     """An error as a page, and as plain text where the keys that forms are signed with cannot be read either."""
     title = _ERROR_TITLES.get(status) or HTTPStatus(status).phrase
-    sentence = sentence[:1].upper() + sentence[1:]
+    sentence = _sentence(_ERROR_SENTENCES.get(status, sentence))
     try:
         return page("refused.html", status, title=title, sentence=sentence, advice="", reference=told)
     except Exception:
         _log.exception("the page of an error cannot be made")
         return Response(f"{sentence}\nReference: {told}\n", status, mimetype="text/plain")
+
+
+def _sentence(words: str) -> str:
+    """What machines are told in lower case, as people read it."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
 
 
 def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., AnyResponse]]) -> None:

@@ -69,14 +69,16 @@ def decide(interaction_id: str) -> Response:
     asking = find_asking(interaction_id, owner, cookies.browser(runtime).digest(), runtime, now)
     if request.form.get("decision") == "deny":
         deny(asking, owner, address, runtime, now)
-        return _answered("Denied", f"{asking.client.name} gets no access from your device.")
+        return _answered("You denied access", f"{asking.client.name} cannot use your account. You can close this page.")
     ticked = (frozenset(request.form.getlist("scope")) | REQUIRED) & set(asking.scope)
     if asking.scope and not ticked:
         return _ask(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
         return _ask(interaction_id, "Choose Allow or Deny.")
     allow(asking, ticked, owner, address, runtime, now)
-    return _answered("Your device is connected", f"Go back to it: {asking.client.name} goes on by itself.")
+    return _answered(
+        "Your device is connected", f"{asking.client.name} goes on there by itself. You can close this page."
+    )
 
 
 def _ask(interaction_id: str, problem: str | None = None) -> Response:

@@ -7,6 +7,8 @@ from typing import Any
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from valetkey.activity.refusals import log_refusal
+from valetkey.protocol.errors import InvalidRequest
 from valetkey.resource_owner.account_security import change_password, sign_out_everywhere
 from valetkey.resource_owner.consent_context import date_of
 from valetkey.resource_owner.forms import (
@@ -30,8 +32,10 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.web import cookies, pages
 from valetkey.web.csrf import check_csrf
+from valetkey.web.notices import leave_notice
 from valetkey.web.owners import current_owner, to_sign_in
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.reference import reference
+from valetkey.web.state import current_address, current_route, current_runtime
 
 
 def make_blueprint() -> Blueprint:
@@ -74,7 +78,10 @@ def mailed(secret: str) -> Response:
     """Behind a mailed link. Opening it changes nothing: programs that look into mail open links, too."""
     runtime = current_runtime()
     now = runtime.clock()
-    link = find_link(secret, runtime, now)
+    try:
+        link = find_link(secret, runtime, now)
+    except InvalidRequest as refusal:
+        return _over(refusal)
     if link.purpose == VERIFY:
         form = PressForm(request.form)
         if request.method == "POST" and form.validate():
@@ -88,8 +95,12 @@ def mailed(secret: str) -> Response:
             session = choose_password(link, form.password.data, _visitor(runtime), runtime, now)
         except SignInRefused as refused:
             problem = refused
+        except InvalidRequest as refusal:
+            return _over(refusal)
         else:
             cookies.begin_session(session)
+            if link.sub is not None:
+                leave_notice("password-set")
             return redirect(link.next or _account_url(), 303)
     shown = {"form": form, "email": link.email, "is_new": link.purpose == SIGN_UP}
     return pages.page("new_password.html", _status(problem, form), problem=problem and problem.sentence, **shown)
@@ -138,6 +149,7 @@ def everywhere() -> Response:
     if owner is not None:
         sign_out_everywhere(owner.sub, current_address(runtime), runtime, runtime.clock())
     cookies.end_session()
+    leave_notice("signed-out-everywhere")
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
 
 
@@ -167,7 +179,13 @@ def _ask(purpose: str, email: str, **more: str) -> SignInRefused | None:
 
 def _look_into_your_mail(email: str) -> Response:
     sentence = f"If {email} can be used here, a mail with a link is on its way. Open the link to go on."
-    return pages.page("message.html", title="Look into your mail", sentence=sentence)
+    return pages.page("message.html", title="Check your mail", sentence=sentence)
+
+
+def _over(refusal: InvalidRequest) -> Response:
+    log_refusal(refusal, reference(), current_route())
+    to_sign_in = {"link_url": url_for("valetkey_resource_owner.sign_in"), "link_text": "Sign in"}
+    return pages.page("message.html", 400, title="This link is over", sentence=refusal.description, **to_sign_in)
 
 
 def _status(problem: SignInRefused | None, form: Any) -> int:

@@ -21,6 +21,7 @@ from valetkey.storage import personal_tokens as stored
 from valetkey.storage.personal_tokens import PersonalToken
 from valetkey.web import pages
 from valetkey.web.csrf import check_csrf
+from valetkey.web.notices import leave_notice
 from valetkey.web.owners import current_owner, to_sign_in
 from valetkey.web.state import current_address, current_runtime
 
@@ -87,6 +88,7 @@ def revoke() -> Response:
     token = tokens.find_own(request.args.get("token_id", ""), owner.sub, runtime)
     if token is not None:
         tokens.revoke_personal_token(token, runtime, runtime.clock(), current_address(runtime))
+        leave_notice("token-revoked")
     return redirect(url_for("valetkey_tokens.every"), 303)
 
 
@@ -137,10 +139,7 @@ def _page(
 
 
 def _made_page(made: Made, runtime: Runtime, now: float) -> Response:
-    settings = runtime.settings
-    report = f"{settings.issuer}{settings.oauth_path}/report-leak"
-    shown = _shown(made.token, runtime, now)
-    return pages.page("token_made.html", token=shown, value=made.secret.reveal(), report_url=report)
+    return pages.page("token_made.html", token=_shown(made.token, runtime, now), value=made.secret.reveal())
 
 
 def _shown(token: PersonalToken, runtime: Runtime, now: float) -> dict[str, Any]:
