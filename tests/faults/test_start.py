@@ -37,6 +37,18 @@ def test_a_busy_port(deployment: Deployment) -> None:
     assert f"port {port}" in said and "choose another with --port" in said
 
 
+def test_a_host_that_there_is_not(deployment: Deployment) -> None:
+    [said] = sentences(deployment, "serve --host nowhere.invalid")
+    assert "there is no host 'nowhere.invalid'" in said and "--host" in said
+
+
+def test_a_certificate_that_is_none(deployment: Deployment) -> None:
+    file = deployment.data_dir / "cert.pem"
+    file.write_text("")
+    [said] = sentences(deployment, f"serve --tls-cert {file} --tls-key {file}")
+    assert str(file) in said and "PEM" in said
+
+
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for said in sentences(Deployment(tmp_path / "file"), "init", "serve"):

@@ -71,6 +71,11 @@ def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page
     assert account.value.headers["strict-transport-security"] == "max-age=31536000"
 
 
+def test_the_host_to_listen_on_may_be_a_name(tmp_path: Path) -> None:
+    with RunningServer(Deployment(tmp_path), options=("--host", "localhost")) as server:
+        assert server.metadata["issuer"] == server.issuer
+
+
 def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_address(
     deployment: Deployment, app: ThirdPartyApp, tmp_path: Path, page: Page
 ) -> None:

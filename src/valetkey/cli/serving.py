@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
 
 from .certificate import self_signed
+from .listening import check_certificate, listen_address
 from .opened import given_options, opened_app, with_runtime
 from .served_issuer import find_issuer, keep_issuer
 from .setting_up import make_demo
@@ -57,11 +57,11 @@ def serve(context: click.Context, /, **given: Any) -> None:
     problems = path_problems(app)
     if problems:
         raise SettingsError("\n".join(problems))
-    _check_port(given["host"], given["port"])
+    listen = listen_address(given["host"], given["port"])
     runtime.get_ready()
     runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
-    demo = make_demo(runtime) if given["demo"] else None
     certificate = _certificate(given, runtime)
+    demo = make_demo(runtime) if given["demo"] else None
     before, issuer = find_issuer(runtime.settings.data_dir), runtime.settings.issuer
     for line in welcome(runtime, address) + (first_calls(app, runtime, demo) if given["demo"] else []):
         click.echo(line)
@@ -69,7 +69,7 @@ def serve(context: click.Context, /, **given: Any) -> None:
         click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
     keep_issuer(runtime.settings.data_dir, issuer)
     runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
-    _run(given, certificate)
+    _run(given, listen, certificate)
 
 
 @click.command()
@@ -91,7 +91,7 @@ def work(runtime: Runtime, once: bool) -> None:
     worker.run(stop)
 
 
-def _run(given: dict[str, Any], certificate: tuple[Path, Path] | None) -> None:
+def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
     from granian.server import Server
@@ -103,7 +103,7 @@ def _run(given: dict[str, Any], certificate: tuple[Path, Path] | None) -> None:
     Server(
         "valetkey.service:load",
         factory=True,
-        address=given["host"],
+        address=address,
         port=given["port"],
         interface=Interfaces.WSGI,
         loop=Loops.asyncio,
@@ -128,19 +128,12 @@ def _tls_wanted(given: dict[str, Any]) -> bool:
 
 
 def _certificate(given: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+    if not _tls_wanted(given):
+        return None
     if given["tls_self_signed"]:
         names = [given["host"], urlsplit(runtime.settings.issuer).hostname or ""]
-        return self_signed(Path(runtime.settings.data_dir), names)
-    return (Path(given["tls_cert"]), Path(given["tls_key"])) if given["tls_cert"] else None
-
-
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as cause:
-            raise click.ClickException(
-                f"port {port} on {host} cannot be used ({cause.strerror}): choose another with --port"
-            ) from cause
+        pair = self_signed(Path(runtime.settings.data_dir), names)
+    else:
+        pair = Path(given["tls_cert"]), Path(given["tls_key"])
+    check_certificate(*pair)
+    return pair

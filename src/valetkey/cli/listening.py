@@ -1,0 +1,46 @@
+"""Where a server listens and with which certificate: judged before it starts."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import click
+
+
+def listen_address(host: str, port: int) -> str:
+    """The address of a host's name, IPv4 first, where the port is free.
+
+    :raises click.ClickException: with the sentence that says what to do.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as cause:
+        raise click.ClickException(
+            f"there is no host {host!r}: give --host an address of this machine, like 127.0.0.1 or 0.0.0.0"
+        ) from cause
+    family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as cause:
+            raise click.ClickException(
+                f"port {port} on {host} cannot be used ({cause.strerror}): choose another with --port"
+            ) from cause
+    return str(address[0])
+
+
+def check_certificate(cert: Path, key: Path) -> None:
+    """See that a server can use them; a key under a passphrase would ask each worker for it.
+
+    :raises click.ClickException: with the sentence that says what to do.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")  # noqa: S106 - it has none
+    except (ssl.SSLError, OSError, ValueError) as cause:
+        raise click.ClickException(
+            f"{cert} and {key} cannot be used: --tls-cert takes a certificate chain and --tls-key its private key, "
+            "both PEM, the key without a passphrase"
+        ) from cause
