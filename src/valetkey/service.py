@@ -22,6 +22,7 @@ from .settings import SettingsError
 from .settings.reading import use_command_values
 from .storage.write import StoreUnavailable
 from .web import pages
+from .web.errors import answer_errors
 from .web.state import EXTENSION
 
 APP_VARIABLE = "VALETKEY_APP"
@@ -66,10 +67,11 @@ def create_app(**settings: Any) -> Flask:
     app = Flask("valetkey_service")
     Valetkey(app, **settings)
 
-    @app.get("/")
     def index() -> ResponseReturnValue:
         return pages.finish(pages.page("index.html", metadata_url="/.well-known/oauth-authorization-server"))
 
+    app.add_url_rule("/", "valetkey_index", index)
+    answer_errors(app, app.extensions[EXTENSION].settings, all_ours=True)
     return app
 
 

@@ -267,6 +267,27 @@ def test_guesses_from_everywhere_cannot_lock_out_a_browser_that_is_known(make_ap
     assert owner.sign_in().status_code == 303
 
 
+@pytest.mark.parametrize("limit", ["sign_in_limit", "sign_in_address_limit"])
+def test_guesses_from_behind_the_same_address_cannot_lock_it_out_either(
+    make_app: MakeApp, store_url: str, limit: str
+) -> None:
+    owner = Browser(make_app(store_url, **{limit: "3/hour burst 3"}).test_client(), NOBODY)
+    owner.sign_up()
+    owner.submit("/account/sign-out", {}, page="/account")
+    neighbour = another(owner)
+
+    assert [neighbour.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
+    assert owner.sign_in().status_code == 303
+
+
+def test_a_browser_that_is_known_may_not_guess_for_ever(make_app: MakeApp, store_url: str) -> None:
+    owner = Browser(make_app(store_url, sign_in_limit="3/hour burst 3").test_client(), NOBODY)
+    owner.sign_up()
+    owner.submit("/account/sign-out", {}, page="/account")
+
+    assert [owner.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
+
+
 def test_accounts_made_from_one_network_are_limited(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, sign_up_limit="2/hour burst 2")
     browser = Browser(app.test_client(), NOBODY)

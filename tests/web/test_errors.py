@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.conftest import MakeApp
 from tests.vocabulary import Browser
 from valetkey import public
 from valetkey.runtime import Runtime
+from valetkey.service import create_app
 from valetkey.storage.write import StoreUnavailable
 from valetkey.web.reference import RequestIdFilter
 
@@ -168,6 +170,25 @@ def test_an_unknown_path_below_ours_is_json_to_a_program_and_a_page_to_a_browser
     assert (person.status_code, person.mimetype) == (404, "text/html")
     assert "There is no such page" in person.text
     assert person.headers["Content-Security-Policy"] and person.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", ["/account/nowhere", "/account/tokens/nowhere", "/docs/nowhere"])
+def test_an_unknown_path_below_a_page_of_ours_is_a_page_too(app: Flask, path: str) -> None:
+    missed = app.test_client().get(path, headers={"Accept": "text/html"})
+
+    assert missed.status_code == 404
+    assert "There is no such page" in missed.text
+    assert missed.headers["Content-Security-Policy"] and missed.headers["X-Frame-Options"] == "DENY"
+
+
+def test_where_nobody_else_has_pages_every_unknown_path_is_ours(tmp_path: Path) -> None:
+    http = create_app(data_dir=str(tmp_path), embedded_worker=False).test_client()
+
+    for missed in (http.get("/nowhere", headers={"Accept": "text/html"}), http.post("/", headers={"Accept": "*/*"})):
+        assert missed.status_code in {404, 405}
+        assert "Reference" in missed.text and missed.headers["X-Frame-Options"] == "DENY"
+    assert http.get("/api/nowhere").mimetype == "application/problem+json"
+    assert http.get("/nowhere", headers={"Accept": "application/json"}).json["error"] == "invalid_request"
 
 
 def break_store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

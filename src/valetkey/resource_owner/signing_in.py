@@ -92,15 +92,18 @@ def _spend_guess(
 ) -> list[tuple[str, Limit]]:
     """Charge a guess before the password is looked at; what was charged is given back when it was right.
 
-    The limit on an account is not for browsers that signed in to it before: nobody can lock its owner out.
+    A browser that signed in to the account before has a limit of its own: nobody can lock the owner out, be it from
+    everywhere or from behind the same address.
     """
-    settings, network = runtime.settings, network_of(visitor.address)
-    wanted = [
-        (f"signin-address|{network}", parse_limit(settings.sign_in_address_limit)),
-        (f"signin-pair|{network}|{email}", parse_limit(settings.sign_in_limit)),
-    ]
-    if sub is None or not accounts.is_known_browser(runtime.store, visitor.browser.digest(), sub):
-        wanted.append((f"signin-account|{email}", parse_limit(settings.sign_in_account_limit)))
+    settings, network, browser = runtime.settings, network_of(visitor.address), visitor.browser.digest()
+    if sub is not None and accounts.is_known_browser(runtime.store, browser, sub):
+        wanted = [(f"signin-browser|{browser.hex()}|{sub}", parse_limit(settings.sign_in_limit))]
+    else:
+        wanted = [
+            (f"signin-address|{network}", parse_limit(settings.sign_in_address_limit)),
+            (f"signin-pair|{network}|{email}", parse_limit(settings.sign_in_limit)),
+            (f"signin-account|{email}", parse_limit(settings.sign_in_account_limit)),
+        ]
     for key, limit in wanted:
         spend(key, limit, runtime, now)
     return wanted

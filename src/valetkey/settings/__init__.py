@@ -132,9 +132,13 @@ class Settings:
         "How limits are told: 'ietf' (RateLimit, RateLimit-Policy), 'legacy' (X-RateLimit-...), 'both' or 'off'.",
     )
     sign_in_limit: str = _setting(
-        "10/600s burst 10", "Wrong passwords for one e-mail address from one network address."
+        "10/600s burst 10",
+        "Wrong passwords for one e-mail address from one network address; and, counted apart, from one browser that "
+        "signed in to it before.",
     )
-    sign_in_address_limit: str = _setting("100/600s burst 100", "Wrong passwords from one network address.")
+    sign_in_address_limit: str = _setting(
+        "100/600s burst 100", "Wrong passwords from one network address; not of browsers that are known."
+    )
     sign_in_account_limit: str = _setting(
         "100/hour burst 100",
         "Wrong passwords for one e-mail address from browsers that never signed in to it.",

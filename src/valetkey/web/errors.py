@@ -16,16 +16,18 @@ from .reference import reference
 _OWN, _MACHINES = "valetkey_", ("valetkey_machines", "valetkey_resource_server")
 
 
-def answer_errors(app: Flask, settings: Settings) -> None:
+def answer_errors(app: Flask, settings: Settings, *, all_ours: bool = False) -> None:
     """Answer what would else be Flask's bare pages; what the host's own error handlers answer stays as it is.
 
     An error that nobody handled is what Flask hands to ``make_response`` itself: there is the one place to see it.
+
+    :param all_ours: whether a path that nobody serves is ours wherever it is.
     """
     original = app.make_response
 
     def make_response(rv: Any) -> Response:
         if isinstance(rv, HTTPException):
-            answer = _answer(rv, settings)
+            answer = _answer(rv, settings, all_ours)
             if answer is not None:
                 return original(answer)
         return original(rv)
@@ -33,18 +35,28 @@ def answer_errors(app: Flask, settings: Settings) -> None:
     app.make_response = make_response  # type: ignore[method-assign]
 
 
-def _answer(error: HTTPException, settings: Settings) -> AnyResponse | None:
+def _answer(error: HTTPException, settings: Settings, all_ours: bool) -> AnyResponse | None:
     """Our answer; None where the error is not ours to answer, or brings an answer along."""
     if not is_bare(error):
         return None
     endpoint = request.endpoint or _endpoint_of_other_methods(error)
     if (endpoint or "").startswith(_OWN):
         return _own(error, endpoint or "")
-    if endpoint is None and is_below(settings.oauth_path):
-        return _own(error, _OWN if request.accept_mimetypes.accept_html else _MACHINES[0])
+    is_nobodys = endpoint is None
+    if is_nobodys and any(path is not None and is_below(path) for path in _own_paths(settings)):
+        return _nobodys(error)
     if settings.problem_details and is_below(settings.api_prefix):
         return problem_of(error)
-    return None
+    return _nobodys(error) if is_nobodys and all_ours else None
+
+
+def _own_paths(settings: Settings) -> tuple[str | None, ...]:
+    return settings.oauth_path, settings.account_path, settings.device_path, settings.tokens_path, settings.docs_path
+
+
+def _nobodys(error: HTTPException) -> AnyResponse:
+    """A path of ours at which nothing is: a page where it may be a person who asks."""
+    return _own(error, _OWN if request.accept_mimetypes.accept_html else _MACHINES[0])
 
 
 def _own(error: HTTPException, endpoint: str) -> AnyResponse:
