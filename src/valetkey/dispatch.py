@@ -42,7 +42,7 @@ def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> A
         answer = refusal_answer(refusal, endpoint, request)
     except StoreUnavailable as cause:
         _log.error("%s: %s", endpoint.name, cause)
-        down = TemporarilyUnavailable("the server cannot answer now; try again", retry_after=2)
+        down = TemporarilyUnavailable("the server cannot answer now; try again", detail=str(cause), retry_after=2)
         answer = refusal_answer(down, endpoint, request)
     return Answer(answer.status, answer.body, (*answer.headers, ANY_ORIGIN)) if endpoint.cors else answer
 

@@ -134,3 +134,11 @@ def test_every_refusal_has_a_reference_that_the_log_knows(robot: Browser, caplog
     refused = robot.token("nonsense")
 
     assert refused.headers["Valetkey-Reference"] in caplog.text
+
+
+def test_a_secret_in_the_wrong_parameter_is_not_logged(robot: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    token = robot.token("client_credentials").json["access_token"]
+
+    for secret in (token, robot.client.secret.reveal()):
+        check_refusal(robot.token("client_credentials", scope=secret), "invalid_scope")
+        assert secret not in caplog.text

@@ -93,7 +93,12 @@ def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password
 
 
 @pytest.mark.parametrize(
-    "email", ["", "ada", "@example.org", "ada@", "ada@host", "a b@example.org", "a" * 251 + "@b.c"]
+    "email",
+    [
+        *("", "ada", "@example.org", "ada@", "ada@host", "a b@example.org", "a" * 251 + "@b.c"),
+        *("ada@example.org,eve@example.org", "<ada@example.org>", "(eve)ada@example.org", '"a@b"@example.org'),
+        *(".ada@example.org", "ada@example..org", "ada@[127.0.0.1]", "ada:eve@example.org;"),
+    ],
 )
 def test_what_is_no_address_is_refused(visitor: Browser, runtime: Runtime, email: str) -> None:
     with nothing_new(runtime):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from valetkey.protocol.errors import OAuthError
 
 _log = logging.getLogger("valetkey")
+_SECRET = re.compile(r"vk_[a-z]{2,3}_\w+|eyJ[\w-]+\.[\w.-]*")  # whatever parameter it was sent in by mistake
 
 
 def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
@@ -16,6 +18,6 @@ def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
         refusal.error,
         where,
         refusal.description,
-        f" ({refusal.detail})" if refusal.detail else "",
+        f" ({_SECRET.sub('...', refusal.detail)})" if refusal.detail else "",
         reference,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from valetkey.accounts.email_address import is_email_address
 from valetkey.accounts.password import hash_password, password_problem
 from valetkey.activity.auditing import audit
 from valetkey.authorization_server.session_end import owner_end_rows
@@ -44,7 +45,7 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
     """
     if not runtime.has_own_accounts:
         raise click.ClickException("the app has users of its own (resource_owner=): Valetkey keeps no accounts here")
-    if "@" not in email:
+    if not is_email_address(email.strip()):
         raise click.ClickException("an e-mail address is needed, like ada@example.org")
     given = sys.stdin.readline().rstrip("\n") if password_stdin else None
     password = given or secrets.token_urlsafe(12)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Optional, Regexp, ValidationError
 
+from valetkey.accounts.email_address import is_email_address
 from valetkey.accounts.password import LONGEST, SHORTEST
 from valetkey.web.csrf import PageForm
 
 
 def _check_email(form: Form, field: Field) -> None:
-    name, at, host = str(field.data or "").strip().rpartition("@")
-    if not at or not name or "." not in host.strip(".") or any(c.isspace() for c in name + host):
+    if not is_email_address(str(field.data or "").strip()):
         raise ValidationError("Enter an e-mail address, like ada@example.org.")
 
 
