@@ -30,10 +30,13 @@ class KnownToken:
     personal: bool = False
 
 
-def find_token(runtime: Runtime, value: str, now: float) -> KnownToken | None:
-    """The living token behind a value; None for anything else, whatever ``token_type_hint`` said (RFC 7009 §2.1)."""
+def find_token(runtime: Runtime, value: str, now: float, *, or_used: bool = False) -> KnownToken | None:
+    """The living token behind a value; None for anything else, whatever ``token_type_hint`` said (RFC 7009 §2.1).
+
+    :param or_used: also a refresh token that has given its successor: for a moment it may give the same again.
+    """
     if is_well_formed(value, REFRESH_TOKEN):
-        return _refresh_token(runtime, value, now)
+        return _refresh_token(runtime, value, now, or_used)
     try:
         return _access_token(runtime.judge.judge(value, now))
     except InvalidToken:
@@ -54,12 +57,12 @@ def _access_token(token: AccessToken) -> KnownToken:
     )
 
 
-def _refresh_token(runtime: Runtime, value: str, now: float) -> KnownToken | None:
+def _refresh_token(runtime: Runtime, value: str, now: float, or_used: bool) -> KnownToken | None:
     found = grants.find_refresh_token(runtime.store, Secret(value).digest())
     if found is None:
         return None
     token, grant = found
-    if token.used_at is not None or token.expires_at <= now or grant.revoked_at is not None:
+    if (token.used_at is not None and not or_used) or token.expires_at <= now or grant.revoked_at is not None:
         return None
     return KnownToken(
         grant.client_id,

@@ -24,7 +24,7 @@ def revoke(call: Call) -> Answer:
     if is_well_formed(call.parameters.get("token") or "", PERSONAL_ACCESS_TOKEN):
         return _revoke_personal(call)
     client = authenticate(call, "revocation_limit")
-    token = find_token(call.runtime, call.parameters.required("token"), call.now)
+    token = find_token(call.runtime, call.parameters.required("token"), call.now, or_used=True)
     if token is not None:
         if token.client_id != client.client_id:
             raise UnauthorizedClient("the token was not issued to this client")
