@@ -318,3 +318,15 @@ def test_a_session_ends_with_its_lifetime(visitor: Browser, clock: Clock) -> Non
     clock.forward(seconds=14 * 86400)
 
     assert visitor.get("/account").status_code == 303
+
+
+def test_a_context_that_is_held_open_mixes_no_two_visitors_up(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url)
+    with app.app_context():  # as a host's own tests may
+        visitor = Browser(app.test_client(), NOBODY)
+        assert visitor.get("/account").status_code == 303
+        visitor.sign_up()
+        assert visitor.get("/account").status_code == 200
+        assert another(visitor).get("/account").status_code == 303
+        visitor.submit("/account/sign-out", {}, page="/account")
+        assert visitor.get("/account").status_code == 303

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Response, g, request
+from flask import Response, request
 
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
 from valetkey.runtime import Runtime
+
+from .state import kept_for_request
 
 NOTICE = "valetkey_notice"
 _YEAR = 365 * 86400
@@ -20,12 +22,12 @@ def cookie_name(runtime: Runtime, name: str) -> str:
 
 def browser(runtime: Runtime) -> Secret:
     """What this browser is known by; a new one gets its cookie with the answer."""
-    known: Secret | None = g.get("valetkey_browser")
+    kept = kept_for_request()
+    known: Secret | None = kept.get("browser")
     if known is None:
         sent = request.cookies.get(cookie_name(runtime, "valetkey_browser"), "")
-        known = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
-        g.valetkey_browser = known
-        g.valetkey_browser_is_new = known.reveal() != sent
+        known = kept["browser"] = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
+        kept["browser_is_new"] = known.reveal() != sent
     return known
 
 
@@ -37,21 +39,21 @@ def session(runtime: Runtime) -> Secret | None:
 
 def begin_session(secret: Secret) -> None:
     """Send this sign-in's cookie with the answer."""
-    g.valetkey_session = secret.reveal()
+    kept_for_request()["valetkey_session"] = secret.reveal()
 
 
 def end_session() -> None:
     """Take the sign-in's cookie away with the answer."""
-    g.valetkey_session = ""
-    g.valetkey_owner = None
+    kept_for_request().update(valetkey_session="", owner=None)
 
 
 def send_cookies(response: Response, runtime: Runtime) -> Response:
     """Put on the response what the view decided about cookies."""
-    if g.get("valetkey_browser_is_new"):
-        _send(response, runtime, "valetkey_browser", g.valetkey_browser.reveal(), _YEAR)
+    kept = kept_for_request()
+    if kept.get("browser_is_new"):
+        _send(response, runtime, "valetkey_browser", kept["browser"].reveal(), _YEAR)
     for name, lives in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE, _MINUTE)):
-        value = g.get(name)
+        value = kept.get(name)
         if value is not None:
             _send(response, runtime, name, value, lives if value else 0)
     return response

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import g, request
+from flask import request
 
 from valetkey.runtime import Runtime
 
 from .cookies import NOTICE, cookie_name
+from .state import kept_for_request
 
 _SENTENCES: Mapping[str, str] = {
     "app-revoked": "The app cannot use your account any more.",
@@ -21,12 +22,12 @@ _SENTENCES: Mapping[str, str] = {
 
 def leave_notice(name: str) -> None:
     """Say it on the next page that this browser is shown."""
-    g.valetkey_notice = name
+    kept_for_request()[NOTICE] = name
 
 
 def take_notice(runtime: Runtime) -> str | None:
     """What the page before left to be said; it is said once."""
     left = request.cookies.get(cookie_name(runtime, NOTICE))
     if left is not None:
-        g.valetkey_notice = ""
+        kept_for_request()[NOTICE] = ""
     return _SENTENCES.get(left or "")

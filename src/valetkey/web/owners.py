@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from flask import g, redirect, request, url_for
+from flask import has_request_context, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from valetkey.accounts.owner import ACR, Owner
@@ -16,14 +16,15 @@ from valetkey.storage import accounts
 from valetkey.storage.accounts import Account, Session
 
 from . import cookies
-from .state import current_runtime
+from .state import current_runtime, kept_for_request
 
 
 def current_owner() -> Owner | None:
     """Who is signed in on this request, asked once."""
-    if "valetkey_owner" not in g:
-        g.valetkey_owner = current_runtime().owners.current()
-    owner: Owner | None = g.valetkey_owner
+    kept = kept_for_request()
+    if "owner" not in kept:
+        kept["owner"] = current_runtime().owners.current()
+    owner: Owner | None = kept["owner"]
     return owner
 
 
@@ -101,9 +102,10 @@ class FunctionOwners:
 
 def _account(sub: str) -> Account | None:
     """Whoever wants to know that a person is there wants their claims next: read once for each request."""
-    known: Account | None = g.get("valetkey_account")
+    kept = kept_for_request() if has_request_context() else {}
+    known: Account | None = kept.get("account")
     if known is None or known.sub != sub:
-        known = g.valetkey_account = accounts.find(current_runtime().store, sub)
+        known = kept["account"] = accounts.find(current_runtime().store, sub)
     return known
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, make_response, render_template, request, url_for
+from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.activity.refusals import log_refusal
@@ -18,7 +18,7 @@ from . import cookies
 from .csrf import csrf_tokens
 from .notices import take_notice
 from .reference import reference
-from .state import current_route, current_runtime
+from .state import current_route, current_runtime, kept_for_request
 
 _log = logging.getLogger("valetkey")
 blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
@@ -47,7 +47,7 @@ _ERROR_TITLES = {404: "There is no such page", 500: "Something went wrong", 503:
 def page(template: str, status: int = 200, **context: Any) -> Response:
     """A page of ours, with what every page needs."""
     runtime = current_runtime()
-    owner = g.get("valetkey_owner")
+    owner = kept_for_request().get("owner")
     text = render_template(
         f"valetkey/{template}",
         site_name=runtime.settings.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import current_app, request
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import
     from valetkey.runtime import Runtime
 
 EXTENSION = "valetkey"
+_KEPT = "valetkey.kept"
 
 
 class Chosen(Protocol):
@@ -29,6 +30,12 @@ class BehindProxies(Protocol):
 def current_runtime() -> Runtime:
     runtime: Runtime = current_app.extensions[EXTENSION]
     return runtime
+
+
+def kept_for_request() -> dict[str, Any]:
+    """What our views keep until this request ends; not ``flask.g``, for a test may hold its context open for many."""
+    kept: dict[str, Any] = request.environ.setdefault(_KEPT, {})
+    return kept
 
 
 def current_address(runtime: BehindProxies) -> str | None:
