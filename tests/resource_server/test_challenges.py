@@ -30,6 +30,7 @@ def test_without_a_token_the_challenge_names_no_error(ada: Browser) -> None:
     assert refused.headers["WWW-Authenticate"] == f'Bearer realm="{ISSUER}", scope="profile", {METADATA}'
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert (refused.json["title"], refused.json["status"]) == ("Unauthorized", 401)
+    assert refused.json["detail"] == "an access token is required: send it as Authorization: Bearer"
     assert refused.headers["Cache-Control"] == "no-store"
 
 
@@ -54,6 +55,7 @@ def test_too_little_scope_is_a_403_that_names_what_is_missing(robot: Browser) ->
     assert refused.status_code == 403
     assert refused.headers["WWW-Authenticate"].startswith(f'Bearer realm="{ISSUER}", error="insufficient_scope"')
     assert 'scope="profile"' in refused.headers["WWW-Authenticate"]
+    assert refused.json["detail"] == "the access token lacks the scope profile"
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer a b"])

@@ -97,6 +97,13 @@ def test_it_guards_a_route_of_any_kind(api: Browser, path: str) -> None:
     assert (called.status_code, called.json) == (200, {"client": api.client.client_id})
 
 
+def test_who_lacks_a_scope_is_told_which_would_do(api: Browser) -> None:
+    told = {path: api.call(token(api, "notes:read"), f"/api/{path}").json.get("detail") for path in ("all", "any")}
+
+    assert told["all"] == "the access token lacks the scope notes:write"
+    assert told["any"] == "the access token needs the scope notes:write or notes:read profile"
+
+
 def test_each_method_of_a_view_may_ask_for_another_scope(api: Browser) -> None:
     headers = {"Authorization": f"Bearer {token(api, 'notes:read')}"}
 

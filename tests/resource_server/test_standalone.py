@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a string": ({"trusted_issuers": ISSUER}, "trusted_issuers is a list"),
     "one twice": ({"trusted_issuers": [ISSUER, ISSUER]}, "names one issuer twice"),
     "plain http": ({"trusted_issuers": ["http://id.example.com"]}, "http is for loopback"),
-    "no URL": ({"trusted_issuers": ["accounts.example.com"]}, "not absolute"),
+    "no URL": ({"trusted_issuers": ["accounts.example.com"]}, "does not begin with a scheme"),
     "a pattern of tenants": (
         {"trusted_issuers": ["https://id.example.com/{t}"]},
         "each tenant's issuer",

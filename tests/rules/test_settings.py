@@ -66,7 +66,7 @@ def test_all_problems_are_told_together() -> None:
         ({"issuer": "http://id.example"}, "https://"),
         ({"issuer": "https://id.example?a=b"}, "no query"),
         ({"issuer": "https://id.example#a"}, "fragment"),
-        ({"issuer": "id.example"}, "absolute"),
+        ({"issuer": "id.example"}, "does not begin with a scheme"),
         ({"issuer": "https://id.example/"}, "'https://id.example'"),
         ({"access_token_lifetime": 0}, "between 1 and"),
         ({"authorization_code_lifetime": 601}, "600"),

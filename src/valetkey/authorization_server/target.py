@@ -10,6 +10,8 @@ from valetkey.runtime import Runtime
 from valetkey.settings import OPENID_SCOPES
 from valetkey.storage.clients import Client
 
+_TOLD = 200  # characters at the most of a scope that is told back
+
 
 def read_resources(parameters: Parameters, runtime: Runtime, client: Client, scope: frozenset[str]) -> tuple[str, ...]:
     """The resources that a request names, or the client's default one.
@@ -65,8 +67,7 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
     if "openid" in asked:
         asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:
-        unknown = format_scope(asked - allowed)
-        raise InvalidScope("the client may not ask for this scope", detail=unknown)
+        raise InvalidScope(f"the client may not ask for the scope {format_scope(asked - allowed)[:_TOLD]}")
     return asked
 
 

@@ -58,7 +58,7 @@ def _is_native(members: Members) -> bool:
 def _read_auth_method(members: Members, rules: Policy) -> str:
     method = members.get("token_endpoint_auth_method", rules.auth_methods[0])
     if method not in rules.auth_methods:
-        raise InvalidClientMetadata(f"token_endpoint_auth_method must be one of {', '.join(rules.auth_methods)}")
+        raise InvalidClientMetadata(f"token_endpoint_auth_method must be {' or '.join(rules.auth_methods)} here")
     return str(method)
 
 

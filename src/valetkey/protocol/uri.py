@@ -108,7 +108,7 @@ def _split(uri: str) -> tuple[SplitResult | None, str | None]:
     except ValueError:
         return None, "it is not a URI"
     if not parts.scheme:
-        return None, "it is not absolute"
+        return None, "it does not begin with a scheme, such as https://"
     if "#" in uri:
         return None, "it has a fragment (RFC 6749 §3.1.2)"
     if "@" in parts.netloc:

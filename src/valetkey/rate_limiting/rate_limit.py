@@ -84,6 +84,4 @@ def read_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int
 def check_cost(cost: int, budget: Limit) -> None:
     """:raises ValueError: where so dear a call could never be paid."""
     if cost > budget.burst:
-        raise ValueError(
-            f"cost={cost} can never be paid: only {budget.burst} calls may come at once; add `burst {cost}`"
-        )
+        raise ValueError(f"cost={cost} can never be paid: the limit takes {budget.burst} at once; add `burst {cost}`")

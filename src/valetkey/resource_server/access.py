@@ -9,7 +9,7 @@ from typing import Any
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
-from valetkey.protocol.scope import parse_scope
+from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.rate_limiting.admission import Counted
 from valetkey.rate_limiting.fields import quota_name, retry_seconds
 from valetkey.rate_limiting.rate_limit import RateLimit, read_rate_limit
@@ -95,7 +95,7 @@ def find_token(world: World, protection: Protection, authorization: str | None, 
     if value is None:
         if protection.optional:
             return None
-        raise MissingToken("an access token is required")
+        raise MissingToken("an access token is required: send it as Authorization: Bearer")
     return world.judge.judge(value, now)
 
 
@@ -108,13 +108,20 @@ def check_token(world: World, protection: Protection, token: AccessToken, now: f
     if (protection.resource or world.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
     if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
-        raise InsufficientScope("the access token lacks a scope that this route needs")
+        raise InsufficientScope(_lacking(protection, token))
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
     if token.client_id == PERSONAL_CLIENT_ID:
         world.last_used.note(token.jti, now, personal=True)
     elif token.grant_id is not None:
         world.last_used.note(token.grant_id, now)
+
+
+def _lacking(protection: Protection, token: AccessToken) -> str:
+    first, *others = protection.alternatives
+    if others:
+        return f"the access token needs the scope {' or '.join(map(format_scope, protection.alternatives))}"
+    return f"the access token lacks the scope {format_scope(first - token.scopes)}"
 
 
 def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> None:
