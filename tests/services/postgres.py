@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psycopg
@@ -77,6 +78,11 @@ class PostgreSQL:
         if self._program is not None:
             self._program.kill()
             self._program = None
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        assert self._program is not None
+        return self._program.frozen()
 
     def close(self) -> None:
         """Stop the server and remove its data."""

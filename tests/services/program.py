@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -106,6 +106,19 @@ class Program:
         finally:
             self.kill()
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the program and all its children stand still: the kernel answers for them, and they say nothing."""
+        family = _family(self._process.pid)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End the program and its children at once, as ``kill -9`` and a power cut do."""
         with contextlib.suppress(ProcessLookupError):
@@ -122,6 +135,12 @@ class Program:
             time.sleep(0.02)  # another process: there is no clock of ours to move
         if not self.is_running():  # whoever answered, it was somebody else on this port
             raise DidNotStart(f"exit code {self._process.returncode}\n{self.log}")
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants, the elders first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def leashed(command: Sequence[str], run_as: str | None = None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.services.program import Program, find_program, free_port
@@ -50,6 +51,11 @@ class Redis:
         if self._program is not None:
             self._program.stop()
             self._program = None
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        assert self._program is not None
+        return self._program.frozen()
 
     def flush(self) -> None:
         """Forget every key of every database."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from valetkey.storage import quotas
+from valetkey.storage.rest import Rest
 from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable
 
@@ -57,6 +58,7 @@ class Quotas:
         self._store = store
         self._clock = clock
         self._wake = wake  # whoever calls give_back_idle once a second
+        self._rest = Rest("the store of quotas")  # else all who wait for a slice would wait one after the other
         self._slices: dict[tuple[str, str], _Slice] = {}
 
     def take(self, client_id: str, quota: Quota, now: float, cost: int = 1) -> QuotaSpent:
@@ -69,7 +71,7 @@ class Quotas:
             if not known.begins_at <= now < known.ends_at:
                 self._begin(known, quota, now)
             known.used_at = now
-            admitted = known.left >= cost or (now >= known.used_up_until and self._cut(known, client_id, quota, cost))
+            admitted = known.left >= cost or (now >= known.used_up_until and self._ask(known, client_id, quota, cost))
             if admitted:
                 known.left -= cost
             return _told(known, quota, now, admitted)
@@ -114,6 +116,16 @@ class Quotas:
         known.begins_at, known.ends_at = quota.period(now)
         known.left = known.taken = 0
         known.size, known.used_up_until = 1, 0.0
+
+    def _ask(self, known: _Slice, client_id: str, quota: Quota, cost: int) -> bool:
+        self._rest.check_over()
+        try:
+            has_slice = self._cut(known, client_id, quota, cost)
+        except StoreUnavailable:
+            self._rest.begin()
+            raise
+        self._rest.end()
+        return has_slice
 
     def _cut(self, known: _Slice, client_id: str, quota: Quota, cost: int) -> bool:
         """Take a slice that is enough for this call, and for more where calls come fast."""

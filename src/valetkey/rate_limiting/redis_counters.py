@@ -36,8 +36,9 @@ class RedisCounters:
         except ImportError as cause:
             raise StoreUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
         # Once more, since a connection may have been the old server's; the driver's own rule waits for seconds.
+        again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=Retry(NoBackoff(), 1)
+            url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=again
         )
         self._error = redis.RedisError
         self._spend = self._redis.register_script(_SPEND)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .statement import Bound
-from .write import StoreBusy, StoreUnavailable, Write
+from .write import StoreBusy, StoreSilent, StoreUnavailable, Write
 
 _MOST_PER_COMMIT = 64
 BUSY_SECONDS = 2.0  # so long anybody waits for a busy store, whatever others wait for
@@ -86,7 +86,7 @@ class Store:
             connection = self._open_reader()
         try:
             return connection.rows(bound)
-        except StoreBusy:
+        except (StoreBusy, StoreSilent):
             raise
         except StoreUnavailable:
             del self._local.connection

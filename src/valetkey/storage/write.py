@@ -19,6 +19,10 @@ class StoreBusy(StoreUnavailable):
     """Others hold what is needed, longer than anybody was ready to wait; nothing was written, for sure."""
 
 
+class StoreSilent(StoreUnavailable):
+    """The server took the question and did not answer in time: asked again at once it would be as silent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """What a use case hands to the store, to be run in one short transaction.
