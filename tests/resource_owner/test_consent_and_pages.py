@@ -7,7 +7,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import EMAIL, Browser, nothing_new, query_of
+from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
+from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
@@ -201,6 +202,31 @@ def test_a_loopback_redirect_is_warned_about(ada: Browser, register: Register) -
     page = native.get(native.ask(redirect_uri="http://localhost:4000/cb").location).text
 
     assert "Did you start this yourself?" in page
+
+
+def test_a_page_of_this_very_server_is_no_program_on_the_device(ada: Browser, register: Register) -> None:
+    """The API reference's Authorize button, where somebody tries it on loopback."""
+    docs = Browser(ada.http, register("browser", redirect_uris=[f"{ISSUER}/docs/authorized"]))
+
+    page = docs.get(docs.ask(redirect_uri=f"{ISSUER}/docs/authorized").location).text
+
+    assert "Did you start this yourself?" not in page
+
+
+def test_people_of_whom_only_the_sub_is_known_are_not_shown_an_empty_name(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
+    app = make_app(sqlite_store_url, resource_owner=lambda: "17", sign_in_url="/login")
+    known = Browser(
+        app.test_client(),
+        register_client(app.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK]),
+    )
+
+    page = known.get(known.ask().location).text
+
+    assert "What it asks for" in page
+    assert "Signed in as" not in page
+    assert "monogram" not in known.get("/account").text
 
 
 def test_what_was_left_unticked_is_asked_about_again(ada: Browser) -> None:

@@ -47,7 +47,7 @@ class Question:
     target: CheckedTarget
     scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
     redirect_host: str
-    is_loopback: bool
+    is_program: bool  # it goes to a program on the person's device, not to a page of this server
 
 
 def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:
@@ -74,7 +74,7 @@ def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
         waiting.target,
         tuple(asked),
         parts.netloc or f"{parts.scheme}: (an app on your device)",
-        is_loopback_host(parts.hostname),
+        is_loopback_host(parts.hostname) and parts.netloc != urlsplit(runtime.settings.issuer).netloc,
     )
 
 

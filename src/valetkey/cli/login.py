@@ -105,7 +105,8 @@ def _metadata(issuer: str) -> dict[str, str]:
     try:
         found: dict[str, str] = httpx.get(url, timeout=10).raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as cause:
-        raise click.ClickException(f"{issuer} does not answer as an authorization server: {cause}") from cause
+        why = str(cause).partition("\n")[0]
+        raise click.ClickException(f"{issuer} does not answer as an authorization server: {why}") from cause
     if found.get("issuer") != issuer:
         raise click.ClickException(f"{url} is the metadata of {found.get('issuer')}; use --issuer with that")
     return found

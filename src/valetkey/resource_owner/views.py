@@ -199,7 +199,7 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
     return {
         **consent_context(shown.target.client, shown.scopes, owner),
         "redirect_host": shown.redirect_host,
-        "loopback_warning": shown.is_loopback,
+        "loopback_warning": shown.is_program,
         "use_other_account_url": _other_account_url(),
     }
 
