@@ -156,7 +156,7 @@ def test_an_api_alone_tells_whose_tokens_it_takes(program: Flask) -> None:
     told = program.test_client().get("/.well-known/oauth-protected-resource").json
 
     assert told is not None
-    assert len(told["authorization_servers"]) == 3
+    assert len(told["authorization_servers"]) == 2
     assert program.test_client().get("/api/notes").status_code == 401
 
 
