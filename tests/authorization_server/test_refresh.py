@@ -183,3 +183,16 @@ def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:
 
 def test_an_access_token_is_no_refresh_token(ada: Browser) -> None:
     check_refusal(ada.refresh(ada.tokens()["access_token"]), "invalid_grant")
+
+
+def test_once_the_successor_was_used_a_kept_answer_is_not_given_again(make_app: MakeApp, store_url: str) -> None:
+    keeps, keeps_none = make_app(store_url, refresh_retry_window=60), make_app(store_url, refresh_retry_window=0)
+    runtime: Runtime = keeps.extensions["valetkey"]
+    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = signed_in(Browser(keeps.test_client(), shop), runtime, EMAIL, "Ada")
+    first = ada.tokens()["refresh_token"]
+    second = ada.refresh(first).json["refresh_token"]
+    third = Browser(keeps_none.test_client(), shop).refresh(second).json["refresh_token"]  # which erases nothing
+
+    check_refusal(ada.refresh(first), "invalid_grant")
+    check_refusal(ada.refresh(third), "invalid_grant")

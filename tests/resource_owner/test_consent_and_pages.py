@@ -7,6 +7,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, signed_in
+from tests.services.form import read_forms
 from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
 from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
@@ -236,6 +237,26 @@ def test_what_was_left_unticked_is_asked_about_again(ada: Browser) -> None:
     assert "/consent/" in ada.ask(scope="notes:read profile").location
 
 
+def test_the_second_time_only_the_difference_is_asked_about(ada: Browser) -> None:
+    ada.code(scope=("profile",))
+    asked = ada.ask(scope="notes:read notes:write profile")
+
+    [form] = [form for form in read_forms(ada.get(asked.location).text) if "allow" in form.buttons]
+
+    assert [value for name, value in form.boxes if name == "scope"] == ["notes:read", "notes:write"]
+    kept = [value for name, value in form.values if name == "scope"]
+    answered = ada.answer(asked.location, scope=("notes:read", *kept))
+    assert ada.redeem(query_of(answered)["code"]).json["scope"] == "notes:read profile"
+
+
+def test_an_app_that_wants_to_be_allowed_anew_is_asked_about_whole(ada: Browser, register: Register) -> None:
+    native = Browser(ada.http, register("native"))
+    for app, prompt in ((ada, "consent"), (native, None)):
+        app.answer(app.ask().location)
+        page = app.get(app.ask(scope="notes:read profile", prompt=prompt).location).text
+        assert 'id="scope-profile"' in page and 'id="scope-notes:read"' in page
+
+
 def test_connected_apps_shows_the_app_and_revoking_ends_its_tokens(ada: Browser, runtime: Runtime) -> None:
     answer = ada.tokens()
     ada.call(answer["access_token"])
@@ -276,3 +297,12 @@ def test_paths_can_be_moved(make_app: MakeApp, sqlite_store_url: str) -> None:
     assert told["token_endpoint"].endswith("/auth/token")
     assert http.get("/me/sign-in").status_code == 200
     assert http.get("/account/sign-in").status_code == 404
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_a_hosts_function_that_names_nobody_signs_nobody_in(
+    make_app: MakeApp, sqlite_store_url: str, nobody: str | None
+) -> None:
+    app = make_app(sqlite_store_url, resource_owner=lambda: nobody, sign_in_url="/login")
+
+    assert app.test_client().get("/account").location == "/login?next=%2Faccount"

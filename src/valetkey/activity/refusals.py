@@ -13,11 +13,5 @@ _SECRET = re.compile(r"vk_[a-z]{2,3}_\w+|eyJ[\w-]+\.[\w.-]*")  # whatever parame
 
 def log_refusal(refusal: OAuthError, reference: str, where: str) -> None:
     """One line for the operator; the client sees only the description."""
-    _log.info(
-        "refused %s at %s: %s%s [%s]",
-        refusal.error,
-        where,
-        refusal.description,
-        f" ({_SECRET.sub('...', refusal.detail)})" if refusal.detail else "",
-        reference,
-    )
+    told = f"{refusal.description} ({refusal.detail})" if refusal.detail else refusal.description
+    _log.info("refused %s at %s: %s [%s]", refusal.error, where, _SECRET.sub("...", told), reference)

@@ -48,6 +48,7 @@ class Question:
     scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
     redirect_host: str
     is_program: bool  # it goes to a program on the person's device, not to a page of this server
+    only_difference: bool  # what was granted before need not be asked about again
 
 
 def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:
@@ -75,6 +76,7 @@ def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
         tuple(asked),
         parts.netloc or f"{parts.scheme}: (an app on your device)",
         is_loopback_host(parts.hostname) and parts.netloc != urlsplit(runtime.settings.issuer).netloc,
+        not (waiting.target.client.policy.asks_each_time or "consent" in waiting.request.prompt),
     )
 
 

@@ -200,6 +200,7 @@ def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
         **consent_context(shown.target.client, shown.scopes, owner),
         "redirect_host": shown.redirect_host,
         "loopback_warning": shown.is_program,
+        "only_difference": shown.only_difference,
         "use_other_account_url": _other_account_url(),
     }
 

@@ -85,7 +85,7 @@ class FunctionOwners:
 
     def current(self) -> Owner | None:
         sub = self._function()
-        return Owner(str(sub)) if sub is not None else None
+        return None if sub is None or sub == "" else Owner(str(sub))
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         if self._sign_in_url is None:
