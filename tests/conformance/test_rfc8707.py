@@ -58,6 +58,15 @@ def test_the_token_endpoint_refuses_the_same(relying_party: MakeRelyingParty, re
     assert (refused.status_code, refused.json["error"]) == (400, "invalid_target")
 
 
+@pytest.mark.parametrize("written", [PHOTOS, f"{PHOTOS}/", "HTTPS://Photos.Example"])
+def test_a_resource_without_a_path_may_be_written_with_a_slash(rp: RelyingParty, written: str) -> None:
+    """§2, RFC 3986 §6.2.2.1, §6.2.3: JavaScript's URL writes it so; the token names the resource as the server does."""
+    first = rp.redeem(query_of(ask_for(rp, written))["code"], resource=written).json
+    again = rp.refresh(first["refresh_token"], resource=written).json
+
+    assert [audience(rp, one["access_token"]) for one in (first, again)] == [PHOTOS, PHOTOS]
+
+
 def test_the_parameter_may_come_several_times(rp: RelyingParty) -> None:
     """§2."""
     token = rp.redeem(query_of(ask_for(rp, NOTES, PHOTOS))["code"]).json["access_token"]

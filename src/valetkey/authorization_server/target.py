@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from valetkey.protocol.errors import InvalidScope, InvalidTarget
 from valetkey.protocol.parameters import Parameters
 from valetkey.protocol.scope import format_scope, parse_scope
-from valetkey.protocol.uri import resource_problem
+from valetkey.protocol.uri import comparable_resource, resource_problem
 from valetkey.runtime import Runtime
 from valetkey.settings import OPENID_SCOPES
 from valetkey.storage.clients import Client
@@ -24,10 +26,8 @@ def read_resources(parameters: Parameters, runtime: Runtime, client: Client, sco
         # The issuer too where openid is asked for: userinfo is its resource.
         issuer = runtime.settings.issuer
         return (default, issuer) if "openid" in scope and default != issuer else (default,)
-    for resource in asked:
-        if resource_problem(resource) or resource not in runtime.resources.all():
-            raise InvalidTarget("this resource is not served here")
-    return tuple(dict.fromkeys(asked))
+    served = runtime.resources.all()
+    return tuple(dict.fromkeys(_find_resource(one, served, "this resource is not served here") for one in asked))
 
 
 def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,10 +35,21 @@ def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[
 
     :raises InvalidTarget: where one was not granted (RFC 8707 §2.2).
     """
-    asked = tuple(dict.fromkeys(parameters.every("resource")))
-    if not set(asked) <= set(granted):
-        raise InvalidTarget("this resource was not granted")
-    return asked or granted
+    asked = parameters.every("resource")
+    return (
+        tuple(dict.fromkeys(_find_resource(one, granted, "this resource was not granted") for one in asked)) or granted
+    )
+
+
+def _find_resource(sent: str, known: Collection[str], refusal: str) -> str:
+    """The resource that is meant, as it is written here."""
+    if sent in known:
+        return sent
+    meant = None if resource_problem(sent) else comparable_resource(sent)
+    for one in known:
+        if comparable_resource(one) == meant:
+            return one
+    raise InvalidTarget(refusal)
 
 
 def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[str]:

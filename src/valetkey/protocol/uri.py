@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 _LONGEST = 2000
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -61,6 +61,21 @@ def resource_problem(uri: str) -> str | None:
     if parts is None:
         return problem
     return None if parts.scheme in {"https", "http"} and parts.hostname else "it is not an http(s) URL"
+
+
+def host_of(uri: str) -> str | None:
+    """The host of an absolute URI; None where it has none."""
+    parts, _ = _split(uri)
+    return parts.hostname if parts else None
+
+
+def comparable_resource(uri: str) -> str:
+    """A resource indicator as it is compared: its case is nothing in scheme and host, and no path is the path ``/``.
+
+    A client in JavaScript cannot help writing that slash (RFC 3986 §6.2.2.1, §6.2.3).
+    """
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
 
 
 def is_document_url(client_id: str, *, on_loopback: bool) -> bool:
