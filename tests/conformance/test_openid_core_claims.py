@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import ALL_SCOPES, PERSON, RelyingParty, error_of
@@ -73,7 +74,20 @@ def test_a_claim_that_is_not_known_is_left_out_and_not_null(relying_party: MakeR
 
     claims = rp.claims(scope=ALL_SCOPES, signs_in_as="bob")
 
-    assert claims == {"sub": "bob", "email": "bob@example.org", "email_verified": False}
+    made_at = int(rp.runtime.clock())
+    assert claims == {"sub": "bob", "email": "bob@example.org", "email_verified": False, "updated_at": made_at}
+
+
+def test_what_nobody_has_verified_is_told_so(provider: Flask, relying_party: MakeRelyingParty) -> None:
+    """§5.1: phone_number_verified, email_verified."""
+    rp, told = relying_party(), {"phone_number": "+1 555 0100"}
+    account = accounts.add("eve", "eve@example.org", "Eve", None, rp.runtime.clock(), claims=told)
+    assert rp.runtime.store.write(Write(account))
+    rp.sign_in_as("eve")
+
+    claims = rp.claims(scope="openid email phone", signs_in_as="eve")
+
+    assert (claims["phone_number_verified"], claims["email_verified"]) == (False, False)
 
 
 def test_userinfo_answers_get_post_with_a_header_and_post_with_a_form(rp: RelyingParty) -> None:

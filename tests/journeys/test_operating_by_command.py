@@ -53,12 +53,27 @@ def test_a_person_is_made_with_standard_claims(deployment: Deployment, tmp_path:
 
 
 def test_claims_of_the_wrong_type_are_told_together(deployment: Deployment, tmp_path: Path) -> None:
-    wrong = {"email_verified": "yes", "updated_at": "today", "shoe_size": 38, "email": "eve@example.org"}
+    wrong = {
+        "email_verified": "yes",
+        "updated_at": "today",
+        "shoe_size": 38,
+        "email": "eve@example.org",
+        "sub": "ada",
+        "address": {"locality": "London", "postal_code": 1234},
+    }
+    told_of = (
+        "email_verified",
+        "updated_at",
+        "shoe_size is not a standard claim",
+        "email is not bob@example.org",
+        "sub is made by the server",
+        "postal_code of the claim address",
+    )
 
     with pytest.raises(AssertionError) as told:
         deployment.run("users", "create", "--email", "bob@example.org", "--claims", file_with(tmp_path, wrong))
 
-    for what in ("email_verified", "updated_at", "shoe_size is not a standard claim", "email is not bob@example.org"):
+    for what in told_of:
         assert what in str(told.value)
 
 

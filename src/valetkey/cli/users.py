@@ -135,7 +135,9 @@ def _read_claims(path: Path, email: str) -> dict[str, Any]:
     """The claims in a file; all that is wrong with them is told together."""
     claims = read_json_file(path)
     problems = [claim_problem(name, value) or "" for name, value in claims.items()]
-    problems += [f"{name} is not a standard claim" for name in claims if name not in STANDARD_CLAIMS]
+    problems += [f"{name} is not a standard claim" for name in claims.keys() - STANDARD_CLAIMS.keys() - {"sub"}]
+    if "sub" in claims:
+        problems.append("the claim sub is made by the server, for each account its own")
     if claims.get("email", email) != email:
         problems.append(f"the claim email is not {email}")
     if any(problems):

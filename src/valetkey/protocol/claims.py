@@ -37,6 +37,7 @@ STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # the JSON type of e
     "address": dict,
     "updated_at": (int, float),
 }
+ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 _LONGEST = 4000
 _MOST = 60
 
@@ -83,5 +84,10 @@ def claim_problem(name: str, value: object) -> str | None:
     """Why a value cannot be this standard claim's; None where it can, or the claim is not a standard one."""
     wanted = STANDARD_CLAIMS.get(name)
     if wanted is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))):
-        return None
+        return _address_problem(value) if isinstance(value, dict) else None
     return f"the claim {name} has the wrong JSON type (OpenID Connect Core §5.1)"
+
+
+def _address_problem(address: Mapping[str, object]) -> str | None:
+    wrong = [name for name in ADDRESS_MEMBERS if not isinstance(address.get(name, ""), str)]
+    return f"{' and '.join(wrong)} of the claim address must be texts (OpenID Connect Core §5.1.1)" if wrong else None

@@ -66,9 +66,11 @@ class OwnAccounts:
         account = _account(sub)
         if account is None:
             return {}
-        known = {"name": account.name, "email": account.email, "email_verified": False, **account.claim_values}
+        known = {**_claims_of_account(account), **account.claim_values}
         if account.email_verified_at is not None:
             known["email_verified"] = True
+        if "phone_number" in known:
+            known.setdefault("phone_number_verified", False)
         told = {claim: known.get(claim) for claim in sorted(claims_of_scope(scope))}
         return {claim: value for claim, value in told.items() if value not in (None, "")}  # Core §5.3.2
 
@@ -107,6 +109,12 @@ def _account(sub: str) -> Account | None:
     if known is None or known.sub != sub:
         known = kept["account"] = accounts.find(current_runtime().store, sub)
     return known
+
+
+def _claims_of_account(account: Account) -> Mapping[str, Any]:
+    """What is known without a word about claims."""
+    changed = max(account.created_at, account.email_verified_at or 0)
+    return {"name": account.name, "email": account.email, "email_verified": False, "updated_at": int(changed)}
 
 
 def _owner(account: Account, session: Session | None = None) -> Owner:
