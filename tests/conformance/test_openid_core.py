@@ -338,6 +338,14 @@ def test_what_is_not_served_is_refused_by_its_own_name(
         assert error_of(rp.ask(**{parameter: value})) == error
 
 
+@pytest.mark.parametrize("parameter", ["request", "request_uri"])
+def test_a_redirect_uri_that_may_be_in_a_request_object_need_not_be_sent(rp: RelyingParty, parameter: str) -> None:
+    """§6.1: the refusal of the request object goes to the only redirect URI that the client has."""
+    sent = {"redirect_uri": None, parameter: "https://shop.example/request"}
+
+    assert error_of(rp.ask(**sent)) == f"{parameter}_not_supported"
+
+
 def test_an_error_comes_with_state_and_issuer(rp: RelyingParty) -> None:
     """§3.1.2.6."""
     rp.sign_out()

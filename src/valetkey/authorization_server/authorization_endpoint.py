@@ -42,7 +42,7 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
     """
     client = _find_client(_only(pairs, "client_id"), runtime, now)
     sent = _only(pairs, "redirect_uri")
-    if sent is None and any(name == "scope" and "openid" in value.split() for name, value in pairs):
+    if sent is None and _must_say_where_to(pairs):
         raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")  # Core §3.1.2.1
     redirect_uri = _check_redirect_uri(sent, client)
     states = [value for name, value in pairs if name == "state" and value]
@@ -105,6 +105,12 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
         detail = f"unknown client_id {client_id[:_TOLD]!r}"
         raise InvalidRequest("This app is not known here, or was put out of service.", detail=detail)
     return client
+
+
+def _must_say_where_to(pairs: Pairs) -> bool:
+    """Whether ``redirect_uri`` is required: by OpenID Connect, unless it may be in a request object (Core §6.1)."""
+    is_openid = any(name == "scope" and "openid" in value.split() for name, value in pairs)
+    return is_openid and not any(name in {"request", "request_uri"} for name, _ in pairs)
 
 
 def _check_redirect_uri(sent: str | None, client: Client) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from .algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from .errors import InvalidClientMetadata, InvalidRedirectUri
@@ -92,6 +93,13 @@ def _endpoint(name: str, value: Any) -> str:
     return str(value)
 
 
+def _login_page(name: str, value: Any) -> str:
+    """Where others may send a person to have the client begin a sign-in: https (OpenID Connect Registration §2)."""
+    if urlsplit(_page(name, value)).scheme != "https":
+        raise InvalidClientMetadata(f"{name} cannot be used: it is not https")
+    return str(value)
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _refused(name, "true or false")
@@ -137,12 +145,12 @@ _KINDS: Mapping[str, Callable[[str, Any], Any]] = {
         (
             "jwks_uri",
             "sector_identifier_uri",
-            "initiate_login_uri",
             "backchannel_logout_uri",
             "frontchannel_logout_uri",
         ),
         _endpoint,
     ),
+    "initiate_login_uri": _login_page,
     **dict.fromkeys(("contacts", "grant_types", "response_types", "default_acr_values"), _texts),
     **dict.fromkeys(("scope", "software_id", "software_version", "token_endpoint_auth_method"), _text),
     **dict.fromkeys(
