@@ -125,7 +125,7 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
 
 # What is not offered: what, how metadata would show it (a member, or a member and a value), and why not.
 NOT_OFFERED: list[tuple[str, str, str]] = [
-    ("Implicit and hybrid flows (Core §3.2, §3.3)", "response_types_supported=id_token", "they put tokens into URLs (RFC 9700 §2.1.2)"),
+    ("Implicit and hybrid flows (Core §3.2, §3.3)", "response_types_supported=id_token", "they put tokens into URLs (RFC 9700 §2.1.2); so the certification profile `Dynamic OP`, which asks for them, is not met whole (Core §15.2)"),
     ("Password grant (RFC 6749 §4.3)", "grant_types_supported=password", "it shows the password to the app (RFC 9700 §2.4)"),
     ("PKCE method plain (RFC 7636 §4.2)", "code_challenge_methods_supported=plain", "it does not help against a reader of the request (RFC 9700 §2.1.1)"),
     ("Response modes fragment and web_message", "response_modes_supported=fragment", "no flow that is served needs them (RFC 9700 §4.17)"),

@@ -16,6 +16,7 @@ from .activity.background import Background
 from .activity.last_used import LastUsed
 from .activity.usage import Usage
 from .outbound.http import Fetcher
+from .outbound.images import RemoteImages
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
 from .protocol.errors import (
@@ -52,6 +53,7 @@ from .tokens.subscriptions import Subscriptions
 from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
+_KEYS_AGE = 10  # seconds between two looks at a client's keys: it may sign with a new one at once
 _log = logging.getLogger("valetkey")
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
@@ -149,7 +151,8 @@ class Runtime:
         self.told_claims: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
         self.wishes: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
         self.api_document: Callable[[], dict[str, Any]] = dict  # makes the OpenAPI document of the app's routes
-        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock())
+        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), least_age=_KEYS_AGE, retry=_KEYS_AGE)
+        self.images = RemoteImages(self.fetcher, lambda: self.clock())
         self.documents = MetadataDocuments(
             self.fetcher, settings.known_scopes.keys(), self._may_fetch_document, on_loopback=not settings.is_production
         )

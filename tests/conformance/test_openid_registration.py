@@ -78,6 +78,7 @@ def test_every_member_is_registered_and_told(http: FlaskClient, enrol: Enrol) ->
         ("default_acr_values", "a"),
         ("default_acr_values", [5]),
         ("initiate_login_uri", "http://shop.example/start"),
+        ("initiate_login_uri", "http://127.0.0.1/start"),
         ("post_logout_redirect_uris", ["javascript:alert(1)"]),
         ("post_logout_redirect_uris", ["https://shop.example/#x"]),
         ("post_logout_redirect_uris", "https://shop.example/"),
@@ -204,3 +205,69 @@ def test_the_answer_says_how_to_read_the_registration(http: FlaskClient, enrol: 
 
     assert manage(http, answer).status_code == 200
     assert manage(http, answer, token="x").status_code == 401
+
+
+def asked_by(ada: Browser, **metadata: Any) -> list[str]:
+    """The pages on which a person hears of a client: the sign-in for its sake, and the consent."""
+    ada.client = registered(ada.http.post("/oauth/register", json={"redirect_uris": [CALLBACK], **metadata}))
+    path = ada.ask(scope="openid").location
+    return [ada.get(f"/account/sign-in?next={path}").text, ada.get(path).text]
+
+
+def test_the_person_is_shown_the_policy_and_the_terms_of_the_client(ada: Browser) -> None:
+    """§2: policy_uri, tos_uri; the OpenID Provider SHOULD display them."""
+    policy, terms = "https://shop.example/policy", "https://shop.example/terms?a=1&b=2"
+
+    for page in asked_by(ada, policy_uri=policy, tos_uri=terms):
+        assert f'<a href="{policy}" rel="noopener noreferrer nofollow">' in page
+        assert f'<a href="{terms.replace("&", "&amp;")}" rel="noopener noreferrer nofollow">' in page
+    for page in asked_by(ada):
+        assert "Privacy policy" not in page and "Terms of service" not in page
+
+
+PICTURES = {
+    "image/png": b"\x89PNG\r\n\x1a\n...",
+    "image/jpeg": b"\xff\xd8\xff...",
+    "image/gif": b"GIF89a...",
+    "image/webp": b"RIFF\0\0\0\0WEBP...",
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_person_is_shown_the_logo_of_the_client_from_here(ada: Browser, site: Site, kind: str) -> None:
+    """§2: logo_uri SHOULD be displayed; RFC 9700 §4.2.4: no page of ours brings anybody else in."""
+    logo = site.put("/logo", PICTURES[kind], Content_Type="text/html")
+
+    pages = asked_by(ada, logo_uri=logo, redirect_uris=[site.url("/back"), CALLBACK])
+
+    shown = f"/oauth/logo?client_id={ada.client.client_id}"
+    assert all(f'<img class="logo" src="{shown}" alt=""' in page and logo not in page for page in pages)
+    for _ in range(2):
+        answer = ada.get(shown)
+        assert (answer.status_code, answer.content_type, answer.data) == (200, kind, PICTURES[kind])
+    assert site.asked == ["/logo"], "once"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+
+
+def test_a_logo_on_the_host_of_somebody_else_is_not_shown(ada: Browser, site: Site) -> None:
+    """RFC 7591 §5: else anybody could put on the face of a bank."""
+    logo = site.put("/logo", PICTURES["image/png"])
+
+    assert all('class="logo"' not in page for page in asked_by(ada, logo_uri=logo))
+    assert ada.get(f"/oauth/logo?client_id={ada.client.client_id}").status_code == 404
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("document", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<script>", b"", b"\x89PNG"])
+def test_what_is_no_picture_is_not_shown(ada: Browser, site: Site, document: bytes) -> None:
+    """RFC 7591 §5; an SVG may hold a script."""
+    logo = site.put("/logo", document, Content_Type="image/png")
+    asked_by(ada, logo_uri=logo, redirect_uris=[site.url("/back"), CALLBACK])
+
+    assert ada.get(f"/oauth/logo?client_id={ada.client.client_id}").status_code == 404
+
+
+def test_whoever_has_no_logo_has_none(ada: Browser) -> None:
+    for query in ("", "?client_id=nobody", f"?client_id={ada.client.client_id}"):
+        assert ada.get(f"/oauth/logo{query}").status_code == 404

@@ -405,6 +405,26 @@ def test_keys_are_read_from_jwks_uri_and_rotate(app: Flask, runtime: Runtime, cl
     assert robot.send(robot.sign()).status_code == 401
 
 
+def test_a_client_may_sign_with_a_new_key_ten_seconds_after_its_keys_were_read(
+    app: Flask, runtime: Runtime, clock: Clock, site: Site
+) -> None:
+    """OpenID Connect Core §10.1.1; and whoever makes up names of keys has them looked for no oftener."""
+    url = site.put("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
+    made = register_client(
+        runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
+    )
+    robot = Robot(app.test_client(), made.client_id, clock)
+    assert robot.send(robot.sign()).status_code == 200
+    site.put("/jwks", {"keys": [ED.as_dict(private=False)]}, Cache_Control="max-age=300")
+
+    clock.forward(seconds=9)
+    assert robot.send(robot.sign(ED, "EdDSA")).status_code == 401
+    assert site.asked == ["/jwks"]
+    clock.forward(seconds=2)
+    assert robot.send(robot.sign(ED, "EdDSA")).status_code == 200
+    assert site.asked == ["/jwks", "/jwks"]
+
+
 def test_a_jwks_uri_that_does_not_answer_is_a_refusal(app: Flask, runtime: Runtime, clock: Clock, site: Site) -> None:
     """§3.2."""
     members = {"jwks_uri": site.url("/nothing")}

@@ -17,7 +17,6 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from tests.vocabulary import Clock
-from valetkey.outbound import remote_keys
 from valetkey.outbound.http import Fetched, Fetcher, FetchFailed, FetchRefused
 from valetkey.outbound.remote_keys import RemoteKeys
 
@@ -172,7 +171,7 @@ def test_a_set_has_few_keys_and_few_sets_are_kept(
     site.publish(*({**EC1_PUBLIC, "kid": str(number)} for number in range(100)))
     assert keys.find(URI, "31", "ES256")
     assert keys.find(URI, "32", "ES256") is None
-    monkeypatch.setattr(remote_keys, "_MOST_SETS", 3)
+    monkeypatch.setattr(keys._sets, "_most", 3)
     for number in range(10):
         keys.find(f"{URI}/{number}", "0", "ES256")
     asked = len(site.asked)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.conftest import Register
+from tests.conftest import Register, signed_in
 from tests.services.form import Form, read_forms
-from tests.vocabulary import Browser
+from tests.vocabulary import CALLBACK, Browser
 
 PAGE = Path(__file__).parents[2] / "docs" / "pages.md"
 
@@ -21,6 +21,7 @@ def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
     device = register("native", name="Television")
     asked = app.test_client().post("/oauth/device", data={"client_id": device.client_id, "scope": "profile"}).json
     stranger = app.test_client()
+    ada.tokens(scope=("openid",))  # allowed, and remembered
     given = ada.get(f"/device?user_code={asked['user_code']}").text
     return {
         "Sign in": stranger.get("/account/sign-in").text,
@@ -29,7 +30,19 @@ def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
         "Connect a device": ada.get("/device").text,
         "Connect a device, the code given": given,
         "Sign out": ada.get("/oauth/logout").text,
+        "Signed out": stranger.get("/oauth/logout").text,
+        "Signed out, apps are told": _signed_out_of_an_app(app, register),
+        "Going back to the app": ada.ask(response_mode="form_post", prompt="none", scope="openid").text,
     }
+
+
+def _signed_out_of_an_app(app: Flask, register: Register) -> str:
+    """The page after signing out of an app that is told by the front channel."""
+    members = {"post_logout_redirect_uris": [CALLBACK], "frontchannel_logout_uri": "https://shop.example/out"}
+    eve = Browser(app.test_client(), register(members=members))
+    signed_in(eve, app.extensions["valetkey"], "eve@example.org", "Eve")
+    asked = {"id_token_hint": eve.tokens(scope=("openid",))["id_token"], "post_logout_redirect_uri": CALLBACK}
+    return eve.get("/oauth/logout", query_string=asked).text
 
 
 def test_every_field_and_button_is_written_down_and_no_other(pages: dict[str, str]) -> None:
@@ -44,7 +57,8 @@ def _sections() -> list[tuple[str, str]]:
 
 
 def _seen(page: str) -> set[str]:
-    return {name for form in read_forms(page) for name in _names(form)}
+    links = {f"#{link}" for link in re.findall(r'<a [^>]*id="([^"]+)"', page)}
+    return links | {name for form in read_forms(page) for name in _names(form)}
 
 
 def _names(form: Form) -> set[str]:

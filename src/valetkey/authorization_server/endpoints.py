@@ -7,6 +7,7 @@ from valetkey.runtime import Endpoint
 from .device_authorization import device_authorization
 from .introspection import introspect
 from .leak_report import report_leak
+from .logo import logo
 from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .personal_token_endpoint import personal_access_token, personal_access_tokens
 from .registration_endpoint import register
@@ -50,6 +51,7 @@ ENDPOINTS = (
         bearer=True,
     ),
     Endpoint("report-leak", "/report-leak", ("POST",), report_leak, reads_itself=True),
+    Endpoint("logo", "/logo", ("GET", "HEAD"), logo),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
 METADATA = Endpoint(

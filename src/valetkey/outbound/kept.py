@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -92,3 +93,27 @@ class Kept(Generic[T]):
             return
         self.problem = None
         self._fetched_at, self._fresh_until = now, now + max(age, self._least_age)
+
+
+class KeptByUrl(Generic[T]):
+    """Documents at many URLs; those that were wanted least lately are forgotten.
+
+    :param keep: what keeps the document at a URL that is not known yet.
+    :param most: how many are kept.
+    """
+
+    def __init__(self, keep: Callable[[str], Kept[T]], most: int) -> None:
+        self._keep = keep
+        self._most = most
+        self._known: OrderedDict[str, Kept[T]] = OrderedDict()
+        self._guarding = threading.Lock()
+
+    def at(self, url: str) -> Kept[T]:
+        with self._guarding:
+            kept = self._known.get(url)
+            if kept is None:
+                kept = self._known[url] = self._keep(url)
+            self._known.move_to_end(url)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+            return kept

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -11,7 +9,7 @@ from joserfc.jwk import Key
 
 from .http import Fetcher
 from .jwk_set import Jwk, find_key, read_jwk_set
-from .kept import Kept
+from .kept import Kept, KeptByUrl
 
 _ACCEPT = "application/jwk-set+json, application/json"
 _MOST_SETS, _LARGEST_SET = 256, 131_072
@@ -40,9 +38,8 @@ class RemoteKeys:
         stale: float = _STALE,
     ) -> None:
         self._fetcher = fetcher
-        self._keep = partial(Kept[_Jwks], clock=clock, least_age=least_age, retry=retry, stale=stale)
-        self._sets: OrderedDict[str, Kept[_Jwks]] = OrderedDict()
-        self._guarding = threading.Lock()
+        keep = partial(Kept[_Jwks], clock=clock, least_age=least_age, retry=retry, stale=stale)
+        self._sets = KeptByUrl(lambda jwks_uri: keep(partial(self._fetch, jwks_uri)), _MOST_SETS)
 
     def find(self, jwks_uri: str, kid: str | None, alg: str) -> Key | None:
         """The public key that verifies this algorithm; None where there is none.
@@ -50,7 +47,7 @@ class RemoteKeys:
         :param kid: None for the only one that verifies it.
         :raises FetchProblem: where the set cannot be had, and no set from before is recent enough.
         """
-        kept = self._kept(jwks_uri)
+        kept = self._sets.at(jwks_uri)
         jwks = kept.get()
         key = find_key(jwks, kid, alg)
         if key is None:  # the other side may have rotated its keys
@@ -59,16 +56,6 @@ class RemoteKeys:
         if key is None and (problem := kept.problem):
             raise type(problem)(*problem.args)
         return key
-
-    def _kept(self, jwks_uri: str) -> Kept[_Jwks]:
-        with self._guarding:
-            kept = self._sets.get(jwks_uri)
-            if kept is None:
-                kept = self._sets[jwks_uri] = self._keep(partial(self._fetch, jwks_uri))
-            self._sets.move_to_end(jwks_uri)
-            if len(self._sets) > _MOST_SETS:
-                self._sets.popitem(last=False)
-            return kept
 
     def _fetch(self, jwks_uri: str) -> tuple[_Jwks, int]:
         fetched = self._fetcher.get(jwks_uri, accept=_ACCEPT, max_bytes=_LARGEST_SET, max_redirects=2)

@@ -9,6 +9,7 @@ from typing import Any
 
 from valetkey.accounts.owner import Owner
 from valetkey.authorization_server.consent_record import REQUIRED
+from valetkey.authorization_server.logo import shown_logo
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.storage.clients import Client
 
@@ -19,14 +20,7 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
     """The part that all consents share; each scope is its name, its words, and whether it was granted before."""
     return {
         "form": ConsentForm(),
-        "app": {
-            "name": client.name,
-            "client_id": client.client_id,
-            "uri": client.metadata.get("client_uri"),
-            "policy": client.policy.name,
-            "registered": date_of(client.created_at),
-            "contact": next(iter(client.metadata.get("contacts", ())), None),
-        },
+        "app": about(client),
         "scopes": [
             {
                 "name": name,
@@ -38,6 +32,21 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
             for name, words, before in scopes
         ],
         "owner": owner,
+    }
+
+
+def about(client: Client) -> dict[str, Any]:
+    """What the pages say of an app."""
+    return {
+        "name": client.name,
+        "client_id": client.client_id,
+        "uri": client.metadata.get("client_uri"),
+        "policy_uri": client.metadata.get("policy_uri"),
+        "tos_uri": client.metadata.get("tos_uri"),
+        "has_logo": shown_logo(client) is not None,
+        "policy": client.policy.name,
+        "registered": date_of(client.created_at),
+        "contact": next(iter(client.metadata.get("contacts", ())), None),
     }
 
 

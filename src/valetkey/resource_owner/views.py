@@ -33,7 +33,7 @@ from valetkey.web.owners import OwnAccounts, current_owner, here, to_sign_in
 from valetkey.web.respond import respond
 from valetkey.web.state import current_address, current_runtime
 
-from .consent_context import consent_context, date_of
+from .consent_context import about, consent_context, date_of
 from .forms import ConsentForm, SignInForm, SignUpForm
 from .logout.views import signed_out
 from .passwords.views import security_context, sign_up_by_mail
@@ -215,8 +215,7 @@ def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | N
     waiting = _waiting_at(next_path)
     if waiting and request.method == "GET" and not form.email.data:
         form.email.data = waiting.request.login_hint
-    asking = waiting.target.client.name if waiting else None
-    context = {"form": form, "problem": problem, "asking_app": asking}
+    context = {"form": form, "problem": problem, "app": about(waiting.target.client) if waiting else None}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
     if current_runtime().settings.mail_url:

@@ -1,0 +1,61 @@
+"""Pictures of others that our own pages show: fetched by the guarded client, judged by their bytes, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .http import Fetcher
+from .kept import Kept, KeptByUrl
+from .problems import FetchFailed
+
+_LARGEST, _MOST = 131_072, 64  # bytes of one; how many are kept
+_LEAST_AGE, _RETRY, _STALE = 3600, 300, 86_400  # seconds
+_BEGINNINGS = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that no browser takes for anything else."""
+
+    kind: str
+    body: bytes
+
+
+class RemoteImages:
+    """Pictures at URLs; each is fetched once an hour at most, however many look at it.
+
+    :param clock: the time by which they expire.
+    """
+
+    def __init__(self, fetcher: Fetcher, clock: Callable[[], float]) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._kept = KeptByUrl(self._keep, _MOST)
+
+    def get(self, url: str) -> Image:
+        """:raises FetchProblem: where it cannot be had, or is no PNG, JPEG, GIF or WebP."""
+        return self._kept.at(url).get()
+
+    def _keep(self, url: str) -> Kept[Image]:
+        ages = {"least_age": _LEAST_AGE, "retry": _RETRY, "stale": _STALE}
+        return Kept(lambda: self._fetch(url), self._clock, **ages)
+
+    def _fetch(self, url: str) -> tuple[Image, int]:
+        fetched = self._fetcher.get(url, accept="image/*", max_bytes=_LARGEST, max_redirects=2)
+        kind = _kind_of(fetched.body) if fetched.status == 200 else None
+        if kind is None:
+            raise FetchFailed(f"there is no picture that can be shown: status {fetched.status}")
+        return Image(kind, fetched.body), fetched.max_age
+
+
+def _kind_of(body: bytes) -> str | None:
+    """By its beginning: what a server says of it could be anything. An SVG may hold a script, and is none of these."""
+    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for beginning, kind in _BEGINNINGS.items() if body.startswith(beginning)), None)
