@@ -45,6 +45,29 @@ def test_breaking_changes_are_told_and_fail(deployment: Deployment) -> None:
         deployment.run("openapi", "--check", str(old))
 
 
+def test_the_file_that_is_compared_with_may_be_the_one_that_is_written(deployment: Deployment) -> None:
+    file = deployment.data_dir / "kept.json"
+    deployment.run("openapi", "-o", str(file))
+    made = json.loads(file.read_text())
+    made["paths"]["/api/gone"] = {"get": {"responses": {"200": {"description": "OK"}}}}
+    file.write_text(json.dumps(made))
+
+    with pytest.raises(AssertionError, match="the path /api/gone is gone"):
+        deployment.run("openapi", "-o", str(file), "--check", str(file))
+
+    assert "/api/gone" not in json.loads(file.read_text())["paths"]
+
+
+@pytest.mark.parametrize(
+    "paths", ['["/a"]', '{"/api/status/{colour}": []}', '{"/api/notes": {"get": {"parameters": 1}}}']
+)
+def test_a_document_that_is_broken_is_told_in_a_sentence(deployment: Deployment, paths: str) -> None:
+    wrong = deployment.data_dir / "broken.json"
+    wrong.write_text(f'{{"openapi": "3.1.0", "paths": {paths}}}')
+    with pytest.raises(AssertionError, match="Error: the older file is no OpenAPI document"):
+        deployment.run("openapi", "--check", str(wrong))
+
+
 def test_a_file_that_is_no_document_is_told_in_a_sentence(deployment: Deployment) -> None:
     wrong = deployment.data_dir / "wrong.json"
     wrong.write_text('{"openapi": "3.1.0"}')

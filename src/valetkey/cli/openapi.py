@@ -28,6 +28,7 @@ from .opened import opened_app, read_json_file
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
     """Write the OpenAPI document, or tell what a change breaks."""
+    before = None if old is None else _read(old)  # the same file may be written now
     runtime: Runtime = opened_app(context).extensions[EXTENSION]
     try:
         made = oauth_description(runtime) if oauth else runtime.api_document()
@@ -40,8 +41,8 @@ def openapi(context: click.Context, output: Path | None, old: Path | None, oauth
         click.echo(f"{output} has {_count(made)} operations.", err=True)
     elif old is None:
         click.echo(_written(made), nl=False)
-    if old is not None:
-        _check(read_json_file(old), made)
+    if before is not None:
+        _check(before, made)
 
 
 def _written(made: dict[str, Any]) -> str:
@@ -52,10 +53,18 @@ def _count(made: dict[str, Any]) -> int:
     return sum("responses" in one for item in made["paths"].values() for one in item.values() if isinstance(one, dict))
 
 
-def _check(old: dict[str, Any], made: dict[str, Any]) -> None:
-    if "paths" not in old:
+def _read(file: Path) -> dict[str, Any]:
+    old = read_json_file(file)
+    if not isinstance(old.get("paths"), dict):
         raise click.ClickException("the older file is no OpenAPI document: it has no paths")
-    changes = list(dict.fromkeys(breaking_changes(old, made)))
+    return old
+
+
+def _check(old: dict[str, Any], made: dict[str, Any]) -> None:
+    try:
+        changes = list(dict.fromkeys(breaking_changes(old, made)))
+    except (AttributeError, LookupError, TypeError, ValueError) as cause:  # a list where an object has to be, say
+        raise click.ClickException(f"the older file is no OpenAPI document that can be read: {cause}") from cause
     for sentence in changes:
         click.echo(f"breaking: {sentence}")
     if changes:

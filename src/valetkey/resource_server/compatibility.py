@@ -7,7 +7,8 @@ from typing import Any
 
 from .operation_security import methods_of
 from .path_parameters import nameless
-from .schema_changes import Schemas, read_by_callers, sent_by_callers
+from .schema_changes import Read, Sent
+from .schema_reading import Schemas
 
 _Part = Mapping[str, Any]
 _Schemes = frozenset[tuple[str, frozenset[str]]]
@@ -16,9 +17,9 @@ _Schemes = frozenset[tuple[str, frozenset[str]]]
 def breaking_changes(old: _Part, new: _Part) -> Iterator[str]:
     """Each change by which a call that worked, or a program that reads the answer, may fail.
 
-    What is only added, and what is only allowed besides, breaks nobody. Of alternatives (``anyOf``, ``oneOf``) the
-    kinds of values are compared, not each with each.
+    What is only added, and what is only allowed besides, breaks nobody.
     """
+    sent, read = Sent(Schemas(old), Schemas(new)), Read(Schemas(new), Schemas(old))
     paths = {nameless(path): item for path, item in new.get("paths", {}).items()}
     for path, item in old.get("paths", {}).items():
         found = paths.get(nameless(path))
@@ -31,7 +32,7 @@ def breaking_changes(old: _Part, new: _Part) -> Iterator[str]:
             if after is None:
                 yield f"the operation {where} is gone"
                 continue
-            change = _Change(where, Schemas(old), Schemas(new))
+            change = _Change(where, sent, read)
             yield from change.parameters(_parameters(old, item, before), _parameters(new, found, after))
             yield from change.body(_resolved(old, before.get("requestBody")), _resolved(new, after.get("requestBody")))
             yield from change.answers(old, before, new, after)
@@ -41,8 +42,8 @@ def breaking_changes(old: _Part, new: _Part) -> Iterator[str]:
 class _Change:
     """One operation, before and after."""
 
-    def __init__(self, where: str, old: Schemas, new: Schemas) -> None:
-        self._where, self._old, self._new = where, old, new
+    def __init__(self, where: str, sent: Sent, read: Read) -> None:
+        self._where, self._sent, self._read = where, sent, read
 
     def parameters(self, before: list[_Part], after: list[_Part]) -> Iterator[str]:
         known, now = _by_place(before), _by_place(after)
@@ -69,32 +70,40 @@ class _Change:
             return
         if after.get("required") and not before.get("required"):
             yield f"the body of {self._where} is required now"
-        for kind, media in before.get("content", {}).items():
-            if kind not in after.get("content", {}):
+        for kind, schema in _contents(before):
+            found = dict(_contents(after)).get(kind)
+            if found is None:
                 yield f"{self._where} takes no body of {kind} any more"
-                continue
-            told = f"the body of {self._where}"
-            yield from self._narrowed(told, media.get("schema", {}), after["content"][kind].get("schema", {}))
+            else:
+                yield from self._narrowed(f"the body of {self._where}", schema, found)
 
     def answers(self, old: _Part, before: _Part, new: _Part, after: _Part) -> Iterator[str]:
         for status, given in before.get("responses", {}).items():
             if str(status)[0] != "2":
                 continue  # a program must expect any refusal
-            found = after.get("responses", {}).get(status)
+            possible = after.get("responses", {})
+            found = possible.get(status, possible.get("2XX", possible.get("default")))
             if found is None:
                 yield f"{self._where} answers {status} no more"
                 continue
-            was, now = _resolved(old, given) or {}, _resolved(new, found) or {}
-            for kind, media in was.get("content", {}).items():
+            now = dict(_contents(_resolved(new, found)))
+            for kind, schema in _contents(_resolved(old, given)):
                 told = f"the answer {status} of {self._where}"
-                if kind not in now.get("content", {}):
+                if kind not in now:
                     yield f"{told} is not {kind} any more"
                     continue
-                schema = now["content"][kind].get("schema", {})
-                yield from read_by_callers(told, self._old, media.get("schema", {}), self._new, schema)
+                for one in self._read.between(now[kind], schema):
+                    yield f"{one.where}{told} {one.words}"
 
     def _narrowed(self, told: str, before: _Part, after: _Part) -> Iterator[str]:
-        return sent_by_callers(told, self._old, before, self._new, after)
+        for one in self._sent.between(before, after):
+            yield f"{one.where}{told} {one.words}"
+
+
+def _contents(holder: _Part | None) -> list[tuple[str, _Part]]:
+    """Each media type, without its parameters, and its schema."""
+    content = (holder or {}).get("content", {})
+    return [(kind.partition(";")[0].strip().lower(), media.get("schema", {})) for kind, media in content.items()]
 
 
 def _resolved(document: _Part, part: _Part | None) -> _Part | None:
@@ -114,11 +123,12 @@ def _parameters(document: _Part, item: _Part, operation: _Part) -> list[_Part]:
 
 
 def _by_place(parameters: list[_Part]) -> dict[tuple[str, Any], _Part]:
-    """By where they are and their name; of those in the path the position is the name."""
+    """By where they are and their name; of those in the path the position is the name, and headers have no case."""
     placed: dict[tuple[str, Any], _Part] = {}
     for one in parameters:
         position = sum(where == "path" for where, _ in placed)
-        placed[one["in"], position if one["in"] == "path" else one["name"]] = one
+        name = one["name"].lower() if one["in"] == "header" else one["name"]
+        placed[one["in"], position if one["in"] == "path" else name] = one
     return placed
 
 
