@@ -12,8 +12,10 @@ from flask.views import MethodView
 from flask_restful import Api, Resource
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
+from werkzeug.routing import BaseConverter
 
 from valetkey import Plan, RateLimit, Valetkey, describe, public, require_oauth
+from valetkey.api_helpers import deprecated, etagged, idempotent, max_body, sparse_fields
 from valetkey.resource_server.openapi import document
 
 SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
@@ -272,3 +274,113 @@ def test_a_route_that_refuses_everybody_is_not_told() -> None:
     app = _app(protect_by_default=True)
     app.add_url_rule("/api/forgotten", "forgotten", lambda: "")
     assert document(app)["paths"] == {}
+
+
+class Letters(BaseConverter):
+    """A host's own converter, of which there is one in many apps."""
+
+    def __init__(self, url_map: Any, pattern: str) -> None:
+        super().__init__(url_map)
+        self.regex = pattern
+
+
+def test_a_converters_own_parentheses_are_no_end_of_the_variable() -> None:
+    app = _app()
+    app.url_map.converters["regex"] = Letters
+    app.add_url_rule('/api/<regex("(a|b)+"):kind>/<any(x, "y,z"):rest>', "found", public(lambda kind, rest: {}))
+
+    made = document(app)
+
+    validate(made)
+    [(path, item)] = made["paths"].items()
+    assert path == "/api/{kind}/{rest}"
+    assert [one["name"] for one in item["get"]["parameters"]] == ["kind", "rest"]
+
+
+def test_a_method_that_openapi_has_no_word_for_is_left_out_and_head_alone_is_no_options() -> None:
+    app = _app()
+    app.add_url_rule("/api/cache", "cache", public(dict), methods=["GET", "PURGE"])
+    app.add_url_rule("/api/there", "there", public(dict), methods=["HEAD"])
+
+    made = document(app)
+
+    validate(made)
+    assert {path: set(item) for path, item in made["paths"].items()} == {"/api/cache": {"get"}, "/api/there": {"head"}}
+
+
+class Condition(BaseModel):
+    if_match: str = Field(alias="If-Match", description="The ETag that you read")
+
+
+def test_what_the_helpers_promise_is_told() -> None:
+    app = _app()
+
+    @app.post("/api/orders")
+    @require_oauth
+    @idempotent(required=True)
+    @max_body("2 KiB")
+    @describe(errors={409: "It is sold out"})
+    def order() -> Any:
+        """Order."""
+
+    @app.get("/api/orders/<int:number>")
+    @public
+    @deprecated(since="2025-01-31", sunset="2026-01-31", link="https://example.com/v2")
+    @etagged
+    @sparse_fields("id", "name")
+    def one(number: int) -> Any:
+        """One order."""
+
+    @app.put("/api/orders/<int:number>")
+    @public
+    @describe(headers=Condition)
+    def change(number: int) -> Any:
+        """Change it."""
+
+    made = document(app)
+
+    validate(made)
+    posted = made["paths"]["/api/orders"]["post"]
+    assert [(one["name"], one["in"], one["required"]) for one in posted["parameters"]] == [
+        ("Idempotency-Key", "header", True)
+    ]
+    assert {"400", "409", "413", "422"} <= set(posted["responses"])
+    assert posted["responses"]["409"]["description"] == "It is sold out", "the author's own words stay"
+    got = made["paths"]["/api/orders/{number}"]["get"]
+    assert [one["name"] for one in got["parameters"]] == ["number", "If-None-Match", "fields"]
+    assert {"Deprecation", "Sunset", "ETag"} <= set(got["responses"]["200"]["headers"])
+    assert "304" in got["responses"] and got["deprecated"]
+    assert got["description"].endswith(
+        "Deprecated since 2025-01-31. It stops answering on 2026-01-31. What to do instead: https://example.com/v2"
+    )
+    changed = made["paths"]["/api/orders/{number}"]["put"]["parameters"][1]
+    assert (changed["name"], changed["in"], changed["required"]) == ("If-Match", "header", True)
+
+
+def test_a_class_that_is_deprecated_as_a_whole_is_told_so() -> None:
+    class Old(MethodView):
+        decorators = (deprecated(since="2025-01-31"),)
+
+        @public
+        def get(self) -> Any:
+            """Old."""
+
+    app = _app()
+    app.add_url_rule("/api/old", view_func=Old.as_view("old"))
+
+    assert document(app)["paths"]["/api/old"]["get"]["deprecated"]
+
+
+def test_a_pair_is_a_list_of_two_for_every_reader() -> None:
+    """Spectral holds a tuple, whose schema has no ``items``, to be an error."""
+    app = _app()
+
+    @app.get("/api/place")
+    @public
+    def place() -> dict[str, tuple[float, float]]:
+        return {}
+
+    answer = document(app)["paths"]["/api/place"]["get"]["responses"]["200"]
+    pair = answer["content"]["application/json"]["schema"]["additionalProperties"]
+
+    assert (pair["maxItems"], pair["items"]) == (2, {})

@@ -77,7 +77,12 @@ def one_list(list_id: uuid.UUID) -> Any:
 
 @api.put("/<uuid:list_id>")
 @require_oauth("places:write", limit=WRITES)
-@describe(body=shapes.WantedList, response=shapes.PlaceList, errors=NOBODY | UNKNOWN | CHANGED | WRONG)
+@describe(
+    body=shapes.WantedList,
+    headers=shapes.Condition,
+    response=shapes.PlaceList,
+    errors=NOBODY | UNKNOWN | CHANGED | WRONG,
+)
 def change_list(list_id: uuid.UUID) -> Any:
     """Change one of my lists, unless somebody else did since I read it."""
     wanted = _wanted()
@@ -93,7 +98,7 @@ def change_list(list_id: uuid.UUID) -> Any:
 
 @api.delete("/<uuid:list_id>")
 @require_oauth("places:write", limit=WRITES)
-@describe(status=204, errors=NOBODY | UNKNOWN | CHANGED)
+@describe(headers=shapes.Condition, status=204, errors=NOBODY | UNKNOWN | CHANGED)
 def delete_list(list_id: uuid.UUID) -> Any:
     """Delete one of my lists, unless somebody changed it since I read it."""
     with database.session() as session:

@@ -101,6 +101,12 @@ class WantedList(BaseModel):
     places: list[Place] = Field(default_factory=list, max_length=100)
 
 
+class Condition(BaseModel):
+    """Which state of a list a change is meant for."""
+
+    if_match: str = Field(alias="If-Match", description="The `ETag` of the list as you read it.", examples=['"3f"'])
+
+
 class PlaceList(Row):
     """A list as it is kept."""
 

@@ -179,6 +179,8 @@ class _Reader:
         lines[0] += shlex.quote(f"{self._base}{path}{f'?{query}' if query else ''}")
         if with_token:
             lines.append('-H "Authorization: Bearer $TOKEN"')
+        needed = [one for one in parameters if one.where == "header" and one.required]
+        lines += [f"-H {shlex.quote(f'{one.name}: {one.example}')}" for one in needed]
         if body:
             lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(json.loads(body)))}"]
         return " \\\n  ".join(lines)

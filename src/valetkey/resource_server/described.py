@@ -6,13 +6,12 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 View = TypeVar("View", bound=Callable[..., Any])
 DESCRIPTION = "__valetkey_description__"
-DEPRECATED = "__valetkey_deprecated__"  # set by whoever announces that a view will end
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,7 @@ class Description:
 
     body: Any = None
     query: Any = None
+    headers: Any = None
     response: Any = None
     status: int | None = None
     errors: Mapping[int, str] = field(default_factory=dict)
@@ -30,6 +30,7 @@ def describe(
     *,
     body: Any = None,
     query: Any = None,
+    headers: Any = None,
     response: Any = None,
     status: int | None = None,
     errors: Mapping[int, str] | None = None,
@@ -41,11 +42,13 @@ def describe(
 
     :param body: the type of the JSON body.
     :param query: the type whose members are the query's parameters.
+    :param headers: the type whose members are header fields that the view reads, such as a ``TypedDict`` with the
+        member ``If-Match``.
     :param response: the type of the JSON answer.
     :param status: the answer's status; 200 where there is an answer, 204 where the view returns None.
     :param errors: what the view refuses, as ``{404: "There is no such note"}``; told as problem details.
     """
-    said = Description(body, query, response, status, dict(errors or {}))
+    said = Description(body, query, headers, response, status, dict(errors or {}))
 
     def remember(view: View) -> View:
         setattr(view, DESCRIPTION, said)
@@ -60,7 +63,7 @@ def description_of(view: Callable[..., Any]) -> Description:
     if said.response is not None:
         return said
     returned, status = _returned(view)
-    return Description(said.body, said.query, returned, said.status or status, said.errors)
+    return replace(said, response=returned, status=said.status or status)
 
 
 def _returned(view: Callable[..., Any]) -> tuple[Any, int | None]:
@@ -89,4 +92,9 @@ def is_shaped(kind: Any) -> bool:
     made = origin or kind
     model = getattr(sys.modules.get("pydantic"), "BaseModel", None)  # whoever has a model has imported it
     is_model = model is not None and isinstance(made, type) and issubclass(made, model)
-    return made in {list, dict} or is_model or typing.is_typeddict(made) or hasattr(made, "__dataclass_fields__")
+    return (
+        made in {list, dict, Sequence, Mapping}
+        or is_model
+        or typing.is_typeddict(made)
+        or hasattr(made, "__dataclass_fields__")
+    )

@@ -12,7 +12,8 @@ from flask import Flask
 from valetkey.settings import Settings
 from valetkey.web.state import EXTENSION
 
-from .operation_security import components, methods_of, secure
+from .operation_promises import add_promises
+from .operation_security import METHODS, components, methods_of, secure
 from .operations import Operation
 from .path_parameters import nameless, template_of
 from .routes import Route, routes_of
@@ -36,6 +37,7 @@ def document(app: Flask) -> dict[str, Any]:
         written = one.written()
         _rename(written, template_of(one.route.path), path)
         secure(written, one.route, settings, roles=True)
+        add_promises(written, one.route, method)
         paths.setdefault(path, {})[method.lower()] = written
     shared = components(settings, frozenset().union(*(route.scopes for route in routes)))
     needed = used_components(paths, schemas.components)
@@ -84,6 +86,7 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
             if route is not None and not route.is_own:
                 found.append(route)
                 secure(operation, route, settings, roles=not spec["openapi"].startswith("3.0"))
+                add_promises(operation, route, method)
     shared = made.setdefault("components", {})
     for kind, parts in components(settings, frozenset().union(*(one.scopes for one in found))).items():
         shared[kind] = {**shared.get(kind, {}), **parts} if kind == "securitySchemes" else parts | shared.get(kind, {})
@@ -100,7 +103,7 @@ def _operations(routes: Sequence[Route], schemas: Schemas) -> dict[tuple[str, st
         template = template_of(route.path)
         path = written.setdefault(nameless(template), template)
         for method in route.methods:
-            if (path, method) not in found:
+            if (path, method) not in found and method.lower() in METHODS:
                 name = _operation_id(route.endpoint, method if count[route.endpoint] > 1 else "", names)
                 found[path, method] = Operation(route, method, name, schemas)
     return found

@@ -38,11 +38,17 @@ _PROBLEM = {
         "status": {"type": "integer", "description": "The HTTP status."},
         "detail": {"type": "string", "description": "What is wrong, for the developer."},
         "error": {"type": "string", "description": "The error code of RFC 6750 §3.1, where there is one."},
+        "reason": {"type": "string", "description": "Of a 429: `rate-limited` or `quota-exceeded`."},
+        "violated-policies": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Of a 429: which of the limits that `RateLimit` tells.",
+        },
         "reference": {"type": "string", "description": "Names this refusal in the server's log."},
     },
 }
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 def components(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
@@ -189,4 +195,4 @@ def _more(protection: Any) -> list[str]:
 
 def methods_of(item: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The operations of a path item, by method in upper case."""
-    return [(method.upper(), item[method]) for method in _METHODS if isinstance(item.get(method), dict)]
+    return [(method.upper(), item[method]) for method in METHODS if isinstance(item.get(method), dict)]

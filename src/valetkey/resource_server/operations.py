@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from .described import DEPRECATED, Description, description_of
+from .described import Description, description_of
+from .operation_promises import DEPRECATED
 from .operation_security import PROBLEM_CONTENT
 from .path_parameters import path_parameters
 from .routes import Route
@@ -24,6 +26,7 @@ class Operation:
         self.said = description_of(route.view)
         self._schemas = schemas
         self._add("query", self.said.query, "validation")
+        self._add("headers", self.said.headers, "validation")
         self._add("body", self.said.body, "validation")
         self._add("response", self.said.response, "serialization")
 
@@ -39,27 +42,27 @@ class Operation:
         """The operation object, without what its protection adds."""
         summary, description = _words(self.route.view, self.route.endpoint)
         blueprint = self.route.endpoint.rpartition(".")[0]
-        parameters = [*path_parameters(self.route.rule), *self._query()]
+        given = [*self._members("query", "query"), *self._members("headers", "header")]
+        parameters = [*path_parameters(self.route.rule), *given]
         body = None if self.said.body is None else self._content("body")
         return {
             "operationId": self.operation_id,
             "summary": summary,
             **({"description": description} if description else {}),
             **({"tags": [blueprint]} if blueprint else {}),
-            **({"deprecated": True} if hasattr(self.route.view, DEPRECATED) else {}),
+            **({"deprecated": True} if self.route.said(DEPRECATED) is not None else {}),
             **({"parameters": parameters} if parameters else {}),
             **({"requestBody": {"required": True, "content": body}} if body else {}),
             "responses": self._answers(self.said),
         }
 
-    def _query(self) -> list[dict[str, Any]]:
-        if self.said.query is None:
-            return []
-        found = []
-        for name, schema, required in self._schemas.members(self._key("query")):
+    def _members(self, part: str, where: str) -> Iterator[dict[str, Any]]:
+        """The members of a type as parameters."""
+        if getattr(self.said, part) is None:
+            return
+        for name, schema, required in self._schemas.members(self._key(part)):
             told = {"description": schema["description"]} if "description" in schema else {}
-            found.append({"name": name, "in": "query", **told, "required": required, "schema": schema})
-        return found
+            yield {"name": name, "in": where, **told, "required": required, "schema": schema}
 
     def _content(self, part: str) -> dict[str, Any]:
         return {"application/json": {"schema": self._schemas.of(self._key(part))}}

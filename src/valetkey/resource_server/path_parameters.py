@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_VARIABLE = re.compile(r"<(?:[a-zA-Z_]\w*(?:\([^)]*\))?:)?([a-zA-Z_]\w*)>")
+_VARIABLE = re.compile(r"<(?:[a-zA-Z_]\w*(?:\(.*?\))?:)?([a-zA-Z_]\w*)>")  # a converter's argument may have parentheses
 _LENGTHS = re.compile(r"\{(\d+)(,?)(\d*)\}$")
 
 

@@ -36,6 +36,7 @@ class Route:
     view: Callable[..., Any]  # a function, or the method of a class
     protections: tuple[Protection, ...]  # outermost first; a call must pass all of them
     rule: Any  # werkzeug's, with the converters
+    around: Any = None  # what Flask calls: the view, or the class with its decorators
     is_closed: bool = False  # nobody said whom it is for, and so it refuses everybody (protect_by_default)
 
     @property
@@ -43,6 +44,10 @@ class Route:
         """Whom the route is for; None where nobody said it. The innermost that is not public counts."""
         demanding = tuple(one for one in self.protections if not one.is_public)
         return (demanding or self.protections)[-1] if self.protections else None
+
+    def said(self, mark: str) -> Any:
+        """What a decorator around the view left there under this name; None where there was none."""
+        return getattr(self.view, mark, getattr(self.around, mark, None))
 
     @property
     def is_own(self) -> bool:
@@ -66,10 +71,11 @@ def routes_of(app: App) -> Iterator[Route]:
         view = app.view_functions.get(rule.endpoint)
         if view is None or rule.build_only:
             continue
-        methods = tuple(sorted(set(rule.methods or {"GET"}) - _AUTOMATIC or rule.methods))
+        given = set(rule.methods or {"GET"})
+        methods = tuple(sorted(given - _AUTOMATIC or given - {"OPTIONS"} or given))
         made_from = getattr(view, "view_class", None)
         if made_from is None or not hasattr(made_from, "methods"):
-            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule, hasattr(view, CLOSED))
+            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule, view, hasattr(view, CLOSED))
             continue
         for method in methods:
             found = method_of(made_from, method.lower())
@@ -77,7 +83,7 @@ def routes_of(app: App) -> Iterator[Route]:
             by_method: Mapping[str, Protection] = getattr(view, BY_METHOD, {})
             around = (*_protections(view), *((by_method[method],) if method in by_method else ()))
             is_closed = hasattr(view, CLOSED) and (not getattr(view, CLOSED) or method in getattr(view, CLOSED))
-            yield Route(rule.endpoint, rule.rule, (method,), answers, (*around, *asked), rule, is_closed)
+            yield Route(rule.endpoint, rule.rule, (method,), answers, (*around, *asked), rule, view, is_closed)
 
 
 def undecided_paths(app: App, prefix: str) -> list[str]:

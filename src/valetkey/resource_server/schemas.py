@@ -42,6 +42,7 @@ class Schemas:
 
         inputs: list[Any] = list(self._adapters.values())
         made, shared = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE + "{model}")
+        _say_items([made, shared])
         self._made = {str(key): schema for (key, _), schema in made.items()}
         self.components = dict(shared.get("$defs", {}))
 
@@ -76,6 +77,17 @@ def used_components(document: object, components: Mapping[str, Any]) -> dict[str
         elif isinstance(part, list):
             waiting += part
     return dict(sorted(used.items()))
+
+
+def _say_items(part: Any) -> None:
+    """Give every array its ``items``: of a tuple JSON Schema needs none, and readers of OpenAPI do."""
+    if isinstance(part, dict):
+        if part.get("type") == "array":
+            part.setdefault("items", {})
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            _say_items(one)
 
 
 def _portable(kind: Any) -> Any:
