@@ -213,6 +213,20 @@ def test_it_works_alone() -> None:
     assert (allowed(app, APP, "/v1/one"), allowed(app, STRANGER, "/v1/one")) == (APP, None)
 
 
+def test_the_prefix_itself_belongs_to_what_is_below_it() -> None:
+    app = Flask("plain")
+    use_cors(app, "/v1", [APP])
+    app.add_url_rule("/v1", "root", lambda: "x")
+
+    assert allowed(app, APP, "/v1") == APP
+
+
+@pytest.mark.parametrize("wrong", [APP, "*", ["*"], [f"{APP}/"], [f"{APP}/path"], ["APP.example"], ["null"]])
+def test_what_no_browser_sends_as_its_origin_is_told_where_it_stands(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="origin"):
+        use_cors(Flask("plain"), "/v1", wrong)
+
+
 @pytest.mark.parametrize(
     ("uri", "origin"),
     [

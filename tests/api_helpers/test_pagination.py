@@ -134,6 +134,17 @@ def test_each_row_comes_once_in_order_forwards_and_back(api: Api, order: tuple[A
         assert api.walk(back, "prev") == expected[: (len(expected) - 1) // size * size]
 
 
+def test_a_list_may_be_ordered_by_what_has_a_label(api: Api) -> None:
+    add(api.engine, range(9))
+    lower = sa.func.lower(Note.colour).label("lower")
+    for ordered in (lower, lower.desc()):
+        api.select = sa.select(Note.id, lower).order_by(ordered, Note.id.desc())
+        with api.engine.connect() as connection:
+            every = [{"id": row[0], "lower": row[1]} for row in connection.execute(api.select)]
+
+        assert api.walk("/api/notes?limit=2") == every
+
+
 def test_rows_that_come_and_go_move_no_other_row(api: Api) -> None:
     add(api.engine, range(100, 120))
     api.select = sa.select(Note).order_by(Note.id)
@@ -246,6 +257,10 @@ def test_a_cursor_has_an_end_and_a_key(app: Flask) -> None:
         (sa.select(Note).order_by(Note.colour), "unique"),
         (sa.select(Note).order_by(Note.mark, Note.id), "NULL"),
         (sa.select(Note).order_by(Note.colour.nulls_last(), Note.id), "nulls_last"),
+        (sa.select(Note).order_by(Note.mark.label("m"), Note.id), "NULL"),
+        (sa.select(Note).order_by("colour", "id"), "not by text"),
+        (sa.select(Note).order_by(sa.desc("colour"), Note.id), "not by text"),
+        (sa.select(Note).order_by(sa.text("colour"), Note.id), "not by text"),
         (sa.select(Note).order_by(Note.id).limit(5), "limit"),
         (sa.select(Note).order_by(Note.id).offset(5), "offset"),
     ],

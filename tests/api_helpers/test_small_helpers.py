@@ -80,6 +80,12 @@ def test_without_fields_all_come_and_errors_stay_whole(books: FlaskClient) -> No
 
 
 @pytest.mark.parametrize("asked", ["colour", "id,colour", "author.age", "", "id,", "auth", "author.name.x", "stock"])
+@pytest.mark.parametrize("names", [(), ("id,title",), ("id", " title")])
+def test_names_of_fields_are_told_one_by_one(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="name each field"):
+        sparse_fields(*names)
+
+
 def test_an_unknown_field_is_told_with_the_known_ones(books: FlaskClient, asked: str) -> None:
     refused = books.get(f"/one?fields={asked}")
 
@@ -126,7 +132,7 @@ def test_a_class_of_views_may_be_deprecated(app: Flask, http: FlaskClient) -> No
 
 @pytest.mark.parametrize("wrong", [{"since": "soon"}, {"since": "2024-01-01", "sunset": "2023-01-01"}])
 def test_a_wrong_date_is_told_where_it_stands(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="write it like|must not come before"):
         deprecated(**wrong)
     with pytest.raises(ValueError, match="no URL"):
         deprecated(since=0, link='https://a>; rel="next"')
@@ -179,6 +185,14 @@ def test_who_has_it_already_gets_304_until_it_changes(http: FlaskClient, shelf: 
     assert changed.status_code == 200 and changed.headers["ETag"] != etag
 
 
+def test_a_reader_may_ask_for_one_state_only(http: FlaskClient, shelf: Shelf) -> None:
+    etag = http.get("/note").headers["ETag"]
+
+    asked = [http.get("/note", headers={"If-Match": tag}).status_code for tag in ("*", etag, '"x"', f"W/{etag}")]
+
+    assert asked == [200, 200, 412, 412]
+
+
 def test_a_change_of_what_was_read_goes_through_once(http: FlaskClient, shelf: Shelf) -> None:
     etag = http.get("/note").headers["ETag"]
 
@@ -208,7 +222,9 @@ def test_a_change_without_a_condition_is_428_where_one_is_required(http: FlaskCl
         ({"If-Unmodified-Since": "Sun, 31 Dec 2023 23:59:59 GMT"}, 412),
         ({"If-None-Match": "*"}, 412),
         ({"If-None-Match": f"W/{etag_of(1)}"}, 412),
-        ({"If-None-Match": '"x"'}, 200),
+        ({"If-None-Match": '"x"'}, 428),
+        ({"If-None-Match": '"x"', "If-Match": "*"}, 200),
+        ({"If-Unmodified-Since": "yesterday"}, 428),
     ],
 )
 def test_the_conditions_of_rfc_9110_section_13(

@@ -42,9 +42,10 @@ def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
             return response
         if "ETag" not in response.headers and not response.is_streamed and not response.direct_passthrough:
             response.headers["ETag"] = etag_of(response.get_data(), weak=weak)
-        response.make_conditional(request.environ)
-        if response.status_code == 412:
-            raise _failed(response.headers.get("ETag"))
+        etag = response.headers.get("ETag")
+        if "If-Match" in request.headers and not _matches_strongly(etag):
+            raise _failed(etag)
+        response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})  # for Werkzeug * matches nothing
         return response
 
     setattr(conditional, ETAGGED, True)
@@ -59,20 +60,18 @@ def check_preconditions(etag: str | None, *, last_modified: datetime | None = No
     :param required: whether a change without a condition is refused.
     :raises Problem: 412 where the state is another one, 428 where a condition is missing (RFC 6585 §3).
     """
-    given = request.headers
-    if "If-Match" in given:
+    since = request.if_unmodified_since  # None where it is no date: then it does not count (§13.1.4)
+    told = "If-Match" in request.headers or (since is not None and last_modified is not None)
+    if "If-Match" in request.headers:
         if not _matches_strongly(etag):
             raise _failed(etag)
-    elif "If-Unmodified-Since" in given and last_modified is not None:
-        since = request.if_unmodified_since
-        if since is not None and _whole_seconds(last_modified) > since:
-            raise _failed(etag)
-    elif required and "If-None-Match" not in given:
+    elif since is not None and last_modified is not None and _whole_seconds(last_modified) > since:
+        raise _failed(etag)
+    others = request.if_none_match
+    if etag is not None and (others.star_tag or others.contains_weak(unquote_etag(etag)[0] or "")):
+        raise _failed(etag)
+    if required and not told and not others.star_tag:  # another tag says which state it is not meant for
         raise Problem(428, 'send If-Match with the ETag that you read, as If-Match: "..."')
-    if "If-None-Match" in given and etag is not None:
-        tag, _ = unquote_etag(etag)
-        if request.if_none_match.star_tag or (tag is not None and request.if_none_match.contains_weak(tag)):
-            raise _failed(etag)
 
 
 def _matches_strongly(etag: str | None) -> bool:

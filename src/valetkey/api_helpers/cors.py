@@ -14,6 +14,7 @@ EXPOSED = (
     "ETag, Location, Retry-After, Request-Id, Deprecation, Sunset, Idempotent-Replayed"
 )
 _USUAL = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Id"
+_is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+").fullmatch
 _are_names = re.compile(r"[A-Za-z0-9_, -]{1,1000}").fullmatch
 _Allowed = Callable[[str], bool]
 
@@ -24,8 +25,9 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _Allowed |
     Preflights are answered before any other hook: they bring no token. An answer that has CORS headers keeps them.
 
     :param origins: those that may, as ``https://app.example``, or a function that says so; None: all.
+    :raises ValueError: where one of them is no origin, which no browser would ever send.
     """
-    allowed = origins if callable(origins) or origins is None else frozenset(origins).__contains__
+    allowed = origins if callable(origins) or origins is None else _read_origins(origins).__contains__
     below = f"{prefix}/"
 
     def preflight() -> Response | None:
@@ -36,7 +38,8 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _Allowed |
 
     def tell(response: Response) -> Response:
         environ, headers = request.environ, response.headers
-        if environ["PATH_INFO"].startswith(below):
+        path = environ["PATH_INFO"]
+        if path.startswith(below) or path == prefix:
             if allowed is not None:
                 headers.add("Vary", "Origin")  # also where there is none: a cache must not mix the two
             origin = environ.get("HTTP_ORIGIN")
@@ -49,6 +52,16 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _Allowed |
 
     app.before_request_funcs.setdefault(None, []).insert(0, preflight)
     app.after_request(tell)
+
+
+def _read_origins(origins: Collection[str]) -> frozenset[str]:
+    """Origins as browsers write them: scheme, host and perhaps a port, and nothing after it (RFC 6454 §6.2)."""
+    if isinstance(origins, str):
+        raise ValueError(f"origins is a list, like [{origins!r}]; leave it out for all")
+    for one in origins:
+        if not _is_origin(one):
+            raise ValueError(f"{one!r} is no origin: write it like 'https://app.example'; for all leave origins out")
+    return frozenset(origins)
 
 
 def _preflight(allowed: _Allowed | None) -> Response:

@@ -68,7 +68,10 @@ def deprecated(*, since: Moment, sunset: Moment | None = None, link: str | None 
 
 def _seconds(moment: Moment) -> float:
     if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError as cause:
+            raise ValueError(f"{moment!r} is no date: write it like '2026-01-31'") from cause
     if isinstance(moment, date) and not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     if isinstance(moment, datetime):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
 
 _LABEL = "valetkey_key_"
+_LABELS = {"label", "label_reference"}
+_TEXTS = {"textclause", "textual_label_reference"}  # what SQLAlchemy makes of a text in order_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +44,37 @@ def read_order(select: Select[Any]) -> Ordered:
 
     :raises ValueError: with a sentence, where its pages could not be told apart.
     """
-    from sqlalchemy.sql import operators
-    from sqlalchemy.sql.elements import UnaryExpression
-
     if select._limit_clause is not None or select._offset_clause is not None:
         raise ValueError("give the select without limit and offset: the page size is the caller's")
-    columns = []
-    for clause in select._order_by_clauses:
-        descends = False
-        while isinstance(clause, UnaryExpression) and clause.modifier is not None:
-            if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
-                raise ValueError("nulls_first and nulls_last cannot be continued: order by what is never NULL")
-            descends = clause.modifier is operators.desc_op
-            clause = clause.element
-        columns.append((clause, descends))
+    columns = [_read_clause(clause) for clause in select._order_by_clauses]
     if not columns:
         raise ValueError("give the select an order_by: without an order there is no next page")
     _check_never_null([column for column, _ in columns])
     _check_unique([column for column, _ in columns])
     return Ordered(select, tuple(columns))
+
+
+def _read_clause(clause: Any) -> tuple[Any, bool]:
+    """What one part of an order is made of, without its label, and whether it descends.
+
+    :raises ValueError: where nobody can tell what comes after a value of it.
+    """
+    from sqlalchemy.sql import operators
+    from sqlalchemy.sql.elements import UnaryExpression
+
+    descends = False
+    while True:
+        if clause.__visit_name__ in _LABELS:
+            clause = clause.element
+        elif isinstance(clause, UnaryExpression) and clause.modifier is not None:
+            if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
+                raise ValueError("nulls_first and nulls_last cannot be continued: order by what is never NULL")
+            descends = clause.modifier is operators.desc_op
+            clause = clause.element
+        elif clause.__visit_name__ in _TEXTS:
+            raise ValueError("order by columns, as Book.name, not by text: a text does not say what comes after it")
+        else:
+            return clause, descends
 
 
 def items_of(ordered: Ordered, rows: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, ...]]]:

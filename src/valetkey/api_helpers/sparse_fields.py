@@ -23,8 +23,8 @@ def sparse_fields(*known: str, within: str | None = None) -> Any:
     :param within: the member that holds the objects, where the answer is an envelope like ``{"items": [...]}``.
     :raises Problem: 400 on an unknown field; it names the known ones.
     """
-    if not known:
-        raise ValueError("name the fields that may be asked for")
+    if not known or any("," in name or " " in name for name in known):
+        raise ValueError('name each field that may be asked for, like sparse_fields("id", "author.name")')
 
     def decorate(view: View) -> View:
         call = synchronous(view)
