@@ -79,13 +79,13 @@ def test_without_fields_all_come_and_errors_stay_whole(books: FlaskClient) -> No
     assert books.get("/one?fields=id&fields=title").json == {"id": 1, "title": "Ways"}
 
 
-@pytest.mark.parametrize("asked", ["colour", "id,colour", "author.age", "", "id,", "auth", "author.name.x", "stock"])
 @pytest.mark.parametrize("names", [(), ("id,title",), ("id", " title")])
 def test_names_of_fields_are_told_one_by_one(names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="name each field"):
         sparse_fields(*names)
 
 
+@pytest.mark.parametrize("asked", ["colour", "id,colour", "author.age", "", "id,", "auth", "author.name.x", "stock"])
 def test_an_unknown_field_is_told_with_the_known_ones(books: FlaskClient, asked: str) -> None:
     refused = books.get(f"/one?fields={asked}")
 
@@ -132,7 +132,7 @@ def test_a_class_of_views_may_be_deprecated(app: Flask, http: FlaskClient) -> No
 
 @pytest.mark.parametrize("wrong", [{"since": "soon"}, {"since": "2024-01-01", "sunset": "2023-01-01"}])
 def test_a_wrong_date_is_told_where_it_stands(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="write it like|must not come before"):
+    with pytest.raises(ValueError, match=r"write it like|must not come before"):
         deprecated(**wrong)
     with pytest.raises(ValueError, match="no URL"):
         deprecated(since=0, link='https://a>; rel="next"')
