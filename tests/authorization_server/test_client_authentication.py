@@ -16,6 +16,7 @@ from valetkey.protocol.secret import CLIENT_SECRET, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 from valetkey.storage.clients import Client
+from valetkey.storage.write import Write
 
 ENDPOINTS = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
 SENT = {"grant_type": "client_credentials", "token": "any"}
@@ -148,17 +149,30 @@ def test_a_disabled_clients_tokens_are_out_too(ada: Browser, robot: Browser, run
     assert ada.tokens()["access_token"], "but the client is back"
 
 
-def test_two_secrets_live_at_once_until_the_old_one_ends(robot: Browser, runtime: Runtime, clock: Clock) -> None:
+@pytest.mark.parametrize("lives", [30, 100], ids=["remembered", "read again"])  # clients are, for a minute
+def test_two_secrets_live_at_once_until_the_old_one_ends(
+    robot: Browser, runtime: Runtime, clock: Clock, lives: int
+) -> None:
     old = robot.auth
-    new = add_secret(runtime, known(runtime, robot.client.client_id), old_lives=100)
+    new = add_secret(runtime, known(runtime, robot.client.client_id), old_lives=lives)
     answers: Callable[[], list[int]] = lambda: [  # noqa: E731
         robot.http.post("/oauth/token", data=SENT, auth=auth).status_code
         for auth in (old, (robot.client.client_id, new.reveal()))
     ]
 
     assert answers() == [200, 200]
-    clock.forward(seconds=101)
+    clock.forward(seconds=lives + 1)
     assert answers() == [401, 200]
+
+
+def test_a_public_client_does_not_act_for_itself_whatever_its_row_says(robot: Browser, runtime: Runtime) -> None:
+    client = known(runtime, robot.client.client_id)
+    public = {**client.metadata, "token_endpoint_auth_method": "none"}
+    runtime.store.write(Write(rows=(clients.change(client, metadata=public, disabled_at=None),)))
+
+    refused = robot.http.post("/oauth/token", data={**SENT, "client_id": client.client_id})
+
+    check_refusal(refused, "unauthorized_client")
 
 
 def test_both_halves_of_basic_are_form_encoded(app: Flask, runtime: Runtime) -> None:

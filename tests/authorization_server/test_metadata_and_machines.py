@@ -6,8 +6,9 @@ import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from flask import Flask
 
+from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, query_of
+from tests.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, nothing_new, query_of
 from valetkey.authorization_server.registration import RegistrationRefused, register_client
 from valetkey.authorization_server.token_endpoint import GRANT_TYPES
 from valetkey.protocol.secret import ACCESS_TOKEN, is_well_formed, mint
@@ -206,6 +207,32 @@ def test_the_default_resource_of_a_client_is_used_where_none_is_named(app: Flask
     token = client.token("client_credentials").json["access_token"]
 
     assert client.introspect(token).json["aud"] == OTHER
+
+
+def test_a_grant_for_a_resource_that_is_gone_is_worth_nothing(
+    ada: Browser, make_app: MakeApp, store_url: str, robot: Browser, runtime: Runtime
+) -> None:
+    code, tokens = ada.code(), ada.tokens()
+    renamed = make_app(store_url, issuer="http://127.0.0.1:9000").test_client()
+    shop, machine = Browser(renamed, ada.client), Browser(renamed, robot.client)
+    with nothing_new(runtime):
+        check_refusal(shop.redeem(code), "invalid_grant")
+        check_refusal(shop.refresh(tokens["refresh_token"]), "invalid_grant")
+
+    assert machine.token("client_credentials").status_code == 200
+    assert ada.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_a_default_resource_that_is_gone_is_told(app: Flask, runtime: Runtime) -> None:
+    made = register_client(runtime, name="R", policy="machine", members={"default_resource": OTHER})
+
+    check_refusal(Browser(app.test_client(), made).token("client_credentials"), "invalid_target")
+
+
+def test_a_scope_that_the_publisher_took_back_is_left_out(make_app: MakeApp, store_url: str, robot: Browser) -> None:
+    fewer = Browser(make_app(store_url, scopes={"notes:read": "Read your notes"}).test_client(), robot.client)
+
+    assert fewer.token("client_credentials").json["scope"] == "notes:read"
 
 
 def test_what_is_not_in_this_issue_is_not_there(ada: Browser) -> None:

@@ -74,6 +74,7 @@ def test_all_problems_are_told_together() -> None:
         ({"scopes": "profile"}, "JSON"),
         ({"database_url": "postgresql://h/d", "issuer": "https://id.example"}, "encryption_keys must be set"),
         ({"embedded_worker": 5}, "type bool"),
+        ({"oauth_path": "/account"}, "account_path and oauth_path are both '/account'"),
     ],
 )
 def test_a_wrong_setting_is_told_with_its_fix(values: dict[str, object], said: str) -> None:

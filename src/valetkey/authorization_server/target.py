@@ -74,7 +74,7 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
     if client.scope is not None:
         allowed &= client.scope
     usual = client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
-    asked = parse_scope(text) or plan_scope(usual, client.client_id, runtime)
+    asked = parse_scope(text) or usual & allowed
     if "openid" in asked:
         asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:

@@ -96,11 +96,17 @@ def _check_plans(s: Settings) -> list[str]:
 
 
 def _check_paths(s: Settings) -> list[str]:
-    return [
-        f"{_PATH_OF.get(name, name)} must begin with a slash and not end in one"
-        for name in _PATHS
-        if (path := getattr(s, name)) is not None and (not str(path).startswith("/") or str(path).endswith("/"))
+    paths = {_PATH_OF.get(name, name): getattr(s, name) for name in _PATHS}
+    wrong = [
+        f"{name} must begin with a slash and not end in one"
+        for name, path in paths.items()
+        if path is not None and (not str(path).startswith("/") or str(path).endswith("/"))
     ]
+    first: dict[str, str] = {}
+    for name, path in paths.items():
+        if path is not None and first.setdefault(path, name) != name:
+            wrong.append(f"{name} and {first[path]} are both {path!r}: each needs a path of its own")
+    return wrong
 
 
 def _check_max_body(s: Settings) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from joserfc.util import json_b64encode, urlsafe_b64encode
 
+from valetkey.protocol.errors import InvalidGrant, InvalidTarget
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import ACCESS_TOKEN, mint, random_id
 from valetkey.settings import Settings
@@ -17,7 +18,7 @@ from valetkey.storage import opaque_tokens
 from valetkey.storage.grants import Grant
 from valetkey.storage.statement import Bound
 
-from .resources import Resources
+from .resources import Resource, Resources
 from .signatures import OURS
 from .signing import KeyRing
 
@@ -53,6 +54,7 @@ class TokenMint:
 
         :param opaque: also where the resource would take a JWT.
 
+        :raises InvalidGrant, InvalidTarget: where the resource is not served here any more.
         :raises StoreUnavailable: where there is no key to sign with.
         """
         lifetime = self._settings.access_token_lifetime
@@ -68,11 +70,18 @@ class TokenMint:
         }
         if grant:
             claims |= _of_grant(grant)
-        resource = self._resources.find(audience[0])
+        resource = self._find_resource(audience[0], grant)
         if opaque or resource.token_format == "opaque":
             value = mint(ACCESS_TOKEN)
             return Minted(value.reveal(), lifetime, opaque_tokens.add(value.digest(), claims))
         return Minted(self.sign(claims, resource.signing_alg, "at+jwt", now), lifetime, None)
+
+    def _find_resource(self, url: str, grant: Grant | None) -> Resource:
+        try:
+            return self._resources.find(url)
+        except KeyError as cause:  # it was removed, or the server is called otherwise, since the grant was given
+            gone = InvalidGrant if grant else InvalidTarget
+            raise gone("the resource of the token is not served here any more", detail=url) from cause
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str, now: float) -> str:
         """A JWT of ours with these claims.
