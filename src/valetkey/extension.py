@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, request
 
 from .accounts.owner import ResourceOwners
 from .api_helpers.body_size import limit_bodies
@@ -27,6 +27,7 @@ from .authorization_server.unused_clients import prune_unused_clients
 from .authorization_server.views import make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
+from .protocol.uri import is_loopback_host
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
 from .resource_owner.mail_links import JOB as ACCOUNT_MAIL
@@ -217,6 +218,7 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
         end_watch()
         decide_routes(app, runtime.settings.api_prefix, close=runtime.settings.protect_by_default)
         _tell_unread(runtime.settings)
+        _tell_other_port(runtime.settings)
         done = True
 
     return look_around
@@ -229,6 +231,20 @@ def _tell_unread(settings: Settings) -> None:
             "%s in the environment has no effect here: only the `valetkey` command reads it; give the value to "
             "Valetkey(...) or app.config, or serve with `valetkey serve`",
             ", ".join(unread),
+        )
+
+
+def _tell_other_port(settings: Settings) -> None:
+    """On a developer's machine, where `flask run` has a port of its own; elsewhere a proxy's is no news."""
+    sent = request.headers.get("Host", "")
+    name, _, port = sent.rpartition(":")
+    is_here = is_loopback_host(name.strip("[]")) and port.isdecimal()
+    if is_here and not settings.is_production and int(port) != urlsplit(settings.issuer).port:
+        _log.warning(
+            "people and apps are sent to the issuer, %s, and this is %s: set issuer='http://%s'",
+            settings.issuer,
+            sent,
+            sent,
         )
 
 

@@ -116,3 +116,28 @@ def test_variables_that_the_command_read_are_not_named(
     Valetkey(app, data_dir=str(tmp_path))
 
     assert warnings_at_first_request(app, caplog) == ""
+
+
+@pytest.mark.parametrize(
+    ("issuer", "host", "warns"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:5000", True),
+        ("http://127.0.0.1:8000", "localhost:5000", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", False),
+        ("http://127.0.0.1:8000", "localhost", False),
+        ("http://127.0.0.1:8000", "localhost:no", False),
+        ("https://api.example.com", "127.0.0.1:5000", False),
+    ],
+)
+def test_who_serves_on_another_port_than_the_issuers_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, issuer: str, host: str, warns: bool
+) -> None:
+    """As `flask run` does."""
+    app = Flask("host")
+    Valetkey(app, data_dir=str(tmp_path), issuer=issuer)
+
+    with caplog.at_level(logging.WARNING, "valetkey"):
+        for _ in range(2):
+            app.test_client().get("/nowhere", headers={"Host": host})
+
+    assert caplog.text.count(f"set issuer='http://{host}'") == int(warns)
