@@ -153,6 +153,8 @@ def test_all_that_a_person_gave_an_app_is_taken_back(deployment: Deployment) -> 
     [
         (("grants", "revoke"), "name a grant's id"),
         (("grants", "revoke", "none"), "there is no grant none"),
+        (("grants", "revoke", "--client", "shop", "--user", "maja@example.org"), "maja@example.org gave shop nothing"),
+        (("tokens", "create", "--user", "maja@example.org", "--name", "x"), "there is no account maja@example.org"),
         (("clients", "rotate-secret", "shop", "--old-lives", "-5"), "-5 is not in the range"),
         (
             ("clients", "create", "--name", "R", "--policy", "machine", "--redirect-uri", CALLBACK),

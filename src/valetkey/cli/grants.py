@@ -9,8 +9,8 @@ import click
 from valetkey.authorization_server.connected_apps import revoke_app
 from valetkey.authorization_server.family import end_grant
 from valetkey.runtime import Runtime
+from valetkey.storage import consents, living_grants
 from valetkey.storage import grants as stored
-from valetkey.storage import living_grants
 
 from .opened import json_option, with_runtime
 from .output import tell_rows
@@ -51,7 +51,11 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:
-        revoke_app(sub_of(runtime, user), client_id, None, runtime, now)
+        owner = sub_of(runtime, user)
+        alive = living_grants.living(runtime.store, now, client_id=client_id, owner=owner, most=1)
+        if not alive and consents.find(runtime.store, owner, client_id) is None:
+            raise click.ClickException(f"{user} gave {client_id} nothing")
+        revoke_app(owner, client_id, None, runtime, now)
         click.echo(f"All that {user} gave {client_id} is revoked.")
         return
     if grant_id is None or client_id or user:

@@ -15,7 +15,7 @@ from valetkey.storage.personal_tokens import PersonalToken
 
 from .opened import json_option, tell, with_runtime
 from .output import tell_rows
-from .people import sub_of
+from .people import known_account, sub_of
 
 
 @click.group()
@@ -50,10 +50,11 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
     """Make a token for a person; it is shown once and never again."""
     now = runtime.clock()
+    owner = known_account(runtime, user).sub if runtime.has_own_accounts else user
     wish = Wish(name, frozenset(scopes), now + days * 86400.0)
     try:
         with runtime.within():
-            made = make_personal_token(wish, Owner(sub_of(runtime, user)), runtime, now, None)
+            made = make_personal_token(wish, Owner(owner), runtime, now, None)
     except OAuthError as refusal:
         raise click.ClickException(
             refusal.description + (f" ({refusal.detail})" if refusal.detail else "")

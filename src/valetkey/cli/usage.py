@@ -12,6 +12,7 @@ from valetkey.runtime import Runtime
 from valetkey.storage import usage as stored
 
 from .opened import json_option, with_runtime
+from .output import tell_rows
 
 _DAY = 86400
 
@@ -29,15 +30,13 @@ def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> 
     now = runtime.clock()
     found = _calls(runtime, client_id, now - days * _DAY, now)
     quota = _quota(runtime, client_id, now) if client_id else None
+    columns = ("client_id", "route", "status", "calls")
+    rows = [dict(zip(columns, row, strict=True)) for row in found]
     if as_json:
-        names = ("client_id", "route", "status", "calls")
-        told: dict[str, Any] = {"days": days, "usage": [dict(zip(names, row, strict=True)) for row in found]}
+        told: dict[str, Any] = {"days": days, "usage": rows}
         click.echo(json.dumps(told | ({"client_id": client_id, **quota} if quota else {})))
         return
-    for name, route, status, calls in found:
-        click.echo(f"{calls:>10}  {status}  {name:<24} {route}")
-    if not found:
-        click.echo(f"No calls in the last {days} days.")
+    tell_rows(rows, columns, as_json=False, none=f"No calls in the last {days} days.")
     if quota is not None and quota["quota"]:
         click.echo(f"Plan {quota['plan']}: {quota['used']} of {quota['quota']} are used.")
 
