@@ -17,6 +17,7 @@ from tests.journeys.third_party_app import ThirdPartyApp
 from tests.journeys.tls_proxy import CALLER, TlsProxy
 from tests.services.program import Program
 from tests.services.valetkey_server import METADATA, SCOPES, Deployment, RunningServer
+from valetkey.cli.certificate import self_signed
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
@@ -69,6 +70,17 @@ def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page
     assert set(cookies) == {"__Host-valetkey_browser", "__Host-valetkey_session"}
     assert all(cookie["secure"] and cookie["httpOnly"] for cookie in cookies.values())
     assert account.value.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_a_certificate_is_kept_as_long_as_it_serves_and_made_anew_for_another_name(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path, ["127.0.0.1"])
+    first = cert.read_bytes()
+
+    assert self_signed(tmp_path, ["localhost"])[0].read_bytes() == first
+    another = self_signed(tmp_path, ["id.example"])[0].read_bytes()
+    assert another != first
+    assert self_signed(tmp_path, ["127.0.0.1"])[0].read_bytes() == another
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_host_to_listen_on_may_be_a_name(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Certificate and key in a folder, made where they are not there yet; good for a year."""
+    """Certificate and key in a folder, good for a year; made where there are none that still serve these names."""
     cert_path, key_path = folder / "tls.crt", folder / "tls.key"
-    if cert_path.exists() and key_path.exists():
+    wanted = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
+    if key_path.exists() and _serves(cert_path, wanted):
         return cert_path, key_path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
-    wanted = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted[0])])
     now = datetime.now(UTC)
     certificate = (
@@ -41,6 +41,17 @@ def self_signed(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
         file.write(pem)
     cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return cert_path, key_path
+
+
+def _serves(path: Path, names: Iterable[str]) -> bool:
+    """Whether a certificate is there, and good for these names for a day at least."""
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    lasts = certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
+    return lasts and all(_general_name(name) in told for name in names)
 
 
 def _general_name(name: str) -> x509.GeneralName:
