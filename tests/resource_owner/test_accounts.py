@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
 import pytest
 from flask import Flask
@@ -119,6 +120,29 @@ def test_hostile_fields_are_refused_without_an_error_of_ours(
 
     assert refused.status_code in {400, 413}
     assert refused.headers["X-Frame-Options"] == "DENY"
+
+
+FORM_PAGES = (
+    "/account/sign-in",
+    "/account/revoke",
+    "/account/password",
+    "/account/tokens/new",
+    "/device",
+    "/oauth/logout",
+)
+
+
+@pytest.mark.parametrize("path", [*FORM_PAGES, "/oauth/consent/x"])
+def test_a_form_larger_than_any_of_ours_is_not_read(visitor: Browser, path: str) -> None:
+    file = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 70_000 + b"\r\n--b--\r\n"
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    for refused in (
+        visitor.http.post(path, data=b"a=" + b"x" * 70_000, content_type="application/x-www-form-urlencoded"),
+        visitor.http.post(path, data=file, content_type="multipart/form-data; boundary=b"),
+        visitor.http.post(path, input_stream=BytesIO(b"a=1"), environ_overrides=chunked),
+    ):
+        assert refused.status_code == 413
+        assert refused.headers["X-Frame-Options"] == "DENY"
 
 
 @pytest.mark.parametrize("path", ["/account/sign-in", "/account/sign-up"])

@@ -56,7 +56,7 @@ def make_blueprint(oauth_path: str, account_path: str | None, *, own_accounts: b
         pages.add_page(blueprint, f"{base}/sign-in", GET=("sign_in", sign_in_page), POST=("sign_in", sign_in_page))
         pages.add_page(blueprint, f"{base}/sign-up", GET=("sign_up", sign_up_page), POST=("sign_up", sign_up_page))
         pages.add_page(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
-    blueprint.before_request(pages.check_characters)
+    blueprint.before_request(pages.check_form)
     pages.set_up(blueprint)
     return blueprint
 

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.activity.refusals import log_refusal
-from valetkey.protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
+from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.storage.write import StoreUnavailable
 
 from . import cookies
@@ -37,6 +37,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_LARGEST_FORM = 65_536
 _ERROR_SENTENCES = {
     404: "The address may be misspelt, or the page may have moved.",
     500: "It is not your fault. Whoever runs this site finds the reference below in the log.",
@@ -151,9 +152,16 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *answered: str) -> Non
     blueprint.add_url_rule(path, name, refuse, methods=sorted(others), provide_automatic_options=False)
 
 
-def check_characters() -> None:
-    """:raises InvalidRequest: for a NUL in a form or query; for pages that read forms, before each request."""
-    if any("\0" in value for value in request.values.values()):  # no database keeps it
+def check_form() -> None:
+    """For pages that read forms, before each request.
+
+    :raises BodyTooLarge: for more than any form of ours has, or a body that does not say how long it is.
+    :raises InvalidRequest: for a NUL in a form or query: no database keeps it.
+    """
+    length = request.content_length
+    if (length is None and "HTTP_TRANSFER_ENCODING" in request.environ) or (length or 0) > _LARGEST_FORM:
+        raise BodyTooLarge("The form is larger than any of this site.")
+    if any("\0" in value for value in request.values.values()):
         raise InvalidRequest("The form contains a character that no text has.")
 
 

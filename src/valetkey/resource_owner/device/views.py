@@ -23,7 +23,7 @@ def make_blueprint(device_path: str) -> Blueprint:
     pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", entered))
     asking = f"{device_path}/<interaction_id>"
     pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
-    blueprint.before_request(pages.check_characters)
+    blueprint.before_request(pages.check_form)
     pages.set_up(blueprint)
     return blueprint
 

@@ -26,7 +26,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("valetkey_logout", __name__)
     pages.add_page(blueprint, "/logout", GET=("logout", logout), POST=("logout_by_post", logout_by_post))
     pages.add_page(blueprint, "/logout/confirm", POST=("confirm", confirm))
-    blueprint.before_request(pages.check_characters)
+    blueprint.before_request(pages.check_form)
     pages.set_up(blueprint)
     return blueprint
 

@@ -46,7 +46,7 @@ def make_blueprint() -> Blueprint:
     pages.add_page(blueprint, "/password", GET=("password", password), POST=("password", password))
     pages.add_page(blueprint, "/verify", POST=("verify", send_verification))
     pages.add_page(blueprint, "/sign-out-everywhere", POST=("everywhere", everywhere))
-    blueprint.before_request(pages.check_characters)
+    blueprint.before_request(pages.check_form)
     pages.set_up(blueprint)
     return blueprint
 

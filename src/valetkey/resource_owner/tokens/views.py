@@ -34,7 +34,7 @@ def make_blueprint(tokens_path: str) -> Blueprint:
     pages.add_page(blueprint, tokens_path, GET=("every", list_page))
     pages.add_page(blueprint, f"{tokens_path}/new", GET=("new", new_page), POST=("make", make))
     pages.add_page(blueprint, f"{tokens_path}/revoke", POST=("revoke", revoke))
-    blueprint.before_request(pages.check_characters)
+    blueprint.before_request(pages.check_form)
     pages.set_up(blueprint)
     return blueprint
 
