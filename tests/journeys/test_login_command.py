@@ -92,9 +92,10 @@ def test_a_no_is_told_in_a_sentence(api: Api, maya: Person) -> None:
     [
         ("code=stolen&state=another", "the answer was not for this sign-in; try again"),
         ("code=stolen&state={state}&iss=https://evil.example", "the answer was not for this sign-in; try again"),
+        ("code=stolen&state={state}", "the answer was not for this sign-in; try again"),
         ("code=made-up&state={state}&iss={issuer}", "no token:"),
     ],
-    ids=["another sign-in's state", "another issuer's code", "a code that nobody gave"],
+    ids=["another sign-in's state", "another issuer's code", "no issuer's code", "a code that nobody gave"],
 )
 def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: Api, answer: str, complaint: str) -> None:
     login = Login(api)

@@ -86,12 +86,15 @@ def _sign_in(issuer: str, client_id: str, scope: str, no_browser: bool) -> str:
         raise click.ClickException(f"no answer within {_SECONDS // 60} minutes; try again") from None
     finally:
         server.shutdown()
-    _check_answer(answer, state, issuer)
+    _check_answer(
+        answer, state, issuer, names_issuer=bool(metadata.get("authorization_response_iss_parameter_supported"))
+    )
     return _redeem(metadata["token_endpoint"], answer["code"], verifier, client_id, redirect_uri)
 
 
-def _check_answer(answer: dict[str, str], state: str, issuer: str) -> None:
-    if answer.get("state") != state or answer.get("iss", issuer) != issuer:  # RFC 9207 §2.4
+def _check_answer(answer: dict[str, str], state: str, issuer: str, *, names_issuer: bool) -> None:
+    named = answer.get("iss") if names_issuer else answer.get("iss", issuer)
+    if answer.get("state") != state or named != issuer:  # RFC 9207 §2.4
         raise click.ClickException("the answer was not for this sign-in; try again")
     if "error" in answer:
         raise click.ClickException(f"not signed in: {answer.get('error_description') or answer['error']}")
