@@ -11,7 +11,7 @@ from tests.services.form import read_forms
 from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
 from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage import clients
+from valetkey.storage import clients, revocations
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
@@ -150,6 +150,19 @@ def test_consent_needs_our_own_form(ada: Browser, runtime: Runtime, token: str |
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
+
+
+def test_an_address_that_the_app_gave_up_meanwhile_is_not_returned_to(ada: Browser, runtime: Runtime) -> None:
+    asked = ada.ask()
+    client, now = clients.find(runtime.store, ada.client.client_id, runtime.clock()), runtime.clock()
+    assert client
+    moved = {**client.metadata, "redirect_uris": ["https://shop.example/new"]}
+    changed = revocations.add("changed", client.client_id, now, now + 60)
+    runtime.revoke(clients.change(client, metadata=moved, disabled_at=None), changed)
+    with nothing_new(runtime):
+        answers = ada.get(asked.location), ada.http.post(asked.location, data={"decision": "deny"})
+
+    assert [(answer.status_code, answer.location) for answer in answers] == [(400, None)] * 2
 
 
 def test_consent_needs_a_signed_in_person(ada: Browser, app: Flask, runtime: Runtime) -> None:
