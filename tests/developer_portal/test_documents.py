@@ -13,6 +13,7 @@ from tests.conftest import MakeApp
 from tests.vocabulary import Clock
 from valetkey import Valetkey, add_security, require_oauth
 from valetkey.extension import path_problems
+from valetkey.settings import Settings, SettingsError
 
 
 @pytest.fixture
@@ -61,6 +62,14 @@ def test_the_security_contact_expires_within_a_year(told: Flask, clock: Clock) -
     assert fields["Canonical"] == "http://127.0.0.1:8000/.well-known/security.txt"
     days = (datetime.fromisoformat(fields["Expires"]).timestamp() - clock()) / 86400
     assert 362 < days < 365
+
+
+@pytest.mark.parametrize(
+    "contact", ["security@example.com", "http://a.example", "https://a.example\nExpires: never", "a b"]
+)
+def test_a_contact_is_one_uri(contact: str) -> None:
+    with pytest.raises(SettingsError, match="security_contact must be a URI"):
+        Settings(security_contact=contact)
 
 
 def test_without_a_contact_there_is_no_such_file(make_app: MakeApp, sqlite_store_url: str) -> None:

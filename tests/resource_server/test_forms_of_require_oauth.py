@@ -13,6 +13,7 @@ from tests.conftest import ENCRYPTION_KEY, MakeApp
 from tests.vocabulary import SCOPES, Browser, Clock
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.registration import register_client
+from valetkey.protocol.errors import OAuthError
 from valetkey.runtime import Runtime
 
 CLASSES = ("view", "method", "decorators", "blueprint", "restful", "restful-decorators")
@@ -162,14 +163,30 @@ def test_a_token_in_the_query_or_the_body_counts_for_nothing(api: Browser) -> No
         {"scope": ["", "a"]},
         {"scope": 'a"b'},
         {"scope": "a", "limit": "often"},
+        {"scope": "a", "limit": ""},
+        {"scope": "a", "limit": {}},
+        {"scope": "a", "limit": 100},
         {"scope": "a", "cost": 0},
+        {"scope": "a", "cost": "2"},
+        {"scope": "a", "cost": 1.5},
+        {"scope": "a", "acr": ["phr"]},
+        {"scope": "a", "acr": ""},
+        {"scope": "a", "max_age": -1},
+        {"scope": "a", "max_age": "300"},
+        {"scope": "a", "resource": "notes"},
     ],
 )
 def test_what_cannot_be_read_is_refused_where_the_view_is_decorated(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Exception, match=r".") as refused:
-        require_oauth(**wrong)(lambda: "")
+    with pytest.raises((ValueError, OAuthError), match=r".") as refused:
+        require_oauth(**wrong)
 
     assert str(refused.value)
+
+
+@pytest.mark.parametrize("limit", ["60/minute", 60, {}])
+def test_a_limit_of_a_public_view_is_said_by_name(limit: Any) -> None:
+    with pytest.raises(ValueError, match="by name: public"):
+        public(limit)
 
 
 def test_the_decorated_view_keeps_its_name_and_its_words() -> None:

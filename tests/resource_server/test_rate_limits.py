@@ -17,6 +17,7 @@ from tests.vocabulary import Browser, Clock
 from valetkey import RateLimit, public, require_oauth
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import Runtime
+from valetkey.storage.rest import Rest
 from valetkey.storage.write import StoreUnavailable
 
 
@@ -108,7 +109,7 @@ def test_it_counts_again_when_the_store_is_back(
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
     token = ada.tokens()["access_token"]
     circuit, steady = runtime.limiter._counters, Clock(0)
-    monkeypatch.setattr(circuit, "_clock", steady)
+    monkeypatch.setattr(circuit, "_rest", Rest("the counters", steady))
 
     def down(*_: Any) -> Any:
         raise StoreUnavailable("down")

@@ -71,9 +71,9 @@ def read_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int
 
     :raises ValueError: where it cannot be read, or where a call could never pay its ``cost``.
     """
-    if cost < 1:
-        raise ValueError("cost must be 1 or more")
-    if not limit:
+    if not (isinstance(cost, int) and cost >= 1):
+        raise ValueError(f"cost is a whole number, 1 or more, not {cost!r}")
+    if limit is None:
         return None
     read = limit if isinstance(limit, RateLimit) else RateLimit(limit)
     for budget in read.budgets.values():

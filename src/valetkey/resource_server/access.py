@@ -10,6 +10,7 @@ from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from valetkey.protocol.scope import format_scope, parse_scope
+from valetkey.protocol.uri import resource_problem
 from valetkey.rate_limiting.admission import Counted
 from valetkey.rate_limiting.fields import quota_name, retry_seconds
 from valetkey.rate_limiting.rate_limit import RateLimit, read_rate_limit
@@ -67,6 +68,7 @@ def read_protection(
     alternatives = tuple(parse_scope(one) for one in names)
     if scope is not None and (not alternatives or not all(alternatives)):
         raise ValueError("name at least one scope, or none at all for any token")
+    _check_demands(resource, acr, max_age)
     limited = read_rate_limit(limit, cost)
     if is_public and limited is not None and limited.is_by_plan:
         raise ValueError("callers of a public route have no plan: give one limit for all")
@@ -83,6 +85,16 @@ def read_protection(
         max_age,
         is_public,
     )
+
+
+def _check_demands(resource: str | None, acr: str | None, max_age: int | None) -> None:
+    """:raises ValueError: where no token could ever meet them."""
+    if resource is not None and (problem := resource_problem(resource)):
+        raise ValueError(f"resource {resource!r} names no API: {problem}")
+    if acr is not None and not (isinstance(acr, str) and acr.split()):
+        raise ValueError(f"acr is a text, the values between spaces, not {acr!r}")
+    if max_age is not None and not (isinstance(max_age, int) and max_age >= 0):
+        raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
 
 
 def find_token(world: World, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:

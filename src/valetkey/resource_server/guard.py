@@ -86,7 +86,12 @@ def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def public(*, limit: str | RateLimit | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: int = 1) -> Any:
-    """Say that a view is for everybody, and how often: the limit is for each caller's network address."""
+    """Say that a view is for everybody, and how often: the limit is for each caller's network address.
+
+    :raises ValueError: where the arguments cannot be read.
+    """
+    if view is not None and not callable(view):
+        raise ValueError(f"say it by name: public(limit={view!r})")
     if view is not None:
         return _open(view, read_protection(None, bucket=_bucket(view), is_public=True))
     asked: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}

@@ -172,8 +172,9 @@ def _check_words(s: Settings) -> list[str]:
         wrong.append("database_url must begin with sqlite:/// or postgresql://")
     if s.redis_url and not s.redis_url.startswith(("redis://", "rediss://", "unix://")):
         wrong.append("redis_url must begin with redis://, rediss:// or unix://")
-    if s.security_contact and not s.security_contact.startswith(("mailto:", "https://", "tel:")):
-        wrong.append("security_contact must begin with mailto:, https:// or tel: (RFC 9116 §2.5.3)")
+    contact = s.security_contact or "tel:"
+    if not contact.startswith(("mailto:", "https://", "tel:")) or len(contact.split()) != 1:
+        wrong.append("security_contact must be a URI that begins with mailto:, https:// or tel: (RFC 9116 §2.5.3)")
     if not s.api_version.strip():
         wrong.append("api_version must not be empty")
     if s.mail_url and urlsplit(s.mail_url).scheme not in {"smtp", "smtps"}:
