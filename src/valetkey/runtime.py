@@ -15,8 +15,10 @@ from .accounts.owner import EndsSignIns, ResourceOwners
 from .activity.background import Background
 from .activity.last_used import LastUsed
 from .activity.usage import Usage
+from .outbound.bounds import Room
 from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
+from .outbound.kept import Ages
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
 from .protocol.errors import (
@@ -53,7 +55,8 @@ from .tokens.subscriptions import Subscriptions
 from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
-_KEYS_AGE = 10  # seconds between two looks at a client's keys: it may sign with a new one at once
+_MOST_WAITING = 4  # requests at once, of the eight that `serve` answers, for what clients publish
+_CLIENTS_KEYS = Ages(least=10, retry=10, stale=3600)  # a client may sign with a new key at once
 _log = logging.getLogger("valetkey")
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
@@ -151,10 +154,15 @@ class Runtime:
         self.told_claims: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
         self.wishes: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
         self.api_document: Callable[[], dict[str, Any]] = dict  # makes the OpenAPI document of the app's routes
-        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), least_age=_KEYS_AGE, retry=_KEYS_AGE)
-        self.images = RemoteImages(self.fetcher, lambda: self.clock())
+        self.waiting = Room(_MOST_WAITING).enter
+        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), _CLIENTS_KEYS, self.waiting)
+        self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.waiting)
         self.documents = MetadataDocuments(
-            self.fetcher, settings.known_scopes.keys(), self._may_fetch_document, on_loopback=not settings.is_production
+            self.fetcher,
+            settings.known_scopes.keys(),
+            self._may_fetch_document,
+            self.waiting,
+            on_loopback=not settings.is_production,
         )
         self.clients = RegisteredClients(self.store, self.feed, self.documents, settings.metadata_documents)
         self.origins = RegisteredOrigins(self.store, self.feed)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import count as count_from
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,7 +18,9 @@ from tests.conformance.test_rfc7523 import EC, JWKS, Robot
 from tests.conftest import MakeApp, signed_in
 from tests.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
 from valetkey.authorization_server.registration import Registered, disable_client, enable_client, known_client
+from valetkey.outbound.http import Fetched, FetchFailed
 from valetkey.runtime import Runtime
+from valetkey.tokens.metadata_documents import MetadataDocuments
 
 METADATA = "/.well-known/oauth-authorization-server"
 LOOPBACK = "http://127.0.0.1:4321/callback"
@@ -454,8 +460,6 @@ def test_the_list_of_connected_apps_has_its_name(ada: Browser, describe: Describ
 
 
 def test_many_who_ask_at_once_cost_one_fetch(app: Flask, describe: Describe, site: Site) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     client_id = describe()
     ask = lambda _: app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})  # noqa: E731
     with ThreadPoolExecutor(8) as pool:
@@ -463,3 +467,53 @@ def test_many_who_ask_at_once_cost_one_fetch(app: Flask, describe: Describe, sit
 
     assert site.asked == [PATH]
     assert json.loads(site.documents[PATH][2])["client_id"] == client_id
+
+
+def test_whoever_waits_for_slow_sites_leaves_threads_to_others(
+    ada: Browser, describe: Describe, runtime: Runtime, clock: Clock, site: Site
+) -> None:
+    """§6.5: a few strangers' sites must not stop the server; who is known already is served as they were known."""
+    shop, known, stranger = ada.client, describe(), describe("/stranger.json")
+    token = with_client(ada, known).tokens()["refresh_token"]
+    clock.forward(seconds=400)
+    before = list(site.asked)
+    with ExitStack() as waiting:
+        for _ in range(4):
+            waiting.enter_context(runtime.waiting())
+        refused = with_client(ada, stranger).ask()
+        sent = ada.post("/oauth/token", grant_type="authorization_code", client_id=stranger, code="x")
+        again = with_client(ada, known).refresh(token)
+        ada.client = shop
+        others = ada.ask()
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert (sent.status_code, sent.json["error"]) == (503, "temporarily_unavailable")
+    assert (again.status_code, others.status_code) == (200, 303)
+    assert site.asked == before
+    assert with_client(ada, stranger).ask().status_code == 303, "a moment later"
+
+
+def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
+    """§5.2, §6.5: what came of it, a failure too, is theirs as well; it is not kept for whoever comes later."""
+    asked, all_wait, coming = [], Event(), count_from(1)
+
+    class SlowSite:
+        def get(self, url: str, **_: Any) -> Fetched:
+            asked.append(url)
+            assert all_wait.wait(5)
+            raise FetchFailed("it never answers")
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        if next(coming) == 3:
+            all_wait.set()
+        yield
+
+    documents = MetadataDocuments(SlowSite(), set(), lambda *_: True, waiting, on_loopback=False)  # type: ignore[arg-type]
+    find = lambda _: documents.find("https://slow.example/client.json", 0.0)  # noqa: E731
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(find, range(3))) == [None, None, None]
+
+    assert len(asked) == 1
+    assert find(0) is None
+    assert len(asked) == 2

@@ -8,10 +8,11 @@ from threading import Thread
 import pytest
 
 from tests.conformance.logout import RelyingParty, at, claims_of, is_signed_in, relying_party, sign_in_at
-from tests.conftest import Register
-from tests.vocabulary import ISSUER, Browser, Clock
+from tests.conformance.site import Site
+from tests.conftest import MakeApp, Register
+from tests.vocabulary import CALLBACK, ISSUER, Browser, Clock
 from valetkey.authorization_server.logout_token import JOB
-from valetkey.authorization_server.registration import RegistrationRefused
+from valetkey.authorization_server.registration import Registered, RegistrationRefused
 from valetkey.authorization_server.session_end import owner_end_rows
 from valetkey.extension import Valetkey
 from valetkey.resource_owner.signing_out import all_sessions_end_rows
@@ -323,3 +324,42 @@ def test_after_a_failure_all_that_is_for_that_client_waits(
     clock.forward(seconds=11)
 
     assert (work(), len(party.tokens)) == (3, 4)
+
+
+def test_nobody_who_signs_out_waits_for_a_clients_document(
+    ada: Browser, party: RelyingParty, site: Site, clock: Clock, work: Work
+) -> None:
+    """§2.5: a client that describes itself is told as it was last known."""
+    client_id = site.url("/client.json")
+    described = {"client_id": client_id, "redirect_uris": [CALLBACK], "backchannel_logout_uri": party.url}
+    site.put("/client.json", described)
+    sign_in_at(at(ada, Registered(client_id, None)))
+    clock.forward(seconds=400)
+    asked = len(site.asked)
+
+    sign_out(ada)
+
+    assert len(site.asked) == asked
+    assert work() == 1
+    assert len(party.tokens) == 1
+
+
+def test_the_worker_reads_the_document_that_is_not_at_hand(
+    ada: Browser, party: RelyingParty, site: Site, make_app: MakeApp, store_url: str, work: Work
+) -> None:
+    """§2.5: another process has never heard of that client."""
+    client_id = site.url("/client.json")
+    site.put("/client.json", {"client_id": client_id, "redirect_uris": [CALLBACK], "backchannel_logout_uri": party.url})
+    sign_in_at(at(ada, Registered(client_id, None)))
+    elsewhere = make_app(store_url).test_client()
+    for name in ("valetkey_browser", "valetkey_session"):
+        cookie = ada.http.get_cookie(name)
+        assert cookie
+        elsewhere.set_cookie(name, cookie.value)
+    asked = len(site.asked)
+
+    sign_out(Browser(elsewhere, ada.client))
+    assert len(site.asked) == asked
+
+    assert work() == 1
+    assert len(party.tokens) == 1

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.problems import FetchFailed
+from valetkey.protocol.errors import TemporarilyUnavailable
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
@@ -26,14 +27,23 @@ def deliver(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     :raises FetchProblem: where it did not say that it understood (§2.8); the worker tries again.
     """
     now = runtime.clock()
-    client = runtime.clients.find(payload["client_id"], now)
-    uri = client.metadata.get("backchannel_logout_uri") if client else None
-    if client is None or uri is None:
-        return  # it was removed meanwhile, or wants no more of this
+    try:
+        client = runtime.clients.find(payload["client_id"], now)
+    except TemporarilyUnavailable as cause:
+        raise FetchFailed(cause.description) from cause
+    if client is None or not wants_logout_token(client, payload["sid"]):
+        return  # it was removed meanwhile, or wants none of this
     token = make_logout_token(runtime, client, payload["owner"], payload["sid"], now)
+    uri = str(client.metadata["backchannel_logout_uri"])
     answer = runtime.fetcher.post_form(uri, {"logout_token": token}, accept="*/*")
     if answer.status not in _DONE:
         raise FetchFailed(f"{urlsplit(uri).hostname} answered {answer.status}")
+
+
+def wants_logout_token(client: Client, sid: str | None) -> bool:
+    """Whether it is told of the end of a sign-in, of which there may be no name (§2.2)."""
+    needs_sid = client.metadata.get("backchannel_logout_session_required", False)
+    return "backchannel_logout_uri" in client.metadata and not (needs_sid and sid is None)
 
 
 def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | None, now: float) -> str:

@@ -19,7 +19,8 @@ def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> No
     if uri is None:
         return
     try:
-        listed = runtime.fetcher.get(uri).json()
+        with runtime.waiting():
+            listed = runtime.fetcher.get(uri).json()
     except FetchProblem as cause:
         raise InvalidClientMetadata("sector_identifier_uri cannot be read", detail=str(cause)) from cause
     if not isinstance(listed, list) or not all(one in listed for one in metadata.get("redirect_uris", ())):

@@ -12,7 +12,7 @@ from valetkey.storage.clients import Client
 from valetkey.storage.statement import Bound
 
 from .family import end_grant
-from .logout_token import JOB
+from .logout_token import JOB, wants_logout_token
 
 
 def session_end_rows(owner: str, sid: str, runtime: Runtime, now: float, address: str | None) -> tuple[Bound, ...]:
@@ -21,8 +21,9 @@ def session_end_rows(owner: str, sid: str, runtime: Runtime, now: float, address
     A client that takes part in logout loses the grants with ``openid`` and without ``offline_access`` (Back-Channel
     §2.7). An app that never heard of logout keeps its own: it was allowed to use an API, not to watch a sign-in.
     """
-    taking_part = {client.client_id: client for client in _clients(sid, runtime, now)}
-    rows = [row for client in taking_part.values() for row in _logout_token(client, owner, sid, now)]
+    visited = session_grants.clients_of(runtime.store, sid)
+    taking_part = {client.client_id for client in _taking_part(sid, runtime, now)}
+    rows = [row for client_id in visited for row in _logout_token(client_id, owner, sid, runtime, now)]
     for grant in session_grants.living(runtime.store, sid, now):
         scope = parse_scope(grant.scope)
         if grant.client_id in taking_part and "openid" in scope and "offline_access" not in scope:
@@ -33,31 +34,33 @@ def session_end_rows(owner: str, sid: str, runtime: Runtime, now: float, address
 def owner_end_rows(owner: str, runtime: Runtime, now: float) -> tuple[Bound, ...]:
     """The logout tokens of every sign-in of a person who is put out."""
     found = session_grants.sessions_of_owner(runtime.store, owner)
-    clients = ((runtime.clients.find(client_id, now), sid) for client_id, sid in found)
-    return tuple(row for client, sid in clients if client for row in _logout_token(client, owner, sid, now))
+    return tuple(row for client_id, sid in found for row in _logout_token(client_id, owner, sid, runtime, now))
 
 
 def frontchannel_uris(sid: str, runtime: Runtime, now: float) -> tuple[str, ...]:
     """The URIs that the browser must load (Front-Channel Logout §2, §3)."""
     return tuple(
         _frontchannel_uri(client, sid, runtime)
-        for client in _clients(sid, runtime, now)
+        for client in _taking_part(sid, runtime, now)
         if "frontchannel_logout_uri" in client.metadata
     )
 
 
-def _clients(sid: str, runtime: Runtime, now: float) -> Iterator[Client]:
+def _taking_part(sid: str, runtime: Runtime, now: float) -> Iterator[Client]:
     for client_id in session_grants.clients_of(runtime.store, sid):
-        client = runtime.clients.find(client_id, now)
+        client = runtime.clients.find_at_hand(client_id, now)  # nobody who signs out waits for a document
         if client and {"backchannel_logout_uri", "frontchannel_logout_uri"} & client.metadata.keys():
             yield client
 
 
-def _logout_token(client: Client, owner: str, sid: str | None, now: float) -> tuple[Bound, ...]:
-    needs_sid = client.metadata.get("backchannel_logout_session_required", False)
-    if "backchannel_logout_uri" not in client.metadata or (needs_sid and sid is None):
+def _logout_token(client_id: str, owner: str, sid: str | None, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+    """What has the worker tell a client; it finds out by itself what a document that is not at hand says."""
+    client = runtime.clients.find_at_hand(client_id, now)
+    if client is None and not runtime.clients.describes_itself(client_id, now):
         return ()
-    return (outbox.add(JOB, {"client_id": client.client_id, "owner": owner, "sid": sid}, now),)
+    if client is not None and not wants_logout_token(client, sid):
+        return ()
+    return (outbox.add(JOB, {"client_id": client_id, "owner": owner, "sid": sid}, now),)
 
 
 def _frontchannel_uri(client: Client, sid: str, runtime: Runtime) -> str:

@@ -1,4 +1,4 @@
-"""What a fetch may cost: seconds by the wall clock, and how many are under way at once."""
+"""What a fetch may cost: seconds by the wall clock, how many are under way at once, how many requests wait for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from valetkey.protocol.errors import TemporarilyUnavailable
 
 from .problems import FetchFailed
 
@@ -60,3 +62,23 @@ class Turns:
 
     def _has_room(self, host: str) -> bool:
         return self._under_way[host] < self._per_host and self._under_way.total() < self._at_once
+
+
+class Room:
+    """How many requests may wait at once for what a stranger publishes. Whoever finds it full is sent away at once.
+
+    A server has few threads: one that waits for a slow site serves nobody else.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.BoundedSemaphore(most)
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """:raises TemporarilyUnavailable: where it is full."""
+        if not self._free.acquire(blocking=False):
+            raise TemporarilyUnavailable("too many requests wait for other sites; try again", retry_after=1)
+        try:
+            yield
+        finally:
+            self._free.release()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from .http import Fetcher
-from .kept import Kept, KeptByUrl
+from .kept import Ages, Kept, KeptByUrl
 from .problems import FetchFailed
 
 _LARGEST, _MOST = 131_072, 64  # bytes of one; how many are kept
-_LEAST_AGE, _RETRY, _STALE = 3600, 300, 86_400  # seconds
+_AGES = Ages(least=3600, retry=300, stale=86_400)
 _BEGINNINGS = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -31,11 +33,15 @@ class RemoteImages:
     """Pictures at URLs; each is fetched once an hour at most, however many look at it.
 
     :param clock: the time by which they expire.
+    :param waiting: what is entered while somebody may have to wait for one.
     """
 
-    def __init__(self, fetcher: Fetcher, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, clock: Callable[[], float], waiting: Callable[[], AbstractContextManager[object]]
+    ) -> None:
         self._fetcher = fetcher
         self._clock = clock
+        self._waiting = waiting
         self._kept = KeptByUrl(self._keep, _MOST)
 
     def get(self, url: str) -> Image:
@@ -43,8 +49,7 @@ class RemoteImages:
         return self._kept.at(url).get()
 
     def _keep(self, url: str) -> Kept[Image]:
-        ages = {"least_age": _LEAST_AGE, "retry": _RETRY, "stale": _STALE}
-        return Kept(lambda: self._fetch(url), self._clock, **ages)
+        return Kept(partial(self._fetch, url), self._clock, _AGES, self._waiting)
 
     def _fetch(self, url: str) -> tuple[Image, int]:
         fetched = self._fetcher.get(url, accept="image/*", max_bytes=_LARGEST, max_redirects=2)

@@ -5,11 +5,29 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from valetkey.protocol.errors import TemporarilyUnavailable
 
 from .problems import FetchProblem
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old what is kept may be, and how often it is asked for, in seconds.
+
+    :param least: between two fetches, whatever is asked for and whatever came.
+    :param retry: until the next try where nothing is known.
+    :param stale: that an old one serves while a new one cannot be had (RFC 9111 §4.2.4).
+    """
+
+    least: float
+    retry: float
+    stale: float
 
 
 class Kept(Generic[T]):
@@ -17,23 +35,20 @@ class Kept(Generic[T]):
 
     :param fetch: gets it, with the seconds for which it may be used again; raises ``FetchProblem``.
     :param clock: the time by which it expires.
-    :param least_age: seconds between two fetches, whatever is asked for and whatever came.
-    :param retry: seconds until the next try where nothing is known.
-    :param stale: seconds that an old one serves while a new one cannot be had (RFC 9111 §4.2.4).
+    :param waiting: what is entered while somebody may have to wait; raises ``TemporarilyUnavailable`` where it is full.
     """
 
     def __init__(
         self,
         fetch: Callable[[], tuple[T, int]],
         clock: Callable[[], float],
-        *,
-        least_age: float,
-        retry: float,
-        stale: float,
+        ages: Ages,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._least_age, self._retry, self._stale = least_age, retry, stale
+        self._ages = ages
+        self._waiting = waiting
         self._known: T | None = None
         self._asked_at = self._fetched_at = self._fresh_until = float("-inf")
         self._fetching = threading.Lock()
@@ -47,16 +62,17 @@ class Kept(Generic[T]):
         """What is known, fetched first where it is not fresh. While another thread fetches, an old one serves.
 
         :raises FetchProblem: where it cannot be had, and none from before is recent enough.
+        :raises TemporarilyUnavailable: where too many wait already, and none from before is recent enough.
         """
         fresh = self.fresh()
         if fresh is not None:
             return fresh
-        if self._fetching.acquire(blocking=self._usable() is None):
-            try:
-                if self._clock() >= self._fresh_until:
-                    self._refresh()
-            finally:
-                self._fetching.release()
+        try:
+            with self._waiting():
+                self._refresh_if_needed()
+        except TemporarilyUnavailable:
+            if self._usable() is None:
+                raise
         known = self._usable()
         if known is None:
             raise self._told()
@@ -65,15 +81,25 @@ class Kept(Generic[T]):
     def get_newer(self, than: T) -> T | None:
         """What is published now, where somebody needs what ``than`` does not have; None where it is no other.
 
-        It is asked for at most once in ``least_age`` seconds.
+        It is asked for at most once in ``ages.least`` seconds.
+
+        :raises TemporarilyUnavailable: where too many wait already.
         """
-        with self._fetching:
+        with self._waiting(), self._fetching:
             if self._known is than:
                 self._refresh()
             return None if self._known is than else self._known
 
+    def _refresh_if_needed(self) -> None:
+        if self._fetching.acquire(blocking=self._usable() is None):
+            try:
+                if self._clock() >= self._fresh_until:
+                    self._refresh()
+            finally:
+                self._fetching.release()
+
     def _usable(self) -> T | None:
-        return self._known if self._clock() <= self._fetched_at + self._stale else None
+        return self._known if self._clock() <= self._fetched_at + self._ages.stale else None
 
     def _told(self) -> FetchProblem:
         problem = self.problem or FetchProblem("nothing was fetched yet")
@@ -81,7 +107,7 @@ class Kept(Generic[T]):
 
     def _refresh(self) -> None:
         now = self._clock()
-        if now < self._asked_at + (self._retry if self._known is None else self._least_age):
+        if now < self._asked_at + (self._ages.retry if self._known is None else self._ages.least):
             return
         self._asked_at = now
         try:
@@ -92,7 +118,7 @@ class Kept(Generic[T]):
                 self._known = None
             return
         self.problem = None
-        self._fetched_at, self._fresh_until = now, now + max(age, self._least_age)
+        self._fetched_at, self._fresh_until = now, now + max(age, self._ages.least)
 
 
 class KeptByUrl(Generic[T]):

@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from joserfc.jwk import Key
 
 from .http import Fetcher
 from .jwk_set import Jwk, find_key, read_jwk_set
-from .kept import Kept, KeptByUrl
+from .kept import Ages, Kept, KeptByUrl
 
 _ACCEPT = "application/jwk-set+json, application/json"
 _MOST_SETS, _LARGEST_SET = 256, 131_072
-_LEAST_AGE = 60  # seconds between two fetches of one set, whatever is asked for and whatever came
-_STALE = 3600  # seconds that old keys serve while new ones cannot be had
+_ONCE_A_MINUTE = Ages(least=60, retry=60, stale=3600)
 
 _Jwks = tuple[Jwk, ...]
 
 
 class RemoteKeys:
-    """Finds keys in JWK sets. Each set is fetched once however many ask, and once a minute at most.
+    """Finds keys in JWK sets. Each set is fetched once however many ask.
 
     :param clock: the time by which sets expire.
-    :param least_age: seconds between two fetches of one set.
-    :param retry: seconds until the next try where no key is known.
-    :param stale: seconds that old keys serve while new ones cannot be had.
+    :param ages: how often a set is asked for.
+    :param waiting: what is entered while somebody may have to wait for a set.
     """
 
     def __init__(
         self,
         fetcher: Fetcher,
         clock: Callable[[], float],
-        *,
-        least_age: float = _LEAST_AGE,
-        retry: float = _LEAST_AGE,
-        stale: float = _STALE,
+        ages: Ages = _ONCE_A_MINUTE,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._fetcher = fetcher
-        keep = partial(Kept[_Jwks], clock=clock, least_age=least_age, retry=retry, stale=stale)
-        self._sets = KeptByUrl(lambda jwks_uri: keep(partial(self._fetch, jwks_uri)), _MOST_SETS)
+        self._sets = KeptByUrl(lambda jwks_uri: Kept(partial(self._fetch, jwks_uri), clock, ages, waiting), _MOST_SETS)
 
     def find(self, jwks_uri: str, kid: str | None, alg: str) -> Key | None:
         """The public key that verifies this algorithm; None where there is none.

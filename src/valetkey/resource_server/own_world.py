@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.http import Fetcher
+from valetkey.outbound.kept import Ages
 from valetkey.outbound.remote_keys import RemoteKeys
 from valetkey.protocol.uri import endpoint_problem
 from valetkey.rate_limiting.admission import Admission
@@ -43,11 +44,7 @@ SETTINGS = frozenset(
     }
 )
 _FETCH = 3.0  # seconds that a call may wait for one answer of an issuer
-_KEEP = {  # seconds; see ``Kept``
-    "least_age": 30.0,
-    "retry": 5.0,
-    "stale": 86_400.0,
-}
+_AGES = Ages(least=30, retry=5, stale=86_400)
 
 
 class OwnWorld:
@@ -69,10 +66,10 @@ class OwnWorld:
         self.last_used = _NotKept()
         self.admission = Admission(Limiter(counters), fields=settings.rate_limit_fields)
         fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, clock, seconds=_FETCH)
-        discovery = Discovery(fetcher, clock, issuers, **_KEEP)
+        discovery = Discovery(fetcher, clock, issuers, _AGES)
         self.judge = IssuersJudge(
             issuers,
-            Signatures(discovery, RemoteKeys(fetcher, clock, **_KEEP)),
+            Signatures(discovery, RemoteKeys(fetcher, clock, _AGES)),
             Introspection(fetcher, discovery),
             resource=settings.api_resource,
             leeway=settings.clock_leeway,

@@ -9,13 +9,14 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from valetkey.outbound.http import Fetched, Fetcher
 from valetkey.outbound.problems import FetchFailed, FetchProblem
 from valetkey.protocol.client_metadata import read_client_metadata
-from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.errors import OAuthError, TemporarilyUnavailable
 from valetkey.protocol.json_object import read_json_object
 from valetkey.protocol.policy import POLICIES
 from valetkey.protocol.scope import format_scope, parse_scope
@@ -40,7 +41,12 @@ class _Kept:
     client: Client | None = None
     fetched_at: float = float("-inf")
     fresh_until: float = float("-inf")
+    attempts: int = 0
     fetching: threading.Lock = field(default_factory=threading.Lock)
+
+    def recent(self, now: float) -> Client | None:
+        """What is known, where it will do while nothing newer can be had."""
+        return self.client if now <= self.fetched_at + _STALE else None
 
 
 class MetadataDocuments:
@@ -48,13 +54,21 @@ class MetadataDocuments:
 
     :param scopes: the scopes of this server; others in a document are passed over.
     :param may_fetch: whether one more fetch from this host is within its limit.
+    :param waiting: what is entered while somebody may have to wait for one.
     :param on_loopback: whether http on loopback will do, for trying things out.
     """
 
     def __init__(
-        self, fetcher: Fetcher, scopes: Set[str], may_fetch: Callable[[str, float], bool], *, on_loopback: bool
+        self,
+        fetcher: Fetcher,
+        scopes: Set[str],
+        may_fetch: Callable[[str, float], bool],
+        waiting: Callable[[], AbstractContextManager[object]],
+        *,
+        on_loopback: bool,
     ) -> None:
         self._fetcher = fetcher
+        self._waiting = waiting
         self._scopes = scopes
         self._may_fetch = may_fetch
         self._on_loopback = on_loopback
@@ -66,19 +80,31 @@ class MetadataDocuments:
         return is_document_url(client_id, on_loopback=self._on_loopback)
 
     def find(self, client_id: str, now: float) -> Client | None:
-        """The client that is described there; None where nothing usable is."""
+        """The client that is described there; None where nothing usable is.
+
+        :raises TemporarilyUnavailable: where too many wait for such documents, and none from before is recent enough.
+        """
         kept = self._keep(client_id)
         if now < kept.fresh_until:
             return kept.client
-        with kept.fetching:
-            if now >= kept.fresh_until:
-                self._refresh(client_id, kept, now)
-            return kept.client
+        if kept.fetching.locked() and (recent := kept.recent(now)):
+            return recent
+        try:
+            return self._fetched(client_id, kept, now)
+        except TemporarilyUnavailable:
+            if recent := kept.recent(now):
+                return recent
+            raise
+
+    def at_hand(self, client_id: str) -> Client | None:
+        """The client as it was last known here; nothing is fetched."""
+        kept = self._kept.get(client_id)
+        return kept.client if kept else None
 
     def name(self, client_id: str) -> str | None:
         """By which name the client was last known here; nothing is fetched."""
-        kept = self._kept.get(client_id)
-        return kept.client.name if kept and kept.client else None
+        client = self.at_hand(client_id)
+        return client.name if client else None
 
     def _keep(self, client_id: str) -> _Kept:
         with self._guarding:
@@ -88,13 +114,22 @@ class MetadataDocuments:
                 self._kept.popitem(last=False)
             return kept
 
+    def _fetched(self, client_id: str, kept: _Kept, now: float) -> Client | None:
+        """Whoever waited for somebody else's fetch takes what came of it, a failure too: one slow site is one wait."""
+        attempts = kept.attempts
+        with self._waiting(), kept.fetching:
+            if now >= kept.fresh_until and attempts == kept.attempts:
+                self._refresh(client_id, kept, now)
+                kept.attempts += 1
+            return kept.client
+
     def _refresh(self, client_id: str, kept: _Kept, now: float) -> None:
         try:
             fetched = self._fetch(client_id, now)
             client = self._read(client_id, fetched, now)
         except FetchProblem as problem:
             _log.info("no client at %s: %s", urlsplit(client_id).hostname, problem)
-            if isinstance(problem, _Gone) or now > kept.fetched_at + _STALE:
+            if isinstance(problem, _Gone) or kept.recent(now) is None:
                 kept.client = None  # and the next request asks again: errors are not kept (§5.2)
             else:
                 kept.fresh_until = now + _LEAST_AGE

@@ -34,14 +34,26 @@ class RegisteredClients:
         """The client, unless it is unknown or disabled.
 
         :raises StoreUnavailable: where the store cannot be read.
+        :raises TemporarilyUnavailable: where it describes itself, and too many wait for such documents.
         """
-        client = self._find_row(client_id, now)
-        if client is not None and (client.disabled_at is not None or not _describes_itself(client)):
-            return None if client.disabled_at is not None else client
-        may_ask = self._documents_mode == "open" or (client is not None and self._documents_mode == "approve")
-        if not may_ask or not self._documents.is_named_by(client_id):
-            return None
-        return self._documents.find(client_id, now)
+        row = self._find_row(client_id, now)
+        return self._documents.find(client_id, now) if self._is_by_document(row, client_id) else _registered(row)
+
+    def find_at_hand(self, client_id: str, now: float) -> Client | None:
+        """The same, without asking anybody for a document: one that describes itself as it was last known here."""
+        row = self._find_row(client_id, now)
+        return self._documents.at_hand(client_id) if self._is_by_document(row, client_id) else _registered(row)
+
+    def describes_itself(self, client_id: str, now: float) -> bool:
+        """Whether a document of the client's says who it is, and may be asked for."""
+        return self._is_by_document(self._find_row(client_id, now), client_id)
+
+    def _is_by_document(self, row: Client | None, client_id: str) -> bool:
+        if row is None:
+            may_ask = self._documents_mode == "open"
+        else:
+            may_ask = _says_no_more(row) and row.disabled_at is None and self._documents_mode != "off"
+        return may_ask and self._documents.is_named_by(client_id)
 
     def _find_row(self, client_id: str, now: float) -> Client | None:
         self._feed.refresh(now)
@@ -65,6 +77,10 @@ class RegisteredClients:
             self._known.pop(entry.subject, None)
 
 
-def _describes_itself(client: Client) -> bool:
+def _registered(row: Client | None) -> Client | None:
+    return None if row is None or row.disabled_at is not None or _says_no_more(row) else row
+
+
+def _says_no_more(client: Client) -> bool:
     """Whether the row says no more than that the operator knows of the client."""
     return client.policy.name == DOCUMENT_POLICY and "redirect_uris" not in client.metadata

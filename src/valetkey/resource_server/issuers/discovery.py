@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.http import Fetcher
-from valetkey.outbound.kept import Kept
+from valetkey.outbound.kept import Ages, Kept
 from valetkey.outbound.problems import FetchFailed
 from valetkey.protocol.uri import endpoint_problem
 
@@ -20,12 +20,12 @@ _OPENID, _OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-autho
 class Discovery:
     """The metadata of trusted issuers. Only an address made of a trusted issuer's identifier is ever asked for it.
 
-    :param keep: how long documents are kept, and when they are asked for again.
+    :param ages: how long documents are kept, and when they are asked for again.
     """
 
-    def __init__(self, fetcher: Fetcher, clock: Callable[[], float], issuers: Iterable[str], **keep: float) -> None:
+    def __init__(self, fetcher: Fetcher, clock: Callable[[], float], issuers: Iterable[str], ages: Ages) -> None:
         self._fetcher = fetcher
-        self._documents = {issuer: Kept[Metadata](partial(self._fetch, issuer), clock, **keep) for issuer in issuers}
+        self._documents = {issuer: Kept[Metadata](partial(self._fetch, issuer), clock, ages) for issuer in issuers}
 
     def find(self, issuer: str, member: str) -> str:
         """The address that an issuer's metadata gives as this member.
