@@ -87,7 +87,10 @@ def test_an_address_has_one_account(visitor: Browser, runtime: Runtime) -> None:
     assert again.status_code == 400
 
 
-@pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaa", EMAIL, "x" * 201])
+COMMON = ("Password123!", "1234567890", "qwertyuiop", "0987654321", "1q2w3e4r5t", "abcd1234abcd1234", "iloveyou2024")
+
+
+@pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaa", EMAIL, "x" * 201, *COMMON])
 def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password: str) -> None:
     with nothing_new(runtime):
         assert visitor.sign_up(password=password).status_code == 400
