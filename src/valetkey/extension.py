@@ -14,7 +14,7 @@ from flask import Flask, request
 
 from .accounts.owner import ResourceOwners
 from .api_helpers.body_size import limit_bodies
-from .api_helpers.cors import use_cors
+from .api_helpers.cors import answer_origins
 from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
 from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
 from .authorization_server.logout_token import deliver
@@ -55,6 +55,7 @@ from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
 from .web.reference import add_request_id
 from .web.state import EXTENSION
+from .web.wsgi import finish_answers, once_before_all
 
 _log = logging.getLogger("valetkey")
 
@@ -131,16 +132,18 @@ class Valetkey:
         if path:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
             app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
-        app.after_request(finish_call(runtime))
         _keep_out_of_apiflask(app)
         answer_errors(app, settings)
+        steps = [finish_call(runtime)]
         if settings.request_ids:
-            app.after_request(add_request_id(settings.api_prefix))
+            steps.append(add_request_id(settings.api_prefix))
         if settings.cors != "off":
-            use_cors(app, settings.api_prefix, None if settings.cors == "any" else partial(_may_call, app))
+            allowed = None if settings.cors == "any" else partial(_may_call, app)
+            steps.append(answer_origins(app, settings.api_prefix, allowed))
+        finish_answers(app, *steps)
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
-        app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, runtime))
+        once_before_all(app, _before_first_request(app, runtime))
 
     @staticmethod
     def revoke_owner(app: Flask, sub: str) -> None:
@@ -199,14 +202,10 @@ def path_problems(app: Flask) -> list[str]:
 
 
 def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
-    """Runs before all other hooks: once, when the app has all its routes and extensions."""
-    done = False
+    """Looks at the app when it has all its routes and extensions."""
     end_watch = hide_tables(app)
 
     def look_around() -> None:
-        nonlocal done
-        if done:
-            return
         problems = [*path_problems(app), *limit_problems(routes_of(app), runtime.plan_budgets)]
         if problems:
             raise SettingsError("\n".join(problems))
@@ -219,7 +218,6 @@ def _before_first_request(app: Flask, runtime: Runtime) -> Callable[[], None]:
         decide_routes(app, runtime.settings.api_prefix, close=runtime.settings.protect_by_default)
         _tell_unread(runtime.settings)
         _tell_other_port(runtime.settings)
-        done = True
 
     return look_around
 

@@ -10,6 +10,7 @@ from flask import Flask, current_app, request
 
 from valetkey.protocol.size import read_size
 from valetkey.web.problems import Problem, is_below
+from valetkey.web.wsgi import Environ
 
 from .surroundings import View, synchronous
 
@@ -42,11 +43,17 @@ def limit_bodies(app: Flask, prefix: str, size: str | int) -> None:
     most = read_size(size)
 
     def check() -> None:
-        if is_below(prefix):
+        if _has_body(request.environ) and is_below(prefix):
             view = current_app.view_functions.get(request.endpoint or "")
             check_body(getattr(view, MAX_BODY, most))
 
     app.before_request(check)
+
+
+def _has_body(environ: Environ) -> bool:
+    """Whether there may be a body (RFC 9112 §6.3; HTTP/2 needs neither header): most calls bring none."""
+    told = environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
+    return bool(told) or not environ["SERVER_PROTOCOL"].startswith("HTTP/1")
 
 
 def check_body(most: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from flask import Flask, Response, current_app, request
 
 from valetkey.web.problems import is_below
+from valetkey.web.wsgi import Environ, Finish, Headers, finish_answers
 
 EXPOSED = (
     "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, WWW-Authenticate, Link, "
@@ -27,31 +29,42 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _Allowed |
     :param origins: those that may, as ``https://app.example``, or a function that says so; None: all.
     :raises ValueError: where one of them is no origin, which no browser would ever send.
     """
+    finish_answers(app, answer_origins(app, prefix, origins))
+
+
+def answer_origins(app: Flask, prefix: str, origins: Collection[str] | _Allowed | None) -> Finish:
+    """Answer an app's preflights; what is returned is to see each answer, as in ``use_cors``."""
     allowed = origins if callable(origins) or origins is None else _read_origins(origins).__contains__
     below = f"{prefix}/"
 
-    def preflight() -> Response | None:
-        environ = request.environ  # each look through the proxy costs half a microsecond
-        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
-            return None
-        return _preflight(allowed) if is_below(prefix) and request.url_rule is not None else None
-
-    def tell(response: Response) -> Response:
-        environ, headers = request.environ, response.headers
+    def tell(environ: Environ, status: str, headers: Headers) -> None:
         path = environ["PATH_INFO"]
         if path.startswith(below) or path == prefix:
             if allowed is not None:
-                headers.add("Vary", "Origin")  # also where there is none: a cache must not mix the two
+                headers.append(("Vary", "Origin"))  # also where there is none: a cache must not mix the two
             origin = environ.get("HTTP_ORIGIN")
-            if origin is None or "Access-Control-Allow-Origin" in headers:
-                return response
+            if origin is None or any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+                return
             if (told := _told(origin, allowed)) is not None:
-                headers["Access-Control-Allow-Origin"] = told
-                headers["Access-Control-Expose-Headers"] = EXPOSED
-        return response
+                headers.append(("Access-Control-Allow-Origin", told))
+                headers.append(("Access-Control-Expose-Headers", EXPOSED))
 
-    app.before_request_funcs.setdefault(None, []).insert(0, preflight)
-    app.after_request(tell)
+    _answer_preflights(app, prefix, allowed)
+    return tell
+
+
+def _answer_preflights(app: Flask, prefix: str, allowed: _Allowed | None) -> None:
+    """Before Flask sees them, so that a request which is none pays nothing for it."""
+    inner = app.wsgi_app
+
+    def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            with app.request_context(environ):
+                if is_below(prefix) and request.url_rule is not None:
+                    return _preflight(allowed)(environ, start_response)
+        return inner(environ, start_response)
+
+    app.wsgi_app = bordered  # type: ignore[method-assign]  # as Flask's documentation does
 
 
 def _read_origins(origins: Collection[str]) -> frozenset[str]:

@@ -6,10 +6,11 @@ from flask import Flask
 
 from valetkey.web.reference import RequestIdFilter, add_request_id
 from valetkey.web.reference import reference as request_id
+from valetkey.web.wsgi import finish_answers
 
 __all__ = ["RequestIdFilter", "request_id", "use_request_ids"]
 
 
 def use_request_ids(app: Flask, prefix: str = "") -> None:
     """Tell the id with each answer below a prefix; an app with a Valetkey does so below ``api_prefix`` already."""
-    app.after_request(add_request_id(prefix))
+    finish_answers(app, add_request_id(prefix))

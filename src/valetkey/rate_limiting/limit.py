@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LEASE_SECONDS = 0.5  # how long a process may use what it took of a hot key's budget
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -20,16 +20,12 @@ class Limit:
     n: int
     period: int  # seconds
     burst: int
+    emission: float = field(init=False, repr=False)  # seconds of the budget that one call costs
+    tolerance: float = field(init=False, repr=False)  # seconds by which a full burst may run ahead
 
-    @property
-    def emission(self) -> float:
-        """Seconds of the budget that one call costs."""
-        return self.period / self.n
-
-    @property
-    def tolerance(self) -> float:
-        """Seconds by which a full burst may run ahead."""
-        return self.burst * self.period / self.n
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "emission", self.period / self.n)
+        object.__setattr__(self, "tolerance", self.burst * self.period / self.n)
 
     def __str__(self) -> str:
         return f"{self.n}/{self.period}s burst {self.burst}"

@@ -14,6 +14,7 @@ from valetkey.settings.reading import config_values
 from valetkey.web.errors import answer_errors
 from valetkey.web.reference import add_request_id
 from valetkey.web.state import EXTENSION
+from valetkey.web.wsgi import finish_answers, once_before_all
 
 from .guard import finish_call
 from .issuers.trusted import TrustedIssuer
@@ -61,28 +62,24 @@ class ResourceServer:
         world = make_world(self._given, config_values(app.config), self._clock)
         app.extensions[EXTENSION] = world
         app.register_blueprint(_make_blueprint())
-        app.after_request(finish_call(world))
-        app.before_request_funcs.setdefault(None, []).insert(0, _before_first_request(app, world))
+        once_before_all(app, _before_first_request(app, world))
         answer_errors(app, world.settings)
+        steps = [finish_call(world)]
         if world.settings.request_ids:
-            app.after_request(add_request_id(world.settings.api_prefix))
+            steps.append(add_request_id(world.settings.api_prefix))
+        finish_answers(app, *steps)
 
 
 def _before_first_request(app: Flask, world: OwnWorld) -> Callable[[], None]:
-    """Runs before all other hooks: once, when the app has all its routes."""
-    done = False
+    """Looks at the app when it has all its routes."""
 
     def look_around() -> None:
-        nonlocal done
-        if done:
-            return
         decide_routes(app, world.settings.api_prefix, close=world.settings.protect_by_default)
         by_plan = [
             route.path for route in routes_of(app) for one in route.protections if one.limit and one.limit.is_by_plan
         ]
         if by_plan:
             raise SettingsError(f"limits by plan, at {', '.join(by_plan)}, need the server that knows the plans")
-        done = True
 
     return look_around
 

@@ -21,14 +21,13 @@ class StoreClock:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        self._is_apart = store.dialect == "postgresql"
         self._offset = 0.0
         self._measured_at: float | None = None
 
     def __call__(self) -> float:
         now = self._clock()
-        if self._store.dialect == "postgresql" and (
-            self._measured_at is None or not 0 <= now - self._measured_at < _EACH
-        ):
+        if self._is_apart and (self._measured_at is None or not 0 <= now - self._measured_at < _EACH):
             self._measured_at = now
             self._measure()
         return now + self._offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from .wsgi import Environ, WsgiApp
 
 
 def below(path: str, app: WsgiApp) -> WsgiApp:
@@ -14,7 +14,7 @@ def below(path: str, app: WsgiApp) -> WsgiApp:
     A server that mounts the app at the path, or a proxy that says so by X-Forwarded-Prefix, has done it already.
     """
 
-    def mounted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def mounted(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         info = environ.get("PATH_INFO", "")
         if info.startswith(path + "/"):
             environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + path

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 
-from flask import Response, has_request_context, request
+from flask import has_request_context, request
 
 from valetkey.protocol.secret import random_id
+
+from .wsgi import Environ, Finish, Headers
 
 HEADER = "Request-Id"
 _KEPT = "valetkey.reference"  # in the WSGI environment: an application context may outlive the request
@@ -18,7 +19,10 @@ _is_well_formed = re.compile(r"(?!.*vk_)[A-Za-z0-9._~+/=:@-]{1,64}").fullmatch
 
 def reference() -> str:
     """The id of this request: the caller's ``Request-Id`` or ``X-Request-Id`` if it is well formed, or a new one."""
-    environ = request.environ
+    return _reference(request.environ)
+
+
+def _reference(environ: Environ) -> str:
     found: str | None = environ.get(_KEPT)
     if found is None:
         given = environ.get("HTTP_REQUEST_ID") or environ.get("HTTP_X_REQUEST_ID")
@@ -26,15 +30,13 @@ def reference() -> str:
     return found
 
 
-def add_request_id(prefix: str) -> Callable[[Response], Response]:
-    """What is to run after each request: answers below the prefix tell the request's id."""
+def add_request_id(prefix: str) -> Finish:
+    """Answers below the prefix tell the request's id."""
     below = f"{prefix}/"
 
-    def add(response: Response) -> Response:
-        environ = request.environ
+    def add(environ: Environ, status: str, headers: Headers) -> None:
         if environ["PATH_INFO"].startswith(below):
-            response.headers[HEADER] = environ.get(_KEPT) or reference()
-        return response
+            headers.append((HEADER, _reference(environ)))
 
     return add
 
