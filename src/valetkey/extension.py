@@ -15,7 +15,7 @@ from flask import Flask, request
 from .accounts.owner import ResourceOwners
 from .api_helpers.body_size import limit_bodies
 from .api_helpers.cors import answer_origins
-from .authorization_server.endpoints import METADATA, OPENID_CONFIGURATION
+from .authorization_server.endpoints import ENDPOINTS, METADATA, OPENID_CONFIGURATION
 from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
 from .authorization_server.logout_token import deliver
 from .authorization_server.owner_mail import JOB as OWNER_MAIL
@@ -50,7 +50,7 @@ from .storage.write import StoreUnavailable
 from .web.errors import answer_errors
 from .web.host_migrations import hide_tables
 from .web.issuer_path import below
-from .web.machine import machine_view
+from .web.machine import answer_before_flask, machine_view
 from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import blueprint as web_kit
 from .web.reference import add_request_id
@@ -131,7 +131,6 @@ class Valetkey:
         _add_well_known(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
         if path:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
-            app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
         _keep_out_of_apiflask(app)
         answer_errors(app, settings)
         steps = [finish_call(runtime)]
@@ -141,6 +140,12 @@ class Valetkey:
             allowed = None if settings.cors == "any" else partial(_may_call, app)
             steps.append(answer_origins(app, settings.api_prefix, allowed))
         finish_answers(app, *steps)
+        if settings.endpoints_bypass_flask:
+            below_oauth = {f"{settings.oauth_path}{one.path}": one for one in (*ENDPOINTS, limits)}
+            at_root = {one.path: one for one in (METADATA, OPENID_CONFIGURATION)}
+            answer_before_flask(app, runtime, below_oauth | at_root)
+        if path:
+            app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
         once_before_all(app, _before_first_request(app, runtime))

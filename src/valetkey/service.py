@@ -65,6 +65,7 @@ def create_app(**settings: Any) -> Flask:
     :raises SettingsError: where the settings cannot be used.
     """
     app = Flask("valetkey_service")
+    app.config["VALETKEY_ENDPOINTS_BYPASS_FLASK"] = True  # there are no hooks but ours
     Valetkey(app, **settings)
 
     def index() -> ResponseReturnValue:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
 
@@ -93,7 +95,14 @@ def test_a_faulty_row_undoes_the_whole_write(store: Store) -> None:
     assert store.write(Write(grants.consume_code(DIGEST, NOW))) is True, "the claim was given back"
 
 
-def test_one_faulty_write_does_not_stop_those_that_share_its_commit(store: Store) -> None:
+def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        Event().wait(0.001)
+
+
+def test_one_faulty_write_does_not_stop_those_that_share_its_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.write(Write(rows=(clients.add("taken", "web", {}, NOW),)))
     start = Barrier(17)
 
@@ -106,17 +115,48 @@ def test_one_faulty_write_does_not_stop_those_that_share_its_commit(store: Store
             return type(problem).__name__
         return "written"
 
-    with store._writing, ThreadPoolExecutor(17) as pool:  # nobody commits until all wait: one batch
-        results = pool.map(write, [*range(16), 16])
-        while len(store._queue) < 17:
-            Event().wait(0.001)
-        store._writing.release()
-        told = list(results)
-        store._writing.acquire()
+    commit = store._commit_waiting
+
+    def commit_when_all_wait() -> None:
+        until(lambda: len(store._queue) == 17)
+        commit()
+
+    monkeypatch.setattr(store, "_commit_waiting", commit_when_all_wait)
+    with ThreadPoolExecutor(17) as pool:
+        told = list(pool.map(write, range(17)))
 
     assert [n for n, result in enumerate(told) if result != "written"] == [8]
     assert count(store, "valetkey_clients") == 1 + 16
     assert count(store, "valetkey_audit") == 16
+
+
+def test_nobody_whose_write_is_committed_waits_for_the_next_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they did, a thread that came back found the writer free before they woke: one write for each commit."""
+    run, may_end, sizes = store._run, Event(), []
+    before: list[Callable[[], object]] = [
+        lambda: until(lambda: len(store._queue) == 2),
+        lambda: until(lambda: len(store._queue) == 1),
+        lambda: may_end.wait(10),
+    ]
+
+    def watched(batch: Any) -> Any:
+        sizes.append(len(batch))
+        before[len(sizes) - 1]()
+        return run(batch)
+
+    monkeypatch.setattr(store, "_run", watched)
+    with ThreadPoolExecutor(4) as pool:
+        written = []
+        for commits_begun in (0, 1, 1, 2):
+            until(lambda so_many=commits_begun: len(sizes) == so_many)  # type: ignore[misc]
+            written.append(pool.submit(store.write, Write(rows=(event("x"),))))
+        until(lambda: len(sizes) == 3)
+        assert [one.result(timeout=5) for one in written[:3]] == [True] * 3
+        may_end.set()
+        assert written[3].result(timeout=5)
+    assert sizes == [1, 2, 1]
 
 
 def test_what_was_written_is_there_for_another_connection(store: Store, store_url: str) -> None:

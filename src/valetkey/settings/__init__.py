@@ -73,6 +73,12 @@ class Settings:
     )
     max_body: str = _setting("", "The largest body below api_prefix, as '1 MiB'; empty: Flask's MAX_CONTENT_LENGTH.")
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
+    endpoints_bypass_flask: bool = _setting(
+        False,
+        "Whether programs' OAuth endpoints (token, introspection and so on) are answered before Flask, up to twice as "
+        "fast: the app's own hooks and error handlers then do not see these requests. So does `valetkey serve` without "
+        "an app.",
+    )
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
     device_path: str | None = _setting(
         "/device", "Where people enter the code that a device shows (RFC 8628); None: no device authorization."

@@ -39,13 +39,29 @@ class Driver(Protocol):
 
 
 class _Pending:
-    __slots__ = ("deadline", "failure", "won", "write")
+    """A write that waits: until it is settled, or its thread is the next to commit."""
+
+    __slots__ = ("_turn", "deadline", "failure", "is_settled", "leads", "won", "write")
 
     def __init__(self, write: Write) -> None:
         self.write = write
         self.deadline = time.monotonic() + BUSY_SECONDS
-        self.won: bool | None = None
+        self.won = False
         self.failure: BaseException | None = None
+        self.is_settled = self.leads = False
+        self._turn = threading.Lock()
+        self._turn.acquire()
+
+    def wait(self) -> None:
+        self._turn.acquire()
+
+    def lead(self) -> None:
+        self.leads = True
+        self._turn.release()
+
+    def settle(self, won: bool, failure: BaseException | None = None) -> None:
+        self.won, self.failure, self.is_settled = won, failure, True
+        self._turn.release()
 
 
 class Store:
@@ -63,8 +79,8 @@ class Store:
         self._local = threading.local()
         self._opened: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
-        self._writing = threading.Lock()
         self._queueing = threading.Lock()
+        self._is_led = False  # whether a thread commits, or was told to
         self._queue: list[_Pending] = []
 
     def _keep_for_parent(self) -> None:
@@ -100,20 +116,21 @@ class Store:
     def write(self, write: Write) -> bool:
         """Whether the claim was won; when this returns, what was written is durable.
 
-        The thread that finds the writer free commits what all waiting threads brought: on a disk that needs
-        0.25 ms for each commit, 16 writes cost little more than one.
+        One thread at a time commits what all waiting threads brought: on a disk that needs 0.25 ms for each
+        commit, 16 writes cost little more than one. The others sleep, each until its own write is settled.
 
         :raises StoreUnavailable: where nothing was written.
         """
         pending = _Pending(write)
         with self._queueing:
             self._queue.append(pending)
-        with self._writing:
-            while pending.won is None and pending.failure is None:
-                self._commit_waiting()
+            pending.leads, self._is_led = not self._is_led, True
+        if not pending.leads:
+            pending.wait()
+        if pending.leads:
+            self._lead(pending)
         if pending.failure is not None:
             raise pending.failure
-        assert pending.won is not None
         return pending.won
 
     def close_reader(self) -> None:
@@ -127,40 +144,55 @@ class Store:
             connection.close()
         self._forget()
 
+    def _lead(self, own: _Pending) -> None:
+        """Commit until one's own write is settled, then leave it to the next."""
+        try:
+            while not own.is_settled:
+                self._commit_waiting()
+        finally:
+            with self._queueing:
+                self._is_led = bool(self._queue)
+                if self._queue:
+                    self._queue[0].lead()
+
     def _commit_waiting(self) -> None:
-        # Once: whoever came meanwhile waits for the writer too, and whose write is done must not serve on.
         with self._queueing:
             batch, self._queue = self._queue[:_MOST_PER_COMMIT], self._queue[_MOST_PER_COMMIT:]
-        self._commit(batch)
+        try:
+            self._commit(batch)
+        except BaseException:  # this thread is told to end: nobody may wait for it
+            for pending in batch:
+                if not pending.is_settled:
+                    pending.settle(False, StoreUnavailable("the server is stopping"))
+            raise
 
     def _commit(self, batch: Sequence[_Pending]) -> None:
         try:
             results = self._run(batch)
         except StoreBusy as busy:
             self._give_up(batch, busy)
-            return
         except Exception as failure:
             # Where the store is at fault, nobody knows what was written, or has time to try again. Where one of
             # the writes is, nothing was: each is run on its own, so that the others get through.
             if len(batch) == 1 or isinstance(failure, StoreUnavailable):
                 for pending in batch:
-                    pending.failure = failure
+                    pending.settle(False, failure)
                 return
             for pending in batch:
                 self._commit([pending])
-            return
-        for pending, won in zip(batch, results, strict=True):
-            pending.won = won
+        else:
+            for pending, won in zip(batch, results, strict=True):
+                pending.settle(won)
 
     def _give_up(self, batch: Sequence[_Pending], busy: StoreBusy) -> None:
         """Refuse those who have waited long enough; the others, who came later, wait on."""
         now = time.monotonic() + _SOON
         patient = [pending for pending in batch if pending.deadline > now]
-        for pending in batch:
-            if pending.deadline <= now:
-                pending.failure = busy
         with self._queueing:
             self._queue[:0] = patient
+        for pending in batch:
+            if pending.deadline <= now:
+                pending.settle(False, busy)
 
     def _run(self, batch: Sequence[_Pending]) -> list[bool]:
         if self._writer is None:
@@ -183,7 +215,7 @@ class Store:
             with self._queueing:
                 waiting, self._queue = self._queue, []
             for pending in waiting:
-                pending.failure = failure
+                pending.settle(False, failure)
             raise
 
     def _open_reader(self) -> Connection:

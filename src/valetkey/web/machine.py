@@ -1,40 +1,36 @@
-"""Machine endpoints as Flask views: the thin adapter between a WSGI request and plain values."""
+"""Machine endpoints under WSGI: as Flask views, or at the app's border, before Flask sees the request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Flask, Response, request
+from werkzeug.wsgi import get_input_stream
 
-from valetkey.dispatch import dispatch
-from valetkey.runtime import Endpoint, MachineRequest
+from valetkey.dispatch import dispatch, refusal_answer
+from valetkey.protocol.errors import ServerError
+from valetkey.runtime import Answer, Endpoint, MachineRequest, Runtime
 
-from .state import current_address, current_runtime
+from .state import address_of, current_runtime
+from .wsgi import Environ
 
 _MOST_READ = 65_537  # one byte more than is allowed, so that too large is told from large enough
+_WITH_BODY = frozenset({"POST", "PUT"})
+_ANSWERED = frozenset({"GET", "POST", "PUT", "DELETE"})
+_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_log = logging.getLogger("valetkey")
 
 
-def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
+def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
     """A Flask view that answers for a machine endpoint."""
 
     def view(**named: str) -> Response:
-        runtime = current_runtime()
-        environ = request.environ
-        answer = dispatch(
-            runtime,
-            endpoint,
-            MachineRequest(
-                method=environ["REQUEST_METHOD"],
-                body=_body(environ) if environ["REQUEST_METHOD"] in {"POST", "PUT"} else b"",
-                content_type=environ.get("CONTENT_TYPE", ""),
-                authorization=environ.get("HTTP_AUTHORIZATION"),
-                address=current_address(runtime),
-                query=environ.get("QUERY_STRING", ""),
-                named=named,
-            ),
-        )
+        environ, runtime = request.environ, current_runtime()
+        answer = dispatch(runtime, endpoint, _read(environ, runtime, _body_for_view(environ), named))
         response = Response(answer.body, answer.status, list(answer.headers))
         if "HTTP_IF_NONE_MATCH" in environ and "ETag" in response.headers:
             response.make_conditional(environ)
@@ -44,13 +40,60 @@ def machine_view(endpoint: Endpoint) -> Callable[[], Response]:
     return view
 
 
-def _body(environ: dict[str, Any]) -> bytes:
-    """The request's body, read as it came: 10 us less than by the request's own stream."""
+def answer_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, Endpoint]) -> None:
+    """Answer machine endpoints, found by their whole path, at the app's border: Flask alone would cost 60 us more.
+
+    What needs more than the endpoint's own answer (HEAD, OPTIONS, a conditional request) goes on to the views.
+    """
+    inner = app.wsgi_app
+
+    def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        endpoint = endpoints.get(environ["PATH_INFO"])
+        if endpoint is None or environ["REQUEST_METHOD"] not in _ANSWERED or "HTTP_IF_NONE_MATCH" in environ:
+            return inner(environ, start_response)
+        asked = _read(environ, runtime, _body(environ), {})
+        with app.app_context():  # an endpoint may ask the host for its people
+            answer = _dispatch(runtime, endpoint, asked)
+        length = () if answer.status == 204 else (("Content-Length", str(len(answer.body))),)  # RFC 9110 §8.6
+        start_response(_STATUS[answer.status], [*answer.headers, *length])
+        return [answer.body]
+
+    app.wsgi_app = bordered  # type: ignore[method-assign]  # as Flask's documentation does
+
+
+def _dispatch(runtime: Runtime, endpoint: Endpoint, asked: MachineRequest) -> Answer:
+    try:
+        return dispatch(runtime, endpoint, asked)
+    except Exception:
+        _log.exception("%s failed", endpoint.name)
+        return refusal_answer(ServerError("the server failed; its log has the reference"), endpoint, asked)
+
+
+def _read(environ: Environ, runtime: Runtime, body: bytes, named: Mapping[str, str]) -> MachineRequest:
+    return MachineRequest(
+        method=environ["REQUEST_METHOD"],
+        body=body,
+        content_type=environ.get("CONTENT_TYPE", ""),
+        authorization=environ.get("HTTP_AUTHORIZATION"),
+        address=address_of(environ, runtime),
+        query=environ.get("QUERY_STRING", ""),
+        named=named,
+    )
+
+
+def _body_for_view(environ: Environ) -> bytes:
     if "form" in vars(request):  # a hook of the host's has parsed and so consumed it
         return urlencode(list(request.form.items(multi=True))).encode()
+    return _body(environ)
+
+
+def _body(environ: Environ) -> bytes:
+    """The request's body, read as it came: 10 us less than by Flask's own stream."""
+    if environ["REQUEST_METHOD"] not in _WITH_BODY:
+        return b""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
-        return request.stream.read(_MOST_READ)
+        return get_input_stream(environ).read(_MOST_READ)
     if int(length) >= _MOST_READ:
         return bytes(_MOST_READ)  # not read: the dispatch refuses it by its size
     return bytes(environ["wsgi.input"].read(int(length)))

@@ -8,6 +8,8 @@ from flask import current_app, request
 
 from valetkey.rate_limiting.address import caller_address
 
+from .wsgi import Environ
+
 if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import what that needs
     from valetkey.runtime import Runtime
 
@@ -40,7 +42,11 @@ def kept_for_request() -> dict[str, Any]:
 
 def current_address(runtime: BehindProxies) -> str | None:
     """The caller's address; X-Forwarded-For counts from trusted proxies only (RFC 9700 §4.13)."""
-    environ = request.environ
+    return address_of(request.environ, runtime)
+
+
+def address_of(environ: Environ, runtime: BehindProxies) -> str | None:
+    """The same of a WSGI environment."""
     trusted = runtime.settings.trusted_proxies
     if not trusted:
         return environ.get("REMOTE_ADDR")
