@@ -52,6 +52,7 @@ from .web.host_migrations import hide_tables
 from .web.issuer_path import below
 from .web.machine import answer_before_flask, machine_view
 from .web.owners import FunctionOwners, OwnAccounts
+from .web.pages import add_headers as add_page_headers
 from .web.pages import blueprint as web_kit
 from .web.reference import add_request_id
 from .web.state import EXTENSION
@@ -133,7 +134,7 @@ class Valetkey:
             _add_well_known(app, f"{METADATA.path}{path}", METADATA)
         _keep_out_of_apiflask(app)
         answer_errors(app, settings)
-        steps = [finish_call(runtime)]
+        steps = [finish_call(runtime), add_page_headers(settings.issuer)]
         if settings.request_ids:
             steps.append(add_request_id(settings.api_prefix))
         if settings.cors != "off":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Column, Table, insert
@@ -22,10 +23,11 @@ class Insert:
 
     def __init__(self, table: Table, record: type) -> None:
         self._names = [field.name for field in dataclasses.fields(record)]
+        self._values = attrgetter(*self._names)
         self._statement = Statement(insert(table).values({name: _bind(name) for name in self._names}))
 
     def __call__(self, record: Any) -> Bound:
-        return self._statement(**{name: getattr(record, name) for name in self._names})
+        return Bound(self._statement, dict(zip(self._names, self._values(record), strict=True)))
 
 
 def _bind(name: str) -> Any:

@@ -19,6 +19,7 @@ from .csrf import csrf_tokens
 from .notices import take_notice
 from .reference import reference
 from .state import current_route, current_runtime, kept_for_request
+from .wsgi import Environ, Finish, Headers
 
 _log = logging.getLogger("valetkey")
 blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
@@ -29,14 +30,16 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # RFC 9700 §4.2.4
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+_HEADERS = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Frame-Options", "DENY"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),  # RFC 9700 §4.2.4
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+_TRANSPORT = (("Strict-Transport-Security", "max-age=31536000"),)
+_IS_PAGE = "valetkey.page"  # in the WSGI environment
 _LARGEST_FORM = 65_536
 _ERROR_SENTENCES = {
     404: "The address may be misspelt, or the page may have moved.",
@@ -73,14 +76,23 @@ def _links() -> dict[str, str | None]:
 
 
 def finish(response: AnyResponse) -> AnyResponse:
-    """The headers of every answer that a person sees, errors and redirects included."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if current_runtime().settings.issuer.startswith("https:"):
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    """What every answer has that a person sees, errors and redirects included: cookies, and the headers of a page."""
+    request.environ[_IS_PAGE] = True
     if isinstance(response, Response):
         cookies.send_cookies(response, current_runtime())
     return response
+
+
+def add_headers(issuer: str) -> Finish:
+    """The headers of pages, where a page has not said otherwise."""
+    headers_of_pages = (*_HEADERS, *_TRANSPORT) if issuer.startswith("https:") else _HEADERS
+
+    def add(environ: Environ, status: str, headers: Headers) -> None:
+        if _IS_PAGE in environ:
+            told = {name.lower() for name, _ in headers}
+            headers += [header for header in headers_of_pages if header[0].lower() not in told]
+
+    return add
 
 
 def refused_page(refusal: OAuthError, *, advice: str = "") -> Response:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from flask import redirect
-from werkzeug.wrappers import Response
+from flask import Response
 
 from valetkey.protocol.authorization_response import AuthorizationResponse
 
@@ -18,7 +17,7 @@ _POLICY = (
 def respond(response: AuthorizationResponse) -> Response:
     """Send the browser to the client; 303, so that no form is posted a second time (RFC 9700 §4.12)."""
     if response.mode != "form_post":
-        return redirect(response.location(), 303)
+        return Response(status=303, headers=[("Location", response.location())])
     page = pages.page("form_post.html", redirect_uri=response.redirect_uri, parameters=response.parameters)
     page.headers["Content-Security-Policy"] = _POLICY
     return page
