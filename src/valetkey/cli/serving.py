@@ -25,7 +25,7 @@ from .served_issuer import find_issuer, keep_issuer
 from .setting_up import make_demo
 from .welcome import first_calls, welcome
 
-_BLOCKING_THREADS = int(os.environ.get("BT", "8"))
+_BLOCKING_THREADS = 16  # most of them sleep until their write is committed: more writes for each commit
 
 
 @click.command()

@@ -27,7 +27,7 @@ class SqliteDriver:
         try:
             _use_wal(raw)
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
-            raw.execute("PRAGMA cache_size = -8000")
+            raw.execute("PRAGMA cache_size = -2000")
         except sqlite3.Error as cause:
             raw.close()
             raise _told(cause, self.path) from cause
