@@ -173,7 +173,8 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
     runtime.jobs |= {LOGOUT_TOKEN: partial(deliver, runtime), OWNER_MAIL: partial(deliver_to_owner, runtime)}
     runtime.hourly += (partial(queue_reminders, runtime), partial(prune_unused_clients, runtime))
     runtime.on_created += [register_cli_client, register_docs_client]
-    runtime.has_own_accounts = isinstance(owners, OwnAccounts)
+    if isinstance(owners, OwnAccounts):
+        owners.runtime, runtime.has_own_accounts = runtime, True
     return runtime
 
 

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from valetkey.accounts.owner import ACR, Owner
 from valetkey.protocol.claims import claims_of_scope
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Account, Session
 
@@ -47,10 +48,12 @@ def to_sign_in(then: str | None = None, *, fresh: bool = False, acr_values: tupl
 
 
 class OwnAccounts:
-    """Valetkey's own accounts as resource owners."""
+    """Valetkey's own accounts as resource owners; ``find`` and ``claims`` need no Flask around them."""
+
+    runtime: Runtime  # whose accounts these are: told when it is made
 
     def current(self) -> Owner | None:
-        runtime = current_runtime()
+        runtime = self.runtime
         secret = cookies.session(runtime)
         found = accounts.find_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
         return _owner(found[1], found[0]) if found else None
@@ -59,11 +62,11 @@ class OwnAccounts:
         return url_for("valetkey_resource_owner.sign_in", next=next)
 
     def find(self, sub: str) -> Owner | None:
-        account = _account(sub)
+        account = self._account(sub)
         return None if account is None or account.disabled_at is not None else _owner(account)
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
-        account = _account(sub)
+        account = self._account(sub)
         if account is None:
             return {}
         known = {**_claims_of_account(account), **account.claim_values}
@@ -76,6 +79,14 @@ class OwnAccounts:
 
     def sign_out(self) -> None:
         cookies.end_session()
+
+    def _account(self, sub: str) -> Account | None:
+        """Whoever wants to know that a person is there wants their claims next: read once for each request."""
+        kept = kept_for_request() if has_request_context() else {}
+        known: Account | None = kept.get("account")
+        if known is None or known.sub != sub:
+            known = kept["account"] = accounts.find(self.runtime.store, sub)
+        return known
 
 
 class FunctionOwners:
@@ -100,15 +111,6 @@ class FunctionOwners:
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
         return {}
-
-
-def _account(sub: str) -> Account | None:
-    """Whoever wants to know that a person is there wants their claims next: read once for each request."""
-    kept = kept_for_request() if has_request_context() else {}
-    known: Account | None = kept.get("account")
-    if known is None or known.sub != sub:
-        known = kept["account"] = accounts.find(current_runtime().store, sub)
-    return known
 
 
 def _claims_of_account(account: Account) -> Mapping[str, Any]:
