@@ -13,7 +13,7 @@ from benchmarks.installation import install
 from benchmarks.place import Place, a_place
 from benchmarks.processes import Others
 from benchmarks.report import Figures, how, tables, write
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, USUAL
 
 WARM = 10  # seconds for each contender before it counts
 TOO_BUSY = 0.05  # share of the machine that other programs use; above it is told
@@ -60,7 +60,9 @@ def _measure(place: Place, row: str, warm: float, figures: Figures) -> None:
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), help=f"such as P2,P4; of {', '.join(ROWS)}")
+    parser.add_argument(
+        "--rows", type=_rows, default=USUAL, help=f"such as P2,P4; of {', '.join(ROWS)} (default: all but P8)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default: 5)")
     parser.add_argument("--seconds", type=float, default=5, help="length of each load (default: 5)")
     parser.add_argument("--warm", type=float, default=WARM, help=f"seconds before it counts (default: {WARM})")

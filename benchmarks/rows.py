@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import acts, people, servers
+from benchmarks.crowd import crowd
 from benchmarks.first_token import first_token
 from benchmarks.load import Load
 from benchmarks.people import Person
@@ -108,10 +110,7 @@ def introspection(place: Place, running: ExitStack) -> list[Contender]:
 
 
 def refresh(place: Place, running: ExitStack) -> list[Contender]:
-    def side(server: Server, who: list[Person]) -> Contender:  # each round begins with new refresh tokens
-        return Contender(server.name, lambda seconds: _run(place, acts.rotation(server, who), seconds))
-
-    return [side(server, who) for server, who in _with_people(place, running)]
+    return [_rotating(place, server.name, server, who) for server, who in _with_people(place, running)]
 
 
 def code_flow(place: Place, running: ExitStack) -> list[Contender]:
@@ -181,6 +180,25 @@ def userinfo(place: Place, running: ExitStack) -> list[Contender]:
     ]
 
 
+def crowded_store(place: Place, running: ExitStack) -> list[Contender]:
+    """The same acts on a store with few things in it, and on one with millions."""
+    contenders = []
+    for name in ("crowded", "small"):
+        made = servers.new_deployment(place, app=APP, opaque=True)
+        if name == "crowded":
+            crowd(next(Path(made[0].data_dir).glob("*.db")), now=time.time())
+        server = servers.valetkey(place, running, made)
+        who = people.sign_in(server, people.sign_up_at(server))
+        contenders += [
+            _rate(place, f"{name}, tokens for machines", acts.client_credentials(server, acts.OPAQUE)),
+            _rate(place, f"{name}, protected route", acts.call(server, PROTECTED)),
+            _rate(place, f"{name}, introspection", acts.introspection(server)),
+            _rotating(place, f"{name}, refresh", server, who),
+            _rate(place, f"{name}, code flow", acts.code_flow(server, who)),
+        ]
+    return contenders
+
+
 ROWS: dict[str, Row] = {
     "P1": protected_route,
     "P2": jwt_tokens,
@@ -189,12 +207,14 @@ ROWS: dict[str, Row] = {
     "P5": refresh,
     "P6": code_flow,
     "P7": two_workers,
+    "P8": crowded_store,
     "P9": footprint,
     "P10": sign_ins,
     "P11": documents,
     "P12": userinfo,
     "R1": remote_tokens,
 }
+USUAL = [row for row in ROWS if row != "P8"]  # whose store of some GB takes minutes to fill
 NODE_JWT, NODE_OPAQUE, TOOLKIT = (
     "node-oidc-provider, JWT",
     "node-oidc-provider, opaque",
@@ -217,6 +237,10 @@ TARGETS = [
            "valetkey, protected route, 2 workers", "valetkey, protected route, 1 worker", 1.8, "1.9"),
     Target("P7", "2 workers / 1, client_credentials",
            "valetkey, tokens, 2 workers", "valetkey, tokens, 1 worker", 1.8, "1.9"),
+    *(
+        Target("P8", f"{act}, crowded store / small", f"crowded, {act}", f"small, {act}", 0.85, "0.95")
+        for act in ("tokens for machines", "protected route", "introspection", "refresh", "code flow")
+    ),
     Target("P9", "memory of a worker, MB", "valetkey, memory of a worker", None, 110, "85", True),
     Target("P9", "start to first token, s", "valetkey, first token", None, 2, "1", True),
     Target("P10", "p99 while people sign in / without",
@@ -262,6 +286,11 @@ def _people(place: Place, server: Server) -> list[Person]:
 
 def _rate(place: Place, name: str, load: Load, *, cores: str | None = None) -> Contender:
     return Contender(name, lambda seconds: _run(place, load, seconds, cores))
+
+
+def _rotating(place: Place, name: str, server: Server, who: list[Person]) -> Contender:
+    """Refresh with rotation; each round begins with new refresh tokens."""
+    return Contender(name, lambda seconds: _run(place, acts.rotation(server, who), seconds))
 
 
 def _run(place: Place, load: Load, seconds: float, cores: str | None = None) -> float:
