@@ -9,8 +9,9 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import Register
 from tests.vocabulary import EMAIL, Browser, Clock, count, nothing_new
+from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import accounts, grants
 from valetkey.storage.write import Write
 
 
@@ -100,6 +101,20 @@ def test_a_code_used_again_after_it_expired_still_kills_the_tokens(ada: Browser,
     clock.forward(seconds=120)
 
     ada.redeem(code)
+
+    assert ada.call(token).status_code == 401
+
+
+def test_who_comes_second_at_the_same_moment_kills_the_tokens_too(
+    ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``races/`` shows it with 200 at once; here the second has read the code before the first used it up."""
+    code = ada.code()
+    read_before = grants.find_code(runtime.store, Secret(code).digest())
+    token = ada.redeem(code).json["access_token"]
+    monkeypatch.setattr(grants, "find_code", lambda *_: read_before)
+
+    check_refusal(ada.redeem(code), "invalid_grant")
 
     assert ada.call(token).status_code == 401
 
