@@ -11,7 +11,7 @@ from tests.services.form import read_forms
 from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
 from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, revocations
+from valetkey.storage import clients, consents, revocations
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
@@ -163,6 +163,18 @@ def test_an_address_that_the_app_gave_up_meanwhile_is_not_returned_to(ada: Brows
         answers = ada.get(asked.location), ada.http.post(asked.location, data={"decision": "deny"})
 
     assert [(answer.status_code, answer.location) for answer in answers] == [(400, None)] * 2
+
+
+def test_a_consent_that_is_taken_back_at_the_same_moment_gives_no_code(
+    ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.code()
+    read_before = consents.find(runtime.store, "ada", ada.client.client_id)
+    ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page="/account")
+    monkeypatch.setattr(consents, "find", lambda *_: read_before)
+
+    assert read_before is not None
+    assert "/oauth/consent/" in ada.ask().location
 
 
 def test_consent_needs_a_signed_in_person(ada: Browser, app: Flask, runtime: Runtime) -> None:
