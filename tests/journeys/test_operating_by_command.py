@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,46 @@ def test_claims_of_the_wrong_type_are_told_together(deployment: Deployment, tmp_
 
     for what in told_of:
         assert what in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"redirect_uris": CALLBACK},
+        {"redirect_uris": [5]},
+        {"grant_types": "authorization_code"},
+        {"scope": ["profile"]},
+        {"post_logout_redirect_uris": CALLBACK},
+        {"backchannel_logout_uri": 5},
+        {"contacts": "ada@example.org"},
+    ],
+    ids=str,
+)
+def test_metadata_of_a_wrong_type_is_told_in_one_sentence(
+    deployment: Deployment, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    file = file_with(tmp_path, {"client_name": "Shop", "redirect_uris": [CALLBACK], **wrong})
+
+    with pytest.raises(AssertionError) as told:
+        deployment.run("clients", "create", "--metadata", file)
+
+    [member] = wrong
+    assert re.search(rf"Error: {member} (must be|cannot be used)", str(told.value))
+    assert "Traceback" not in str(told.value) and str(told.value).count(member) == 1
+
+
+def test_new_keys_are_told_as_json(deployment: Deployment) -> None:
+    planned, at_once = (json.loads(deployment.run("keys", "rotate", *how, "--json")) for how in ([], ["--emergency"]))
+
+    assert {(key["alg"], key["state"]) for key in planned} == {("ES256", "next"), ("RS256", "next")}
+    assert {(key["alg"], key["state"]) for key in at_once} == {("ES256", "signs"), ("RS256", "signs")}
+
+
+def test_two_names_that_clients_take_for_one_are_not_two_resources(deployment: Deployment) -> None:
+    deployment.run("resources", "create", "https://photos.example")
+
+    with pytest.raises(AssertionError, match=r"there is a resource https://photos\.example already"):
+        deployment.run("resources", "create", "https://Photos.example/")
 
 
 def test_an_app_is_made_with_any_metadata(deployment: Deployment, tmp_path: Path) -> None:

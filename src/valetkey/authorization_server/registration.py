@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valetkey.activity.auditing import audit
-from valetkey.protocol.client_members import is_member
+from valetkey.protocol.client_members import is_member, read_members
 from valetkey.protocol.client_metadata import read_client_metadata
 from valetkey.protocol.errors import InvalidScope, OAuthError
 from valetkey.protocol.logout_members import logout_problems
@@ -169,6 +169,7 @@ def remove_client(runtime: Runtime, client: Client) -> None:
 
 def _judge(runtime: Runtime, rules: Policy, sent: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata to register; an operator is told all that is wrong, of the common things together."""
+    _check_kinds(sent)
     uris, grant_types, scope = sent.get("redirect_uris", ()), sent["grant_types"], sent.get("scope")
     problems = [*_name_problems(sent["client_name"]), *_redirect_problems(rules, uris, grant_types)]
     problems += _scope_problems(runtime, scope) + _grant_type_problems(rules, grant_types)
@@ -185,6 +186,14 @@ def _judge(runtime: Runtime, rules: Policy, sent: Mapping[str, Any]) -> dict[str
     if scope:
         metadata["scope"] = format_scope(parse_scope(scope))
     return metadata
+
+
+def _check_kinds(sent: Mapping[str, Any]) -> None:
+    """See that each member has its JSON type, so that it can be judged."""
+    try:
+        read_members({name: value for name, value in sent.items() if name != "client_name"})
+    except OAuthError as refusal:
+        raise RegistrationRefused(refusal.description) from refusal
 
 
 def _name_problems(name: Any) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,10 +32,15 @@ def keys() -> None:
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
+    shown = _shown(runtime)
+    tell_rows(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, none="There are no keys.")
+
+
+def _shown(runtime: Runtime) -> list[dict[str, Any]]:
     now = runtime.clock()
     rows = [row for row in signing_keys.every(runtime.store) if row.algorithm != "none"]
     signing = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest, as they are in order
-    shown = [
+    return [
         {
             "kid": row.kid,
             "alg": row.algorithm,
@@ -43,7 +50,6 @@ def list_keys(runtime: Runtime, as_json: bool) -> None:
         }
         for row in rows
     ]
-    tell_rows(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, none="There are no keys.")
 
 
 def _state(row: SigningKeyRow, signing: Mapping[str, str], now: float) -> str:
@@ -56,8 +62,9 @@ def _state(row: SigningKeyRow, signing: Mapping[str, str], now: float) -> str:
 
 @keys.command()
 @click.option("--emergency", is_flag=True, help="The old keys are worth nothing at once, nor what they signed.")
+@json_option
 @with_runtime
-def rotate(runtime: Runtime, emergency: bool) -> None:
+def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
     """Make new signing keys.
 
     They are published now and used in a quarter of an hour; the old ones stay until their tokens end.
@@ -76,9 +83,11 @@ def rotate(runtime: Runtime, emergency: bool) -> None:
         revocations.add("changed", "keys", now, runtime.revocation_ends),
         audit("keys.created", now, detail="emergency" if emergency else None),
     )
-    click.echo(
-        "New keys sign from now on." if emergency else f"New keys sign from {time_text(now + _PUBLISHED_BEFORE)} UTC."
-    )
+    active_at = now if emergency else now + _PUBLISHED_BEFORE
+    if as_json:
+        click.echo(json.dumps([key for key in _shown(runtime) if key["active_at"] == active_at]))
+        return
+    click.echo("New keys sign from now on." if emergency else f"New keys sign from {time_text(active_at)} UTC.")
 
 
 @keys.command()

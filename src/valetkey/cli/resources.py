@@ -8,7 +8,7 @@ import click
 
 from valetkey.activity.auditing import audit
 from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
-from valetkey.protocol.uri import resource_problem
+from valetkey.protocol.uri import comparable_resource, resource_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import resources as stored
 from valetkey.storage import revocations
@@ -42,8 +42,9 @@ def create(runtime: Runtime, url: str, as_json: bool, **given: Any) -> None:
     problem = resource_problem(url)
     if problem:
         raise click.ClickException(f"{url} cannot be a resource: {problem} (RFC 8707 §2)")
-    if url in stored.every(runtime.store):
-        raise click.ClickException(f"there is a resource {url} already: use `valetkey resources update`")
+    for one in runtime.resources.all():
+        if comparable_resource(one) == comparable_resource(url) and (one != url or url in stored.every(runtime.store)):
+            raise click.ClickException(f"there is a resource {one} already: use `valetkey resources update`")
     _put(runtime, url, {}, given, as_json)
 
 
