@@ -146,7 +146,8 @@ class Valetkey:
             at_root = {one.path: one for one in (METADATA, OPENID_CONFIGURATION)}
             answer_before_flask(app, runtime, below_oauth | at_root)
         if path:
-            app.wsgi_app = below(path, app.wsgi_app)  # type: ignore[method-assign,assignment] # as Flask's documentation does
+            mounted = below(path, app.wsgi_app, settings.own_paths)
+            app.wsgi_app = mounted  # type: ignore[method-assign,assignment] # as Flask's documentation does
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
         once_before_all(app, _before_first_request(app, runtime))

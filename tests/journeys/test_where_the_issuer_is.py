@@ -22,7 +22,9 @@ PROXY = {
     "X-Forwarded-Host": "id.example",
     "X-Forwarded-Proto": "https",
 }
+TAKEN_OFF = "below a path that a proxy takes off"
 PLACES: dict[str, tuple[str, dict[str, str]]] = {  # the issuer, and what its server sees of a request to it
+    TAKEN_OFF: ("https://id.example/tenant", PROXY),
     "below a path": ("http://127.0.0.1:8000/tenant", {}),
     "IPv6": ("http://[::1]:8000", {"Host": "[::1]:8000"}),
     "another port": ("http://127.0.0.1:49999", {"Host": "127.0.0.1:49999"}),
@@ -38,12 +40,13 @@ class Visitor:
     issuer: str
     seen: dict[str, str]
     http: FlaskClient
+    taken_off: str = ""
     told: list[str] = field(default_factory=list)
 
     def send(self, method: str, url: str, **more: Any) -> TestResponse:
         parts = urlsplit(url)
         assert f"{parts.scheme}://{parts.netloc}" == _origin(self.issuer), url
-        where = parts.path + (f"?{parts.query}" if parts.query else "")
+        where = parts.path.removeprefix(self.taken_off) + (f"?{parts.query}" if parts.query else "")
         headers = {**self.seen, **more.pop("headers", {})}
         answer = self.http.open(where, method=method, headers=headers, **more)
         assert "evil.example" not in answer.text and "inside:8080" not in answer.text
@@ -81,7 +84,7 @@ def test_from_discovery_to_logout_all_is_at_the_issuer(make_app: MakeApp, sqlite
     client = register_client(
         app.extensions["valetkey"], name="Shop", policy="native", redirect_uris=[CALLBACK], members=members
     )
-    visitor = Visitor(issuer, seen, app.test_client())
+    visitor = Visitor(issuer, seen, app.test_client(), "/tenant" if place == TAKEN_OFF else "")
 
     found = visitor.document(f"{issuer}/.well-known/openid-configuration")
     path = urlsplit(issuer).path

@@ -264,6 +264,12 @@ class Settings:
         return f"{below}/tokens" if self.personal_access_tokens_path == "" else self.personal_access_tokens_path
 
     @property
+    def own_paths(self) -> tuple[str, ...]:
+        """Where our own pages and endpoints are."""
+        every = (self.oauth_path, self.account_path, self.device_path, self.tokens_path, self.docs_path)
+        return tuple(path for path in every if path is not None)
+
+    @property
     def personal_scopes(self) -> frozenset[str]:
         """What a personal access token may carry: never who somebody is, nor the making of other tokens."""
         never = {"openid", "offline_access", self.personal_access_token_api_scope}

@@ -43,15 +43,11 @@ def _answer(error: HTTPException, settings: Settings, all_ours: bool) -> AnyResp
     if (endpoint or "").startswith(_OWN):
         return _own(error, endpoint or "")
     is_nobodys = endpoint is None
-    if is_nobodys and any(path is not None and is_below(path) for path in _own_paths(settings)):
+    if is_nobodys and any(is_below(path) for path in settings.own_paths):
         return _nobodys(error)
     if settings.problem_details and is_below(settings.api_prefix):
         return problem_of(error)
     return _nobodys(error) if is_nobodys and all_ours else None
-
-
-def _own_paths(settings: Settings) -> tuple[str | None, ...]:
-    return settings.oauth_path, settings.account_path, settings.device_path, settings.tokens_path, settings.docs_path
 
 
 def _nobodys(error: HTTPException) -> AnyResponse:
