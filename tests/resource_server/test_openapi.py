@@ -127,6 +127,28 @@ def test_words_come_from_the_docstring_without_what_is_for_readers_of_the_code(m
     assert found["tags"] == ["notes"]
 
 
+@pytest.mark.parametrize(
+    "for_coders",
+    [
+        ":param number: which\n:returns: the order",
+        "Args:\n    number: which\n\nReturns:\n    The order.",
+        "Parameters\n----------\nnumber : int\n\nReturns\n-------\ndict",
+    ],
+    ids=["Sphinx", "Google", "NumPy"],
+)
+def test_what_a_docstring_says_of_arguments_is_for_whoever_reads_the_code(for_coders: str) -> None:
+    def one(number: int) -> Any: ...
+
+    one.__doc__ = f"One order.\n\nIt shows what Returns\nbring.\n\n{for_coders}"
+    app = _app()
+    app.add_url_rule("/api/orders/<int:number>", "one", public(one))
+
+    told = document(app)["paths"]["/api/orders/{number}"]["get"]
+
+    assert told["summary"] == "One order"
+    assert told["description"].startswith("It shows what Returns\nbring.\n\nFor everybody")
+
+
 def test_converters_become_schemas(made: dict[str, Any]) -> None:
     schemas = {
         one["name"]: one["schema"] for item in made["paths"].values() for one in next(iter(item.values()))["parameters"]

@@ -15,7 +15,11 @@ from .path_parameters import path_parameters
 from .routes import Route
 from .schemas import Schemas
 
-_FIELD_LISTS = re.compile(r"^\s*:(?:param|type|raises?|returns?|rtype)\b", re.MULTILINE)
+# Sphinx's field lists, and the headings of Google's and NumPy's docstrings
+_FOR_CODERS = re.compile(
+    r"^\s*(?::(?:param|type|raises?|returns?|rtype)\b|(?:Args|Arguments|Parameters|Returns|Raises|Yields):?[ \t]*$)",
+    re.MULTILINE,
+)
 
 
 class Operation:
@@ -83,6 +87,6 @@ class Operation:
 def _words(view: Any, endpoint: str) -> tuple[str, str]:
     """The docstring's first sentence, and the rest without what is for the reader of the code."""
     doc = inspect.getdoc(inspect.unwrap(view)) or ""
-    first, _, rest = _FIELD_LISTS.split(doc, maxsplit=1)[0].strip().partition("\n\n")
+    first, _, rest = _FOR_CODERS.split(doc, maxsplit=1)[0].strip().partition("\n\n")
     name = endpoint.rpartition(".")[2].replace("_", " ")
     return " ".join(first.split()).rstrip(".") or name[:1].upper() + name[1:], rest.strip()

@@ -5,7 +5,7 @@ const server = document.getElementById("reference").dataset;
 const waitingKey = "valetkey-docs"; // what must outlive the way to the consent page: the verifier, never a token
 const shownFields = [
   "content-type", "ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
-  "retry-after", "www-authenticate", "location", "link", "etag", "deprecation", "sunset", "request-id",
+  "retry-after", "www-authenticate", "location", "link", "etag", "deprecation", "sunset", "idempotent-replayed", "request-id",
 ];
 let token = null;
 let expiry = 0;
