@@ -393,6 +393,29 @@ def test_a_class_that_is_deprecated_as_a_whole_is_told_so() -> None:
     assert document(app)["paths"]["/api/old"]["get"]["deprecated"]
 
 
+class Tree(TypedDict):
+    """A branch and its branches."""
+
+    name: str
+    branches: NotRequired[list[Tree]]
+
+
+def test_a_type_that_holds_itself_has_an_end() -> None:
+    app = _app()
+
+    @app.get("/api/tree")
+    @public
+    def tree() -> dict[str, Tree]:
+        return {}
+
+    made = document(app)
+
+    validate(made)
+    told = made["components"]["schemas"]["Tree"]
+    assert told["required"] == ["name"]
+    assert told["properties"]["branches"]["items"] == {"$ref": "#/components/schemas/Tree"}
+
+
 def test_a_pair_is_a_list_of_two_for_every_reader() -> None:
     """Spectral holds a tuple, whose schema has no ``items``, to be an error."""
     app = _app()

@@ -31,7 +31,8 @@ class Schemas:
             adapter: Any = TypeAdapter(_portable(kind))
             adapter.json_schema(mode=mode)
         except PydanticUserError as cause:
-            raise ValueError(f"{where}: {kind!r} has no JSON Schema; use a pydantic model or a dataclass") from cause
+            told = str(cause.message).partition("\n")[0]
+            raise ValueError(f"{where}: {kind!r} has no JSON Schema; use a pydantic model ({told})") from cause
         self._adapters[key] = (key, mode, adapter)
 
     def make(self) -> None:
@@ -90,32 +91,36 @@ def _say_items(part: Any) -> None:
             _say_items(one)
 
 
-def _portable(kind: Any) -> Any:
-    """The type as pydantic takes it: before Python 3.12 it wants the TypedDict of typing_extensions."""
+def _portable(kind: Any, made: dict[Any, Any] | None = None) -> Any:
+    """The type as pydantic takes it: before Python 3.12 it wants the TypedDict of typing_extensions.
+
+    :param made: what was made of which TypedDict, so that one which holds itself has an end.
+    """
     if sys.version_info >= (3, 12):
         return kind
+    made = {} if made is None else made
     if typing.is_typeddict(kind):
-        return _portable_dict(kind)
+        return made[kind] if kind in made else _portable_dict(kind, made)
     arguments = typing.get_args(kind)
     if not arguments or typing.get_origin(kind) in {typing.Literal, typing.Annotated}:
         return kind
     origin = typing.get_origin(kind)
-    converted = tuple(_portable(one) for one in arguments)
+    converted = tuple(_portable(one, made) for one in arguments)
     if converted == arguments:
         return kind
     return typing.Union[converted] if origin is not list and origin is not dict else origin[converted]  # noqa: UP007
 
 
-def _portable_dict(kind: Any) -> Any:
+def _portable_dict(kind: Any, made: dict[Any, Any]) -> Any:
     import typing_extensions
 
-    members = {}
+    make: Any = typing_extensions.TypedDict
+    portable = made[kind] = make(kind.__name__, {})
+    portable.__doc__ = kind.__doc__
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         told = typing.get_origin(hint)  # __required_keys__ does not see through annotations that are strings
         needed = told is typing.Required or (told is not typing.NotRequired and name in kind.__required_keys__)
         value = typing.get_args(hint)[0] if told in {typing.Required, typing.NotRequired} else hint
-        members[name] = (typing.Required if needed else typing.NotRequired)[_portable(value)]
-    make: Any = typing_extensions.TypedDict
-    made = make(kind.__name__, members)
-    made.__doc__ = kind.__doc__
-    return made
+        member = (typing.Required if needed else typing.NotRequired)[_portable(value, made)]
+        portable.__annotations__[name] = member
+    return portable
