@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 from typing import Any
 
 from flask import Flask, current_app, request
@@ -59,10 +60,34 @@ def _has_body(environ: Environ) -> bool:
 def check_body(most: int) -> None:
     """Refuse a body that is too large, also one that does not say how large it is, as it is read.
 
-    :raises Problem: 413 where it says so itself.
+    :raises Problem: 413 where it says so itself; else whoever reads it meets the same refusal.
     """
     length = request.content_length
-    if length is not None and length > most:
-        raise Problem(413, f"the body may have {most} bytes at the most", maximum=most)
+    if length is None:
+        request.environ["wsgi.input"] = _Bounded(request.environ["wsgi.input"], most)
+    elif length > most:
+        raise _too_large(most)
     with contextlib.suppress(AttributeError):  # Flask 3.0: only the app's own MAX_CONTENT_LENGTH counts
-        request.max_content_length = most
+        request.max_content_length = most + 1  # at its own bound Werkzeug ends a body as if it were whole
+
+
+class _Bounded(io.RawIOBase):
+    """A body of unknown length; it cannot be read further than it may be long."""
+
+    def __init__(self, stream: Any, most: int) -> None:
+        self._stream, self._most, self._left = stream, most, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(min(len(buffer), self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_large(self._most)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"the body may have {most} bytes at the most", maximum=most)
