@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 _measure(place, row, asked.warm, figures)
             except AssertionError as wrong:  # of a server's start or answers: all that a person needs is in it
-                sys.exit(f"{row}: {wrong}")
+                kept = f"\n\nThe rows before it are kept in {write(figures)}" if figures.values else ""
+                sys.exit(f"{row}: {wrong}{kept}")
     print(f"\n{how(figures)}\n\n{tables(figures)}\n\nKept in {write(figures)}")
 
 

@@ -172,7 +172,7 @@ def documents(place: Place, running: ExitStack) -> list[Contender]:
 
 
 def userinfo(place: Place, running: ExitStack) -> list[Contender]:
-    ours = _app(place, running)
+    ours = servers.valetkey(place, running, servers.new_deployment(place, app=APP))
     who = people.sign_in(ours, people.sign_up_at(ours), scope="openid profile")
     return [
         _rate(place, "valetkey, userinfo", acts.userinfo(ours, who)),

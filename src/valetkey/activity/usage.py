@@ -16,6 +16,9 @@ from .background import Background
 
 _MOST = 10_000  # different counts that wait; while the store is down, older ones wait with them
 _MOST_CALLS = 50_000  # that nobody has counted yet
+_FIRST = (
+    10  # calls of each second that see to it that they are counted: of two at once, neither may see itself as first
+)
 _PER_WRITE = 500
 _log = logging.getLogger("valetkey")
 
@@ -41,7 +44,7 @@ class Usage:
         """
         calls = self._calls
         calls.append((now, client_id, method, template, status))
-        if len(calls) == 1:
+        if len(calls) <= _FIRST:
             self._background.wake()
         elif len(calls) > _MOST_CALLS:
             self._count()

@@ -1,0 +1,149 @@
+"""Machine endpoints answer the same before Flask as behind it; only the host's hooks are passed by."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, Response
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeApp
+from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.service import create_app
+
+FORM = "application/x-www-form-urlencoded"
+VARIES = {"Valetkey-Reference", "Date"}
+
+
+@pytest.fixture
+def behind(make_app: MakeApp, sqlite_store_url: str) -> Flask:
+    return make_app(sqlite_store_url)
+
+
+@pytest.fixture
+def before(make_app: MakeApp, sqlite_store_url: str, behind: Flask) -> Flask:
+    """On the same store."""
+    app = make_app(sqlite_store_url, endpoints_bypass_flask=True)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    return app
+
+
+@pytest.fixture
+def robot(behind: Flask) -> Registered:
+    return register_client(behind.extensions["valetkey"], name="Robot", policy="machine")
+
+
+def basic(robot: Registered) -> tuple[str, str]:
+    assert robot.secret is not None
+    return robot.client_id, robot.secret.reveal()
+
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "introspection": {"path": "/oauth/introspect", "data": {"token": "x"}, "auth": basic},
+    "revocation": {"path": "/oauth/revoke", "data": {"token": "x"}, "auth": basic},
+    "no client": {"path": "/oauth/token", "data": {"grant_type": "client_credentials"}},
+    "an unknown grant type": {"path": "/oauth/token", "data": {"grant_type": "password"}, "auth": basic},
+    "JSON for a form": {"path": "/oauth/token", "json": {"grant_type": "client_credentials"}, "auth": basic},
+    "a parameter twice": {"path": "/oauth/token", "data": "grant_type=a&grant_type=b", "content_type": FORM},
+    "too large a body": {"path": "/oauth/token", "data": "a=" + "x" * 70_000, "content_type": FORM},
+    "no body": {"path": "/oauth/token"},
+    "another method": {"path": "/oauth/token", "method": "GET"},
+    "DELETE": {"path": "/oauth/token", "method": "DELETE"},
+    "HEAD": {"path": "/oauth/jwks", "method": "HEAD"},
+    "OPTIONS": {"path": "/oauth/token", "method": "OPTIONS"},
+    "keys": {"path": "/oauth/jwks", "method": "GET"},
+    "metadata": {"path": "/.well-known/oauth-authorization-server", "method": "GET"},
+    "discovery": {"path": "/.well-known/openid-configuration", "method": "GET"},
+    "userinfo without a token": {"path": "/oauth/userinfo", "method": "GET"},
+    "limits without a token": {"path": "/oauth/limits", "method": "GET"},
+    "a path with a slash more": {"path": "/oauth/token/", "method": "GET"},
+}
+
+
+def send(app: Flask, robot: Registered, request: dict[str, Any]) -> TestResponse:
+    known = {**request, "auth": request["auth"](robot)} if "auth" in request else request
+    return app.test_client().open(**{"method": "POST", **known})
+
+
+def told(answer: TestResponse) -> tuple[Any, ...]:
+    headers = sorted((name, value) for name, value in answer.headers if name not in VARIES)
+    return answer.status_code, headers, answer.data
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_an_answer_is_the_same(behind: Flask, before: Flask, robot: Registered, request_: dict[str, Any]) -> None:
+    assert told(send(before, robot, request_)) == told(send(behind, robot, request_))
+
+
+def test_a_token_is_given_before_flask_sees_the_request(before: Flask, robot: Registered) -> None:
+    asked = {"path": "/oauth/token", "data": {"grant_type": "client_credentials", "scope": "profile"}, "auth": basic}
+    seen = []
+
+    @before.after_request
+    def look(response: Response) -> Response:
+        seen.append(response.status_code)
+        return response
+
+    assert send(before, robot, asked).json["scope"] == "profile"
+    assert seen == []
+
+
+def test_a_document_that_one_has_already_is_not_sent_again(before: Flask, robot: Registered) -> None:
+    client = before.test_client()
+    etag = client.get("/oauth/jwks").headers["ETag"]
+
+    assert client.get("/oauth/jwks", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_a_body_of_unknown_length_is_read(before: Flask, robot: Registered) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"grant_type=client_"
+        yield b"credentials"
+
+    class Chunks:
+        def __init__(self) -> None:
+            self._rest = b"".join(body())
+
+        def read(self, size: int = -1) -> bytes:
+            part, self._rest = self._rest[:size], self._rest[size:]
+            return part
+
+    chunked = {"wsgi.input": Chunks(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    answer = before.test_client().post(
+        "/oauth/token", content_type=FORM, auth=basic(robot), environ_overrides={**chunked, "CONTENT_LENGTH": ""}
+    )
+
+    assert answer.status_code == 200
+
+
+def test_an_endpoint_that_fails_says_so_with_a_reference_that_the_log_has(
+    before: Flask, robot: Registered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: Any) -> Any:
+        raise RuntimeError("the drawer is stuck")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(before.extensions["valetkey"].clients, "find", break_down)
+
+    failed = send(before, robot, {"path": "/oauth/token", "data": {"grant_type": "x"}, "auth": basic})
+
+    assert (failed.status_code, failed.json["error"]) == (500, "server_error")
+    assert "stuck" not in failed.text and "the drawer is stuck" in caplog.text
+    assert failed.headers["Valetkey-Reference"] in caplog.text
+
+
+def test_below_a_path_of_the_issuer_too(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url, issuer="http://127.0.0.1:8000/id", endpoints_bypass_flask=True)
+
+    for path in ("/id/oauth/jwks", "/oauth/jwks"):
+        assert app.test_client().get(path).json["keys"]
+
+
+def test_the_bare_server_answers_before_flask(tmp_path: Any) -> None:
+    app = create_app(issuer="http://127.0.0.1:8000", data_dir=str(tmp_path), embedded_worker=False)
+
+    assert app.extensions["valetkey"].settings.endpoints_bypass_flask
+    app.extensions["valetkey"].close()
