@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
+from valetkey import Plan
 from valetkey.developer_portal.docs_client import DOCS_CLIENT_ID, register_docs_client
 from valetkey.developer_portal.schema_words import SchemaWords
 from valetkey.runtime import Runtime
@@ -20,6 +21,14 @@ def test_each_operation_shows_its_scope_in_words_its_limit_and_a_call(app: Flask
     assert "60 calls a minute, 6 at once, for each network address." in page
     assert "curl http://127.0.0.1:8000/api/protected" in page
     assert "Authorization: Bearer $TOKEN" in page
+
+
+def test_the_plans_are_told_with_what_they_allow(make_app: MakeApp, sqlite_store_url: str) -> None:
+    plans = {"free": Plan(limit="60/minute", quota="10000/month"), "pro": Plan(approval="manual")}
+    page = make_app(sqlite_store_url, plans=plans, default_plan="free").test_client().get("/docs").text
+
+    assert "60 calls a minute, 6 at once; 10,000 calls in each month (UTC), for each app" in page
+    assert "As many calls as the operations allow, for each app over all operations. Whoever runs the API" in page
 
 
 def test_the_page_runs_its_own_script_and_no_other(app: Flask) -> None:

@@ -263,7 +263,10 @@ def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> N
 
 
 def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_fields_that_are_sent() -> None:
-    plans = {"free": Plan(limit="60/minute"), "pro": Plan(limit="600/minute")}
+    plans = {
+        "free": Plan(limit="60/minute", quota="10000/month", scopes="notes:read"),
+        "pro": Plan(limit="600/minute", approval="manual"),
+    }
     app = _app(plans=plans, default_plan="free", rate_limit_fields="legacy")
 
     @app.get("/api/search")
@@ -290,6 +293,11 @@ def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_f
     }
     assert "X-RateLimit-Limit" in found["responses"]["200"]["headers"]
     assert "429" in made["paths"]["/api/me"]["get"]["responses"]  # by the plan of the app
+    assert {name: plan["description"] for name, plan in made["x-plans"].items()} == {
+        "free": "60 calls a minute, 6 at once; 10,000 calls in each month (UTC), for each app over all operations. "
+        "Scopes: notes:read. Whoever asked for no other has it.",
+        "pro": "600 calls a minute, 60 at once, for each app over all operations. Whoever runs the API approves it.",
+    }
 
 
 def test_a_route_that_refuses_everybody_is_not_told() -> None:

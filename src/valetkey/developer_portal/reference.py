@@ -64,6 +64,7 @@ class Reference:
     description: str
     groups: tuple[tuple[str, tuple[Operation, ...]], ...]
     scopes: tuple[tuple[str, str], ...]
+    plans: tuple[tuple[str, str], ...]
 
 
 def reference(document: Mapping[str, Any]) -> Reference:
@@ -84,6 +85,7 @@ def reference(document: Mapping[str, Any]) -> Reference:
         info.get("description", ""),
         tuple((name, tuple(found)) for name, found in groups.items() if found),
         tuple(flows.get("authorizationCode", {}).get("scopes", {}).items()),
+        tuple((name, plan["description"]) for name, plan in document.get("x-plans", {}).items()),
     )
 
 

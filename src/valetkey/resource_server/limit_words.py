@@ -1,11 +1,14 @@
-"""A route's limit as the API reference tells it: as numbers and in words."""
+"""A route's limit, and the plans, as the API reference tells them: as numbers and in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from valetkey.rate_limiting.limit import Limit
+from valetkey.rate_limiting.limit import Limit, parse_limit
+from valetkey.rate_limiting.quota import parse_quota
+from valetkey.settings import Settings
+from valetkey.settings.plans import Plan
 
 from .access import Protection
 
@@ -30,6 +33,34 @@ def told_limit(protection: Protection | None) -> dict[str, Any] | None:
     ]
     first = policies[0] if len(policies) == 1 else {"policies": policies}
     return {**first, **cost, "description": told}
+
+
+def told_plans(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The members of ``x-plans``: what an app may call in all, by its plan."""
+    return {
+        name: {
+            **({"limit": plan.limit} if plan.limit else {}),
+            **({"quota": plan.quota} if plan.quota else {}),
+            "description": _plan_in_words(plan, is_default=name == settings.default_plan),
+        }
+        for name, plan in settings.plans.items()
+    }
+
+
+def _plan_in_words(plan: Plan, *, is_default: bool) -> str:
+    parts = [_in_words("", parse_limit(plan.limit))] if plan.limit else []
+    if plan.quota:
+        quota = parse_quota(plan.quota)
+        parts.append(f"{quota.n:,} calls in each {quota.unit} (UTC)")
+    told = f"{'; '.join(parts) or 'as many calls as the operations allow'}, for each app over all operations"
+    told = f"{told[0].upper()}{told[1:]}."
+    if plan.scopes is not None:
+        told += f" Scopes: {', '.join(plan.scopes.split()) or 'none'}."
+    if is_default:
+        told += " Whoever asked for no other has it."
+    elif plan.approval == "manual":
+        told += " Whoever runs the API approves it."
+    return told
 
 
 def _limits(protection: Protection) -> Iterator[tuple[str, Limit]]:

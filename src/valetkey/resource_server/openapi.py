@@ -12,6 +12,7 @@ from flask import Flask
 from valetkey.settings import Settings
 from valetkey.web.state import EXTENSION
 
+from .limit_words import told_plans
 from .operation_promises import add_promises
 from .operation_security import METHODS, components, methods_of, secure
 from .operations import Operation
@@ -50,6 +51,7 @@ def document(app: Flask) -> dict[str, Any]:
         "info": _info(settings),
         "servers": [{"url": settings.issuer}],
         **({"tags": [{"name": tag} for tag in tags]} if tags else {}),
+        **_plans(settings),
         "paths": dict(sorted(paths.items())),
         "components": shared,
     }
@@ -87,6 +89,7 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
                 found.append(route)
                 secure(operation, route, settings, roles=not spec["openapi"].startswith("3.0"))
                 add_promises(operation, route, method)
+    made |= _plans(settings)
     shared = made.setdefault("components", {})
     for kind, parts in components(settings, frozenset().union(*(one.scopes for one in found))).items():
         shared[kind] = {**shared.get(kind, {}), **parts} if kind == "securitySchemes" else parts | shared.get(kind, {})
@@ -126,6 +129,10 @@ def _rename(operation: dict[str, Any], own: str, path: str) -> None:
     names = [part.split("}")[0] for part in path.split("{")[1:]]
     for parameter, name in zip(operation["parameters"], names, strict=False):
         parameter["name"] = name
+
+
+def _plans(settings: Settings) -> dict[str, Any]:
+    return {"x-plans": told_plans(settings)} if settings.plans else {}
 
 
 def _info(settings: Settings) -> dict[str, Any]:
