@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +82,20 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture
-def migrated(host: Host) -> Host:
+def logging_as_it_was() -> Iterator[None]:
+    """Flask-Migrate sets up logging by a file, which turns off every logger that there is."""
+    loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.disabled, one.level) for one in (logging.getLogger(), *loggers)]
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for one, disabled, level in before:
+        one.disabled = disabled
+        one.setLevel(level)
+
+
+@pytest.fixture
+def migrated(host: Host, logging_as_it_was: None) -> Host:
     """The host after its first ``flask db migrate`` and ``upgrade``, in a database that another program uses too."""
     with host.app.app_context(), host.db.engine.begin() as connection:
         connection.execute(text("CREATE TABLE of_another_program (id INTEGER)"))
