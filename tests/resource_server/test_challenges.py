@@ -120,6 +120,17 @@ def test_what_we_signed_ourselves_is_an_access_token_only_by_its_type(ada: Brows
     assert [ada.call(one).status_code for one in (signed(typ="JWT"), signed(), signed(typ="logout+jwt"))] == [401] * 3
 
 
+def test_a_key_is_good_for_its_own_algorithm_only(ada: Browser, runtime: Runtime) -> None:
+    """RFC 8725 §3.1: the header does not choose; one RSA key could answer for RS256 and for PS256."""
+    claims = json.loads(base64.urlsafe_b64decode(ada.tokens()["access_token"].split(".")[1] + "=="))
+    key = runtime.keys.current("RS256", runtime.clock())
+
+    def signed(alg: str) -> str:
+        return jwt.encode({"alg": alg, "kid": key.kid, "typ": "at+jwt"}, claims, key.key, algorithms=[alg])
+
+    assert [ada.call(signed(alg)).status_code for alg in ("RS256", "PS256")] == [200, 401]
+
+
 def test_a_token_of_another_issuer_with_the_same_keys_is_refused(make_app: MakeApp, store_url: str) -> None:
     """Two issuers on one store, for one resource: RFC 9068 §4."""
     here = make_app(store_url, resource="https://api.example")
