@@ -154,7 +154,7 @@ OTHERWISE: list[tuple[str, str]] = [
     ("Core §3.1.2.1, offline_access without prompt=consent", "a refresh token is given where the client registered the grant type and the person allowed the scope, now or before"),
     ("Core §5.5, claims that no asked scope opens", "are asked about each time: consent remembers scopes only, so with prompt=none it is consent_required"),
     ("Core §5.3, a token that was asked for with resource", "userinfo takes it only where the issuer is one of the resources: a token is for what was asked for (RFC 8707)"),
-    ("Core §3.1.2.1, id_token_hint under a retired key", "refused: a key that is retired, perhaps because it leaked, proves nothing"),
+    ("Core §3.1.2.1, id_token_hint under a retired key", "counts for thirty days, for whoever signs out should not fail by a rotation; after `valetkey keys rotate --emergency` no key from before proves anything"),
     ("Core §8.1, the access token of a pairwise client", "is opaque, for the client could read the public name in a JWT"),
     ("Core §3.1.2.1, PKCE", "is demanded of every client but those under the policy `oidc-compat`"),
     ("Discovery §2, WebFinger", "relying parties are told their issuer"),

@@ -26,8 +26,8 @@ def header_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))))
 
 
-def rotate_keys(runtime: Runtime, now: float) -> None:
-    rows = rotate(runtime.store, runtime.cipher, now, published_before=600, tokens_live=3600)
+def rotate_keys(runtime: Runtime, now: float, *, emergency: bool = False) -> None:
+    rows = rotate(runtime.store, runtime.cipher, now, published_before=600, tokens_live=3600, emergency=emergency)
     assert runtime.store.write(Write(rows=rows))
     runtime.keys.forget()
 
@@ -193,6 +193,33 @@ def test_tokens_of_the_key_before_are_good_while_they_live(rp: RelyingParty, clo
     assert rp.read(answer["id_token"])["sub"] == "ada"
     assert rp.userinfo(answer["access_token"]).status_code == 200
     assert "code" in rp.ask(prompt="none", id_token_hint=answer["id_token"]).location
+
+
+def test_an_id_token_of_a_retired_key_is_still_a_hint(rp: RelyingParty, clock: Clock) -> None:
+    """§3.1.2.1, RP-Initiated Logout §2: an expired one counts, and nobody is kept from signing out by a rotation."""
+    hint = rp.tokens()["id_token"]
+    for _ in range(2):
+        rotate_keys(rp.runtime, clock.time)
+        clock.forward(seconds=600 + 3600)
+
+    assert header_of(hint)["kid"] not in {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
+    assert "code" in query_of(rp.ask(prompt="none", id_token_hint=hint))
+    assert "You are signed out" in rp.get("/oauth/logout", query_string={"id_token_hint": hint}).text
+
+
+def test_after_an_emergency_no_key_from_before_proves_anything(rp: RelyingParty, clock: Clock) -> None:
+    """§10.1.1; nor does one that was retired long ago."""
+    hints = []
+    for _ in range(3):
+        hints.append(rp.tokens()["id_token"])
+        rotate_keys(rp.runtime, clock.time)
+        clock.forward(seconds=600 + 1800)
+    rotate_keys(rp.runtime, clock.time, emergency=True)
+
+    for hint in hints:
+        assert error_of(rp.ask(prompt="none", id_token_hint=hint)) == "invalid_request"
+        assert rp.get("/oauth/logout", query_string={"id_token_hint": hint}).status_code == 400
+    assert "code" in query_of(rp.ask(prompt="none", id_token_hint=rp.tokens()["id_token"]))
 
 
 def test_the_command_keeps_the_old_key_until_its_last_id_token_ends(

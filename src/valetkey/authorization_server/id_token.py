@@ -72,12 +72,13 @@ def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) ->
 
 
 def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
-    """The claims of an ID token of ours, expired or not; None for anything else."""
+    """The claims of an ID token of ours, expired or not, under a retired key too; None for anything else."""
     if len(token) > _LONGEST_HINT or token.count(".") != 2 or not token.isascii():
         return None
     try:
         header = jws.extract_compact(token.encode()).headers()
-        key = runtime.keys.find(str(header.get("kid")), now)
+        kid = str(header.get("kid"))
+        key = runtime.keys.find(kid, now) or runtime.keys.find_former(kid, now)
         if key is None or header.get("typ") != "JWT" or header.get("alg") != key.algorithm:
             return None
         claims = json.loads(jws.deserialize_compact(token.encode(), key.key, registry=OURS).payload)

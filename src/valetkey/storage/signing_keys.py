@@ -35,11 +35,22 @@ _RETIRE = Statement(
     update(signing_keys).where(signing_keys.c.kid == bindparam("wanted")).values(retired_at=bindparam("moment"))
 )
 
+_END = Statement(
+    update(signing_keys)
+    .where(signing_keys.c.kid == bindparam("wanted"))
+    .values(retired_at=bindparam("moment"), private=b"")
+)
+
 
 def every(store: Store) -> list[SigningKeyRow]:
     return [SigningKeyRow(*row) for row in store.all(_ALL())]
 
 
 def retire(kid: str, moment: float) -> Bound:
-    """From that moment on the key is neither published nor trusted."""
+    """From that moment on the key is neither published nor trusted with tokens."""
     return _RETIRE(wanted=kid, moment=moment)
+
+
+def end(kid: str, moment: float) -> Bound:
+    """The same, and the key proves nothing any more: its private half, which somebody else may have, is forgotten."""
+    return _END(wanted=kid, moment=moment)

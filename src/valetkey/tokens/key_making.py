@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -67,6 +67,15 @@ def private_key(row: SigningKeyRow, cipher: Cipher) -> Key:
     return key
 
 
+def public_key(row: SigningKeyRow) -> Key:
+    """The public half of the key in a row."""
+    # The library knows only one of the names of Ed25519, which alg may be.
+    key: Key = _KINDS[row.algorithm][0].import_key(
+        {name: row.public_jwk[name] for name in row.public_jwk if name != "alg"}
+    )
+    return key
+
+
 def rotate(
     store: Store, cipher: Cipher, now: float, *, published_before: float, tokens_live: float, emergency: bool = False
 ) -> tuple[Bound, ...]:
@@ -76,12 +85,16 @@ def rotate(
     by then; the old one stays until its last token is dead. In an emergency the old keys are worth nothing at once.
     """
     active_at = now if emergency else now + published_before
-    end = now if emergency else active_at + tokens_live
-    old = [
-        row
-        for row in signing_keys.every(store)
-        if row.kid != SALT and (row.retired_at is None or (emergency and row.retired_at > now))
-    ]
-    algorithms = {*FIRST_ALGORITHMS, *(row.algorithm for row in old)}
+    old = [row for row in signing_keys.every(store) if row.kid != SALT]
+    ended = [_end(row, now) for row in old] if emergency else _retired(old, active_at + tokens_live)
+    algorithms = {*FIRST_ALGORITHMS, *(row.algorithm for row in old if row.retired_at is None or row.retired_at > now)}
     new = [signing_keys.ADD(new_signing_key(algorithm, cipher, active_at)) for algorithm in sorted(algorithms)]
-    return (*(signing_keys.retire(row.kid, end) for row in old), *new)
+    return (*ended, *new)
+
+
+def _retired(rows: Iterable[SigningKeyRow], moment: float) -> list[Bound]:
+    return [signing_keys.retire(row.kid, moment) for row in rows if row.retired_at is None]
+
+
+def _end(row: SigningKeyRow, now: float) -> Bound:
+    return signing_keys.end(row.kid, now if row.retired_at is None else min(row.retired_at, now))

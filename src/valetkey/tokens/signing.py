@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from joserfc.jwk import Key
 
 from valetkey.storage import signing_keys
+from valetkey.storage.signing_keys import SigningKeyRow
 from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable
 
 from .cipher import Cipher
-from .key_making import SALT, make_wanted_key, private_key
+from .key_making import SALT, make_wanted_key, private_key, public_key
 
 _FRESH = 0.5  # seconds, as of the revocation feed
 
@@ -28,6 +29,7 @@ class SigningKey:
 class _Loaded:
     current: dict[str, SigningKey]  # by algorithm
     by_kid: dict[str, SigningKey]
+    former: dict[str, SigningKey]  # public halves
     jwks: bytes
     read_at: float
     until: float  # when the next key becomes active or is retired
@@ -67,6 +69,10 @@ class KeyRing:
             keys = self._read_again(now)
         return keys.by_kid.get(kid)
 
+    def find_former(self, kid: str, now: float) -> SigningKey | None:
+        """A key that is retired, and was not given up in an emergency: what it signed once is no proof, but a hint."""
+        return self._keys(now).former.get(kid)
+
     def jwks(self, now: float) -> bytes:
         """The published JWK set, as JSON."""
         return self._keys(now).jwks
@@ -102,4 +108,11 @@ class KeyRing:
         current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
         changes = [moment for row in rows for moment in (row.active_at, row.retired_at) if moment and moment > now]
-        return _Loaded(current, by_kid, jwks, now, min(changes, default=float("inf")), next(iter(salts), None))
+        former = {row.kid: SigningKey(row.kid, row.algorithm, public_key(row)) for row in every if _is_former(row, now)}
+        until = min(changes, default=float("inf"))
+        return _Loaded(current, by_kid, former, jwks, now, until, next(iter(salts), None))
+
+
+def _is_former(row: SigningKeyRow, now: float) -> bool:
+    is_over = row.kid != SALT and row.retired_at is not None and row.retired_at <= now
+    return is_over and len(row.private) > 0  # else it was ended in an emergency
