@@ -162,6 +162,70 @@ OTHERWISE: list[tuple[str, str]] = [
     ("RFC 8252 §8.6, prompt=none for a native app", "is consent_required: nobody can tell who else listens at its redirect URI"),
 ]  # fmt: skip
 
+SUITE = """
+## The OpenID Foundation's suite
+
+It judges a deployment from outside. Its plans that concern us are `oidcc-basic`, `oidcc-formpost-basic`, `oidcc-config`,
+`oidcc-3rdparty-init` and those of RP-initiated, back-channel and front-channel logout; of `oidcc-dynamic` the modules that
+need neither the implicit flow nor `request_uri`. We followed its modules by hand; the suite itself has not been run yet.
+
+Its relying parties send no PKCE. They are made by command, two of them, each with the suite's own addresses:
+
+```sh
+valetkey users create --email ada@example.org --claims ada.json --password-stdin < password
+valetkey clients create --name Suite --policy oidc-compat --json \\
+  --redirect-uri https://suite.example/test/a/valetkey/callback \\
+  --post-logout-redirect-uri https://suite.example/test/a/valetkey/post_logout_redirect \\
+  --backchannel-logout-uri https://suite.example/test/a/valetkey/backchannel_logout
+```
+
+or register themselves: `VALETKEY_REGISTRATION_POLICY=open` and `VALETKEY_REGISTRATION_PROFILE=oidc-compat`. Where the suite
+is not on the internet, `VALETKEY_OUTBOUND_ALLOWED_NETWORKS` names its network, and `VALETKEY_OUTBOUND_CA_FILE` has the
+authority of its certificate. What its browser does, with the ids of [pages.md](pages.md):
+
+```json
+[
+  {
+    "match": "https://id.example/oauth/authorize*",
+    "tasks": [
+      {
+        "task": "Sign in",
+        "optional": true,
+        "match": "https://id.example/account/sign-in*",
+        "commands": [
+          ["text", "id", "email", "ada@example.org"],
+          ["text", "id", "password", "the password"],
+          ["click", "id", "sign-in"]
+        ]
+      },
+      {
+        "task": "Consent",
+        "optional": true,
+        "match": "https://id.example/oauth/consent/*",
+        "commands": [["click", "id", "allow"]]
+      },
+      {
+        "task": "Come back",
+        "match": "*/test/a/valetkey/callback*",
+        "commands": [["wait", "id", "submission_complete", 10]]
+      }
+    ]
+  },
+  {
+    "match": "https://id.example/oauth/logout*",
+    "tasks": [
+      {
+        "task": "Confirm",
+        "optional": true,
+        "match": "https://id.example/oauth/logout*",
+        "commands": [["click", "id", "log-out", "optional"]]
+      }
+    ]
+  }
+]
+```
+"""
+
 
 def text() -> str:
     """The page."""
@@ -172,6 +236,7 @@ def text() -> str:
     parts += [f"| {what} | {why} |\n" for what, _, why in NOT_OFFERED]
     parts.append("\n## Done otherwise\n\n| where | how, and why |\n|---|---|\n")
     parts += [f"| {where} | {how} |\n" for where, how in OTHERWISE]
+    parts.append(SUITE)
     return "".join(parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -23,3 +25,12 @@ def test_what_is_said_not_to_be_offered_is_not_in_the_metadata(rp: RelyingParty)
     for what, shown_by, _ in WRITER["NOT_OFFERED"]:
         member, _, value = shown_by.partition("=")
         assert value not in told.get(member, []) if value else member not in told, what
+
+
+def test_what_the_suites_browser_is_told_is_on_the_pages() -> None:
+    """Each element that it fills in or clicks is in docs/pages.md, which is held to the real pages."""
+    [block] = re.findall(r"```json\n(.*?)```", (DOCS / "conformance.md").read_text(), re.S)
+    commands = [command for visit in json.loads(block) for task in visit["tasks"] for command in task["commands"]]
+    listed = re.findall(r"^\| `#?([^`]+)` \|", (DOCS / "pages.md").read_text(), re.M)
+
+    assert {command[2] for command in commands if command[0] in {"text", "click"}} <= {*listed}
