@@ -143,7 +143,7 @@ class Runtime:
         self.quotas = Quotas(self.store, lambda: self.clock(), self.background.wake)
         self.background.add(self.quotas.give_back_idle, last=self.quotas.give_back_all)
         self.subscriptions = Subscriptions(self.store, self.feed, settings.plans, settings.default_plan)
-        plans = Plans(self.plan_budgets, self.subscriptions.plan_of, self.quotas)
+        plans = Plans(self.plan_budgets, settings.default_plan, self.subscriptions.plan_of, self.quotas)
         self.admission = Admission(self.limiter, plans, fields=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind

@@ -116,6 +116,19 @@ def test_a_call_over_the_routes_limit_takes_nothing_from_the_plan(app: Flask, ro
     assert lists(call(app, mine), "RateLimit")["plan-free"]["r"] == 2
 
 
+def test_strangers_have_the_default_plans_limit_of_a_route_by_their_address(app: Flask) -> None:
+    @app.get("/api/maybe")
+    @require_oauth(optional=True, limit={"free": "2/minute burst 2", "pro": "100/minute"})
+    def maybe() -> Any:
+        return jsonify(ok=True)
+
+    def stranger(address: str) -> int:
+        return app.test_client().get("/api/maybe", environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [stranger("192.0.2.1") for _ in range(3)] == [200, 200, 429]
+    assert stranger("192.0.2.2") == 200
+
+
 def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
     app: Flask, robot: Registered, token: Token, clock: Clock
 ) -> None:

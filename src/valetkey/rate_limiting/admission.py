@@ -90,10 +90,16 @@ class Counted:
 
 
 class Plans:
-    """The budgets of plans, which app has which plan, and where quotas are counted."""
+    """The budgets of plans, which app has which plan, and where quotas are counted.
 
-    def __init__(self, budgets: Mapping[str, PlanBudget], plan_of: Callable[[str, float], str], quotas: Quotas) -> None:
+    :param default: the plan of whoever has no other; strangers have its limits of routes, and none of its own.
+    """
+
+    def __init__(
+        self, budgets: Mapping[str, PlanBudget], default: str, plan_of: Callable[[str, float], str], quotas: Quotas
+    ) -> None:
         self.budgets = budgets
+        self.default = default
         self.plan_of = plan_of
         self.quotas = quotas
 
@@ -130,7 +136,8 @@ class Admission:
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
         """What this caller's call of this route is charged to."""
         charges = []
-        if asked.limit is not None and (limit := asked.limit.of(plan)) is not None:
+        routes_plan = self.plans.default if plan is None and self.plans is not None else plan
+        if asked.limit is not None and (limit := asked.limit.of(routes_plan)) is not None:
             name, key = asked.limit.group or "default", _key(asked, asked.limit, endpoint, caller)
             charges.append(Charge(name, key, limit, asked.limit.fail == "open"))
         budget = self.plans.budgets[plan] if self.plans is not None and plan is not None else None
