@@ -66,9 +66,12 @@ def _batch(table: Table, over: ColumnElement[bool]) -> tuple[Statement, Statemen
     key = tuple(table.primary_key.columns)
     batch = select(*key).where(over).limit(PRUNED_AT_ONCE)
     count = select(func.count()).select_from(batch.subquery())
-    return Statement(count), Statement(
-        delete(table).where(key[0].in_(batch) if len(key) == 1 else tuple_(*key).in_(batch))
-    )
+    remove = delete(table).where(key[0].in_(batch) if len(key) == 1 else tuple_(*key).in_(batch))
+    if len(key) > 1:
+        return Statement(count), Statement(remove)
+    # PostgreSQL compares each row with each of the batch where it last saw the table empty; an array it looks up.
+    looked_up = delete(table).where(key[0] == func.any(func.array(batch.scalar_subquery())))
+    return Statement(count), Statement({"sqlite": remove, "postgresql": looked_up})
 
 
 _STATEMENTS = tuple((table.name, *_batch(table, over), kept) for table, over, kept in _RULES)

@@ -35,12 +35,13 @@ class Compiled(NamedTuple):
 class Statement:
     """A Core construct; calling it binds values. Running raw costs a quarter of Core's own execution.
 
-    ``ON CONFLICT`` has a class in each dialect: such a statement is given as a function of that ``insert``.
+    ``ON CONFLICT`` has a class in each dialect: such a statement is given as a function of that ``insert``. What is
+    written differently in each is given as one construct for each.
     """
 
     __slots__ = ("_compiled", "_construct")
 
-    def __init__(self, construct: Executable | Callable[[Any], Executable]) -> None:
+    def __init__(self, construct: Executable | Callable[[Any], Executable] | Mapping[str, Executable]) -> None:
         self._construct = construct
         self._compiled: dict[str, Compiled] = {}
 
@@ -52,7 +53,9 @@ class Statement:
         found = self._compiled.get(dialect)
         if found is None:
             construct = self._construct
-            if not isinstance(construct, Executable):
+            if isinstance(construct, Mapping):
+                construct = construct[dialect]
+            elif not isinstance(construct, Executable):
                 construct = construct(_INSERTS[dialect])
             made = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined]
             assert isinstance(made, SQLCompiler)
