@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
+
 from tests.storage.conftest import NOW
 from tests.vocabulary import count
 from valetkey.outbound.worker import Worker, prune
