@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.conformance.conftest import MakeRelyingParty
+from tests.conformance.conftest import MakeRelyingParty, registered_at
 from tests.conformance.relying_party import ALL_SCOPES, PERSON, RelyingParty, error_of
+from tests.conftest import MakeApp
 from tests.vocabulary import CALLBACK, ISSUER, Clock, query_of
+from valetkey import Owner
 from valetkey.storage import accounts
 from valetkey.storage.write import Write
 
@@ -296,3 +299,43 @@ def test_strange_values_in_claims_are_nobodys_and_no_fault(rp: RelyingParty, cla
 
     assert answered.status_code == 303
     assert rp.get(answered.location).status_code in {200, 303} or answered.location.startswith(CALLBACK)
+
+
+class Host:
+    """Accounts whose claims come as a host's database has them."""
+
+    def current(self) -> Owner:
+        return Owner("maya", auth_time=1.0)
+
+    def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
+        return "/login"
+
+    def find(self, sub: str) -> Owner:
+        return Owner(sub)
+
+    def claims(self, sub: str, scope: frozenset[str]) -> dict[str, Any]:
+        return {
+            "name": None,
+            "nickname": "",
+            "given_name": "Maya",
+            "updated_at": datetime(2026, 1, 31),
+            "email_verified": 1,
+            "address": {"postal_code": 1234},
+        }
+
+
+def test_what_a_host_knows_in_another_type_is_left_out(
+    make_app: MakeApp, sqlite_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """§5.1, §5.3.2; and the log tells the host which claim it is."""
+    rp = registered_at(make_app(sqlite_store_url, resource_owner=Host()))
+    asked = json.dumps({"id_token": {"given_name": None, "updated_at": None, "name": None}})
+
+    answer = rp.tokens(scope=ALL_SCOPES, claims=asked)
+
+    assert rp.userinfo(answer["access_token"]).json == {"sub": "maya", "given_name": "Maya"}
+    told = rp.read(answer["id_token"])
+    assert told["given_name"] == "Maya" and not {"name", "updated_at"} & told.keys()
+    for name in ("updated_at", "email_verified", "address"):
+        assert f"the claim {name}" in caplog.text
+    caplog.clear()

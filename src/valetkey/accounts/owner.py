@@ -44,7 +44,7 @@ class ResourceOwners(Protocol):
         ...
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
-        """Claims about the person that this scope opens (OpenID Connect Core §5.4)."""
+        """Claims about the person that this scope opens (OpenID Connect Core §5.4), in the JSON types of §5.1."""
         ...
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
@@ -18,6 +19,7 @@ from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
 from valetkey.tokens.signatures import OURS
 
+from .known_claims import known_claims
 from .sealed_hint import opened_hint
 from .subject import subject
 
@@ -93,7 +95,7 @@ def _asked_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
     if not grant.claims:
         return {}
     wished = json.loads(grant.claims).get("id_token", {})
-    known = runtime.owners.claims(grant.owner, frozenset({"profile", "email", "address", "phone"}))
+    known = known_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
     return {name: known[name] for name in wished if name in known}
 
 

@@ -14,6 +14,7 @@ from valetkey.runtime import Answer, Call, Runtime, json_answer
 from valetkey.storage import grants
 from valetkey.tokens.access_token import AccessToken
 
+from .known_claims import known_claims
 from .subject import subject
 
 _REMEMBERED = 10_000
@@ -88,7 +89,7 @@ def _known_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str,
         return claims
     if runtime.owners.find(owner) is None:
         raise InvalidToken("the access token was revoked", detail="the resource owner is gone or disabled")
-    claims = runtime.owners.claims(owner, scope)
+    claims = known_claims(owner, scope, runtime)
     if len(runtime.told_claims) >= _REMEMBERED:
         runtime.told_claims.clear()
     runtime.told_claims[owner, scope] = (claims, call.now)
