@@ -78,6 +78,14 @@ def test_the_words_of_an_abort_are_the_problems_detail(app: Flask) -> None:
     assert app.test_client().post("/api/says").json["detail"] == "the colour is not one of ours"
 
 
+def test_json_that_is_none_is_told_in_words_for_programs(app: Flask) -> None:
+    app.add_url_rule("/api/reads", "reads", public(lambda: jsonify(request.get_json())), methods=["POST"])
+
+    refused = app.test_client().post("/api/reads", data="{", content_type="application/json")
+
+    assert (refused.status_code, refused.json["detail"][:38]) == (400, "the request is malformed: its JSON, a ")
+
+
 def test_a_body_over_flasks_own_limit_is_a_problem(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = 10
     app.add_url_rule("/api/reads", "reads", public(lambda: jsonify(request.get_json())), methods=["POST"])

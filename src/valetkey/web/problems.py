@@ -98,6 +98,7 @@ def sentence_of(error: HTTPException, status: int) -> str:
     if error.description and error.description != type(error).description:
         return error.description
     told = {
+        400: "the request is malformed: its JSON, a parameter or a header cannot be read",
         404: "there is nothing at this path",
         405: "this method is not allowed here; the Allow header names those that are",
         500: "the server failed; whoever runs it finds the reference in the log",
