@@ -100,6 +100,7 @@ def test_userinfo_answers_get_post_with_a_header_and_post_with_a_form(rp: Relyin
     answers = [
         rp.userinfo(token),
         rp.userinfo(token, "POST"),
+        rp.userinfo(token, "POST", content_type="application/json"),  # of a body that is not there
         rp.userinfo(token, "POST", data={"schema": "openid"}),
         rp.http.post("/oauth/userinfo", data={"access_token": token}),
     ]

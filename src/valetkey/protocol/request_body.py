@@ -16,7 +16,7 @@ def read_form_body(body: bytes, content_type: str) -> Parameters:
 
     :raises InvalidRequest: where it is no form, or too large.
     """
-    if not body and not content_type:
+    if not body:
         return Parameters({})
     _check(body, content_type, "application/x-www-form-urlencoded")
     try:
