@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -62,6 +64,18 @@ def test_the_printed_address_leads_through_the_browser_to_a_token(api: Api, page
 
     assert code == 0
     assert api.call(token.strip()).json()["scope"] == ["profile"]
+
+
+def test_the_token_may_be_for_another_api(api: Api, maya: Person) -> None:
+    photos = "https://photos.example/v1"
+    api.first.deployment.run("resources", "create", photos, "--scope", "profile notes:write")
+    login = Login(api, "--scope", "profile", "--resource", photos)
+    httpx.get(maya.allow(login.url))
+    code, token, _ = login.end()
+
+    assert code == 0
+    assert json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))["aud"] == photos
+    assert api.call(token.strip()).status_code == 401
 
 
 def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(api: Api, maya: Person) -> None:

@@ -31,6 +31,9 @@ _SECONDS = 300
 )
 @click.option("--client-id", default=CLI_CLIENT_ID, show_default=True)
 @click.option("--scope", default="", help="Space-separated; all that the client may ask for where left out.")
+@click.option(
+    "--resource", "resources", multiple=True, help="The API that it is for (RFC 8707); the usual one where left out."
+)
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -39,6 +42,7 @@ def login(
     issuer: str | None,
     client_id: str,
     scope: str,
+    resources: tuple[str, ...],
     no_browser: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -50,14 +54,16 @@ def login(
     command finds it in the environment variable VALETKEY_TOKEN.
     """
     issuer = issuer or find_issuer(given_options(context).get("data_dir")) or "http://127.0.0.1:8000"
-    token = _sign_in(issuer.rstrip("/"), client_id, scope, no_browser)
+    asked = [("scope", scope)] if scope else []
+    asked += [("resource", one) for one in resources]
+    token = _sign_in(issuer.rstrip("/"), client_id, asked, no_browser)
     if not command:
         click.echo(token)
         return
     raise SystemExit(_run(command, token))
 
 
-def _sign_in(issuer: str, client_id: str, scope: str, no_browser: bool) -> str:
+def _sign_in(issuer: str, client_id: str, more: list[tuple[str, str]], no_browser: bool) -> str:
     metadata = _metadata(issuer)
     answers: Queue[dict[str, str]] = Queue()
     server = _listen(answers)
@@ -70,9 +76,8 @@ def _sign_in(issuer: str, client_id: str, scope: str, no_browser: bool) -> str:
         "state": state,
         "code_challenge": s256(verifier),
         "code_challenge_method": "S256",
-        **({"scope": scope} if scope else {}),
     }
-    url = f"{metadata['authorization_endpoint']}?{urlencode(asked)}"
+    url = f"{metadata['authorization_endpoint']}?{urlencode([*asked.items(), *more])}"
     if no_browser or not webbrowser.open(url):
         click.echo(f"Open this address in a browser:\n\n{url}\n", err=True)
         if sys.stdin.isatty():

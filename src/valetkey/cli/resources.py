@@ -87,14 +87,15 @@ def remove(runtime: Runtime, url: str) -> None:
 
 
 def _put(runtime: Runtime, url: str, metadata: dict[str, Any], given: dict[str, Any], as_json: bool) -> None:
-    unknown = set(given["scopes"]) - set(runtime.settings.scopes)
+    scopes = " ".join(given["scopes"]).split()
+    unknown = set(scopes) - set(runtime.settings.scopes)
     if unknown:
         raise click.ClickException(f"unknown scope: {' '.join(sorted(unknown))}")
     new = {
         "resource_name": given["name"],
         "token_format": given["token_format"],
         "signing_alg": given["signing_alg"],
-        "scopes_supported": list(given["scopes"]) or None,
+        "scopes_supported": scopes or None,
     }
     metadata |= {name: value for name, value in new.items() if value is not None}
     runtime.keys.current(metadata.get("signing_alg", "ES256"), runtime.clock())  # made before it signs
