@@ -105,7 +105,7 @@ def test_userinfo_answers_get_post_with_a_header_and_post_with_a_form(rp: Relyin
         rp.http.post("/oauth/userinfo", data={"access_token": token}),
     ]
 
-    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.status_code for answer in answers] == [200] * 5
     assert {answer.text for answer in answers} == {answers[0].text}
     assert answers[0].content_type == "application/json"
     assert answers[0].headers["Cache-Control"] == "no-store"
