@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -13,12 +15,16 @@ from valetkey import Valetkey
 from valetkey.authorization_server.registration import disable_client, register_client
 from valetkey.protocol.secret import INTERACTION, mint
 from valetkey.runtime import Runtime
-from valetkey.storage import clients
+from valetkey.storage import clients, revocations
 from valetkey.storage.write import StoreUnavailable
 
 
 def robot_of(app: Flask) -> Browser:
     return Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+
+
+def jti_of(token: str) -> str:
+    return str(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))["jti"])
 
 
 def new_token(robot: Browser) -> str:
@@ -41,6 +47,20 @@ def test_another_process_sees_a_revocation_within_a_second(two: tuple[Browser, B
     here.revoke(token)
 
     assert here.call(token).status_code == 401, "at once where it was revoked"
+    clock.forward(seconds=0.6)
+    assert there.call(token).status_code == 401
+
+
+def test_a_revocation_that_was_committed_late_is_seen_too(two: tuple[Browser, Browser], clock: Clock) -> None:
+    """Its row bears the moment at which it was begun; another process has read the feed since."""
+    here, there = two
+    token = new_token(here)
+    clock.forward(seconds=10)
+    assert there.call(token).status_code == 200
+    runtime: Runtime = here.http.application.extensions["valetkey"]
+
+    runtime.revoke(revocations.add("token", jti_of(token), clock() - 5, clock() + 1000))
+
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401
 
