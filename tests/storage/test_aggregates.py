@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import delete
 
@@ -120,10 +122,21 @@ def test_a_consent_is_remembered_replaced_and_removed(store: Store) -> None:
 
     assert consents.find(store, "ada", "shop") == Consent("ada", "shop", "a b", NOW, NOW + 9, None)
     assert consents.find(store, "eve", "shop") is None
-    assert store.write(Write(consents.still_there("ada", "shop")))
     put(store, consents.remove("ada", "shop"))
     assert consents.find(store, "ada", "shop") is None
-    assert not store.write(Write(consents.still_there("ada", "shop")))
+
+
+def test_a_grant_is_added_only_while_its_consent_is_there(store: Store) -> None:
+    put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)))
+    whole = replace(GRANT, sid="s", claims="{}")
+    bare = Grant("bare", "shop", "ada", "a", "[]", None, None, None, NOW, NOW + 100)
+
+    assert store.write(Write(grants.add_consented(whole)))
+    assert store.write(Write(grants.add_consented(bare)))
+    assert not store.write(Write(grants.add_consented(replace(GRANT, grant_id="other's", client_id="other"))))
+    put(store, consents.remove("ada", "shop"))
+    assert not store.write(Write(grants.add_consented(replace(GRANT, grant_id="late"))))
+    assert [grants.find(store, name) for name in ("g", "bare", "other's", "late")] == [whole, bare, None, None]
 
 
 def test_connected_apps_tell_the_last_use_of_any_of_their_grants(store: Store) -> None:

@@ -17,10 +17,9 @@ from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, is_well_formed, mint
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
-from valetkey.storage import consents, grants, interactions
-from valetkey.storage.grants import Code
+from valetkey.storage import grants, interactions
+from valetkey.storage.grants import Code, Grant
 from valetkey.storage.records import to_json
-from valetkey.storage.statement import Bound
 from valetkey.storage.write import Write
 
 from .authorization_endpoint import reopen
@@ -89,22 +88,22 @@ def allow(
     """
     left = {place: _left(wishes, scope) for place, wishes in waiting.request.claims.items()}
     granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))), claims=left)
-    code, rows = _grant(granted, owner, runtime, now)
+    secret, grant, code = _grant(granted, owner, runtime, now)
     consented = Consented(waiting.target.client, waiting.request.scope, granted.scope, owner, address)
-    rows = (*rows, *consent_rows(consented, runtime, now))
+    rows = (grants.ADD_GRANT(grant), grants.ADD_CODE(code), *consent_rows(consented, runtime, now))
     if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
-    return waiting.target.response({"code": code.reveal()})
+    return waiting.target.response({"code": secret.reveal()})
 
 
 def allow_remembered(
     request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
 ) -> AuthorizationResponse | None:
     """The answer that takes a code to the client without asking again; None where the consent was just taken back."""
-    code, rows = _grant(request, owner, runtime, now)
-    if not runtime.write(Write(consents.still_there(owner.sub, request.client_id), rows)):
+    secret, grant, code = _grant(request, owner, runtime, now)
+    if not runtime.write(Write(grants.add_consented(grant), (grants.ADD_CODE(code),))):
         return None
-    return target.response({"code": code.reveal()})
+    return target.response({"code": secret.reveal()})
 
 
 def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, now: float) -> AuthorizationResponse:
@@ -128,9 +127,7 @@ def refuse(waiting: Waiting, refusal: OAuthError, runtime: Runtime, now: float) 
     return waiting.target.refusal(refusal)
 
 
-def _grant(
-    request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
-) -> tuple[Secret, tuple[Bound, ...]]:
+def _grant(request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float) -> tuple[Secret, Grant, Code]:
     secret = mint(AUTHORIZATION_CODE)
     expires_at = now + runtime.settings.authorization_code_lifetime
     grant = new_grant(
@@ -153,7 +150,7 @@ def _grant(
         nonce=request.nonce,
         expires_at=expires_at,
     )
-    return secret, (grants.ADD_GRANT(grant), grants.ADD_CODE(code))
+    return secret, grant, code
 
 
 def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, delete, func, select, update
+from sqlalchemy import Executable, bindparam, delete, func, select
 
 from .records import columns_of
 from .statement import Bound, Statement
@@ -45,11 +45,6 @@ _OF_OWNER = Statement(
     .group_by(*_COLUMNS)
     .order_by(consents.c.granted_at.desc())
 )
-_STILL = Statement(
-    update(consents)
-    .where(consents.c.owner == bindparam("of"), consents.c.client_id == bindparam("by"))
-    .values(address=consents.c.address)
-)
 _REMOVE = Statement(
     delete(consents).where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
 )
@@ -84,8 +79,3 @@ def remember(consent: Consent) -> Bound:
 
 def remove(owner: str, client_id: str) -> Bound:
     return _REMOVE(owner=owner, client_id=client_id)
-
-
-def still_there(owner: str, client_id: str) -> Bound:
-    """The claim that a consent was not taken back meanwhile; it holds the row until the write is committed."""
-    return _STILL(of=owner, by=client_id)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, Select, and_, bindparam, delete, exists, literal, select, update
+from sqlalchemy import Integer, Select, and_, bindparam, cast, delete, exists, insert, literal, select, update
 
 from .records import Insert, columns_of
 from .statement import Bound, Statement
 from .store import Store
-from .tables import codes, grants, refresh_tokens, retry_answers
+from .tables import codes, consents, grants, refresh_tokens, retry_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,15 @@ def _alive(grant_id: object) -> Select[int]:
 
 
 ADD_GRANT = Insert(grants, Grant)
+# Holds the consent's row (on SQLite all rows) until the grant is there: who takes the consent back finds both.
+_ADD_CONSENTED = Statement(
+    insert(grants).from_select(
+        [column.name for column in _GRANT_COLUMNS],
+        select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS))
+        .where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
+        .with_for_update(read=True, key_share=True),
+    )
+)
 ADD_CODE = Insert(codes, Code)
 ADD_REFRESH_TOKEN = Insert(refresh_tokens, RefreshToken)
 _FIND_GRANT = Statement(select(*_GRANT_COLUMNS).where(grants.c.grant_id == bindparam("grant_id")))
@@ -159,6 +168,11 @@ def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant
 def is_unused(store: Store, digest: bytes) -> bool:
     """Whether a refresh token is there and was never used."""
     return store.one(_IS_UNUSED(digest=digest)) is not None
+
+
+def add_consented(grant: Grant) -> Bound:
+    """The claim that the owner's consent was not taken back meanwhile: adds the grant where it is still there."""
+    return _ADD_CONSENTED(**{column.name: getattr(grant, column.name) for column in _GRANT_COLUMNS})
 
 
 def consume_code(digest: bytes, now: float) -> Bound:
