@@ -35,7 +35,7 @@ from .rate_limiting.quotas import Quotas
 from .rate_limiting.redis_counters import RedisCounters
 from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
-from .storage.clock import StoreClock
+from .storage.clock import store_clock
 from .storage.engine import open_store, sqlite_path
 from .storage.revocations import Revocation
 from .storage.schema import check_schema, schema_version, upgrade
@@ -127,7 +127,7 @@ class Runtime:
         self.settings = settings
         self.owners = owners
         self.store = open_store(settings.store_url)
-        self.clock = StoreClock(self.store, clock)
+        self.clock = store_clock(self.store, clock)
         self.cipher = Cipher(settings)
         self.feed = RevocationFeed(self.store, accept_outage=settings.revocation_outage == "accept")
         self.keys = KeyRing(self.store, self.cipher)

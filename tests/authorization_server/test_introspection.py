@@ -35,6 +35,14 @@ def test_an_api_learns_what_a_token_that_came_to_it_is(ada: Browser, api: Browse
     assert EMAIL not in told.text
 
 
+@pytest.mark.parametrize("shown", [" {}", "{} ", "{} {}", "Bearer {}"])
+def test_a_token_with_something_around_it_is_another_text(ada: Browser, api: Browser, shown: str) -> None:
+    value = ada.tokens()["access_token"]
+    assert ada.call(value).status_code == 200
+
+    assert api.introspect(shown.format(value, value)).json == {"active": False}
+
+
 def test_a_client_learns_of_its_own_tokens(ada: Browser) -> None:
     answer = ada.tokens()
 

@@ -228,3 +228,36 @@ def test_an_app_factory_and_a_module_level_extension(tmp_path: Any, clock: Clock
     assert issuers == ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
     for one in runtimes:
         one.close()
+
+
+def test_a_token_is_known_to_its_own_request_only(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """Also where a test holds one application context open for many requests."""
+    app = make_app(sqlite_store_url)
+    add_routes(app)
+    app.add_url_rule("/api/stranger", "stranger", public(lambda: jsonify(answer())))
+    robot = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
+    api = Browser(app.test_client(), robot)
+    good = token(api, "notes:read")
+
+    with app.app_context():
+        assert not current_token
+        called = [api.call(shown, f"/api/{path}").json for shown, path in ((good, "bare"), (None, "stranger"))]
+        assert not current_token
+
+    assert called == [{"client": robot.client_id}, {"client": None}]
+
+
+def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """There is no route then, and so nothing to name in the metering."""
+    app = make_app(sqlite_store_url)
+    app.register_error_handler(404, lambda problem: _not_found())
+    api = Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+
+    told = api.call(token(api, "profile"), "/nowhere")
+
+    assert (told.status_code, told.json) == (404, {"client": api.client.client_id})
+
+
+@require_oauth("profile", limit="10/minute")
+def _not_found() -> Any:
+    return answer(), 404

@@ -13,7 +13,7 @@ from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import signing_keys
-from valetkey.storage.clock import StoreClock
+from valetkey.storage.clock import store_clock
 from valetkey.storage.engine import open_store
 from valetkey.storage.write import StoreUnavailable, Write
 from valetkey.tokens.cipher import Cipher, new_encryption_key, open_under, seal_under
@@ -105,7 +105,7 @@ def header(token: str) -> bytes:
 
 def test_machines_that_share_postgresql_agree_on_the_time(postgresql_store_url: str) -> None:
     store = open_store(postgresql_store_url)
-    ahead, behind = (StoreClock(store, Clock(1_900_000_000.0 + wrong)) for wrong in (500, -500))
+    ahead, behind = (store_clock(store, Clock(1_900_000_000.0 + wrong)) for wrong in (500, -500))
 
     assert abs(ahead() - behind()) < 5
     store.close()
@@ -114,14 +114,14 @@ def test_machines_that_share_postgresql_agree_on_the_time(postgresql_store_url: 
 def test_the_clock_of_a_sqlite_store_is_ours(sqlite_store_url: str) -> None:
     store = open_store(sqlite_store_url)
 
-    assert StoreClock(store, Clock(5.0))() == 5.0
+    assert store_clock(store, Clock(5.0))() == 5.0
     store.close()
 
 
 def test_a_database_that_does_not_answer_leaves_our_own_clock() -> None:
     store = open_store("postgresql://nobody@127.0.0.1:1/none")
 
-    assert StoreClock(store, Clock(5.0))() == 5.0
+    assert store_clock(store, Clock(5.0))() == 5.0
     store.close()
 
 

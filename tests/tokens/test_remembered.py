@@ -31,7 +31,7 @@ def test_a_token_in_use_outlives_any_number_of_others(monkeypatch: pytest.Monkey
         memory.add(b"%d" % number, TOKEN, memory.generation)
         assert memory.find(b"used") is TOKEN
 
-    assert len(memory._young) + len(memory._old) <= 20
+    assert len(memory.young) + len(memory._old) <= 20
 
 
 def test_a_dropped_token_is_read_again() -> None:

@@ -9,12 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 
 from valetkey.protocol.size import read_size
 from valetkey.storage.write import StoreUnavailable
 from valetkey.web.problems import Problem
 from valetkey.web.reference import reference
+from valetkey.web.state import TOKEN
 
 from .body_size import check_body
 from .surroundings import View, caller, find_runtime, synchronous
@@ -114,12 +115,12 @@ def _asked() -> bytes:
 
 def _respond(call: View, args: Any, kwargs: Any) -> Response:
     """The view's answer, or that of the app's error handlers."""
-    before = "valetkey_token" in g
+    before = TOKEN in request.environ
     try:
         rv = call(*args, **kwargs)
     except Exception as problem:
         rv = current_app.handle_user_exception(problem)  # raises it again where nobody handles it
-    if not before and "valetkey_token" in g:
+    if not before and TOKEN in request.environ:
         raise RuntimeError("@idempotent goes below @require_oauth: the key belongs to the app and its user")
     return current_app.make_response(rv)
 

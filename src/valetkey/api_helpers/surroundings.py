@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, g
+from flask import current_app, request
 
 from valetkey.rate_limiting.address import network_of
-from valetkey.web.state import EXTENSION, current_address
+from valetkey.web.state import EXTENSION, TOKEN, current_address
 
 if TYPE_CHECKING:
     from valetkey.runtime import Runtime
@@ -32,7 +32,7 @@ def now() -> float:
 
 def caller(runtime: Runtime) -> str:
     """Who calls: the app and its user, or the network that an anonymous call came from; never the token."""
-    token = g.get("valetkey_token")
+    token = request.environ.get(TOKEN)
     if token:
         return f"{token.client_id}|{token.user_id or ''}"
     return f"address|{network_of(current_address(runtime))}"

@@ -35,6 +35,11 @@ def read_token(authorization: str | None) -> str | None:
     return token
 
 
+def header_of(token: str) -> str:
+    """The Authorization header that brings a token (§2.1)."""
+    return f"Bearer {token}"
+
+
 def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **more: str) -> str:
     """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
     parts: dict[str, str] = {"realm": realm}

@@ -122,15 +122,18 @@ class Admission:
         :param caller: client_id, user_id and network, as in ``Caller``.
         :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
         """
-        plan = self.plans.plan_of(caller[0], now) if self.plans is not None and caller[0] is not None else None
+        plan = None
+        if self.plans is not None and caller[0] is not None:
+            plan = self.plans.plan_of(caller[0], now)
         key = (id(asked), endpoint, plan, caller)
         gate = self._gates.get(key)
         if gate is None or gate.asked is not asked:
             gate = self._remember(key, self.gate(asked, endpoint, plan, Caller(*caller)))
-        if gate.quota is None and len(gate.charges) == 1:  # the usual case, without what several need: 1 us
-            return self._charge_one(gate, gate.charges[0], asked.cost, now)
-        if not gate.charges and gate.quota is None:
-            return None
+        if gate.quota is None:
+            if not gate.charges:
+                return None
+            if len(gate.charges) == 1:  # the usual case, without what several need
+                return self._charge_one(gate, gate.charges[0], asked.cost, now)
         return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
 
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:

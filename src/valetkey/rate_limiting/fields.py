@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .admission import Charge, Counted, Style
-from .limiter import Spent
+from .admission import Counted, Style
 
 
 def rate_limit_fields(counted: Counted, style: Style, clock: Callable[[], float]) -> list[tuple[str, str]]:
@@ -15,7 +14,9 @@ def rate_limit_fields(counted: Counted, style: Style, clock: Callable[[], float]
     ``Retry-After`` (RFC 9110 §10.2.3) is told in every style, as the end of the refusing policy's window (draft §6).
     """
     if style == "ietf" and counted.quota is None and counted.refused is None and len(counted.spent) == 1:
-        return _of_one(*counted.spent[0])
+        charge, spent = counted.spent[0]  # the usual case, without what several need
+        told = f'"{charge.name}";r={spent.remaining};t={math.ceil(spent.reset)}'
+        return [("RateLimit-Policy", charge.policy), ("RateLimit", told)]
     fields = []
     if style in {"ietf", "both"}:
         fields += _ietf(counted)
@@ -29,12 +30,6 @@ def rate_limit_fields(counted: Counted, style: Style, clock: Callable[[], float]
 def retry_seconds(counted: Counted) -> int:
     """Whole seconds after which the call may be tried again."""
     return max(1, math.ceil(counted.retry_after))
-
-
-def _of_one(charge: Charge, spent: Spent) -> list[tuple[str, str]]:
-    """The usual case, an admitted call under one limit, without what several need: 1 us less."""
-    told = f'"{charge.name}";r={spent.remaining};t={math.ceil(spent.reset)}'
-    return [("RateLimit-Policy", charge.policy), ("RateLimit", told)]
 
 
 def _ietf(counted: Counted) -> list[tuple[str, str]]:

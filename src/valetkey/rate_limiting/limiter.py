@@ -65,9 +65,14 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._known(key)
+        known = self._keys.get(key) or self._add(key)
+        seconds = cost * limit.emission
         with known.lock:
-            return self._spend(known, key, limit, now, cost * limit.emission)
+            if now < known.lease_ends and known.left >= seconds:  # the usual case of a hot key
+                known.calls += 1
+                known.left -= seconds
+                return self._admitted(known, limit, now)
+            return self._spend(known, key, limit, now, seconds)
 
     def refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent | None:
         """The refusal that stands already, told without a look at the counters; None where nobody knows of one."""
@@ -81,7 +86,7 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._known(key)
+        known = self._keys.get(key) or self._add(key)
         with known.lock:
             if now >= known.lease_ends:
                 known.tat = self._counters.read(key, now)
@@ -98,7 +103,7 @@ class Limiter:
         seconds = cost * limit.emission
         if seconds < _SURE:
             return
-        known = self._known(key)
+        known = self._keys.get(key) or self._add(key)
         with known.lock:
             self._counters.refund(key, seconds, None)
             known.refused_until = 0.0
@@ -108,7 +113,7 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known, seconds = self._known(key), cost * spent.limit.emission
+        known, seconds = self._keys.get(key) or self._add(key), cost * spent.limit.emission
         with known.lock:
             if now < known.lease_ends == spent.lease_ends:
                 known.left += seconds  # it was charged at the lease's end or later, so it may come until then
@@ -127,9 +132,6 @@ class Limiter:
             recent = now - known.window_began < 2 * LEASE_SECONDS
             known.calls_before, known.calls, known.window_began = known.calls if recent else 0, 0, now
         known.calls += 1
-        if now < known.lease_ends and known.left >= cost:
-            known.left -= cost
-            return self._admitted(known, limit, now)
         if now < known.refused_until:
             return self._refused(known, limit, now, cost)
         if max(known.calls, known.calls_before) >= _HOT and self._lease(known, key, limit, now, cost):
@@ -149,23 +151,23 @@ class Limiter:
         leased, tat = self._counters.spend(key, now + LEASE_SECONDS, taken, now + limit.tolerance)
         if leased:
             known.tat, known.left, known.lease_ends = tat, taken - cost, now + LEASE_SECONDS
+            # While it lasts, calls are only counted: a window of its own, so that the next lease fits them.
+            known.calls_before, known.calls, known.window_began = max(known.calls, known.calls_before), 1, now
         return leased
 
     def _admitted(self, known: _Key, limit: Limit, now: float) -> Spent:
-        ahead = max(0.0, known.tat - now)
+        ahead = known.tat - now if known.tat > now else 0.0
         left = limit.tolerance - ahead + (known.left if now < known.lease_ends else 0.0)
-        remaining = max(0, int(left / limit.emission + 1e-6))
+        remaining = int(left / limit.emission + 1e-6) if left > 0.0 else 0
         return Spent(True, limit, remaining, ahead, 0.0, known.lease_ends, known.tat)
 
     def _refused(self, known: _Key, limit: Limit, now: float, cost: float) -> Spent:
         ahead = max(0.0, known.tat - now)
         return Spent(False, limit, 0, ahead, max(0.001, ahead + cost - limit.tolerance))
 
-    def _known(self, key: str) -> _Key:
-        known = self._keys.get(key)
-        if known is None:
-            if len(self._keys) >= _MOST_KEYS:
-                with contextlib.suppress(KeyError):  # another thread was first
-                    self._keys.popitem(last=False)
-            known = self._keys[key] = _Key()
+    def _add(self, key: str) -> _Key:
+        if len(self._keys) >= _MOST_KEYS:
+            with contextlib.suppress(KeyError):  # another thread was first
+                self._keys.popitem(last=False)
+        known = self._keys[key] = _Key()
         return known

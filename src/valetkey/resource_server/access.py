@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from valetkey.protocol.scope import format_scope, parse_scope
@@ -103,12 +102,11 @@ def find_token(world: World, protection: Protection, authorization: str | None, 
     :raises InvalidToken, InvalidRequest: RFC 6750 §3.1.
     :raises StoreUnavailable: where the store cannot be read.
     """
-    value = bearer.read_token(authorization)
-    if value is None:
-        if protection.optional:
-            return None
-        raise MissingToken("an access token is required: send it as Authorization: Bearer")
-    return world.judge.judge(value, now)
+    if authorization:
+        return world.judge.judge_header(authorization, now)
+    if protection.optional:
+        return None
+    raise MissingToken("an access token is required: send it as Authorization: Bearer")
 
 
 def check_token(world: World, protection: Protection, token: AccessToken, now: float) -> None:
@@ -119,8 +117,12 @@ def check_token(world: World, protection: Protection, token: AccessToken, now: f
     """
     if (protection.resource or world.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
-    if protection.alternatives and not any(scope <= token.scopes for scope in protection.alternatives):
-        raise InsufficientScope(_lacking(protection, token))
+    for scope in protection.alternatives:
+        if scope <= token.scopes:
+            break
+    else:
+        if protection.alternatives:
+            raise InsufficientScope(_lacking(protection, token))
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
     if token.client_id == PERSONAL_CLIENT_ID:
@@ -142,30 +144,6 @@ def _check_sign_in(token: AccessToken, protection: Protection, now: float) -> No
         raise InsufficientUserAuthentication("another way of signing in is needed")
     if protection.max_age is not None and (token.auth_time is None or now - token.auth_time > protection.max_age):
         raise InsufficientUserAuthentication("a more recent sign-in is needed")
-
-
-def count(
-    world: World, protection: Protection, token: AccessToken | None, endpoint: str, network: str, now: float
-) -> Counted | None:
-    """Charge the call to its caller's budgets, never to the token's; None where nothing is counted.
-
-    :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
-    """
-    caller = (None, None, network) if token is None else caller_of(token, network)
-    return world.admission.count(protection, endpoint, caller, now)
-
-
-def caller_of(token: AccessToken, network: str) -> tuple[str | None, str | None, str]:
-    """The app, its user and the network, as admission tells callers apart."""
-    app = token.counted_as or token.client_id
-    if app == PERSONAL_CLIENT_ID:  # of no app: each person who has one is an app of their own
-        app = f"{app}|{token.user_id}"
-    return app, token.user_id, network
-
-
-def needs_address(protection: Protection, token: AccessToken | None) -> bool:
-    """Whether the call is counted by where it comes from."""
-    return token is None or (protection.limit is not None and protection.limit.per == "address")
 
 
 def over_the_limit(counted: Counted) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from flask import Request, Response, current_app, g, request
+from flask import Request, Response, current_app, request
 from werkzeug.local import LocalProxy
 
 from valetkey.activity.refusals import log_refusal
@@ -22,16 +22,14 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.problems import problem
 from valetkey.web.reference import reference
-from valetkey.web.state import EXTENSION, current_address, current_route
+from valetkey.web.state import EXTENSION, TOKEN, current_address, current_route
 from valetkey.web.wsgi import Environ, Finish, Headers
 
 from .access import (
     PROTECTION,
     Protection,
     check_token,
-    count,
     find_token,
-    needs_address,
     over_the_limit,
     read_protection,
 )
@@ -44,8 +42,28 @@ Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 _CALLER, _COUNTED = "valetkey.caller", "valetkey.counted"  # in the WSGI environment, for the answer
 
+
+def _current_token() -> AccessToken | None:
+    """Kept with the request, not in ``flask.g``: a test may hold that open for many requests."""
+    try:
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    except RuntimeError:  # outside of a request nobody calls
+        return None
+    token: AccessToken | None = asked.environ.get(TOKEN)
+    return token
+
+
+class _CurrentToken(LocalProxy[AccessToken | None]):
+    """A proxy whose attributes are looked up by one call, not by werkzeug's four."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_current_token(), name)
+
+
 #: The access token of this request; false where an anonymous caller was let through.
-current_token: AccessToken = cast(AccessToken, LocalProxy(lambda: g.get("valetkey_token")))
+current_token: AccessToken = cast(AccessToken, _CurrentToken(_current_token))
 
 
 @overload
@@ -107,24 +125,26 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # once, not at each use
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
         world: World = app.extensions[EXTENSION]
+        environ = asked.environ
         try:
             if not world.is_ready:
                 world.get_ready()
-            asked: Request = request._get_current_object()  # type: ignore[attr-defined]
-            environ = asked.environ
             now = world.clock()
             token = find_token(world, protection, environ.get("HTTP_AUTHORIZATION"), now)
             if token is not None:
                 environ[_CALLER] = token.client_id, now, asked.url_rule  # metered, also where it is refused
                 check_token(world, protection, token, now)
-            g.valetkey_token = token
-            refused = _over_limit(world, protection, token, now, asked)
+            environ[TOKEN] = token
+            counted = _count(world, protection, token, now, asked)
         except OAuthError as refusal:
             return cast(R, _refuse(world, protection, refusal))
         except StoreUnavailable as cause:
             return cast(R, _unavailable(cause))
-        return cast(R, refused) if refused else call(*args, **kwargs)
+        if counted is not None and not counted.is_admitted:
+            return cast(R, _too_many(counted))
+        return call(*args, **kwargs)
 
     setattr(guarded, PROTECTION, protection)
     return guarded
@@ -144,10 +164,12 @@ def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
         try:
             if not world.is_ready:
                 world.get_ready()
-            refused = _over_limit(world, protection, None, world.clock(), request)
+            counted = _count(world, protection, None, world.clock(), request)
         except StoreUnavailable as cause:
             return cast(R, _unavailable(cause))
-        return cast(R, refused) if refused else call(*args, **kwargs)
+        if counted is not None and not counted.is_admitted:
+            return cast(R, _too_many(counted))
+        return call(*args, **kwargs)
 
     setattr(limited, PROTECTION, protection)
     return limited
@@ -166,17 +188,26 @@ def _bucket(view: Callable[..., Any]) -> str:
     return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
-def _over_limit(
+def _count(
     world: World, protection: Protection, token: AccessToken | None, now: float, asked: Request
-) -> Response | None:
+) -> Counted | None:
+    """Charge the call to its caller's budgets, never to the token's; None where nothing is counted.
+
+    :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
+    """
     if protection.limit is None and (token is None or world.admission.plans is None):
         return None
-    network = network_of(current_address(world)) if needs_address(protection, token) else ""
-    counted = count(world, protection, token, asked.endpoint or "", network, now)
-    if counted is None:
-        return None
-    asked.environ[_COUNTED] = counted
-    return None if counted.is_admitted else _too_many(counted)
+    if token is None:
+        caller: tuple[str | None, str | None, str] = None, None, network_of(current_address(world))
+    elif protection.limit is not None and protection.limit.per == "address":
+        caller = token.counted_as, token.user_id, network_of(current_address(world))
+    else:
+        caller = token.counted_as, token.user_id, ""
+    rule = asked.url_rule
+    counted = world.admission.count(protection, rule.endpoint if rule else "", caller, now)
+    if counted is not None:
+        asked.environ[_COUNTED] = counted
+    return counted
 
 
 def finish_call(world: World) -> Finish:
@@ -189,7 +220,7 @@ def finish_call(world: World) -> Finish:
         caller = environ.get(_CALLER)
         if caller is not None and world.usage is not None:
             client_id, now, rule = caller
-            world.usage.note(client_id, environ["REQUEST_METHOD"], rule.rule, int(status[:3]), now)
+            world.usage.note(client_id, environ["REQUEST_METHOD"], rule.rule if rule else "", int(status[:3]), now)
 
     return finish
 

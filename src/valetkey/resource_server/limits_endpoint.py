@@ -13,7 +13,6 @@ from valetkey.rate_limiting.fields import quota_name
 from valetkey.runtime import Answer, Call, Endpoint, json_answer
 from valetkey.storage.write import StoreUnavailable
 
-from .access import caller_of
 from .routes import Route
 
 
@@ -29,15 +28,14 @@ def _answer(call: Call, routes: Iterable[Route]) -> Answer:
     runtime = call.runtime
     token = runtime.judge.judge(value, call.now)
     runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
-    client_id, user_id, network = caller_of(token, network_of(call.address))
     plans = runtime.admission.plans
-    plan = plans.plan_of(client_id, call.now) if plans is not None and client_id is not None else None
-    charged = _charged(call, routes, plan, Caller(client_id, user_id, network))
+    plan = plans.plan_of(token.counted_as, call.now) if plans is not None else None
+    charged = _charged(call, routes, plan, Caller(token.counted_as, token.user_id, network_of(call.address)))
     limits = [told for charge, where in charged if (told := _limit(call, charge, where)) is not None]
     quota = plans.budgets[plan].quota if plans is not None and plan is not None else None
     answer: dict[str, Any] = {"client_id": token.client_id, "plan": plan, "limits": limits, "quota": None}
     if quota is not None:
-        left = runtime.quotas.look(client_id or "", quota, call.now)
+        left = runtime.quotas.look(token.counted_as, quota, call.now)
         answer["quota"] = {
             "name": quota_name(quota.unit),
             "limit": quota.n,

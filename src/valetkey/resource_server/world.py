@@ -9,10 +9,10 @@ from valetkey.tokens.access_token import AccessToken
 
 
 class Judge(Protocol):
-    def judge(self, value: str, now: float) -> AccessToken:
-        """The good token behind a value.
+    def judge_header(self, authorization: str, now: float) -> AccessToken:
+        """The good token in an Authorization header.
 
-        :raises InvalidToken: where it is not one; ``detail`` says why.
+        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
         :raises StoreUnavailable: where nobody can tell now.
         """
         ...

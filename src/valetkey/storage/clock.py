@@ -15,19 +15,23 @@ _AGREE = 0.005  # seconds by which well-kept clocks differ
 _NOW = Statement(text("SELECT extract(epoch FROM clock_timestamp())::double precision"))
 
 
+def store_clock(store: Store, clock: Callable[[], float]) -> Callable[[], float]:
+    """The clock to go by, in seconds since 1970. A SQLite store is on this machine: its clock is ours."""
+    return StoreClock(store, clock) if store.dialect == "postgresql" else clock
+
+
 class StoreClock:
-    """Seconds since 1970. A SQLite store is on this machine: its clock is ours."""
+    """Ours, set right once a minute."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._is_apart = store.dialect == "postgresql"
         self._offset = 0.0
         self._measured_at: float | None = None
 
     def __call__(self) -> float:
         now = self._clock()
-        if self._is_apart and (self._measured_at is None or not 0 <= now - self._measured_at < _EACH):
+        if self._measured_at is None or not 0 <= now - self._measured_at < _EACH:
             self._measured_at = now
             self._measure()
         return now + self._offset

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 PERSONAL_CLIENT_ID = "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
@@ -29,7 +31,7 @@ class AccessToken:
     auth_time: float | None
     acr: str | None
     claims: Mapping[str, Any]
-    counted_as: str | None = None  # the app, for limits, where several issuers may use one client_id
+    counted_as: str  # who is counted for limits: the app, unless several share its client_id
 
 
 def read_claims(claims: Mapping[str, Any]) -> AccessToken:
@@ -39,12 +41,13 @@ def read_claims(claims: Mapping[str, Any]) -> AccessToken:
     """
     audience = claims["aud"]
     grant_id = claims.get("grant_id")
+    client_id = intern(str(claims["client_id"]))  # what many tokens share is kept once
     return AccessToken(
         issuer=str(claims["iss"]),
-        client_id=str(claims["client_id"]),
+        client_id=client_id,
         user_id=str(claims["sub"]) if grant_id else None,
-        scopes=frozenset(str(claims.get("scope", "")).split()),
-        audience=(audience,) if isinstance(audience, str) else tuple(audience),
+        scopes=_scopes(str(claims.get("scope", ""))),
+        audience=_audience(audience if isinstance(audience, str) else tuple(audience)),
         issued_at=float(claims["iat"]),
         expires_at=float(claims["exp"]),
         jti=str(claims["jti"]),
@@ -52,4 +55,15 @@ def read_claims(claims: Mapping[str, Any]) -> AccessToken:
         auth_time=claims.get("auth_time"),
         acr=claims.get("acr"),
         claims=claims,
+        counted_as=client_id,
     )
+
+
+@lru_cache(maxsize=1024)
+def _scopes(scope: str) -> frozenset[str]:
+    return frozenset(scope.split())
+
+
+@lru_cache(maxsize=1024)
+def _audience(audience: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (audience,) if isinstance(audience, str) else audience

@@ -90,4 +90,5 @@ class PersonalTokens:
             auth_time=None,
             acr=None,
             claims=claims,
+            counted_as=f"{PERSONAL_CLIENT_ID}|{row.owner}",  # of no app: each person who has one is an app of their own
         )

@@ -9,7 +9,8 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from valetkey.protocol.errors import InvalidToken
+from valetkey.protocol.bearer import header_of, read_token
+from valetkey.protocol.errors import InvalidRequest, InvalidToken
 from valetkey.protocol.secret import ACCESS_TOKEN, PERSONAL_ACCESS_TOKEN, is_well_formed
 from valetkey.settings import Settings
 from valetkey.storage import opaque_tokens
@@ -45,9 +46,21 @@ class TokenJudge:
         :raises InvalidToken: where it is unknown, malformed, expired or revoked; ``detail`` says which.
         :raises StoreUnavailable: where the store cannot be read.
         """
+        if value != value.strip(" "):
+            raise InvalidToken("the access token is not known", detail="spaces around it")
+        try:
+            return self.judge_header(header_of(value), now)
+        except InvalidRequest as cause:
+            raise InvalidToken("the access token is not known", detail=cause.description) from cause
+
+    def judge_header(self, authorization: str, now: float) -> AccessToken:
+        """The good token in an Authorization header.
+
+        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
+        :raises StoreUnavailable: where the store cannot be read.
+        """
         self._feed.refresh(now)
-        digest = sha256(value.encode()).digest()
-        token = self._remembered.find(digest) or self._find(value, digest, now)
+        token = self._remembered.young.get(authorization) or self._find(authorization, now)
         if token.expires_at <= now:
             raise InvalidToken("the access token has expired")
         if self._feed.is_revoked(token):
@@ -57,17 +70,21 @@ class TokenJudge:
     def forget(self) -> None:
         self._remembered.forget()
 
-    def _find(self, value: str, digest: bytes, now: float) -> AccessToken:
-        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
-            return self._personal.read(digest, now)  # which remembers for itself: such a token outlives the feed
+    def _find(self, authorization: str, now: float) -> AccessToken:
+        known = self._remembered.find(authorization)
+        if known is not None:
+            return known
+        value = read_token(authorization) or ""
+        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):  # which remembers for itself: such a token outlives the feed
+            return self._personal.read(sha256(value.encode()).digest(), now)
         generation = self._remembered.generation
-        token = self._read(value, digest, now)
-        self._remembered.add(digest, token, generation)
+        token = self._read(value, now)
+        self._remembered.add(authorization, token, generation)
         return token
 
-    def _read(self, value: str, digest: bytes, now: float) -> AccessToken:
+    def _read(self, value: str, now: float) -> AccessToken:
         if is_well_formed(value, ACCESS_TOKEN):
-            claims = opaque_tokens.find(self._store, digest)
+            claims = opaque_tokens.find(self._store, sha256(value.encode()).digest())
             if claims is None:
                 raise InvalidToken("the access token is not known", detail="no such opaque token")
         else:

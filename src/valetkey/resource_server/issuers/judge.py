@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from valetkey.protocol.bearer import read_token
 from valetkey.tokens.access_token import AccessToken
 from valetkey.tokens.remembered import Remembered
 
@@ -50,17 +51,17 @@ class IssuersJudge:
         self._good: Remembered[_Good] = Remembered()
         self._denied: Remembered[float] = Remembered()  # apart: a flood of guesses must not push the good ones out
 
-    def judge(self, value: str, now: float) -> AccessToken:
-        """The good token behind a value.
+    def judge_header(self, authorization: str, now: float) -> AccessToken:
+        """The good token in an Authorization header.
 
-        :raises InvalidToken: where it is none; ``detail`` says why.
+        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
         :raises IssuerUnavailable: where its issuer is needed to tell, and does not answer.
         """
-        digest = sha256(value.encode()).digest()
-        good = self._good.find(digest)
+        good = self._good.young.get(authorization) or self._good.find(authorization)
         if good is None or now >= good.until:
-            good = self._read(value, digest, now)
-            self._good.add(digest, good, self._good.generation)
+            value = read_token(authorization) or ""
+            good = self._read(value, sha256(value.encode()).digest(), now)
+            self._good.add(authorization, good, self._good.generation)
         return good.token
 
     def _read(self, value: str, digest: bytes, now: float) -> _Good:
