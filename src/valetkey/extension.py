@@ -24,6 +24,7 @@ from .authorization_server.personal_token_reminders import queue_reminders
 from .authorization_server.registration import register_cli_client
 from .authorization_server.session_end import owner_end_rows, session_end_rows
 from .authorization_server.unused_clients import prune_unused_clients
+from .authorization_server.views import answer_before_flask as authorize_before_flask
 from .authorization_server.views import make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
@@ -140,6 +141,8 @@ class Valetkey:
         if settings.cors != "off":
             allowed = None if settings.cors == "any" else partial(_may_call, app)
             steps.append(answer_origins(app, settings.api_prefix, allowed))
+        if settings.endpoints_bypass_flask and isinstance(owners, OwnAccounts):
+            authorize_before_flask(app, runtime, owners, f"{settings.oauth_path}/authorize")
         finish_answers(app, *steps)
         if settings.endpoints_bypass_flask:
             below_oauth = {f"{settings.oauth_path}{one.path}": one for one in (*ENDPOINTS, limits)}

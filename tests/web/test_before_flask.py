@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask, Response
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp
+from tests.conftest import MakeApp, signed_in
+from tests.vocabulary import CALLBACK, EMAIL, Browser
 from valetkey.authorization_server.registration import Registered, register_client
 from valetkey.service import create_app
+from valetkey.storage.write import StoreUnavailable
 
 FORM = "application/x-www-form-urlencoded"
 VARIES = {"Valetkey-Reference", "Date"}
@@ -147,3 +152,92 @@ def test_the_bare_server_answers_before_flask(tmp_path: Any) -> None:
 
     assert app.extensions["valetkey"].settings.endpoints_bypass_flask
     app.extensions["valetkey"].close()
+
+
+def asked(robot: Registered, **more: str) -> str:
+    """The path of an authorization request."""
+    known = {
+        "response_type": "code",
+        "client_id": robot.client_id,
+        "redirect_uri": CALLBACK,
+        "scope": "profile",
+        "state": "1",
+        "code_challenge": "x" * 43,
+        "code_challenge_method": "S256",
+    }
+    return f"/oauth/authorize?{urlencode({**known, **more})}"
+
+
+@pytest.fixture
+def shop(behind: Flask) -> Registered:
+    return register_client(behind.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK])
+
+
+@pytest.fixture
+def ada(behind: Flask, before: Flask, shop: Registered) -> tuple[FlaskClient, FlaskClient]:
+    """Ada, signed in, who allowed the shop; before Flask and behind it."""
+    first = signed_in(Browser(behind.test_client(), shop), behind.extensions["valetkey"], EMAIL, "Ada")
+    second = before.test_client()
+    for name in ("valetkey_browser", "valetkey_session"):
+        cookie = first.http.get_cookie(name)
+        assert cookie is not None
+        second.set_cookie(name, cookie.value)
+    first.code()
+    return first.http, second
+
+
+AUTHORIZATIONS: dict[str, dict[str, str]] = {
+    "remembered": {},
+    "without a person to ask": {"prompt": "none"},
+    "by a form": {"response_mode": "form_post"},
+    "another scope": {"scope": "notes:read"},
+    "another scope, nobody to ask": {"scope": "notes:read", "prompt": "none"},
+    "asked for": {"prompt": "consent"},
+    "without PKCE": {"code_challenge": ""},
+    "another redirect URI": {"redirect_uri": "https://elsewhere.example/"},
+    "a line break": {"state": "a\r\nSet-Cookie: b=c"},
+    "too long": {"state": "x" * 9000},
+}
+
+
+@pytest.mark.parametrize("more", AUTHORIZATIONS.values(), ids=AUTHORIZATIONS)
+def test_whoever_allowed_it_before_is_answered_the_same(
+    ada: tuple[FlaskClient, FlaskClient], shop: Registered, more: dict[str, str]
+) -> None:
+    behind, before = (client.get(asked(shop, **more)) for client in ada)
+
+    assert (told(before)[0], without_secrets(before)) == (told(behind)[0], without_secrets(behind))
+
+
+def without_secrets(answer: TestResponse) -> list[tuple[str, str]]:
+    known = re.compile(r"vk_\w+|(?<=/consent/)\w+")
+    return sorted((name, known.sub("*", value)) for name, value in answer.headers if name != "Content-Length")
+
+
+def test_a_code_is_given_before_flask_sees_the_request(
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered
+) -> None:
+    seen = []
+    before.after_request(lambda response: seen.append(response.status_code) or response)
+
+    answers = [ada[1].get(asked(shop)), ada[1].get(asked(shop, prompt="consent"))]
+
+    assert [f"{CALLBACK}?code=" in answer.headers["Location"] for answer in answers] == [True, False]
+    assert seen == [303]  # of the page that has to ask
+
+
+def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def down(*_: Any) -> Any:
+        tries.append(1)
+        raise StoreUnavailable("nobody answers")
+
+    monkeypatch.setattr("valetkey.authorization_server.unasked.allow_remembered", down)
+    monkeypatch.setattr("valetkey.authorization_server.views.allow_remembered", down)
+    answer = ada[1].get(asked(shop))
+
+    assert (answer.status_code, answer.headers["Retry-After"], tries) == (503, "2", [1])
+    assert "The server cannot answer right now" in answer.text

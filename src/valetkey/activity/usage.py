@@ -40,7 +40,7 @@ class Usage:
     def note(self, client_id: str, method: str, template: str, status: int, now: float) -> None:
         """Count one call of an app; ``template`` is the route's, as ``/api/places/<id>``.
 
-        It is counted later, many in one go: 0.3 us each, where it would be 5 among all else that a request does.
+        It is counted later, many in one go: counting here took 5 us of a request, this takes 0.3 in a loop.
         """
         calls = self._calls
         calls.append((now, client_id, method, template, status))

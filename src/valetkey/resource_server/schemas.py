@@ -108,7 +108,9 @@ def _portable(kind: Any, made: dict[Any, Any] | None = None) -> Any:
     converted = tuple(_portable(one, made) for one in arguments)
     if converted == arguments:
         return kind
-    return typing.Union[converted] if origin is not list and origin is not dict else origin[converted]  # noqa: UP007
+    if origin is list or origin is dict:
+        return origin[converted]
+    return typing.Union[converted]  # noqa: UP007  # `|` takes two, these are any number
 
 
 def _portable_dict(kind: Any, made: dict[Any, Any]) -> Any:

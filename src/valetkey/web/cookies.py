@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flask import Response, request
+from werkzeug.http import parse_cookie
 
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
 from valetkey.runtime import Runtime
 
 from .state import kept_for_request
+from .wsgi import Environ
 
 NOTICE = "valetkey_notice"
 _YEAR = 365 * 86400
@@ -33,7 +35,12 @@ def browser(runtime: Runtime) -> Secret:
 
 def session(runtime: Runtime) -> Secret | None:
     """The sign-in that the browser claims to have."""
-    sent = request.cookies.get(cookie_name(runtime, "valetkey_session"), "")
+    return session_in(request.environ, runtime)
+
+
+def session_in(environ: Environ, runtime: Runtime) -> Secret | None:
+    """The same of a WSGI environment."""
+    sent = parse_cookie(environ.get("HTTP_COOKIE")).get(cookie_name(runtime, "valetkey_session"), "")
     return Secret(sent) if is_well_formed(sent, SESSION) else None
 
 

@@ -47,7 +47,7 @@ def answer_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, En
     What needs more than the endpoint's own answer (HEAD, OPTIONS, a conditional request) goes on to the views.
     """
     inner = app.wsgi_app
-    # An endpoint may ask a host for its people, whose code may need the app: 15 us.
+    # An endpoint may ask a host for its people, whose code may need the app.
     within = nullcontext if runtime.has_own_accounts else app.app_context
 
     def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:

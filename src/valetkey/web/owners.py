@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from valetkey.accounts.owner import ACR, Owner
 from valetkey.protocol.claims import claims_of_scope
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.accounts import Account, Session
@@ -53,8 +54,11 @@ class OwnAccounts:
     runtime: Runtime  # whose accounts these are: told when it is made
 
     def current(self) -> Owner | None:
+        return self.signed_in(cookies.session(self.runtime))
+
+    def signed_in(self, secret: Secret | None) -> Owner | None:
+        """Whose sign-in this is; None where it is over."""
         runtime = self.runtime
-        secret = cookies.session(runtime)
         found = accounts.find_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
         return _owner(found[1], found[0]) if found else None
 

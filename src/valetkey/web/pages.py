@@ -39,7 +39,7 @@ _HEADERS = (
     ("Cache-Control", "no-store"),
 )
 _TRANSPORT = (("Strict-Transport-Security", "max-age=31536000"),)
-_IS_PAGE = "valetkey.page"  # in the WSGI environment
+IS_PAGE = "valetkey.page"  # in the WSGI environment: the answer gets the headers of a page
 _LARGEST_FORM = 65_536
 _ERROR_SENTENCES = {
     404: "The address may be misspelt, or the page may have moved.",
@@ -77,7 +77,7 @@ def _links() -> dict[str, str | None]:
 
 def finish(response: AnyResponse) -> AnyResponse:
     """What every answer has that a person sees, errors and redirects included: cookies, and the headers of a page."""
-    request.environ[_IS_PAGE] = True
+    request.environ[IS_PAGE] = True
     if isinstance(response, Response):
         cookies.send_cookies(response, current_runtime())
     return response
@@ -88,7 +88,7 @@ def add_headers(issuer: str) -> Finish:
     headers_of_pages = (*_HEADERS, *_TRANSPORT) if issuer.startswith("https:") else _HEADERS
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
-        if _IS_PAGE in environ:
+        if IS_PAGE in environ:
             told = {name.lower() for name, _ in headers}
             headers += [header for header in headers_of_pages if header[0].lower() not in told]
 
