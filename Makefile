@@ -10,6 +10,7 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check -q install
 RUN = $(VENV)/.run-installed
 DEV = $(VENV)/.dev-installed
 NODE = tests/interop/node
+SIDE_BY_SIDE = --numprocesses 2 --dist loadfile # most tests wait for something, half of the time
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +20,7 @@ serve: $(RUN) ## Serve examples/quickstart on http://127.0.0.1:8000 (PORT=9000 f
 
 test: $(DEV) $(NODE)/node_modules/.package-lock.json ## Run the tests (T=tests/protocol for some)
 	@requirements/services.sh
-	@$(PYTHON) -m pytest -q $(T)
+	@$(PYTHON) -m pytest -q $(if $(T),$(T),$(SIDE_BY_SIDE))
 
 check: lint types walls test ## All that CI runs
 

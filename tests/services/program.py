@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,11 +22,19 @@ class Missing(AssertionError):
     """Something that the tests need is not installed; the message says what to install."""
 
 
+_ports = random.SystemRandom()  # a test may set the seed of the common one
+
+
 def free_port() -> int:
-    """Answer a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Answer a port of 127.0.0.1 that nobody listens on now.
+
+    Below those that the system gives to connections: one of them could take the port before its server does.
+    """
+    while True:
+        port = _ports.randrange(10_240, 32_768)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def find_program(names: Sequence[str], package: str) -> str:
