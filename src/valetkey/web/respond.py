@@ -8,7 +8,7 @@ from valetkey.protocol.authorization_response import AuthorizationResponse
 
 from . import pages
 
-# The one page with a script: it presses the button. A form-action would also be applied to the client's redirects.
+# With a script, which presses the button. A form-action would also be applied to the client's redirects.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )

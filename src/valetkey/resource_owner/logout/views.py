@@ -78,7 +78,8 @@ def signed_out(frames: Sequence[str], then: str | None) -> Response:
     page = pages.page("signed_out.html", frames=frames, then=then, then_host=urlsplit(then or "").netloc or then)
     if frames:
         origins = sorted({f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc}" for uri in frames})
-        page.headers["Content-Security-Policy"] = f"{pages.POLICY}; frame-src {' '.join(origins)}"
+        policy = f"{pages.POLICY}; frame-src {' '.join(origins)}"
+        page.headers["Content-Security-Policy"] = f"{policy}; script-src 'self'" if then else policy
     return page
 
 
