@@ -160,7 +160,7 @@ def test_the_redirect_uri_must_be_in_the_document(ada: Browser, describe: Descri
         {"frontchannel_logout_uri": "https://shop.example;script-src/x"},
         {"scope": 5},
     ],
-    ids=lambda members: str(members)[:60],  # the same in each process: a key is new each time
+    ids=lambda members: str(members)[:40],  # the same in each process: a key is new each time
 )
 def test_a_document_that_cannot_be_trusted_describes_nobody(
     ada: Browser, runtime: Runtime, describe: Describe, changes: dict[str, Any]
