@@ -13,6 +13,7 @@ from valetkey.protocol.policy import POLICIES, SECRET_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored
+from valetkey.storage import registrations
 from valetkey.storage.clients import Client
 
 from .opened import json_option, read_json_file, tell, with_runtime
@@ -111,10 +112,16 @@ def create(
 @json_option
 @with_runtime
 def list_clients(runtime: Runtime, as_json: bool) -> None:
-    """Show all apps."""
+    """Show all apps; `valetkey clients approve` lets in those that wait."""
+    waiting = registrations.waiting(runtime.store)
+
+    def state(client: Client) -> str:
+        if client.client_id in waiting:
+            return "waiting"
+        return "disabled" if client.disabled_at else "active"
+
     rows = [
-        {**_shown(client), "name": client.name, "state": "disabled" if client.disabled_at else "active"}
-        for client in stored.every(runtime.store)
+        {**_shown(client), "name": client.name, "state": state(client)} for client in stored.every(runtime.store)
     ]
     tell_rows(rows, ("client_id", "policy", "state", "name"), as_json, none="There are no apps.")
 

@@ -51,6 +51,7 @@ ADD = Insert(registrations, Registration)
 _FIND = Statement(
     select(*columns_of(registrations, Registration)).where(registrations.c.client_id == bindparam("client_id"))
 )
+_WAITING = Statement(select(registrations.c.client_id).where(registrations.c.waits == 1))
 _CHANGE = Statement(
     update(registrations)
     .where(registrations.c.client_id == bindparam("wanted"), registrations.c.digest == bindparam("old"))
@@ -79,6 +80,11 @@ def use_token(digest: bytes, now: float) -> Bound:
 def find(store: Store, client_id: str) -> Registration | None:
     row = store.one(_FIND(client_id=client_id))
     return Registration(*row) if row else None
+
+
+def waiting(store: Store) -> frozenset[str]:
+    """The ``client_id`` of each app that waits for the operator's approval."""
+    return frozenset(client_id for (client_id,) in store.all(_WAITING()))
 
 
 def change(registration: Registration, digest: bytes, *, waits: bool) -> Bound:
