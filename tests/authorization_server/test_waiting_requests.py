@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from sqlalchemy import func, update
 
 from tests.conftest import MakeApp, signed_in
 from tests.vocabulary import Browser, Clock, count
 from valetkey.authorization_server.registration import Registered, register_client
 from valetkey.runtime import Runtime
+from valetkey.storage import tables
+from valetkey.storage.statement import Statement
 from valetkey.storage.store import Store
+from valetkey.storage.write import Write
 
 
 @pytest.fixture
@@ -82,3 +86,19 @@ def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, cl
     assert waiting(runtime.store) == 20 + 1, "and the other browser's own"
     assert browser.get(last).status_code == 303, "on to sign in"
     assert browser.get(first).status_code == 400
+
+
+@pytest.mark.parametrize("renamed", [("scope", "scopes"), ("nonce", "once")])
+def test_a_request_that_another_version_wrote_is_begun_anew(
+    ada: Browser, runtime: Runtime, renamed: tuple[str, str]
+) -> None:
+    page = ada.ask(prompt="consent").headers["Location"]
+    before, after = (f'"{name}":' for name in renamed)
+    column = tables.interactions.c.request
+    change = Statement(update(tables.interactions).values(request=func.replace(column, before, after)))
+    runtime.store.write(Write(rows=(change(),)))
+
+    told = ada.get(page)
+
+    assert told.status_code == 400
+    assert "The site was renewed meanwhile" in told.text

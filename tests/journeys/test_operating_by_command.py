@@ -170,6 +170,7 @@ def test_an_app_with_an_initial_access_token_is_in_and_another_waits_for_approva
         return httpx.post(server.metadata["token_endpoint"], data=sent, auth=auth).status_code
 
     assert httpx.post(url, json={}, headers=headers).status_code == 401, "used up"
+
     def state(app: Any) -> str:
         listed = json.loads(deployment.run("clients", "list", "--json"))
         return next(one["state"] for one in listed if one["client_id"] == app["client_id"])

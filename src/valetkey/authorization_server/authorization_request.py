@@ -64,6 +64,7 @@ class AuthorizationRequest:
 
     @classmethod
     def from_json(cls, text: str) -> AuthorizationRequest:
+        """:raises KeyError, TypeError: where another version wrote it, with other fields."""
         read = json.loads(text)
         lists = {name: tuple(read[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}
         return cls(**{**read, **lists})

@@ -58,7 +58,10 @@ def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
         raise InvalidRequest("This request was not begun in this browser. Go back to the app and start again.")
     if row.decided_at is not None or row.expires_at <= now:
         raise InvalidRequest("This request was answered already, or has waited too long. Start again from the app.")
-    request = AuthorizationRequest.from_json(row.request)
+    try:
+        request = AuthorizationRequest.from_json(row.request)
+    except (KeyError, TypeError) as cause:
+        raise InvalidRequest("The site was renewed meanwhile. Go back to the app and start again.") from cause
     return Waiting(row.digest, request, reopen(request, runtime, now))
 
 

@@ -120,9 +120,7 @@ def list_clients(runtime: Runtime, as_json: bool) -> None:
             return "waiting"
         return "disabled" if client.disabled_at else "active"
 
-    rows = [
-        {**_shown(client), "name": client.name, "state": state(client)} for client in stored.every(runtime.store)
-    ]
+    rows = [{**_shown(client), "name": client.name, "state": state(client)} for client in stored.every(runtime.store)]
     tell_rows(rows, ("client_id", "policy", "state", "name"), as_json, none="There are no apps.")
 
 
