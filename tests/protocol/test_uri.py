@@ -40,6 +40,8 @@ def test_a_private_use_scheme_with_a_dot_is_for_native_apps(uri: str) -> None:
         "cb",
         "/cb",
         "//app.example/cb",
+        "https://app..example/cb",
+        f"https://{'a' * 64}.example/cb",
         "https:",
         "https://",
         "https:///cb",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, jsonify
 from flask.views import MethodView
 from flask_restful import Api, Resource
+from werkzeug.test import EnvironBuilder
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
 from tests.vocabulary import SCOPES, Browser, Clock
@@ -261,3 +263,21 @@ def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url
 @require_oauth("profile", limit="10/minute")
 def _not_found() -> Any:
     return answer(), 404
+
+
+def test_no_app_sees_the_token_of_another_that_was_asked_first(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """One after the other, with one WSGI environment, as a cascade of apps has it."""
+    first, second = make_app(sqlite_store_url), make_app(sqlite_store_url)
+    first.add_url_rule("/api/here", "here", require_oauth("profile")(lambda: (jsonify(answer()), 404)))
+    second.add_url_rule("/api/here", "here", public(lambda: jsonify(answer())))
+    robot = Browser(first.test_client(), register_client(first.extensions["valetkey"], name="R", policy="machine"))
+    environ = EnvironBuilder("/api/here", headers={"Authorization": f"Bearer {token(robot, 'profile')}"}).get_environ()
+
+    told = [json.loads(b"".join(app.wsgi_app(environ, lambda *_: None))) for app in (first, second)]
+
+    assert told == [{"client": robot.client.client_id}, {"client": None}]
+
+
+def test_who_asks_for_a_token_where_there_is_none_is_told_so() -> None:
+    with pytest.raises(AttributeError, match="current_token is false and has no user_id"):
+        _ = current_token.user_id

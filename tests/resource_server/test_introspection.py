@@ -40,6 +40,18 @@ def test_an_opaque_token_is_asked_about_once_for_some_seconds(api: Api, issuer: 
     assert issuer.asked.count(INTROSPECT) == 2
 
 
+def test_however_the_header_is_written_it_is_asked_about_once_and_not_kept_in_clear(
+    clock: Clock, issuer: Issuer
+) -> None:
+    api = Api(clock, TrustedIssuer(issuer.url, introspection=CLIENT))
+    for form in ("Bearer opaque", "bearer opaque", "BEARER  opaque", "Bearer opaque  "):
+        assert api.app.test_client().get("/api/notes", headers={"Authorization": form}).status_code == 200
+
+    assert issuer.asked.count(INTROSPECT) == 1
+    kept = api.app.extensions["valetkey"].judge._good.young
+    assert len(kept) == 1 and all(isinstance(shown, bytes) for shown in kept)
+
+
 def test_a_token_that_was_revoked_is_refused_within_seconds(api: Api, issuer: Issuer, clock: Clock) -> None:
     assert api.passes("opaque")
     del issuer.known["opaque"]

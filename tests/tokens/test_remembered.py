@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
 
+from tests.conftest import Register
+from tests.vocabulary import Browser
+from valetkey.runtime import Runtime
 from valetkey.tokens import remembered
 from valetkey.tokens.access_token import AccessToken, read_claims
 from valetkey.tokens.remembered import RememberedTokens
@@ -34,10 +38,16 @@ def test_a_token_in_use_outlives_any_number_of_others(monkeypatch: pytest.Monkey
     assert len(memory.young) + len(memory._old) <= 20
 
 
-def test_a_dropped_token_is_read_again() -> None:
-    memory = RememberedTokens()
-    memory.add(b"digest", TOKEN, memory.generation)
+def test_however_the_header_is_written_a_token_has_one_entry(app: Flask, runtime: Runtime, register: Register) -> None:
+    """And one of bounded length: spaces and case are the sender's."""
+    robot = Browser(app.test_client(), register("machine"))
+    value = robot.token("client_credentials").json["access_token"]
+    judge, now = runtime.judge, runtime.clock()
 
-    memory.drop(b"digest")
+    forms = [
+        f"{scheme} {' ' * more}{value}{' ' * more}" for scheme in ("Bearer", "bearer", "BEARER") for more in (0, 9)
+    ]
+    tokens = [judge.judge_header(form, now) for form in forms] + [judge.judge(value, now)]
 
-    assert memory.find(b"digest") is None
+    assert all(token is tokens[0] for token in tokens)
+    assert list(judge._remembered.young) == [f"Bearer {value}"]

@@ -17,7 +17,9 @@ from tests.conftest import MakeApp, signed_in
 from tests.vocabulary import CALLBACK, EMAIL, Browser
 from valetkey.authorization_server.registration import Registered, register_client
 from valetkey.service import create_app
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage import consents
+from valetkey.storage.consents import Consent
+from valetkey.storage.write import StoreUnavailable, Write
 
 FORM = "application/x-www-form-urlencoded"
 VARIES = {"Valetkey-Reference", "Date"}
@@ -197,6 +199,10 @@ AUTHORIZATIONS: dict[str, dict[str, str]] = {
     "another redirect URI": {"redirect_uri": "https://elsewhere.example/"},
     "a line break": {"state": "a\r\nSet-Cookie: b=c"},
     "too long": {"state": "x" * 9000},
+    "NUL": {"state": "\0"},
+    "more fields than anybody reads": {f"x{n}": "1" for n in range(70)},
+    "no such client": {"client_id": "nobody"},
+    "a client that describes itself": {"client_id": "https://app.invalid/client"},
 }
 
 
@@ -209,6 +215,57 @@ def test_whoever_allowed_it_before_is_answered_the_same(
     assert (told(before)[0], without_secrets(before)) == (told(behind)[0], without_secrets(behind))
 
 
+@pytest.mark.parametrize("query", ["client_id=%ff", "state=%ed%a0%80", "%00", "&&&", "=", "client_id=a&client_id=b"])
+@pytest.mark.parametrize("cookie", ["", "x=\xff; "])
+def test_nonsense_is_answered_the_same(ada: tuple[FlaskClient, FlaskClient], query: str, cookie: str) -> None:
+    answers = []
+    for client in ada:
+        kept = client.get_cookie("valetkey_session")
+        assert kept is not None
+        sent = {"HTTP_COOKIE": f"{cookie}valetkey_session={kept.value}", "QUERY_STRING": query}
+        answers.append(client.get("/oauth/authorize", environ_overrides=sent))
+
+    behind, before = answers
+    assert before.status_code == behind.status_code == 400
+    assert without_secrets(before) == without_secrets(behind)
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://Shop.EXAMPLE/Back", "HTTPS://shop.example/a[b]?x=[1]", 'https://shop.example/a"<>b|^`{}?a="b']
+)
+def test_the_way_back_is_written_the_same(ada: tuple[FlaskClient, FlaskClient], behind: Flask, uri: str) -> None:
+    runtime = behind.extensions["valetkey"]
+    other = register_client(runtime, name="Other", policy="web", redirect_uris=[uri])
+    consent = Consent("ada", other.client_id, "profile", 0, 0, None)
+    runtime.store.write(Write(rows=(consents.remember(consent),)))
+
+    asked_of = [client.get(asked(other, redirect_uri=uri)) for client in ada]
+
+    assert [answer.status_code for answer in asked_of] == [303, 303]
+    assert without_secrets(asked_of[0]) == without_secrets(asked_of[1])
+
+
+def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
+    ada: tuple[FlaskClient, FlaskClient], shop: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any) -> Any:
+        raise RuntimeError("the drawer is stuck")
+
+    monkeypatch.setattr("valetkey.authorization_server.unasked.next_step", break_down)
+    monkeypatch.setattr("valetkey.authorization_server.views.next_step", break_down)
+    answer = ada[1].get(asked(shop))
+
+    assert answer.status_code == 500
+    assert "Something went wrong" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/oauth/authorize", "/oauth/jwks"])
+def test_hosts_that_flask_is_told_to_trust_count(before: Flask, path: str) -> None:
+    before.config["TRUSTED_HOSTS"] = ["api.example"]
+
+    assert before.test_client().get(path, headers={"Host": "evil.example"}).status_code == 400
+
+
 def without_secrets(answer: TestResponse) -> list[tuple[str, str]]:
     known = re.compile(r"vk_\w+|(?<=/consent/)\w+")
     return sorted((name, known.sub("*", value)) for name, value in answer.headers if name != "Content-Length")
@@ -219,6 +276,8 @@ def test_a_code_is_given_before_flask_sees_the_request(
 ) -> None:
     seen = []
     before.after_request(lambda response: seen.append(response.status_code) or response)
+    ada[1].get(asked(shop))  # the first request of all makes the app ready
+    seen.clear()
 
     answers = [ada[1].get(asked(shop)), ada[1].get(asked(shop, prompt="consent"))]
 
@@ -235,6 +294,7 @@ def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
         tries.append(1)
         raise StoreUnavailable("nobody answers")
 
+    ada[1].get(asked(shop))
     monkeypatch.setattr("valetkey.authorization_server.unasked.allow_remembered", down)
     monkeypatch.setattr("valetkey.authorization_server.views.allow_remembered", down)
     answer = ada[1].get(asked(shop))

@@ -15,7 +15,7 @@ from valetkey.protocol.size import read_size
 from valetkey.storage.write import StoreUnavailable
 from valetkey.web.problems import Problem
 from valetkey.web.reference import reference
-from valetkey.web.state import TOKEN
+from valetkey.web.wsgi import TOKEN
 
 from .body_size import check_body
 from .surroundings import View, caller, find_runtime, synchronous

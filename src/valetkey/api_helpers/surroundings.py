@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import current_app, request
 
 from valetkey.rate_limiting.address import network_of
-from valetkey.web.state import EXTENSION, TOKEN, current_address
+from valetkey.web.state import EXTENSION, current_address
+from valetkey.web.wsgi import TOKEN
 
 if TYPE_CHECKING:
     from valetkey.runtime import Runtime

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from valetkey.accounts.owner import Owner
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.parameters import decode
 from valetkey.runtime import Runtime
 
 from .authorization_endpoint import Pairs, check_request, check_target
@@ -15,7 +16,7 @@ from .next_step import next_step
 
 
 def answer_unasked(
-    pairs: Pairs, find_owner: Callable[[], Owner | None], runtime: Runtime, now: float
+    query: str, find_owner: Callable[[], Owner | None], runtime: Runtime, now: float
 ) -> AuthorizationResponse | None:
     """The answer that takes a code to the client by a redirect.
 
@@ -24,11 +25,18 @@ def answer_unasked(
     :raises StoreUnavailable: where the store cannot be read or written.
     """
     try:
+        pairs = decode(query)
+        owner = find_owner()
+        if owner is None or any(runtime.clients.describes_itself(client_id, now) for client_id in _clients(pairs)):
+            return None  # such a client is asked about each time, and its document may have to be fetched for it
         target = check_target(pairs, runtime, now)
         asked = check_request(pairs, target, runtime, now)
-        owner = find_owner() if target.mode == "query" and target.redirect_uri.isascii() else None
-        if owner is None or next_step(asked, target, owner, runtime, now) != "go":
+        if target.mode != "query" or next_step(asked, target, owner, runtime, now) != "go":
             return None
     except OAuthError:
         return None
     return allow_remembered(asked, target, owner, runtime, now)
+
+
+def _clients(pairs: Pairs) -> list[str]:
+    return [value for name, value in pairs if name == "client_id"]

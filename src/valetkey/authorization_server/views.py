@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, redirect, request, url_for
+from werkzeug.urls import iri_to_uri
 from werkzeug.wrappers import Response
 
 from valetkey.activity.refusals import log_refusal
-from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
 from valetkey.protocol.parameters import decode
 from valetkey.protocol.secret import random_id
@@ -67,29 +69,34 @@ def answer_before_flask(app: Flask, runtime: Runtime, owners: OwnAccounts, path:
     inner = app.wsgi_app
 
     def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == path and environ["REQUEST_METHOD"] == "GET":
-            try:
-                response = _answer_unasked(environ, runtime, owners)
-            except StoreUnavailable as cause:
-                environ[_UNAVAILABLE] = cause
-                response = None
-            if response is not None:
+        is_asked = environ["PATH_INFO"] == path and environ["REQUEST_METHOD"] == "GET"
+        if is_asked and runtime.is_ready and not app.config.get("TRUSTED_HOSTS"):  # which Flask looks after
+            location = _location_unasked(environ, runtime, owners)
+            if location is not None:
                 environ[pages.IS_PAGE] = True
                 told = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", "0")]
-                start_response("303 SEE OTHER", [*told, ("Location", response.location())])
+                start_response("303 SEE OTHER", [*told, ("Location", location)])
                 return []
         return inner(environ, start_response)
 
     app.wsgi_app = bordered  # type: ignore[method-assign]  # as Flask's documentation does
 
 
-def _answer_unasked(environ: Environ, runtime: Runtime, owners: OwnAccounts) -> AuthorizationResponse | None:
+def _location_unasked(environ: Environ, runtime: Runtime, owners: OwnAccounts) -> str | None:
     query, secret = environ.get("QUERY_STRING", ""), cookies.session_in(environ, runtime)
     if secret is None or len(query) > _LONGEST_REQUEST:
         return None
-    if not runtime.is_ready:
-        runtime.get_ready()
-    return answer_unasked(decode(query), lambda: owners.signed_in(secret), runtime, runtime.clock())
+    try:
+        response = answer_unasked(query, lambda: owners.signed_in(secret), runtime, runtime.clock())
+        return None if response is None else replace(response, redirect_uri=_iri(response.redirect_uri)).location()
+    except StoreUnavailable as cause:
+        environ[_UNAVAILABLE] = cause
+    except Exception:  # it comes again in Flask, which has a page and a log for it
+        return None
+    return None
+
+
+_iri = lru_cache(maxsize=1024)(iri_to_uri)  # as Flask writes a Location
 
 
 def authorize() -> Response:

@@ -112,7 +112,10 @@ def create(
 @json_option
 @with_runtime
 def list_clients(runtime: Runtime, as_json: bool) -> None:
-    """Show all apps; `valetkey clients approve` lets in those that wait."""
+    """Show all apps.
+
+    `valetkey clients approve` lets in those that wait.
+    """
     waiting = registrations.waiting(runtime.store)
 
     def state(client: Client) -> str:

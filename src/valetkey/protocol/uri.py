@@ -120,6 +120,9 @@ def _split(uri: str) -> tuple[SplitResult | None, str | None]:
     try:
         parts = urlsplit(uri)
         port = parts.port
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:  # which is a ValueError
+        return None, "its host has an empty part, or one of more than 63 characters"
     except ValueError:
         return None, "it is not a URI"
     if not parts.scheme:

@@ -22,8 +22,8 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.problems import problem
 from valetkey.web.reference import reference
-from valetkey.web.state import EXTENSION, TOKEN, current_address, current_route
-from valetkey.web.wsgi import Environ, Finish, Headers
+from valetkey.web.state import EXTENSION, current_address, current_route
+from valetkey.web.wsgi import TOKEN, Environ, Finish, Headers
 
 from .access import (
     PROTECTION,
@@ -59,7 +59,10 @@ class _CurrentToken(LocalProxy[AccessToken | None]):
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_current_token(), name)
+        token = _current_token()
+        if token is None:
+            raise AttributeError(f"no access token opened this: current_token is false and has no {name}")
+        return getattr(token, name)
 
 
 #: The access token of this request; false where an anonymous caller was let through.

@@ -13,7 +13,7 @@ _MOST = 10_000  # in each of two generations
 
 
 class Remembered(Generic[T]):
-    """What was read and verified once, found by the text that was shown (decision 37). Nothing that lives long is.
+    """What was read and verified once, found by the text that was shown (decision 37) or by a digest of it.
 
     Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
     Whether a token has expired or was revoked since is for the caller to ask, each time.
@@ -45,11 +45,6 @@ class Remembered(Generic[T]):
             if len(self.young) >= _MOST:
                 self._old, self.young = self.young, {}
             self.young[shown] = token
-
-    def drop(self, shown: str | bytes) -> None:
-        """Forget one token."""
-        self.young.pop(shown, None)
-        self._old.pop(shown, None)
 
     def forget(self) -> None:
         with self._writing:

@@ -71,15 +71,16 @@ class TokenJudge:
         self._remembered.forget()
 
     def _find(self, authorization: str, now: float) -> AccessToken:
-        known = self._remembered.find(authorization)
+        value = read_token(authorization) or ""
+        shown = header_of(value)  # case and spaces are the sender's: one entry for each token
+        known = self._remembered.find(shown)
         if known is not None:
             return known
-        value = read_token(authorization) or ""
         if is_well_formed(value, PERSONAL_ACCESS_TOKEN):  # which remembers for itself: such a token outlives the feed
             return self._personal.read(sha256(value.encode()).digest(), now)
         generation = self._remembered.generation
         token = self._read(value, now)
-        self._remembered.add(authorization, token, generation)
+        self._remembered.add(shown, token, generation)
         return token
 
     def _read(self, value: str, now: float) -> AccessToken:

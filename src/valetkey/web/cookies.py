@@ -27,7 +27,7 @@ def browser(runtime: Runtime) -> Secret:
     kept = kept_for_request()
     known: Secret | None = kept.get("browser")
     if known is None:
-        sent = request.cookies.get(cookie_name(runtime, "valetkey_browser"), "")
+        sent = sent_in(request.environ, cookie_name(runtime, "valetkey_browser"))
         known = kept["browser"] = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
         kept["browser_is_new"] = known.reveal() != sent
     return known
@@ -40,8 +40,16 @@ def session(runtime: Runtime) -> Secret | None:
 
 def session_in(environ: Environ, runtime: Runtime) -> Secret | None:
     """The same of a WSGI environment."""
-    sent = parse_cookie(environ.get("HTTP_COOKIE")).get(cookie_name(runtime, "valetkey_session"), "")
+    sent = sent_in(environ, cookie_name(runtime, "valetkey_session"))
     return Secret(sent) if is_well_formed(sent, SESSION) else None
+
+
+def sent_in(environ: Environ, name: str) -> str:
+    """The value of a cookie; empty where there is none, or somebody else's on this host is no text."""
+    try:
+        return parse_cookie(environ.get("HTTP_COOKIE")).get(name, "")
+    except UnicodeError:
+        return ""
 
 
 def begin_session(secret: Secret) -> None:

@@ -54,6 +54,8 @@ def answer_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, En
         endpoint = endpoints.get(environ["PATH_INFO"])
         if endpoint is None or environ["REQUEST_METHOD"] not in _ANSWERED or "HTTP_IF_NONE_MATCH" in environ:
             return inner(environ, start_response)
+        if app.config.get("TRUSTED_HOSTS"):  # which Flask looks after
+            return inner(environ, start_response)
         asked = _read(environ, runtime, _body, {})
         with within():
             answer = _dispatch(runtime, endpoint, asked)

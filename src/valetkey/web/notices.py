@@ -8,7 +8,7 @@ from flask import request
 
 from valetkey.runtime import Runtime
 
-from .cookies import NOTICE, cookie_name
+from .cookies import NOTICE, cookie_name, sent_in
 from .state import kept_for_request
 
 _SENTENCES: Mapping[str, str] = {
@@ -27,7 +27,7 @@ def leave_notice(name: str) -> None:
 
 def take_notice(runtime: Runtime) -> str | None:
     """What the page before left to be said; it is said once."""
-    left = request.cookies.get(cookie_name(runtime, NOTICE))
-    if left is not None:
+    left = sent_in(request.environ, cookie_name(runtime, NOTICE))
+    if left:
         kept_for_request()[NOTICE] = ""
-    return _SENTENCES.get(left or "")
+    return _SENTENCES.get(left)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import
     from valetkey.runtime import Runtime
 
 EXTENSION = "valetkey"
-TOKEN = "valetkey.token"  # in the WSGI environment: the access token that opened the route
 _KEPT = "valetkey.kept"
 
 

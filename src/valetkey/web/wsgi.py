@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 
+TOKEN = "valetkey.token"  # in the WSGI environment: the access token that opened the route
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 Finish = Callable[[Environ, str, Headers], None]  # is told the status, as ``200 OK``, and may add headers
@@ -34,6 +35,8 @@ def finish_answers(app: Flask, *steps: Finish) -> None:
     inner = app.wsgi_app
 
     def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ.pop(TOKEN, None)  # of another app that was asked first, with the same environment
+
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             for finish in steps:
                 finish(environ, status, headers)
