@@ -10,7 +10,7 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check -q install
 RUN = $(VENV)/.run-installed
 DEV = $(VENV)/.dev-installed
 NODE = tests/interop/node
-SIDE_BY_SIDE = --numprocesses 2 --dist loadfile # most tests wait for something, half of the time
+SIDE_BY_SIDE = --numprocesses 2 --dist loadfile # one process leaves a core idle
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -24,8 +24,7 @@ from .authorization_server.personal_token_reminders import queue_reminders
 from .authorization_server.registration import register_cli_client
 from .authorization_server.session_end import owner_end_rows, session_end_rows
 from .authorization_server.unused_clients import prune_unused_clients
-from .authorization_server.views import answer_before_flask as authorize_before_flask
-from .authorization_server.views import make_blueprints
+from .authorization_server.views import authorize_before_flask, make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
 from .protocol.uri import is_loopback_host

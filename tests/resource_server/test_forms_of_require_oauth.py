@@ -9,6 +9,7 @@ import pytest
 from flask import Blueprint, Flask, jsonify
 from flask.views import MethodView
 from flask_restful import Api, Resource
+from sqlalchemy import select
 from werkzeug.test import EnvironBuilder
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
@@ -17,6 +18,8 @@ from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.registration import register_client
 from valetkey.protocol.errors import OAuthError
 from valetkey.runtime import Runtime
+from valetkey.storage import platform_tables
+from valetkey.storage.statement import Statement
 
 CLASSES = ("view", "method", "decorators", "blueprint", "restful", "restful-decorators")
 
@@ -36,7 +39,7 @@ class Decorated(MethodView):
 
 
 class AllMethods(MethodView):
-    decorators = [require_oauth("notes:read")]  # noqa: RUF012
+    decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as Flask's documentation writes it
 
     def get(self) -> Any:
         return answer()
@@ -49,7 +52,7 @@ class Restful(Resource):
 
 
 class RestfulDecorators(Resource):
-    method_decorators = [require_oauth("notes:read")]  # noqa: RUF012
+    method_decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as its documentation writes it
 
     def get(self) -> Any:
         return answer()
@@ -258,6 +261,12 @@ def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url
     told = api.call(token(api, "profile"), "/nowhere")
 
     assert (told.status_code, told.json) == (404, {"client": api.client.client_id})
+    runtime = app.extensions["valetkey"]
+    runtime.usage.flush()
+    assert [row[0] for row in runtime.store.all(_ROUTES())] == ["GET (no route)"]
+
+
+_ROUTES = Statement(select(platform_tables.usage.c.route))
 
 
 @require_oauth("profile", limit="10/minute")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import delete
 
@@ -24,6 +30,7 @@ from valetkey.storage import (
 )
 from valetkey.storage.accounts import Session
 from valetkey.storage.consents import Consent
+from valetkey.storage.engine import sqlite_path
 from valetkey.storage.grants import Code, Grant, RefreshToken, RetryAnswer
 from valetkey.storage.interactions import Interaction
 from valetkey.storage.signing_keys import SigningKeyRow
@@ -137,6 +144,22 @@ def test_a_grant_is_added_only_while_its_consent_is_there(store: Store) -> None:
     put(store, consents.remove("ada", "shop"))
     assert not store.write(Write(grants.add_consented(replace(GRANT, grant_id="late"))))
     assert [grants.find(store, name) for name in ("g", "bare", "other's", "late")] == [whole, bare, None, None]
+
+
+def test_who_takes_a_consent_back_at_the_same_moment_ends_it(store: Store, store_url: str) -> None:
+    """Nobody may add a grant that the person who takes back does not see; without FOR KEY SHARE PostgreSQL adds it."""
+    put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)))
+    is_sqlite = store.dialect == "sqlite"
+    other: Any = sqlite3.connect(sqlite_path(store_url) or "") if is_sqlite else psycopg.connect(store_url)
+    with closing(other), ThreadPoolExecutor(1) as app:
+        other.execute("DELETE FROM valetkey_consents WHERE owner = 'ada'")
+        added = app.submit(store.write, Write(grants.add_consented(GRANT)))
+        time.sleep(0.3)
+        is_early = added.done()
+        other.commit()
+
+    assert (is_early, added.result()) == (False, False)
+    assert grants.find(store, "g") is None
 
 
 def test_connected_apps_tell_the_last_use_of_any_of_their_grants(store: Store) -> None:

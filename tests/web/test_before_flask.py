@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import MakeApp, signed_in
 from tests.vocabulary import CALLBACK, EMAIL, Browser
 from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.protocol.secret import SESSION, mint
 from valetkey.service import create_app
 from valetkey.storage import consents
 from valetkey.storage.consents import Consent
@@ -185,6 +186,7 @@ def ada(behind: Flask, before: Flask, shop: Registered) -> tuple[FlaskClient, Fl
         assert cookie is not None
         second.set_cookie(name, cookie.value)
     first.code()
+    before.extensions["valetkey"].get_ready()  # until then Flask is asked
     return first.http, second
 
 
@@ -215,17 +217,19 @@ def test_whoever_allowed_it_before_is_answered_the_same(
     assert (told(before)[0], without_secrets(before)) == (told(behind)[0], without_secrets(behind))
 
 
+def send_raw(client: FlaskClient, path: str, before_ours: str = "", **environ: str) -> TestResponse:
+    """Ask as the one who is signed in with this client, past its own cookies, which it sends to its own host only."""
+    session = client.get_cookie("valetkey_session")
+    assert session is not None
+    sent = {"HTTP_COOKIE": f"{before_ours}valetkey_session={session.value}", **environ}
+    return client.application.test_client(use_cookies=False).get(path, environ_overrides=sent)
+
+
 @pytest.mark.parametrize("query", ["client_id=%ff", "state=%ed%a0%80", "%00", "&&&", "=", "client_id=a&client_id=b"])
 @pytest.mark.parametrize("cookie", ["", "x=\xff; "])
 def test_nonsense_is_answered_the_same(ada: tuple[FlaskClient, FlaskClient], query: str, cookie: str) -> None:
-    answers = []
-    for client in ada:
-        kept = client.get_cookie("valetkey_session")
-        assert kept is not None
-        sent = {"HTTP_COOKIE": f"{cookie}valetkey_session={kept.value}", "QUERY_STRING": query}
-        answers.append(client.get("/oauth/authorize", environ_overrides=sent))
+    behind, before = (send_raw(client, "/oauth/authorize", cookie, QUERY_STRING=query) for client in ada)
 
-    behind, before = answers
     assert before.status_code == behind.status_code == 400
     assert without_secrets(before) == without_secrets(behind)
 
@@ -259,11 +263,28 @@ def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
     assert "Something went wrong" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/oauth/authorize", "/oauth/jwks"])
-def test_hosts_that_flask_is_told_to_trust_count(before: Flask, path: str) -> None:
-    before.config["TRUSTED_HOSTS"] = ["api.example"]
+def test_hosts_that_flask_is_told_to_trust_count(
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered
+) -> None:
+    before.config["TRUSTED_HOSTS"] = ["localhost"]
 
-    assert before.test_client().get(path, headers={"Host": "evil.example"}).status_code == 400
+    for path in (asked(shop), "/oauth/jwks"):
+        assert send_raw(ada[1], path, HTTP_HOST="evil.example").status_code == 400, path
+
+
+@pytest.mark.parametrize("is_signed_in", [True, False])
+def test_no_document_is_fetched_for_an_answer_that_cannot_come(
+    ada: tuple[FlaskClient, FlaskClient], shop: Registered, monkeypatch: pytest.MonkeyPatch, is_signed_in: bool
+) -> None:
+    """A client that describes itself is asked about each time; and anybody can make up a well-formed cookie."""
+    looked = []
+    monkeypatch.setattr("valetkey.authorization_server.unasked.check_target", lambda *_: looked.append(1))
+    if not is_signed_in:
+        ada[1].set_cookie("valetkey_session", mint(SESSION).reveal())
+
+    ada[1].get(asked(shop, client_id="https://app.invalid/client") if is_signed_in else asked(shop))
+
+    assert looked == []
 
 
 def without_secrets(answer: TestResponse) -> list[tuple[str, str]]:
@@ -276,8 +297,6 @@ def test_a_code_is_given_before_flask_sees_the_request(
 ) -> None:
     seen = []
     before.after_request(lambda response: seen.append(response.status_code) or response)
-    ada[1].get(asked(shop))  # the first request of all makes the app ready
-    seen.clear()
 
     answers = [ada[1].get(asked(shop)), ada[1].get(asked(shop, prompt="consent"))]
 
@@ -294,7 +313,6 @@ def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
         tries.append(1)
         raise StoreUnavailable("nobody answers")
 
-    ada[1].get(asked(shop))
     monkeypatch.setattr("valetkey.authorization_server.unasked.allow_remembered", down)
     monkeypatch.setattr("valetkey.authorization_server.views.allow_remembered", down)
     answer = ada[1].get(asked(shop))

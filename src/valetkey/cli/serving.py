@@ -103,7 +103,7 @@ def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | N
         # A worker's Python thread is slowed by its own network thread under the default scheduler.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
-        # Else glibc keeps heaps for each of the threads: a worker is 7 MB smaller without them.
+        # Else glibc keeps heaps for each of the threads: a worker under load is 6 MB smaller without them.
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     cert, key = certificate or (None, None)
     Server(

@@ -120,7 +120,7 @@ def _split(uri: str) -> tuple[SplitResult | None, str | None]:
     try:
         parts = urlsplit(uri)
         port = parts.port
-        (parts.hostname or "").encode("idna")
+        (parts.hostname or "").encode("idna")  # as whoever calls it will have to
     except UnicodeError:  # which is a ValueError
         return None, "its host has an empty part, or one of more than 63 characters"
     except ValueError:

@@ -15,7 +15,7 @@ def new_user_code() -> str:
 
 
 def shown(user_code: str) -> str:
-    """As a device shows it: XXXX-XXXX."""
+    """As a device shows it, with a dash in the middle."""
     return f"{user_code[:4]}-{user_code[4:]}"
 
 

@@ -65,7 +65,7 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._keys.get(key) or self._add(key)
+        known = self._keys.get(key) or self._known(key)  # a call less, mostly
         seconds = cost * limit.emission
         with known.lock:
             if now < known.lease_ends and known.left >= seconds:  # the usual case of a hot key
@@ -86,7 +86,7 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._keys.get(key) or self._add(key)
+        known = self._known(key)
         with known.lock:
             if now >= known.lease_ends:
                 known.tat = self._counters.read(key, now)
@@ -103,7 +103,7 @@ class Limiter:
         seconds = cost * limit.emission
         if seconds < _SURE:
             return
-        known = self._keys.get(key) or self._add(key)
+        known = self._known(key)
         with known.lock:
             self._counters.refund(key, seconds, None)
             known.refused_until = 0.0
@@ -113,7 +113,7 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known, seconds = self._keys.get(key) or self._add(key), cost * spent.limit.emission
+        known, seconds = self._known(key), cost * spent.limit.emission
         with known.lock:
             if now < known.lease_ends == spent.lease_ends:
                 known.left += seconds  # it was charged at the lease's end or later, so it may come until then
@@ -165,9 +165,11 @@ class Limiter:
         ahead = max(0.0, known.tat - now)
         return Spent(False, limit, 0, ahead, max(0.001, ahead + cost - limit.tolerance))
 
-    def _add(self, key: str) -> _Key:
-        if len(self._keys) >= _MOST_KEYS:
-            with contextlib.suppress(KeyError):  # another thread was first
-                self._keys.popitem(last=False)
-        known = self._keys[key] = _Key()
+    def _known(self, key: str) -> _Key:
+        known = self._keys.get(key)
+        if known is None:
+            if len(self._keys) >= _MOST_KEYS:
+                with contextlib.suppress(KeyError):  # another thread was first
+                    self._keys.popitem(last=False)
+            known = self._keys[key] = _Key()
         return known

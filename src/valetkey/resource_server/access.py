@@ -117,12 +117,9 @@ def check_token(world: World, protection: Protection, token: AccessToken, now: f
     """
     if (protection.resource or world.settings.api_resource) not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
-    for scope in protection.alternatives:
-        if scope <= token.scopes:
-            break
-    else:
-        if protection.alternatives:
-            raise InsufficientScope(_lacking(protection, token))
+    wanted = protection.alternatives
+    if wanted and not (wanted[0] <= token.scopes or any(scope <= token.scopes for scope in wanted[1:])):
+        raise InsufficientScope(_lacking(protection, token))
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
     if token.client_id == PERSONAL_CLIENT_ID:

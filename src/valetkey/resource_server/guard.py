@@ -22,7 +22,7 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
 from valetkey.web.problems import problem
 from valetkey.web.reference import reference
-from valetkey.web.state import EXTENSION, current_address, current_route
+from valetkey.web.state import EXTENSION, NO_ROUTE, current_address, current_route
 from valetkey.web.wsgi import TOKEN, Environ, Finish, Headers
 
 from .access import (
@@ -54,7 +54,7 @@ def _current_token() -> AccessToken | None:
 
 
 class _CurrentToken(LocalProxy[AccessToken | None]):
-    """A proxy whose attributes are looked up by one call, not by werkzeug's four."""
+    """Says so where there is no token; and an attribute costs a quarter less than by werkzeug's own look-up."""
 
     __slots__ = ()
 
@@ -200,12 +200,9 @@ def _count(
     """
     if protection.limit is None and (token is None or world.admission.plans is None):
         return None
-    if token is None:
-        caller: tuple[str | None, str | None, str] = None, None, network_of(current_address(world))
-    elif protection.limit is not None and protection.limit.per == "address":
-        caller = token.counted_as, token.user_id, network_of(current_address(world))
-    else:
-        caller = token.counted_as, token.user_id, ""
+    by_address = token is None or (protection.limit is not None and protection.limit.per == "address")
+    network = network_of(current_address(world)) if by_address else ""
+    caller = (None, None, network) if token is None else (token.counted_as, token.user_id, network)
     rule = asked.url_rule
     counted = world.admission.count(protection, rule.endpoint if rule else "", caller, now)
     if counted is not None:
@@ -223,7 +220,8 @@ def finish_call(world: World) -> Finish:
         caller = environ.get(_CALLER)
         if caller is not None and world.usage is not None:
             client_id, now, rule = caller
-            world.usage.note(client_id, environ["REQUEST_METHOD"], rule.rule if rule else "", int(status[:3]), now)
+            path = rule.rule if rule else NO_ROUTE
+            world.usage.note(client_id, environ["REQUEST_METHOD"], path, int(status[:3]), now)
 
     return finish
 

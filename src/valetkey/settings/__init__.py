@@ -75,9 +75,9 @@ class Settings:
     oauth_path: str = _setting("/oauth", "Where the OAuth endpoints are.")
     endpoints_bypass_flask: bool = _setting(
         False,
-        "Whether programs' OAuth endpoints (token, introspection and so on), and authorization requests that ask "
+        "Whether programs' OAuth endpoints (token, introspection and so on) and authorization requests that ask "
         "nobody are answered before Flask, up to twice as fast: the app's own hooks and error handlers then do not see "
-        "these requests. So does `valetkey serve` without an app.",
+        "these requests. So does `valetkey serve` without an app. An app with TRUSTED_HOSTS is not passed by.",
     )
     account_path: str | None = _setting("/account", "Where people see their account; None: no account pages.")
     device_path: str | None = _setting(

@@ -12,6 +12,7 @@ from .state import kept_for_request
 from .wsgi import Environ
 
 NOTICE = "valetkey_notice"
+_SENT = "valetkey.cookies"  # in the WSGI environment: all of them, read once
 _YEAR = 365 * 86400
 _MINUTE = 60
 
@@ -46,10 +47,14 @@ def session_in(environ: Environ, runtime: Runtime) -> Secret | None:
 
 def sent_in(environ: Environ, name: str) -> str:
     """The value of a cookie; empty where there is none, or somebody else's on this host is no text."""
-    try:
-        return parse_cookie(environ.get("HTTP_COOKIE")).get(name, "")
-    except UnicodeError:
-        return ""
+    sent = environ.get(_SENT)
+    if sent is None:
+        try:
+            sent = parse_cookie(environ.get("HTTP_COOKIE"))
+        except UnicodeError:
+            sent = {}
+        environ[_SENT] = sent
+    return str(sent.get(name, ""))
 
 
 def begin_session(secret: Secret) -> None:

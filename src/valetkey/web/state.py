@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import
     from valetkey.runtime import Runtime
 
 EXTENSION = "valetkey"
+NO_ROUTE = "(no route)"  # of a request that no route took
 _KEPT = "valetkey.kept"
 
 
@@ -55,4 +56,4 @@ def address_of(environ: Environ, runtime: BehindProxies) -> str | None:
 
 def current_route() -> str:
     """The route of this request, for the log: a path may hold a secret, or a line break."""
-    return request.url_rule.rule if request.url_rule else "(no route)"
+    return request.url_rule.rule if request.url_rule else NO_ROUTE

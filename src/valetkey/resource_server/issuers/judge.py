@@ -64,7 +64,7 @@ class IssuersJudge:
 
     def _find(self, value: str, now: float) -> _Good:
         digest = sha256(value.encode()).digest()
-        # What the issuer is asked about may live for months, and is not kept in clear (decision 37).
+        # An opaque token may live for months, and is not kept in clear (decision 37).
         shown = header_of(value) if value.count(".") == 2 else digest
         good = self._good.find(shown)
         if good is None or now >= good.until:
