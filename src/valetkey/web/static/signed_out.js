@@ -1,1 +1,3 @@
-addEventListener("load", () => location.replace(document.getElementById("continue").href));
+const goOn = () => location.replace(document.getElementById("continue").href);
+addEventListener("load", goOn);
+setTimeout(goOn, 3000);
