@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.services.program import free_port
+from tests.services.revoked import refused_within_a_second
 from tests.services.valetkey_server import Deployment, RunningServer
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
@@ -42,6 +43,10 @@ class Api:
             if len(statuses) == 3:
                 return statuses
         raise AssertionError(f"only {statuses} answered")
+
+    def refused_by_every_process_within_a_second(self, token: str) -> None:
+        """Call until they all refuse it; raise where one does not in time."""
+        refused_within_a_second(lambda: self.call_every_process(token).values())
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def test_a_token_is_made_copied_used_and_revoked(api: Api, visitor: Page) -> Non
 
     visitor.locator("button.danger").first.click()
     expect(visitor.get_by_text("Revoked").first).to_be_visible()
-    _refused_by_every_process_within_a_second(api, token)
+    api.refused_by_every_process_within_a_second(token)
 
 
 def test_whoever_finds_one_ends_it_everywhere(api: Api) -> None:
@@ -42,7 +42,7 @@ def test_whoever_finds_one_ends_it_everywhere(api: Api) -> None:
     reported = httpx.post(f"{api.url}/oauth/report-leak", json=[{"token": token, "type": "valetkey_personal"}])
 
     assert reported.status_code == 202
-    _refused_by_every_process_within_a_second(api, token)
+    api.refused_by_every_process_within_a_second(token)
 
 
 def test_an_operator_makes_lists_and_revokes(api: Api) -> None:
@@ -57,7 +57,7 @@ def test_an_operator_makes_lists_and_revokes(api: Api) -> None:
     assert "Nightly" in run("tokens", "list")
 
     assert "is revoked" in run("tokens", "revoke", made["id"])
-    _refused_by_every_process_within_a_second(api, made["token"])
+    api.refused_by_every_process_within_a_second(made["token"])
     by_itself = _made_by_operator(api)["token"]
     assert "is revoked" in run("tokens", "revoke", by_itself)
 
@@ -81,9 +81,3 @@ def _shows_last_use(page: Page) -> None:
     while "not yet" in page.locator("li.card").first.inner_text():
         assert time.monotonic() < until, "the page does not tell that the token was used"
         page.reload()
-
-
-def _refused_by_every_process_within_a_second(api: Api, token: str) -> None:
-    told = time.monotonic()
-    while set(api.call_every_process(token).values()) != {401}:
-        assert time.monotonic() - told < 1, "a process still honours the token after a second"

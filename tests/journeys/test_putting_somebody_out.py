@@ -27,7 +27,7 @@ def test_who_is_put_out_and_let_back_in_needs_new_tokens(api: Api, app: ThirdPar
     run = api.first.deployment.run
 
     run("clients", "disable", app.client_id)
-    _refused_by_every_process_within_a_second(api, tokens)
+    api.refused_by_every_process_within_a_second(tokens["access_token"])
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_client"
     run("clients", "enable", app.client_id)
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
@@ -38,14 +38,8 @@ def test_who_is_put_out_and_let_back_in_needs_new_tokens(api: Api, app: ThirdPar
         assert api.call(again["access_token"]).status_code == 200
 
         run("users", "disable", EMAIL)
-        _refused_by_every_process_within_a_second(api, again)
+        api.refused_by_every_process_within_a_second(again["access_token"])
         assert olu.read(f"{api.url}/account").url.path == "/account/sign-in"
         assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
         run("users", "enable", EMAIL)
         assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
-
-
-def _refused_by_every_process_within_a_second(api: Api, tokens: dict[str, Any]) -> None:
-    told = time.monotonic()
-    while set(api.call_every_process(tokens["access_token"]).values()) != {401}:
-        assert time.monotonic() - told < 1, "a process still honours the token after a second"

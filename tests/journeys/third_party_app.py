@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import ssl
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -75,12 +74,6 @@ class ThirdPartyApp:
     def call(self, url: str, access_token: str) -> httpx.Response:
         """Call an API."""
         return httpx.get(url, headers={"Authorization": f"Bearer {access_token}"}, verify=self.trusts)
-
-    def wait_until_refused(self, url: str, access_token: str, *, within: float) -> None:
-        """Call an API until twenty calls on end are refused; raise where that takes longer than so many seconds."""
-        deadline = time.monotonic() + within
-        while {self.call(url, access_token).status_code for _ in range(20)} != {401}:
-            assert time.monotonic() < deadline, "the token is still honoured"
 
     def _ask(self, grant: dict[str, str]) -> httpx.Response:
         auth = (self.client_id, str(self.credentials["client_secret"]))
