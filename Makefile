@@ -10,7 +10,8 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check -q install
 RUN = $(VENV)/.run-installed
 DEV = $(VENV)/.dev-installed
 NODE = tests/interop/node
-SIDE_BY_SIDE = --numprocesses 2 --dist loadfile # one process leaves a core idle
+# One process leaves a core idle. In the order of the folders, or files of few long tests come last, one at a time.
+SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
