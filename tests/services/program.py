@@ -129,10 +129,17 @@ class Program:
                     os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the program and its children at once, as ``kill -9`` and a power cut do."""
+        """End the program and its children at once, as ``kill -9`` and a power cut do; return when none is left."""
+        family = _family(self._process.pid) if self.is_running() else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in family:  # PostgreSQL's lead groups of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        deadline = time.monotonic() + 5
+        while any(map(_holds_memory, family)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _wait_until(self, is_ready: Callable[[], bool], patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -148,8 +155,19 @@ class Program:
 
 def _family(pid: int) -> list[int]:
     """A process and its descendants, the elders first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it has just ended
+        children = []
     return [pid, *(one for child in children for one in _family(int(child)))]
+
+
+def _holds_memory(pid: int) -> bool:
+    """Whether a process that was killed has not ended yet; nobody may have asked for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def leashed(command: Sequence[str], run_as: str | None = None) -> list[str]:
