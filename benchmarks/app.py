@@ -1,10 +1,13 @@
-"""The quickstart's two routes under a limit that no measurement reaches, for the benchmark."""
+"""The quickstart's two routes under a limit that no measurement reaches, for the benchmark.
+
+Both give the same answer: what differs is what stands before the second, and nothing else.
+"""
 
 from __future__ import annotations
 
 from flask import Flask, Response, jsonify
 
-from valetkey import Valetkey, current_token, public, require_oauth
+from valetkey import Valetkey, public, require_oauth
 
 app = Flask(__name__)
 valet = Valetkey(app, scopes={"profile": "See your name and picture"})
@@ -19,4 +22,4 @@ def public_api() -> Response:
 @app.get("/api/protected")
 @require_oauth("profile", limit="6000000/minute")
 def protected_api() -> Response:
-    return jsonify(message="This is a protected API route", user=current_token.user_id)
+    return jsonify(message="Welcome to the public API!")

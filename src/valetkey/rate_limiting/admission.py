@@ -133,7 +133,13 @@ class Admission:
             if not gate.charges:
                 return None
             if len(gate.charges) == 1:  # the usual case, without what several need
-                return self._charge_one(gate, gate.charges[0], asked.cost, now)
+                charge = gate.charges[0]
+                try:
+                    spent = self.limiter.spend(charge.key, charge.limit, now, asked.cost)
+                except StoreUnavailable as problem:
+                    self.let_through(charge.fails_open, problem, now)
+                    return None
+                return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge)
         return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
 
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
@@ -156,14 +162,6 @@ class Admission:
             self._gates = {}
         self._gates[key] = gate
         return gate
-
-    def _charge_one(self, gate: Gate, charge: Charge, cost: int, now: float) -> Counted | None:
-        try:
-            spent = self.limiter.spend(charge.key, charge.limit, now, cost)
-        except StoreUnavailable as problem:
-            self.let_through(charge.fails_open, problem, now)
-            return None
-        return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge)
 
     def _standing_refusal(self, gate: Gate, cost: int, now: float) -> Counted | None:
         """The refusal that is known before anything is charged."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import resource_problem
@@ -94,19 +93,6 @@ def _check_demands(resource: str | None, acr: str | None, max_age: int | None) -
         raise ValueError(f"acr is a text, the values between spaces, not {acr!r}")
     if max_age is not None and not (isinstance(max_age, int) and max_age >= 0):
         raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
-
-
-def find_token(world: World, protection: Protection, authorization: str | None, now: float) -> AccessToken | None:
-    """The good token that a caller shows, for whatever it may be; None for an anonymous one where that is allowed.
-
-    :raises InvalidToken, InvalidRequest: RFC 6750 §3.1.
-    :raises StoreUnavailable: where the store cannot be read.
-    """
-    if authorization:
-        return world.judge.judge_header(authorization, now)
-    if protection.optional:
-        return None
-    raise MissingToken("an access token is required: send it as Authorization: Bearer")
 
 
 def check_token(world: World, protection: Protection, token: AccessToken, now: float) -> None:

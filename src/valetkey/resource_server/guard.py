@@ -29,7 +29,6 @@ from .access import (
     PROTECTION,
     Protection,
     check_token,
-    find_token,
     over_the_limit,
     read_protection,
 )
@@ -135,7 +134,10 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
             if not world.is_ready:
                 world.get_ready()
             now = world.clock()
-            token = find_token(world, protection, environ.get("HTTP_AUTHORIZATION"), now)
+            authorization = environ.get("HTTP_AUTHORIZATION")
+            token = world.judge.judge_header(authorization, now) if authorization else None
+            if token is None and not protection.optional:
+                raise MissingToken("an access token is required: send it as Authorization: Bearer")
             if token is not None:
                 environ[_CALLER] = token.client_id, now, asked.url_rule  # metered, also where it is refused
                 check_token(world, protection, token, now)

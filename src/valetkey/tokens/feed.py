@@ -12,7 +12,7 @@ from valetkey.storage.write import StoreUnavailable
 
 from .access_token import AccessToken
 
-_FRESH, _STALE = 0.5, 1.0  # seconds
+FRESH, _STALE = 0.5, 1.0  # seconds
 _NEVER = -10.0
 _OVERLAP = 10.0  # a row is committed up to 5 s after the moment that it bears
 _RELOAD = 600.0  # from the start again, so that what has expired is forgotten
@@ -26,7 +26,8 @@ class RevocationFeed:
         self._accept_outage = accept_outage
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Revocation], None]] = []
-        self._read_at = 0.0
+        self.read_at = 0.0  # as the clock said
+        self.names_any = False  # or none is revoked
         self._read_from = 0.0
         self._reloaded_at = 0.0
         self._seen: set[int] = set()
@@ -39,19 +40,19 @@ class RevocationFeed:
 
     def expire(self) -> None:
         """Read again before the next verdict: this process has just written."""
-        self._read_at = 0.0
+        self.read_at = 0.0
 
     def refresh(self, now: float) -> None:
         """See that the view is fresh enough to judge by.
 
         :raises StoreUnavailable: where the store cannot be read and the view is over a second old.
         """
-        age = now - self._read_at
-        if 0 <= age <= _FRESH:
+        age = now - self.read_at
+        if 0 <= age <= FRESH:
             return
         if self._lock.acquire(blocking=not 0 <= age <= _STALE):
             try:
-                if not 0 <= now - self._read_at <= _FRESH:
+                if not 0 <= now - self.read_at <= FRESH:
                     self._read(now)
             finally:
                 self._lock.release()
@@ -76,8 +77,8 @@ class RevocationFeed:
             entries = revocations.since(self._store, 0.0 if whole else self._read_from - _OVERLAP)
         except StoreUnavailable:
             if self._accept_outage:
-                self._read_at = now
-            elif not 0 <= now - self._read_at <= _STALE:
+                self.read_at = now
+            elif not 0 <= now - self.read_at <= _STALE:
                 raise
             return
         new = [entry for entry in entries if whole or entry.revocation_id not in self._seen]
@@ -90,9 +91,9 @@ class RevocationFeed:
             elif entry.kind != "changed":
                 key = (entry.kind, entry.subject)
                 before[key] = max(entry.at, before.get(key, 0.0))
-        self._dead, self._before = dead, before
+        self._dead, self._before, self.names_any = dead, before, bool(dead or before)
         self._seen = {entry.revocation_id for entry in entries}
-        self._read_at = self._read_from = now
+        self.read_at = self._read_from = now
         self._reloaded_at = now if whole else self._reloaded_at
         for entry in new:
             for listener in self._listeners:

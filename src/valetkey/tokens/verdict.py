@@ -17,7 +17,7 @@ from valetkey.storage import opaque_tokens
 from valetkey.storage.store import Store
 
 from .access_token import AccessToken, read_claims
-from .feed import RevocationFeed
+from .feed import FRESH, RevocationFeed
 from .personal_token import PersonalTokens
 from .remembered import RememberedTokens
 from .signatures import OURS
@@ -59,11 +59,13 @@ class TokenJudge:
         :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
         :raises StoreUnavailable: where the store cannot be read.
         """
-        self._feed.refresh(now)
+        feed = self._feed
+        if not 0.0 <= now - feed.read_at <= FRESH:  # a call less, mostly
+            feed.refresh(now)
         token = self._remembered.young.get(authorization) or self._find(authorization, now)
         if token.expires_at <= now:
             raise InvalidToken("the access token has expired")
-        if self._feed.is_revoked(token):
+        if feed.names_any and feed.is_revoked(token):
             raise InvalidToken("the access token was revoked")
         return token
 
