@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .accounts.owner import EndsSignIns, ResourceOwners
+from .accounts.visit import Visit
 from .activity.background import Background
 from .activity.last_used import LastUsed
 from .activity.usage import Usage
@@ -37,24 +38,29 @@ from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
 from .storage.clock import store_clock
 from .storage.engine import open_store, sqlite_path
+from .storage.grants import Code, Grant, RefreshToken
 from .storage.revocations import Revocation
 from .storage.schema import check_schema, schema_version, upgrade
 from .storage.statement import Bound
 from .storage.write import StoreUnavailable, Write
 from .tokens.cipher import Cipher
 from .tokens.feed import RevocationFeed
+from .tokens.just_issued import JustIssued
 from .tokens.key_making import make_first_keys
+from .tokens.known_owners import KnownOwners
 from .tokens.metadata_documents import MetadataDocuments
 from .tokens.minting import TokenMint
 from .tokens.personal_token import PersonalTokens
 from .tokens.registered_clients import RegisteredClients
 from .tokens.registered_origins import RegisteredOrigins
+from .tokens.remembered import Remembered
 from .tokens.resources import Resources
 from .tokens.signing import KeyRing
 from .tokens.subscriptions import Subscriptions
 from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
+_MOST_VISITS, _MOST_ISSUED = 1_000, 1_000
 _MOST_WAITING = 4  # requests at once, of the eight that `serve` answers, for what clients publish
 _CLIENTS_KEYS = Ages(least=10, retry=10, stale=3600)  # a client may sign with a new key at once
 _log = logging.getLogger("valetkey")
@@ -133,6 +139,10 @@ class Runtime:
         self.keys = KeyRing(self.store, self.cipher)
         self.resources = Resources(settings, self.store)
         self.mint = TokenMint(settings, self.keys, self.resources)
+        self.known_owners = KnownOwners(owners.find, self.feed, lambda: self.has_own_accounts)
+        self.issued_codes: JustIssued[tuple[Code, Grant]] = JustIssued(_MOST_ISSUED)
+        self.issued_refresh_tokens: JustIssued[tuple[RefreshToken, Grant]] = JustIssued(_MOST_ISSUED)
+        self.visits: Remembered[Visit] = Remembered(_MOST_VISITS)
         personal = PersonalTokens(settings, self.store, self._is_known_owner)
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
         self.limits, self.plan_budgets = read_limits(settings)

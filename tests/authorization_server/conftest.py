@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from valetkey.tokens.just_issued import JustIssued
+
 
 @pytest.fixture(autouse=True)
 def _watched(quiet_log: pytest.LogCaptureFixture) -> None:
     """No secret and no traceback in the log."""
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def issued(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that issued a code or a refresh token need not read it again; any other has to."""
+    if request.param == "elsewhere":
+        monkeypatch.setattr(JustIssued, "take", lambda *_: None)

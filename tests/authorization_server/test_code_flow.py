@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.conftest import Register
 from tests.vocabulary import CALLBACK, ISSUER, PASSWORD, Browser, Clock, count, nothing_new, query_of
 from valetkey.runtime import Runtime
+
+pytestmark = pytest.mark.usefixtures("issued")
 
 
 def test_a_client_gets_a_token_and_calls_the_api(ada: Browser) -> None:

@@ -14,6 +14,8 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants
 from valetkey.storage.write import Write
 
+pytestmark = pytest.mark.usefixtures("issued")
+
 
 def check_refusal(refused: TestResponse, error: str, status: int = 400) -> None:
     """The form of every refusal of a machine endpoint (RFC 6749 §5.2)."""

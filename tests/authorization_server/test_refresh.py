@@ -9,8 +9,10 @@ from tests.conftest import MakeApp, Register, signed_in
 from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, count, nothing_new
 from valetkey.authorization_server.registration import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import accounts, revocations
 from valetkey.storage.write import Write
+
+pytestmark = pytest.mark.usefixtures("issued")
 
 
 def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
@@ -168,9 +170,19 @@ def test_a_disabled_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -
     token = ada.tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    told = revocations.add("owner", account.sub, clock(), runtime.revocation_ends)
+    runtime.revoke(accounts.set_disabled(account.sub, clock()), told)
     with nothing_new(runtime):
         check_refusal(ada.refresh(token), "invalid_grant")
+
+
+def test_an_owner_who_is_gone_without_a_word_is_out_in_a_minute(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    token = ada.tokens()["refresh_token"]
+    account = accounts.find_by_email(runtime.store, EMAIL)
+    assert account
+    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    clock.forward(61)
+    check_refusal(ada.refresh(token), "invalid_grant")
 
 
 def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:

@@ -10,6 +10,8 @@ from tests.conftest import Register
 from tests.vocabulary import Browser, count, nothing_new
 from valetkey.runtime import Runtime
 
+pytestmark = pytest.mark.usefixtures("issued")
+
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "nonsense"])

@@ -42,6 +42,8 @@ ONE, TWO, THREE = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
 GRANT = Grant("g", "shop", "ada", "a b", '["https://api.example"]', 1.5, "acr", "pwd otp", NOW, NOW + 100)
 CODE = Code(ONE, "g", "shop", "https://shop.example/ü", 1, "challenge", None, NOW + 60)
 
+SESSION = Session(ONE, "ada", THREE, NOW, NOW + 50, None)
+
 
 _REMOVE_LATE = Statement(delete(tables.signing_keys).where(tables.signing_keys.c.kid == "late"))
 
@@ -146,14 +148,60 @@ def test_a_grant_is_added_only_while_its_consent_is_there(store: Store) -> None:
     assert [grants.find(store, name) for name in ("g", "bare", "other's", "late")] == [whole, bare, None, None]
 
 
-def test_who_takes_a_consent_back_at_the_same_moment_ends_it(store: Store, store_url: str) -> None:
+IN_VISIT = {
+    "as it was": ({}, True),
+    "another sign-in": ({"session": TWO}, False),
+    "over": ({"now": NOW + 50}, False),
+    "another scope": ({"consented": "a b"}, False),
+}
+
+
+@pytest.mark.parametrize("changed", IN_VISIT)
+def test_a_grant_is_added_only_while_a_visit_is_as_it_was(store: Store, changed: str) -> None:
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.ADD_SESSION(SESSION))
+    put(store, accounts.ADD_SESSION(replace(SESSION, digest=TWO, sub="eve")))
+    put(store, accounts.add("eve", "eve@example.com", "Eve", None, NOW))
+    put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)))
+    more, is_added = IN_VISIT[changed]
+
+    given: dict[str, Any] = {"session": ONE, "consented": "a", "now": NOW, **more}
+    assert store.write(Write(grants.add_in_visit(GRANT, **given))) is is_added
+    assert (grants.find(store, "g") == GRANT) is is_added
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        accounts.end_sessions("ada", NOW),
+        accounts.set_disabled("ada", NOW),
+        consents.remove("ada", "shop"),
+    ],
+    ids=["signed out", "disabled", "taken back"],
+)
+def test_a_grant_is_not_added_when_a_visit_is_over(store: Store, row: Bound) -> None:
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.ADD_SESSION(SESSION))
+    put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)), row)
+
+    assert not store.write(Write(grants.add_in_visit(GRANT, session=ONE, consented="a", now=NOW)))
+    assert grants.find(store, "g") is None
+
+
+CLAIMS = {
+    "remembered": grants.add_consented(GRANT),
+    "in a visit": grants.add_in_visit(GRANT, session=ONE, consented="a", now=NOW),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_who_takes_a_consent_back_at_the_same_moment_ends_it(store: Store, store_url: str, claim: Bound) -> None:
     """Nobody may add a grant that the person who takes back does not see; without FOR KEY SHARE PostgreSQL adds it."""
     put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)))
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.ADD_SESSION(SESSION))
     is_sqlite = store.dialect == "sqlite"
     other: Any = sqlite3.connect(sqlite_path(store_url) or "") if is_sqlite else psycopg.connect(store_url)
     with closing(other), ThreadPoolExecutor(1) as app:
         other.execute("DELETE FROM valetkey_consents WHERE owner = 'ada'")
-        added = app.submit(store.write, Write(grants.add_consented(GRANT)))
+        added = app.submit(store.write, Write(claim))
         time.sleep(0.3)
         is_early = added.done()
         other.commit()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from flask import Flask
 
 from tests.conftest import Register
 from tests.vocabulary import Browser
 from valetkey.runtime import Runtime
-from valetkey.tokens import remembered
 from valetkey.tokens.access_token import AccessToken, read_claims
 from valetkey.tokens.remembered import RememberedTokens
 
@@ -26,9 +24,8 @@ def test_what_was_read_before_everything_was_forgotten_is_not_remembered() -> No
     assert memory.find(b"digest") is None
 
 
-def test_a_token_in_use_outlives_any_number_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "_MOST", 10)
-    memory = RememberedTokens()
+def test_a_token_in_use_outlives_any_number_of_others() -> None:
+    memory = RememberedTokens(10)
     memory.add(b"used", TOKEN, memory.generation)
 
     for number in range(1000):

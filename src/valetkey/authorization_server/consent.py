@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.accounts.owner import Owner
+from valetkey.accounts.visit import Visit
 from valetkey.activity.auditing import audit
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope
@@ -96,16 +97,30 @@ def allow(
     rows = (grants.ADD_GRANT(grant), grants.ADD_CODE(code), *consent_rows(consented, runtime, now))
     if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
+    runtime.issued_codes.add(code.digest, (code, grant))
     return waiting.target.response({"code": secret.reveal()})
 
 
 def allow_remembered(
-    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, now: float
+    request: AuthorizationRequest,
+    target: CheckedTarget,
+    owner: Owner,
+    runtime: Runtime,
+    now: float,
+    visit: Visit | None = None,
 ) -> AuthorizationResponse | None:
-    """The answer that takes a code to the client without asking again; None where the consent was just taken back."""
+    """The answer that takes a code to the client without asking again; None where the consent was just taken back.
+
+    :param visit: what must not have changed; the sign-in, too, is as it was when it was read.
+    """
     secret, grant, code = _grant(request, owner, runtime, now)
-    if not runtime.write(Write(grants.add_consented(grant), (grants.ADD_CODE(code),))):
+    if visit is None:
+        claim = grants.add_consented(grant)
+    else:
+        claim = grants.add_in_visit(grant, visit.session, visit.consented, now)
+    if not runtime.write(Write(claim, (grants.ADD_CODE(code),))):
         return None
+    runtime.issued_codes.add(code.digest, (code, grant))
     return target.response({"code": secret.reveal()})
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from valetkey.accounts.owner import Owner
 from valetkey.activity.auditing import Event, audit
-from valetkey.protocol.secret import Secret, random_id
+from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint, random_id
 from valetkey.runtime import Runtime
 from valetkey.storage import grants, revocations
 from valetkey.storage.grants import Grant, RefreshToken
@@ -53,12 +55,27 @@ def end_grant(runtime: Runtime, grant: Grant, now: float, event: Event, address:
     )
 
 
-def refresh_token_rows(
-    secret: Secret, grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None
-) -> tuple[Bound, ...]:
+@dataclass(slots=True)
+class Member:
+    """A new refresh token, and its grant as it is when the rows are written."""
+
+    secret: Secret
+    token: RefreshToken
+    grant: Grant
+    rows: tuple[Bound, ...]
+
+    def issued(self, runtime: Runtime) -> Secret:
+        """What the client is told, now that the rows are written."""
+        runtime.issued_refresh_tokens.add(self.token.digest, (self.token, self.grant))
+        return self.secret
+
+
+def new_member(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> Member:
     """A new refresh token of the grant, which lives at least as long."""
-    until = now + runtime.settings.refresh_token_lifetime
-    row = grants.ADD_REFRESH_TOKEN(RefreshToken(secret.digest(), grant.grant_id, parent, now, until))
+    secret, until = mint(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
+    token = RefreshToken(secret.digest(), grant.grant_id, parent, now, until)
+    row = grants.ADD_REFRESH_TOKEN(token)
     if grant.expires_at >= until - _PRECISION:
-        return (row,)
-    return row, grants.extend(grant.grant_id, until)
+        return Member(secret, token, grant, (row,))
+    extended = replace(grant, expires_at=until)
+    return Member(secret, token, extended, (row, grants.extend(grant.grant_id, until)))

@@ -26,10 +26,16 @@ Step = Literal["sign_in", "consent", "go"]
 
 
 def next_step(
-    request: AuthorizationRequest, target: CheckedTarget, owner: Owner | None, runtime: Runtime, now: float
+    request: AuthorizationRequest,
+    target: CheckedTarget,
+    owner: Owner | None,
+    runtime: Runtime,
+    now: float,
+    consented: str | None = None,
 ) -> Step:
     """The next step of a request; ``begun_at`` tells whether the person did what was asked since.
 
+    :param consented: the scope that the owner allowed the client before, where it has been read.
     :raises OAuthError: for the client, where no step can help: an essential ``acr`` that cannot be reached here,
         another person than the one who is meant, or a host that cannot tell when a person signed in.
     """
@@ -39,7 +45,9 @@ def next_step(
     if _must_sign_in(request, owner, now) or not _is_meant(request, target, owner, runtime):
         return "sign_in"
     _check_acr(request, owner)
-    if {"consent", "select_account"} & set(request.prompt) or not _is_remembered(request, target, owner, runtime):
+    if {"consent", "select_account"} & set(request.prompt) or not _is_remembered(
+        request, target, owner, runtime, consented
+    ):
         return "consent"
     return "go"
 
@@ -93,10 +101,15 @@ def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
         raise UnmetAuthenticationRequirements("the acr that is asked for cannot be reached here")
 
 
-def _is_remembered(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
+def _is_remembered(
+    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, consented: str | None
+) -> bool:
     """Whether the owner allowed all of this before, to a client whose identity is assured (RFC 8252 §8.6)."""
     if target.client.policy.asks_each_time:
         return False
-    before = consents.find(runtime.store, owner.sub, request.client_id)
-    known = parse_scope(before.scope) if before else frozenset()
-    return before is not None and set(request.scope) <= known and not claims_beyond_scope(request)
+    if consented is None:
+        before = consents.find(runtime.store, owner.sub, request.client_id)
+        if before is None:
+            return False
+        consented = before.scope
+    return parse_scope(consented).issuperset(request.scope) and not claims_beyond_scope(request)

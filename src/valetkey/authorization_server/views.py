@@ -87,7 +87,7 @@ def _location_unasked(environ: Environ, runtime: Runtime, owners: OwnAccounts) -
     if secret is None or len(query) > _LONGEST_REQUEST:
         return None
     try:
-        response = answer_unasked(query, lambda: owners.signed_in(secret), runtime, runtime.clock())
+        response = answer_unasked(query, secret, owners.signed_in, runtime, runtime.clock())
         return None if response is None else replace(response, redirect_uri=_iri(response.redirect_uri)).location()
     except StoreUnavailable as cause:
         environ[_UNAVAILABLE] = cause

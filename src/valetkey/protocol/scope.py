@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from .errors import InvalidScope
 
@@ -11,6 +12,7 @@ _NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _LONGEST = 2000
 
 
+@lru_cache(maxsize=1024)  # the same few come again and again
 def parse_scope(text: str | None) -> frozenset[str]:
     """The names in a space-separated list.
 

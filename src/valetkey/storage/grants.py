@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 
 from sqlalchemy import Integer, Select, and_, bindparam, cast, delete, exists, insert, literal, select, update
 
 from .records import Insert, columns_of
 from .statement import Bound, Statement
 from .store import Store
-from .tables import codes, consents, grants, refresh_tokens, retry_answers
+from .tables import accounts, codes, consents, grants, refresh_tokens, retry_answers, sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class RetryAnswer:
 
 
 _GRANT_COLUMNS = columns_of(grants, Grant)
+_GRANT_NAMES = [column.name for column in _GRANT_COLUMNS]
+_values_of = attrgetter(*_GRANT_NAMES)
 _CODE_COLUMNS = columns_of(codes, Code)
 _REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
 
@@ -81,12 +84,29 @@ def _alive(grant_id: object) -> Select[int]:
 
 ADD_GRANT = Insert(grants, Grant)
 # Holds the consent's row (on SQLite all rows) until the grant is there: who takes the consent back finds both.
+_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS)).where(
+    consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
+)
 _ADD_CONSENTED = Statement(
+    insert(grants).from_select(_GRANT_NAMES, _CONSENTED.with_for_update(read=True, key_share=True))
+)
+_ADD_IN_VISIT = Statement(
     insert(grants).from_select(
-        [column.name for column in _GRANT_COLUMNS],
-        select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS))
-        .where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
-        .with_for_update(read=True, key_share=True),
+        _GRANT_NAMES,
+        _CONSENTED.where(
+            consents.c.scope == bindparam("consented"),
+            exists(
+                select(literal(1, Integer))
+                .join_from(sessions, accounts, sessions.c.sub == accounts.c.sub)
+                .where(
+                    sessions.c.digest == bindparam("session"),
+                    sessions.c.sub == bindparam("owner"),
+                    sessions.c.ended_at.is_(None),
+                    sessions.c.expires_at > bindparam("now"),
+                    accounts.c.disabled_at.is_(None),
+                )
+            ),
+        ).with_for_update(read=True, key_share=True, of=consents),
     )
 )
 ADD_CODE = Insert(codes, Code)
@@ -172,7 +192,20 @@ def is_unused(store: Store, digest: bytes) -> bool:
 
 def add_consented(grant: Grant) -> Bound:
     """The claim that the owner's consent was not taken back meanwhile: adds the grant where it is still there."""
-    return _ADD_CONSENTED(**{column.name: getattr(grant, column.name) for column in _GRANT_COLUMNS})
+    return _ADD_CONSENTED(**_values(grant))
+
+
+def add_in_visit(grant: Grant, session: bytes, consented: str, now: float) -> Bound:
+    """The claim that nothing changed: adds the grant where the consent is still of this scope, the sign-in lasts, and
+    the owner's account is not disabled.
+
+    :param session: the digest of the sign-in.
+    """
+    return _ADD_IN_VISIT(**_values(grant), session=session, consented=consented, now=now)
+
+
+def _values(grant: Grant) -> dict[str, object]:
+    return dict(zip(_GRANT_NAMES, _values_of(grant), strict=True))
 
 
 def consume_code(digest: bytes, now: float) -> Bound:

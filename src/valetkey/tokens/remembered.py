@@ -17,9 +17,12 @@ class Remembered(Generic[T]):
 
     Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
     Whether a token has expired or was revoked since is for the caller to ask, each time.
+
+    :param most: entries in each generation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
         self.young: dict[str | bytes, T] = {}  # for a look before ``find``: a call less where each one counts
         self._old: dict[str | bytes, T] = {}
         self._writing = threading.Lock()  # else all could be forgotten between the look at the generation and the write
@@ -42,9 +45,15 @@ class Remembered(Generic[T]):
         with self._writing:
             if generation != self.generation:
                 return
-            if len(self.young) >= _MOST:
+            if len(self.young) >= self._most:
                 self._old, self.young = self.young, {}
             self.young[shown] = token
+
+    def drop(self, shown: str | bytes) -> None:
+        """Forget one."""
+        with self._writing:
+            self.young.pop(shown, None)
+            self._old.pop(shown, None)
 
     def forget(self) -> None:
         with self._writing:

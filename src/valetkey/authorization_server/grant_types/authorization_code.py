@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.family import end_grant, new_member
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
@@ -10,7 +10,7 @@ from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol import pkce
 from valetkey.protocol.errors import InvalidGrant
 from valetkey.protocol.scope import parse_scope
-from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint
+from valetkey.protocol.secret import Secret
 from valetkey.storage import grants
 from valetkey.storage.grants import Code, Grant
 from valetkey.storage.statement import Bound
@@ -21,12 +21,14 @@ from .token_request import TokenRequest
 
 def redeem(request: TokenRequest) -> bytes:
     """Tokens for a code: the first time only. A second time ends what the first time gave (§4.1.2)."""
-    code, grant = _find_own_code(request)
+    digest = Secret(request.parameters.required("code")).digest()
+    issued = request.runtime.issued_codes.take(digest)
+    code, grant = _own(issued or grants.find_code(request.runtime.store, digest), request)
     _check_redirect_uri(code, request)
     # Before the claim, so that only who holds the verifier can set off the revocation.
     pkce.check_verifier(request.parameters.get("code_verifier"), code.code_challenge)
     _check_unused(code, grant, request)
-    _check_owner(grant, request)
+    request.check_owner(grant)
     audience = narrow_resources(request.parameters, grant.resource_list)
     granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
     scope = fit_scope(granted, audience, request.runtime)
@@ -38,18 +40,19 @@ def redeem(request: TokenRequest) -> bytes:
         grant=grant,
         opaque=is_pairwise(request.client),
     )
-    refresh_token, rows = _refresh_token(grant, request)
-    if minted.row is not None:
-        rows = (*rows, minted.row)
+    refreshes = "refresh_token" in request.client.grant_types
+    member = new_member(grant, request.runtime, request.now) if refreshes else None
+    rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
     claim = grants.consume_code(code.digest, request.now)
-    if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
+    if not request.runtime.write(Write(claim, rows, otherwise=() if issued else _replayed(grant, request))):
+        if issued:
+            return redeem(request)  # the store knows what happened to it meanwhile
         raise InvalidGrant("the code was used before, or its grant was revoked", detail="replay: grant revoked")
     id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, code.nonce)
-    return token_response(minted, scope, refresh_token, id_token)
+    return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
 
 
-def _find_own_code(request: TokenRequest) -> tuple[Code, Grant]:
-    found = grants.find_code(request.runtime.store, Secret(request.parameters.required("code")).digest())
+def _own(found: tuple[Code, Grant] | None, request: TokenRequest) -> tuple[Code, Grant]:
     if found is None or found[0].client_id != request.client.client_id:
         raise InvalidGrant("the code is not known", detail="no such code, or another client's")
     return found
@@ -71,18 +74,6 @@ def _check_unused(code: Code, grant: Grant, request: TokenRequest) -> None:
         raise InvalidGrant("the code was used before", detail="replay: grant revoked")
     if code.expires_at <= request.now:
         raise InvalidGrant("the code has expired")
-
-
-def _check_owner(grant: Grant, request: TokenRequest) -> None:
-    if request.runtime.owners.find(grant.owner) is None:
-        raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
-
-
-def _refresh_token(grant: Grant, request: TokenRequest) -> tuple[Secret | None, tuple[Bound, ...]]:
-    if "refresh_token" not in request.client.grant_types:
-        return None, ()
-    secret = mint(REFRESH_TOKEN)
-    return secret, refresh_token_rows(secret, grant, request.runtime, request.now)
 
 
 def _replayed(grant: Grant, request: TokenRequest) -> tuple[Bound, ...]:

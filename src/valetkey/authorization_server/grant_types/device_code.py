@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.family import end_grant, new_member
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol.errors import AccessDenied, AuthorizationPending, ExpiredToken, InvalidGrant, SlowDown
 from valetkey.protocol.scope import parse_scope
-from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint
+from valetkey.protocol.secret import Secret
 from valetkey.storage import device_codes, grants
 from valetkey.storage.device_codes import DeviceCode
 from valetkey.storage.grants import Grant
@@ -27,7 +27,7 @@ def redeem(request: TokenRequest) -> bytes:
     code = _find_own_code(request)
     grant = _find_grant(code, request)
     _check_unused(code, grant, request)
-    _check_owner(grant, request)
+    request.check_owner(grant)
     audience = narrow_resources(request.parameters, grant.resource_list)
     granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
     scope = fit_scope(granted, audience, request.runtime)
@@ -39,14 +39,14 @@ def redeem(request: TokenRequest) -> bytes:
         grant=grant,
         opaque=is_pairwise(request.client),
     )
-    refresh_token, rows = _refresh_token(grant, request)
-    if minted.row is not None:
-        rows = (*rows, minted.row)
+    refreshes = "refresh_token" in request.client.grant_types
+    member = new_member(grant, request.runtime, request.now) if refreshes else None
+    rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
     claim = device_codes.consume(code.digest, request.now)
     if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
         raise InvalidGrant("the device_code was used before, or its grant was revoked", detail="replay: grant revoked")
     id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
-    return token_response(minted, scope, refresh_token, id_token)
+    return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
 
 
 def _find_own_code(request: TokenRequest) -> DeviceCode:
@@ -85,18 +85,6 @@ def _check_unused(code: DeviceCode, grant: Grant, request: TokenRequest) -> None
     if code.consumed_at is not None:
         request.runtime.revoke(*_replayed(grant, request))
         raise InvalidGrant("the device_code was used before", detail="replay: grant revoked")
-
-
-def _check_owner(grant: Grant, request: TokenRequest) -> None:
-    if request.runtime.owners.find(grant.owner) is None:
-        raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
-
-
-def _refresh_token(grant: Grant, request: TokenRequest) -> tuple[Secret | None, tuple[Bound, ...]]:
-    if "refresh_token" not in request.client.grant_types:
-        return None, ()
-    secret = mint(REFRESH_TOKEN)
-    return secret, refresh_token_rows(secret, grant, request.runtime, request.now)
 
 
 def _replayed(grant: Grant, request: TokenRequest) -> tuple[Bound, ...]:

@@ -6,14 +6,14 @@ import json
 from hashlib import sha256
 
 from valetkey.activity.auditing import audit
-from valetkey.authorization_server.family import end_grant, refresh_token_rows
+from valetkey.authorization_server.family import end_grant, new_member
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope, plan_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol.errors import InvalidGrant
 from valetkey.protocol.scope import parse_scope
-from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint
+from valetkey.protocol.secret import Secret
 from valetkey.storage import grants
 from valetkey.storage.grants import Grant, RefreshToken, RetryAnswer
 from valetkey.storage.statement import Bound
@@ -32,7 +32,8 @@ def redeem(request: TokenRequest) -> bytes:
     its way; any other second use ends the family, for then a thief has one of the two.
     """
     secret = Secret(request.parameters.required("refresh_token"))
-    token, grant = _find_own_token(secret, request)
+    issued = request.runtime.issued_refresh_tokens.take(secret.digest())
+    token, grant = _own(issued, request) if issued else _find_own_token(secret, request)
     _check_alive(token, grant, request)
     if token.used_at is not None:
         return _answer_again(secret, token, grant, request)
@@ -47,17 +48,18 @@ def redeem(request: TokenRequest) -> bytes:
         grant=grant,
         opaque=is_pairwise(request.client),
     )
-    successor = mint(REFRESH_TOKEN)
+    successor = new_member(grant, request.runtime, request.now, parent=token.digest)
     id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
-    answer = token_response(minted, scope, successor, id_token)
+    answer = token_response(minted, scope, successor.secret, id_token)
     rows = [
-        *refresh_token_rows(successor, grant, request.runtime, request.now, parent=token.digest),
+        *successor.rows,
         *_retry_rows(secret, token, answer, request),
     ]
     if minted.row is not None:
         rows.append(minted.row)
-    claim = grants.use_refresh_token(token.digest, request.now, successor.digest())
+    claim = grants.use_refresh_token(token.digest, request.now, successor.token.digest)
     if request.runtime.write(Write(claim, tuple(rows))):
+        successor.issued(request.runtime)
         return answer
     token, grant = _find_own_token(secret, request)  # another request was first
     _check_alive(token, grant, request)
@@ -65,7 +67,10 @@ def redeem(request: TokenRequest) -> bytes:
 
 
 def _find_own_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
-    found = grants.find_refresh_token(request.runtime.store, secret.digest())
+    return _own(grants.find_refresh_token(request.runtime.store, secret.digest()), request)
+
+
+def _own(found: tuple[RefreshToken, Grant] | None, request: TokenRequest) -> tuple[RefreshToken, Grant]:
     if found is None or found[1].client_id != request.client.client_id:
         raise InvalidGrant("the refresh token is not known", detail="no such token, or another client's")
     return found
@@ -76,8 +81,7 @@ def _check_alive(token: RefreshToken, grant: Grant, request: TokenRequest) -> No
         raise InvalidGrant("the grant was revoked")
     if token.expires_at <= request.now:
         raise InvalidGrant("the refresh token has expired")
-    if request.runtime.owners.find(grant.owner) is None:
-        raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
+    request.check_owner(grant)
 
 
 def _answer_again(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:

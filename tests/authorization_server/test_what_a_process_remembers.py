@@ -1,0 +1,225 @@
+"""What a process has issued or seen it does not read again; what another process did since counts all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeApp, signed_in
+from tests.vocabulary import CALLBACK, EMAIL, Browser, Clock, query_of
+from valetkey.accounts.owner import Owner
+from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.runtime import Runtime
+from valetkey.storage import accounts, audit, consents, grants
+from valetkey.storage.consents import Consent
+from valetkey.storage.store import Store
+from valetkey.storage.write import Write
+from valetkey.tokens.known_owners import KnownOwners
+
+
+@pytest.fixture
+def app(make_app: MakeApp, store_url: str) -> Flask:
+    app = make_app(store_url, endpoints_bypass_flask=True)
+    app.extensions["valetkey"].get_ready()
+    return app
+
+
+@pytest.fixture
+def elsewhere(make_app: MakeApp, store_url: str, app: Flask, ada: Browser) -> Browser:
+    """Ada's browser at another process on the same store."""
+    other = make_app(store_url, endpoints_bypass_flask=True)
+    other.extensions["valetkey"].get_ready()
+    http = other.test_client()
+    for name in ("valetkey_browser", "valetkey_session"):
+        cookie = ada.http.get_cookie(name)
+        assert cookie is not None
+        http.set_cookie(name, cookie.value)
+    return Browser(http, ada.client)
+
+
+@pytest.fixture
+def questions(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the store from now on."""
+    asked: list[str] = []
+    rows = Store.all
+
+    def noted(self: Store, bound: Any) -> Any:
+        asked.append(bound.statement.compiled(self.dialect).sql)
+        return rows(self, bound)
+
+    monkeypatch.setattr(Store, "all", noted)
+    return asked
+
+
+def refusal(answer: TestResponse) -> tuple[int, str]:
+    return answer.status_code, (answer.json or {}).get("error_description", "")
+
+
+def events(runtime: Runtime) -> list[str]:
+    return [recorded.row.event for recorded in audit.last(runtime.store, 50)]
+
+
+def test_a_flow_like_the_one_before_asks_the_store_nothing(
+    ada: Browser, runtime: Runtime, questions: list[str]
+) -> None:
+    ada.tokens()
+    ada.tokens()
+    runtime.feed.refresh(runtime.clock())
+    questions.clear()
+
+    tokens = ada.tokens()
+    ada.refresh(tokens["refresh_token"])
+
+    assert [sql for sql in questions if "valetkey_limits" not in sql] == []
+
+
+def test_a_code_that_was_redeemed_elsewhere_ends_its_grant_here(ada: Browser, elsewhere: Browser) -> None:
+    code = ada.code()
+    tokens = elsewhere.redeem(code).json
+
+    assert refusal(ada.redeem(code)) == (400, "the code was used before")
+    assert refusal(elsewhere.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
+
+
+def test_a_code_whose_grant_was_taken_back_elsewhere_is_no_replay(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    code = ada.code()
+    runtime.store.write(Write(rows=(grants.revoke_owner("ada", clock()),)))
+
+    assert refusal(ada.redeem(code)) == (400, "the grant was revoked")
+    assert "code.replayed" not in events(runtime)
+
+
+def test_a_refresh_token_that_was_used_elsewhere_gets_that_answer_again(ada: Browser, elsewhere: Browser) -> None:
+    first = ada.tokens()["refresh_token"]
+    used = elsewhere.refresh(first)
+
+    assert ada.refresh(first).data == used.data
+    second = used.json["refresh_token"]
+    assert ada.refresh(second).status_code == 200
+    assert refusal(elsewhere.refresh(second))[0] == 200  # the same again
+    assert refusal(ada.refresh(first)) == (400, "the refresh token was used before")
+    assert refusal(elsewhere.refresh(second)) == (400, "the grant was revoked")
+
+
+def test_a_refresh_token_whose_grant_was_taken_back_elsewhere_is_refused(
+    ada: Browser, runtime: Runtime, clock: Clock
+) -> None:
+    token = ada.tokens()["refresh_token"]
+    runtime.store.write(Write(rows=(grants.revoke_owner("ada", clock()),)))
+
+    assert refusal(ada.refresh(token)) == (400, "the grant was revoked")
+    assert "refresh_token.reused" not in events(runtime)
+
+
+def test_a_grant_is_extended_once_a_day_not_at_each_refresh(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    """What is remembered of it includes that."""
+    token, ends = ada.tokens()["refresh_token"], set()
+    for _ in range(4):
+        clock.forward(3600)
+        token = ada.refresh(token).json["refresh_token"]
+        ends.add(runtime.store.one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9])
+    assert len(ends) == 1
+    clock.forward(86_400)
+    ada.refresh(token)
+    assert runtime.store.one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9] > max(ends) + 86_400
+
+
+def _grant_of(runtime: Runtime) -> str:
+    [(_, grant)] = runtime.issued_refresh_tokens._issued.values()
+    return grant.grant_id
+
+
+def is_asked(answer: TestResponse) -> bool:
+    """Whether the browser is sent to a page of ours, not to the client."""
+    assert answer.status_code == 303
+    return not answer.location.startswith(CALLBACK)
+
+
+ENDS = {
+    "signed out": lambda now, session: accounts.end_sessions("ada", now),
+    "disabled": lambda now, session: accounts.set_disabled("ada", now),
+    "taken back": lambda now, session: consents.remove("ada", session),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_who_has_left_elsewhere_gets_no_code_here(ada: Browser, runtime: Runtime, clock: Clock, case: str) -> None:
+    ada.code()
+    ada.code()
+    assert not is_asked(ada.ask())
+    runtime.store.write(Write(rows=(ENDS[case](clock(), ada.client.client_id),)))
+
+    assert is_asked(ada.ask())
+    assert is_asked(ada.ask())
+
+
+def test_a_sign_in_that_is_over_gets_no_code(ada: Browser, clock: Clock) -> None:
+    ada.code()
+    ada.code()
+    clock.forward(86_399)
+    assert not is_asked(ada.ask())
+    clock.forward(1)
+
+    assert is_asked(ada.ask())
+
+
+def test_who_has_allowed_less_elsewhere_is_asked_again_here(
+    ada: Browser, runtime: Runtime, clock: Clock, questions: list[str]
+) -> None:
+    both = ("notes:write", "profile")
+    ada.code(scope=both)
+    ada.code(scope=both)
+    assert not is_asked(ada.ask(scope=" ".join(both)))
+    less = Consent("ada", ada.client.client_id, "profile", clock(), clock(), None)
+    runtime.store.write(Write(rows=(consents.remember(less),)))
+
+    assert is_asked(ada.ask(scope=" ".join(both)))
+    assert not is_asked(ada.ask())
+    questions.clear()
+    assert not is_asked(ada.ask())
+    assert questions == []  # what it knew before is forgotten
+
+
+def test_a_visit_to_one_app_is_none_to_another(ada: Browser, runtime: Runtime) -> None:
+    ada.code()
+    ada.code()
+    other = register_client(runtime, name="Other", policy="web", redirect_uris=[CALLBACK])
+
+    assert is_asked(Browser(ada.http, other).ask())
+
+
+def test_an_app_that_must_ask_each_time_from_now_on_does(
+    ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.code()
+    ada.code()
+    monkeypatch.setattr(type(_policy(runtime, ada.client)), "asks_each_time", True)
+
+    assert is_asked(ada.ask())
+
+
+def _policy(runtime: Runtime, client: Registered) -> Any:
+    found = runtime.clients.find(client.client_id, runtime.clock())
+    assert found is not None
+    return found.policy
+
+
+def test_two_who_share_a_browser_are_told_apart(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    ada.code()
+    ada.code()
+    eve = signed_in(Browser(app.test_client(), ada.client), runtime, f"eve-{EMAIL}", "Eve")
+
+    assert is_asked(eve.ask())
+    assert query_of(ada.ask())["code"]
+
+
+def test_a_host_that_puts_people_out_without_a_word_is_asked_each_time(runtime: Runtime) -> None:
+    there = {"ada": Owner("ada")}
+    known = KnownOwners(there.get, runtime.feed, lambda: False)
+    assert known.has("ada", 1.0)
+    there.clear()
+
+    assert not known.has("ada", 1.0)
