@@ -76,10 +76,7 @@ class Counted:
     spent: list[tuple[Charge, Spent]]
     quota: QuotaSpent | None = None
     refused: Charge | None = None  # the limit that says no
-
-    @property
-    def is_admitted(self) -> bool:
-        return self.refused is None and (self.quota is None or self.quota.admitted)
+    is_admitted: bool = True
 
     @property
     def retry_after(self) -> float:
@@ -139,7 +136,7 @@ class Admission:
                 except StoreUnavailable as problem:
                     self.let_through(charge.fails_open, problem, now)
                     return None
-                return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge)
+                return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge, spent.admitted)
         return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
 
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
@@ -168,11 +165,11 @@ class Admission:
         if gate.quota is not None and self.plans is not None:
             quota = self.plans.quotas.refusal(gate.quota_holder, gate.quota, now, cost)
             if quota is not None:
-                return Counted(gate, [], quota)
+                return Counted(gate, [], quota, None, False)
         for charge in gate.charges:
             spent = self.limiter.refusal(charge.key, charge.limit, now, cost)
             if spent is not None:
-                return Counted(gate, [(charge, spent)], None, charge)
+                return Counted(gate, [(charge, spent)], None, charge, False)
         return None
 
     def _charge(self, gate: Gate, cost: int, now: float) -> Counted:
@@ -186,7 +183,7 @@ class Admission:
                     continue
                 counted.spent.append((charge, spent))
                 if not spent.admitted:
-                    counted.refused = charge
+                    counted.refused, counted.is_admitted = charge, False
                     break
             else:
                 self._take(counted, cost, now)
@@ -202,7 +199,8 @@ class Admission:
         if gate.quota is None or self.plans is None:
             return
         try:
-            counted.quota = self.plans.quotas.take(gate.quota_holder, gate.quota, now, cost)
+            counted.quota = quota = self.plans.quotas.take(gate.quota_holder, gate.quota, now, cost)
+            counted.is_admitted = quota.admitted
         except StoreUnavailable as problem:
             self.let_through(gate.quota_fails_open, problem, now)
 
