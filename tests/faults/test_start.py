@@ -49,6 +49,12 @@ def test_a_certificate_that_is_none(deployment: Deployment) -> None:
     assert str(file) in said and "PEM" in said
 
 
+def test_a_demonstration_where_others_could_come_in(tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path, settings={"issuer": "https://api.example.com"})
+    for said in sentences(deployment, "init --demo", "serve --demo"):
+        assert "--demo" in said and "leave it out" in said and "https://api.example.com" in said
+
+
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for said in sentences(Deployment(tmp_path / "file"), "init", "serve"):

@@ -13,6 +13,7 @@ from valetkey.authorization_server.unused_clients import prune_unused_clients
 from valetkey.outbound.worker import prune
 from valetkey.resource_owner.signing_in import create_account
 from valetkey.runtime import Runtime, prepare_store
+from valetkey.settings import SettingsError
 from valetkey.storage.accounts import find_by_email
 from valetkey.storage.clients import find as find_client
 from valetkey.storage.schema import HEAD, schema_version
@@ -50,7 +51,15 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
 
 
 def make_demo(runtime: Runtime) -> dict[str, str] | None:
-    """A machine app, and a user where accounts are kept here; None where they were made before."""
+    """A machine app, and a user where accounts are kept here; None where they were made before.
+
+    :raises SettingsError: where others than whoever tries it out could come in.
+    """
+    if runtime.settings.is_production:
+        raise SettingsError(
+            "--demo makes a person and an app to try things out with on this machine: leave it out where the issuer is "
+            f"{runtime.settings.issuer}"
+        )
     now = runtime.clock()
     if find_client(runtime.store, DEMO_CLIENT, now) is not None:
         return None
