@@ -12,11 +12,12 @@ from tests.conftest import MakeApp, signed_in
 from tests.vocabulary import CALLBACK, EMAIL, Browser, Clock, query_of
 from valetkey.accounts.owner import Owner
 from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.protocol import scope as scopes
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, audit, consents, grants
 from valetkey.storage.consents import Consent
 from valetkey.storage.store import Store
-from valetkey.storage.write import Write
+from valetkey.storage.write import StoreUnavailable, Write
 from valetkey.tokens.known_owners import KnownOwners
 
 
@@ -82,6 +83,55 @@ def test_a_code_that_was_redeemed_elsewhere_ends_its_grant_here(ada: Browser, el
 
     assert refusal(ada.redeem(code)) == (400, "the code was used before")
     assert refusal(elsewhere.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
+
+
+WRONG = {"expired": {}, "for another resource": {"resource": "https://elsewhere.example"}}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_replay_ends_the_grant_whatever_else_is_wrong_with_it(
+    ada: Browser, elsewhere: Browser, runtime: Runtime, clock: Clock, wrong: str
+) -> None:
+    code = ada.code()
+    tokens = elsewhere.redeem(code).json
+    clock.forward(61)
+
+    assert refusal(ada.redeem(code, **WRONG[wrong])) == (400, "the code was used before")
+    assert "code.replayed" in events(runtime)
+    assert refusal(elsewhere.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
+
+
+def test_a_used_refresh_token_ends_the_family_whatever_else_is_asked_for(
+    ada: Browser, elsewhere: Browser, runtime: Runtime, clock: Clock
+) -> None:
+    token = ada.tokens()["refresh_token"]
+    successor = elsewhere.refresh(token).json["refresh_token"]
+    clock.forward(3600)
+
+    assert refusal(ada.refresh(token, scope="profile notes:write")) == (400, "the refresh token was used before")
+    assert "refresh_token.reused" in events(runtime)
+    assert refusal(elsewhere.refresh(successor)) == (400, "the grant was revoked")
+
+
+def test_what_is_refused_for_another_reason_is_not_used_up(ada: Browser) -> None:
+    code = ada.code()
+    assert ada.redeem(code, resource="https://elsewhere.example").json["error"] == "invalid_target"
+    token = ada.redeem(code).json["refresh_token"]
+    assert ada.refresh(token, scope="notes:write").json["error"] == "invalid_scope"
+    assert ada.refresh(token).status_code == 200
+
+
+def test_a_code_is_not_used_up_where_its_id_token_cannot_be_made(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = ada.code(scope=("openid", "profile"))
+    with monkeypatch.context() as down:
+        down.setattr("valetkey.authorization_server.grant_types.authorization_code.make_id_token", _fail)
+        assert ada.redeem(code).status_code == 503
+
+    assert ada.redeem(code).json["id_token"]
+
+
+def _fail(*_: Any) -> Any:
+    raise StoreUnavailable("nobody answers")
 
 
 def test_a_code_whose_grant_was_taken_back_elsewhere_is_no_replay(ada: Browser, runtime: Runtime, clock: Clock) -> None:
@@ -223,3 +273,11 @@ def test_a_host_that_puts_people_out_without_a_word_is_asked_each_time(runtime: 
     there.clear()
 
     assert not known.has("ada", 1.0)
+
+
+def test_what_strangers_ask_for_is_not_kept() -> None:
+    kept = scopes._short.cache_info().currsize
+    for number in range(300):
+        scopes.parse_scope(f"{number} {'x' * 1000}")
+
+    assert scopes._short.cache_info().currsize == kept

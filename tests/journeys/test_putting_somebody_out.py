@@ -11,6 +11,7 @@ import pytest
 from tests.interop.person import Person
 from tests.journeys.conftest import PASSWORD, Api
 from tests.journeys.third_party_app import ThirdPartyApp
+from tests.races.database import execute
 
 EMAIL = "olu@example.com"
 
@@ -41,5 +42,7 @@ def test_who_is_put_out_and_let_back_in_needs_new_tokens(api: Api, app: ThirdPar
         api.refused_by_every_process_within_a_second(again["access_token"])
         assert olu.read(f"{api.url}/account").url.path == "/account/sign-in"
         assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
+        late = f"sqlite:///{api.first.deployment.data_dir / 'valetkey.db'}"
+        execute(late, "UPDATE valetkey_grants SET revoked_at = NULL")  # as if given while the person was put out
         run("users", "enable", EMAIL)
         assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"

@@ -1,4 +1,4 @@
-"""Who was signed in, and what they had allowed an app, when it last got a code without a question."""
+"""Who was signed in, and what they had allowed an app, when it got a code without a question."""
 
 from __future__ import annotations
 

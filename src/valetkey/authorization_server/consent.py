@@ -109,9 +109,10 @@ def allow_remembered(
     now: float,
     visit: Visit | None = None,
 ) -> AuthorizationResponse | None:
-    """The answer that takes a code to the client without asking again; None where the consent was just taken back.
+    """The answer that takes a code to the client without asking again; None where it has to be asked after all.
 
-    :param visit: what must not have changed; the sign-in, too, is as it was when it was read.
+    :param visit: what was read before: the sign-in must last, the account not be disabled, and the consent be of that
+        scope. Without it the consent must be there.
     """
     secret, grant, code = _grant(request, owner, runtime, now)
     if visit is None:

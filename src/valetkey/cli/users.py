@@ -103,7 +103,11 @@ def disable(runtime: Runtime, user: str) -> None:
 def enable(runtime: Runtime, user: str) -> None:
     """Let a disabled person back in; apps need new tokens."""
     account, now = known_account(runtime, user), runtime.clock()
-    runtime.revoke(accounts.set_disabled(account.sub, None), audit("account.enabled", now, owner=account.sub))
+    runtime.revoke(
+        grants.revoke_owner(account.sub, now),  # one may have been given at the very moment of the disabling
+        accounts.set_disabled(account.sub, None),
+        audit("account.enabled", now, owner=account.sub),
+    )
     click.echo(f"{account.email} is enabled.")
 
 

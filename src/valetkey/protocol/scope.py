@@ -9,10 +9,9 @@ from functools import lru_cache
 from .errors import InvalidScope
 
 _NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_LONGEST = 2000
+_LONGEST, _SHORT = 2000, 100
 
 
-@lru_cache(maxsize=1024)  # the same few come again and again
 def parse_scope(text: str | None) -> frozenset[str]:
     """The names in a space-separated list.
 
@@ -20,10 +19,17 @@ def parse_scope(text: str | None) -> frozenset[str]:
     """
     if not text:
         return frozenset()
+    return _short(text) if len(text) <= _SHORT else _parse(text)
+
+
+def _parse(text: str) -> frozenset[str]:
     names = text.split(" ")
     if len(text) > _LONGEST or not all(_NAME.fullmatch(name) for name in names):
         raise InvalidScope("scope is not a space-separated list of names")
     return frozenset(names)
+
+
+_short = lru_cache(maxsize=256)(_parse)  # the same few come again and again; strangers send others
 
 
 def format_scope(names: Iterable[str]) -> str:

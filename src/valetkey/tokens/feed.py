@@ -27,6 +27,7 @@ class RevocationFeed:
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Revocation], None]] = []
         self.read_at = 0.0  # as the clock said
+        self._expired = 0  # times
         self.names_any = False  # or none is revoked
         self._read_from = 0.0
         self._reloaded_at = 0.0
@@ -40,6 +41,7 @@ class RevocationFeed:
 
     def expire(self) -> None:
         """Read again before the next verdict: this process has just written."""
+        self._expired += 1
         self.read_at = 0.0
 
     def refresh(self, now: float) -> None:
@@ -72,6 +74,7 @@ class RevocationFeed:
         )
 
     def _read(self, now: float) -> None:
+        expired = self._expired
         whole = self._reloaded_at == 0.0 or now - self._reloaded_at > _RELOAD or now < self._reloaded_at
         try:
             entries = revocations.since(self._store, 0.0 if whole else self._read_from - _OVERLAP)
@@ -93,8 +96,10 @@ class RevocationFeed:
                 before[key] = max(entry.at, before.get(key, 0.0))
         self._dead, self._before, self.names_any = dead, before, bool(dead or before)
         self._seen = {entry.revocation_id for entry in entries}
-        self.read_at = self._read_from = now
+        self._read_from = now
         self._reloaded_at = now if whole else self._reloaded_at
         for entry in new:
             for listener in self._listeners:
                 listener(entry)
+        if expired == self._expired:  # else it was written after we asked
+            self.read_at = now

@@ -1,7 +1,8 @@
-"""Which people are let in: asked of whoever keeps them, and where those are ours, again when the feed says so."""
+"""Which people are let in: asked of whoever keeps them; our own again after a minute, or when the feed names them."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from valetkey.storage.revocations import Revocation
@@ -26,6 +27,7 @@ class KnownOwners:
         self._tells = tells
         self._seen_at: dict[str, float] = {}
         self._ended = 0
+        self._lock = threading.Lock()
         feed.listen(self._forget)
 
     def has(self, sub: str, now: float) -> bool:
@@ -42,13 +44,15 @@ class KnownOwners:
         ended = self._ended
         if self._find(sub) is None:
             return False
-        if ended == self._ended:  # else somebody was put out while we asked: do not remember what may be old
-            if len(self._seen_at) >= _REMEMBERED:
-                self._seen_at = {}
-            self._seen_at[sub] = now
+        with self._lock:
+            if ended == self._ended:  # else somebody was put out while we asked: do not remember what may be old
+                if len(self._seen_at) >= _REMEMBERED:
+                    self._seen_at = {}
+                self._seen_at[sub] = now
         return True
 
     def _forget(self, entry: Revocation) -> None:
         if entry.kind == "owner":
-            self._ended += 1
-            self._seen_at.pop(entry.subject, None)
+            with self._lock:
+                self._ended += 1
+                self._seen_at.pop(entry.subject, None)

@@ -1,4 +1,4 @@
-"""Tokens that were judged good, by what the caller showed."""
+"""What was read and found good, by what the caller showed: access tokens above all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Remembered(Generic[T]):
     """What was read and verified once, found by the text that was shown (decision 37) or by a digest of it.
 
     Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
-    Whether a token has expired or was revoked since is for the caller to ask, each time.
+    Whether it has expired or was revoked since is for the caller to ask, each time.
 
     :param most: entries in each generation.
     """

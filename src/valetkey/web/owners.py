@@ -84,7 +84,7 @@ class OwnAccounts:
         cookies.end_session()
 
     def _account(self, sub: str) -> Account | None:
-        """Whoever wants to know that a person is there wants their claims next: read once for each request."""
+        """Read once for each request: who asks for a person's claims often asks for the person first."""
         kept = kept_for_request() if has_request_context() else {}
         known: Account | None = kept.get("account")
         if known is None or known.sub != sub:

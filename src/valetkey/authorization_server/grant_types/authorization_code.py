@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from valetkey.authorization_server.family import end_grant, new_member
 from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
 from valetkey.authorization_server.token_response import token_response
 from valetkey.protocol import pkce
-from valetkey.protocol.errors import InvalidGrant
+from valetkey.protocol.errors import InvalidGrant, OAuthError
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
 from valetkey.storage import grants
@@ -23,7 +25,19 @@ def redeem(request: TokenRequest) -> bytes:
     """Tokens for a code: the first time only. A second time ends what the first time gave (§4.1.2)."""
     digest = Secret(request.parameters.required("code")).digest()
     issued = request.runtime.issued_codes.take(digest)
-    code, grant = _own(issued or grants.find_code(request.runtime.store, digest), request)
+    if issued is not None:
+        with suppress(OAuthError):  # whatever it is refused for: whether it was used before is for the store to say
+            return _exchange(*issued, request, otherwise=())
+    found = grants.find_code(request.runtime.store, digest)
+    if found is None:
+        raise InvalidGrant("the code is not known", detail="no such code")
+    return _exchange(*found, request, otherwise=_replayed(found[1], request))
+
+
+def _exchange(code: Code, grant: Grant, request: TokenRequest, otherwise: tuple[Bound, ...]) -> bytes:
+    """:param otherwise: what is written where another request was first."""
+    if code.client_id != request.client.client_id:
+        raise InvalidGrant("the code is not known", detail="another client's code")
     _check_redirect_uri(code, request)
     # Before the claim, so that only who holds the verifier can set off the revocation.
     pkce.check_verifier(request.parameters.get("code_verifier"), code.code_challenge)
@@ -40,22 +54,14 @@ def redeem(request: TokenRequest) -> bytes:
         grant=grant,
         opaque=is_pairwise(request.client),
     )
+    # Before the claim too: what cannot be made must not use the code up.
+    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, code.nonce)
     refreshes = "refresh_token" in request.client.grant_types
     member = new_member(grant, request.runtime, request.now) if refreshes else None
     rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
-    claim = grants.consume_code(code.digest, request.now)
-    if not request.runtime.write(Write(claim, rows, otherwise=() if issued else _replayed(grant, request))):
-        if issued:
-            return redeem(request)  # the store knows what happened to it meanwhile
+    if not request.runtime.write(Write(grants.consume_code(code.digest, request.now), rows, otherwise)):
         raise InvalidGrant("the code was used before, or its grant was revoked", detail="replay: grant revoked")
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, code.nonce)
     return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
-
-
-def _own(found: tuple[Code, Grant] | None, request: TokenRequest) -> tuple[Code, Grant]:
-    if found is None or found[0].client_id != request.client.client_id:
-        raise InvalidGrant("the code is not known", detail="no such code, or another client's")
-    return found
 
 
 def _check_redirect_uri(code: Code, request: TokenRequest) -> None:

@@ -39,13 +39,13 @@ def redeem(request: TokenRequest) -> bytes:
         grant=grant,
         opaque=is_pairwise(request.client),
     )
+    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
     refreshes = "refresh_token" in request.client.grant_types
     member = new_member(grant, request.runtime, request.now) if refreshes else None
     rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
     claim = device_codes.consume(code.digest, request.now)
     if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
         raise InvalidGrant("the device_code was used before, or its grant was revoked", detail="replay: grant revoked")
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
     return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from hashlib import sha256
 
 from valetkey.activity.auditing import audit
@@ -11,7 +12,7 @@ from valetkey.authorization_server.id_token import make_id_token
 from valetkey.authorization_server.subject import is_pairwise
 from valetkey.authorization_server.target import fit_scope, narrow_resources, narrow_scope, plan_scope
 from valetkey.authorization_server.token_response import token_response
-from valetkey.protocol.errors import InvalidGrant
+from valetkey.protocol.errors import InvalidGrant, OAuthError
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
 from valetkey.storage import grants
@@ -33,10 +34,22 @@ def redeem(request: TokenRequest) -> bytes:
     """
     secret = Secret(request.parameters.required("refresh_token"))
     issued = request.runtime.issued_refresh_tokens.take(secret.digest())
-    token, grant = _own(issued, request) if issued else _find_own_token(secret, request)
+    if issued is not None:
+        with suppress(OAuthError):  # whatever it is refused for: whether it was used before is for the store to say
+            if (answer := _rotate(secret, *issued, request)) is not None:
+                return answer
+    token, grant = _find_token(secret, request)
+    if token.used_at is None:
+        if (answer := _rotate(secret, token, grant, request)) is not None:
+            return answer
+        token, grant = _find_token(secret, request)  # another request was first
     _check_alive(token, grant, request)
-    if token.used_at is not None:
-        return _answer_again(secret, token, grant, request)
+    return _answer_again(secret, token, grant, request)
+
+
+def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes | None:
+    """The answer to the first use of a token; None where it was used meanwhile, or its grant ended."""
+    _check_alive(token, grant, request)
     audience = narrow_resources(request.parameters, grant.resource_list)
     granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
     scope = fit_scope(narrow_scope(request.parameters, granted), audience, request.runtime)
@@ -51,32 +64,26 @@ def redeem(request: TokenRequest) -> bytes:
     successor = new_member(grant, request.runtime, request.now, parent=token.digest)
     id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
     answer = token_response(minted, scope, successor.secret, id_token)
-    rows = [
-        *successor.rows,
-        *_retry_rows(secret, token, answer, request),
-    ]
+    rows = [*successor.rows, *_retry_rows(secret, token, answer, request)]
     if minted.row is not None:
         rows.append(minted.row)
     claim = grants.use_refresh_token(token.digest, request.now, successor.token.digest)
-    if request.runtime.write(Write(claim, tuple(rows))):
-        successor.issued(request.runtime)
-        return answer
-    token, grant = _find_own_token(secret, request)  # another request was first
-    _check_alive(token, grant, request)
-    return _answer_again(secret, token, grant, request)
+    if not request.runtime.write(Write(claim, tuple(rows))):
+        return None
+    successor.issued(request.runtime)
+    return answer
 
 
-def _find_own_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
-    return _own(grants.find_refresh_token(request.runtime.store, secret.digest()), request)
-
-
-def _own(found: tuple[RefreshToken, Grant] | None, request: TokenRequest) -> tuple[RefreshToken, Grant]:
-    if found is None or found[1].client_id != request.client.client_id:
-        raise InvalidGrant("the refresh token is not known", detail="no such token, or another client's")
+def _find_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
+    found = grants.find_refresh_token(request.runtime.store, secret.digest())
+    if found is None:
+        raise InvalidGrant("the refresh token is not known", detail="no such token")
     return found
 
 
 def _check_alive(token: RefreshToken, grant: Grant, request: TokenRequest) -> None:
+    if grant.client_id != request.client.client_id:
+        raise InvalidGrant("the refresh token is not known", detail="another client's token")
     if grant.revoked_at is not None:
         raise InvalidGrant("the grant was revoked")
     if token.expires_at <= request.now:
