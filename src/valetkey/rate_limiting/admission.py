@@ -66,6 +66,10 @@ class Gate:
     quota: Quota | None
     quota_holder: str
     quota_fails_open: bool
+    only: Charge | None = field(init=False)  # where there is but one budget, and no quota
+
+    def __post_init__(self) -> None:
+        self.only = self.charges[0] if len(self.charges) == 1 and self.quota is None else None
 
 
 @dataclass(slots=True)
@@ -126,17 +130,16 @@ class Admission:
         gate = self._gates.get(key)
         if gate is None or gate.asked is not asked:
             gate = self._remember(key, self.gate(asked, endpoint, plan, Caller(*caller)))
-        if gate.quota is None:
-            if not gate.charges:
+        charge = gate.only
+        if charge is not None:  # the usual case, without what several need
+            try:
+                spent = self.limiter.spend(charge.key, charge.limit, now, asked.cost)
+            except StoreUnavailable as problem:
+                self.let_through(charge.fails_open, problem, now)
                 return None
-            if len(gate.charges) == 1:  # the usual case, without what several need
-                charge = gate.charges[0]
-                try:
-                    spent = self.limiter.spend(charge.key, charge.limit, now, asked.cost)
-                except StoreUnavailable as problem:
-                    self.let_through(charge.fails_open, problem, now)
-                    return None
-                return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge, spent.admitted)
+            return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge, spent.admitted)
+        if gate.quota is None and not gate.charges:
+            return None
         return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
 
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
