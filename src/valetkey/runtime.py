@@ -61,7 +61,7 @@ from .tokens.verdict import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
 _MOST_VISITS, _MOST_ISSUED = 1_000, 1_000
-_MOST_WAITING = 4  # requests at once, of the eight that `serve` answers, for what clients publish
+_MOST_WAITING = 4  # requests at once, of the sixteen that `serve` answers, for what clients publish
 _CLIENTS_KEYS = Ages(least=10, retry=10, stale=3600)  # a client may sign with a new key at once
 _log = logging.getLogger("valetkey")
 
