@@ -124,7 +124,7 @@ def test_what_is_refused_for_another_reason_is_not_used_up(ada: Browser) -> None
 def test_a_code_is_not_used_up_where_its_id_token_cannot_be_made(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     code = ada.code(scope=("openid", "profile"))
     with monkeypatch.context() as down:
-        down.setattr("valetkey.authorization_server.grant_types.authorization_code.make_id_token", _fail)
+        down.setattr("valetkey.authorization_server.grant_types.first_tokens.make_id_token", _fail)
         assert ada.redeem(code).status_code == 503
 
     assert ada.redeem(code).json["id_token"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 import sys
 import types
 import typing
@@ -79,7 +81,7 @@ def _returned(view: Callable[..., Any]) -> tuple[Any, int | None]:
         found = typing.get_args(found)[0]
     parts = typing.get_args(found) if typing.get_origin(found) in {typing.Union, types.UnionType} else (found,)
     shaped = tuple(part for part in parts if is_shaped(part))
-    return (typing.Union[shaped] if shaped else None), None  # noqa: UP007  # made of a tuple
+    return (functools.reduce(operator.or_, shaped) if shaped else None), None
 
 
 def is_shaped(kind: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -110,7 +112,7 @@ def _portable(kind: Any, made: dict[Any, Any] | None = None) -> Any:
         return kind
     if origin is list or origin is dict:
         return origin[converted]
-    return typing.Union[converted]  # noqa: UP007  # `|` takes two, these are any number
+    return functools.reduce(operator.or_, converted)
 
 
 def _portable_dict(kind: Any, made: dict[Any, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import column, select, table, text
 
 from .engine import sqlite_path
 from .postgresql import PostgresqlDriver
@@ -15,7 +15,7 @@ from .tables import SCHEMA_VERSION_TABLE
 from .write import StoreUnavailable
 
 HEAD = "0002"
-_VERSION = Statement(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}"))  # noqa: S608 - a constant of ours
+_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
 _REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the files
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from valetkey.authorization_server.family import end_grant, new_member
-from valetkey.authorization_server.id_token import make_id_token
-from valetkey.authorization_server.subject import is_pairwise
-from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
-from valetkey.authorization_server.token_response import token_response
+from valetkey.authorization_server.family import end_grant
 from valetkey.protocol import pkce
 from valetkey.protocol.errors import InvalidGrant, OAuthError
-from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
 from valetkey.storage import grants
 from valetkey.storage.grants import Code, Grant
 from valetkey.storage.statement import Bound
-from valetkey.storage.write import Write
 
+from .first_tokens import first_tokens
 from .token_request import TokenRequest
 
 
@@ -43,25 +38,11 @@ def _exchange(code: Code, grant: Grant, request: TokenRequest, otherwise: tuple[
     pkce.check_verifier(request.parameters.get("code_verifier"), code.code_challenge)
     _check_unused(code, grant, request)
     request.check_owner(grant)
-    audience = narrow_resources(request.parameters, grant.resource_list)
-    granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
-    scope = fit_scope(granted, audience, request.runtime)
-    minted = request.runtime.mint.access_token(
-        client_id=grant.client_id,
-        scope=scope,
-        audience=audience,
-        now=request.now,
-        grant=grant,
-        opaque=is_pairwise(request.client),
-    )
-    # Before the claim too: what cannot be made must not use the code up.
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, code.nonce)
-    refreshes = "refresh_token" in request.client.grant_types
-    member = new_member(grant, request.runtime, request.now) if refreshes else None
-    rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
-    if not request.runtime.write(Write(grants.consume_code(code.digest, request.now), rows, otherwise)):
+    claim = grants.consume_code(code.digest, request.now)
+    answer = first_tokens(grant, request, claim, otherwise, code.nonce)
+    if answer is None:
         raise InvalidGrant("the code was used before, or its grant was revoked", detail="replay: grant revoked")
-    return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
+    return answer
 
 
 def _check_redirect_uri(code: Code, request: TokenRequest) -> None:

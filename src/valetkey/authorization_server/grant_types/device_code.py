@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from valetkey.authorization_server.family import end_grant, new_member
-from valetkey.authorization_server.id_token import make_id_token
-from valetkey.authorization_server.subject import is_pairwise
-from valetkey.authorization_server.target import fit_scope, narrow_resources, plan_scope
-from valetkey.authorization_server.token_response import token_response
+from valetkey.authorization_server.family import end_grant
 from valetkey.protocol.errors import AccessDenied, AuthorizationPending, ExpiredToken, InvalidGrant, SlowDown
-from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
 from valetkey.storage import device_codes, grants
 from valetkey.storage.device_codes import DeviceCode
@@ -16,6 +11,7 @@ from valetkey.storage.grants import Grant
 from valetkey.storage.statement import Bound
 from valetkey.storage.write import Write
 
+from .first_tokens import first_tokens
 from .token_request import TokenRequest
 
 _SLOWER = 5.0  # seconds more after each poll that came too soon (§3.5)
@@ -28,25 +24,11 @@ def redeem(request: TokenRequest) -> bytes:
     grant = _find_grant(code, request)
     _check_unused(code, grant, request)
     request.check_owner(grant)
-    audience = narrow_resources(request.parameters, grant.resource_list)
-    granted = plan_scope(parse_scope(grant.scope), grant.client_id, request.runtime)
-    scope = fit_scope(granted, audience, request.runtime)
-    minted = request.runtime.mint.access_token(
-        client_id=grant.client_id,
-        scope=scope,
-        audience=audience,
-        now=request.now,
-        grant=grant,
-        opaque=is_pairwise(request.client),
-    )
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
-    refreshes = "refresh_token" in request.client.grant_types
-    member = new_member(grant, request.runtime, request.now) if refreshes else None
-    rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
     claim = device_codes.consume(code.digest, request.now)
-    if not request.runtime.write(Write(claim, rows, otherwise=_replayed(grant, request))):
+    answer = first_tokens(grant, request, claim, _replayed(grant, request))
+    if answer is None:
         raise InvalidGrant("the device_code was used before, or its grant was revoked", detail="replay: grant revoked")
-    return token_response(minted, scope, member.issued(request.runtime) if member else None, id_token)
+    return answer
 
 
 def _find_own_code(request: TokenRequest) -> DeviceCode:
