@@ -53,6 +53,7 @@ def test_a_demonstration_where_others_could_come_in(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, settings={"issuer": "https://api.example.com"})
     for said in sentences(deployment, "init --demo", "serve --demo"):
         assert "--demo" in said and "leave it out" in said and "https://api.example.com" in said
+    assert list(tmp_path.iterdir()) == [], "a refusal leaves nothing behind"
 
 
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:

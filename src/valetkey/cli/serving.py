@@ -24,7 +24,7 @@ from .certificate import self_signed
 from .listening import check_certificate, listen_address
 from .opened import given_options, opened_app, with_runtime
 from .served_issuer import find_issuer, keep_issuer
-from .setting_up import make_demo
+from .setting_up import check_demo, make_demo
 from .welcome import first_calls, welcome
 
 _MALLOC = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
@@ -60,6 +60,8 @@ def serve(context: click.Context, /, **given: Any) -> None:
     problems = path_problems(app)
     if problems:
         raise SettingsError("\n".join(problems))
+    if given["demo"]:
+        check_demo(runtime)
     listen = listen_address(given["host"], given["port"])
     runtime.get_ready()
     runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them

@@ -36,6 +36,8 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
     """
     runtime: Runtime = opened_app(context).extensions[EXTENSION]
     try:
+        if demo:
+            check_demo(runtime)
         made = prepare_store(runtime)
         runtime.get_ready()
         runtime.keys.current("ES256", runtime.clock())  # they can be decrypted
@@ -50,16 +52,17 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
         click.echo(line)
 
 
-def make_demo(runtime: Runtime) -> dict[str, str] | None:
-    """A machine app, and a user where accounts are kept here; None where they were made before.
-
-    :raises SettingsError: where others than whoever tries it out could come in.
-    """
+def check_demo(runtime: Runtime) -> None:
+    """:raises SettingsError: where others than whoever tries it out could come in; before anything is made."""
     if runtime.settings.is_production:
         raise SettingsError(
             "--demo makes a person and an app to try things out with on this machine: leave it out where the issuer is "
             f"{runtime.settings.issuer}"
         )
+
+
+def make_demo(runtime: Runtime) -> dict[str, str] | None:
+    """A machine app, and a user where accounts are kept here; None where they were made before."""
     now = runtime.clock()
     if find_client(runtime.store, DEMO_CLIENT, now) is not None:
         return None
