@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from operator import attrgetter
 
 from sqlalchemy import Integer, Select, and_, bindparam, cast, delete, exists, insert, literal, select, update
 
@@ -73,7 +72,6 @@ class RetryAnswer:
 
 _GRANT_COLUMNS = columns_of(grants, Grant)
 _GRANT_NAMES = [column.name for column in _GRANT_COLUMNS]
-_values_of = attrgetter(*_GRANT_NAMES)
 _CODE_COLUMNS = columns_of(codes, Code)
 _REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
 
@@ -192,7 +190,7 @@ def is_unused(store: Store, digest: bytes) -> bool:
 
 def add_consented(grant: Grant) -> Bound:
     """The claim that the owner's consent was not taken back meanwhile: adds the grant where it is still there."""
-    return _ADD_CONSENTED(**_values(grant))
+    return _ADD_CONSENTED(**ADD_GRANT(grant).values)
 
 
 def add_in_visit(grant: Grant, session: bytes, consented: str, now: float) -> Bound:
@@ -201,11 +199,7 @@ def add_in_visit(grant: Grant, session: bytes, consented: str, now: float) -> Bo
 
     :param session: the digest of the sign-in.
     """
-    return _ADD_IN_VISIT(**_values(grant), session=session, consented=consented, now=now)
-
-
-def _values(grant: Grant) -> dict[str, object]:
-    return dict(zip(_GRANT_NAMES, _values_of(grant), strict=True))
+    return _ADD_IN_VISIT(**ADD_GRANT(grant).values, session=session, consented=consented, now=now)
 
 
 def consume_code(digest: bytes, now: float) -> Bound:
