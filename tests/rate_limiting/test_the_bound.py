@@ -46,9 +46,34 @@ def admitted(counters: Counters, limit: Limit, plan: Sequence[Arrival]) -> list[
     for gap, process, calls, cost in plan:
         now += gap
         for _ in range(calls):
-            if processes[process].spend(key, limit, now, cost).admitted:
+            if spend_as_routes_do(processes[process], key, limit, now, cost)[0]:
                 through.append((now, cost))
     return through
+
+
+def spend_as_routes_do(limiter: Limiter, key: str, limit: Limit, now: float, cost: int) -> tuple[bool, int, float]:
+    """Whether the call is let through, what remains, and when all is there again: by the lease where one pays."""
+    paid = limiter.spend_lease(key, limit, now, cost)
+    if paid is not None:
+        return True, *paid
+    spent = limiter.spend(key, limit, now, cost)
+    return spent.admitted, spent.remaining, spent.reset
+
+
+@settings(max_examples=200, deadline=None)
+@given(plan=arrivals, limit=limits)
+@example(plan=LATE_LEASE, limit=HOT)
+def test_a_lease_pays_as_a_single_call_does(plan: list[Arrival], limit: Limit) -> None:
+    """Two histories, one paid by leases wherever that is possible: the same verdicts, and the same told of each."""
+    counters = MemoryCounters(), MemoryCounters()
+    by_lease, plain = ([Limiter(one) for _ in range(3)] for one in counters)
+    now = START
+    for gap, process, calls, cost in plan:
+        now += gap
+        for _ in range(calls):
+            spent = plain[process].spend("key", limit, now, cost)
+            told = spend_as_routes_do(by_lease[process], "key", limit, now, cost)
+            assert told == (spent.admitted, spent.remaining, spent.reset)
 
 
 def excess(through: Sequence[tuple[float, int]], limit: Limit) -> float:

@@ -293,14 +293,28 @@ def test_usage_waits_for_a_store_that_is_down_and_stays_small(
     with monkeypatch.context() as outage:
         outage.setattr(runtime.store, "write", down)
         for number in range(100):
-            runtime.usage.note("app", "GET", f"/{number}", 200, clock.time)
-            runtime.usage.note("app", "GET", "/0", 200, clock.time)
+            runtime.usage.note("app", "GET", f"/{number}", "200", clock.time)
+            runtime.usage.note("app", "GET", "/0", "200", clock.time)
             runtime.usage.flush()
     runtime.usage.flush()
 
     counted = usage.between(runtime.store, clock.time, clock.time, "app")
     assert len(counted) == 50
     assert next(one.calls for one in counted if one.route == "GET /0") == 101
+
+
+def test_usage_of_more_routes_and_apps_than_memory_holds_is_told_as_lost(
+    app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("valetkey.activity.usage._MOST", 50)
+    for number in range(60):
+        runtime.usage.note("app", "GET", f"/{number}", "200", clock.time)
+    runtime.usage.note("app", "GET", "/0", "200", clock.time)
+    runtime.usage.flush()
+
+    counted = usage.between(runtime.store, clock.time, clock.time, "app")
+    assert (len(counted), sum(one.calls for one in counted)) == (50, 51)
+    assert "10 calls were not counted" in caplog.text
 
 
 def test_a_stopped_app_gives_back_what_it_did_not_use(

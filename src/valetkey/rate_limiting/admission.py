@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from valetkey.storage.write import StoreUnavailable
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("valetkey")
 
 
 class Asked(Protocol):
-    """What a route asks of the numbers; the same object for each call of the route."""
+    """What a route asks of the numbers; the same object, which equals no other, for each call of the route."""
 
     @property
     def limit(self) -> RateLimit | None: ...
@@ -34,8 +34,7 @@ class Asked(Protocol):
     def bucket(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who is counted. ``network`` stands for a caller without a token."""
 
     client_id: str | None
@@ -59,16 +58,19 @@ class Charge:
 
 @dataclass(slots=True)
 class Gate:
-    """All that one caller's call of one route is charged to: worked out once, then remembered."""
+    """All that one caller's call of one route is charged to."""
 
     asked: Asked
+    plan: str | None  # of the caller, then
     charges: tuple[Charge, ...]
     quota: Quota | None
     quota_holder: str
     quota_fails_open: bool
+    counts: bool = field(init=False)  # whether a call is charged to anything
     only: Charge | None = field(init=False)  # where there is but one budget, and no quota
 
     def __post_init__(self) -> None:
+        self.counts = bool(self.charges) or self.quota is not None
         self.only = self.charges[0] if len(self.charges) == 1 and self.quota is None else None
 
 
@@ -112,38 +114,42 @@ class Admission:
         self.limiter = limiter
         self.fields: Style = fields
         self.plans = plans if plans is not None and plans.budgets else None
-        self._gates: dict[tuple[object, ...], Gate] = {}
+        self._gates: dict[tuple[Asked, str, str | None, Caller], Gate] = {}
+        self.opened: dict[tuple[object, Asked, str], Gate] = {}  # by the token that opened a route, and its endpoint
         self._told_open_at = 0.0
 
-    def count(
-        self, asked: Asked, endpoint: str, caller: tuple[str | None, str | None, str], now: float
-    ) -> Counted | None:
-        """Charge one call; None where nothing is counted.
+    def plan_of(self, client_id: str | None, now: float) -> str | None:
+        """The caller's plan; None where there are no plans, and for strangers.
 
-        :param caller: client_id, user_id and network, as in ``Caller``.
+        :raises StoreUnavailable: where it must be read, and cannot.
+        """
+        return None if self.plans is None or client_id is None else self.plans.plan_of(client_id, now)
+
+    def count(self, gate: Gate, now: float) -> Counted:
+        """Charge one call.
+
         :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
         """
-        plan = None
-        if self.plans is not None and caller[0] is not None:
-            plan = self.plans.plan_of(caller[0], now)
-        key = (id(asked), endpoint, plan, caller)
-        gate = self._gates.get(key)
-        if gate is None or gate.asked is not asked:
-            gate = self._remember(key, self.gate(asked, endpoint, plan, Caller(*caller)))
-        charge = gate.only
-        if charge is not None:  # the usual case, without what several need
-            try:
-                spent = self.limiter.spend(charge.key, charge.limit, now, asked.cost)
-            except StoreUnavailable as problem:
-                self.let_through(charge.fails_open, problem, now)
-                return None
-            return Counted(gate, [(charge, spent)], None, None if spent.admitted else charge, spent.admitted)
-        if gate.quota is None and not gate.charges:
-            return None
-        return self._standing_refusal(gate, asked.cost, now) or self._charge(gate, asked.cost, now)
+        cost = gate.asked.cost
+        return self._standing_refusal(gate, cost, now) or self._charge(gate, cost, now)
 
     def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
-        """What this caller's call of this route is charged to."""
+        """What this caller's call of this route is charged to; worked out once, then remembered."""
+        key = (asked, endpoint, plan, caller)
+        gate = self._gates.get(key)
+        if gate is None:
+            if len(self._gates) >= _MOST_GATES:
+                self._gates.clear()
+            gate = self._gates[key] = self._gate(asked, endpoint, plan, caller)
+        return gate
+
+    def remember(self, token: object, endpoint: str, gate: Gate) -> None:
+        """Find the gate in ``opened`` from now on: the token opens the route, whenever it is still good."""
+        if len(self.opened) >= _MOST_GATES:
+            self.opened.clear()
+        self.opened[token, gate.asked, endpoint] = gate
+
+    def _gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
         charges = []
         routes_plan = self.plans.default if plan is None and self.plans is not None else plan
         if asked.limit is not None and (limit := asked.limit.of(routes_plan)) is not None:
@@ -151,17 +157,11 @@ class Admission:
             charges.append(Charge(name, key, limit, asked.limit.fail == "open"))
         budget = self.plans.budgets[plan] if self.plans is not None and plan is not None else None
         if budget is None:
-            return Gate(asked, tuple(charges), None, "", False)
+            return Gate(asked, plan, tuple(charges), None, "", False)
         holder = caller.client_id or ""
         if budget.limit is not None:
             charges.append(Charge(f"plan-{plan}", f"plan|{plan}|{holder}", budget.limit, budget.fails_open))
-        return Gate(asked, tuple(charges), budget.quota, holder, budget.fails_open)
-
-    def _remember(self, key: tuple[object, ...], gate: Gate) -> Gate:
-        if len(self._gates) >= _MOST_GATES:
-            self._gates = {}
-        self._gates[key] = gate
-        return gate
+        return Gate(asked, plan, tuple(charges), budget.quota, holder, budget.fails_open)
 
     def _standing_refusal(self, gate: Gate, cost: int, now: float) -> Counted | None:
         """The refusal that is known before anything is charged."""

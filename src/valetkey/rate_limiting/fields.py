@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from .admission import Counted, Style
+from .admission import Admission, Counted, Gate, Style
+
+Fields = list[tuple[str, str]]
 
 
-def rate_limit_fields(counted: Counted, style: Style, clock: Callable[[], float]) -> list[tuple[str, str]]:
+def spend_lease(admission: Admission, gate: Gate, now: float) -> Fields | None:
+    """Charge one call to the lease that this process holds, and tell its fields.
+
+    The usual call of a busy caller: ``count`` and ``rate_limit_fields`` say the same, and take 2 us more. None, and
+    nothing charged, where that is what is needed.
+    """
+    charge = gate.only
+    if charge is None or admission.fields != "ietf":
+        return None
+    paid = admission.limiter.spend_lease(charge.key, charge.limit, now, gate.asked.cost)
+    if paid is None:
+        return None
+    remaining, reset = paid
+    return [("RateLimit-Policy", charge.policy), ("RateLimit", f'"{charge.name}";r={remaining};t={math.ceil(reset)}')]
+
+
+def rate_limit_fields(counted: Counted, style: Style, now: float) -> Fields:
     """The header fields that tell a caller its limits, what remains, and when to come back.
 
     ``Retry-After`` (RFC 9110 §10.2.3) is told in every style, as the end of the refusing policy's window (draft §6).
     """
-    if style == "ietf" and counted.quota is None and counted.refused is None and len(counted.spent) == 1:
-        charge, spent = counted.spent[0]  # the usual case, without what several need
-        told = f'"{charge.name}";r={spent.remaining};t={math.ceil(spent.reset)}'
-        return [("RateLimit-Policy", charge.policy), ("RateLimit", told)]
     fields = []
     if style in {"ietf", "both"}:
         fields += _ietf(counted)
     if style in {"legacy", "both"}:
-        fields += _legacy(counted, clock())
+        fields += _legacy(counted, now)
     if not counted.is_admitted:
         fields.append(("Retry-After", str(retry_seconds(counted))))
     return fields
@@ -32,7 +45,7 @@ def retry_seconds(counted: Counted) -> int:
     return max(1, math.ceil(counted.retry_after))
 
 
-def _ietf(counted: Counted) -> list[tuple[str, str]]:
+def _ietf(counted: Counted) -> Fields:
     policies, values = [], []
     for charge, spent in counted.spent:
         policies.append(charge.policy)
@@ -53,7 +66,7 @@ def quota_name(unit: str) -> str:
     return f"quota-{unit}"
 
 
-def _legacy(counted: Counted, now: float) -> list[tuple[str, str]]:
+def _legacy(counted: Counted, now: float) -> Fields:
     """The names that most APIs use, for the tightest of the limits; the reset is a moment, in seconds since 1970."""
     told = [(spent.remaining, charge.limit.n, spent.reset if spent.admitted else spent.retry_after)
             for charge, spent in counted.spent]  # fmt: skip

@@ -65,18 +65,29 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._keys.get(key) or self._known(key)  # a call less, mostly
-        seconds = cost * limit.emission
+        known = self._known(key)
         with known.lock:
-            if now < (lease_ends := known.lease_ends) and (left := known.left - seconds) >= 0.0:
-                # The usual case of a hot key, and so all in one place: what ``_admitted`` says, told without it.
-                known.calls += 1
-                known.left = left
-                ahead = known.tat - now if known.tat > now else 0.0
-                left += limit.tolerance - ahead
-                remaining = int(left / limit.emission + 1e-6) if left > 0.0 else 0
-                return Spent(True, limit, remaining, ahead, 0.0, lease_ends, known.tat)
-            return self._spend(known, key, limit, now, seconds)
+            return self._spend(known, key, limit, now, cost * limit.emission)
+
+    def spend_lease(self, key: str, limit: Limit, now: float, cost: int = 1) -> tuple[int, float] | None:
+        """Take ``cost`` calls from the lease that this process holds, as ``spend`` does where there is one.
+
+        The usual case of a hot key, and so all in one place and without a ``Spent``: what remains, and the seconds
+        until the whole budget is there again. None, and nothing taken, where no lease pays: ``spend`` then.
+        """
+        known = self._keys.get(key)
+        if known is None:
+            return None
+        with known.lock:
+            if now >= known.lease_ends or (left := known.left - cost * limit.emission) < 0.0:
+                return None
+            known.calls += 1
+            known.left = left
+            ahead = known.tat - now
+        if ahead < 0.0:
+            ahead = 0.0
+        left += limit.tolerance - ahead
+        return int(left / limit.emission + 1e-6) if left > 0.0 else 0, ahead
 
     def refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent | None:
         """The refusal that stands already, told without a look at the counters; None where nobody knows of one."""
@@ -132,6 +143,10 @@ class Limiter:
         self._counters.prune(now)
 
     def _spend(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> Spent:
+        if now < known.lease_ends and known.left >= cost:
+            known.calls += 1
+            known.left -= cost
+            return self._admitted(known, limit, now)
         if now - known.window_began >= LEASE_SECONDS:
             recent = now - known.window_began < 2 * LEASE_SECONDS
             known.calls_before, known.calls, known.window_began = known.calls if recent else 0, 0, now
@@ -147,14 +162,15 @@ class Limiter:
         return self._refused(known, limit, now, cost)
 
     def _lease(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> bool:
-        wanted = max(known.calls, known.calls_before) * 1.25 * limit.emission
+        wanted = max(known.calls, known.calls_before) * 1.25 * cost
         room = limit.tolerance - LEASE_SECONDS - max(0.0, known.tat - now - LEASE_SECONDS)
-        taken = math.floor(min(wanted, room / 2) / limit.emission) * limit.emission
+        taken = math.floor(min(wanted, room / 2) / cost) * cost  # of whole calls: what is left over is lost
         if taken < max(cost, 4 * limit.emission):
             return False  # nearly empty, or a small burst: one statement for each call
         leased, tat = self._counters.spend(key, now + LEASE_SECONDS, taken, now + limit.tolerance)
         if leased:
-            known.tat, known.left, known.lease_ends = tat, taken - cost, now + LEASE_SECONDS
+            # A millionth of a call more than was taken, or rounding would leave the last call unpaid.
+            known.tat, known.left, known.lease_ends = tat, taken - cost * (1 - 1e-6), now + LEASE_SECONDS
             # While it lasts, calls are only counted: a window of its own, so that the next lease fits them.
             known.calls_before, known.calls, known.window_began = max(known.calls, known.calls_before), 1, now
         return leased

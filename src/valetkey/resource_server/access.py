@@ -22,9 +22,9 @@ BY_METHOD = "__valetkey_protection_by_method__"  # of a class of views: those of
 CLOSED = "__valetkey_closed__"  # of a view that refuses everybody: which of its methods; empty: all
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Protection:
-    """What a route asks of its callers; made once, where the route is decorated."""
+    """What a route asks of its callers; made once, where the route is decorated, and equal to no other."""
 
     alternatives: tuple[frozenset[str], ...]  # one of these sets must be in the token; empty: any token
     challenge_scope: str
@@ -95,19 +95,23 @@ def _check_demands(resource: str | None, acr: str | None, max_age: int | None) -
         raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
 
 
-def check_token(world: World, protection: Protection, token: AccessToken, now: float) -> None:
+def check_token(protection: Protection, resource: str, token: AccessToken, now: float) -> None:
     """See that the token is for this resource, and opens this route.
 
     :raises InvalidToken, InsufficientScope: RFC 6750 §3.1.
     :raises InsufficientUserAuthentication: RFC 9470 §3.
     """
-    if (protection.resource or world.settings.api_resource) not in token.audience:
+    if resource not in token.audience:
         raise InvalidToken("the access token is for another resource", detail=f"aud {token.audience}")
     wanted = protection.alternatives
     if wanted and not (wanted[0] <= token.scopes or any(scope <= token.scopes for scope in wanted[1:])):
         raise InsufficientScope(_lacking(protection, token))
     if protection.acr or protection.max_age is not None:
         _check_sign_in(token, protection, now)
+
+
+def note_use(world: World, token: AccessToken, now: float) -> None:
+    """Remember that a person's token was used."""
     if token.client_id == PERSONAL_CLIENT_ID:
         world.last_used.note(token.jti, now, personal=True)
     elif token.grant_id is not None:

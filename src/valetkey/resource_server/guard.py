@@ -15,8 +15,8 @@ from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
 from valetkey.rate_limiting.address import network_of
-from valetkey.rate_limiting.admission import Counted
-from valetkey.rate_limiting.fields import rate_limit_fields
+from valetkey.rate_limiting.admission import Caller, Counted, Gate
+from valetkey.rate_limiting.fields import Fields, rate_limit_fields, spend_lease
 from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
@@ -29,6 +29,7 @@ from .access import (
     PROTECTION,
     Protection,
     check_token,
+    note_use,
     over_the_limit,
     read_protection,
 )
@@ -39,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
-_CALLER, _COUNTED = "valetkey.caller", "valetkey.counted"  # in the WSGI environment, for the answer
+_CALLER, _FIELDS = "valetkey.caller", "valetkey.fields"  # in the WSGI environment, for the answer
 
 
 def _current_token() -> AccessToken | None:
@@ -129,26 +130,32 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # once, not at each use
         asked: Request = request._get_current_object()  # type: ignore[attr-defined]
         world: World = app.extensions[EXTENSION]
-        environ = asked.environ
+        environ, rule = asked.environ, asked.url_rule
+        endpoint = rule.endpoint if rule else ""
         try:
             if not world.is_ready:
                 world.get_ready()
             now = world.clock()
             authorization = environ.get("HTTP_AUTHORIZATION")
             token = world.judge.judge_header(authorization, now) if authorization else None
-            if token is None and not protection.optional:
-                raise MissingToken("an access token is required: send it as Authorization: Bearer")
             if token is not None:
-                environ[_CALLER] = token.client_id, now, asked.url_rule  # metered, also where it is refused
-                check_token(world, protection, token, now)
+                environ[_CALLER] = token.client_id, now, rule  # metered, also where it is refused
+                gate = world.admission.opened.get((token, protection, endpoint))
+                if gate is None or (gate.plan and gate.plan != world.admission.plan_of(token.counted_as, now)):
+                    gate = _open_gate(world, protection, token, endpoint, now)
+                if token.user_id is not None:
+                    note_use(world, token, now)
+            elif protection.optional:
+                gate = _gate(world, protection, None, endpoint, now)
+            else:
+                raise MissingToken("an access token is required: send it as Authorization: Bearer")
             environ[TOKEN] = token
-            counted = _count(world, protection, token, now, asked)
+            if gate.counts and (refused := _count(world, gate, now, environ)) is not None:
+                return cast(R, refused)
         except OAuthError as refusal:
             return cast(R, _refuse(world, protection, refusal))
         except StoreUnavailable as cause:
             return cast(R, _unavailable(cause))
-        if counted is not None and not counted.is_admitted:
-            return cast(R, _too_many(counted))
         return call(*args, **kwargs)
 
     setattr(guarded, PROTECTION, protection)
@@ -169,12 +176,12 @@ def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
         try:
             if not world.is_ready:
                 world.get_ready()
-            counted = _count(world, protection, None, world.clock(), request)
+            now, rule = world.clock(), request.url_rule
+            gate = _gate(world, protection, None, rule.endpoint if rule else "", now)
+            refused = _count(world, gate, now, request.environ)
         except StoreUnavailable as cause:
             return cast(R, _unavailable(cause))
-        if counted is not None and not counted.is_admitted:
-            return cast(R, _too_many(counted))
-        return call(*args, **kwargs)
+        return call(*args, **kwargs) if refused is None else cast(R, refused)
 
     setattr(limited, PROTECTION, protection)
     return limited
@@ -193,37 +200,56 @@ def _bucket(view: Callable[..., Any]) -> str:
     return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
-def _count(
-    world: World, protection: Protection, token: AccessToken | None, now: float, asked: Request
-) -> Counted | None:
-    """Charge the call to its caller's budgets, never to the token's; None where nothing is counted.
+def _open_gate(world: World, protection: Protection, token: AccessToken, endpoint: str, now: float) -> Gate:
+    """What a token's calls of a route are charged to, if it opens it; remembered, but where a call may differ.
+
+    :raises OAuthError: where it does not, as ``check_token``.
+    """
+    check_token(protection, protection.resource or world.settings.api_resource, token, now)
+    gate = _gate(world, protection, token, endpoint, now)
+    if protection.max_age is None and not _is_by_address(protection):
+        world.admission.remember(token, endpoint, gate)
+    return gate
+
+
+def _gate(world: World, protection: Protection, token: AccessToken | None, endpoint: str, now: float) -> Gate:
+    """The caller's budgets, never the token's."""
+    by_address = _is_by_address(protection) if token is not None else protection.limit is not None
+    network = network_of(current_address(world)) if by_address else ""
+    caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
+    return world.admission.gate(protection, endpoint, world.admission.plan_of(caller.client_id, now), caller)
+
+
+def _count(world: World, gate: Gate, now: float, environ: Environ) -> Response | None:
+    """Charge the call to its budgets, and keep their fields for the answer; the refusal, where one says no.
 
     :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
     """
-    if protection.limit is None and (token is None or world.admission.plans is None):
+    fields = spend_lease(world.admission, gate, now)
+    if fields is not None:
+        environ[_FIELDS] = fields
         return None
-    by_address = token is None or (protection.limit is not None and protection.limit.per == "address")
-    network = network_of(current_address(world)) if by_address else ""
-    caller = (None, None, network) if token is None else (token.counted_as, token.user_id, network)
-    rule = asked.url_rule
-    counted = world.admission.count(protection, rule.endpoint if rule else "", caller, now)
-    if counted is not None:
-        asked.environ[_COUNTED] = counted
-    return counted
+    counted = world.admission.count(gate, now)
+    environ[_FIELDS] = rate_limit_fields(counted, world.admission.fields, now)
+    return None if counted.is_admitted else _too_many(counted)
+
+
+def _is_by_address(protection: Protection) -> bool:
+    return protection.limit is not None and protection.limit.per == "address"
 
 
 def finish_call(world: World) -> Finish:
     """Tell the caller its limits, also with an error of the view; meter the call."""
 
     def finish(environ: Environ, status: str, headers: Headers) -> None:
-        counted: Counted | None = environ.get(_COUNTED)
-        if counted is not None:
-            headers += rate_limit_fields(counted, world.admission.fields, world.clock)
+        fields: Fields | None = environ.get(_FIELDS)
+        if fields is not None:
+            headers += fields
         caller = environ.get(_CALLER)
         if caller is not None and world.usage is not None:
             client_id, now, rule = caller
             path = rule.rule if rule else NO_ROUTE
-            world.usage.note(client_id, environ["REQUEST_METHOD"], path, int(status[:3]), now)
+            world.usage.note(client_id, environ["REQUEST_METHOD"], path, status[:3], now)
 
     return finish
 

@@ -25,7 +25,7 @@ class LastUsed(Protocol):
 
 
 class Usage(Protocol):
-    def note(self, client_id: str, method: str, template: str, status: int, now: float) -> None:
+    def note(self, client_id: str, method: str, template: str, status: str, now: float) -> None:
         """Count one call of an app."""
         ...
 

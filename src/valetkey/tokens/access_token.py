@@ -11,7 +11,7 @@ from typing import Any
 PERSONAL_CLIENT_ID = "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is itself: a key that costs nothing to hash
 class AccessToken:
     """The claims of an access token (RFC 9068 §2.2), read and judged.
 

@@ -1,0 +1,119 @@
+"""A token that opened a route is not judged by it anew: what may change between two calls is seen all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask, jsonify
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeApp
+from tests.vocabulary import Browser, Clock
+from valetkey import Plan, require_oauth
+from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.subscribing import subscribe
+from valetkey.rate_limiting import admission
+from valetkey.runtime import Runtime
+
+
+def answers() -> object:
+    return jsonify(ok=True)
+
+
+def test_a_sign_in_grows_too_old(app: Flask, ada: Browser, clock: Clock) -> None:
+    """RFC 9470 §3."""
+    app.add_url_rule("/api/lately", "lately", require_oauth(max_age=300)(answers))
+    token = ada.tokens()["access_token"]
+    assert ada.call(token, "/api/lately").status_code == 200
+
+    clock.forward(301)
+    refused = ada.call(token, "/api/lately")
+
+    assert refused.status_code == 401
+    assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
+
+
+def test_a_route_that_asks_for_more_refuses_the_same_token(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/little", "little", require_oauth("profile")(answers))
+    app.add_url_rule("/api/much", "much", require_oauth("profile notes:read")(answers))
+    token = ada.tokens()["access_token"]
+
+    assert [ada.call(token, path).status_code for path in ("/api/little", "/api/much") * 2] == [200, 403] * 2
+
+
+def test_a_view_at_two_endpoints_has_a_budget_at_each(app: Flask, ada: Browser) -> None:
+    view = require_oauth(limit="2/minute burst 2")(answers)
+    for endpoint in ("one", "other"):
+        app.add_url_rule(f"/api/{endpoint}", endpoint, view)
+    token = ada.tokens()["access_token"]
+
+    called = {path: [ada.call(token, path).status_code for _ in range(3)] for path in ("/api/one", "/api/other")}
+
+    assert called == {"/api/one": [200, 200, 429], "/api/other": [200, 200, 429]}
+
+
+def test_a_plan_changes_between_two_calls(make_app: MakeApp, store_url: str) -> None:
+    plans = {"free": Plan(limit="60/minute burst 5"), "pro": Plan(limit="6000/minute burst 600")}
+    app = make_app(store_url, plans=plans, default_plan="free")
+    app.add_url_rule("/api/any", "any", require_oauth(answers))
+    client_id, call = machine(app)
+
+    told = [call("/api/any").headers["RateLimit-Policy"]]
+    for plan in ("pro", "free"):
+        subscribe(app.extensions["valetkey"], client_id, plan, approved=True)
+        told.append(call("/api/any").headers["RateLimit-Policy"])
+
+    assert told == ['"plan-free";q=60;w=60', '"plan-pro";q=6000;w=60', '"plan-free";q=60;w=60']
+
+
+FIELDS = {
+    "ietf": {"RateLimit-Policy", "RateLimit"},
+    "legacy": {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+    "off": set(),
+}
+
+
+@pytest.mark.parametrize("style", FIELDS)
+def test_a_busy_caller_pays_and_is_told_the_cost_of_each_call(
+    make_app: MakeApp, store_url: str, style: str, clock: Clock
+) -> None:
+    """After some twenty calls a lease pays."""
+    app = make_app(store_url, rate_limit_fields=style)
+    app.add_url_rule("/api/dear", "dear", require_oauth(limit="6000/minute burst 600", cost=3)(answers))
+    _, call = machine(app)
+
+    calls = [call("/api/dear") for _ in range(201)]
+
+    assert [one.status_code for one in calls] == [200] * 200 + [429]
+    for number, one in enumerate(calls[:200], 1):
+        assert {name for name in dict(one.headers) if "RateLimit" in name} == FIELDS[style]
+        if style == "ietf":
+            assert one.headers["RateLimit"].startswith(f'"default";r={600 - 3 * number};')
+        if style == "legacy":
+            assert one.headers["X-RateLimit-Remaining"] == str(600 - 3 * number)
+            assert clock.time <= int(one.headers["X-RateLimit-Reset"]) <= clock.time + 7
+
+
+def test_memory_is_bounded(app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "_MOST_GATES", 5)
+
+    for _ in range(12):
+        assert ada.call(ada.tokens()["access_token"], "/api/protected").status_code == 200
+    for number in range(12):
+        assert ada.http.get("/api/public", environ_overrides={"REMOTE_ADDR": f"192.0.2.{number}"}).status_code == 200
+
+    assert 1 <= len(runtime.admission.opened) <= 5
+    assert 1 <= len(runtime.admission._gates) <= 5
+
+
+def machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
+    """A program's client id, and what calls a path with its token."""
+    runtime: Runtime = app.extensions["valetkey"]
+    client = register_client(runtime, name="Robot", policy="machine")
+    audience = (runtime.settings.api_resource,)
+    minted = runtime.mint.access_token(
+        client_id=client.client_id, scope=frozenset(), audience=audience, now=runtime.clock(), grant=None
+    )
+    headers = {"Authorization": f"Bearer {minted.value}"}
+    return client.client_id, lambda path: app.test_client().get(path, headers=headers)
