@@ -15,7 +15,7 @@ from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import LEASE_SECONDS, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqliteCounters
+from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage.write import StoreUnavailable
 
 START = 1_900_000_000.0
@@ -109,6 +109,22 @@ def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None
 
     assert not Limiter(counters).spend(key, TEN, START + 30, cost=6).admitted
     assert Limiter(counters).spend(key, TEN, START + 30, cost=5).admitted
+
+
+def test_pruning_goes_through_all_keys_in_pieces(
+    counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valetkey.storage.limits._AT_ONCE", 3)
+    keys = [f"{key} {n}" for n in range(20)]
+    for n, one in enumerate(keys):
+        counters.spend(one, START, 60.0 if n % 5 == 4 else 1.0, START + 60)
+
+    counters.prune(START + 30)
+
+    told = [counters.read(one, 0.0) for one in keys]
+    assert [tat for n, tat in enumerate(told) if n % 5 == 4] == [START + 60] * 4
+    if isinstance(counters, SqlCounters):
+        assert [tat for n, tat in enumerate(told) if n % 5 != 4] == [0.0] * 16
 
 
 def test_a_new_file_can_be_pruned_and_refunded_before_it_is_spent_from(tmp_path: Path) -> None:

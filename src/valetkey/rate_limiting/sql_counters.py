@@ -31,7 +31,7 @@ class SqlCounters:
         return default if tat is None else tat
 
     def prune(self, now: float) -> None:
-        self._store.write(Write(rows=(limits.prune(now),)))
+        limits.prune(self._store, now)
 
     def close(self) -> None:
         self._store.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Double, Executable, Text, bindparam, case, cast, delete, select, text, update
+from sqlalchemy import Double, Executable, Text, bindparam, case, cast, delete, func, select, text, update
 
 from .statement import Bound, Statement
 from .store import Store
 from .tables import limits
+from .write import Write
 
 CREATE = Statement(
     text("CREATE TABLE IF NOT EXISTS valetkey_limits (key TEXT PRIMARY KEY, tat REAL NOT NULL) WITHOUT ROWID")
@@ -36,7 +37,11 @@ _REFUND = update(limits).where(limits.c.key == bindparam("wanted"))
 _REFUND = _REFUND.values(tat=limits.c.tat - bindparam("cost", type_=Double))
 _REFUND_ANY = Statement(_REFUND)
 _REFUND_LAST = Statement(_REFUND.where(limits.c.tat == cast(bindparam("left"), Double)))
-_PRUNE = Statement(delete(limits).where(limits.c.tat < bindparam("now")))
+_AT_ONCE = 5000  # keys: who counts waits no longer than for these
+_BEHIND = limits.c.key > bindparam("after")
+_NEXT = select(limits.c.key).where(_BEHIND).order_by(limits.c.key).limit(bindparam("most")).subquery()
+_UP_TO = Statement(select(func.max(_NEXT.c.key)))
+_PRUNE = Statement(delete(limits).where(_BEHIND, limits.c.key <= bindparam("last"), limits.c.tat < bindparam("now")))
 
 
 def spend(key: str, base: float, cost: float, latest: float) -> Bound:
@@ -56,6 +61,12 @@ def refund(key: str, cost: float, tat: float | None) -> Bound:
     return _REFUND_LAST(wanted=key, cost=cost, left=tat)
 
 
-def prune(now: float) -> Bound:
-    """Rows whose budget is full again say no more than no row."""
-    return _PRUNE(now=now)
+def prune(store: Store, now: float) -> None:
+    """Forget the keys whose budget is full again: such a row says no more than no row.
+
+    From key to key, in pieces between which others count.
+    """
+    after = ""
+    while (found := store.one(_UP_TO(after=after, most=_AT_ONCE))) and found[0] is not None:
+        store.write(Write(rows=(_PRUNE(after=after, last=found[0], now=now),)))
+        after = found[0]

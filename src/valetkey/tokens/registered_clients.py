@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from valetkey.storage import clients
 from valetkey.storage.clients import Client
 from valetkey.storage.revocations import Revocation
@@ -28,6 +30,7 @@ class RegisteredClients:
         self._feed = feed
         self._known: dict[str, tuple[Client, float]] = {}
         self._changes = 0
+        self._lock = threading.Lock()
         feed.listen(self._forget)
 
     def find(self, client_id: str, now: float) -> Client | None:
@@ -64,17 +67,18 @@ class RegisteredClients:
             if client is None:
                 return None
             found = (client, now)
-            if changes != self._changes:  # it changed while we read: do not remember what may be old
-                return client
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[client_id] = found
+            with self._lock:
+                if changes == self._changes:  # else it changed while we read: do not remember what may be old
+                    if len(self._known) >= _REMEMBERED:
+                        self._known.clear()
+                    self._known[client_id] = found
         return found[0]
 
     def _forget(self, entry: Revocation) -> None:
         if entry.kind in {"changed", "client"}:
-            self._changes += 1
-            self._known.pop(entry.subject, None)
+            with self._lock:
+                self._changes += 1
+                self._known.pop(entry.subject, None)
 
 
 def _registered(row: Client | None) -> Client | None:

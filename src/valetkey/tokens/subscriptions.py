@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from valetkey.settings.plans import Plan
@@ -24,6 +25,7 @@ class Subscriptions:
         self._feed = feed
         self._known: dict[str, str] = {}
         self._changes = 0
+        self._lock = threading.Lock()
         feed.listen(self._forget)
 
     def plan_of(self, client_id: str, now: float) -> str:
@@ -48,13 +50,15 @@ class Subscriptions:
         changes = self._changes
         found = subscriptions.find(self._store, client_id)
         plan = found.plan if found is not None and found.plan in self._plans else self._default
-        if changes == self._changes:  # else it changed while we read: do not remember what may be old
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[client_id] = plan
+        with self._lock:
+            if changes == self._changes:  # else it changed while we read: do not remember what may be old
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[client_id] = plan
         return plan
 
     def _forget(self, entry: Revocation) -> None:
         if entry.kind in {"changed", "client"}:
-            self._changes += 1
-            self._known.pop(entry.subject, None)
+            with self._lock:
+                self._changes += 1
+                self._known.pop(entry.subject, None)
