@@ -111,9 +111,7 @@ def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None
     assert Limiter(counters).spend(key, TEN, START + 30, cost=5).admitted
 
 
-def test_pruning_goes_through_all_keys_in_pieces(
-    counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pruning_goes_through_all_keys_in_pieces(counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("valetkey.storage.limits._AT_ONCE", 3)
     keys = [f"{key} {n}" for n in range(20)]
     for n, one in enumerate(keys):

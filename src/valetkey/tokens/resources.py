@@ -10,6 +10,8 @@ from valetkey.settings import Settings
 from valetkey.storage import resources
 from valetkey.storage.store import Store
 
+from .held import Held
+
 TOKEN_FORMATS = ("jwt", "opaque")
 
 
@@ -30,24 +32,22 @@ class Resources:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._loaded: dict[str, Resource] | None = None
+        self._held: Held[Mapping[str, Resource]] = Held()
 
     def forget(self) -> None:
-        self._loaded = None
+        self._held.forget()
 
     def all(self) -> Mapping[str, Resource]:
-        loaded = self._loaded
-        if loaded is None:
-            own = self._settings.api_resource
-            loaded = {own: Resource(own, self._settings.name)}
-            loaded.setdefault(self._settings.issuer, Resource(self._settings.issuer, self._settings.name))
-            loaded |= {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
-            self._loaded = loaded
-        return loaded
+        return self._held.value or self._held.read(self._read)
 
     def find(self, url: str) -> Resource:
         """:raises KeyError: where there is no such resource."""
         return self.all()[url]
+
+    def _read(self) -> Mapping[str, Resource]:
+        issuer, own, name = self._settings.issuer, self._settings.api_resource, self._settings.name
+        stored = {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
+        return {own: Resource(own, name), issuer: Resource(issuer, name), **stored}
 
 
 def _resource(url: str, metadata: Mapping[str, Any]) -> Resource:

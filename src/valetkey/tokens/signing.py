@@ -13,6 +13,7 @@ from valetkey.storage.store import Store
 from valetkey.storage.write import StoreUnavailable
 
 from .cipher import Cipher
+from .held import Held
 from .key_making import SALT, make_wanted_key, private_key, public_key
 
 _FRESH = 0.5  # seconds, as of the revocation feed
@@ -42,12 +43,10 @@ class KeyRing:
     def __init__(self, store: Store, cipher: Cipher) -> None:
         self._store = store
         self._cipher = cipher
-        self._loaded: _Loaded | None = None
-        self._changes = 0
+        self._held: Held[_Loaded] = Held()
 
     def forget(self) -> None:
-        self._changes += 1
-        self._loaded = None
+        self._held.forget()
 
     def current(self, algorithm: str, now: float) -> SigningKey:
         """The key that signs now; made where nobody has wanted this algorithm before.
@@ -92,12 +91,9 @@ class KeyRing:
         return self._keys(now)
 
     def _keys(self, now: float) -> _Loaded:
-        loaded = self._loaded
+        loaded = self._held.value
         if loaded is None or now >= loaded.until:
-            changes = self._changes
-            loaded = self._load(now)
-            if changes == self._changes:  # else they changed while we read: do not remember what may be old
-                self._loaded = loaded
+            loaded = self._held.read(lambda: self._load(now))
         return loaded
 
     def _load(self, now: float) -> _Loaded:

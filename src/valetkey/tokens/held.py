@@ -1,0 +1,32 @@
+"""One value that a process reads from the store and holds until it is told that it changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Held(Generic[T]):
+    """Holds what was read; ``value`` is None until then, and after ``forget``."""
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+        self._changes = 0
+        self._lock = threading.Lock()
+
+    def read(self, read: Callable[[], T]) -> T:
+        """Read it; held, unless it changed meanwhile: what was read may be old then."""
+        changes = self._changes
+        value = read()
+        with self._lock:
+            if changes == self._changes:
+                self.value = value
+        return value
+
+    def forget(self) -> None:
+        with self._lock:
+            self._changes += 1
+            self.value = None
