@@ -111,6 +111,32 @@ def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None
     assert Limiter(counters).spend(key, TEN, START + 30, cost=5).admitted
 
 
+def test_a_lease_risks_some_seconds_of_a_slow_budget_at_the_most(counters: Counters, key: str) -> None:
+    """What a lease leaves unused is lost: of a thousand calls a day nothing is."""
+    day = Limit(1000, 86400, 1000)
+    limiter = Limiter(counters)
+    for n in range(25):
+        assert limiter.spend(key, day, START + n / 100, cost=20).admitted
+
+    later = Limiter(counters).spend(key, day, START + 10, cost=20)
+
+    assert (later.admitted, later.remaining) == (True, 480)
+
+
+def test_another_limit_of_the_same_name_is_another_budget(counters: Counters, key: str) -> None:
+    """As after a new release: what was spent of ten an hour says nothing of six hundred a minute."""
+    before, after = Limit(10, 3600, 10), Limit(600, 60, 600)
+    for _ in range(10):
+        assert Limiter(counters).spend(key, before, START).admitted
+
+    limiter = Limiter(counters)
+    assert limiter.spend(key, before, START).admitted is False
+    assert limiter.refusal(key, after, START) is None
+    assert limiter.spend_lease(key, after, START) is None
+    assert limiter.spend(key, after, START).remaining == 599
+    assert limiter.look(key, before, START).remaining == 0
+
+
 def test_pruning_goes_through_all_keys_in_pieces(counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("valetkey.storage.limits._AT_ONCE", 3)
     keys = [f"{key} {n}" for n in range(20)]

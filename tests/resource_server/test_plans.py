@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from flask import Flask, jsonify
 from tests.conftest import MakeApp, Register, signed_in
 from tests.vocabulary import Browser, Clock
 from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
+from valetkey.activity.background import Background
 from valetkey.authorization_server.registration import Registered
 from valetkey.authorization_server.subscribing import SubscriptionRefused, approve, subscribe, subscription_of
 from valetkey.runtime import Runtime
@@ -301,6 +305,81 @@ def test_usage_waits_for_a_store_that_is_down_and_stays_small(
     counted = usage.between(runtime.store, clock.time, clock.time, "app")
     assert len(counted) == 50
     assert next(one.calls for one in counted if one.route == "GET /0") == 101
+
+
+def test_an_odd_status_costs_nobody_elses_count(
+    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+) -> None:
+    odd: dict[str, Any] = {"/api/seven": 7, "/api/teapot": "Teapot"}
+    for path, status in odd.items():
+        app.add_url_rule(path, path[5:], require_oauth(lambda status=status: ("x", status)))
+    for path in ("/api/any", *odd):
+        call(app, token(robot), path)
+    runtime.usage.flush()
+
+    counted = usage.between(runtime.store, clock.time, clock.time, robot.client_id)
+    assert {(one.route, one.status) for one in counted} == {
+        ("GET /api/any", 200),
+        ("GET /api/seven", 7),
+        ("GET /api/teapot", 0),
+    }
+
+
+def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_now_and_then(
+    app: Flask, runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writes = runtime.store.write, itertools.count()
+
+    def now_and_then(what: Any) -> Any:
+        if next(writes) % 3 == 0:
+            raise StoreUnavailable("down")
+        return write(what)
+
+    def note() -> None:
+        for _ in range(5000):
+            runtime.usage.note("app", "GET", "/", "200", clock.time)
+
+    monkeypatch.setattr(runtime.store, "write", now_and_then)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(5) as threads:
+            noted = [threads.submit(note) for _ in range(4)]
+            for _ in range(50):
+                runtime.usage.flush()
+            for one in noted:
+                one.result()
+    finally:
+        sys.setswitchinterval(before)
+    for _ in range(3):
+        runtime.usage.flush()
+
+    assert sum(one.calls for one in usage.between(runtime.store, clock.time, clock.time, "app")) == 20_000
+
+
+def test_the_background_writes_what_a_forked_process_counts(app: Flask, runtime: Runtime, clock: Clock) -> None:
+    """It inherits counts, and no thread: more calls of the same kind see to one."""
+    runtime.usage._waiting = {(int(clock.time) // 3600, "app", "GET", "/", "200"): 5}
+    for _ in range(16):
+        runtime.usage.note("app", "GET", "/", "200", clock.time)
+
+    assert runtime.background._thread is not None
+    assert runtime.background._thread.is_alive()
+
+
+def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    background, done = Background(), []
+    background.add(fail)
+    background.add(lambda: done.append(1))
+
+    background.run()
+
+    assert done == [1]
+    assert "a job of the background failed" in caplog.text
+    caplog.clear()
 
 
 def test_usage_of_more_routes_and_apps_than_memory_holds_is_told_as_lost(

@@ -15,6 +15,7 @@ from valetkey.authorization_server.registration import register_client
 from valetkey.authorization_server.subscribing import subscribe
 from valetkey.rate_limiting import admission
 from valetkey.runtime import Runtime
+from valetkey.storage.living_grants import living
 
 
 def answers() -> object:
@@ -40,6 +41,25 @@ def test_a_route_that_asks_for_more_refuses_the_same_token(app: Flask, ada: Brow
     token = ada.tokens()["access_token"]
 
     assert [ada.call(token, path).status_code for path in ("/api/little", "/api/much") * 2] == [200, 403] * 2
+
+
+def test_guards_of_one_endpoint_are_told_apart(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/both", "both", require_oauth("profile")(require_oauth("notes:write")(answers)))
+    token = ada.tokens()["access_token"]
+
+    assert [ada.call(token, "/api/both").status_code for _ in range(3)] == [403] * 3
+
+
+def test_each_use_of_a_grant_is_noted(app: Flask, ada: Browser, clock: Clock, runtime: Runtime) -> None:
+    token, used = ada.tokens()["access_token"], []
+    for _ in range(2):
+        assert ada.call(token, "/api/protected").status_code == 200
+        runtime.last_used.flush()
+        (grant,) = living(runtime.store, clock.time, owner="ada")
+        used.append(grant.last_used_at)
+        clock.forward(60)
+
+    assert used == [clock.time - 120, clock.time - 60]
 
 
 def test_a_view_at_two_endpoints_has_a_budget_at_each(app: Flask, ada: Browser) -> None:
@@ -70,6 +90,7 @@ def test_a_plan_changes_between_two_calls(make_app: MakeApp, store_url: str) -> 
 FIELDS = {
     "ietf": {"RateLimit-Policy", "RateLimit"},
     "legacy": {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+    "both": {"RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
     "off": set(),
 }
 
@@ -88,15 +109,44 @@ def test_a_busy_caller_pays_and_is_told_the_cost_of_each_call(
     assert [one.status_code for one in calls] == [200] * 200 + [429]
     for number, one in enumerate(calls[:200], 1):
         assert {name for name in dict(one.headers) if "RateLimit" in name} == FIELDS[style]
-        if style == "ietf":
+        if style in {"ietf", "both"}:
             assert one.headers["RateLimit"].startswith(f'"default";r={600 - 3 * number};')
-        if style == "legacy":
+        if style in {"legacy", "both"}:
             assert one.headers["X-RateLimit-Remaining"] == str(600 - 3 * number)
             assert clock.time <= int(one.headers["X-RateLimit-Reset"]) <= clock.time + 7
 
 
+def test_another_limit_is_another_budget(make_app: MakeApp, store_url: str) -> None:
+    """Who used up the free plan's hundred of a day and pays from now on does not wait until tomorrow."""
+    plans = {"free": Plan(), "pro": Plan()}
+    app = make_app(store_url, plans=plans, default_plan="free")
+    limit = {"free": "100/day burst 2", "pro": "6000/minute burst 600"}
+    app.add_url_rule("/api/any", "any", require_oauth(limit=limit)(answers))
+    client_id, call = machine(app)
+    runtime: Runtime = app.extensions["valetkey"]
+
+    assert [call("/api/any").status_code for _ in range(3)] == [200, 200, 429]
+    subscribe(runtime, client_id, "pro", approved=True)
+    assert call("/api/any").headers["RateLimit"] == '"default";r=599;t=1'
+    subscribe(runtime, client_id, "free", approved=True)
+    assert call("/api/any").status_code == 429, "going back and forth gives nothing back"
+
+
+def test_a_call_that_the_plan_refuses_is_told_no_other_budget(make_app: MakeApp, store_url: str) -> None:
+    """What the route's limit was charged is given back, so its numbers would be wrong."""
+    app = make_app(store_url, plans={"free": Plan(limit="60/hour burst 1")}, default_plan="free")
+    app.add_url_rule("/api/any", "any", require_oauth(limit="10/minute burst 10")(answers))
+    _, call = machine(app)
+
+    told = [call("/api/any").headers["RateLimit"] for _ in range(3)]
+
+    assert told[0] == '"default";r=9;t=6, "plan-free";r=0;t=60'
+    assert told[1:] == ['"plan-free";r=0;t=60'] * 2
+
+
 def test_memory_is_bounded(app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "_MOST_GATES", 5)
+    monkeypatch.setattr(admission, "_MOST_OPENED", 5)
 
     for _ in range(12):
         assert ada.call(ada.tokens()["access_token"], "/api/protected").status_code == 200

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import util
 
 _SECONDS = 1.0
+_log = logging.getLogger("valetkey")
 
 
 class Background:
     """Runs each of its jobs once a second and at the end of the process; starts when there is first something to do.
 
-    A job is a function that raises nothing. Each process has a thread of its own, also after a fork.
+    A job that fails is told in the log and tried again. Each process has a thread of its own, also after a fork.
     """
 
     def __init__(self) -> None:
@@ -34,13 +36,11 @@ class Background:
 
     def run(self) -> None:
         """Do all jobs now."""
-        for job in self._jobs:
-            job()
+        _do(self._jobs)
 
     def finish(self) -> None:
         """Do all jobs for the last time."""
-        for job in self._last_jobs:
-            job()
+        _do(self._last_jobs)
 
     def close(self) -> None:
         """Stop, and finish."""
@@ -60,6 +60,14 @@ class Background:
             self._thread.start()
             # Worker processes end without atexit; multiprocessing's finalizers do run there.
             util.Finalize(self, self.finish, exitpriority=10)
+
+
+def _do(jobs: Iterable[Callable[[], None]]) -> None:
+    for job in jobs:
+        try:
+            job()
+        except Exception:  # the others' work must not end with it
+            _log.exception("a job of the background failed")
 
 
 def _each_second(run: Callable[[], None], stop: threading.Event) -> None:

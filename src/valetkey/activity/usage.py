@@ -14,6 +14,7 @@ from .background import Background
 
 _MOST = 10_000  # different counts that wait; while the store is down, older ones wait with them
 _PER_WRITE = 500
+_WAKES = 16  # calls of a kind after which the thread is looked for: a forked process inherits counts, not the thread
 _log = logging.getLogger("valetkey")
 
 Key = tuple[int, str, str, str, str]  # hour, app, method, template, status
@@ -34,7 +35,7 @@ class Usage:
         """Count one call of an app.
 
         :param template: the route's, as ``/api/places/<id>``.
-        :param status: three digits.
+        :param status: how its status begins, as ``200``.
         """
         key = (int(now) // usage.HOUR, client_id, method, template, status)
         with self._lock:
@@ -43,7 +44,7 @@ class Usage:
                 self._waiting[key] = calls + 1
             else:
                 self._lost += 1
-        if not calls:
+        if calls % _WAKES == 0:
             self._background.wake()
 
     def flush(self) -> None:
@@ -51,7 +52,7 @@ class Usage:
         with self._lock:
             waiting, self._waiting, lost, self._lost = self._waiting, {}, self._lost, 0
         if lost:
-            _log.warning("usage: %d calls were not counted, since the store was slower than they came", lost)
+            _log.warning("usage: %d calls were not counted: too many kinds of them, or too slow a store", lost)
         keys = sorted(waiting)  # in one order, so that two processes never wait for each other's rows
         for begin in range(0, len(keys), _PER_WRITE):
             batch = keys[begin : begin + _PER_WRITE]
@@ -72,4 +73,5 @@ class Usage:
 
 def _used(key: Key, calls: int) -> Used:
     hour, client_id, method, template, status = key
-    return Used(hour, client_id, f"{method} {template}", int(status), calls)
+    digits = status.partition(" ")[0]  # a view may have answered with 7, or with no number at all
+    return Used(hour, client_id, f"{method} {template}", int(digits) if digits.isdecimal() else 0, calls)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a resource server alone has no plans, and imports no databa
 
 Style = Literal["ietf", "legacy", "both", "off"]  # of the RateLimit fields
 _MOST_GATES = 20_000
+_MOST_OPENED = 5_000  # each keeps a token, also one that is over
 _log = logging.getLogger("valetkey")
 
 
@@ -133,23 +134,24 @@ class Admission:
         cost = gate.asked.cost
         return self._standing_refusal(gate, cost, now) or self._charge(gate, cost, now)
 
-    def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
-        """What this caller's call of this route is charged to; worked out once, then remembered."""
+    def find_gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+        """The gate as it was worked out once for all such calls."""
         key = (asked, endpoint, plan, caller)
         gate = self._gates.get(key)
         if gate is None:
             if len(self._gates) >= _MOST_GATES:
                 self._gates.clear()
-            gate = self._gates[key] = self._gate(asked, endpoint, plan, caller)
+            gate = self._gates[key] = self.gate(asked, endpoint, plan, caller)
         return gate
 
     def remember(self, token: object, endpoint: str, gate: Gate) -> None:
         """Find the gate in ``opened`` from now on: the token opens the route, whenever it is still good."""
-        if len(self.opened) >= _MOST_GATES:
+        if len(self.opened) >= _MOST_OPENED:
             self.opened.clear()
         self.opened[token, gate.asked, endpoint] = gate
 
-    def _gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+    def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+        """What this caller's call of this route is charged to."""
         charges = []
         routes_plan = self.plans.default if plan is None and self.plans is not None else plan
         if asked.limit is not None and (limit := asked.limit.of(routes_plan)) is not None:
@@ -208,8 +210,12 @@ class Admission:
             self.let_through(gate.quota_fails_open, problem, now)
 
     def _undo(self, counted: Counted, cost: int, now: float) -> None:
-        """Give back what a call was charged that is refused after all; what cannot be given back now is lost."""
-        for charge, spent in counted.spent:
+        """Give back what a call was charged that is refused after all; what cannot be given back now is lost.
+
+        Only the one that refuses is told: what the others say is no longer so.
+        """
+        charged, counted.spent = counted.spent, [one for one in counted.spent if not one[1].admitted]
+        for charge, spent in charged:
             if spent.admitted:
                 try:
                     self.limiter.undo(charge.key, spent, now, cost)

@@ -23,6 +23,7 @@ from .limit import LEASE_SECONDS, Limit
 
 _HOT = 20  # calls within one lease's life that make a key worth leasing
 _MOST_KEYS = 20_000
+_LEASED = 5.0  # seconds of budget that a lease takes at the most: what it leaves has to come back before it is there
 _SURE = 2 * LEASE_SECONDS  # seconds of budget that cannot have come back by themselves while a lease may be out
 
 
@@ -41,8 +42,13 @@ class Spent:
 
 @dataclass(slots=True)
 class _Key:
-    """What this process knows of a key; a hint, except for the lease, which is its own."""
+    """What this process knows of a key; a hint, except for the lease, which is its own.
 
+    ``name`` is the counters' for it. It has the limit in it: what was spent of one limit says nothing of another.
+    """
+
+    limit: Limit
+    name: str
     left: float = 0.0  # seconds of budget that the lease still holds
     lease_ends: float = 0.0
     tat: float = 0.0
@@ -65,9 +71,9 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._known(key)
+        known = self._known(key, limit)
         with known.lock:
-            return self._spend(known, key, limit, now, cost * limit.emission)
+            return self._spend(known, limit, now, cost * limit.emission)
 
     def spend_lease(self, key: str, limit: Limit, now: float, cost: int = 1) -> tuple[int, float] | None:
         """Take ``cost`` calls from the lease that this process holds, as ``spend`` does where there is one.
@@ -76,7 +82,7 @@ class Limiter:
         until the whole budget is there again. None, and nothing taken, where no lease pays: ``spend`` then.
         """
         known = self._keys.get(key)
-        if known is None:
+        if known is None or known.limit is not limit:
             return None
         with known.lock:
             if now >= known.lease_ends or (left := known.left - cost * limit.emission) < 0.0:
@@ -92,7 +98,9 @@ class Limiter:
     def refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> Spent | None:
         """The refusal that stands already, told without a look at the counters; None where nobody knows of one."""
         known, seconds = self._keys.get(key), cost * limit.emission
-        if known is None or now >= known.refused_until or (now < known.lease_ends and known.left >= seconds):
+        if known is None or known.limit != limit or now >= known.refused_until:
+            return None
+        if now < known.lease_ends and known.left >= seconds:
             return None
         return self._refused(known, limit, now, seconds)
 
@@ -101,10 +109,10 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known = self._known(key)
+        known = self._known(key, limit)
         with known.lock:
             if now >= known.lease_ends:
-                known.tat = self._counters.read(key, now)
+                known.tat = self._counters.read(known.name, now)
             told = self._admitted(known, limit, now)
         short = 0.0 if told.remaining else max(0.0, known.tat - now + limit.emission - limit.tolerance)
         return Spent(told.remaining > 0, limit, told.remaining, told.reset, short)
@@ -118,9 +126,9 @@ class Limiter:
         seconds = cost * limit.emission
         if seconds < _SURE:
             return
-        known = self._known(key)
+        known = self._known(key, limit)
         with known.lock:
-            self._counters.refund(key, seconds, None)
+            self._counters.refund(known.name, seconds, None)
             known.refused_until = 0.0
 
     def undo(self, key: str, spent: Spent, now: float, cost: int = 1) -> None:
@@ -128,11 +136,11 @@ class Limiter:
 
         :raises StoreUnavailable: where the counters cannot be reached.
         """
-        known, seconds = self._known(key), cost * spent.limit.emission
+        known, seconds = self._known(key, spent.limit), cost * spent.limit.emission
         with known.lock:
             if now < known.lease_ends == spent.lease_ends:
                 known.left += seconds  # it was charged at the lease's end or later, so it may come until then
-            elif known.tat == spent.tat and self._counters.refund(key, seconds, spent.tat):
+            elif known.tat == spent.tat and self._counters.refund(known.name, seconds, spent.tat):
                 known.tat -= seconds
 
     def close(self) -> None:
@@ -142,7 +150,7 @@ class Limiter:
     def prune(self, now: float) -> None:
         self._counters.prune(now)
 
-    def _spend(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> Spent:
+    def _spend(self, known: _Key, limit: Limit, now: float, cost: float) -> Spent:
         if now < known.lease_ends and known.left >= cost:
             known.calls += 1
             known.left -= cost
@@ -153,24 +161,25 @@ class Limiter:
         known.calls += 1
         if now < known.refused_until:
             return self._refused(known, limit, now, cost)
-        if max(known.calls, known.calls_before) >= _HOT and self._lease(known, key, limit, now, cost):
+        if max(known.calls, known.calls_before) >= _HOT and self._lease(known, limit, now, cost):
             return self._admitted(known, limit, now)
-        admitted, known.tat = self._counters.spend(key, now, cost, now + limit.tolerance)
+        admitted, known.tat = self._counters.spend(known.name, now, cost, now + limit.tolerance)
         if admitted:
             return self._admitted(known, limit, now)
         known.refused_until = min(now + 1.0, known.tat + limit.emission - limit.tolerance)
         return self._refused(known, limit, now, cost)
 
-    def _lease(self, known: _Key, key: str, limit: Limit, now: float, cost: float) -> bool:
+    def _lease(self, known: _Key, limit: Limit, now: float, cost: float) -> bool:
         wanted = max(known.calls, known.calls_before) * 1.25 * cost
         room = limit.tolerance - LEASE_SECONDS - max(0.0, known.tat - now - LEASE_SECONDS)
-        taken = math.floor(min(wanted, room / 2) / cost) * cost  # of whole calls: what is left over is lost
+        taken = math.floor(min(wanted, room / 2, _LEASED) / cost) * cost  # whole calls: what is left over is lost
         if taken < max(cost, 4 * limit.emission):
             return False  # nearly empty, or a small burst: one statement for each call
-        leased, tat = self._counters.spend(key, now + LEASE_SECONDS, taken, now + limit.tolerance)
+        leased, tat = self._counters.spend(known.name, now + LEASE_SECONDS, taken, now + limit.tolerance)
         if leased:
             # A millionth of a call more than was taken, or rounding would leave the last call unpaid.
-            known.tat, known.left, known.lease_ends = tat, taken - cost * (1 - 1e-6), now + LEASE_SECONDS
+            known.tat, known.left = tat, taken - cost + 1e-6 * limit.emission
+            known.lease_ends = now + LEASE_SECONDS
             # While it lasts, calls are only counted: a window of its own, so that the next lease fits them.
             known.calls_before, known.calls, known.window_began = max(known.calls, known.calls_before), 1, now
         return leased
@@ -185,11 +194,13 @@ class Limiter:
         ahead = max(0.0, known.tat - now)
         return Spent(False, limit, 0, ahead, max(0.001, ahead + cost - limit.tolerance))
 
-    def _known(self, key: str) -> _Key:
+    def _known(self, key: str, limit: Limit) -> _Key:
         known = self._keys.get(key)
-        if known is None:
+        if known is not None and known.limit is not limit and known.limit == limit:
+            known.limit = limit  # two routes of a group say the same
+        elif known is None or known.limit is not limit:
             if len(self._keys) >= _MOST_KEYS:
                 with contextlib.suppress(KeyError):  # another thread was first
                     self._keys.popitem(last=False)
-            known = self._keys[key] = _Key()
+            known = self._keys[key] = _Key(limit, f"{key}|{limit}")
         return known

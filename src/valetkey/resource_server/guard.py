@@ -178,7 +178,7 @@ def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
                 world.get_ready()
             now, rule = world.clock(), request.url_rule
             gate = _gate(world, protection, None, rule.endpoint if rule else "", now)
-            refused = _count(world, gate, now, request.environ)
+            refused = _count(world, gate, now, request.environ) if gate.counts else None
         except StoreUnavailable as cause:
             return cast(R, _unavailable(cause))
         return call(*args, **kwargs) if refused is None else cast(R, refused)
@@ -217,7 +217,7 @@ def _gate(world: World, protection: Protection, token: AccessToken | None, endpo
     by_address = _is_by_address(protection) if token is not None else protection.limit is not None
     network = network_of(current_address(world)) if by_address else ""
     caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
-    return world.admission.gate(protection, endpoint, world.admission.plan_of(caller.client_id, now), caller)
+    return world.admission.find_gate(protection, endpoint, world.admission.plan_of(caller.client_id, now), caller)
 
 
 def _count(world: World, gate: Gate, now: float, environ: Environ) -> Response | None:
@@ -230,7 +230,9 @@ def _count(world: World, gate: Gate, now: float, environ: Environ) -> Response |
         environ[_FIELDS] = fields
         return None
     counted = world.admission.count(gate, now)
-    environ[_FIELDS] = rate_limit_fields(counted, world.admission.fields, now)
+    fields = rate_limit_fields(counted, world.admission.fields, now)
+    if fields:  # else those of a guard before this one stay
+        environ[_FIELDS] = fields
     return None if counted.is_admitted else _too_many(counted)
 
 
