@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -305,6 +306,27 @@ def test_usage_waits_for_a_store_that_is_down_and_stays_small(
     counted = usage.between(runtime.store, clock.time, clock.time, "app")
     assert len(counted) == 50
     assert next(one.calls for one in counted if one.route == "GET /0") == 101
+
+
+def test_personal_tokens_carry_no_scope_that_the_default_plan_lacks(runtime: Runtime) -> None:
+    assert runtime.settings.personal_scopes == {"profile", "notes:read"}
+
+
+def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robot: Registered) -> None:
+    sent = {"grant_type": "client_credentials", "scope": "notes:write"}
+    refused = app.test_client().post("/oauth/token", data=sent, auth=(robot.client_id, robot.secret.reveal()))  # type: ignore[union-attr]
+
+    assert refused.status_code == 400
+    assert refused.json["error"] == "invalid_scope"
+    assert refused.json["error_description"] == (
+        "the client may not ask for the scope notes:write: its plan has none of notes:write"
+    )
+
+
+def test_the_reference_offers_what_the_default_plan_allows(app: Flask) -> None:
+    page = app.test_client().get("/docs").text
+
+    assert re.findall(r'name="scope" value="([^"]+)"', page) == ["notes:read", "profile"]
 
 
 def test_an_odd_status_costs_nobody_elses_count(

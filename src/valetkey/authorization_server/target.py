@@ -78,7 +78,9 @@ def check_scope(text: str | None, client: Client, runtime: Runtime) -> frozenset
     if "openid" in asked:
         asked &= runtime.settings.known_scopes.keys()
     if not asked <= allowed:
-        raise InvalidScope(f"the client may not ask for the scope {format_scope(asked - allowed)[:_TOLD]}")
+        told = f"the client may not ask for the scope {format_scope(asked - allowed)[:_TOLD]}"
+        by_plan = asked - plan_scope(asked, client.client_id, runtime)
+        raise InvalidScope(f"{told}: its plan has none of {format_scope(by_plan)[:_TOLD]}" if by_plan else told)
     return asked
 
 

@@ -65,7 +65,7 @@ def silent_redis(runtime: Runtime) -> Iterator[str]:
     try:
         runtime.limiter.look("check", runtime.limits["token_limit"], runtime.clock())
     except StoreUnavailable:
-        yield "Redis does not answer at redis_url: until it does, routes with a limit answer 503"
+        yield "Redis does not answer at redis_url: until it does, routes with a limit that fails closed answer 503"
 
 
 def silent_mail_server(settings: Settings) -> Iterator[str]:
@@ -93,5 +93,5 @@ def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
 
 def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
     used = {scope for route in routes_of(app) for scope in route.scopes}
-    for name in sorted(settings.scopes.keys() - used):
+    for name in sorted(settings.scopes.keys() - used - {settings.personal_access_token_api_scope}):
         yield f"no route uses the scope {name!r}"

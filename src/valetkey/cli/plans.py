@@ -56,7 +56,7 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_jso
 
     One with manual approval waits until it is approved.
     """
-    _check_known(runtime, client_id)
+    check_known(runtime, client_id)
     try:
         _tell(subscribing.subscribe(runtime, client_id, plan, approved=approved), as_json)
     except SubscriptionRefused as refused:
@@ -69,14 +69,15 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_jso
 @with_runtime
 def approve(runtime: Runtime, client_id: str, as_json: bool) -> None:
     """Give an app the plan that it waits for."""
-    _check_known(runtime, client_id)
+    check_known(runtime, client_id)
     try:
         _tell(subscribing.approve(runtime, client_id), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
 
-def _check_known(runtime: Runtime, client_id: str) -> None:
+def check_known(runtime: Runtime, client_id: str) -> None:
+    """:raises click.ClickException: where there is no such app, of either kind."""
     if clients.find(runtime.store, client_id, runtime.clock()) is None and not runtime.documents.is_named_by(client_id):
         raise click.ClickException(f"there is no client {client_id}")
 

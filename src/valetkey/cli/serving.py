@@ -16,6 +16,8 @@ import click
 from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
+from valetkey.resource_server.limit_problems import limit_problems
+from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.state import EXTENSION
@@ -57,7 +59,7 @@ def serve(context: click.Context, /, **given: Any) -> None:
     os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for an app whose own sessions need one
     app = opened_app(context, issuer=address)
     runtime: Runtime = app.extensions[EXTENSION]
-    problems = path_problems(app)
+    problems = [*path_problems(app), *limit_problems(routes_of(app), runtime.plan_budgets)]
     if problems:
         raise SettingsError("\n".join(problems))
     if given["demo"]:

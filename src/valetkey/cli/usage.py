@@ -10,9 +10,11 @@ import click
 
 from valetkey.runtime import Runtime
 from valetkey.storage import usage as stored
+from valetkey.tokens.access_token import PERSONAL_CLIENT_ID
 
 from .opened import json_option, with_runtime
 from .output import tell_rows
+from .plans import check_known
 
 _DAY = 86400
 
@@ -28,6 +30,8 @@ def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> 
     Quotas are counted apart from this, and exactly.
     """
     now = runtime.clock()
+    if client_id is not None and client_id != PERSONAL_CLIENT_ID:
+        check_known(runtime, client_id)
     found = _calls(runtime, client_id, now - days * _DAY, now)
     quota = _quota(runtime, client_id, now) if client_id else None
     columns = ("client_id", "route", "status", "calls")

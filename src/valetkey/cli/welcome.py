@@ -9,6 +9,8 @@ from pathlib import Path
 
 from flask import Flask
 
+from valetkey.authorization_server.registration import CLI_CLIENT_ID
+from valetkey.authorization_server.target import plan_scope
 from valetkey.protocol.scope import format_scope
 from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
@@ -43,7 +45,8 @@ def first_calls(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) ->
         return lines
     if demo:
         lines += ["", "Call the API as the app:", f"  {_call_of_app(runtime, demo, issuer + protected)}"]
-    own = shlex.join([command, "login", "--issuer", issuer, "--scope", format_scope(runtime.settings.scopes)])
+    scope = format_scope(plan_scope(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime))
+    own = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
     return [*lines, "", "Call it as yourself, through the browser:", f"  {own} -- curl {issuer}{protected}", ""]
 
 

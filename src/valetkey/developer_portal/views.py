@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, request, url_for
 
+from valetkey.authorization_server.target import plan_scope
 from valetkey.runtime import Runtime
 from valetkey.web import pages
 from valetkey.web.state import current_runtime
@@ -58,6 +59,7 @@ def _reference_page(documents: Documents, runtime: Runtime) -> Callable[[], Resp
         page = pages.page(
             "reference.html",
             told=documents.reference,
+            possible=plan_scope(frozenset(settings.known_scopes), DOCS_CLIENT_ID, runtime),
             client_id=DOCS_CLIENT_ID,
             may_authorize=runtime.clients.find(DOCS_CLIENT_ID, runtime.clock()) is not None,
             redirect_uri=redirect_uri(settings),

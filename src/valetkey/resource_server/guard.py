@@ -164,7 +164,8 @@ def _guard(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
 
 def _open(view: Callable[P, R], protection: Protection) -> Callable[P, R]:
     if protection.limit is None and inspect.isfunction(view):
-        setattr(view, PROTECTION, protection)
+        if not hasattr(view, PROTECTION):  # else a guard stands before the view already, and goes on to
+            setattr(view, PROTECTION, protection)
         return view
 
     call = _synchronous(view)
@@ -283,4 +284,4 @@ def _too_many(counted: Counted) -> Response:
 def _unavailable(cause: StoreUnavailable) -> Response:
     current_app.logger.error("%s: %s [%s]", current_route(), cause, reference())
     again = [("Retry-After", str(cause.retry_after))]
-    return problem(503, "the server cannot judge access tokens now; try again", again)
+    return problem(503, "the server cannot judge tokens or count calls now; try again", again)

@@ -38,7 +38,7 @@ def document(app: Flask) -> dict[str, Any]:
         written = one.written()
         _rename(written, template_of(one.route.path), path)
         secure(written, one.route, settings, roles=True)
-        add_promises(written, one.route, method)
+        add_promises(written, one.route, method, settings.max_body)
         paths.setdefault(path, {})[method.lower()] = written
     shared = components(settings, frozenset().union(*(route.scopes for route in routes)))
     needed = used_components(paths, schemas.components)
@@ -88,7 +88,7 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
             if route is not None and not route.is_own:
                 found.append(route)
                 secure(operation, route, settings, roles=not spec["openapi"].startswith("3.0"))
-                add_promises(operation, route, method)
+                add_promises(operation, route, method, settings.max_body)
     made |= _plans(settings)
     shared = made.setdefault("components", {})
     for kind, parts in components(settings, frozenset().union(*(one.scopes for one in found))).items():

@@ -31,10 +31,13 @@ class _Promise:
     words: str = ""
 
 
-def add_promises(operation: dict[str, Any], route: Route, method: str) -> None:
-    """Write into an operation what the decorators around its view promise."""
+def add_promises(operation: dict[str, Any], route: Route, method: str, max_body: str) -> None:
+    """Write into an operation what the decorators around its view promise.
+
+    :param max_body: the most that any body may have, as the setting says it; empty: there is no bound.
+    """
     answers = operation.setdefault("responses", {})
-    for promise in _promises(route, method):
+    for promise in _promises(route, method, max_body):
         known = {(one.get("in"), str(one.get("name")).lower()) for one in operation.get("parameters", ())}
         added = [one for one in promise.parameters if (one["in"], one["name"].lower()) not in known]
         if added:
@@ -51,7 +54,7 @@ def add_promises(operation: dict[str, Any], route: Route, method: str) -> None:
     operation["responses"] = dict(sorted(answers.items()))
 
 
-def _promises(route: Route, method: str) -> Iterator[_Promise]:
+def _promises(route: Route, method: str, max_body: str) -> Iterator[_Promise]:
     if (end := route.said(DEPRECATED)) is not None:
         yield _deprecated(end)
     if route.said(IDEMPOTENT) is not None and method in {"POST", "PATCH"}:
@@ -61,8 +64,9 @@ def _promises(route: Route, method: str) -> Iterator[_Promise]:
     if (names := route.said(FIELDS)) is not None:
         told = f"The members to answer, separated by commas: {', '.join(names)}. All where it is left out."
         yield _Promise((_parameter("fields", "query", told),), answers={"400": _refusal("There is no such field.")})
-    if (most := route.said(MAX_BODY)) is not None and method in {"POST", "PUT", "PATCH"}:
-        yield _Promise(answers={"413": _refusal(f"The body may have {most} bytes at the most.")})
+    own = route.said(MAX_BODY)
+    if (most := max_body if own is None else f"{own} bytes") and method in {"POST", "PUT", "PATCH"}:
+        yield _Promise(answers={"413": _refusal(f"The body may have {most} at the most.")})
 
 
 def _deprecated(end: Any) -> _Promise:

@@ -271,9 +271,14 @@ class Settings:
 
     @property
     def personal_scopes(self) -> frozenset[str]:
-        """What a personal access token may carry: never who somebody is, nor the making of other tokens."""
+        """What a personal access token may carry: never who somebody is, nor the making of other tokens.
+
+        Such tokens have the default plan, and of its scopes no more than it allows.
+        """
         never = {"openid", "offline_access", self.personal_access_token_api_scope}
-        return frozenset(self.personal_access_token_scopes or self.scopes) - never
+        plan = self.plans.get(self.default_plan)
+        allowed = self.scopes.keys() if plan is None or plan.allowed_scopes is None else plan.allowed_scopes
+        return frozenset(self.personal_access_token_scopes or self.scopes) & allowed - never
 
     @property
     def name(self) -> str:
