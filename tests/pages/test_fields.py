@@ -29,6 +29,8 @@ def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
         "Consent": ada.get(ada.ask().location).text,
         "Connect a device": ada.get("/device").text,
         "Connect a device, the code given": given,
+        "Personal access tokens": ada.get("/account/tokens").text,
+        "A new personal access token": ada.get("/account/tokens/new").text,
         "Sign out": ada.get("/oauth/logout").text,
         "Signed out": stranger.get("/oauth/logout").text,
         "Signed out, apps are told": _signed_out_of_an_app(app, register),
@@ -58,7 +60,8 @@ def _sections() -> list[tuple[str, str]]:
 
 def _seen(page: str) -> set[str]:
     links = {f"#{link}" for link in re.findall(r'<a [^>]*id="([^"]+)"', page)}
-    return links | {name for form in read_forms(page) for name in _names(form)}
+    chosen = set(re.findall(r'<select [^>]*name="([^"]+)"', page))
+    return links | chosen | {name for form in read_forms(page) for name in _names(form)}
 
 
 def _names(form: Form) -> set[str]:

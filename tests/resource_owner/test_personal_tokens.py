@@ -60,6 +60,13 @@ def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runt
     assert f'id="revoke-{token_id}"' not in ada.get(PAGE).text
 
 
+def test_a_form_that_is_not_whole_says_what_is_missing(ada: Browser) -> None:
+    whole = {"name": "Backup", "expires_in": "30", "scope": "profile", "token_id": "a" * 22}
+
+    assert "Choose when it expires." in ada.submit(NEW, whole | {"expires_in": ""}, page=NEW).text
+    assert "Fill it in again." in ada.submit(NEW, whole | {"token_id": ""}, page=NEW).text
+
+
 def test_the_account_page_leads_to_the_tokens(ada: Browser) -> None:
     assert 'href="/account/tokens"' in ada.get("/account").text
 

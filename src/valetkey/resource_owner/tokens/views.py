@@ -69,7 +69,8 @@ def make() -> Response:
     if owner is None or not _is_fresh(owner, now):
         return to_sign_in(_link(form, scope), fresh=owner is not None)
     if not form.validate():
-        return _page(form, scope, status=400)
+        again = "The form was not sent as this page has it. Fill it in again." if form.token_id.errors else None
+        return _page(form, scope, again, status=400)
     try:
         made = tokens.make_personal_token(
             _wish(form, scope, runtime, now), owner, runtime, now, current_address(runtime)
