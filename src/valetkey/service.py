@@ -40,11 +40,14 @@ def load() -> Flask:
     return app
 
 
-def open_app() -> Flask:
-    """The app by what the ``valetkey`` command left in the environment."""
+def open_app(*, may_be_alone: bool = False) -> Flask:
+    """The app by what the ``valetkey`` command left in the environment.
+
+    :param may_be_alone: whether an app that is a resource server alone will do.
+    """
     use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)
-    app = load_app(name) if name else create_app()
+    app = load_app(name, may_be_alone=may_be_alone) if name else create_app()
     _log_to_stderr()
     return app
 
@@ -76,7 +79,7 @@ def create_app(**settings: Any) -> Flask:
     return app
 
 
-def load_app(name: str) -> Flask:
+def load_app(name: str, *, may_be_alone: bool = False) -> Flask:
     """The Flask app that ``module:app`` or ``path/to/file.py`` names; a factory is called.
 
     :raises AppNotFound: where there is none, or it has no Valetkey.
@@ -93,8 +96,10 @@ def load_app(name: str) -> Flask:
         raise AppNotFound(f"{name} is not a Flask app")
     if EXTENSION not in app.extensions:
         raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
-    if not isinstance(app.extensions[EXTENSION], Runtime):
-        raise AppNotFound(f"{name} is a resource server alone, which needs none of these: any WSGI server serves it")
+    if not may_be_alone and not isinstance(app.extensions[EXTENSION], Runtime):
+        raise AppNotFound(
+            f"{name} is a resource server alone: any WSGI server serves it, and of these commands it has `check` only"
+        )
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,3 +190,32 @@ def test_the_command_says_that_it_is_not_for_such_an_app(tmp_path: Any) -> None:
 
     with pytest.raises(AppNotFound, match="any WSGI server"):
         load_app(str(file))
+
+
+def test_the_command_judges_its_routes_and_limits(tmp_path: Path) -> None:
+    file = tmp_path / "alone.py"
+    more = """
+@app.get("/api/nobody")
+def nobody():
+    return "?"
+
+
+@app.get("/api/by-plan")
+@require_oauth(limit={"free": "1/minute"})
+def by_plan():
+    return "!"
+"""
+    beginning = IMPORTS.partition("@app.get")[0]
+
+    def check(text: str) -> tuple[int, str]:
+        file.write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "valetkey", "--app", str(file), "check"], capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert check(beginning) == (0, "Ready to serve.\n")
+    code, told = check(beginning + more)
+    assert code == 1
+    assert "problem: /api/by-plan has a limit for the plan free" in told
+    assert "advice:  /api/nobody says neither @public nor @require_oauth" in told

@@ -9,7 +9,10 @@ from flask import Flask
 
 from valetkey.extension import path_problems
 from valetkey.outbound.mail import MailNotSent, check_mail_server
+from valetkey.rate_limiting.limit import parse_limit
+from valetkey.rate_limiting.limiter import Limiter
 from valetkey.resource_server.limit_problems import limit_problems
+from valetkey.resource_server.own_world import OwnWorld
 from valetkey.resource_server.routes import routes_of, undecided_paths
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -17,6 +20,8 @@ from valetkey.storage.write import StoreUnavailable
 from valetkey.web.state import EXTENSION
 
 from .opened import opened_app
+
+_ANY_LIMIT = parse_limit("1/second")
 
 
 @click.command()
@@ -26,17 +31,10 @@ def check(context: click.Context) -> None:
 
     The exit status is 1 where something must be mended.
     """
-    app = opened_app(context)
-    runtime: Runtime = app.extensions[EXTENSION]
-    problems = [*path_problems(app), *unknown_scopes(app, runtime.settings)]
-    problems += limit_problems(routes_of(app), runtime.plan_budgets)
-    advice = [*unsafe_settings(runtime.settings), *undecided_routes(app, runtime.settings)]
-    advice += unused_scopes(app, runtime.settings)
-    runtime.get_ready()
-    runtime.keys.current("ES256", runtime.clock())
-    problems += silent_redis(runtime)
-    advice += silent_mail_server(runtime.settings)
-    runtime.close()
+    app = opened_app(context, may_be_alone=True)
+    world: Runtime | OwnWorld = app.extensions[EXTENSION]
+    problems, advice = judge(app, world) if isinstance(world, Runtime) else judge_alone(app, world)
+    world.close()
     for line in problems:
         click.echo(f"problem: {line}")
     for line in advice:
@@ -44,6 +42,28 @@ def check(context: click.Context) -> None:
     if problems:
         raise SystemExit(1)
     click.echo("Ready to serve." if not advice else "Ready to serve, with the advice above.")
+
+
+def judge(app: Flask, runtime: Runtime) -> tuple[list[str], list[str]]:
+    """What must be mended, and what could be better.
+
+    :raises StoreUnavailable, SettingsError: where the store or its keys cannot be used at all.
+    """
+    problems = [*path_problems(app), *unknown_scopes(app, runtime.settings)]
+    problems += limit_problems(routes_of(app), runtime.plan_budgets)
+    advice = [*unsafe_settings(runtime.settings), *undecided_routes(app, runtime.settings)]
+    advice += unused_scopes(app, runtime.settings)
+    runtime.get_ready()
+    runtime.keys.current("ES256", runtime.clock())
+    problems += silent_redis(runtime.limiter, runtime.clock())
+    advice += silent_mail_server(runtime.settings)
+    return problems, advice
+
+
+def judge_alone(app: Flask, world: OwnWorld) -> tuple[list[str], list[str]]:
+    """The same of a resource server alone, whose scopes and plans are its issuers'."""
+    problems = [*limit_problems(routes_of(app), {}), *silent_redis(world.admission.limiter, world.clock())]
+    return problems, list(undecided_routes(app, world.settings))
 
 
 def unsafe_settings(settings: Settings) -> Iterator[str]:
@@ -60,10 +80,10 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
         yield "set security_contact: whoever finds a hole has nowhere to tell it (RFC 9116 §2.5.3)"
 
 
-def silent_redis(runtime: Runtime) -> Iterator[str]:
+def silent_redis(limiter: Limiter, now: float) -> Iterator[str]:
     """Who cannot count refuses what has a limit."""
     try:
-        runtime.limiter.look("check", runtime.limits["token_limit"], runtime.clock())
+        limiter.look("check", _ANY_LIMIT, now)
     except StoreUnavailable:
         yield "Redis does not answer at redis_url: until it does, routes with a limit that fails closed answer 503"
 

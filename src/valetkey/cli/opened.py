@@ -22,8 +22,11 @@ from .output import time_text
 from .served_issuer import find_issuer
 
 
-def opened_app(context: click.Context, **last: Any) -> Flask:
-    """The app, with the environment's settings; ``last`` counts where nobody set a value."""
+def opened_app(context: click.Context, *, may_be_alone: bool = False, **last: Any) -> Flask:
+    """The app, with the environment's settings; ``last`` counts where nobody set a value.
+
+    :param may_be_alone: whether an app that is a resource server alone will do.
+    """
     given = given_options(context)
     script = context.find_object(ScriptInfo)  # called as `flask valetkey`: Flask knows the app
     if script is not None and not given.get("app"):
@@ -35,7 +38,7 @@ def opened_app(context: click.Context, **last: Any) -> Flask:
     issuer = find_issuer(given.get("data_dir"))  # serve's own comes from its port
     before = {"issuer": issuer} if issuer else {}
     os.environ[service.LAST_VARIABLE] = json.dumps({"embedded_worker": False, **before, **last})
-    return service.open_app()
+    return service.open_app(may_be_alone=may_be_alone)
 
 
 def given_options(context: click.Context) -> dict[str, Any]:

@@ -40,7 +40,10 @@ def parse_limit(text: str) -> Limit:
     """
     found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
-        raise ValueError(f"a limit reads like '100/minute' or '100/minute burst 20', not {text!r}")
+        raise ValueError(
+            f"a limit reads like '100/minute' or '100/minute burst 20', not {text!r}: whole numbers from 1 on, for "
+            "each second, minute, hour, day or number of seconds, as '100/600s'"
+        )
     n = int(found["n"])
     period = _PERIODS[found["word"]] if found["word"] else int(found["seconds"])
     return Limit(n, period, int(found["burst"]) if found["burst"] else max(1, n // 10))

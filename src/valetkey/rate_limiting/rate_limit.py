@@ -40,6 +40,8 @@ class RateLimit:
             raise ValueError(f"fail must be 'closed' or 'open', not {self.fail!r}")
         if isinstance(self.limit, Mapping) and not self.limit:
             raise ValueError("a limit by plan names at least one plan")
+        if isinstance(self.limit, Mapping) and any(isinstance(one, RateLimit) for one in self.limit.values()):
+            raise ValueError('a limit by plan is RateLimit({"free": "10/minute", ...}, group=...), with texts in it')
         budgets: dict[str | None, Limit] = {}
         if isinstance(self.limit, Mapping):
             budgets |= {plan: parse_limit(text) for plan, text in self.limit.items()}

@@ -148,4 +148,8 @@ def over_the_limit(counted: Counted) -> tuple[str, dict[str, Any]]:
     assert refused is not None
     limit, seconds = refused.limit, retry_seconds(counted)
     told = f"at most {limit.n} calls in {limit.period} s, {limit.burst} of them at once; wait {seconds} s"
+    if refused.name != "default":
+        told = f"{refused.name}: {told}"
+    if (cost := counted.gate.asked.cost) > 1:
+        told += f"; this call counts as {cost}"
     return told, {"reason": "rate-limited", "violated-policies": [refused.name]}

@@ -88,7 +88,8 @@ def _read(kind: str, value: Any) -> Any:
         try:
             read = json.loads(value)
         except ValueError as cause:
-            raise ValueError('a JSON object is needed, like {"profile": "See your name"}') from cause
+            like = '{"free": {"limit": "60/minute"}}' if "Plan" in kind else '{"profile": "See your name"}'
+            raise ValueError(f"a JSON object is needed, like {like}") from cause
         return read if isinstance(read, str) else _read(kind, read)
     return None if kind.endswith("None") and not value else value
 

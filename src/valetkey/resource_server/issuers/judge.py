@@ -81,7 +81,8 @@ class IssuersJudge:
         header, claims = read_unverified(value)
         issuer = self._issuers.get(str(claims.get("iss")))
         if issuer is None:  # before anything is fetched: a token names no address that we would ask
-            raise refused("its iss is not trusted", "the access token is not known")
+            told = f"its iss is not trusted: {str(claims.get('iss'))[:100]!r}"
+            raise refused(told, "the access token is not known")
         token = read_foreign(claims, issuer, self._resource, now, self._leeway)  # also before anything is fetched
         if str(header.get("typ", "")).lower().removeprefix("application/") != AT_JWT:
             check_is_access_token(claims, issuer)
