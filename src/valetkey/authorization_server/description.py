@@ -94,6 +94,8 @@ def _endpoints(runtime: Runtime) -> dict[str, dict[str, Any]]:
     }
     if settings.device_path is not None:
         found["/device"] = {"post": _device()}
+    if settings.plans:
+        found["/plan"] = {"post": _plan(list(settings.plans))}
     return found
 
 
@@ -133,6 +135,12 @@ def _limits() -> dict[str, Any]:
     answer = _object({**given, "quota": {"type": ["object", "null"]}}, *given)
     made = _operation("limits", "Read one's plan, limits and quota, and what remains; it costs none of them", answer)
     return {**made, "security": _BEARER, "responses": {**made["responses"], **_refusals("401", "429")}}
+
+
+def _plan(plans: list[str]) -> dict[str, Any]:
+    given = {"client_id": _TEXT, "plan": _TEXT, "waits_for": {"type": ["string", "null"]}}
+    answer = _object({**given, "plans": {"type": "array", "items": _TEXT}}, *given, "plans")
+    return _form("plan", "Read one's plan, or ask for another", {"plan": {**_TEXT, "enum": plans}, **_CLIENT}, answer)
 
 
 def _register() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from .leak_report import report_leak
 from .logo import logo
 from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .personal_token_endpoint import personal_access_token, personal_access_tokens
+from .plan_endpoint import plan
 from .registration_endpoint import register
 from .registration_management import manage
 from .revocation import revoke
@@ -50,6 +51,7 @@ ENDPOINTS = (
         cors=True,
         bearer=True,
     ),
+    Endpoint("plan", "/plan", ("POST",), plan),
     Endpoint("report-leak", "/report-leak", ("POST",), report_leak, reads_itself=True),
     Endpoint("logo", "/logo", ("GET", "HEAD"), logo),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),

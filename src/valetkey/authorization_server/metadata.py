@@ -78,6 +78,7 @@ def metadata(runtime: Runtime) -> dict[str, Any]:
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
         "limits_endpoint": f"{base}/limits",
+        **({"plan_endpoint": f"{base}/plan"} if settings.plans else {}),
         "scopes_supported": sorted(settings.known_scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
