@@ -1,4 +1,7 @@
-"""The routes of ``app.py`` for tokens that another server issued, which the environment names."""
+"""The routes of ``app.py`` for tokens that another server issued, which the environment names.
+
+Both give the same answer, as there: what differs is what stands before the second.
+"""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_without_a_token_the_challenge_names_no_error(rp: RelyingParty) -> None:
     """§5.3.3, RFC 6750 §3.1."""
     refused = rp.get("/oauth/userinfo")
 
-    assert (refused.status_code, refused.json) == (401, {})
+    assert (refused.status_code, refused.json) == (401, {"error_description": "an access token is required"})
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="userinfo"'
 
 

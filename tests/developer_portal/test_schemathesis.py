@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
@@ -20,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.conftest import MakeApp
+from valetkey import Plan
 from valetkey.authorization_server.description import oauth_description
 from valetkey.authorization_server.registration import register_client
 
@@ -86,8 +88,14 @@ def test_the_quickstart_answers_as_its_document_says(quickstart: Flask) -> None:
 
 
 def test_the_oauth_endpoints_answer_as_their_description_says(make_app: MakeApp, sqlite_store_url: str) -> None:
-    app = make_app(sqlite_store_url)
-    described = oauth_description(app.extensions["valetkey"])
+    app = make_app(sqlite_store_url, plans={"free": Plan(), "pro": Plan(approval="manual")}, default_plan="free")
+    runtime = app.extensions["valetkey"]
+    described = oauth_description(runtime)
     validate(described)
+    assert "/oauth/plan" in described["paths"]
     app.add_url_rule("/described.json", "described", lambda: jsonify(described))
-    assert _call_all(app, "/described.json", {}) > 100
+    robot = register_client(runtime, name="Robot", policy="machine")
+    assert robot.secret is not None
+    basic = b64encode(f"{robot.client_id}:{robot.secret.reveal()}".encode()).decode()
+    for headers in ({}, {"Authorization": f"Basic {basic}"}):
+        assert _call_all(app, "/described.json", headers) > 100

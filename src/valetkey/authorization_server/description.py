@@ -58,7 +58,7 @@ def oauth_description(runtime: Runtime) -> dict[str, Any]:
                 "client": {"type": "http", "scheme": "basic", "description": "client_id and client_secret."},
                 "bearer": {"type": "http", "scheme": "bearer"},
             },
-            "schemas": {"Error": _object({"error": _TEXT, "error_description": _TEXT}, "error")},
+            "schemas": {"Error": _object({"error": _TEXT, "error_description": _TEXT}, "error_description")},
         },
     }
 

@@ -10,10 +10,10 @@ _LONGEST_TOKEN = 8192
 
 
 class MissingToken(InvalidToken):
-    """No credentials came at all: the answer then names no error (§3.1)."""
+    """No credentials came at all: the answer then names no error (§3.1), but says in words what is missing."""
 
     def body(self) -> dict[str, str]:
-        return {}
+        return {"error_description": self.description}
 
 
 def read_token(authorization: str | None) -> str | None:

@@ -1,4 +1,7 @@
-"""The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-11), those of before them, and Retry-After."""
+"""The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-11), those of before them, and Retry-After.
+
+Here is also the short way to them: a call that a lease pays for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from .admission import Admission, Counted, Gate, Style
 Fields = list[tuple[str, str]]
 
 
-def spend_lease(admission: Admission, gate: Gate, now: float) -> Fields | None:
+def fields_by_lease(admission: Admission, gate: Gate, now: float) -> Fields | None:
     """Charge one call to the lease that this process holds, and tell its fields.
 
     The usual call of a busy caller: ``count`` and ``rate_limit_fields`` say the same, and take 2 us more. None, and

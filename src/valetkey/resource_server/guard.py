@@ -16,7 +16,7 @@ from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
 from valetkey.rate_limiting.address import network_of
 from valetkey.rate_limiting.admission import Caller, Counted, Gate
-from valetkey.rate_limiting.fields import Fields, rate_limit_fields, spend_lease
+from valetkey.rate_limiting.fields import Fields, fields_by_lease, rate_limit_fields
 from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.storage.write import StoreUnavailable
 from valetkey.tokens.access_token import AccessToken
@@ -226,7 +226,7 @@ def _count(world: World, gate: Gate, now: float, environ: Environ) -> Response |
 
     :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
     """
-    fields = spend_lease(world.admission, gate, now)
+    fields = fields_by_lease(world.admission, gate, now)
     if fields is not None:
         environ[_FIELDS] = fields
         return None
