@@ -373,6 +373,7 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_now_a
                 one.result()
     finally:
         sys.setswitchinterval(before)
+    runtime.background.close()  # it may be writing just now
     for _ in range(3):
         runtime.usage.flush()
 
