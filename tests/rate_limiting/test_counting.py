@@ -137,6 +137,15 @@ def test_another_limit_of_the_same_name_is_another_budget(counters: Counters, ke
     assert limiter.look(key, before, START).remaining == 0
 
 
+def test_a_lease_pays_for_its_own_limit_only(counters: Counters, key: str) -> None:
+    limiter, hot = Limiter(counters), Limit(6000, 60, 6000)
+    for _ in range(25):
+        limiter.spend(key, hot, START)
+
+    assert limiter.spend_lease(key, hot, START) is not None
+    assert limiter.spend_lease(key, Limit(60_000, 60, 60_000), START) is None
+
+
 def test_pruning_goes_through_all_keys_in_pieces(counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("valetkey.storage.limits._AT_ONCE", 3)
     keys = [f"{key} {n}" for n in range(20)]

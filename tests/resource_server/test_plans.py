@@ -337,6 +337,7 @@ def test_an_odd_status_costs_nobody_elses_count(
         app.add_url_rule(path, path[5:], require_oauth(lambda status=status: ("x", status)))
     for path in ("/api/any", *odd):
         call(app, token(robot), path)
+    runtime.usage.note(robot.client_id, "GET", "/api/none", "OK!", clock.time)
     runtime.usage.flush()
 
     counted = usage.between(runtime.store, clock.time, clock.time, robot.client_id)
@@ -344,6 +345,7 @@ def test_an_odd_status_costs_nobody_elses_count(
         ("GET /api/any", 200),
         ("GET /api/seven", 7),
         ("GET /api/teapot", 0),
+        ("GET /api/none", 0),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask, jsonify
@@ -10,12 +11,15 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
 from tests.vocabulary import Browser, Clock
-from valetkey import Plan, require_oauth
+from valetkey import Plan, RateLimit, public, require_oauth
 from valetkey.authorization_server.registration import register_client
 from valetkey.authorization_server.subscribing import subscribe
 from valetkey.rate_limiting import admission
+from valetkey.rate_limiting.limiter import Spent
+from valetkey.resource_server.openapi import document
 from valetkey.runtime import Runtime
 from valetkey.storage.living_grants import living
+from valetkey.storage.write import StoreUnavailable
 
 
 def answers() -> object:
@@ -48,6 +52,34 @@ def test_guards_of_one_endpoint_are_told_apart(app: Flask, ada: Browser) -> None
     token = ada.tokens()["access_token"]
 
     assert [ada.call(token, "/api/both").status_code for _ in range(3)] == [403] * 3
+
+
+def test_public_around_a_guard_opens_nothing_and_is_not_told(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/both", "both", public(require_oauth("profile")(answers)))
+
+    assert ada.call(None, "/api/both").status_code == 401
+    assert ada.call(ada.tokens()["access_token"], "/api/both").status_code == 200
+    assert document(app)["paths"]["/api/both"]["get"]["security"] == [{"oauth2": ["profile"]}, {"bearer": ["profile"]}]
+
+
+def test_a_guard_that_cannot_count_leaves_what_the_one_before_it_told(
+    app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = require_oauth(limit=RateLimit("5/minute burst 5", fail="open", group="down"))(answers)
+    app.add_url_rule("/api/two", "two", require_oauth(limit="100/minute burst 50")(inner))
+    spend = runtime.limiter.spend
+
+    def down(key: str, *more: Any) -> Spent:
+        if key.startswith("group|down"):
+            raise StoreUnavailable("down")
+        return spend(key, *more)
+
+    monkeypatch.setattr(runtime.limiter, "spend", down)
+
+    answer = ada.call(ada.tokens()["access_token"], "/api/two")
+
+    assert answer.status_code == 200
+    assert answer.headers["RateLimit"] == '"default";r=49;t=1'
 
 
 def test_each_use_of_a_grant_is_noted(app: Flask, ada: Browser, clock: Clock, runtime: Runtime) -> None:
