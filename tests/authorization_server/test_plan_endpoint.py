@@ -72,6 +72,13 @@ def test_an_unknown_plan_is_refused_with_those_that_there_are(app: Flask, robot:
     assert refused.json["error_description"] == "there is no such plan; there are: free, basic, pro"
 
 
+def test_a_refused_wish_is_no_change(app: Flask, robot: Registered) -> None:
+    for _ in range(11):
+        assert ask(app, robot, plan="gold").status_code == 400
+
+    assert told(ask(app, robot, plan="basic")) == ("basic", None)
+
+
 def test_plans_are_not_changed_to_and_fro(app: Flask, robot: Registered) -> None:
     """Each has a budget of its own, which would all be used up in turn."""
     answers = [ask(app, robot, plan=("basic", "free")[n % 2]).status_code for n in range(11)]

@@ -7,7 +7,7 @@ from valetkey.rate_limiting.limit import parse_limit
 from valetkey.runtime import Answer, Call, json_answer
 
 from .client_authentication import authenticate_confidential
-from .subscribing import SubscriptionRefused, subscribe, subscription_of
+from .subscribing import subscribe, subscription_of
 
 _CHANGES = parse_limit("10/day burst 10")  # for each app: every plan has a budget of its own
 
@@ -24,13 +24,12 @@ def plan(call: Call) -> Answer:
     if not runtime.settings.plans:
         raise NotFound("this API has no plans")
     wanted, told = call.parameters.get("plan"), subscription_of(runtime, client.client_id)
+    if wanted is not None and wanted not in runtime.settings.plans:
+        raise InvalidRequest(f"there is no such plan; there are: {', '.join(runtime.settings.plans)}")
     if wanted is not None and wanted != (told.wanted or told.plan):
         spent = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGES, call.now)
         if not spent.admitted:
             raise TooManyRequests("the plan was changed too often", retry_after=spent.retry_after)
-        try:
-            told = subscribe(runtime, client.client_id, wanted)
-        except SubscriptionRefused as refused:
-            raise InvalidRequest(f"there is no such plan; there are: {', '.join(runtime.settings.plans)}") from refused
+        told = subscribe(runtime, client.client_id, wanted)
     answer = {"client_id": client.client_id, "plan": told.plan, "waits_for": told.wanted}
     return json_answer({**answer, "plans": list(runtime.settings.plans)})
