@@ -9,7 +9,7 @@ import httpx
 
 from benchmarks.place import Place, free_port
 from benchmarks.servers import Client
-from tests.services.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment
 
 
 def first_token(place: Place, deployment: Deployment, client: Client) -> float:

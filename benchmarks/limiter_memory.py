@@ -11,7 +11,7 @@ from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.sql_counters import SqliteCounters
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 LIMIT = Limit(10, 60, 10)
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx
 
 from benchmarks.servers import REDIRECT_URI, Client, Server
-from tests.services.form import Form, read_forms
+from tests.support.form import Form, read_forms
 
 PEOPLE = 96
 STEPS = 15

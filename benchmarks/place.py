@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import installation
-from tests.services.postgres import PostgreSQL
-from tests.services.program import Program, free_port
+from tests.support.postgres import PostgreSQL
+from tests.support.program import Program, free_port
 
 Made = TypeVar("Made")
 ON_DISK = "/var/tmp"  # /tmp may be memory, where a durable write costs nothing

@@ -16,8 +16,8 @@ import httpx
 
 from benchmarks.installation import NODE, PYTHON, RECIPES
 from benchmarks.place import Place, configuration, free_port
-from tests.services.program import Program, accepts_connections
-from tests.services.valetkey_server import Deployment
+from tests.support.program import Program, accepts_connections
+from tests.support.valetkey_server import Deployment
 
 MACHINES, APPS = 16, 8
 REDIRECT_URI = "https://app.example/callback"

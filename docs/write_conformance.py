@@ -111,7 +111,7 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§4.5", f"{A}code_refusals.py", "test_a_thief_without_the_verifier_cannot_kill_the_token"),
         ("§4.7", "tests/resource_owner/test_consent_and_pages.py", "test_consent_is_bound_to_the_browser_that_began"),
         ("§4.9", f"{R}challenges.py", "test_a_token_for_another_resource_is_refused_here"),
-        ("§4.11.2", "tests/resource_owner/test_accounts.py", "test_next_leads_nowhere_else"),
+        ("§4.11.2", "tests/accounts/test_accounts.py", "test_next_leads_nowhere_else"),
         ("§4.12", f"{A}code_flow.py", "test_a_post_to_the_authorization_endpoint_goes_on_as_get"),
         ("§4.13", f"{A}client_authentication.py", "test_a_spoofed_forwarded_for_does_not_help_a_guesser"),
         (

@@ -14,17 +14,17 @@ import pytest
 from flask import Flask, jsonify
 from jinja2 import FileSystemBytecodeCache
 
-from tests.services.postgres import PostgreSQL
-from tests.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, secrets_in
+from tests.support.postgres import PostgreSQL
+from tests.support.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, secrets_in
 from valetkey import Valetkey, current_token, public, require_oauth
-from valetkey.authorization_server.registration import Registered, register_client
+from valetkey.authorization_server.clients.service import Registered, register_client
 from valetkey.protocol.secret import BROWSER, SESSION, mint
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.storage import accounts
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.tables import metadata
-from valetkey.storage.write import Write
 
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["tests.support.fixtures"]
 
 ENCRYPTION_KEY = base64.b64encode(b"k" * 32).decode()
 

@@ -6,18 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .accounts.owner import Owner, ResourceOwners
     from .extension import Valetkey
+    from .openapi.describe import describe
+    from .openapi.document import add_security
+    from .protocol.access_token import AccessToken
+    from .protocol.resource_owner import Owner, ResourceOwners
     from .rate_limiting.rate_limit import RateLimit
-    from .resource_server.deciding import protect
-    from .resource_server.described import describe
-    from .resource_server.guard import current_token, public, require_oauth
-    from .resource_server.issuers.trusted import IntrospectionClient, TrustedIssuer
-    from .resource_server.openapi import add_security
-    from .resource_server.standalone import ResourceServer
+    from .resource_server.guard.require_oauth import current_token, public, require_oauth
+    from .resource_server.guard.route_protection import protect
+    from .resource_server.issuers.config import IntrospectionClient, TrustedIssuer
     from .settings import Settings, SettingsError
     from .settings.plans import Plan
-    from .tokens.access_token import AccessToken
+    from .standalone import ResourceServer
 
 __all__ = [
     "AccessToken",
@@ -41,32 +41,32 @@ __all__ = [
 __version__ = "0.1.0"
 
 # Imported when first asked for: a resource server alone needs no authorization server, and no database.
-_HOMES = {
-    "AccessToken": "tokens.access_token",
-    "IntrospectionClient": "resource_server.issuers.trusted",
-    "Owner": "accounts.owner",
+_MODULES = {
+    "AccessToken": "protocol.access_token",
+    "IntrospectionClient": "resource_server.issuers.config",
+    "Owner": "protocol.resource_owner",
     "Plan": "settings.plans",
     "RateLimit": "rate_limiting.rate_limit",
-    "ResourceOwners": "accounts.owner",
-    "ResourceServer": "resource_server.standalone",
+    "ResourceOwners": "protocol.resource_owner",
+    "ResourceServer": "standalone",
     "Settings": "settings",
     "SettingsError": "settings",
-    "TrustedIssuer": "resource_server.issuers.trusted",
+    "TrustedIssuer": "resource_server.issuers.config",
     "Valetkey": "extension",
-    "add_security": "resource_server.openapi",
-    "current_token": "resource_server.guard",
-    "protect": "resource_server.deciding",
-    "describe": "resource_server.described",
-    "public": "resource_server.guard",
-    "require_oauth": "resource_server.guard",
+    "add_security": "openapi.document",
+    "current_token": "resource_server.guard.require_oauth",
+    "protect": "resource_server.guard.route_protection",
+    "describe": "openapi.describe",
+    "public": "resource_server.guard.require_oauth",
+    "require_oauth": "resource_server.guard.require_oauth",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
         return value
 
     def __dir__() -> list[str]:

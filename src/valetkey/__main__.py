@@ -1,6 +1,6 @@
 """``python -m valetkey`` is the ``valetkey`` command."""
 
-from valetkey.cli import main
+from .cli import main
 
 if __name__ == "__main__":
     main()

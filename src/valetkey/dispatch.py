@@ -7,12 +7,7 @@ import logging
 import math
 
 from .activity.refusals import log_refusal
-from .protocol.bearer import challenge as bearer_challenge
-from .protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
-from .protocol.parameters import Parameters
-from .protocol.request_body import read_form_body, read_json_body
-from .protocol.secret import random_id
-from .runtime import (
+from .endpoint import (
     ANY_ORIGIN,
     JSON_HEADERS,
     PREFLIGHT_HEADERS,
@@ -21,9 +16,14 @@ from .runtime import (
     Call,
     Endpoint,
     MachineRequest,
-    Runtime,
 )
-from .storage.write import StoreUnavailable
+from .protocol.bearer import challenge as bearer_challenge
+from .protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
+from .protocol.parameters import Parameters
+from .protocol.request_body import read_form_body, read_json_body
+from .protocol.secret import random_id
+from .runtime import Runtime
+from .storage.engine.transaction import StoreUnavailable
 
 _log = logging.getLogger("valetkey")
 

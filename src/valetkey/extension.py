@@ -12,51 +12,51 @@ from urllib.parse import urlsplit
 
 from flask import Flask, request
 
-from .accounts.owner import ResourceOwners
+from .accounts.mail_links import JOB as ACCOUNT_MAIL
+from .accounts.mail_links import deliver as deliver_link
 from .api_helpers.body_size import limit_bodies
 from .api_helpers.cors import answer_origins
+from .authorization_server.clients.service import register_cli_client
+from .authorization_server.clients.unused import prune_unused_clients
 from .authorization_server.endpoints import ENDPOINTS, METADATA, OPENID_CONFIGURATION
-from .authorization_server.logout_token import JOB as LOGOUT_TOKEN
-from .authorization_server.logout_token import deliver
+from .authorization_server.openid.logout_token import JOB as LOGOUT_TOKEN
+from .authorization_server.openid.logout_token import deliver
+from .authorization_server.openid.session_logout import owner_end_rows, session_end_rows
 from .authorization_server.owner_mail import JOB as OWNER_MAIL
 from .authorization_server.owner_mail import deliver as deliver_to_owner
-from .authorization_server.personal_token_reminders import queue_reminders
-from .authorization_server.registration import register_cli_client
-from .authorization_server.session_end import owner_end_rows, session_end_rows
-from .authorization_server.unused_clients import prune_unused_clients
+from .authorization_server.personal_tokens.reminders import queue_reminders
 from .authorization_server.views import authorize_before_flask, make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal
+from .endpoint import Endpoint
+from .openapi.document import api_document
+from .protocol.resource_owner import ResourceOwners
 from .protocol.uri import is_loopback_host
 from .resource_owner.device.views import make_blueprint as make_device
 from .resource_owner.logout.views import make_blueprint as make_logout
-from .resource_owner.mail_links import JOB as ACCOUNT_MAIL
-from .resource_owner.mail_links import deliver as deliver_link
 from .resource_owner.passwords.views import make_blueprint as make_passwords
 from .resource_owner.tokens.views import make_blueprint as make_tokens
 from .resource_owner.views import make_blueprint as make_resource_owner
-from .resource_server.guard import finish_call
-from .resource_server.limit_problems import limit_problems
+from .resource_server.guard.require_oauth import finish_call
+from .resource_server.guard.views import make_blueprint as make_resource_server
+from .resource_server.limit_validation import limit_problems
 from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
-from .resource_server.openapi import api_document
 from .resource_server.routes import decide_routes, routes_of
-from .resource_server.views import make_blueprint as make_resource_server
-from .runtime import Endpoint, Runtime
+from .runtime import Runtime
 from .settings import Settings, SettingsError
-from .settings.reading import command_values, config_values, read_settings, unread_variables
+from .settings.sources import command_values, config_values, read_settings, unread_variables
 from .storage import grants, personal_tokens
+from .storage.engine.transaction import StoreUnavailable
 from .storage.revocations import add as add_revocation
-from .storage.write import StoreUnavailable
-from .web.errors import answer_errors
+from .web.context import EXTENSION
+from .web.endpoint_adapters import answer_before_flask, machine_view
+from .web.error_handlers import answer_errors
 from .web.host_migrations import hide_tables
-from .web.issuer_path import below
-from .web.machine import answer_before_flask, machine_view
-from .web.owners import FunctionOwners, OwnAccounts
 from .web.pages import add_headers as add_page_headers
 from .web.pages import blueprint as web_kit
-from .web.reference import add_request_id
-from .web.state import EXTENSION
-from .web.wsgi import finish_answers, once_before_all
+from .web.request_id import add_request_id
+from .web.resource_owners import FunctionOwners, OwnAccounts
+from .web.wsgi import below, finish_answers, once_before_all
 
 _log = logging.getLogger("valetkey")
 

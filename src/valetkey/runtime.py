@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
-from .accounts.owner import EndsSignIns, ResourceOwners
-from .accounts.visit import Visit
 from .activity.background import Background
 from .activity.last_used import LastUsed
 from .activity.usage import Usage
+from .caches.authenticated_session import Visit
+from .caches.change_feed import RevocationFeed
+from .caches.client_metadata_documents import MetadataDocuments
+from .caches.clients import RegisteredClients
+from .caches.origins import RegisteredOrigins
+from .caches.owners import KnownOwners
+from .caches.plans import Subscriptions
+from .caches.recently_issued import JustIssued
+from .caches.resources import Resources
+from .caches.two_generation import Remembered
 from .outbound.bounds import Room
+from .outbound.cached_fetch import Ages
 from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
-from .outbound.kept import Ages
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
-from .protocol.errors import (
-    TooManyRequests,
-)
-from .protocol.parameters import Parameters
+from .protocol.errors import TooManyRequests
+from .protocol.resource_owner import EndsSignIns, ResourceOwners
 from .rate_limiting.address import network_of
 from .rate_limiting.admission import Admission, Plans
 from .rate_limiting.counters import Counters
@@ -36,94 +40,25 @@ from .rate_limiting.quotas import Quotas
 from .rate_limiting.redis_counters import RedisCounters
 from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
-from .storage.clock import store_clock
-from .storage.engine import open_store, sqlite_path
+from .storage.engine.clock import store_clock
+from .storage.engine.open import open_store, sqlite_path
+from .storage.engine.statement import Bound
+from .storage.engine.transaction import StoreUnavailable, Write
 from .storage.grants import Code, Grant, RefreshToken
 from .storage.revocations import Revocation
 from .storage.schema import check_schema, schema_version, upgrade
-from .storage.statement import Bound
-from .storage.write import StoreUnavailable, Write
-from .tokens.cipher import Cipher
-from .tokens.feed import RevocationFeed
-from .tokens.just_issued import JustIssued
-from .tokens.key_making import make_first_keys
-from .tokens.known_owners import KnownOwners
-from .tokens.metadata_documents import MetadataDocuments
-from .tokens.minting import TokenMint
-from .tokens.personal_token import PersonalTokens
-from .tokens.registered_clients import RegisteredClients
-from .tokens.registered_origins import RegisteredOrigins
-from .tokens.remembered import Remembered
-from .tokens.resources import Resources
-from .tokens.signing import KeyRing
-from .tokens.subscriptions import Subscriptions
-from .tokens.verdict import TokenJudge
+from .tokens.encryption import Cipher
+from .tokens.generator import TokenMint
+from .tokens.key_ring import KeyRing
+from .tokens.key_rotation import make_first_keys
+from .tokens.personal_access_tokens import PersonalTokens
+from .tokens.verifier import TokenJudge
 
 _DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
 _MOST_VISITS, _MOST_ISSUED = 1_000, 1_000
 _MOST_WAITING = 4  # requests at once, of the sixteen that `serve` answers, for what clients publish
 _CLIENTS_KEYS = Ages(least=10, retry=10, stale=3600)  # a client may sign with a new key at once
 _log = logging.getLogger("valetkey")
-
-JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
-ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
-TOLD_TO_SCRIPTS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Valetkey-Reference")
-PREFLIGHT_HEADERS = (
-    ANY_ORIGIN,
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version"),
-    ("Access-Control-Max-Age", "600"),
-)
-
-
-@dataclass(slots=True)  # frozen, making one costs 1 us more
-class MachineRequest:
-    """An HTTP request to an endpoint that machines call, as plain values."""
-
-    method: str
-    body: bytes
-    content_type: str
-    authorization: str | None
-    address: str | None
-    query: str = ""
-    named: Mapping[str, str] = field(default_factory=dict)  # the parts of the path that have names
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = JSON_HEADERS
-
-
-@dataclass(slots=True)  # frozen, making one costs 2 us more
-class Call:
-    """One call of a machine endpoint: what varies, in one value."""
-
-    runtime: Runtime
-    now: float
-    parameters: Parameters
-    authorization: str | None
-    address: str | None
-    method: str = "POST"
-    query: str = ""
-    document: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
-    named: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    content_type: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A machine endpoint: what it is found under in metadata, where, and the function that answers."""
-
-    name: str
-    path: str
-    methods: tuple[str, ...]
-    answer: Callable[[Call], Answer]
-    cors: bool = False
-    reads_json: bool = False
-    reads_itself: bool = False  # the body is for the endpoint to read
-    bearer: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
 
 
 class Runtime:
@@ -160,7 +95,7 @@ class Runtime:
         self.hourly: list[Callable[[], object]] = [self._prune_limits]  # what the worker does besides pruning
         self.within: Callable[[], AbstractContextManager[object]] = nullcontext  # in which a host's code may be called
         self.has_own_accounts = False
-        self.documents_made: dict[str, tuple[object, Answer]] = {}  # by name, with what each was made of
+        self.documents_made: dict[str, tuple[object, Any]] = {}  # by name, with what each was made of
         self.told_claims: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
         self.wishes: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
         self.api_document: Callable[[], dict[str, Any]] = dict  # makes the OpenAPI document of the app's routes
@@ -287,10 +222,6 @@ def prepare_store(runtime: Runtime) -> bool:
     for created in runtime.on_created:
         created(runtime)
     return made
-
-
-def json_answer(body: object, *more: tuple[str, str]) -> Answer:
-    return Answer(200, json.dumps(body).encode(), (*JSON_HEADERS, *more))
 
 
 def _counters(runtime: Runtime) -> Counters:

@@ -19,11 +19,11 @@ from flask.typing import ResponseReturnValue
 from .extension import Valetkey
 from .runtime import Runtime
 from .settings import SettingsError
-from .settings.reading import use_command_values
-from .storage.write import StoreUnavailable
+from .settings.sources import use_command_values
+from .storage.engine.transaction import StoreUnavailable
 from .web import pages
-from .web.errors import answer_errors
-from .web.state import EXTENSION
+from .web.context import EXTENSION
+from .web.error_handlers import answer_errors
 
 APP_VARIABLE = "VALETKEY_APP"
 LAST_VARIABLE = "_VALETKEY_LAST"

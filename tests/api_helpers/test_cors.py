@@ -8,15 +8,15 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import public
 from valetkey.api_helpers import use_cors
-from valetkey.authorization_server.registration import disable_client, register_client
+from valetkey.authorization_server.clients.service import disable_client, register_client
+from valetkey.caches.origins import origins_of
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings, SettingsError
 from valetkey.storage import clients
-from valetkey.storage.write import StoreUnavailable
-from valetkey.tokens.registered_origins import origins_of
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 APP, STRANGER = "https://app.example", "https://stranger.example"
 ASKS = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,x-own"}

@@ -13,14 +13,14 @@ from flask import Blueprint, Flask, abort, current_app, jsonify, request
 from flask.views import MethodView
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.vocabulary import Browser, Clock, count
+from tests.support.vocabulary import Browser, Clock, count
 from valetkey import current_token, protect, require_oauth
 from valetkey.api_helpers import idempotent
-from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.outbound.worker import prune
 from valetkey.runtime import Runtime
+from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.tables import metadata
-from valetkey.storage.write import StoreUnavailable
 
 TABLE = "valetkey_idempotency_keys"
 HOUR = 3600.0
@@ -223,7 +223,7 @@ def test_after_24_hours_the_key_is_new_again(robot: Caller, shop_api: Shop, cloc
 def test_the_answers_stand_in_the_store_encrypted(robot: Caller, runtime: Runtime) -> None:
     from sqlalchemy import select
 
-    from valetkey.storage.statement import Statement
+    from valetkey.storage.engine.statement import Statement
 
     robot.order(data="a secret recipe")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from valetkey.tokens.just_issued import JustIssued
+from valetkey.caches.recently_issued import JustIssued
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.conftest import Register
-from tests.vocabulary import CALLBACK, ISSUER, Browser, nothing_new, query_of
-from valetkey.authorization_server.registration import disable_client
+from tests.support.vocabulary import CALLBACK, ISSUER, Browser, nothing_new, query_of
+from valetkey.authorization_server.clients.service import disable_client
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime
 from valetkey.storage import clients

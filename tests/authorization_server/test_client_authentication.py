@@ -10,13 +10,13 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import Browser, Clock, nothing_new
-from valetkey.authorization_server.registration import add_secret, disable_client, enable_client, register_client
+from tests.support.vocabulary import Browser, Clock, nothing_new
+from valetkey.authorization_server.clients.service import add_secret, disable_client, enable_client, register_client
 from valetkey.protocol.secret import CLIENT_SECRET, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 from valetkey.storage.clients import Client
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 ENDPOINTS = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
 SENT = {"grant_type": "client_credentials", "token": "any"}

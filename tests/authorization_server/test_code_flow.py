@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.conftest import Register
-from tests.vocabulary import CALLBACK, ISSUER, PASSWORD, Browser, Clock, count, nothing_new, query_of
+from tests.support.vocabulary import CALLBACK, ISSUER, PASSWORD, Browser, Clock, count, nothing_new, query_of
 from valetkey.runtime import Runtime
 
 pytestmark = pytest.mark.usefixtures("issued")
@@ -81,7 +81,7 @@ def dump(runtime: Runtime) -> bytes:
     """Every cell of every table, as bytes."""
     from sqlalchemy import select
 
-    from valetkey.storage.statement import Statement
+    from valetkey.storage.engine.statement import Statement
     from valetkey.storage.tables import metadata
 
     rows = [row for table in metadata.sorted_tables for row in runtime.store.all(Statement(select(table))())]

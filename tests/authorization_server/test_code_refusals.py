@@ -8,11 +8,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.conftest import Register
-from tests.vocabulary import EMAIL, Browser, Clock, count, nothing_new
+from tests.support.vocabulary import EMAIL, Browser, Clock, count, nothing_new
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 pytestmark = pytest.mark.usefixtures("issued")
 

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.vocabulary import Browser, nothing_new
+from tests.support.vocabulary import Browser, nothing_new
 from valetkey.runtime import Runtime
 
 FORM = "application/x-www-form-urlencoded"

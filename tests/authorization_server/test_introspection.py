@@ -7,10 +7,10 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.vocabulary import EMAIL, ISSUER, Browser, Clock, nothing_new
+from tests.support.vocabulary import EMAIL, ISSUER, Browser, Clock, nothing_new
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 
 @pytest.fixture

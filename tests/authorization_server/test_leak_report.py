@@ -10,8 +10,8 @@ from werkzeug.test import TestResponse
 
 from tests.authorization_server.test_personal_tokens import make, value
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import EMAIL, Browser, Clock, nothing_new
-from valetkey.authorization_server.registration import add_secret
+from tests.support.vocabulary import EMAIL, Browser, Clock, nothing_new
+from valetkey.authorization_server.clients.service import add_secret
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, outbox

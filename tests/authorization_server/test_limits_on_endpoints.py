@@ -8,10 +8,10 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import Browser
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import Browser
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 LIMITS = dict.fromkeys(("token_limit", "introspection_limit", "revocation_limit", "userinfo_limit"), "3/minute burst 3")
 

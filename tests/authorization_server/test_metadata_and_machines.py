@@ -8,13 +8,13 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, nothing_new, query_of
-from valetkey.authorization_server.registration import RegistrationRefused, register_client
-from valetkey.authorization_server.token_endpoint import GRANT_TYPES
+from tests.support.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, nothing_new, query_of
+from valetkey.authorization_server.clients.service import RegistrationRefused, register_client
+from valetkey.authorization_server.token.endpoint import GRANT_TYPES
 from valetkey.protocol.secret import ACCESS_TOKEN, is_well_formed, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import resources
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 OTHER = "https://other.example/api"
 

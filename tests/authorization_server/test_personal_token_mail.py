@@ -9,12 +9,12 @@ from flask import Flask
 
 from tests.authorization_server.test_personal_tokens import DAY, make, revoke
 from tests.conftest import MakeApp
-from tests.vocabulary import EMAIL, Browser, Clock
+from tests.support.vocabulary import EMAIL, Browser, Clock
 from valetkey import Valetkey
-from valetkey.accounts.owner import Owner
 from valetkey.authorization_server import owner_mail
-from valetkey.authorization_server.personal_token_reminders import queue_reminders
+from valetkey.authorization_server.personal_tokens.reminders import queue_reminders
 from valetkey.outbound.mail import MailNotSent
+from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox
 

@@ -9,17 +9,22 @@ from flask import Flask, jsonify
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import EMAIL, ISSUER, SCOPES, Browser, Clock, nothing_new
+from tests.support.vocabulary import EMAIL, ISSUER, SCOPES, Browser, Clock, nothing_new
 from valetkey import Valetkey, require_oauth
-from valetkey.accounts.owner import Owner
-from valetkey.authorization_server.personal_tokens import Made, Wish, make_personal_token, revoke_personal_token
-from valetkey.authorization_server.registration import RegistrationRefused, disable_client
+from valetkey.authorization_server.clients.service import RegistrationRefused, disable_client
+from valetkey.authorization_server.personal_tokens.service import (
+    Made,
+    Wish,
+    make_personal_token,
+    revoke_personal_token,
+)
 from valetkey.outbound.worker import prune
+from valetkey.protocol.access_token import PERSONAL_CLIENT_ID
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope
+from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, clients, personal_tokens
-from valetkey.storage.write import StoreUnavailable, Write
-from valetkey.tokens.access_token import PERSONAL_CLIENT_ID
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 
 DAY = 86400.0
 MANAGE = "tokens:manage"

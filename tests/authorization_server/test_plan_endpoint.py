@@ -9,8 +9,8 @@ from flask import Flask
 
 from tests.conftest import MakeApp, Register
 from valetkey import Plan
-from valetkey.authorization_server.registration import Registered, register_client
-from valetkey.authorization_server.subscribing import approve, subscribe
+from valetkey.authorization_server.clients.service import Registered, register_client
+from valetkey.authorization_server.plans.service import approve, subscribe
 from valetkey.runtime import Runtime
 
 PLANS = {"free": Plan(), "basic": Plan(), "pro": Plan(approval="manual")}

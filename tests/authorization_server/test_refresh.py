@@ -6,11 +6,11 @@ import pytest
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, count, nothing_new
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, revocations
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 pytestmark = pytest.mark.usefixtures("issued")
 

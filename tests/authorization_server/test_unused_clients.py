@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, Browser, Clock
-from valetkey.authorization_server.registration import Registered, register_client
-from valetkey.authorization_server.unused_clients import prune_unused_clients
+from tests.support.vocabulary import CALLBACK, Browser, Clock
+from valetkey.authorization_server.clients.service import Registered, register_client
+from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, registrations

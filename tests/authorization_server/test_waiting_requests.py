@@ -7,13 +7,13 @@ from flask import Flask
 from sqlalchemy import func, update
 
 from tests.conftest import MakeApp, signed_in
-from tests.vocabulary import Browser, Clock, count
-from valetkey.authorization_server.registration import Registered, register_client
+from tests.support.vocabulary import Browser, Clock, count
+from valetkey.authorization_server.clients.service import Registered, register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import tables
-from valetkey.storage.statement import Statement
-from valetkey.storage.store import Store
-from valetkey.storage.write import Write
+from valetkey.storage.engine.statement import Statement
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 
 
 @pytest.fixture

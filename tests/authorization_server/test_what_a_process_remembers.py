@@ -9,16 +9,16 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, signed_in
-from tests.vocabulary import CALLBACK, EMAIL, Browser, Clock, query_of
-from valetkey.accounts.owner import Owner
-from valetkey.authorization_server.registration import Registered, register_client
+from tests.support.vocabulary import CALLBACK, EMAIL, Browser, Clock, query_of
+from valetkey.authorization_server.clients.service import Registered, register_client
+from valetkey.caches.owners import KnownOwners
 from valetkey.protocol import scope as scopes
+from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, audit, consents, grants
 from valetkey.storage.consents import Consent
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable, Write
-from valetkey.tokens.known_owners import KnownOwners
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_what_is_refused_for_another_reason_is_not_used_up(ada: Browser) -> None
 def test_a_code_is_not_used_up_where_its_id_token_cannot_be_made(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     code = ada.code(scope=("openid", "profile"))
     with monkeypatch.context() as down:
-        down.setattr("valetkey.authorization_server.grant_types.first_tokens.make_id_token", _fail)
+        down.setattr("valetkey.authorization_server.token.grants.issue.make_id_token", _fail)
         assert ada.redeem(code).status_code == 503
 
     assert ada.redeem(code).json["id_token"]

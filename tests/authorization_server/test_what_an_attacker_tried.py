@@ -9,7 +9,7 @@ import pytest
 from valetkey import public, require_oauth
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.uri import redirect_uri_matches
-from valetkey.resource_server.guard import _bucket
+from valetkey.resource_server.guard.require_oauth import _bucket
 
 
 @pytest.mark.parametrize("port", ["8\u0661", "\uff18", "\u0968"])

@@ -12,11 +12,11 @@ from flask import Flask
 from tests.conformance.enrolling import enrol, http, refuse, site  # noqa: F401  # fixtures
 from tests.conformance.relying_party import PERSON, RelyingParty
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, EMAIL
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import CALLBACK, EMAIL
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 MakeRelyingParty = Callable[..., RelyingParty]
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conformance.site import Site
-from tests.vocabulary import CALLBACK, nothing_new
+from tests.support.vocabulary import CALLBACK, nothing_new
 from valetkey.runtime import Runtime
 
 both_stores = pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.vocabulary import Browser
-from valetkey.authorization_server.registration import Registered
+from tests.support.vocabulary import Browser
+from valetkey.authorization_server.clients.service import Registered
 
 AFTER = "https://shop.example/after"
 

@@ -15,12 +15,12 @@ from joserfc import jws
 from joserfc.jwk import JWKRegistry
 from werkzeug.test import TestResponse
 
-from tests.vocabulary import Browser, query_of
+from tests.support.vocabulary import Browser, query_of
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, resources
-from valetkey.storage.write import Write
-from valetkey.tokens.signatures import CLIENTS
+from valetkey.storage.engine.transaction import Write
+from valetkey.tokens.jws import CLIENTS
 
 NONCE = "n-0S6_WzA2Mj"
 PERSON: dict[str, Any] = {

@@ -16,11 +16,11 @@ from flask import Flask
 from tests.conformance.site import Site
 from tests.conformance.test_rfc7523 import EC, JWKS, Robot
 from tests.conftest import MakeApp, signed_in
-from tests.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.registration import Registered, disable_client, enable_client, known_client
+from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
+from valetkey.authorization_server.clients.service import Registered, disable_client, enable_client, known_client
+from valetkey.caches.client_metadata_documents import MetadataDocuments
 from valetkey.outbound.http import Fetched, FetchFailed
 from valetkey.runtime import Runtime
-from valetkey.tokens.metadata_documents import MetadataDocuments
 
 METADATA = "/.well-known/oauth-authorization-server"
 LOOPBACK = "http://127.0.0.1:4321/callback"
@@ -442,7 +442,7 @@ def test_in_production_it_is_off_until_the_operator_says_otherwise(
 def test_a_registered_client_whose_id_is_a_url_stays_what_it_is(
     runtime: Runtime, site: Site, describe: Describe
 ) -> None:
-    from valetkey.authorization_server.registration import register_client
+    from valetkey.authorization_server.clients.service import register_client
 
     client_id = describe()
     register_client(runtime, name="Own", policy="web", redirect_uris=[CALLBACK], client_id=client_id)

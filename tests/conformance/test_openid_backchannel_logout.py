@@ -10,15 +10,15 @@ import pytest
 from tests.conformance.logout import RelyingParty, at, claims_of, is_signed_in, relying_party, sign_in_at
 from tests.conformance.site import Site
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import CALLBACK, ISSUER, Browser, Clock
-from valetkey.authorization_server.logout_token import JOB
-from valetkey.authorization_server.registration import Registered, RegistrationRefused
-from valetkey.authorization_server.session_end import owner_end_rows
+from tests.support.vocabulary import CALLBACK, ISSUER, Browser, Clock
+from valetkey.accounts.sign_out import all_sessions_end_rows
+from valetkey.authorization_server.clients.service import Registered, RegistrationRefused
+from valetkey.authorization_server.openid.logout_token import JOB
+from valetkey.authorization_server.openid.session_logout import owner_end_rows
 from valetkey.extension import Valetkey
-from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 

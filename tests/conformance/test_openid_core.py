@@ -11,8 +11,8 @@ import pytest
 from tests.conformance.conftest import MakeRelyingParty, registered_at
 from tests.conformance.relying_party import RelyingParty, error_of
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, ISSUER, Clock, nothing_new, query_of
-from valetkey.accounts.owner import ACR, Owner
+from tests.support.vocabulary import CALLBACK, ISSUER, Clock, nothing_new, query_of
+from valetkey.protocol.resource_owner import ACR, Owner
 
 
 def test_the_code_flow_gives_an_id_token(rp: RelyingParty) -> None:

@@ -14,10 +14,10 @@ from flask import Flask
 from tests.conformance.conftest import MakeRelyingParty, registered_at
 from tests.conformance.relying_party import ALL_SCOPES, PERSON, RelyingParty, error_of
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, ISSUER, Clock, query_of
+from tests.support.vocabulary import CALLBACK, ISSUER, Clock, query_of
 from valetkey import Owner
 from valetkey.storage import accounts
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 SCOPES = {
     "profile": {

@@ -13,12 +13,12 @@ from flask.cli import ScriptInfo
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import NONCE, RelyingParty, error_of, half_hash
 from tests.conftest import MakeApp
-from tests.vocabulary import ISSUER, Clock, query_of
-from valetkey.accounts.owner import ACR
+from tests.support.vocabulary import ISSUER, Clock, query_of
 from valetkey.cli.keys import keys
+from valetkey.protocol.resource_owner import ACR
 from valetkey.runtime import Runtime
-from valetkey.storage.write import Write
-from valetkey.tokens.key_making import rotate
+from valetkey.storage.engine.transaction import Write
+from valetkey.tokens.key_rotation import rotate
 
 
 def header_of(token: str) -> dict[str, Any]:

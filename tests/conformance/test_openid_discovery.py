@@ -11,7 +11,7 @@ from flask.cli import ScriptInfo
 from tests.conformance.conftest import MakeRelyingParty, registered_at, settle
 from tests.conformance.relying_party import PERSON, RelyingParty
 from tests.conftest import MakeApp
-from tests.vocabulary import ISSUER, Clock, query_of
+from tests.support.vocabulary import ISSUER, Clock, query_of
 from valetkey.cli.keys import keys
 from valetkey.cli.resources import resources
 

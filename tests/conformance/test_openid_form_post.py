@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import RelyingParty, fields_of
-from tests.vocabulary import CALLBACK, ISSUER, nothing_new
+from tests.support.vocabulary import CALLBACK, ISSUER, nothing_new
 
 
 def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.conformance.logout import AFTER, at, claims_of, is_signed_in, sign_in_at
 from tests.conftest import Register
-from tests.vocabulary import ISSUER, Browser
-from valetkey.authorization_server.registration import RegistrationRefused
+from tests.support.vocabulary import ISSUER, Browser
+from valetkey.authorization_server.clients.service import RegistrationRefused
 
 FRAME = "https://shop.example/logout?theme=dark"
 

@@ -13,7 +13,7 @@ from tests.conformance.logout import AFTER, claims_of, press, relying_party
 from tests.conformance.logout import RelyingParty as Party
 from tests.conformance.relying_party import RelyingParty
 from tests.conftest import MakeApp
-from tests.vocabulary import query_of
+from tests.support.vocabulary import query_of
 from valetkey import Owner
 
 FRAME = "https://shop.example/frame"

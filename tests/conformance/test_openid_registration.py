@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from tests.conformance.enrolling import Enrol, Refuse, both_stores, manage
 from tests.conformance.site import Site
 from tests.conformance.test_rfc7591 import registered
-from tests.vocabulary import CALLBACK, Browser, Clock
+from tests.support.vocabulary import CALLBACK, Browser, Clock
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 

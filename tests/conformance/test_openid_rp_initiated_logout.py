@@ -9,8 +9,8 @@ from flask import Flask
 
 from tests.conformance.logout import AFTER, at, is_signed_in, press, sign_in_at
 from tests.conftest import Register, signed_in
-from tests.vocabulary import ISSUER, Browser, Clock, query_of
-from valetkey.authorization_server.registration import RegistrationRefused
+from tests.support.vocabulary import ISSUER, Browser, Clock, query_of
+from valetkey.authorization_server.clients.service import RegistrationRefused
 from valetkey.runtime import Runtime
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conformance.relying_party import RelyingParty, error_of
-from tests.vocabulary import query_of
+from tests.support.vocabulary import query_of
 
 
 @pytest.mark.parametrize("state", ["xyz", "a b+c&d=e%20", "é✓", '"<>\\', "=" * 500])

@@ -19,8 +19,8 @@ from werkzeug.test import TestResponse
 
 from tests.conformance.enrolling import both_stores
 from tests.conformance.site import Site
-from tests.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.registration import Registered, RegistrationRefused, register_client
+from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
+from valetkey.authorization_server.clients.service import Registered, RegistrationRefused, register_client
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients

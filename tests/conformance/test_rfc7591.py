@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 
 from tests.conformance.enrolling import Enrol, Refuse, both_stores
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.initial_access import make_initial_access_token
-from valetkey.authorization_server.registration import Registered, enable_client
+from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
+from valetkey.authorization_server.clients.initial_access_token import make_initial_access_token
+from valetkey.authorization_server.clients.service import Registered, enable_client
 from valetkey.protocol.secret import INITIAL_ACCESS_TOKEN, REGISTRATION_ACCESS_TOKEN, Secret, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients

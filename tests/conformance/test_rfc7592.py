@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from tests.conformance.enrolling import Enrol, manage
 from tests.conformance.test_rfc7591 import registered
 from tests.conftest import MakeApp
-from tests.vocabulary import CALLBACK, Browser, count, nothing_new, query_of
-from valetkey.authorization_server.registration import disable_client, enable_client, register_client
+from tests.support.vocabulary import CALLBACK, Browser, count, nothing_new, query_of
+from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
 from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients

@@ -13,12 +13,12 @@ from joserfc.jwk import KeySet
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import ISSUER, Browser, Clock, nothing_new
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import ISSUER, Browser, Clock, nothing_new
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.policy import DEVICE_CODE
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 
 @dataclass

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import RelyingParty, error_of, put_resource
-from tests.vocabulary import ISSUER, nothing_new, query_of
+from tests.support.vocabulary import ISSUER, nothing_new, query_of
 
 NOTES, PHOTOS = "https://notes.example/v1", "https://photos.example"
 WRONG = [

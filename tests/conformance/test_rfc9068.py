@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import PERSON, RelyingParty, put_resource
-from tests.vocabulary import ISSUER, Clock
+from tests.support.vocabulary import ISSUER, Clock
 
 NOTES = "https://notes.example"
 

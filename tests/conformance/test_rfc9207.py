@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.conformance.conftest import registered_at, settle
 from tests.conformance.relying_party import RelyingParty, fields_of
 from tests.conftest import MakeApp
-from tests.vocabulary import ISSUER, query_of
+from tests.support.vocabulary import ISSUER, query_of
 
 
 def test_an_answer_with_a_code_names_the_issuer(rp: RelyingParty) -> None:

@@ -8,9 +8,9 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conformance.relying_party import RelyingParty
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import require_oauth
-from valetkey.accounts.owner import ACR
+from valetkey.protocol.resource_owner import ACR
 
 GOLD = "urn:example:acr:gold"
 

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.conftest import MakeApp
 from valetkey import Plan
 from valetkey.developer_portal.docs_client import DOCS_CLIENT_ID, register_docs_client
-from valetkey.developer_portal.schema_words import SchemaWords
+from valetkey.developer_portal.schema_text import SchemaWords
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 

@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.conftest import MakeApp
 from valetkey import Plan
-from valetkey.authorization_server.description import oauth_description
-from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.openapi import oauth_description
 
 _EXAMPLES = 15
 _CHECKS = [

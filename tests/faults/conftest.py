@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.person import Person
-from tests.services.postgres import PostgreSQL
-from tests.services.valetkey_server import Deployment
+from tests.support.postgres import PostgreSQL
+from tests.support.valetkey_server import Deployment
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 

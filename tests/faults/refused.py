@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
-from tests.services.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment
 
 
 def refusals(deployment: Deployment, *commands: str, before: Sequence[str] = ()) -> list[list[str]]:

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.vocabulary import count
-from valetkey.activity.auditing import audit
-from valetkey.storage import store as storing
-from valetkey.storage.engine import open_store, sqlite_path
-from valetkey.storage.statement import Bound
-from valetkey.storage.store import Row, Store
-from valetkey.storage.write import StoreBusy, StoreUnavailable, Write
+from tests.support.vocabulary import count
+from valetkey.activity.audit import audit
+from valetkey.storage.engine.open import open_store, sqlite_path
+from valetkey.storage.engine.open import store as storing
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.store import Row, Store
+from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Write
 
 
 class Busy:

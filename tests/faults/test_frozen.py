@@ -16,8 +16,8 @@ import pytest
 from flask import Flask
 
 from tests.conftest import ENCRYPTION_KEY
-from tests.services.postgres import PostgreSQL
-from tests.services.redis import Redis
+from tests.support.postgres import PostgreSQL
+from tests.support.redis import Redis
 from valetkey import RateLimit, Valetkey, public, require_oauth
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
@@ -25,10 +25,10 @@ from valetkey.rate_limiting.quota import Quota
 from valetkey.rate_limiting.quotas import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import prepare_store
-from valetkey.storage import patient_psycopg
-from valetkey.storage.engine import open_store
-from valetkey.storage.store import BUSY_SECONDS
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine import psycopg_timeout
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.store import BUSY_SECONDS
+from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.testing import headers_for
 
 PATIENCE = 1.0  # seconds, in place of 4.5
@@ -59,7 +59,7 @@ def crowd() -> Iterator[Crowd]:
 @pytest.fixture
 def frozen_store(crowd: Crowd, outage: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """An API whose store is this test's own PostgreSQL."""
-    monkeypatch.setattr(patient_psycopg, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(psycopg_timeout, "ANSWER_SECONDS", PATIENCE)
     app = Flask("api")
     given = {"database_url": outage.database(), "data_dir": str(tmp_path), "encryption_keys": (ENCRYPTION_KEY,)}
     Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **given)

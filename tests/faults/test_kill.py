@@ -13,7 +13,7 @@ from tests.interop.person import Person
 from tests.races.crowd import Answer, Request, at_once, post, read, sent
 from tests.races.database import rows
 from tests.races.web_app import WebApp, tokens_in
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 
 # Each names rows that can only be there where one transaction was cut in two.
 HALF_WRITTEN = {

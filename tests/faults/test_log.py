@@ -13,8 +13,8 @@ from tests.interop.person import Person
 from tests.races.conftest import API
 from tests.races.crowd import at_once, post
 from tests.races.web_app import WebApp, tokens_in
-from tests.services.postgres import PostgreSQL
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.postgres import PostgreSQL
+from tests.support.valetkey_server import Deployment, RunningServer
 
 WRONG_PASSWORD, WRONG_SECRET = "a green tram in may", "a-secret-that-is-wrong"
 OUR_SECRETS = re.compile(r"vk_[a-z]+_\w+")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from tests.races.conftest import API
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 
 CALLS = 120
 

@@ -15,8 +15,8 @@ from flask import Flask
 from tests.races.conftest import API
 from tests.races.crowd import Answer, at_once, post
 from tests.races.web_app import WebApp
-from tests.services.postgres import PostgreSQL
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.postgres import PostgreSQL
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import Valetkey
 
 CREDENTIALS = {"grant_type": "client_credentials"}

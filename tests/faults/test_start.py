@@ -12,8 +12,8 @@ import pytest
 
 from tests.faults.refused import refusals, sentences
 from tests.races.database import execute
-from tests.services.program import free_port
-from tests.services.valetkey_server import Deployment
+from tests.support.program import free_port
+from tests.support.valetkey_server import Deployment
 from valetkey.storage.schema import HEAD
 
 LATER_CODE = """

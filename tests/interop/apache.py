@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx
 
-from tests.services.program import Missing, Program, find_program, free_port
+from tests.support.program import Missing, Program, find_program, free_port
 
 MODULES = Path("/usr/lib/apache2/modules")
 _CONFIGURATION = """

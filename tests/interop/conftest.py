@@ -8,7 +8,7 @@ import pytest
 
 from tests.interop.client import Client
 from tests.interop.person import Person
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 
 CALLBACK = "https://app.example/callback"
 LOOPBACK_CALLBACK = "http://127.0.0.1:49152/callback"

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from tests.services.program import Program, free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import Program, free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 
 SERVER = Path(__file__).parents[2] / "examples" / "mcp_server" / "server.py"
 SCOPES = {"notes:read": "Read your notes", "notes:write": "Add to your notes"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.interop.person import Person
-from tests.services.program import Missing, find_program
+from tests.support.program import Missing, find_program
 
 NODE = Path(__file__).parent / "node"
 _WAYS: Mapping[str, Callable[[Person, str], Any]] = {

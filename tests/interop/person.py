@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urljoin
 
 import httpx
 
-from tests.services.form import Form, read_forms
+from tests.support.form import Form, read_forms
 
 STEPS = 15
 

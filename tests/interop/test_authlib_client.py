@@ -12,7 +12,7 @@ from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 
 from tests.interop.client import Client
 from tests.interop.person import Person
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 METHODS = ["client_secret_basic", "client_secret_post"]
 

@@ -16,8 +16,8 @@ import pytest
 from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.node_program import NODE
 from tests.interop.person import Person
-from tests.services.program import Missing, free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import Missing, free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 
 SCENARIOS = ["authorization-server-metadata-endpoint", "authorization-code-grant"]
 

@@ -13,7 +13,7 @@ import pytest
 from tests.interop.apache import Apache
 from tests.interop.conftest import EMAIL
 from tests.interop.person import Person
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 
 @pytest.fixture(scope="module", params=["client_secret_basic", "client_secret_post"])

@@ -14,8 +14,8 @@ import pytest
 
 from tests.interop.conftest import EMAIL
 from tests.interop.person import Person
-from tests.services.program import Program, accepts_connections, free_port
-from tests.services.valetkey_server import RunningServer
+from tests.support.program import Program, accepts_connections, free_port
+from tests.support.valetkey_server import RunningServer
 
 SITE = Path(__file__).parent / "django_site.py"
 WAYS = {  # as the versions of the library that are in use are set up

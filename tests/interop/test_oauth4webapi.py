@@ -11,7 +11,7 @@ from tests.interop.client import Client
 from tests.interop.conftest import CALLBACK
 from tests.interop.node_program import run
 from tests.interop.person import Person
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 KEYS = {"ES256": "P-256", "Ed25519": "Ed25519", "EdDSA": "Ed25519", "PS256": 2048, "RS256": 2048}

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.node_program import NODE
 from tests.interop.web_server import WebServer
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 LIBRARY = NODE / "node_modules" / "oidc-client-ts" / "dist" / "browser" / "oidc-client-ts.min.js"
 _PAGE = """<!doctype html><title>App</title><link rel="icon" href="data:,"><script src="/library.js"></script>

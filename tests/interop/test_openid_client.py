@@ -13,7 +13,7 @@ from tests.interop.client import Client
 from tests.interop.conftest import CALLBACK, EMAIL
 from tests.interop.node_program import run
 from tests.interop.person import Person
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 GOODBYE = "https://app.example/goodbye"
 

@@ -17,9 +17,9 @@ from flask import Flask, jsonify
 
 from tests.interop.node_program import NODE
 from tests.interop.person import Person
-from tests.services.form import read_forms
-from tests.services.program import Missing, Program, accepts_connections, find_program, free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.form import read_forms
+from tests.support.program import Missing, Program, accepts_connections, find_program, free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import IntrospectionClient, ResourceServer, TrustedIssuer, current_token, require_oauth
 from valetkey.protocol.pkce import s256
 

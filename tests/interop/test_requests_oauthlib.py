@@ -11,7 +11,7 @@ from requests_oauthlib import OAuth2Session
 
 from tests.interop.client import Client
 from tests.interop.person import Person
-from tests.services.valetkey_server import RunningServer
+from tests.support.valetkey_server import RunningServer
 
 SCOPE = ["profile", "email"]
 

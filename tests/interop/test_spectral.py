@@ -13,11 +13,11 @@ from flask import Flask
 
 from tests.conftest import MakeApp
 from tests.interop.node_program import NODE
-from tests.resource_server.test_openapi import _api
-from tests.resource_server.test_openapi_of_extensions import MAKERS
-from tests.services.program import Missing, find_program
-from valetkey.authorization_server.description import oauth_description
-from valetkey.resource_server.openapi import document
+from tests.openapi.test_extensions import MAKERS
+from tests.openapi.test_openapi import _api
+from tests.support.program import Missing, find_program
+from valetkey.authorization_server.openapi import oauth_description
+from valetkey.openapi.document import document
 
 
 def _quickstart(make_app: MakeApp, store: str) -> dict[str, Any]:

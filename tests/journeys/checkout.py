@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.services.program import Program, free_port
+from tests.support.program import Program, free_port
 
 PROJECT = Path(__file__).parents[2]
 MAKE_NEEDS = ("Makefile", "pyproject.toml", "requirements", "examples")

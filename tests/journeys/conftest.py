@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.journeys.third_party_app import ThirdPartyApp
-from tests.services.program import free_port
-from tests.services.revoked import refused_within_a_second
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import free_port
+from tests.support.revoked import refused_within_a_second
+from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 

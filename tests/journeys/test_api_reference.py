@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.pages.test_pages_suit_everybody import NAMELESS, TARGETS, TEXTS, _contrast
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.journeys.checkout import PROJECT, shown
-from tests.services.program import Program, free_port
+from tests.support.program import Program, free_port
 
 ATLAS = PROJECT / "examples" / "atlas"
 INSTALL_AND_SERVE, READ, WRITE, SUBSCRIBE, TEST, DESCRIBE = re.findall(

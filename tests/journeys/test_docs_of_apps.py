@@ -16,8 +16,8 @@ import pytest
 
 from tests.interop.person import Person
 from tests.journeys.checkout import PROJECT
-from tests.services.program import Program, free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import Program, free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol import errors
 
 PAGE = (PROJECT / "docs" / "apps.md").read_text()

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.journeys.checkout import PROJECT
-from tests.services.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment
 from valetkey.protocol.policy import DEVICE_CODE, POLICIES
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()

@@ -23,7 +23,7 @@ from sqlalchemy import inspect, text
 from wtforms import StringField
 
 from valetkey import Valetkey, require_oauth
-from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256
 
 CALLBACK = "https://app.example/callback"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.interop.person import Person
-from tests.services.program import free_port
-from tests.services.valetkey_server import Deployment, RunningServer
-from valetkey.storage.backup import back_up
-from valetkey.storage.write import StoreUnavailable
+from tests.support.program import free_port
+from tests.support.valetkey_server import Deployment, RunningServer
+from valetkey.storage.engine.backup import back_up
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 EMAIL, PASSWORD = "maya@example.org", "a violet tram in june"
 CALLBACK = "https://shop.example/back"

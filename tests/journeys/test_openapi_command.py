@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from tests.services.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment
 
 APP = Path(__file__).with_name("api_reference.py")
 

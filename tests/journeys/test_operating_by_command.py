@@ -12,7 +12,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.policy import POLICIES
 
 CALLBACK = "https://shop.example/back"

@@ -15,11 +15,11 @@ from flask.typing import ResponseReturnValue
 
 from tests.interop.person import Person
 from tests.journeys.third_party_app import ThirdPartyApp
-from tests.services.program import free_port
-from tests.services.revoked import refused_within_a_second
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import free_port
+from tests.support.revoked import refused_within_a_second
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import Valetkey, current_token, require_oauth
-from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256
 
 OWN_USERS = Path(__file__).parents[2] / "examples" / "own_users" / "app.py"

@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 
 from tests.journeys.checkout import PROJECT, Checkout, shown
-from tests.services.program import Program, free_port
-from valetkey.authorization_server.registration import register_client
+from tests.support.program import Program, free_port
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.cli.certificate import self_signed
 
 README = (PROJECT / "README.md").read_text()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.services.fixtures import StartServer
-from tests.services.program import Program, accepts_connections, free_port
+from tests.support.fixtures import StartServer
+from tests.support.program import Program, accepts_connections, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "resource_server" / "app.py"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.services.fixtures import StartProvider
-from tests.services.openid_provider import OpenIDProvider
-from tests.services.program import free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.fixtures import StartProvider
+from tests.support.openid_provider import OpenIDProvider
+from tests.support.program import free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "app.py"
 

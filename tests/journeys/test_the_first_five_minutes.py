@@ -22,7 +22,7 @@ from playwright.sync_api import Page, expect
 
 from tests.journeys.checkout import PROJECT, Checkout, shown
 from tests.journeys.test_readme import FIRST, MINE
-from tests.services.program import Program
+from tests.support.program import Program
 
 MOST_COMMANDS, MOST_LINES, MOST_CONCEPTS, MOST_SECONDS = 2, 8, 3, 60
 

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.interop.person import Person
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.journeys.tls_proxy import CALLER, TlsProxy
-from tests.services.program import Program
-from tests.services.valetkey_server import METADATA, SCOPES, Deployment, RunningServer
+from tests.support.program import Program
+from tests.support.valetkey_server import METADATA, SCOPES, Deployment, RunningServer
 from valetkey.cli.certificate import self_signed
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"

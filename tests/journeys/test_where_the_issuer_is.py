@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.services.form import read_forms
-from valetkey.authorization_server.registration import register_client
+from tests.support.form import read_forms
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256
 
 CALLBACK, AFTER, VERIFIER = "https://shop.example/callback", "https://shop.example/after", "v" * 43

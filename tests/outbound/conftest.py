@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.outbound.hostile import Behaviour, Hostile
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey.outbound.http import Fetcher
 
 SECONDS = 0.5

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey.outbound.http import Fetched, Fetcher, FetchFailed, FetchRefused
 from valetkey.outbound.remote_keys import RemoteKeys
 

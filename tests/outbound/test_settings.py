@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from valetkey.settings import Settings, SettingsError
-from valetkey.settings.reading import read_settings
+from valetkey.settings.sources import read_settings
 
 
 def test_on_loopback_fetches_may_reach_loopback_and_in_production_public_addresses_only() -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.interop.person import Person
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 
 EMAIL = "wolfeschlegelsteinhausenbergerdorff.the.elder@mail.department.example.com"

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from tests.pages.conftest import CALLBACK, PASSWORD, Site
-from tests.services.browser import chromium
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.browser import chromium
+from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL = "maya@example.com"
 SETTINGS = {

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from tests.conftest import Register, signed_in
-from tests.services.form import Form, read_forms
-from tests.vocabulary import CALLBACK, Browser
+from tests.support.form import Form, read_forms
+from tests.support.vocabulary import CALLBACK, Browser
 
 PAGE = Path(__file__).parents[2] / "docs" / "pages.md"
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.pages.conftest import EMAIL, PASSWORD, SCOPES, Site
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 
 

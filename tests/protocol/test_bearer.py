@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken, OAuthError
-from valetkey.protocol.problem import problem_body
+from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken, OAuthError, problem_body
 
 
 @pytest.mark.parametrize(

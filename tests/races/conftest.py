@@ -11,8 +11,8 @@ import pytest
 
 from tests.interop.person import Person
 from tests.races.web_app import WebApp
-from tests.services.program import free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 
 API = Path(__file__).with_name("api.py")
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"

@@ -13,7 +13,7 @@ import httpx
 from tests.races.conftest import Service
 from tests.races.crowd import at_once
 from tests.races.web_app import tokens_in
-from tests.services.revoked import refused_within_a_second
+from tests.support.revoked import refused_within_a_second
 
 
 def test_of_200_simultaneous_redemptions_one_wins_and_the_losers_revoke_what_it_got(service: Service) -> None:

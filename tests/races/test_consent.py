@@ -8,7 +8,7 @@ from tests.races.conftest import Service
 from tests.races.crowd import at_once, post
 from tests.races.database import rows
 from tests.races.web_app import CALLBACK, WebApp, code_in
-from tests.services.form import read_forms
+from tests.support.form import read_forms
 
 
 def test_a_form_sent_50_times_at_once_gives_one_code(service: Service) -> None:

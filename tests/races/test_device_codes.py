@@ -15,7 +15,7 @@ import httpx
 from tests.races.conftest import Service
 from tests.races.crowd import Answer, Request, at_once, post
 from tests.races.database import rows
-from tests.services.form import read_forms
+from tests.support.form import read_forms
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 

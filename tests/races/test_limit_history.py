@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from tests.races.hammer import Calls
-from tests.services.postgres import PostgreSQL
-from tests.services.redis import Redis
+from tests.support.postgres import PostgreSQL
+from tests.support.redis import Redis
 from valetkey.rate_limiting.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
@@ -31,9 +31,9 @@ from valetkey.rate_limiting.quotas import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage import quotas
-from valetkey.storage.engine import open_store
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.schema import upgrade
-from valetkey.storage.write import StoreUnavailable
 
 PROCESSES = 8
 FAST = Limit(400, 1, 400)

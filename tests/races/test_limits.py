@@ -10,8 +10,8 @@ import pytest
 
 from tests.races.conftest import API
 from tests.races.hammer import hammer
-from tests.services.program import free_port
-from tests.services.valetkey_server import Deployment, RunningServer
+from tests.support.program import free_port
+from tests.support.valetkey_server import Deployment, RunningServer
 
 SLOW, FAST = "/api/slow", "/api/fast"  # of api.py
 

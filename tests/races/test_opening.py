@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from valetkey.storage.sqlite import SqliteDriver
-from valetkey.storage.statement import Statement
+from valetkey.storage.engine.sqlite import SqliteDriver
+from valetkey.storage.engine.statement import Statement
 
 
 def test_a_new_sqlite_file_that_another_process_is_creating_is_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import httpx
 
 from tests.interop.person import Person
 from tests.races.crowd import Answer, Request, at_once, post
-from tests.services.valetkey_server import Deployment
+from tests.support.valetkey_server import Deployment
 
 CALLBACK = "https://app.example/callback"
 VERIFIER = "a verifier that is long enough, 43 characters".replace(" ", "-").replace(",", "")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQL
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
-from valetkey.storage.engine import open_store
+from valetkey.storage.engine.open import open_store
 from valetkey.storage.schema import upgrade
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey.rate_limiting.address import caller_address, network_of
 from valetkey.rate_limiting.circuit import Circuit
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
@@ -16,7 +16,7 @@ from valetkey.rate_limiting.limit import LEASE_SECONDS, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 START = 1_900_000_000.0
 TEN = Limit(10, 60, 10)

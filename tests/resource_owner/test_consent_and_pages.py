@@ -7,9 +7,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.services.form import read_forms
-from tests.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
-from valetkey.authorization_server.registration import register_client
+from tests.support.form import read_forms
+from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, nothing_new, query_of
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, consents, revocations
 

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 
 from tests.conftest import Register
-from tests.vocabulary import Browser
-from valetkey.authorization_server.registration import Registered
+from tests.support.vocabulary import Browser
+from valetkey.authorization_server.clients.service import Registered
 
 REVOKED = "The app cannot use your account any more."
 

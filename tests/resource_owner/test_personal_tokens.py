@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from tests.authorization_server.test_personal_tokens import make
 from tests.conftest import MakeApp, signed_in
 from tests.resource_owner.test_consent_and_pages import check_headers
-from tests.vocabulary import SCOPES, Browser, Clock, nothing_new, query_of, secrets_in
+from tests.support.vocabulary import SCOPES, Browser, Clock, nothing_new, query_of, secrets_in
 from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens
 

@@ -8,7 +8,7 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.resource_server.issuer import RESOURCE
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import ResourceServer, TrustedIssuer, current_token, public, require_oauth
 
 

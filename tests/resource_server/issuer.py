@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote_plus
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 
 RESOURCE = "https://api.example.com"
 OPENID, JWKS, INTROSPECT = "/.well-known/openid-configuration", "/jwks", "/introspect"

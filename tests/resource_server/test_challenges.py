@@ -9,11 +9,11 @@ import pytest
 from joserfc import jwt
 
 from tests.conftest import MakeApp, Register
-from tests.vocabulary import ISSUER, Browser, Clock, nothing_new
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import ISSUER, Browser, Clock, nothing_new
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import resources
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 METADATA = f'resource_metadata="{ISSUER}/.well-known/oauth-protected-resource"'
 

@@ -13,13 +13,13 @@ from sqlalchemy import select
 from werkzeug.test import EnvironBuilder
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.vocabulary import SCOPES, Browser, Clock
+from tests.support.vocabulary import SCOPES, Browser, Clock
 from valetkey import Valetkey, current_token, public, require_oauth
-from valetkey.authorization_server.registration import register_client
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.errors import OAuthError
 from valetkey.runtime import Runtime
-from valetkey.storage import platform_tables
-from valetkey.storage.statement import Statement
+from valetkey.storage import tables
+from valetkey.storage.engine.statement import Statement
 
 CLASSES = ("view", "method", "decorators", "blueprint", "restful", "restful-decorators")
 
@@ -266,7 +266,7 @@ def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url
     assert [row[0] for row in runtime.store.all(_ROUTES())] == ["GET (no route)"]
 
 
-_ROUTES = Statement(select(platform_tables.usage.c.route))
+_ROUTES = Statement(select(tables.usage.c.route))
 
 
 @require_oauth("profile", limit="10/minute")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.resource_server.alone import Api
 from tests.resource_server.issuer import INTROSPECT, RESOURCE, Issuer
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import IntrospectionClient, TrustedIssuer
 
 CLIENT = IntrospectionClient(client_id="notes api", client_secret="s3cret:%")

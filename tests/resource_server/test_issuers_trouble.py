@@ -12,9 +12,9 @@ import pytest
 from tests.outbound.hostile import Hostile, drips, floods, is_silent, redirects
 from tests.resource_server.alone import Api
 from tests.resource_server.issuer import EC, JWKS, OPENID, OTHER_RSA, Issuer
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import TrustedIssuer
-from valetkey.resource_server import own_world
+from valetkey.resource_server import standalone_context
 
 DAY = 86_400
 
@@ -179,7 +179,7 @@ SLOW = {
 def test_an_issuer_that_never_ends_is_an_outage_in_bounded_time(
     clock: Clock, issuer: Issuer, behaviour: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_world, "_FETCH", 0.3)
+    monkeypatch.setattr(standalone_context, "_FETCH", 0.3)
     with Hostile(behaviour) as hostile:
         api = Api(clock, TrustedIssuer(issuer.url, jwks_uri=hostile.url()))
         began = time.monotonic()

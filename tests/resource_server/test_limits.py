@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, abort, jsonify
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import public, require_oauth
 from valetkey.runtime import Runtime
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.resource_server.alone import Api
 from tests.resource_server.issuer import EC, JWKS, OPENID, OTHER_RSA, RESOURCE, RSA, Issuer
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import TrustedIssuer
 
 

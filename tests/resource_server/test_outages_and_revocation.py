@@ -10,13 +10,13 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import Valetkey
-from valetkey.authorization_server.registration import disable_client, register_client
+from valetkey.authorization_server.clients.service import disable_client, register_client
 from valetkey.protocol.secret import INTERACTION, mint
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, revocations
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 
 def robot_of(app: Flask) -> Browser:

@@ -16,14 +16,14 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
 from valetkey.activity.background import Background
-from valetkey.authorization_server.registration import Registered
-from valetkey.authorization_server.subscribing import SubscriptionRefused, approve, subscribe, subscription_of
+from valetkey.authorization_server.clients.service import Registered
+from valetkey.authorization_server.plans.service import SubscriptionRefused, approve, subscribe, subscription_of
 from valetkey.runtime import Runtime
 from valetkey.storage import quotas, usage
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 PLANS = {
     "free": Plan(limit="60/minute burst 5", quota="8/day", scopes="profile notes:read"),
@@ -186,7 +186,7 @@ def test_which_plan_an_app_has_is_read_once(
     def read(*_: Any) -> Any:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("valetkey.tokens.subscriptions.subscriptions.find", read)
+    monkeypatch.setattr("valetkey.caches.plans.subscriptions.find", read)
     assert call(app, mine).status_code == 200
 
 

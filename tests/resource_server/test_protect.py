@@ -13,10 +13,10 @@ from flask.views import MethodView
 from flask_restful import Api, Resource
 
 from tests.conftest import MakeApp
-from tests.vocabulary import Browser
+from tests.support.vocabulary import Browser
 from valetkey import current_token, protect, public, require_oauth
-from valetkey.authorization_server.registration import register_client
-from valetkey.cli.checking import undecided_routes, unknown_scopes
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.cli.check import undecided_routes, unknown_scopes
 from valetkey.resource_server.routes import routes_of
 
 
@@ -243,7 +243,7 @@ def test_the_check_command_tells_what_is_closed(tmp_path: Any, monkeypatch: pyte
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.reading._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.sources._COMMAND", ({}, {}))
     (tmp_path / "program.py").write_text(PROGRAM)
 
     told = CliRunner().invoke(

@@ -13,12 +13,12 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, signed_in
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import RateLimit, public, require_oauth
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import Runtime
-from valetkey.storage.rest import Rest
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.circuit_breaker import Rest
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 
 def add(app: Flask, path: str, limit: Any, decorate: Callable[..., Any] = require_oauth, **more: Any) -> None:

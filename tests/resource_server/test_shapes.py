@@ -9,7 +9,7 @@ import pytest
 
 from tests.resource_server.alone import Api
 from tests.resource_server.issuer import RESOURCE, Issuer
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import TrustedIssuer
 
 GUID = "6731de76-14a6-49ae-97bc-6eba6914391e"

@@ -12,7 +12,7 @@ from flask import Blueprint, Flask
 
 from tests.resource_server.alone import Api
 from tests.resource_server.issuer import RESOURCE, Issuer
-from tests.vocabulary import Clock
+from tests.support.vocabulary import Clock
 from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, Valetkey, protect, require_oauth
 from valetkey.service import AppNotFound, load_app
 
@@ -33,7 +33,8 @@ def notes():
 assert app.test_client().get("/api/notes").status_code == 401
 assert app.test_client().get("/.well-known/oauth-protected-resource").status_code == 200
 strange = ("sqlalchemy", "alembic", "authlib", "wtforms", "argon2", "granian", "valetkey.runtime", "valetkey.extension",
-           "valetkey.accounts", "valetkey.authorization_server", "valetkey.resource_owner", "valetkey.storage.store")
+           "valetkey.accounts", "valetkey.authorization_server", "valetkey.resource_owner",
+           "valetkey.storage.engine.store")
 print(sorted({name for name in sys.modules if name.startswith(strange)}))
 resident = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
 print(int(resident.split()[1]) // 1024)

@@ -10,16 +10,16 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.vocabulary import Browser, Clock
+from tests.support.vocabulary import Browser, Clock
 from valetkey import Plan, RateLimit, public, require_oauth
-from valetkey.authorization_server.registration import register_client
-from valetkey.authorization_server.subscribing import subscribe
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.plans.service import subscribe
+from valetkey.openapi.document import document
 from valetkey.rate_limiting import admission
 from valetkey.rate_limiting.limiter import Spent
-from valetkey.resource_server.openapi import document
 from valetkey.runtime import Runtime
-from valetkey.storage.living_grants import living
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.storage.grants import living
 
 
 def answers() -> object:

@@ -26,11 +26,11 @@ from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
 SOURCE = Path(valetkey.__file__).parent
 
 
-def test_no_file_is_over_300_lines() -> None:
+def test_no_file_is_over_350_lines() -> None:
     long = {
         str(path.relative_to(SOURCE)): lines
         for path in SOURCE.rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 300
+        if (lines := len(path.read_text().splitlines())) > 350
     }
 
     assert long == {}
@@ -131,7 +131,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.reading._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.sources._COMMAND", ({}, {}))
     return tmp_path
 
 

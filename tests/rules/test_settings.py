@@ -9,7 +9,7 @@ from flask import Flask
 
 from valetkey import Valetkey
 from valetkey.settings import Settings, SettingsError
-from valetkey.settings.reading import environment_values, read_settings
+from valetkey.settings.sources import environment_values, read_settings
 
 
 def problems(**values: object) -> list[str]:

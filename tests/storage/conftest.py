@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from valetkey.storage.engine import open_store
-from valetkey.storage.store import Store
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.store import Store
 
 NOW = 1_900_000_000.0
 

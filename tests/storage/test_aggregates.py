@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete
 
 from tests.storage.conftest import NOW
-from tests.vocabulary import count
+from tests.support.vocabulary import count
 from valetkey.storage import (
     accounts,
     clients,
@@ -30,13 +30,13 @@ from valetkey.storage import (
 )
 from valetkey.storage.accounts import Session
 from valetkey.storage.consents import Consent
-from valetkey.storage.engine import sqlite_path
+from valetkey.storage.engine.open import sqlite_path
+from valetkey.storage.engine.statement import Bound, Statement
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.grants import Code, Grant, RefreshToken, RetryAnswer
 from valetkey.storage.interactions import Interaction
 from valetkey.storage.signing_keys import SigningKeyRow
-from valetkey.storage.statement import Bound, Statement
-from valetkey.storage.store import Store
-from valetkey.storage.write import Write
 
 ONE, TWO, THREE = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
 GRANT = Grant("g", "shop", "ada", "a b", '["https://api.example"]', 1.5, "acr", "pwd otp", NOW, NOW + 100)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from tests.storage.conftest import NOW
 from valetkey.storage import device_codes, grants
 from valetkey.storage.device_codes import DeviceCode
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.grants import Grant
-from valetkey.storage.store import Store
-from valetkey.storage.write import Write
 
 CODE = DeviceCode(b"1" * 32, "WDJBMJHT", "tv", "a b", '["https://api.example"]', 5.0, NOW + 600)
 GRANT = Grant("g", "tv", "ada", "a b", '["https://api.example"]', NOW, None, None, NOW, NOW + 900)

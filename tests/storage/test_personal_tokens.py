@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.storage.conftest import NOW
-from tests.vocabulary import count
+from tests.support.vocabulary import count
 from valetkey.outbound.worker import prune
 from valetkey.storage import grants, personal_tokens, revocations
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.grants import Grant
 from valetkey.storage.personal_tokens import PersonalToken
-from valetkey.storage.statement import Bound
-from valetkey.storage.store import Store
-from valetkey.storage.write import Write
 
 DAY = 86400.0
 ONE, TWO, THREE = b"1" * 32, b"\x00\xff" * 16, b"3" * 32

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from valetkey.storage import quotas, subscriptions, usage
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.pruning import prune_statements
-from valetkey.storage.store import Store
 from valetkey.storage.subscriptions import Subscription
 from valetkey.storage.usage import Used
-from valetkey.storage.write import Write
 
 NOW = 1_900_000_000.0
 PERIOD = (NOW - 1000, NOW + 1000)

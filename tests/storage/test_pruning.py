@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tests.storage.conftest import NOW
-from tests.vocabulary import count
+from tests.support.vocabulary import count
 from valetkey.outbound.worker import Worker, prune
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
@@ -20,11 +20,11 @@ from valetkey.storage import (
     revocations,
 )
 from valetkey.storage.accounts import Session
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 from valetkey.storage.grants import Code, Grant, RefreshToken, RetryAnswer
 from valetkey.storage.interactions import Interaction
-from valetkey.storage.store import Store
 from valetkey.storage.tables import metadata
-from valetkey.storage.write import Write
 
 DAY = 86400.0
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from valetkey.storage import schema
-from valetkey.storage.engine import open_store, sqlite_path
+from valetkey.storage.engine.open import open_store, sqlite_path
+from valetkey.storage.engine.statement import Statement
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 from valetkey.storage.schema import check_schema, schema_version, upgrade
-from valetkey.storage.statement import Statement
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable, Write
 
 
 def set_version(store: Store, version: str) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.storage.conftest import NOW
-from tests.vocabulary import count
-from valetkey.activity.auditing import audit
+from tests.support.vocabulary import count
+from valetkey.activity.audit import audit
 from valetkey.storage import accounts, clients, grants, leases
-from valetkey.storage.engine import open_store
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 from valetkey.storage.grants import Code, Grant
-from valetkey.storage.statement import Bound
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable, Write
 
 DIGEST = b"d" * 32
 

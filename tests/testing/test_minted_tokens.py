@@ -11,11 +11,11 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
-from tests.vocabulary import nothing_new
+from tests.support.vocabulary import nothing_new
 from valetkey import Plan, SettingsError, Valetkey, current_token, require_oauth
 from valetkey.runtime import Runtime
 from valetkey.testing import Clock, headers_for, mint_token, prepared_store, throw_away_store
-from valetkey.testing.throw_away import PreparedStore
+from valetkey.testing.temporary_store import PreparedStore
 
 NOW = 1_900_000_000.0
 

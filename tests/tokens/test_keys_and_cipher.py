@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.vocabulary import Browser, Clock
-from valetkey.authorization_server.registration import register_client
+from tests.support.vocabulary import Browser, Clock
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import signing_keys
-from valetkey.storage.clock import store_clock
-from valetkey.storage.engine import open_store
-from valetkey.storage.write import StoreUnavailable, Write
-from valetkey.tokens.cipher import Cipher, new_encryption_key, open_under, seal_under
-from valetkey.tokens.key_making import rotate
+from valetkey.storage.engine.clock import store_clock
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
+from valetkey.tokens.encryption import Cipher, new_encryption_key, open_under, seal_under
+from valetkey.tokens.key_rotation import rotate
 
 
 def cipher(*keys: str) -> Cipher:

@@ -14,13 +14,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, signed_in
-from tests.vocabulary import CALLBACK, EMAIL, Browser
-from valetkey.authorization_server.registration import Registered, register_client
+from tests.support.vocabulary import CALLBACK, EMAIL, Browser
+from valetkey.authorization_server.clients.service import Registered, register_client
 from valetkey.protocol.secret import SESSION, mint
 from valetkey.service import create_app
 from valetkey.storage import consents
 from valetkey.storage.consents import Consent
-from valetkey.storage.write import StoreUnavailable, Write
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 
 FORM = "application/x-www-form-urlencoded"
 VARIES = {"Valetkey-Reference", "Date"}
@@ -255,7 +255,7 @@ def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
     def break_down(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
 
-    monkeypatch.setattr("valetkey.authorization_server.unasked.next_step", break_down)
+    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.next_step", break_down)
     monkeypatch.setattr("valetkey.authorization_server.views.next_step", break_down)
     answer = ada[1].get(asked(shop))
 
@@ -278,7 +278,7 @@ def test_no_document_is_fetched_for_an_answer_that_cannot_come(
 ) -> None:
     """A client that describes itself is asked about each time; and anybody can make up a well-formed cookie."""
     looked = []
-    monkeypatch.setattr("valetkey.authorization_server.unasked.check_target", lambda *_: looked.append(1))
+    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.check_target", lambda *_: looked.append(1))
     if not is_signed_in:
         ada[1].set_cookie("valetkey_session", mint(SESSION).reveal())
 
@@ -313,7 +313,7 @@ def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
         tries.append(1)
         raise StoreUnavailable("nobody answers")
 
-    monkeypatch.setattr("valetkey.authorization_server.unasked.allow_remembered", down)
+    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.allow_remembered", down)
     monkeypatch.setattr("valetkey.authorization_server.views.allow_remembered", down)
     answer = ada[1].get(asked(shop))
 

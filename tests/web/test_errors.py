@@ -11,12 +11,12 @@ from flask import Flask, abort, jsonify, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from tests.conftest import MakeApp
-from tests.vocabulary import Browser
+from tests.support.vocabulary import Browser
 from valetkey import public
 from valetkey.runtime import Runtime
 from valetkey.service import create_app
-from valetkey.storage.write import StoreUnavailable
-from valetkey.web.reference import RequestIdFilter
+from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.web.request_id import RequestIdFilter
 
 
 @pytest.fixture

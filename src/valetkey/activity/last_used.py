@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable
 
 from valetkey.storage import grants, personal_tokens
-from valetkey.storage.statement import Bound
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable, Write
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 
 from .background import Background
 

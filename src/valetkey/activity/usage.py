@@ -6,9 +6,9 @@ import logging
 import threading
 
 from valetkey.storage import usage
-from valetkey.storage.store import Store
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 from valetkey.storage.usage import Used
-from valetkey.storage.write import StoreUnavailable, Write
 
 from .background import Background
 

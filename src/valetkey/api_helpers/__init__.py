@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from valetkey.web.problem_responses import Problem, problem
+from valetkey.web.problem_responses import answer_problems as use_problems
+
 from .body_size import limit_bodies, max_body
 from .conditional import check_preconditions, etag_of, etagged
 from .cors import use_cors
@@ -9,7 +12,6 @@ from .cursors import open_cursor, seal_cursor
 from .deprecation import deprecated
 from .idempotency import idempotent
 from .pagination import Page, paginate
-from .problem_details import Problem, problem, use_problems
 from .request_ids import RequestIdFilter, request_id, use_request_ids
 from .sparse_fields import sparse_fields
 

@@ -10,10 +10,10 @@ from typing import Any
 from flask import Flask, current_app, request
 
 from valetkey.protocol.size import read_size
-from valetkey.web.problems import Problem, is_below
+from valetkey.web.problem_responses import Problem, is_below
 from valetkey.web.wsgi import Environ
 
-from .surroundings import View, synchronous
+from .context import View, synchronous
 
 MAX_BODY = "__valetkey_max_body__"  # the attribute of a view that holds the most bytes it takes
 

@@ -10,9 +10,9 @@ from typing import Any
 from flask import Response, current_app, request
 from werkzeug.http import unquote_etag
 
-from valetkey.web.problems import Problem
+from valetkey.web.problem_responses import Problem
 
-from .surroundings import View, synchronous
+from .context import View, synchronous
 
 ETAGGED = "__valetkey_etagged__"  # the attribute of a view whose answers have an ETag
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, request
 
-from valetkey.web.problems import is_below
+from valetkey.web.problem_responses import is_below
 from valetkey.web.wsgi import Environ, Finish, Headers, finish_answers
 
 EXPOSED = (

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from valetkey.web.problems import Problem
+from valetkey.web.problem_responses import Problem
 
-from .surroundings import find_runtime
+from .context import find_runtime
 
 _PURPOSE = "valetkey cursor"
 _MAC = 16  # bytes of HMAC-SHA-256 that are kept: 128 bits, as RFC 2104 §5 allows

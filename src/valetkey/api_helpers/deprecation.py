@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, current_app
 from werkzeug.http import http_date
 
-from .surroundings import View, synchronous
+from .context import View, synchronous
 
 DEPRECATED = "__valetkey_deprecated__"  # the attribute of a view that holds a Deprecated
 Moment = str | date | datetime | float

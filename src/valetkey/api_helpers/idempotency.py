@@ -12,16 +12,16 @@ from urllib.parse import urlencode
 from flask import Response, current_app, request
 
 from valetkey.protocol.size import read_size
-from valetkey.storage.write import StoreUnavailable
-from valetkey.web.problems import Problem
-from valetkey.web.reference import reference
+from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.web.problem_responses import Problem
+from valetkey.web.request_id import reference
 from valetkey.web.wsgi import TOKEN
 
 from .body_size import check_body
-from .surroundings import View, caller, find_runtime, synchronous
+from .context import View, caller, find_runtime, synchronous
 
 if TYPE_CHECKING:
-    from .kept_answers import Claimed
+    from .idempotency_store import Claimed
 
 IDEMPOTENT = "__valetkey_idempotent__"  # the attribute of a view: whether a key is required
 _METHODS = frozenset({"POST", "PATCH"})
@@ -91,7 +91,7 @@ def _claim(key: str, gives_up_after: float, most: int) -> Claimed | Response:
 
     :raises Problem: as ``idempotent`` says.
     """
-    from .kept_answers import claim  # it needs a database; the other helpers do not
+    from .idempotency_store import claim  # here: it needs a database; the other helpers do not
 
     runtime = find_runtime()
     if runtime is None:

@@ -10,11 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from flask import request
 
-from valetkey.web.problems import Problem
+from valetkey.web.problem_responses import Problem
 
-from . import surroundings
+from .context import current_time, find_runtime
 from .cursors import open_cursor, seal_cursor
-from .surroundings import find_runtime
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -57,7 +56,7 @@ def paginate(
     """
     from .keyset import items_of, read_order
 
-    ordered, size, now = read_order(select), _read_size(usual, largest), surroundings.now()
+    ordered, size, now = read_order(select), _read_size(usual, largest), current_time()
     query = _query(ordered.text)
     asked = request.args.get(CURSOR)
     way, *place = open_cursor(asked, query, now=now, key=key) if asked else ["next"]

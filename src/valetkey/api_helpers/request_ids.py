@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from valetkey.web.reference import RequestIdFilter, add_request_id
-from valetkey.web.reference import reference as request_id
+from valetkey.web.request_id import RequestIdFilter, add_request_id
+from valetkey.web.request_id import reference as request_id
 from valetkey.web.wsgi import finish_answers
 
 __all__ = ["RequestIdFilter", "request_id", "use_request_ids"]

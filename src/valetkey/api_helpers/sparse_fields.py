@@ -8,9 +8,9 @@ from typing import Any
 
 from flask import current_app, request
 
-from valetkey.web.problems import Problem
+from valetkey.web.problem_responses import Problem
 
-from .surroundings import View, synchronous
+from .context import View, synchronous
 
 FIELDS = "__valetkey_fields__"  # the attribute of a view that holds the names that may be asked for
 Tree = dict[str, Any]  # the name of a member: its tree, or None for all of it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from valetkey.activity.auditing import audit
+from valetkey.activity.audit import audit
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, consents, grants, revocations

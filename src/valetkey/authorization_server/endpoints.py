@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from valetkey.runtime import Endpoint
+from valetkey.endpoint import Endpoint
 
-from .device_authorization import device_authorization
-from .introspection import introspect
-from .leak_report import report_leak
-from .logo import logo
+from .clients.logo_endpoint import logo
+from .clients.management_endpoint import manage
+from .clients.registration_endpoint import register
+from .device.device_authorization_endpoint import device_authorization
 from .metadata import authorization_server_metadata, jwks, openid_configuration
-from .personal_token_endpoint import personal_access_token, personal_access_tokens
-from .plan_endpoint import plan
-from .registration_endpoint import register
-from .registration_management import manage
-from .revocation import revoke
-from .token_endpoint import exchange
-from .userinfo import userinfo
+from .openid.userinfo import userinfo
+from .personal_tokens.endpoint import personal_access_token, personal_access_tokens
+from .plans.endpoint import plan
+from .token.endpoint import exchange
+from .token_management.introspection_endpoint import introspect
+from .token_management.leak_report_endpoint import report_leak
+from .token_management.revocation_endpoint import revoke
 
 # Paths are below ``oauth_path``.
 ENDPOINTS = (

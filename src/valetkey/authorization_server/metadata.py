@@ -8,15 +8,16 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from valetkey.accounts.owner import ACR
+from valetkey.endpoint import Answer, Call
 from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.protocol.policy import DEVICE_CODE, SECRET_METHODS
-from valetkey.runtime import Answer, Call, Runtime
-from valetkey.storage.write import StoreUnavailable
+from valetkey.protocol.resource_owner import ACR
+from valetkey.runtime import Runtime
+from valetkey.storage.engine.transaction import StoreUnavailable
 
-from .authorization_endpoint import PROMPTS, RESPONSE_MODES
-from .token_endpoint import GRANT_TYPES
+from .authorize.endpoint import PROMPTS, RESPONSE_MODES
+from .token.endpoint import GRANT_TYPES
 
 _CACHED = (("Content-Type", "application/json"), ("Cache-Control", "public, max-age=300"))
 
@@ -55,7 +56,8 @@ def _made_once(runtime: Runtime, name: str, made_of: object, make: Callable[[], 
     """
     known = runtime.documents_made.get(name)
     if known is not None and known[0] is made_of:
-        return known[1]
+        cached: Answer = known[1]
+        return cached
     body = make()
     answer = Answer(200, body, (*_CACHED, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
     runtime.documents_made[name] = (made_of, answer)

@@ -8,8 +8,8 @@ from typing import Any
 from valetkey.outbound.mail import MailNotSent, send_mail
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox
-from valetkey.storage.statement import Bound
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 JOB = "owner_mail"
 

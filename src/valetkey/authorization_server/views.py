@@ -17,21 +17,21 @@ from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
 from valetkey.protocol.parameters import decode
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.web import cookies, pages
-from valetkey.web.machine import machine_view
-from valetkey.web.owners import OwnAccounts, current_owner
-from valetkey.web.respond import respond
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.context import current_address, current_runtime
+from valetkey.web.endpoint_adapters import machine_view
+from valetkey.web.pages import respond
+from valetkey.web.resource_owners import OwnAccounts, current_owner
 from valetkey.web.wsgi import Environ
 
-from .authorization_endpoint import check_request, check_target
-from .consent import allow_remembered
+from .authorize.consent import allow_remembered
+from .authorize.endpoint import check_request, check_target
+from .authorize.fast_path import answer_unasked
+from .authorize.interaction import wait
+from .authorize.prompt import check_silent, next_step
 from .endpoints import ENDPOINTS
-from .next_step import check_silent, next_step
-from .sealed_hint import sealed_hints
-from .unasked import answer_unasked
-from .waiting import wait
+from .openid.encrypted_hint import sealed_hints
 
 _LONGEST_REQUEST = 8000
 _UNAVAILABLE = "valetkey.unavailable"  # in the WSGI environment: why the store could not be read

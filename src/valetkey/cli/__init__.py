@@ -6,26 +6,26 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server.registration import RegistrationRefused
-from valetkey.resource_owner.signing_in import SignInRefused
+from valetkey.accounts.sign_in import SignInRefused
+from valetkey.authorization_server.clients.service import RegistrationRefused
 from valetkey.service import AppNotFound
 from valetkey.settings import SettingsError
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 from . import (
-    auditing,
+    audit,
     backup,
-    checking,
+    check,
     clients,
     grants,
+    init,
     keys,
     login,
     openapi,
     plans,
     resources,
     scopes,
-    serving,
-    setting_up,
+    serve,
     tokens,
     usage,
     users,
@@ -56,11 +56,11 @@ def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
 
 
 for command in (
-    setting_up.init,
-    serving.serve,
-    serving.work,
+    init.init,
+    serve.serve,
+    serve.work,
     login.login,
-    checking.check,
+    check.check,
     openapi.openapi,
     users.users,
     clients.clients,
@@ -71,9 +71,9 @@ for command in (
     resources.resources,
     keys.keys,
     grants.grants,
-    auditing.audit,
-    setting_up.prune_command,
-    setting_up.db,
+    audit.audit,
+    init.prune_command,
+    init.db,
     backup.backup,
 ):
     main.add_command(command)

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from valetkey.runtime import Runtime
-from valetkey.storage.backup import back_up
+from valetkey.storage.engine.backup import back_up
 
-from .opened import with_runtime
+from .app_loading import with_runtime
 
 
 @click.command()

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server import registration
-from valetkey.authorization_server.initial_access import make_initial_access_token
+from valetkey.authorization_server.clients import service as registration
+from valetkey.authorization_server.clients.initial_access_token import make_initial_access_token
 from valetkey.protocol.policy import POLICIES, SECRET_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
@@ -16,8 +16,8 @@ from valetkey.storage import clients as stored
 from valetkey.storage import registrations
 from valetkey.storage.clients import Client
 
-from .opened import json_option, read_json_file, tell, with_runtime
-from .output import tell_rows
+from .app_loading import json_option, read_json_file, tell, with_runtime
+from .printing import tell_rows
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _secret_only = click.option("--secret-only", is_flag=True, help="Print the secret and nothing else, for scripts.")

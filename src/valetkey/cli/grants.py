@@ -7,14 +7,14 @@ from dataclasses import asdict
 import click
 
 from valetkey.authorization_server.connected_apps import revoke_app
-from valetkey.authorization_server.family import end_grant
+from valetkey.authorization_server.grant_lifecycle import end_grant
 from valetkey.runtime import Runtime
-from valetkey.storage import consents, living_grants
+from valetkey.storage import consents
 from valetkey.storage import grants as stored
 
-from .opened import json_option, with_runtime
-from .output import tell_rows
-from .people import sub_of
+from .app_loading import json_option, with_runtime
+from .printing import tell_rows
+from .users_lookup import sub_of
 
 _MOST = 1000
 
@@ -32,7 +32,7 @@ def grants() -> None:
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
     """Show the grants that are alive, newest first."""
     owner = sub_of(runtime, user) if user else ""
-    found = living_grants.living(runtime.store, runtime.clock(), client_id=client_id, owner=owner, most=_MOST)
+    found = stored.find_active(runtime.store, runtime.clock(), client_id=client_id, owner=owner, most=_MOST)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
     tell_rows((asdict(grant) for grant in found), columns, as_json, none="No app has a grant.")
     if len(found) == _MOST and not as_json:
@@ -52,7 +52,7 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     now = runtime.clock()
     if grant_id is None and client_id and user:
         owner = sub_of(runtime, user)
-        alive = living_grants.living(runtime.store, now, client_id=client_id, owner=owner, most=1)
+        alive = stored.find_active(runtime.store, now, client_id=client_id, owner=owner, most=1)
         if not alive and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")
         revoke_app(owner, client_id, None, runtime, now)

@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from valetkey.activity.auditing import audit
+from valetkey.activity.audit import audit
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
-from valetkey.tokens.cipher import keep_key, new_encryption_key
-from valetkey.tokens.key_making import rotate as rotated
+from valetkey.tokens.encryption import keep_key, new_encryption_key
+from valetkey.tokens.key_rotation import rotate as rotated
 
-from .opened import json_option, with_runtime
-from .output import tell_rows, time_text
+from .app_loading import json_option, with_runtime
+from .printing import tell_rows, time_text
 
 _PUBLISHED_BEFORE = 900  # seconds; three times what our JWK set may be cached
 

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import click
 import httpx
 
-from valetkey.authorization_server.registration import CLI_CLIENT_ID
+from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
 from valetkey.protocol.pkce import s256
 
+from .app_loading import given_options
 from .login_page import login_page
-from .opened import given_options
 from .served_issuer import find_issuer
 
 _SECONDS = 300

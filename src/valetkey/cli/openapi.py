@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server.description import oauth_description
-from valetkey.resource_server.compatibility import breaking_changes
+from valetkey.authorization_server.openapi import oauth_description
+from valetkey.openapi.diff.operations import breaking_changes
 from valetkey.runtime import Runtime
-from valetkey.web.state import EXTENSION
+from valetkey.web.context import EXTENSION
 
-from .opened import opened_app, read_json_file
+from .app_loading import opened_app, read_json_file
 
 
 @click.command()

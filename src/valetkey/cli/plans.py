@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server import subscribing
-from valetkey.authorization_server.subscribing import SubscriptionRefused
+from valetkey.authorization_server.plans import service as subscribing
+from valetkey.authorization_server.plans.service import SubscriptionRefused
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, subscriptions
 from valetkey.storage.subscriptions import Subscription
 
-from .opened import json_option, tell, with_runtime
+from .app_loading import json_option, tell, with_runtime
 
 
 @click.group()

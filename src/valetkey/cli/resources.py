@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
-from valetkey.activity.auditing import audit
+from valetkey.activity.audit import audit
+from valetkey.caches.resources import TOKEN_FORMATS
 from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
 from valetkey.protocol.uri import comparable_resource, resource_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import resources as stored
 from valetkey.storage import revocations
-from valetkey.tokens.resources import TOKEN_FORMATS
 
-from .opened import json_option, tell, with_runtime
-from .output import tell_rows
+from .app_loading import json_option, tell, with_runtime
+from .printing import tell_rows
 
 
 @click.group()

@@ -6,10 +6,10 @@ import click
 
 from valetkey.resource_server.routes import routes_of
 from valetkey.runtime import Runtime
-from valetkey.web.state import EXTENSION
+from valetkey.web.context import EXTENSION
 
-from .opened import json_option, opened_app
-from .output import tell_rows
+from .app_loading import json_option, opened_app
+from .printing import tell_rows
 
 
 @click.group()

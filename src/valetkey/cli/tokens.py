@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import click
 
-from valetkey.accounts.owner import Owner
-from valetkey.authorization_server.personal_token_endpoint import shown
-from valetkey.authorization_server.personal_tokens import Wish, make_personal_token, revoke_personal_token
+from valetkey.authorization_server.personal_tokens.endpoint import shown
+from valetkey.authorization_server.personal_tokens.service import (
+    Wish,
+    make_personal_token,
+    revoke_personal_token,
+)
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens
 from valetkey.storage.personal_tokens import PersonalToken
 
-from .opened import json_option, tell, with_runtime
-from .output import tell_rows
-from .people import known_account, sub_of
+from .app_loading import json_option, tell, with_runtime
+from .printing import tell_rows
+from .users_lookup import known_account, sub_of
 
 
 @click.group()

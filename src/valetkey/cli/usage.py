@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
+from valetkey.protocol.access_token import PERSONAL_CLIENT_ID
 from valetkey.runtime import Runtime
 from valetkey.storage import usage as stored
-from valetkey.tokens.access_token import PERSONAL_CLIENT_ID
 
-from .opened import json_option, with_runtime
-from .output import tell_rows
+from .app_loading import json_option, with_runtime
 from .plans import check_known
+from .printing import tell_rows
 
 _DAY = 86400
 

@@ -11,17 +11,17 @@ import click
 
 from valetkey.accounts.email_address import is_email_address
 from valetkey.accounts.password import hash_password, password_problem
-from valetkey.activity.auditing import audit
-from valetkey.authorization_server.session_end import owner_end_rows
+from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_out import all_sessions_end_rows
+from valetkey.activity.audit import audit
+from valetkey.authorization_server.openid.session_logout import owner_end_rows
 from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
-from valetkey.resource_owner.signing_in import create_account
-from valetkey.resource_owner.signing_out import all_sessions_end_rows
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants, personal_tokens, revocations
 
-from .opened import json_option, read_json_file, tell, with_runtime
-from .output import tell_rows
-from .people import known_account
+from .app_loading import json_option, read_json_file, tell, with_runtime
+from .printing import tell_rows
+from .users_lookup import known_account
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

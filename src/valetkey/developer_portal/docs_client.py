@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from valetkey.activity.auditing import audit
+from valetkey.activity.audit import audit
 from valetkey.protocol.client_metadata import read_client_metadata
 from valetkey.protocol.policy import POLICIES
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import clients, revocations
-from valetkey.storage.write import Write
+from valetkey.storage.engine.transaction import Write
 
 DOCS_CLIENT_ID = "valetkey-docs"
 

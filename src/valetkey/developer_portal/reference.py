@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .schema_words import Member, SchemaWords
+from .schema_text import Member, SchemaWords
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 

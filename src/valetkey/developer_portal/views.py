@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, request, url_for
 
-from valetkey.authorization_server.target import plan_scope
+from valetkey.authorization_server.token.scope_and_resource import plan_scope
 from valetkey.runtime import Runtime
 from valetkey.web import pages
-from valetkey.web.state import current_runtime
+from valetkey.web.context import current_runtime
 
 from .docs_client import DOCS_CLIENT_ID, redirect_uri, register_docs_client
 from .documents import Document, Documents

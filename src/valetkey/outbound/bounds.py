@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from valetkey.protocol.errors import TemporarilyUnavailable
 
-from .problems import FetchFailed
-
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -82,3 +80,15 @@ class Room:
             yield
         finally:
             self._free.release()
+
+
+class FetchProblem(Exception):
+    """There is no answer to use; the sentence says why."""
+
+
+class FetchRefused(FetchProblem):
+    """The guard does not let this URL be fetched."""
+
+
+class FetchFailed(FetchProblem):
+    """The other side could not be reached, or its answer cannot be used."""

@@ -11,10 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from .bounds import Deadline, Turns
+from .bounds import Deadline, FetchFailed, FetchProblem, FetchRefused, Turns
 from .freshness import max_age
-from .guard import Guard, Lookup, check_url, system_lookup
-from .problems import FetchFailed, FetchProblem, FetchRefused
+from .safe_resolver import Guard, Lookup, check_url, system_lookup
 
 if TYPE_CHECKING:
     from .transport import GuardedTransport

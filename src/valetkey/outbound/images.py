@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
+from .bounds import FetchFailed
+from .cached_fetch import Ages, Kept, KeptByUrl
 from .http import Fetcher
-from .kept import Ages, Kept, KeptByUrl
-from .problems import FetchFailed
 
 _LARGEST, _MOST = 131_072, 64  # bytes of one; how many are kept
 _AGES = Ages(least=3600, retry=300, stale=86_400)

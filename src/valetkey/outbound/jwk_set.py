@@ -9,7 +9,7 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
-from .problems import FetchFailed
+from .bounds import FetchFailed
 
 _MOST_KEYS = 32
 _ED25519 = ("Ed25519", "EdDSA")

@@ -8,9 +8,9 @@ from functools import partial
 
 from joserfc.jwk import Key
 
+from .cached_fetch import Ages, Kept, KeptByUrl
 from .http import Fetcher
 from .jwk_set import Jwk, find_key, read_jwk_set
-from .kept import Ages, Kept, KeptByUrl
 
 _ACCEPT = "application/jwk-set+json, application/json"
 _MOST_SETS, _LARGEST_SET = 256, 131_072

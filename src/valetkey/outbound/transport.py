@@ -15,9 +15,8 @@ import httpcore
 import httpx
 
 from .addresses import Address
-from .bounds import Deadline, Turns
-from .guard import Guard
-from .problems import FetchFailed
+from .bounds import Deadline, FetchFailed, Turns
+from .safe_resolver import Guard
 
 LARGEST_HEADERS = 32_768
 _PIECE = 16_384

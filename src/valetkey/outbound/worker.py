@@ -12,12 +12,12 @@ from typing import Any
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import leases, outbox
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable, Write
 from valetkey.storage.pruning import PRUNED_AT_ONCE, erase_retry_answers, prune_statements
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable, Write
 
+from .bounds import FetchProblem
 from .mail import MailNotSent, send_mail
-from .problems import FetchProblem
 
 _LEASE, _PRUNE_EVERY, _TAKEN = 15.0, 3600.0, 60.0
 _MOST_BATCHES = 200  # of one table at once: a million rows

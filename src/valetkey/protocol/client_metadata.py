@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .client_members import Members, in_ascii, read_members
+from .client_members import Members, in_ascii, logout_problems, read_members
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .logout_members import logout_problems
 from .policy import POLICIES, SECRET_METHODS, Policy
 from .uri import is_app_redirect, redirect_uri_problem
 

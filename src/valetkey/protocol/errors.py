@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import ClassVar
 
 
@@ -176,3 +178,12 @@ class BodyTooLarge(InvalidRequest):
 
 class TooManyRequests(TemporarilyUnavailable):
     status = 429
+
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def problem_body(status: int, detail: str, *, title: str | None = None, **members: object) -> bytes:
+    """The JSON of a problem; its type is about:blank, so the title is the status's phrase (§4.2.1)."""
+    body = {"title": title or HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return json.dumps(body).encode()

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from valetkey.storage.rest import Rest
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.circuit_breaker import Rest
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .counters import Counters, CountersFull
 

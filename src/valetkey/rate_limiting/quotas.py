@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from valetkey.storage import quotas
-from valetkey.storage.rest import Rest
-from valetkey.storage.store import Store
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.circuit_breaker import Rest
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .quota import Quota
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 _SECONDS = 1.0  # for an answer; a limit is no reason to wait longer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from valetkey.storage import limits
-from valetkey.storage.engine import open_counters
-from valetkey.storage.store import Store
-from valetkey.storage.write import Write
+from valetkey.storage.engine.open import open_counters
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Write
 
 
 class SqlCounters:

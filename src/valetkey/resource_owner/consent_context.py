@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.accounts.owner import Owner
-from valetkey.authorization_server.consent_record import REQUIRED
-from valetkey.authorization_server.logo import shown_logo
+from valetkey.authorization_server.authorize.consent_record import REQUIRED
+from valetkey.authorization_server.clients.logo_endpoint import shown_logo
 from valetkey.protocol.claims import SCOPE_CLAIMS
+from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
 
 from .forms import ConsentForm

@@ -9,9 +9,10 @@ from typing import Any
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.owner import Owner
+from valetkey.accounts.sign_in import SignInRefused, Visitor, sign_in, sign_up
+from valetkey.accounts.sign_out import sign_out
 from valetkey.authorization_server import connected_apps
-from valetkey.authorization_server.consent import (
+from valetkey.authorization_server.authorize.consent import (
     CLAIMS,
     Question,
     Waiting,
@@ -21,24 +22,23 @@ from valetkey.authorization_server.consent import (
     question,
     refuse,
 )
-from valetkey.authorization_server.consent_record import REQUIRED
-from valetkey.authorization_server.next_step import next_step
+from valetkey.authorization_server.authorize.consent_record import REQUIRED
+from valetkey.authorization_server.authorize.prompt import next_step
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
+from valetkey.web.context import current_address, current_runtime
+from valetkey.web.cookies import leave_notice
 from valetkey.web.csrf import EXPIRED, check_csrf
-from valetkey.web.notices import leave_notice
-from valetkey.web.owners import OwnAccounts, current_owner, here, to_sign_in
-from valetkey.web.respond import respond
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.pages import respond
+from valetkey.web.resource_owners import OwnAccounts, current_owner, here, to_sign_in
 
 from .consent_context import about, consent_context, date_of
 from .forms import ConsentForm, SignInForm, SignUpForm
 from .logout.views import signed_out
 from .passwords.views import security_context, sign_up_by_mail
-from .signing_in import SignInRefused, Visitor, sign_in, sign_up
-from .signing_out import sign_out
 
 _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 

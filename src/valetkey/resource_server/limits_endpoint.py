@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from valetkey.endpoint import Answer, Call, Endpoint, json_answer
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.rate_limiting.address import network_of
 from valetkey.rate_limiting.admission import Caller, Charge
 from valetkey.rate_limiting.fields import quota_name
-from valetkey.runtime import Answer, Call, Endpoint, json_answer
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .routes import Route
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .access import BY_METHOD, CLOSED, PROTECTION, Protection
-from .deciding import apply_protect, close_undecided
-from .views_by_class import method_of
+from .guard.class_views import method_of
+from .guard.route_protection import apply_protect, close_undecided
+from .protection import BY_METHOD, CLOSED, PROTECTION, Protection
 
 _OWN = "valetkey_"  # how the endpoints of our blueprints begin
 _log = logging.getLogger("valetkey")

@@ -11,9 +11,9 @@ from sqlalchemy import Executable, and_, bindparam, select, update
 
 from valetkey.protocol.secret import random_id
 
-from .records import Insert, columns_of, to_json
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, columns_of, to_json
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import accounts, sessions
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam
 
-from .statement import Bound, Statement
+from .engine.statement import Bound, Statement
 from .tables import assertions
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
-from .records import Insert, columns_of
-from .statement import Statement
-from .store import Store
+from .engine.records import Insert, columns_of
+from .engine.statement import Statement
+from .engine.store import Store
 from .tables import audit
 
 

@@ -12,9 +12,9 @@ from sqlalchemy import bindparam, delete, or_, select, update
 from valetkey.protocol.policy import POLICIES, Policy
 from valetkey.protocol.scope import parse_scope
 
-from .records import Insert, to_json
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, to_json
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import client_secrets, clients
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, delete, func, select
 
-from .records import columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import consents, grants
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Executable, Integer, bindparam, exists, literal, or_, select, update
 
-from .records import columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import device_codes, grants
 
 

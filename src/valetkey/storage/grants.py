@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, cast, delete, exists, insert, literal, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
-from .records import Insert, columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import accounts, codes, consents, grants, refresh_tokens, retry_answers, sessions
 
 
@@ -247,3 +264,64 @@ def revoke_client(client_id: str, now: float) -> Bound:
 
 def touch(grant_id: str, at: float) -> Bound:
     return _TOUCH(wanted=grant_id, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveGrant:
+    grant_id: str
+    client_id: str
+    owner: str
+    scope: str
+    created_at: float
+    last_used_at: float | None
+    expires_at: float
+
+
+def _either(column: Column[Any], name: str) -> ColumnElement[bool]:
+    return or_(bindparam(name, type_=Text) == "", column == bindparam(name, type_=Text))
+
+
+_FIND_ACTIVE = Statement(
+    select(*columns_of(grants, ActiveGrant))
+    .where(
+        grants.c.revoked_at.is_(None),
+        grants.c.expires_at > bindparam("now"),
+        _either(grants.c.client_id, "client_id"),
+        _either(grants.c.owner, "owner"),
+    )
+    .order_by(grants.c.created_at.desc())
+    .limit(bindparam("most"))
+)
+
+
+def find_active(
+    store: Store, now: float, *, client_id: str = "", owner: str = "", most: int = 1000
+) -> list[ActiveGrant]:
+    """Grants that are neither revoked nor over, newest first; of one client or owner where it is named."""
+    rows = store.all(_FIND_ACTIVE(now=now, client_id=client_id, owner=owner, most=most))
+    return [ActiveGrant(*row) for row in rows]
+
+
+_CLIENTS_IN_SESSION = Statement(select(grants.c.client_id).where(grants.c.sid == bindparam("sid")).distinct())
+_ACTIVE_IN_SESSION = Statement(
+    select(*columns_of(grants, Grant)).where(
+        grants.c.sid == bindparam("sid"), grants.c.revoked_at.is_(None), grants.c.expires_at > bindparam("now")
+    )
+)
+_SESSIONS_OF_OWNER = Statement(
+    select(grants.c.client_id, grants.c.sid).where(grants.c.owner == bindparam("owner")).distinct()
+)
+
+
+def clients_in_session(store: Store, sid: str) -> list[str]:
+    """The clients that got anything in a sign-in, also what is over by now."""
+    return sorted(row[0] for row in store.all(_CLIENTS_IN_SESSION(sid=sid)))
+
+
+def active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
+    return [Grant(*row) for row in store.all(_ACTIVE_IN_SESSION(sid=sid, now=now))]
+
+
+def sessions_of_owner(store: Store, owner: str) -> list[tuple[str, str | None]]:
+    """Each client with each sign-in in which it got something of this owner's; None: in no sign-in."""
+    return [(row[0], row[1]) for row in store.all(_SESSIONS_OF_OWNER(owner=owner))]

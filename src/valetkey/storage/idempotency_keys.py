@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Executable, and_, bindparam, delete, null, or_, select, update
 
-from .platform_tables import idempotency_keys as keys
-from .statement import Bound, Statement
-from .store import Store
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .tables import idempotency_keys as keys
 
 
 class Kept(NamedTuple):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, select, update
 
-from .records import Insert, columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import interactions
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, or_
 
-from .statement import Bound, Statement
+from .engine.statement import Bound, Statement
 from .tables import leases
 
 

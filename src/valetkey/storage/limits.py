@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Double, Executable, Text, bindparam, case, cast, delete, func, select, text, update
 
-from .statement import Bound, Statement
-from .store import Store
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .engine.transaction import Write
 from .tables import limits
-from .write import Write
 
 CREATE = Statement(
     text("CREATE TABLE IF NOT EXISTS valetkey_limits (key TEXT PRIMARY KEY, tat REAL NOT NULL) WITHOUT ROWID")

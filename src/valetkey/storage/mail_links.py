@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from .platform_tables import mail_links
-from .records import Insert, columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .tables import mail_links
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from sqlalchemy import bindparam, delete, null, or_, select, update
 
 from valetkey.protocol.secret import random_id
 
-from .records import Insert, to_json
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, to_json
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import outbox
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Double, Executable, and_, bindparam, cast, exists, insert, literal, or_, select, update
 
-from .platform_tables import personal_access_tokens as tokens
-from .records import columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import grants, revocations
+from .tables import personal_access_tokens as tokens
 
 _DAY = 86400.0
 

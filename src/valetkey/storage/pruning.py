@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, func, not_, select, tuple_
 
-from .platform_tables import idempotency_keys, mail_links, personal_access_tokens, quotas, usage
-from .statement import Bound, Statement
+from .engine.statement import Bound, Statement
 from .tables import (
     access_tokens,
     assertions,
@@ -13,14 +12,19 @@ from .tables import (
     codes,
     device_codes,
     grants,
+    idempotency_keys,
     initial_access_tokens,
     interactions,
+    mail_links,
     outbox,
+    personal_access_tokens,
+    quotas,
     refresh_tokens,
     retry_answers,
     revocations,
     sessions,
     signing_keys,
+    usage,
 )
 from .usage import HOUR
 

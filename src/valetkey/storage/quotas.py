@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Double, Executable, Text, bindparam, cast, select, update
 
-from .platform_tables import quotas
-from .statement import Bound, Statement
-from .store import Store
-from .write import Write
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .engine.transaction import Write
+from .tables import quotas
 
 
 def _take(insert: Any) -> Executable:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
 
-from .records import Insert, columns_of
-from .statement import Bound, Statement
-from .store import Store
-from .tables import initial_access_tokens, registrations
+from .engine.records import Insert, columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .tables import clients, consents, device_codes, grants, initial_access_tokens, registrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +103,24 @@ def remove(client_id: str) -> Bound:
 def remove_own(registration: Registration) -> Bound:
     """The claim on a removal, while the registration access token is still the one that was shown."""
     return _REMOVE_OWN(wanted=registration.client_id, old=bytes(registration.digest))
+
+
+# One that acts for itself leaves no trace of its tokens: it may be in use.
+_UNUSED = and_(
+    clients.c.created_at < bindparam("before"),
+    exists().where(registrations.c.client_id == clients.c.client_id, registrations.c.policy.is_(None)),
+    not_(clients.c.metadata.contains("client_credentials", autoescape=True)),
+    *(not_(exists().where(table.c.client_id == clients.c.client_id)) for table in (grants, consents, device_codes)),
+)
+_FIND_UNUSED = Statement(select(clients.c.client_id).where(_UNUSED).limit(500))
+_REMOVE_UNUSED = Statement(delete(clients).where(clients.c.client_id == bindparam("wanted"), _UNUSED))
+
+
+def find_unused(store: Store, before: float) -> list[str]:
+    """Some of those that registered without anybody's word before a moment, and that no person ever gave anything."""
+    return [str(row[0]) for row in store.all(_FIND_UNUSED(before=before))]
+
+
+def remove_unused(client_id: str, before: float) -> Bound:
+    """The claim on a removal: lost where somebody has begun to use the client meanwhile."""
+    return _REMOVE_UNUSED(wanted=client_id, before=before)

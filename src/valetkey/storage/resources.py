@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, delete, select
 
-from .records import to_json
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import to_json
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import resources
 
 _ALL = Statement(select(resources.c.resource, resources.c.metadata).order_by(resources.c.resource))

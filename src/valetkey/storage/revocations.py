@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Double, bindparam, cast, insert, literal, select
 
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .grants import ALIVE_OF_APP
-from .statement import Bound, Statement
-from .store import Store
 from .tables import grants, revocations
 
 # token, grant: dead for good. client, owner, all: whatever was issued before ``at`` is dead.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import column, select, table, text
 
-from .engine import sqlite_path
-from .postgresql import PostgresqlDriver
-from .statement import Statement
-from .store import Store
+from .engine.open import sqlite_path
+from .engine.postgresql import PostgresqlDriver
+from .engine.statement import Statement
+from .engine.store import Store
+from .engine.transaction import StoreUnavailable
 from .tables import SCHEMA_VERSION_TABLE
-from .write import StoreUnavailable
 
 HEAD = "0002"
 _VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))

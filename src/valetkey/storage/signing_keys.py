@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from .records import Insert, columns_of
-from .statement import Bound, Statement
-from .store import Store
+from .engine.records import Insert, columns_of
+from .engine.statement import Bound, Statement
+from .engine.store import Store
 from .tables import signing_keys
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, delete, null, select, update
 
-from .platform_tables import subscriptions
-from .statement import Bound, Statement
-from .store import Store
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .tables import subscriptions
 
 
 @dataclass(frozen=True, slots=True)

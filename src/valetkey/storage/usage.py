@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, func, select
 
-from .platform_tables import usage
-from .statement import Bound, Statement
-from .store import Store
+from .engine.statement import Bound, Statement
+from .engine.store import Store
+from .tables import usage
 
 HOUR = 3600
 

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from .clock import Clock
-from .minted import headers_for, mint_token
-from .throw_away import prepared_store, throw_away_store
+from .temporary_store import prepared_store, throw_away_store
+from .tokens import headers_for, mint_token
 
 __all__ = ["Clock", "headers_for", "mint_token", "prepared_store", "throw_away_store"]
 

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 from flask import Flask
 
-from valetkey.web.state import EXTENSION
+from valetkey.web.context import EXTENSION
 
-from . import minted
+from . import tokens as minted
 from .clock import Clock
-from .throw_away import PreparedStore, prepared_store, throw_away_store
+from .temporary_store import PreparedStore, prepared_store, throw_away_store
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Response, request
 from werkzeug.http import parse_cookie
 
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
 from valetkey.runtime import Runtime
 
-from .state import kept_for_request
+from .context import kept_for_request
 from .wsgi import Environ
 
 NOTICE = "valetkey_notice"
@@ -83,3 +85,25 @@ def _send(response: Response, runtime: Runtime, name: str, value: str, lives: in
     secure = runtime.settings.issuer.startswith("https:")
     named = cookie_name(runtime, name)
     response.set_cookie(named, value, max_age=lives, secure=secure, httponly=True, samesite="Lax")
+
+
+_SENTENCES: Mapping[str, str] = {
+    "app-revoked": "The app cannot use your account any more.",
+    "token-revoked": "The token is revoked.",
+    "password-set": "Your new password is set. You are signed in here, and nowhere else.",
+    "signed-out": "You are signed out.",
+    "signed-out-everywhere": "You are signed out everywhere.",
+}
+
+
+def leave_notice(name: str) -> None:
+    """Say it on the next page that this browser is shown."""
+    kept_for_request()[NOTICE] = name
+
+
+def take_notice(runtime: Runtime) -> str | None:
+    """What the page before left to be said; it is said once."""
+    left = sent_in(request.environ, cookie_name(runtime, NOTICE))
+    if left:
+        kept_for_request()[NOTICE] = ""
+    return _SENTENCES.get(left)

@@ -15,7 +15,7 @@ from wtforms.validators import ValidationError
 from valetkey.protocol.errors import InvalidRequest
 
 from . import cookies
-from .state import current_runtime
+from .context import current_runtime
 
 EXPIRED = "This form has expired. Please try again."
 

@@ -11,14 +11,15 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.activity.refusals import log_refusal
+from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
-from valetkey.storage.write import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreUnavailable
 
-from . import cookies
+from . import cookies, pages
+from .context import current_route, current_runtime, kept_for_request
+from .cookies import take_notice
 from .csrf import csrf_tokens
-from .notices import take_notice
-from .reference import reference
-from .state import current_route, current_runtime, kept_for_request
+from .request_id import reference
 from .wsgi import Environ, Finish, Headers
 
 _log = logging.getLogger("valetkey")
@@ -181,3 +182,18 @@ def _get_ready() -> None:
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
+
+
+# With a script, which presses the button. A form-action would also be applied to the client's redirects.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def respond(response: AuthorizationResponse) -> Response:
+    """Send the browser to the client; 303, so that no form is posted a second time (RFC 9700 §4.12)."""
+    if response.mode != "form_post":
+        return Response(status=303, headers=[("Location", response.location())])
+    page = pages.page("form_post.html", redirect_uri=response.redirect_uri, parameters=response.parameters)
+    page.headers["Content-Security-Policy"] = _POLICY
+    return page

@@ -5,16 +5,16 @@ from __future__ import annotations
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.authorization_server.consent_record import REQUIRED
-from valetkey.authorization_server.device_approval import Asking, allow, asked_scopes, deny, enter, find_asking
+from valetkey.authorization_server.authorize.consent_record import REQUIRED
+from valetkey.authorization_server.device.approval import Asking, allow, asked_scopes, deny, enter, find_asking
 from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.protocol.user_code import read_user_code, shown
 from valetkey.resource_owner.consent_context import consent_context
 from valetkey.resource_owner.forms import ConsentForm, UserCodeForm
 from valetkey.web import cookies, pages
+from valetkey.web.context import current_address, current_runtime
 from valetkey.web.csrf import EXPIRED
-from valetkey.web.owners import current_owner, to_sign_in
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.resource_owners import current_owner, to_sign_in
 
 
 def make_blueprint(device_path: str) -> Blueprint:

@@ -8,16 +8,16 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.owner import EndsSignIns
-from valetkey.authorization_server.logout_request import CARRIED, LogoutRequest, check_logout_request
-from valetkey.authorization_server.sealed_hint import sealed_hints
+from valetkey.accounts.sign_out import sign_out, sign_out_at_host
+from valetkey.authorization_server.openid.encrypted_hint import sealed_hints
+from valetkey.authorization_server.openid.logout_request import CARRIED, LogoutRequest, check_logout_request
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.resource_owner import EndsSignIns
 from valetkey.resource_owner.forms import LogoutForm
-from valetkey.resource_owner.signing_out import sign_out, sign_out_at_host
 from valetkey.web import cookies, pages
+from valetkey.web.context import current_address, current_runtime
 from valetkey.web.csrf import EXPIRED
-from valetkey.web.owners import current_owner
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.resource_owners import current_owner
 
 _LONGEST_REQUEST = 16_000  # an ID token may be long
 

@@ -7,35 +7,21 @@ from typing import Any
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from valetkey.accounts.mail_links import RESET, SIGN_UP, VERIFY, ask_for_link, choose_password, find_link, verify
+from valetkey.accounts.security import change_password, sign_out_everywhere
+from valetkey.accounts.sign_in import SignInRefused, Visitor
 from valetkey.activity.refusals import log_refusal
 from valetkey.protocol.errors import InvalidRequest
-from valetkey.resource_owner.account_security import change_password, sign_out_everywhere
 from valetkey.resource_owner.consent_context import date_of
-from valetkey.resource_owner.forms import (
-    ChangePasswordForm,
-    ForgottenForm,
-    MailSignUpForm,
-    NewPasswordForm,
-    PressForm,
-)
-from valetkey.resource_owner.mail_links import (
-    RESET,
-    SIGN_UP,
-    VERIFY,
-    ask_for_link,
-    choose_password,
-    find_link,
-    verify,
-)
-from valetkey.resource_owner.signing_in import SignInRefused, Visitor
+from valetkey.resource_owner.forms import ChangePasswordForm, ForgottenForm, MailSignUpForm, NewPasswordForm, PressForm
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.web import cookies, pages
+from valetkey.web.context import current_address, current_route, current_runtime
+from valetkey.web.cookies import leave_notice
 from valetkey.web.csrf import check_csrf
-from valetkey.web.notices import leave_notice
-from valetkey.web.owners import current_owner, to_sign_in
-from valetkey.web.reference import reference
-from valetkey.web.state import current_address, current_route, current_runtime
+from valetkey.web.request_id import reference
+from valetkey.web.resource_owners import current_owner, to_sign_in
 
 
 def make_blueprint() -> Blueprint:

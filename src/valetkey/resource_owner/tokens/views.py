@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.owner import Owner
-from valetkey.authorization_server import personal_tokens as tokens
-from valetkey.authorization_server.personal_tokens import FRESH, Made, Wish
+from valetkey.authorization_server.personal_tokens import service as tokens
+from valetkey.authorization_server.personal_tokens.service import FRESH, Made, Wish
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.resource_owner.consent_context import date_of, kind_of
@@ -20,10 +20,10 @@ from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens as stored
 from valetkey.storage.personal_tokens import PersonalToken
 from valetkey.web import pages
+from valetkey.web.context import current_address, current_runtime
+from valetkey.web.cookies import leave_notice
 from valetkey.web.csrf import check_csrf
-from valetkey.web.notices import leave_notice
-from valetkey.web.owners import current_owner, to_sign_in
-from valetkey.web.state import current_address, current_runtime
+from valetkey.web.resource_owners import current_owner, to_sign_in
 
 from . import lifetime
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from valetkey.outbound.bounds import FetchFailed
+from valetkey.outbound.cached_fetch import Ages, Kept
 from valetkey.outbound.http import Fetcher
-from valetkey.outbound.kept import Ages, Kept
-from valetkey.outbound.problems import FetchFailed
 from valetkey.protocol.uri import endpoint_problem
 
 Metadata = Mapping[str, Any]

@@ -9,13 +9,13 @@ from concurrent.futures import Future
 from typing import Any
 from urllib.parse import quote_plus
 
+from valetkey.outbound.bounds import FetchFailed, FetchProblem
 from valetkey.outbound.http import Fetcher
-from valetkey.outbound.problems import FetchFailed, FetchProblem
-from valetkey.protocol.json_object import read_json_object
+from valetkey.protocol.request_body import read_json_object
 
+from .config import IntrospectionClient, TrustedIssuer
 from .discovery import Discovery
-from .problems import IssuerUnavailable
-from .trusted import IntrospectionClient, TrustedIssuer
+from .errors import IssuerUnavailable
 
 _REST = 2.0  # seconds after a failure in which the issuer is not asked again
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from alembic import context
 
-from valetkey.storage import platform_tables  # noqa: F401 - its tables are in the metadata, too
 from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
 
 context.configure(

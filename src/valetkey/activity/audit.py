@@ -1,0 +1,60 @@
+"""Security events for the audit log, as rows that go with the write that they tell of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from valetkey.storage.audit import ADD, AuditRow
+from valetkey.storage.engine.statement import Bound
+
+Event = Literal[
+    "account.created",
+    "account.disabled",
+    "account.email_verified",
+    "account.enabled",
+    "account.password_changed",
+    "client.approved",
+    "client.changed",
+    "client.created",
+    "client.disabled",
+    "client.enabled",
+    "client.secret_added",
+    "client.secret_leaked",
+    "client.removed",
+    "code.replayed",
+    "consent.denied",
+    "consent.granted",
+    "consent.revoked",
+    "device_code.replayed",
+    "grant.ended_with_session",
+    "grant.revoked",
+    "initial_access_token.created",
+    "keys.created",
+    "keys.retired",
+    "plan.asked",
+    "plan.given",
+    "personal_token.created",
+    "personal_token.leaked",
+    "personal_token.revoked",
+    "refresh_token.answered_again",
+    "refresh_token.reused",
+    "resource.changed",
+    "session.ended",
+    "session.started",
+    "token.leaked",
+    "token.revoked",
+]
+
+
+def audit(
+    event: Event,
+    now: float,
+    *,
+    client_id: str | None = None,
+    owner: str | None = None,
+    grant_id: str | None = None,
+    address: str | None = None,
+    detail: str | None = None,
+) -> Bound:
+    """One event's row; names and ids only, never a secret."""
+    return ADD(AuditRow(now, event, client_id, owner, grant_id, address, detail))

@@ -1,0 +1,200 @@
+"""The authorization endpoint's checks (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.2), in two stages.
+
+Until the target is checked, a refusal is shown to the person and never redirected (RFC 6749 §4.1.2.1). After
+that every refusal goes to the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from valetkey.authorization_server.openid.id_token import read_hint
+from valetkey.authorization_server.token.scope_and_resource import check_scope, fit_scope, read_resources
+from valetkey.protocol import pkce
+from valetkey.protocol.claims import ClaimsRequest, read_claims_parameter, wished_values
+from valetkey.protocol.errors import (
+    InvalidRequest,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
+from valetkey.protocol.parameters import Parameters, each_once
+from valetkey.protocol.uri import redirect_uri_matches
+from valetkey.runtime import Runtime
+from valetkey.storage.clients import Client
+
+from .request import AuthorizationRequest, CheckedTarget
+
+RESPONSE_MODES = ("query", "form_post")
+PROMPTS = ("none", "login", "consent", "select_account")
+_LONGEST = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
+_DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
+_TOLD = 200  # characters of what an app sent that are told to the operator
+Pairs = Sequence[tuple[str, str]]
+
+
+def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
+    """The client and redirect URI of a request.
+
+    :raises InvalidRequest: for the person to read: nothing may be redirected to.
+    """
+    client = _find_client(_only(pairs, "client_id"), runtime, now)
+    sent = _only(pairs, "redirect_uri")
+    if sent is None and _must_say_where_to(pairs):
+        raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")  # Core §3.1.2.1
+    redirect_uri = _check_redirect_uri(sent, client)
+    states = [value for name, value in pairs if name == "state" and value]
+    state = states[0] if len(states) == 1 else None
+    mode = "form_post" if ("response_mode", "form_post") in pairs else "query"
+    return CheckedTarget(client, redirect_uri, sent is not None, state, mode, runtime.settings.issuer)
+
+
+def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: float) -> AuthorizationRequest:
+    """The rest of the request.
+
+    :raises OAuthError: a refusal that goes to the target.
+    """
+    parameters = each_once(pairs)
+    _check_nothing_by_reference(parameters)
+    _check_response_type(parameters, target.client)
+    _check_response_mode(parameters)
+    _check_lengths(parameters)
+    challenge = pkce.read_challenge(parameters, required=target.client.policy.pkce_required)
+    scope = check_scope(parameters.get("scope"), target.client, runtime)
+    resources = read_resources(parameters, runtime, target.client, scope)
+    claims = read_claims_parameter(parameters.get("claims"))
+    _check_display(parameters)
+    return AuthorizationRequest(
+        client_id=target.client.client_id,
+        redirect_uri=target.redirect_uri,
+        redirect_uri_sent=target.redirect_uri_sent,
+        state=target.state,
+        mode=target.mode,
+        scope=tuple(sorted(fit_scope(scope, resources, runtime))),
+        resources=resources,
+        code_challenge=challenge,
+        begun_at=now,
+        nonce=parameters.get("nonce"),
+        prompt=_read_prompt(parameters),
+        max_age=_read_max_age(parameters, target.client),
+        acr_values=_read_acr_values(parameters, target.client),
+        login_hint=parameters.get("login_hint"),
+        hinted_subs=_hinted(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
+        claims={place: dict(wishes) for place, wishes in claims.items()},
+    )
+
+
+def reopen(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
+    """The target of a request that was checked before.
+
+    :raises InvalidRequest: where the client changed since, so that it would not pass now.
+    """
+    client = _find_client(request.client_id, runtime, now)
+    redirect_uri = _check_redirect_uri(request.redirect_uri, client)
+    issuer = runtime.settings.issuer
+    return CheckedTarget(client, redirect_uri, request.redirect_uri_sent, request.state, request.mode, issuer)
+
+
+def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
+    if client_id is None:
+        raise InvalidRequest("The app did not say which app it is (client_id is missing).")
+    client = runtime.clients.find(client_id, now)
+    if client is None:
+        detail = f"unknown client_id {client_id[:_TOLD]!r}"
+        raise InvalidRequest("This app is not known here, or was put out of service.", detail=detail)
+    return client
+
+
+def _must_say_where_to(pairs: Pairs) -> bool:
+    """Whether ``redirect_uri`` is required: by OpenID Connect, unless it may be in a request object (Core §6.1)."""
+    is_openid = any(name == "scope" and "openid" in value.split() for name, value in pairs)
+    return is_openid and not any(name in {"request", "request_uri"} for name, _ in pairs)
+
+
+def _check_redirect_uri(sent: str | None, client: Client) -> str:
+    if sent is None:
+        if len(client.redirect_uris) != 1:  # RFC 6749 §3.1.2.3
+            raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")
+        return client.redirect_uris[0]
+    if not redirect_uri_matches(sent, client.redirect_uris, native=client.policy.native):  # RFC 9700 §2.1
+        detail = f"{client.client_id} asked for {sent[:_TOLD]!r}"
+        raise InvalidRequest(
+            "The app asked to return to an address that it did not register (redirect_uri).", detail=detail
+        )
+    return sent
+
+
+def _check_nothing_by_reference(parameters: Parameters) -> None:
+    """OpenID Connect Core §6 and §7.2.1: what is not served is refused by its own name."""
+    if parameters.get("request") is not None:
+        raise RequestNotSupported("the request parameter is not served")
+    if parameters.get("request_uri") is not None:
+        raise RequestUriNotSupported("the request_uri parameter is not served")
+    if parameters.get("registration") is not None:
+        raise RegistrationNotSupported("the registration parameter is not served")
+
+
+def _check_response_type(parameters: Parameters, client: Client) -> None:
+    if parameters.required("response_type") != "code":
+        raise UnsupportedResponseType("only response_type=code is served")
+    if "authorization_code" not in client.grant_types:
+        raise UnauthorizedClient("the client may not use the authorization code grant")
+
+
+def _check_response_mode(parameters: Parameters) -> None:
+    if parameters.get("response_mode") not in {None, *RESPONSE_MODES}:
+        raise InvalidRequest("response_mode must be query or form_post")
+
+
+def _check_lengths(parameters: Parameters) -> None:
+    for name, longest in _LONGEST.items():
+        if len(parameters.get(name) or "") > longest:
+            raise InvalidRequest(f"{name} is longer than {longest} characters")
+
+
+def _check_display(parameters: Parameters) -> None:
+    if parameters.get("display") not in {None, *_DISPLAYS}:
+        raise InvalidRequest("display must be page, popup, touch or wap")
+
+
+def _read_prompt(parameters: Parameters) -> tuple[str, ...]:
+    prompt = tuple((parameters.get("prompt") or "").split())
+    if not set(prompt) <= set(PROMPTS):
+        raise InvalidRequest("prompt has a value that is not known")
+    if "none" in prompt and len(prompt) > 1:
+        raise InvalidRequest("prompt=none stands alone")  # OpenID Connect Core §3.1.2.1
+    return prompt
+
+
+def _read_max_age(parameters: Parameters, client: Client) -> int | None:
+    sent = parameters.get("max_age")
+    if sent is None:
+        default = client.metadata.get("default_max_age")
+        return int(default) if default is not None else None
+    if not sent.isascii() or not sent.isdecimal() or len(sent) > 9:
+        raise InvalidRequest("max_age must be a number of seconds")
+    return int(sent)
+
+
+def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
+    sent = parameters.get("acr_values")
+    return tuple(sent.split()) if sent else tuple(client.metadata.get("default_acr_values", ()))
+
+
+def _hinted(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
+    """The people who may answer, by their ``sub`` for this client (OpenID Connect Core §3.1.2.2)."""
+    wished = tuple(str(sub) for sub in wished_values(claims.get("id_token", {}).get("sub", {})))
+    if hint is None:
+        return wished
+    if wished and hint not in wished:
+        raise InvalidRequest("id_token_hint and claims name different people")
+    return (hint,)
+
+
+def _only(pairs: Pairs, name: str) -> str | None:
+    values = [value for key, value in pairs if key == name and value]
+    if len(values) > 1:
+        raise InvalidRequest(f"The app sent {name} more than once.")
+    return values[0] if values else None

@@ -1,0 +1,1 @@
+"""Clients: registration, management, removal, logos."""

@@ -1,1 +1,0 @@
-"""One file for each grant type; ``token_endpoint`` lists them."""

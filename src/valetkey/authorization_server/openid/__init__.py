@@ -1,0 +1,1 @@
+"""OpenID Connect: ID tokens, userinfo, subjects and logout."""

@@ -1,0 +1,107 @@
+"""ID tokens (OpenID Connect Core §2): made at the token endpoint, and read again as a hint."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from valetkey.protocol.claims import SCOPE_CLAIMS
+from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.scope import parse_scope
+from valetkey.runtime import Runtime
+from valetkey.storage.clients import Client
+from valetkey.storage.grants import Grant
+from valetkey.tokens.jws import OURS
+
+from .encrypted_hint import opened_hint
+from .owner_claims import known_claims
+from .subject import subject
+
+DEFAULT_ALGORITHM = "RS256"  # OpenID Connect Dynamic Client Registration §2
+_LONGEST_HINT = 8192
+
+
+def make_id_token(
+    runtime: Runtime, client: Client, grant: Grant, access_token: str, now: float, nonce: str | None = None
+) -> str | None:
+    """The ID token that goes with an access token; None where ``openid`` was not granted."""
+    if "openid" not in parse_scope(grant.scope):
+        return None
+    algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
+    claims: dict[str, Any] = {
+        **_asked_claims(runtime, grant),
+        "iss": runtime.settings.issuer,
+        "sub": subject(grant.owner, client, runtime),
+        "aud": client.client_id,
+        "iat": int(now),
+        "exp": int(now) + runtime.settings.id_token_lifetime,
+        "at_hash": _at_hash(access_token, algorithm),
+        "auth_time": int(grant.auth_time) if grant.auth_time is not None else None,
+        "nonce": nonce,
+        "acr": grant.acr,
+        "amr": grant.amr.split() if grant.amr else None,
+        "sid": grant.sid,
+    }
+    told = {name: value for name, value in claims.items() if value is not None}
+    return runtime.mint.sign(told, algorithm, "JWT", now)
+
+
+def make_wanted_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
+    """Have keys for what a client registers: published before its first ID token comes."""
+    for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
+        if member in metadata:
+            runtime.keys.current(metadata[member], now)
+
+
+def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
+    """The ``sub`` in an ``id_token_hint``; expired ones count too (OpenID Connect Core §3.1.2.1).
+
+    :raises InvalidRequest: where we did not make it, or not for this client.
+    """
+    if hint is None:
+        return None
+    opened = opened_hint(hint, runtime, now)
+    claims = verified_id_token(opened, runtime, now) if opened else None
+    if claims is None or claims.get("aud") != client.client_id:
+        raise InvalidRequest("id_token_hint is not an ID token of this server for this client")
+    return str(claims["sub"])
+
+
+def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
+    """The claims of an ID token of ours, expired or not, under a retired key too; None for anything else."""
+    if len(token) > _LONGEST_HINT or token.count(".") != 2 or not token.isascii():
+        return None
+    try:
+        header = jws.extract_compact(token.encode()).headers()
+        kid = str(header.get("kid"))
+        key = runtime.keys.find(kid, now) or runtime.keys.find_former(kid, now)
+        if key is None or header.get("typ") != "JWT" or header.get("alg") != key.algorithm:
+            return None
+        claims = json.loads(jws.deserialize_compact(token.encode(), key.key, registry=OURS).payload)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    # Signed userinfo has no exp, and is no ID token (RFC 8725 §3.12).
+    mine = isinstance(claims, dict) and claims.get("iss") == runtime.settings.issuer and {"sub", "exp"} <= claims.keys()
+    return claims if mine else None
+
+
+def _asked_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
+    if not grant.claims:
+        return {}
+    wished = json.loads(grant.claims).get("id_token", {})
+    known = known_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
+    return {name: known[name] for name in wished if name in known}
+
+
+def _at_hash(access_token: str, algorithm: str) -> str:
+    """The left half of a digest, by the hash function of the signature (OpenID Connect Core §3.1.3.6)."""
+    hashed = hashlib.sha256 if algorithm.endswith("256") else hashlib.sha512  # Ed25519: RFC 8032 §5.1
+    digest = hashed(access_token.encode("ascii")).digest()
+    half = digest[: len(digest) // 2]
+    return base64.urlsafe_b64encode(half).rstrip(b"=").decode()

@@ -1,0 +1,97 @@
+"""The userinfo endpoint (OpenID Connect Core §5.3): GET, POST with a header, POST with a form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from valetkey.endpoint import Answer, Call, json_answer
+from valetkey.protocol import bearer
+from valetkey.protocol.access_token import AccessToken
+from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.claims import SCOPE_CLAIMS, claims_of_scope
+from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken
+from valetkey.runtime import Runtime
+from valetkey.storage import grants
+
+from .owner_claims import known_claims
+from .subject import subject
+
+_REMEMBERED = 10_000
+_FRESH = 0.5  # seconds
+
+
+def userinfo(call: Call) -> Answer:
+    """The claims that the access token opens, as JSON, or signed where the client registered so."""
+    runtime = call.runtime
+    token = runtime.judge.judge(_read_token(call), call.now)
+    runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
+    owner, wishes = _check_token(token, runtime)
+    client = runtime.clients.find(token.client_id, call.now)
+    if client is None:
+        raise InvalidToken("the access token was revoked", detail="the client is gone or disabled")
+    claims = {**_claims(token, owner, wishes, call), "sub": subject(owner, client, runtime)}
+    algorithm = client.metadata.get("userinfo_signed_response_alg")
+    if algorithm is None:
+        return json_answer(claims)
+    claims |= {"iss": runtime.settings.issuer, "aud": client.client_id}
+    signed = runtime.mint.sign(claims, algorithm, "JWT", call.now)
+    return Answer(200, signed.encode(), (("Content-Type", "application/jwt"), ("Cache-Control", "no-store")))
+
+
+def _read_token(call: Call) -> str:
+    in_header = bearer.read_token(call.authorization)
+    in_body = call.parameters.get("access_token")
+    if in_header and in_body:
+        raise InvalidRequest("the access token was sent in two ways")  # RFC 6750 §3.1
+    found = in_header or in_body
+    if found is None:
+        raise MissingToken("an access token is required")
+    return found
+
+
+def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
+    """Whose token it is, and which claims were asked for one by one."""
+    if runtime.settings.issuer not in token.audience:
+        raise InvalidToken("the access token is for another resource")
+    if "openid" not in token.scopes:
+        raise InsufficientScope("the access token lacks the scope openid", challenge={"scope": "openid"})
+    if token.user_id is None or token.grant_id is None:
+        raise InvalidToken("the access token is no person's")
+    return token.user_id, _wishes(token.grant_id, runtime)
+
+
+def _wishes(grant_id: str, runtime: Runtime) -> frozenset[str]:
+    """A grant's wishes never change: they are read once."""
+    known = runtime.wishes.get(grant_id)
+    if known is None:
+        grant = grants.find(runtime.store, grant_id)
+        if grant is None:
+            raise InvalidToken("the access token is no person's", detail="its grant is gone")
+        known = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
+        if len(runtime.wishes) >= _REMEMBERED:
+            runtime.wishes.clear()
+        runtime.wishes[grant_id] = known
+    return known
+
+
+def _claims(token: AccessToken, owner: str, wished: frozenset[str], call: Call) -> dict[str, Any]:
+    known = _known_claims(owner, frozenset(SCOPE_CLAIMS) if wished else token.scopes, call)
+    wanted = claims_of_scope(token.scopes) | wished
+    return {name: value for name, value in known.items() if name in wanted}
+
+
+def _known_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
+    """What is known of a person; asked for again after half a second, as the revocation feed is."""
+    runtime = call.runtime
+    claims, asked_at = runtime.told_claims.get((owner, scope), ({}, float("-inf")))
+    if 0 <= call.now - asked_at <= _FRESH:
+        return claims
+    if runtime.owners.find(owner) is None:
+        raise InvalidToken("the access token was revoked", detail="the resource owner is gone or disabled")
+    claims = known_claims(owner, scope, runtime)
+    if len(runtime.told_claims) >= _REMEMBERED:
+        runtime.told_claims.clear()
+    runtime.told_claims[owner, scope] = (claims, call.now)
+    return claims

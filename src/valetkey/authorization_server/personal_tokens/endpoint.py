@@ -1,0 +1,121 @@
+"""Personal access tokens for apps that a person trusts with making them: list, make, revoke (our own extension).
+
+What is made here is never more than what makes it: not in scope, for it has a part of the calling token's; not in
+kind, for a personal access token cannot call; not in life, for it ends with the grant of the app that made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from valetkey.endpoint import JSON_HEADERS, Answer, Call, json_answer
+from valetkey.protocol import bearer
+from valetkey.protocol.access_token import PERSONAL_CLIENT_ID, AccessToken
+from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.errors import (
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidRequest,
+    InvalidScope,
+    InvalidToken,
+    NotFound,
+)
+from valetkey.protocol.resource_owner import Owner
+from valetkey.protocol.scope import parse_scope
+from valetkey.storage import personal_tokens
+from valetkey.storage.personal_tokens import PersonalToken
+
+from .service import FRESH, Wish, find_own, make_personal_token, revoke_personal_token, state
+
+
+def personal_access_tokens(call: Call) -> Answer:
+    """GET: the person's tokens, without their values. POST: one more, whose value is told this once."""
+    answers: dict[str, Callable[[Call, AccessToken], Answer]] = {"GET": _list, "POST": _make}
+    return answers[call.method](call, _check_caller(call))
+
+
+def personal_access_token(call: Call) -> Answer:
+    """DELETE: the end of one of the person's tokens; 204 also where it was over."""
+    caller = _check_caller(call)
+    token = find_own(call.named["token_id"], caller.user_id or "", call.runtime)
+    if token is None:
+        raise NotFound("there is no such token of this person's")
+    revoke_personal_token(token, call.runtime, call.now, call.address)
+    return Answer(204, b"", (("Cache-Control", "no-store"),))
+
+
+def _check_caller(call: Call) -> AccessToken:
+    """The access token of an app that may manage this person's tokens.
+
+    :raises NotFound: where the publisher opened this to no scope.
+    :raises InvalidToken, InsufficientScope: RFC 6750 §3.1.
+    """
+    runtime, scope = call.runtime, call.runtime.settings.personal_access_token_api_scope
+    if scope is None or runtime.settings.tokens_path is None:
+        raise NotFound("personal access tokens are not managed by apps here")
+    value = bearer.read_token(call.authorization)
+    if value is None:
+        raise MissingToken("an access token is required")
+    token = runtime.judge.judge(value, call.now)
+    if runtime.settings.issuer not in token.audience:
+        raise InvalidToken("the access token is for another resource")
+    if token.client_id == PERSONAL_CLIENT_ID or scope not in token.scopes:
+        raise InsufficientScope("managing personal access tokens needs a scope of its own", challenge={"scope": scope})
+    if token.user_id is None:
+        raise InvalidToken("the access token is no person's")
+    if runtime.clients.find(token.client_id, call.now) is None or runtime.owners.find(token.user_id) is None:
+        raise InvalidToken("the access token was revoked", detail="client or resource owner is gone or disabled")
+    return token
+
+
+def _list(call: Call, caller: AccessToken) -> Answer:
+    found = personal_tokens.of_owner(call.runtime.store, caller.user_id or "")
+    return json_answer({"tokens": [shown(token, call.now) for token in found]})
+
+
+def _make(call: Call, caller: AccessToken) -> Answer:
+    _check_fresh(caller, call.now)
+    made = make_personal_token(
+        _read_wish(call, caller),
+        Owner(caller.user_id or ""),
+        call.runtime,
+        call.now,
+        call.address,
+        by=caller.client_id,
+    )
+    body = {**shown(made.token, call.now), "token": made.secret.reveal()}
+    return Answer(201, json.dumps(body).encode(), JSON_HEADERS)
+
+
+def _check_fresh(caller: AccessToken, now: float) -> None:
+    """As on the page: whoever found an open session or an old token makes none (RFC 9470 §3)."""
+    if caller.auth_time is not None and now - caller.auth_time > FRESH:
+        raise InsufficientUserAuthentication("a more recent sign-in is needed", challenge={"max_age": str(FRESH)})
+
+
+def _read_wish(call: Call, caller: AccessToken) -> Wish:
+    name, scope, lives = (call.document.get(member) for member in ("name", "scope", "expires_in"))
+    if not isinstance(name, str) or not isinstance(scope, str):
+        raise InvalidRequest("name and scope must be strings")
+    if not isinstance(lives, int) or isinstance(lives, bool) or not 0 < lives < 10**10:
+        raise InvalidRequest("expires_in must be a positive number of seconds")
+    wanted = parse_scope(scope)
+    if not wanted <= caller.scopes:
+        raise InvalidScope("the scope goes beyond that of the access token")
+    return Wish(name, wanted, call.now + lives, grant_id=caller.grant_id)
+
+
+def shown(token: PersonalToken, now: float) -> dict[str, Any]:
+    """A token as JSON; times in seconds since 1970."""
+    return {
+        "id": token.token_id,
+        "name": token.name,
+        "prefix": token.prefix,
+        "scope": token.scope,
+        "created_at": int(token.created_at),
+        "expires_at": int(token.expires_at),
+        "last_used_at": None if token.last_used_at is None else int(token.last_used_at),
+        "state": state(token, now),
+    }

@@ -1,0 +1,36 @@
+"""Reminders: seven days and one day before a personal access token ends its owner is told, once each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from valetkey.authorization_server.owner_mail import mail_rows
+from valetkey.runtime import Runtime
+from valetkey.storage import personal_tokens
+from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.transaction import Write
+from valetkey.storage.personal_tokens import PersonalToken
+
+from .service import tokens_url
+
+_DAYS = (1, 7)  # the later one first: whoever hears of one day needs not hear of seven
+
+
+def queue_reminders(runtime: Runtime) -> int:
+    """Put into the outbox what is due; how many. Two workers at once queue each reminder once."""
+    if not runtime.settings.mail_url or not runtime.settings.tokens_path:
+        return 0
+    now = runtime.clock()
+    return sum(
+        runtime.store.write(Write(personal_tokens.remind(token.token_id, days), _mail(token, runtime, now)))
+        for days in _DAYS
+        for token in personal_tokens.to_remind(runtime.store, days, now)
+    )
+
+
+def _mail(token: PersonalToken, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+    end = datetime.fromtimestamp(token.expires_at, UTC)
+    text = f'Your personal access token "{token.name}" ({token.prefix}...) at {runtime.settings.name} '
+    text += f"expires on {end.day} {end:%B %Y} at {end:%H:%M} UTC. Programs that use it stop working then.\n\n"
+    text += f"Make a new one: {tokens_url(runtime)}\n"
+    return mail_rows(token.owner, f"A personal access token expires on {end.day} {end:%B %Y}", text, runtime, now)

@@ -1,0 +1,1 @@
+"""Plans of clients: subscribe, approve, request a change."""

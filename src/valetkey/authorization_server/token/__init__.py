@@ -1,0 +1,1 @@
+"""The token endpoint: authenticate the client, check the grant, issue tokens."""

@@ -1,0 +1,118 @@
+"""Which client is calling, and can it prove it (RFC 6749 §2.3, RFC 7521 §4.2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from valetkey.endpoint import Call
+from valetkey.protocol.errors import InvalidClient, InvalidRequest
+from valetkey.protocol.parameters import Parameters
+from valetkey.protocol.secret import Secret
+from valetkey.rate_limiting.address import network_of
+from valetkey.storage.clients import Client
+
+from .client_assertion import ASSERTION_TYPE, assertion_problem, client_named_by
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    client_id: str
+    secret: Secret | None = None
+    assertion: str | None = None
+
+
+def authenticate(call: Call, limit: str = "token_limit") -> Client:
+    """The client that made the call; a public one has only named itself.
+
+    :param limit: the setting to whose budget the call is charged, of this client alone; so that nobody can use up
+        another's, a public one's is that of its network, too.
+
+    :raises InvalidClient: where it is unknown, disabled, or its proof fails.
+    :raises InvalidRequest: where it uses two methods at once, or names two clients.
+    :raises TooManyRequests: where too many proofs from this network failed, or the client calls too often.
+    """
+    credentials = _read_basic(call) or _read_assertion(call.parameters) or _read_form(call.parameters)
+    _check_one_client(credentials, call.parameters)
+    client = call.runtime.clients.find(credentials.client_id, call.now)
+    problem = "unknown or disabled client" if client is None else _problem(client, credentials, call)
+    if client is None or problem:
+        call.runtime.spend_failed_authentication(call.address, call.now)
+        raise InvalidClient("client authentication failed", detail=problem)
+    who = f"{client.client_id}|{network_of(call.address)}" if client.is_public else client.client_id
+    call.runtime.charge(limit, who, call.now)
+    return client
+
+
+def authenticate_confidential(call: Call, limit: str = "token_limit") -> Client:
+    """Like ``authenticate``, for endpoints that a public client may not use.
+
+    :raises InvalidClient: also for a public client.
+    """
+    client = authenticate(call, limit)
+    if client.is_public:
+        raise InvalidClient("this endpoint needs client authentication", detail="public client")
+    return client
+
+
+def _problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
+    """Each client by the method that it registered: a weaker proof than it has promised is none."""
+    secret, assertion = credentials.secret, credentials.assertion
+    if client.is_public:
+        return "a proof from a public client" if secret or assertion else None
+    if client.auth_method == "private_key_jwt":
+        return assertion_problem(assertion, client, call.runtime, call.now) if assertion else "no assertion"
+    return _secret_problem(client, secret, call.now) if secret else "no secret"
+
+
+def _secret_problem(client: Client, secret: Secret, now: float) -> str | None:
+    for digest, expires_at in client.secret_digests:
+        if secret.matches(digest) and (expires_at is None or expires_at > now):
+            return None
+    return "wrong or expired secret"
+
+
+def _check_one_client(credentials: _Credentials, parameters: Parameters) -> None:
+    if parameters.get("client_id") not in {None, credentials.client_id}:
+        raise InvalidRequest("client_id is not the authenticated client")
+
+
+def _read_assertion(parameters: Parameters) -> _Credentials | None:
+    """None: no assertion."""
+    kind, assertion = parameters.get("client_assertion_type"), parameters.get("client_assertion")
+    if kind is None and assertion is None:
+        return None
+    if kind != ASSERTION_TYPE or assertion is None:
+        raise InvalidClient("client_assertion_type is not served, or one of the two parameters is missing")
+    if parameters.get("client_secret") is not None:
+        raise InvalidRequest("more than one client authentication method")
+    return _Credentials(client_named_by(assertion), assertion=assertion)
+
+
+def _read_form(parameters: Parameters) -> _Credentials:
+    client_id = parameters.get("client_id")
+    if client_id is None:
+        raise InvalidClient("client authentication is required")
+    secret = parameters.get("client_secret")
+    return _Credentials(client_id, Secret(secret) if secret else None)
+
+
+def _read_basic(call: Call) -> _Credentials | None:
+    """None: no Authorization header. Both halves are form-encoded before base64 (RFC 6749 §2.3.1)."""
+    if not call.authorization:
+        return None
+    scheme, _, value = call.authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient("client authentication is malformed", detail="an Authorization scheme other than Basic")
+    if call.parameters.get("client_secret") is not None or call.parameters.get("client_assertion") is not None:
+        raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
+    try:
+        user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+        client_id, secret = unquote_plus(user, errors="strict"), unquote_plus(password, errors="strict")
+    except (binascii.Error, UnicodeDecodeError, ValueError) as cause:
+        raise InvalidClient("client authentication is malformed") from cause
+    if not colon or not client_id or "\0" in client_id:
+        raise InvalidClient("client authentication is malformed")
+    return _Credentials(client_id, Secret(secret) if secret else None)

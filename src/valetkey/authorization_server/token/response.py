@@ -1,0 +1,25 @@
+"""The answer of the token endpoint (RFC 6749 §5.1)."""
+
+from __future__ import annotations
+
+import json
+
+from valetkey.protocol.scope import format_scope
+from valetkey.protocol.secret import Secret
+from valetkey.tokens.generator import Minted
+
+
+def token_response(
+    minted: Minted, scope: frozenset[str], refresh_token: Secret | None = None, id_token: str | None = None
+) -> bytes:
+    body: dict[str, str | int] = {
+        "access_token": minted.value,
+        "token_type": "Bearer",
+        "expires_in": minted.expires_in,
+        "scope": format_scope(scope),
+    }
+    if refresh_token is not None:
+        body["refresh_token"] = refresh_token.reveal()
+    if id_token is not None:
+        body["id_token"] = id_token
+    return json.dumps(body).encode()

@@ -1,0 +1,1 @@
+"""Introspection, revocation and leak reports."""

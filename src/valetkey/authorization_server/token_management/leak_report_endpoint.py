@@ -1,0 +1,141 @@
+"""Leaked secrets: whoever shows one of ours to this endpoint has it ended. Anybody may, and nobody learns anything.
+
+The body is a form with ``token``, or JSON as secret scanners send it: a list of objects with ``token``, one such
+object, or a list of strings. The answer is 202 for every value, whether it was alive, over, or never ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from valetkey.activity.audit import audit
+from valetkey.authorization_server.grant_lifecycle import end_grant
+from valetkey.authorization_server.owner_mail import mail_rows
+from valetkey.authorization_server.personal_tokens.service import end_rows, tokens_url
+from valetkey.endpoint import JSON_HEADERS, Answer, Call
+from valetkey.protocol.errors import InvalidRequest, TooManyRequests
+from valetkey.protocol.request_body import read_form_body, read_json_value
+from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
+from valetkey.rate_limiting.address import network_of
+from valetkey.storage import clients, grants, outbox, personal_tokens, revocations
+from valetkey.storage.clients import Client
+from valetkey.storage.engine.statement import Bound
+
+from .lookup import KnownToken, find_token
+
+_MOST = 50  # values in one report
+_LONGEST = 8192
+
+
+def report_leak(call: Call) -> Answer:
+    """End what is shown.
+
+    :raises InvalidRequest: where the body shows nothing that could be a token.
+    :raises TooManyRequests: where this network showed too many.
+    """
+    shown = _read(call)
+    _spend(call, len(shown))
+    rows = [row for value in shown for row in _ended(value, call)]
+    if rows:
+        call.runtime.revoke(*rows)
+    return Answer(202, b"{}", JSON_HEADERS)
+
+
+def _read(call: Call) -> tuple[str, ...]:
+    if call.content_type.partition(";")[0].strip().lower() != "application/json":
+        return (read_form_body(call.body, call.content_type).required("token"),)
+    told = read_json_value(call.body, call.content_type)
+    values = tuple(dict.fromkeys(_value(one) for one in (told if isinstance(told, list) else [told])))
+    if not 0 < len(values) <= _MOST:
+        raise InvalidRequest(f"a report shows 1 to {_MOST} tokens")
+    return values
+
+
+def _value(one: Any) -> str:
+    value = one.get("token") if isinstance(one, dict) else one
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest("each entry must be a token, or an object with the member token")
+    return value
+
+
+def _spend(call: Call, number: int) -> None:
+    limit = call.runtime.limits["leak_report_limit"]
+    spent = call.runtime.limiter.spend(f"leak|{network_of(call.address)}", limit, call.now, min(number, limit.burst))
+    if not spent.admitted:
+        raise TooManyRequests("too many reports from this network", retry_after=spent.retry_after)
+
+
+def _ended(value: str, call: Call) -> tuple[Bound, ...]:
+    """The rows that end what this value opens; none where it opens nothing."""
+    if len(value) > _LONGEST or not value.isascii():
+        return ()
+    if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
+        return _personal_token(value, call)
+    if is_well_formed(value, CLIENT_SECRET):
+        return _client_secret(value, call)
+    token = find_token(call.runtime, value, call.now)
+    return _token(token, call) if token else ()
+
+
+def _personal_token(value: str, call: Call) -> tuple[Bound, ...]:
+    runtime, now = call.runtime, call.now
+    token = personal_tokens.find_living(runtime.store, Secret(value).digest(), now)
+    if token is None:
+        return ()
+    text = f'Your personal access token "{token.name}" at {runtime.settings.name} was found where others can read it, '
+    text += f"and was revoked. Nobody can use it any more.\n\nMake a new one: {tokens_url(runtime)}\n"
+    return (
+        personal_tokens.revoke(token.token_id, token.owner, now),
+        *end_rows(token, runtime, now, call.address, "personal_token.leaked"),
+        *mail_rows(token.owner, "A personal access token leaked and was revoked", text, runtime, now),
+    )
+
+
+def _token(token: KnownToken, call: Call) -> tuple[Bound, ...]:
+    """An access or refresh token: all that the app was given with it ends, as in RFC 7009 §2.1."""
+    runtime, now = call.runtime, call.now
+    grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
+    if grant is not None:
+        client = clients.find(runtime.store, grant.client_id, now)
+        text = f"A token with which {client.name if client else grant.client_id} uses your account at "
+        text += f"{runtime.settings.name} was found where others can read it, and was revoked. "
+        text += "The app has to ask you again.\n"
+        mail = mail_rows(grant.owner, "A token of an app leaked and was revoked", text, runtime, now)
+        return (*end_grant(runtime, grant, now, "token.leaked", call.address), *mail)
+    if token.jti is None:
+        return ()
+    return (
+        revocations.add("token", token.jti, now, runtime.revocation_ends),
+        audit("token.leaked", now, client_id=token.client_id, address=call.address),
+    )
+
+
+def _client_secret(value: str, call: Call) -> tuple[Bound, ...]:
+    """It is worth nothing from now on; what a machine got with it neither."""
+    runtime, now, digest = call.runtime, call.now, Secret(value).digest()
+    client = clients.find_by_secret(runtime.store, digest, now)
+    if client is None:
+        return ()
+    # A machine's tokens may be a thief's: with the secret alone one gets them (RFC 6749 §4.4).
+    kind: revocations.Kind = "client" if "client_credentials" in client.grant_types else "changed"
+    return (
+        clients.end_secret(digest, now),
+        revocations.add(kind, client.client_id, now, runtime.revocation_ends),
+        audit("client.secret_leaked", now, client_id=client.client_id, address=call.address),
+        *_secret_mail(client, call),
+    )
+
+
+def _secret_mail(client: Client, call: Call) -> tuple[Bound, ...]:
+    """To the operator and to whom the app names as its contacts."""
+    settings = call.runtime.settings
+    if not settings.mail_url:
+        return ()
+    text = f"A client secret of {client.name} ({client.client_id}) at {settings.name} was found where others can read "
+    text += "it, and is not accepted any more. Give the app another one: valetkey clients rotate-secret "
+    subject, to = (
+        f"A client secret of {client.name} leaked",
+        [settings.operator_mail, *client.metadata.get("contacts", ())],
+    )
+    mail = {"subject": subject, "text": f"{text}{client.client_id}\n"}
+    return tuple(outbox.add("mail", {"to": one, **mail}, call.now) for one in dict.fromkeys(to) if one and "@" in one)

@@ -1,0 +1,1 @@
+"""Every in-process cache, and the change feed that invalidates them."""

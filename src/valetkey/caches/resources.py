@@ -1,0 +1,61 @@
+"""The protected resources that tokens can be for: the API itself, the issuer, and those in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from valetkey.settings import Settings
+from valetkey.storage import resources
+from valetkey.storage.engine.store import Store
+
+from .single_value import Held
+
+TOKEN_FORMATS = ("jwt", "opaque")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A protected resource (RFC 9728): ``scopes`` None means all of the server's."""
+
+    resource: str
+    name: str
+    token_format: str = "jwt"
+    signing_alg: str = "ES256"
+    scopes: frozenset[str] | None = None
+
+
+class Resources:
+    """The resources of the store, read once and again when the feed says that they changed."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._held: Held[Mapping[str, Resource]] = Held()
+
+    def forget(self) -> None:
+        self._held.forget()
+
+    def all(self) -> Mapping[str, Resource]:
+        return self._held.value or self._held.read(self._read)
+
+    def find(self, url: str) -> Resource:
+        """:raises KeyError: where there is no such resource."""
+        return self.all()[url]
+
+    def _read(self) -> Mapping[str, Resource]:
+        issuer, own, name = self._settings.issuer, self._settings.api_resource, self._settings.name
+        stored = {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
+        return {own: Resource(own, name), issuer: Resource(issuer, name), **stored}
+
+
+def _resource(url: str, metadata: Mapping[str, Any]) -> Resource:
+    scopes = metadata.get("scopes_supported")
+    return Resource(
+        url,
+        metadata.get("resource_name") or url,
+        metadata.get("token_format", "jwt"),
+        metadata.get("signing_alg", "ES256"),
+        None if scopes is None else frozenset(scopes),
+    )

@@ -1,0 +1,151 @@
+"""``valetkey serve`` and ``work``: the processes that run all day."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from flask.cli import ScriptInfo
+
+from valetkey.extension import path_problems
+from valetkey.resource_server.limit_validation import limit_problems
+from valetkey.resource_server.routes import routes_of
+from valetkey.runtime import Runtime
+from valetkey.settings import SettingsError
+from valetkey.web.context import EXTENSION
+
+from .app_loading import given_options, opened_app, with_runtime
+from .banner import first_calls, welcome
+from .bind import check_certificate, listen_address
+from .certificate import self_signed
+from .init import check_demo, make_demo
+from .served_issuer import find_issuer, keep_issuer
+
+_MALLOC = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
+_BLOCKING_THREADS = 16  # most of them sleep until their write is committed: more writes for each commit
+
+
+@click.command()
+@click.argument("app", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
+@click.option("--tls-self-signed", is_flag=True, help="Make a certificate, for trying TLS out.")
+@click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
+@click.option("--demo", is_flag=True, help="Make a demonstration user and app where there are none.")
+@click.pass_context
+def serve(context: click.Context, /, **given: Any) -> None:
+    """Serve an app, or the bare authorization server.
+
+    APP is module:app or path/to/app.py.
+    """
+    root = given_options(context)
+    script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
+    root["app"] = given["app"] or root["app"] or (script.app_import_path if script else None)
+    root["data_dir"] = given["data_dir"] or root["data_dir"]
+    tls = _tls_wanted(given)
+    host = f"[{given['host']}]" if ":" in given["host"] else given["host"]
+    address = f"{'https' if tls else 'http'}://{host}:{given['port']}"
+    os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for an app whose own sessions need one
+    app = opened_app(context, issuer=address)
+    runtime: Runtime = app.extensions[EXTENSION]
+    problems = [*path_problems(app), *limit_problems(routes_of(app), runtime.plan_budgets)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    if given["demo"]:
+        check_demo(runtime)
+    listen = listen_address(given["host"], given["port"])
+    runtime.get_ready()
+    runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
+    certificate = _certificate(given, runtime)
+    demo = make_demo(runtime) if given["demo"] else None
+    before, issuer = find_issuer(runtime.settings.data_dir), runtime.settings.issuer
+    for line in welcome(runtime, address) + (first_calls(app, runtime, demo) if given["demo"] else []):
+        click.echo(line)
+    if before not in {None, issuer}:
+        click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
+    keep_issuer(runtime.settings.data_dir, issuer)
+    runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
+    _run(given, listen, certificate)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what is due, and end.")
+@with_runtime
+def work(runtime: Runtime, once: bool) -> None:
+    """Send mail and prune, beside servers of other kinds.
+
+    `valetkey serve` does it by itself.
+    """
+    worker = runtime.make_worker()
+    if once:
+        click.echo(f"{worker.step()} jobs done")
+        return
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo("Working. Ctrl-C ends it.")
+    worker.run(stop)
+
+
+def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    if hasattr(os, "SCHED_BATCH"):
+        # A worker's Python thread is slowed by its own network thread under the default scheduler.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
+        # Else glibc keeps heaps for each of the threads, and for good what a password once took: 110 MB under load, not
+        # 95. To take those 19 MB anew adds 12 ms to the 18 ms of a password.
+        for setting, value in _MALLOC.items():
+            ctypes.CDLL(None).mallopt(setting, value)
+    cert, key = certificate or (None, None)
+    Server(
+        "valetkey.service:load",
+        factory=True,
+        address=address,
+        port=given["port"],
+        interface=Interfaces.WSGI,
+        loop=Loops.asyncio,
+        workers=given["workers"],
+        blocking_threads=_BLOCKING_THREADS,
+        backlog=2048,
+        websockets=False,
+        ssl_cert=cert,
+        ssl_key=key,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_level=LogLevels.error,
+    ).serve()
+
+
+def _tls_wanted(given: dict[str, Any]) -> bool:
+    if bool(given["tls_cert"]) != bool(given["tls_key"]):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    if given["tls_cert"] and given["tls_self_signed"]:
+        raise click.UsageError("choose --tls-cert with --tls-key, or --tls-self-signed")
+    return bool(given["tls_cert"]) or bool(given["tls_self_signed"])
+
+
+def _certificate(given: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+    if not _tls_wanted(given):
+        return None
+    if given["tls_self_signed"]:
+        names = [given["host"], urlsplit(runtime.settings.issuer).hostname or ""]
+        pair = self_signed(Path(runtime.settings.data_dir), names)
+    else:
+        pair = Path(given["tls_cert"]), Path(given["tls_key"])
+    check_certificate(*pair)
+    return pair

@@ -1,0 +1,1 @@
+"""The guard: the code that Flask runs before a protected view."""

@@ -1,0 +1,48 @@
+"""The resource server's own views."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, abort, request
+
+from valetkey.endpoint import PREFLIGHT_HEADERS
+from valetkey.resource_server.metadata import HEADERS, WELL_KNOWN, resource_metadata
+from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.web.context import current_route, current_runtime
+from valetkey.web.problem_responses import json_refusal
+from valetkey.web.request_id import reference
+
+_log = logging.getLogger("valetkey")
+
+
+def make_blueprint() -> Blueprint:
+    """The protected resource metadata of every resource (RFC 9728 §3)."""
+    blueprint = Blueprint("valetkey_resource_server", __name__)
+    for path in (WELL_KNOWN, f"{WELL_KNOWN}/<path:path>"):
+        blueprint.add_url_rule(path, "metadata", protected_resource_metadata, provide_automatic_options=False)
+        blueprint.add_url_rule(path, "preflight", preflight, methods=["OPTIONS"], provide_automatic_options=False)
+    blueprint.register_error_handler(StoreUnavailable, _unavailable)
+    return blueprint
+
+
+def protected_resource_metadata(path: str = "") -> Response:
+    runtime = current_runtime()
+    if not runtime.is_ready:
+        runtime.get_ready()
+    document = resource_metadata(runtime, path, request.host)
+    if document is None:
+        abort(404)
+    return Response(document, 200, list(HEADERS))
+
+
+def preflight(path: str = "") -> Response:
+    """A browser asks before it sends the document's reader's own header, MCP-Protocol-Version say."""
+    headers = (*PREFLIGHT_HEADERS, ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"))
+    return Response(b"", 204, list(headers))
+
+
+def _unavailable(cause: StoreUnavailable) -> Response:
+    _log.error("%s: %s [%s]", current_route(), cause, reference())
+    again = [("Retry-After", "2")]
+    return json_refusal(503, "temporarily_unavailable", "the server cannot answer now; try again", again)

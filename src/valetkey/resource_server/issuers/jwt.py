@@ -1,0 +1,89 @@
+"""JWTs of trusted issuers: whose a token says it is, and whether that issuer signed it (RFC 7519, RFC 8725)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from valetkey.outbound.bounds import FetchProblem
+from valetkey.outbound.jwk_set import ALGORITHMS
+from valetkey.outbound.remote_keys import RemoteKeys
+from valetkey.protocol.request_body import read_json_object
+from valetkey.tokens.jws import Algorithms
+
+from .config import TrustedIssuer
+from .discovery import Discovery
+from .errors import IssuerUnavailable, refused
+from .products import JWT
+
+_LONGEST, _LONGEST_HEADER, _LONGEST_KID = 8192, 4096, 256
+
+Members = Mapping[str, Any]
+
+
+class _Registry(Algorithms):
+    max_header_length = _LONGEST_HEADER
+
+
+_REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)  # what we do not know is ignored
+
+
+def read_unverified(value: str) -> tuple[Members, Members]:
+    """The header and the claims of a JWT; nothing about them is proved yet.
+
+    :raises InvalidToken: where it is none.
+    """
+    if len(value) > _LONGEST or not value.isascii() or value.count(".") != 2:
+        raise refused("no JWT, or too long", "the access token is not known")
+    try:
+        token = jws.extract_compact(value.encode(), registry=_REGISTRY)
+        return token.headers(), read_json_object(token.payload)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+        raise refused(f"no JWT: {type(cause).__name__}", "the access token is not known") from cause
+
+
+class Signatures:
+    """Verifies by the keys that issuers publish, and by no key that a token brings or points to."""
+
+    def __init__(self, discovery: Discovery, keys: RemoteKeys) -> None:
+        self._discovery = discovery
+        self._keys = keys
+
+    def check(self, value: str, header: Members, issuer: TrustedIssuer) -> None:
+        """See that the issuer signed the token.
+
+        :raises InvalidToken: where it did not, as far as its published keys tell.
+        :raises IssuerUnavailable: where its keys cannot be had.
+        """
+        alg, kid = check_header(header, issuer)
+        try:
+            uri = issuer.jwks_uri or self._discovery.find(issuer.issuer, "jwks_uri")
+            key = self._keys.find(uri, kid, alg)
+        except FetchProblem as cause:
+            raise IssuerUnavailable(f"the keys of {issuer.issuer} cannot be had: {cause}") from cause
+        if key is None:
+            raise refused(f"no key of {issuer.issuer} has this kid and algorithm")
+        try:
+            jws.deserialize_compact(value.encode(), key, registry=_REGISTRY)
+        except (JoseError, ValueError, TypeError) as cause:
+            raise refused("the signature is wrong") from cause
+
+
+def check_header(header: Members, issuer: TrustedIssuer) -> tuple[str, str | None]:
+    """The algorithm and the key's id, where the header may be that of an access token of this issuer.
+
+    Members that bring a key or its address (jwk, jku, x5c, x5u) are not looked at.
+    """
+    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", JWT)
+    if not isinstance(alg, str) or alg not in issuer.algorithms:
+        raise refused("its algorithm is not one of the issuer's")
+    if "crit" in header:  # RFC 7515 §4.1.11: none that we understand
+        raise refused("crit names what is not understood")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > _LONGEST_KID):
+        raise refused("its kid is no short text")
+    if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in issuer.shape.token_types:
+        raise refused("its typ is not that of the issuer's access tokens")  # RFC 8725 §3.11, RFC 9068 §4
+    return alg, kid

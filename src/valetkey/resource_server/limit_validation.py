@@ -1,0 +1,39 @@
+"""What routes say of limits that contradicts the plans, or other routes of their group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from valetkey.rate_limiting.limit_settings import PlanBudget
+from valetkey.rate_limiting.rate_limit import RateLimit, check_cost
+
+from .protection import Protection
+from .routes import Route
+
+
+def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
+    """Each in a sentence, before anything is served."""
+    groups: dict[str, tuple[RateLimit, str]] = {}
+    for route in routes:
+        for protection in route.protections:
+            yield from _plan_problems(route.path, protection, budgets)
+            limit = protection.limit
+            if limit is None or limit.group is None:
+                continue
+            first, where = groups.setdefault(limit.group, (limit, route.path))
+            if (first.budgets, first.per) != (limit.budgets, limit.per):
+                yield f"{where} and {route.path} share the limit of the group {limit.group}, but say it differently"
+
+
+def _plan_problems(path: str, protection: Protection, budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
+    if protection.limit is not None and protection.limit.is_by_plan:
+        for plan in sorted({str(plan) for plan in protection.limit.budgets} - budgets.keys()):
+            yield f"{path} has a limit for the plan {plan}, which is not in plans={{...}}"
+    if protection.is_public:
+        return
+    for plan, budget in budgets.items():
+        if budget.limit is not None:
+            try:
+                check_cost(protection.cost, budget.limit)
+            except ValueError as problem:
+                yield f"{path} costs {protection.cost}, and so can never be called under the plan {plan}: {problem}"

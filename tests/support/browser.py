@@ -1,0 +1,33 @@
+"""Debian's Chromium, driven by Playwright, that reaches this machine only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.support.program import find_program
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE [::1]",
+]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a headless Chromium; each person in a test gets a context of their own (``new_context()``)."""
+    executable = find_program(["chromium", "chromium-browser"], package="chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,144 @@
+"""One PostgreSQL server from the installed binaries, with new databases within milliseconds."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.support.program import Missing, Program, free_port, leashed
+
+UNDURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+class PostgreSQL:
+    """A server in a temporary directory; it can be stopped and started again on the same port and data."""
+
+    def __init__(self, *, durable: bool = False, max_connections: int = 200) -> None:
+        self.port = free_port()
+        self._settings = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            f"port={self.port}",
+            f"max_connections={max_connections}",
+            *(() if durable else UNDURABLE),
+        ]
+        self._numbers = itertools.count(1)
+        self._templates: set[str] = set()
+        self._program: Program | None = None
+
+    def __enter__(self) -> PostgreSQL:
+        self._directory = Path(tempfile.mkdtemp(prefix="valetkey-postgresql-"))
+        self._data = self._directory / "data"
+        self._run_as = None if os.geteuid() else "postgres"  # PostgreSQL refuses to run as root
+        if self._run_as:
+            account = pwd.getpwnam(self._run_as)
+            os.chown(self._directory, account.pw_uid, account.pw_gid)
+        try:
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections."""
+        settings = [word for setting in self._settings for word in ("-c", setting)]
+        self._program = Program(
+            [str(binaries() / "postgres"), "-D", str(self._data), *settings],
+            log=self._directory / "server.log",
+            is_ready=self._answers,
+            cwd=self._directory,
+            run_as=self._run_as,
+            stop_signal=signal.SIGINT,  # "fast": clients are told and cut off
+        )
+
+    def stop(self) -> None:
+        """Stop the server as its operator does; its data stays."""
+        if self._program is not None:
+            self._program.stop()
+            self._program = None
+
+    def kill(self) -> None:
+        """Stop the server as a power cut does; with ``durable=True`` what was committed stays."""
+        if self._program is not None:
+            self._program.kill()
+            self._program = None
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        assert self._program is not None
+        return self._program.frozen()
+
+    def close(self) -> None:
+        """Stop the server and remove its data."""
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        """Answer the URL of a database of this server."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def database(self, like: Callable[[str], object] | None = None) -> str:
+        """Create a database and answer its URL.
+
+        ``like`` prepares a database, given its URL: it runs once, and each call copies the result. It must
+        have closed its connections when it returns.
+        """
+        if like is None:
+            return self._create(f"test_{next(self._numbers)}")
+        template = f"template_{like.__module__}_{like.__qualname__}".lower()[:63]
+        if template not in self._templates:
+            like(self._create(template))
+            self._templates.add(template)
+        return self._create(f"test_{next(self._numbers)}", template)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", url.rpartition("/")[2])
+
+    def _create(self, name: str, template: str = "template0") -> str:
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return self.url(name)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _initialise(self) -> None:
+        command = [str(binaries() / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust"]
+        command += ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
+        command = leashed(command, self._run_as)
+        done = subprocess.run(command, cwd=self._directory, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AssertionError(f"initdb failed\n{done.stdout}{done.stderr}")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def binaries() -> Path:
+    """Answer the directory of the newest installed PostgreSQL server, 15 or later."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    usable = [path for path in found if int(path.parent.name) >= 15]
+    if usable:
+        return max(usable, key=lambda path: int(path.parent.name))
+    raise Missing("PostgreSQL 15+ is not installed: run `make test`, or as root `apt-get install postgresql`")

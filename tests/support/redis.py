@@ -1,0 +1,78 @@
+"""One Redis (or Valkey) server that keeps nothing on disk."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.support.program import Program, find_program, free_port
+
+
+class Redis:
+    """A server in a temporary directory; it can be stopped and started again on the same port, empty."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._program: Program | None = None
+
+    def __enter__(self) -> Redis:
+        self._directory = Path(tempfile.mkdtemp(prefix="valetkey-redis-"))
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The URL of the server's first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        server = find_program(["redis-server", "valkey-server"], package="redis-server")
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._program = Program(
+            [server, *settings, "--dir", str(self._directory)],
+            log=self._directory / "server.log",
+            is_ready=lambda: self._ask("PING") == b"+PONG\r\n",
+            cwd=self._directory,
+        )
+
+    def stop(self) -> None:
+        """Stop the server; all that it knew is gone."""
+        if self._program is not None:
+            self._program.stop()
+            self._program = None
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        assert self._program is not None
+        return self._program.frozen()
+
+    def flush(self) -> None:
+        """Forget every key of every database."""
+        if (answer := self._ask("FLUSHALL")) != b"+OK\r\n":
+            raise AssertionError(f"Redis answered {answer!r}")
+
+    def close(self) -> None:
+        """Stop the server and remove its directory."""
+        if self._program is not None:
+            self._program.kill()
+            self._program = None
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _ask(self, command: str) -> bytes:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                connection.sendall(f"{command}\r\n".encode())
+                return connection.recv(1024)
+        except OSError:
+            return b""

@@ -1,0 +1,176 @@
+"""The server under test: ``python -m valetkey serve`` in a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.program import Program, free_port
+
+METADATA = "/.well-known/oauth-authorization-server"
+SCOPES = {"profile": "See your name and picture", "email": "See your e-mail address"}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What servers share when they are one service: the data directory, the settings and the host app.
+
+    ``settings`` are named as in ``Settings`` (``{"refresh_retry_window": 0}``); what is no string is written
+    as the environment has it.
+    """
+
+    data_dir: Path
+    app: str | Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of all its servers: unless set, the URL of the one on the deployment's own port."""
+        return str(self.settings.get("issuer", f"http://127.0.0.1:{self.port}"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process of this deployment."""
+        ours = {"issuer": self.issuer, "data_dir": str(self.data_dir), **self.settings}
+        if self.app is None:
+            ours.setdefault("scopes", SCOPES)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALETKEY_")}
+        return inherited | {f"VALETKEY_{name.upper()}": _words(value) for name, value in ours.items()}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Answer the command line of ``valetkey`` with these arguments for this deployment."""
+        app = ["--app", _absolute(self.app)] if self.app else []
+        return [sys.executable, "-m", "valetkey", *app, *arguments]
+
+    def run(self, *arguments: str, stdin: str = "") -> str:
+        """Run one ``valetkey`` command to its end and answer what it printed; raise where it fails."""
+        done = subprocess.run(
+            self.command(*arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=self.data_dir,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            what = f"valetkey {' '.join(arguments)}: exit code {done.returncode}"
+            raise AssertionError(f"{what}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def create_client(
+        self,
+        policy: str,
+        *,
+        name: str = "An app",
+        scope: str = "profile",
+        redirect_uris: Sequence[str] = (),
+        jwks: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Register a client and answer its ``client_id`` and ``client_secret`` (``None`` if it has none).
+
+        :param jwks: the public keys of a client that proves itself by ``private_key_jwt``.
+        """
+        arguments = ["--name", name, "--policy", policy, "--scope", scope]
+        arguments += [word for uri in redirect_uris for word in ("--redirect-uri", uri)]
+        if jwks is not None:
+            file = self.data_dir / "client-jwks.json"
+            file.write_text(json.dumps(jwks))
+            arguments += ["--auth-method", "private_key_jwt", "--jwks", str(file)]
+        return dict(json.loads(self.run("clients", "create", *arguments, "--json")))
+
+    def create_user(self, email: str, password: str, *, name: str = "Maya") -> dict[str, Any]:
+        """Create an account that signs in with this e-mail address and password."""
+        arguments = ["--email", email, "--name", name, "--password-stdin", "--json"]
+        return dict(json.loads(self.run("users", "create", *arguments, stdin=password)))
+
+
+class RunningServer:
+    """One server of a deployment; several may run at once, on one database, under one issuer."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        workers: int = 1,
+        port: int | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.deployment = deployment
+        self.issuer = deployment.issuer
+        self.port = port or deployment.port
+        self.url = f"http://127.0.0.1:{self.port}"
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
+        self._program = Program(
+            self.deployment.command("serve", *where, *options),
+            log=deployment.data_dir / f"server-{next(self._numbers)}.log",
+            is_ready=self._answers,
+            environment=self.deployment.environment,
+            cwd=deployment.data_dir,
+        )
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The server's main process."""
+        return self._program.pid
+
+    @property
+    def log(self) -> str:
+        """All that the server and its workers have printed so far."""
+        return self._program.log
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The authorization server's metadata (RFC 8414), as this server gives it."""
+        return dict(httpx.get(f"{self.url}{METADATA}").raise_for_status().json())
+
+    def another(self, *, workers: int = 1) -> RunningServer:
+        """Start one more server on another port, with this one's database and issuer."""
+        return RunningServer(self.deployment, workers=workers, port=free_port())
+
+    def is_running(self) -> bool:
+        """Has the server not ended yet?"""
+        return self._program.is_running()
+
+    def stop(self) -> int:
+        """Ask the server to end, as an operator does, and answer its exit code."""
+        return self._program.stop()
+
+    def kill(self) -> None:
+        """End the server and its workers at once, as ``kill -9`` does."""
+        self._program.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return not httpx.get(f"{self.url}{METADATA}", timeout=5).is_server_error
+        except httpx.TransportError:
+            return False
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _absolute(app: str | Path) -> str:
+    return str(Path(app).resolve()) if str(app).endswith(".py") else str(app)
