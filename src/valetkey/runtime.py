@@ -21,7 +21,7 @@ from .caches.owners import KnownOwners
 from .caches.plans import Subscriptions
 from .caches.recently_issued import JustIssued
 from .caches.resources import Resources
-from .caches.two_generation import Remembered
+from .caches.two_generation import TwoGenerationCache
 from .outbound.bounds import Room
 from .outbound.cached_fetch import Ages
 from .outbound.http import Fetcher
@@ -77,7 +77,7 @@ class Runtime:
         self.known_owners = KnownOwners(owners.find, self.feed, lambda: self.has_own_accounts)
         self.issued_codes: JustIssued[tuple[Code, Grant]] = JustIssued(_MOST_ISSUED)
         self.issued_refresh_tokens: JustIssued[tuple[RefreshToken, Grant]] = JustIssued(_MOST_ISSUED)
-        self.visits: Remembered[Visit] = Remembered(_MOST_VISITS)
+        self.visits: TwoGenerationCache[Visit] = TwoGenerationCache(_MOST_VISITS)
         personal = PersonalTokens(settings, self.store, self._is_known_owner)
         self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
         self.limits, self.plan_budgets = read_limits(settings)

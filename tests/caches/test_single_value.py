@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 import pytest
 
-from valetkey.caches.single_value import Held
+from valetkey.caches.single_value import CachedValue
 from valetkey.runtime import Runtime
 from valetkey.storage import resources, signing_keys
 from valetkey.storage.engine.store import Store
 
 
 def test_a_value_is_read_once_until_it_changes() -> None:
-    held: Held[int] = Held()
+    held: CachedValue[int] = CachedValue()
     assert held.value is None
 
     assert held.read(lambda: 1) == 1
     assert held.value == 1
-    held.forget()
+    held.invalidate()
 
     assert held.value is None
 
 
 def test_what_changed_while_it_was_read_is_not_held() -> None:
-    held: Held[int] = Held()
+    held: CachedValue[int] = CachedValue()
 
     def read() -> int:
-        held.forget()
+        held.invalidate()
         return 1
 
     assert held.read(read) == 1

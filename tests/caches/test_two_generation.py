@@ -32,7 +32,7 @@ def test_a_token_in_use_outlives_any_number_of_others() -> None:
         memory.add(b"%d" % number, TOKEN, memory.generation)
         assert memory.find(b"used") is TOKEN
 
-    assert len(memory.young) + len(memory._old) <= 20
+    assert len(memory.recent) + len(memory._old) <= 20
 
 
 def test_however_the_header_is_written_a_token_has_one_entry(app: Flask, runtime: Runtime, register: Register) -> None:
@@ -47,4 +47,4 @@ def test_however_the_header_is_written_a_token_has_one_entry(app: Flask, runtime
     tokens = [judge.judge_header(form, now) for form in forms] + [judge.judge(value, now)]
 
     assert all(token is tokens[0] for token in tokens)
-    assert list(judge._remembered.young) == [f"Bearer {value}"]
+    assert list(judge._remembered.recent) == [f"Bearer {value}"]

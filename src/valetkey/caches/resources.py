@@ -10,7 +10,7 @@ from valetkey.settings import Settings
 from valetkey.storage import resources
 from valetkey.storage.engine.store import Store
 
-from .single_value import Held
+from .single_value import CachedValue
 
 TOKEN_FORMATS = ("jwt", "opaque")
 
@@ -32,10 +32,10 @@ class Resources:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._held: Held[Mapping[str, Resource]] = Held()
+        self._held: CachedValue[Mapping[str, Resource]] = CachedValue()
 
     def forget(self) -> None:
-        self._held.forget()
+        self._held.invalidate()
 
     def all(self) -> Mapping[str, Resource]:
         return self._held.value or self._held.read(self._read)

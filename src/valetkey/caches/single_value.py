@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Held(Generic[T]):
+class CachedValue(Generic[T]):
     """Holds what was read; ``value`` is None until then, and after ``forget``."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Held(Generic[T]):
                 self.value = value
         return value
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         with self._lock:
             self._changes += 1
             self.value = None

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _MOST = 10_000  # in each of two generations
 
 
-class Remembered(Generic[T]):
+class TwoGenerationCache(Generic[T]):
     """What was read and verified once, found by the text that was shown (decision 37) or by a digest of it.
 
     Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
@@ -21,15 +21,15 @@ class Remembered(Generic[T]):
     :param most: entries in each generation.
     """
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._most = most
-        self.young: dict[str | bytes, T] = {}  # for a look before ``find``: a call less where each one counts
+    def __init__(self, max_entries: int = _MOST) -> None:
+        self._most = max_entries
+        self.recent: dict[str | bytes, T] = {}  # for a look before ``find``: a call less where each one counts
         self._old: dict[str | bytes, T] = {}
         self._writing = threading.Lock()  # else all could be forgotten between the look at the generation and the write
         self.generation = 0  # how often everything was forgotten
 
     def find(self, shown: str | bytes) -> T | None:
-        token = self.young.get(shown)
+        token = self.recent.get(shown)
         if token is None:
             generation = self.generation
             token = self._old.get(shown)
@@ -45,20 +45,20 @@ class Remembered(Generic[T]):
         with self._writing:
             if generation != self.generation:
                 return
-            if len(self.young) >= self._most:
-                self._old, self.young = self.young, {}
-            self.young[shown] = token
+            if len(self.recent) >= self._most:
+                self._old, self.recent = self.recent, {}
+            self.recent[shown] = token
 
     def drop(self, shown: str | bytes) -> None:
         """Forget one."""
         with self._writing:
-            self.young.pop(shown, None)
+            self.recent.pop(shown, None)
             self._old.pop(shown, None)
 
     def forget(self) -> None:
         with self._writing:
             self.generation += 1
-            self.young, self._old = {}, {}
+            self.recent, self._old = {}, {}
 
 
-RememberedTokens = Remembered[AccessToken]
+RememberedTokens = TwoGenerationCache[AccessToken]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joserfc.jwk import Key
 
-from valetkey.caches.single_value import Held
+from valetkey.caches.single_value import CachedValue
 from valetkey.storage import signing_keys
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
@@ -43,10 +43,10 @@ class KeyRing:
     def __init__(self, store: Store, cipher: Cipher) -> None:
         self._store = store
         self._cipher = cipher
-        self._held: Held[_Loaded] = Held()
+        self._held: CachedValue[_Loaded] = CachedValue()
 
     def forget(self) -> None:
-        self._held.forget()
+        self._held.invalidate()
 
     def current(self, algorithm: str, now: float) -> SigningKey:
         """The key that signs now; made where nobody has wanted this algorithm before.

@@ -62,7 +62,7 @@ class TokenJudge:
         feed = self._feed
         if not 0.0 <= now - feed.read_at <= FRESH:  # a call less, mostly
             feed.refresh(now)
-        token = self._remembered.young.get(authorization) or self._find(authorization, now)
+        token = self._remembered.recent.get(authorization) or self._find(authorization, now)
         if token.expires_at <= now:
             raise InvalidToken("the access token has expired")
         if feed.names_any and feed.is_revoked(token):

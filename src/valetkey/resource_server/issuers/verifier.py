@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from valetkey.caches.two_generation import Remembered
+from valetkey.caches.two_generation import TwoGenerationCache
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import header_of, read_token
 
@@ -48,8 +48,10 @@ class IssuersJudge:
         self._introspection = introspection
         self._resource = resource
         self._leeway = leeway
-        self._good: Remembered[_Good] = Remembered()
-        self._denied: Remembered[float] = Remembered()  # apart: a flood of guesses must not push the good ones out
+        self._good: TwoGenerationCache[_Good] = TwoGenerationCache()
+        self._denied: TwoGenerationCache[float] = (
+            TwoGenerationCache()
+        )  # apart: a flood of guesses must not push the good ones out
 
     def judge_header(self, authorization: str, now: float) -> AccessToken:
         """The good token in an Authorization header.
@@ -57,7 +59,7 @@ class IssuersJudge:
         :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
         :raises IssuerUnavailable: where its issuer is needed to tell, and does not answer.
         """
-        good = self._good.young.get(authorization)
+        good = self._good.recent.get(authorization)
         if good is None or now >= good.until:
             good = self._find(read_token(authorization) or "", now)
         return good.token
