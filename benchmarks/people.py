@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx
 
 from benchmarks.servers import REDIRECT_URI, Client, Server
-from tests.support.form import Form, read_forms
+from tests.support.form import Form, parse_forms
 
 PEOPLE = 96
 STEPS = 15
@@ -95,7 +95,7 @@ def sign_up_at(server: Server) -> Callable[[httpx.Client, int], None]:
 
     def sign_up(browser: httpx.Client, number: int) -> None:
         page = browser.get(f"{server.url}/account/sign-up", follow_redirects=True)
-        form = next(one for one in read_forms(page.text) if one.has_field("password"))
+        form = next(one for one in parse_forms(page.text) if one.has_field("password"))
         written = {"name": f"Person {number}", **credentials(number)}
         answer = _send(browser, page, form, written, "sign-up")
         if not answer.has_redirect_location:
@@ -123,7 +123,7 @@ def sign_in_once(server: Server, number: int) -> None:
     """Sign in with a password at Valetkey's own page, in a new browser."""
     with httpx.Client(timeout=30) as browser:
         page = browser.get(f"{server.url}/account/sign-in")
-        form = next(one for one in read_forms(page.text) if one.has_field("password"))
+        form = next(one for one in parse_forms(page.text) if one.has_field("password"))
         answer = _send(browser, page, form, credentials(number), "sign-in")
         if not answer.has_redirect_location:
             raise AssertionError(f"sign-in answered {answer.status_code}\n{answer.text}")
@@ -147,7 +147,7 @@ def _visit(browser: httpx.Client, url: str) -> None:
 
 
 def _answer(browser: httpx.Client, page: httpx.Response) -> httpx.Response:
-    forms = read_forms(page.text)
+    forms = parse_forms(page.text)
     form = next((one for one in forms if "allow" in one.buttons or one.has_field("login")), forms[0])
     written = {"login": secrets.token_hex(8), "password": "any"} if form.has_field("login") else {}
     return _send(browser, page, form, written, "allow" if "allow" in form.buttons else None)
@@ -157,6 +157,6 @@ def _send(
     browser: httpx.Client, page: httpx.Response, form: Form, written: dict[str, str], press: str | None
 ) -> httpx.Response:
     body: dict[str, list[str]] = {}
-    for name, value in form.filled(written, press):
+    for name, value in form.fill_in(written, press):
         body.setdefault(name, []).append(value)
     return browser.post(urljoin(str(page.url), form.action), data=body)

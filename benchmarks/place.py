@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import installation
-from tests.support.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQLServer
 from tests.support.program import Program, free_port
 
 Made = TypeVar("Made")
@@ -58,19 +58,19 @@ class Place:
         folder = self.folder()
         pinned = ["taskset", "-c", cores or str(self.cores[0]), "chrt", "--batch", "0", *command]
         program = Program(
-            pinned, log=folder / "log", is_ready=is_ready, environment=environment, cwd=folder, patience=60
+            pinned, log=folder / "log", is_ready=is_ready, environment=environment, cwd=folder, timeout_s=60
         )
         running.callback(program.kill)
         return program
 
-    def postgresql(self) -> PostgreSQL:
+    def postgresql(self) -> PostgreSQLServer:
         """Answer the one durable PostgreSQL of the run, on the core of the load."""
         return self.once("postgresql", self._start_postgresql)
 
-    def _start_postgresql(self) -> PostgreSQL:
+    def _start_postgresql(self) -> PostgreSQLServer:
         installation.debian("/usr/lib/postgresql/*/bin/initdb", "postgresql")
         with on_core(self.cores[1]):
-            return self.open.enter_context(PostgreSQL(durable=True))
+            return self.open.enter_context(PostgreSQLServer(durable=True))
 
 
 @contextmanager

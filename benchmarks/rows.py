@@ -87,7 +87,7 @@ def opaque_tokens(place: Place, running: ExitStack) -> list[Contender]:
     postgresql = place.postgresql()
     for name, ours, theirs in (
         ("SQLite", None, None),
-        ("PostgreSQL", postgresql.database(), postgresql.database()),
+        ("PostgreSQL", postgresql.create_database(), postgresql.create_database()),
     ):
         made = servers.new_deployment(place, database_url=ours, opaque=True)
         for server in (

@@ -14,14 +14,14 @@ import pytest
 from flask import Flask, jsonify
 from jinja2 import FileSystemBytecodeCache
 
-from tests.support.postgres import PostgreSQL
-from tests.support.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, secrets_in
+from tests.support.postgres import PostgreSQLServer
+from tests.support.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, find_secrets
 from valetkey import Valetkey, current_token, public, require_oauth
-from valetkey.authorization_server.clients.service import Registered, register_client
-from valetkey.protocol.secret import BROWSER, SESSION, mint
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
+from valetkey.protocol.secret import BROWSER, SESSION, generate_secret
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.tables import metadata
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -36,13 +36,13 @@ def clock() -> Clock:
     return Clock()
 
 
-def prepared(url: str) -> None:
+def prepare_database(url: str) -> None:
     """Make the tables and the keys in an empty database."""
     app = Flask("prepared")
     Valetkey(app, database_url=url, encryption_keys=(ENCRYPTION_KEY,), scopes=SCOPES, clock=Clock())
     runtime: Runtime = app.extensions["valetkey"]
     runtime.clock = Clock()  # type: ignore[assignment]
-    runtime.on_created.clear()  # no client of the command line: what a test does not make is not there
+    runtime.on_store_created.clear()  # no client of the command line: what a test does not make is not there
     prepare_store(runtime)
     runtime.close()
 
@@ -50,7 +50,7 @@ def prepared(url: str) -> None:
 @pytest.fixture(scope="session")
 def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prepared") / "valetkey.db"
-    prepared(f"sqlite:///{path}")
+    prepare_database(f"sqlite:///{path}")
     return path
 
 
@@ -61,9 +61,9 @@ def sqlite_store_url(prepared_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def prepared_database(postgresql: PostgreSQL) -> str:
-    url = postgresql.database()
-    prepared(url)
+def prepared_database(postgresql: PostgreSQLServer) -> str:
+    url = postgresql.create_database()
+    prepare_database(url)
     return url
 
 
@@ -107,7 +107,7 @@ def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecod
         runtime: Runtime = app.extensions["valetkey"]
         runtime.clock = clock  # type: ignore[assignment]  # PostgreSQL's own clock would correct it
         made.append(runtime)
-        add_api(app)
+        add_api_routes(app)
         return app
 
     yield make
@@ -115,7 +115,7 @@ def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecod
         runtime.close()
 
 
-def add_api(app: Flask) -> None:
+def add_api_routes(app: Flask) -> None:
     """The routes of ``examples/quickstart``."""
 
     @app.get("/api/public")
@@ -139,41 +139,41 @@ def runtime(app: Flask) -> Runtime:
     return app.extensions["valetkey"]
 
 
-Register = Callable[..., Registered]
+Register = Callable[..., CreatedClient]
 
 
 @pytest.fixture
 def register(runtime: Runtime) -> Register:
     """Register a client under a policy."""
 
-    def make(policy: str = "web", **more: Any) -> Registered:
+    def make(policy: str = "web", **metadata: Any) -> CreatedClient:
         if policy != "machine":
-            more.setdefault("redirect_uris", [CALLBACK])
-        return register_client(runtime, name=more.pop("name", "Shop"), policy=policy, **more)
+            metadata.setdefault("redirect_uris", [CALLBACK])
+        return register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
 
     return make
 
 
 @pytest.fixture
-def shop(register: Register) -> Registered:
+def shop(register: Register) -> CreatedClient:
     """A web application."""
     return register()
 
 
 @pytest.fixture
-def ada(app: Flask, runtime: Runtime, shop: Registered) -> Browser:
+def ada(app: Flask, runtime: Runtime, shop: CreatedClient) -> Browser:
     """Ada, signed in, with the shop before her."""
-    return signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    return sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
 
 
-def signed_in(browser: Browser, runtime: Runtime, email: str, name: str) -> Browser:
+def sign_in_new_account(browser: Browser, runtime: Runtime, email: str, name: str) -> Browser:
     """Give a browser the cookies of a new account's sign-in (the pages that do it are in ``resource_owner/``)."""
     now, sub = runtime.clock(), name.lower()
-    cookies = {"valetkey_browser": mint(BROWSER), "valetkey_session": mint(SESSION)}
+    cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
     digests = [cookie.digest() for cookie in cookies.values()]
     session = accounts.Session(digests[1], sub, digests[0], now, now + 86400, None)
     added = accounts.add(sub, email, name, None, now)
-    assert runtime.store.write(Write(added, (accounts.ADD_SESSION(session),)))
+    assert runtime.store.write(Transaction(added, (accounts.add_session(session),)))
     for cookie, secret in cookies.items():
         browser.http.set_cookie(cookie, secret.reveal())
     return browser
@@ -185,5 +185,5 @@ def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG)
     yield caplog
     logged = caplog.text
-    assert secrets_in(logged) == []
+    assert find_secrets(logged) == []
     assert "Traceback" not in logged

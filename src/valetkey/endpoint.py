@@ -11,10 +11,10 @@ from .protocol.parameters import Parameters
 from .runtime import Runtime
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
-ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
-TOLD_TO_SCRIPTS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Valetkey-Reference")
+ALLOW_ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
+EXPOSED_HEADERS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Valetkey-Reference")
 PREFLIGHT_HEADERS = (
-    ANY_ORIGIN,
+    ALLOW_ANY_ORIGIN,
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version"),
     ("Access-Control-Max-Age", "600"),
 )
@@ -30,11 +30,11 @@ class MachineRequest:
     authorization: str | None
     address: str | None
     query: str = ""
-    named: Mapping[str, str] = field(default_factory=dict)  # the parts of the path that have names
+    path_parameters: Mapping[str, str] = field(default_factory=dict)  # the parts of the path that have names
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MachineResponse:
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = JSON_HEADERS
@@ -51,8 +51,8 @@ class Call:
     address: str | None
     method: str = "POST"
     query: str = ""
-    document: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
-    named: Mapping[str, str] = field(default_factory=dict)
+    json_body: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = ""
 
@@ -64,12 +64,12 @@ class Endpoint:
     name: str
     path: str
     methods: tuple[str, ...]
-    answer: Callable[[Call], Answer]
+    handler: Callable[[Call], MachineResponse]
     cors: bool = False
     reads_json: bool = False
-    reads_itself: bool = False  # the body is for the endpoint to read
-    bearer: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
+    reads_raw_body: bool = False  # the body is for the endpoint to read
+    uses_bearer_token: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
 
 
-def json_answer(body: object, *more: tuple[str, str]) -> Answer:
-    return Answer(200, json.dumps(body).encode(), (*JSON_HEADERS, *more))
+def json_response(body: object, *extra_headers: tuple[str, str]) -> MachineResponse:
+    return MachineResponse(200, json.dumps(body).encode(), (*JSON_HEADERS, *extra_headers))

@@ -9,32 +9,32 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from .activity.background import Background
-from .activity.last_used import LastUsed
-from .activity.usage import Usage
-from .caches.authenticated_session import Visit
-from .caches.change_feed import RevocationFeed
-from .caches.client_metadata_documents import MetadataDocuments
-from .caches.clients import RegisteredClients
-from .caches.origins import RegisteredOrigins
-from .caches.owners import KnownOwners
-from .caches.plans import Subscriptions
-from .caches.recently_issued import JustIssued
-from .caches.resources import Resources
+from .activity.background import BackgroundThread
+from .activity.last_used import LastUsedBuffer
+from .activity.usage import UsageBuffer
+from .caches.authenticated_session import AuthenticatedSession
+from .caches.change_feed import ChangeFeed
+from .caches.client_metadata_documents import ClientMetadataDocumentCache
+from .caches.clients import ClientCache
+from .caches.origins import OriginCache
+from .caches.owners import OwnerCache
+from .caches.plans import PlanCache
+from .caches.recently_issued import RecentlyIssued
+from .caches.resources import ResourceCache
 from .caches.two_generation import TwoGenerationCache
-from .outbound.bounds import Room
-from .outbound.cached_fetch import Ages
+from .outbound.bounds import WaitLimit
+from .outbound.cached_fetch import Freshness
 from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
 from .outbound.remote_keys import RemoteKeys
 from .outbound.worker import Worker
 from .protocol.errors import TooManyRequests
-from .protocol.resource_owner import EndsSignIns, ResourceOwners
-from .rate_limiting.address import network_of
-from .rate_limiting.admission import Admission, Plans
+from .protocol.resource_owner import ResourceOwners, SupportsSignOut
+from .rate_limiting.address import caller_network
+from .rate_limiting.admission import Admission, PlanLimits
 from .rate_limiting.counters import Counters
 from .rate_limiting.limit import parse_limit
-from .rate_limiting.limit_settings import read_limits
+from .rate_limiting.limit_settings import parse_limits
 from .rate_limiting.limiter import Limiter
 from .rate_limiting.quotas import Quotas
 from .rate_limiting.redis_counters import RedisCounters
@@ -42,22 +42,24 @@ from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
 from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
-from .storage.engine.statement import Bound
-from .storage.engine.transaction import StoreUnavailable, Write
-from .storage.grants import Code, Grant, RefreshToken
-from .storage.revocations import Revocation
-from .storage.schema import check_schema, schema_version, upgrade
+from .storage.engine.statement import BoundStatement
+from .storage.engine.transaction import StoreUnavailable, Transaction
+from .storage.grants import AuthorizationCode, Grant, RefreshToken
+from .storage.revocations import ChangeFeedEntry
+from .storage.schema import check_schema, schema_version, upgrade_schema
 from .tokens.encryption import Cipher
-from .tokens.generator import TokenMint
+from .tokens.generator import TokenGenerator
 from .tokens.key_ring import KeyRing
-from .tokens.key_rotation import make_first_keys
-from .tokens.personal_access_tokens import PersonalTokens
-from .tokens.verifier import TokenJudge
+from .tokens.key_rotation import create_initial_keys
+from .tokens.personal_access_tokens import PersonalAccessTokenVerifier
+from .tokens.verifier import AccessTokenVerifier
 
-_DOCUMENTS = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
-_MOST_VISITS, _MOST_ISSUED = 1_000, 1_000
-_MOST_WAITING = 4  # requests at once, of the sixteen that `serve` answers, for what clients publish
-_CLIENTS_KEYS = Ages(least=10, retry=10, stale=3600)  # a client may sign with a new key at once
+_DOCUMENT_FETCH_LIMIT = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
+_MAX_AUTHENTICATED_SESSIONS, _MAX_RECENTLY_ISSUED = 1_000, 1_000
+_MAX_CONCURRENT_FETCHES = 4  # requests at once, of the sixteen that `serve` answers, for what clients publish
+_CLIENT_KEYS_FRESHNESS = Freshness(
+    min_interval_s=10, retry_interval_s=10, max_stale_s=3600
+)  # a client may sign with a new key at once
 _log = logging.getLogger("valetkey")
 
 
@@ -70,60 +72,68 @@ class Runtime:
         self.store = open_store(settings.store_url)
         self.clock = store_clock(self.store, clock)
         self.cipher = Cipher(settings)
-        self.feed = RevocationFeed(self.store, accept_outage=settings.revocation_outage == "accept")
+        self.feed = ChangeFeed(self.store, accept_outage=settings.revocation_outage == "accept")
         self.keys = KeyRing(self.store, self.cipher)
-        self.resources = Resources(settings, self.store)
-        self.mint = TokenMint(settings, self.keys, self.resources)
-        self.known_owners = KnownOwners(owners.find, self.feed, lambda: self.has_own_accounts)
-        self.issued_codes: JustIssued[tuple[Code, Grant]] = JustIssued(_MOST_ISSUED)
-        self.issued_refresh_tokens: JustIssued[tuple[RefreshToken, Grant]] = JustIssued(_MOST_ISSUED)
-        self.visits: TwoGenerationCache[Visit] = TwoGenerationCache(_MOST_VISITS)
-        personal = PersonalTokens(settings, self.store, self._is_known_owner)
-        self.judge = TokenJudge(settings, self.store, self.keys, self.feed, personal)
-        self.limits, self.plan_budgets = read_limits(settings)
-        self.limiter = Limiter(_counters(self))
-        self.background = Background()
-        self.last_used = LastUsed(self.store, self.background)
-        self.usage = Usage(self.store, self.background)
-        self.quotas = Quotas(self.store, lambda: self.clock(), self.background.wake)
-        self.background.add(self.quotas.give_back_idle, last=self.quotas.give_back_all)
-        self.subscriptions = Subscriptions(self.store, self.feed, settings.plans, settings.default_plan)
-        plans = Plans(self.plan_budgets, settings.default_plan, self.subscriptions.plan_of, self.quotas)
-        self.admission = Admission(self.limiter, plans, fields=settings.rate_limit_fields)
+        self.resources = ResourceCache(settings, self.store)
+        self.token_generator = TokenGenerator(settings, self.keys, self.resources)
+        self.owner_cache = OwnerCache(owners.find, self.feed, lambda: self.has_built_in_accounts)
+        self.recent_codes: RecentlyIssued[tuple[AuthorizationCode, Grant]] = RecentlyIssued(_MAX_RECENTLY_ISSUED)
+        self.recent_refresh_tokens: RecentlyIssued[tuple[RefreshToken, Grant]] = RecentlyIssued(_MAX_RECENTLY_ISSUED)
+        self.authenticated_sessions: TwoGenerationCache[AuthenticatedSession] = TwoGenerationCache(
+            _MAX_AUTHENTICATED_SESSIONS
+        )
+        personal = PersonalAccessTokenVerifier(settings, self.store, self._is_active_owner)
+        self.verifier = AccessTokenVerifier(settings, self.store, self.keys, self.feed, personal)
+        self.limits, self.plan_budgets = parse_limits(settings)
+        self.limiter = Limiter(_make_counters(self))
+        self.background = BackgroundThread()
+        self.last_used = LastUsedBuffer(self.store, self.background)
+        self.usage = UsageBuffer(self.store, self.background)
+        self.quotas = Quotas(self.store, lambda: self.clock(), self.background.ensure_running)
+        self.background.add(self.quotas.return_idle_slices, at_exit=self.quotas.return_all_slices)
+        self.subscriptions = PlanCache(self.store, self.feed, settings.plans, settings.default_plan)
+        plans = PlanLimits(self.plan_budgets, settings.default_plan, self.subscriptions.get_plan_name, self.quotas)
+        self.admission = Admission(self.limiter, plans, fields_style=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
-        self.jobs: dict[str, Callable[[Mapping[str, Any]], None]] = {}  # what the worker does besides mail, by kind
-        self.hourly: list[Callable[[], object]] = [self._prune_limits]  # what the worker does besides pruning
-        self.within: Callable[[], AbstractContextManager[object]] = nullcontext  # in which a host's code may be called
-        self.has_own_accounts = False
-        self.documents_made: dict[str, tuple[object, Any]] = {}  # by name, with what each was made of
-        self.told_claims: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
-        self.wishes: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
-        self.api_document: Callable[[], dict[str, Any]] = dict  # makes the OpenAPI document of the app's routes
-        self.waiting = Room(_MOST_WAITING).enter
-        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), _CLIENTS_KEYS, self.waiting)
-        self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.waiting)
-        self.documents = MetadataDocuments(
+        self.job_handlers: dict[
+            str, Callable[[Mapping[str, Any]], None]
+        ] = {}  # what the worker does besides mail, by kind
+        self.hourly_tasks: list[Callable[[], object]] = [self._prune_limits]  # what the worker does besides pruning
+        self.app_context: Callable[[], AbstractContextManager[object]] = (
+            nullcontext  # in which a host's code may be called
+        )
+        self.has_built_in_accounts = False
+        self.metadata_responses: dict[str, tuple[object, Any]] = {}  # by name, with what each was made of
+        self.claims_cache: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
+        self.requested_claims_cache: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
+        self.build_openapi_document: Callable[[], dict[str, Any]] = (
+            dict  # makes the OpenAPI document of the app's routes
+        )
+        self.fetch_slot = WaitLimit(_MAX_CONCURRENT_FETCHES).acquire
+        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), _CLIENT_KEYS_FRESHNESS, self.fetch_slot)
+        self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.fetch_slot)
+        self.client_metadata_documents = ClientMetadataDocumentCache(
             self.fetcher,
             settings.known_scopes.keys(),
-            self._may_fetch_document,
-            self.waiting,
-            on_loopback=not settings.is_production,
+            self._admit_document_fetch,
+            self.fetch_slot,
+            allow_http_loopback=not settings.is_production,
         )
-        self.clients = RegisteredClients(self.store, self.feed, self.documents, settings.metadata_documents)
-        self.origins = RegisteredOrigins(self.store, self.feed)
-        self.on_created: list[Callable[[Runtime], None]] = []
+        self.clients = ClientCache(self.store, self.feed, self.client_metadata_documents, settings.metadata_documents)
+        self.origins = OriginCache(self.store, self.feed)
+        self.on_store_created: list[Callable[[Runtime], None]] = []
         self.is_ready = False
-        self._getting_ready = threading.Lock()
+        self._ready_lock = threading.Lock()
         self._stop = threading.Event()
-        self._worker: threading.Thread | None = None
-        self.feed.listen(self._heed)
+        self._worker_thread: threading.Thread | None = None
+        self.feed.add_listener(self._on_change)
 
     def get_ready(self) -> None:
         """Check the store's schema; an empty SQLite store is created with its keys.
 
         :raises StoreUnavailable: with the sentence that says what to do.
         """
-        with self._getting_ready:
+        with self._ready_lock:
             if self.is_ready:
                 return
             file = sqlite_path(self.settings.store_url)
@@ -132,40 +142,40 @@ class Runtime:
             check_schema(self.store)
             self.is_ready = True
             if self.settings.embedded_worker:
-                self.work_in_background()
+                self.start_worker()
 
-    def work_in_background(self) -> None:
+    def start_worker(self) -> None:
         """Start a thread that sends mail and prunes while this process holds the lease."""
         self._stop, run = threading.Event(), self.make_worker().run
-        self._worker = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
-        self._worker.start()
+        self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
+        self._worker_thread.start()
 
     def make_worker(self) -> Worker:
-        return Worker(self.settings, self.store, self.clock, self.jobs, self.hourly)
+        return Worker(self.settings, self.store, self.clock, self.job_handlers, self.hourly_tasks)
 
-    def write(self, write: Write) -> bool:
+    def write(self, transaction: Transaction) -> bool:
         """Write what a use case decided; whether its claim was won."""
-        won = self.store.write(write)
-        if not won and write.otherwise:
-            self.feed.expire()
+        won = self.store.write(transaction)
+        if not won and transaction.else_rows:
+            self.feed.invalidate()
         return won
 
-    def revoke(self, *rows: Bound) -> None:
+    def revoke(self, *rows: BoundStatement) -> None:
         """Write revocations, and see them in this process at once."""
-        self.store.write(Write(rows=rows))
-        self.feed.expire()
+        self.store.write(Transaction(rows=rows))
+        self.feed.invalidate()
 
     @property
-    def ends_sign_ins(self) -> bool:
+    def supports_sign_out(self) -> bool:
         """Whether a person can be signed out here: always with accounts of ours, and where the host says how."""
-        return isinstance(self.owners, EndsSignIns)
+        return isinstance(self.owners, SupportsSignOut)
 
     @property
-    def revocation_ends(self) -> float:
+    def revocation_expiry(self) -> float:
         """When a revocation written now may be forgotten: no token from before can be alive."""
         return self.clock() + self.settings.access_token_lifetime + 120
 
-    def charge(self, setting: str, who: str, now: float) -> None:
+    def charge(self, limit_setting: str, key: str, now: float) -> None:
         """Charge one call of an OAuth endpoint to the limit of that setting; whoever proved themselves is not guessing.
 
         While nobody can count, calls are let through: tokens matter more than their number.
@@ -173,42 +183,44 @@ class Runtime:
         :raises TooManyRequests: where that was too often.
         """
         try:
-            spent = self.limiter.spend(f"{setting}|{who}", self.limits[setting], now)
+            spent = self.limiter.spend(f"{limit_setting}|{key}", self.limits[limit_setting], now)
         except StoreUnavailable as problem:
-            self.admission.let_through(True, problem, now)
+            self.admission.fail_open(True, problem, now)
             return
-        if not spent.admitted:
-            raise TooManyRequests("too many requests", retry_after=spent.retry_after, detail=f"{setting} of {who}")
+        if not spent.is_admitted:
+            raise TooManyRequests(
+                "too many requests", retry_after=spent.retry_after, log_detail=f"{limit_setting} of {key}"
+            )
 
-    def spend_failed_authentication(self, address: str | None, now: float) -> None:
+    def charge_failed_authentication(self, address: str | None, now: float) -> None:
         """:raises TooManyRequests: where too many client authentications failed from this network."""
-        spent = self.limiter.spend(f"client:{network_of(address)}", self.limits["client_authentication_limit"], now)
-        if not spent.admitted:
+        spent = self.limiter.spend(f"client:{caller_network(address)}", self.limits["client_authentication_limit"], now)
+        if not spent.is_admitted:
             raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
 
-    def _is_known_owner(self, sub: str) -> bool:
+    def _is_active_owner(self, sub: str) -> bool:
         return self.owners.find(sub) is not None
 
     def _prune_limits(self) -> None:
         self.limiter.prune(self.clock())
 
-    def _may_fetch_document(self, host: str, now: float) -> bool:
-        return self.limiter.spend(f"document:{host}", _DOCUMENTS, now).admitted
+    def _admit_document_fetch(self, host: str, now: float) -> bool:
+        return self.limiter.spend(f"document:{host}", _DOCUMENT_FETCH_LIMIT, now).is_admitted
 
     def close(self) -> None:
         self._stop.set()
-        if self._worker is not None:
-            self._worker.join(timeout=5)
+        if self._worker_thread is not None:
+            self._worker_thread.join(timeout=5)
         self.background.close()
         self.limiter.close()
         self.store.close()
 
-    def _heed(self, entry: Revocation) -> None:
+    def _on_change(self, entry: ChangeFeedEntry) -> None:
         if entry.kind == "changed" and entry.subject == "keys":
-            self.keys.forget()
-            self.judge.forget()
+            self.keys.invalidate_cache()
+            self.verifier.invalidate_cache()
         elif entry.kind == "changed" and entry.subject == "resources":
-            self.resources.forget()
+            self.resources.invalidate()
 
 
 def prepare_store(runtime: Runtime) -> bool:
@@ -216,15 +228,15 @@ def prepare_store(runtime: Runtime) -> bool:
 
     :raises StoreUnavailable: where the store cannot be reached or written.
     """
-    upgrade(runtime.settings.store_url)
-    made = make_first_keys(runtime.store, runtime.cipher, runtime.clock())
-    runtime.keys.forget()
-    for created in runtime.on_created:
+    upgrade_schema(runtime.settings.store_url)
+    made = create_initial_keys(runtime.store, runtime.cipher, runtime.clock())
+    runtime.keys.invalidate_cache()
+    for created in runtime.on_store_created:
         created(runtime)
     return made
 
 
-def _counters(runtime: Runtime) -> Counters:
+def _make_counters(runtime: Runtime) -> Counters:
     if runtime.settings.redis_url:
         return RedisCounters(runtime.settings.redis_url)
     path = sqlite_path(runtime.settings.store_url)

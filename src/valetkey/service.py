@@ -19,35 +19,35 @@ from flask.typing import ResponseReturnValue
 from .extension import Valetkey
 from .runtime import Runtime
 from .settings import SettingsError
-from .settings.sources import use_command_values
+from .settings.sources import set_command_values
 from .storage.engine.transaction import StoreUnavailable
 from .web import pages
 from .web.context import EXTENSION
-from .web.error_handlers import answer_errors
+from .web.error_handlers import render_unhandled_errors
 
 APP_VARIABLE = "VALETKEY_APP"
-LAST_VARIABLE = "_VALETKEY_LAST"
+FALLBACK_SETTINGS_VARIABLE = "_VALETKEY_LAST"
 
 
 class AppNotFound(Exception):
     """``--app`` names nothing that can be served; the sentence says why."""
 
 
-def load() -> Flask:
+def load_app_with_worker() -> Flask:
     """The app of a server process of `valetkey serve`, which also sees to the outbox when it holds the lease."""
-    app = open_app()
+    app = load_configured_app()
     app.extensions[EXTENSION].work_in_background()
     return app
 
 
-def open_app(*, may_be_alone: bool = False) -> Flask:
+def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
     """The app by what the ``valetkey`` command left in the environment.
 
     :param may_be_alone: whether an app that is a resource server alone will do.
     """
-    use_command_values(os.environ, json.loads(os.environ.get(LAST_VARIABLE, "{}")))
+    set_command_values(os.environ, json.loads(os.environ.get(FALLBACK_SETTINGS_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)
-    app = load_app(name, may_be_alone=may_be_alone) if name else create_app()
+    app = load_app(name, allow_resource_server=allow_resource_server) if name else create_app()
     _log_to_stderr()
     return app
 
@@ -72,14 +72,16 @@ def create_app(**settings: Any) -> Flask:
     Valetkey(app, **settings)
 
     def index() -> ResponseReturnValue:
-        return pages.finish(pages.page("index.html", metadata_url="/.well-known/oauth-authorization-server"))
+        return pages.finish_page(
+            pages.render_page("index.html", metadata_url="/.well-known/oauth-authorization-server")
+        )
 
     app.add_url_rule("/", "valetkey_index", index)
-    answer_errors(app, app.extensions[EXTENSION].settings, all_ours=True)
+    render_unhandled_errors(app, app.extensions[EXTENSION].settings, owns_all_paths=True)
     return app
 
 
-def load_app(name: str, *, may_be_alone: bool = False) -> Flask:
+def load_app(name: str, *, allow_resource_server: bool = False) -> Flask:
     """The Flask app that ``module:app`` or ``path/to/file.py`` names; a factory is called.
 
     :raises AppNotFound: where there is none, or it has no Valetkey.
@@ -87,23 +89,23 @@ def load_app(name: str, *, may_be_alone: bool = False) -> Flask:
     target, _, attribute = name.partition(":")
     try:
         module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
-        app = _app_of(module, target, attribute)
+        app = _find_app(module, target, attribute)
     except (AppNotFound, SettingsError, StoreUnavailable):
         raise
     except Exception as cause:  # whatever the app's own code raises
-        raise AppNotFound(_in_few_lines(target, cause)) from cause
+        raise AppNotFound(_summarize_import_error(target, cause)) from cause
     if not isinstance(app, Flask):
         raise AppNotFound(f"{name} is not a Flask app")
     if EXTENSION not in app.extensions:
         raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
-    if not may_be_alone and not isinstance(app.extensions[EXTENSION], Runtime):
+    if not allow_resource_server and not isinstance(app.extensions[EXTENSION], Runtime):
         raise AppNotFound(
             f"{name} is a resource server alone: any WSGI server serves it, and of these commands it has `check` only"
         )
     return app
 
 
-def _app_of(module: Any, target: str, attribute: str) -> Any:
+def _find_app(module: Any, target: str, attribute: str) -> Any:
     names = [attribute] if attribute else ["app", "create_app"]
     found = next((getattr(module, name) for name in names if getattr(module, name, None) is not None), None)
     if found is None:
@@ -113,18 +115,18 @@ def _app_of(module: Any, target: str, attribute: str) -> Any:
     return found() if callable(found) and not isinstance(found, Flask) else found
 
 
-def _in_few_lines(target: str, cause: Exception) -> str:
+def _summarize_import_error(target: str, cause: Exception) -> str:
     """Where the app's own code failed, and why: the file, the line, the error, without the frames of importing."""
     if isinstance(cause, SyntaxError):
         place, line = f"{cause.filename}:{cause.lineno}", (cause.text or "").strip()
     else:
         frames = traceback.extract_tb(cause.__traceback__)
-        own = [frame for frame in frames if not _is_machinery(frame.filename)] or list(frames)
+        own = [frame for frame in frames if not _is_library_frame(frame.filename)] or list(frames)
         place, line = f"{own[-1].filename}:{own[-1].lineno}", own[-1].line or ""
     return f"{target} cannot be loaded\n{place}\n  {line}\n{type(cause).__name__}: {cause}"
 
 
-def _is_machinery(filename: str) -> bool:
+def _is_library_frame(filename: str) -> bool:
     """Whether a frame is ours, Python's own, or an installed package's."""
     installed = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     return filename.startswith(("<frozen", *installed))

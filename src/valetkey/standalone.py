@@ -11,15 +11,15 @@ from flask import Blueprint, Flask, Response, abort, current_app, request
 
 from .resource_server.guard.require_oauth import finish_call
 from .resource_server.issuers.config import TrustedIssuer
-from .resource_server.metadata import HEADERS, WELL_KNOWN, metadata_document
-from .resource_server.routes import decide_routes, routes_of
-from .resource_server.standalone_context import OwnWorld, make_world
+from .resource_server.metadata import METADATA_HEADERS, WELL_KNOWN, build_metadata_document
+from .resource_server.routes import iter_routes, protect_routes
+from .resource_server.standalone_context import StandaloneContext, build_context
 from .settings import SettingsError
 from .settings.sources import config_values
 from .web.context import EXTENSION
-from .web.error_handlers import answer_errors
-from .web.request_id import add_request_id
-from .web.wsgi import finish_answers, once_before_all
+from .web.error_handlers import render_unhandled_errors
+from .web.request_id import make_request_id_hook
+from .web.wsgi import add_response_hooks, before_first_request
 
 
 class ResourceServer:
@@ -46,7 +46,7 @@ class ResourceServer:
         **settings: Any,
     ) -> None:
         given = {"trusted_issuers": trusted_issuers, "resource": resource}
-        self._given = {**settings, **{name: value for name, value in given.items() if value is not None}}
+        self._options = {**settings, **{name: value for name, value in given.items() if value is not None}}
         self._clock = clock
         if app is not None:
             self.init_app(app)
@@ -58,24 +58,24 @@ class ResourceServer:
         """
         if EXTENSION in app.extensions:
             raise SettingsError("this app has a Valetkey or a ResourceServer already: it takes one of them, once")
-        world = make_world(self._given, config_values(app.config), self._clock)
+        world = build_context(self._options, config_values(app.config), self._clock)
         app.extensions[EXTENSION] = world
         app.register_blueprint(_make_blueprint())
-        once_before_all(app, _before_first_request(app, world))
-        answer_errors(app, world.settings)
+        before_first_request(app, _before_first_request(app, world))
+        render_unhandled_errors(app, world.settings)
         steps = [finish_call(world)]
         if world.settings.request_ids:
-            steps.append(add_request_id(world.settings.api_prefix))
-        finish_answers(app, *steps)
+            steps.append(make_request_id_hook(world.settings.api_prefix))
+        add_response_hooks(app, *steps)
 
 
-def _before_first_request(app: Flask, world: OwnWorld) -> Callable[[], None]:
+def _before_first_request(app: Flask, context: StandaloneContext) -> Callable[[], None]:
     """Looks at the app when it has all its routes."""
 
     def look_around() -> None:
-        decide_routes(app, world.settings.api_prefix, close=world.settings.protect_by_default)
+        protect_routes(app, context.settings.api_prefix, deny_undecorated=context.settings.protect_by_default)
         by_plan = [
-            route.path for route in routes_of(app) for one in route.protections if one.limit and one.limit.is_by_plan
+            route.path for route in iter_routes(app) for one in route.protections if one.limit and one.limit.is_by_plan
         ]
         if by_plan:
             raise SettingsError(f"limits by plan, at {', '.join(by_plan)}, need the server that knows the plans")
@@ -86,28 +86,28 @@ def _before_first_request(app: Flask, world: OwnWorld) -> Callable[[], None]:
 def _make_blueprint() -> Blueprint:
     """The protected resource metadata (RFC 9728 §3) of the API, and of each route's own ``resource=``."""
     blueprint = Blueprint("valetkey_resource_server", __name__)
-    blueprint.add_url_rule(WELL_KNOWN, "metadata", _metadata)
-    blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", _metadata)
+    blueprint.add_url_rule(WELL_KNOWN, "metadata", _serve_metadata)
+    blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", _serve_metadata)
     return blueprint
 
 
-def _metadata(path: str = "") -> Response:
-    world: OwnWorld = current_app.extensions[EXTENSION]
+def _serve_metadata(path: str = "") -> Response:
+    world: StandaloneContext = current_app.extensions[EXTENSION]
     scopes = _scopes_by_resource(world)
     wanted = path.strip("/")
     here = [one for one in scopes if urlsplit(one).path.strip("/") == wanted]
     if not here:
         abort(404)
     resource = min(here, key=lambda one: urlsplit(one).netloc != request.host)
-    document = metadata_document(resource, world.settings.name, world.issuers, scopes[resource])
-    return Response(document, 200, list(HEADERS))
+    document = build_metadata_document(resource, world.settings.name, world.issuers, scopes[resource])
+    return Response(document, 200, list(METADATA_HEADERS))
 
 
-def _scopes_by_resource(world: OwnWorld) -> dict[str, set[str]]:
+def _scopes_by_resource(context: StandaloneContext) -> dict[str, set[str]]:
     """Which scopes the routes of each resource name; those that the publisher listed are the API's."""
-    scopes = {world.settings.api_resource: set(world.settings.scopes)}
-    for route in routes_of(current_app):
+    scopes = {context.settings.api_resource: set(context.settings.scopes)}
+    for route in iter_routes(current_app):
         for one in route.protections:
-            named: set[str] = set().union(*one.alternatives)
-            scopes.setdefault(one.resource or world.settings.api_resource, set()).update(named)
+            named: set[str] = set().union(*one.scope_alternatives)
+            scopes.setdefault(one.resource or context.settings.api_resource, set()).update(named)
     return scopes

@@ -10,12 +10,12 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.clients.service import Registered
-from valetkey.protocol.secret import SESSION, mint
+from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, assert_store_unchanged, count_rows
+from valetkey.authorization_server.clients.service import CreatedClient
+from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.runtime import Runtime
 
-NOBODY = Registered("none", None)
+NOBODY = CreatedClient("none", None)
 
 
 def cookie(response: TestResponse, name: str) -> str | None:
@@ -45,7 +45,7 @@ def test_a_person_signs_up_and_is_signed_in(visitor: Browser) -> None:
 def test_a_person_signs_out_and_in_again(visitor: Browser, runtime: Runtime) -> None:
     visitor.sign_up()
 
-    out = visitor.submit("/account/sign-out", {}, page="/account")
+    out = visitor.submit("/account/sign-out", {}, page_path="/account")
     assert out.status_code == 303
     assert visitor.get("/account").status_code == 303
 
@@ -58,7 +58,7 @@ def test_signing_out_ends_the_session_on_the_server(visitor: Browser) -> None:
     visitor.sign_up()
     stolen = visitor.http.get_cookie("valetkey_session")
     assert stolen
-    visitor.submit("/account/sign-out", {}, page="/account")
+    visitor.submit("/account/sign-out", {}, page_path="/account")
     thief = another(visitor)
     thief.http.set_cookie("valetkey_session", stolen.value)
 
@@ -68,7 +68,7 @@ def test_signing_out_ends_the_session_on_the_server(visitor: Browser) -> None:
 def test_a_wrong_password_and_an_unknown_address_look_alike(visitor: Browser, runtime: Runtime) -> None:
     visitor.sign_up()
     stranger = another(visitor)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         wrong = stranger.sign_in(password="not this one")
         unknown = stranger.sign_in(email="nobody@example.org")
 
@@ -81,7 +81,7 @@ def test_a_wrong_password_and_an_unknown_address_look_alike(visitor: Browser, ru
 
 def test_an_address_has_one_account(visitor: Browser, runtime: Runtime) -> None:
     visitor.sign_up()
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         again = another(visitor).sign_up(password="another good one")
 
     assert again.status_code == 400
@@ -92,7 +92,7 @@ COMMON = ("Password123!", "1234567890", "qwertyuiop", "0987654321", "1q2w3e4r5t"
 
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaa", EMAIL, "x" * 201, *COMMON])
 def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert visitor.sign_up(password=password).status_code == 400
 
 
@@ -105,7 +105,7 @@ def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password
     ],
 )
 def test_what_is_no_address_is_refused(visitor: Browser, runtime: Runtime, email: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert visitor.sign_up(email=email).status_code == 400
 
 
@@ -116,7 +116,7 @@ def test_hostile_fields_are_refused_without_an_error_of_ours(
     visitor: Browser, runtime: Runtime, path: str, field: str, value: str
 ) -> None:
     sent = {"name": "Ada", "email": EMAIL, "password": PASSWORD, field: value}
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         if path.endswith("up") and field == "next":
             path = "/account/sign-in"
         refused = visitor.submit(path, {**sent, "password": "nobody's" if field != "password" else value})
@@ -153,7 +153,7 @@ def test_a_form_larger_than_any_of_ours_is_not_read(visitor: Browser, path: str)
 def test_a_form_of_another_site_is_refused(visitor: Browser, runtime: Runtime, path: str, token: str) -> None:
     data = {"name": "Eve", "email": "eve@example.org", "password": PASSWORD, "csrf_token": token}
     visitor.get(path)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = visitor.http.post(path, data=data)
 
     assert refused.status_code == 400
@@ -185,7 +185,7 @@ def test_signing_out_and_revoking_need_our_own_form(visitor: Browser, path: str)
 def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_signed_in(visitor: Browser) -> None:
     """Session fixation."""
     visitor.sign_up()
-    victim, planted = another(visitor), mint(SESSION).reveal()
+    victim, planted = another(visitor), generate_secret(SESSION).reveal()
     victim.http.set_cookie("valetkey_session", planted)
 
     victim.sign_in()
@@ -288,7 +288,7 @@ def test_guesses_from_everywhere_cannot_lock_out_a_browser_that_is_known(make_ap
     app = make_app(store_url, sign_in_account_limit="5/hour burst 5")
     owner = Browser(app.test_client(), NOBODY)
     owner.sign_up()
-    owner.submit("/account/sign-out", {}, page="/account")
+    owner.submit("/account/sign-out", {}, page_path="/account")
 
     def guess(n: int) -> int:
         guesser = another(owner)
@@ -305,7 +305,7 @@ def test_guesses_from_behind_the_same_address_cannot_lock_it_out_either(
 ) -> None:
     owner = Browser(make_app(store_url, **{limit: "3/hour burst 3"}).test_client(), NOBODY)
     owner.sign_up()
-    owner.submit("/account/sign-out", {}, page="/account")
+    owner.submit("/account/sign-out", {}, page_path="/account")
     neighbour = another(owner)
 
     assert [neighbour.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
@@ -315,7 +315,7 @@ def test_guesses_from_behind_the_same_address_cannot_lock_it_out_either(
 def test_a_browser_that_is_known_may_not_guess_for_ever(make_app: MakeApp, store_url: str) -> None:
     owner = Browser(make_app(store_url, sign_in_limit="3/hour burst 3").test_client(), NOBODY)
     owner.sign_up()
-    owner.submit("/account/sign-out", {}, page="/account")
+    owner.submit("/account/sign-out", {}, page_path="/account")
 
     assert [owner.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
 
@@ -327,7 +327,7 @@ def test_accounts_made_from_one_network_are_limited(make_app: MakeApp, store_url
     statuses = [browser.sign_up(email=f"a{n}@example.org").status_code for n in range(3)]
 
     assert statuses == [303, 303, 429]
-    assert count(app.extensions["valetkey"].store, "valetkey_accounts") == 2
+    assert count_rows(app.extensions["valetkey"].store, "valetkey_accounts") == 2
 
 
 def test_where_nobody_may_sign_up_there_is_no_page_for_it(make_app: MakeApp, sqlite_store_url: str) -> None:
@@ -355,5 +355,5 @@ def test_a_context_that_is_held_open_mixes_no_two_visitors_up(make_app: MakeApp,
         visitor.sign_up()
         assert visitor.get("/account").status_code == 200
         assert another(visitor).get("/account").status_code == 303
-        visitor.submit("/account/sign-out", {}, page="/account")
+        visitor.submit("/account/sign-out", {}, page_path="/account")
         assert visitor.get("/account").status_code == 303

@@ -9,15 +9,15 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, signed_in
-from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, count
+from tests.conftest import MakeApp, sign_in_new_account
+from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, count_rows
 from valetkey.accounts import mail_links
-from valetkey.authorization_server.clients.service import Registered
+from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage import mail_links as stored
 from valetkey.storage.engine.statement import Statement
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 OTHER = "a yellow ferry in may"
 
@@ -48,7 +48,7 @@ class Postman:
     def walk(self) -> list[Mail]:
         """Send what waits, and answer it."""
         self.sent.clear()
-        self._worker.step()
+        self._worker.run_once()
         return list(self.sent)
 
 
@@ -65,7 +65,7 @@ def postman(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Postman:
 
 
 @pytest.fixture
-def browser(app: Flask, shop: Registered) -> Browser:
+def browser(app: Flask, shop: CreatedClient) -> Browser:
     return Browser(app.test_client(), shop)
 
 
@@ -98,7 +98,7 @@ def test_an_account_is_made_by_whoever_reads_the_mail(browser: Browser, runtime:
 
 
 def test_signing_up_goes_on_to_what_it_began_with(browser: Browser, postman: Postman) -> None:
-    waiting = browser.ask().location
+    waiting = browser.authorize().location
     browser.submit(f"/account/sign-up?next={waiting}", {"name": "Ada", "email": EMAIL, "next": waiting})
     (mail,) = postman.walk()
 
@@ -106,19 +106,21 @@ def test_signing_up_goes_on_to_what_it_began_with(browser: Browser, postman: Pos
 
 
 def test_a_link_is_good_once(
-    browser: Browser, app: Flask, shop: Registered, runtime: Runtime, postman: Postman
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
 ) -> None:
     ask_to_sign_up(browser)
     (mail,) = postman.walk()
     others = [Browser(app.test_client(), shop) for _ in range(3)]
-    link = mail_links.find_link(mail.path.rpartition("/")[2], runtime, runtime.clock())
+    link = mail_links.get_link(mail.path.rpartition("/")[2], runtime, runtime.clock())
 
     told = [other.submit(mail.path, {"password": PASSWORD}).status_code for other in others]
 
     assert told == [303, 400, 400]
-    assert runtime.write(Write(stored.use(link.digest, runtime.clock()))) is False, "who found it before has lost"
+    assert runtime.write(Transaction(stored.mark_used(link.digest, runtime.clock()))) is False, (
+        "who found it before has lost"
+    )
     assert browser.get(mail.path).status_code == 400
-    assert count(runtime.store, "valetkey_accounts") == 1
+    assert count_rows(runtime.store, "valetkey_accounts") == 1
 
 
 def test_a_link_dies_after_its_hour(browser: Browser, runtime: Runtime, postman: Postman, clock: Clock) -> None:
@@ -127,8 +129,8 @@ def test_a_link_dies_after_its_hour(browser: Browser, runtime: Runtime, postman:
     clock.forward(3600)
 
     assert browser.get(mail.path).status_code == 400
-    assert browser.submit(mail.path, {"password": PASSWORD}, page="/account/sign-in").status_code == 400
-    assert count(runtime.store, "valetkey_accounts") == 0
+    assert browser.submit(mail.path, {"password": PASSWORD}, page_path="/account/sign-in").status_code == 400
+    assert count_rows(runtime.store, "valetkey_accounts") == 0
 
 
 def test_only_the_digest_of_a_link_is_kept(browser: Browser, runtime: Runtime, postman: Postman) -> None:
@@ -138,13 +140,13 @@ def test_only_the_digest_of_a_link_is_kept(browser: Browser, runtime: Runtime, p
     from sqlalchemy import text
 
     for table in ("valetkey_mail_links", "valetkey_outbox", "valetkey_audit"):
-        assert secret not in str(runtime.store.all(Statement(text(f"SELECT * FROM {table}"))()))
+        assert secret not in str(runtime.store.fetch_all(Statement(text(f"SELECT * FROM {table}"))()))
 
 
 def test_who_asks_cannot_tell_whether_there_is_an_account(
-    browser: Browser, app: Flask, shop: Registered, runtime: Runtime, postman: Postman
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
 ) -> None:
-    signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
     nobody = "nobody@example.org"
 
     answers = {email: (ask_to_sign_up(browser, email), forget(browser, email)) for email in (EMAIL, nobody)}
@@ -162,9 +164,9 @@ def test_who_asks_cannot_tell_whether_there_is_an_account(
 
 
 def test_a_forgotten_password_is_replaced_and_all_sign_ins_end(
-    browser: Browser, app: Flask, shop: Registered, runtime: Runtime, postman: Postman
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
 ) -> None:
-    thief = signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    thief = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
     forget(browser)
     forget(browser)
     first, second = postman.walk()
@@ -206,7 +208,7 @@ def test_one_network_cannot_write_to_everybody(browser: Browser, postman: Postma
 
 def test_an_address_is_confirmed_from_the_account_page(ada: Browser, runtime: Runtime, postman: Postman) -> None:
     assert "send-verification" in ada.get("/account").text
-    ada.submit("/account/verify", {}, page="/account")
+    ada.submit("/account/verify", {}, page_path="/account")
     (mail,) = postman.walk()
     assert accounts.find(runtime.store, "ada").email_verified_at is None  # type: ignore[union-attr]
 
@@ -216,7 +218,7 @@ def test_an_address_is_confirmed_from_the_account_page(ada: Browser, runtime: Ru
     assert "send-verification" not in ada.get("/account").text
 
 
-def test_without_mail_there_is_nothing_of_this(make_app: MakeApp, store_url: str, shop: Registered) -> None:
+def test_without_mail_there_is_nothing_of_this(make_app: MakeApp, store_url: str, shop: CreatedClient) -> None:
     plain = Browser(make_app(store_url).test_client(), shop)
 
     assert plain.get("/account/forgotten").status_code == 404
@@ -225,7 +227,7 @@ def test_without_mail_there_is_nothing_of_this(make_app: MakeApp, store_url: str
 
 
 def test_a_password_is_changed_by_whoever_knows_the_old_one(
-    browser: Browser, app: Flask, shop: Registered, postman: Postman
+    browser: Browser, app: Flask, shop: CreatedClient, postman: Postman
 ) -> None:
     ask_to_sign_up(browser)
     (mail,) = postman.walk()
@@ -254,15 +256,15 @@ def test_guesses_at_the_old_password_are_limited(ada: Browser) -> None:
     assert told == [400] * 10 + [429]
 
 
-def test_signing_out_everywhere(ada: Browser, app: Flask, shop: Registered, runtime: Runtime) -> None:
+def test_signing_out_everywhere(ada: Browser, app: Flask, shop: CreatedClient, runtime: Runtime) -> None:
     page = ada.get("/account").text
     assert "This browser" in page
 
-    gone = ada.submit("/account/sign-out-everywhere", {}, page="/account")
+    gone = ada.submit("/account/sign-out-everywhere", {}, page_path="/account")
 
     assert gone.location == "/account/sign-in"
     assert ada.get("/account").status_code == 303
-    assert accounts.live_sessions(runtime.store, "ada", runtime.clock()) == []
+    assert accounts.list_active_sessions(runtime.store, "ada", runtime.clock()) == []
 
 
 @pytest.mark.parametrize("path", ["/account/sign-out-everywhere", "/account/verify"])

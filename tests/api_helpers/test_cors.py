@@ -157,7 +157,7 @@ def test_origins_cost_no_statement_per_call(app: Flask, clock: Clock, monkeypatc
     allowed(app)
     asked: list[Any] = []
     runtime: Runtime = app.extensions["valetkey"]
-    real = runtime.store.all
+    real = runtime.store.fetch_all
     monkeypatch.setattr(runtime.store, "all", lambda bound: asked.append(bound) or real(bound))
 
     for number in range(50):
@@ -190,7 +190,7 @@ def test_a_setting_lets_all_in_or_turns_it_off(make_app: MakeApp, sqlite_store_u
 
 def test_an_app_reads_its_answer_with_its_token(app: Flask, ada: Browser) -> None:
     add_app(app)
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     headers = {"Authorization": f"Bearer {token}", "Origin": APP}
     answer = ada.http.get("/api/protected", headers=headers)

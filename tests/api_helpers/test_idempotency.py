@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, abort, current_app, jsonify, request
 from flask.views import MethodView
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.support.vocabulary import Browser, Clock, count
+from tests.support.vocabulary import Browser, Clock, count_rows
 from valetkey import current_token, protect, require_oauth
 from valetkey.api_helpers import idempotent
 from valetkey.authorization_server.clients.service import register_client
@@ -77,7 +77,7 @@ class Caller:
         self.renew()
 
     def renew(self) -> None:
-        self.token = self.machine.token("client_credentials", scope="profile").json["access_token"]
+        self.token = self.machine.request_token("client_credentials", scope="profile").json["access_token"]
 
     def order(self, key: str | None = "k1", path: str = "/api/orders", data: str = "a", **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
@@ -134,7 +134,7 @@ def test_another_path_or_method_is_another_key(robot: Caller, shop_api: Shop) ->
 
 def test_another_app_or_user_never_sees_the_answer(robot: Caller, shop_api: Shop, app: Flask, ada: Browser) -> None:
     other, person = Caller(app), Caller(app)
-    person.token = ada.tokens()["access_token"]
+    person.token = ada.obtain_tokens()["access_token"]
 
     answers = [one.order().json for one in (robot, other, person)]
 
@@ -145,9 +145,9 @@ def test_another_token_of_the_same_app_and_user_gets_the_answer(
     robot: Caller, shop_api: Shop, app: Flask, ada: Browser
 ) -> None:
     person = Caller(app)
-    person.token = ada.tokens()["access_token"]
+    person.token = ada.obtain_tokens()["access_token"]
     first = person.order()
-    person.token = ada.tokens()["access_token"]
+    person.token = ada.obtain_tokens()["access_token"]
 
     assert person.order().data == first.data and shop_api.done == 1
 
@@ -166,13 +166,13 @@ def test_a_get_needs_no_key_and_keeps_nothing(robot: Caller, shop_api: Shop, run
         assert robot.order(None, "/api/strict", method="GET").status_code == 201
         robot.order("k", method="GET")
 
-    assert shop_api.done == 4 and count(runtime.store, TABLE) == 0
+    assert shop_api.done == 4 and count_rows(runtime.store, TABLE) == 0
 
 
 @pytest.mark.parametrize("how", ["abort=500", "abort=503", "breaks=1", "abort=429"])
 def test_a_failure_of_the_moment_is_not_kept(robot: Caller, shop_api: Shop, runtime: Runtime, how: str) -> None:
     failed = robot.order(query_string=how)
-    assert failed.status_code >= 429 and count(runtime.store, TABLE) == 0
+    assert failed.status_code >= 429 and count_rows(runtime.store, TABLE) == 0
 
     robot.order(query_string=how)
 
@@ -202,14 +202,14 @@ def test_the_answer_is_kept_for_24_hours_and_then_pruned(
     first = robot.order()
     clock.forward(24 * HOUR - 1)
     prune(runtime.store, clock())
-    assert count(runtime.store, TABLE) == 1
+    assert count_rows(runtime.store, TABLE) == 1
     robot.renew()
     assert robot.order().data == first.data
 
     clock.forward(2)
     prune(runtime.store, clock())
 
-    assert count(runtime.store, TABLE) == 0
+    assert count_rows(runtime.store, TABLE) == 0
 
 
 def test_after_24_hours_the_key_is_new_again(robot: Caller, shop_api: Shop, clock: Clock) -> None:
@@ -227,7 +227,7 @@ def test_the_answers_stand_in_the_store_encrypted(robot: Caller, runtime: Runtim
 
     robot.order(data="a secret recipe")
 
-    [row] = runtime.store.all(Statement(select(metadata.tables[TABLE]))())
+    [row] = runtime.store.fetch_all(Statement(select(metadata.tables[TABLE]))())
     assert b"secret recipe" not in b"".join(bytes(value) for value in row if isinstance(value, bytes | memoryview))
 
 

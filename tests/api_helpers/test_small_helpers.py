@@ -27,7 +27,7 @@ from valetkey.api_helpers import (
     use_problems,
     use_request_ids,
 )
-from valetkey.protocol.size import read_size
+from valetkey.protocol.size import parse_size
 from valetkey.settings import Settings, SettingsError
 
 BOOK = {"id": 1, "title": "Ways", "author": {"name": "Ada", "mail": "a@b.c"}, "stock": 3}
@@ -297,13 +297,13 @@ def test_a_form_of_unknown_length_is_bounded_before_it_is_parsed(app: Flask, htt
 
 @pytest.mark.parametrize(("text", "size"), [(5, 5), ("64 KiB", 65536), ("2MB", 2_000_000), ("1 gib", 1 << 30)])
 def test_sizes_are_read_as_people_write_them(text: Any, size: int) -> None:
-    assert read_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5 MB", "lots", "1 TB", "٣ kb"])
 def test_what_is_no_size_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="64 KiB"):
-        read_size(text)
+        parse_size(text)
     if text:
         with pytest.raises(SettingsError, match="max_body"):
             Settings(max_body=text)

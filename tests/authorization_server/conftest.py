@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from valetkey.caches.recently_issued import JustIssued
+from valetkey.caches.recently_issued import RecentlyIssued
 
 
 @pytest.fixture(autouse=True)
-def _watched(quiet_log: pytest.LogCaptureFixture) -> None:
+def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
     """No secret and no traceback in the log."""
 
 
@@ -16,4 +16,4 @@ def _watched(quiet_log: pytest.LogCaptureFixture) -> None:
 def issued(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that issued a code or a refresh token need not read it again; any other has to."""
     if request.param == "elsewhere":
-        monkeypatch.setattr(JustIssued, "take", lambda *_: None)
+        monkeypatch.setattr(RecentlyIssued, "pop", lambda *_: None)

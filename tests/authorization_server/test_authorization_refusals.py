@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.conftest import Register
-from tests.support.vocabulary import CALLBACK, ISSUER, Browser, nothing_new, query_of
+from tests.support.vocabulary import CALLBACK, ISSUER, Browser, assert_store_unchanged, redirect_parameters
 from valetkey.authorization_server.clients.service import disable_client
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime
@@ -52,8 +52,8 @@ NEARLY = [
 def test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to(
     ada: Browser, runtime: Runtime, uri: str
 ) -> None:
-    with nothing_new(runtime):
-        refused = ada.ask(redirect_uri=uri)
+    with assert_store_unchanged(runtime):
+        refused = ada.authorize(redirect_uri=uri)
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
@@ -86,7 +86,7 @@ def test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to(
 def test_a_loopback_redirect_uri_varies_in_its_port_only(ada: Browser, register: Register, uri: str) -> None:
     native = Browser(ada.http, register("native", redirect_uris=["http://127.0.0.1/cb"]))
 
-    refused = native.ask(redirect_uri=uri)
+    refused = native.authorize(redirect_uri=uri)
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
@@ -95,7 +95,7 @@ def test_a_loopback_redirect_uri_varies_in_its_port_only(ada: Browser, register:
 def test_a_web_app_has_no_choice_of_ports(ada: Browser, register: Register) -> None:
     web = Browser(ada.http, register("web", redirect_uris=["http://127.0.0.1:8080/cb"]))
 
-    assert web.ask(redirect_uri="http://127.0.0.1:8081/cb").status_code == 400
+    assert web.authorize(redirect_uri="http://127.0.0.1:8081/cb").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_a_web_app_has_no_choice_of_ports(ada: Browser, register: Register) -> N
 def test_without_a_known_client_the_person_is_told_and_nobody_else(
     ada: Browser, runtime: Runtime, changes: dict[str, str | None], said: str
 ) -> None:
-    with nothing_new(runtime):
-        refused = ada.ask(**changes)
+    with assert_store_unchanged(runtime):
+        refused = ada.authorize(**changes)
 
     assert refused.status_code == 400
     assert said in refused.text
@@ -122,19 +122,19 @@ def test_a_disabled_client_gets_a_page(ada: Browser, runtime: Runtime) -> None:
     assert client
     disable_client(runtime, client)
 
-    assert ada.ask().status_code == 400
+    assert ada.authorize().status_code == 400
 
 
 def test_a_missing_redirect_uri_is_refused_where_several_are_registered(ada: Browser, register: Register) -> None:
     two = Browser(ada.http, register(redirect_uris=[CALLBACK, "https://shop.example/other"]))
 
-    assert two.ask(redirect_uri=None).status_code == 400
+    assert two.authorize(redirect_uri=None).status_code == 400
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
 def test_a_repeated_client_or_redirect_uri_is_refused_on_a_page(ada: Browser, runtime: Runtime, name: str) -> None:
-    asked = [*ada.asked().items(), (name, "https://evil.example/")]
-    with nothing_new(runtime):
+    asked = [*ada.authorization_parameters().items(), (name, "https://evil.example/")]
+    with assert_store_unchanged(runtime):
         refused = ada.get("/oauth/authorize", query_string=asked)
 
     assert refused.status_code == 400
@@ -170,12 +170,12 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_other_refusals_go_to_the_redirect_uri(ada: Browser, runtime: Runtime, case: str) -> None:
     changes, error = REFUSALS[case]
-    with nothing_new(runtime):
-        refused = ada.ask(**changes)
+    with assert_store_unchanged(runtime):
+        refused = ada.authorize(**changes)
 
     assert refused.status_code == 303
     assert refused.location.startswith(f"{CALLBACK}?")
-    told = query_of(refused)
+    told = redirect_parameters(refused)
     assert told["error"] == error
     assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", told["error_description"])
     assert told["iss"] == ISSUER  # RFC 9207 §2: on errors too
@@ -186,28 +186,28 @@ def test_other_refusals_go_to_the_redirect_uri(ada: Browser, runtime: Runtime, c
 def test_a_client_may_not_ask_for_more_than_it_registered(ada: Browser, register: Register) -> None:
     reader = Browser(ada.http, register(scope="notes:read"))
 
-    assert query_of(reader.ask(scope="notes:write"))["error"] == "invalid_scope"
+    assert redirect_parameters(reader.authorize(scope="notes:write"))["error"] == "invalid_scope"
 
 
 def test_a_client_without_the_code_grant_is_told_so(ada: Browser, runtime: Runtime, register: Register) -> None:
     without = register("web", redirect_uris=[CALLBACK], grant_types=["client_credentials"])
 
-    assert query_of(Browser(ada.http, without).ask())["error"] == "unauthorized_client"
+    assert redirect_parameters(Browser(ada.http, without).authorize())["error"] == "unauthorized_client"
 
 
 @pytest.mark.parametrize("name", ["scope", "state", "code_challenge", "response_type", "nothing_that_we_know"])
 def test_a_parameter_sent_twice_is_refused(ada: Browser, runtime: Runtime, name: str) -> None:
-    asked = [*ada.asked().items(), (name, "again"), (name, "and again")]
-    with nothing_new(runtime):
+    asked = [*ada.authorization_parameters().items(), (name, "again"), (name, "and again")]
+    with assert_store_unchanged(runtime):
         refused = ada.get("/oauth/authorize", query_string=asked)
 
-    assert query_of(refused)["error"] == "invalid_request"
+    assert redirect_parameters(refused)["error"] == "invalid_request"
 
 
 def test_an_ambiguous_state_is_not_sent_back(ada: Browser) -> None:
-    refused = ada.get("/oauth/authorize", query_string=[*ada.asked().items(), ("state", "other")])
+    refused = ada.get("/oauth/authorize", query_string=[*ada.authorization_parameters().items(), ("state", "other")])
 
-    assert "state" not in query_of(refused)
+    assert "state" not in redirect_parameters(refused)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_an_ambiguous_state_is_not_sent_back(ada: Browser) -> None:
     ids=["NUL", "NUL in a value", "not UTF-8", "too many", "too long"],
 )
 def test_a_query_that_is_no_form_gets_a_page(ada: Browser, runtime: Runtime, query: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = ada.get(f"/oauth/authorize?{query}")
 
     assert refused.status_code == 400
@@ -227,7 +227,7 @@ def test_a_query_that_is_no_form_gets_a_page(ada: Browser, runtime: Runtime, que
     "body", [b"a=b\r\nSet-Cookie: x=y", b"\xff\xfe", b"\0", b"{}", b"a=" + b"b" * 100_000], ids=repr
 )
 def test_a_hostile_post_is_refused_like_a_hostile_get(ada: Browser, runtime: Runtime, body: bytes) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         posted = ada.http.post("/oauth/authorize", data=body, follow_redirects=True)
 
     assert posted.status_code in {400, 413}
@@ -243,9 +243,9 @@ def test_no_origin_may_read_the_authorization_endpoint(ada: Browser) -> None:
 def test_the_host_header_does_not_make_the_issuer(ada: Browser) -> None:
     refused = ada.http.get(
         "/oauth/authorize",
-        query_string=ada.asked(scope="root"),
+        query_string=ada.authorization_parameters(scope="root"),
         headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"},
     )
 
-    assert query_of(refused)["iss"] == ISSUER
+    assert redirect_parameters(refused)["iss"] == ISSUER
     assert "evil" not in refused.location

@@ -10,13 +10,13 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import Browser, Clock, nothing_new
+from tests.support.vocabulary import Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret, disable_client, enable_client, register_client
-from valetkey.protocol.secret import CLIENT_SECRET, mint
+from valetkey.protocol.secret import CLIENT_SECRET, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 from valetkey.storage.clients import Client
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 ENDPOINTS = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
 SENT = {"grant_type": "client_credentials", "token": "any"}
@@ -46,9 +46,11 @@ def test_a_secret_may_come_by_basic_or_by_post(robot: Browser, endpoint: str) ->
     assert robot.http.post(endpoint, data=in_form).status_code == 200
 
 
-@pytest.mark.parametrize("secret", ["wrong", mint(CLIENT_SECRET).reveal(), ""], ids=["wrong", "well formed", "empty"])
+@pytest.mark.parametrize(
+    "secret", ["wrong", generate_secret(CLIENT_SECRET).reveal(), ""], ids=["wrong", "well formed", "empty"]
+)
 def test_a_wrong_secret_is_refused_with_a_challenge(robot: Browser, runtime: Runtime, secret: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for endpoint in ENDPOINTS:
             refused = robot.http.post(endpoint, data=SENT, headers=basic(robot.client.client_id, secret))
             check_refusal(refused, "invalid_client", 401)
@@ -70,7 +72,7 @@ def test_a_401_always_has_a_challenge(robot: Browser) -> None:
 def test_two_methods_at_once_are_refused(robot: Browser, runtime: Runtime, endpoint: str) -> None:
     client_id, secret = robot.auth or ("", "")
     both = {**SENT, "client_id": client_id, "client_secret": secret}
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(robot.http.post(endpoint, data=both, auth=(client_id, secret)), "invalid_request")
 
 
@@ -90,7 +92,7 @@ def test_its_own_client_id_beside_basic_is_fine(robot: Browser) -> None:
 
 
 def test_a_confidential_client_cannot_pass_for_a_public_one(robot: Browser, runtime: Runtime) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = robot.http.post("/oauth/token", data={**SENT, "client_id": robot.client.client_id})
 
     check_refusal(refused, "invalid_client", 401)
@@ -135,7 +137,7 @@ def test_a_disabled_client_is_out_at_once(robot: Browser, runtime: Runtime, endp
 
 
 def test_a_disabled_clients_tokens_are_out_too(ada: Browser, robot: Browser, runtime: Runtime, clock: Clock) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     assert ada.call(answer["access_token"]).status_code == 200
     disable_client(runtime, known(runtime, ada.client.client_id))
 
@@ -146,7 +148,7 @@ def test_a_disabled_clients_tokens_are_out_too(ada: Browser, robot: Browser, run
     enable_client(runtime, known(runtime, ada.client.client_id))
     assert ada.call(answer["access_token"]).status_code == 401, "what was revoked stays so"
     check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
-    assert ada.tokens()["access_token"], "but the client is back"
+    assert ada.obtain_tokens()["access_token"], "but the client is back"
 
 
 @pytest.mark.parametrize("lives", [30, 100], ids=["remembered", "read again"])  # clients are, for a minute
@@ -154,7 +156,7 @@ def test_two_secrets_live_at_once_until_the_old_one_ends(
     robot: Browser, runtime: Runtime, clock: Clock, lives: int
 ) -> None:
     old = robot.auth
-    new = add_secret(runtime, known(runtime, robot.client.client_id), old_lives=lives)
+    new = add_secret(runtime, known(runtime, robot.client.client_id), old_secret_ttl_s=lives)
     answers: Callable[[], list[int]] = lambda: [  # noqa: E731
         robot.http.post("/oauth/token", data=SENT, auth=auth).status_code
         for auth in (old, (robot.client.client_id, new.reveal()))
@@ -168,7 +170,7 @@ def test_two_secrets_live_at_once_until_the_old_one_ends(
 def test_a_public_client_does_not_act_for_itself_whatever_its_row_says(robot: Browser, runtime: Runtime) -> None:
     client = known(runtime, robot.client.client_id)
     public = {**client.metadata, "token_endpoint_auth_method": "none"}
-    runtime.store.write(Write(rows=(clients.change(client, metadata=public, disabled_at=None),)))
+    runtime.store.write(Transaction(rows=(clients.change(client, metadata=public, disabled_at=None),)))
 
     refused = robot.http.post("/oauth/token", data={**SENT, "client_id": client.client_id})
 
@@ -205,7 +207,7 @@ def test_both_halves_of_basic_are_form_encoded(app: Flask, runtime: Runtime) -> 
     ids=lambda header: header[:24],
 )
 def test_a_malformed_header_is_refused(robot: Browser, runtime: Runtime, header: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for endpoint in ENDPOINTS:
             refused = robot.http.post(endpoint, data=SENT, headers={"Authorization": header})
             check_refusal(refused, "invalid_client", 401)

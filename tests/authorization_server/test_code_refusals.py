@@ -8,11 +8,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.conftest import Register
-from tests.support.vocabulary import EMAIL, Browser, Clock, count, nothing_new
+from tests.support.vocabulary import EMAIL, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 pytestmark = pytest.mark.usefixtures("issued")
 
@@ -43,8 +43,8 @@ CODE_REFUSALS = {
 
 @pytest.mark.parametrize("case", CODE_REFUSALS)
 def test_a_code_is_good_only_with_what_it_was_made_for(ada: Browser, runtime: Runtime, case: str) -> None:
-    code = ada.code()
-    with nothing_new(runtime):
+    code = ada.obtain_code()
+    with assert_store_unchanged(runtime):
         refused = ada.redeem(**{"code": code, **CODE_REFUSALS[case]})
 
     check_refusal(refused, "invalid_grant")
@@ -52,14 +52,14 @@ def test_a_code_is_good_only_with_what_it_was_made_for(ada: Browser, runtime: Ru
 
 
 def test_a_code_expires(ada: Browser, clock: Clock, runtime: Runtime) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     clock.forward(seconds=60)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(ada.redeem(code), "invalid_grant")
 
 
 def test_a_code_lives_until_it_expires(ada: Browser, clock: Clock) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     clock.forward(seconds=59)
 
     assert ada.redeem(code).status_code == 200
@@ -67,8 +67,8 @@ def test_a_code_lives_until_it_expires(ada: Browser, clock: Clock) -> None:
 
 def test_another_client_can_neither_use_nor_spoil_a_code(ada: Browser, register: Register, runtime: Runtime) -> None:
     other = Browser(ada.http, register(name="Other"))
-    code = ada.code()
-    with nothing_new(runtime):
+    code = ada.obtain_code()
+    with assert_store_unchanged(runtime):
         check_refusal(other.redeem(code), "invalid_grant")
 
     assert ada.redeem(code).status_code == 200
@@ -76,7 +76,7 @@ def test_another_client_can_neither_use_nor_spoil_a_code(ada: Browser, register:
 
 def test_another_client_cannot_revoke_by_replaying_a_code(ada: Browser, register: Register) -> None:
     other = Browser(ada.http, register(name="Other"))
-    code = ada.code()
+    code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
 
     check_refusal(other.redeem(code), "invalid_grant")
@@ -85,20 +85,20 @@ def test_another_client_cannot_revoke_by_replaying_a_code(ada: Browser, register
 
 
 def test_a_code_used_twice_kills_the_tokens_it_gave(ada: Browser, runtime: Runtime) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     answer = ada.redeem(code).json
-    tokens = count(runtime.store, "valetkey_refresh_tokens")
+    tokens = count_rows(runtime.store, "valetkey_refresh_tokens")
 
     again = ada.redeem(code)
 
     check_refusal(again, "invalid_grant")
     assert ada.call(answer["access_token"]).status_code == 401
     check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
-    assert count(runtime.store, "valetkey_refresh_tokens") == tokens
+    assert count_rows(runtime.store, "valetkey_refresh_tokens") == tokens
 
 
 def test_a_code_used_again_after_it_expired_still_kills_the_tokens(ada: Browser, clock: Clock) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
     clock.forward(seconds=120)
 
@@ -111,7 +111,7 @@ def test_who_comes_second_at_the_same_moment_kills_the_tokens_too(
     ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``races/`` shows it with 200 at once; here the second has read the code before the first used it up."""
-    code = ada.code()
+    code = ada.obtain_code()
     read_before = grants.find_code(runtime.store, Secret(code).digest())
     token = ada.redeem(code).json["access_token"]
     monkeypatch.setattr(grants, "find_code", lambda *_: read_before)
@@ -122,7 +122,7 @@ def test_who_comes_second_at_the_same_moment_kills_the_tokens_too(
 
 
 def test_a_thief_without_the_verifier_cannot_kill_the_token(ada: Browser) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
 
     check_refusal(ada.redeem(code, code_verifier="w" * 43), "invalid_grant")
@@ -131,7 +131,7 @@ def test_a_thief_without_the_verifier_cannot_kill_the_token(ada: Browser) -> Non
 
 
 def test_a_thief_without_the_redirect_uri_cannot_kill_the_token(ada: Browser) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
 
     check_refusal(ada.redeem(code, redirect_uri="https://evil.example/"), "invalid_grant")
@@ -140,30 +140,30 @@ def test_a_thief_without_the_redirect_uri_cannot_kill_the_token(ada: Browser) ->
 
 
 def test_a_code_is_worth_nothing_once_its_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
-    with nothing_new(runtime):
+    runtime.store.write(Transaction(rows=(accounts.set_disabled(account.sub, clock()),)))
+    with assert_store_unchanged(runtime):
         check_refusal(ada.redeem(code), "invalid_grant")
 
 
 def test_a_code_is_worth_nothing_once_consent_is_taken_back(ada: Browser) -> None:
-    code = ada.code()
-    ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page="/account")
+    code = ada.obtain_code()
+    ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
 
     check_refusal(ada.redeem(code), "invalid_grant")
 
 
 def test_no_kind_of_token_passes_for_a_code(ada: Browser, runtime: Runtime) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     for token in (answer["access_token"], answer["refresh_token"], ada.client.secret.reveal()):
-        with nothing_new(runtime):
+        with assert_store_unchanged(runtime):
             check_refusal(ada.redeem(token), "invalid_grant")
 
 
 def test_a_code_is_no_refresh_token_and_no_access_token(ada: Browser) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
 
     check_refusal(ada.refresh(code), "invalid_grant")
     assert ada.call(code).status_code == 401

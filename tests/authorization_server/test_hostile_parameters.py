@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.support.vocabulary import Browser, nothing_new
+from tests.support.vocabulary import Browser, assert_store_unchanged
 from valetkey.runtime import Runtime
 
 FORM = "application/x-www-form-urlencoded"
@@ -21,7 +21,7 @@ def robot(app: Flask, register: Register) -> Browser:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
 def test_post_endpoints_answer_post_only(robot: Browser, runtime: Runtime, method: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         answers = [robot.http.open(endpoint, method=method, auth=robot.auth) for endpoint in POST_ENDPOINTS]
 
     assert [(refused.status_code, refused.headers["Allow"]) for refused in answers] == [(405, "POST")] * 3
@@ -38,7 +38,7 @@ def test_post_endpoints_answer_post_only(robot: Browser, runtime: Runtime, metho
     ids=["JSON", "text", "no type", "multipart"],
 )
 def test_a_body_of_another_type_is_refused(robot: Browser, runtime: Runtime, body: str, content_type: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for endpoint in POST_ENDPOINTS:
             refused = robot.http.post(endpoint, data=body, content_type=content_type, auth=robot.auth)
             check_refusal(refused, "invalid_request")
@@ -61,7 +61,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_form_is_refused(robot: Browser, runtime: Runtime, case: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for endpoint in POST_ENDPOINTS:
             refused = robot.http.post(endpoint, data=HOSTILE[case], content_type=FORM, auth=robot.auth)
             check_refusal(refused, "invalid_request")
@@ -69,7 +69,7 @@ def test_a_hostile_form_is_refused(robot: Browser, runtime: Runtime, case: str) 
 
 @pytest.mark.parametrize("size", [65_537, 1_000_000])
 def test_an_oversized_body_is_refused(robot: Browser, runtime: Runtime, size: int) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for endpoint in POST_ENDPOINTS:
             refused = robot.http.post(endpoint, data=b"a" * size, content_type=FORM, auth=robot.auth)
             check_refusal(refused, "invalid_request", 413)
@@ -103,7 +103,7 @@ def test_a_body_of_64_kib_is_read(robot: Browser) -> None:
     ],
 )
 def test_each_refusal_has_its_code(robot: Browser, runtime: Runtime, sent: dict[str, str], error: str) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(robot.post("/oauth/token", **sent), error)
 
 
@@ -111,7 +111,7 @@ NO_TOKENS = ("x", "vk_rt_" + "a" * 50, "a.b.c", "ü.ü.ü", "." * 9000, "x" * 60
 
 
 def test_what_is_no_token_is_revoked_and_introspected_without_a_word(robot: Browser, runtime: Runtime) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         revoked = [robot.revoke(token).status_code for token in NO_TOKENS]
         introspected = [robot.introspect(token).json for token in NO_TOKENS]
 
@@ -131,14 +131,14 @@ def test_scripts_of_any_origin_may_ask(robot: Browser, endpoint: str) -> None:
 
 
 def test_every_refusal_has_a_reference_that_the_log_knows(robot: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    refused = robot.token("nonsense")
+    refused = robot.request_token("nonsense")
 
     assert refused.headers["Valetkey-Reference"] in caplog.text
 
 
 def test_a_secret_in_the_wrong_parameter_is_not_logged(robot: Browser, caplog: pytest.LogCaptureFixture) -> None:
-    token = robot.token("client_credentials").json["access_token"]
+    token = robot.request_token("client_credentials").json["access_token"]
 
     for secret in (token, robot.client.secret.reveal()):
-        check_refusal(robot.token("client_credentials", scope=secret), "invalid_scope")
+        check_refusal(robot.request_token("client_credentials", scope=secret), "invalid_scope")
         assert secret not in caplog.text

@@ -7,10 +7,10 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.support.vocabulary import EMAIL, ISSUER, Browser, Clock, nothing_new
+from tests.support.vocabulary import EMAIL, ISSUER, Browser, Clock, assert_store_unchanged
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def api(app: Flask, register: Register) -> Browser:
 
 
 def test_an_api_learns_what_a_token_that_came_to_it_is(ada: Browser, api: Browser, clock: Clock) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     told = api.introspect(answer["access_token"])
 
@@ -37,14 +37,14 @@ def test_an_api_learns_what_a_token_that_came_to_it_is(ada: Browser, api: Browse
 
 @pytest.mark.parametrize("shown", [" {}", "{} ", "{} {}", "Bearer {}"])
 def test_a_token_with_something_around_it_is_another_text(ada: Browser, api: Browser, shown: str) -> None:
-    value = ada.tokens()["access_token"]
+    value = ada.obtain_tokens()["access_token"]
     assert ada.call(value).status_code == 200
 
     assert api.introspect(shown.format(value, value)).json == {"active": False}
 
 
 def test_a_client_learns_of_its_own_tokens(ada: Browser) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     assert ada.introspect(answer["access_token"]).json["active"] is True
     refresh = ada.introspect(answer["refresh_token"]).json
@@ -55,15 +55,15 @@ def test_a_client_learns_of_its_own_tokens(ada: Browser) -> None:
 def test_a_web_app_learns_nothing_of_anothers_tokens(ada: Browser, register: Register) -> None:
     other = Browser(ada.http, register(name="Other"))
 
-    for token in list(ada.tokens().values()):
+    for token in list(ada.obtain_tokens().values()):
         if isinstance(token, str) and len(token) > 40:
             assert other.introspect(token).json == {"active": False}
 
 
 def test_a_public_client_may_not_ask(ada: Browser, register: Register, runtime: Runtime) -> None:
     browser_app = Browser(ada.http, register("browser"))
-    token = ada.tokens()["access_token"]
-    with nothing_new(runtime):
+    token = ada.obtain_tokens()["access_token"]
+    with assert_store_unchanged(runtime):
         check_refusal(browser_app.introspect(token), "invalid_client", 401)
 
 
@@ -72,7 +72,7 @@ def test_nobody_may_ask_without_proof(ada: Browser) -> None:
 
 
 def test_what_is_over_is_not_active(ada: Browser, api: Browser, clock: Clock) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     clock.forward(seconds=900)
 
     assert api.introspect(answer["access_token"]).json == {"active": False}
@@ -81,17 +81,17 @@ def test_what_is_over_is_not_active(ada: Browser, api: Browser, clock: Clock) ->
 
 
 def test_a_disabled_owners_tokens_are_not_active(ada: Browser, api: Browser, runtime: Runtime, clock: Clock) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.set_disabled(account.sub, clock()),)))
 
     assert api.introspect(answer["access_token"]).json == {"active": False}
     assert ada.introspect(answer["refresh_token"]).json == {"active": False}
 
 
 def test_a_forged_token_is_not_active(ada: Browser, api: Browser) -> None:
-    head, body, signature = ada.tokens()["access_token"].split(".")
+    head, body, signature = ada.obtain_tokens()["access_token"].split(".")
 
     for forged in (f"{head}.{body}.", f"{head}.{body}.{'A' * len(signature)}", f"{head}.{body[:-2]}AA.{signature}"):
         assert api.introspect(forged).json == {"active": False}
@@ -99,4 +99,4 @@ def test_a_forged_token_is_not_active(ada: Browser, api: Browser) -> None:
 
 def test_refresh_tokens_are_for_their_client_alone(ada: Browser, api: Browser) -> None:
     """A resource server never sees one: RFC 6749 §1.5."""
-    assert api.introspect(ada.tokens()["refresh_token"]).json == {"active": False}
+    assert api.introspect(ada.obtain_tokens()["refresh_token"]).json == {"active": False}

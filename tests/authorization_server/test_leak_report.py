@@ -10,14 +10,14 @@ from werkzeug.test import TestResponse
 
 from tests.authorization_server.test_personal_tokens import make, value
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import EMAIL, Browser, Clock, nothing_new
+from tests.support.vocabulary import EMAIL, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret
-from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, mint
+from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, outbox
 
 NOTHING = ["x", "vk_pat_", "eyJhbGciOiJub25lIn0.e30.", "é", "x" * 9000, *(
-    mint(kind).reveal() for kind in (PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, CLIENT_SECRET)
+    generate_secret(kind).reveal() for kind in (PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, CLIENT_SECRET)
 )]  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def report(anybody: Browser, *tokens: str) -> TestResponse:
 
 
 def queued(runtime: Runtime) -> list[outbox.Job]:
-    return outbox.due(runtime.store, runtime.clock())
+    return outbox.list_due(runtime.store, runtime.clock())
 
 
 def check_same(answer: TestResponse) -> None:
@@ -63,7 +63,7 @@ def test_a_personal_token_is_revoked_and_its_owner_told(
     assert mail.payload["owner"] == "ada"
     assert "was found where others can read it" in mail.payload["text"]
     assert token not in str(mail.payload)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_same(report(anybody, token))
     assert len(queued(runtime)) == outbox_before + 1
 
@@ -72,7 +72,7 @@ def test_a_personal_token_is_revoked_and_its_owner_told(
 def test_with_a_token_of_an_app_all_ends_that_it_was_given(
     ada: Browser, anybody: Browser, runtime: Runtime, kind: str
 ) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     check_same(report(anybody, answer[kind]))
 
@@ -83,7 +83,7 @@ def test_with_a_token_of_an_app_all_ends_that_it_was_given(
 
 def test_a_machines_token_is_revoked(anybody: Browser, app: Flask, register: Register) -> None:
     robot = Browser(app.test_client(), register("machine", name="Robot"))
-    token, other = (robot.token("client_credentials", scope="profile").json["access_token"] for _ in range(2))
+    token, other = (robot.request_token("client_credentials", scope="profile").json["access_token"] for _ in range(2))
 
     check_same(report(anybody, token))
 
@@ -93,7 +93,7 @@ def test_a_machines_token_is_revoked(anybody: Browser, app: Flask, register: Reg
 def test_a_client_secret_is_worth_nothing_at_once(
     ada: Browser, anybody: Browser, runtime: Runtime, clock: Clock
 ) -> None:
-    tokens = ada.tokens()
+    tokens = ada.obtain_tokens()
     assert ada.client.secret
 
     check_same(report(anybody, ada.client.secret.reveal()))
@@ -104,26 +104,26 @@ def test_a_client_secret_is_worth_nothing_at_once(
     assert [mail["to"] for mail in mails] == ["ops@example.org"]
     client = clients.find(runtime.store, ada.client.client_id, clock())
     assert client
-    ada.client = type(ada.client)(client.client_id, add_secret(runtime, client, old_lives=0))
+    ada.client = type(ada.client)(client.client_id, add_secret(runtime, client, old_secret_ttl_s=0))
     assert ada.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_a_machines_secret_takes_its_tokens_along(anybody: Browser, app: Flask, register: Register) -> None:
     contact = {"contacts": ["dev@example.org", "+41 1"]}
     robot = Browser(app.test_client(), register("machine", name="Robot", members=contact))
-    token = robot.token("client_credentials", scope="profile").json["access_token"]
+    token = robot.request_token("client_credentials", scope="profile").json["access_token"]
     assert robot.client.secret
 
     check_same(report(anybody, robot.client.secret.reveal()))
 
     assert robot.call(token).status_code == 401
-    assert robot.token("client_credentials").status_code == 401
+    assert robot.request_token("client_credentials").status_code == 401
     told = [job.payload["to"] for job in queued(app.extensions["valetkey"])]
     assert told == ["ops@example.org", "dev@example.org"]
 
 
 def test_nobody_is_told_what_was_alive(anybody: Browser, runtime: Runtime) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for nothing in NOTHING:
             check_same(report(anybody, nothing))
     assert queued(runtime) == []
@@ -169,7 +169,7 @@ def _filled(told: Any, token: str) -> Any:
     ],
 )
 def test_what_is_no_report_is_told_so(anybody: Browser, runtime: Runtime, sent: dict[str, Any]) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = anybody.http.post("/oauth/report-leak", **sent)
 
     assert refused.status_code in {400, 413}

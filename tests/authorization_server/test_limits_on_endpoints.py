@@ -27,7 +27,7 @@ def machine(app: Flask, register: Register, name: str) -> Browser:
 
 def ask(browser: Browser, path: str) -> Any:
     if path == "/oauth/token":
-        return browser.token("client_credentials")
+        return browser.request_token("client_credentials")
     return browser.post(path, token="unknown")
 
 
@@ -63,11 +63,11 @@ def test_whoever_cannot_prove_to_be_a_client_does_not_use_up_its_limit(app: Flas
         )
         assert answer.status_code == 401
 
-    assert robot.token("client_credentials").status_code == 200
+    assert robot.request_token("client_credentials").status_code == 200
 
 
 def test_userinfo_and_limits_count_for_each_user_of_an_app(app: Flask, ada: Browser) -> None:
-    tokens = ada.tokens(scope=("openid", "profile"))
+    tokens = ada.obtain_tokens(scope=("openid", "profile"))
 
     statuses = [ada.call(tokens["access_token"], "/oauth/userinfo").status_code for _ in range(4)]
 
@@ -85,7 +85,7 @@ def test_tokens_are_given_while_nobody_can_count(
 
     monkeypatch.setattr(runtime.limiter._counters, "_counters", type("Down", (), {"spend": down})())
 
-    assert [robot.token("client_credentials").status_code for _ in range(5)] == [200] * 5
+    assert [robot.request_token("client_credentials").status_code for _ in range(5)] == [200] * 5
 
 
 def test_the_usual_limits_are_beyond_what_one_client_of_a_benchmark_does(make_app: MakeApp, store_url: str) -> None:

@@ -8,13 +8,22 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import CALLBACK, ISSUER, SCOPES, Browser, Clock, count, nothing_new, query_of
+from tests.support.vocabulary import (
+    CALLBACK,
+    ISSUER,
+    SCOPES,
+    Browser,
+    Clock,
+    assert_store_unchanged,
+    count_rows,
+    redirect_parameters,
+)
 from valetkey.authorization_server.clients.service import RegistrationRefused, register_client
 from valetkey.authorization_server.token.endpoint import GRANT_TYPES
-from valetkey.protocol.secret import ACCESS_TOKEN, is_well_formed, mint
+from valetkey.protocol.secret import ACCESS_TOKEN, generate_secret, is_well_formed
 from valetkey.runtime import Runtime
 from valetkey.storage import resources
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 OTHER = "https://other.example/api"
 
@@ -25,8 +34,8 @@ def robot(app: Flask, register: Register) -> Browser:
 
 
 def put_resource(runtime: Runtime, url: str, **metadata: object) -> None:
-    runtime.store.write(Write(rows=(resources.put(url, metadata, runtime.clock()),)))
-    runtime.resources.forget()
+    runtime.store.write(Transaction(rows=(resources.upsert(url, metadata, runtime.clock()),)))
+    runtime.resources.invalidate()
 
 
 def test_metadata_tells_what_works_and_nothing_else(robot: Browser) -> None:
@@ -78,7 +87,7 @@ def test_documents_are_read_only(robot: Browser, path: str) -> None:
 
 
 def test_a_machine_gets_a_token_and_no_refresh_token(robot: Browser) -> None:
-    answer = robot.token("client_credentials", scope="profile")
+    answer = robot.request_token("client_credentials", scope="profile")
 
     assert answer.status_code == 200
     assert "refresh_token" not in answer.json
@@ -89,16 +98,16 @@ def test_a_machine_gets_a_token_and_no_refresh_token(robot: Browser) -> None:
 def test_a_machine_asks_for_what_it_registered_only(app: Flask, register: Register) -> None:
     reader = Browser(app.test_client(), register("machine", scope="notes:read"))
 
-    assert reader.token("client_credentials").json["scope"] == "notes:read"
-    assert reader.token("client_credentials", scope="profile").json["error"] == "invalid_scope"
+    assert reader.request_token("client_credentials").json["scope"] == "notes:read"
+    assert reader.request_token("client_credentials", scope="profile").json["error"] == "invalid_scope"
 
 
 def test_a_web_app_may_be_allowed_client_credentials(ada: Browser, register: Register) -> None:
     both = Browser(ada.http, register(grant_types=["authorization_code", "client_credentials"]))
 
-    assert both.token("client_credentials").status_code == 200
-    assert ada.token("client_credentials").json["error"] == "unauthorized_client"
-    assert "refresh_token" not in both.tokens()
+    assert both.request_token("client_credentials").status_code == 200
+    assert ada.request_token("client_credentials").json["error"] == "unauthorized_client"
+    assert "refresh_token" not in both.obtain_tokens()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_a_client_id_is_taken_once(runtime: Runtime, register: Register) -> None
 def test_a_token_is_opaque_where_its_resource_asks(ada: Browser, robot: Browser, runtime: Runtime) -> None:
     put_resource(runtime, ISSUER, token_format="opaque")
 
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     token = answer["access_token"]
     assert is_well_formed(token, ACCESS_TOKEN)
@@ -152,13 +161,13 @@ def test_a_token_is_opaque_where_its_resource_asks(ada: Browser, robot: Browser,
 
 
 def test_an_opaque_token_that_was_never_given_is_unknown(ada: Browser) -> None:
-    assert ada.call(mint(ACCESS_TOKEN).reveal()).status_code == 401
+    assert ada.call(generate_secret(ACCESS_TOKEN).reveal()).status_code == 401
 
 
 def test_an_opaque_token_expires(robot: Browser, runtime: Runtime, clock: Clock) -> None:
     put_resource(runtime, ISSUER, token_format="opaque")
-    token = robot.token("client_credentials").json["access_token"]
-    assert count(runtime.store, "valetkey_access_tokens") == 1
+    token = robot.request_token("client_credentials").json["access_token"]
+    assert count_rows(runtime.store, "valetkey_access_tokens") == 1
     clock.forward(seconds=900)
 
     assert robot.call(token).status_code == 401
@@ -167,7 +176,7 @@ def test_an_opaque_token_expires(robot: Browser, runtime: Runtime, clock: Clock)
 
 def test_a_token_is_for_the_resource_that_was_asked_for(ada: Browser, robot: Browser, runtime: Runtime) -> None:
     put_resource(runtime, OTHER, scopes_supported=["notes:read"])
-    asked = ada.tokens(scope=("notes:read",), resource=OTHER)
+    asked = ada.obtain_tokens(scope=("notes:read",), resource=OTHER)
 
     assert ada.introspect(asked["access_token"]).json["aud"] == OTHER
     assert asked["scope"] == "notes:read"
@@ -176,17 +185,17 @@ def test_a_token_is_for_the_resource_that_was_asked_for(ada: Browser, robot: Bro
 def test_resources_are_narrowed_and_never_widened(ada: Browser, runtime: Runtime) -> None:
     """RFC 8707 §2.2."""
     put_resource(runtime, OTHER)
-    query = [*ada.asked().items(), ("resource", ISSUER), ("resource", OTHER)]
+    query = [*ada.authorization_parameters().items(), ("resource", ISSUER), ("resource", OTHER)]
     asked = ada.get("/oauth/authorize", query_string=query)
-    code = query_of(ada.answer(asked.location))["code"]
+    code = redirect_parameters(ada.approve(asked.location))["code"]
     answer = ada.redeem(code, resource=OTHER).json
 
     assert ada.introspect(answer["access_token"]).json["aud"] == OTHER
     back = ada.refresh(answer["refresh_token"], resource=ISSUER).json
     assert ada.introspect(back["access_token"]).json["aud"] == ISSUER
-    narrow = ada.tokens(resource=ISSUER)
+    narrow = ada.obtain_tokens(resource=ISSUER)
     assert ada.refresh(narrow["refresh_token"], resource=OTHER).json["error"] == "invalid_target"
-    assert ada.redeem(ada.code(resource=ISSUER), resource=OTHER).json["error"] == "invalid_target"
+    assert ada.redeem(ada.obtain_code(resource=ISSUER), resource=OTHER).json["error"] == "invalid_target"
 
 
 def test_a_scope_that_the_resource_does_not_know_is_not_in_its_token(
@@ -194,7 +203,7 @@ def test_a_scope_that_the_resource_does_not_know_is_not_in_its_token(
 ) -> None:
     put_resource(runtime, OTHER, scopes_supported=["notes:read"])
 
-    answer = robot.token("client_credentials", scope="notes:read notes:write", resource=OTHER)
+    answer = robot.request_token("client_credentials", scope="notes:read notes:write", resource=OTHER)
 
     assert answer.json["scope"] == "notes:read"
 
@@ -204,7 +213,7 @@ def test_the_default_resource_of_a_client_is_used_where_none_is_named(app: Flask
     made = register_client(runtime, name="R", policy="machine", members={"default_resource": OTHER})
     client = Browser(app.test_client(), made)
 
-    token = client.token("client_credentials").json["access_token"]
+    token = client.request_token("client_credentials").json["access_token"]
 
     assert client.introspect(token).json["aud"] == OTHER
 
@@ -212,27 +221,27 @@ def test_the_default_resource_of_a_client_is_used_where_none_is_named(app: Flask
 def test_a_grant_for_a_resource_that_is_gone_is_worth_nothing(
     ada: Browser, make_app: MakeApp, store_url: str, robot: Browser, runtime: Runtime
 ) -> None:
-    code, tokens = ada.code(), ada.tokens()
+    code, tokens = ada.obtain_code(), ada.obtain_tokens()
     renamed = make_app(store_url, issuer="http://127.0.0.1:9000").test_client()
     shop, machine = Browser(renamed, ada.client), Browser(renamed, robot.client)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(shop.redeem(code), "invalid_grant")
         check_refusal(shop.refresh(tokens["refresh_token"]), "invalid_grant")
 
-    assert machine.token("client_credentials").status_code == 200
+    assert machine.request_token("client_credentials").status_code == 200
     assert ada.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_a_default_resource_that_is_gone_is_told(app: Flask, runtime: Runtime) -> None:
     made = register_client(runtime, name="R", policy="machine", members={"default_resource": OTHER})
 
-    check_refusal(Browser(app.test_client(), made).token("client_credentials"), "invalid_target")
+    check_refusal(Browser(app.test_client(), made).request_token("client_credentials"), "invalid_target")
 
 
 def test_a_scope_that_the_publisher_took_back_is_left_out(make_app: MakeApp, store_url: str, robot: Browser) -> None:
     fewer = Browser(make_app(store_url, scopes={"notes:read": "Read your notes"}).test_client(), robot.client)
 
-    assert fewer.token("client_credentials").json["scope"] == "notes:read"
+    assert fewer.request_token("client_credentials").json["scope"] == "notes:read"
 
 
 def test_what_is_not_in_this_issue_is_not_there(ada: Browser) -> None:

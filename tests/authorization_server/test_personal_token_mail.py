@@ -37,7 +37,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 def work(app: Flask) -> None:
     """One round of a worker that has just begun, and so does what is done hourly."""
     runtime: Runtime = app.extensions["valetkey"]
-    runtime.make_worker().step()
+    runtime.make_worker().run_once()
 
 
 def test_whoever_makes_one_is_told(ada: Browser, app: Flask, sent: list[Any]) -> None:
@@ -93,7 +93,7 @@ def test_without_a_mail_server_nothing_waits(ada: Browser, make_app: MakeApp, st
     clock.forward(24 * DAY)
 
     assert queue_reminders(runtime) == 0
-    assert outbox.due(runtime.store, clock()) == []
+    assert outbox.list_due(runtime.store, clock()) == []
 
 
 class Hosts:
@@ -128,14 +128,14 @@ MESSAGE = {"owner": "ada", "subject": "s", "text": "t"}
 
 
 def test_a_hosts_person_is_asked_for_the_address(clock: Clock, sqlite_store_url: str, sent: list[Any]) -> None:
-    owner_mail.deliver(hosted("ada@host.example", clock, sqlite_store_url), MESSAGE)
-    owner_mail.deliver(hosted("", clock, sqlite_store_url), MESSAGE)
-    owner_mail.deliver(hosted("x@host.example", clock, sqlite_store_url), {**MESSAGE, "owner": "gone"})
+    owner_mail.deliver_owner_mail(hosted("ada@host.example", clock, sqlite_store_url), MESSAGE)
+    owner_mail.deliver_owner_mail(hosted("", clock, sqlite_store_url), MESSAGE)
+    owner_mail.deliver_owner_mail(hosted("x@host.example", clock, sqlite_store_url), {**MESSAGE, "owner": "gone"})
 
     assert sent == [("ada@host.example", "s", "t")]
 
 
 def test_a_host_at_fault_is_asked_again_later(clock: Clock, sqlite_store_url: str, sent: list[Any]) -> None:
     with pytest.raises(MailNotSent, match="RuntimeError"):
-        owner_mail.deliver(hosted(None, clock, sqlite_store_url), MESSAGE)
+        owner_mail.deliver_owner_mail(hosted(None, clock, sqlite_store_url), MESSAGE)
     assert sent == []

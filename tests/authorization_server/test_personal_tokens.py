@@ -9,41 +9,41 @@ from flask import Flask, jsonify
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import EMAIL, ISSUER, SCOPES, Browser, Clock, nothing_new
+from tests.support.vocabulary import EMAIL, ISSUER, SCOPES, Browser, Clock, assert_store_unchanged
 from valetkey import Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import RegistrationRefused, disable_client
 from valetkey.authorization_server.personal_tokens.service import (
-    Made,
-    Wish,
-    make_personal_token,
+    CreatedToken,
+    TokenSpec,
+    create_personal_token,
     revoke_personal_token,
 )
 from valetkey.outbound.worker import prune
-from valetkey.protocol.access_token import PERSONAL_CLIENT_ID
+from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, clients, personal_tokens
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
 DAY = 86400.0
 MANAGE = "tokens:manage"
 
 
-def make(app: Flask, *scope: str, lives: float = 30 * DAY, sub: str = "ada", **more: Any) -> Made:
+def make(app: Flask, *scope: str, lives: float = 30 * DAY, sub: str = "ada", **more: Any) -> CreatedToken:
     """A token of Ada's."""
     runtime: Runtime = app.extensions["valetkey"]
     now = runtime.clock()
-    wish = Wish("Backup", frozenset(scope or ("profile",)), now + lives, **more)
+    wish = TokenSpec("Backup", frozenset(scope or ("profile",)), now + lives, **more)
     with app.test_request_context():
-        return make_personal_token(wish, Owner(sub), runtime, now, "192.0.2.1")
+        return create_personal_token(wish, Owner(sub), runtime, now, "192.0.2.1")
 
 
-def value(made: Made) -> str:
+def value(made: CreatedToken) -> str:
     return made.secret.reveal()
 
 
-def revoke(app: Flask, made: Made) -> bool:
+def revoke(app: Flask, made: CreatedToken) -> bool:
     runtime: Runtime = app.extensions["valetkey"]
     return revoke_personal_token(made.token, runtime, runtime.clock(), None)
 
@@ -57,7 +57,7 @@ def test_the_api_takes_it_as_its_owner(ada: Browser, app: Flask) -> None:
     answer = ada.call(value(make(app)))
 
     assert answer.status_code == 200
-    assert answer.json == {"user": "ada", "client": PERSONAL_CLIENT_ID}
+    assert answer.json == {"user": "ada", "client": PERSONAL_TOKEN_CLIENT_ID}
 
 
 def test_it_opens_only_what_its_scope_says(ada: Browser, app: Flask) -> None:
@@ -121,7 +121,7 @@ def test_an_owner_who_is_gone_without_a_word_is_out_within_a_minute(
 ) -> None:
     token = value(make(app))
     assert ada.call(token).status_code == 200
-    runtime.store.write(Write(rows=(accounts.set_disabled("ada", clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.set_disabled("ada", clock()),)))
 
     clock.forward(60)
 
@@ -205,13 +205,13 @@ def test_what_cannot_be_is_not_made(
     ada: Browser, app: Flask, runtime: Runtime, wish: dict[str, Any], refusal: type[Exception]
 ) -> None:
     good = {"name": "Backup", "scope": frozenset({"profile"}), "expires_at": runtime.clock() + DAY}
-    with nothing_new(runtime), app.test_request_context(), pytest.raises(refusal):
-        make_personal_token(Wish(**{**good, **wish}), Owner("ada"), runtime, runtime.clock(), None)
+    with assert_store_unchanged(runtime), app.test_request_context(), pytest.raises(refusal):
+        create_personal_token(TokenSpec(**{**good, **wish}), Owner("ada"), runtime, runtime.clock(), None)
 
 
 def test_a_form_that_comes_twice_makes_one_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
     make(app, token_id="form")
-    with nothing_new(runtime), pytest.raises(InvalidRequest, match="made already"):
+    with assert_store_unchanged(runtime), pytest.raises(InvalidRequest, match="made already"):
         make(app, token_id="form")
 
 
@@ -244,12 +244,12 @@ def test_where_they_are_off_none_is_accepted(ada: Browser, app: Flask, make_app:
 
 def test_no_client_bears_their_name(register: Register) -> None:
     with pytest.raises(RegistrationRefused, match="stands for"):
-        register(client_id=PERSONAL_CLIENT_ID)
+        register(client_id=PERSONAL_TOKEN_CLIENT_ID)
 
 
 def test_it_is_not_another_kind_of_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    token, refresh = value(make(app)), ada.tokens()["refresh_token"]
-    with nothing_new(runtime):
+    token, refresh = value(make(app)), ada.obtain_tokens()["refresh_token"]
+    with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant", 400)
         check_refusal(ada.redeem(token), "invalid_grant", 400)
         userinfo = ada.call(token, path="/oauth/userinfo")
@@ -259,7 +259,7 @@ def test_it_is_not_another_kind_of_token(ada: Browser, app: Flask, runtime: Runt
         wrong = ada.http.post("/oauth/introspect", data={"token": "x"}, auth=(ada.client.client_id, token))
         check_refusal(wrong, "invalid_client", 401)
         as_client = ada.http.post(
-            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(PERSONAL_CLIENT_ID, token)
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(PERSONAL_TOKEN_CLIENT_ID, token)
         )
         check_refusal(as_client, "invalid_client", 401)
     assert ada.call(refresh).status_code == 401
@@ -277,7 +277,7 @@ def test_introspection_tells_a_service_what_it_is(ada: Browser, app: Flask, api:
         "iss": ISSUER,
         "sub": "ada",
         "aud": ISSUER,
-        "client_id": PERSONAL_CLIENT_ID,
+        "client_id": PERSONAL_TOKEN_CLIENT_ID,
         "iat": int(clock()),
         "exp": int(clock() + 30 * DAY),
         "jti": made.token.token_id,
@@ -295,7 +295,7 @@ def test_introspection_heeds_a_disabled_owner_at_once(
     assert api.introspect(token).json["active"] is True
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.set_disabled(account.sub, clock()),)))
 
     assert api.introspect(token).json == {"active": False}
 
@@ -328,7 +328,7 @@ def manager(ada: Browser, managed: Flask, *scope: str) -> tuple[Browser, dict[st
         found = ada.http.get_cookie(cookie)
         assert found
         there.http.set_cookie(cookie, found.value)
-    token = there.tokens(scope=(*scope, MANAGE))["access_token"]
+    token = there.obtain_tokens(scope=(*scope, MANAGE))["access_token"]
     return there, {"Authorization": f"Bearer {token}"}
 
 
@@ -372,7 +372,7 @@ def test_an_app_makes_lists_and_revokes(ada: Browser, managed: Flask, clock: Clo
 def test_nothing_stronger_is_made(ada: Browser, managed: Flask, change: dict[str, Any], error: str) -> None:
     there, header = manager(ada, managed, "profile")
     runtime: Runtime = managed.extensions["valetkey"]
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = there.http.post("/oauth/personal-tokens", json={**WISH, **change}, headers=header)
 
     assert refused.status_code == 400
@@ -393,9 +393,9 @@ def test_a_personal_token_makes_no_other(ada: Browser, managed: Flask) -> None:
 
 def test_without_the_scope_or_a_person_nothing_is_told(ada: Browser, managed: Flask, register: Register) -> None:
     there, _ = manager(ada, managed, "profile")
-    plain = there.tokens()["access_token"]
+    plain = there.obtain_tokens()["access_token"]
     robot = Browser(managed.test_client(), register("machine", name="Robot"))
-    machine = robot.token("client_credentials", scope=MANAGE).json["access_token"]
+    machine = robot.request_token("client_credentials", scope=MANAGE).json["access_token"]
 
     assert there.http.get("/oauth/personal-tokens").status_code == 401
     assert there.call(plain, path="/oauth/personal-tokens").status_code == 403
@@ -419,7 +419,7 @@ def test_what_an_app_made_ends_with_what_it_was_given(ada: Browser, managed: Fla
     token = there.http.post("/oauth/personal-tokens", json=WISH, headers=header).json["token"]
     assert there.call(token).status_code == 200
 
-    there.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page="/account")
+    there.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
 
     for _ in range(40):
         assert there.call(token).status_code == 401
@@ -444,7 +444,7 @@ def test_what_an_app_made_ends_with_the_app(ada: Browser, managed: Flask, app: F
 
 def test_another_persons_token_is_none(ada: Browser, managed: Flask, runtime: Runtime, clock: Clock) -> None:
     there, header = manager(ada, managed, "profile")
-    runtime.store.write(Write(rows=(accounts.add("eve", "eve@example.org", "Eve", None, clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.add("eve", "eve@example.org", "Eve", None, clock()),)))
     eves = make(managed, sub="eve")
 
     refused = there.http.delete(f"/oauth/personal-tokens/{eves.token.token_id}", headers=header)
@@ -454,7 +454,7 @@ def test_another_persons_token_is_none(ada: Browser, managed: Flask, runtime: Ru
 
 
 def test_where_no_scope_opens_it_there_is_nothing(ada: Browser) -> None:
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/x")):
         answer = ada.http.open(

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.conftest import MakeApp, Register
 from valetkey import Plan
-from valetkey.authorization_server.clients.service import Registered, register_client
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.authorization_server.plans.service import approve, subscribe
 from valetkey.runtime import Runtime
 
@@ -22,11 +22,11 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 @pytest.fixture
-def robot(register: Register) -> Registered:
+def robot(register: Register) -> CreatedClient:
     return register("machine", name="Robot")
 
 
-def ask(app: Flask, client: Registered, **sent: Any) -> Any:
+def ask(app: Flask, client: CreatedClient, **sent: Any) -> Any:
     assert client.secret is not None
     return app.test_client().post("/oauth/plan", data=sent, auth=(client.client_id, client.secret.reveal()))
 
@@ -36,7 +36,7 @@ def told(answer: Any) -> tuple[str, str | None]:
     return answer.json["plan"], answer.json["waits_for"]
 
 
-def test_an_app_has_the_default_plan_and_sees_which_there_are(app: Flask, robot: Registered) -> None:
+def test_an_app_has_the_default_plan_and_sees_which_there_are(app: Flask, robot: CreatedClient) -> None:
     asked = ask(app, robot)
 
     assert told(asked) == ("free", None)
@@ -44,12 +44,12 @@ def test_an_app_has_the_default_plan_and_sees_which_there_are(app: Flask, robot:
     assert asked.headers["Cache-Control"] == "no-store"
 
 
-def test_it_has_at_once_what_needs_no_approval(app: Flask, robot: Registered) -> None:
+def test_it_has_at_once_what_needs_no_approval(app: Flask, robot: CreatedClient) -> None:
     assert told(ask(app, robot, plan="basic")) == ("basic", None)
     assert told(ask(app, robot)) == ("basic", None)
 
 
-def test_it_waits_for_the_operator_where_the_plan_says_so(app: Flask, runtime: Runtime, robot: Registered) -> None:
+def test_it_waits_for_the_operator_where_the_plan_says_so(app: Flask, runtime: Runtime, robot: CreatedClient) -> None:
     assert told(ask(app, robot, plan="pro")) == ("free", "pro")
     assert told(ask(app, robot)) == ("free", "pro")
 
@@ -58,13 +58,13 @@ def test_it_waits_for_the_operator_where_the_plan_says_so(app: Flask, runtime: R
     assert told(ask(app, robot)) == ("pro", None)
 
 
-def test_a_wish_is_taken_back_by_another(app: Flask, robot: Registered) -> None:
+def test_a_wish_is_taken_back_by_another(app: Flask, robot: CreatedClient) -> None:
     ask(app, robot, plan="pro")
 
     assert told(ask(app, robot, plan="free")) == ("free", None)
 
 
-def test_an_unknown_plan_is_refused_with_those_that_there_are(app: Flask, robot: Registered) -> None:
+def test_an_unknown_plan_is_refused_with_those_that_there_are(app: Flask, robot: CreatedClient) -> None:
     refused = ask(app, robot, plan='gold"\r\n')
 
     assert refused.status_code == 400
@@ -72,14 +72,14 @@ def test_an_unknown_plan_is_refused_with_those_that_there_are(app: Flask, robot:
     assert refused.json["error_description"] == "there is no such plan; there are: free, basic, pro"
 
 
-def test_a_refused_wish_is_no_change(app: Flask, robot: Registered) -> None:
+def test_a_refused_wish_is_no_change(app: Flask, robot: CreatedClient) -> None:
     for _ in range(11):
         assert ask(app, robot, plan="gold").status_code == 400
 
     assert told(ask(app, robot, plan="basic")) == ("basic", None)
 
 
-def test_plans_are_not_changed_to_and_fro(app: Flask, robot: Registered) -> None:
+def test_plans_are_not_changed_to_and_fro(app: Flask, robot: CreatedClient) -> None:
     """Each has a budget of its own, which would all be used up in turn."""
     answers = [ask(app, robot, plan=("basic", "free")[n % 2]).status_code for n in range(11)]
 
@@ -88,7 +88,7 @@ def test_plans_are_not_changed_to_and_fro(app: Flask, robot: Registered) -> None
 
 
 def test_who_cannot_prove_itself_asks_for_nothing(
-    app: Flask, runtime: Runtime, register: Register, robot: Registered
+    app: Flask, runtime: Runtime, register: Register, robot: CreatedClient
 ) -> None:
     public = register("browser", name="Page")
     http = app.test_client()

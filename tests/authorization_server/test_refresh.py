@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import MakeApp, Register, signed_in
-from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, count, nothing_new
+from tests.conftest import MakeApp, Register, sign_in_new_account
+from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, revocations
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 pytestmark = pytest.mark.usefixtures("issued")
 
 
 def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
-    first = ada.tokens()
+    first = ada.obtain_tokens()
 
     second = ada.refresh(first["refresh_token"])
 
@@ -30,20 +30,20 @@ def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
 
 
 def test_a_lost_answer_comes_again_byte_for_byte(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     first = ada.refresh(token)
     clock.forward(seconds=10)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         again = ada.refresh(token)
 
     assert again.status_code == 200
     assert again.data == first.data
     assert again.headers["Cache-Control"] == "no-store"
-    assert count(runtime.store, "valetkey_audit") > 0
+    assert count_rows(runtime.store, "valetkey_audit") > 0
 
 
 def test_after_the_window_a_second_use_ends_the_family(ada: Browser, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     answer = ada.refresh(token).json
     clock.forward(seconds=10.1)
 
@@ -54,7 +54,7 @@ def test_after_the_window_a_second_use_ends_the_family(ada: Browser, clock: Cloc
 
 
 def test_once_the_successor_was_used_a_second_use_ends_the_family(ada: Browser) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     successor = ada.refresh(token).json["refresh_token"]
     newest = ada.refresh(successor).json
 
@@ -65,7 +65,7 @@ def test_once_the_successor_was_used_a_second_use_ends_the_family(ada: Browser) 
 
 
 def test_a_retry_with_other_parameters_ends_the_family(ada: Browser) -> None:
-    token = ada.tokens(scope=("notes:read", "profile"))["refresh_token"]
+    token = ada.obtain_tokens(scope=("notes:read", "profile"))["refresh_token"]
     answer = ada.refresh(token).json
 
     check_refusal(ada.refresh(token, scope="profile"), "invalid_grant")
@@ -77,30 +77,30 @@ def test_without_a_window_every_second_use_ends_the_family(make_app: MakeApp, st
     app = make_app(store_url, refresh_retry_window=0)
     runtime: Runtime = app.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
-    ada = signed_in(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
-    token = ada.tokens()["refresh_token"]
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    token = ada.obtain_tokens()["refresh_token"]
     answer = ada.refresh(token).json
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
     check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
     assert ada.call(answer["access_token"]).status_code == 401
-    assert count(runtime.store, "valetkey_retry_answers") == 0
+    assert count_rows(runtime.store, "valetkey_retry_answers") == 0
 
 
 def test_the_kept_answer_cannot_be_read_from_the_store(ada: Browser, runtime: Runtime) -> None:
     from tests.authorization_server.test_code_flow import dump
 
-    answer = ada.refresh(ada.tokens()["refresh_token"]).json
+    answer = ada.refresh(ada.obtain_tokens()["refresh_token"]).json
 
-    assert count(runtime.store, "valetkey_retry_answers") == 1
+    assert count_rows(runtime.store, "valetkey_retry_answers") == 1
     everything = dump(runtime)
     assert answer["refresh_token"].encode() not in everything
     assert answer["access_token"].encode() not in everything
 
 
 def test_a_retried_answer_does_not_resurrect_a_revoked_family(ada: Browser) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     successor = ada.refresh(token).json["refresh_token"]
     ada.revoke(successor)
 
@@ -109,9 +109,9 @@ def test_a_retried_answer_does_not_resurrect_a_revoked_family(ada: Browser) -> N
 
 def test_another_client_can_neither_use_nor_end_a_family(ada: Browser, register: Register, runtime: Runtime) -> None:
     other = Browser(ada.http, register(name="Other"))
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     ada_used = ada.refresh(token).json
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(other.refresh(ada_used["refresh_token"]), "invalid_grant")
         check_refusal(other.refresh(token), "invalid_grant")
 
@@ -119,7 +119,7 @@ def test_another_client_can_neither_use_nor_end_a_family(ada: Browser, register:
 
 
 def test_scope_may_be_narrowed_for_one_token_and_comes_back(ada: Browser) -> None:
-    token = ada.tokens(scope=("notes:read", "profile"))["refresh_token"]
+    token = ada.obtain_tokens(scope=("notes:read", "profile"))["refresh_token"]
 
     narrowed = ada.refresh(token, scope="notes:read").json
     whole = ada.refresh(narrowed["refresh_token"]).json
@@ -144,65 +144,65 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_refused_refresh_uses_nothing_up(ada: Browser, runtime: Runtime, case: str) -> None:
     changes, error = REFUSALS[case]
-    token = ada.tokens()["refresh_token"]
-    with nothing_new(runtime):
-        refused = ada.token("refresh_token", **{"refresh_token": token, **changes})
+    token = ada.obtain_tokens()["refresh_token"]
+    with assert_store_unchanged(runtime):
+        refused = ada.request_token("refresh_token", **{"refresh_token": token, **changes})
 
     check_refusal(refused, error)
     assert ada.refresh(token).status_code == 200
 
 
 def test_a_refresh_token_that_nobody_used_expires(ada: Browser, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     clock.forward(seconds=30 * 86400)
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
 
 def test_each_rotation_gives_the_whole_lifetime_again(ada: Browser, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     for _ in range(3):
         clock.forward(seconds=29 * 86400)
         token = ada.refresh(token).json["refresh_token"]
 
 
 def test_a_disabled_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    told = revocations.add("owner", account.sub, clock(), runtime.revocation_ends)
+    told = revocations.add("owner", account.sub, clock(), runtime.revocation_expiry)
     runtime.revoke(accounts.set_disabled(account.sub, clock()), told)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant")
 
 
 def test_an_owner_who_is_gone_without_a_word_is_out_in_a_minute(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    token = ada.tokens()["refresh_token"]
+    token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    runtime.store.write(Write(rows=(accounts.set_disabled(account.sub, clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.set_disabled(account.sub, clock()),)))
     clock.forward(61)
     check_refusal(ada.refresh(token), "invalid_grant")
 
 
 def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:
     browser_app = Browser(ada.http, register("browser"))
-    token = browser_app.tokens()["refresh_token"]
+    token = browser_app.obtain_tokens()["refresh_token"]
     first = browser_app.refresh(token)
 
     assert browser_app.refresh(token).data == first.data
 
 
 def test_an_access_token_is_no_refresh_token(ada: Browser) -> None:
-    check_refusal(ada.refresh(ada.tokens()["access_token"]), "invalid_grant")
+    check_refusal(ada.refresh(ada.obtain_tokens()["access_token"]), "invalid_grant")
 
 
 def test_once_the_successor_was_used_a_kept_answer_is_not_given_again(make_app: MakeApp, store_url: str) -> None:
     keeps, keeps_none = make_app(store_url, refresh_retry_window=60), make_app(store_url, refresh_retry_window=0)
     runtime: Runtime = keeps.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
-    ada = signed_in(Browser(keeps.test_client(), shop), runtime, EMAIL, "Ada")
-    first = ada.tokens()["refresh_token"]
+    ada = sign_in_new_account(Browser(keeps.test_client(), shop), runtime, EMAIL, "Ada")
+    first = ada.obtain_tokens()["refresh_token"]
     second = ada.refresh(first).json["refresh_token"]
     third = Browser(keeps_none.test_client(), shop).refresh(second).json["refresh_token"]  # which erases nothing
 

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.conftest import MakeApp
 from tests.support.vocabulary import CALLBACK, Browser, Clock
-from valetkey.authorization_server.clients.service import Registered, register_client
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
@@ -23,14 +23,14 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
     return make_app(store_url, registration_policy="open", unused_registration_days=30)
 
 
-def _register(app: Flask, **members: Any) -> Registered:
+def _register(app: Flask, **members: Any) -> CreatedClient:
     sent = {"client_name": "Passing by", "redirect_uris": [CALLBACK], **members}
     made = app.test_client().post("/oauth/register", json=sent)
     assert made.status_code == 201, made.text
-    return Registered(made.json["client_id"], Secret(made.json["client_secret"]))
+    return CreatedClient(made.json["client_id"], Secret(made.json["client_secret"]))
 
 
-def _is_there(runtime: Runtime, client: Registered) -> bool:
+def _is_there(runtime: Runtime, client: CreatedClient) -> bool:
     return clients.find(runtime.store, client.client_id, runtime.clock()) is not None
 
 
@@ -47,7 +47,7 @@ def test_a_registration_that_nobody_used_is_forgotten_after_its_days(
     assert prune_unused_clients(runtime) >= 1
     assert not _is_there(runtime, client)
     assert registrations.find(runtime.store, client.client_id) is None
-    refused = Browser(app.test_client(), client).token("authorization_code", code="x")
+    refused = Browser(app.test_client(), client).request_token("authorization_code", code="x")
     assert (refused.status_code, refused.json["error"]) == (401, "invalid_client")
 
 
@@ -55,7 +55,7 @@ def test_a_client_that_somebody_allowed_or_that_the_operator_made_stays(
     app: Flask, runtime: Runtime, ada: Browser, clock: Clock
 ) -> None:
     used = _register(app)
-    Browser(ada.http, used).tokens()
+    Browser(ada.http, used).obtain_tokens()
     kept = register_client(runtime, name="The operator's", policy="web", redirect_uris=[CALLBACK])
 
     clock.forward(seconds=31 * DAY)

@@ -6,14 +6,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, update
 
-from tests.conftest import MakeApp, signed_in
-from tests.support.vocabulary import Browser, Clock, count
-from valetkey.authorization_server.clients.service import Registered, register_client
+from tests.conftest import MakeApp, sign_in_new_account
+from tests.support.vocabulary import Browser, Clock, count_rows
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import tables
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 def waiting(store: Store) -> int:
-    return count(store, "valetkey_interactions")
+    return count_rows(store, "valetkey_interactions")
 
 
-def test_requests_without_a_sign_in_are_limited_by_network(app: Flask, runtime: Runtime, shop: Registered) -> None:
+def test_requests_without_a_sign_in_are_limited_by_network(app: Flask, runtime: Runtime, shop: CreatedClient) -> None:
     for _ in range(3):
-        assert Browser(app.test_client(), shop).ask().status_code == 303
+        assert Browser(app.test_client(), shop).authorize().status_code == 303
 
-    refused = Browser(app.test_client(), shop).ask()
+    refused = Browser(app.test_client(), shop).authorize()
 
     assert refused.status_code == 429
     assert 190 <= int(refused.headers["Retry-After"]) <= 200
@@ -37,39 +37,41 @@ def test_requests_without_a_sign_in_are_limited_by_network(app: Flask, runtime: 
     assert waiting(runtime.store) == 3
 
 
-def test_a_loud_network_does_not_keep_its_signed_in_people_out(app: Flask, runtime: Runtime, shop: Registered) -> None:
-    ada = signed_in(Browser(app.test_client(), shop), runtime, "ada@example.org", "Ada")
+def test_a_loud_network_does_not_keep_its_signed_in_people_out(
+    app: Flask, runtime: Runtime, shop: CreatedClient
+) -> None:
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, "ada@example.org", "Ada")
     for _ in range(5):
-        Browser(app.test_client(), shop).ask()
+        Browser(app.test_client(), shop).authorize()
 
-    assert ada.ask().status_code == 303
+    assert ada.authorize().status_code == 303
 
 
 def test_a_signed_in_person_is_limited_too(ada: Browser, runtime: Runtime) -> None:
-    told = [ada.ask(prompt="consent").status_code for _ in range(4)]
+    told = [ada.authorize(prompt="consent").status_code for _ in range(4)]
 
     assert told == [303, 303, 303, 429]
     assert waiting(runtime.store) == 3
 
 
-def test_another_network_has_a_budget_of_its_own(app: Flask, shop: Registered) -> None:
+def test_another_network_has_a_budget_of_its_own(app: Flask, shop: CreatedClient) -> None:
     for _ in range(4):
-        Browser(app.test_client(), shop).ask()
+        Browser(app.test_client(), shop).authorize()
 
     other = app.test_client().get(
         "/oauth/authorize",
-        query_string=Browser(app.test_client(), shop).asked(),
+        query_string=Browser(app.test_client(), shop).authorization_parameters(),
         environ_base={"REMOTE_ADDR": "192.0.2.7"},
     )
     assert other.status_code == 303
 
 
-def test_the_budget_comes_back(app: Flask, shop: Registered, clock: Clock) -> None:
+def test_the_budget_comes_back(app: Flask, shop: CreatedClient, clock: Clock) -> None:
     for _ in range(4):
-        Browser(app.test_client(), shop).ask()
+        Browser(app.test_client(), shop).authorize()
     clock.forward(201)
 
-    assert Browser(app.test_client(), shop).ask().status_code == 303
+    assert Browser(app.test_client(), shop).authorize().status_code == 303
 
 
 def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, clock: Clock) -> None:
@@ -77,11 +79,11 @@ def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, cl
     runtime: Runtime = app.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=["https://shop.example/back"])
     browser, other = Browser(app.test_client(), shop), Browser(app.test_client(), shop)
-    other.ask()
-    first = browser.ask().location
+    other.authorize()
+    first = browser.authorize().location
     for _ in range(24):
         clock.forward(1)
-        last = browser.ask().location
+        last = browser.authorize().location
 
     assert waiting(runtime.store) == 20 + 1, "and the other browser's own"
     assert browser.get(last).status_code == 303, "on to sign in"
@@ -92,11 +94,11 @@ def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, cl
 def test_a_request_that_another_version_wrote_is_begun_anew(
     ada: Browser, runtime: Runtime, renamed: tuple[str, str]
 ) -> None:
-    page = ada.ask(prompt="consent").headers["Location"]
+    page = ada.authorize(prompt="consent").headers["Location"]
     before, after = (f'"{name}":' for name in renamed)
     column = tables.interactions.c.request
     change = Statement(update(tables.interactions).values(request=func.replace(column, before, after)))
-    runtime.store.write(Write(rows=(change(),)))
+    runtime.store.write(Transaction(rows=(change(),)))
 
     told = ada.get(page)
 

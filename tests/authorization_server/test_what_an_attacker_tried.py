@@ -9,7 +9,7 @@ import pytest
 from valetkey import public, require_oauth
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.uri import redirect_uri_matches
-from valetkey.resource_server.guard.require_oauth import _bucket
+from valetkey.resource_server.guard.require_oauth import _bucket_name
 
 
 @pytest.mark.parametrize("port", ["8\u0661", "\uff18", "\u0968"])
@@ -25,7 +25,7 @@ def test_a_collection_of_no_scopes_does_not_mean_any_token(nothing: object) -> N
 
 def test_scopes_that_can_be_read_only_once_are_all_kept() -> None:
     guarded = require_oauth(name for name in ("a", "b"))(lambda: "x")  # type: ignore[call-overload]
-    assert guarded.__valetkey_protection__.alternatives == (frozenset({"a"}), frozenset({"b"}))
+    assert guarded.__valetkey_protection__.scope_alternatives == (frozenset({"a"}), frozenset({"b"}))
 
 
 def test_a_cost_that_no_burst_can_pay_is_told_where_the_decorator_stands() -> None:
@@ -34,7 +34,7 @@ def test_a_cost_that_no_burst_can_pay_is_told_where_the_decorator_stands() -> No
 
 
 def test_the_bucket_of_a_partial_is_the_same_in_every_process() -> None:
-    assert "0x" not in _bucket(functools.partial(print, "x"))
+    assert "0x" not in _bucket_name(functools.partial(print, "x"))
 
 
 def test_a_bound_method_can_be_public() -> None:

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from tests.support.vocabulary import Clock
-from valetkey.protocol.access_token import AccessToken, read_claims
+from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.protocol.errors import InvalidToken
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations
-from valetkey.storage.engine.transaction import Write
-from valetkey.storage.revocations import Revocation
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.revocations import ChangeFeedEntry
 
-TOKEN: AccessToken = read_claims(
+TOKEN: AccessToken = parse_access_token(
     {"iss": "i", "client_id": "c", "sub": "s", "aud": "a", "iat": 1_900_000_000, "exp": 2e9, "jti": "j"}
 )
 
 
 def revoke(runtime: Runtime, clock: Clock) -> None:
-    row = revocations.add("token", TOKEN.jti, clock(), runtime.revocation_ends)
-    runtime.store.write(Write(rows=(row,)))
+    row = revocations.add("token", TOKEN.jti, clock(), runtime.revocation_expiry)
+    runtime.store.write(Transaction(rows=(row,)))
 
 
 def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
@@ -29,12 +29,12 @@ def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
 ) -> None:
     runtime.feed.refresh(clock())
     clock.forward(0.6)
-    read = revocations.since
+    read = revocations.list_since
 
-    def slowly(*asked: Any) -> list[Revocation]:
+    def slowly(*asked: Any) -> list[ChangeFeedEntry]:
         found = read(*asked)
         revoke(runtime, clock)
-        runtime.feed.expire()
+        runtime.feed.invalidate()
         monkeypatch.setattr(revocations, "since", read)
         return found
 
@@ -48,15 +48,15 @@ def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
 @pytest.mark.parametrize("waited", [0.0, 601.0])
 def test_a_judge_asks_the_feed_as_soon_as_it_names_one(runtime: Runtime, clock: Clock, waited: float) -> None:
     """Also after it was read anew from its beginning."""
-    header, judge = "Bearer known", runtime.judge
-    judge._remembered.add(header, TOKEN, judge._remembered.generation)
-    assert judge.judge_header(header, clock()) is TOKEN
+    header, judge = "Bearer known", runtime.verifier
+    judge._cache.add(header, TOKEN, judge._cache.generation)
+    assert judge.verify_header(header, clock()) is TOKEN
     clock.forward(waited)
     revoke(runtime, clock)
     clock.forward(0.6)
 
     with pytest.raises(InvalidToken, match="revoked"):
-        judge.judge_header(header, clock())
+        judge.verify_header(header, clock())
 
 
 def test_whoever_listens_is_told_before_the_view_counts_as_fresh(runtime: Runtime, clock: Clock) -> None:
@@ -64,7 +64,7 @@ def test_whoever_listens_is_told_before_the_view_counts_as_fresh(runtime: Runtim
     runtime.feed.refresh(clock())
     clock.forward(0.6)
     seen: list[float] = []
-    runtime.feed.listen(lambda entry: seen.append(clock() - runtime.feed.read_at))
+    runtime.feed.add_listener(lambda entry: seen.append(clock() - runtime.feed.read_at))
     revoke(runtime, clock)
     runtime.feed.refresh(clock())
 

@@ -16,7 +16,7 @@ def test_a_value_is_read_once_until_it_changes() -> None:
     held: CachedValue[int] = CachedValue()
     assert held.value is None
 
-    assert held.read(lambda: 1) == 1
+    assert held.load(lambda: 1) == 1
     assert held.value == 1
     held.invalidate()
 
@@ -30,7 +30,7 @@ def test_what_changed_while_it_was_read_is_not_held() -> None:
         held.invalidate()
         return 1
 
-    assert held.read(read) == 1
+    assert held.load(read) == 1
     assert held.value is None
 
 
@@ -45,12 +45,12 @@ def test_resources_and_keys_that_change_while_they_are_read_are_read_again(
         found = every(store)
         reads.append(1)
         if len(reads) == 1:  # the feed tells of a change before the first reader is done
-            runtime.resources.forget()
-            runtime.keys.forget()
+            runtime.resources.invalidate()
+            runtime.keys.invalidate_cache()
         return found
 
-    runtime.resources.forget()
-    runtime.keys.forget()
+    runtime.resources.invalidate()
+    runtime.keys.invalidate_cache()
     monkeypatch.setattr(module, "every", changed_meanwhile)
     for _ in range(4):
         runtime.resources.all()

@@ -6,18 +6,18 @@ from flask import Flask
 
 from tests.conftest import Register
 from tests.support.vocabulary import Browser
-from valetkey.caches.two_generation import RememberedTokens
-from valetkey.protocol.access_token import AccessToken, read_claims
+from valetkey.caches.two_generation import AccessTokenCache
+from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.runtime import Runtime
 
 CLAIMS = {"iss": "i", "client_id": "c", "sub": "s", "aud": "a", "iat": 1, "exp": 2, "jti": "j"}
-TOKEN: AccessToken = read_claims(CLAIMS)
+TOKEN: AccessToken = parse_access_token(CLAIMS)
 
 
 def test_what_was_read_before_everything_was_forgotten_is_not_remembered() -> None:
-    memory = RememberedTokens()
+    memory = AccessTokenCache()
     generation = memory.generation
-    memory.forget()  # the keys changed while the token was read by the old ones
+    memory.invalidate()  # the keys changed while the token was read by the old ones
 
     memory.add(b"digest", TOKEN, generation)
 
@@ -25,26 +25,26 @@ def test_what_was_read_before_everything_was_forgotten_is_not_remembered() -> No
 
 
 def test_a_token_in_use_outlives_any_number_of_others() -> None:
-    memory = RememberedTokens(10)
+    memory = AccessTokenCache(10)
     memory.add(b"used", TOKEN, memory.generation)
 
     for number in range(1000):
         memory.add(b"%d" % number, TOKEN, memory.generation)
         assert memory.find(b"used") is TOKEN
 
-    assert len(memory.recent) + len(memory._old) <= 20
+    assert len(memory.recent) + len(memory._previous) <= 20
 
 
 def test_however_the_header_is_written_a_token_has_one_entry(app: Flask, runtime: Runtime, register: Register) -> None:
     """And one of bounded length: spaces and case are the sender's."""
     robot = Browser(app.test_client(), register("machine"))
-    value = robot.token("client_credentials").json["access_token"]
-    judge, now = runtime.judge, runtime.clock()
+    value = robot.request_token("client_credentials").json["access_token"]
+    judge, now = runtime.verifier, runtime.clock()
 
     forms = [
         f"{scheme} {' ' * more}{value}{' ' * more}" for scheme in ("Bearer", "bearer", "BEARER") for more in (0, 9)
     ]
-    tokens = [judge.judge_header(form, now) for form in forms] + [judge.judge(value, now)]
+    tokens = [judge.verify_header(form, now) for form in forms] + [judge.verify(value, now)]
 
     assert all(token is tokens[0] for token in tokens)
-    assert list(judge._remembered.recent) == [f"Bearer {value}"]
+    assert list(judge._cache.recent) == [f"Bearer {value}"]

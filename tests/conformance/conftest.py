@@ -10,43 +10,43 @@ import pytest
 from flask import Flask
 
 from tests.conformance.enrolling import enrol, http, refuse, site  # noqa: F401  # fixtures
-from tests.conformance.relying_party import PERSON, RelyingParty
+from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
 from tests.conftest import MakeApp
 from tests.support.vocabulary import CALLBACK, EMAIL
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 MakeRelyingParty = Callable[..., RelyingParty]
 
 
-def settle(app: Flask) -> None:
+def create_accounts(app: Flask) -> None:
     """Let Ada, of whom everything is known, and Bob, of whom nothing is, have accounts at an app."""
     runtime: Runtime = app.extensions["valetkey"]
-    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", PERSON), ("bob", "bob@example.org", "", {})):
-        assert runtime.store.write(Write(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
+    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", ADA_CLAIMS), ("bob", "bob@example.org", "", {})):
+        assert runtime.store.write(Transaction(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
 
 
-def registered_at(app: Flask, policy: str = "web", **more: Any) -> RelyingParty:
+def register_relying_party(app: Flask, policy: str = "web", **metadata: Any) -> RelyingParty:
     """A relying party of an app, with a browser in which nobody is signed in."""
     runtime: Runtime = app.extensions["valetkey"]
-    more.setdefault("redirect_uris", [CALLBACK])
-    client = register_client(runtime, name=more.pop("name", "Shop"), policy=policy, **more)
+    metadata.setdefault("redirect_uris", [CALLBACK])
+    client = register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
     return RelyingParty(app.test_client(), client, runtime)
 
 
 @pytest.fixture
 def provider(make_app: MakeApp, sqlite_store_url: str) -> Flask:
     app = make_app(sqlite_store_url)
-    settle(app)
+    create_accounts(app)
     return app
 
 
 @pytest.fixture
 def relying_party(provider: Flask) -> MakeRelyingParty:
     """Register a relying party under a policy."""
-    return partial(registered_at, provider)
+    return partial(register_relying_party, provider)
 
 
 @pytest.fixture

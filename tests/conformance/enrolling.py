@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conformance.site import Site
-from tests.support.vocabulary import CALLBACK, nothing_new
+from tests.conformance.site import ClientWebsite
+from tests.support.vocabulary import CALLBACK, assert_store_unchanged
 from valetkey.runtime import Runtime
 
 both_stores = pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
@@ -24,18 +24,18 @@ def http(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
+def site() -> Iterator[ClientWebsite]:
+    made = ClientWebsite()
     yield made
     made.close()
 
 
-Enrol = Callable[..., TestResponse]
-Refuse = Callable[..., TestResponse]
+PostRegistration = Callable[..., TestResponse]
+ExpectRefusal = Callable[..., TestResponse]
 
 
 @pytest.fixture
-def enrol(http: FlaskClient) -> Enrol:
+def enrol(http: FlaskClient) -> PostRegistration:
     """Send client metadata to the registration endpoint."""
 
     def send(token: str | None = None, **metadata: Any) -> TestResponse:
@@ -46,11 +46,11 @@ def enrol(http: FlaskClient) -> Enrol:
 
 
 @pytest.fixture
-def refuse(enrol: Enrol, runtime: Runtime) -> Refuse:
+def refuse(enrol: PostRegistration, runtime: Runtime) -> ExpectRefusal:
     """Send client metadata that is refused by this code, with nothing new in the store."""
 
     def send(error: str, **metadata: Any) -> TestResponse:
-        with nothing_new(runtime):
+        with assert_store_unchanged(runtime):
             answer = enrol(**metadata)
         assert (answer.status_code, (answer.json or {}).get("error")) == (400, error), answer.text
         assert answer.headers["Cache-Control"] == "no-store"
@@ -60,8 +60,10 @@ def refuse(enrol: Enrol, runtime: Runtime) -> Refuse:
     return send
 
 
-def manage(http: FlaskClient, information: Any, method: str = "GET", token: str | None = None, **more: Any) -> Any:
+def call_configuration_endpoint(
+    http: FlaskClient, client_information: Any, method: str = "GET", token: str | None = None, **options: Any
+) -> Any:
     """Call the client configuration endpoint that a client information response names (RFC 7592 §3)."""
-    url = urlsplit(information["registration_client_uri"])
-    headers = {"Authorization": f"Bearer {token or information['registration_access_token']}"}
-    return http.open(f"{url.path}?{url.query}", method=method, headers=headers, **more)
+    url = urlsplit(client_information["registration_client_uri"])
+    headers = {"Authorization": f"Bearer {token or client_information['registration_access_token']}"}
+    return http.open(f"{url.path}?{url.query}", method=method, headers=headers, **options)

@@ -14,22 +14,22 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.support.vocabulary import Browser
-from valetkey.authorization_server.clients.service import Registered
+from valetkey.authorization_server.clients.service import CreatedClient
 
-AFTER = "https://shop.example/after"
+POST_LOGOUT_REDIRECT_URI = "https://shop.example/after"
 
 
-def at(ada: Browser, client: Registered) -> Browser:
+def with_client(browser: Browser, client: CreatedClient) -> Browser:
     """The same browser at another relying party."""
-    return Browser(ada.http, client)
+    return Browser(browser.http, client)
 
 
-def sign_in_at(browser: Browser, *scope: str) -> dict[str, Any]:
+def obtain_openid_tokens(browser: Browser, *scope: str) -> dict[str, Any]:
     """The tokens of a sign-in at the browser's relying party."""
-    return browser.tokens(scope=("openid", *scope))
+    return browser.obtain_tokens(scope=("openid", *scope))
 
 
-def claims_of(browser: Browser, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def decode_token(browser: Browser, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token of ours, its signature verified."""
     keys = KeySet.import_key_set(browser.get("/oauth/jwks").json)
     read = jwt.decode(token, keys, algorithms=["RS256", "ES256"])
@@ -40,34 +40,34 @@ def is_signed_in(browser: Browser) -> bool:
     return browser.get("/account").status_code == 200
 
 
-def press(browser: Browser, page: Any, decision: str) -> Any:
+def submit_logout_confirmation(browser: Browser, confirmation_page: Any, decision: str) -> Any:
     """Press a button of the confirmation page."""
-    fields = dict(re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', page.text))
+    fields = dict(re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', confirmation_page.text))
     return browser.http.post("/oauth/logout/confirm", data={**fields, "decision": decision})
 
 
-class RelyingParty:
+class LogoutTokenReceiver:
     """A server that keeps the logout tokens it is sent, and answers with a status."""
 
     def __init__(self) -> None:
         self.status = 200
-        self.answers, self.is_told = Event(), Event()
-        self.answers.set()  # cleared: it takes the token and leaves the sender waiting
-        self.tokens: list[str] = []
+        self.may_respond, self.token_received = Event(), Event()
+        self.may_respond.set()  # cleared: it takes the token and leaves the sender waiting
+        self.logout_tokens: list[str] = []
         self.url = ""
 
 
 @contextmanager
-def relying_party() -> Iterator[RelyingParty]:
-    party = RelyingParty()
+def run_logout_token_receiver() -> Iterator[LogoutTokenReceiver]:
+    party = LogoutTokenReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             assert self.headers["Content-Type"] == "application/x-www-form-urlencoded"
-            party.tokens += parse_qs(body)["logout_token"]
-            party.is_told.set()
-            party.answers.wait(4)
+            party.logout_tokens += parse_qs(body)["logout_token"]
+            party.token_received.set()
+            party.may_respond.wait(4)
             self.send_response(party.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -8,17 +8,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-class Site:
+class ClientWebsite:
     """Serves documents by path; ``asked`` has the path of each request."""
 
     def __init__(self) -> None:
         self.documents: dict[str, tuple[int, dict[str, str], bytes]] = {}
-        self.asked: list[str] = []
+        self.requested_paths: list[str] = []
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.asked.append(self.path)
+                site.requested_paths.append(self.path)
                 status, headers, body = site.documents.get(self.path, (404, {}, b""))
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -36,7 +36,7 @@ class Site:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self._server.server_port}{path}"
 
-    def put(self, path: str, document: Any, status: int = 200, **headers: str) -> str:
+    def publish(self, path: str, document: Any, status: int = 200, **headers: str) -> str:
         """Serve a document; its URL. Bytes go as they are, everything else as JSON."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}

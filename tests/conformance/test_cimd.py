@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conformance.site import Site
+from tests.conformance.site import ClientWebsite
 from tests.conformance.test_rfc7523 import EC, JWKS, Robot
-from tests.conftest import MakeApp, signed_in
-from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.clients.service import Registered, disable_client, enable_client, known_client
-from valetkey.caches.client_metadata_documents import MetadataDocuments
-from valetkey.outbound.http import Fetched, FetchFailed
+from tests.conftest import MakeApp, sign_in_new_account
+from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from valetkey.authorization_server.clients.service import (
+    CreatedClient,
+    disable_client,
+    enable_client,
+    find_or_create_client,
+)
+from valetkey.caches.client_metadata_documents import ClientMetadataDocumentCache
+from valetkey.outbound.http import FetchFailed, FetchResponse
 from valetkey.runtime import Runtime
 
 METADATA = "/.well-known/oauth-authorization-server"
@@ -37,7 +42,7 @@ Describe = Callable[..., str]
 
 
 @pytest.fixture
-def describe(site: Site) -> Describe:
+def describe(site: ClientWebsite) -> Describe:
     """Put a client's document on its site; its client_id."""
 
     def put(path: str = PATH, *, status: int = 200, headers: Any = None, **changes: Any) -> str:
@@ -51,13 +56,13 @@ def describe(site: Site) -> Describe:
             **changes,
         }
         told = {name: value for name, value in document.items() if value is not None}
-        return site.put(path, told, status, **(headers or {}))
+        return site.publish(path, told, status, **(headers or {}))
 
     return put
 
 
 def with_client(browser: Browser, client_id: str) -> Browser:
-    browser.client = Registered(client_id, None)
+    browser.client = CreatedClient(client_id, None)
     return browser
 
 
@@ -65,16 +70,16 @@ def with_client(browser: Browser, client_id: str) -> Browser:
 def test_a_client_that_nobody_registered_gets_tokens(ada: Browser, describe: Describe, runtime: Runtime) -> None:
     """§3, §5: from the request to the refresh, as any other client; and nothing of it is kept as a client."""
     with_client(ada, describe())
-    before = count(runtime.store, "valetkey_clients")
+    before = count_rows(runtime.store, "valetkey_clients")
 
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     assert ada.call(answer["access_token"]).json == {"user": "ada", "client": ada.client.client_id}
     again = ada.refresh(answer["refresh_token"])
     assert again.status_code == 200
     assert ada.revoke(again.json["refresh_token"]).status_code == 200
     assert ada.call(again.json["access_token"]).status_code == 401
-    assert count(runtime.store, "valetkey_clients") == before
+    assert count_rows(runtime.store, "valetkey_clients") == before
 
 
 def test_it_is_advertised_with_the_method_that_such_clients_use(app: Flask) -> None:
@@ -89,7 +94,7 @@ def test_the_page_shows_who_asks_and_where_the_answer_goes(ada: Browser, describ
     """§6.4: the host of the redirect URI and the client_id, for the name is only what the client says of itself."""
     with_client(ada, describe())
 
-    page = ada.get(ada.ask().location)
+    page = ada.get(ada.authorize().location)
 
     assert "shop.example" in page.text
     assert ada.client.client_id in page.text
@@ -100,8 +105,8 @@ def test_an_answer_to_a_program_on_the_device_is_warned_about(ada: Browser, desc
     """§6.1: anybody can run a program that says it is this client."""
     with_client(ada, describe())
 
-    local = ada.get(ada.ask(redirect_uri=LOOPBACK).location)
-    remote = ada.get(ada.ask().location)
+    local = ada.get(ada.authorize(redirect_uri=LOOPBACK).location)
+    remote = ada.get(ada.authorize().location)
 
     assert "Did you start this yourself?" in local.text
     assert "Did you start this yourself?" not in remote.text
@@ -110,9 +115,9 @@ def test_an_answer_to_a_program_on_the_device_is_warned_about(ada: Browser, desc
 def test_the_person_is_asked_each_time(ada: Browser, describe: Describe) -> None:
     """RFC 8252 §8.6: the client's identity cannot be assured."""
     with_client(ada, describe())
-    ada.tokens()
+    ada.obtain_tokens()
 
-    assert "/consent/" in ada.ask().location
+    assert "/consent/" in ada.authorize().location
 
 
 @pytest.mark.parametrize(
@@ -129,8 +134,8 @@ def test_the_redirect_uri_must_be_in_the_document(ada: Browser, describe: Descri
     """§5: exactly; a loopback port may vary (RFC 8252 §7.3)."""
     with_client(ada, describe())
 
-    assert ada.ask(redirect_uri=redirect_uri).status_code == 400
-    assert ada.ask(redirect_uri="http://127.0.0.1:5555/callback").status_code == 303
+    assert ada.authorize(redirect_uri=redirect_uri).status_code == 400
+    assert ada.authorize(redirect_uri="http://127.0.0.1:5555/callback").status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -168,12 +173,12 @@ def test_a_document_that_cannot_be_trusted_describes_nobody(
     """§4.1: client_id MUST be the URL; no secret, and no method that needs one."""
     with_client(ada, describe(**changes))
 
-    with nothing_new(runtime):
-        refused = ada.ask()
+    with assert_store_unchanged(runtime):
+        refused = ada.authorize()
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
-    assert ada.token("authorization_code", code="x").status_code == 401
+    assert ada.request_token("authorization_code", code="x").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -195,29 +200,29 @@ def test_a_document_that_cannot_be_trusted_describes_nobody(
     ],
 )
 def test_only_a_200_with_json_is_a_document(
-    ada: Browser, site: Site, describe: Describe, status: int, headers: dict[str, str], body: bytes | None
+    ada: Browser, site: ClientWebsite, describe: Describe, status: int, headers: dict[str, str], body: bytes | None
 ) -> None:
     """§5: MUST NOT follow redirects; every other status and type is an error."""
     describe("/other.json", client_id=site.url(PATH))
     client_id = describe(status=status, headers=headers)
     if body is not None:
-        site.put(PATH, body, status, **headers)
+        site.publish(PATH, body, status, **headers)
 
-    assert with_client(ada, client_id).ask().status_code == 400
-    assert "/other.json" not in site.asked
+    assert with_client(ada, client_id).authorize().status_code == 400
+    assert "/other.json" not in site.requested_paths
 
 
 def test_a_more_specific_json_type_will_do(ada: Browser, describe: Describe) -> None:
     """§5."""
     client_id = describe(headers={"Content_Type": "application/oauth-client+json; charset=utf-8"})
 
-    assert with_client(ada, client_id).ask().status_code == 303
+    assert with_client(ada, client_id).authorize().status_code == 303
 
 
 def test_a_document_is_of_bounded_size(ada: Browser, describe: Describe) -> None:
     """§6.6: 5 KB."""
-    assert with_client(ada, describe(padding="x" * 4000)).ask().status_code == 303
-    assert with_client(ada, describe("/large.json", padding="x" * 6000)).ask().status_code == 400
+    assert with_client(ada, describe(padding="x" * 4000)).authorize().status_code == 303
+    assert with_client(ada, describe("/large.json", padding="x" * 6000)).authorize().status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -250,7 +255,7 @@ def test_what_is_not_such_a_url_is_not_fetched(
     asked: list[str] = []
     monkeypatch.setattr(runtime.fetcher, "get", lambda url, **_: asked.append(url))
 
-    assert with_client(ada, client_id).ask().status_code == 400
+    assert with_client(ada, client_id).authorize().status_code == 400
     assert asked == []
 
 
@@ -276,94 +281,94 @@ def test_off_loopback_http_will_not_do(
 
 
 def test_loopback_is_not_fetched_in_production(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: Site
+    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: ClientWebsite
 ) -> None:
     app = make_app(sqlite_store_url, issuer="https://notes.example", metadata_document_clients="open")
     runtime: Runtime = app.extensions["valetkey"]
-    runtime.documents._on_loopback = True  # the guard holds without the check of the URL
+    runtime.client_metadata_documents._allow_http_loopback = True  # the guard holds without the check of the URL
 
     assert runtime.clients.find(describe(), runtime.clock()) is None
-    assert site.asked == []
+    assert site.requested_paths == []
 
 
 def test_a_document_is_kept_as_http_allows_a_minute_at_least(
-    ada: Browser, describe: Describe, site: Site, clock: Clock
+    ada: Browser, describe: Describe, site: ClientWebsite, clock: Clock
 ) -> None:
     """§5.2."""
     with_client(ada, describe(headers={"Cache_Control": "max-age=300"}))
-    ada.ask()
+    ada.authorize()
     clock.forward(seconds=299)
-    ada.ask()
-    assert site.asked == [PATH]
+    ada.authorize()
+    assert site.requested_paths == [PATH]
     clock.forward(seconds=2)
     describe(redirect_uris=["https://moved.example/"], headers={"Cache_Control": "no-store"})
-    assert ada.ask().status_code == 400, "the new document counts"
+    assert ada.authorize().status_code == 400, "the new document counts"
     clock.forward(seconds=59)
-    ada.ask()
-    assert site.asked == [PATH] * 2, "not more than once a minute, whatever the document says"
+    ada.authorize()
+    assert site.requested_paths == [PATH] * 2, "not more than once a minute, whatever the document says"
     clock.forward(seconds=2)
-    ada.ask()
-    assert site.asked == [PATH] * 3
+    ada.authorize()
+    assert site.requested_paths == [PATH] * 3
 
 
-def test_a_document_is_kept_a_day_at_most(ada: Browser, describe: Describe, site: Site, clock: Clock) -> None:
+def test_a_document_is_kept_a_day_at_most(ada: Browser, describe: Describe, site: ClientWebsite, clock: Clock) -> None:
     """§5.2."""
     with_client(ada, describe(headers={"Cache_Control": "max-age=99999999"}))
-    ada.ask()
+    ada.authorize()
     clock.forward(seconds=86_401)
-    ada.ask()
+    ada.authorize()
 
-    assert site.asked == [PATH] * 2
+    assert site.requested_paths == [PATH] * 2
 
 
-def test_errors_are_not_kept(ada: Browser, describe: Describe, site: Site) -> None:
+def test_errors_are_not_kept(ada: Browser, describe: Describe, site: ClientWebsite) -> None:
     """§5.2: MUST NOT cache error responses and invalid documents."""
     with_client(ada, describe(status=500))
-    assert ada.ask().status_code == 400
+    assert ada.authorize().status_code == 400
     describe(client_id="https://other.example/")
-    assert ada.ask().status_code == 400
+    assert ada.authorize().status_code == 400
     describe()
 
-    assert ada.ask().status_code == 303
+    assert ada.authorize().status_code == 303
 
 
 def test_a_site_that_is_out_of_order_for_a_while_puts_nobody_out(
     ada: Browser, describe: Describe, clock: Clock
 ) -> None:
     with_client(ada, describe())
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     describe(status=503)
     clock.forward(seconds=400)
     assert ada.refresh(answer["refresh_token"]).status_code == 200
     clock.forward(seconds=3600)
 
-    assert ada.ask().status_code == 400, "but not for ever"
+    assert ada.authorize().status_code == 400, "but not for ever"
 
 
 def test_a_document_that_is_taken_down_puts_the_client_out(ada: Browser, describe: Describe, clock: Clock) -> None:
     with_client(ada, describe())
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     describe(status=404)
     clock.forward(seconds=400)
 
     assert ada.refresh(answer["refresh_token"]).status_code == 401
-    assert ada.ask().status_code == 400
+    assert ada.authorize().status_code == 400
 
 
-def test_one_host_is_not_asked_over_and_over(ada: Browser, describe: Describe, site: Site) -> None:
+def test_one_host_is_not_asked_over_and_over(ada: Browser, describe: Describe, site: ClientWebsite) -> None:
     """§6.5: a server must not be made to flood another one."""
     client_id = describe(status=500)
     for _ in range(70):
-        with_client(ada, client_id).ask()
+        with_client(ada, client_id).authorize()
 
-    assert len(site.asked) == 60
+    assert len(site.requested_paths) == 60
 
 
 def test_a_scope_in_a_document_binds_and_what_is_not_known_is_passed_over(ada: Browser, describe: Describe) -> None:
     with_client(ada, describe(scope="profile unknown"))
 
-    assert "/consent/" in ada.ask(scope=None).location
-    assert "error=invalid_scope" in ada.ask(scope="notes:write").location
+    assert "/consent/" in ada.authorize(scope=None).location
+    assert "error=invalid_scope" in ada.authorize(scope="notes:write").location
 
 
 def test_a_public_client_of_a_document_has_no_secret(ada: Browser, describe: Describe) -> None:
@@ -378,49 +383,52 @@ def test_a_public_client_of_a_document_has_no_secret(ada: Browser, describe: Des
 
 
 def test_a_client_of_a_document_may_prove_itself_by_its_key(
-    ada: Browser, describe: Describe, clock: Clock, site: Site
+    ada: Browser, describe: Describe, clock: Clock, site: ClientWebsite
 ) -> None:
     """§4.1, §6.2: private_key_jwt; the audience is the issuer alone."""
     client_id = describe(
-        token_endpoint_auth_method="private_key_jwt", jwks_uri=site.put("/jwks", JWKS), client_name="Agent"
+        token_endpoint_auth_method="private_key_jwt", jwks_uri=site.publish("/jwks", JWKS), client_name="Agent"
     )
     with_client(ada, client_id)
     robot = Robot(ada.http, client_id, clock)
     sent = {"grant_type": "authorization_code", "code_verifier": "v" * 43}
 
-    assert robot.send(robot.sign(aud="http://127.0.0.1:8000/oauth/token"), **sent, code=ada.code()).status_code == 401
-    assert ada.token("authorization_code", code=ada.code(), code_verifier="v" * 43).status_code == 401
-    assert robot.send(robot.sign(), **sent, code=ada.code()).status_code == 200
+    assert (
+        robot.send(robot.sign(aud="http://127.0.0.1:8000/oauth/token"), **sent, code=ada.obtain_code()).status_code
+        == 401
+    )
+    assert ada.request_token("authorization_code", code=ada.obtain_code(), code_verifier="v" * 43).status_code == 401
+    assert robot.send(robot.sign(), **sent, code=ada.obtain_code()).status_code == 200
 
 
 def test_the_operator_can_put_such_a_client_out_and_let_it_back_in(
     ada: Browser, runtime: Runtime, describe: Describe
 ) -> None:
     with_client(ada, describe())
-    answer = ada.tokens()
-    row = known_client(runtime, ada.client.client_id)
+    answer = ada.obtain_tokens()
+    row = find_or_create_client(runtime, ada.client.client_id)
     assert row
     disable_client(runtime, row)
 
-    assert ada.ask().status_code == 400
+    assert ada.authorize().status_code == 400
     assert ada.refresh(answer["refresh_token"]).status_code == 401
     assert ada.call(answer["access_token"]).status_code == 401
     enable_client(runtime, row)
-    assert ada.ask().status_code == 303
+    assert ada.authorize().status_code == 303
 
 
 def test_where_the_operator_approves_others_are_not_known(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: Site
+    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: ClientWebsite
 ) -> None:
     app = make_app(sqlite_store_url, metadata_document_clients="approve")
     runtime: Runtime = app.extensions["valetkey"]
-    browser = with_client(Browser(app.test_client(), Registered("", None)), describe())
-    signed_in(browser, runtime, "eve@example.org", "Eve")
+    browser = with_client(Browser(app.test_client(), CreatedClient("", None)), describe())
+    sign_in_new_account(browser, runtime, "eve@example.org", "Eve")
 
-    assert browser.ask().status_code == 400
-    assert site.asked == [], "nothing is fetched for whom nobody knows"
-    assert known_client(runtime, browser.client.client_id)
-    assert browser.ask().status_code == 303
+    assert browser.authorize().status_code == 400
+    assert site.requested_paths == [], "nothing is fetched for whom nobody knows"
+    assert find_or_create_client(runtime, browser.client.client_id)
+    assert browser.authorize().status_code == 303
 
 
 def test_in_production_it_is_off_until_the_operator_says_otherwise(
@@ -440,7 +448,7 @@ def test_in_production_it_is_off_until_the_operator_says_otherwise(
 
 
 def test_a_registered_client_whose_id_is_a_url_stays_what_it_is(
-    runtime: Runtime, site: Site, describe: Describe
+    runtime: Runtime, site: ClientWebsite, describe: Describe
 ) -> None:
     from valetkey.authorization_server.clients.service import register_client
 
@@ -449,48 +457,48 @@ def test_a_registered_client_whose_id_is_a_url_stays_what_it_is(
 
     found = runtime.clients.find(client_id, runtime.clock())
     assert found and (found.name, found.policy.name) == ("Own", "web")
-    assert site.asked == []
+    assert site.requested_paths == []
 
 
 def test_the_list_of_connected_apps_has_its_name(ada: Browser, describe: Describe) -> None:
     with_client(ada, describe())
-    ada.tokens()
+    ada.obtain_tokens()
 
     assert "Assistant" in ada.get("/account").text
 
 
-def test_many_who_ask_at_once_cost_one_fetch(app: Flask, describe: Describe, site: Site) -> None:
+def test_many_who_ask_at_once_cost_one_fetch(app: Flask, describe: Describe, site: ClientWebsite) -> None:
     client_id = describe()
     ask = lambda _: app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})  # noqa: E731
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(16)))
 
-    assert site.asked == [PATH]
+    assert site.requested_paths == [PATH]
     assert json.loads(site.documents[PATH][2])["client_id"] == client_id
 
 
 def test_whoever_waits_for_slow_sites_leaves_threads_to_others(
-    ada: Browser, describe: Describe, runtime: Runtime, clock: Clock, site: Site
+    ada: Browser, describe: Describe, runtime: Runtime, clock: Clock, site: ClientWebsite
 ) -> None:
     """§6.5: a few strangers' sites must not stop the server; who is known already is served as they were known."""
     shop, known, stranger = ada.client, describe(), describe("/stranger.json")
-    token = with_client(ada, known).tokens()["refresh_token"]
+    token = with_client(ada, known).obtain_tokens()["refresh_token"]
     clock.forward(seconds=400)
-    before = list(site.asked)
+    before = list(site.requested_paths)
     with ExitStack() as waiting:
         for _ in range(4):
-            waiting.enter_context(runtime.waiting())
-        refused = with_client(ada, stranger).ask()
+            waiting.enter_context(runtime.fetch_slot())
+        refused = with_client(ada, stranger).authorize()
         sent = ada.post("/oauth/token", grant_type="authorization_code", client_id=stranger, code="x")
         again = with_client(ada, known).refresh(token)
         ada.client = shop
-        others = ada.ask()
+        others = ada.authorize()
 
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert (sent.status_code, sent.json["error"]) == (503, "temporarily_unavailable")
     assert (again.status_code, others.status_code) == (200, 303)
-    assert site.asked == before
-    assert with_client(ada, stranger).ask().status_code == 303, "a moment later"
+    assert site.requested_paths == before
+    assert with_client(ada, stranger).authorize().status_code == 303, "a moment later"
 
 
 def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
@@ -498,7 +506,7 @@ def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
     asked, all_wait, coming = [], Event(), count_from(1)
 
     class SlowSite:
-        def get(self, url: str, **_: Any) -> Fetched:
+        def get(self, url: str, **_: Any) -> FetchResponse:
             asked.append(url)
             assert all_wait.wait(5)
             raise FetchFailed("it never answers")
@@ -509,7 +517,7 @@ def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
             all_wait.set()
         yield
 
-    documents = MetadataDocuments(SlowSite(), set(), lambda *_: True, waiting, on_loopback=False)  # type: ignore[arg-type]
+    documents = ClientMetadataDocumentCache(SlowSite(), set(), lambda *_: True, waiting, allow_http_loopback=False)  # type: ignore[arg-type]
     find = lambda _: documents.find("https://slow.example/client.json", 0.0)  # noqa: E731
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(find, range(3))) == [None, None, None]

@@ -8,55 +8,55 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.conformance.conftest import MakeRelyingParty, registered_at
-from tests.conformance.relying_party import RelyingParty, error_of
+from tests.conformance.conftest import MakeRelyingParty, register_relying_party
+from tests.conformance.relying_party import RelyingParty, redirect_error
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, ISSUER, Clock, nothing_new, query_of
-from valetkey.protocol.resource_owner import ACR, Owner
+from tests.support.vocabulary import CALLBACK, ISSUER, Clock, assert_store_unchanged, redirect_parameters
+from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 
 
 def test_the_code_flow_gives_an_id_token(rp: RelyingParty) -> None:
     """§3.1.1, §3.1.3.3."""
-    answer = rp.tokens()
+    answer = rp.obtain_tokens()
 
-    assert rp.read(answer["id_token"])["sub"] == "ada"
+    assert rp.decode_jwt(answer["id_token"])["sub"] == "ada"
     assert answer["token_type"] == "Bearer"
 
 
 def test_without_the_scope_openid_it_is_plain_oauth(rp: RelyingParty) -> None:
     """§3.1.2.1: scope."""
-    assert "id_token" not in rp.tokens(scope="profile")
+    assert "id_token" not in rp.obtain_tokens(scope="profile")
 
 
 def test_a_scope_that_is_not_understood_is_ignored(rp: RelyingParty) -> None:
     """§3.1.2.1: scope."""
-    assert rp.tokens(scope="openid email holidays")["scope"] == "email openid"
+    assert rp.obtain_tokens(scope="openid email holidays")["scope"] == "email openid"
 
 
 def test_only_the_response_type_code_is_answered(rp: RelyingParty) -> None:
     """§3."""
     for response_type in ("id_token", "code id_token", "code token", "token"):
-        assert error_of(rp.ask(response_type=response_type)) == "unsupported_response_type"
+        assert redirect_error(rp.authorize(response_type=response_type)) == "unsupported_response_type"
 
 
 def test_a_request_without_response_type_is_refused_to_the_client(rp: RelyingParty) -> None:
     """§3.1.2.1: response_type."""
-    assert error_of(rp.ask(response_type=None)) == "invalid_request"
+    assert redirect_error(rp.authorize(response_type=None)) == "invalid_request"
 
 
 def test_the_redirect_uri_is_required(rp: RelyingParty) -> None:
     """§3.1.2.1: redirect_uri; OAuth 2.0 alone lets the only one be left out."""
-    with nothing_new(rp.runtime):
-        refused = rp.ask(redirect_uri=None)
+    with assert_store_unchanged(rp.runtime):
+        refused = rp.authorize(redirect_uri=None)
 
     assert (refused.status_code, refused.location) == (400, None)
-    assert rp.ask(redirect_uri=None, scope="profile").status_code == 303
+    assert rp.authorize(redirect_uri=None, scope="profile").status_code == 303
 
 
 def test_a_redirect_uri_that_is_not_registered_is_shown_to_the_person_only(rp: RelyingParty) -> None:
     """§3.1.2.1: redirect_uri."""
     for uri in (f"{CALLBACK}?foo=bar", f"{CALLBACK}/", CALLBACK.upper(), "https://evil.example/"):
-        refused = rp.ask(redirect_uri=uri)
+        refused = rp.authorize(redirect_uri=uri)
 
         assert (refused.status_code, refused.location) == (400, None)
 
@@ -65,74 +65,74 @@ def test_a_registered_query_is_kept_and_added_to(relying_party: MakeRelyingParty
     """§3.1.2.5, RFC 6749 §3.1.2."""
     rp = relying_party(redirect_uris=[f"{CALLBACK}?foo=bar"])
 
-    answered = rp.authorize(redirect_uri=f"{CALLBACK}?foo=bar")
+    answered = rp.complete_authorization(redirect_uri=f"{CALLBACK}?foo=bar")
 
-    assert query_of(answered).keys() == {"foo", "code", "state", "iss"}
+    assert redirect_parameters(answered).keys() == {"foo", "code", "state", "iss"}
 
 
 def test_a_request_may_come_by_post(rp: RelyingParty) -> None:
     """§3.1.2.1: GET and POST are both supported."""
-    answered = rp.authorize_by_post(scope="openid email")
+    answered = rp.complete_authorization_by_post(scope="openid email")
 
-    assert query_of(answered)["state"] == "xyz"
-    assert rp.redeem(query_of(answered)["code"]).json["id_token"]
+    assert redirect_parameters(answered)["state"] == "xyz"
+    assert rp.redeem(redirect_parameters(answered)["code"]).json["id_token"]
 
 
 def test_a_long_request_is_answered_by_get_and_by_post(rp: RelyingParty) -> None:
     """§3.1.2.1."""
     long = {"state": "s" * 2000, "nonce": "n" * 1000, "unknown": "u" * 2000}
 
-    assert query_of(rp.authorize(**long))["state"] == "s" * 2000
-    assert query_of(rp.authorize_by_post(**long))["state"] == "s" * 2000
+    assert redirect_parameters(rp.complete_authorization(**long))["state"] == "s" * 2000
+    assert redirect_parameters(rp.complete_authorization_by_post(**long))["state"] == "s" * 2000
 
 
 def test_parameters_that_are_not_understood_are_ignored(rp: RelyingParty) -> None:
     """§3.1.2.1: other parameters."""
-    assert "code" in query_of(rp.authorize(extra="foobar", foo_bar="1", audience="x"))
+    assert "code" in redirect_parameters(rp.complete_authorization(extra="foobar", foo_bar="1", audience="x"))
 
 
 def test_hints_for_the_pages_are_taken_without_an_error(rp: RelyingParty) -> None:
     """§3.1.2.1, §5.2: display, ui_locales, claims_locales, acr_values."""
     hints = {"ui_locales": "se de-CH", "claims_locales": "fr en", "acr_values": "1 2"}
     for display in ("page", "popup", "touch", "wap"):
-        assert "code" in query_of(rp.authorize(display=display, **hints))
+        assert "code" in redirect_parameters(rp.complete_authorization(display=display, **hints))
 
 
 def test_the_login_hint_stands_in_the_form(rp: RelyingParty) -> None:
     """§3.1.2.1: login_hint."""
     rp.sign_out()
-    asked = rp.get(rp.ask(login_hint="ada@example.org").location)
+    asked = rp.get(rp.authorize(login_hint="ada@example.org").location)
 
     assert 'value="ada@example.org"' in rp.get(asked.location).text
 
 
 def test_prompt_none_answers_without_a_page(rp: RelyingParty) -> None:
     """§3.1.2.1: prompt."""
-    rp.authorize()
+    rp.complete_authorization()
 
-    assert "code" in query_of(rp.ask(prompt="none"))
+    assert "code" in redirect_parameters(rp.authorize(prompt="none"))
 
 
 def test_prompt_none_with_nobody_there_is_login_required(rp: RelyingParty) -> None:
     """§3.1.2.3, §3.1.2.6."""
     rp.sign_out()
 
-    refused = rp.ask(prompt="none")
+    refused = rp.authorize(prompt="none")
 
-    assert error_of(refused) == "login_required"
-    assert query_of(refused)["state"] == "xyz"
+    assert redirect_error(refused) == "login_required"
+    assert redirect_parameters(refused)["state"] == "xyz"
 
 
 def test_prompt_none_before_any_consent_is_consent_required(rp: RelyingParty) -> None:
     """§3.1.2.4, §3.1.2.6."""
-    with nothing_new(rp.runtime):
-        assert error_of(rp.ask(prompt="none")) == "consent_required"
+    with assert_store_unchanged(rp.runtime):
+        assert redirect_error(rp.authorize(prompt="none")) == "consent_required"
 
 
 @pytest.mark.parametrize("prompt", ["none login", "none consent", "login none select_account"])
 def test_prompt_none_stands_alone(rp: RelyingParty, prompt: str) -> None:
     """§3.1.2.1: prompt."""
-    assert error_of(rp.ask(prompt=prompt)) == "invalid_request"
+    assert redirect_error(rp.authorize(prompt=prompt)) == "invalid_request"
 
 
 def test_prompt_login_asks_whoever_is_signed_in_again_each_time(rp: RelyingParty, clock: Clock) -> None:
@@ -140,76 +140,76 @@ def test_prompt_login_asks_whoever_is_signed_in_again_each_time(rp: RelyingParty
     times = []
     for _ in range(3):
         clock.forward(seconds=10)
-        times.append(rp.id_token(prompt="login")["auth_time"])
+        times.append(rp.obtain_id_token_claims(prompt="login")["auth_time"])
 
     assert times == [clock.time - 20, clock.time - 10, clock.time]
 
 
 def test_prompt_login_is_not_met_by_a_sign_in_from_before(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.3."""
-    rp.authorize()
+    rp.complete_authorization()
     clock.forward(seconds=1)
 
-    assert rp.is_asked_to_sign_in(prompt="login")
-    assert rp.is_asked_to_sign_in(prompt="login consent")
+    assert rp.requires_sign_in(prompt="login")
+    assert rp.requires_sign_in(prompt="login consent")
 
 
 def test_prompt_consent_asks_again_although_all_was_allowed(rp: RelyingParty) -> None:
     """§3.1.2.4."""
-    rp.authorize()
+    rp.complete_authorization()
 
-    assert not rp.is_asked_to_consent()
-    assert rp.is_asked_to_consent(prompt="consent")
-    assert "code" in query_of(rp.authorize(prompt="consent"))
+    assert not rp.requires_consent()
+    assert rp.requires_consent(prompt="consent")
+    assert "code" in redirect_parameters(rp.complete_authorization(prompt="consent"))
 
 
 def test_prompt_select_account_lets_the_person_change(rp: RelyingParty) -> None:
     """§3.1.2.1: prompt."""
-    rp.authorize()
+    rp.complete_authorization()
 
-    page = rp.get(rp.ask(prompt="select_account").location)
+    page = rp.get(rp.authorize(prompt="select_account").location)
 
     assert "Use another account" in page.text
 
 
 def test_an_unknown_prompt_is_an_invalid_request(rp: RelyingParty) -> None:
     """§3.1.2.6, Initiating User Registration §4.1.1."""
-    assert error_of(rp.ask(prompt="create")) == "invalid_request"
+    assert redirect_error(rp.authorize(prompt="create")) == "invalid_request"
 
 
 def test_max_age_asks_again_once_the_sign_in_is_too_old(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: max_age."""
-    rp.authorize()
+    rp.complete_authorization()
     clock.forward(seconds=2)
 
-    assert not rp.is_asked_to_sign_in(max_age="10000")
-    assert rp.is_asked_to_sign_in(max_age="1")
-    assert error_of(rp.ask(max_age="1", prompt="none")) == "login_required"
-    assert rp.id_token(max_age="1")["auth_time"] == clock.time
+    assert not rp.requires_sign_in(max_age="10000")
+    assert rp.requires_sign_in(max_age="1")
+    assert redirect_error(rp.authorize(max_age="1", prompt="none")) == "login_required"
+    assert rp.obtain_id_token_claims(max_age="1")["auth_time"] == clock.time
 
 
 def test_max_age_0_always_asks(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: max_age=0 is as prompt=login."""
     clock.forward(seconds=0.5)
 
-    assert rp.is_asked_to_sign_in(max_age="0")
-    assert rp.id_token(max_age="0")["auth_time"] == int(clock.time)
+    assert rp.requires_sign_in(max_age="0")
+    assert rp.obtain_id_token_claims(max_age="0")["auth_time"] == int(clock.time)
 
 
 def test_max_age_is_met_by_a_sign_in_that_takes_longer_than_it(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: else max_age=1 could never be answered."""
     clock.forward(seconds=60)
-    page = rp.ask(max_age="1").location
+    page = rp.authorize(max_age="1").location
     rp.sign_in_as("ada")
     clock.forward(seconds=30)
 
-    assert "code" in query_of(rp.follow(rp.get(page)))
+    assert "code" in redirect_parameters(rp.follow_to_client(rp.get(page)))
 
 
 @pytest.mark.parametrize("max_age", ["-1", "1.5", "soon", "9" * 30, "²"])
 def test_a_max_age_that_is_no_number_is_refused(rp: RelyingParty, max_age: str) -> None:
     """§3.1.2.1: max_age."""
-    assert error_of(rp.ask(max_age=max_age)) == "invalid_request"
+    assert redirect_error(rp.authorize(max_age=max_age)) == "invalid_request"
 
 
 def test_default_max_age_counts_where_the_request_has_none(relying_party: MakeRelyingParty, clock: Clock) -> None:
@@ -218,93 +218,97 @@ def test_default_max_age_counts_where_the_request_has_none(relying_party: MakeRe
     rp.sign_in_as("ada")
     clock.forward(seconds=61)
 
-    assert rp.is_asked_to_sign_in()
-    assert not rp.is_asked_to_sign_in(max_age="10000")
+    assert rp.requires_sign_in()
+    assert not rp.requires_sign_in(max_age="10000")
 
 
 def test_an_id_token_hint_of_whoever_is_signed_in_is_answered(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: id_token_hint; expired ones count too."""
-    hint = rp.tokens()["id_token"]
+    hint = rp.obtain_tokens()["id_token"]
     clock.forward(seconds=2 * 3600)
 
-    assert "code" in query_of(rp.ask(prompt="none", id_token_hint=hint))
+    assert "code" in redirect_parameters(rp.authorize(prompt="none", id_token_hint=hint))
 
 
 def test_an_id_token_hint_of_another_person_is_login_required(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: id_token_hint."""
-    hint = rp.tokens()["id_token"]
+    hint = rp.obtain_tokens()["id_token"]
     clock.forward(seconds=1)
     rp.sign_in_as("bob")
-    rp.authorize(signs_in_as="bob")
+    rp.complete_authorization(user_sub="bob")
     clock.forward(seconds=1)
 
-    assert error_of(rp.ask(prompt="none", id_token_hint=hint)) == "login_required"
-    assert rp.is_asked_to_sign_in(id_token_hint=hint)
+    assert redirect_error(rp.authorize(prompt="none", id_token_hint=hint)) == "login_required"
+    assert rp.requires_sign_in(id_token_hint=hint)
 
 
 def test_another_person_who_signs_in_all_the_same_is_login_required(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.1: id_token_hint; and not round in circles."""
-    hint = rp.tokens()["id_token"]
+    hint = rp.obtain_tokens()["id_token"]
     rp.sign_out()
 
-    assert error_of(rp.authorize(signs_in_as="bob", id_token_hint=hint)) == "login_required"
+    assert redirect_error(rp.complete_authorization(user_sub="bob", id_token_hint=hint)) == "login_required"
     clock.forward(seconds=1)
-    assert "code" in query_of(rp.authorize(signs_in_as="ada", id_token_hint=hint))
+    assert "code" in redirect_parameters(rp.complete_authorization(user_sub="ada", id_token_hint=hint))
 
 
 def test_a_hint_that_is_no_id_token_for_this_client_is_refused(
     rp: RelyingParty, relying_party: MakeRelyingParty
 ) -> None:
     """§3.1.2.2: the issuer and audience of a hint."""
-    answer = rp.tokens()
+    answer = rp.obtain_tokens()
     head, body, signature = answer["id_token"].split(".")
     unsigned = f"eyJhbGciOiJub25lIn0.{body}."
-    logout = rp.runtime.mint.sign(rp.read(answer["id_token"]), "RS256", "logout+jwt", rp.runtime.clock())
+    logout = rp.runtime.token_generator.sign_jwt(
+        rp.decode_jwt(answer["id_token"]), "RS256", "logout+jwt", rp.runtime.clock()
+    )
 
     for hint in (answer["access_token"], logout, unsigned, f"{head}.{body}.{signature[::-1]}", "nonsense", "a.b.c"):
-        assert error_of(rp.ask(id_token_hint=hint)) == "invalid_request"
-    assert error_of(relying_party(name="Other").ask(id_token_hint=answer["id_token"])) == "invalid_request"
+        assert redirect_error(rp.authorize(id_token_hint=hint)) == "invalid_request"
+    assert redirect_error(relying_party(name="Other").authorize(id_token_hint=answer["id_token"])) == "invalid_request"
 
 
 def test_signed_userinfo_is_no_id_token(relying_party: MakeRelyingParty) -> None:
     """§3.1.2.2, RFC 8725 §3.12."""
     rp = relying_party(members={"userinfo_signed_response_alg": "RS256"})
-    answer = rp.tokens()
-    userinfo = rp.userinfo(answer["access_token"]).text
+    answer = rp.obtain_tokens()
+    userinfo = rp.call_userinfo(answer["access_token"]).text
 
-    assert error_of(rp.ask(id_token_hint=userinfo)) == "invalid_request"
-    assert "error" not in query_of(rp.ask(id_token_hint=answer["id_token"]))
+    assert redirect_error(rp.authorize(id_token_hint=userinfo)) == "invalid_request"
+    assert "error" not in redirect_parameters(rp.authorize(id_token_hint=answer["id_token"]))
 
 
 def test_a_sub_in_claims_is_answered_for_that_person_only(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.2.2, §5.5.1: sub with a value or values."""
-    rp.authorize()
+    rp.complete_authorization()
     clock.forward(seconds=1)
 
     for wish, error in (({"value": "bob"}, "login_required"), ({"values": ["bob", "eve"]}, "login_required")):
-        assert error_of(rp.ask(prompt="none", claims=json.dumps({"id_token": {"sub": wish}}))) == error
+        assert redirect_error(rp.authorize(prompt="none", claims=json.dumps({"id_token": {"sub": wish}}))) == error
     for wish in ({"value": "ada"}, {"values": ["bob", "ada"]}, None, {"essential": True}):
-        assert "code" in query_of(rp.ask(prompt="none", claims=json.dumps({"id_token": {"sub": wish}})))
+        assert "code" in redirect_parameters(
+            rp.authorize(prompt="none", claims=json.dumps({"id_token": {"sub": wish}}))
+        )
 
 
 def test_a_hint_and_a_sub_in_claims_must_name_the_same_person(rp: RelyingParty) -> None:
     """§3.1.2.2."""
-    hint = rp.tokens()["id_token"]
+    hint = rp.obtain_tokens()["id_token"]
     claims = json.dumps({"id_token": {"sub": {"value": "bob"}}})
 
-    assert error_of(rp.ask(id_token_hint=hint, claims=claims)) == "invalid_request"
+    assert redirect_error(rp.authorize(id_token_hint=hint, claims=claims)) == "invalid_request"
 
 
 def test_an_essential_acr_that_cannot_be_reached_is_a_failed_authentication(rp: RelyingParty) -> None:
     """§5.5.1.1, Unmet Authentication Requirements 1.0 §2."""
-    rp.authorize()
+    rp.complete_authorization()
     unreachable = {"essential": True, "values": ["urn:mace:incommon:iap:silver"]}
-    reachable = {"essential": True, "values": ["urn:mace:incommon:iap:silver", ACR]}
+    reachable = {"essential": True, "values": ["urn:mace:incommon:iap:silver", PASSWORD_ACR]}
 
     for more in ({}, {"prompt": "none"}):
-        refused = rp.authorize(claims=json.dumps({"id_token": {"acr": unreachable}}), **more)
-        assert error_of(refused) == "unmet_authentication_requirements"
-    assert rp.id_token(claims=json.dumps({"id_token": {"acr": reachable}}))["acr"] == ACR
+        refused = rp.complete_authorization(claims=json.dumps({"id_token": {"acr": unreachable}}), **more)
+        assert redirect_error(refused) == "unmet_authentication_requirements"
+    assert rp.obtain_id_token_claims(claims=json.dumps({"id_token": {"acr": reachable}}))["acr"] == PASSWORD_ACR
 
 
 def test_an_unreachable_acr_is_told_to_a_client_whose_person_had_to_sign_in(rp: RelyingParty) -> None:
@@ -312,14 +316,20 @@ def test_an_unreachable_acr_is_told_to_a_client_whose_person_had_to_sign_in(rp: 
     rp.sign_out()
     wish = {"essential": True, "value": "urn:mace:incommon:iap:silver"}
 
-    assert error_of(rp.authorize(claims=json.dumps({"id_token": {"acr": wish}}))) == "unmet_authentication_requirements"
+    assert (
+        redirect_error(rp.complete_authorization(claims=json.dumps({"id_token": {"acr": wish}})))
+        == "unmet_authentication_requirements"
+    )
 
 
 def test_a_voluntary_acr_that_cannot_be_reached_is_no_error(rp: RelyingParty) -> None:
     """§5.5.1.1, §3.1.2.1: acr_values."""
     wish = {"values": ["urn:mace:incommon:iap:silver"]}
 
-    assert rp.id_token(claims=json.dumps({"id_token": {"acr": wish}}), acr_values="1 2")["acr"] == ACR
+    assert (
+        rp.obtain_id_token_claims(claims=json.dumps({"id_token": {"acr": wish}}), acr_values="1 2")["acr"]
+        == PASSWORD_ACR
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,8 +344,8 @@ def test_what_is_not_served_is_refused_by_its_own_name(
     rp: RelyingParty, parameter: str, value: str, error: str
 ) -> None:
     """§6, §7.2.1, §3.1.2.6."""
-    with nothing_new(rp.runtime):
-        assert error_of(rp.ask(**{parameter: value})) == error
+    with assert_store_unchanged(rp.runtime):
+        assert redirect_error(rp.authorize(**{parameter: value})) == error
 
 
 @pytest.mark.parametrize("parameter", ["request", "request_uri"])
@@ -343,44 +353,44 @@ def test_a_redirect_uri_that_may_be_in_a_request_object_need_not_be_sent(rp: Rel
     """§6.1: the refusal of the request object goes to the only redirect URI that the client has."""
     sent = {"redirect_uri": None, parameter: "https://shop.example/request"}
 
-    assert error_of(rp.ask(**sent)) == f"{parameter}_not_supported"
+    assert redirect_error(rp.authorize(**sent)) == f"{parameter}_not_supported"
 
 
 def test_an_error_comes_with_state_and_issuer(rp: RelyingParty) -> None:
     """§3.1.2.6."""
     rp.sign_out()
 
-    assert query_of(rp.ask(prompt="none")).keys() == {"error", "error_description", "state", "iss"}
-    assert query_of(rp.ask(prompt="none", state=None)).keys() == {"error", "error_description", "iss"}
+    assert redirect_parameters(rp.authorize(prompt="none")).keys() == {"error", "error_description", "state", "iss"}
+    assert redirect_parameters(rp.authorize(prompt="none", state=None)).keys() == {"error", "error_description", "iss"}
 
 
 def test_consent_is_obtained_before_anything_is_released(rp: RelyingParty) -> None:
     """§3.1.2.4."""
-    assert rp.is_asked_to_consent()
-    assert error_of(rp.answer(rp.ask().location, decision="deny")) == "access_denied"
+    assert rp.requires_consent()
+    assert redirect_error(rp.approve(rp.authorize().location, decision="deny")) == "access_denied"
 
 
 def test_nobody_can_be_authenticated_and_keep_back_who_they_are(rp: RelyingParty) -> None:
     """§3.1.3.3: whoever allows a request with openid gets an ID token for the client."""
-    asked = rp.ask(scope="openid email")
+    asked = rp.authorize(scope="openid email")
     assert "Always included" in rp.get(asked.location).text
 
-    answered = rp.answer(asked.location, scope=("email",))
+    answered = rp.approve(asked.location, scope=("email",))
 
-    assert rp.redeem(query_of(answered)["code"]).json["id_token"]
+    assert rp.redeem(redirect_parameters(answered)["code"]).json["id_token"]
 
 
 def test_nonce_is_not_demanded_in_the_code_flow(rp: RelyingParty) -> None:
     """§3.1.2.1: nonce."""
-    assert "nonce" not in rp.id_token(nonce=None)
+    assert "nonce" not in rp.obtain_id_token_claims(nonce=None)
 
 
 def test_offline_access_is_consented_to_and_gives_a_refresh_token(rp: RelyingParty) -> None:
     """§11."""
-    rp.authorize()
+    rp.complete_authorization()
 
-    assert rp.is_asked_to_consent(scope="openid offline_access")
-    answer = rp.tokens(scope="openid offline_access", prompt="consent")
+    assert rp.requires_consent(scope="openid offline_access")
+    answer = rp.obtain_tokens(scope="openid offline_access", prompt="consent")
     assert rp.refresh(answer["refresh_token"]).status_code == 200
 
 
@@ -388,7 +398,7 @@ def test_a_client_without_the_grant_type_gets_no_refresh_token(relying_party: Ma
     """§11."""
     rp = relying_party(grant_types=["authorization_code"])
 
-    assert "refresh_token" not in rp.tokens(scope="openid offline_access", prompt="consent")
+    assert "refresh_token" not in rp.obtain_tokens(scope="openid offline_access", prompt="consent")
 
 
 def test_a_relying_party_without_pkce_is_served_under_its_own_policy(relying_party: MakeRelyingParty) -> None:
@@ -396,20 +406,20 @@ def test_a_relying_party_without_pkce_is_served_under_its_own_policy(relying_par
     plain = {"code_challenge": None, "code_challenge_method": None}
     old = relying_party("oidc-compat")
 
-    redeemed = old.redeem(query_of(old.authorize(**plain))["code"], code_verifier=None)
+    redeemed = old.redeem(redirect_parameters(old.complete_authorization(**plain))["code"], code_verifier=None)
 
-    assert old.read(redeemed.json["id_token"])["sub"] == "ada"
-    assert error_of(relying_party().ask(**plain)) == "invalid_request"
+    assert old.decode_jwt(redeemed.json["id_token"])["sub"] == "ada"
+    assert redirect_error(relying_party().authorize(**plain)) == "invalid_request"
 
 
 def test_a_code_used_again_after_half_a_minute_is_refused(rp: RelyingParty, clock: Clock) -> None:
     """§3.1.3.2, RFC 6749 §4.1.2."""
-    code = query_of(rp.authorize())["code"]
+    code = redirect_parameters(rp.complete_authorization())["code"]
     token = rp.redeem(code).json["access_token"]
     clock.forward(seconds=30)
 
     assert rp.redeem(code).json["error"] == "invalid_grant"
-    assert rp.userinfo(token).status_code == 401
+    assert rp.call_userinfo(token).status_code == 401
 
 
 def test_the_client_authenticates_as_it_registered(rp: RelyingParty) -> None:
@@ -417,7 +427,7 @@ def test_the_client_authenticates_as_it_registered(rp: RelyingParty) -> None:
     client_id, secret = rp.auth or ("", "")
     sent = {"grant_type": "authorization_code", "redirect_uri": CALLBACK, "code_verifier": "v" * 43}
     for how in ({"auth": rp.auth}, {"data": {"client_id": client_id, "client_secret": secret}}):
-        code = query_of(rp.authorize())["code"]
+        code = redirect_parameters(rp.complete_authorization())["code"]
         data = {**sent, "code": code, **how.get("data", {})}
         assert rp.http.post("/oauth/token", data=data, auth=how.get("auth")).json["id_token"]
 
@@ -446,11 +456,11 @@ class Host:
 def test_a_host_is_told_that_the_sign_in_must_be_fresh(make_app: MakeApp, sqlite_store_url: str, clock: Clock) -> None:
     """§3.1.2.3: reauthentication, where the accounts are the host's."""
     host = Host(Owner("ada", auth_time=clock.time - 60))
-    rp = registered_at(make_app(sqlite_store_url, resource_owner=host))
+    rp = register_relying_party(make_app(sqlite_store_url, resource_owner=host))
 
-    rp.get(rp.ask(prompt="login", acr_values="gold").location)
+    rp.get(rp.authorize(prompt="login", acr_values="gold").location)
     host.owner = None
-    rp.get(rp.ask().location)
+    rp.get(rp.authorize().location)
 
     assert host.asked == [{"fresh": True, "acr_values": ("gold",)}, {"fresh": False, "acr_values": ()}]
 
@@ -461,9 +471,9 @@ def test_a_host_that_cannot_tell_when_somebody_signed_in_refuses_max_age(
     """§2: auth_time is required where max_age is asked for."""
     signed_in: list[str] = []
     app = make_app(sqlite_store_url, resource_owner=lambda: next(iter(signed_in), None), sign_in_url=f"{ISSUER}/login")
-    rp = registered_at(app)
-    asked = rp.ask(max_age="100")
+    rp = register_relying_party(app)
+    asked = rp.authorize(max_age="100")
     signed_in.append("ada")
 
-    assert error_of(rp.get(asked.location)) == "invalid_request"
-    assert error_of(rp.ask(max_age="100")) == "invalid_request"
+    assert redirect_error(rp.get(asked.location)) == "invalid_request"
+    assert redirect_error(rp.authorize(max_age="100")) == "invalid_request"

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
-from tests.conformance.conftest import MakeRelyingParty, registered_at, settle
-from tests.conformance.relying_party import PERSON, RelyingParty
+from tests.conformance.conftest import MakeRelyingParty, create_accounts, register_relying_party
+from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER, Clock, query_of
+from tests.support.vocabulary import ISSUER, Clock, redirect_parameters
 from valetkey.cli.keys import keys
 from valetkey.cli.resources import resources
 
@@ -69,7 +69,7 @@ def test_every_recommended_member_is_there(found: dict[str, Any]) -> None:
     """§3: userinfo_endpoint, scopes_supported, claims_supported."""
     assert found["userinfo_endpoint"] == f"{ISSUER}/oauth/userinfo"
     assert {"openid", "profile", "email", "address", "phone", "offline_access"} <= set(found["scopes_supported"])
-    assert {"sub", "name", "email", *PERSON} <= set(found["claims_supported"])
+    assert {"sub", "name", "email", *ADA_CLAIMS} <= set(found["claims_supported"])
 
 
 def test_rs256_is_among_the_algorithms_and_none_is_not(found: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def test_rs256_is_among_the_algorithms_and_none_is_not(found: dict[str, Any]) ->
 
 def test_the_issuer_is_that_of_the_id_token(rp: RelyingParty, found: dict[str, Any]) -> None:
     """§4.3, §7.2: exactly."""
-    assert found["issuer"] == rp.id_token()["iss"] == ISSUER
+    assert found["issuer"] == rp.obtain_id_token_claims()["iss"] == ISSUER
 
 
 def test_what_defaults_to_true_and_is_not_served_is_denied(found: dict[str, Any]) -> None:
@@ -97,18 +97,20 @@ def test_both_subject_types_are_told(found: dict[str, Any]) -> None:
 def test_every_response_mode_that_is_told_works(rp: RelyingParty, found: dict[str, Any]) -> None:
     """§3: response_modes_supported."""
     assert found["response_modes_supported"] == ["query", "form_post"]
-    rp.authorize()
-    assert query_of(rp.ask(response_mode="query"))["code"]
-    assert 'name="code"' in rp.ask(response_mode="form_post").text
+    rp.complete_authorization()
+    assert redirect_parameters(rp.authorize(response_mode="query"))["code"]
+    assert 'name="code"' in rp.authorize(response_mode="form_post").text
 
 
 def test_every_prompt_and_acr_that_is_told_is_answered(rp: RelyingParty, found: dict[str, Any], clock: Clock) -> None:
     """§3, Initiating User Registration §4."""
-    rp.authorize()
+    rp.complete_authorization()
     for prompt in found["prompt_values_supported"]:
         clock.forward(seconds=1)
-        assert query_of(rp.authorize(prompt=prompt))["code"]
-    assert rp.id_token(acr_values=found["acr_values_supported"][0])["acr"] in found["acr_values_supported"]
+        assert redirect_parameters(rp.complete_authorization(prompt=prompt))["code"]
+    assert (
+        rp.obtain_id_token_claims(acr_values=found["acr_values_supported"][0])["acr"] in found["acr_values_supported"]
+    )
 
 
 def test_nothing_is_told_that_is_not_tried(found: dict[str, Any]) -> None:
@@ -121,10 +123,10 @@ def test_nothing_is_told_that_is_not_tried(found: dict[str, Any]) -> None:
 
 def test_every_claim_is_told_of_somebody_of_whom_all_is_known(rp: RelyingParty, found: dict[str, Any]) -> None:
     """§3: claims_supported, scopes_supported."""
-    answer = rp.tokens(scope=" ".join(found["scopes_supported"]))
+    answer = rp.obtain_tokens(scope=" ".join(found["scopes_supported"]))
 
     assert set(answer["scope"].split()) == set(found["scopes_supported"])
-    told = rp.read(answer["id_token"]).keys() | rp.userinfo(answer["access_token"]).json.keys()
+    told = rp.decode_jwt(answer["id_token"]).keys() | rp.call_userinfo(answer["access_token"]).json.keys()
     assert set(found["claims_supported"]) <= told
 
 
@@ -133,14 +135,14 @@ def test_every_display_and_subject_type_is_served(
 ) -> None:
     """§3: display_values_supported, subject_types_supported."""
     for display in found["display_values_supported"]:
-        assert "code" in query_of(rp.authorize(display=display))
+        assert "code" in redirect_parameters(rp.complete_authorization(display=display))
     subs = {kind: _sub(relying_party(members={"subject_type": kind})) for kind in found["subject_types_supported"]}
 
     assert subs["public"] == "ada" != subs["pairwise"]
 
 
 def _sub(party: RelyingParty) -> str:
-    return str(party.id_token()["sub"])
+    return str(party.obtain_id_token_claims()["sub"])
 
 
 def test_no_member_is_null_or_empty(found: dict[str, Any]) -> None:
@@ -223,7 +225,7 @@ def test_an_issuer_with_a_path_is_found_below_it(make_app: MakeApp, sqlite_store
     """§4: the well-known part comes after the path."""
     issuer = f"{ISSUER}/tenant"
     app = make_app(sqlite_store_url, issuer=issuer)
-    settle(app)
+    create_accounts(app)
     http = app.test_client()
 
     found = http.get(f"/tenant{WELL_KNOWN}").json
@@ -233,7 +235,7 @@ def test_an_issuer_with_a_path_is_found_below_it(make_app: MakeApp, sqlite_store
         if name.endswith(("_endpoint", "jwks_uri")):
             assert url.startswith(f"{issuer}/oauth/")
             assert http.get(url.removeprefix(ISSUER)).status_code != 404
-    assert registered_at(app).get("/tenant/oauth/jwks").status_code == 200
+    assert register_relying_party(app).get("/tenant/oauth/jwks").status_code == 200
 
 
 def test_the_document_does_not_follow_the_host_header(rp: RelyingParty) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import RelyingParty, fields_of
-from tests.support.vocabulary import CALLBACK, ISSUER, nothing_new
+from tests.conformance.relying_party import RelyingParty, hidden_fields
+from tests.support.vocabulary import CALLBACK, ISSUER, assert_store_unchanged
 
 
 def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) -> None:
     """§2."""
-    page = rp.authorize(response_mode="form_post")
+    page = rp.complete_authorization(response_mode="form_post")
 
     assert (page.status_code, page.mimetype) == (200, "text/html")
     assert f'<form method="post" action="{CALLBACK}">' in page.text
     assert page.text.count("<form") == 1
-    assert fields_of(page).keys() == {"code", "state", "iss"}
+    assert hidden_fields(page).keys() == {"code", "state", "iss"}
     script = page.text.partition('<script src="')[2].partition('"')[0]
     with rp.get(script) as served:
         assert b"submit()" in served.data
@@ -22,7 +22,7 @@ def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) 
 
 def test_the_code_in_the_form_is_good(rp: RelyingParty) -> None:
     """§2."""
-    fields = fields_of(rp.authorize(response_mode="form_post"))
+    fields = hidden_fields(rp.complete_authorization(response_mode="form_post"))
 
     assert (fields["state"], fields["iss"]) == ("xyz", ISSUER)
     assert rp.redeem(fields["code"]).json["id_token"]
@@ -30,8 +30,8 @@ def test_the_code_in_the_form_is_good(rp: RelyingParty) -> None:
 
 def test_nothing_of_the_answer_is_in_a_url(rp: RelyingParty) -> None:
     """§4."""
-    page = rp.authorize(response_mode="form_post")
-    code = fields_of(page)["code"]
+    page = rp.complete_authorization(response_mode="form_post")
+    code = hidden_fields(page)["code"]
 
     assert page.location is None
     assert page.text.count(code) == 1 and f'value="{code}"' in page.text
@@ -40,18 +40,18 @@ def test_nothing_of_the_answer_is_in_a_url(rp: RelyingParty) -> None:
 def test_an_error_comes_in_a_form_too(rp: RelyingParty) -> None:
     """§2."""
     rp.sign_out()
-    silent = rp.ask(prompt="none", response_mode="form_post")
+    silent = rp.authorize(prompt="none", response_mode="form_post")
     rp.sign_in_as("ada")
-    denied = rp.answer(rp.ask(response_mode="form_post").location, decision="deny")
+    denied = rp.approve(rp.authorize(response_mode="form_post").location, decision="deny")
 
-    assert fields_of(silent)["error"] == "login_required"
-    assert fields_of(denied)["error"] == "access_denied"
-    assert {fields_of(page)["state"] for page in (silent, denied)} == {"xyz"}
+    assert hidden_fields(silent)["error"] == "login_required"
+    assert hidden_fields(denied)["error"] == "access_denied"
+    assert {hidden_fields(page)["state"] for page in (silent, denied)} == {"xyz"}
 
 
 def test_the_page_is_not_cached_framed_or_open_to_other_scripts(rp: RelyingParty) -> None:
     """§4, RFC 9700 §4.16: no-store; and no form-action, which would stop the post."""
-    page = rp.authorize(response_mode="form_post")
+    page = rp.complete_authorization(response_mode="form_post")
 
     assert page.headers["Cache-Control"] == "no-store"
     policy = page.headers["Content-Security-Policy"]
@@ -64,17 +64,17 @@ def test_what_the_client_sent_is_text_in_the_form(rp: RelyingParty) -> None:
     """§4: state is escaped."""
     state = '"><script>alert(1)</script>&amp;'
 
-    page = rp.authorize(response_mode="form_post", state=state)
+    page = rp.complete_authorization(response_mode="form_post", state=state)
 
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;" in page.text and "&amp;amp;" in page.text
-    assert fields_of(page)["state"] == state
+    assert hidden_fields(page)["state"] == state
 
 
 def test_a_redirect_uri_that_is_not_registered_is_never_posted_to(rp: RelyingParty) -> None:
     """§2, RFC 9700 §4.11.2."""
-    with nothing_new(rp.runtime):
-        refused = rp.ask(redirect_uri="https://evil.example/", response_mode="form_post")
+    with assert_store_unchanged(rp.runtime):
+        refused = rp.authorize(redirect_uri="https://evil.example/", response_mode="form_post")
 
     assert refused.status_code == 400
     assert "<form" not in refused.text.partition("</header>")[2]
@@ -86,7 +86,7 @@ def test_a_redirect_uri_with_a_query_keeps_it(relying_party: MakeRelyingParty) -
     uri = f"{CALLBACK}?a=1&b=2"
     rp = relying_party(redirect_uris=[uri])
 
-    page = rp.authorize(redirect_uri=uri, response_mode="form_post")
+    page = rp.complete_authorization(redirect_uri=uri, response_mode="form_post")
 
     assert f'action="{CALLBACK}?a=1&amp;b=2"' in page.text
 
@@ -94,4 +94,4 @@ def test_a_redirect_uri_with_a_query_keeps_it(relying_party: MakeRelyingParty) -
 def test_another_response_mode_is_refused_by_redirect(rp: RelyingParty) -> None:
     """Multiple Response Types §2.1: fragment is for the implicit flow, which is not served."""
     for mode in ("fragment", "web_message", "query.jwt"):
-        assert "error=invalid_request" in rp.ask(response_mode=mode).location
+        assert "error=invalid_request" in rp.authorize(response_mode=mode).location

@@ -9,7 +9,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.conformance.logout import AFTER, at, claims_of, is_signed_in, sign_in_at
+from tests.conformance.logout import (
+    POST_LOGOUT_REDIRECT_URI,
+    decode_token,
+    is_signed_in,
+    obtain_openid_tokens,
+    with_client,
+)
 from tests.conftest import Register
 from tests.support.vocabulary import ISSUER, Browser
 from valetkey.authorization_server.clients.service import RegistrationRefused
@@ -22,9 +28,9 @@ def rp(register: Register, ada: Browser) -> Browser:
     members = {
         "frontchannel_logout_uri": FRAME,
         "frontchannel_logout_session_required": True,
-        "post_logout_redirect_uris": [AFTER],
+        "post_logout_redirect_uris": [POST_LOGOUT_REDIRECT_URI],
     }
-    return at(ada, register(members=members))
+    return with_client(ada, register(members=members))
 
 
 def frames_of(page: Any) -> list[str]:
@@ -41,18 +47,19 @@ def test_discovery_says_that_it_is_supported_with_sessions(rp: Browser) -> None:
 
 def test_the_page_loads_each_uri_with_issuer_and_session_and_then_goes_on(rp: Browser) -> None:
     """§2, §3; RP-Initiated Logout §3."""
-    hint = sign_in_at(rp)["id_token"]
+    hint = obtain_openid_tokens(rp)["id_token"]
     page = rp.get(
-        "/oauth/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": AFTER, "state": "x"}
+        "/oauth/logout",
+        query_string={"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI, "state": "x"},
     )
 
     assert page.status_code == 200
     [frame] = frames_of(page)
-    sid = claims_of(rp, hint)[1]["sid"]
+    sid = decode_token(rp, hint)[1]["sid"]
     assert frame.startswith(FRAME)
     assert dict(parse_qsl(urlsplit(frame).query)) == {"theme": "dark", "iss": ISSUER, "sid": sid}
-    assert f'content="3; url={AFTER}?state=x"' in page.text
-    assert f'href="{AFTER}?state=x"' in page.text
+    assert f'content="3; url={POST_LOGOUT_REDIRECT_URI}?state=x"' in page.text
+    assert f'href="{POST_LOGOUT_REDIRECT_URI}?state=x"' in page.text
     assert page.headers["Content-Security-Policy"].endswith("; frame-src https://shop.example; script-src 'self'")
     assert "signed_out.js" in page.text
     assert not is_signed_in(rp)
@@ -60,15 +67,15 @@ def test_the_page_loads_each_uri_with_issuer_and_session_and_then_goes_on(rp: Br
 
 def test_a_client_that_does_not_need_them_gets_no_issuer_and_session(register: Register, ada: Browser) -> None:
     """§2: both or none."""
-    rp = at(ada, register(members={"frontchannel_logout_uri": FRAME}))
-    hint = sign_in_at(rp)["id_token"]
+    rp = with_client(ada, register(members={"frontchannel_logout_uri": FRAME}))
+    hint = obtain_openid_tokens(rp)["id_token"]
 
     assert frames_of(rp.get("/oauth/logout", query_string={"id_token_hint": hint})) == [FRAME]
 
 
 def test_only_the_clients_origins_may_be_framed(rp: Browser) -> None:
     """§4: the page's policy names them and nothing else."""
-    hint = sign_in_at(rp)["id_token"]
+    hint = obtain_openid_tokens(rp)["id_token"]
     page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
 
     policy = dict(one.split(" ", 1) for one in page.headers["Content-Security-Policy"].split("; "))
@@ -79,7 +86,7 @@ def test_only_the_clients_origins_may_be_framed(rp: Browser) -> None:
 
 def test_a_client_that_was_not_visited_is_not_framed(rp: Browser, shop: Any) -> None:
     """§3: those logged in to in the session."""
-    hint = sign_in_at(at(rp, shop))["id_token"]
+    hint = obtain_openid_tokens(with_client(rp, shop))["id_token"]
     page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
 
     assert frames_of(page) == []
@@ -88,8 +95,8 @@ def test_a_client_that_was_not_visited_is_not_framed(rp: Browser, shop: Any) -> 
 
 def test_the_sign_out_button_does_it_too(rp: Browser) -> None:
     """§3."""
-    sign_in_at(rp)
-    page = rp.submit("/account/sign-out", {}, page="/account")
+    obtain_openid_tokens(rp)
+    page = rp.submit("/account/sign-out", {}, page_path="/account")
 
     assert len(frames_of(page)) == 1
 

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from flask import Flask, session
 
-from tests.conformance.conftest import registered_at
-from tests.conformance.logout import AFTER, claims_of, press, relying_party
-from tests.conformance.logout import RelyingParty as Party
+from tests.conformance.conftest import register_relying_party
+from tests.conformance.logout import (
+    POST_LOGOUT_REDIRECT_URI,
+    decode_token,
+    run_logout_token_receiver,
+    submit_logout_confirmation,
+)
+from tests.conformance.logout import LogoutTokenReceiver as Party
 from tests.conformance.relying_party import RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import query_of
+from tests.support.vocabulary import redirect_parameters
 from valetkey import Owner
 
 FRAME = "https://shop.example/frame"
@@ -44,14 +49,14 @@ class PeopleWhoLeave(People):
 
 @pytest.fixture
 def party() -> Iterator[Party]:
-    with relying_party() as running:
+    with run_logout_token_receiver() as running:
         yield running
 
 
 def _at_host(make_app: MakeApp, store_url: str, people: People, **members: Any) -> RelyingParty:
     app: Flask = make_app(store_url, resource_owner=people)
     app.secret_key = "of the test"
-    rp = registered_at(app, members={"post_logout_redirect_uris": [AFTER], **members})
+    rp = register_relying_party(app, members={"post_logout_redirect_uris": [POST_LOGOUT_REDIRECT_URI], **members})
     with rp.http.session_transaction() as kept:
         kept.update(sid="of-maya", since=rp.runtime.clock())
     return rp
@@ -79,24 +84,26 @@ def test_an_app_signs_its_person_out_at_the_host(rp: RelyingParty, party: Party)
     """§2, §3; Back-Channel §2.5; Front-Channel §2."""
     found = rp.get("/.well-known/openid-configuration").json
     assert found["end_session_endpoint"].endswith("/oauth/logout")
-    hint = rp.tokens()["id_token"]
+    hint = rp.obtain_tokens()["id_token"]
 
-    done = rp.get("/oauth/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": AFTER})
+    done = rp.get(
+        "/oauth/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
+    )
 
-    assert FRAME in done.text and AFTER in done.text
-    assert rp.runtime.make_worker().step() == 1
-    [token] = party.tokens
-    assert claims_of(rp, token)[1]["sid"] == "of-maya"
-    assert query_of(rp.ask(prompt="none"))["error"] == "login_required"
+    assert FRAME in done.text and POST_LOGOUT_REDIRECT_URI in done.text
+    assert rp.runtime.make_worker().run_once() == 1
+    [token] = party.logout_tokens
+    assert decode_token(rp, token)[1]["sid"] == "of-maya"
+    assert redirect_parameters(rp.authorize(prompt="none"))["error"] == "login_required"
 
 
 def test_without_a_hint_the_person_is_asked_first(rp: RelyingParty) -> None:
     """§2."""
     page = rp.get("/oauth/logout")
     assert page.status_code == 200
-    assert not press(rp, page, "stay").location
-    assert rp.tokens()
+    assert not submit_logout_confirmation(rp, page, "stay").location
+    assert rp.obtain_tokens()
 
-    press(rp, rp.get("/oauth/logout"), "log-out")
+    submit_logout_confirmation(rp, rp.get("/oauth/logout"), "log-out")
 
-    assert query_of(rp.ask(prompt="none"))["error"] == "login_required"
+    assert redirect_parameters(rp.authorize(prompt="none"))["error"] == "login_required"

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.relying_party import RelyingParty, error_of
-from tests.support.vocabulary import query_of
+from tests.conformance.relying_party import RelyingParty, redirect_error
+from tests.support.vocabulary import redirect_parameters
 
 
 @pytest.mark.parametrize("state", ["xyz", "a b+c&d=e%20", "é✓", '"<>\\', "=" * 500])
 def test_state_comes_back_exactly_as_it_was_sent(rp: RelyingParty, state: str) -> None:
     """§4.1.2, §4.1.2.1."""
-    assert query_of(rp.authorize(state=state))["state"] == state
-    assert query_of(rp.ask(state=state, response_type="token"))["state"] == state
+    assert redirect_parameters(rp.complete_authorization(state=state))["state"] == state
+    assert redirect_parameters(rp.authorize(state=state, response_type="token"))["state"] == state
 
 
 def test_without_state_none_comes_back(rp: RelyingParty) -> None:
     """§4.1.2."""
-    assert "state" not in query_of(rp.authorize(state=None))
-    assert "state" not in query_of(rp.authorize(state=""))
+    assert "state" not in redirect_parameters(rp.complete_authorization(state=None))
+    assert "state" not in redirect_parameters(rp.complete_authorization(state=""))
 
 
 def test_an_empty_parameter_counts_as_left_out(rp: RelyingParty) -> None:
     """§3.1, §3.2."""
-    assert error_of(rp.ask(response_type="")) == "invalid_request"
-    assert "code" in query_of(rp.authorize(prompt="", max_age="", claims="", request=""))
-    assert rp.redeem(query_of(rp.authorize())["code"], resource="").status_code == 200
+    assert redirect_error(rp.authorize(response_type="")) == "invalid_request"
+    assert "code" in redirect_parameters(rp.complete_authorization(prompt="", max_age="", claims="", request=""))
+    assert rp.redeem(redirect_parameters(rp.complete_authorization())["code"], resource="").status_code == 200
 
 
 def test_parameters_that_are_not_recognized_are_ignored(rp: RelyingParty) -> None:
     """§3.1, §3.2."""
-    code = query_of(rp.authorize(unknown="1"))["code"]
+    code = redirect_parameters(rp.complete_authorization(unknown="1"))["code"]
 
     assert rp.redeem(code, unknown="1").status_code == 200
 
 
 def test_the_token_answer_has_its_members_and_is_not_cached(rp: RelyingParty) -> None:
     """§5.1."""
-    redeemed = rp.redeem(query_of(rp.authorize(scope="profile"))["code"])
+    redeemed = rp.redeem(redirect_parameters(rp.complete_authorization(scope="profile"))["code"])
 
     assert redeemed.json.keys() == {"access_token", "token_type", "expires_in", "scope", "refresh_token"}
     assert (redeemed.json["token_type"], redeemed.json["expires_in"]) == ("Bearer", 900)
@@ -47,7 +47,7 @@ def test_the_token_answer_has_its_members_and_is_not_cached(rp: RelyingParty) ->
 
 def test_an_error_is_json_in_printable_ascii_and_is_not_cached(rp: RelyingParty) -> None:
     """§5.2."""
-    refused = rp.token("authorization_code", code="é")
+    refused = rp.request_token("authorization_code", code="é")
 
     assert (refused.status_code, refused.json["error"]) == (400, "invalid_grant")
     assert refused.headers["Cache-Control"] == "no-store"
@@ -56,7 +56,7 @@ def test_an_error_is_json_in_printable_ascii_and_is_not_cached(rp: RelyingParty)
 
 def test_a_code_is_short_lived_and_cannot_be_guessed(rp: RelyingParty) -> None:
     """§4.1.2, §10.10: ten minutes at most; 256 bits."""
-    codes = {query_of(rp.authorize())["code"] for _ in range(5)}
+    codes = {redirect_parameters(rp.complete_authorization())["code"] for _ in range(5)}
 
     assert len(codes) == 5 and min(map(len, codes)) >= 43
     assert rp.runtime.settings.authorization_code_lifetime <= 600
@@ -64,5 +64,5 @@ def test_a_code_is_short_lived_and_cannot_be_guessed(rp: RelyingParty) -> None:
 
 def test_neither_the_implicit_nor_the_password_grant_is_there(rp: RelyingParty) -> None:
     """§4.2, §4.3, as RFC 9700 §2.1.2 and §2.4 want it."""
-    assert error_of(rp.ask(response_type="token")) == "unsupported_response_type"
-    assert rp.token("password", username="a", password="b").json["error"] == "unsupported_grant_type"
+    assert redirect_error(rp.authorize(response_type="token")) == "unsupported_response_type"
+    assert rp.request_token("password", username="a", password="b").json["error"] == "unsupported_grant_type"

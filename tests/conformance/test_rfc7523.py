@@ -18,9 +18,9 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from werkzeug.test import TestResponse
 
 from tests.conformance.enrolling import both_stores
-from tests.conformance.site import Site
-from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.clients.service import Registered, RegistrationRefused, register_client
+from tests.conformance.site import ClientWebsite
+from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
@@ -96,7 +96,7 @@ def refused(robot: Robot, runtime: Runtime) -> Callable[..., None]:
     """See an assertion refused as any wrong proof is, with nothing new in the store."""
 
     def check(assertion: str, **more: Any) -> None:
-        with nothing_new(runtime):
+        with assert_store_unchanged(runtime):
             answer = robot.send(assertion, **more)
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client"), answer.text
         assert answer.headers["WWW-Authenticate"]
@@ -201,7 +201,7 @@ def test_an_assertion_is_good_once(robot: Robot, refused: Callable[..., None], r
     """RFC 7523 §3, 7; at whatever endpoint, and also where the signature over the same jti is another."""
     first = robot.sign(jti="same")
     assert robot.send(first).status_code == 200
-    assert count(runtime.store, "valetkey_assertions") == 1
+    assert count_rows(runtime.store, "valetkey_assertions") == 1
 
     refused(first)
     refused(first, path="/oauth/introspect")
@@ -232,10 +232,10 @@ def test_used_assertions_are_forgotten_when_they_have_expired(robot: Robot, runt
 
     assert robot.send(robot.sign()).status_code == 200
     prune(runtime.store, clock())
-    assert count(runtime.store, "valetkey_assertions") == 1
+    assert count_rows(runtime.store, "valetkey_assertions") == 1
     clock.forward(seconds=200)
     prune(runtime.store, clock())
-    assert count(runtime.store, "valetkey_assertions") == 0
+    assert count_rows(runtime.store, "valetkey_assertions") == 0
 
 
 def test_a_strangers_signature_is_refused(robot: Robot, refused: Callable[..., None]) -> None:
@@ -337,7 +337,7 @@ def test_an_assertion_is_of_bounded_size(robot: Robot, refused: Callable[..., No
 
 def test_a_client_id_other_than_the_subject_is_refused(robot: Robot, runtime: Runtime) -> None:
     """RFC 7521 §4.2: MUST identify the same client."""
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         answer = robot.send(robot.sign(), client_id="another")
 
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
@@ -353,7 +353,7 @@ def test_the_two_parameters_belong_together(robot: Robot, refused: Callable[...,
 def test_two_proofs_at_once_are_refused(robot: Robot, runtime: Runtime) -> None:
     """RFC 6749 §2.3."""
     sent = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": robot.sign()}
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         in_form = robot.http.post("/oauth/token", data={**sent, "client_secret": "x"})
         by_basic = robot.http.post("/oauth/token", data=sent, auth=(robot.client_id, "x"))
 
@@ -364,7 +364,7 @@ def test_who_promised_a_signature_does_not_come_in_by_less(robot: Robot, runtime
     """RFC 7591 §2: the registered method is the one that counts."""
     sent = {"grant_type": "client_credentials"}
     runtime.revoke(clients.add_secret(robot.client_id, Secret("x").digest(), 0))  # from before, say
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         public = robot.http.post("/oauth/token", data={**sent, "client_id": robot.client_id})
         secret = robot.http.post("/oauth/token", data=sent, auth=(robot.client_id, "x"))
 
@@ -388,9 +388,11 @@ def test_the_algorithm_that_was_registered_is_the_only_one(app: Flask, runtime: 
     assert robot.send(robot.sign(RSA, "RS256")).status_code == 200
 
 
-def test_keys_are_read_from_jwks_uri_and_rotate(app: Flask, runtime: Runtime, clock: Clock, site: Site) -> None:
+def test_keys_are_read_from_jwks_uri_and_rotate(
+    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
+) -> None:
     """OpenID Connect Core §10.1.1."""
-    url = site.put("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
+    url = site.publish("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
     made = register_client(
         runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
@@ -398,34 +400,36 @@ def test_keys_are_read_from_jwks_uri_and_rotate(app: Flask, runtime: Runtime, cl
 
     assert robot.send(robot.sign()).status_code == 200
     assert robot.send(robot.sign()).status_code == 200
-    assert site.asked == ["/jwks"], "once"
-    site.put("/jwks", {"keys": [ED.as_dict(private=False)]})
+    assert site.requested_paths == ["/jwks"], "once"
+    site.publish("/jwks", {"keys": [ED.as_dict(private=False)]})
     clock.forward(seconds=61)
     assert robot.send(robot.sign(ED, "EdDSA")).status_code == 200
     assert robot.send(robot.sign()).status_code == 401
 
 
 def test_a_client_may_sign_with_a_new_key_ten_seconds_after_its_keys_were_read(
-    app: Flask, runtime: Runtime, clock: Clock, site: Site
+    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
 ) -> None:
     """OpenID Connect Core §10.1.1; and whoever makes up names of keys has them looked for no oftener."""
-    url = site.put("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
+    url = site.publish("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
     made = register_client(
         runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
     robot = Robot(app.test_client(), made.client_id, clock)
     assert robot.send(robot.sign()).status_code == 200
-    site.put("/jwks", {"keys": [ED.as_dict(private=False)]}, Cache_Control="max-age=300")
+    site.publish("/jwks", {"keys": [ED.as_dict(private=False)]}, Cache_Control="max-age=300")
 
     clock.forward(seconds=9)
     assert robot.send(robot.sign(ED, "EdDSA")).status_code == 401
-    assert site.asked == ["/jwks"]
+    assert site.requested_paths == ["/jwks"]
     clock.forward(seconds=2)
     assert robot.send(robot.sign(ED, "EdDSA")).status_code == 200
-    assert site.asked == ["/jwks", "/jwks"]
+    assert site.requested_paths == ["/jwks", "/jwks"]
 
 
-def test_a_jwks_uri_that_does_not_answer_is_a_refusal(app: Flask, runtime: Runtime, clock: Clock, site: Site) -> None:
+def test_a_jwks_uri_that_does_not_answer_is_a_refusal(
+    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
+) -> None:
     """§3.2."""
     members = {"jwks_uri": site.url("/nothing")}
     made = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
@@ -450,9 +454,13 @@ def test_a_lost_answer_is_given_again_though_the_proof_is_new(ada: Browser, runt
         members={"jwks": JWKS},
     )
     robot = Robot(ada.http, made.client_id, clock)
-    ada.client = Registered(made.client_id, None)
+    ada.client = CreatedClient(made.client_id, None)
     first = robot.send(
-        robot.sign(), grant_type="authorization_code", code=ada.code(), code_verifier="v" * 43, redirect_uri=CALLBACK
+        robot.sign(),
+        grant_type="authorization_code",
+        code=ada.obtain_code(),
+        code_verifier="v" * 43,
+        redirect_uri=CALLBACK,
     ).json
     refresh = lambda: robot.send(  # noqa: E731
         robot.sign(), grant_type="refresh_token", refresh_token=first["refresh_token"]

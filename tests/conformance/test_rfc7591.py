@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.enrolling import Enrol, Refuse, both_stores
+from tests.conformance.enrolling import ExpectRefusal, PostRegistration, both_stores
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, Browser, Clock, count, nothing_new
-from valetkey.authorization_server.clients.initial_access_token import make_initial_access_token
-from valetkey.authorization_server.clients.service import Registered, enable_client
-from valetkey.protocol.secret import INITIAL_ACCESS_TOKEN, REGISTRATION_ACCESS_TOKEN, Secret, mint
+from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
+from valetkey.authorization_server.clients.service import CreatedClient, enable_client
+from valetkey.protocol.secret import INITIAL_ACCESS_TOKEN, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
@@ -27,20 +27,20 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_store_url"))
 
 
-def registered(answer: Any) -> Registered:
+def registered(answer: Any) -> CreatedClient:
     secret = answer.json.get("client_secret")
-    return Registered(answer.json["client_id"], Secret(secret) if secret else None)
+    return CreatedClient(answer.json["client_id"], Secret(secret) if secret else None)
 
 
 @both_stores
-def test_a_registered_client_gets_tokens_at_once(ada: Browser, enrol: Enrol) -> None:
+def test_a_registered_client_gets_tokens_at_once(ada: Browser, enrol: PostRegistration) -> None:
     """§3.2.1."""
     ada.client = registered(enrol(client_name="Newcomer"))
 
-    assert ada.call(ada.tokens()["access_token"]).status_code == 200
+    assert ada.call(ada.obtain_tokens()["access_token"]).status_code == 200
 
 
-def test_the_answer_is_201_with_the_client_information_not_to_be_stored(enrol: Enrol, clock: Clock) -> None:
+def test_the_answer_is_201_with_the_client_information_not_to_be_stored(enrol: PostRegistration, clock: Clock) -> None:
     """§3.2.1: client_id REQUIRED; client_secret_expires_at REQUIRED where there is a secret, 0: never."""
     answer = enrol(client_name="Shop")
 
@@ -51,14 +51,14 @@ def test_the_answer_is_201_with_the_client_information_not_to_be_stored(enrol: E
     assert answer.json["client_secret"] and answer.json["client_secret_expires_at"] == 0
 
 
-def test_a_public_client_gets_no_secret(enrol: Enrol) -> None:
+def test_a_public_client_gets_no_secret(enrol: PostRegistration) -> None:
     """§3.2.1: client_secret."""
     answer = enrol(token_endpoint_auth_method="none")
 
     assert not {"client_secret", "client_secret_expires_at"} & answer.json.keys()
 
 
-def test_client_ids_and_secrets_are_of_one_client_only(enrol: Enrol) -> None:
+def test_client_ids_and_secrets_are_of_one_client_only(enrol: PostRegistration) -> None:
     """§3.2.1: client_id is unique; §2.3: instances of one software get different ones."""
     answers = [enrol(software_id="same").json for _ in range(3)]
 
@@ -66,7 +66,7 @@ def test_client_ids_and_secrets_are_of_one_client_only(enrol: Enrol) -> None:
         assert len({answer[name] for answer in answers}) == 3
 
 
-def test_left_out_members_get_the_defaults_of_the_specification(enrol: Enrol) -> None:
+def test_left_out_members_get_the_defaults_of_the_specification(enrol: PostRegistration) -> None:
     """§2: authorization_code, code and client_secret_basic; §3.2.1: all that is registered is told."""
     told = enrol().json
 
@@ -77,7 +77,7 @@ def test_left_out_members_get_the_defaults_of_the_specification(enrol: Enrol) ->
 
 
 @both_stores
-def test_registered_members_are_told_as_they_were_sent(enrol: Enrol) -> None:
+def test_registered_members_are_told_as_they_were_sent(enrol: PostRegistration) -> None:
     """§3.2.1."""
     sent = {
         "client_name": "Shop",
@@ -98,7 +98,7 @@ def test_registered_members_are_told_as_they_were_sent(enrol: Enrol) -> None:
     assert {name: told[name] for name in sent} == sent
 
 
-def test_members_that_are_not_known_are_ignored(enrol: Enrol) -> None:
+def test_members_that_are_not_known_are_ignored(enrol: PostRegistration) -> None:
     """§2: MUST ignore what it does not understand; a software statement MAY be (§3.1.1)."""
     answer = enrol(flavour="violet", software_statement="eyJ.eyJ.x", **{"client_name#not a language!": "x"})
 
@@ -106,7 +106,7 @@ def test_members_that_are_not_known_are_ignored(enrol: Enrol) -> None:
     assert not {"flavour", "software_statement", "client_name#not a language!"} & answer.json.keys()
 
 
-def test_a_client_cannot_choose_what_the_server_issues(enrol: Enrol) -> None:
+def test_a_client_cannot_choose_what_the_server_issues(enrol: PostRegistration) -> None:
     """§3.2.1."""
     assert "default_resource" not in enrol(default_resource="https://other.example/").json
     answer = enrol(client_id="root", client_secret="chosen", registration_access_token="chosen", policy="machine")
@@ -115,7 +115,7 @@ def test_a_client_cannot_choose_what_the_server_issues(enrol: Enrol) -> None:
     assert "chosen" not in answer.text
 
 
-def test_null_and_empty_members_count_as_left_out(enrol: Enrol) -> None:
+def test_null_and_empty_members_count_as_left_out(enrol: PostRegistration) -> None:
     """RFC 7592 §2.2."""
     assert "client_uri" not in enrol(client_uri="", logo_uri=None).json
 
@@ -149,19 +149,19 @@ def test_null_and_empty_members_count_as_left_out(enrol: Enrol) -> None:
         ["https://shop.example/back"],
     ],
 )
-def test_a_redirect_uri_that_cannot_be_trusted_is_refused(refuse: Refuse, uri: Any) -> None:
+def test_a_redirect_uri_that_cannot_be_trusted_is_refused(refuse: ExpectRefusal, uri: Any) -> None:
     """§2, §5; invalid_redirect_uri (§3.2.2)."""
     refuse("invalid_redirect_uri", redirect_uris=[CALLBACK, uri])
     refuse("invalid_redirect_uri", redirect_uris=[uri], token_endpoint_auth_method="none", application_type="native")
 
 
 @pytest.mark.parametrize("uris", [[], None, CALLBACK, {"a": CALLBACK}, [f"{CALLBACK}/{n}" for n in range(33)]])
-def test_redirect_uris_are_an_array_of_some(refuse: Refuse, uris: Any) -> None:
+def test_redirect_uris_are_an_array_of_some(refuse: ExpectRefusal, uris: Any) -> None:
     """§2: clients of a grant with a redirection MUST register their redirect URIs."""
     refuse("invalid_redirect_uri", redirect_uris=uris)
 
 
-def test_private_use_schemes_are_for_native_apps_and_have_a_dot(enrol: Enrol, refuse: Refuse) -> None:
+def test_private_use_schemes_are_for_native_apps_and_have_a_dot(enrol: PostRegistration, refuse: ExpectRefusal) -> None:
     """RFC 8252 §7.1."""
     native = {"token_endpoint_auth_method": "none", "application_type": "native"}
 
@@ -212,28 +212,28 @@ def test_private_use_schemes_are_for_native_apps_and_have_a_dot(enrol: Enrol, re
         ("response_types", []),
     ],
 )
-def test_metadata_that_cannot_be_used_is_refused(refuse: Refuse, wrong: str, value: Any) -> None:
+def test_metadata_that_cannot_be_used_is_refused(refuse: ExpectRefusal, wrong: str, value: Any) -> None:
     """§3.2.2: invalid_client_metadata."""
     refuse("invalid_client_metadata", **{wrong: value})
 
 
-def test_jwks_and_jwks_uri_exclude_each_other(refuse: Refuse) -> None:
+def test_jwks_and_jwks_uri_exclude_each_other(refuse: ExpectRefusal) -> None:
     """§2: MUST NOT both be present."""
     key = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b"}
     refuse("invalid_client_metadata", jwks={"keys": [key]}, jwks_uri="https://shop.example/jwks")
 
 
-def test_private_key_jwt_needs_keys(refuse: Refuse) -> None:
+def test_private_key_jwt_needs_keys(refuse: ExpectRefusal) -> None:
     """§2: jwks, jwks_uri."""
     refuse("invalid_client_metadata", token_endpoint_auth_method="private_key_jwt")
 
 
-def test_grant_and_response_types_must_fit(refuse: Refuse) -> None:
+def test_grant_and_response_types_must_fit(refuse: ExpectRefusal) -> None:
     """§2.1: a server SHOULD refuse what contradicts itself."""
     refuse("invalid_client_metadata", grant_types=["authorization_code"], response_types=[])
 
 
-def test_of_grant_and_response_types_those_that_are_served_are_registered(enrol: Enrol) -> None:
+def test_of_grant_and_response_types_those_that_are_served_are_registered(enrol: PostRegistration) -> None:
     """§3.2.1: the server MAY replace values, and tells what it registered."""
     told = enrol(
         grant_types=["authorization_code", "implicit", "urn:example:other"], response_types=["code", "token"]
@@ -242,16 +242,18 @@ def test_of_grant_and_response_types_those_that_are_served_are_registered(enrol:
     assert (told["grant_types"], told["response_types"]) == (["authorization_code"], ["code"])
 
 
-def test_a_scope_is_registered_as_far_as_it_is_known_and_is_the_usual_one(ada: Browser, enrol: Enrol) -> None:
+def test_a_scope_is_registered_as_far_as_it_is_known_and_is_the_usual_one(
+    ada: Browser, enrol: PostRegistration
+) -> None:
     """Nobody vouched for the client, which could register again with more: it may ask for more (a step-up)."""
     answer = enrol(scope="profile unknown")
     assert answer.json["scope"] == "profile"
     ada.client = registered(answer)
 
-    assert "/oauth/consent/" in ada.ask(scope="notes:write").location
+    assert "/oauth/consent/" in ada.authorize(scope="notes:write").location
 
 
-def test_whom_nobody_vouched_for_does_not_act_for_itself(refuse: Refuse, enrol: Enrol) -> None:
+def test_whom_nobody_vouched_for_does_not_act_for_itself(refuse: ExpectRefusal, enrol: PostRegistration) -> None:
     """§5: registered by anybody, a client must not get at data that no person gave it."""
     refuse("invalid_client_metadata", grant_types=["client_credentials"], redirect_uris=None)
 
@@ -272,7 +274,7 @@ def test_whom_nobody_vouched_for_does_not_act_for_itself(refuse: Refuse, enrol: 
     ],
 )
 def test_the_policy_follows_from_what_the_client_says(
-    runtime: Runtime, enrol: Enrol, sent: dict[str, Any], policy: str
+    runtime: Runtime, enrol: PostRegistration, sent: dict[str, Any], policy: str
 ) -> None:
     made = clients.find(runtime.store, enrol(**sent).json["client_id"], runtime.clock())
 
@@ -303,7 +305,7 @@ def test_only_a_json_object_of_bounded_size_is_read(
     http: FlaskClient, runtime: Runtime, body: bytes, content_type: str, status: int
 ) -> None:
     """§3.1: an application/json POST whose body is an object."""
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         answer = http.post("/oauth/register", data=body, content_type=content_type)
 
     assert (answer.status_code, answer.content_type) == (status, "application/json")
@@ -317,7 +319,7 @@ def test_only_post_is_answered(http: FlaskClient) -> None:
         assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
 
 
-def test_a_page_of_any_origin_may_register_its_client(http: FlaskClient, enrol: Enrol) -> None:
+def test_a_page_of_any_origin_may_register_its_client(http: FlaskClient, enrol: PostRegistration) -> None:
     """§3: open registration, from a script too."""
     asked = http.options("/oauth/register/client")
 
@@ -335,7 +337,7 @@ def test_registration_is_closed_in_production_until_the_operator_opens_it(make_a
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="register"'
     assert "registration_endpoint" not in http.get(METADATA).json
-    assert count(app.extensions["valetkey"].store, "valetkey_clients") == 0
+    assert count_rows(app.extensions["valetkey"].store, "valetkey_clients") == 0
 
 
 def test_the_endpoint_is_advertised_where_it_is_open(http: FlaskClient) -> None:
@@ -349,7 +351,7 @@ def test_an_initial_access_token_opens_it_under_the_policy_that_it_names(make_ap
     """§3: initial access token; once it is used up, it opens nothing."""
     app = make_app(store_url, issuer="https://notes.example")
     runtime: Runtime = app.extensions["valetkey"]
-    token = make_initial_access_token(runtime, policy="machine", lives=60, uses=2)
+    token = create_initial_access_token(runtime, policy="machine", lifetime_s=60, max_uses=2)
     send = lambda: app.test_client().post(  # noqa: E731
         "/oauth/register", json={}, headers={"Authorization": f"Bearer {token.reveal()}"}
     )
@@ -371,7 +373,7 @@ def test_an_initial_access_token_that_lost_the_race_registers_nothing(
     """§3."""
     app = make_app(store_url)
     runtime: Runtime = app.extensions["valetkey"]
-    token = make_initial_access_token(runtime, policy="web", lives=60, uses=1)
+    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1)
     found = registrations_found(runtime, token)
     monkeypatch.setattr("valetkey.storage.registrations.find_token", lambda *_: found)
     send = lambda: app.test_client().post(  # noqa: E731
@@ -379,42 +381,42 @@ def test_an_initial_access_token_that_lost_the_race_registers_nothing(
     )
     assert send().status_code == 201
 
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert send().status_code == 401
 
 
 def registrations_found(runtime: Runtime, token: Secret) -> Any:
     from valetkey.storage import registrations
 
-    return registrations.find_token(runtime.store, token.digest(), runtime.clock())
+    return registrations.find_initial_access_token(runtime.store, token.digest(), runtime.clock())
 
 
 @both_stores
-def test_an_initial_access_token_expires(enrol: Enrol, runtime: Runtime, clock: Clock) -> None:
+def test_an_initial_access_token_expires(enrol: PostRegistration, runtime: Runtime, clock: Clock) -> None:
     """§1.2, §3."""
-    token = make_initial_access_token(runtime, policy="web", lives=60, uses=1).reveal()
+    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1).reveal()
     clock.forward(seconds=61)
 
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert enrol(token).status_code == 401
 
 
 def test_a_token_that_is_no_initial_access_token_is_refused_even_where_all_may_register(
-    enrol: Enrol, runtime: Runtime, ada: Browser
+    enrol: PostRegistration, runtime: Runtime, ada: Browser
 ) -> None:
     """§3."""
     own = enrol().json["registration_access_token"]
-    access = ada.tokens()["access_token"]
-    made_up = [mint(INITIAL_ACCESS_TOKEN).reveal(), mint(REGISTRATION_ACCESS_TOKEN).reveal(), "x"]
+    access = ada.obtain_tokens()["access_token"]
+    made_up = [generate_secret(INITIAL_ACCESS_TOKEN).reveal(), generate_secret(REGISTRATION_ACCESS_TOKEN).reveal(), "x"]
 
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for token in (own, access, *made_up):
             assert enrol(token).status_code == 401
 
 
 def test_an_initial_access_token_is_no_access_token(http: FlaskClient, runtime: Runtime) -> None:
     """§1.2."""
-    token = make_initial_access_token(runtime, policy="web", lives=60, uses=1).reveal()
+    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1).reveal()
 
     for path in ("/api/protected", "/oauth/userinfo"):
         assert http.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 401
@@ -430,22 +432,24 @@ def test_where_the_operator_approves_a_client_waits_until_then(make_app: MakeApp
     robot = Browser(http, made)
 
     assert answer.status_code == 201
-    assert robot.token("client_credentials").status_code == 401
+    assert robot.request_token("client_credentials").status_code == 401
     assert http.get("/oauth/authorize", query_string={"client_id": made.client_id}).status_code == 400
     waiting = clients.find(runtime.store, made.client_id, runtime.clock())
     assert waiting
     enable_client(runtime, waiting)
-    assert robot.token("client_credentials").status_code == 200
+    assert robot.request_token("client_credentials").status_code == 200
 
 
 def test_who_has_an_initial_access_token_need_not_wait(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, registration_policy="approve")
-    token = make_initial_access_token(app.extensions["valetkey"], policy="machine", lives=60, uses=1).reveal()
+    token = create_initial_access_token(
+        app.extensions["valetkey"], policy="machine", lifetime_s=60, max_uses=1
+    ).reveal()
     http = app.test_client()
 
     answer = http.post("/oauth/register", json={}, headers={"Authorization": f"Bearer {token}"})
 
-    assert Browser(http, registered(answer)).token("client_credentials").status_code == 200
+    assert Browser(http, registered(answer)).request_token("client_credentials").status_code == 200
 
 
 def test_the_operator_may_choose_the_policy_of_all(make_app: MakeApp, store_url: str) -> None:
@@ -475,7 +479,7 @@ def test_registrations_are_limited_by_network(make_app: MakeApp, store_url: str,
 
 
 @both_stores
-def test_the_secret_is_kept_as_a_digest_only(enrol: Enrol, runtime: Runtime) -> None:
+def test_the_secret_is_kept_as_a_digest_only(enrol: PostRegistration, runtime: Runtime) -> None:
     answer = enrol().json
 
     found = clients.find(runtime.store, answer["client_id"], runtime.clock())
@@ -483,7 +487,7 @@ def test_the_secret_is_kept_as_a_digest_only(enrol: Enrol, runtime: Runtime) -> 
     assert answer["client_secret"] not in str(found.metadata)
 
 
-def test_a_registered_client_proves_itself_as_any_other(http: FlaskClient, enrol: Enrol) -> None:
+def test_a_registered_client_proves_itself_as_any_other(http: FlaskClient, enrol: PostRegistration) -> None:
     """§3.2.1: the secret that was told is the one that counts."""
     answer = enrol().json
     header = base64.b64encode(f"{answer['client_id']}:{answer['client_secret']}".encode()).decode()

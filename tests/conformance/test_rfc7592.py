@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.enrolling import Enrol, manage
+from tests.conformance.enrolling import PostRegistration, call_configuration_endpoint
 from tests.conformance.test_rfc7591 import registered
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, Browser, count, nothing_new, query_of
+from tests.support.vocabulary import CALLBACK, Browser, assert_store_unchanged, count_rows, redirect_parameters
 from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
-from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, mint
+from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 from valetkey.storage.clients import Client
@@ -21,7 +21,7 @@ OTHER = "https://shop.example/other"
 
 
 @pytest.fixture
-def shop_information(enrol: Enrol) -> dict[str, Any]:
+def shop_information(enrol: PostRegistration) -> dict[str, Any]:
     """The client information response of a client that registered itself."""
     return dict(enrol(client_name="Shop", grant_types=["authorization_code", "refresh_token"]).json)
 
@@ -34,7 +34,7 @@ def known(runtime: Runtime, information: Any) -> Client:
 
 def put(http: FlaskClient, information: Any, token: str | None = None, **metadata: Any) -> Any:
     sent = {"client_id": information["client_id"], "redirect_uris": [CALLBACK], **metadata}
-    return manage(http, information, "PUT", token, json=sent)
+    return call_configuration_endpoint(http, information, "PUT", token, json=sent)
 
 
 def test_the_answer_to_a_registration_says_where_and_how_it_is_managed(shop_information: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ def test_the_answer_to_a_registration_says_where_and_how_it_is_managed(shop_info
 
 def test_a_client_reads_its_registration(http: FlaskClient, shop_information: dict[str, Any]) -> None:
     """§2.1; the secret is kept as a digest, so it is not told again."""
-    told = manage(http, shop_information)
+    told = call_configuration_endpoint(http, shop_information)
 
     secret = {"client_secret", "client_secret_expires_at"}
     assert told.status_code == 200
@@ -72,11 +72,11 @@ def test_a_change_takes_the_place_of_all_that_was_registered(
 def test_a_change_counts_at_once(ada: Browser, http: FlaskClient, shop_information: dict[str, Any]) -> None:
     """§2.2."""
     ada.client = registered(type("Answer", (), {"json": shop_information}))
-    assert ada.ask().status_code == 303
+    assert ada.authorize().status_code == 303
     put(http, shop_information, redirect_uris=[OTHER])
 
-    assert ada.ask().status_code == 400, "the old redirect URI"
-    assert ada.ask(redirect_uri=OTHER).status_code == 303
+    assert ada.authorize().status_code == 400, "the old redirect URI"
+    assert ada.authorize(redirect_uri=OTHER).status_code == 303
 
 
 def test_the_token_is_another_after_a_change(http: FlaskClient, shop_information: dict[str, Any]) -> None:
@@ -84,10 +84,10 @@ def test_the_token_is_another_after_a_change(http: FlaskClient, shop_information
     changed = put(http, shop_information).json
 
     assert changed["registration_access_token"] != shop_information["registration_access_token"]
-    assert manage(http, shop_information).status_code == 401
+    assert call_configuration_endpoint(http, shop_information).status_code == 401
     assert put(http, shop_information).status_code == 401
-    assert manage(http, shop_information, "DELETE").status_code == 401
-    assert manage(http, changed).status_code == 200
+    assert call_configuration_endpoint(http, shop_information, "DELETE").status_code == 401
+    assert call_configuration_endpoint(http, changed).status_code == 200
 
 
 def test_of_two_changes_with_one_token_one_counts(
@@ -100,7 +100,7 @@ def test_of_two_changes_with_one_token_one_counts(
     monkeypatch.setattr("valetkey.storage.registrations.find", lambda *_: stale)
 
     statuses = [put(http, shop_information, redirect_uris=[uri]).status_code for uri in (CALLBACK, OTHER)]
-    removed = manage(http, shop_information, "DELETE")
+    removed = call_configuration_endpoint(http, shop_information, "DELETE")
 
     assert statuses == [200, 401]
     assert removed.status_code == 401
@@ -109,14 +109,16 @@ def test_of_two_changes_with_one_token_one_counts(
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_the_token_of_one_client_does_nothing_to_another(
-    http: FlaskClient, runtime: Runtime, enrol: Enrol, shop_information: dict[str, Any], method: str
+    http: FlaskClient, runtime: Runtime, enrol: PostRegistration, shop_information: dict[str, Any], method: str
 ) -> None:
     """§2: the token is bound to the one client."""
     other = enrol(client_name="Other").json
     sent = {"client_id": shop_information["client_id"], "redirect_uris": [OTHER]}
 
-    with nothing_new(runtime):
-        refused = manage(http, shop_information, method, other["registration_access_token"], json=sent)
+    with assert_store_unchanged(runtime):
+        refused = call_configuration_endpoint(
+            http, shop_information, method, other["registration_access_token"], json=sent
+        )
 
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
@@ -128,12 +130,12 @@ def test_only_a_registration_access_token_opens_it(
     http: FlaskClient, ada: Browser, shop_information: dict[str, Any], method: str
 ) -> None:
     """§2: MUST be a bearer token that was issued for this; never in the URL."""
-    access = ada.tokens()["access_token"]
+    access = ada.obtain_tokens()["access_token"]
     secret, right = shop_information["client_secret"], shop_information["registration_access_token"]
     path = shop_information["registration_client_uri"].removeprefix("http://127.0.0.1:8000")
 
-    for token in (access, secret, mint(REGISTRATION_ACCESS_TOKEN).reveal(), "x"):
-        assert manage(http, shop_information, method, token, json={}).status_code == 401
+    for token in (access, secret, generate_secret(REGISTRATION_ACCESS_TOKEN).reveal(), "x"):
+        assert call_configuration_endpoint(http, shop_information, method, token, json={}).status_code == 401
     for more in ("", f"&access_token={right}", f"&registration_access_token={right}"):
         refused = http.open(path + more, method=method, json={})
         assert refused.status_code == 401
@@ -153,8 +155,10 @@ def test_a_client_that_is_not_known_is_refused_as_a_wrong_token_is(
 ) -> None:
     """§2.1: 401 where the client does not exist."""
     url = shop_information["registration_client_uri"].replace(shop_information["client_id"], "nobody")
-    nobody = manage(http, {**shop_information, "registration_client_uri": url})
-    wrong = manage(http, shop_information, token=mint(REGISTRATION_ACCESS_TOKEN).reveal())
+    nobody = call_configuration_endpoint(http, {**shop_information, "registration_client_uri": url})
+    wrong = call_configuration_endpoint(
+        http, shop_information, token=generate_secret(REGISTRATION_ACCESS_TOKEN).reveal()
+    )
 
     assert (nobody.status_code, nobody.json) == (wrong.status_code, wrong.json) == (401, wrong.json)
 
@@ -164,7 +168,9 @@ def test_a_client_of_the_operators_cannot_be_managed(http: FlaskClient, runtime:
     made = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
     url = f"http://127.0.0.1:8000/oauth/register/client?client_id={made.client_id}"
 
-    refused = manage(http, {"registration_client_uri": url}, token=mint(REGISTRATION_ACCESS_TOKEN).reveal())
+    refused = call_configuration_endpoint(
+        http, {"registration_client_uri": url}, token=generate_secret(REGISTRATION_ACCESS_TOKEN).reveal()
+    )
 
     assert refused.status_code == 401
 
@@ -198,7 +204,7 @@ def test_a_change_that_cannot_be_made_changes_nothing(
 
     assert (refused.status_code, refused.json["error"]) == (400, error)
     assert known(runtime, shop_information) == before
-    assert manage(http, shop_information).status_code == 200, "the token is still good"
+    assert call_configuration_endpoint(http, shop_information).status_code == 200, "the token is still good"
 
 
 def test_the_secret_that_was_issued_may_be_sent_again(http: FlaskClient, shop_information: dict[str, Any]) -> None:
@@ -235,17 +241,17 @@ def test_a_removed_client_is_gone_with_all_that_it_was_given(
 ) -> None:
     """§2.3: 204; codes, tokens and refresh tokens are no good any more."""
     ada.client = registered(type("Answer", (), {"json": shop_information}))
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
     assert ada.call(answer["access_token"]).status_code == 200
 
-    removed = manage(http, shop_information, "DELETE")
+    removed = call_configuration_endpoint(http, shop_information, "DELETE")
 
     assert (removed.status_code, removed.data) == (204, b"")
     assert ada.call(answer["access_token"]).status_code == 401
     assert ada.refresh(answer["refresh_token"]).status_code == 401
-    assert ada.ask().status_code == 400
-    assert manage(http, shop_information).status_code == 401
-    assert count(runtime.store, "valetkey_registrations") == 0
+    assert ada.authorize().status_code == 400
+    assert call_configuration_endpoint(http, shop_information).status_code == 401
+    assert count_rows(runtime.store, "valetkey_registrations") == 0
     assert clients.find(runtime.store, shop_information["client_id"], runtime.clock()) is None
 
 
@@ -257,7 +263,7 @@ def test_a_client_that_the_operator_disabled_cannot_let_itself_back_in(
 
     for method in ("GET", "PUT", "DELETE"):
         sent = {"client_id": shop_information["client_id"], "redirect_uris": [CALLBACK]}
-        assert manage(http, shop_information, method, json=sent).status_code == 403
+        assert call_configuration_endpoint(http, shop_information, method, json=sent).status_code == 403
     assert known(runtime, shop_information).disabled_at is not None
 
 
@@ -268,7 +274,7 @@ def test_what_was_approved_cannot_become_something_else_without_asking(
     runtime: Runtime = app.extensions["valetkey"]
     http = app.test_client()
     first = http.post("/oauth/register", json={"redirect_uris": [CALLBACK], "client_name": "Shop"}).json
-    assert manage(http, first).status_code == 200, "it may look while it waits"
+    assert call_configuration_endpoint(http, first).status_code == 200, "it may look while it waits"
     waiting = put(http, first, client_name="Shop")
     assert known(runtime, first).disabled_at is not None, "a change does not let it in"
     enable_client(runtime, known(runtime, first))
@@ -276,7 +282,7 @@ def test_what_was_approved_cannot_become_something_else_without_asking(
     same = put(http, waiting.json, client_name="Shop")
     assert known(runtime, first).disabled_at is None
     ada = ada_on(app, first)
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     assert put(http, same.json, redirect_uris=[OTHER], client_name="Shop").status_code == 200
 
     assert known(runtime, first).disabled_at is not None
@@ -285,11 +291,13 @@ def test_what_was_approved_cannot_become_something_else_without_asking(
 
 @pytest.fixture
 def ada_on() -> Any:
-    from tests.conftest import signed_in
+    from tests.conftest import sign_in_new_account
 
     def make(app: Any, information: Any) -> Browser:
         made = registered(type("Answer", (), {"json": information}))
-        return signed_in(Browser(app.test_client(), made), app.extensions["valetkey"], "eve@example.org", "Eve")
+        return sign_in_new_account(
+            Browser(app.test_client(), made), app.extensions["valetkey"], "eve@example.org", "Eve"
+        )
 
     return make
 
@@ -299,10 +307,10 @@ def test_an_update_binds_what_is_redeemed_later(
 ) -> None:
     """A request that waits for consent does not return to a redirect URI that was taken away meanwhile."""
     ada.client = registered(type("Answer", (), {"json": shop_information}))
-    asked = ada.ask()
+    asked = ada.authorize()
     put(http, shop_information, redirect_uris=[OTHER])
 
-    answered = ada.answer(asked.location)
+    answered = ada.approve(asked.location)
 
     assert answered.status_code == 400
-    assert "code" not in (query_of(answered) if answered.location else {})
+    assert "code" not in (redirect_parameters(answered) if answered.location else {})

@@ -12,13 +12,13 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, Register, signed_in
-from tests.support.vocabulary import ISSUER, Browser, Clock, nothing_new
+from tests.conftest import MakeApp, Register, sign_in_new_account
+from tests.support.vocabulary import ISSUER, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.protocol.policy import DEVICE_CODE
+from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Device:
         return dict(asked.json)
 
     def poll(self, device_code: str, **sent: Any) -> TestResponse:
-        return self.machine.token(DEVICE_CODE, device_code=device_code, **sent)
+        return self.machine.request_token(DEVICE_CODE_GRANT_TYPE, device_code=device_code, **sent)
 
     def enter(self, user_code: str) -> TestResponse:
         return self.person.submit("/device", {"user_code": user_code})
@@ -81,12 +81,12 @@ def test_metadata_names_the_endpoint_and_the_grant_type(tv: Device) -> None:
     found = tv.machine.get("/.well-known/oauth-authorization-server").json
 
     assert found["device_authorization_endpoint"] == f"{ISSUER}/oauth/device"
-    assert DEVICE_CODE in found["grant_types_supported"]
+    assert DEVICE_CODE_GRANT_TYPE in found["grant_types_supported"]
 
 
 def test_a_confidential_client_must_authenticate_at_the_endpoint(register: Register, app: Flask, ada: Browser) -> None:
     """§3.1."""
-    web = register("web", grant_types=["authorization_code", DEVICE_CODE])
+    web = register("web", grant_types=["authorization_code", DEVICE_CODE_GRANT_TYPE])
     device = Device(Browser(app.test_client(), web), ada)
 
     assert device.ask().status_code == 200
@@ -96,14 +96,14 @@ def test_a_confidential_client_must_authenticate_at_the_endpoint(register: Regis
 
 def test_a_client_without_the_grant_type_is_refused_at_both_endpoints(ada: Browser, runtime: Runtime) -> None:
     """§3.1, RFC 6749 §5.2."""
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert error_of(ada.post("/oauth/device", scope="profile")) == (400, "unauthorized_client")
-        assert error_of(ada.token(DEVICE_CODE, device_code="x")) == (400, "unauthorized_client")
+        assert error_of(ada.request_token(DEVICE_CODE_GRANT_TYPE, device_code="x")) == (400, "unauthorized_client")
 
 
 def test_a_scope_or_resource_that_is_not_served_is_refused(tv: Device, runtime: Runtime) -> None:
     """§3.2, RFC 6749 §5.2, RFC 8707 §2."""
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         assert error_of(tv.ask(scope="nonsense")) == (400, "invalid_scope")
         assert error_of(tv.ask(resource="https://elsewhere.example")) == (400, "invalid_target")
 
@@ -168,7 +168,7 @@ def test_a_code_cannot_be_allowed_after_it_expired(tv: Device, clock: Clock, run
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
     clock.forward(600)
 
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         late = tv.person.http.post(
             entered.location, data={"csrf_token": token[1], "decision": "allow", "scope": "profile"}
         )
@@ -251,7 +251,7 @@ def test_a_person_who_is_put_out_gives_the_device_nothing(tv: Device, runtime: R
     """§3.5, RFC 6749 §5.2."""
     codes = tv.codes()
     tv.answer(codes["user_code"])
-    runtime.store.write(Write(rows=(accounts.set_disabled("ada", runtime.clock()),)))
+    runtime.store.write(Transaction(rows=(accounts.set_disabled("ada", runtime.clock()),)))
 
     assert error_of(tv.poll(codes["device_code"])) == (400, "invalid_grant")
 
@@ -331,7 +331,7 @@ def test_many_accounts_at_one_address_share_a_limit(tv: Device, app: Flask, runt
     statuses = []
     for number in range(4):
         person = Browser(app.test_client(), tv.machine.client)
-        guesser = Device(tv.machine, signed_in(person, runtime, f"p{number}@example.org", f"p{number}"))
+        guesser = Device(tv.machine, sign_in_new_account(person, runtime, f"p{number}@example.org", f"p{number}"))
         statuses += [guesser.enter("BBBB-BBBB").status_code for _ in range(9)]
     assert statuses.count(400) == 30
 
@@ -340,10 +340,10 @@ def test_the_approval_is_bound_to_the_sign_in_that_entered_the_code(tv: Device, 
     """§5.3, §5.4: not another person's, not another browser's."""
     entered = tv.enter(tv.codes()["user_code"])
     other = Browser(app.test_client(), tv.machine.client)
-    signed_in(other, runtime, "eve@example.org", "Eve")
+    sign_in_new_account(other, runtime, "eve@example.org", "Eve")
 
-    with nothing_new(runtime):
-        refused = other.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page="/device")
+    with assert_store_unchanged(runtime):
+        refused = other.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert refused.status_code == 400
 
 
@@ -362,11 +362,11 @@ def test_in_the_same_browser_another_sign_in_cannot_answer(tv: Device, runtime: 
     """§5.3."""
     entered = tv.enter(tv.codes()["user_code"])
     cookie = tv.person.http.get_cookie("valetkey_browser")
-    signed_in(tv.person, runtime, "eve@example.org", "Eve")
+    sign_in_new_account(tv.person, runtime, "eve@example.org", "Eve")
     tv.person.http.set_cookie("valetkey_browser", cookie.value)
 
-    with nothing_new(runtime):
-        refused = tv.person.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page="/device")
+    with assert_store_unchanged(runtime):
+        refused = tv.person.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert refused.status_code == 400
     assert "this sign-in" in refused.text
 
@@ -376,7 +376,7 @@ def test_no_other_site_can_send_the_forms(tv: Device, runtime: Runtime) -> None:
     code = tv.codes()["user_code"]
     entered = tv.enter(code)
 
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         forged = tv.person.http.post("/device", data={"user_code": code})
         assert forged.status_code == 400
         forged = tv.person.http.post(entered.location, data={"decision": "allow", "scope": "profile"})
@@ -390,8 +390,8 @@ def test_a_request_is_answered_once(tv: Device, runtime: Runtime) -> None:
     tv.person.submit(first.location, {"decision": "deny"})
 
     assert tv.person.get(second.location).status_code == 400
-    with nothing_new(runtime):
-        late = tv.person.submit(second.location, {"decision": "allow", "scope": ["profile"]}, page="/device")
+    with assert_store_unchanged(runtime):
+        late = tv.person.submit(second.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert late.status_code == 400
     assert error_of(tv.poll(codes["device_code"]))[1] == "access_denied"
 
@@ -402,7 +402,7 @@ def test_a_devices_request_is_no_authorization_request(tv: Device) -> None:
     waiting = entered.location.rsplit("/", 1)[1]
 
     assert tv.person.get(f"/oauth/consent/{waiting}").status_code == 400
-    consent = tv.person.ask(scope="profile").location.rsplit("/", 1)[1]
+    consent = tv.person.authorize(scope="profile").location.rsplit("/", 1)[1]
     assert tv.person.get(f"/device/{consent}").status_code == 400
 
 
@@ -423,7 +423,7 @@ def test_without_a_device_path_nothing_of_it_is_served_or_advertised(make_app: M
 
     found = tv.get("/.well-known/oauth-authorization-server").json
     assert "device_authorization_endpoint" not in found
-    assert DEVICE_CODE not in found["grant_types_supported"]
+    assert DEVICE_CODE_GRANT_TYPE not in found["grant_types_supported"]
     assert tv.post("/oauth/device", scope="profile").status_code == 400
     assert tv.get("/device").status_code == 404
 

@@ -10,7 +10,7 @@ from flask import Flask, jsonify
 from tests.conformance.relying_party import RelyingParty
 from tests.support.vocabulary import Clock
 from valetkey import require_oauth
-from valetkey.protocol.resource_owner import ACR
+from valetkey.protocol.resource_owner import PASSWORD_ACR
 
 GOLD = "urn:example:acr:gold"
 
@@ -30,7 +30,7 @@ def bank(provider: Flask, rp: RelyingParty) -> RelyingParty:
         return jsonify(ok=True)
 
     @provider.get("/api/password")
-    @require_oauth("profile", acr=ACR)
+    @require_oauth("profile", acr=PASSWORD_ACR)
     def password() -> Any:
         return jsonify(ok=True)
 
@@ -39,7 +39,7 @@ def bank(provider: Flask, rp: RelyingParty) -> RelyingParty:
 
 def test_a_sign_in_that_is_too_old_is_a_401_that_says_how_recent_it_must_be(bank: RelyingParty, clock: Clock) -> None:
     """§3: insufficient_user_authentication, max_age."""
-    token = bank.tokens(scope="profile")["access_token"]
+    token = bank.obtain_tokens(scope="profile")["access_token"]
     assert bank.call(token, "/api/recent").status_code == 200
     clock.forward(seconds=301)
 
@@ -55,17 +55,17 @@ def test_a_sign_in_that_is_too_old_is_a_401_that_says_how_recent_it_must_be(bank
 
 def test_an_acr_that_will_not_do_is_a_401_that_names_those_that_do(bank: RelyingParty) -> None:
     """§3: acr_values in order of preference; both may be told at once."""
-    refused = bank.call(bank.tokens(scope="profile")["access_token"], "/api/gold")
+    refused = bank.call(bank.obtain_tokens(scope="profile")["access_token"], "/api/gold")
 
     assert refused.status_code == 401
     assert f'acr_values="{GOLD} urn:example:acr:silver"' in refused.headers["WWW-Authenticate"]
     assert 'max_age="60"' in refused.headers["WWW-Authenticate"]
-    assert bank.call(bank.tokens(scope="profile")["access_token"], "/api/password").status_code == 200
+    assert bank.call(bank.obtain_tokens(scope="profile")["access_token"], "/api/password").status_code == 200
 
 
 def test_a_route_that_asks_for_no_more_is_not_touched(bank: RelyingParty, clock: Clock) -> None:
     """§3."""
-    token = bank.tokens(scope="profile")["access_token"]
+    token = bank.obtain_tokens(scope="profile")["access_token"]
     clock.forward(seconds=301)
 
     assert bank.call(token).status_code == 200
@@ -73,7 +73,7 @@ def test_a_route_that_asks_for_no_more_is_not_touched(bank: RelyingParty, clock:
 
 def test_a_missing_scope_is_told_first(bank: RelyingParty, clock: Clock) -> None:
     """§3, RFC 6750 §3.1."""
-    token = bank.tokens(scope="notes:read")["access_token"]
+    token = bank.obtain_tokens(scope="notes:read")["access_token"]
     clock.forward(seconds=301)
 
     assert bank.call(token, "/api/recent").status_code == 403
@@ -81,37 +81,37 @@ def test_a_missing_scope_is_told_first(bank: RelyingParty, clock: Clock) -> None
 
 def test_a_client_comes_back_with_what_the_challenge_told_it(bank: RelyingParty, clock: Clock) -> None:
     """§4, §5."""
-    bank.tokens(scope="profile")
+    bank.obtain_tokens(scope="profile")
     clock.forward(seconds=301)
 
-    token = bank.tokens(scope="profile", max_age="300", acr_values=f"{GOLD} {ACR}")["access_token"]
+    token = bank.obtain_tokens(scope="profile", max_age="300", acr_values=f"{GOLD} {PASSWORD_ACR}")["access_token"]
 
     assert bank.call(token, "/api/recent").status_code == 200
 
 
 def test_the_token_tells_how_and_when_the_person_signed_in(bank: RelyingParty, clock: Clock) -> None:
     """§6.1, §6.2: JWT and introspection."""
-    token = bank.tokens(scope="profile")["access_token"]
+    token = bank.obtain_tokens(scope="profile")["access_token"]
 
-    for told in (bank.read(token), bank.introspect(token).json):
-        assert (told["acr"], told["auth_time"]) == (ACR, int(clock.time))
+    for told in (bank.decode_jwt(token), bank.introspect(token).json):
+        assert (told["acr"], told["auth_time"]) == (PASSWORD_ACR, int(clock.time))
 
 
 def test_a_refreshed_token_is_of_the_same_old_sign_in(bank: RelyingParty, clock: Clock) -> None:
     """§6, RFC 9068 §2.2.1: no refresh makes a sign-in more recent."""
-    answer = bank.tokens(scope="profile")
+    answer = bank.obtain_tokens(scope="profile")
     clock.forward(seconds=301)
 
     token = bank.refresh(answer["refresh_token"]).json["access_token"]
 
-    assert bank.read(token)["auth_time"] == int(clock.time) - 301
+    assert bank.decode_jwt(token)["auth_time"] == int(clock.time) - 301
     assert bank.call(token, "/api/recent").status_code == 401
 
 
 def test_a_machine_never_signed_in(bank: RelyingParty, relying_party: Any) -> None:
     """§3."""
     robot = relying_party("machine", redirect_uris=[])
-    token = robot.token("client_credentials", scope="profile").json["access_token"]
+    token = robot.request_token("client_credentials", scope="profile").json["access_token"]
 
     assert robot.call(token, "/api/recent").status_code == 401
 
@@ -119,4 +119,4 @@ def test_a_machine_never_signed_in(bank: RelyingParty, relying_party: Any) -> No
 def test_metadata_says_that_both_are_heeded(bank: RelyingParty) -> None:
     """§7: acr_values_supported."""
     for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
-        assert bank.get(path).json["acr_values_supported"] == [ACR]
+        assert bank.get(path).json["acr_values_supported"] == [PASSWORD_ACR]

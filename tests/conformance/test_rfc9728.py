@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.relying_party import RelyingParty, put_resource
+from tests.conformance.relying_party import RelyingParty, register_resource
 from tests.conftest import MakeApp
 from tests.support.vocabulary import ISSUER, SCOPES
 from valetkey.resource_server.metadata import metadata_url
@@ -80,7 +80,7 @@ def test_the_well_known_part_stands_between_host_and_path(resource: str, url: st
 @pytest.mark.parametrize("resource", [f"{ISSUER}/v1", f"{ISSUER}/v1/notes", "https://notes.example/n"])
 def test_every_resource_has_a_document_in_which_it_is_named_as_it_is(rp: RelyingParty, resource: str) -> None:
     """§3.3: identical to the one that the URL was made from."""
-    put_resource(rp.runtime, resource, resource_name="Notes", scopes_supported=["notes:read"])
+    register_resource(rp.runtime, resource, resource_name="Notes", scopes_supported=["notes:read"])
 
     found = rp.get(metadata_url(resource)).json
 
@@ -91,8 +91,8 @@ def test_every_resource_has_a_document_in_which_it_is_named_as_it_is(rp: Relying
 def test_of_two_resources_at_one_path_the_host_tells_which(rp: RelyingParty) -> None:
     """§3.3: a client must not use a document that names another resource."""
     for host in ("notes.example", "photos.example"):
-        put_resource(rp.runtime, f"https://{host}/v1")
-        put_resource(rp.runtime, f"https://{host}")
+        register_resource(rp.runtime, f"https://{host}/v1")
+        register_resource(rp.runtime, f"https://{host}")
 
     for resource in ("https://photos.example/v1", "https://notes.example/v1", "https://photos.example"):
         assert rp.get(metadata_url(resource)).json["resource"] == resource
@@ -107,7 +107,7 @@ def test_what_is_no_resource_has_no_document(rp: RelyingParty) -> None:
 def test_the_challenge_says_where_the_document_is(rp: RelyingParty) -> None:
     """§5.1: on 401 and on 403."""
     told = f'resource_metadata="{ISSUER}{WELL_KNOWN}"'
-    little = rp.tokens(scope="notes:read")["access_token"]
+    little = rp.obtain_tokens(scope="notes:read")["access_token"]
 
     for refused, status in ((rp.call(), 401), (rp.call("bad"), 401), (rp.call(little), 403)):
         assert refused.status_code == status
@@ -125,7 +125,7 @@ def test_the_challenge_leads_to_the_document_of_that_resource(make_app: MakeApp,
 
 def test_the_authorization_server_names_its_resources(rp: RelyingParty) -> None:
     """§4: protected_resources."""
-    put_resource(rp.runtime, "https://notes.example/v1")
+    register_resource(rp.runtime, "https://notes.example/v1")
 
     told = rp.get("/.well-known/oauth-authorization-server").json["protected_resources"]
 

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.conftest import MakeApp
 from valetkey import Plan
 from valetkey.developer_portal.docs_client import DOCS_CLIENT_ID, register_docs_client
-from valetkey.developer_portal.schema_text import SchemaWords
+from valetkey.developer_portal.schema_text import SchemaDescriber
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
@@ -113,7 +113,7 @@ def test_an_operator_who_disables_the_client_takes_the_button_away(app: Flask, r
     ],
 )
 def test_a_schema_in_words(schema: dict[str, object], words: str) -> None:
-    assert SchemaWords({"Note": {"type": "object"}}).kind(schema) == words
+    assert SchemaDescriber({"Note": {"type": "object"}}).describe_type(schema) == words
 
 
 def test_a_schema_that_holds_itself_has_members_and_an_example_with_an_end() -> None:
@@ -121,6 +121,6 @@ def test_a_schema_that_holds_itself_has_members_and_an_example_with_an_end() -> 
         "type": "object",
         "properties": {"name": {"type": "string"}, "below": {"type": "array", "items": {"$ref": "#/x/Tree"}}},
     }
-    words = SchemaWords({"Tree": tree})
+    words = SchemaDescriber({"Tree": tree})
     assert [one.name for one in words.members(tree)] == ["name", "below"] * 4
     assert "below" in words.example(tree)

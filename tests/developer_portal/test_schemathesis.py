@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.conftest import MakeApp
 from valetkey import Plan
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.authorization_server.openapi import oauth_description
+from valetkey.authorization_server.openapi import build_oauth_document
 
 _EXAMPLES = 15
 _CHECKS = [
@@ -90,7 +90,7 @@ def test_the_quickstart_answers_as_its_document_says(quickstart: Flask) -> None:
 def test_the_oauth_endpoints_answer_as_their_description_says(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, plans={"free": Plan(), "pro": Plan(approval="manual")}, default_plan="free")
     runtime = app.extensions["valetkey"]
-    described = oauth_description(runtime)
+    described = build_oauth_document(runtime)
     validate(described)
     assert "/oauth/plan" in described["paths"]
     app.add_url_rule("/described.json", "described", lambda: jsonify(described))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import Person
-from tests.support.postgres import PostgreSQL
+from tests.interop.person import User
+from tests.support.postgres import PostgreSQLServer
 from tests.support.valetkey_server import Deployment
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
@@ -24,14 +24,14 @@ def deployment(tmp_path: Path, database_url: str) -> Deployment:
 
 
 @pytest.fixture
-def maya() -> Iterator[Person]:
+def maya() -> Iterator[User]:
     """Maya, who allows what is asked."""
-    with Person(EMAIL, PASSWORD) as person:
+    with User(EMAIL, PASSWORD) as person:
         yield person
 
 
 @pytest.fixture
-def outage() -> Iterator[PostgreSQL]:
+def outage() -> Iterator[PostgreSQLServer]:
     """A PostgreSQL server of this test's own, to be stopped and started."""
-    with PostgreSQL() as server:
+    with PostgreSQLServer() as server:
         yield server

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tests.support.valetkey_server import Deployment
 
 
-def refusals(deployment: Deployment, *commands: str, before: Sequence[str] = ()) -> list[list[str]]:
+def run_refused_commands(deployment: Deployment, *commands: str, prefix: Sequence[str] = ()) -> list[list[str]]:
     """The lines with which each ``valetkey`` command refused; the commands run at the same time.
 
     :param before: words before the command, such as a program that takes its rights away.
@@ -16,7 +16,7 @@ def refusals(deployment: Deployment, *commands: str, before: Sequence[str] = ())
     here = deployment.data_dir if deployment.data_dir.is_dir() else deployment.data_dir.parent
     started = [
         subprocess.Popen(
-            [*before, *deployment.command(*_words(deployment, command))],
+            [*prefix, *deployment.command(*_arguments(deployment, command))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -25,21 +25,21 @@ def refusals(deployment: Deployment, *commands: str, before: Sequence[str] = ())
         )
         for command in commands
     ]
-    return [_refused(process) for process in started]
+    return [_read_refusal(process) for process in started]
 
 
-def sentences(deployment: Deployment, *commands: str, before: Sequence[str] = ()) -> list[str]:
+def refusal_messages(deployment: Deployment, *commands: str, prefix: Sequence[str] = ()) -> list[str]:
     """The one sentence with which each command refused."""
-    said = refusals(deployment, *commands, before=before)
+    said = run_refused_commands(deployment, *commands, prefix=prefix)
     assert all(len(lines) == 1 for lines in said), said
     return [lines[0] for lines in said]
 
 
-def _words(deployment: Deployment, command: str) -> list[str]:
+def _arguments(deployment: Deployment, command: str) -> list[str]:
     return ["serve", "--port", str(deployment.port)] if command == "serve" else command.split()
 
 
-def _refused(process: subprocess.Popen[str]) -> list[str]:
+def _read_refusal(process: subprocess.Popen[str]) -> list[str]:
     try:
         printed, said = process.communicate(timeout=30)
     finally:

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.support.vocabulary import count
-from valetkey.activity.audit import audit
+from tests.support.vocabulary import count_rows
+from valetkey.activity.audit import audit_statement
+from valetkey.storage.engine import store as storing
 from valetkey.storage.engine.open import open_store, sqlite_path
-from valetkey.storage.engine.open import store as storing
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Row, Store
-from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Write
+from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Transaction
 
 
 class Busy:
@@ -32,11 +32,11 @@ class Busy:
     def connect(self) -> Busy:
         return self
 
-    def rows(self, bound: Bound) -> list[Row]:
+    def fetch_all(self, statement: BoundStatement) -> list[Row]:
         raise StoreUnavailable("busy")
 
-    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
-        self.attempts.append(len(writes))
+    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
+        self.attempts.append(len(transactions))
         self.may_fail.wait(10)
         raise StoreUnavailable("gone")
 
@@ -51,7 +51,7 @@ def test_no_writer_waits_for_the_attempts_of_all_the_others() -> None:
 
     def refused(_: int) -> None:
         with pytest.raises(StoreUnavailable):
-            store.write(Write())
+            store.write(Transaction())
 
     with ThreadPoolExecutor(8) as crowd:
         first = crowd.submit(refused, 0)
@@ -89,7 +89,7 @@ class Held:
         """How long one write took, and whether it was written."""
         began = time.monotonic()
         try:
-            self.store.write(Write(rows=(audit("token.revoked", 1.0),)))
+            self.store.write(Transaction(rows=(audit_statement("token.revoked", 1.0),)))
             written = True
         except StoreBusy:
             written = False
@@ -130,7 +130,7 @@ def test_who_came_later_gets_through_when_the_store_is_free_in_time(held: Held) 
         assert first.result(20)[1] is False
         held.release()
         assert second.result(20)[1] is True
-    assert count(held.store, "valetkey_audit") == 1
+    assert count_rows(held.store, "valetkey_audit") == 1
 
 
 def test_a_store_that_was_busy_has_its_patience_again(held: Held) -> None:

@@ -16,8 +16,8 @@ import pytest
 from flask import Flask
 
 from tests.conftest import ENCRYPTION_KEY
-from tests.support.postgres import PostgreSQL
-from tests.support.redis import Redis
+from tests.support.postgres import PostgreSQLServer
+from tests.support.redis import RedisServer
 from valetkey import RateLimit, Valetkey, public, require_oauth
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
@@ -27,7 +27,7 @@ from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import prepare_store
 from valetkey.storage.engine import psycopg_timeout
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.store import BUSY_SECONDS
+from valetkey.storage.engine.store import BUSY_TIMEOUT_S
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.testing import headers_for
 
@@ -57,11 +57,13 @@ def crowd() -> Iterator[Crowd]:
 
 
 @pytest.fixture
-def frozen_store(crowd: Crowd, outage: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+def frozen_store(
+    crowd: Crowd, outage: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flask]:
     """An API whose store is this test's own PostgreSQL."""
     monkeypatch.setattr(psycopg_timeout, "ANSWER_SECONDS", PATIENCE)
     app = Flask("api")
-    given = {"database_url": outage.database(), "data_dir": str(tmp_path), "encryption_keys": (ENCRYPTION_KEY,)}
+    given = {"database_url": outage.create_database(), "data_dir": str(tmp_path), "encryption_keys": (ENCRYPTION_KEY,)}
     Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **given)
     prepare_store(app.extensions["valetkey"])
     app.add_url_rule("/api/mine", "mine", require_oauth("profile", limit="1000/minute")(dict))
@@ -71,7 +73,7 @@ def frozen_store(crowd: Crowd, outage: PostgreSQL, tmp_path: Path, monkeypatch: 
 
 
 def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
-    frozen_store: Flask, outage: PostgreSQL, crowd: Crowd
+    frozen_store: Flask, outage: PostgreSQLServer, crowd: Crowd
 ) -> None:
     """One after the other, each waiting its turn, they would wait for as long as there are callers."""
     headers = headers_for(frozen_store, "profile", user_id="ada")
@@ -95,7 +97,7 @@ def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
 
 
 def test_a_route_whose_limit_fails_open_goes_on_while_the_database_is_frozen(
-    frozen_store: Flask, outage: PostgreSQL
+    frozen_store: Flask, outage: PostgreSQLServer
 ) -> None:
     client = frozen_store.test_client()
     assert client.get("/api/news").headers["RateLimit"]
@@ -110,9 +112,9 @@ def test_a_route_whose_limit_fails_open_goes_on_while_the_database_is_frozen(
     assert waited < PATIENCE + 2 + 1
 
 
-def test_a_redis_that_is_frozen_costs_a_second_once(redis_server: Redis, crowd: Crowd) -> None:
+def test_a_redis_that_is_frozen_costs_a_second_once(redis_server: RedisServer, crowd: Crowd) -> None:
     limiter = Limiter(RedisCounters(redis_server.url))
-    assert limiter.spend("frozen", MINUTE, time.time()).admitted
+    assert limiter.spend("frozen", MINUTE, time.time()).is_admitted
 
     with redis_server.frozen():
         waited = crowd(lambda: limiter.spend("frozen", MINUTE, time.time()))
@@ -131,9 +133,9 @@ def test_callers_do_not_queue_for_a_quota_whose_store_somebody_holds(sqlite_stor
     holder = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
-    waited = crowd(lambda: quotas.take("app", month, time.time()))
+    waited = crowd(lambda: quotas.spend("app", month, time.time()))
 
     assert {answer for _, answer in waited} == {"StoreBusy", "StoreSilent"}
-    assert max(seconds for seconds, _ in waited) < BUSY_SECONDS * 1.5
+    assert max(seconds for seconds, _ in waited) < BUSY_TIMEOUT_S * 1.5
     holder.close()
     store.close()

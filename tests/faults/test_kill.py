@@ -9,10 +9,10 @@ import json
 from dataclasses import replace
 from itertools import chain
 
-from tests.interop.person import Person
-from tests.races.crowd import Answer, Request, at_once, post, read, sent
-from tests.races.database import rows
-from tests.races.web_app import WebApp, tokens_in
+from tests.interop.person import User
+from tests.races.crowd import RawRequest, RawResponse, post_request, read_response, send_together, send_without_reading
+from tests.races.database import fetch_rows
+from tests.races.web_app import WebApp, parse_token_response
 from tests.support.valetkey_server import Deployment, RunningServer
 
 # Each names rows that can only be there where one transaction was cut in two.
@@ -36,7 +36,7 @@ HALF_WRITTEN = {
 
 
 def test_what_was_answered_is_there_after_a_kill_and_nothing_is_half_written(
-    deployment: Deployment, maya: Person
+    deployment: Deployment, maya: User
 ) -> None:
     deployment = replace(deployment, settings={**deployment.settings, "refresh_retry_window": 60})
     deployment.run("resources", "update", deployment.issuer, "--token-format", "opaque")
@@ -45,9 +45,9 @@ def test_what_was_answered_is_there_after_a_kill_and_nothing_is_half_written(
     robot = (machine["client_id"], machine["client_secret"])
     port = deployment.port
     with RunningServer(deployment) as server:
-        refresh_tokens = [app.tokens(maya)["refresh_token"] for _ in range(67)]
-        refreshes = [app.refresh(port, token) for token in refresh_tokens]
-        redemptions = [app.redemption(port, app.code(maya)) for _ in range(67)]
+        refresh_tokens = [app.obtain_tokens(maya)["refresh_token"] for _ in range(67)]
+        refreshes = [app.refresh_request(port, token) for token in refresh_tokens]
+        redemptions = [app.redemption_request(port, app.obtain_code(maya)) for _ in range(67)]
         kinds = (redemptions, refreshes, [_credentials(port, robot)] * 67)
         requests = list(chain.from_iterable(zip(*kinds, strict=True)))[:200]
         answers = _kill_in_the_middle(server, requests)
@@ -55,38 +55,38 @@ def test_what_was_answered_is_there_after_a_kill_and_nothing_is_half_written(
     assert {answer.status for answer in answered} == {200}
     assert 50 <= len(answered) < 200
     for what, query in HALF_WRITTEN.items():
-        assert rows(str(deployment.settings["database_url"]), query) == [], what
+        assert fetch_rows(str(deployment.settings["database_url"]), query) == [], what
     with RunningServer(deployment):
         _check_all_active(answered, app, robot, port)
-        newest = [tokens_in(answer).get("refresh_token") for answer in answered]
-        again = [app.refresh(port, token) for token in newest if token]
+        newest = [parse_token_response(answer).get("refresh_token") for answer in answered]
+        again = [app.refresh_request(port, token) for token in newest if token]
         lost = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
         again += [request for request in lost if request in refreshes]  # used or not, it gets its answer
-        assert {answer.status for answer in at_once(again)} == {200}
+        assert {answer.status for answer in send_together(again)} == {200}
 
 
-def _kill_in_the_middle(server: RunningServer, requests: list[Request]) -> list[Answer | None]:
-    answers: list[Answer | None] = []
-    with sent(requests) as connections:
+def _kill_in_the_middle(server: RunningServer, requests: list[RawRequest]) -> list[RawResponse | None]:
+    answers: list[RawResponse | None] = []
+    with send_without_reading(requests) as connections:
         for connection in connections:
             if len(answers) == 60:
                 server.kill()
             try:
-                answers.append(read(connection))
+                answers.append(read_response(connection))
             except OSError:
                 answers.append(None)
     return answers
 
 
-def _check_all_active(answered: list[Answer], app: WebApp, robot: tuple[str, str], port: int) -> None:
+def _check_all_active(answered: list[RawResponse], app: WebApp, robot: tuple[str, str], port: int) -> None:
     asked = []
-    for told in map(tokens_in, answered):
+    for told in map(parse_token_response, answered):
         auth = app.auth if "refresh_token" in told else robot
         tokens = [told[kind] for kind in ("access_token", "refresh_token") if kind in told]
-        asked += [post(port, "/oauth/introspect", [("token", token)], auth=auth) for token in tokens]
-    assert [json.loads(answer.body)["active"] for answer in at_once(asked)] == [True] * len(asked)
+        asked += [post_request(port, "/oauth/introspect", [("token", token)], auth=auth) for token in tokens]
+    assert [json.loads(answer.body)["active"] for answer in send_together(asked)] == [True] * len(asked)
 
 
-def _credentials(port: int, auth: tuple[str, str]) -> Request:
+def _credentials(port: int, auth: tuple[str, str]) -> RawRequest:
     """A token request of a client for itself (RFC 6749 §4.4.2)."""
-    return post(port, "/oauth/token", [("grant_type", "client_credentials")], auth=auth)
+    return post_request(port, "/oauth/token", [("grant_type", "client_credentials")], auth=auth)

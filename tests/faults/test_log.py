@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from tests.faults.conftest import EMAIL, PASSWORD
-from tests.interop.person import Person
-from tests.races.conftest import API
-from tests.races.crowd import at_once, post
-from tests.races.web_app import WebApp, tokens_in
-from tests.support.postgres import PostgreSQL
+from tests.interop.person import User
+from tests.races.conftest import API_FILE
+from tests.races.crowd import post_request, send_together
+from tests.races.web_app import WebApp, parse_token_response
+from tests.support.postgres import PostgreSQLServer
 from tests.support.valetkey_server import Deployment, RunningServer
 
 WRONG_PASSWORD, WRONG_SECRET = "a green tram in may", "a-secret-that-is-wrong"
@@ -21,12 +21,12 @@ OUR_SECRETS = re.compile(r"vk_[a-z]+_\w+")
 JWT = re.compile(r"eyJ[\w-]+\.")
 
 
-def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: Path, outage: PostgreSQL) -> None:
-    deployment = Deployment(tmp_path, app=API, settings={"database_url": outage.database()})
+def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: Path, outage: PostgreSQLServer) -> None:
+    deployment = Deployment(tmp_path, app=API_FILE, settings={"database_url": outage.create_database()})
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
     app = WebApp.register(deployment)
-    with RunningServer(deployment) as server, Person(EMAIL, PASSWORD) as maya:
+    with RunningServer(deployment) as server, User(EMAIL, PASSWORD) as maya:
         _walk(server, app, maya)
         outage.stop()
         _walk_in_vain(server, app, maya)
@@ -40,33 +40,38 @@ def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: 
     assert JWT.findall(log) == []
 
 
-def _walk(server: RunningServer, app: WebApp, maya: Person) -> None:
+def _walk(server: RunningServer, app: WebApp, maya: User) -> None:
     """What an app and a person do, and most of what is refused them."""
-    with Person(EMAIL, WRONG_PASSWORD) as thief, pytest.raises(AssertionError, match="400"):
+    with User(EMAIL, WRONG_PASSWORD) as thief, pytest.raises(AssertionError, match="400"):
         thief.allow(app.authorization_url())
     maya.allow(app.authorization_url().replace("scope=profile", "scope=profile+unknown"))
-    code = app.code(maya)
-    refused = WebApp(app.deployment, app.client_id, WRONG_SECRET).redemption(server.port, code)
-    first, wrong = at_once([app.redemption(server.port, code), refused])
-    tokens = tokens_in(first)
-    [refreshed] = at_once([app.refresh(server.port, tokens["refresh_token"])])
-    newest = tokens_in(refreshed)["refresh_token"]
-    thefts = [app.refresh(server.port, newest), app.redemption(server.port, code)]
-    thefts += [app.refresh(server.port, newest), app.refresh(server.port, newest + "x")]
-    statuses = [at_once([theft])[0].status for theft in thefts]
+    code = app.obtain_code(maya)
+    refused = WebApp(app.deployment, app.client_id, WRONG_SECRET).redemption_request(server.port, code)
+    first, wrong = send_together([app.redemption_request(server.port, code), refused])
+    tokens = parse_token_response(first)
+    [refreshed] = send_together([app.refresh_request(server.port, tokens["refresh_token"])])
+    newest = parse_token_response(refreshed)["refresh_token"]
+    thefts = [app.refresh_request(server.port, newest), app.redemption_request(server.port, code)]
+    thefts += [app.refresh_request(server.port, newest), app.refresh_request(server.port, newest + "x")]
+    statuses = [send_together([theft])[0].status for theft in thefts]
     assert (wrong.status, statuses) == (401, [200, 400, 400, 400])
     _call(server, tokens["access_token"])
     _call(server, tokens["access_token"] + "x")
     httpx.get(f"{server.url}/api/protected?access_token={tokens['access_token']}")
-    at_once([post(server.port, "/oauth/revoke", [("token", newest)] * 2, auth=app.auth)])
+    send_together([post_request(server.port, "/oauth/revoke", [("token", newest)] * 2, auth=app.auth)])
 
 
-def _walk_in_vain(server: RunningServer, app: WebApp, maya: Person) -> None:
+def _walk_in_vain(server: RunningServer, app: WebApp, maya: User) -> None:
     """The same while the database is down."""
-    at_once([app.refresh(server.port, "vk_rt_" + "x" * 50), app.redemption(server.port, "vk_ac_" + "x" * 50)])
-    at_once([post(server.port, "/oauth/introspect", [("token", "vk_rt_" + "x" * 50)], auth=app.auth)])
-    maya.read(app.authorization_url())
-    maya.read(f"{server.url}/oauth/consent/vk_in_{'x' * 50}")
+    send_together(
+        [
+            app.refresh_request(server.port, "vk_rt_" + "x" * 50),
+            app.redemption_request(server.port, "vk_ac_" + "x" * 50),
+        ]
+    )
+    send_together([post_request(server.port, "/oauth/introspect", [("token", "vk_rt_" + "x" * 50)], auth=app.auth)])
+    maya.get_page(app.authorization_url())
+    maya.get_page(f"{server.url}/oauth/consent/vk_in_{'x' * 50}")
     _call(server, "vk_at_" + "x" * 50)
 
 

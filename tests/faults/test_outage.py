@@ -12,18 +12,18 @@ from pathlib import Path
 import httpx
 from flask import Flask
 
-from tests.races.conftest import API
-from tests.races.crowd import Answer, at_once, post
+from tests.races.conftest import API_FILE
+from tests.races.crowd import RawResponse, post_request, send_together
 from tests.races.web_app import WebApp
-from tests.support.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQLServer
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import Valetkey
 
 CREDENTIALS = {"grant_type": "client_credentials"}
 
 
-def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, outage: PostgreSQL) -> None:
-    deployment = Deployment(tmp_path, app=API, settings={"database_url": outage.database()})
+def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, outage: PostgreSQLServer) -> None:
+    deployment = Deployment(tmp_path, app=API_FILE, settings={"database_url": outage.create_database()})
     deployment.run("init")
     auth = _machine(deployment)
     app = WebApp.register(deployment)
@@ -51,8 +51,10 @@ def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, 
         assert "Traceback" not in server.log
 
 
-def test_requests_that_meet_a_restart_of_the_database_succeed_or_get_503(tmp_path: Path, outage: PostgreSQL) -> None:
-    deployment = Deployment(tmp_path, settings={"database_url": outage.database()})
+def test_requests_that_meet_a_restart_of_the_database_succeed_or_get_503(
+    tmp_path: Path, outage: PostgreSQLServer
+) -> None:
+    deployment = Deployment(tmp_path, settings={"database_url": outage.create_database()})
     deployment.run("init")
     deployment.run("resources", "update", deployment.issuer, "--token-format", "opaque")  # a write for each
     auth = _machine(deployment)
@@ -64,8 +66,8 @@ def test_requests_that_meet_a_restart_of_the_database_succeed_or_get_503(tmp_pat
         assert _statuses(_crowd(server, auth, 20)) == {200}
 
 
-def test_an_embedded_app_that_starts_before_its_database_recovers(tmp_path: Path, outage: PostgreSQL) -> None:
-    settings = {"database_url": outage.database()}
+def test_an_embedded_app_that_starts_before_its_database_recovers(tmp_path: Path, outage: PostgreSQLServer) -> None:
+    settings = {"database_url": outage.create_database()}
     Deployment(tmp_path, settings=settings).run("init")
     outage.stop()
     app = Flask(__name__)
@@ -105,12 +107,12 @@ def _machine(deployment: Deployment) -> tuple[str, str]:
     return made["client_id"], made["client_secret"]
 
 
-def _crowd(server: RunningServer, auth: tuple[str, str], number: int) -> list[Answer]:
+def _crowd(server: RunningServer, auth: tuple[str, str], number: int) -> list[RawResponse]:
     """So many token requests at once."""
-    return at_once([post(server.port, "/oauth/token", list(CREDENTIALS.items()), auth=auth)] * number)
+    return send_together([post_request(server.port, "/oauth/token", list(CREDENTIALS.items()), auth=auth)] * number)
 
 
-def _statuses(answers: list[Answer]) -> set[int]:
+def _statuses(answers: list[RawResponse]) -> set[int]:
     return {answer.status for answer in answers}
 
 

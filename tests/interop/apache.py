@@ -11,9 +11,9 @@ from typing import Self
 
 import httpx
 
-from tests.support.program import Missing, Program, find_program, free_port
+from tests.support.program import NotInstalled, Program, find_program, free_port
 
-MODULES = Path("/usr/lib/apache2/modules")
+MODULES_DIR = Path("/usr/lib/apache2/modules")
 _CONFIGURATION = """
 ServerRoot {folder}
 ServerName 127.0.0.1
@@ -42,7 +42,7 @@ OIDCPKCEMethod S256
     Header set Seen-Name "expr=%{{HTTP:OIDC_CLAIM_name}}"
 </Location>
 """
-_LOADED = ("mpm_event", "authn_core", "authz_core", "authz_user", "headers", "auth_openidc")
+_LOADED_MODULES = ("mpm_event", "authn_core", "authz_core", "authz_user", "headers", "auth_openidc")
 
 
 class Apache:
@@ -51,17 +51,22 @@ class Apache:
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/protected/"
-        self.callback = f"{self.url}callback"
-        self.goodbye = f"http://127.0.0.1:{self.port}/goodbye"
+        self.redirect_uri = f"{self.url}callback"
+        self.post_logout_redirect_uri = f"http://127.0.0.1:{self.port}/goodbye"
 
-    def configure(self, *, issuer: str, client_id: str, client_secret: str, more: str = "") -> Self:
+    def configure(self, *, issuer: str, client_id: str, client_secret: str, extra_configuration: str = "") -> Self:
         """Make it a relying party."""
-        self._configured = {"issuer": issuer, "client_id": client_id, "client_secret": client_secret, "more": more}
+        self._client_settings = {
+            "issuer": issuer,
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "more": extra_configuration,
+        }
         return self
 
     def __enter__(self) -> Self:
-        if not (MODULES / "mod_auth_openidc.so").exists():
-            raise Missing("libapache2-mod-auth-openidc is not installed: run `make test`")
+        if not (MODULES_DIR / "mod_auth_openidc.so").exists():
+            raise NotInstalled("libapache2-mod-auth-openidc is not installed: run `make test`")
         self._folder = Path(tempfile.mkdtemp(prefix="valetkey-apache-"))
         try:
             self._start()
@@ -84,9 +89,9 @@ class Apache:
             _CONFIGURATION.format(
                 folder=self._folder,
                 port=self.port,
-                modules="\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in _LOADED),
+                modules="\n".join(f"LoadModule {name}_module {MODULES_DIR}/mod_{name}.so" for name in _LOADED_MODULES),
                 passphrase=os.urandom(16).hex(),
-                **self._configured,
+                **self._client_settings,
             )
         )
         account = None if os.geteuid() else "www-data"  # Apache does not answer as root
@@ -97,13 +102,13 @@ class Apache:
         self._program = Program(
             [find_program(["apache2"], package="apache2"), "-f", str(configuration), "-DFOREGROUND"],
             log=self._folder / "apache.log",
-            is_ready=self._answers,
+            is_ready=self._is_ready,
             environment={"PATH": os.environ["PATH"], "LANG": "C"},
             cwd=self._folder,
             run_as=account,
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         """An accepted connection is not enough: it may be closed again while Apache brings its children up."""
         try:
             return httpx.get(self.url + "page").status_code < httpx.codes.INTERNAL_SERVER_ERROR

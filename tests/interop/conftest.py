@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.client import Client
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.valetkey_server import Deployment, RunningServer
 
 CALLBACK = "https://app.example/callback"
@@ -26,43 +26,45 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def maya() -> Iterator[Person]:
+def maya() -> Iterator[User]:
     """Maya with a browser that has never been here."""
-    with Person(EMAIL, PASSWORD) as person:
+    with User(EMAIL, PASSWORD) as person:
         yield person
 
 
 @pytest.fixture(scope="session")
 def web_client(server: RunningServer) -> Client:
     """A confidential client that people sign in with."""
-    return _create(server, "web", CALLBACK)
+    return _create_client(server, "web", CALLBACK)
 
 
 @pytest.fixture(scope="session")
 def relying_party(server: RunningServer) -> Client:
     """A confidential client that may ask for every scope."""
-    return _create(server, "web", CALLBACK, scope="")
+    return _create_client(server, "web", CALLBACK, scope="")
 
 
 @pytest.fixture(scope="session")
 def native_relying_party(server: RunningServer) -> Client:
     """A public client that may ask for every scope."""
-    return _create(server, "native", LOOPBACK_CALLBACK, scope="")
+    return _create_client(server, "native", LOOPBACK_CALLBACK, scope="")
 
 
 @pytest.fixture(scope="session")
 def native_client(server: RunningServer) -> Client:
     """A public client on a person's own machine (RFC 8252)."""
-    return _create(server, "native", LOOPBACK_CALLBACK)
+    return _create_client(server, "native", LOOPBACK_CALLBACK)
 
 
 @pytest.fixture(scope="session")
 def machine_client(server: RunningServer) -> Client:
     """A client that acts for itself."""
-    return _create(server, "machine", None)
+    return _create_client(server, "machine", None)
 
 
-def _create(server: RunningServer, policy: str, redirect_uri: str | None, *, scope: str = "profile email") -> Client:
+def _create_client(
+    server: RunningServer, policy: str, redirect_uri: str | None, *, scope: str = "profile email"
+) -> Client:
     made = server.deployment.create_client(
         policy,
         name=f"The {policy} app",

@@ -54,7 +54,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"email": user.email if user.is_authenticated else None})
 
 
-def age(request: HttpRequest) -> HttpResponse:
+def expire_sign_in(request: HttpRequest) -> HttpResponse:
     """Make the sign-in so old that it has to be renewed."""
     request.session["oidc_id_token_expiration"] = 0
     return JsonResponse({})
@@ -66,14 +66,14 @@ def provider_logout(request: HttpRequest) -> str:
     return f"{SITE['logout']}?{urlencode(leaving)}"
 
 
-def _urls() -> list[Any]:
+def _make_url_patterns() -> list[Any]:
     from django.urls import include, path  # they need the apps that setup() loads
 
-    pages = [path("", home), path("failed", home), path("age", age, name="age")]
+    pages = [path("", home), path("failed", home), path("age", expire_sign_in, name="age")]
     return [*pages, path("oidc/", include("mozilla_django_oidc.urls"))]
 
 
-urlpatterns = _urls()
+urlpatterns = _make_url_patterns()
 
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)

@@ -15,12 +15,12 @@ import httpx
 from tests.support.program import Program, free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 
-SERVER = Path(__file__).parents[2] / "examples" / "mcp_server" / "server.py"
+SERVER_FILE = Path(__file__).parents[2] / "examples" / "mcp_server" / "server.py"
 SCOPES = {"notes:read": "Read your notes", "notes:write": "Add to your notes"}
 
 
 @dataclass(frozen=True)
-class Notes:
+class NotesServer:
     """The MCP server's URL, and the authorization server that it sends people to."""
 
     url: str
@@ -29,7 +29,7 @@ class Notes:
 
 
 @contextmanager
-def notes_server(folder: Path, email: str, password: str, **settings: Any) -> Iterator[Notes]:
+def run_notes_server(folder: Path, email: str, password: str, **settings: Any) -> Iterator[NotesServer]:
     """Run both servers; this person has an account."""
     url = f"http://127.0.0.1:{free_port()}/mcp"
     deployment = Deployment(folder, settings={"scopes": json.dumps(SCOPES), **settings})
@@ -39,18 +39,18 @@ def notes_server(folder: Path, email: str, password: str, **settings: Any) -> It
     deployment.run("resources", "create", url, "--name", "Notes", *scopes)
     with RunningServer(deployment) as valetkey:
         server = Program(
-            [sys.executable, str(SERVER)],
+            [sys.executable, str(SERVER_FILE)],
             log=folder / "mcp.log",
-            is_ready=lambda: _answers(url),
+            is_ready=lambda: _is_ready(url),
             environment={**deployment.environment, "MCP_URL": url},
         )
         try:
-            yield Notes(url, valetkey.issuer, deployment)
+            yield NotesServer(url, valetkey.issuer, deployment)
         finally:
             server.kill()
 
 
-def _answers(url: str) -> bool:
+def _is_ready(url: str) -> bool:
     try:
         return httpx.post(url, timeout=5).status_code == httpx.codes.UNAUTHORIZED
     except httpx.TransportError:

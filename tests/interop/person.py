@@ -9,20 +9,20 @@ from urllib.parse import urlencode, urljoin
 
 import httpx
 
-from tests.support.form import Form, read_forms
+from tests.support.form import Form, parse_forms
 
-STEPS = 15
+MAX_STEPS = 15
 
 
 @dataclass(frozen=True)
-class Reached:
+class CallbackRequest:
     """The request with which a browser comes back to the app; only ``form_post`` has a body."""
 
     url: str
     body: str | None = None
 
 
-class Person:
+class User:
     """A resource owner who signs in with a password and answers consent pages, over plain HTTP.
 
     Nothing that leaves the pages is fetched: the redirect to the app is the answer.
@@ -51,21 +51,21 @@ class Person:
 
     def allow(self, authorization_url: str, *, scopes: Collection[str] | None = None) -> str:
         """Visit, sign in where asked, allow (only ``scopes`` if given) and answer the redirect to the app."""
-        return self._visit(authorization_url, "allow", scopes).url
+        return self._authorize(authorization_url, "allow", scopes).url
 
-    def reach(self, authorization_url: str) -> Reached:
+    def allow_in_any_response_mode(self, authorization_url: str) -> CallbackRequest:
         """Like ``allow``, for any response mode: answer the request that reaches the app."""
-        return self._visit(authorization_url, "allow", None)
+        return self._authorize(authorization_url, "allow", None)
 
     def deny(self, authorization_url: str) -> str:
         """Visit, sign in where asked, deny and answer the redirect to the app."""
-        return self._visit(authorization_url, "deny", None).url
+        return self._authorize(authorization_url, "deny", None).url
 
-    def connect(self, verification_url: str) -> None:
+    def approve_device(self, verification_url: str) -> None:
         """Confirm the code that a device shows (RFC 8628 §3.3.1) and allow what it asks."""
-        page = self.read(verification_url)
-        if any(form.has_field("password") for form in read_forms(page.text)):
-            page = self.read(urljoin(str(page.url), self.sign_in(page).headers["location"]))
+        page = self.get_page(verification_url)
+        if any(form.has_field("password") for form in parse_forms(page.text)):
+            page = self.get_page(urljoin(str(page.url), self.sign_in(page).headers["location"]))
         page = self.press(self.press(page, "continue"), "allow")
         if not page.is_success:
             raise AssertionError(f"{page.url}: {page.status_code}\n{page.text}")
@@ -73,77 +73,77 @@ class Person:
     def sign_up(self, sign_up_url: str, *, name: str) -> None:
         """Make an account with this person's e-mail address and password."""
         page = self._http.get(sign_up_url)
-        form = _form_with(page, "password")
-        page = self._send(page, form, form.filled({"name": name, **self._credentials()}, "sign-up"))
+        form = _form_with_field(page, "password")
+        page = self._submit_form(page, form, form.fill_in({"name": name, **self._credentials()}, "sign-up"))
         if not page.has_redirect_location:
             raise AssertionError(f"sign-up answered {page.status_code}\n{page.text}")
 
-    def read(self, url: str) -> httpx.Response:
+    def get_page(self, url: str) -> httpx.Response:
         """Read a page of the account, following redirects, as the person who is signed in (or not)."""
         return self._http.get(url, follow_redirects=True)
 
     def sign_in(self, page: httpx.Response) -> httpx.Response:
         """Fill in the sign-in form of a page and answer what comes."""
-        form = _form_with(page, "password")
-        return self._send(page, form, form.filled(self._credentials(), "sign-in"))
+        form = _form_with_field(page, "password")
+        return self._submit_form(page, form, form.fill_in(self._credentials(), "sign-in"))
 
-    def press(self, page: httpx.Response, button: str) -> httpx.Response:
+    def press(self, page: httpx.Response, button_id: str) -> httpx.Response:
         """Press the button of this id on a page and answer what comes, redirects followed."""
-        form = _form_with_button(page, button)
-        answer = self._send(page, form, form.filled({}, button))
+        form = _form_with_button(page, button_id)
+        answer = self._submit_form(page, form, form.fill_in({}, button_id))
         if answer.has_redirect_location:
-            return self.read(urljoin(str(page.url), answer.headers["location"]))
+            return self.get_page(urljoin(str(page.url), answer.headers["location"]))
         return answer
 
-    def _visit(self, url: str, button: str, scopes: Collection[str] | None) -> Reached:
+    def _authorize(self, url: str, button_id: str, scopes: Collection[str] | None) -> CallbackRequest:
         home = httpx.URL(url).netloc
         page = self._http.get(url)
-        for _ in range(STEPS):
+        for _ in range(MAX_STEPS):
             if page.has_redirect_location:
                 target = urljoin(str(page.url), page.headers["location"])
                 if httpx.URL(target).netloc != home:
-                    return Reached(target)
+                    return CallbackRequest(target)
                 page = self._http.get(target)
             elif page.status_code == httpx.codes.OK:
-                for form in read_forms(page.text):
+                for form in parse_forms(page.text):
                     if httpx.URL(urljoin(str(page.url), form.action)).netloc != home:  # form_post
-                        return Reached(form.action, urlencode(form.values))
-                page = self._answer(page, button, scopes)
+                        return CallbackRequest(form.action, urlencode(form.fields))
+                page = self._submit_page(page, button_id, scopes)
             else:
                 raise AssertionError(f"{page.request.method} {page.url}: {page.status_code}\n{page.text}")
-        raise AssertionError(f"no redirect to the app after {STEPS} steps, but {page.url}\n{page.text}")
+        raise AssertionError(f"no redirect to the app after {MAX_STEPS} steps, but {page.url}\n{page.text}")
 
-    def _answer(self, page: httpx.Response, button: str, scopes: Collection[str] | None) -> httpx.Response:
-        forms = read_forms(page.text)
+    def _submit_page(self, page: httpx.Response, button_id: str, scopes: Collection[str] | None) -> httpx.Response:
+        forms = parse_forms(page.text)
         for form in forms:
             if form.has_field("password"):
-                return self._send(page, form, form.filled(self._credentials(), "sign-in"))
-        form = _form_with_button(page, button)
+                return self._submit_form(page, form, form.fill_in(self._credentials(), "sign-in"))
+        form = _form_with_button(page, button_id)
         if scopes is not None:
-            form.ticked = [pair for pair in form.boxes if pair[0] != "scope" or pair[1] in scopes]
-        return self._send(page, form, form.filled({}, button))
+            form.checked = [pair for pair in form.choices if pair[0] != "scope" or pair[1] in scopes]
+        return self._submit_form(page, form, form.fill_in({}, button_id))
 
     def _credentials(self) -> dict[str, str]:
         return {"email": self.email, "password": self._password}
 
-    def _send(self, page: httpx.Response, form: Form, pairs: list[tuple[str, str]]) -> httpx.Response:
+    def _submit_form(self, page: httpx.Response, form: Form, fields: list[tuple[str, str]]) -> httpx.Response:
         if form.method != "post":
             raise AssertionError(f"the form to {form.action!r} is sent by {form.method}")
         body: dict[str, list[str]] = {}
-        for name, value in pairs:
+        for name, value in fields:
             body.setdefault(name, []).append(value)
         return self._http.post(urljoin(str(page.url), form.action), data=body)
 
 
-def _form_with(page: httpx.Response, name: str) -> Form:
-    return _only_one(page, [form for form in read_forms(page.text) if form.has_field(name)], name)
+def _form_with_field(page: httpx.Response, field_name: str) -> Form:
+    return _single_form(page, [form for form in parse_forms(page.text) if form.has_field(field_name)], field_name)
 
 
-def _form_with_button(page: httpx.Response, button: str) -> Form:
-    return _only_one(page, [form for form in read_forms(page.text) if button in form.buttons], button)
+def _form_with_button(page: httpx.Response, button_id: str) -> Form:
+    return _single_form(page, [form for form in parse_forms(page.text) if button_id in form.buttons], button_id)
 
 
-def _only_one(page: httpx.Response, found: list[Form], what: str) -> Form:
-    if len(found) != 1:
-        raise AssertionError(f"{len(found)} forms with {what!r} at {page.url} ({page.status_code})\n{page.text}")
-    return found[0]
+def _single_form(page: httpx.Response, forms: list[Form], criterion: str) -> Form:
+    if len(forms) != 1:
+        raise AssertionError(f"{len(forms)} forms with {criterion!r} at {page.url} ({page.status_code})\n{page.text}")
+    return forms[0]

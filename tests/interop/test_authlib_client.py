@@ -11,7 +11,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 
 from tests.interop.client import Client
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.valetkey_server import RunningServer
 
 METHODS = ["client_secret_basic", "client_secret_post"]
@@ -29,7 +29,7 @@ def _connect(client: Client, method: str) -> OAuth2Session:
     )
 
 
-def _sign_in(session: OAuth2Session, metadata: dict[str, Any], person: Person) -> dict[str, Any]:
+def _sign_in(session: OAuth2Session, metadata: dict[str, Any], person: User) -> dict[str, Any]:
     verifier = generate_token(48)
     url, state = session.create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
     answer = person.allow(url)
@@ -53,7 +53,7 @@ def test_the_metadata_stands_before_authlibs_validator(server: RunningServer) ->
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_web_app_signs_in_refreshes_and_revokes(
-    server: RunningServer, web_client: Client, maya: Person, method: str
+    server: RunningServer, web_client: Client, maya: User, method: str
 ) -> None:
     metadata = server.metadata
     with _connect(web_client, method) as session:
@@ -73,7 +73,7 @@ def test_a_web_app_signs_in_refreshes_and_revokes(
 
 
 def test_a_native_app_signs_in_and_refreshes_without_a_secret(
-    server: RunningServer, native_client: Client, maya: Person
+    server: RunningServer, native_client: Client, maya: User
 ) -> None:
     with _connect(native_client, "none") as session:
         first = _sign_in(session, server.metadata, maya)
@@ -82,9 +82,7 @@ def test_a_native_app_signs_in_and_refreshes_without_a_secret(
     assert second["refresh_token"] != first["refresh_token"]
 
 
-def test_a_code_without_its_verifier_is_worth_nothing(
-    server: RunningServer, native_client: Client, maya: Person
-) -> None:
+def test_a_code_without_its_verifier_is_worth_nothing(server: RunningServer, native_client: Client, maya: User) -> None:
     with _connect(native_client, "none") as session:
         url, state = session.create_authorization_url(
             server.metadata["authorization_endpoint"], code_verifier=generate_token(48)

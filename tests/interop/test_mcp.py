@@ -19,9 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
 from tests.interop.conftest import EMAIL, PASSWORD
-from tests.interop.mcp_server import Notes, notes_server
-from tests.interop.node_program import run
-from tests.interop.person import Person
+from tests.interop.mcp_server import NotesServer, run_notes_server
+from tests.interop.node_program import run_node_program
+from tests.interop.person import User
 from tests.interop.web_server import WebServer
 
 CALLBACK = "http://127.0.0.1:49152/callback"
@@ -45,24 +45,24 @@ class Document:
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Document]:
     """The assistant's metadata document."""
-    with WebServer(tls=tmp_path_factory.mktemp("document")) as web:
+    with WebServer(certificate_dir=tmp_path_factory.mktemp("document")) as web:
         url = f"{web.url}/assistant"
         web.pages["/assistant"] = ("application/json", json.dumps({"client_id": url, **ABOUT}).encode())
         yield Document(url, web.certificate)
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory, document: Document) -> Iterator[Notes]:
+def notes(tmp_path_factory: pytest.TempPathFactory, document: Document) -> Iterator[NotesServer]:
     """The MCP server of the example."""
     folder, trusted = tmp_path_factory.mktemp("mcp"), str(document.certificate)
-    with notes_server(folder, EMAIL, PASSWORD, outbound_ca_file=trusted) as running:
+    with run_notes_server(folder, EMAIL, PASSWORD, outbound_ca_file=trusted) as running:
         yield running
 
 
 class Kept:
     """What an assistant keeps between its calls; also the person who sits before it."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: User) -> None:
         self.person = person
         self.visited: list[dict[str, str]] = []
         self.tokens: list[OAuthToken] = []
@@ -91,7 +91,7 @@ class Kept:
         return AuthorizationCodeResult(code=sent["code"], state=sent["state"], iss=sent["iss"])
 
 
-def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None) -> list[str]:
+def _use_the_notes(notes: NotesServer, kept: Kept, client_metadata_url: str | None) -> list[str]:
     """Read the notes, add one, wait until the token is out of date, and read them again."""
 
     async def use() -> list[str]:
@@ -121,7 +121,7 @@ def _use_the_notes(notes: Notes, kept: Kept, client_metadata_url: str | None) ->
 
 @pytest.mark.parametrize("way_in", ["metadata document", "registration"])
 def test_the_python_client_finds_signs_in_steps_up_and_refreshes(
-    notes: Notes, document: Document, maya: Person, way_in: str
+    notes: NotesServer, document: Document, maya: User, way_in: str
 ) -> None:
     kept = Kept(maya)
 
@@ -142,11 +142,11 @@ def test_the_python_client_finds_signs_in_steps_up_and_refreshes(
 
 @pytest.mark.parametrize("way_in", ["metadata document", "registration"])
 def test_the_javascript_client_finds_signs_in_steps_up_and_refreshes(
-    notes: Notes, document: Document, maya: Person, way_in: str
+    notes: NotesServer, document: Document, maya: User, way_in: str
 ) -> None:
     told = {"url": notes.url, "about": ABOUT, "document": document.url if way_in == "metadata document" else None}
 
-    seen = run("mcp_client.mjs", told, maya)
+    seen = run_node_program("mcp_client.mjs", told, maya)
 
     assert "Buy stamps" in seen["read"]
     assert (seen["client_id"] == document.url) is (way_in == "metadata document")
@@ -156,7 +156,7 @@ def test_the_javascript_client_finds_signs_in_steps_up_and_refreshes(
     assert len(set(seen["tokens"])) == 4
 
 
-def test_the_mcp_server_accepts_only_what_was_signed_for_it(notes: Notes, maya: Person) -> None:
+def test_the_mcp_server_accepts_only_what_was_signed_for_it(notes: NotesServer, maya: User) -> None:
     kept = Kept(maya)
     _use_the_notes(notes, kept, None)
     own = kept.tokens[-1].access_token
@@ -167,12 +167,12 @@ def test_the_mcp_server_accepts_only_what_was_signed_for_it(notes: Notes, maya: 
     assert _status(notes, _machine_token(notes)) == httpx.codes.UNAUTHORIZED
 
 
-def _machine_token(notes: Notes) -> str:
+def _machine_token(notes: NotesServer) -> str:
     """An access token of the same issuer, with the same scope, for its own API."""
     made = notes.deployment.create_client("machine", scope="notes:read")
     sent = {"grant_type": "client_credentials", "client_id": made["client_id"], "client_secret": made["client_secret"]}
     return str(httpx.post(f"{notes.issuer}/oauth/token", data=sent).raise_for_status().json()["access_token"])
 
 
-def _status(notes: Notes, token: str) -> int:
+def _status(notes: NotesServer, token: str) -> int:
     return httpx.post(notes.url, headers={"Authorization": f"Bearer {token}"}, json={}).status_code

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from tests.interop.conftest import EMAIL, PASSWORD
-from tests.interop.node_program import NODE
-from tests.interop.person import Person
-from tests.support.program import Missing, free_port
+from tests.interop.node_program import NODE_DIR
+from tests.interop.person import User
+from tests.support.program import NotInstalled, free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 
 SCENARIOS = ["authorization-server-metadata-endpoint", "authorization-code-grant"]
@@ -41,7 +41,7 @@ def test_its_list_has_no_scenario_that_is_not_tried_here() -> None:
 
 @pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
 @pytest.mark.parametrize("policy", ["native", "browser"])
-def test_every_check_passes(judged: RunningServer, maya: Person, policy: str, revision: str) -> None:
+def test_every_check_passes(judged: RunningServer, maya: User, policy: str, revision: str) -> None:
     port = free_port()
     made = judged.deployment.create_client(policy, redirect_uris=[f"http://127.0.0.1:{port}/callback"])
     client = ["--client-id", made["client_id"], "--resource", judged.issuer, "--port", str(port)]
@@ -54,7 +54,7 @@ def test_every_check_passes(judged: RunningServer, maya: Person, policy: str, re
     assert "SKIPPED" not in told
 
 
-def _judgement(arguments: list[str], person: Person) -> str:
+def _judgement(arguments: list[str], person: User) -> str:
     """What it prints, while the person goes where it sends them; its exit code must be 0."""
     lines = []
     with subprocess.Popen(
@@ -71,8 +71,8 @@ def _judgement(arguments: list[str], person: Person) -> str:
 
 def _judge() -> list[str]:
     """It needs Node 22, which is a package beside it."""
-    node: Path = NODE / "node_modules" / ".bin" / "node"
-    program = NODE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    node: Path = NODE_DIR / "node_modules" / ".bin" / "node"
+    program = NODE_DIR / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
     if not node.exists() or not program.exists():
-        raise Missing("the Node packages are not installed: run `make test`")
+        raise NotInstalled("the Node packages are not installed: run `make test`")
     return [str(node), str(program)]

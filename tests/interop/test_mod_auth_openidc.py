@@ -12,7 +12,7 @@ import pytest
 
 from tests.interop.apache import Apache
 from tests.interop.conftest import EMAIL
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.valetkey_server import RunningServer
 
 
@@ -21,18 +21,18 @@ def apache(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Ap
     """A protected folder whose visitors sign in here."""
     made = Apache()
     uris = {
-        "--redirect-uri": made.callback,
-        "--post-logout-redirect-uri": made.goodbye,
-        "--backchannel-logout-uri": f"{made.callback}?logout=backchannel",
+        "--redirect-uri": made.redirect_uri,
+        "--post-logout-redirect-uri": made.post_logout_redirect_uri,
+        "--backchannel-logout-uri": f"{made.redirect_uri}?logout=backchannel",
     }
     words = [word for pair in uris.items() for word in pair]
     client = json.loads(server.deployment.run("clients", "create", "--name", "Apache", *words, "--json"))
     more = f"OIDCProviderTokenEndpointAuth {request.param}"
-    with made.configure(issuer=server.issuer, **client, more=more) as running:
+    with made.configure(issuer=server.issuer, **client, extra_configuration=more) as running:
         yield running
 
 
-def test_a_page_behind_apache_learns_who_came(apache: Apache, maya: Person) -> None:
+def test_a_page_behind_apache_learns_who_came(apache: Apache, maya: User) -> None:
     with httpx.Client() as browser:
         refused = browser.get(maya.deny(_sent_away(browser, apache)))
         assert not refused.has_redirect_location  # the words are wrong: 2.4.12 takes iss (RFC 9207) for discovery
@@ -45,23 +45,25 @@ def test_a_page_behind_apache_learns_who_came(apache: Apache, maya: Person) -> N
         assert "@" in page.headers["Seen-User"]  # the sub at the issuer
 
 
-def test_apache_logs_its_visitor_out_at_the_provider_too(server: RunningServer, apache: Apache, maya: Person) -> None:
+def test_apache_logs_its_visitor_out_at_the_provider_too(server: RunningServer, apache: Apache, maya: User) -> None:
     with httpx.Client() as browser:
         _log_in(browser, apache, maya)
 
-        leaving = browser.get(apache.callback, params={"logout": apache.goodbye}).headers["location"]
+        leaving = browser.get(apache.redirect_uri, params={"logout": apache.post_logout_redirect_uri}).headers[
+            "location"
+        ]
         assert leaving.startswith(f"{server.issuer}/oauth/logout")
-        assert maya.allow(leaving) == apache.goodbye
+        assert maya.allow(leaving) == apache.post_logout_redirect_uri
 
         _sent_away(browser, apache)
-        assert maya.read(f"{server.issuer}/account").url.path == "/account/sign-in"
+        assert maya.get_page(f"{server.issuer}/account").url.path == "/account/sign-in"
 
 
-def test_who_signs_out_at_the_provider_is_out_at_apache(server: RunningServer, apache: Apache, maya: Person) -> None:
+def test_who_signs_out_at_the_provider_is_out_at_apache(server: RunningServer, apache: Apache, maya: User) -> None:
     with httpx.Client() as browser:
         _log_in(browser, apache, maya)
 
-        maya.press(maya.read(f"{server.issuer}/account"), "sign-out")
+        maya.press(maya.get_page(f"{server.issuer}/account"), "sign-out")
 
         deadline = time.monotonic() + 20  # the logout token goes by the outbox
         while browser.get(f"{apache.url}page").status_code != httpx.codes.FOUND:
@@ -69,7 +71,7 @@ def test_who_signs_out_at_the_provider_is_out_at_apache(server: RunningServer, a
             time.sleep(0.1)
 
 
-def _log_in(browser: httpx.Client, apache: Apache, person: Person) -> httpx.Response:
+def _log_in(browser: httpx.Client, apache: Apache, person: User) -> httpx.Response:
     come_back = browser.get(person.allow(_sent_away(browser, apache)))
     assert come_back.has_redirect_location, apache.log
     return browser.get(urljoin(apache.url, come_back.headers["location"]))

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.interop.conftest import EMAIL
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.program import Program, accepts_connections, free_port
 from tests.support.valetkey_server import RunningServer
 
@@ -80,7 +80,7 @@ def site(
         program.kill()
 
 
-def test_a_person_signs_in_and_the_site_knows_their_address(site: Site, maya: Person) -> None:
+def test_a_person_signs_in_and_the_site_knows_their_address(site: Site, maya: User) -> None:
     with httpx.Client() as browser:
         assert site.who(browser) is None
 
@@ -89,7 +89,7 @@ def test_a_person_signs_in_and_the_site_knows_their_address(site: Site, maya: Pe
         assert site.who(browser) == EMAIL
 
 
-def test_who_denies_is_not_signed_in(site: Site, maya: Person) -> None:
+def test_who_denies_is_not_signed_in(site: Site, maya: User) -> None:
     with httpx.Client() as browser:
         sent = browser.get(f"{site.url}/oidc/authenticate/").headers["location"]
 
@@ -99,7 +99,7 @@ def test_who_denies_is_not_signed_in(site: Site, maya: Person) -> None:
         assert site.who(browser) is None
 
 
-def test_an_old_sign_in_is_renewed_without_a_question(site: Site, maya: Person) -> None:
+def test_an_old_sign_in_is_renewed_without_a_question(site: Site, maya: User) -> None:
     with httpx.Client() as browser:
         _log_in(browser, site, maya)
         sent = _age(browser, site)
@@ -111,10 +111,10 @@ def test_an_old_sign_in_is_renewed_without_a_question(site: Site, maya: Person) 
         assert site.who(browser) == EMAIL
 
 
-def test_who_left_the_provider_is_not_renewed(server: RunningServer, site: Site, maya: Person) -> None:
+def test_who_left_the_provider_is_not_renewed(server: RunningServer, site: Site, maya: User) -> None:
     with httpx.Client() as browser:
         _log_in(browser, site, maya)
-        maya.press(maya.read(f"{server.issuer}/account"), "sign-out")
+        maya.press(maya.get_page(f"{server.issuer}/account"), "sign-out")
 
         answer = maya.allow(_age(browser, site))
 
@@ -123,7 +123,7 @@ def test_who_left_the_provider_is_not_renewed(server: RunningServer, site: Site,
         assert site.who(browser) is None
 
 
-def test_who_leaves_the_site_leaves_the_provider(server: RunningServer, site: Site, maya: Person) -> None:
+def test_who_leaves_the_site_leaves_the_provider(server: RunningServer, site: Site, maya: User) -> None:
     with httpx.Client() as browser:
         _log_in(browser, site, maya)
 
@@ -132,10 +132,10 @@ def test_who_leaves_the_site_leaves_the_provider(server: RunningServer, site: Si
         assert leaving.startswith(f"{server.issuer}/oauth/logout")
         assert maya.allow(leaving) == site.goodbye
         assert site.who(browser) is None
-        assert maya.read(f"{server.issuer}/account").url.path == "/account/sign-in"
+        assert maya.get_page(f"{server.issuer}/account").url.path == "/account/sign-in"
 
 
-def _log_in(browser: httpx.Client, site: Site, person: Person) -> None:
+def _log_in(browser: httpx.Client, site: Site, person: User) -> None:
     sent = browser.get(f"{site.url}/oidc/authenticate/").headers["location"]
     back = browser.get(person.allow(sent))
     assert back.headers["location"] == "/", back.text

@@ -9,8 +9,8 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from tests.interop.client import Client
 from tests.interop.conftest import CALLBACK
-from tests.interop.node_program import run
-from tests.interop.person import Person
+from tests.interop.node_program import run_node_program
+from tests.interop.person import User
 from tests.support.valetkey_server import RunningServer
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
@@ -47,17 +47,15 @@ def test_all_that_is_advertised_is_tried(server: RunningServer) -> None:
     assert advertised == TRIED
 
 
-def _run(
-    flow: str, server: RunningServer, client: Client, method: str, person: Person | None = None, **more: Any
-) -> Any:
+def _run(flow: str, server: RunningServer, client: Client, method: str, person: User | None = None, **more: Any) -> Any:
     told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client), **more}
-    return run("oauth_client.mjs", told, person)
+    return run_node_program("oauth_client.mjs", told, person)
 
 
 @pytest.mark.parametrize("response_mode", RESPONSE_MODES)
 @pytest.mark.parametrize("method", SECRET_METHODS)
 def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
-    server: RunningServer, web_client: Client, maya: Person, method: str, response_mode: str
+    server: RunningServer, web_client: Client, maya: User, method: str, response_mode: str
 ) -> None:
     seen = _run("web", server, web_client, method, maya, response_mode=response_mode)
 
@@ -70,7 +68,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
 
 
 @pytest.mark.parametrize("alg", KEYS)
-def test_a_web_app_proves_itself_by_a_signed_assertion(server: RunningServer, maya: Person, alg: str) -> None:
+def test_a_web_app_proves_itself_by_a_signed_assertion(server: RunningServer, maya: User, alg: str) -> None:
     """At the token, introspection and revocation endpoints."""
     kind = {"E": ECKey, "P": RSAKey, "R": RSAKey}[alg[0]] if not alg.startswith("Ed") else OKPKey
     key = kind.generate_key(KEYS[alg], {"kid": "k1", "alg": alg})
@@ -87,7 +85,7 @@ def test_a_web_app_proves_itself_by_a_signed_assertion(server: RunningServer, ma
 
 
 def test_a_native_app_signs_in_refreshes_and_revokes_without_a_secret(
-    server: RunningServer, native_client: Client, maya: Person
+    server: RunningServer, native_client: Client, maya: User
 ) -> None:
     seen = _run("native", server, native_client, "none", maya)
 
@@ -105,7 +103,7 @@ def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client
     assert seen["claims"]["client_id"] == machine_client.client_id
 
 
-def test_a_device_gets_a_token_for_its_person(server: RunningServer, native_client: Client, maya: Person) -> None:
+def test_a_device_gets_a_token_for_its_person(server: RunningServer, native_client: Client, maya: User) -> None:
     seen = _run("device", server, native_client, "none", maya)
 
     assert seen["scope"] == "profile"

@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.interop.conftest import EMAIL, PASSWORD
-from tests.interop.node_program import NODE
+from tests.interop.node_program import NODE_DIR
 from tests.interop.web_server import WebServer
 from tests.support.valetkey_server import RunningServer
 
-LIBRARY = NODE / "node_modules" / "oidc-client-ts" / "dist" / "browser" / "oidc-client-ts.min.js"
+LIBRARY = NODE_DIR / "node_modules" / "oidc-client-ts" / "dist" / "browser" / "oidc-client-ts.min.js"
 _PAGE = """<!doctype html><title>App</title><link rel="icon" href="data:,"><script src="/library.js"></script>
 <script>
 const stored = new oidc.WebStorageStateStore({ store: localStorage });

@@ -11,22 +11,22 @@ from joserfc.jwk import ECKey
 
 from tests.interop.client import Client
 from tests.interop.conftest import CALLBACK, EMAIL
-from tests.interop.node_program import run
-from tests.interop.person import Person
+from tests.interop.node_program import run_node_program
+from tests.interop.person import User
 from tests.support.valetkey_server import RunningServer
 
 GOODBYE = "https://app.example/goodbye"
 
 
-def _run(flow: str, server: RunningServer, client: Client, method: str, person: Person, **more: Any) -> Any:
+def _run(flow: str, server: RunningServer, client: Client, method: str, person: User, **more: Any) -> Any:
     told = {"flow": flow, "issuer": server.issuer, "method": method, **vars(client), **more}
-    return run("openid_client.mjs", told, person)
+    return run_node_program("openid_client.mjs", told, person)
 
 
 @pytest.mark.parametrize("response_mode", ["query", "form_post"])
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_a_web_app_signs_in_reads_userinfo_refreshes_and_revokes(
-    server: RunningServer, relying_party: Client, maya: Person, method: str, response_mode: str
+    server: RunningServer, relying_party: Client, maya: User, method: str, response_mode: str
 ) -> None:
     seen = _run("signIn", server, relying_party, method, maya, parameters={"response_mode": response_mode})
 
@@ -38,7 +38,7 @@ def test_a_web_app_signs_in_reads_userinfo_refreshes_and_revokes(
 
 
 def test_a_refreshed_id_token_is_about_the_same_person_and_sign_in(
-    server: RunningServer, relying_party: Client, maya: Person
+    server: RunningServer, relying_party: Client, maya: User
 ) -> None:
     seen = _run("signIn", server, relying_party, "client_secret_basic", maya)
 
@@ -46,7 +46,7 @@ def test_a_refreshed_id_token_is_about_the_same_person_and_sign_in(
         assert seen["refreshed"][name] == seen["claims"][name]
 
 
-def test_a_web_app_proves_itself_by_its_key(server: RunningServer, maya: Person) -> None:
+def test_a_web_app_proves_itself_by_its_key(server: RunningServer, maya: User) -> None:
     key = ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256"})
     made = server.deployment.create_client(
         "web", scope="", redirect_uris=[CALLBACK], jwks={"keys": [key.as_dict(private=False)]}
@@ -60,7 +60,7 @@ def test_a_web_app_proves_itself_by_its_key(server: RunningServer, maya: Person)
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "PS256", "Ed25519", "EdDSA"])
 def test_an_id_token_is_signed_as_the_client_registered(
-    server: RunningServer, maya: Person, tmp_path: Path, alg: str
+    server: RunningServer, maya: User, tmp_path: Path, alg: str
 ) -> None:
     metadata = {"id_token_signed_response_alg": alg, "userinfo_signed_response_alg": alg}
     file = tmp_path / "metadata.json"
@@ -75,7 +75,7 @@ def test_an_id_token_is_signed_as_the_client_registered(
 
 
 def test_a_public_client_signs_in_without_a_secret(
-    server: RunningServer, native_relying_party: Client, maya: Person
+    server: RunningServer, native_relying_party: Client, maya: User
 ) -> None:
     seen = _run("signIn", server, native_relying_party, "none", maya)
 
@@ -83,20 +83,20 @@ def test_a_public_client_signs_in_without_a_secret(
     assert seen["refused"] == "invalid_grant"
 
 
-def test_only_a_second_sign_in_can_be_silent(server: RunningServer, relying_party: Client, maya: Person) -> None:
+def test_only_a_second_sign_in_can_be_silent(server: RunningServer, relying_party: Client, maya: User) -> None:
     seen = _run("silent", server, relying_party, "client_secret_basic", maya)
 
     assert seen == {"stranger": "login_required", "same": True}
 
 
-def test_a_device_signs_its_person_in(server: RunningServer, native_relying_party: Client, maya: Person) -> None:
+def test_a_device_signs_its_person_in(server: RunningServer, native_relying_party: Client, maya: User) -> None:
     seen = _run("device", server, native_relying_party, "none", maya)
 
     assert seen["userinfo"]["name"] == "Maya"
     assert seen["refresh"]
 
 
-def test_an_app_signs_its_person_out(server: RunningServer, maya: Person) -> None:
+def test_an_app_signs_its_person_out(server: RunningServer, maya: User) -> None:
     uris = ["--redirect-uri", CALLBACK, "--post-logout-redirect-uri", GOODBYE]
     made = json.loads(server.deployment.run("clients", "create", "--name", "Leaving", *uris, "--json"))
     client = Client(made["client_id"], made["client_secret"], CALLBACK)

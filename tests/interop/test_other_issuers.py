@@ -15,10 +15,10 @@ import httpx
 import pytest
 from flask import Flask, jsonify
 
-from tests.interop.node_program import NODE
-from tests.interop.person import Person
-from tests.support.form import read_forms
-from tests.support.program import Missing, Program, accepts_connections, find_program, free_port
+from tests.interop.node_program import NODE_DIR
+from tests.interop.person import User
+from tests.support.form import parse_forms
+from tests.support.program import NotInstalled, Program, accepts_connections, find_program, free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import IntrospectionClient, ResourceServer, TrustedIssuer, current_token, require_oauth
 from valetkey.protocol.pkce import s256
@@ -69,20 +69,20 @@ class Provider:
                         break
                     answered = browser.get(target)
                     continue
-                form = read_forms(answered.text)[0]
+                form = parse_forms(answered.text)[0]
                 written = {"login": "maya", "password": "any"} if form.has_field("password") else {}
-                answered = browser.post(urljoin(str(answered.url), form.action), data=dict(form.filled(written)))
+                answered = browser.post(urljoin(str(answered.url), form.action), data=dict(form.fill_in(written)))
         code = parse_qs(urlsplit(target).query)["code"][0]
         return self.post("/token", client, grant_type="authorization_code", code=code, redirect_uri=CALLBACK)
 
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    if not (NODE / "node_modules" / "oidc-provider").is_dir():
-        raise Missing("oidc-provider is not installed: run `make test`")
+    if not (NODE_DIR / "node_modules" / "oidc-provider").is_dir():
+        raise NotInstalled("oidc-provider is not installed: run `make test`")
     port, folder = free_port(), tmp_path_factory.mktemp("provider")
     running = Program(
-        [find_program(["node"], package="nodejs"), str(NODE / "issuing_provider.mjs")],
+        [find_program(["node"], package="nodejs"), str(NODE_DIR / "issuing_provider.mjs")],
         log=folder / "provider.log",
         is_ready=lambda: accepts_connections(port),
         environment={
@@ -218,7 +218,7 @@ def _authorized(service: RunningServer, app: dict[str, Any]) -> str:
         "code_challenge": s256(verifier),
         "code_challenge_method": "S256",
     }
-    with Person(EMAIL, PASSWORD) as maya:
+    with User(EMAIL, PASSWORD) as maya:
         reached = maya.allow(f"{service.metadata['authorization_endpoint']}?{urlencode(asked)}")
     form = {
         "grant_type": "authorization_code",

@@ -10,7 +10,7 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
 from tests.interop.client import Client
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.valetkey_server import RunningServer
 
 SCOPE = ["profile", "email"]
@@ -21,14 +21,14 @@ def _plain_http_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-def _sign_in(session: OAuth2Session, server: RunningServer, person: Person, **credentials: Any) -> dict[str, Any]:
+def _sign_in(session: OAuth2Session, server: RunningServer, person: User, **credentials: Any) -> dict[str, Any]:
     url, _ = session.authorization_url(server.metadata["authorization_endpoint"])
     answer = person.allow(url)
     return dict(session.fetch_token(server.metadata["token_endpoint"], authorization_response=answer, **credentials))
 
 
 def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
-    server: RunningServer, web_client: Client, maya: Person
+    server: RunningServer, web_client: Client, maya: User
 ) -> None:
     metadata = server.metadata
     basic = HTTPBasicAuth(web_client.client_id, str(web_client.client_secret))
@@ -47,7 +47,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
             session.refresh_token(metadata["token_endpoint"], second["refresh_token"], auth=basic)
 
 
-def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_client: Client, maya: Person) -> None:
+def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_client: Client, maya: User) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:
@@ -56,7 +56,7 @@ def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_cl
     assert token["token_type"] == "Bearer"
 
 
-def test_a_person_who_denies_is_heard_by_the_app(server: RunningServer, native_client: Client, maya: Person) -> None:
+def test_a_person_who_denies_is_heard_by_the_app(server: RunningServer, native_client: Client, maya: User) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:

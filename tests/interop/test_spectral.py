@@ -12,12 +12,12 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
-from tests.interop.node_program import NODE
+from tests.interop.node_program import NODE_DIR
 from tests.openapi.test_extensions import MAKERS
 from tests.openapi.test_openapi import _api
-from tests.support.program import Missing, find_program
-from valetkey.authorization_server.openapi import oauth_description
-from valetkey.openapi.document import document
+from tests.support.program import NotInstalled, find_program
+from valetkey.authorization_server.openapi import build_oauth_document
+from valetkey.openapi.document import build_document
 
 
 def _quickstart(make_app: MakeApp, store: str) -> dict[str, Any]:
@@ -28,9 +28,9 @@ def _quickstart(make_app: MakeApp, store: str) -> dict[str, Any]:
 def test_no_document_has_an_error(make_app: MakeApp, sqlite_store_url: str, tmp_path: Path) -> None:
     app: Flask = make_app(sqlite_store_url)
     documents = {
-        "routes": document(_api()),
+        "routes": build_document(_api()),
         "served": _quickstart(make_app, sqlite_store_url),
-        "oauth": oauth_description(app.extensions["valetkey"]),
+        "oauth": build_oauth_document(app.extensions["valetkey"]),
         **{name: make()[1] for name, make in MAKERS.items()},
     }
     # Spectral knows OpenAPI up to 3.1; what flask-openapi writes as 3.2 differs in nothing that is used here.
@@ -41,7 +41,7 @@ def test_no_document_has_an_error(make_app: MakeApp, sqlite_store_url: str, tmp_
 
 
 def test_spectral_sees_two_operations_of_one_name(tmp_path: Path) -> None:
-    made = document(_api())
+    made = build_document(_api())
     made["paths"]["/api/notes"]["get"]["operationId"] = "notes_add"
     (tmp_path / "wrong.json").write_text(json.dumps(made))
 
@@ -49,9 +49,9 @@ def test_spectral_sees_two_operations_of_one_name(tmp_path: Path) -> None:
 
 
 def _errors(folder: Path) -> list[dict[str, Any]]:
-    program = NODE / "node_modules" / "@stoplight" / "spectral-cli" / "dist" / "index.js"
+    program = NODE_DIR / "node_modules" / "@stoplight" / "spectral-cli" / "dist" / "index.js"
     if not program.is_file():
-        raise Missing("the Node packages are not installed: run `make test`")
+        raise NotInstalled("the Node packages are not installed: run `make test`")
     files = [str(path) for path in sorted(folder.glob("*.json"))]
     done = subprocess.run(
         [
@@ -60,7 +60,7 @@ def _errors(folder: Path) -> list[dict[str, Any]]:
             "lint",
             *files,
             "--ruleset",
-            str(NODE / "spectral.yaml"),
+            str(NODE_DIR / "spectral.yaml"),
             *("--format", "json", "--fail-severity", "error", "--quiet"),
         ],
         capture_output=True,

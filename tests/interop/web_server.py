@@ -8,18 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from valetkey.cli.certificate import self_signed
+from valetkey.cli.certificate import ensure_self_signed_certificate
 
 
 class WebServer:
     """Serves ``pages``: for each path a content type and a body. With a folder for its certificate, over TLS."""
 
-    def __init__(self, tls: Path | None = None) -> None:
+    def __init__(self, certificate_dir: Path | None = None) -> None:
         self.pages: dict[str, tuple[str, bytes]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.pages))
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
-        if tls:
-            self.certificate, key = self_signed(tls, ["127.0.0.1"])
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(self.pages))
+        self.url = f"{'https' if certificate_dir else 'http'}://127.0.0.1:{self._server.server_port}"
+        if certificate_dir:
+            self.certificate, key = ensure_self_signed_certificate(certificate_dir, ["127.0.0.1"])
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, key)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -35,7 +35,7 @@ class WebServer:
         self._thread.join()
 
 
-def _handler(pages: dict[str, tuple[str, bytes]]) -> type[BaseHTTPRequestHandler]:
+def _make_handler(pages: dict[str, tuple[str, bytes]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             kind, body = pages.get(self.path.partition("?")[0], (None, b""))

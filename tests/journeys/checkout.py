@@ -13,9 +13,9 @@ import httpx
 
 from tests.support.program import Program, free_port
 
-PROJECT = Path(__file__).parents[2]
-MAKE_NEEDS = ("Makefile", "pyproject.toml", "requirements", "examples")
-OURS = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "PORT", "T", "SECRET_KEY")
+PROJECT_DIR = Path(__file__).parents[2]
+COPIED_PATHS = ("Makefile", "pyproject.toml", "requirements", "examples")
+REMOVED_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "PORT", "T", "SECRET_KEY")
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Checkout:
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
-        for name in MAKE_NEEDS:
-            copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
-            copy(PROJECT / name, self.folder / name)
+        for name in COPIED_PATHS:
+            copy = shutil.copytree if (PROJECT_DIR / name).is_dir() else shutil.copy2
+            copy(PROJECT_DIR / name, self.folder / name)
         (self.folder / ".venv").mkdir()
         (self.folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
         (self.folder / ".venv" / ".run-installed").touch()
@@ -36,7 +36,7 @@ class Checkout:
     @property
     def environment(self) -> dict[str, str]:
         """What somebody has set who has set nothing; ``make test`` hands its own variables down."""
-        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
+        inherited = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
         return {name: value for name, value in inherited.items() if not name.startswith(("VALETKEY_", "OIDC_"))}
 
     def start(self, command: list[str]) -> Program:
@@ -44,16 +44,16 @@ class Checkout:
         log = self.folder / "log"
         log.unlink(missing_ok=True)
         environment = self.environment | {"PORT": str(self.port)}
-        return Program(command, log=log, is_ready=self._answers, environment=environment, cwd=self.folder)
+        return Program(command, log=log, is_ready=self._is_ready, environment=environment, cwd=self.folder)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/api/public", timeout=5).is_success
         except httpx.TransportError:
             return False
 
 
-def shown(log: str, pattern: str) -> tuple[str, ...]:
+def search_log(log: str, pattern: str) -> tuple[str, ...]:
     """Answer what the groups of a pattern matched in what a program printed."""
     found = re.search(pattern, log)
     assert found, log

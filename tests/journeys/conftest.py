@@ -12,14 +12,14 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.program import free_port
-from tests.support.revoked import refused_within_a_second
+from tests.support.revoked import assert_revoked_within_one_second
 from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
 @dataclass(frozen=True)
-class Api:
+class ApiServers:
     """The API under ``tests/journeys/told_apart.py``, served by three processes."""
 
     first: RunningServer  # with two workers
@@ -44,24 +44,24 @@ class Api:
                 return statuses
         raise AssertionError(f"only {statuses} answered")
 
-    def refused_by_every_process_within_a_second(self, token: str) -> None:
+    def assert_revoked_everywhere_within_one_second(self, token: str) -> None:
         """Call until they all refuse it; raise where one does not in time."""
-        refused_within_a_second(lambda: self.call_every_process(token).values())
+        assert_revoked_within_one_second(lambda: self.call_every_process(token).values())
 
 
 @pytest.fixture(scope="session")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServers]:
     """Two servers on one database, with Maya's account."""
     app = Path(__file__).with_name("told_apart.py")
     deployment = Deployment(tmp_path_factory.mktemp("journeys"), app=app)
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
     with RunningServer(deployment, workers=2) as first, RunningServer(deployment, port=free_port()) as second:
-        yield Api(first, second)
+        yield ApiServers(first, second)
 
 
 @pytest.fixture
-def app(api: Api) -> Iterator[ThirdPartyApp]:
+def app(api: ApiServers) -> Iterator[ThirdPartyApp]:
     """An app that its developer has just registered."""
     with ThirdPartyApp() as made:
         made.credentials = api.first.deployment.create_client(
@@ -73,9 +73,9 @@ def app(api: Api) -> Iterator[ThirdPartyApp]:
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])
 def visitor(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     """The browser of somebody who has never been here, with JavaScript and without."""
-    with _context(browser, java_script_enabled=request.param) as context:
+    with _new_context(browser, java_script_enabled=request.param) as context:
         yield context.new_page()
 
 
-def _context(browser: Browser, *, java_script_enabled: bool) -> BrowserContext:
+def _new_context(browser: Browser, *, java_script_enabled: bool) -> BrowserContext:
     return browser.new_context(java_script_enabled=java_script_enabled)

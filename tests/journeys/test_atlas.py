@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journeys.checkout import PROJECT, shown
+from tests.journeys.checkout import PROJECT_DIR, search_log
 from tests.support.program import Program, free_port
 
-ATLAS = PROJECT / "examples" / "atlas"
+ATLAS = PROJECT_DIR / "examples" / "atlas"
 INSTALL_AND_SERVE, READ, WRITE, SUBSCRIBE, TEST, DESCRIBE = re.findall(
     r"^```sh\n(.*?)^```", (ATLAS / "README.md").read_text(), re.MULTILINE | re.DOTALL
 )
@@ -67,9 +67,9 @@ def test_everybody_reads_the_world(atlas: Served) -> None:
 
 
 def test_a_person_makes_a_list_through_the_browser(atlas: Served) -> None:
-    email, password = shown(atlas.server.log, r"User:\s+(\S+)\s+password: (\S+)")
+    email, password = search_log(atlas.server.log, r"User:\s+(\S+)\s+password: (\S+)")
     browser = f"{sys.executable} -m tests.journeys.visiting %s &"
-    path = f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    path = f"{PROJECT_DIR}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 
     made = json.loads(atlas.paste(WRITE, EMAIL=email, PASSWORD=password, BROWSER=browser, PYTHONPATH=path))
 

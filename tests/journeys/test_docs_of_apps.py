@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.person import Person
-from tests.journeys.checkout import PROJECT
+from tests.interop.person import User
+from tests.journeys.checkout import PROJECT_DIR
 from tests.support.program import Program, free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol import errors
 
-PAGE = (PROJECT / "docs" / "apps.md").read_text()
+PAGE = (PROJECT_DIR / "docs" / "apps.md").read_text()
 CREATE, REGISTER = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 (SHOP,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 EMAIL, PASSWORD = "maya@example.org", "a violet tram in june"
@@ -28,7 +28,7 @@ EMAIL, PASSWORD = "maya@example.org", "a violet tram in june"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    quickstart = PROJECT / "examples" / "quickstart" / "app.py"
+    quickstart = PROJECT_DIR / "examples" / "quickstart" / "app.py"
     deployment = Deployment(tmp_path_factory.mktemp("apps"), app=str(quickstart))
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
@@ -54,7 +54,7 @@ def test_the_app_signs_somebody_in_and_calls(server: RunningServer, tmp_path: Pa
         cwd=tmp_path,
     )
     try:
-        with Person(EMAIL, PASSWORD) as maya, httpx.Client() as browser:
+        with User(EMAIL, PASSWORD) as maya, httpx.Client() as browser:
             begun = browser.get(f"http://127.0.0.1:{port}/")
             called = browser.get(maya.allow(begun.headers["Location"])).json()
     finally:
@@ -74,7 +74,7 @@ def test_each_error_in_the_table_is_one_that_there_is() -> None:
 
 def test_its_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", PAGE):
-        assert (PROJECT / "docs" / link).exists(), link
+        assert (PROJECT_DIR / "docs" / link).exists(), link
 
 
 def _created(server: RunningServer, command: str) -> dict[str, str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.journeys.checkout import PROJECT
+from tests.journeys.checkout import PROJECT_DIR
 from tests.support.valetkey_server import Deployment
-from valetkey.protocol.policy import DEVICE_CODE, POLICIES
+from valetkey.protocol.policy import CLIENT_POLICIES, DEVICE_CODE_GRANT_TYPE
 
-PAGE = (PROJECT / "docs" / "clients.md").read_text()
+PAGE = (PROJECT_DIR / "docs" / "clients.md").read_text()
 COMMANDS = [
     shlex.split(block.replace("\\\n", " "))
     for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -32,16 +32,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 
 def test_the_table_has_each_policy_as_it_is() -> None:
-    assert ROWS.keys() == POLICIES.keys()
-    for policy in POLICIES.values():
+    assert ROWS.keys() == CLIENT_POLICIES.keys()
+    for policy in CLIENT_POLICIES.values():
         _, methods, grant_types, demanded = ROWS[policy.name].split(" | ")
         assert re.findall(r"`(\w+)`", methods) == list(policy.auth_methods)
-        named = [name or DEVICE_CODE for name in re.findall(r"`(\w+)`|device code", grant_types)]
-        assert named == [*policy.grant_types, *policy.more_grant_types]
+        named = [name or DEVICE_CODE_GRANT_TYPE for name in re.findall(r"`(\w+)`|device code", grant_types)]
+        assert named == [*policy.default_grant_types, *policy.optional_grant_types]
         assert ("PKCE" in demanded and "without PKCE" not in demanded) == (
-            policy.pkce_required and "authorization_code" in policy.grant_types
+            policy.pkce_required and "authorization_code" in policy.default_grant_types
         )
-        assert ("asked each time" in demanded) == policy.asks_each_time
+        assert ("asked each time" in demanded) == policy.always_prompt_for_consent
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -53,9 +53,9 @@ def test_its_commands_run(deployment: Deployment, command: list[str]) -> None:
 
 def test_every_policy_that_a_command_can_give_has_one() -> None:
     shown = {command[command.index("--policy") + 1] for command in COMMANDS}
-    assert shown == POLICIES.keys() - {"agent"}, "an agent is a document at a URL"
+    assert shown == CLIENT_POLICIES.keys() - {"agent"}, "an agent is a document at a URL"
 
 
 def test_its_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", PAGE):
-        assert (Path(PROJECT) / "docs" / link).exists(), link
+        assert (Path(PROJECT_DIR) / "docs" / link).exists(), link

@@ -6,10 +6,10 @@ import re
 
 import click
 
-from tests.journeys.checkout import PROJECT
+from tests.journeys.checkout import PROJECT_DIR
 from valetkey.cli import main
 
-PAGE = (PROJECT / "docs" / "operating.md").read_text()
+PAGE = (PROJECT_DIR / "docs" / "operating.md").read_text()
 TABLE = PAGE.split("## All commands")[1]
 
 
@@ -42,4 +42,4 @@ def test_each_command_that_it_shows_is_one() -> None:
 
 def test_its_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)", PAGE):
-        assert (PROJECT / "docs" / link).exists(), link
+        assert (PROJECT_DIR / "docs" / link).exists(), link

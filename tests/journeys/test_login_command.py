@@ -13,14 +13,14 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.interop.person import Person
-from tests.journeys.conftest import EMAIL, PASSWORD, Api
+from tests.interop.person import User
+from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
 
 
 class Login:
     """The command, waiting for a browser to open the address that it printed."""
 
-    def __init__(self, api: Api, *arguments: str) -> None:
+    def __init__(self, api: ApiServers, *arguments: str) -> None:
         command = api.first.deployment.command("login", "--issuer", api.url, "--no-browser", *arguments)
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -43,12 +43,12 @@ class Login:
 
 
 @pytest.fixture
-def maya() -> Iterator[Person]:
-    with Person(EMAIL, PASSWORD) as person:
+def maya() -> Iterator[User]:
+    with User(EMAIL, PASSWORD) as person:
         yield person
 
 
-def test_the_printed_address_leads_through_the_browser_to_a_token(api: Api, page: Page) -> None:
+def test_the_printed_address_leads_through_the_browser_to_a_token(api: ApiServers, page: Page) -> None:
     login = Login(api, "--scope", "profile")
 
     with socket.create_connection(_place(login.redirect_uri)):  # a browser's spare connection holds nothing up
@@ -66,7 +66,7 @@ def test_the_printed_address_leads_through_the_browser_to_a_token(api: Api, page
     assert api.call(token.strip()).json()["scope"] == ["profile"]
 
 
-def test_the_token_may_be_for_another_api(api: Api, maya: Person) -> None:
+def test_the_token_may_be_for_another_api(api: ApiServers, maya: User) -> None:
     photos = "https://photos.example/v1"
     api.first.deployment.run("resources", "create", photos, "--scope", "profile notes:write")
     login = Login(api, "--scope", "profile", "--resource", photos)
@@ -78,7 +78,7 @@ def test_the_token_may_be_for_another_api(api: Api, maya: Person) -> None:
     assert api.call(token.strip()).status_code == 401
 
 
-def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(api: Api, maya: Person) -> None:
+def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(api: ApiServers, maya: User) -> None:
     login = Login(api, "--", "curl", "-sS", "-w", "%{http_code}", f"{api.url}/api/protected")
     httpx.get(maya.allow(login.url))
     code, output, _ = login.end()
@@ -87,7 +87,7 @@ def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(a
     assert output.endswith("200")
 
 
-def test_any_other_command_finds_the_token_in_its_environment(api: Api, maya: Person) -> None:
+def test_any_other_command_finds_the_token_in_its_environment(api: ApiServers, maya: User) -> None:
     login = Login(api, "--", "sh", "-c", 'printf "%s" "$VALETKEY_TOKEN"; exit 3')
     httpx.get(maya.allow(login.url))
     code, output, _ = login.end()
@@ -95,7 +95,7 @@ def test_any_other_command_finds_the_token_in_its_environment(api: Api, maya: Pe
     assert api.call(output).status_code == 200
 
 
-def test_a_no_is_told_in_a_sentence(api: Api, maya: Person) -> None:
+def test_a_no_is_told_in_a_sentence(api: ApiServers, maya: User) -> None:
     login = Login(api)
     assert "Not signed in" in httpx.get(maya.deny(login.url)).text
     assert login.end() == (1, "", "Error: not signed in: the resource owner denied the request\n")
@@ -111,7 +111,7 @@ def test_a_no_is_told_in_a_sentence(api: Api, maya: Person) -> None:
     ],
     ids=["another sign-in's state", "another issuer's code", "no issuer's code", "a code that nobody gave"],
 )
-def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: Api, answer: str, complaint: str) -> None:
+def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: ApiServers, answer: str, complaint: str) -> None:
     login = Login(api)
     state = dict(parse_qsl(urlsplit(login.url).query))["state"]
     httpx.get(f"{login.redirect_uri}?{answer.format(state=state, issuer=api.url)}")
@@ -121,7 +121,7 @@ def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: Api, answer: 
     assert "Traceback" not in complaints
 
 
-def test_an_address_that_is_no_authorization_server_is_told_in_a_sentence(api: Api) -> None:
+def test_an_address_that_is_no_authorization_server_is_told_in_a_sentence(api: ApiServers) -> None:
     command = api.first.deployment.command("login", "--issuer", "http://127.0.0.1:9", "--no-browser")
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1

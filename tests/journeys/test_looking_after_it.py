@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.program import free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.storage.engine.backup import back_up
@@ -46,7 +46,7 @@ def allowed(server: RunningServer) -> None:
         f"{server.issuer}/oauth/authorize?response_type=code&client_id=shop&scope=profile&prompt=consent"
         f"&code_challenge={'c' * 43}&code_challenge_method=S256"
     )
-    with Person(EMAIL, PASSWORD) as maya:
+    with User(EMAIL, PASSWORD) as maya:
         assert "code=" in maya.allow(asked)
 
 

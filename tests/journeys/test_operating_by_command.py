@@ -13,7 +13,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.support.valetkey_server import Deployment, RunningServer
-from valetkey.protocol.policy import POLICIES
+from valetkey.protocol.policy import CLIENT_POLICIES
 
 CALLBACK = "https://shop.example/back"
 CLAIMS = {
@@ -182,7 +182,7 @@ def test_an_app_with_an_initial_access_token_is_in_and_another_waits_for_approva
 
 
 def test_every_policy_can_be_given_by_command(deployment: Deployment, server: RunningServer) -> None:
-    for policy in POLICIES:
+    for policy in CLIENT_POLICIES:
         uris = () if policy == "machine" else ("--redirect-uri", CALLBACK)
         made = json.loads(deployment.run("clients", "create", "--name", policy, "--policy", policy, *uris, "--json"))
         asked = httpx.get(f"{server.issuer}/oauth/authorize", params={"client_id": made["client_id"]})

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.program import Program, free_port
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "app.py"
@@ -49,9 +49,9 @@ def test_the_quickstart_works_under_another_server_and_with_the_flask_command(se
         header = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         assert httpx.get(f"{server}/api/protected", headers=header).json()["user"] is None
 
-    with Person("maya@example.com", "a violet tram in june") as maya:
+    with User("maya@example.com", "a violet tram in june") as maya:
         maya.sign_up(f"{server}/account/sign-up", name="Maya")
-        assert "Connected apps" in maya.read(f"{server}/account").text
+        assert "Connected apps" in maya.get_page(f"{server}/account").text
 
 
 def _answers(port: int) -> bool:

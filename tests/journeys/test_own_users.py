@@ -13,10 +13,10 @@ from flask import Flask, jsonify, redirect, request, session
 from flask.testing import FlaskClient
 from flask.typing import ResponseReturnValue
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.program import free_port
-from tests.support.revoked import refused_within_a_second
+from tests.support.revoked import assert_revoked_within_one_second
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import Valetkey, current_token, require_oauth
 from valetkey.authorization_server.clients.service import register_client
@@ -36,30 +36,32 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningS
 
 
 def test_the_hosts_people_sign_in_at_the_host_and_allow_apps_here(server: RunningServer) -> None:
-    with Person("maya@example.com", "a violet tram in june") as maya, ThirdPartyApp() as app:
+    with User("maya@example.com", "a violet tram in june") as maya, ThirdPartyApp() as app:
         app.credentials = server.deployment.create_client("web", name="Sunflower", redirect_uris=[app.redirect_uri])
         maya.sign_up(f"{server.url}/join", name="Maya")
         maya.cookies.clear()  # so that the host's own sign-in is on the way
 
-        tokens = app.redeem(maya.allow(app.begin(server.metadata, scope="profile")))
+        tokens = app.redeem(maya.allow(app.start_authorization(server.metadata, scope="profile")))
 
         assert app.call(f"{server.url}/api/me", tokens["access_token"]).json() == {"name": "Maya"}
-        assert "Sunflower" in maya.read(f"{server.url}/account").text
+        assert "Sunflower" in maya.get_page(f"{server.url}/account").text
         refreshed = app.refresh(tokens["refresh_token"]).json()
         assert app.call(f"{server.url}/api/me", refreshed["access_token"]).status_code == 200
 
-        maya.press(maya.read(f"{server.url}/"), "leave")
+        maya.press(maya.get_page(f"{server.url}/"), "leave")
 
         assert app.refresh(refreshed["refresh_token"]).json()["error"] == "invalid_grant"
         mine, late = f"{server.url}/api/me", refreshed["access_token"]
-        refused_within_a_second(lambda: [app.call(mine, late).status_code for _ in range(20)])  # both workers answer
+        assert_revoked_within_one_second(
+            lambda: [app.call(mine, late).status_code for _ in range(20)]
+        )  # both workers answer
 
 
 def test_there_is_no_second_sign_in_beside_the_hosts(server: RunningServer) -> None:
-    with Person("maya@example.com", "a violet tram in june") as maya:
+    with User("maya@example.com", "a violet tram in june") as maya:
         for page in ("sign-in", "sign-up"):
-            assert maya.read(f"{server.url}/account/{page}").status_code == 404
-        assert str(maya.read(f"{server.url}/account").url) == f"{server.url}/login?next=/account"
+            assert maya.get_page(f"{server.url}/account/{page}").status_code == 404
+        assert str(maya.get_page(f"{server.url}/account").url) == f"{server.url}/login?next=/account"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def test_plans_from_the_first_to_an_approved_one(tmp_path: Path, monkeypatch: py
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}))
     monkeypatch.setenv("VALETKEY_SCOPES", json.dumps({"profile": "See your name"}))
     monkeypatch.setenv("VALETKEY_PLANS", json.dumps(PLANS))
     monkeypatch.setenv("VALETKEY_DEFAULT_PLAN", "free")

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from flask import Flask
 
-from tests.journeys.checkout import PROJECT, Checkout, shown
+from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
 from tests.support.program import Program, free_port
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.cli.certificate import self_signed
+from valetkey.cli.certificate import ensure_self_signed_certificate
 
-README = (PROJECT / "README.md").read_text()
+README = (PROJECT_DIR / "README.md").read_text()
 
 
 def blocks(section: str, language: str) -> list[str]:
@@ -42,14 +42,14 @@ MINE, PROGRAM, ROUTES, USERS, OTHERS = (
         "Tokens of other servers",
     )
 )
-QUICKSTART = (PROJECT / "examples" / "quickstart" / "app.py").read_text()
+QUICKSTART = (PROJECT_DIR / "examples" / "quickstart" / "app.py").read_text()
 
 
 def test_every_block_of_the_readme_is_run_here() -> None:
     run = [*FIRST, *TWO, *CALL, *WORLD, *MINE, *PROGRAM, *ROUTES, *USERS, *OTHERS]
     assert README.count("```") == 2 * len(run)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
-        assert (PROJECT / "".join(link)).exists(), link
+        assert (PROJECT_DIR / "".join(link)).exists(), link
 
 
 def test_the_program_is_the_quickstart_and_has_at_most_forty_lines_of_code() -> None:
@@ -64,13 +64,13 @@ def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
     assert test == "make test"  # by which this test is run
     server = checkout.start(serve.split())
     try:
-        email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
+        email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         browser = f"{sys.executable} -m tests.journeys.visiting %s &"
         person = {
             "EMAIL": email,
             "PASSWORD": password,
             "BROWSER": browser,
-            "PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}",
+            "PYTHONPATH": f"{PROJECT_DIR / 'src'}:{PROJECT_DIR}",
         }
         answers = _run(checkout, "".join(CALL), person)
     finally:
@@ -84,7 +84,7 @@ def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
 def test_serving_it_to_the_world(tmp_path: Path, postgresql_url: str, redis_url: str) -> None:
     checkout = Checkout(tmp_path)
     (tmp_path / "app.py").write_text(QUICKSTART)
-    certificate, key = self_signed(tmp_path, ["127.0.0.1"])
+    certificate, key = ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])
     certificate.rename(tmp_path / "cert.pem")
     key.rename(tmp_path / "key.pem")
     port = free_port()

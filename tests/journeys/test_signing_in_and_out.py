@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import EMAIL, PASSWORD, Api
+from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 
 
-def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(api: Api, visitor: Page) -> None:
+def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(api: ApiServers, visitor: Page) -> None:
     told = []
     for email in (EMAIL, "nobody@example.com"):
         visitor.goto(f"{api.url}/account/sign-in")
@@ -20,7 +20,7 @@ def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(api:
     assert not _session(visitor)
 
 
-def test_who_signs_out_is_out(api: Api, visitor: Page) -> None:
+def test_who_signs_out_is_out(api: ApiServers, visitor: Page) -> None:
     visitor.goto(f"{api.url}/account/sign-in")
     _sign_in(visitor, EMAIL, PASSWORD)
     expect(visitor.get_by_role("heading", name="Your account")).to_be_visible()
@@ -35,9 +35,9 @@ def test_who_signs_out_is_out(api: Api, visitor: Page) -> None:
     expect(visitor.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def test_another_account_can_be_chosen_on_the_consent_page(api: Api, app: ThirdPartyApp, page: Page) -> None:
+def test_another_account_can_be_chosen_on_the_consent_page(api: ApiServers, app: ThirdPartyApp, page: Page) -> None:
     api.first.deployment.create_user("omar@example.com", PASSWORD, name="Omar")
-    page.goto(app.begin(api.first.metadata, scope="profile"))
+    page.goto(app.start_authorization(api.first.metadata, scope="profile"))
     _sign_in(page, EMAIL, PASSWORD)
     expect(page.locator(".owner")).to_contain_text("Maya")
 
@@ -49,16 +49,16 @@ def test_another_account_can_be_chosen_on_the_consent_page(api: Api, app: ThirdP
     assert app.redeem(page.url)["scope"] == "profile"
 
 
-def test_after_signing_in_nobody_is_sent_to_another_site(api: Api, page: Page) -> None:
+def test_after_signing_in_nobody_is_sent_to_another_site(api: ApiServers, page: Page) -> None:
     page.goto(f"{api.url}/account/sign-in?next=//evil.example/%5C")
     _sign_in(page, EMAIL, PASSWORD)
     assert page.url == f"{api.url}/account"
 
 
 def test_a_consent_page_is_worth_nothing_in_another_browser(
-    api: Api, app: ThirdPartyApp, page: Page, visitor: Page
+    api: ApiServers, app: ThirdPartyApp, page: Page, visitor: Page
 ) -> None:
-    page.goto(app.begin(api.first.metadata, scope="profile"))
+    page.goto(app.start_authorization(api.first.metadata, scope="profile"))
     _sign_in(page, EMAIL, PASSWORD)
     consent = page.url
 

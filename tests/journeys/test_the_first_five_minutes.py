@@ -20,7 +20,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.checkout import PROJECT, Checkout, shown
+from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
 from tests.journeys.test_readme import FIRST, MINE
 from tests.support.program import Program
 
@@ -67,7 +67,7 @@ def test_it_ends_so_in_the_browser_too(tmp_path: Path, page: Page) -> None:
     began = time.monotonic()
     server = serve(checkout, FIRST[0].splitlines()[1])
     try:
-        email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
+        email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         page.goto(f"http://127.0.0.1:{checkout.port}/docs")
         page.click("#authorize")
         page.get_by_label("E-mail address").fill(email)
@@ -119,10 +119,10 @@ def serve(checkout: Checkout, command: str) -> Program:
 def paste(checkout: Checkout, log: str) -> str:
     """Run the line that signs a person in, with a browser that does what she would; answer what it prints."""
     line = next(line.strip() for line in log.splitlines() if " login --issuer " in line)
-    email, password = shown(log, r"User:\s+(\S+)\s+password: (\S+)")
+    email, password = search_log(log, r"User:\s+(\S+)\s+password: (\S+)")
     browser = f"{sys.executable} -m tests.journeys.visiting %s &"
     person = {"EMAIL": email, "PASSWORD": password, "BROWSER": browser}
-    path = f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    path = f"{PROJECT_DIR}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = at_home(checkout) | person | {"PYTHONPATH": path}
     done = subprocess.run(
         ["bash", "-c", line],

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import Person
-from tests.journeys.checkout import Checkout, shown
+from tests.interop.person import User
+from tests.journeys.checkout import Checkout, search_log
 
 STARTED_WITHIN = 3.0  # seconds, for every start but the first
 
@@ -26,20 +26,20 @@ def test_the_line_that_make_serve_prints_ends_in_an_authorized_call(checkout: Ch
         assert pasted.stdout.startswith("HTTP/1.1 200 OK")
         assert '"message":"This is a protected API route"' in pasted.stdout
 
-        email, password = shown(server.log, r"User:\s+(\S+)\s+password: (\S+)")
-        account = shown(server.log, r"Pages:\s+(\S+)")[0]
-        with Person(email, password) as demo:
-            sign_in = demo.read(shown(server.log, r"Sign-in:\s+(\S+)")[0])
+        email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
+        account = search_log(server.log, r"Pages:\s+(\S+)")[0]
+        with User(email, password) as demo:
+            sign_in = demo.get_page(search_log(server.log, r"Sign-in:\s+(\S+)")[0])
             assert "Sign in" in sign_in.text
             demo.sign_in(sign_in)
-            assert email in demo.read(account).text
+            assert email in demo.get_page(account).text
     finally:
         server.kill()
 
 
 def test_a_second_start_is_quick_and_shows_no_secret_again(checkout: Checkout) -> None:
     first = checkout.start(["make", "serve"])
-    secrets = shown(first.log, r"password: (\S+)\n.*secret: (\S+)")
+    secrets = search_log(first.log, r"password: (\S+)\n.*secret: (\S+)")
     first.kill()
 
     took = []

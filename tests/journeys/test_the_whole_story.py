@@ -7,25 +7,27 @@ from itertools import count
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import Api
+from tests.journeys.conftest import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 
 ASKED = "profile notes:write"
 _numbers = count(1)
 
 
-def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(api: Api, app: ThirdPartyApp, visitor: Page) -> None:
+def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
+    api: ApiServers, app: ThirdPartyApp, visitor: Page
+) -> None:
     metadata = api.first.metadata
 
-    visitor.goto(app.begin(metadata, scope=ASKED))
+    visitor.goto(app.start_authorization(metadata, scope=ASKED))
     expect(visitor.get_by_text("Sunflower")).to_be_visible()  # who asks is said before the password is given
     _sign_up(visitor)
     expect(visitor.get_by_role("heading", level=1)).to_have_text("Allow Sunflower to use your account?")
 
     visitor.click("#deny")
-    assert app.read(visitor.url)["error"] == "access_denied"
+    assert app.read_callback(visitor.url)["error"] == "access_denied"
 
-    visitor.goto(app.begin(metadata, scope=ASKED))
+    visitor.goto(app.start_authorization(metadata, scope=ASKED))
     visitor.get_by_label("Change your notes").uncheck()
     visitor.click("#allow")
     tokens = app.redeem(visitor.url)
@@ -44,23 +46,23 @@ def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(api: Api, app: Th
 
     visitor.click(f"#revoke-{app.client_id}")
     expect(visitor.get_by_text("No app can use your account.")).to_be_visible()
-    api.refused_by_every_process_within_a_second(tokens["access_token"])
+    api.assert_revoked_everywhere_within_one_second(tokens["access_token"])
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
 def test_on_a_second_visit_only_what_is_new_is_asked_and_nothing_new_is_not(
-    api: Api, app: ThirdPartyApp, page: Page
+    api: ApiServers, app: ThirdPartyApp, page: Page
 ) -> None:
     metadata = api.first.metadata
-    page.goto(app.begin(metadata, scope="profile"))
+    page.goto(app.start_authorization(metadata, scope="profile"))
     _sign_up(page)
     page.click("#allow")
     app.redeem(page.url)
 
-    page.goto(app.begin(metadata, scope="profile"))
+    page.goto(app.start_authorization(metadata, scope="profile"))
     assert app.redeem(page.url)["scope"] == "profile"
 
-    page.goto(app.begin(metadata, scope=ASKED))
+    page.goto(app.start_authorization(metadata, scope=ASKED))
     expect(page.locator("label", has_text="Change your notes")).to_be_visible()
     expect(page.locator("label", has_text="See your name")).to_have_count(0)
     page.click("#allow")

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.journeys.third_party_app import ThirdPartyApp
-from tests.journeys.tls_proxy import CALLER, TlsProxy
+from tests.journeys.tls_proxy import CLIENT_ADDRESS, TlsProxy
 from tests.support.program import Program
-from tests.support.valetkey_server import METADATA, SCOPES, Deployment, RunningServer
-from valetkey.cli.certificate import self_signed
+from tests.support.valetkey_server import METADATA_PATH, SCOPES, Deployment, RunningServer
+from valetkey.cli.certificate import ensure_self_signed_certificate
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
@@ -54,7 +54,7 @@ def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page
 
     with _served_with_tls(deployment, issuer):
         trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
-        metadata = httpx.get(f"{issuer}{METADATA}", verify=trusting).json()
+        metadata = httpx.get(f"{issuer}{METADATA_PATH}", verify=trusting).json()
         assert metadata["issuer"] == issuer
         assert metadata["token_endpoint"].startswith(f"{issuer}/")
 
@@ -73,13 +73,13 @@ def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page
 
 
 def test_a_certificate_is_kept_as_long_as_it_serves_and_made_anew_for_another_name(tmp_path: Path) -> None:
-    cert, key = self_signed(tmp_path, ["127.0.0.1"])
+    cert, key = ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])
     first = cert.read_bytes()
 
-    assert self_signed(tmp_path, ["localhost"])[0].read_bytes() == first
-    another = self_signed(tmp_path, ["id.example"])[0].read_bytes()
+    assert ensure_self_signed_certificate(tmp_path, ["localhost"])[0].read_bytes() == first
+    another = ensure_self_signed_certificate(tmp_path, ["id.example"])[0].read_bytes()
     assert another != first
-    assert self_signed(tmp_path, ["127.0.0.1"])[0].read_bytes() == another
+    assert ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])[0].read_bytes() == another
     assert key.stat().st_mode & 0o777 == 0o600
 
 
@@ -93,9 +93,9 @@ def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_addr
 ) -> None:
     with TlsProxy(tmp_path, deployment.port) as proxy:
         public = replace(deployment, settings={"issuer": proxy.url, "trusted_proxies": "127.0.0.0/8", "scopes": SCOPES})
-        app.trusts = ssl.create_default_context(cafile=str(proxy.certificate))
+        app.verify = ssl.create_default_context(cafile=str(proxy.certificate))
         with RunningServer(public) as server:
-            page.goto(app.begin(server.metadata, scope="profile"))
+            page.goto(app.start_authorization(server.metadata, scope="profile"))
             page.get_by_label("E-mail address").fill(EMAIL)
             page.get_by_label("Password").fill(PASSWORD)
             page.click("#sign-in")
@@ -104,7 +104,7 @@ def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_addr
 
             page.goto(f"{proxy.url}/account")
             expect(
-                page.locator("dl", has_text="First allowed").get_by_text(CALLER)
+                page.locator("dl", has_text="First allowed").get_by_text(CLIENT_ADDRESS)
             ).to_be_visible()  # where access was allowed from
     assert {cookie["name"] for cookie in page.context.cookies()} >= {"__Host-valetkey_session"}
 
@@ -116,10 +116,10 @@ def test_only_a_trusted_proxy_is_believed_about_who_calls(
     deployment: Deployment, app: ThirdPartyApp, trusted: str, address: str
 ) -> None:
     believing = replace(deployment, settings={"trusted_proxies": trusted, "scopes": SCOPES})
-    with RunningServer(believing) as server, Person(EMAIL, PASSWORD) as maya:
+    with RunningServer(believing) as server, User(EMAIL, PASSWORD) as maya:
         maya.headers["X-Forwarded-For"] = "203.0.113.200, 198.51.100.9"
-        maya.allow(app.begin(server.metadata, scope="email profile"))
-        assert address in maya.read(f"{server.url}/account").text
+        maya.allow(app.start_authorization(server.metadata, scope="email profile"))
+        assert address in maya.get_page(f"{server.url}/account").text
 
 
 @contextmanager
@@ -141,6 +141,6 @@ def _served_with_tls(deployment: Deployment, issuer: str) -> Iterator[None]:
 
 def _answers(issuer: str) -> bool:
     try:
-        return httpx.get(f"{issuer}{METADATA}", verify=False).is_success  # is anybody there? trust comes later
+        return httpx.get(f"{issuer}{METADATA_PATH}", verify=False).is_success  # is anybody there? trust comes later
     except httpx.TransportError:
         return False

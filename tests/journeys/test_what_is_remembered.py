@@ -93,7 +93,7 @@ def warnings_at_first_request(app: Flask, caplog: pytest.LogCaptureFixture) -> s
 def test_variables_that_nobody_reads_are_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sources, "_COMMAND", ({}, {}))
+    monkeypatch.setattr(sources, "_COMMAND_VALUES", ({}, {}))
     monkeypatch.setenv("VALETKEY_SITE_NAME", "Mine")
     monkeypatch.setenv("VALETKEY_ISSUER", "http://127.0.0.1:8000")
     monkeypatch.setenv("VALETKEY_DATABASE_URL", "postgresql://user:hidden@db/x")
@@ -110,7 +110,7 @@ def test_variables_that_nobody_reads_are_named_once(
 def test_variables_that_the_command_read_are_not_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sources, "_COMMAND", ({"site_name": "Mine"}, {}))
+    monkeypatch.setattr(sources, "_COMMAND_VALUES", ({"site_name": "Mine"}, {}))
     monkeypatch.setenv("VALETKEY_SITE_NAME", "Mine")
     app = Flask("host")
     Valetkey(app, data_dir=str(tmp_path))

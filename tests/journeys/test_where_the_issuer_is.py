@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.support.form import read_forms
+from tests.support.form import parse_forms
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256
 
@@ -63,9 +63,9 @@ class Visitor:
         while page.location:
             url = urljoin(url, page.location)
             page = self.send("GET", url)
-        form = next(one for one in read_forms(page.text) if button in one.buttons)
+        form = next(one for one in parse_forms(page.text) if button in one.buttons)
         body: dict[str, list[str]] = {}
-        for name, value in form.filled(written, button):
+        for name, value in form.fill_in(written, button):
             body.setdefault(name, []).append(value)
         answer = self.send("POST", urljoin(url, form.action), data=body)
         return urljoin(url, answer.location)

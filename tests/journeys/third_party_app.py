@@ -18,9 +18,9 @@ class ThirdPartyApp:
     """A web app on a loopback port; what comes back to its redirect URI is shown as the page's text."""
 
     def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Callback)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _CallbackHandler)
         self.redirect_uri = f"http://127.0.0.1:{self._server.server_port}/callback"
-        self.trusts: ssl.SSLContext | bool = True
+        self.verify: ssl.SSLContext | bool = True
         self.credentials: dict[str, Any] = {}
         self._metadata: dict[str, Any] = {}
         self._verifier = self._state = ""
@@ -38,7 +38,7 @@ class ThirdPartyApp:
         """What the app is known by at the authorization server."""
         return str(self.credentials["client_id"])
 
-    def begin(self, metadata: dict[str, Any], *, scope: str) -> str:
+    def start_authorization(self, metadata: dict[str, Any], *, scope: str) -> str:
         """Answer the address to which the app sends its visitor, who has pressed "Connect"."""
         self._metadata = metadata
         self._verifier, self._state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
@@ -53,34 +53,34 @@ class ThirdPartyApp:
         }
         return f"{metadata['authorization_endpoint']}?{urlencode(asked)}"
 
-    def read(self, came_back_to: str) -> dict[str, str]:
+    def read_callback(self, callback_url: str) -> dict[str, str]:
         """Answer the parameters that the visitor brought back, once they prove to be for this app."""
-        assert came_back_to.startswith(self.redirect_uri), came_back_to
-        answer = dict(parse_qsl(urlsplit(came_back_to).query))
+        assert callback_url.startswith(self.redirect_uri), callback_url
+        answer = dict(parse_qsl(urlsplit(callback_url).query))
         assert answer.pop("state") == self._state
         assert answer.pop("iss") == self._metadata["issuer"]  # RFC 9207 §2.4
         return answer
 
-    def redeem(self, came_back_to: str) -> dict[str, Any]:
+    def redeem(self, callback_url: str) -> dict[str, Any]:
         """Redeem the code that the visitor brought back and answer the tokens."""
-        grant = {"grant_type": "authorization_code", "code": self.read(came_back_to)["code"]}
+        grant = {"grant_type": "authorization_code", "code": self.read_callback(callback_url)["code"]}
         grant |= {"redirect_uri": self.redirect_uri, "code_verifier": self._verifier}
-        return self._ask(grant).raise_for_status().json()
+        return self._request_tokens(grant).raise_for_status().json()
 
     def refresh(self, refresh_token: str) -> httpx.Response:
         """Ask for new tokens without the visitor."""
-        return self._ask({"grant_type": "refresh_token", "refresh_token": refresh_token})
+        return self._request_tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     def call(self, url: str, access_token: str) -> httpx.Response:
         """Call an API."""
-        return httpx.get(url, headers={"Authorization": f"Bearer {access_token}"}, verify=self.trusts)
+        return httpx.get(url, headers={"Authorization": f"Bearer {access_token}"}, verify=self.verify)
 
-    def _ask(self, grant: dict[str, str]) -> httpx.Response:
+    def _request_tokens(self, parameters: dict[str, str]) -> httpx.Response:
         auth = (self.client_id, str(self.credentials["client_secret"]))
-        return httpx.post(self._metadata["token_endpoint"], data=grant, auth=auth, timeout=30, verify=self.trusts)
+        return httpx.post(self._metadata["token_endpoint"], data=parameters, auth=auth, timeout=30, verify=self.verify)
 
 
-class _Callback(BaseHTTPRequestHandler):
+class _CallbackHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")

@@ -10,19 +10,19 @@ from typing import Self
 
 import httpx
 
-from valetkey.cli.certificate import self_signed
+from valetkey.cli.certificate import ensure_self_signed_certificate
 
-CALLER = "203.0.113.7"  # what the proxy says of everybody
+CLIENT_ADDRESS = "203.0.113.7"  # what the proxy says of everybody
 
 
 class TlsProxy:
     """``https://localhost:port``, passed on to a port of 127.0.0.1 in plain HTTP."""
 
-    def __init__(self, folder: Path, to_port: int) -> None:
-        certificate, key = self_signed(folder, ["localhost"])
+    def __init__(self, folder: Path, upstream_port: int) -> None:
+        certificate, key = ensure_self_signed_certificate(folder, ["localhost"])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _passing_on(to_port))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(upstream_port))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.certificate = certificate
         self.url = f"https://localhost:{self._server.server_port}"
@@ -36,14 +36,14 @@ class TlsProxy:
         self._server.server_close()
 
 
-def _passing_on(to_port: int) -> type[BaseHTTPRequestHandler]:
+def _make_handler(upstream_port: int) -> type[BaseHTTPRequestHandler]:
     class PassingOn(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             said = self.headers.get("X-Forwarded-For")
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-            headers["X-Forwarded-For"] = f"{said}, {CALLER}" if said else CALLER
-            url = f"http://127.0.0.1:{to_port}{self.path}"
+            headers["X-Forwarded-For"] = f"{said}, {CLIENT_ADDRESS}" if said else CLIENT_ADDRESS
+            url = f"http://127.0.0.1:{upstream_port}{self.path}"
             answer = httpx.request(self.command, url, headers=headers, content=body, timeout=30)
             self.send_response(answer.status_code)
             for name, value in answer.headers.multi_items():

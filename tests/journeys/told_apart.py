@@ -25,6 +25,6 @@ def notes() -> Response:
 
 
 @app.after_request
-def name_the_process(response: Response) -> Response:
+def add_process_header(response: Response) -> Response:
     response.headers["Process"] = str(os.getpid())
     return response

@@ -7,8 +7,8 @@ import sys
 
 import httpx
 
-from tests.interop.person import Person
+from tests.interop.person import User
 
 if __name__ == "__main__":
-    with Person(os.environ["EMAIL"], os.environ["PASSWORD"]) as person:
+    with User(os.environ["EMAIL"], os.environ["PASSWORD"]) as person:
         httpx.get(person.allow(sys.argv[1]))

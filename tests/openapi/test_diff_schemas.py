@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from valetkey.openapi.diff.operations import breaking_changes
-from valetkey.openapi.diff.resolver import Schemas
-from valetkey.openapi.diff.schemas import Read, Sent
+from valetkey.openapi.diff.resolver import SchemaResolver
+from valetkey.openapi.diff.schemas import RequestDiff, ResponseDiff
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
 
@@ -108,8 +108,8 @@ CHANGES: dict[str, tuple[Any, Any, Any, Any, str | None, str | None]] = {
 }  # fmt: skip
 
 
-def of_components(pet: Any) -> Schemas:
-    return Schemas({"components": {"schemas": {"Pet": pet or {}}}})
+def of_components(pet: Any) -> SchemaResolver:
+    return SchemaResolver({"components": {"schemas": {"Pet": pet or {}}}})
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -117,8 +117,8 @@ def test_a_change_is_told_to_whom_it_concerns(name: str) -> None:
     before, after, old_pet, new_pet, for_senders, for_readers = CHANGES[name]
     old, new = of_components(old_pet), of_components(new_pet)
 
-    sent = [f"{one.where}X {one.words}" for one in Sent(old, new).between(before, after)]
-    read = [f"{one.where}X {one.words}" for one in Read(new, old).between(after, before)]
+    sent = [f"{one.location}X {one.description}" for one in RequestDiff(old, new).compare(before, after)]
+    read = [f"{one.location}X {one.description}" for one in ResponseDiff(new, old).compare(after, before)]
 
     assert (sent, read) == ([for_senders] if for_senders else [], [for_readers] if for_readers else [])
 
@@ -129,9 +129,9 @@ def test_schemas_that_hold_each_other_many_times_are_compared_in_no_time() -> No
     grown = {**tree, "properties": {**tree["properties"], "branch0": TEXT}}
     began = time.monotonic()
 
-    told = Read(of_components(grown), of_components(tree)).between(PET, PET)
+    told = ResponseDiff(of_components(grown), of_components(tree)).compare(PET, PET)
 
-    assert [one.where for one in told] == ["the member branch0 of "]
+    assert [one.location for one in told] == ["the member branch0 of "]
     assert time.monotonic() - began < 1
 
 

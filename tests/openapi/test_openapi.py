@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from valetkey import Plan, RateLimit, Valetkey, describe, public, require_oauth
 from valetkey.api_helpers import deprecated, etagged, idempotent, max_body, sparse_fields
-from valetkey.openapi.document import document
+from valetkey.openapi.document import build_document
 
 SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
 
@@ -101,7 +101,7 @@ def _api() -> Flask:
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Any]:
-    return document(_api())
+    return build_document(_api())
 
 
 def test_the_document_is_valid_and_holds_the_routes_below_the_prefix(made: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def test_what_a_docstring_says_of_arguments_is_for_whoever_reads_the_code(for_co
     app = _app()
     app.add_url_rule("/api/orders/<int:number>", "one", public(one))
 
-    told = document(app)["paths"]["/api/orders/{number}"]["get"]
+    told = build_document(app)["paths"]["/api/orders/{number}"]["get"]
 
     assert told["summary"] == "One order"
     assert told["description"].startswith("It shows what Returns\nbring.\n\nFor everybody")
@@ -226,7 +226,7 @@ def test_resources_of_flask_restful_are_operations_too() -> None:
             return {}
 
     Api(app).add_resource(Note_, "/api/notes/<int:note_id>")
-    made = document(app)
+    made = build_document(app)
     validate(made)
     found = made["paths"]["/api/notes/{note_id}"]["get"]
     assert (found["summary"], found["security"][0]) == ("Read a note", {"oauth2": ["notes:read"]})
@@ -243,11 +243,11 @@ def test_paths_that_differ_in_names_only_are_one_and_two_apps_have_their_own() -
     def remove(number: str) -> dict[str, str]:
         return {}
 
-    made = document(app)
+    made = build_document(app)
     validate(made)
     assert list(made["paths"]) == ["/v1/notes/{note_id}"]
     assert set(made["paths"]["/v1/notes/{note_id}"]) == {"get", "delete"}
-    assert document(other)["paths"] == {}
+    assert build_document(other)["paths"] == {}
 
 
 def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> None:
@@ -259,7 +259,7 @@ def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> N
         return {}
 
     with pytest.raises(ValueError, match="the body of POST /api/notes"):
-        document(app)
+        build_document(app)
 
 
 def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_fields_that_are_sent() -> None:
@@ -279,7 +279,7 @@ def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_f
     def me() -> dict[str, str]:
         return {}
 
-    made = document(app)
+    made = build_document(app)
     validate(made)
     found = made["paths"]["/api/search"]["get"]
     assert [one["plan"] for one in found["x-rate-limit"]["policies"]] == ["free", "pro"]
@@ -303,7 +303,7 @@ def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_f
 def test_a_route_that_refuses_everybody_is_not_told() -> None:
     app = _app(protect_by_default=True)
     app.add_url_rule("/api/forgotten", "forgotten", lambda: "")
-    assert document(app)["paths"] == {}
+    assert build_document(app)["paths"] == {}
 
 
 class Letters(BaseConverter):
@@ -319,7 +319,7 @@ def test_a_converters_own_parentheses_are_no_end_of_the_variable() -> None:
     app.url_map.converters["regex"] = Letters
     app.add_url_rule('/api/<regex("(a|b)+"):kind>/<any(x, "y,z"):rest>', "found", public(lambda kind, rest: {}))
 
-    made = document(app)
+    made = build_document(app)
 
     validate(made)
     [(path, item)] = made["paths"].items()
@@ -332,7 +332,7 @@ def test_a_method_that_openapi_has_no_word_for_is_left_out_and_head_alone_is_no_
     app.add_url_rule("/api/cache", "cache", public(dict), methods=["GET", "PURGE"])
     app.add_url_rule("/api/there", "there", public(dict), methods=["HEAD"])
 
-    made = document(app)
+    made = build_document(app)
 
     validate(made)
     assert {path: set(item) for path, item in made["paths"].items()} == {"/api/cache": {"get"}, "/api/there": {"head"}}
@@ -367,7 +367,7 @@ def test_what_the_helpers_promise_is_told() -> None:
     def change(number: int) -> Any:
         """Change it."""
 
-    made = document(app)
+    made = build_document(app)
 
     validate(made)
     posted = made["paths"]["/api/orders"]["post"]
@@ -398,7 +398,7 @@ def test_a_class_that_is_deprecated_as_a_whole_is_told_so() -> None:
     app = _app()
     app.add_url_rule("/api/old", view_func=Old.as_view("old"))
 
-    assert document(app)["paths"]["/api/old"]["get"]["deprecated"]
+    assert build_document(app)["paths"]["/api/old"]["get"]["deprecated"]
 
 
 class Tree(TypedDict):
@@ -416,7 +416,7 @@ def test_a_type_that_holds_itself_has_an_end() -> None:
     def tree() -> dict[str, Tree]:
         return {}
 
-    made = document(app)
+    made = build_document(app)
 
     validate(made)
     told = made["components"]["schemas"]["Tree"]
@@ -433,7 +433,7 @@ def test_a_pair_is_a_list_of_two_for_every_reader() -> None:
     def place() -> dict[str, tuple[float, float]]:
         return {}
 
-    answer = document(app)["paths"]["/api/place"]["get"]["responses"]["200"]
+    answer = build_document(app)["paths"]["/api/place"]["get"]["responses"]["200"]
     pair = answer["content"]["application/json"]["schema"]["additionalProperties"]
 
     assert (pair["maxItems"], pair["items"]) == (2, {})

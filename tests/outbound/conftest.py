@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from tests.outbound.hostile import Behaviour, Hostile
+from tests.outbound.hostile import Behaviour, HostileServer
 from tests.support.vocabulary import Clock
 from valetkey.outbound.http import Fetcher
 
-SECONDS = 0.5
-LOOPBACK = ("127.0.0.0/8", "::1/128")
+TIMEOUT_S = 0.5
+LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 MakeFetcher = Callable[..., Fetcher]
-Serve = Callable[..., Hostile]
+StartHostileServer = Callable[..., HostileServer]
 
 
 @pytest.fixture
 def make_fetcher(clock: Clock) -> MakeFetcher:
-    def make(*allowed: str, ca_file: str | None = None, **more: Any) -> Fetcher:
-        return Fetcher(allowed, ca_file, clock, **{"seconds": SECONDS, **more})
+    def make(*allowed_networks: str, ca_file: str | None = None, **options: Any) -> Fetcher:
+        return Fetcher(allowed_networks, ca_file, clock, **{"timeout_s": TIMEOUT_S, **options})
 
     return make
 
@@ -32,15 +32,15 @@ def make_fetcher(clock: Clock) -> MakeFetcher:
 @pytest.fixture
 def fetcher(make_fetcher: MakeFetcher) -> Fetcher:
     """It may reach loopback."""
-    return make_fetcher(*LOOPBACK)
+    return make_fetcher(*LOOPBACK_NETWORKS)
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve() -> Iterator[StartHostileServer]:
     with ExitStack() as servers:
 
-        def start(behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Hostile:
-            return servers.enter_context(Hostile(behaviour, address, tls))
+        def start(behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> HostileServer:
+            return servers.enter_context(HostileServer(behaviour, address, tls))
 
         yield start
 
@@ -53,6 +53,6 @@ def in_time() -> Callable[[], AbstractContextManager[None]]:
     def watch() -> Iterator[None]:
         began = time.monotonic()
         yield
-        assert time.monotonic() - began < SECONDS + 1
+        assert time.monotonic() - began < TIMEOUT_S + 1
 
     return watch

@@ -17,21 +17,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-Behaviour = Callable[["Hostile", socket.socket], None]
+Behaviour = Callable[["HostileServer", socket.socket], None]
 
 
-class Hostile:
+class HostileServer:
     """A TCP server that does one thing to everybody who connects, and remembers what they sent."""
 
     def __init__(self, behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
-        self.seen: list[bytes] = []
-        self.names: list[str | None] = []  # asked for by SNI
+        self.requests: list[bytes] = []
+        self.sni_names: list[str | None] = []  # asked for by SNI
         self.stopping = threading.Event()
         self.address = address
         self._behaviour = behaviour
         self._tls = tls
         if tls:
-            tls.sni_callback = lambda connection, name, context: self.names.append(name)
+            tls.sni_callback = lambda connection, name, context: self.sni_names.append(name)
         self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._listen, daemon=True)]
@@ -40,7 +40,7 @@ class Hostile:
     def url(self, path: str = "/", *, host: str | None = None) -> str:
         return f"{'https' if self._tls else 'http'}://{host or self.address}:{self.port}{path}"
 
-    def __enter__(self) -> Hostile:
+    def __enter__(self) -> HostileServer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,7 +65,7 @@ class Hostile:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             with connection:
-                self.seen.append(read_request(connection))
+                self.requests.append(read_request(connection))
                 self._behaviour(self, connection)
 
 
@@ -83,42 +83,42 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def answers(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> Behaviour:
+def respond_with(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> Behaviour:
     """Answer well."""
     named = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
     head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
     return lambda server, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
 
 
-def waits(until: threading.Event) -> Behaviour:
+def respond_after(event: threading.Event) -> Behaviour:
     """Answer well, but later."""
 
-    def behave(server: Hostile, connection: socket.socket) -> None:
-        until.wait(5)
-        answers()(server, connection)
+    def behave(server: HostileServer, connection: socket.socket) -> None:
+        event.wait(5)
+        respond_with()(server, connection)
 
     return behave
 
 
-def redirects(to: str, status: str = "302 Found") -> Behaviour:
-    return answers(b"", status, Location=to)
+def redirect_to(location: str, status: str = "302 Found") -> Behaviour:
+    return respond_with(b"", status, Location=location)
 
 
-def drips(head: bytes, drop: bytes) -> Behaviour:
+def drip(head: bytes, piece: bytes) -> Behaviour:
     """Send something, then a drop twenty times a second for ever: no single wait is long."""
 
-    def behave(server: Hostile, connection: socket.socket) -> None:
+    def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
         while not server.stopping.wait(0.05):
-            connection.sendall(drop)
+            connection.sendall(piece)
 
     return behave
 
 
-def floods(head: bytes, piece: bytes, times: int) -> Behaviour:
+def flood(head: bytes, piece: bytes, times: int) -> Behaviour:
     """Send a great deal as fast as it is taken."""
 
-    def behave(server: Hostile, connection: socket.socket) -> None:
+    def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
         for _ in range(times):
             connection.sendall(piece)
@@ -126,15 +126,15 @@ def floods(head: bytes, piece: bytes, times: int) -> Behaviour:
     return behave
 
 
-def is_silent(server: Hostile, connection: socket.socket) -> None:
+def never_respond(server: HostileServer, connection: socket.socket) -> None:
     server.stopping.wait(5)
 
 
-def bomb(megabytes: int) -> bytes:
+def gzip_bomb(megabytes: int) -> bytes:
     return gzip.compress(bytes(megabytes * 1_000_000))
 
 
-def server_certificate(folder: Path, names: Iterable[str]) -> tuple[ssl.SSLContext, Path]:
+def create_server_certificate(folder: Path, names: Iterable[str]) -> tuple[ssl.SSLContext, Path]:
     """A self-signed certificate for these names, and the file that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hostile")])

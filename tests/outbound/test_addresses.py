@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from valetkey.outbound.addresses import is_permitted, is_public, read_networks
+from valetkey.outbound.addresses import is_permitted, is_public, parse_networks
 
 REFUSED = {
     "unspecified": "0.0.0.0",
@@ -68,7 +68,7 @@ def test_what_is_of_the_internet_is_permitted(address: str) -> None:
 
 
 def test_the_operator_may_allow_a_network_and_only_that() -> None:
-    allowed = read_networks(["10.1.0.0/16", "fd00::/8"])
+    allowed = parse_networks(["10.1.0.0/16", "fd00::/8"])
     assert is_permitted(ip_address("10.1.2.3"), allowed)
     assert is_permitted(ip_address("fd00::1"), allowed)
     assert not is_permitted(ip_address("10.2.0.1"), allowed)
@@ -85,14 +85,14 @@ def test_the_operator_may_allow_a_network_and_only_that() -> None:
     ],
 )
 def test_where_translation_is_allowed_the_ipv4_address_inside_is_judged_too(network: str, inside: str) -> None:
-    allowed = read_networks([network])
+    allowed = parse_networks([network])
     assert is_permitted(ip_address(inside.format("8.8.8.8")), allowed)
     assert not is_permitted(ip_address(inside.format("10.0.0.1")), allowed)
     assert is_permitted(ip_address(inside.format("10.0.0.1")), (*allowed, IPv4Network("10.0.0.0/8")))
 
 
 def test_where_tunnels_are_allowed_the_ipv4_address_inside_is_judged_too() -> None:
-    allowed = read_networks(["2002::/16", "2001::/32"])
+    allowed = parse_networks(["2002::/16", "2001::/32"])
     assert is_permitted(IPv6Address("2002:808:808::1"), allowed)
     assert not is_permitted(IPv6Address("2002:a00:1::1"), allowed)
     public_server, private_client = 0x08080808, int(IPv4Address("10.0.0.1")) ^ 0xFFFFFFFF
@@ -101,7 +101,7 @@ def test_where_tunnels_are_allowed_the_ipv4_address_inside_is_judged_too() -> No
 
 
 def test_allowing_loopback_does_not_allow_its_disguises() -> None:
-    allowed = read_networks(["127.0.0.0/8", "::1/128"])
+    allowed = parse_networks(["127.0.0.0/8", "::1/128"])
     assert is_permitted(ip_address("::1"), allowed)
     for disguised in ("::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::", "::127.0.0.1"):
         assert not is_permitted(ip_address(disguised), allowed)

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.outbound.conftest import LOOPBACK, MakeFetcher, Serve
-from tests.outbound.hostile import answers, redirects, server_certificate
-from valetkey.outbound.http import Fetched, Fetcher, FetchFailed, FetchRefused
+from tests.outbound.conftest import LOOPBACK_NETWORKS, MakeFetcher, StartHostileServer
+from tests.outbound.hostile import create_server_certificate, redirect_to, respond_with
+from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
 
 
-def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: Serve) -> None:
-    server = serve(answers(b'{"a": 1}', Content_Type="application/json", Cache_Control="max-age=60"))
+def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    server = serve(respond_with(b'{"a": 1}', Content_Type="application/json", Cache_Control="max-age=60"))
     fetched = fetcher.get(server.url("/here?x=1"))
     assert fetched.status == 200
     assert fetched.json() == {"a": 1}
@@ -23,17 +23,17 @@ def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: Serve) -> None:
 
 
 def test_nothing_is_sent_but_what_is_needed(
-    fetcher: Fetcher, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fetcher: Fetcher, serve: StartHostileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """No proxy of the environment, no .netrc, no cookie of an earlier answer."""
-    server = serve(answers(Set_Cookie="a=b"))
+    server = serve(respond_with(Set_Cookie="a=b"))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password violet")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     for _ in range(2):
         fetcher.get(server.url("/here"), accept="text/plain")
-    lines = server.seen[1].decode().lower().split("\r\n")
+    lines = server.requests[1].decode().lower().split("\r\n")
     assert lines[0] == "get /here http/1.1"
     assert sorted(line for line in lines[1:] if line) == [
         "accept-encoding: identity",
@@ -44,52 +44,58 @@ def test_nothing_is_sent_but_what_is_needed(
     ]
 
 
-def test_a_form_is_posted_and_its_redirect_is_not_followed(fetcher: Fetcher, serve: Serve) -> None:
-    other = serve(answers())
-    server = serve(redirects(other.url(), "307 Temporary Redirect"))
+def test_a_form_is_posted_and_its_redirect_is_not_followed(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    other = serve(respond_with())
+    server = serve(redirect_to(other.url(), "307 Temporary Redirect"))
     fetched = fetcher.post_form(server.url("/logout"), {"logout_token": "a b"})
     assert fetched.status == 307
-    assert server.seen[0].endswith(b"\r\n\r\nlogout_token=a+b")
-    assert b"content-type: application/x-www-form-urlencoded" in server.seen[0].lower()
-    assert other.seen == []
+    assert server.requests[0].endswith(b"\r\n\r\nlogout_token=a+b")
+    assert b"content-type: application/x-www-form-urlencoded" in server.requests[0].lower()
+    assert other.requests == []
 
 
-def test_redirects_are_followed_where_asked_for(fetcher: Fetcher, serve: Serve) -> None:
-    end = serve(answers(b'"end"'))
-    server = serve(redirects(end.url("/end")))
+def test_redirects_are_followed_where_asked_for(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    end = serve(respond_with(b'"end"'))
+    server = serve(redirect_to(end.url("/end")))
     fetched = fetcher.get(server.url(), max_redirects=1)
     assert (fetched.json(), fetched.url) == ("end", end.url("/end"))
     assert fetcher.get(server.url()).status == 302
 
 
-def test_a_name_on_loopback_may_be_asked(fetcher: Fetcher, serve: Serve) -> None:
-    server = serve(answers())
+def test_a_name_on_loopback_may_be_asked(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    server = serve(respond_with())
     assert fetcher.get(server.url(host="localhost")).status == 200
 
 
-def test_the_next_address_is_asked_where_the_first_does_not_answer(make_fetcher: MakeFetcher, serve: Serve) -> None:
-    server = serve(answers(), "127.0.0.3")
-    fetcher = make_fetcher(*LOOPBACK, lookup=lambda host, port: ["127.0.0.2", "127.0.0.3"])
+def test_the_next_address_is_asked_where_the_first_does_not_answer(
+    make_fetcher: MakeFetcher, serve: StartHostileServer
+) -> None:
+    server = serve(respond_with(), "127.0.0.3")
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lambda host, port: ["127.0.0.2", "127.0.0.3"])
     assert fetcher.get(server.url(host="shop.example")).status == 200
 
 
-def test_a_certificate_of_outbound_ca_file_is_trusted(make_fetcher: MakeFetcher, serve: Serve, tmp_path: Path) -> None:
-    tls, authority = server_certificate(tmp_path, ["shop.example"])
-    server = serve(answers(), tls=tls)
-    fetcher = make_fetcher(*LOOPBACK, ca_file=str(authority), lookup=lambda host, port: ["127.0.0.1"])
+def test_a_certificate_of_outbound_ca_file_is_trusted(
+    make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
+) -> None:
+    tls, authority = create_server_certificate(tmp_path, ["shop.example"])
+    server = serve(respond_with(), tls=tls)
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(authority), lookup=lambda host, port: ["127.0.0.1"])
     assert fetcher.get(server.url(host="shop.example")).status == 200
-    assert server.names == ["shop.example"]
-    assert f"host: shop.example:{server.port}".encode() in server.seen[0].lower()
+    assert server.sni_names == ["shop.example"]
+    assert f"host: shop.example:{server.port}".encode() in server.requests[0].lower()
 
 
-def test_a_certificate_may_be_for_an_address(make_fetcher: MakeFetcher, serve: Serve, tmp_path: Path) -> None:
-    tls, authority = server_certificate(tmp_path, ["127.0.0.1"])
-    server = serve(answers(), tls=tls)
-    assert make_fetcher(*LOOPBACK, ca_file=str(authority)).get(server.url()).status == 200
+def test_a_certificate_may_be_for_an_address(
+    make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
+) -> None:
+    tls, authority = create_server_certificate(tmp_path, ["127.0.0.1"])
+    server = serve(respond_with(), tls=tls)
+    assert make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(authority)).get(server.url()).status == 200
 
 
-def test_another_httpx_client_may_use_the_transport(fetcher: Fetcher, serve: Serve) -> None:
-    server = serve(answers(b'{"a": 1}'))
+def test_another_httpx_client_may_use_the_transport(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    server = serve(respond_with(b'{"a": 1}'))
     with httpx.Client(transport=fetcher.transport, trust_env=False) as client:
         assert client.get(server.url()).json() == {"a": 1}
         with pytest.raises(FetchRefused):
@@ -101,4 +107,4 @@ def test_another_httpx_client_may_use_the_transport(fetcher: Fetcher, serve: Ser
 )
 def test_json_is_the_json_of_a_200(status: int, body: bytes) -> None:
     with pytest.raises(FetchFailed):
-        Fetched(status, {}, body, "https://shop.example/", 0).json()
+        FetchResponse(status, {}, body, "https://shop.example/", 0).json()

@@ -11,40 +11,40 @@ from pathlib import Path
 
 import pytest
 
-from tests.outbound.conftest import LOOPBACK, SECONDS, MakeFetcher, Serve
+from tests.outbound.conftest import LOOPBACK_NETWORKS, TIMEOUT_S, MakeFetcher, StartHostileServer
 from tests.outbound.hostile import (
     Behaviour,
-    answers,
-    bomb,
-    drips,
-    floods,
-    is_silent,
-    redirects,
-    server_certificate,
-    waits,
+    create_server_certificate,
+    drip,
+    flood,
+    gzip_bomb,
+    never_respond,
+    redirect_to,
+    respond_after,
+    respond_with,
 )
-from valetkey.outbound.bounds import Deadline, Turns
+from valetkey.outbound.bounds import Deadline, HostSemaphore
 from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused
 
 InTime = Callable[[], AbstractContextManager[None]]
 OK = b"HTTP/1.1 200 OK\r\n"
 
 DRIPS: dict[str, Behaviour] = {
-    "nothing": is_silent,
-    "status line": drips(b"", b"H"),
-    "headers": drips(OK, b"A: b\r\n"),
-    "one header": drips(OK + b"A: ", b"b"),
-    "informational answers": drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-    "body": drips(OK + b"Content-Length: 60000\r\n\r\n", b"x"),
-    "body without end": drips(OK + b"\r\n", b"x"),
-    "chunks": drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "trailers": drips(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n"),
+    "nothing": never_respond,
+    "status line": drip(b"", b"H"),
+    "headers": drip(OK, b"A: b\r\n"),
+    "one header": drip(OK + b"A: ", b"b"),
+    "informational answers": drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": drip(OK + b"Content-Length: 60000\r\n\r\n", b"x"),
+    "body without end": drip(OK + b"\r\n", b"x"),
+    "chunks": drip(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "trailers": drip(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n"),
 }
 
 
 @pytest.mark.parametrize("behaviour", DRIPS.values(), ids=DRIPS)
 def test_a_slow_drip_ends_at_the_deadline(
-    fetcher: Fetcher, serve: Serve, in_time: InTime, behaviour: Behaviour
+    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime, behaviour: Behaviour
 ) -> None:
     server = serve(behaviour)
     with in_time(), pytest.raises(FetchFailed, match=r"^127.0.0.1 did not answer within 0.5 seconds$"):
@@ -53,28 +53,28 @@ def test_a_slow_drip_ends_at_the_deadline(
 
 MEGABYTE = b"x" * 1_000_000
 FLOODS: dict[str, Behaviour] = {
-    "10 MB, announced": floods(OK + b"Content-Length: 10000000\r\n\r\n", MEGABYTE, 10),
-    "10 MB, announced and never sent": drips(OK + b"Content-Length: 10000000\r\n\r\n", b""),
-    "10 MB, without end": floods(OK + b"\r\n", MEGABYTE, 10),
-    "10 MB in chunks": floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"F4240\r\n" + MEGABYTE + b"\r\n", 10),
-    "chunk extensions": floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"e" * 4000 + b"\r\nx\r\n", 2500),
-    "headers": floods(OK, b"A: " + b"b" * 1000 + b"\r\n", 10_000),
-    "one header": floods(OK + b"A: ", MEGABYTE, 10),
-    "a few headers too many": answers(b"{}", A="b" * 40_000),
-    "informational answers": floods(b"", b"HTTP/1.1 103 Early Hints\r\nA: " + b"b" * 4000 + b"\r\n\r\n", 1_000_000),
-    "no HTTP": floods(b"", b"SSH-2.0\r\n", 1),
-    "no length": answers(b"{}", Content_Length="-1"),
-    "two lengths": floods(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", b"", 1),
-    "a broken end": floods(OK + b"Content-Length: 100\r\n\r\n", b"x", 1),
-    "gzip bomb": answers(bomb(50), Content_Encoding="gzip"),
-    "bomb in a bomb": answers(bomb(1), Content_Encoding="gzip, gzip"),
-    "a coding that nobody knows": answers(b"{}", Content_Encoding="violet"),
+    "10 MB, announced": flood(OK + b"Content-Length: 10000000\r\n\r\n", MEGABYTE, 10),
+    "10 MB, announced and never sent": drip(OK + b"Content-Length: 10000000\r\n\r\n", b""),
+    "10 MB, without end": flood(OK + b"\r\n", MEGABYTE, 10),
+    "10 MB in chunks": flood(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"F4240\r\n" + MEGABYTE + b"\r\n", 10),
+    "chunk extensions": flood(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"e" * 4000 + b"\r\nx\r\n", 2500),
+    "headers": flood(OK, b"A: " + b"b" * 1000 + b"\r\n", 10_000),
+    "one header": flood(OK + b"A: ", MEGABYTE, 10),
+    "a few headers too many": respond_with(b"{}", A="b" * 40_000),
+    "informational answers": flood(b"", b"HTTP/1.1 103 Early Hints\r\nA: " + b"b" * 4000 + b"\r\n\r\n", 1_000_000),
+    "no HTTP": flood(b"", b"SSH-2.0\r\n", 1),
+    "no length": respond_with(b"{}", Content_Length="-1"),
+    "two lengths": flood(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", b"", 1),
+    "a broken end": flood(OK + b"Content-Length: 100\r\n\r\n", b"x", 1),
+    "gzip bomb": respond_with(gzip_bomb(50), Content_Encoding="gzip"),
+    "bomb in a bomb": respond_with(gzip_bomb(1), Content_Encoding="gzip, gzip"),
+    "a coding that nobody knows": respond_with(b"{}", Content_Encoding="violet"),
 }
 
 
 @pytest.mark.parametrize("behaviour", FLOODS.values(), ids=FLOODS)
 def test_what_is_too_much_or_no_http_is_not_read_to_its_end(
-    fetcher: Fetcher, serve: Serve, in_time: InTime, behaviour: Behaviour
+    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime, behaviour: Behaviour
 ) -> None:
     server = serve(behaviour)
     with in_time(), pytest.raises(FetchFailed, match=r"^127.0.0.1 (answered|cannot be asked)") as failed:
@@ -82,59 +82,63 @@ def test_what_is_too_much_or_no_http_is_not_read_to_its_end(
     assert "violet" not in str(failed.value)
 
 
-def test_a_body_of_exactly_the_bound_is_taken_and_one_byte_more_is_not(fetcher: Fetcher, serve: Serve) -> None:
-    server = serve(floods(OK + b"\r\n", b"x" * 1000, 1))
+def test_a_body_of_exactly_the_bound_is_taken_and_one_byte_more_is_not(
+    fetcher: Fetcher, serve: StartHostileServer
+) -> None:
+    server = serve(flood(OK + b"\r\n", b"x" * 1000, 1))
     assert len(fetcher.get(server.url(), max_bytes=1000).body) == 1000
     with pytest.raises(FetchFailed, match="more than 999 bytes"):
         fetcher.get(server.url(), max_bytes=999)
 
 
 def test_a_redirect_to_an_address_that_is_not_allowed_is_refused(
-    make_fetcher: MakeFetcher, serve: Serve, in_time: InTime
+    make_fetcher: MakeFetcher, serve: StartHostileServer, in_time: InTime
 ) -> None:
-    inside = serve(answers(b"the crown jewels"))
+    inside = serve(respond_with(b"the crown jewels"))
     for target in (inside.url(), f"http://localhost:{inside.port}/", f"http://[::ffff:127.0.0.1]:{inside.port}/"):
-        outside = serve(redirects(target), "127.0.0.2")
+        outside = serve(redirect_to(target), "127.0.0.2")
         with in_time(), pytest.raises(FetchRefused):
             make_fetcher("127.0.0.2/32").get(outside.url(), max_redirects=3)
-    assert inside.seen == []
+    assert inside.requests == []
 
 
 @pytest.mark.parametrize(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "http://a@127.0.0.1/", "//[/", "/#a"]
 )
-def test_a_redirect_to_what_is_not_fetched_is_refused(fetcher: Fetcher, serve: Serve, target: str) -> None:
+def test_a_redirect_to_what_is_not_fetched_is_refused(fetcher: Fetcher, serve: StartHostileServer, target: str) -> None:
     with pytest.raises(FetchRefused):
-        fetcher.get(serve(redirects(target)).url(), max_redirects=3)
+        fetcher.get(serve(redirect_to(target)).url(), max_redirects=3)
 
 
-def test_endless_redirects_end(fetcher: Fetcher, serve: Serve, in_time: InTime) -> None:
-    server = serve(redirects("/again"))
+def test_endless_redirects_end(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
+    server = serve(redirect_to("/again"))
     with in_time(), pytest.raises(FetchFailed, match="redirects more than 3 times"):
         fetcher.get(server.url(), max_redirects=3)
-    assert len(server.seen) == 4
+    assert len(server.requests) == 4
 
 
-def test_redirects_share_one_deadline(fetcher: Fetcher, serve: Serve, in_time: InTime) -> None:
+def test_redirects_share_one_deadline(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
     def behave(server: object, connection: object) -> None:
         time.sleep(0.2)
-        redirects("/again")(server, connection)  # type: ignore[arg-type]
+        redirect_to("/again")(server, connection)  # type: ignore[arg-type]
 
     server = serve(behave)
     with in_time(), pytest.raises(FetchFailed, match="did not answer within"):
         fetcher.get(server.url(), max_redirects=50)
 
 
-def test_the_body_of_a_redirect_is_bounded_too(fetcher: Fetcher, serve: Serve, in_time: InTime) -> None:
+def test_the_body_of_a_redirect_is_bounded_too(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n"
-    server = serve(floods(head, MEGABYTE, 10))
+    server = serve(flood(head, MEGABYTE, 10))
     with in_time(), pytest.raises(FetchFailed):
         fetcher.get(server.url(), max_redirects=3)
 
 
-def test_a_name_that_changes_its_address_is_asked_for_once(make_fetcher: MakeFetcher, serve: Serve) -> None:
+def test_a_name_that_changes_its_address_is_asked_for_once(
+    make_fetcher: MakeFetcher, serve: StartHostileServer
+) -> None:
     """DNS rebinding: the address that was judged is the address that is asked."""
-    inside = serve(answers(b"the crown jewels"), "127.0.0.1")
+    inside = serve(respond_with(b"the crown jewels"), "127.0.0.1")
     lookups: list[str] = []
 
     def lookup(host: str, port: int) -> list[str]:
@@ -147,31 +151,33 @@ def test_a_name_that_changes_its_address_is_asked_for_once(make_fetcher: MakeFet
     assert lookups == ["shop.example"]
     with pytest.raises(FetchRefused):
         fetcher.get(inside.url(host="shop.example"))
-    assert inside.seen == []
+    assert inside.requests == []
 
 
-def test_of_several_addresses_only_permitted_ones_are_asked(make_fetcher: MakeFetcher, serve: Serve) -> None:
-    inside = serve(answers(b"the crown jewels"), "127.0.0.1")
+def test_of_several_addresses_only_permitted_ones_are_asked(
+    make_fetcher: MakeFetcher, serve: StartHostileServer
+) -> None:
+    inside = serve(respond_with(b"the crown jewels"), "127.0.0.1")
     fetcher = make_fetcher("127.0.0.2/32", lookup=lambda host, port: ["127.0.0.1", "127.0.0.2", "::1"])
     with pytest.raises(FetchFailed):
         fetcher.get(inside.url(host="shop.example"))
-    assert inside.seen == []
+    assert inside.requests == []
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:7f00:1]", "[::1]", "0"]
 )
 def test_every_spelling_of_loopback_is_refused_in_production(
-    make_fetcher: MakeFetcher, serve: Serve, host: str
+    make_fetcher: MakeFetcher, serve: StartHostileServer, host: str
 ) -> None:
-    server = serve(answers(b"the crown jewels"))
+    server = serve(respond_with(b"the crown jewels"))
     for scheme in ("http", "https"):
         with pytest.raises(
             (FetchRefused, FetchFailed), match=r"not at an address|has no address|is not a URI"
         ) as problem:
             make_fetcher().get(f"{scheme}://{host}:{server.port}/?secret=violet")
         assert "violet" not in str(problem.value)
-    assert server.seen == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,7 @@ def test_every_spelling_of_loopback_is_refused_in_production(
 )
 def test_a_url_that_is_not_for_fetching_is_refused_before_any_lookup(make_fetcher: MakeFetcher, url: str) -> None:
     lookups: list[str] = []
-    fetcher = make_fetcher(*LOOPBACK, lookup=lambda host, port: lookups.append(host) or [])  # type: ignore[func-returns-value]
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lambda host, port: lookups.append(host) or [])  # type: ignore[func-returns-value]
     with pytest.raises(FetchRefused) as refused:
         fetcher.get(url)
     assert lookups == []
@@ -216,25 +222,31 @@ def test_plain_http_is_for_loopback_only(make_fetcher: MakeFetcher, address: str
         fetcher.get("http://shop.example/")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(fetcher: Fetcher, serve: Serve, tmp_path: Path) -> None:
-    tls, _ = server_certificate(tmp_path, ["127.0.0.1"])
-    server = serve(answers(), tls=tls)
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    fetcher: Fetcher, serve: StartHostileServer, tmp_path: Path
+) -> None:
+    tls, _ = create_server_certificate(tmp_path, ["127.0.0.1"])
+    server = serve(respond_with(), tls=tls)
     with pytest.raises(FetchFailed, match=r"the certificate of 127.0.0.1 is not trusted"):
         fetcher.get(server.url())
-    assert server.seen == []
+    assert server.requests == []
 
 
-def test_a_certificate_for_another_name_is_refused(make_fetcher: MakeFetcher, serve: Serve, tmp_path: Path) -> None:
-    tls, authority = server_certificate(tmp_path, ["other.example", "127.0.0.1"])
-    server = serve(answers(), tls=tls)
-    fetcher = make_fetcher(*LOOPBACK, ca_file=str(authority), lookup=lambda host, port: ["127.0.0.1"])
+def test_a_certificate_for_another_name_is_refused(
+    make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
+) -> None:
+    tls, authority = create_server_certificate(tmp_path, ["other.example", "127.0.0.1"])
+    server = serve(respond_with(), tls=tls)
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(authority), lookup=lambda host, port: ["127.0.0.1"])
     with pytest.raises(FetchFailed, match=r"the certificate of shop.example is not trusted"):
         fetcher.get(server.url(host="shop.example"))
-    assert server.seen == []
+    assert server.requests == []
 
 
-def test_a_tls_handshake_that_never_ends_ends_at_the_deadline(fetcher: Fetcher, serve: Serve, in_time: InTime) -> None:
-    server = serve(is_silent)
+def test_a_tls_handshake_that_never_ends_ends_at_the_deadline(
+    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime
+) -> None:
+    server = serve(never_respond)
     with in_time(), pytest.raises(FetchFailed, match="did not answer within"):
         fetcher.get(f"https://127.0.0.1:{server.port}/")
 
@@ -242,12 +254,12 @@ def test_a_tls_handshake_that_never_ends_ends_at_the_deadline(fetcher: Fetcher, 
 def test_a_file_that_holds_no_certificates_is_a_failed_fetch(make_fetcher: MakeFetcher, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("")
     with pytest.raises(FetchFailed, match="outbound_ca_file"):
-        make_fetcher(*LOOPBACK, ca_file=str(tmp_path / "empty.pem")).get("https://127.0.0.1:1/")
+        make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(tmp_path / "empty.pem")).get("https://127.0.0.1:1/")
 
 
 def test_a_lookup_that_hangs_ends_at_the_deadline(make_fetcher: MakeFetcher, in_time: InTime) -> None:
     over = threading.Event()
-    fetcher = make_fetcher(*LOOPBACK, lookup=lambda host, port: ["127.0.0.1"] if over.wait(5) else [])
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lambda host, port: ["127.0.0.1"] if over.wait(5) else [])
     with in_time(), pytest.raises(FetchFailed, match="did not answer within"):
         fetcher.get("https://shop.example/")
     over.set()
@@ -255,59 +267,59 @@ def test_a_lookup_that_hangs_ends_at_the_deadline(make_fetcher: MakeFetcher, in_
 
 def test_a_name_without_address_is_a_failed_fetch(make_fetcher: MakeFetcher) -> None:
     with pytest.raises(FetchFailed, match="has no address"):
-        make_fetcher(seconds=5).get("https://shop.invalid/")
+        make_fetcher(timeout_s=5).get("https://shop.invalid/")
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", "shop..example"])
 def test_a_name_that_no_host_can_have_is_not_asked_for(make_fetcher: MakeFetcher, name: str) -> None:
     with pytest.raises(FetchRefused, match="its host has an empty part, or one of more than 63 characters"):
-        make_fetcher(seconds=5).get(f"https://{name}/")
+        make_fetcher(timeout_s=5).get(f"https://{name}/")
 
 
 def test_one_host_gets_few_requests_at_once_and_others_are_not_kept_waiting(
-    make_fetcher: MakeFetcher, serve: Serve
+    make_fetcher: MakeFetcher, serve: StartHostileServer
 ) -> None:
     answer = threading.Event()
-    slow, quick = serve(waits(answer), "127.0.0.2"), serve(answers())
-    fetcher = make_fetcher(*LOOPBACK, per_host=2, seconds=5)
+    slow, quick = serve(respond_after(answer), "127.0.0.2"), serve(respond_with())
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, max_per_host=2, timeout_s=5)
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(fetcher.get, slow.url()) for _ in range(6)]
         assert [fetcher.get(quick.url()).status for _ in range(20)] == [200] * 20
-        _wait_for(lambda: len(slow.seen) == 2)
+        _wait_for(lambda: len(slow.requests) == 2)
         assert not any(one.done() for one in asked)
         answer.set()
         assert [one.result().status for one in asked] == [200] * 6
 
 
-def test_the_process_makes_few_requests_at_once(make_fetcher: MakeFetcher, serve: Serve) -> None:
+def test_the_process_makes_few_requests_at_once(make_fetcher: MakeFetcher, serve: StartHostileServer) -> None:
     answer = threading.Event()
-    servers = [serve(waits(answer), f"127.0.0.{number}") for number in range(2, 6)]
-    fetcher = make_fetcher(*LOOPBACK, at_once=3, seconds=5)
+    servers = [serve(respond_after(answer), f"127.0.0.{number}") for number in range(2, 6)]
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, max_fetches=3, timeout_s=5)
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(fetcher.get, server.url()) for server in servers]
-        _wait_for(lambda: sum(len(server.seen) for server in servers) == 3)
+        _wait_for(lambda: sum(len(server.requests) for server in servers) == 3)
         time.sleep(0.1)
-        assert sum(len(server.seen) for server in servers) == 3
+        assert sum(len(server.requests) for server in servers) == 3
         answer.set()
         assert [one.result().status for one in asked] == [200] * 4
 
 
 def test_who_gets_no_turn_is_told_at_the_deadline(in_time: InTime) -> None:
-    turns = Turns(at_once=2, per_host=1)
-    with turns.take("shop.example", Deadline.within(5)), in_time():
-        with turns.take("other.example", Deadline.within(5)):
+    turns = HostSemaphore(max_fetches=2, max_per_host=1)
+    with turns.acquire("shop.example", Deadline.within(5)), in_time():
+        with turns.acquire("other.example", Deadline.within(5)):
             pass
         with (
             pytest.raises(FetchFailed, match="too many requests are under way to ask shop"),
-            turns.take("shop.example", Deadline.within(SECONDS)),
+            turns.acquire("shop.example", Deadline.within(TIMEOUT_S)),
         ):
             pass
-    with turns.take("shop.example", Deadline.within(SECONDS)):
+    with turns.acquire("shop.example", Deadline.within(TIMEOUT_S)):
         pass
 
 
 def _wait_for(come: Callable[[], bool]) -> None:
     deadline = Deadline.within(5)
     while not come():
-        deadline.left()
+        deadline.remaining_s()
         time.sleep(0.01)

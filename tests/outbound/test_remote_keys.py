@@ -17,7 +17,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from tests.support.vocabulary import Clock
-from valetkey.outbound.http import Fetched, Fetcher, FetchFailed, FetchRefused
+from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
 from valetkey.outbound.remote_keys import RemoteKeys
 
 URI = "https://shop.example/jwks"
@@ -40,12 +40,12 @@ class Site(Fetcher):
         jwks = [key.as_dict(private=False) if isinstance(key, Key) else key for key in keys]
         self.body = json.dumps({"keys": jwks}).encode()
 
-    def get(self, url: str, **bounds: Any) -> Fetched:
+    def get(self, url: str, **bounds: Any) -> FetchResponse:
         self.asked.append(url)
         self.before_answer()
         if self.problem:
             raise self.problem
-        return Fetched(200, {}, self.body, url, self.age)
+        return FetchResponse(200, {}, self.body, url, self.age)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_set_has_few_keys_and_few_sets_are_kept(
     site.publish(*({**EC1_PUBLIC, "kid": str(number)} for number in range(100)))
     assert keys.find(URI, "31", "ES256")
     assert keys.find(URI, "32", "ES256") is None
-    monkeypatch.setattr(keys._sets, "_most", 3)
+    monkeypatch.setattr(keys._sets, "_max_entries", 3)
     for number in range(10):
         keys.find(f"{URI}/{number}", "0", "ES256")
     asked = len(site.asked)

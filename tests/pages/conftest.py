@@ -10,14 +10,14 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 
 EMAIL = "wolfeschlegelsteinhausenbergerdorff.the.elder@mail.department.example.com"
 PASSWORD = "a violet tram in june"
-NAME = "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff"
-APP = "The Society for Unbrokenverylongandveryproudapplicationnames"
+USER_NAME = "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff"
+APP_NAME = "The Society for Unbrokenverylongandveryproudapplicationnames"
 CALLBACK = "https://app.example/callback"
 SCOPES = {
     "profile": "See your name and picture",
@@ -34,7 +34,7 @@ class Site:
     client_id: str
     device_client_id: str = ""
 
-    def authorize(self, scope: str = " ".join(SCOPES)) -> str:
+    def authorization_url(self, scope: str = " ".join(SCOPES)) -> str:
         """Answer the address to which an app sends somebody."""
         asked = {
             "response_type": "code",
@@ -58,116 +58,116 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The bare service; two apps are known, and one of them is connected."""
     deployment = Deployment(tmp_path_factory.mktemp("pages"), settings={"scopes": SCOPES})
     deployment.run("init")
-    deployment.create_user(EMAIL, PASSWORD, name=NAME)
+    deployment.create_user(EMAIL, PASSWORD, name=USER_NAME)
     asks, connected = (
         deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
-        for name in (APP, "Sunflower")
+        for name in (APP_NAME, "Sunflower")
     )
-    device = deployment.create_client("native", name=APP, redirect_uris=["http://127.0.0.1/back"])["client_id"]
+    device = deployment.create_client("native", name=APP_NAME, redirect_uris=["http://127.0.0.1/back"])["client_id"]
     with RunningServer(deployment) as server:
-        with Person(EMAIL, PASSWORD) as person:
-            person.allow(Site(server.url, connected).authorize())
+        with User(EMAIL, PASSWORD) as person:
+            person.allow(Site(server.url, connected).authorization_url())
         yield Site(server.url, asks, device)
 
 
-def _sign_in(page: Page, site: Site) -> None:
-    page.goto(site.authorize())
+def _open_sign_in(page: Page, site: Site) -> None:
+    page.goto(site.authorization_url())
 
 
-def _sign_up(page: Page, site: Site) -> None:
+def _open_sign_up(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/account/sign-up")
 
 
-def _wrong_form(page: Page, site: Site) -> None:
+def _open_invalid_sign_up(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/account/sign-up")
     page.eval_on_selector("form:has(#sign-up)", "form => form.noValidate = true")
     page.click("#sign-up")
 
 
-def _consent(page: Page, site: Site) -> None:
-    page.goto(site.authorize())
+def _open_consent(page: Page, site: Site) -> None:
+    page.goto(site.authorization_url())
     site.sign_in(page)
 
 
-def _account(page: Page, site: Site) -> None:
+def _open_account(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/account")
     site.sign_in(page)
 
 
-def _refused(page: Page, site: Site) -> None:
+def _open_refusal(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/oauth/authorize?client_id=unknown")
 
 
-def _device(page: Page, site: Site) -> None:
+def _open_device(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/device")
     site.sign_in(page)
 
 
-def _device_code(page: Page, site: Site) -> None:
+def _open_device_with_code(page: Page, site: Site) -> None:
     asked = httpx.post(f"{site.url}/oauth/device", data={"client_id": site.device_client_id})
     page.goto(asked.json()["verification_uri_complete"])
     site.sign_in(page)
 
 
-def _device_consent(page: Page, site: Site) -> None:
-    _device_code(page, site)
+def _open_device_consent(page: Page, site: Site) -> None:
+    _open_device_with_code(page, site)
     page.click("#continue")
 
 
-def _logout(page: Page, site: Site) -> None:
-    _account(page, site)
+def _open_logout(page: Page, site: Site) -> None:
+    _open_account(page, site)
     page.goto(f"{site.url}/oauth/logout?client_id={site.client_id}")
 
 
-def _signed_out(page: Page, site: Site) -> None:
-    _logout(page, site)
+def _open_signed_out(page: Page, site: Site) -> None:
+    _open_logout(page, site)
     page.click("#log-out")
 
 
-def _new_token(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}/account/tokens/new?name={APP}&scope=notes:read+notes:write")
+def _open_new_token(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/account/tokens/new?name={APP_NAME}&scope=notes:read+notes:write")
     site.sign_in(page)
 
 
-def _wrong_token(page: Page, site: Site) -> None:
+def _open_invalid_new_token(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/account/tokens/new")
     site.sign_in(page)
     page.eval_on_selector("form:has(#create)", "form => form.noValidate = true")
     page.click("#create")
 
 
-def _made_token(page: Page, site: Site) -> None:
-    _new_token(page, site)
+def _open_created_token(page: Page, site: Site) -> None:
+    _open_new_token(page, site)
     page.click("#create")
 
 
-def _tokens(page: Page, site: Site) -> None:
-    _made_token(page, site)
+def _open_tokens(page: Page, site: Site) -> None:
+    _open_created_token(page, site)
     page.click("#done")
 
 
-def _first(page: Page, site: Site) -> None:
+def _open_front_page(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/")
 
 
-Visit = Callable[[Page, Site], None]
-PAGES: dict[str, tuple[Visit, str]] = {  # how one gets there, and the heading
-    "first": (_first, ""),
-    "sign-in": (_sign_in, "Sign in"),
-    "sign-up": (_sign_up, "Create an account"),
-    "a form with mistakes": (_wrong_form, "Create an account"),
-    "consent": (_consent, "to use your account"),
-    "account": (_account, "Your account"),
-    "device": (_device, "Connect a device"),
-    "device, with its code": (_device_code, "Connect a device"),
-    "device, consent": (_device_consent, "to use your account"),
-    "logout": (_logout, "Sign out of"),
-    "signed out": (_signed_out, "You are signed out"),
-    "new token": (_new_token, "New personal access token"),
-    "new token, with mistakes": (_wrong_token, "New personal access token"),
-    "token made": (_made_token, "Copy your new token now"),
-    "tokens": (_tokens, "Personal access tokens"),
-    "refused": (_refused, "This request cannot go on"),
+OpenPage = Callable[[Page, Site], None]
+PAGES: dict[str, tuple[OpenPage, str]] = {  # how one gets there, and the heading
+    "first": (_open_front_page, ""),
+    "sign-in": (_open_sign_in, "Sign in"),
+    "sign-up": (_open_sign_up, "Create an account"),
+    "a form with mistakes": (_open_invalid_sign_up, "Create an account"),
+    "consent": (_open_consent, "to use your account"),
+    "account": (_open_account, "Your account"),
+    "device": (_open_device, "Connect a device"),
+    "device, with its code": (_open_device_with_code, "Connect a device"),
+    "device, consent": (_open_device_consent, "to use your account"),
+    "logout": (_open_logout, "Sign out of"),
+    "signed out": (_open_signed_out, "You are signed out"),
+    "new token": (_open_new_token, "New personal access token"),
+    "new token, with mistakes": (_open_invalid_new_token, "New personal access token"),
+    "token made": (_open_created_token, "Copy your new token now"),
+    "tokens": (_open_tokens, "Personal access tokens"),
+    "refused": (_open_refusal, "This request cannot go on"),
 }
 
 

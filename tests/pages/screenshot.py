@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.pages.conftest import CALLBACK, PASSWORD, Site
-from tests.support.browser import chromium
+from tests.support.browser import launch_chromium
 from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL = "maya@example.com"
@@ -21,7 +21,7 @@ SETTINGS = {
 }
 
 
-def take(picture: Path) -> None:
+def take_screenshot(path: Path) -> None:
     """Write a picture of the real page, as Chromium shows it to somebody who has signed in."""
     with tempfile.TemporaryDirectory() as folder:
         deployment = Deployment(Path(folder), settings=SETTINGS)
@@ -37,15 +37,15 @@ def take(picture: Path) -> None:
         ]
         client = ["clients", "create", "--name", "Sunflower", "--policy", "web", "--redirect-uri", CALLBACK]
         deployment.run(*client, *about)
-        with RunningServer(deployment) as server, chromium() as browser:
+        with RunningServer(deployment) as server, launch_chromium() as browser:
             context = browser.new_context(viewport={"width": 720, "height": 400}, device_scale_factor=1.25)
             page = context.new_page()
-            page.goto(Site(server.url, "sunflower").authorize(" ".join(SETTINGS["scopes"])))
+            page.goto(Site(server.url, "sunflower").authorization_url(" ".join(SETTINGS["scopes"])))
             page.get_by_label("E-mail address").fill(EMAIL)
             page.get_by_label("Password").fill(PASSWORD)
             page.click("#sign-in")
-            page.screenshot(path=picture, full_page=True)
+            page.screenshot(path=path, full_page=True)
 
 
 if __name__ == "__main__":
-    take(Path(sys.argv[1]))
+    take_screenshot(Path(sys.argv[1]))

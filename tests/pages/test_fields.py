@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.conftest import Register, signed_in
-from tests.support.form import Form, read_forms
+from tests.conftest import Register, sign_in_new_account
+from tests.support.form import Form, parse_forms
 from tests.support.vocabulary import CALLBACK, Browser
 
 PAGE = Path(__file__).parents[2] / "docs" / "pages.md"
@@ -21,12 +21,12 @@ def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
     device = register("native", name="Television")
     asked = app.test_client().post("/oauth/device", data={"client_id": device.client_id, "scope": "profile"}).json
     stranger = app.test_client()
-    ada.tokens(scope=("openid",))  # allowed, and remembered
+    ada.obtain_tokens(scope=("openid",))  # allowed, and remembered
     given = ada.get(f"/device?user_code={asked['user_code']}").text
     return {
         "Sign in": stranger.get("/account/sign-in").text,
         "Create an account": stranger.get("/account/sign-up").text,
-        "Consent": ada.get(ada.ask().location).text,
+        "Consent": ada.get(ada.authorize().location).text,
         "Connect a device": ada.get("/device").text,
         "Connect a device, the code given": given,
         "Personal access tokens": ada.get("/account/tokens").text,
@@ -34,7 +34,7 @@ def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
         "Sign out": ada.get("/oauth/logout").text,
         "Signed out": stranger.get("/oauth/logout").text,
         "Signed out, apps are told": _signed_out_of_an_app(app, register),
-        "Going back to the app": ada.ask(response_mode="form_post", prompt="none", scope="openid").text,
+        "Going back to the app": ada.authorize(response_mode="form_post", prompt="none", scope="openid").text,
     }
 
 
@@ -42,8 +42,8 @@ def _signed_out_of_an_app(app: Flask, register: Register) -> str:
     """The page after signing out of an app that is told by the front channel."""
     members = {"post_logout_redirect_uris": [CALLBACK], "frontchannel_logout_uri": "https://shop.example/out"}
     eve = Browser(app.test_client(), register(members=members))
-    signed_in(eve, app.extensions["valetkey"], "eve@example.org", "Eve")
-    asked = {"id_token_hint": eve.tokens(scope=("openid",))["id_token"], "post_logout_redirect_uri": CALLBACK}
+    sign_in_new_account(eve, app.extensions["valetkey"], "eve@example.org", "Eve")
+    asked = {"id_token_hint": eve.obtain_tokens(scope=("openid",))["id_token"], "post_logout_redirect_uri": CALLBACK}
     return eve.get("/oauth/logout", query_string=asked).text
 
 
@@ -61,9 +61,9 @@ def _sections() -> list[tuple[str, str]]:
 def _seen(page: str) -> set[str]:
     links = {f"#{link}" for link in re.findall(r'<a [^>]*id="([^"]+)"', page)}
     chosen = set(re.findall(r'<select [^>]*name="([^"]+)"', page))
-    return links | chosen | {name for form in read_forms(page) for name in _names(form)}
+    return links | chosen | {name for form in parse_forms(page) for name in _names(form)}
 
 
 def _names(form: Form) -> set[str]:
-    fields = {name for name, _ in form.values + form.boxes}
+    fields = {name for name, _ in form.fields + form.choices}
     return fields | {f"#{button}" for button in form.buttons if button}

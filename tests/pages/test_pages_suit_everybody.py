@@ -74,7 +74,7 @@ def test_dark_is_dark_and_light_is_light(browser: Browser, site: Site) -> None:
 
 
 def test_one_signs_in_and_consents_by_keyboard_alone(page: Page, site: Site) -> None:
-    page.goto(site.authorize())
+    page.goto(site.authorization_url())
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")

@@ -18,7 +18,7 @@ from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidT
     [(None, None), ("", None), ("Bearer abc", "abc"), ("bearer abc", "abc"), ("BEARER  abc ", "abc")],
 )
 def test_a_token_is_read_whatever_the_case_of_its_scheme(header: str | None, token: str | None) -> None:
-    assert bearer.read_token(header) == token
+    assert bearer.parse_bearer_token(header) == token
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,20 @@ def test_a_token_is_read_whatever_the_case_of_its_scheme(header: str | None, tok
 )
 def test_anything_else_is_refused(header: str, refusal: type[OAuthError]) -> None:
     with pytest.raises(refusal):
-        bearer.read_token(header)
+        bearer.parse_bearer_token(header)
 
 
 @given(st.text(max_size=100))
 def test_any_header_gives_a_token_or_a_refusal(header: str) -> None:
     try:
-        token = bearer.read_token(f"Bearer {header}")
+        token = bearer.parse_bearer_token(f"Bearer {header}")
     except OAuthError:
         return
     assert token and token.isascii() and " " not in token
 
 
 def test_a_challenge_names_error_scope_and_metadata() -> None:
-    told = bearer.challenge(
+    told = bearer.format_challenge(
         InsufficientScope("more is needed"), realm="https://api", resource_metadata="https://api/m", scope="a b"
     )
 
@@ -61,7 +61,7 @@ def test_a_challenge_names_error_scope_and_metadata() -> None:
 
 
 def test_a_challenge_to_who_sent_nothing_names_no_error() -> None:
-    told = bearer.challenge(MissingToken("x"), realm="r", resource_metadata="m")
+    told = bearer.format_challenge(MissingToken("x"), realm="r", resource_metadata="m")
 
     assert told == 'Bearer realm="r", resource_metadata="m"'
 
@@ -76,7 +76,7 @@ def test_a_problem_is_that_of_rfc_9457() -> None:
 
 
 def test_the_text_for_the_log_is_not_in_the_body() -> None:
-    refusal = InvalidToken("for the client", detail="for the log")
+    refusal = InvalidToken("for the client", log_detail="for the log")
 
     assert refusal.body() == {"error": "invalid_token", "error_description": "for the client"}
     assert "log" not in str(refusal)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from valetkey.protocol.errors import InvalidGrant, InvalidRequest
 from valetkey.protocol.parameters import Parameters
-from valetkey.protocol.pkce import check_verifier, read_challenge, s256
+from valetkey.protocol.pkce import check_code_verifier, parse_code_challenge, s256
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # appendix B
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -19,43 +19,43 @@ verifiers = st.text(string.ascii_letters + string.digits + "-._~", min_size=43, 
 
 def test_the_vector_of_appendix_b() -> None:
     assert s256(VERIFIER) == CHALLENGE
-    check_verifier(VERIFIER, CHALLENGE)
+    check_code_verifier(VERIFIER, CHALLENGE)
 
 
 @given(verifiers)
 def test_every_verifier_answers_its_own_challenge(verifier: str) -> None:
-    challenge = read_challenge(
+    challenge = parse_code_challenge(
         Parameters({"code_challenge": s256(verifier), "code_challenge_method": "S256"}), required=True
     )
 
-    check_verifier(verifier, challenge)
+    check_code_verifier(verifier, challenge)
 
 
 @given(verifiers, verifiers)
 def test_no_other_verifier_does(one: str, other: str) -> None:
     assume(one != other)
     with pytest.raises(InvalidGrant):
-        check_verifier(other, s256(one))
+        check_code_verifier(other, s256(one))
 
 
 @given(st.text(max_size=200))
 def test_text_of_any_kind_is_judged_without_an_error_of_ours(text: str) -> None:
     with pytest.raises(InvalidGrant):
-        check_verifier(text, CHALLENGE)
+        check_code_verifier(text, CHALLENGE)
     with pytest.raises(InvalidRequest):
-        read_challenge(Parameters({"code_challenge": text, "code_challenge_method": "plain"}), required=False)
+        parse_code_challenge(Parameters({"code_challenge": text, "code_challenge_method": "plain"}), required=False)
 
 
 def test_a_verifier_without_a_challenge_shows_that_one_was_dropped() -> None:
     with pytest.raises(InvalidGrant):
-        check_verifier(VERIFIER, None)
-    check_verifier(None, None)
+        check_code_verifier(VERIFIER, None)
+    check_code_verifier(None, None)
 
 
 @pytest.mark.parametrize("verifier", [None, "", "v" * 42, "v" * 129, "v" * 42 + " ", VERIFIER + "\n", CHALLENGE])
 def test_a_verifier_that_is_none_is_refused(verifier: str | None) -> None:
     with pytest.raises(InvalidGrant):
-        check_verifier(verifier, CHALLENGE)
+        check_code_verifier(verifier, CHALLENGE)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_verifier_that_is_none_is_refused(verifier: str | None) -> None:
 def test_a_challenge_is_s256_or_refused(challenge: str | None, method: str | None) -> None:
     sent = {"code_challenge": challenge, "code_challenge_method": method}
     with pytest.raises(InvalidRequest):
-        read_challenge(Parameters({name: value for name, value in sent.items() if value}), required=True)
+        parse_code_challenge(Parameters({name: value for name, value in sent.items() if value}), required=True)
 
 
 def test_none_is_needed_where_policy_does_not_ask() -> None:
-    assert read_challenge(Parameters({}), required=False) is None
+    assert parse_code_challenge(Parameters({}), required=False) is None

@@ -17,8 +17,8 @@ from valetkey.protocol.secret import (
     CLIENT_SECRET,
     REFRESH_TOKEN,
     Secret,
+    generate_secret,
     is_well_formed,
-    mint,
     random_id,
 )
 
@@ -26,7 +26,7 @@ KINDS = [ACCESS_TOKEN, AUTHORIZATION_CODE, CLIENT_SECRET, REFRESH_TOKEN]
 
 
 def test_a_secret_does_not_print(caplog: pytest.LogCaptureFixture) -> None:
-    secret = mint(CLIENT_SECRET)
+    secret = generate_secret(CLIENT_SECRET)
     logging.getLogger("test").warning("%s %r", secret, [secret])
     try:
         raise ValueError(secret)
@@ -41,7 +41,7 @@ def test_a_secret_does_not_print(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_kind_is_told_from_its_form(kind: str) -> None:
-    value = mint(kind).reveal()
+    value = generate_secret(kind).reveal()
 
     assert value.startswith(f"vk_{kind}_")
     assert [other for other in KINDS if is_well_formed(value, other)] == [kind]
@@ -49,7 +49,7 @@ def test_its_kind_is_told_from_its_form(kind: str) -> None:
 
 @given(st.integers(0, 55), st.sampled_from("abcXYZ019_-é "))
 def test_one_wrong_character_is_seen_without_a_database(place: int, other: str) -> None:
-    value = mint(ACCESS_TOKEN).reveal()
+    value = generate_secret(ACCESS_TOKEN).reveal()
     changed = value[:place] + other + value[place + 1 :]
 
     assert is_well_formed(changed, ACCESS_TOKEN) is (changed == value)
@@ -58,21 +58,21 @@ def test_one_wrong_character_is_seen_without_a_database(place: int, other: str) 
 @given(st.text(max_size=80))
 def test_other_text_is_no_secret(text: str) -> None:
     assert not is_well_formed(text, ACCESS_TOKEN)
-    assert not is_well_formed(mint(ACCESS_TOKEN).reveal() + text + "x", ACCESS_TOKEN)
+    assert not is_well_formed(generate_secret(ACCESS_TOKEN).reveal() + text + "x", ACCESS_TOKEN)
 
 
 def test_no_two_are_alike() -> None:
-    assert len({mint(REFRESH_TOKEN) for _ in range(2000)}) == 2000
+    assert len({generate_secret(REFRESH_TOKEN) for _ in range(2000)}) == 2000
     assert len({random_id() for _ in range(2000)}) == 2000
     assert {len(random_id(n)) for n in (12, 22, 40)} == {12, 22, 40}
 
 
 def test_a_double_click_selects_the_whole_of_it() -> None:
-    assert all(mint(REFRESH_TOKEN).reveal().replace("_", "").isalnum() for _ in range(200))
+    assert all(generate_secret(REFRESH_TOKEN).reveal().replace("_", "").isalnum() for _ in range(200))
 
 
 def test_it_matches_its_digest_and_no_other() -> None:
-    secret, other = mint(CLIENT_SECRET), mint(CLIENT_SECRET)
+    secret, other = generate_secret(CLIENT_SECRET), generate_secret(CLIENT_SECRET)
 
     assert secret.digest() == hashlib.sha256(secret.reveal().encode()).digest()
     assert secret.matches(secret.digest())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey.protocol.uri import redirect_uri_matches, redirect_uri_problem, resource_problem
+from valetkey.protocol.uri import redirect_uri_matches, redirect_uri_problem, resource_uri_problem
 
 LOOPBACK = ("http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb")
 
@@ -88,7 +88,7 @@ def test_anything_else_may_not_be_registered(uri: str) -> None:
 
 @given(st.text(max_size=60))
 def test_text_of_any_kind_is_judged(text: str) -> None:
-    for problem in (redirect_uri_problem(text, native=True), resource_problem(text)):
+    for problem in (redirect_uri_problem(text, native=True), resource_uri_problem(text)):
         assert problem is None or problem
 
 
@@ -132,9 +132,9 @@ def test_a_loopback_uri_varies_in_its_port_and_in_nothing_else(before: str, afte
 
 @pytest.mark.parametrize("uri", ["https://api.example", "https://api.example/v1?x=y", "http://127.0.0.1:8000"])
 def test_a_resource_is_an_absolute_url(uri: str) -> None:
-    assert resource_problem(uri) is None
+    assert resource_uri_problem(uri) is None
 
 
 @pytest.mark.parametrize("uri", ["", "api", "/api", "urn:x", "https://", "https://api.example#a", "https://a@b/", "\0"])
 def test_anything_else_is_no_resource(uri: str) -> None:
-    assert resource_problem(uri)
+    assert resource_uri_problem(uri)

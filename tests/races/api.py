@@ -17,7 +17,7 @@ Valetkey(app, scopes={"profile": "See your name and picture"})
 
 
 @app.before_request
-def note_arrival() -> None:
+def record_arrival() -> None:
     g.arrived = time.time()
 
 
@@ -38,15 +38,15 @@ def order() -> ResponseReturnValue:
 @app.get("/api/slow")
 @public(limit="100/minute")
 def slow() -> ResponseReturnValue:
-    return _admitted()
+    return _admission_times()
 
 
 @app.get("/api/fast")
 @public(limit="400/second burst 400")
 def fast() -> ResponseReturnValue:
-    return _admitted()
+    return _admission_times()
 
 
-def _admitted() -> str:
+def _admission_times() -> str:
     """The call was admitted by this process between these two moments."""
     return f"{os.getpid()} {g.arrived!r} {time.time()!r}"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import Person
+from tests.interop.person import User
 from tests.races.web_app import WebApp
 from tests.support.program import free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 
-API = Path(__file__).with_name("api.py")
+API_FILE = Path(__file__).with_name("api.py")
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
@@ -26,7 +26,7 @@ class Service:
     ports: tuple[int, int]
     strict_ports: tuple[int, int]  # the same, with ``refresh_retry_window=0``
     web_app: WebApp
-    maya: Person
+    maya: User
 
     @property
     def database_url(self) -> str:
@@ -39,8 +39,8 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("races")
     database_url = f"sqlite:///{folder / 'valetkey.sqlite3'}"
     if request.param == "postgresql":
-        database_url = request.getfixturevalue("postgresql").database()
-    usual = Deployment(folder, app=API, settings={"database_url": database_url})
+        database_url = request.getfixturevalue("postgresql").create_database()
+    usual = Deployment(folder, app=API_FILE, settings={"database_url": database_url})
     strict = replace(usual, settings={**usual.settings, "refresh_retry_window": 0, "issuer": usual.issuer})
     usual.run("init")
     usual.create_user(EMAIL, PASSWORD)
@@ -55,5 +55,5 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             (started(usual, usual.port), started(usual, free_port())),
             (started(strict, free_port()), started(strict, free_port())),
             web_app,
-            stack.enter_context(Person(EMAIL, PASSWORD)),
+            stack.enter_context(User(EMAIL, PASSWORD)),
         )

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urlencode
 
-PATIENCE = 30  # seconds: all must have been answered by then
+TIMEOUT_S = 30  # seconds: all must have been answered by then
 
 
 @dataclass(frozen=True)
-class Request:
+class RawRequest:
     """One HTTP request as bytes, and the port of 127.0.0.1 that it goes to."""
 
     port: int
@@ -22,7 +22,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """What came back: status, body and header fields (names in lower case)."""
 
     status: int
@@ -30,14 +30,14 @@ class Answer:
     headers: dict[str, str]
 
 
-def post(
+def post_request(
     port: int,
     path: str,
     fields: Sequence[tuple[str, str]],
     *,
     auth: tuple[str, str] | None = None,
     cookie: str | None = None,
-) -> Request:
+) -> RawRequest:
     """A form sent by POST, on a connection of its own."""
     body = urlencode(fields)
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close"]
@@ -46,20 +46,20 @@ def post(
         lines.append(f"Authorization: Basic {b64encode(':'.join(auth).encode()).decode()}")
     if cookie:
         lines.append(f"Cookie: {cookie}")
-    return Request(port, "\r\n".join([*lines, "", body]).encode())
+    return RawRequest(port, "\r\n".join([*lines, "", body]).encode())
 
 
-def at_once(requests: Sequence[Request]) -> list[Answer]:
+def send_together(requests: Sequence[RawRequest]) -> list[RawResponse]:
     """Send all requests within a few milliseconds and answer their answers, in the same order.
 
     :raises OSError: where one gets no answer.
     """
-    with sent(requests) as connections:
-        return [read(connection) for connection in connections]
+    with send_without_reading(requests) as connections:
+        return [read_response(connection) for connection in connections]
 
 
 @contextmanager
-def sent(requests: Sequence[Request]) -> Iterator[list[socket.socket]]:
+def send_without_reading(requests: Sequence[RawRequest]) -> Iterator[list[socket.socket]]:
     """The connections of requests that were sent within a few milliseconds, their answers unread.
 
     Each waits, complete but for its last byte, until all are connected.
@@ -67,7 +67,7 @@ def sent(requests: Sequence[Request]) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         connections = []
         for request in requests:
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", request.port), PATIENCE))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", request.port), TIMEOUT_S))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sendall(request.content[:-1])
             connections.append(connection)
@@ -76,7 +76,7 @@ def sent(requests: Sequence[Request]) -> Iterator[list[socket.socket]]:
         yield connections
 
 
-def read(connection: socket.socket) -> Answer:
+def read_response(connection: socket.socket) -> RawResponse:
     """The whole answer on a connection.
 
     :raises OSError: where the server has gone before it was complete.
@@ -87,4 +87,4 @@ def read(connection: socket.socket) -> Answer:
         body = response.read()
     except (HTTPException, IncompleteRead) as cause:
         raise ConnectionResetError("the answer is not complete") from cause
-    return Answer(response.status, body, {name.lower(): value for name, value in response.getheaders()})
+    return RawResponse(response.status, body, {name.lower(): value for name, value in response.getheaders()})

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 
-def rows(database_url: str, query: str) -> list[tuple[Any, ...]]:
+def fetch_rows(database_url: str, query: str) -> list[tuple[Any, ...]]:
     """The rows of a query."""
     with closing(_connect(database_url)) as connection:
         return list(connection.execute(query).fetchall())

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.races.conftest import Service
-from tests.races.crowd import at_once, post
-from tests.races.database import rows
-from tests.races.web_app import CALLBACK, WebApp, code_in
-from tests.support.form import read_forms
+from tests.races.crowd import post_request, send_together
+from tests.races.database import fetch_rows
+from tests.races.web_app import CALLBACK, WebApp, code_from_redirect
+from tests.support.form import parse_forms
 
 
 def test_a_form_sent_50_times_at_once_gives_one_code(service: Service) -> None:
     maya = service.maya
-    service.web_app.code(maya)  # she is signed in now
+    service.web_app.obtain_code(maya)  # she is signed in now
     new_app = WebApp.register(service.deployment)
-    page = maya.read(new_app.authorization_url())
-    [form] = [form for form in read_forms(page.text) if "allow" in form.buttons]
-    fields = form.filled({}, "allow")
+    page = maya.get_page(new_app.authorization_url())
+    [form] = [form for form in parse_forms(page.text) if "allow" in form.buttons]
+    fields = form.fill_in({}, "allow")
     cookie = "; ".join(f"{name}={value}" for name, value in maya.cookies.items())
-    answers = at_once([post(service.ports[n % 2], page.url.path, fields, cookie=cookie) for n in range(50)])
+    answers = send_together(
+        [post_request(service.ports[n % 2], page.url.path, fields, cookie=cookie) for n in range(50)]
+    )
     assert Counter(answer.status for answer in answers) == {303: 1, 400: 49}
     [location] = [answer.headers["location"] for answer in answers if answer.status == 303]
-    assert location.startswith(CALLBACK) and code_in(location)
+    assert location.startswith(CALLBACK) and code_from_redirect(location)
     for table in ("valetkey_codes", "valetkey_grants", "valetkey_consents"):
         of_app = f"SELECT client_id FROM {table} WHERE client_id = '{new_app.client_id}'"
-        assert len(rows(service.database_url, of_app)) == 1, table
+        assert len(fetch_rows(service.database_url, of_app)) == 1, table

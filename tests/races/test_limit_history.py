@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from tests.races.hammer import Calls
-from tests.support.postgres import PostgreSQL
-from tests.support.redis import Redis
+from tests.races.hammer import CallResults
+from tests.support.postgres import PostgreSQLServer
+from tests.support.redis import RedisServer
 from valetkey.rate_limiting.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
@@ -33,7 +33,7 @@ from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage import quotas
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.storage.schema import upgrade
+from valetkey.storage.schema import upgrade_schema
 
 PROCESSES = 8
 FAST = Limit(400, 1, 400)
@@ -52,7 +52,7 @@ def spend(folder: Path, ready: Any, seconds: float, kind: str, where: str) -> No
     until = time.time() + seconds
     while (before := time.time()) < until:
         try:
-            admitted = limiter.spend("hammered", FAST, before).admitted
+            admitted = limiter.spend("hammered", FAST, before).is_admitted
         except StoreUnavailable:
             time.sleep(0.01)
             continue
@@ -68,11 +68,11 @@ def take(folder: Path, ready: Any, seconds: float, url: str) -> None:
     now = time.time()  # all in one month, also at midnight
     while time.time() < now + seconds:
         try:
-            if counted.take("app", MONTH, now).admitted:
+            if counted.spend("app", MONTH, now).is_admitted:
                 os.write(told, b"taken\n")
         except StoreUnavailable:
             time.sleep(0.01)
-    counted.give_back_all()
+    counted.return_all_slices()
 
 
 def notes(folder: Path) -> int:
@@ -104,9 +104,9 @@ def run(
     return [file.read_text().splitlines() for file in folder.glob("*.told")]
 
 
-def history(told: list[list[str]]) -> Calls:
+def history(told: list[list[str]]) -> CallResults:
     moments = [line.split() for lines in told for line in lines]
-    return Calls(admitted=[(float(first), float(last)) for first, last in moments])
+    return CallResults(admissions=[(float(first), float(last)) for first, last in moments])
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
@@ -115,27 +115,27 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
         return "sqlite", str(tmp_path / "limits.db")
     if request.param == "redis":
         return "redis", str(request.getfixturevalue("redis_server").url)
-    url = request.getfixturevalue("postgresql").database()
-    upgrade(url)
+    url = request.getfixturevalue("postgresql").create_database()
+    upgrade_schema(url)
     return "postgresql", url
 
 
 def test_no_window_of_the_history_is_over_the_bound(shared: tuple[str, str], tmp_path: Path) -> None:
     calls = history(run(spend, tmp_path, 2, *shared))
 
-    assert len(calls.admitted) > FAST.burst, "more than a burst, or nothing was shown"
-    assert calls.excess(FAST.n, FAST.period, FAST.burst) <= 0
+    assert len(calls.admissions) > FAST.burst, "more than a burst, or nothing was shown"
+    assert calls.excess(FAST.max_calls, FAST.period_s, FAST.burst) <= 0
 
 
 @pytest.fixture
-def durable() -> Iterator[PostgreSQL]:
-    with PostgreSQL(durable=True) as server:
+def durable() -> Iterator[PostgreSQLServer]:
+    with PostgreSQLServer(durable=True) as server:
         yield server
 
 
-def test_a_restart_of_postgresql_gives_no_budget_back(durable: PostgreSQL, tmp_path: Path) -> None:
-    url = durable.database()
-    upgrade(url)
+def test_a_restart_of_postgresql_gives_no_budget_back(durable: PostgreSQLServer, tmp_path: Path) -> None:
+    url = durable.create_database()
+    upgrade_schema(url)
 
     def restart() -> None:
         durable.kill()
@@ -143,28 +143,28 @@ def test_a_restart_of_postgresql_gives_no_budget_back(durable: PostgreSQL, tmp_p
 
     calls = history(run(spend, tmp_path, 3, "postgresql", url, meanwhile=restart))
 
-    assert len(calls.admitted) > FAST.burst
-    assert calls.excess(FAST.n, FAST.period, FAST.burst) <= 0
+    assert len(calls.admissions) > FAST.burst
+    assert calls.excess(FAST.max_calls, FAST.period_s, FAST.burst) <= 0
 
 
-def test_redis_that_kept_nothing_gives_each_budget_back_once(redis_server: Redis) -> None:
+def test_redis_that_kept_nothing_gives_each_budget_back_once(redis_server: RedisServer) -> None:
     limit = Limit(10, 86400, 10)
     limiter = Limiter(RedisCounters(redis_server.url))
-    assert [limiter.spend("lost", limit, time.time()).admitted for _ in range(11)].count(True) == 10
+    assert [limiter.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
     redis_server.stop()
     redis_server.start()
 
     again = Limiter(RedisCounters(redis_server.url))
 
-    assert [again.spend("lost", limit, time.time()).admitted for _ in range(11)].count(True) == 10
+    assert [again.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_of_quotas(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'quotas.db'}"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql").database()
-    upgrade(url)
+        url = request.getfixturevalue("postgresql").create_database()
+    upgrade_schema(url)
     return url
 
 
@@ -172,8 +172,8 @@ def test_no_call_is_let_through_over_a_quota(store_of_quotas: str, tmp_path: Pat
     told = run(take, tmp_path, 3, store_of_quotas)
     let_through = sum(map(len, told))
 
-    store, period = open_store(store_of_quotas), MONTH.period(time.time())
-    taken = quotas.taken(store, "app", "month", period[0])
+    store, period = open_store(store_of_quotas), MONTH.period_bounds(time.time())
+    taken = quotas.find_charged(store, "app", "month", period[0])
     store.close()
-    assert let_through <= taken <= MONTH.n
-    assert let_through > MONTH.n * 0.8, "what a killed process held, and no more, is lost"
+    assert let_through <= taken <= MONTH.max_calls
+    assert let_through > MONTH.max_calls * 0.8, "what a killed process held, and no more, is lost"

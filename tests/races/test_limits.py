@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.races.conftest import API
-from tests.races.hammer import hammer
+from tests.races.conftest import API_FILE
+from tests.races.hammer import generate_load
 from tests.support.program import free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 
@@ -22,10 +22,10 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("limits")
     settings = {"database_url": f"sqlite:///{folder / 'valetkey.sqlite3'}"}
     if request.param == "postgresql":
-        settings["database_url"] = request.getfixturevalue("postgresql").database()
+        settings["database_url"] = request.getfixturevalue("postgresql").create_database()
     if request.param == "redis":
         settings["redis_url"] = request.getfixturevalue("redis_server").url
-    deployment = Deployment(folder, app=Path(API), settings=settings)
+    deployment = Deployment(folder, app=Path(API_FILE), settings=settings)
     deployment.run("init")
     with (
         RunningServer(deployment, workers=4) as first,
@@ -36,9 +36,9 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_100_a_minute_is_never_exceeded(ports: tuple[int, int]) -> None:
     """Shown once to fail where the limit is read and then spent in two statements, on SQLite and on PostgreSQL."""
-    calls = hammer(ports, SLOW, seconds=2)
+    calls = generate_load(ports, SLOW, duration_s=2)
     assert set(calls.statuses) == {200, 429}
-    assert len(calls.admitted) >= 10  # the burst
+    assert len(calls.admissions) >= 10  # the burst
     assert calls.excess(100, 60, burst=10) <= 0
 
 
@@ -48,14 +48,14 @@ def test_a_fast_limit_whose_budget_is_leased_is_never_exceeded(ports: tuple[int,
     Shown once to fail where a lease is charged at its beginning instead of its end: 60 calls too many on SQLite,
     43 on PostgreSQL, 46 on Redis.
     """
-    calls = hammer(ports, FAST, seconds=1, callers=3, each=24)
+    calls = generate_load(ports, FAST, duration_s=1, callers=3, max_calls_per_caller=24)
     time.sleep(0.35)
-    hammer(ports, FAST, seconds=1, calls=calls)
+    generate_load(ports, FAST, duration_s=1, results=calls)
     time.sleep(1)
-    hammer(ports, FAST, seconds=1, callers=3, each=24, calls=calls)
+    generate_load(ports, FAST, duration_s=1, callers=3, max_calls_per_caller=24, results=calls)
     time.sleep(0.35)
-    hammer(ports, FAST, seconds=1, calls=calls)
+    generate_load(ports, FAST, duration_s=1, results=calls)
     assert set(calls.statuses) == {200, 429}
     assert len(calls.processes) > 4  # of both servers
-    assert len(calls.admitted) >= 800  # a full budget twice
+    assert len(calls.admissions) >= 800  # a full budget twice
     assert calls.excess(400, 1, burst=400) <= 0

@@ -21,4 +21,4 @@ def test_a_new_sqlite_file_that_another_process_is_creating_is_waited_for(tmp_pa
         other.execute("CREATE TABLE begun (made INTEGER)")
         threading.Timer(0.2, other.execute, ["COMMIT"]).start()
         with closing(SqliteDriver(path).connect()) as connection:
-            assert connection.rows(Statement(text("PRAGMA journal_mode"))()) == [("wal",)]
+            assert connection.fetch_all(Statement(text("PRAGMA journal_mode"))()) == [("wal",)]

@@ -11,38 +11,38 @@ from collections import Counter
 from hashlib import sha256
 
 from tests.races.conftest import Service
-from tests.races.crowd import Answer, at_once
-from tests.races.database import rows
-from tests.races.web_app import tokens_in
+from tests.races.crowd import RawResponse, send_together
+from tests.races.database import fetch_rows
+from tests.races.web_app import parse_token_response
 
 
 def test_200_simultaneous_uses_give_one_successor_and_one_answer(service: Service) -> None:
-    used = service.web_app.tokens(service.maya)["refresh_token"]
+    used = service.web_app.obtain_tokens(service.maya)["refresh_token"]
     answers = _use_200_times(service, service.ports, used)
     assert Counter(answer.status for answer in answers) == {200: 200}
     assert len({answer.body for answer in answers}) == 1
-    assert _successors(service, used) == [_digest(tokens_in(answers[0])["refresh_token"])]
+    assert _successors(service, used) == [_digest(parse_token_response(answers[0])["refresh_token"])]
 
 
 def test_without_a_retry_window_one_of_200_uses_wins_and_the_family_dies(service: Service) -> None:
-    used = service.web_app.tokens(service.maya)["refresh_token"]
+    used = service.web_app.obtain_tokens(service.maya)["refresh_token"]
     answers = _use_200_times(service, service.strict_ports, used)
     assert Counter(answer.status for answer in answers) == {200: 1, 400: 199}
-    assert {tokens_in(answer)["error"] for answer in answers if answer.status == 400} == {"invalid_grant"}
-    [tokens] = [tokens_in(answer) for answer in answers if answer.status == 200]
+    assert {parse_token_response(answer)["error"] for answer in answers if answer.status == 400} == {"invalid_grant"}
+    [tokens] = [parse_token_response(answer) for answer in answers if answer.status == 200]
     assert _successors(service, used) == [_digest(tokens["refresh_token"])]
-    [refused] = at_once([service.web_app.refresh(service.strict_ports[0], tokens["refresh_token"])])
-    assert (refused.status, tokens_in(refused)["error"]) == (400, "invalid_grant")
+    [refused] = send_together([service.web_app.refresh_request(service.strict_ports[0], tokens["refresh_token"])])
+    assert (refused.status, parse_token_response(refused)["error"]) == (400, "invalid_grant")
     for port in service.strict_ports:
         assert service.web_app.introspect(port, tokens["refresh_token"]) == {"active": False}
 
 
-def _use_200_times(service: Service, ports: tuple[int, int], token: str) -> list[Answer]:
-    return at_once([service.web_app.refresh(ports[number % 2], token) for number in range(200)])
+def _use_200_times(service: Service, ports: tuple[int, int], token: str) -> list[RawResponse]:
+    return send_together([service.web_app.refresh_request(ports[number % 2], token) for number in range(200)])
 
 
 def _successors(service: Service, token: str) -> list[bytes]:
-    found = rows(service.database_url, "SELECT parent, digest FROM valetkey_refresh_tokens")
+    found = fetch_rows(service.database_url, "SELECT parent, digest FROM valetkey_refresh_tokens")
     return [bytes(digest) for parent, digest in found if parent and bytes(parent) == _digest(token)]
 
 

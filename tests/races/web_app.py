@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from tests.interop.person import Person
-from tests.races.crowd import Answer, Request, at_once, post
+from tests.interop.person import User
+from tests.races.crowd import RawRequest, RawResponse, post_request, send_together
 from tests.support.valetkey_server import Deployment
 
 CALLBACK = "https://app.example/callback"
-VERIFIER = "a verifier that is long enough, 43 characters".replace(" ", "-").replace(",", "")
+CODE_VERIFIER = "a verifier that is long enough, 43 characters".replace(" ", "-").replace(",", "")
 
 
 @dataclass(frozen=True)
@@ -40,43 +40,43 @@ class WebApp:
 
     def authorization_url(self) -> str:
         """Where a person is sent (RFC 6749 §4.1.1, RFC 7636 §4.3)."""
-        challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+        challenge = urlsafe_b64encode(sha256(CODE_VERIFIER.encode()).digest()).rstrip(b"=").decode()
         asked = {"response_type": "code", "client_id": self.client_id, "redirect_uri": CALLBACK, "state": "s"}
         asked |= {"scope": "profile", "code_challenge": challenge, "code_challenge_method": "S256"}
         return f"{self.deployment.issuer}/oauth/authorize?{urlencode(asked)}"
 
-    def code(self, person: Person) -> str:
+    def obtain_code(self, user: User) -> str:
         """A new authorization code that the person allowed."""
-        return code_in(person.allow(self.authorization_url()))
+        return code_from_redirect(user.allow(self.authorization_url()))
 
-    def redemption(self, port: int, code: str) -> Request:
+    def redemption_request(self, port: int, code: str) -> RawRequest:
         """The token request for a code."""
         fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)]
-        return post(port, "/oauth/token", [*fields, ("code_verifier", VERIFIER)], auth=self.auth)
+        return post_request(port, "/oauth/token", [*fields, ("code_verifier", CODE_VERIFIER)], auth=self.auth)
 
-    def refresh(self, port: int, refresh_token: str) -> Request:
+    def refresh_request(self, port: int, refresh_token: str) -> RawRequest:
         """The token request for a refresh token."""
         fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
-        return post(port, "/oauth/token", fields, auth=self.auth)
+        return post_request(port, "/oauth/token", fields, auth=self.auth)
 
-    def tokens(self, person: Person) -> dict[str, Any]:
+    def obtain_tokens(self, user: User) -> dict[str, Any]:
         """The tokens for a new code."""
-        [answer] = at_once([self.redemption(self.deployment.port, self.code(person))])
+        [answer] = send_together([self.redemption_request(self.deployment.port, self.obtain_code(user))])
         assert answer.status == httpx.codes.OK, answer
-        return tokens_in(answer)
+        return parse_token_response(answer)
 
     def introspect(self, port: int, token: str) -> dict[str, Any]:
         """What a server says about a token (RFC 7662)."""
-        [answer] = at_once([post(port, "/oauth/introspect", [("token", token)], auth=self.auth)])
+        [answer] = send_together([post_request(port, "/oauth/introspect", [("token", token)], auth=self.auth)])
         assert answer.status == httpx.codes.OK, answer
         return dict(json.loads(answer.body))
 
 
-def code_in(location: str) -> str:
+def code_from_redirect(location: str) -> str:
     """The code of a redirect to the app."""
     return parse_qs(urlsplit(location).query)["code"][0]
 
 
-def tokens_in(answer: Answer) -> dict[str, Any]:
+def parse_token_response(response: RawResponse) -> dict[str, Any]:
     """The members of a token answer."""
-    return dict(json.loads(answer.body))
+    return dict(json.loads(response.body))

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQLServer
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.schema import upgrade
+from valetkey.storage.schema import upgrade_schema
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql", "redis"])
 def counters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counters]:
-    made = _make(request, tmp_path_factory.mktemp("limits"))
+    made = _create_counters(request, tmp_path_factory.mktemp("limits"))
     yield made
     made.close()
 
 
-def _make(request: pytest.FixtureRequest, folder: Path) -> Counters:
+def _create_counters(request: pytest.FixtureRequest, folder: Path) -> Counters:
     if request.param == "memory":
         return MemoryCounters()
     if request.param == "sqlite":
         return SqliteCounters(folder / "limits.db")
     if request.param == "redis":
         return RedisCounters(request.getfixturevalue("redis_server").url)
-    server: PostgreSQL = request.getfixturevalue("postgresql")
-    url = server.database()
-    upgrade(url)
+    server: PostgreSQLServer = request.getfixturevalue("postgresql")
+    url = server.create_database()
+    upgrade_schema(url)
     return SqlCounters(open_store(url))

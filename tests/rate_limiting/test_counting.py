@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.vocabulary import Clock
-from valetkey.rate_limiting.address import caller_address, network_of
-from valetkey.rate_limiting.circuit import Circuit
+from valetkey.rate_limiting.address import caller_address, caller_network
+from valetkey.rate_limiting.circuit import CircuitBreakerCounters
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
-from valetkey.rate_limiting.limit import LEASE_SECONDS, Limit, parse_limit
+from valetkey.rate_limiting.limit import LEASE_DURATION_S, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
@@ -35,57 +35,57 @@ def limiter(counters: Counters) -> Limiter:
 
 def test_refused_calls_cost_nothing(limiter: Limiter, key: str) -> None:
     for _ in range(10):
-        assert limiter.spend(key, TEN, START).admitted
+        assert limiter.spend(key, TEN, START).is_admitted
     for n in range(200):
-        assert not limiter.spend(key, TEN, START + n / 100).admitted
+        assert not limiter.spend(key, TEN, START + n / 100).is_admitted
 
-    assert limiter.spend(key, TEN, START + 6).admitted
-    assert not limiter.spend(key, TEN, START + 6).admitted
+    assert limiter.spend(key, TEN, START + 6).is_admitted
+    assert not limiter.spend(key, TEN, START + 6).is_admitted
 
 
 def test_processes_share_what_is_left(counters: Counters, key: str) -> None:
     one, other = Limiter(counters), Limiter(counters)
 
-    admitted = [process.spend(key, TEN, START).admitted for _ in range(10) for process in (one, other)]
+    admitted = [process.spend(key, TEN, START).is_admitted for _ in range(10) for process in (one, other)]
 
     assert admitted.count(True) == 10
 
 
 def test_a_call_may_cost_more(limiter: Limiter, key: str) -> None:
-    assert limiter.spend(key, TEN, START, cost=7).admitted
-    assert not limiter.spend(key, TEN, START, cost=4).admitted
-    assert limiter.spend(key, TEN, START, cost=3).admitted
-    assert not limiter.spend(key, TEN, START).admitted
+    assert limiter.spend(key, TEN, START, cost=7).is_admitted
+    assert not limiter.spend(key, TEN, START, cost=4).is_admitted
+    assert limiter.spend(key, TEN, START, cost=3).is_admitted
+    assert not limiter.spend(key, TEN, START).is_admitted
 
 
 def test_a_refused_dear_call_does_not_stop_a_cheap_one(limiter: Limiter, key: str) -> None:
     limiter.spend(key, TEN, START, cost=8)
-    assert not limiter.spend(key, TEN, START, cost=5).admitted
+    assert not limiter.spend(key, TEN, START, cost=5).is_admitted
 
-    assert limiter.spend(key, TEN, START).admitted
+    assert limiter.spend(key, TEN, START).is_admitted
 
 
 def test_what_is_given_back_can_be_spent_again(limiter: Limiter, key: str) -> None:
     for _ in range(10):
         limiter.spend(key, TEN, START)
-    assert not limiter.spend(key, TEN, START).admitted
+    assert not limiter.spend(key, TEN, START).is_admitted
 
-    limiter.refund(key, TEN, cost=2)
+    limiter.refund_best_effort(key, TEN, cost=2)
 
-    assert [limiter.spend(key, TEN, START).admitted for _ in range(3)] == [True, True, False]
+    assert [limiter.spend(key, TEN, START).is_admitted for _ in range(3)] == [True, True, False]
 
 
 def test_giving_back_to_a_key_that_nobody_knows_is_harmless(limiter: Limiter, key: str) -> None:
-    limiter.refund(key, TEN)
+    limiter.refund_best_effort(key, TEN)
 
-    assert [limiter.spend(key, TEN, START).admitted for _ in range(11)].count(True) == 10
+    assert [limiter.spend(key, TEN, START).is_admitted for _ in range(11)].count(True) == 10
 
 
 def test_keys_do_not_know_each_other(limiter: Limiter, key: str) -> None:
     for _ in range(11):
         limiter.spend(key, TEN, START)
 
-    assert limiter.spend(f"{key} other", TEN, START).admitted
+    assert limiter.spend(f"{key} other", TEN, START).is_admitted
 
 
 def test_a_caller_learns_what_remains_and_when_to_come_back(limiter: Limiter, key: str) -> None:
@@ -97,9 +97,9 @@ def test_a_caller_learns_what_remains_and_when_to_come_back(limiter: Limiter, ke
 
     refused = limiter.spend(key, TEN, START)
 
-    assert not refused.admitted
+    assert not refused.is_admitted
     assert refused.retry_after == pytest.approx(6, abs=0.01)
-    assert limiter.spend(key, TEN, START + refused.retry_after + 1e-3).admitted
+    assert limiter.spend(key, TEN, START + refused.retry_after + 1e-3).is_admitted
 
 
 def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None:
@@ -107,8 +107,8 @@ def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None
     limiter.spend(key, TEN, START, cost=10)
     limiter.prune(START + 30)
 
-    assert not Limiter(counters).spend(key, TEN, START + 30, cost=6).admitted
-    assert Limiter(counters).spend(key, TEN, START + 30, cost=5).admitted
+    assert not Limiter(counters).spend(key, TEN, START + 30, cost=6).is_admitted
+    assert Limiter(counters).spend(key, TEN, START + 30, cost=5).is_admitted
 
 
 def test_a_lease_risks_some_seconds_of_a_slow_budget_at_the_most(counters: Counters, key: str) -> None:
@@ -116,25 +116,25 @@ def test_a_lease_risks_some_seconds_of_a_slow_budget_at_the_most(counters: Count
     day = Limit(1000, 86400, 1000)
     limiter = Limiter(counters)
     for n in range(25):
-        assert limiter.spend(key, day, START + n / 100, cost=20).admitted
+        assert limiter.spend(key, day, START + n / 100, cost=20).is_admitted
 
     later = Limiter(counters).spend(key, day, START + 10, cost=20)
 
-    assert (later.admitted, later.remaining) == (True, 480)
+    assert (later.is_admitted, later.remaining) == (True, 480)
 
 
 def test_another_limit_of_the_same_name_is_another_budget(counters: Counters, key: str) -> None:
     """As after a new release: what was spent of ten an hour says nothing of six hundred a minute."""
     before, after = Limit(10, 3600, 10), Limit(600, 60, 600)
     for _ in range(10):
-        assert Limiter(counters).spend(key, before, START).admitted
+        assert Limiter(counters).spend(key, before, START).is_admitted
 
     limiter = Limiter(counters)
-    assert limiter.spend(key, before, START).admitted is False
-    assert limiter.refusal(key, after, START) is None
+    assert limiter.spend(key, before, START).is_admitted is False
+    assert limiter.standing_refusal(key, after, START) is None
     assert limiter.spend_lease(key, after, START) is None
     assert limiter.spend(key, after, START).remaining == 599
-    assert limiter.look(key, before, START).remaining == 0
+    assert limiter.peek(key, before, START).remaining == 0
 
 
 def test_a_lease_pays_for_its_own_limit_only(counters: Counters, key: str) -> None:
@@ -179,7 +179,7 @@ def test_counters_that_cannot_be_reached_say_so(tmp_path: Path) -> None:
 
 def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tried against a memory that forgets whatever came back until the end of a lease that begins now."""
-    monkeypatch.setattr("valetkey.rate_limiting.counters._MOST_KEYS", 2)
+    monkeypatch.setattr("valetkey.rate_limiting.counters._MAX_KEYS", 2)
     counters = MemoryCounters()
     counters.spend("spent", START, 60.0, START + 60)
     for n in range(5):
@@ -188,7 +188,7 @@ def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytes
     assert counters.spend("spent", START + 8, 9.0, START + 68)[0] is False
     counters.spend("soon back", START + 12, 0.3, START + 60)
     with pytest.raises(StoreUnavailable):
-        counters.spend("leases", START + 12 + LEASE_SECONDS, 0.1, START + 60)
+        counters.spend("leases", START + 12 + LEASE_DURATION_S, 0.1, START + 60)
     assert counters.read("soon back", 0.0) == START + 12.3
 
 
@@ -197,19 +197,19 @@ def test_memory_stays_small_whoever_calls_and_tells_newcomers_that_it_is_full() 
     limiter, told = Limiter(counters), Counter[bool]()
     for n in range(120_000):
         try:
-            told[limiter.spend(f"address|{n}", limit, START).admitted] += 1
+            told[limiter.spend(f"address|{n}", limit, START).is_admitted] += 1
         except StoreUnavailable:
             told[False] += 1
 
     assert told == {True: 100_000, False: 20_000}
-    assert not limiter.spend("address|0", limit, START, cost=10).admitted
+    assert not limiter.spend("address|0", limit, START, cost=10).is_admitted
     later = Limiter(counters)
-    assert later.spend("a newcomer", limit, START + 60).admitted
+    assert later.spend("a newcomer", limit, START + 60).is_admitted
 
 
 def test_counters_that_are_down_are_asked_once_a_second() -> None:
     counters, steady = _Down(), Clock(0)
-    circuit = Circuit(counters, steady)
+    circuit = CircuitBreakerCounters(counters, steady)
 
     def ask() -> bool:
         try:
@@ -240,9 +240,9 @@ class _Down(MemoryCounters):
 
 def test_what_is_undone_was_never_spent(limiter: Limiter, key: str) -> None:
     spent = limiter.spend(key, TEN, START)
-    limiter.undo(key, spent, START)
+    limiter.refund(key, spent, START)
 
-    assert [limiter.spend(key, TEN, START).admitted for _ in range(11)].count(True) == 10
+    assert [limiter.spend(key, TEN, START).is_admitted for _ in range(11)].count(True) == 10
 
 
 def test_a_call_of_a_lease_is_undone_in_the_lease(counters: Counters, key: str) -> None:
@@ -251,7 +251,7 @@ def test_a_call_of_a_lease_is_undone_in_the_lease(counters: Counters, key: str) 
         spent = limiter.spend(key, limit, START)
     before = spent.remaining
 
-    limiter.undo(key, spent, START)
+    limiter.refund(key, spent, START)
 
     assert limiter.spend(key, limit, START).remaining == before
 
@@ -262,9 +262,9 @@ def test_nothing_is_undone_where_others_spent_since(counters: Counters, key: str
     spent = one.spend(key, TEN, START)
     other.spend(key, TEN, START)
 
-    one.undo(key, spent, START)
+    one.refund(key, spent, START)
 
-    assert [other.spend(key, TEN, START).admitted for _ in range(9)].count(True) == 8
+    assert [other.spend(key, TEN, START).is_admitted for _ in range(9)].count(True) == 8
 
 
 def test_what_may_have_come_back_by_itself_is_not_given_back(limiter: Limiter, key: str) -> None:
@@ -272,9 +272,9 @@ def test_what_may_have_come_back_by_itself_is_not_given_back(limiter: Limiter, k
     for _ in range(10):
         limiter.spend(key, fast, START)
 
-    limiter.refund(key, fast)
+    limiter.refund_best_effort(key, fast)
 
-    assert not limiter.spend(key, fast, START).admitted
+    assert not limiter.spend(key, fast, START).is_admitted
 
 
 def test_a_look_takes_nothing(counters: Counters, key: str) -> None:
@@ -282,12 +282,12 @@ def test_a_look_takes_nothing(counters: Counters, key: str) -> None:
     for _ in range(4):
         limiter.spend(key, TEN, START)
 
-    looks = [Limiter(counters).look(key, TEN, START) for _ in range(20)]
+    looks = [Limiter(counters).peek(key, TEN, START) for _ in range(20)]
 
-    assert {(one.admitted, one.remaining, one.reset) for one in looks} == {(True, 6, 24.0)}
-    assert limiter.spend(key, TEN, START, cost=6).admitted
-    empty = limiter.look(key, TEN, START)
-    assert (empty.admitted, empty.remaining) == (False, 0)
+    assert {(one.is_admitted, one.remaining, one.reset_after) for one in looks} == {(True, 6, 24.0)}
+    assert limiter.spend(key, TEN, START, cost=6).is_admitted
+    empty = limiter.peek(key, TEN, START)
+    assert (empty.is_admitted, empty.remaining) == (False, 0)
     assert empty.retry_after == pytest.approx(6)
 
 
@@ -332,7 +332,7 @@ def test_any_other_text_is_refused_with_an_example(text: str) -> None:
     ],
 )
 def test_one_person_has_an_address_or_a_whole_64(one: str | None, other: str | None, same: bool) -> None:
-    assert (network_of(one) == network_of(other)) is same
+    assert (caller_network(one) == caller_network(other)) is same
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
-from valetkey.rate_limiting.limiter import LEASE_SECONDS, Limiter
+from valetkey.rate_limiting.limiter import LEASE_DURATION_S, Limiter
 
 START = 1_900_000_000.0
 HOT = Limit(100, 1, 200)
@@ -57,7 +57,7 @@ def spend_as_routes_do(limiter: Limiter, key: str, limit: Limit, now: float, cos
     if paid is not None:
         return True, *paid
     spent = limiter.spend(key, limit, now, cost)
-    return spent.admitted, spent.remaining, spent.reset
+    return spent.is_admitted, spent.remaining, spent.reset_after
 
 
 @settings(max_examples=200, deadline=None)
@@ -73,7 +73,7 @@ def test_a_lease_pays_as_a_single_call_does(plan: list[Arrival], limit: Limit) -
         for _ in range(calls):
             spent = plain[process].spend("key", limit, now, cost)
             told = spend_as_routes_do(by_lease[process], "key", limit, now, cost)
-            assert told == (spent.admitted, spent.remaining, spent.reset)
+            assert told == (spent.is_admitted, spent.remaining, spent.reset_after)
 
 
 def excess(through: Sequence[tuple[float, int]], limit: Limit) -> float:
@@ -84,7 +84,7 @@ def excess(through: Sequence[tuple[float, int]], limit: Limit) -> float:
     """
     spent, lowest, worst = 0.0, float("inf"), float("-inf")
     for moment, cost in through:
-        come_back = (moment - START) / limit.emission
+        come_back = (moment - START) / limit.emission_interval_s
         lowest = min(lowest, spent - come_back)
         spent += cost
         worst = max(worst, spent - come_back - lowest)
@@ -110,10 +110,10 @@ def test_no_window_goes_over_the_bound_in_many_more_histories(plan: list[Arrival
 def test_a_lease_spent_at_its_end_keeps_the_bound(counters: Counters) -> None:
     """A process leases, waits, and spends it all beside another's burst: the moment when it could hurt most."""
     one, other, key = Limiter(counters), Limiter(counters), f"lease-{next(_keys)}"
-    through = [(START, 1) for _ in range(21) if one.spend(key, HOT, START).admitted]  # the 20th call leases
-    late = START + LEASE_SECONDS - 0.01
+    through = [(START, 1) for _ in range(21) if one.spend(key, HOT, START).is_admitted]  # the 20th call leases
+    late = START + LEASE_DURATION_S - 0.01
     for process in (other, one):
-        through += [(late, 1) for _ in range(400) if process.spend(key, HOT, late).admitted]
+        through += [(late, 1) for _ in range(400) if process.spend(key, HOT, late).is_admitted]
 
     assert excess(through, HOT) <= 1e-3
     assert len(through) > HOT.burst / 2, "a limiter that admits nothing keeps every bound"
@@ -125,7 +125,7 @@ def test_a_hot_key_costs_far_fewer_statements_than_calls() -> None:
     limit = Limit(6_000_000, 60, 600_000)
 
     for n in range(5000):
-        assert limiter.spend("hot", limit, START + n / 5000).admitted
+        assert limiter.spend("hot", limit, START + n / 5000).is_admitted
 
     assert counted.statements < 250
 
@@ -141,11 +141,11 @@ class _Counted(MemoryCounters):
 def test_a_steady_caller_within_the_rate_is_never_refused(counters: Counters) -> None:
     limiter, key = Limiter(counters), f"steady-{next(_keys)}"
 
-    assert all(limiter.spend(key, Limit(10, 1, 1), START + n / 10 + 1e-4 * n).admitted for n in range(50))
+    assert all(limiter.spend(key, Limit(10, 1, 1), START + n / 10 + 1e-4 * n).is_admitted for n in range(50))
 
 
 def test_a_whole_burst_is_there_at_the_start_and_again_after_a_pause(counters: Counters) -> None:
     limit, limiter, key = Limit(10, 1, 5), Limiter(counters), f"burst-{next(_keys)}"
 
     for now in (START, START + 0.5, START + 100):
-        assert [limiter.spend(key, limit, now).admitted for _ in range(6)] == [True] * 5 + [False]
+        assert [limiter.spend(key, limit, now).is_admitted for _ in range(6)] == [True] * 5 + [False]

@@ -9,15 +9,15 @@ from flask import Flask
 
 from tests.conftest import Register
 from tests.support.vocabulary import Browser
-from valetkey.authorization_server.clients.service import Registered
+from valetkey.authorization_server.clients.service import CreatedClient
 
 REVOKED = "The app cannot use your account any more."
 
 
-def test_revoking_an_app_is_told_on_the_next_page_and_not_again(ada: Browser, shop: Registered) -> None:
-    ada.answer(ada.ask().location)
+def test_revoking_an_app_is_told_on_the_next_page_and_not_again(ada: Browser, shop: CreatedClient) -> None:
+    ada.approve(ada.authorize().location)
 
-    ada.submit(f"/account/revoke?client_id={shop.client_id}", {}, page="/account")
+    ada.submit(f"/account/revoke?client_id={shop.client_id}", {}, page_path="/account")
 
     assert REVOKED in ada.get("/account").text
     assert REVOKED not in ada.get("/account").text
@@ -25,7 +25,7 @@ def test_revoking_an_app_is_told_on_the_next_page_and_not_again(ada: Browser, sh
 
 @pytest.mark.parametrize("way", ["sign-out", "sign-out-everywhere"])
 def test_signing_out_is_told(ada: Browser, way: str) -> None:
-    told = ada.submit(f"/account/{way}", {}, page="/account")
+    told = ada.submit(f"/account/{way}", {}, page_path="/account")
 
     assert "You are signed out" in ada.get(told.location).text
 
@@ -37,7 +37,9 @@ def test_what_a_notice_says_is_ours(ada: Browser) -> None:
     assert ada.get("/account?notice=app-revoked").text.count(REVOKED) == 0
 
 
-def test_each_field_says_what_is_wrong_with_it_and_the_note_does_not_say_it_again(app: Flask, shop: Registered) -> None:
+def test_each_field_says_what_is_wrong_with_it_and_the_note_does_not_say_it_again(
+    app: Flask, shop: CreatedClient
+) -> None:
     visitor = Browser(app.test_client(), shop)
 
     refused = visitor.sign_up(email="nonsense", password="short")
@@ -49,26 +51,26 @@ def test_each_field_says_what_is_wrong_with_it_and_the_note_does_not_say_it_agai
 
 def test_a_connected_app_is_listed_with_words_for_openid_too(register: Register, ada: Browser) -> None:
     ada.client = register(scope="openid profile")
-    ada.answer(ada.ask(scope="openid profile").location, scope=("openid", "profile"))
+    ada.approve(ada.authorize(scope="openid profile").location, scope=("openid", "profile"))
 
     assert "Know who you are" in ada.get("/account").text
     assert "openid" not in ada.get("/account").text
 
 
-def test_who_signs_in_for_an_app_is_told_for_which(app: Flask, shop: Registered) -> None:
+def test_who_signs_in_for_an_app_is_told_for_which(app: Flask, shop: CreatedClient) -> None:
     visitor = Browser(app.test_client(), shop)
-    page = visitor.get(visitor.get(visitor.ask().location).location).text
+    page = visitor.get(visitor.get(visitor.authorize().location).location).text
 
     assert "to go on to <bdi>Shop</bdi>" in page
     assert page.count("Sign in to") == 0
 
 
 def test_a_mistake_of_the_app_is_told_as_one_and_logged_with_what_was_sent(
-    ada: Browser, shop: Registered, caplog: pytest.LogCaptureFixture
+    ada: Browser, shop: CreatedClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    refused = ada.ask(redirect_uri="https://other.example/back\n")
+    refused = ada.authorize(redirect_uri="https://other.example/back\n")
 
     assert "that it did not register (redirect_uri)" in refused.text
     assert "This is a mistake in the app, which got nothing of yours" in refused.text

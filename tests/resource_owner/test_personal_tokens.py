@@ -12,9 +12,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.authorization_server.test_personal_tokens import make
-from tests.conftest import MakeApp, signed_in
+from tests.conftest import MakeApp, sign_in_new_account
 from tests.resource_owner.test_consent_and_pages import check_headers
-from tests.support.vocabulary import SCOPES, Browser, Clock, nothing_new, query_of, secrets_in
+from tests.support.vocabulary import SCOPES, Browser, Clock, assert_store_unchanged, find_secrets, redirect_parameters
 from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens
 
@@ -34,7 +34,7 @@ def create(ada: Browser, **changes: Any) -> TestResponse:
 
 
 def kept(runtime: Runtime, owner: str = "ada") -> list[personal_tokens.PersonalToken]:
-    return personal_tokens.of_owner(runtime.store, owner)
+    return personal_tokens.list_by_owner(runtime.store, owner)
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runtime, clock: Clock) -> None:
@@ -43,16 +43,16 @@ def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runt
     made = create(ada)
 
     check_headers(made)
-    (token,) = secrets_in(made.text)
+    (token,) = find_secrets(made.text)
     assert ada.call(token).status_code == 200
     runtime.last_used.flush()
     listed = ada.get(PAGE)
-    assert secrets_in(listed.text) == []
+    assert find_secrets(listed.text) == []
     assert "Backup" in listed.text and token[:11] in listed.text and "See your name and picture" in listed.text
     assert "not yet" not in listed.text
     token_id = kept(runtime)[0].token_id
 
-    gone = ada.submit(f"{PAGE}/revoke?token_id={token_id}", {}, page=PAGE)
+    gone = ada.submit(f"{PAGE}/revoke?token_id={token_id}", {}, page_path=PAGE)
 
     assert gone.status_code == 303
     assert ada.call(token).status_code == 401
@@ -63,8 +63,8 @@ def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runt
 def test_a_form_that_is_not_whole_says_what_is_missing(ada: Browser) -> None:
     whole = {"name": "Backup", "expires_in": "30", "scope": "profile", "token_id": "a" * 22}
 
-    assert "Choose when it expires." in ada.submit(NEW, whole | {"expires_in": ""}, page=NEW).text
-    assert "Fill it in again." in ada.submit(NEW, whole | {"token_id": ""}, page=NEW).text
+    assert "Choose when it expires." in ada.submit(NEW, whole | {"expires_in": ""}, page_path=NEW).text
+    assert "Fill it in again." in ada.submit(NEW, whole | {"token_id": ""}, page_path=NEW).text
 
 
 def test_the_account_page_leads_to_the_tokens(ada: Browser) -> None:
@@ -80,7 +80,7 @@ def test_every_page_of_tokens_has_its_headers(ada: Browser, runtime: Runtime) ->
 
 
 def test_a_link_fills_in_and_does_nothing_else(ada: Browser, runtime: Runtime) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         page = ada.get(NEW, query_string={"name": "CI <b>", "scope": "notes:read profile", "expires_in": "90"}).text
 
     assert 'value="CI &lt;b&gt;"' in page
@@ -162,7 +162,7 @@ def test_the_last_day_that_can_be_chosen_is_cut_at_the_longest_life(
     ],
 )
 def test_a_form_with_a_mistake_makes_nothing(ada: Browser, runtime: Runtime, changes: dict[str, Any]) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = create(ada, **changes)
 
     assert refused.status_code == 400
@@ -172,7 +172,7 @@ def test_a_form_with_a_mistake_makes_nothing(ada: Browser, runtime: Runtime, cha
 
 def test_nobody_sees_or_makes_tokens_without_signing_in(ada: Browser, app: Flask, runtime: Runtime) -> None:
     stranger = Browser(app.test_client(), ada.client)
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         for answer in (stranger.get(PAGE), stranger.get(NEW), stranger.http.post(NEW, data=form_of(ada.get(NEW)))):
             assert answer.status_code == 303
             assert "/account/sign-in?next=" in answer.location
@@ -185,27 +185,27 @@ def test_making_one_needs_a_fresh_sign_in_and_keeps_what_was_filled_in(
     clock.forward(3601)
     assert ada.get(PAGE).status_code == 200, "to look at them and to revoke needs none"
     assert "/account/sign-in" in ada.get(f"{NEW}?name=CI").location
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         sent = {"name": "Backup ü", "scope": ["profile", "notes:read"], "expires_in": "90", **filled}
         away = ada.http.post(NEW, data=sent)
 
-    back = urlsplit(query_of(away)["next"])
+    back = urlsplit(redirect_parameters(away)["next"])
     assert back.path == NEW
     assert parse_qs(back.query) == {"name": ["Backup ü"], "scope": ["notes:read profile"], "expires_in": ["90"]}
 
 
 def test_one_person_sees_and_ends_nothing_of_anothers(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    (token,) = secrets_in(create(ada).text)
-    eve = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+    (token,) = find_secrets(create(ada).text)
+    eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
 
-    eve.submit(f"{PAGE}/revoke?token_id={kept(runtime)[0].token_id}", {}, page=NEW)
+    eve.submit(f"{PAGE}/revoke?token_id={kept(runtime)[0].token_id}", {}, page_path=NEW)
 
     assert "Backup" not in eve.get(PAGE).text
     assert ada.call(token).status_code == 200
 
 
 def test_revoking_needs_our_own_form(ada: Browser, runtime: Runtime) -> None:
-    (token,) = secrets_in(create(ada).text)
+    (token,) = find_secrets(create(ada).text)
 
     refused = ada.http.post(f"{PAGE}/revoke?token_id={kept(runtime)[0].token_id}", data={"csrf_token": "x"})
 

@@ -12,7 +12,7 @@ from tests.support.vocabulary import Clock
 from valetkey import ResourceServer, TrustedIssuer, current_token, public, require_oauth
 
 
-class Api:
+class StandaloneApi:
     def __init__(self, clock: Clock, *issuers: str | TrustedIssuer, **settings: Any) -> None:
         self.app = Flask("api")
         given = {"resource": RESOURCE, "outbound_allowed_networks": ("127.0.0.1/32",), **settings}
@@ -23,7 +23,7 @@ class Api:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return self.app.test_client().get(path, headers=headers)
 
-    def passes(self, token: str) -> bool:
+    def accepts(self, token: str) -> bool:
         return self.call(token).status_code == 200
 
 

@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _watched(quiet_log: pytest.LogCaptureFixture) -> None:
+def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
     """No secret and no traceback in the log."""

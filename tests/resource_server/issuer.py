@@ -16,32 +16,32 @@ from joserfc.jwk import ECKey, Key, RSAKey
 from tests.support.vocabulary import Clock
 
 RESOURCE = "https://api.example.com"
-OPENID, JWKS, INTROSPECT = "/.well-known/openid-configuration", "/jwks", "/introspect"
-RSA, OTHER_RSA = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))
-EC = ECKey.generate_key("P-256", {"kid": "ec"})
-_ANY = ["RS256", "PS256", "ES256", "HS256"]
+OPENID_CONFIGURATION_PATH, JWKS_PATH, INTROSPECTION_PATH = "/.well-known/openid-configuration", "/jwks", "/introspect"
+RSA_KEY, OTHER_RSA_KEY = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))
+EC_KEY = ECKey.generate_key("P-256", {"kid": "ec"})
+_ALL_ALGORITHMS = ["RS256", "PS256", "ES256", "HS256"]
 
 
-class Issuer:
+class FakeIssuer:
     """``published`` are its keys; ``known`` what introspection says of opaque tokens; ``answers`` overrides paths."""
 
     def __init__(self, clock: Clock, path: str = "") -> None:
         self.clock = clock
-        self.published: list[Key] = [RSA, EC]
-        self.known: dict[str, Mapping[str, Any]] = {}
-        self.answers: dict[str, tuple[int, Any, Mapping[str, str]]] = {}
-        self.asked: list[str] = []
-        self.clients: list[tuple[str, str]] = []
+        self.published_keys: list[Key] = [RSA_KEY, EC_KEY]
+        self.introspection_responses: dict[str, Mapping[str, Any]] = {}
+        self.overridden_responses: dict[str, tuple[int, Any, Mapping[str, str]]] = {}
+        self.requested_paths: list[str] = []
+        self.presented_credentials: list[tuple[str, str]] = []
         self.is_down = False
         self.cache_control = "max-age=300"
-        self.hold: threading.Event | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.release_event: threading.Event | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{self.origin}{path}"
 
-    def __enter__(self) -> Issuer:
+    def __enter__(self) -> FakeIssuer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,11 +52,11 @@ class Issuer:
     def metadata(self) -> dict[str, Any]:
         return {
             "issuer": self.url,
-            "jwks_uri": f"{self.origin}{JWKS}",
-            "introspection_endpoint": f"{self.origin}{INTROSPECT}",
+            "jwks_uri": f"{self.origin}{JWKS_PATH}",
+            "introspection_endpoint": f"{self.origin}{INTROSPECTION_PATH}",
         }
 
-    def claims(self, **other: Any) -> dict[str, Any]:
+    def claims(self, **changes: Any) -> dict[str, Any]:
         """Those of RFC 9068; None takes one away."""
         now = int(self.clock())
         good = {
@@ -69,24 +69,27 @@ class Issuer:
             "exp": now + 300,
             "jti": "1",
         }
-        return {name: value for name, value in {**good, **other}.items() if value is not None}
+        return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
-    def token(self, *, key: Key = RSA, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
+    def token(self, *, key: Key = RSA_KEY, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
         """An access token; ``header`` changes its header, None takes a member away."""
         alg = "RS256" if key.key_type == "RSA" else "ES256"
         named = {"alg": alg, "typ": "at+jwt", "kid": key.kid, **(header or {})}
         members = {name: value for name, value in named.items() if value is not None}
-        registry = jws.JWSRegistry(algorithms=_ANY, strict_check_header=False)
+        registry = jws.JWSRegistry(algorithms=_ALL_ALGORITHMS, strict_check_header=False)
         registry.max_header_length = 8192
         return jws.serialize_compact(members, json.dumps(self.claims(**claims)).encode(), key, registry=registry)
 
-    def answer(self, path: str) -> tuple[int, Any, Mapping[str, str]]:
+    def respond(self, path: str) -> tuple[int, Any, Mapping[str, str]]:
         if self.is_down:
             return 503, {}, {}
-        if path in self.answers:
-            return self.answers[path]
-        keys = [key.as_dict(private=False) for key in self.published]
-        known = {f"{self.url.removeprefix(self.origin)}{OPENID}": self.metadata, JWKS: {"keys": keys}}
+        if path in self.overridden_responses:
+            return self.overridden_responses[path]
+        keys = [key.as_dict(private=False) for key in self.published_keys]
+        known = {
+            f"{self.url.removeprefix(self.origin)}{OPENID_CONFIGURATION_PATH}": self.metadata,
+            JWKS_PATH: {"keys": keys},
+        }
         return (200, known[path], {"Cache-Control": self.cache_control}) if path in known else (404, {}, {})
 
     def introspect(self, form: Mapping[str, list[str]], authorization: str) -> tuple[int, Any, Mapping[str, str]]:
@@ -94,27 +97,27 @@ class Issuer:
             return 503, {}, {}
         if authorization:
             name, _, secret = b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
-            self.clients.append((unquote_plus(name), unquote_plus(secret)))
+            self.presented_credentials.append((unquote_plus(name), unquote_plus(secret)))
         else:
-            self.clients.append((form["client_id"][0], form["client_secret"][0]))
-        return 200, self.known.get(form["token"][0], {"active": False}), {}
+            self.presented_credentials.append((form["client_id"][0], form["client_secret"][0]))
+        return 200, self.introspection_responses.get(form["token"][0], {"active": False}), {}
 
 
-def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
+def _make_handler(issuer: FakeIssuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            issuer.asked.append(self.path)
-            if issuer.hold:
-                issuer.hold.wait(5)
-            self._send(*issuer.answer(self.path))
+            issuer.requested_paths.append(self.path)
+            if issuer.release_event:
+                issuer.release_event.wait(5)
+            self._send(*issuer.respond(self.path))
 
         def do_POST(self) -> None:
-            issuer.asked.append(self.path)
+            issuer.requested_paths.append(self.path)
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            if issuer.hold:
-                issuer.hold.wait(5)
-            if INTROSPECT in issuer.answers and not issuer.is_down:
-                self._send(*issuer.answers[INTROSPECT])
+            if issuer.release_event:
+                issuer.release_event.wait(5)
+            if INTROSPECTION_PATH in issuer.overridden_responses and not issuer.is_down:
+                self._send(*issuer.overridden_responses[INTROSPECTION_PATH])
             else:
                 self._send(*issuer.introspect(parse_qs(body), self.headers.get("Authorization", "")))
 

@@ -9,11 +9,11 @@ import pytest
 from joserfc import jwt
 
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import ISSUER, Browser, Clock, nothing_new
+from tests.support.vocabulary import ISSUER, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import resources
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 METADATA = f'resource_metadata="{ISSUER}/.well-known/oauth-protected-resource"'
 
@@ -35,7 +35,7 @@ def test_without_a_token_the_challenge_names_no_error(ada: Browser) -> None:
 
 
 def test_a_bad_token_is_told_so(ada: Browser, runtime: Runtime) -> None:
-    with nothing_new(runtime):
+    with assert_store_unchanged(runtime):
         refused = ada.call("bad")
 
     assert refused.status_code == 401
@@ -48,7 +48,7 @@ def test_a_bad_token_is_told_so(ada: Browser, runtime: Runtime) -> None:
 
 
 def test_too_little_scope_is_a_403_that_names_what_is_missing(robot: Browser) -> None:
-    token = robot.token("client_credentials", scope="notes:read").json["access_token"]
+    token = robot.request_token("client_credentials", scope="notes:read").json["access_token"]
 
     refused = robot.call(token)
 
@@ -66,7 +66,7 @@ def test_a_malformed_header_is_a_400(ada: Browser, header: str) -> None:
 
 
 def test_an_expired_token_is_refused(ada: Browser, clock: Clock) -> None:
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     clock.forward(seconds=899)
     assert ada.call(token).status_code == 200
     clock.forward(seconds=1)
@@ -82,7 +82,7 @@ def part(value: object) -> str:
 
 def test_a_token_that_was_made_or_changed_by_others_is_refused(ada: Browser) -> None:
     """RFC 9068 §4, RFC 8725 §3: other algorithms, no signature, other types, other keys."""
-    head, body, signature = ada.tokens()["access_token"].split(".")
+    head, body, signature = ada.obtain_tokens()["access_token"].split(".")
     header = json.loads(base64.urlsafe_b64decode(head + "=="))
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     deep = base64.urlsafe_b64encode(b"[" * 5000).rstrip(b"=").decode()
@@ -109,8 +109,8 @@ def test_a_token_that_was_made_or_changed_by_others_is_refused(ada: Browser) -> 
 
 def test_what_we_signed_ourselves_is_an_access_token_only_by_its_type(ada: Browser, runtime: Runtime) -> None:
     """RFC 9068 §4: an ID token or a logout token with the same claims opens nothing."""
-    token = ada.tokens()["access_token"]
-    key = runtime.keys.current("ES256", runtime.clock())
+    token = ada.obtain_tokens()["access_token"]
+    key = runtime.keys.get_signing_key("ES256", runtime.clock())
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
 
     def signed(**header: str) -> str:
@@ -122,8 +122,8 @@ def test_what_we_signed_ourselves_is_an_access_token_only_by_its_type(ada: Brows
 
 def test_a_key_is_good_for_its_own_algorithm_only(ada: Browser, runtime: Runtime) -> None:
     """RFC 8725 §3.1: the header does not choose; one RSA key could answer for RS256 and for PS256."""
-    claims = json.loads(base64.urlsafe_b64decode(ada.tokens()["access_token"].split(".")[1] + "=="))
-    key = runtime.keys.current("RS256", runtime.clock())
+    claims = json.loads(base64.urlsafe_b64decode(ada.obtain_tokens()["access_token"].split(".")[1] + "=="))
+    key = runtime.keys.get_signing_key("RS256", runtime.clock())
 
     def signed(alg: str) -> str:
         return jwt.encode({"alg": alg, "kid": key.kid, "typ": "at+jwt"}, claims, key.key, algorithms=[alg])
@@ -137,7 +137,7 @@ def test_a_token_of_another_issuer_with_the_same_keys_is_refused(make_app: MakeA
     there = make_app(store_url, resource="https://api.example", issuer="http://127.0.0.1:9000")
     made = register_client(here.extensions["valetkey"], name="Robot", policy="machine")
     robots = [Browser(one.test_client(), made) for one in (here, there)]
-    token = robots[0].token("client_credentials", scope="profile").json["access_token"]
+    token = robots[0].request_token("client_credentials", scope="profile").json["access_token"]
 
     assert [robot.call(token).status_code for robot in robots] == [200, 401]
 
@@ -145,9 +145,9 @@ def test_a_token_of_another_issuer_with_the_same_keys_is_refused(make_app: MakeA
 def test_a_token_for_another_resource_is_refused_here(robot: Browser, runtime: Runtime, clock: Clock) -> None:
     """RFC 9700 §4.9, RFC 8707."""
     other = "https://other.example"
-    runtime.store.write(Write(rows=(resources.put(other, {"resource_name": "Other"}, clock()),)))
-    elsewhere = robot.token("client_credentials", resource=other).json["access_token"]
-    both = robot.token("client_credentials", resource=[other, ISSUER]).json["access_token"]
+    runtime.store.write(Transaction(rows=(resources.upsert(other, {"resource_name": "Other"}, clock()),)))
+    elsewhere = robot.request_token("client_credentials", resource=other).json["access_token"]
+    both = robot.request_token("client_credentials", resource=[other, ISSUER]).json["access_token"]
 
     refused = robot.call(elsewhere)
 
@@ -163,13 +163,13 @@ def test_a_machines_token_belongs_to_nobody(make_app: MakeApp, store_url: str) -
         app.test_client(), register_client(app.extensions["valetkey"], name="A", policy="machine", client_id="ada")
     )
 
-    called = robot.call(robot.token("client_credentials").json["access_token"])
+    called = robot.call(robot.request_token("client_credentials").json["access_token"])
 
     assert called.json == {"user": None, "client": "ada"}
 
 
 def test_refresh_tokens_codes_and_secrets_do_not_open_the_api(ada: Browser) -> None:
-    code = ada.code()
+    code = ada.obtain_code()
     answer = ada.redeem(code).json
 
     for other in (code, answer["refresh_token"], ada.client.secret.reveal()):

@@ -89,7 +89,7 @@ def api(make_app: MakeApp, sqlite_store_url: str) -> Browser:
 
 
 def token(api: Browser, scope: str) -> str:
-    return str(api.token("client_credentials", scope=scope).json["access_token"])
+    return str(api.request_token("client_credentials", scope=scope).json["access_token"])
 
 
 @pytest.mark.parametrize("path", CLASSES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, abort, jsonify
 
-from tests.conftest import MakeApp, Register, signed_in
+from tests.conftest import MakeApp, Register, sign_in_new_account
 from tests.support.vocabulary import Browser, Clock
 from valetkey import public, require_oauth
 from valetkey.runtime import Runtime
@@ -19,7 +19,7 @@ def add_limited(app: Flask) -> None:
 
 def test_over_the_limit_is_a_429_that_says_when_to_come_back(app: Flask, ada: Browser, clock: Clock) -> None:
     add_limited(app)
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     calls = [ada.call(token, "/api/twice") for _ in range(3)]
 
     assert [call.status_code for call in calls] == [200, 200, 429]
@@ -38,7 +38,7 @@ def test_over_the_limit_is_a_429_that_says_when_to_come_back(app: Flask, ada: Br
 def test_a_new_token_brings_no_new_budget(app: Flask, ada: Browser) -> None:
     add_limited(app)
 
-    statuses = [ada.call(ada.tokens()["access_token"], "/api/twice").status_code for _ in range(3)]
+    statuses = [ada.call(ada.obtain_tokens()["access_token"], "/api/twice").status_code for _ in range(3)]
 
     assert statuses == [200, 200, 429]
 
@@ -48,10 +48,10 @@ def test_apps_and_users_have_budgets_of_their_own(
 ) -> None:
     add_limited(app)
     other_app = Browser(ada.http, register(name="Other"))
-    other_user = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+    other_user = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
 
     for browser in (ada, other_app, other_user):
-        token = browser.tokens()["access_token"]
+        token = browser.obtain_tokens()["access_token"]
         assert [browser.call(token, "/api/twice").status_code for _ in range(3)] == [200, 200, 429]
 
 
@@ -61,12 +61,12 @@ def test_refused_calls_spend_nothing(app: Flask, ada: Browser) -> None:
         assert ada.call("bad", "/api/twice").status_code == 401
         assert "RateLimit" not in ada.call(None, "/api/twice").headers
 
-    assert ada.call(ada.tokens()["access_token"], "/api/twice").headers["RateLimit"] == '"default";r=1;t=30'
+    assert ada.call(ada.obtain_tokens()["access_token"], "/api/twice").headers["RateLimit"] == '"default";r=1;t=30'
 
 
 def test_a_dear_call_costs_more(app: Flask, ada: Browser) -> None:
     add_limited(app)
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     assert [ada.call(token, "/api/dear").status_code for _ in range(2)] == [200, 429]
 

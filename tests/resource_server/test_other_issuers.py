@@ -12,59 +12,67 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.resource_server.alone import Api
-from tests.resource_server.issuer import EC, JWKS, OPENID, OTHER_RSA, RESOURCE, RSA, Issuer
+from tests.resource_server.alone import StandaloneApi
+from tests.resource_server.issuer import (
+    EC_KEY,
+    JWKS_PATH,
+    OPENID_CONFIGURATION_PATH,
+    OTHER_RSA_KEY,
+    RESOURCE,
+    RSA_KEY,
+    FakeIssuer,
+)
 from tests.support.vocabulary import Clock
 from valetkey import TrustedIssuer
 
 
 @pytest.fixture
-def issuer(clock: Clock) -> Iterator[Issuer]:
-    with Issuer(clock) as running:
+def issuer(clock: Clock) -> Iterator[FakeIssuer]:
+    with FakeIssuer(clock) as running:
         yield running
 
 
 @pytest.fixture
-def api(clock: Clock, issuer: Issuer) -> Api:
-    return Api(clock, issuer.url)
+def api(clock: Clock, issuer: FakeIssuer) -> StandaloneApi:
+    return StandaloneApi(clock, issuer.url)
 
 
-def test_a_string_is_enough_everything_else_is_discovered(api: Api, issuer: Issuer) -> None:
+def test_a_string_is_enough_everything_else_is_discovered(api: StandaloneApi, issuer: FakeIssuer) -> None:
     answered = api.call(issuer.token())
 
     assert answered.json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
-    assert issuer.asked == [OPENID, JWKS]
+    assert issuer.requested_paths == [OPENID_CONFIGURATION_PATH, JWKS_PATH]
 
 
 def test_a_token_that_was_seen_costs_no_question_and_no_signature(
-    api: Api, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    api: StandaloneApi, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = issuer.token()
-    assert api.passes(token)
+    assert api.accepts(token)
     monkeypatch.setattr("joserfc.jws.deserialize_compact", None)
 
-    assert api.passes(token)
+    assert api.accepts(token)
 
 
-def test_metadata_of_rfc_8414_will_do(api: Api, issuer: Issuer) -> None:
-    issuer.answers[OPENID] = (404, {}, {})
-    issuer.answers["/.well-known/oauth-authorization-server"] = (200, issuer.metadata, {})
+def test_metadata_of_rfc_8414_will_do(api: StandaloneApi, issuer: FakeIssuer) -> None:
+    issuer.overridden_responses[OPENID_CONFIGURATION_PATH] = (404, {}, {})
+    issuer.overridden_responses["/.well-known/oauth-authorization-server"] = (200, issuer.metadata, {})
 
-    assert api.passes(issuer.token())
+    assert api.accepts(issuer.token())
 
 
 def test_an_issuer_with_a_path_has_its_metadata_where_each_specification_says(clock: Clock) -> None:
-    with Issuer(clock, "/realms/shop") as issuer:
-        api = Api(clock, issuer.url)
-        assert api.passes(issuer.token())
-        assert issuer.asked[0] == f"/realms/shop{OPENID}"
-    with Issuer(clock, "/tenant") as issuer:
-        issuer.answers[f"/tenant{OPENID}"] = (404, {}, {})
-        issuer.answers["/.well-known/oauth-authorization-server/tenant"] = (200, issuer.metadata, {})
-        assert Api(clock, issuer.url).passes(issuer.token())
+    with FakeIssuer(clock, "/realms/shop") as issuer:
+        api = StandaloneApi(clock, issuer.url)
+        assert api.accepts(issuer.token())
+        assert issuer.requested_paths[0] == f"/realms/shop{OPENID_CONFIGURATION_PATH}"
+    with FakeIssuer(clock, "/tenant") as issuer:
+        issuer.overridden_responses[f"/tenant{OPENID_CONFIGURATION_PATH}"] = (404, {}, {})
+        issuer.overridden_responses["/.well-known/oauth-authorization-server/tenant"] = (200, issuer.metadata, {})
+        assert StandaloneApi(clock, issuer.url).accepts(issuer.token())
 
 
-def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: Api, issuer: Issuer) -> None:
+def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
     refused = api.call(issuer.token(scope="notes:write"))
 
     assert refused.status_code == 403
@@ -80,7 +88,7 @@ def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: Api, issuer:
     }
 
 
-def test_each_routes_own_resource_has_its_metadata(api: Api, issuer: Issuer) -> None:
+def test_each_routes_own_resource_has_its_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
     assert api.call(issuer.token(), "/api/files").status_code == 401
     assert api.call(issuer.token(aud=[RESOURCE, "https://files.example.com/v1"]), "/api/files").status_code == 200
 
@@ -94,31 +102,31 @@ def encoded(part: Mapping[str, Any]) -> str:
     return urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
 
 
-def unsigned(issuer: Issuer) -> str:
+def unsigned(issuer: FakeIssuer) -> str:
     return f"{encoded({'alg': 'none', 'typ': 'at+jwt'})}.{encoded(issuer.claims())}."
 
 
-def hmac_with_the_public_key(issuer: Issuer) -> str:
+def hmac_with_the_public_key(issuer: FakeIssuer) -> str:
     signed = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'rsa'})}.{encoded(issuer.claims())}"
-    mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
+    mac = hmac.digest(RSA_KEY.as_pem(private=False), signed.encode(), "sha256")
     return f"{signed}.{urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
-def with_crit(issuer: Issuer) -> str:
+def with_crit(issuer: FakeIssuer) -> str:
     """Well signed, but crit names what is no extension (RFC 7515 §4.1.11); the JOSE library would let it pass."""
     header = {"alg": "RS256", "typ": "at+jwt", "kid": "rsa", "crit": ["kid"]}
     signed = f"{encoded(header)}.{encoded(issuer.claims())}"
-    private = serialization.load_pem_private_key(RSA.as_pem(private=True), None)
+    private = serialization.load_pem_private_key(RSA_KEY.as_pem(private=True), None)
     assert isinstance(private, rsa.RSAPrivateKey)
     signature = private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{signed}.{urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def own_key_in_the_header(issuer: Issuer) -> str:
-    return issuer.token(key=OTHER_RSA, header={"jwk": OTHER_RSA.as_dict(private=False), "kid": "rsa"})
+def own_key_in_the_header(issuer: FakeIssuer) -> str:
+    return issuer.token(key=OTHER_RSA_KEY, header={"jwk": OTHER_RSA_KEY.as_dict(private=False), "kid": "rsa"})
 
 
-def other_claims(issuer: Issuer) -> str:
+def other_claims(issuer: FakeIssuer) -> str:
     head, _, signature = issuer.token().split(".")
     return f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}"
 
@@ -127,8 +135,8 @@ BAD: dict[str, Any] = {
     "not signed": unsigned,
     "signed with HMAC by the public key": hmac_with_the_public_key,
     "signed by a key that it brings": own_key_in_the_header,
-    "signed by somebody else": lambda issuer: issuer.token(key=OTHER_RSA, header={"kid": "rsa"}),
-    "of another algorithm than its key": lambda issuer: issuer.token(key=EC, header={"kid": "rsa"}),
+    "signed by somebody else": lambda issuer: issuer.token(key=OTHER_RSA_KEY, header={"kid": "rsa"}),
+    "of another algorithm than its key": lambda issuer: issuer.token(key=EC_KEY, header={"kid": "rsa"}),
     "changed after it was signed": other_claims,
     "with crit": with_crit,
     "expired": lambda issuer: issuer.token(exp=int(issuer.clock()) - 5),
@@ -161,8 +169,8 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD)
-def test_a_bad_token_is_refused(api: Api, issuer: Issuer, make: Any) -> None:
-    assert api.passes(issuer.token())
+def test_a_bad_token_is_refused(api: StandaloneApi, issuer: FakeIssuer, make: Any) -> None:
+    assert api.accepts(issuer.token())
 
     refused = api.call(make(issuer))
 
@@ -171,96 +179,96 @@ def test_a_bad_token_is_refused(api: Api, issuer: Issuer, make: Any) -> None:
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "JWT", None])
-def test_good_types(api: Api, issuer: Issuer, typ: str | None) -> None:
-    assert api.passes(issuer.token(header={"typ": typ}))
+def test_good_types(api: StandaloneApi, issuer: FakeIssuer, typ: str | None) -> None:
+    assert api.accepts(issuer.token(header={"typ": typ}))
 
 
-def test_keycloak_before_24_repeats_the_nonce_in_access_tokens(api: Api, issuer: Issuer) -> None:
-    assert api.passes(issuer.token(header={"typ": "JWT"}, typ="Bearer", nonce="n"))
+def test_keycloak_before_24_repeats_the_nonce_in_access_tokens(api: StandaloneApi, issuer: FakeIssuer) -> None:
+    assert api.accepts(issuer.token(header={"typ": "JWT"}, typ="Bearer", nonce="n"))
 
 
-def test_clocks_may_differ_by_the_leeway_and_no_more(api: Api, issuer: Issuer, clock: Clock) -> None:
+def test_clocks_may_differ_by_the_leeway_and_no_more(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
     token = issuer.token(exp=int(clock()) + 10)
     clock.forward(14)
-    assert api.passes(token)
+    assert api.accepts(token)
     clock.forward(1)
     refused = api.call(token)
     assert (refused.status_code, "expired" in refused.text) == (401, True)
 
 
-def test_no_address_that_a_token_names_is_asked(clock: Clock, api: Api, issuer: Issuer) -> None:
-    with Issuer(clock) as evil:
+def test_no_address_that_a_token_names_is_asked(clock: Clock, api: StandaloneApi, issuer: FakeIssuer) -> None:
+    with FakeIssuer(clock) as evil:
         by_iss = evil.token()
         by_header = evil.token(
             iss=issuer.url,
             header={"jku": f"{evil.origin}/jwks", "x5u": f"{evil.origin}/x5u", "kid": "rsa"},
-            key=OTHER_RSA,
+            key=OTHER_RSA_KEY,
         )
         for token in (by_iss, by_header):
             assert api.call(token).status_code == 401
-        assert evil.asked == []
+        assert evil.requested_paths == []
 
 
 @pytest.mark.parametrize("almost", ["{}/", "{}#a", "{}?a=b", " {}"])
-def test_an_issuer_is_compared_letter_by_letter(api: Api, issuer: Issuer, almost: str) -> None:
+def test_an_issuer_is_compared_letter_by_letter(api: StandaloneApi, issuer: FakeIssuer, almost: str) -> None:
     assert api.call(issuer.token(iss=almost.format(issuer.url))).status_code == 401
-    assert issuer.asked == []
+    assert issuer.requested_paths == []
 
 
-def test_what_cannot_be_good_causes_no_question(api: Api, issuer: Issuer) -> None:
+def test_what_cannot_be_good_causes_no_question(api: StandaloneApi, issuer: FakeIssuer) -> None:
     for claims in ({"exp": 1}, {"aud": None}, {"client_id": None}):
         assert api.call(issuer.token(**claims)).status_code == 401
     for token in (issuer.token(header={"typ": "logout+jwt"}), unsigned(issuer), with_crit(issuer)):
         assert api.call(token).status_code == 401
-    assert issuer.asked == []
+    assert issuer.requested_paths == []
 
 
-def test_several_issuers_each_by_its_own_keys(clock: Clock, issuer: Issuer) -> None:
-    with Issuer(clock) as second:
-        second.published = [OTHER_RSA]
-        api = Api(clock, issuer.url, second.url)
+def test_several_issuers_each_by_its_own_keys(clock: Clock, issuer: FakeIssuer) -> None:
+    with FakeIssuer(clock) as second:
+        second.published_keys = [OTHER_RSA_KEY]
+        api = StandaloneApi(clock, issuer.url, second.url)
 
         assert api.call(issuer.token()).json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
-        assert api.call(second.token(key=OTHER_RSA)).json == {"issuer": second.url, "user": "maya", "app": "shop"}
-        crossed = issuer.token(key=OTHER_RSA, iss=issuer.url)
+        assert api.call(second.token(key=OTHER_RSA_KEY)).json == {"issuer": second.url, "user": "maya", "app": "shop"}
+        crossed = issuer.token(key=OTHER_RSA_KEY, iss=issuer.url)
         assert api.call(crossed).status_code == 401
 
 
-def test_audience_clients_and_algorithms_are_what_the_publisher_says(clock: Clock, issuer: Issuer) -> None:
+def test_audience_clients_and_algorithms_are_what_the_publisher_says(clock: Clock, issuer: FakeIssuer) -> None:
     trusted = TrustedIssuer(issuer.url, audience="account", clients=["shop"], algorithms=["ES256"])
-    api = Api(clock, trusted)
+    api = StandaloneApi(clock, trusted)
 
-    assert api.passes(issuer.token(key=EC, aud=["account", "x"]))
-    assert not api.passes(issuer.token(key=EC, aud="x"))
-    assert not api.passes(issuer.token(key=EC, aud="account", client_id="other"))
-    assert not api.passes(issuer.token(key=RSA, aud="account"))
-    assert api.passes(issuer.token(key=EC, aud=None))  # no audience at all: the apps are named
+    assert api.accepts(issuer.token(key=EC_KEY, aud=["account", "x"]))
+    assert not api.accepts(issuer.token(key=EC_KEY, aud="x"))
+    assert not api.accepts(issuer.token(key=EC_KEY, aud="account", client_id="other"))
+    assert not api.accepts(issuer.token(key=RSA_KEY, aud="account"))
+    assert api.accepts(issuer.token(key=EC_KEY, aud=None))  # no audience at all: the apps are named
 
 
-def test_only_at_jwt_where_the_publisher_says_so(clock: Clock, issuer: Issuer) -> None:
-    api = Api(clock, TrustedIssuer(issuer.url, token_types="at+jwt"))
+def test_only_at_jwt_where_the_publisher_says_so(clock: Clock, issuer: FakeIssuer) -> None:
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, token_types="at+jwt"))
 
-    assert api.passes(issuer.token())
-    assert not api.passes(issuer.token(header={"typ": "JWT"}))
+    assert api.accepts(issuer.token())
+    assert not api.accepts(issuer.token(header={"typ": "JWT"}))
 
 
 def test_the_first_scope_claim_counts_so_that_an_app_gets_no_more_than_it_was_given(
-    clock: Clock, issuer: Issuer
+    clock: Clock, issuer: FakeIssuer
 ) -> None:
-    api = Api(clock, issuer.url)
+    api = StandaloneApi(clock, issuer.url)
 
     token = issuer.token(scope="notes:read", scp=["notes:write"], permissions=["notes:write"])
 
     assert api.call(token, "/api/any").json == {"scopes": ["notes:read"]}
 
 
-def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issuer: Issuer) -> None:
+def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issuer: FakeIssuer) -> None:
     trusted = TrustedIssuer(
         issuer.url,
         roles={"editor": "notes:read notes:write"},
         role_claims=("realm_access.roles", "https://api.example.com/roles"),
     )
-    api = Api(clock, trusted)
+    api = StandaloneApi(clock, trusted)
 
     deep = issuer.token(scope="openid", realm_access={"roles": ["editor", "admin"]})
     flat = issuer.token(scope="openid", **{"https://api.example.com/roles": ["editor"]})
@@ -271,8 +279,8 @@ def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issue
     assert api.call(none, "/api/any").json == {"scopes": ["openid"]}
 
 
-def test_user_ids_of_two_issuers_are_kept_apart_by_the_publishers_function(clock: Clock, issuer: Issuer) -> None:
-    api = Api(clock, TrustedIssuer(issuer.url, user_id=lambda claims: f"shop|{claims['email']}"))
+def test_user_ids_of_two_issuers_are_kept_apart_by_the_publishers_function(clock: Clock, issuer: FakeIssuer) -> None:
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, user_id=lambda claims: f"shop|{claims['email']}"))
 
     answered = api.call(issuer.token(email="maya@example.com")).json
     assert answered is not None
@@ -280,9 +288,9 @@ def test_user_ids_of_two_issuers_are_kept_apart_by_the_publishers_function(clock
     assert api.call(issuer.token()).status_code == 401  # the claim that it needs is not there
 
 
-def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: Issuer) -> None:
-    with Issuer(clock) as second:
-        api = Api(clock, issuer.url, second.url)
+def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: FakeIssuer) -> None:
+    with FakeIssuer(clock) as second:
+        api = StandaloneApi(clock, issuer.url, second.url)
         for _ in range(2):
             assert api.call(issuer.token(), "/api/any").status_code == 200
 
@@ -292,8 +300,8 @@ def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: Issuer) 
         assert api.call(second.token(), "/api/any").status_code == 200  # same names, other people
 
 
-def test_limits_can_be_counted_in_a_file_for_all_processes(clock: Clock, issuer: Issuer, tmp_path: Any) -> None:
-    first, second = (Api(clock, issuer.url, data_dir=str(tmp_path)) for _ in range(2))
+def test_limits_can_be_counted_in_a_file_for_all_processes(clock: Clock, issuer: FakeIssuer, tmp_path: Any) -> None:
+    first, second = (StandaloneApi(clock, issuer.url, data_dir=str(tmp_path)) for _ in range(2))
 
     statuses = [api.call(issuer.token(), "/api/any").status_code for api in (first, second, first, second)]
 

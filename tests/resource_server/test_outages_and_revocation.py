@@ -13,7 +13,7 @@ from tests.conftest import MakeApp
 from tests.support.vocabulary import Browser, Clock
 from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import disable_client, register_client
-from valetkey.protocol.secret import INTERACTION, mint
+from valetkey.protocol.secret import INTERACTION, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, revocations
 from valetkey.storage.engine.transaction import StoreUnavailable
@@ -28,7 +28,7 @@ def jti_of(token: str) -> str:
 
 
 def new_token(robot: Browser) -> str:
-    return str(robot.token("client_credentials", scope="profile").json["access_token"])
+    return str(robot.request_token("client_credentials", scope="profile").json["access_token"])
 
 
 @pytest.fixture
@@ -77,17 +77,17 @@ def test_another_process_sees_a_disabled_client_within_a_second(two: tuple[Brows
 
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401
-    assert there.token("client_credentials").status_code == 401
+    assert there.request_token("client_credentials").status_code == 401
 
 
 def test_a_person_who_is_put_out_is_out_everywhere(ada: Browser, app: Flask, clock: Clock) -> None:
-    answer = ada.tokens()
+    answer = ada.obtain_tokens()
 
     Valetkey.revoke_owner(app, "ada")
 
     assert ada.call(answer["access_token"]).status_code == 401
     clock.forward(seconds=2)
-    assert ada.call(ada.tokens()["access_token"]).status_code == 200, "tokens from after it are good"
+    assert ada.call(ada.obtain_tokens()["access_token"]).status_code == 200, "tokens from after it are good"
 
 
 def test_the_feed_is_read_anew_after_ten_minutes_and_forgets_nothing(
@@ -155,12 +155,12 @@ def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
     clock.forward(seconds=120)
 
     answers = [
-        robot.token("client_credentials"),
+        robot.request_token("client_credentials"),
         robot.revoke(token),
         robot.introspect(token),
-        robot.ask(),
+        robot.authorize(),
         robot.call(token),
-        robot.get(f"/oauth/consent/{mint(INTERACTION).reveal()}"),
+        robot.get(f"/oauth/consent/{generate_secret(INTERACTION).reveal()}"),
     ]
 
     assert [answer.status_code for answer in answers] == [503] * 6

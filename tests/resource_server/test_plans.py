@@ -15,12 +15,12 @@ import http_sf
 import pytest
 from flask import Flask, jsonify
 
-from tests.conftest import MakeApp, Register, signed_in
+from tests.conftest import MakeApp, Register, sign_in_new_account
 from tests.support.vocabulary import Browser, Clock
 from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
-from valetkey.activity.background import Background
-from valetkey.authorization_server.clients.service import Registered
-from valetkey.authorization_server.plans.service import SubscriptionRefused, approve, subscribe, subscription_of
+from valetkey.activity.background import BackgroundThread
+from valetkey.authorization_server.clients.service import CreatedClient
+from valetkey.authorization_server.plans.service import SubscriptionRefused, approve, get_subscription, subscribe
 from valetkey.runtime import Runtime
 from valetkey.storage import quotas, usage
 from valetkey.storage.engine.transaction import StoreUnavailable
@@ -49,7 +49,7 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 @pytest.fixture
-def robot(register: Register) -> Registered:
+def robot(register: Register) -> CreatedClient:
     return register("machine", name="Robot")
 
 
@@ -58,8 +58,8 @@ Token = Callable[..., str]
 
 @pytest.fixture
 def token(app: Flask, runtime: Runtime) -> Token:
-    def of(client: Registered, scope: str = "profile") -> str:
-        minted = runtime.mint.access_token(
+    def of(client: CreatedClient, scope: str = "profile") -> str:
+        minted = runtime.token_generator.generate_access_token(
             client_id=client.client_id,
             scope=frozenset(scope.split()),
             audience=(runtime.settings.api_resource,),
@@ -80,7 +80,7 @@ def lists(answer: Any, field: str) -> dict[str, dict[str, int]]:
     return {name: dict(parameters) for name, parameters in parsed}
 
 
-def test_the_limits_of_route_plan_and_quota_are_told_together(app: Flask, robot: Registered, token: Token) -> None:
+def test_the_limits_of_route_plan_and_quota_are_told_together(app: Flask, robot: CreatedClient, token: Token) -> None:
     told = call(app, token(robot), "/api/mine/1")
 
     assert lists(told, "RateLimit-Policy") == {
@@ -93,7 +93,7 @@ def test_the_limits_of_route_plan_and_quota_are_told_together(app: Flask, robot:
 
 
 def test_a_call_over_the_plans_limit_takes_nothing_from_the_route_or_the_quota(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     mine = token(robot)
     for _ in range(4):
@@ -113,7 +113,9 @@ def test_a_call_over_the_plans_limit_takes_nothing_from_the_route_or_the_quota(
     assert lists(after, "RateLimit")["quota-day"]["r"] == 2
 
 
-def test_a_call_over_the_routes_limit_takes_nothing_from_the_plan(app: Flask, robot: Registered, token: Token) -> None:
+def test_a_call_over_the_routes_limit_takes_nothing_from_the_plan(
+    app: Flask, robot: CreatedClient, token: Token
+) -> None:
     mine = token(robot)
     statuses = [call(app, mine, "/api/mine/1").status_code for _ in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
@@ -135,7 +137,7 @@ def test_strangers_have_the_default_plans_limit_of_a_route_by_their_address(app:
 
 
 def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
-    app: Flask, robot: Registered, token: Token, clock: Clock
+    app: Flask, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     def calls(times: int) -> list[int]:
         made = []
@@ -157,7 +159,7 @@ def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
 
 
 def test_an_app_has_the_default_plan_until_it_gets_another_which_counts_at_once(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token
 ) -> None:
     assert set(lists(call(app, token(robot)), "RateLimit")) == {"plan-free", "quota-day"}
 
@@ -167,7 +169,7 @@ def test_an_app_has_the_default_plan_until_it_gets_another_which_counts_at_once(
 
 
 def test_another_process_hears_of_a_new_plan_within_a_second(
-    app: Flask, make_app: MakeApp, store_url: str, robot: Registered, token: Token, clock: Clock
+    app: Flask, make_app: MakeApp, store_url: str, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     other: Runtime = make_app(store_url, plans=PLANS, default_plan="free").extensions["valetkey"]
     call(app, token(robot))
@@ -178,7 +180,7 @@ def test_another_process_hears_of_a_new_plan_within_a_second(
 
 
 def test_which_plan_an_app_has_is_read_once(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token, monkeypatch: pytest.MonkeyPatch
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = token(robot)
     call(app, mine)
@@ -190,15 +192,15 @@ def test_which_plan_an_app_has_is_read_once(
     assert call(app, mine).status_code == 200
 
 
-def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, robot: Registered) -> None:
+def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, robot: CreatedClient) -> None:
     asked = subscribe(runtime, robot.client_id, "pro")
     assert (asked.plan, asked.wanted) == ("free", "pro")
-    assert runtime.subscriptions.plan_of(robot.client_id, runtime.clock()) == "free"
+    assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "free"
 
     approve(runtime, robot.client_id)
 
-    assert runtime.subscriptions.plan_of(robot.client_id, runtime.clock()) == "pro"
-    assert subscription_of(runtime, robot.client_id).wanted is None
+    assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "pro"
+    assert get_subscription(runtime, robot.client_id).wanted is None
     with pytest.raises(SubscriptionRefused, match="waits for no plan"):
         approve(runtime, robot.client_id)
     with pytest.raises(SubscriptionRefused, match="there is no plan gold"):
@@ -206,16 +208,16 @@ def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, ro
 
 
 def test_an_app_cannot_be_granted_more_than_its_plan_allows(
-    app: Flask, runtime: Runtime, robot: Registered, register: Register
+    app: Flask, runtime: Runtime, robot: CreatedClient, register: Register
 ) -> None:
     machine = Browser(app.test_client(), robot)
-    assert machine.token("client_credentials", scope="notes:write").json["error"] == "invalid_scope"
-    assert machine.token("client_credentials").json["scope"] == "notes:read profile"
+    assert machine.request_token("client_credentials", scope="notes:write").json["error"] == "invalid_scope"
+    assert machine.request_token("client_credentials").json["scope"] == "notes:read profile"
     shop = register(name="Other shop")
-    ada = signed_in(Browser(app.test_client(), shop), runtime, "ada2@example.org", "Ada")
-    assert "invalid_scope" in ada.ask(scope="profile notes:write").location
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, "ada2@example.org", "Ada")
+    assert "invalid_scope" in ada.authorize(scope="profile notes:write").location
     subscribe(runtime, shop.client_id, "pro", approved=True)
-    granted = ada.tokens(scope=("profile", "notes:write"))
+    granted = ada.obtain_tokens(scope=("profile", "notes:write"))
     assert granted["scope"] == "notes:write profile"
 
     subscribe(runtime, shop.client_id, "free")
@@ -224,7 +226,7 @@ def test_an_app_cannot_be_granted_more_than_its_plan_allows(
     assert refreshed.json["scope"] == "profile"
 
 
-def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: Registered, token: Token) -> None:
+def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: CreatedClient, token: Token) -> None:
     mine = token(robot)
     for _ in range(2):
         call(app, mine, "/api/mine/1")
@@ -265,7 +267,7 @@ def test_limits_are_for_holders_of_a_token(app: Flask) -> None:
 
 
 def test_calls_are_metered_by_app_template_status_and_hour(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     mine, weak = token(robot), token(robot, "notes:read")
     for number in range(3):
@@ -276,7 +278,7 @@ def test_calls_are_metered_by_app_template_status_and_hour(
     call(app, token(robot))
     runtime.usage.flush()
 
-    counted = usage.between(runtime.store, clock.time - 7200, clock.time, robot.client_id)
+    counted = usage.list_between(runtime.store, clock.time - 7200, clock.time, robot.client_id)
 
     hour = int(clock.time) // 3600
     assert [(one.hour - hour, one.route, one.status, one.calls) for one in counted] == [
@@ -285,7 +287,7 @@ def test_calls_are_metered_by_app_template_status_and_hour(
         (-1, "GET /api/protected", 403, 1),
         (0, "GET /api/any", 200, 1),
     ]
-    assert sum(one[3] for one in usage.totals(runtime.store, clock.time - 7200, clock.time)) == 5
+    assert sum(one[3] for one in usage.list_totals(runtime.store, clock.time - 7200, clock.time)) == 5
 
 
 def test_usage_waits_for_a_store_that_is_down_and_stays_small(
@@ -294,16 +296,16 @@ def test_usage_waits_for_a_store_that_is_down_and_stays_small(
     def down(*_: Any) -> Any:
         raise StoreUnavailable("down")
 
-    monkeypatch.setattr("valetkey.activity.usage._MOST", 50)
+    monkeypatch.setattr("valetkey.activity.usage._MAX_PENDING", 50)
     with monkeypatch.context() as outage:
         outage.setattr(runtime.store, "write", down)
         for number in range(100):
-            runtime.usage.note("app", "GET", f"/{number}", "200", clock.time)
-            runtime.usage.note("app", "GET", "/0", "200", clock.time)
+            runtime.usage.record("app", "GET", f"/{number}", "200", clock.time)
+            runtime.usage.record("app", "GET", "/0", "200", clock.time)
             runtime.usage.flush()
     runtime.usage.flush()
 
-    counted = usage.between(runtime.store, clock.time, clock.time, "app")
+    counted = usage.list_between(runtime.store, clock.time, clock.time, "app")
     assert len(counted) == 50
     assert next(one.calls for one in counted if one.route == "GET /0") == 101
 
@@ -312,7 +314,7 @@ def test_personal_tokens_carry_no_scope_that_the_default_plan_lacks(runtime: Run
     assert runtime.settings.personal_scopes == {"profile", "notes:read"}
 
 
-def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robot: Registered) -> None:
+def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robot: CreatedClient) -> None:
     sent = {"grant_type": "client_credentials", "scope": "notes:write"}
     refused = app.test_client().post("/oauth/token", data=sent, auth=(robot.client_id, robot.secret.reveal()))  # type: ignore[union-attr]
 
@@ -330,17 +332,17 @@ def test_the_reference_offers_what_the_default_plan_allows(app: Flask) -> None:
 
 
 def test_an_odd_status_costs_nobody_elses_count(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     odd: dict[str, Any] = {"/api/seven": 7, "/api/teapot": "Teapot"}
     for path, status in odd.items():
         app.add_url_rule(path, path[5:], require_oauth(lambda status=status: ("x", status)))
     for path in ("/api/any", *odd):
         call(app, token(robot), path)
-    runtime.usage.note(robot.client_id, "GET", "/api/none", "OK!", clock.time)
+    runtime.usage.record(robot.client_id, "GET", "/api/none", "OK!", clock.time)
     runtime.usage.flush()
 
-    counted = usage.between(runtime.store, clock.time, clock.time, robot.client_id)
+    counted = usage.list_between(runtime.store, clock.time, clock.time, robot.client_id)
     assert {(one.route, one.status) for one in counted} == {
         ("GET /api/any", 200),
         ("GET /api/seven", 7),
@@ -361,7 +363,7 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_now_a
 
     def note() -> None:
         for _ in range(5000):
-            runtime.usage.note("app", "GET", "/", "200", clock.time)
+            runtime.usage.record("app", "GET", "/", "200", clock.time)
 
     monkeypatch.setattr(runtime.store, "write", now_and_then)
     before = sys.getswitchinterval()
@@ -379,14 +381,14 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_now_a
     for _ in range(3):
         runtime.usage.flush()
 
-    assert sum(one.calls for one in usage.between(runtime.store, clock.time, clock.time, "app")) == 20_000
+    assert sum(one.calls for one in usage.list_between(runtime.store, clock.time, clock.time, "app")) == 20_000
 
 
 def test_the_background_writes_what_a_forked_process_counts(app: Flask, runtime: Runtime, clock: Clock) -> None:
     """It inherits counts, and no thread: more calls of the same kind see to one."""
-    runtime.usage._waiting = {(int(clock.time) // 3600, "app", "GET", "/", "200"): 5}
+    runtime.usage._pending = {(int(clock.time) // 3600, "app", "GET", "/", "200"): 5}
     for _ in range(16):
-        runtime.usage.note("app", "GET", "/", "200", clock.time)
+        runtime.usage.record("app", "GET", "/", "200", clock.time)
 
     assert runtime.background._thread is not None
     assert runtime.background._thread.is_alive()
@@ -396,11 +398,11 @@ def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureF
     def fail() -> None:
         raise ValueError("broken")
 
-    background, done = Background(), []
+    background, done = BackgroundThread(), []
     background.add(fail)
     background.add(lambda: done.append(1))
 
-    background.run()
+    background.run_jobs()
 
     assert done == [1]
     assert "a job of the background failed" in caplog.text
@@ -410,36 +412,36 @@ def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureF
 def test_usage_of_more_routes_and_apps_than_memory_holds_is_told_as_lost(
     app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("valetkey.activity.usage._MOST", 50)
+    monkeypatch.setattr("valetkey.activity.usage._MAX_PENDING", 50)
     for number in range(60):
-        runtime.usage.note("app", "GET", f"/{number}", "200", clock.time)
-    runtime.usage.note("app", "GET", "/0", "200", clock.time)
+        runtime.usage.record("app", "GET", f"/{number}", "200", clock.time)
+    runtime.usage.record("app", "GET", "/0", "200", clock.time)
     runtime.usage.flush()
 
-    counted = usage.between(runtime.store, clock.time, clock.time, "app")
+    counted = usage.list_between(runtime.store, clock.time, clock.time, "app")
     assert (len(counted), sum(one.calls for one in counted)) == (50, 51)
     assert "10 calls were not counted" in caplog.text
 
 
 def test_a_stopped_app_gives_back_what_it_did_not_use(
-    app: Flask, runtime: Runtime, robot: Registered, token: Token, clock: Clock
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     subscribe(runtime, robot.client_id, "pro", approved=True)
     for _ in range(40):
         assert call(app, token(robot)).status_code == 200
 
     def taken() -> int:
-        return quotas.taken(runtime.store, robot.client_id, "month", PERIOD[0])
+        return quotas.find_charged(runtime.store, robot.client_id, "month", PERIOD[0])
 
-    PERIOD = runtime.admission.plans.budgets["pro"].quota.period(clock.time)  # type: ignore[union-attr]
+    PERIOD = runtime.admission.plans.budgets["pro"].quota.period_bounds(clock.time)  # type: ignore[union-attr]
     assert taken() > 40
-    runtime.quotas.give_back_idle()
+    runtime.quotas.return_idle_slices()
     assert taken() > 40, "it is in use"
     clock.forward(3)
-    runtime.quotas.give_back_idle()
+    runtime.quotas.return_idle_slices()
     assert taken() == 40
     call(app, token(robot))
-    runtime.background.finish()
+    runtime.background.run_exit_jobs()
     assert taken() == 41
 
 

@@ -16,8 +16,8 @@ from tests.conftest import MakeApp
 from tests.support.vocabulary import Browser
 from valetkey import current_token, protect, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.cli.check import undecided_routes, unknown_scopes
-from valetkey.resource_server.routes import routes_of
+from valetkey.cli.check import undecorated_routes, unknown_scopes
+from valetkey.resource_server.routes import iter_routes
 
 
 def answer() -> Any:
@@ -83,7 +83,7 @@ def api(request: pytest.FixtureRequest, make_app: MakeApp, sqlite_store_url: str
 
 
 def token(api: Browser, scope: str) -> str:
-    return str(api.token("client_credentials", scope=scope).json["access_token"])
+    return str(api.request_token("client_credentials", scope=scope).json["access_token"])
 
 
 @pytest.mark.parametrize("path", ["outer", "inner", "later", "rest", "mixed"])
@@ -123,19 +123,19 @@ def test_the_blueprints_limit_is_told_with_each_answer(api: Browser) -> None:
 def test_whoever_reads_the_routes_sees_what_the_blueprint_asks(api: Browser) -> None:
     app = api.http.application
 
-    asked = {(route.path, *route.methods): route.scopes for route in routes_of(app) if route.path.startswith("/api")}
+    asked = {(route.path, *route.methods): route.scopes for route in iter_routes(app) if route.path.startswith("/api")}
 
     assert asked["/api/outer", "GET"] == asked["/api/rest", "GET"] == asked["/api/mixed", "GET"] == {"notes:read"}
     assert asked["/api/own", "GET"] == asked["/api/mixed", "POST"] == {"notes:write"}
     assert asked["/api/mixed", "DELETE"] == asked["/api/open", "GET"] == frozenset()
-    assert list(undecided_routes(app, app.extensions["valetkey"].settings)) == []
+    assert list(undecorated_routes(app, app.extensions["valetkey"].settings)) == []
 
 
 def test_the_guards_are_put_up_once_however_often_routes_are_read(api: Browser) -> None:
     app = api.http.application
-    before = [*routes_of(app)] and dict(app.view_functions)
+    before = [*iter_routes(app)] and dict(app.view_functions)
 
-    list(routes_of(app))
+    list(iter_routes(app))
 
     assert app.view_functions == before
 
@@ -208,7 +208,7 @@ def test_the_log_names_all_undecided_routes_in_one_sentence_at_the_first_dispatc
 def test_the_routes_know_that_they_are_closed(closed: Browser) -> None:
     closed.call(None, "/api/public")
 
-    shut = {(route.path, *route.methods) for route in routes_of(closed.http.application) if route.is_closed}
+    shut = {(route.path, *route.methods) for route in iter_routes(closed.http.application) if route.is_denied}
 
     assert {("/api/forgotten", "GET"), ("/api/mixed", "GET")} <= shut
     assert ("/api/mixed", "POST") not in shut and ("/api/public", "GET") not in shut
@@ -243,7 +243,7 @@ def test_the_check_command_tells_what_is_closed(tmp_path: Any, monkeypatch: pyte
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}))
     (tmp_path / "program.py").write_text(PROGRAM)
 
     told = CliRunner().invoke(

@@ -12,12 +12,12 @@ import pytest
 from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, Register, signed_in
+from tests.conftest import MakeApp, Register, sign_in_new_account
 from tests.support.vocabulary import Browser, Clock
 from valetkey import RateLimit, public, require_oauth
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import Runtime
-from valetkey.storage.engine.circuit_breaker import Rest
+from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 
@@ -33,7 +33,7 @@ def statuses(call: Callable[[], TestResponse], times: int) -> list[int]:
 def test_the_routes_of_a_group_share_one_budget(app: Flask, ada: Browser) -> None:
     for path in ("/api/one", "/api/two"):
         add(app, path, RateLimit("3/minute burst 3", group="search"))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     calls = [ada.call(token, path) for path in ("/api/one", "/api/two") * 2]
 
@@ -44,15 +44,17 @@ def test_the_routes_of_a_group_share_one_budget(app: Flask, ada: Browser) -> Non
 
 def test_a_budget_can_be_the_apps_for_all_of_its_users(app: Flask, ada: Browser, runtime: Runtime) -> None:
     add(app, "/api/app", RateLimit("2/minute burst 2", per="app"))
-    eve = signed_in(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
-    tokens = [browser.tokens()["access_token"] for browser in (ada, eve)]
+    eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
+    tokens = [browser.obtain_tokens()["access_token"] for browser in (ada, eve)]
 
     assert [ada.call(tokens[n % 2], "/api/app").status_code for n in range(3)] == [200, 200, 429]
 
 
 def test_a_budget_can_be_the_addresss_whoever_calls(app: Flask, ada: Browser, register: Register) -> None:
     add(app, "/api/address", RateLimit("2/minute burst 2", per="address"))
-    tokens = [Browser(ada.http, register(name=name)).tokens()["access_token"] for name in ("One", "Other", "Third")]
+    tokens = [
+        Browser(ada.http, register(name=name)).obtain_tokens()["access_token"] for name in ("One", "Other", "Third")
+    ]
 
     def call(token: str, address: str) -> int:
         return ada.call(token, "/api/address", environ_overrides={"REMOTE_ADDR": address}).status_code
@@ -73,7 +75,7 @@ def kill(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Kill:
 
 def test_a_limit_that_fails_closed_answers_503_at_once(app: Flask, ada: Browser, kill: Kill) -> None:
     add(app, "/api/closed", RateLimit("2/minute burst 2"))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     kill()
     begun = time.monotonic()
 
@@ -88,7 +90,7 @@ def test_a_limit_that_fails_open_lets_all_calls_through_and_claims_nothing(
     app: Flask, ada: Browser, clock: Clock, kill: Kill, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     kill()
     caplog.set_level(logging.ERROR)
 
@@ -107,9 +109,9 @@ def test_it_counts_again_when_the_store_is_back(
     app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     circuit, steady = runtime.limiter._counters, Clock(0)
-    monkeypatch.setattr(circuit, "_rest", Rest("the counters", steady))
+    monkeypatch.setattr(circuit, "_breaker", CircuitBreaker("the counters", steady))
 
     def down(*_: Any) -> Any:
         raise StoreUnavailable("down")
@@ -153,7 +155,7 @@ def told(call: TestResponse, field: str) -> dict[str, dict[str, int]]:
 
 def test_the_fields_agree_with_each_other_and_with_retry_after(app: Flask, ada: Browser, clock: Clock) -> None:
     add(app, "/api/told", RateLimit("100/minute burst 3", group="told here"))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     refused = 0
     for _ in range(8):

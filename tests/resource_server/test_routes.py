@@ -9,11 +9,11 @@ from flask.views import MethodView
 from flask_restful import Api, Resource
 
 from valetkey import public, require_oauth
-from valetkey.resource_server.routes import Route, routes_of
+from valetkey.resource_server.routes import Route, iter_routes
 
 
 def _routes(app: Flask) -> dict[tuple[str, str], Route]:
-    return {(method, route.path): route for route in routes_of(app) for method in route.methods}
+    return {(method, route.path): route for route in iter_routes(app) for method in route.methods}
 
 
 def test_a_function_has_its_methods_and_what_its_decorator_says() -> None:
@@ -50,7 +50,7 @@ def test_a_class_has_a_route_for_each_method_with_the_methods_own_protection() -
     routes = _routes(app)
     read, write, nobody = (routes[method, "/api/notes"].protection for method in ("GET", "POST", "DELETE"))
     assert read is not None and read.is_public
-    assert write is not None and write.alternatives == ({"notes:write"},)
+    assert write is not None and write.scope_alternatives == ({"notes:write"},)
     assert nobody is None
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.resource_server.alone import Api
-from tests.resource_server.issuer import RESOURCE, Issuer
+from tests.resource_server.alone import StandaloneApi
+from tests.resource_server.issuer import RESOURCE, FakeIssuer
 from tests.support.vocabulary import Clock
 from valetkey import TrustedIssuer
 
@@ -16,8 +16,8 @@ GUID = "6731de76-14a6-49ae-97bc-6eba6914391e"
 
 
 @pytest.fixture
-def issuer(clock: Clock) -> Iterator[Issuer]:
-    with Issuer(clock) as running:
+def issuer(clock: Clock) -> Iterator[FakeIssuer]:
+    with FakeIssuer(clock) as running:
         yield running
 
 
@@ -148,14 +148,14 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]
 @pytest.mark.parametrize(("trusted", "claims", "user", "app", "scopes"), GOOD.values(), ids=GOOD)
 def test_a_products_access_token_is_read(
     clock: Clock,
-    issuer: Issuer,
+    issuer: FakeIssuer,
     trusted: dict[str, Any],
     claims: dict[str, Any],
     user: str | None,
     app: str,
     scopes: set[str],
 ) -> None:
-    api = Api(clock, TrustedIssuer(issuer.url, **trusted))
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, **trusted))
     token = issuer.token(header={"typ": "JWT"}, **claims)
 
     assert api.call(token, "/api/any").json == {"scopes": sorted(scopes)}
@@ -209,22 +209,22 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("trusted", "claims"), BAD.values(), ids=BAD)
 def test_what_is_no_access_token_for_us_is_refused(
-    clock: Clock, issuer: Issuer, trusted: dict[str, Any], claims: dict[str, Any]
+    clock: Clock, issuer: FakeIssuer, trusted: dict[str, Any], claims: dict[str, Any]
 ) -> None:
-    api = Api(clock, TrustedIssuer(issuer.url, **trusted))
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, **trusted))
 
     assert api.call(issuer.token(header={"typ": "JWT"}, **claims), "/api/any").status_code == 401
 
 
 def test_the_two_issuers_of_one_entra_tenant_may_both_be_trusted(clock: Clock) -> None:
-    with Issuer(clock, "/t/") as first, Issuer(clock, "/t/v2.0") as second:
-        api = Api(
+    with FakeIssuer(clock, "/t/") as first, FakeIssuer(clock, "/t/v2.0") as second:
+        api = StandaloneApi(
             clock,
             TrustedIssuer(first.url, like="entra", audience="api://notes"),
             TrustedIssuer(second.url, like="entra", audience=GUID),
         )
-        first.answers["/t/.well-known/openid-configuration"] = (200, first.metadata, {})
+        first.overridden_responses["/t/.well-known/openid-configuration"] = (200, first.metadata, {})
 
-        assert api.passes(first.token(header={"typ": "JWT"}, **ENTRA_1))
-        assert api.passes(second.token(header={"typ": "JWT"}, **ENTRA_2))
-        assert not api.passes(first.token(header={"typ": "JWT"}, **ENTRA_2))
+        assert api.accepts(first.token(header={"typ": "JWT"}, **ENTRA_1))
+        assert api.accepts(second.token(header={"typ": "JWT"}, **ENTRA_2))
+        assert not api.accepts(first.token(header={"typ": "JWT"}, **ENTRA_2))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask
 
-from tests.resource_server.alone import Api
-from tests.resource_server.issuer import RESOURCE, Issuer
+from tests.resource_server.alone import StandaloneApi
+from tests.resource_server.issuer import RESOURCE, FakeIssuer
 from tests.support.vocabulary import Clock
 from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, Valetkey, protect, require_oauth
 from valetkey.service import AppNotFound, load_app
@@ -50,24 +50,27 @@ def test_no_authorization_server_and_no_database_is_imported_and_it_is_small() -
 
 
 def test_two_apps_in_one_process_know_nothing_of_each_other(clock: Clock) -> None:
-    with Issuer(clock) as one, Issuer(clock) as two:
-        first, second = Api(clock, one.url), Api(clock, two.url, resource="https://other.example.com")
+    with FakeIssuer(clock) as one, FakeIssuer(clock) as two:
+        first, second = (
+            StandaloneApi(clock, one.url),
+            StandaloneApi(clock, two.url, resource="https://other.example.com"),
+        )
 
-        assert first.passes(one.token())
-        assert not second.passes(one.token())
-        assert second.passes(two.token(aud="https://other.example.com"))
-        assert not first.passes(two.token())
+        assert first.accepts(one.token())
+        assert not second.accepts(one.token())
+        assert second.accepts(two.token(aud="https://other.example.com"))
+        assert not first.accepts(two.token())
 
 
 def test_one_object_serves_several_apps_and_making_them_asks_nobody(clock: Clock) -> None:
-    with Issuer(clock) as issuer:
+    with FakeIssuer(clock) as issuer:
         server = ResourceServer(trusted_issuers=[issuer.url], resource=RESOURCE, clock=clock)
         apps = [Flask("one"), Flask("two")]
         for app in apps:
             server.init_app(app)
 
         assert apps[0].extensions["valetkey"] is not apps[1].extensions["valetkey"]
-        assert issuer.asked == []
+        assert issuer.requested_paths == []
 
 
 def test_issuers_and_resource_may_come_from_the_apps_configuration(clock: Clock) -> None:
@@ -153,8 +156,8 @@ def test_an_app_is_one_or_the_other() -> None:
 
 
 def test_a_protected_blueprint_is_guarded_from_the_first_request_on(clock: Clock) -> None:
-    with Issuer(clock) as issuer:
-        api, notes = Api(clock, issuer.url), Blueprint("notes", __name__)
+    with FakeIssuer(clock) as issuer:
+        api, notes = StandaloneApi(clock, issuer.url), Blueprint("notes", __name__)
         notes.add_url_rule("/api/all", view_func=lambda: "notes")
         protect(notes, "notes:read")
         api.app.register_blueprint(notes)
@@ -164,7 +167,7 @@ def test_a_protected_blueprint_is_guarded_from_the_first_request_on(clock: Clock
 
 
 def test_routes_that_nobody_decided_about_are_closed_where_that_was_asked_for(clock: Clock) -> None:
-    api = Api(clock, ISSUER, protect_by_default=True)
+    api = StandaloneApi(clock, ISSUER, protect_by_default=True)
     api.app.add_url_rule("/api/forgotten", view_func=lambda: "open")
 
     assert api.call(None, "/api/forgotten").status_code == 401
@@ -172,7 +175,7 @@ def test_routes_that_nobody_decided_about_are_closed_where_that_was_asked_for(cl
 
 
 def test_a_limit_by_plan_is_told_since_nobody_here_knows_the_plans(clock: Clock) -> None:
-    api = Api(clock, ISSUER)
+    api = StandaloneApi(clock, ISSUER)
 
     @require_oauth(limit={"free": "1/minute", "pro": "10/minute"})
     def view() -> str:

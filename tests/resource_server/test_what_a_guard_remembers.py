@@ -14,12 +14,12 @@ from tests.support.vocabulary import Browser, Clock
 from valetkey import Plan, RateLimit, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
-from valetkey.openapi.document import document
+from valetkey.openapi.document import build_document
 from valetkey.rate_limiting import admission
-from valetkey.rate_limiting.limiter import Spent
+from valetkey.rate_limiting.limiter import LimitResult
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.storage.grants import living
+from valetkey.storage.grants import list_active
 
 
 def answers() -> object:
@@ -29,7 +29,7 @@ def answers() -> object:
 def test_a_sign_in_grows_too_old(app: Flask, ada: Browser, clock: Clock) -> None:
     """RFC 9470 §3."""
     app.add_url_rule("/api/lately", "lately", require_oauth(max_age=300)(answers))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     assert ada.call(token, "/api/lately").status_code == 200
 
     clock.forward(301)
@@ -42,14 +42,14 @@ def test_a_sign_in_grows_too_old(app: Flask, ada: Browser, clock: Clock) -> None
 def test_a_route_that_asks_for_more_refuses_the_same_token(app: Flask, ada: Browser) -> None:
     app.add_url_rule("/api/little", "little", require_oauth("profile")(answers))
     app.add_url_rule("/api/much", "much", require_oauth("profile notes:read")(answers))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     assert [ada.call(token, path).status_code for path in ("/api/little", "/api/much") * 2] == [200, 403] * 2
 
 
 def test_guards_of_one_endpoint_are_told_apart(app: Flask, ada: Browser) -> None:
     app.add_url_rule("/api/both", "both", require_oauth("profile")(require_oauth("notes:write")(answers)))
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     assert [ada.call(token, "/api/both").status_code for _ in range(3)] == [403] * 3
 
@@ -58,8 +58,11 @@ def test_public_around_a_guard_opens_nothing_and_is_not_told(app: Flask, ada: Br
     app.add_url_rule("/api/both", "both", public(require_oauth("profile")(answers)))
 
     assert ada.call(None, "/api/both").status_code == 401
-    assert ada.call(ada.tokens()["access_token"], "/api/both").status_code == 200
-    assert document(app)["paths"]["/api/both"]["get"]["security"] == [{"oauth2": ["profile"]}, {"bearer": ["profile"]}]
+    assert ada.call(ada.obtain_tokens()["access_token"], "/api/both").status_code == 200
+    assert build_document(app)["paths"]["/api/both"]["get"]["security"] == [
+        {"oauth2": ["profile"]},
+        {"bearer": ["profile"]},
+    ]
 
 
 def test_a_guard_that_cannot_count_leaves_what_the_one_before_it_told(
@@ -69,25 +72,25 @@ def test_a_guard_that_cannot_count_leaves_what_the_one_before_it_told(
     app.add_url_rule("/api/two", "two", require_oauth(limit="100/minute burst 50")(inner))
     spend = runtime.limiter.spend
 
-    def down(key: str, *more: Any) -> Spent:
+    def down(key: str, *more: Any) -> LimitResult:
         if key.startswith("group|down"):
             raise StoreUnavailable("down")
         return spend(key, *more)
 
     monkeypatch.setattr(runtime.limiter, "spend", down)
 
-    answer = ada.call(ada.tokens()["access_token"], "/api/two")
+    answer = ada.call(ada.obtain_tokens()["access_token"], "/api/two")
 
     assert answer.status_code == 200
     assert answer.headers["RateLimit"] == '"default";r=49;t=1'
 
 
 def test_each_use_of_a_grant_is_noted(app: Flask, ada: Browser, clock: Clock, runtime: Runtime) -> None:
-    token, used = ada.tokens()["access_token"], []
+    token, used = ada.obtain_tokens()["access_token"], []
     for _ in range(2):
         assert ada.call(token, "/api/protected").status_code == 200
         runtime.last_used.flush()
-        (grant,) = living(runtime.store, clock.time, owner="ada")
+        (grant,) = list_active(runtime.store, clock.time, owner="ada")
         used.append(grant.last_used_at)
         clock.forward(60)
 
@@ -98,7 +101,7 @@ def test_a_view_at_two_endpoints_has_a_budget_at_each(app: Flask, ada: Browser) 
     view = require_oauth(limit="2/minute burst 2")(answers)
     for endpoint in ("one", "other"):
         app.add_url_rule(f"/api/{endpoint}", endpoint, view)
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
 
     called = {path: [ada.call(token, path).status_code for _ in range(3)] for path in ("/api/one", "/api/other")}
 
@@ -177,16 +180,16 @@ def test_a_call_that_the_plan_refuses_is_told_no_other_budget(make_app: MakeApp,
 
 
 def test_memory_is_bounded(app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_MOST_GATES", 5)
-    monkeypatch.setattr(admission, "_MOST_OPENED", 5)
+    monkeypatch.setattr(admission, "_MAX_CHARGE_PLANS", 5)
+    monkeypatch.setattr(admission, "_MAX_AUTHORIZED_ROUTES", 5)
 
     for _ in range(12):
-        assert ada.call(ada.tokens()["access_token"], "/api/protected").status_code == 200
+        assert ada.call(ada.obtain_tokens()["access_token"], "/api/protected").status_code == 200
     for number in range(12):
         assert ada.http.get("/api/public", environ_overrides={"REMOTE_ADDR": f"192.0.2.{number}"}).status_code == 200
 
-    assert 1 <= len(runtime.admission.opened) <= 5
-    assert 1 <= len(runtime.admission._gates) <= 5
+    assert 1 <= len(runtime.admission.authorized_routes) <= 5
+    assert 1 <= len(runtime.admission._charge_plans) <= 5
 
 
 def machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
@@ -194,7 +197,7 @@ def machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
     runtime: Runtime = app.extensions["valetkey"]
     client = register_client(runtime, name="Robot", policy="machine")
     audience = (runtime.settings.api_resource,)
-    minted = runtime.mint.access_token(
+    minted = runtime.token_generator.generate_access_token(
         client_id=client.client_id, scope=frozenset(), audience=audience, now=runtime.clock(), grant=None
     )
     headers = {"Authorization": f"Bearer {minted.value}"}

@@ -20,7 +20,7 @@ from valetkey.cli import main
 from valetkey.protocol import bearer, errors
 from valetkey.protocol.errors import OAuthError
 from valetkey.storage import schema
-from valetkey.storage.schema import upgrade
+from valetkey.storage.schema import upgrade_schema
 from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
 
 SOURCE = Path(valetkey.__file__).parent
@@ -77,11 +77,11 @@ def test_the_revisions_that_the_code_knows_are_the_files() -> None:
     oldest_first = tuple(reversed([revision.revision for revision in script.walk_revisions()]))
 
     assert oldest_first == schema._REVISIONS
-    assert script.get_current_head() == schema.HEAD
+    assert script.get_current_head() == schema.HEAD_REVISION
 
 
 def test_the_migrations_make_the_tables(database_url: str) -> None:
-    upgrade(database_url)
+    upgrade_schema(database_url)
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -131,7 +131,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND", ({}, {}))
+    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}))
     return tmp_path
 
 

@@ -13,18 +13,18 @@ from valetkey.storage import schema
 from valetkey.storage.engine.open import open_store, sqlite_path
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
-from valetkey.storage.schema import check_schema, schema_version, upgrade
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
+from valetkey.storage.schema import check_schema, schema_version, upgrade_schema
 
 
 def set_version(store: Store, version: str) -> None:
-    store.write(Write(rows=(Statement(text(f"UPDATE valetkey_schema SET version_num = '{version}'"))(),)))
+    store.write(Transaction(rows=(Statement(text(f"UPDATE valetkey_schema SET version_num = '{version}'"))(),)))
 
 
 @pytest.fixture
 def url(database_url: str) -> str:
     """An empty database, with tables."""
-    upgrade(database_url)
+    upgrade_schema(database_url)
     return database_url
 
 
@@ -42,13 +42,13 @@ def test_after_an_upgrade_the_code_is_content(url: str) -> None:
 
     check_schema(store)
 
-    assert schema_version(store) == schema.HEAD
+    assert schema_version(store) == schema.HEAD_REVISION
     store.close()
 
 
 def test_an_upgrade_may_be_repeated_and_run_by_many(database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(upgrade, [database_url] * 4))
+        list(pool.map(upgrade_schema, [database_url] * 4))
 
     store = open_store(database_url)
     check_schema(store)
@@ -80,12 +80,12 @@ def test_an_upgrade_of_a_newer_database_is_refused_in_a_sentence(url: str) -> No
     store.close()
 
     with pytest.raises(StoreUnavailable, match="newer"):
-        upgrade(url)
+        upgrade_schema(url)
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "made" / "valetkey.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_schema(f"sqlite:///{path}")
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -93,12 +93,12 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
     with pytest.raises(StoreUnavailable, match="/proc/valetkey"):
-        upgrade("sqlite:////proc/valetkey/x.db")
+        upgrade_schema("sqlite:////proc/valetkey/x.db")
 
 
 def test_a_server_that_is_down_is_told_in_a_sentence() -> None:
     with pytest.raises(StoreUnavailable):
-        upgrade("postgresql://nobody@127.0.0.1:1/none")
+        upgrade_schema("postgresql://nobody@127.0.0.1:1/none")
 
 
 def test_a_url_that_cannot_be_understood_is_refused() -> None:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.browser import chromium
+from tests.support.browser import launch_chromium
 from tests.support.openid_provider import OpenIDProvider
-from tests.support.postgres import PostgreSQL
-from tests.support.redis import Redis
+from tests.support.postgres import PostgreSQLServer
+from tests.support.redis import RedisServer
 from tests.support.valetkey_server import Deployment, RunningServer
 
 __all__ = [
@@ -30,18 +30,18 @@ __all__ = [
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql() -> Iterator[PostgreSQLServer]:
     """One PostgreSQL server for all tests; it forgets on a crash. Outages need a server of their own."""
-    with PostgreSQL() as server:
+    with PostgreSQLServer() as server:
         yield server
 
 
 @pytest.fixture
-def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+def postgresql_url(postgresql: PostgreSQLServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of this test's own."""
-    url = postgresql.database()
+    url = postgresql.create_database()
     yield url
-    postgresql.drop(url)
+    postgresql.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -53,14 +53,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
+def redis_server() -> Iterator[RedisServer]:
     """One Redis server for all tests."""
-    with Redis() as server:
+    with RedisServer() as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(redis_server: Redis) -> str:
+def redis_url(redis_server: RedisServer) -> str:
     """The URL of the Redis server, empty."""
     redis_server.flush()
     return redis_server.url
@@ -69,7 +69,7 @@ def redis_url(redis_server: Redis) -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
-    with chromium() as started:
+    with launch_chromium() as started:
         yield started
 
 

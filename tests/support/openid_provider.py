@@ -12,10 +12,10 @@ from urllib.parse import urljoin
 
 import httpx
 
-from tests.support.form import read_forms
-from tests.support.program import Missing, Program, accepts_connections, find_program, free_port
+from tests.support.form import parse_forms
+from tests.support.program import NotInstalled, Program, accepts_connections, find_program, free_port
 
-NODE = Path(__file__).parents[1] / "interop" / "node"
+NODE_DIR = Path(__file__).parents[1] / "interop" / "node"
 
 
 class OpenIDProvider:
@@ -58,10 +58,10 @@ class OpenIDProvider:
         """Visit an app's login, sign in at the provider, consent and answer the page after that."""
         page = browser.get(url, follow_redirects=True)
         while page.is_success and str(page.url).startswith(f"{self.issuer}/"):
-            form = read_forms(page.text)[0]
+            form = parse_forms(page.text)[0]
             written = {"login": login, "password": "any"} if form.has_field("password") else {}
             target = urljoin(str(page.url), form.action)
-            page = browser.post(target, data=dict(form.filled(written)), follow_redirects=True)
+            page = browser.post(target, data=dict(form.fill_in(written)), follow_redirects=True)
         return page
 
     def close(self) -> None:
@@ -73,8 +73,8 @@ class OpenIDProvider:
 
     def _start(self) -> Program:
         node = find_program(["node"], package="nodejs")
-        if not (NODE / "node_modules" / "oidc-provider").is_dir():
-            raise Missing("oidc-provider is not installed: run `make test`")
+        if not (NODE_DIR / "node_modules" / "oidc-provider").is_dir():
+            raise NotInstalled("oidc-provider is not installed: run `make test`")
         configuration = {
             "port": self.port,
             "client_id": self.client_id,
@@ -82,7 +82,7 @@ class OpenIDProvider:
             "redirect_uris": self._redirect_uris,
         }
         return Program(
-            [node, str(NODE / "openid_provider.mjs")],
+            [node, str(NODE_DIR / "openid_provider.mjs")],
             log=self._directory / "provider.log",
             is_ready=lambda: accepts_connections(self.port),
             environment={**os.environ, "CONFIGURATION": json.dumps(configuration)},

@@ -16,12 +16,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.support.program import Missing, Program, free_port, leashed
+from tests.support.program import NotInstalled, Program, free_port, with_parent_death_signal
 
-UNDURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+NON_DURABLE_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-class PostgreSQL:
+class PostgreSQLServer:
     """A server in a temporary directory; it can be stopped and started again on the same port and data."""
 
     def __init__(self, *, durable: bool = False, max_connections: int = 200) -> None:
@@ -31,13 +31,13 @@ class PostgreSQL:
             "unix_socket_directories=",
             f"port={self.port}",
             f"max_connections={max_connections}",
-            *(() if durable else UNDURABLE),
+            *(() if durable else NON_DURABLE_SETTINGS),
         ]
-        self._numbers = itertools.count(1)
+        self._database_numbers = itertools.count(1)
         self._templates: set[str] = set()
         self._program: Program | None = None
 
-    def __enter__(self) -> PostgreSQL:
+    def __enter__(self) -> PostgreSQLServer:
         self._directory = Path(tempfile.mkdtemp(prefix="valetkey-postgresql-"))
         self._data = self._directory / "data"
         self._run_as = None if os.geteuid() else "postgres"  # PostgreSQL refuses to run as root
@@ -45,7 +45,7 @@ class PostgreSQL:
             account = pwd.getpwnam(self._run_as)
             os.chown(self._directory, account.pw_uid, account.pw_gid)
         try:
-            self._initialise()
+            self._run_initdb()
             self.start()
         except BaseException:
             self.close()
@@ -59,9 +59,9 @@ class PostgreSQL:
         """Start the server and wait until it takes connections."""
         settings = [word for setting in self._settings for word in ("-c", setting)]
         self._program = Program(
-            [str(binaries() / "postgres"), "-D", str(self._data), *settings],
+            [str(find_postgresql_binaries() / "postgres"), "-D", str(self._data), *settings],
             log=self._directory / "server.log",
-            is_ready=self._answers,
+            is_ready=self._is_ready,
             cwd=self._directory,
             run_as=self._run_as,
             stop_signal=signal.SIGINT,  # "fast": clients are told and cut off
@@ -93,41 +93,41 @@ class PostgreSQL:
         """Answer the URL of a database of this server."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def database(self, like: Callable[[str], object] | None = None) -> str:
+    def create_database(self, prepare: Callable[[str], object] | None = None) -> str:
         """Create a database and answer its URL.
 
         ``like`` prepares a database, given its URL: it runs once, and each call copies the result. It must
         have closed its connections when it returns.
         """
-        if like is None:
-            return self._create(f"test_{next(self._numbers)}")
-        template = f"template_{like.__module__}_{like.__qualname__}".lower()[:63]
+        if prepare is None:
+            return self._create_from_template(f"test_{next(self._database_numbers)}")
+        template = f"template_{prepare.__module__}_{prepare.__qualname__}".lower()[:63]
         if template not in self._templates:
-            like(self._create(template))
+            prepare(self._create_from_template(template))
             self._templates.add(template)
-        return self._create(f"test_{next(self._numbers)}", template)
+        return self._create_from_template(f"test_{next(self._database_numbers)}", template)
 
-    def drop(self, url: str) -> None:
+    def drop_database(self, url: str) -> None:
         """Remove a database, whoever is connected to it."""
         self._execute("DROP DATABASE {} WITH (FORCE)", url.rpartition("/")[2])
 
-    def _create(self, name: str, template: str = "template0") -> str:
+    def _create_from_template(self, name: str, template: str = "template0") -> str:
         self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
         return self.url(name)
 
-    def _execute(self, statement: str, *names: str) -> None:
+    def _execute(self, statement: str, *identifiers: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, identifiers)))
 
-    def _initialise(self) -> None:
-        command = [str(binaries() / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust"]
+    def _run_initdb(self) -> None:
+        command = [str(find_postgresql_binaries() / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust"]
         command += ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
-        command = leashed(command, self._run_as)
+        command = with_parent_death_signal(command, self._run_as)
         done = subprocess.run(command, cwd=self._directory, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AssertionError(f"initdb failed\n{done.stdout}{done.stderr}")
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             psycopg.connect(self.url(), connect_timeout=2).close()
         except psycopg.OperationalError:
@@ -135,10 +135,10 @@ class PostgreSQL:
         return True
 
 
-def binaries() -> Path:
+def find_postgresql_binaries() -> Path:
     """Answer the directory of the newest installed PostgreSQL server, 15 or later."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     usable = [path for path in found if int(path.parent.name) >= 15]
     if usable:
         return max(usable, key=lambda path: int(path.parent.name))
-    raise Missing("PostgreSQL 15+ is not installed: run `make test`, or as root `apt-get install postgresql`")
+    raise NotInstalled("PostgreSQL 15+ is not installed: run `make test`, or as root `apt-get install postgresql`")

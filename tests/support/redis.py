@@ -11,14 +11,14 @@ from pathlib import Path
 from tests.support.program import Program, find_program, free_port
 
 
-class Redis:
+class RedisServer:
     """A server in a temporary directory; it can be stopped and started again on the same port, empty."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self._program: Program | None = None
 
-    def __enter__(self) -> Redis:
+    def __enter__(self) -> RedisServer:
         self._directory = Path(tempfile.mkdtemp(prefix="valetkey-redis-"))
         try:
             self.start()
@@ -42,7 +42,7 @@ class Redis:
         self._program = Program(
             [server, *settings, "--dir", str(self._directory)],
             log=self._directory / "server.log",
-            is_ready=lambda: self._ask("PING") == b"+PONG\r\n",
+            is_ready=lambda: self._send_command("PING") == b"+PONG\r\n",
             cwd=self._directory,
         )
 
@@ -59,7 +59,7 @@ class Redis:
 
     def flush(self) -> None:
         """Forget every key of every database."""
-        if (answer := self._ask("FLUSHALL")) != b"+OK\r\n":
+        if (answer := self._send_command("FLUSHALL")) != b"+OK\r\n":
             raise AssertionError(f"Redis answered {answer!r}")
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class Redis:
             self._program = None
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _ask(self, command: str) -> bytes:
+    def _send_command(self, command: str) -> bytes:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.sendall(f"{command}\r\n".encode())

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
-REFUSED = {401}
+ONLY_UNAUTHORIZED = {401}
 
 
-def refused_within_a_second(ask: Callable[[], Collection[int]]) -> None:
+def assert_revoked_within_one_second(get_statuses: Callable[[], Collection[int]]) -> None:
     """Ask for the statuses of some calls, until all are 401.
 
     :raises AssertionError: where one that began over a second after the first is not. How long a call takes is
         the machine's affair: one that began in time may end later.
     """
     revoked = began = time.monotonic()
-    while (statuses := set(ask())) != REFUSED:
+    while (statuses := set(get_statuses())) != ONLY_UNAUTHORIZED:
         assert began - revoked < 1, f"after a second: {statuses}"
         began = time.monotonic()

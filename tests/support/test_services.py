@@ -14,9 +14,9 @@ from flask import Flask
 from playwright.sync_api import Page
 
 from tests.support.fixtures import StartProvider
-from tests.support.postgres import PostgreSQL
-from tests.support.program import DidNotStart, Missing, Program, find_program
-from tests.support.redis import Redis
+from tests.support.postgres import PostgreSQLServer
+from tests.support.program import NotInstalled, Program, StartFailed, find_program
+from tests.support.redis import RedisServer
 
 
 def _one_row(url: str) -> None:
@@ -31,16 +31,16 @@ def _rows(url: str) -> int:
     return int(found[0])
 
 
-def test_a_database_made_like_another_starts_as_its_copy_and_goes_its_own_way(postgresql: PostgreSQL) -> None:
-    first, second = postgresql.database(like=_one_row), postgresql.database(like=_one_row)
+def test_a_database_made_like_another_starts_as_its_copy_and_goes_its_own_way(postgresql: PostgreSQLServer) -> None:
+    first, second = postgresql.create_database(prepare=_one_row), postgresql.create_database(prepare=_one_row)
     with psycopg.connect(first) as connection:
         connection.execute("INSERT INTO visits VALUES (2)")
     assert (_rows(first), _rows(second)) == (2, 1)
 
 
 def test_a_durable_postgresql_keeps_what_was_committed_before_the_power_cut() -> None:
-    with PostgreSQL(durable=True) as server:
-        url = server.database()
+    with PostgreSQLServer(durable=True) as server:
+        url = server.create_database()
         _one_row(url)
         server.kill()
         with pytest.raises(psycopg.OperationalError):
@@ -50,7 +50,7 @@ def test_a_durable_postgresql_keeps_what_was_committed_before_the_power_cut() ->
 
 
 def test_redis_is_empty_again_after_an_outage() -> None:
-    with Redis() as server:
+    with RedisServer() as server:
         with redis.Redis.from_url(server.url) as client:
             client.set("limit", "1")
         server.stop()
@@ -89,7 +89,7 @@ def test_the_browser_reaches_nothing_but_this_machine(page: Page) -> None:
 
 
 def test_a_program_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> None:
-    with pytest.raises(DidNotStart, match="no such setting"):
+    with pytest.raises(StartFailed, match="no such setting"):
         Program(
             [sys.executable, "-c", "raise SystemExit('no such setting')"],
             log=tmp_path / "log",
@@ -98,5 +98,5 @@ def test_a_program_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> Non
 
 
 def test_what_is_not_installed_is_named_with_its_package() -> None:
-    with pytest.raises(Missing, match="apt-get install valet"):
+    with pytest.raises(NotInstalled, match="apt-get install valet"):
         find_program(["no-such-program"], package="valet")

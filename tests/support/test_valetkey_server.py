@@ -12,7 +12,7 @@ from tests.support.valetkey_server import RunningServer
 
 def test_two_servers_on_one_database_are_one_issuer(start_server: StartServer, database_url: str) -> None:
     first = start_server(database_url=database_url)
-    with first.another() as second:
+    with first.start_another() as second:
         assert second.url != first.url
         assert second.metadata == first.metadata
         assert httpx.get(f"{second.url}/oauth/jwks").json() == httpx.get(f"{first.url}/oauth/jwks").json()

@@ -16,7 +16,7 @@ import httpx
 
 from tests.support.program import Program, free_port
 
-METADATA = "/.well-known/oauth-authorization-server"
+METADATA_PATH = "/.well-known/oauth-authorization-server"
 SCOPES = {"profile": "See your name and picture", "email": "See your e-mail address"}
 
 
@@ -45,11 +45,11 @@ class Deployment:
         if self.app is None:
             ours.setdefault("scopes", SCOPES)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALETKEY_")}
-        return inherited | {f"VALETKEY_{name.upper()}": _words(value) for name, value in ours.items()}
+        return inherited | {f"VALETKEY_{name.upper()}": _to_environment_value(value) for name, value in ours.items()}
 
     def command(self, *arguments: str) -> list[str]:
         """Answer the command line of ``valetkey`` with these arguments for this deployment."""
-        app = ["--app", _absolute(self.app)] if self.app else []
+        app = ["--app", _resolve_app(self.app)] if self.app else []
         return [sys.executable, "-m", "valetkey", *app, *arguments]
 
     def run(self, *arguments: str, stdin: str = "") -> str:
@@ -99,7 +99,7 @@ class Deployment:
 class RunningServer:
     """One server of a deployment; several may run at once, on one database, under one issuer."""
 
-    _numbers = itertools.count(1)
+    _log_numbers = itertools.count(1)
 
     def __init__(
         self,
@@ -116,8 +116,8 @@ class RunningServer:
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         self._program = Program(
             self.deployment.command("serve", *where, *options),
-            log=deployment.data_dir / f"server-{next(self._numbers)}.log",
-            is_ready=self._answers,
+            log=deployment.data_dir / f"server-{next(self._log_numbers)}.log",
+            is_ready=self._is_ready,
             environment=self.deployment.environment,
             cwd=deployment.data_dir,
         )
@@ -141,9 +141,9 @@ class RunningServer:
     @property
     def metadata(self) -> dict[str, Any]:
         """The authorization server's metadata (RFC 8414), as this server gives it."""
-        return dict(httpx.get(f"{self.url}{METADATA}").raise_for_status().json())
+        return dict(httpx.get(f"{self.url}{METADATA_PATH}").raise_for_status().json())
 
-    def another(self, *, workers: int = 1) -> RunningServer:
+    def start_another(self, *, workers: int = 1) -> RunningServer:
         """Start one more server on another port, with this one's database and issuer."""
         return RunningServer(self.deployment, workers=workers, port=free_port())
 
@@ -159,18 +159,18 @@ class RunningServer:
         """End the server and its workers at once, as ``kill -9`` does."""
         self._program.kill()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            return not httpx.get(f"{self.url}{METADATA}", timeout=5).is_server_error
+            return not httpx.get(f"{self.url}{METADATA_PATH}", timeout=5).is_server_error
         except httpx.TransportError:
             return False
 
 
-def _words(value: Any) -> str:
+def _to_environment_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _absolute(app: str | Path) -> str:
+def _resolve_app(app: str | Path) -> str:
     return str(Path(app).resolve()) if str(app).endswith(".py") else str(app)

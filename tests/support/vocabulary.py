@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from valetkey.authorization_server.clients.service import Registered
+from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime
 from valetkey.storage import tables
@@ -22,7 +22,7 @@ from valetkey.storage.engine.store import Store
 
 ISSUER = "http://127.0.0.1:8000"
 SCOPES = {"profile": "See your name and picture", "notes:read": "Read your notes", "notes:write": "Write notes"}
-VERIFIER = "v" * 43
+CODE_VERIFIER = "v" * 43
 CALLBACK = "https://shop.example/back"
 EMAIL, PASSWORD = "ada@example.org", "a violet tram in june"
 
@@ -46,8 +46,10 @@ PROTOCOL_TABLES = (
     tables.personal_access_tokens,
 )
 assert tables.metadata is tables.metadata  # its tables count, too
-_COUNTS = {table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables}
-_SECRETS = re.compile(r"vk_(?:ac|at|dc|rt|pat|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
+_COUNT_STATEMENTS = {
+    table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables
+}
+_SECRET_PATTERN = re.compile(r"vk_(?:ac|at|dc|rt|pat|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
 
 
 class Clock:
@@ -68,27 +70,27 @@ class Browser:
     """What a person's browser and a client's server do (RFC 6749 §4.1)."""
 
     http: FlaskClient
-    client: Registered
+    client: CreatedClient
 
     @property
     def auth(self) -> tuple[str, str] | None:
         return (self.client.client_id, self.client.secret.reveal()) if self.client.secret else None
 
-    def get(self, path: str, **more: Any) -> TestResponse:
-        return self.http.get(path, **more)
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.http.get(path, **options)
 
-    def submit(self, path: str, data: dict[str, Any], page: str | None = None) -> TestResponse:
+    def submit(self, path: str, data: dict[str, Any], page_path: str | None = None) -> TestResponse:
         """Send a form of ours, with the CSRF token that its page gives."""
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.http.get(page or path).text)
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.http.get(page_path or path).text)
         return self.http.post(path, data={"csrf_token": token[1] if token else "", **data})
 
-    def sign_up(self, email: str = EMAIL, password: str = PASSWORD, **more: str) -> TestResponse:
-        return self.submit("/account/sign-up", {"name": "Ada", "email": email, "password": password, **more})
+    def sign_up(self, email: str = EMAIL, password: str = PASSWORD, **fields: str) -> TestResponse:
+        return self.submit("/account/sign-up", {"name": "Ada", "email": email, "password": password, **fields})
 
-    def sign_in(self, email: str = EMAIL, password: str = PASSWORD, **more: str) -> TestResponse:
-        return self.submit("/account/sign-in", {"email": email, "password": password, **more})
+    def sign_in(self, email: str = EMAIL, password: str = PASSWORD, **fields: str) -> TestResponse:
+        return self.submit("/account/sign-in", {"email": email, "password": password, **fields})
 
-    def asked(self, **changes: str | None) -> dict[str, str]:
+    def authorization_parameters(self, **changes: str | None) -> dict[str, str]:
         """The parameters of an authorization request; None leaves one out."""
         asked: dict[str, str | None] = {
             "response_type": "code",
@@ -96,85 +98,85 @@ class Browser:
             "redirect_uri": CALLBACK,
             "scope": "profile",
             "state": "xyz",
-            "code_challenge": s256(VERIFIER),
+            "code_challenge": s256(CODE_VERIFIER),
             "code_challenge_method": "S256",
             **changes,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
-    def ask(self, **changes: str | None) -> TestResponse:
-        return self.http.get("/oauth/authorize", query_string=self.asked(**changes))
+    def authorize(self, **changes: str | None) -> TestResponse:
+        return self.http.get("/oauth/authorize", query_string=self.authorization_parameters(**changes))
 
-    def answer(self, page: str, decision: str = "allow", scope: tuple[str, ...] = ("profile",)) -> TestResponse:
+    def approve(self, page_url: str, decision: str = "allow", scope: tuple[str, ...] = ("profile",)) -> TestResponse:
         """Answer the consent page at this URL."""
-        path = urlsplit(page).path
+        path = urlsplit(page_url).path
         return self.submit(path, {"decision": decision, "scope": list(scope)})
 
-    def code(self, *, scope: tuple[str, ...] = ("profile",), **changes: str | None) -> str:
+    def obtain_code(self, *, scope: tuple[str, ...] = ("profile",), **changes: str | None) -> str:
         """A fresh code, whether or not the owner has to be asked."""
-        asked = self.ask(scope=" ".join(scope), **changes)
+        asked = self.authorize(scope=" ".join(scope), **changes)
         if "/consent/" in asked.location:
-            asked = self.answer(asked.location, scope=scope)
-        return query_of(asked)["code"]
+            asked = self.approve(asked.location, scope=scope)
+        return redirect_parameters(asked)["code"]
 
     def redeem(self, code: str, **changes: str | None) -> TestResponse:
-        sent = {"code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER, **changes}
-        return self.token("authorization_code", **sent)
+        sent = {"code": code, "redirect_uri": CALLBACK, "code_verifier": CODE_VERIFIER, **changes}
+        return self.request_token("authorization_code", **sent)
 
     def refresh(self, refresh_token: str, **changes: str | None) -> TestResponse:
-        return self.token("refresh_token", refresh_token=refresh_token, **changes)
+        return self.request_token("refresh_token", refresh_token=refresh_token, **changes)
 
-    def token(self, grant_type: str, **sent: Any) -> TestResponse:
-        return self.post("/oauth/token", grant_type=grant_type, **sent)
+    def request_token(self, grant_type: str, **parameters: Any) -> TestResponse:
+        return self.post("/oauth/token", grant_type=grant_type, **parameters)
 
-    def tokens(self, **asked: Any) -> dict[str, Any]:
+    def obtain_tokens(self, **changes: Any) -> dict[str, Any]:
         """The answer of the token endpoint to a fresh code."""
-        redeemed = self.redeem(self.code(**asked))
+        redeemed = self.redeem(self.obtain_code(**changes))
         assert redeemed.status_code == 200, redeemed.text
         return dict(redeemed.json or {})
 
-    def revoke(self, token: str, **sent: str | None) -> TestResponse:
-        return self.post("/oauth/revoke", token=token, **sent)
+    def revoke(self, token: str, **parameters: str | None) -> TestResponse:
+        return self.post("/oauth/revoke", token=token, **parameters)
 
-    def introspect(self, token: str, **sent: str | None) -> TestResponse:
-        return self.post("/oauth/introspect", token=token, **sent)
+    def introspect(self, token: str, **parameters: str | None) -> TestResponse:
+        return self.post("/oauth/introspect", token=token, **parameters)
 
-    def post(self, path: str, **sent: Any) -> TestResponse:
+    def post(self, path: str, **parameters: Any) -> TestResponse:
         """POST as this client, which proves itself by HTTP Basic or names itself."""
         if self.auth is None:
-            sent = {"client_id": self.client.client_id, **sent}
-        data = {name: value for name, value in sent.items() if value is not None}
+            parameters = {"client_id": self.client.client_id, **parameters}
+        data = {name: value for name, value in parameters.items() if value is not None}
         return self.http.post(path, data=data, auth=self.auth)
 
-    def call(self, token: str | None = None, path: str = "/api/protected", **more: Any) -> TestResponse:
+    def call(self, token: str | None = None, path: str = "/api/protected", **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return self.http.get(path, headers=headers, **more)
+        return self.http.get(path, headers=headers, **options)
 
 
-def query_of(response: TestResponse) -> dict[str, str]:
+def redirect_parameters(response: TestResponse) -> dict[str, str]:
     """The parameters that a redirect carries."""
     return dict(parse_qsl(urlsplit(response.location).query))
 
 
-def count(store: Store, table: str) -> int:
-    row = store.one(_COUNTS[table]())
+def count_rows(store: Store, table: str) -> int:
+    row = store.fetch_one(_COUNT_STATEMENTS[table]())
     assert row is not None
     return int(row[0])
 
 
-def counts(store: Store) -> dict[str, int]:
+def count_protocol_rows(store: Store) -> dict[str, int]:
     """How many rows each of the protocol's tables has."""
-    return {table.name: count(store, table.name) for table in PROTOCOL_TABLES}
+    return {table.name: count_rows(store, table.name) for table in PROTOCOL_TABLES}
 
 
 @contextmanager
-def nothing_new(runtime: Runtime) -> Iterator[None]:
+def assert_store_unchanged(runtime: Runtime) -> Iterator[None]:
     """Whatever happens inside leaves the protocol's tables as they were."""
-    before = counts(runtime.store)
+    before = count_protocol_rows(runtime.store)
     yield
-    assert counts(runtime.store) == before
+    assert count_protocol_rows(runtime.store) == before
 
 
-def secrets_in(text: str) -> list[str]:
+def find_secrets(text: str) -> list[str]:
     """The codes, tokens, secrets and verifiers that stand in a text."""
-    return _SECRETS.findall(text)
+    return _SECRET_PATTERN.findall(text)

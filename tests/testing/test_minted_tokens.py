@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import nothing_new
+from tests.support.vocabulary import assert_store_unchanged
 from valetkey import Plan, SettingsError, Valetkey, current_token, require_oauth
 from valetkey.runtime import Runtime
 from valetkey.testing import Clock, headers_for, mint_token, prepared_store, throw_away_store
@@ -142,7 +142,7 @@ def test_a_person_who_is_put_out_has_no_good_token(shop: Flask, clock: Clock) ->
 
 def test_a_misspelt_scope_is_told_and_nothing_is_written(shop: Flask, clock: Clock) -> None:
 
-    with nothing_new(shop.extensions["valetkey"]):
+    with assert_store_unchanged(shop.extensions["valetkey"]):
         with pytest.raises(ValueError, match="no scope 'notes:raed'; is 'notes:read' meant"):
             mint_token(shop, "notes:raed")
         with pytest.raises(ValueError, match="user_id="):

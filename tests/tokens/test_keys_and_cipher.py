@@ -15,9 +15,9 @@ from valetkey.settings import Settings
 from valetkey.storage import signing_keys
 from valetkey.storage.engine.clock import store_clock
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
-from valetkey.tokens.encryption import Cipher, new_encryption_key, open_under, seal_under
-from valetkey.tokens.key_rotation import rotate
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
+from valetkey.tokens.encryption import Cipher, decrypt_with_secret, encrypt_with_secret, generate_encryption_key
+from valetkey.tokens.key_rotation import rotation_statements
 
 
 def cipher(*keys: str) -> Cipher:
@@ -38,7 +38,7 @@ def test_a_value_opens_in_its_own_row_only() -> None:
 
 
 def test_the_first_key_encrypts_and_every_key_decrypts() -> None:
-    old, new = new_encryption_key(), new_encryption_key()
+    old, new = generate_encryption_key(), generate_encryption_key()
     sealed = cipher(old).encrypt(b"x", "row")
     both = cipher(new, old)
 
@@ -59,14 +59,14 @@ def test_a_generated_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) ->
 
 
 def test_what_was_sealed_under_a_secret_opens_with_it_alone() -> None:
-    sealed = seal_under("secret", b"answer")
+    sealed = encrypt_with_secret("secret", b"answer")
 
-    assert open_under("secret", sealed) == b"answer"
-    assert open_under("other", sealed) is None
+    assert decrypt_with_secret("secret", sealed) == b"answer"
+    assert decrypt_with_secret("other", sealed) is None
 
 
 def test_private_keys_are_ciphertext_in_the_store(runtime: Runtime) -> None:
-    for row in signing_keys.every(runtime.store):
+    for row in signing_keys.list_all(runtime.store):
         assert b"PRIVATE" not in bytes(row.private)
         assert not {"d", "p", "q"} & row.public_jwk.keys()
 
@@ -78,21 +78,23 @@ def test_keys_rotate_gracefully_or_at_once(
     app = make_app(sqlite_store_url)
     runtime: Runtime = app.extensions["valetkey"]
     robot = Browser(app.test_client(), register_client(runtime, name="R", policy="machine"))
-    old = robot.token("client_credentials").json["access_token"]
-    rows = rotate(runtime.store, runtime.cipher, clock(), published_before=600, tokens_live=900, emergency=emergency)
-    runtime.store.write(Write(rows=rows))
-    runtime.keys.forget()
-    runtime.judge.forget()
+    old = robot.request_token("client_credentials").json["access_token"]
+    rows = rotation_statements(
+        runtime.store, runtime.cipher, clock(), publish_ahead_s=600, token_lifetime_s=900, emergency=emergency
+    )
+    runtime.store.write(Transaction(rows=rows))
+    runtime.keys.invalidate_cache()
+    runtime.verifier.invalidate_cache()
 
     published = {key["kid"] for key in robot.get("/oauth/jwks").json["keys"]}
-    new = robot.token("client_credentials").json["access_token"]
+    new = robot.request_token("client_credentials").json["access_token"]
 
     assert len(published) == (2 if emergency else 4)
     assert robot.call(old).status_code == (401 if emergency else 200)
     assert robot.call(new).status_code == 200
     assert (header(new) == header(old)) is not emergency, "the next key signs when it was published long enough"
     clock.forward(seconds=601)
-    later = robot.token("client_credentials").json["access_token"]
+    later = robot.request_token("client_credentials").json["access_token"]
     assert header(later) != header(old)
     assert robot.call(later).status_code == 200
     clock.forward(seconds=901)
@@ -130,12 +132,12 @@ def test_two_processes_that_want_an_algorithm_make_one_key_and_know_each_others(
 ) -> None:
     one, other = (make_app(sqlite_store_url).extensions["valetkey"] for _ in range(2))
     other.keys.jwks(clock())
-    made = one.keys.current("PS256", clock())
+    made = one.keys.get_signing_key("PS256", clock())
 
-    assert other.keys.current("PS256", clock()).kid == made.kid
-    assert [row.algorithm for row in signing_keys.every(one.store)].count("PS256") == 1
+    assert other.keys.get_signing_key("PS256", clock()).kid == made.kid
+    assert [row.algorithm for row in signing_keys.list_all(one.store)].count("PS256") == 1
 
-    late = one.keys.current("Ed25519", clock())
+    late = one.keys.get_signing_key("Ed25519", clock())
     assert other.keys.find(late.kid, clock()) is None  # it read the store this very moment
     clock.forward(seconds=0.6)
     found = other.keys.find(late.kid, clock())
@@ -145,10 +147,10 @@ def test_two_processes_that_want_an_algorithm_make_one_key_and_know_each_others(
 def test_a_store_without_keys_gets_none_by_being_asked(make_app: MakeApp, sqlite_store_url: str, clock: Clock) -> None:
     runtime: Runtime = make_app(sqlite_store_url).extensions["valetkey"]
     runtime.store.write(
-        Write(rows=tuple(signing_keys.retire(row.kid, 1.0) for row in signing_keys.every(runtime.store)))
+        Transaction(rows=tuple(signing_keys.retire(row.kid, 1.0) for row in signing_keys.list_all(runtime.store)))
     )
-    runtime.keys.forget()
+    runtime.keys.invalidate_cache()
 
     for algorithm in ("ES256", "PS256"):
         with pytest.raises(StoreUnavailable, match="valetkey init"):
-            runtime.keys.current(algorithm, clock())
+            runtime.keys.get_signing_key(algorithm, clock())

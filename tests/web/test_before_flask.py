@@ -13,14 +13,14 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, signed_in
+from tests.conftest import MakeApp, sign_in_new_account
 from tests.support.vocabulary import CALLBACK, EMAIL, Browser
-from valetkey.authorization_server.clients.service import Registered, register_client
-from valetkey.protocol.secret import SESSION, mint
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
+from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.service import create_app
 from valetkey.storage import consents
 from valetkey.storage.consents import Consent
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
 FORM = "application/x-www-form-urlencoded"
 VARIES = {"Valetkey-Reference", "Date"}
@@ -40,11 +40,11 @@ def before(make_app: MakeApp, sqlite_store_url: str, behind: Flask) -> Flask:
 
 
 @pytest.fixture
-def robot(behind: Flask) -> Registered:
+def robot(behind: Flask) -> CreatedClient:
     return register_client(behind.extensions["valetkey"], name="Robot", policy="machine")
 
 
-def basic(robot: Registered) -> tuple[str, str]:
+def basic(robot: CreatedClient) -> tuple[str, str]:
     assert robot.secret is not None
     return robot.client_id, robot.secret.reveal()
 
@@ -71,7 +71,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-def send(app: Flask, robot: Registered, request: dict[str, Any]) -> TestResponse:
+def send(app: Flask, robot: CreatedClient, request: dict[str, Any]) -> TestResponse:
     known = {**request, "auth": request["auth"](robot)} if "auth" in request else request
     return app.test_client().open(**{"method": "POST", **known})
 
@@ -82,11 +82,11 @@ def told(answer: TestResponse) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_an_answer_is_the_same(behind: Flask, before: Flask, robot: Registered, request_: dict[str, Any]) -> None:
+def test_an_answer_is_the_same(behind: Flask, before: Flask, robot: CreatedClient, request_: dict[str, Any]) -> None:
     assert told(send(before, robot, request_)) == told(send(behind, robot, request_))
 
 
-def test_a_token_is_given_before_flask_sees_the_request(before: Flask, robot: Registered) -> None:
+def test_a_token_is_given_before_flask_sees_the_request(before: Flask, robot: CreatedClient) -> None:
     asked = {"path": "/oauth/token", "data": {"grant_type": "client_credentials", "scope": "profile"}, "auth": basic}
     seen = []
 
@@ -99,14 +99,14 @@ def test_a_token_is_given_before_flask_sees_the_request(before: Flask, robot: Re
     assert seen == []
 
 
-def test_a_document_that_one_has_already_is_not_sent_again(before: Flask, robot: Registered) -> None:
+def test_a_document_that_one_has_already_is_not_sent_again(before: Flask, robot: CreatedClient) -> None:
     client = before.test_client()
     etag = client.get("/oauth/jwks").headers["ETag"]
 
     assert client.get("/oauth/jwks", headers={"If-None-Match": etag}).status_code == 304
 
 
-def test_a_body_of_unknown_length_is_read(before: Flask, robot: Registered) -> None:
+def test_a_body_of_unknown_length_is_read(before: Flask, robot: CreatedClient) -> None:
     def body() -> Iterator[bytes]:
         yield b"grant_type=client_"
         yield b"credentials"
@@ -128,7 +128,7 @@ def test_a_body_of_unknown_length_is_read(before: Flask, robot: Registered) -> N
 
 
 def test_an_endpoint_that_fails_says_so_with_a_reference_that_the_log_has(
-    before: Flask, robot: Registered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    before: Flask, robot: CreatedClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def break_down(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
@@ -157,7 +157,7 @@ def test_the_bare_server_answers_before_flask(tmp_path: Any) -> None:
     app.extensions["valetkey"].close()
 
 
-def asked(robot: Registered, **more: str) -> str:
+def asked(robot: CreatedClient, **more: str) -> str:
     """The path of an authorization request."""
     known = {
         "response_type": "code",
@@ -172,20 +172,20 @@ def asked(robot: Registered, **more: str) -> str:
 
 
 @pytest.fixture
-def shop(behind: Flask) -> Registered:
+def shop(behind: Flask) -> CreatedClient:
     return register_client(behind.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK])
 
 
 @pytest.fixture
-def ada(behind: Flask, before: Flask, shop: Registered) -> tuple[FlaskClient, FlaskClient]:
+def ada(behind: Flask, before: Flask, shop: CreatedClient) -> tuple[FlaskClient, FlaskClient]:
     """Ada, signed in, who allowed the shop; before Flask and behind it."""
-    first = signed_in(Browser(behind.test_client(), shop), behind.extensions["valetkey"], EMAIL, "Ada")
+    first = sign_in_new_account(Browser(behind.test_client(), shop), behind.extensions["valetkey"], EMAIL, "Ada")
     second = before.test_client()
     for name in ("valetkey_browser", "valetkey_session"):
         cookie = first.http.get_cookie(name)
         assert cookie is not None
         second.set_cookie(name, cookie.value)
-    first.code()
+    first.obtain_code()
     before.extensions["valetkey"].get_ready()  # until then Flask is asked
     return first.http, second
 
@@ -210,7 +210,7 @@ AUTHORIZATIONS: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("more", AUTHORIZATIONS.values(), ids=AUTHORIZATIONS)
 def test_whoever_allowed_it_before_is_answered_the_same(
-    ada: tuple[FlaskClient, FlaskClient], shop: Registered, more: dict[str, str]
+    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, more: dict[str, str]
 ) -> None:
     behind, before = (client.get(asked(shop, **more)) for client in ada)
 
@@ -241,7 +241,7 @@ def test_the_way_back_is_written_the_same(ada: tuple[FlaskClient, FlaskClient], 
     runtime = behind.extensions["valetkey"]
     other = register_client(runtime, name="Other", policy="web", redirect_uris=[uri])
     consent = Consent("ada", other.client_id, "profile", 0, 0, None)
-    runtime.store.write(Write(rows=(consents.remember(consent),)))
+    runtime.store.write(Transaction(rows=(consents.remember(consent),)))
 
     asked_of = [client.get(asked(other, redirect_uri=uri)) for client in ada]
 
@@ -250,7 +250,7 @@ def test_the_way_back_is_written_the_same(ada: tuple[FlaskClient, FlaskClient], 
 
 
 def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
-    ada: tuple[FlaskClient, FlaskClient], shop: Registered, monkeypatch: pytest.MonkeyPatch
+    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_down(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
@@ -264,7 +264,7 @@ def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
 
 
 def test_hosts_that_flask_is_told_to_trust_count(
-    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: CreatedClient
 ) -> None:
     before.config["TRUSTED_HOSTS"] = ["localhost"]
 
@@ -274,13 +274,13 @@ def test_hosts_that_flask_is_told_to_trust_count(
 
 @pytest.mark.parametrize("is_signed_in", [True, False])
 def test_no_document_is_fetched_for_an_answer_that_cannot_come(
-    ada: tuple[FlaskClient, FlaskClient], shop: Registered, monkeypatch: pytest.MonkeyPatch, is_signed_in: bool
+    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, monkeypatch: pytest.MonkeyPatch, is_signed_in: bool
 ) -> None:
     """A client that describes itself is asked about each time; and anybody can make up a well-formed cookie."""
     looked = []
     monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.check_target", lambda *_: looked.append(1))
     if not is_signed_in:
-        ada[1].set_cookie("valetkey_session", mint(SESSION).reveal())
+        ada[1].set_cookie("valetkey_session", generate_secret(SESSION).reveal())
 
     ada[1].get(asked(shop, client_id="https://app.invalid/client") if is_signed_in else asked(shop))
 
@@ -293,7 +293,7 @@ def without_secrets(answer: TestResponse) -> list[tuple[str, str]]:
 
 
 def test_a_code_is_given_before_flask_sees_the_request(
-    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: CreatedClient
 ) -> None:
     seen = []
     before.after_request(lambda response: seen.append(response.status_code) or response)
@@ -305,7 +305,7 @@ def test_a_code_is_given_before_flask_sees_the_request(
 
 
 def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
-    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: Registered, monkeypatch: pytest.MonkeyPatch
+    ada: tuple[FlaskClient, FlaskClient], before: Flask, shop: CreatedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
 

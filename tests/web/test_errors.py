@@ -227,7 +227,7 @@ def test_where_even_the_frame_cannot_be_made_it_is_plain_text(
         raise StoreUnavailable("the folder cannot be read")
 
     break_store(app, monkeypatch)
-    monkeypatch.setattr(app.extensions["valetkey"].cipher, "signatures", no_keys)
+    monkeypatch.setattr(app.extensions["valetkey"].cipher, "compute_hmacs", no_keys)
 
     refused = ada.get("/account")
 
@@ -238,9 +238,9 @@ def test_where_even_the_frame_cannot_be_made_it_is_plain_text(
 def test_the_api_while_the_store_is_down_has_a_reference(
     app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = ada.tokens()["access_token"]
+    token = ada.obtain_tokens()["access_token"]
     break_store(app, monkeypatch)
-    app.extensions["valetkey"].feed.expire()
+    app.extensions["valetkey"].feed.invalidate()
 
     refused = ada.call(token)
 

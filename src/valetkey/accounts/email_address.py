@@ -7,8 +7,8 @@ import re
 # Dot-atoms only. A comma would make two addresses of one, brackets and comments two spellings of one.
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _ADDRESS = re.compile(rf"{_ATOM}(\.{_ATOM})*@[\w-]+(\.[\w-]+)+")
-_LONGEST = 254  # RFC 5321 §4.5.3.1.3
+_MAX_LENGTH = 254  # RFC 5321 §4.5.3.1.3
 
 
 def is_email_address(text: str) -> bool:
-    return len(text) <= _LONGEST and _ADDRESS.fullmatch(text) is not None
+    return len(text) <= _MAX_LENGTH and _ADDRESS.fullmatch(text) is not None

@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-SHORTEST, LONGEST = 10, 200
+MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH = 10, 200
 
 # The first that are tried: these with anything but letters around them, runs of a keyboard, and the same twice.
-_FIRST_TRIED = re.compile(
+_COMMON_PASSWORDS = re.compile(
     r"p[a@4][s$5]{2}w[o0]r[dt]|qwert[yz]|azerty|iloveyou|letmein|welcome|admin(istrator)?|changeme|secret|login|football"
     r"|baseball|princess|monkey|dragon|sunshine|superman|batman|michael|charlie|jordan|shadow|master|hello|computer"
     r"|internet|liverpool|chelsea|starwars|whatever|trustno|abcd?|test|user|guest|default|summer|winter|spring|autumn"
 )
-_RUNS = (
+_CHARACTER_SEQUENCES = (
     *("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjkl"),
     *("1qaz2wsx3edc4rfv5tgb6yhn", "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0"),
 )
 
 # A check takes 20 ms of a core and 19 MiB. One at a time keeps the API's answers quick while people sign in.
-_one_at_a_time = threading.Lock()
+_hash_lock = threading.Lock()
 
 
 def password_problem(password: str, *, email: str = "", name: str = "") -> str | None:
     """Why this password is not accepted, as a sentence; None where it is (NIST SP 800-63B §5.1.1)."""
-    if len(password) < SHORTEST:
-        return f"Choose a password of at least {SHORTEST} characters."
-    if len(password) > LONGEST:
-        return f"Choose a password of at most {LONGEST} characters."
+    if len(password) < MIN_PASSWORD_LENGTH:
+        return f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
+    if len(password) > MAX_PASSWORD_LENGTH:
+        return f"Choose a password of at most {MAX_PASSWORD_LENGTH} characters."
     if len(set(password)) < 4:
         return "Choose a password with more different characters."
     plain = password.casefold()
@@ -40,31 +40,35 @@ def password_problem(password: str, *, email: str = "", name: str = "") -> str |
         email and plain.startswith(email.partition("@")[0].casefold() + "@")
     ):
         return "Choose a password that is not your name or e-mail address."
-    if _is_tried_first(plain):
+    if _is_common_password(plain):
         return "Choose a password that is harder to guess: this one is among the first that are tried."
     return None
 
 
-def _is_tried_first(plain: str) -> bool:
-    word = plain.strip("0123456789 !?.,:;-_*#+=$@&%")
-    is_run = any(plain in run or plain in run[::-1] for run in _RUNS)
-    return bool(_FIRST_TRIED.fullmatch(word)) or is_run or plain in (plain + plain)[1:-1]
+def _is_common_password(folded_password: str) -> bool:
+    word = folded_password.strip("0123456789 !?.,:;-_*#+=$@&%")
+    is_run = any(folded_password in run or folded_password in run[::-1] for run in _CHARACTER_SEQUENCES)
+    return (
+        bool(_COMMON_PASSWORDS.fullmatch(word))
+        or is_run
+        or folded_password in (folded_password + folded_password)[1:-1]
+    )
 
 
 def hash_password(password: str) -> str:
-    with _one_at_a_time:
+    with _hash_lock:
         return _hasher().hash(password)
 
 
-def is_password(password: str, hashed: str | None) -> bool:
+def verify_password(password: str, password_hash: str | None) -> bool:
     """Whether it is the password; takes the same time where there is no account, so that nobody can tell."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
-    if len(password) > LONGEST:
+    if len(password) > MAX_PASSWORD_LENGTH:
         return False
-    with _one_at_a_time:
+    with _hash_lock:
         try:
-            return _hasher().verify(hashed or _nobodys_hash(), password) and hashed is not None
+            return _hasher().verify(password_hash or _dummy_hash(), password) and password_hash is not None
         except (VerificationError, InvalidHashError):
             return False
 
@@ -77,5 +81,5 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     return _hasher().hash("nobody has this password")

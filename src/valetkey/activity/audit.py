@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from valetkey.storage.audit import ADD, AuditRow
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.audit import AuditRow, add
+from valetkey.storage.engine.statement import BoundStatement
 
-Event = Literal[
+AuditEvent = Literal[
     "account.created",
     "account.disabled",
     "account.email_verified",
@@ -46,8 +46,8 @@ Event = Literal[
 ]
 
 
-def audit(
-    event: Event,
+def audit_statement(
+    event: AuditEvent,
     now: float,
     *,
     client_id: str | None = None,
@@ -55,6 +55,6 @@ def audit(
     grant_id: str | None = None,
     address: str | None = None,
     detail: str | None = None,
-) -> Bound:
+) -> BoundStatement:
     """One event's row; names and ids only, never a secret."""
-    return ADD(AuditRow(now, event, client_id, owner, grant_id, address, detail))
+    return add(AuditRow(now, event, client_id, owner, grant_id, address, detail))

@@ -6,40 +6,40 @@ import contextlib
 from collections.abc import Callable
 
 from valetkey.storage import grants, personal_tokens
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
-from .background import Background
+from .background import BackgroundThread
 
-_SECONDS_OF_PRECISION = 30.0
-_MOST = 10_000
+_PRECISION_S = 30.0
+_MAX_ENTRIES = 10_000
 
-_Touch = Callable[[str, float], Bound]  # the row that says when a thing of this name was used
+_TouchFunction = Callable[[str, float], BoundStatement]  # the row that says when a thing of this name was used
 
 
-class LastUsed:
+class LastUsedBuffer:
     """``note`` costs a dictionary look-up on the request's path; the background writes once a second."""
 
-    def __init__(self, store: Store, background: Background) -> None:
+    def __init__(self, store: Store, background: BackgroundThread) -> None:
         self._store = store
         self._background = background
-        self._written: dict[str, float] = {}
-        self._waiting: dict[str, tuple[_Touch, float]] = {}
+        self._recorded_at: dict[str, float] = {}
+        self._pending: dict[str, tuple[_TouchFunction, float]] = {}
         background.add(self.flush)
 
-    def note(self, name: str, now: float, *, personal: bool = False) -> None:
-        if now - self._written.get(name, 0.0) < _SECONDS_OF_PRECISION:
+    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
+        if now - self._recorded_at.get(grant_or_token_id, 0.0) < _PRECISION_S:
             return
-        if len(self._written) >= _MOST:
-            self._written.clear()
-        self._written[name] = now
-        self._waiting[name] = (personal_tokens.touch if personal else grants.touch, now)
-        self._background.wake()
+        if len(self._recorded_at) >= _MAX_ENTRIES:
+            self._recorded_at.clear()
+        self._recorded_at[grant_or_token_id] = now
+        self._pending[grant_or_token_id] = (personal_tokens.set_last_used if personal else grants.set_last_used, now)
+        self._background.ensure_running()
 
     def flush(self) -> None:
         """Write what waits. A store that is down loses it: nobody was told."""
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._pending = self._pending, {}
         if waiting:
             with contextlib.suppress(StoreUnavailable):
-                self._store.write(Write(rows=tuple(touch(name, at) for name, (touch, at) in waiting.items())))
+                self._store.write(Transaction(rows=tuple(touch(name, at) for name, (touch, at) in waiting.items())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valetkey.web.problem_responses import Problem, problem
-from valetkey.web.problem_responses import answer_problems as use_problems
+from valetkey.web.problem_responses import use_problems as use_problems
 
 from .body_size import limit_bodies, max_body
 from .conditional import check_preconditions, etag_of, etagged

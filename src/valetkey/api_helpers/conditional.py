@@ -12,9 +12,9 @@ from werkzeug.http import unquote_etag
 
 from valetkey.web.problem_responses import Problem
 
-from .context import View, synchronous
+from .context import View, ensure_sync
 
-ETAGGED = "__valetkey_etagged__"  # the attribute of a view whose answers have an ETag
+ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # the attribute of a view whose answers have an ETag
 
 
 def etag_of(version: object, *, weak: bool = False) -> str:
@@ -33,7 +33,7 @@ def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
     """
     if view is None:
         return lambda view: etagged(view, weak=weak)
-    call = synchronous(view)
+    call = ensure_sync(view)
 
     @functools.wraps(view)
     def conditional(*args: Any, **kwargs: Any) -> Response:
@@ -43,12 +43,12 @@ def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
         if "ETag" not in response.headers and not response.is_streamed and not response.direct_passthrough:
             response.headers["ETag"] = etag_of(response.get_data(), weak=weak)
         etag = response.headers.get("ETag")
-        if "If-Match" in request.headers and not _matches_strongly(etag):
-            raise _failed(etag)
+        if "If-Match" in request.headers and not _satisfies_if_match(etag):
+            raise _precondition_failed(etag)
         response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})  # for Werkzeug * matches nothing
         return response
 
-    setattr(conditional, ETAGGED, True)
+    setattr(conditional, ETAGGED_ATTRIBUTE, True)
     return conditional
 
 
@@ -63,18 +63,18 @@ def check_preconditions(etag: str | None, *, last_modified: datetime | None = No
     since = request.if_unmodified_since  # None where it is no date: then it does not count (§13.1.4)
     told = "If-Match" in request.headers or (since is not None and last_modified is not None)
     if "If-Match" in request.headers:
-        if not _matches_strongly(etag):
-            raise _failed(etag)
+        if not _satisfies_if_match(etag):
+            raise _precondition_failed(etag)
     elif since is not None and last_modified is not None and _whole_seconds(last_modified) > since:
-        raise _failed(etag)
+        raise _precondition_failed(etag)
     others = request.if_none_match
     if etag is not None and (others.star_tag or others.contains_weak(unquote_etag(etag)[0] or "")):
-        raise _failed(etag)
+        raise _precondition_failed(etag)
     if required and not told and not others.star_tag:  # another tag says which state it is not meant for
         raise Problem(428, 'send If-Match with the ETag that you read, as If-Match: "..."')
 
 
-def _matches_strongly(etag: str | None) -> bool:
+def _satisfies_if_match(etag: str | None) -> bool:
     """RFC 9110 §13.1.1: ``*`` matches whatever there is, and a weak tag matches nothing."""
     if etag is None:
         return False
@@ -88,6 +88,6 @@ def _whole_seconds(moment: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0)
 
 
-def _failed(etag: str | None) -> Problem:
+def _precondition_failed(etag: str | None) -> Problem:
     told = [("ETag", etag)] if etag else []
     return Problem(412, "it is not in the state that you read any more; read it again", told)

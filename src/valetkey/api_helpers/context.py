@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import current_app, request
 
-from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.address import caller_network
 from valetkey.web.context import EXTENSION, current_address
-from valetkey.web.wsgi import TOKEN
+from valetkey.web.wsgi import TOKEN_KEY
 
 if TYPE_CHECKING:
     from valetkey.runtime import Runtime
@@ -31,15 +31,15 @@ def current_time() -> float:
     return float(found.clock()) if hasattr(found, "clock") else time.time()
 
 
-def caller(runtime: Runtime) -> str:
+def caller_key(runtime: Runtime) -> str:
     """Who calls: the app and its user, or the network that an anonymous call came from; never the token."""
-    token = request.environ.get(TOKEN)
+    token = request.environ.get(TOKEN_KEY)
     if token:
         return f"{token.client_id}|{token.user_id or ''}"
-    return f"address|{network_of(current_address(runtime))}"
+    return f"address|{caller_network(current_address(runtime))}"
 
 
-def synchronous(view: View) -> View:
+def ensure_sync(view: View) -> View:
     """The view as a plain call; told once whether it is async."""
     if not inspect.iscoroutinefunction(view):
         return view

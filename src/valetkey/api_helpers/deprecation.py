@@ -10,14 +10,14 @@ from typing import Any
 from flask import Response, current_app
 from werkzeug.http import http_date
 
-from .context import View, synchronous
+from .context import View, ensure_sync
 
-DEPRECATED = "__valetkey_deprecated__"  # the attribute of a view that holds a Deprecated
-Moment = str | date | datetime | float
+DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # the attribute of a view that holds a Deprecated
+DateLike = str | date | datetime | float
 
 
 @dataclass(frozen=True, slots=True)
-class Deprecated:
+class Deprecation:
     """Since when a route is deprecated and when it ends, in seconds since 1970."""
 
     since: float
@@ -35,7 +35,7 @@ class Deprecated:
         return told
 
 
-def deprecated(*, since: Moment, sunset: Moment | None = None, link: str | None = None) -> Any:
+def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | None = None) -> Any:
     """Tell with each answer of a view that it is deprecated.
 
     :param since: from when on: an ISO date or time, a ``date``, a ``datetime`` (UTC where it has no zone), or seconds
@@ -44,14 +44,14 @@ def deprecated(*, since: Moment, sunset: Moment | None = None, link: str | None 
     :param link: the page that says what to do instead.
     :raises ValueError: where a moment cannot be read, or the end comes before the deprecation (RFC 9745 §4).
     """
-    told = Deprecated(_seconds(since), None if sunset is None else _seconds(sunset), link)
+    told = Deprecation(_to_timestamp(since), None if sunset is None else _to_timestamp(sunset), link)
     if told.sunset is not None and told.sunset < told.since:
         raise ValueError("sunset must not come before since (RFC 9745 §4)")
     if link is not None and any(sign in link for sign in '<>"\r\n '):
         raise ValueError(f"link {link!r} is no URL")
 
     def decorate(view: View) -> View:
-        call = synchronous(view)
+        call = ensure_sync(view)
 
         @functools.wraps(view)
         def announced(*args: Any, **kwargs: Any) -> Response:
@@ -60,13 +60,13 @@ def deprecated(*, since: Moment, sunset: Moment | None = None, link: str | None 
                 response.headers.add(name, value)
             return response
 
-        setattr(announced, DEPRECATED, told)
+        setattr(announced, DEPRECATED_ATTRIBUTE, told)
         return announced
 
     return decorate
 
 
-def _seconds(moment: Moment) -> float:
+def _to_timestamp(moment: DateLike) -> float:
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)

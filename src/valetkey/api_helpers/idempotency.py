@@ -11,23 +11,25 @@ from urllib.parse import urlencode
 
 from flask import Response, current_app, request
 
-from valetkey.protocol.size import read_size
+from valetkey.protocol.size import parse_size
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.web.problem_responses import Problem
-from valetkey.web.request_id import reference
-from valetkey.web.wsgi import TOKEN
+from valetkey.web.request_id import request_id
+from valetkey.web.wsgi import TOKEN_KEY
 
-from .body_size import check_body
-from .context import View, caller, find_runtime, synchronous
+from .body_size import check_body_size
+from .context import View, caller_key, ensure_sync, find_runtime
 
 if TYPE_CHECKING:
-    from .idempotency_store import Claimed
+    from .idempotency_store import IdempotencyReservation
 
-IDEMPOTENT = "__valetkey_idempotent__"  # the attribute of a view: whether a key is required
+IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # the attribute of a view: whether a key is required
 _METHODS = frozenset({"POST", "PATCH"})
-_PASSING = frozenset({408, 425, 429})  # refusals of the moment: another try may get through
-_is_text = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"').fullmatch  # a structured-field string (RFC 9651 §3.3.3)
-_is_plain = re.compile(r"[!#-\[\]-~]{1,255}").fullmatch
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})  # refusals of the moment: another try may get through
+_is_quoted_key = re.compile(
+    r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"'
+).fullmatch  # a structured-field string (RFC 9651 §3.3.3)
+_is_unquoted_key = re.compile(r"[!#-\[\]-~]{1,255}").fullmatch
 _log = logging.getLogger("valetkey")
 
 
@@ -47,7 +49,7 @@ def idempotent(
     """
     if view is None:
         return lambda view: idempotent(view, required=required, gives_up_after=gives_up_after, largest=largest)
-    call, most = synchronous(view), read_size(largest)
+    call, most = ensure_sync(view), parse_size(largest)
 
     @functools.wraps(view)
     def once(*args: Any, **kwargs: Any) -> Any:
@@ -56,18 +58,18 @@ def idempotent(
             if required and request.method in _METHODS:
                 raise Problem(400, "send an Idempotency-Key: a new random text for each thing that is to be done")
             return call(*args, **kwargs)
-        claimed = _claim(key, gives_up_after, most)
+        claimed = _reserve(key, gives_up_after, most)
         if isinstance(claimed, Response):
             return claimed
         try:
-            response = _respond(call, args, kwargs)
+            response = _call_view(call, args, kwargs)
         except BaseException:
-            _settle(claimed, None)
+            _complete(claimed, None)
             raise
-        _settle(claimed, response)
+        _complete(claimed, response)
         return response
 
-    setattr(once, IDEMPOTENT, required)
+    setattr(once, IDEMPOTENT_ATTRIBUTE, required)
     return once
 
 
@@ -78,34 +80,34 @@ def _read_key(header: str | None) -> str | None:
     """
     if header is None:
         return None
-    quoted = _is_text(header.strip())
+    quoted = _is_quoted_key(header.strip())
     if quoted:
         return re.sub(r"\\(.)", r"\1", quoted[1])
-    if not _is_plain(header.strip()):
+    if not _is_unquoted_key(header.strip()):
         raise Problem(400, 'the Idempotency-Key is malformed: send up to 255 characters in quotes, as "8e03978e-40d5"')
     return header.strip()
 
 
-def _claim(key: str, gives_up_after: float, most: int) -> Claimed | Response:
+def _reserve(key: str, gives_up_after: float, max_bytes: int) -> IdempotencyReservation | Response:
     """The right to do the work, or the answer of whoever had it.
 
     :raises Problem: as ``idempotent`` says.
     """
-    from .idempotency_store import claim  # here: it needs a database; the other helpers do not
+    from .idempotency_store import reserve  # here: it needs a database; the other helpers do not
 
     runtime = find_runtime()
     if runtime is None:
         raise RuntimeError("@idempotent keeps answers in the store of Valetkey: add Valetkey(app)")
-    check_body(most)
-    where = f"{caller(runtime)}\0{request.method}\0{request.path}\0{key}"
+    check_body_size(max_bytes)
+    where = f"{caller_key(runtime)}\0{request.method}\0{request.path}\0{key}"
     try:
-        return claim(runtime, hashlib.sha256(where.encode()).digest(), _asked(), gives_up_after, most)
+        return reserve(runtime, hashlib.sha256(where.encode()).digest(), _request_digest(), gives_up_after, max_bytes)
     except StoreUnavailable as cause:
-        _log.error("idempotency: %s [%s]", cause, reference())
+        _log.error("idempotency: %s [%s]", cause, request_id())
         raise Problem(503, "the server cannot answer now; try again", [("Retry-After", "2")]) from cause
 
 
-def _asked() -> bytes:
+def _request_digest() -> bytes:
     """A digest of what was asked: query, type and body."""
     parsed = "form" in vars(request)  # a hook of the host's has parsed and so consumed it
     body = urlencode(list(request.form.items(multi=True))).encode() if parsed else request.get_data(cache=True)
@@ -113,22 +115,22 @@ def _asked() -> bytes:
     return hashlib.sha256(told + body).digest()
 
 
-def _respond(call: View, args: Any, kwargs: Any) -> Response:
+def _call_view(call: View, args: Any, kwargs: Any) -> Response:
     """The view's answer, or that of the app's error handlers."""
-    before = TOKEN in request.environ
+    before = TOKEN_KEY in request.environ
     try:
         rv = call(*args, **kwargs)
     except Exception as problem:
         rv = current_app.handle_user_exception(problem)  # raises it again where nobody handles it
-    if not before and TOKEN in request.environ:
+    if not before and TOKEN_KEY in request.environ:
         raise RuntimeError("@idempotent goes below @require_oauth: the key belongs to the app and its user")
     return current_app.make_response(rv)
 
 
-def _settle(claimed: Claimed, response: Response | None) -> None:
+def _complete(reservation: IdempotencyReservation, response: Response | None) -> None:
     """Keep the answer, or free the key; the work is done, so a store that fails now refuses nothing."""
-    passing = response is None or response.status_code >= 500 or response.status_code in _PASSING
+    passing = response is None or response.status_code >= 500 or response.status_code in _RETRYABLE_STATUSES
     try:
-        claimed.free() if passing or response is None else claimed.keep(response)
+        reservation.release() if passing or response is None else reservation.save_response(response)
     except StoreUnavailable as cause:
-        _log.error("idempotency: the answer is not kept: %s [%s]", cause, reference())
+        _log.error("idempotency: the answer is not kept: %s [%s]", cause, request_id())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from valetkey.activity.audit import audit
+from valetkey.activity.audit import audit_statement
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, consents, grants, revocations
@@ -18,20 +18,22 @@ class ConnectedApp:
     client_id: str
     name: str
     scopes: tuple[str, ...]  # in words
-    first_granted: float
-    last_used: float | None
-    granted_from: str | None
+    first_granted_at: float
+    last_used_at: float | None
+    granted_from_address: str | None
 
 
-def connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
+def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
     words: Mapping[str, str] = runtime.settings.known_scopes
     apps = []
-    for app in consents.of_owner(runtime.store, owner):
+    for app in consents.list_by_owner(runtime.store, owner):
         client = clients.find(runtime.store, app.consent.client_id, now)
         apps.append(
             ConnectedApp(
                 app.consent.client_id,
-                client.name if client else runtime.documents.name(app.consent.client_id) or app.consent.client_id,
+                client.name
+                if client
+                else runtime.client_metadata_documents.find_cached_name(app.consent.client_id) or app.consent.client_id,
                 tuple(words.get(name, name) for name in sorted(parse_scope(app.consent.scope))),
                 app.consent.first_granted_at,
                 app.last_used_at,
@@ -41,11 +43,11 @@ def connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedAp
     return apps
 
 
-def revoke_app(owner: str, client_id: str, address: str | None, runtime: Runtime, now: float) -> None:
+def revoke_connected_app(owner: str, client_id: str, address: str | None, runtime: Runtime, now: float) -> None:
     """Take back all that the owner gave this client: within a second no process honours its tokens."""
     runtime.revoke(
         consents.remove(owner, client_id),
-        revocations.add_grants_of_app(owner, client_id, now, runtime.revocation_ends),
-        grants.revoke_app(owner, client_id, now),
-        audit("consent.revoked", now, client_id=client_id, owner=owner, address=address),
+        revocations.add_for_unrevoked_grants(owner, client_id, now, runtime.revocation_expiry),
+        grants.revoke_all_of_owner_and_client(owner, client_id, now),
+        audit_statement("consent.revoked", now, client_id=client_id, owner=owner, address=address),
     )

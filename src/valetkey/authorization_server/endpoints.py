@@ -4,56 +4,56 @@ from __future__ import annotations
 
 from valetkey.endpoint import Endpoint
 
-from .clients.logo_endpoint import logo
-from .clients.management_endpoint import manage
+from .clients.logo_endpoint import serve_logo
+from .clients.management_endpoint import manage_registration
 from .clients.registration_endpoint import register
 from .device.device_authorization_endpoint import device_authorization
 from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .openid.userinfo import userinfo
-from .personal_tokens.endpoint import personal_access_token, personal_access_tokens
-from .plans.endpoint import plan
-from .token.endpoint import exchange
+from .personal_tokens.endpoint import delete_personal_token, list_or_create_personal_tokens
+from .plans.endpoint import read_or_request_plan
+from .token.endpoint import handle_token_request
 from .token_management.introspection_endpoint import introspect
 from .token_management.leak_report_endpoint import report_leak
 from .token_management.revocation_endpoint import revoke
 
 # Paths are below ``oauth_path``.
 ENDPOINTS = (
-    Endpoint("token", "/token", ("POST",), exchange, cors=True),
+    Endpoint("token", "/token", ("POST",), handle_token_request, cors=True),
     Endpoint("device", "/device", ("POST",), device_authorization, cors=True),
     Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
     Endpoint("introspect", "/introspect", ("POST",), introspect),
-    Endpoint("userinfo", "/userinfo", ("GET", "HEAD", "POST"), userinfo, cors=True, bearer=True),
-    Endpoint("register", "/register", ("POST",), register, cors=True, bearer=True, reads_json=True),
+    Endpoint("userinfo", "/userinfo", ("GET", "HEAD", "POST"), userinfo, cors=True, uses_bearer_token=True),
+    Endpoint("register", "/register", ("POST",), register, cors=True, uses_bearer_token=True, reads_json=True),
     Endpoint(
         "registration",
         "/register/client",
         ("GET", "HEAD", "PUT", "DELETE"),
-        manage,
+        manage_registration,
         cors=True,
-        bearer=True,
+        uses_bearer_token=True,
         reads_json=True,
     ),
     Endpoint(
         "personal-tokens",
         "/personal-tokens",
         ("GET", "POST"),
-        personal_access_tokens,
+        list_or_create_personal_tokens,
         cors=True,
-        bearer=True,
+        uses_bearer_token=True,
         reads_json=True,
     ),
     Endpoint(
         "personal-token",
         "/personal-tokens/<token_id>",
         ("DELETE",),
-        personal_access_token,
+        delete_personal_token,
         cors=True,
-        bearer=True,
+        uses_bearer_token=True,
     ),
-    Endpoint("plan", "/plan", ("POST",), plan),
-    Endpoint("report-leak", "/report-leak", ("POST",), report_leak, reads_itself=True),
-    Endpoint("logo", "/logo", ("GET", "HEAD"), logo),
+    Endpoint("plan", "/plan", ("POST",), read_or_request_plan),
+    Endpoint("report-leak", "/report-leak", ("POST",), report_leak, reads_raw_body=True),
+    Endpoint("logo", "/logo", ("GET", "HEAD"), serve_logo),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
 METADATA = Endpoint(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from valetkey.activity.audit import Event, audit
+from valetkey.activity.audit import AuditEvent, audit_statement
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.secret import REFRESH_TOKEN, Secret, mint, random_id
+from valetkey.protocol.secret import REFRESH_TOKEN, Secret, generate_secret, random_id
 from valetkey.runtime import Runtime
 from valetkey.storage import grants, revocations
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.grants import Grant, RefreshToken
 
-_PRECISION = 86400.0  # a grant's end only tells when to forget it: once a day is enough
+_EXPIRY_PRECISION_S = 86400.0  # a grant's end only tells when to forget it: once a day is enough
 
 
 def new_grant(
@@ -46,36 +46,40 @@ def new_grant(
     )
 
 
-def end_grant(runtime: Runtime, grant: Grant, now: float, event: Event, address: str | None) -> tuple[Bound, ...]:
+def revoke_grant_statements(
+    runtime: Runtime, grant: Grant, now: float, event: AuditEvent, address: str | None
+) -> tuple[BoundStatement, ...]:
     """Mark the grant, tell every process through the feed, and audit why."""
     return (
         grants.revoke(grant.grant_id, now),
-        revocations.add("grant", grant.grant_id, now, runtime.revocation_ends),
-        audit(event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address),
+        revocations.add("grant", grant.grant_id, now, runtime.revocation_expiry),
+        audit_statement(
+            event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address
+        ),
     )
 
 
 @dataclass(slots=True)
-class Member:
+class NewRefreshToken:
     """A new refresh token, and its grant as it is when the rows are written."""
 
     secret: Secret
     token: RefreshToken
     grant: Grant
-    rows: tuple[Bound, ...]
+    rows: tuple[BoundStatement, ...]
 
-    def issued(self, runtime: Runtime) -> Secret:
+    def remember(self, runtime: Runtime) -> Secret:
         """What the client is told, now that the rows are written."""
-        runtime.issued_refresh_tokens.add(self.token.digest, (self.token, self.grant))
+        runtime.recent_refresh_tokens.add(self.token.digest, (self.token, self.grant))
         return self.secret
 
 
-def new_member(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> Member:
+def issue_refresh_token(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> NewRefreshToken:
     """A new refresh token of the grant, which lives at least as long."""
-    secret, until = mint(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
+    secret, until = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
     token = RefreshToken(secret.digest(), grant.grant_id, parent, now, until)
-    row = grants.ADD_REFRESH_TOKEN(token)
-    if grant.expires_at >= until - _PRECISION:
-        return Member(secret, token, grant, (row,))
+    row = grants.add_refresh_token(token)
+    if grant.expires_at >= until - _EXPIRY_PRECISION_S:
+        return NewRefreshToken(secret, token, grant, (row,))
     extended = replace(grant, expires_at=until)
-    return Member(secret, token, extended, (row, grants.extend(grant.grant_id, until)))
+    return NewRefreshToken(secret, token, extended, (row, grants.extend(grant.grant_id, until)))

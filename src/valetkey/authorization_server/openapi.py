@@ -10,17 +10,17 @@ from valetkey.runtime import Runtime
 from .endpoints import METADATA, OPENID_CONFIGURATION
 from .token.endpoint import GRANT_TYPES
 
-_TEXT: dict[str, Any] = {"type": "string"}
-_WHOLE: dict[str, Any] = {"type": "integer"}
-_CLIENT = {
-    "client_id": {**_TEXT, "description": "Of a client that does not send it in the Authorization header."},
-    "client_secret": {**_TEXT, "description": "With `client_id`, where the client sends its secret in the body."},
-    "client_assertion_type": _TEXT,
-    "client_assertion": {**_TEXT, "description": "A JWT that proves the client (RFC 7523)."},
+_STRING: dict[str, Any] = {"type": "string"}
+_INTEGER: dict[str, Any] = {"type": "integer"}
+_CLIENT_PARAMETERS = {
+    "client_id": {**_STRING, "description": "Of a client that does not send it in the Authorization header."},
+    "client_secret": {**_STRING, "description": "With `client_id`, where the client sends its secret in the body."},
+    "client_assertion_type": _STRING,
+    "client_assertion": {**_STRING, "description": "A JWT that proves the client (RFC 7523)."},
 }
-_PROVEN: list[dict[str, list[str]]] = [{"client": []}, {}]  # {}: by parameters of the body
-_BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
-_REFUSALS = {
+_CLIENT_SECURITY: list[dict[str, list[str]]] = [{"client": []}, {}]  # {}: by parameters of the body
+_BEARER_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
+_REFUSAL_DESCRIPTIONS = {
     "400": "The request cannot be served; `error` says why (RFC 6749 §5.2).",
     "401": "The client or the token is not accepted.",
     "403": "It is not allowed.",
@@ -29,25 +29,27 @@ _REFUSALS = {
     "429": "Too many of these; `Retry-After` says when to come back.",
     "503": "The server cannot answer now; try again after `Retry-After` seconds.",
 }
-_CLIENT_METADATA = {
+_CLIENT_METADATA_SCHEMA = {
     "type": "object",
     "description": "Client metadata (RFC 7591 §2).",
     "properties": {
-        "client_name": _TEXT,
-        "redirect_uris": {"type": "array", "items": {**_TEXT, "format": "uri"}},
-        "grant_types": {"type": "array", "items": _TEXT},
-        "token_endpoint_auth_method": _TEXT,
-        "scope": _TEXT,
+        "client_name": _STRING,
+        "redirect_uris": {"type": "array", "items": {**_STRING, "format": "uri"}},
+        "grant_types": {"type": "array", "items": _STRING},
+        "token_endpoint_auth_method": _STRING,
+        "scope": _STRING,
     },
 }
 
 
-def oauth_description(runtime: Runtime) -> dict[str, Any]:
+def build_oauth_document(runtime: Runtime) -> dict[str, Any]:
     """The document of this server's own endpoints; one that the settings close is left out."""
     settings = runtime.settings
-    paths = {f"{settings.oauth_path}{path}": item for path, item in _endpoints(runtime).items()}
+    paths = {f"{settings.oauth_path}{path}": item for path, item in _path_items(runtime).items()}
     for endpoint in (METADATA, OPENID_CONFIGURATION):
-        paths[endpoint.path] = {"get": _read(endpoint.name, "Find every endpoint and what it can do (RFC 8414 §3)")}
+        paths[endpoint.path] = {
+            "get": _read_operation(endpoint.name, "Find every endpoint and what it can do (RFC 8414 §3)")
+        }
     return {
         "openapi": "3.1.0",
         "info": {"title": f"{settings.name}: OAuth 2.0", "version": settings.api_version},
@@ -58,103 +60,120 @@ def oauth_description(runtime: Runtime) -> dict[str, Any]:
                 "client": {"type": "http", "scheme": "basic", "description": "client_id and client_secret."},
                 "bearer": {"type": "http", "scheme": "bearer"},
             },
-            "schemas": {"Error": _object({"error": _TEXT, "error_description": _TEXT}, "error_description")},
+            "schemas": {"Error": _object_schema({"error": _STRING, "error_description": _STRING}, "error_description")},
         },
     }
 
 
-def _endpoints(runtime: Runtime) -> dict[str, dict[str, Any]]:
+def _path_items(runtime: Runtime) -> dict[str, dict[str, Any]]:
     settings = runtime.settings
     found = {
-        "/token": {"post": _token(settings.device_path is not None)},
+        "/token": {"post": _token_operation(settings.device_path is not None)},
         "/revoke": {
-            "post": _form(
+            "post": _form_operation(
                 "revoke",
                 "End a token, whatever it was (RFC 7009)",
-                {"token": _TEXT, "token_type_hint": _TEXT, **_CLIENT},
-                _object({}),
+                {"token": _STRING, "token_type_hint": _STRING, **_CLIENT_PARAMETERS},
+                _object_schema({}),
                 "token",
             )
         },
         "/introspect": {
-            "post": _form(
+            "post": _form_operation(
                 "introspect",
                 "Ask whether a token is good, and for what (RFC 7662)",
-                {"token": _TEXT, "token_type_hint": _TEXT, **_CLIENT},
-                _object({"active": {"type": "boolean"}}, "active"),
+                {"token": _STRING, "token_type_hint": _STRING, **_CLIENT_PARAMETERS},
+                _object_schema({"active": {"type": "boolean"}}, "active"),
                 "token",
             )
         },
-        "/userinfo": {"get": _userinfo("userinfo"), "post": _userinfo("userinfo_post")},
-        "/register": {"post": _register()},
-        "/register/client": _registration(),
-        "/report-leak": {"post": _report()},
-        "/limits": {"get": _limits()},
-        "/jwks": {"get": _read("jwks", "Read the keys that tokens are signed with (RFC 7517)")},
+        "/userinfo": {"get": _userinfo_operation("userinfo"), "post": _userinfo_operation("userinfo_post")},
+        "/register": {"post": _register_operation()},
+        "/register/client": _registration_path_item(),
+        "/report-leak": {"post": _leak_report_operation()},
+        "/limits": {"get": _limits_operation()},
+        "/jwks": {"get": _read_operation("jwks", "Read the keys that tokens are signed with (RFC 7517)")},
     }
     if settings.device_path is not None:
-        found["/device"] = {"post": _device()}
+        found["/device"] = {"post": _device_operation()}
     if settings.plans:
-        found["/plan"] = {"post": _plan(list(settings.plans))}
+        found["/plan"] = {"post": _plan_operation(list(settings.plans))}
     return found
 
 
-def _token(with_devices: bool) -> dict[str, Any]:
-    grant_types = sorted(name for name in GRANT_TYPES if with_devices or "device_code" not in name)
+def _token_operation(device_flow_enabled: bool) -> dict[str, Any]:
+    grant_types = sorted(name for name in GRANT_TYPES if device_flow_enabled or "device_code" not in name)
     sent = {
-        "grant_type": {**_TEXT, "enum": grant_types},
-        **dict.fromkeys(("code", "redirect_uri", "code_verifier", "refresh_token", "scope", "resource"), _TEXT),
-        **({"device_code": _TEXT} if with_devices else {}),
-        **_CLIENT,
+        "grant_type": {**_STRING, "enum": grant_types},
+        **dict.fromkeys(("code", "redirect_uri", "code_verifier", "refresh_token", "scope", "resource"), _STRING),
+        **({"device_code": _STRING} if device_flow_enabled else {}),
+        **_CLIENT_PARAMETERS,
     }
-    given = {"access_token": _TEXT, "token_type": _TEXT, "expires_in": _WHOLE, "scope": _TEXT}
-    more = {"refresh_token": _TEXT, "id_token": _TEXT}
-    answer = _object({**given, **more}, *given)
-    return _form("token", "Get an access token (RFC 6749 §3.2)", sent, answer, "grant_type")
+    given = {"access_token": _STRING, "token_type": _STRING, "expires_in": _INTEGER, "scope": _STRING}
+    more = {"refresh_token": _STRING, "id_token": _STRING}
+    answer = _object_schema({**given, **more}, *given)
+    return _form_operation("token", "Get an access token (RFC 6749 §3.2)", sent, answer, "grant_type")
 
 
-def _device() -> dict[str, Any]:
-    given = {"device_code": _TEXT, "user_code": _TEXT, "verification_uri": _TEXT, "expires_in": _WHOLE}
-    answer = _object({**given, "verification_uri_complete": _TEXT, "interval": _WHOLE}, *given)
-    sent = {"scope": _TEXT, "resource": _TEXT, **_CLIENT}
-    return _form("device", "Get codes for a device without a browser (RFC 8628 §3.1)", sent, answer)
+def _device_operation() -> dict[str, Any]:
+    given = {"device_code": _STRING, "user_code": _STRING, "verification_uri": _STRING, "expires_in": _INTEGER}
+    answer = _object_schema({**given, "verification_uri_complete": _STRING, "interval": _INTEGER}, *given)
+    sent = {"scope": _STRING, "resource": _STRING, **_CLIENT_PARAMETERS}
+    return _form_operation("device", "Get codes for a device without a browser (RFC 8628 §3.1)", sent, answer)
 
 
-def _userinfo(name: str) -> dict[str, Any]:
-    made = _operation(name, "Read the claims of the person (OpenID Connect Core §5.3)", _object({"sub": _TEXT}, "sub"))
-    made["responses"]["200"]["content"]["application/jwt"] = {"schema": _TEXT}  # where the client registered so
-    return {**made, "security": _BEARER, "responses": {**made["responses"], **_refusals("401", "403", "429")}}
+def _userinfo_operation(name: str) -> dict[str, Any]:
+    made = _operation(
+        name, "Read the claims of the person (OpenID Connect Core §5.3)", _object_schema({"sub": _STRING}, "sub")
+    )
+    made["responses"]["200"]["content"]["application/jwt"] = {"schema": _STRING}  # where the client registered so
+    return {
+        **made,
+        "security": _BEARER_SECURITY,
+        "responses": {**made["responses"], **_refusal_responses("401", "403", "429")},
+    }
 
 
-def _limits() -> dict[str, Any]:
+def _limits_operation() -> dict[str, Any]:
     given = {
-        "client_id": _TEXT,
+        "client_id": _STRING,
         "plan": {"type": ["string", "null"]},
-        "limits": {"type": "array", "items": _object({})},
+        "limits": {"type": "array", "items": _object_schema({})},
     }
-    answer = _object({**given, "quota": {"type": ["object", "null"]}}, *given)
+    answer = _object_schema({**given, "quota": {"type": ["object", "null"]}}, *given)
     made = _operation("limits", "Read one's plan, limits and quota, and what remains; it costs none of them", answer)
-    return {**made, "security": _BEARER, "responses": {**made["responses"], **_refusals("401", "429")}}
+    return {
+        **made,
+        "security": _BEARER_SECURITY,
+        "responses": {**made["responses"], **_refusal_responses("401", "429")},
+    }
 
 
-def _plan(plans: list[str]) -> dict[str, Any]:
-    given = {"client_id": _TEXT, "plan": _TEXT, "waits_for": {"type": ["string", "null"]}}
-    answer = _object({**given, "plans": {"type": "array", "items": _TEXT}}, *given, "plans")
-    return _form("plan", "Read one's plan, or ask for another", {"plan": {**_TEXT, "enum": plans}, **_CLIENT}, answer)
+def _plan_operation(plans: list[str]) -> dict[str, Any]:
+    given = {"client_id": _STRING, "plan": _STRING, "waits_for": {"type": ["string", "null"]}}
+    answer = _object_schema({**given, "plans": {"type": "array", "items": _STRING}}, *given, "plans")
+    return _form_operation(
+        "plan",
+        "Read one's plan, or ask for another",
+        {"plan": {**_STRING, "enum": plans}, **_CLIENT_PARAMETERS},
+        answer,
+    )
 
 
-def _register() -> dict[str, Any]:
-    answer = _object({"client_id": _TEXT, "registration_access_token": _TEXT, "client_secret": _TEXT}, "client_id")
+def _register_operation() -> dict[str, Any]:
+    answer = _object_schema(
+        {"client_id": _STRING, "registration_access_token": _STRING, "client_secret": _STRING}, "client_id"
+    )
     made = _operation("register", "Register a client (RFC 7591 §3)", answer, "201")
-    made["responses"] |= _refusals("401", "403", "413", "429")
-    return {**made, "security": [*_BEARER, {}], "requestBody": _json_body(_CLIENT_METADATA)}
+    made["responses"] |= _refusal_responses("401", "403", "413", "429")
+    return {**made, "security": [*_BEARER_SECURITY, {}], "requestBody": _json_body(_CLIENT_METADATA_SCHEMA)}
 
 
-def _registration() -> dict[str, Any]:
+def _registration_path_item() -> dict[str, Any]:
     """A client reads, changes and ends its own registration (RFC 7592)."""
-    answer = _object({"client_id": _TEXT}, "client_id")
-    sent = {**_CLIENT_METADATA, "required": ["client_id"]}
-    sent["properties"] = {"client_id": _TEXT, **_CLIENT_METADATA["properties"]}  # type: ignore[dict-item]
+    answer = _object_schema({"client_id": _STRING}, "client_id")
+    sent = {**_CLIENT_METADATA_SCHEMA, "required": ["client_id"]}
+    sent["properties"] = {"client_id": _STRING, **_CLIENT_METADATA_SCHEMA["properties"]}  # type: ignore[dict-item]
     item = {
         "get": _operation("registration_read", "Read one's own registration (RFC 7592 §2.1)", answer),
         "put": _operation("registration_change", "Change one's own registration (RFC 7592 §2.2)", answer),
@@ -162,47 +181,53 @@ def _registration() -> dict[str, Any]:
     }
     item["put"]["requestBody"] = _json_body(sent)
     for operation in item.values():
-        operation["security"] = _BEARER
-        operation["parameters"] = [{"name": "client_id", "in": "query", "required": True, "schema": _TEXT}]
-        operation["responses"] |= _refusals("401", "403", "413", "429")
+        operation["security"] = _BEARER_SECURITY
+        operation["parameters"] = [{"name": "client_id", "in": "query", "required": True, "schema": _STRING}]
+        operation["responses"] |= _refusal_responses("401", "403", "413", "429")
     return item
 
 
-def _report() -> dict[str, Any]:
-    made = _operation("report_leak", "Report a leaked token or secret: it is ended", _object({}), "202")
-    made["responses"] |= _refusals("413", "429")
-    return {**made, "security": [], "requestBody": _form_body(_object({"token": _TEXT}, "token"))}
+def _leak_report_operation() -> dict[str, Any]:
+    made = _operation("report_leak", "Report a leaked token or secret: it is ended", _object_schema({}), "202")
+    made["responses"] |= _refusal_responses("413", "429")
+    return {**made, "security": [], "requestBody": _form_body(_object_schema({"token": _STRING}, "token"))}
 
 
-def _form(name: str, summary: str, sent: Mapping[str, Any], answer: dict[str, Any], *needed: str) -> dict[str, Any]:
-    made = _operation(name, summary, answer)
-    made["responses"] |= _refusals("401", "413", "429")
-    return {**made, "security": _PROVEN, "requestBody": _form_body(_object(dict(sent), *needed))}
+def _form_operation(
+    name: str, summary: str, request_properties: Mapping[str, Any], response_schema: dict[str, Any], *required: str
+) -> dict[str, Any]:
+    made = _operation(name, summary, response_schema)
+    made["responses"] |= _refusal_responses("401", "413", "429")
+    return {
+        **made,
+        "security": _CLIENT_SECURITY,
+        "requestBody": _form_body(_object_schema(dict(request_properties), *required)),
+    }
 
 
-def _read(name: str, summary: str) -> dict[str, Any]:
-    made = _operation(name.replace("-", "_"), summary, _object({}))
+def _read_operation(name: str, summary: str) -> dict[str, Any]:
+    made = _operation(name.replace("-", "_"), summary, _object_schema({}))
     del made["responses"]["400"]
     return {**made, "security": []}
 
 
-def _operation(name: str, summary: str, answer: dict[str, Any] | None, status: str = "200") -> dict[str, Any]:
-    content = {} if answer is None else {"content": {"application/json": {"schema": answer}}}
+def _operation(name: str, summary: str, response_schema: dict[str, Any] | None, status: str = "200") -> dict[str, Any]:
+    content = {} if response_schema is None else {"content": {"application/json": {"schema": response_schema}}}
     answers = {status: {"description": "Done.", **content}}
     return {
         "operationId": name,
         "summary": summary,
         "tags": ["OAuth"],
-        "responses": {**answers, **_refusals("400", "503")},
+        "responses": {**answers, **_refusal_responses("400", "503")},
     }
 
 
-def _refusals(*statuses: str) -> dict[str, Any]:
+def _refusal_responses(*statuses: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {status: {"description": _REFUSALS[status], "content": content} for status in statuses}
+    return {status: {"description": _REFUSAL_DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
-def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+def _object_schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
 
 

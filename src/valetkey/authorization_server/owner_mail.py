@@ -8,31 +8,33 @@ from typing import Any
 from valetkey.outbound.mail import MailNotSent, send_mail
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-JOB = "owner_mail"
+OWNER_MAIL_JOB = "owner_mail"
 
 
-def mail_rows(owner: str, subject: str, text: str, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+def owner_mail_statements(
+    owner: str, subject: str, text: str, runtime: Runtime, now: float
+) -> tuple[BoundStatement, ...]:
     """The job that mails this; none where no mail is sent."""
     if not runtime.settings.mail_url:
         return ()
-    return (outbox.add(JOB, {"owner": owner, "subject": subject, "text": text}, now),)
+    return (outbox.add(OWNER_MAIL_JOB, {"owner": owner, "subject": subject, "text": text}, now),)
 
 
-def deliver(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     """Send it to the address that the accounts know now; to nobody where they know none.
 
     :raises MailNotSent: where the mail server or the host's accounts do not answer; the worker tries again.
     """
-    with runtime.within():
-        address = _address(str(payload["owner"]), runtime)
+    with runtime.app_context():
+        address = _find_address(str(payload["owner"]), runtime)
     if address:
         send_mail(runtime.settings, address, payload["subject"], payload["text"])
 
 
-def _address(owner: str, runtime: Runtime) -> str:
+def _find_address(owner: str, runtime: Runtime) -> str:
     try:
         person = runtime.owners.find(owner)
         if person is None:

@@ -14,28 +14,30 @@ from werkzeug.wrappers import Response
 
 from valetkey.activity.refusals import log_refusal
 from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
-from valetkey.protocol.parameters import decode
+from valetkey.protocol.parameters import decode_pairs
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.endpoint_adapters import machine_view
-from valetkey.web.pages import respond
-from valetkey.web.resource_owners import OwnAccounts, current_owner
+from valetkey.web.pages import send_authorization_response
+from valetkey.web.resource_owners import BuiltInAccounts, current_owner
 from valetkey.web.wsgi import Environ
 
-from .authorize.consent import allow_remembered
+from .authorize.consent import issue_remembered
 from .authorize.endpoint import check_request, check_target
-from .authorize.fast_path import answer_unasked
-from .authorize.interaction import wait
-from .authorize.prompt import check_silent, next_step
+from .authorize.fast_path import authorize_silently
+from .authorize.interaction import save_interaction
+from .authorize.prompt import check_prompt_none, required_prompt
 from .endpoints import ENDPOINTS
-from .openid.encrypted_hint import sealed_hints
+from .openid.encrypted_hint import encrypt_hints
 
-_LONGEST_REQUEST = 8000
-_UNAVAILABLE = "valetkey.unavailable"  # in the WSGI environment: why the store could not be read
-_MISTAKE = "This is a mistake in the app, which got nothing of yours. Tell its developer, with the reference below."
+_MAX_REQUEST_BYTES = 8000
+_UNAVAILABLE_KEY = "valetkey.unavailable"  # in the WSGI environment: why the store could not be read
+_CLIENT_ERROR_ADVICE = (
+    "This is a mistake in the app, which got nothing of yours. Tell its developer, with the reference below."
+)
 
 
 def make_blueprints() -> tuple[Blueprint, Blueprint]:
@@ -50,18 +52,18 @@ def make_blueprints() -> tuple[Blueprint, Blueprint]:
     people.add_url_rule("/authorize", view_func=authorize, methods=["GET"])
     people.add_url_rule("/authorize", view_func=authorize_by_post, methods=["POST"])
     pages.refuse_other_methods(people, "/authorize", "GET", "POST")
-    pages.set_up(people)
-    people.register_error_handler(OAuthError, refuse_to_app)
+    pages.set_up_blueprint(people)
+    people.register_error_handler(OAuthError, render_refusal_page)
     return machines, people
 
 
-def refuse_to_app(refusal: OAuthError) -> Response:
+def render_refusal_page(refusal: OAuthError) -> Response:
     """A request that the app got wrong, and that cannot be answered to it (RFC 6749 §4.1.2.1)."""
     mistaken = not isinstance(refusal, TooManyRequests)
-    return pages.refused_page(refusal, advice=_MISTAKE if mistaken else "")
+    return pages.render_refusal_page(refusal, advice=_CLIENT_ERROR_ADVICE if mistaken else "")
 
 
-def authorize_before_flask(app: Flask, runtime: Runtime, owners: OwnAccounts, path: str) -> None:
+def add_authorize_fast_path(app: Flask, runtime: Runtime, owners: BuiltInAccounts, path: str) -> None:
     """Answer at the app's border whoever need not be asked: Flask alone took 250 of 600 us.
 
     All others go on to ``authorize``, which begins anew; so does an app that trusts some hosts only.
@@ -71,9 +73,9 @@ def authorize_before_flask(app: Flask, runtime: Runtime, owners: OwnAccounts, pa
     def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         is_asked = environ["PATH_INFO"] == path and environ["REQUEST_METHOD"] == "GET"
         if is_asked and runtime.is_ready and not app.config.get("TRUSTED_HOSTS"):
-            location = _location_unasked(environ, runtime, owners)
+            location = _silent_redirect_location(environ, runtime, owners)
             if location is not None:
-                environ[pages.IS_PAGE] = True
+                environ[pages.IS_PAGE_KEY] = True
                 told = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", "0")]
                 start_response("303 SEE OTHER", [*told, ("Location", location)])
                 return []
@@ -82,22 +84,26 @@ def authorize_before_flask(app: Flask, runtime: Runtime, owners: OwnAccounts, pa
     app.wsgi_app = bordered  # type: ignore[method-assign]  # as Flask's documentation does
 
 
-def _location_unasked(environ: Environ, runtime: Runtime, owners: OwnAccounts) -> str | None:
-    query, secret = environ.get("QUERY_STRING", ""), cookies.session_in(environ, runtime)
-    if secret is None or len(query) > _LONGEST_REQUEST:
+def _silent_redirect_location(environ: Environ, runtime: Runtime, owners: BuiltInAccounts) -> str | None:
+    query, secret = environ.get("QUERY_STRING", ""), cookies.session_secret_of(environ, runtime)
+    if secret is None or len(query) > _MAX_REQUEST_BYTES:
         return None
     try:
-        response = answer_unasked(query, secret, owners.signed_in, runtime, runtime.clock())
-        return None if response is None else replace(response, redirect_uri=_iri(response.redirect_uri)).location()
+        response = authorize_silently(query, secret, owners.find_by_session, runtime, runtime.clock())
+        return (
+            None
+            if response is None
+            else replace(response, redirect_uri=_encode_redirect_uri(response.redirect_uri)).location()
+        )
     except StoreUnavailable as cause:
-        environ[_UNAVAILABLE] = cause
+        environ[_UNAVAILABLE_KEY] = cause
     except Exception:  # it comes again in Flask, which has a page and a log for it
         return None
     return None
 
 
 @lru_cache(maxsize=1024)
-def _iri(redirect_uri: str) -> str:
+def _encode_redirect_uri(redirect_uri: str) -> str:
     """As Flask writes a Location; never a refusal, for the code is made by then."""
     try:
         return iri_to_uri(redirect_uri)
@@ -107,27 +113,29 @@ def _iri(redirect_uri: str) -> str:
 
 def authorize() -> Response:
     """The authorization endpoint (RFC 6749 §3.1)."""
-    if (cause := request.environ.get(_UNAVAILABLE)) is not None:  # nobody waits twice for a store that is down
+    if (cause := request.environ.get(_UNAVAILABLE_KEY)) is not None:  # nobody waits twice for a store that is down
         raise cause
     runtime = current_runtime()
     now = runtime.clock()
-    if len(request.query_string) > _LONGEST_REQUEST:
+    if len(request.query_string) > _MAX_REQUEST_BYTES:
         raise InvalidRequest("The app's request is too long.")
-    pairs = decode(request.query_string.decode("latin-1"))
+    pairs = decode_pairs(request.query_string.decode("latin-1"))
     target = check_target(pairs, runtime, now)
     try:
         asked = check_request(pairs, target, runtime, now)
         owner = current_owner()
-        step = next_step(asked, target, owner, runtime, now)
-        check_silent(asked, step)
+        step = required_prompt(asked, target, owner, runtime, now)
+        check_prompt_none(asked, step)
     except OAuthError as refusal:
         log_refusal(refusal, random_id(12), "authorize")
-        return respond(target.refusal(refusal))
+        return send_authorization_response(target.refusal_response(refusal))
     if owner is not None and step == "go":
-        response = allow_remembered(asked, target, owner, runtime, now)
+        response = issue_remembered(asked, target, owner, runtime, now)
         if response is not None:
-            return respond(response)
-    waiting = wait(asked, cookies.browser(runtime).digest(), owner, current_address(runtime), runtime, now)
+            return send_authorization_response(response)
+    waiting = save_interaction(
+        asked, cookies.browser_secret(runtime).digest(), owner, current_address(runtime), runtime, now
+    )
     return redirect(url_for("valetkey_resource_owner.consent", interaction_id=waiting.reveal()), 303)
 
 
@@ -135,10 +143,10 @@ def authorize_by_post() -> Response:
     """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
     if request.mimetype != "application/x-www-form-urlencoded":
         raise InvalidRequest("The app sent its request in a form that is not served here.")
-    body = request.stream.read(_LONGEST_REQUEST + 1)
-    if len(body) > _LONGEST_REQUEST or not body.isascii():
+    body = request.stream.read(_MAX_REQUEST_BYTES + 1)
+    if len(body) > _MAX_REQUEST_BYTES or not body.isascii():
         raise InvalidRequest("The app's request is too long, or not form-encoded.")
     runtime = current_runtime()
-    pairs = sealed_hints(decode(body.decode("ascii")), runtime, runtime.clock())
+    pairs = encrypt_hints(decode_pairs(body.decode("ascii")), runtime, runtime.clock())
     # Encoded anew: a line break in the body would be one in the Location header.
     return redirect(f"{request.script_root}{request.path}?{urlencode(pairs)}", 303)

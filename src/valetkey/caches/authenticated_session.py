@@ -8,9 +8,9 @@ from valetkey.protocol.resource_owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class AuthenticatedSession:
     """As it was read once; whether it is so still is for the claim on the next code to find out."""
 
-    session: bytes  # the digest of the sign-in
+    session_digest: bytes  # the digest of the sign-in
     owner: Owner
-    consented: str  # the scope that was allowed before, as it is stored
+    consented_scope: str  # the scope that was allowed before, as it is stored

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from valetkey.storage.revocations import Revocation
+from valetkey.storage.revocations import ChangeFeedEntry
 
-from .change_feed import RevocationFeed
+from .change_feed import ChangeFeed
 
-_REMEMBERED = 10_000
-_SECONDS = 60.0
+_MAX_ENTRIES = 10_000
+_TTL_S = 60.0
 
 
-class KnownOwners:
+class OwnerCache:
     """Remembers who is there.
 
     :param find: the person of a ``sub``; None: gone or disabled.
@@ -21,38 +21,40 @@ class KnownOwners:
         time.
     """
 
-    def __init__(self, find: Callable[[str], object | None], feed: RevocationFeed, tells: Callable[[], bool]) -> None:
-        self._find = find
+    def __init__(
+        self, find_owner: Callable[[str], object | None], feed: ChangeFeed, feed_reports_disabled: Callable[[], bool]
+    ) -> None:
+        self._find_owner = find_owner
         self._feed = feed
-        self._tells = tells
-        self._seen_at: dict[str, float] = {}
-        self._ended = 0
+        self._feed_reports_disabled = feed_reports_disabled
+        self._checked_at: dict[str, float] = {}
+        self._generation = 0
         self._lock = threading.Lock()
-        feed.listen(self._forget)
+        feed.add_listener(self._on_change)
 
-    def has(self, sub: str, now: float) -> bool:
+    def is_active(self, sub: str, now: float) -> bool:
         """Whether a person is let in.
 
         :raises StoreUnavailable: where the store cannot be read.
         """
-        if not self._tells():
-            return self._find(sub) is not None
+        if not self._feed_reports_disabled():
+            return self._find_owner(sub) is not None
         self._feed.refresh(now)
-        seen_at = self._seen_at.get(sub)
-        if seen_at is not None and 0 <= now - seen_at < _SECONDS:
+        seen_at = self._checked_at.get(sub)
+        if seen_at is not None and 0 <= now - seen_at < _TTL_S:
             return True
-        ended = self._ended
-        if self._find(sub) is None:
+        ended = self._generation
+        if self._find_owner(sub) is None:
             return False
         with self._lock:
-            if ended == self._ended:  # else somebody was put out while we asked: do not remember what may be old
-                if len(self._seen_at) >= _REMEMBERED:
-                    self._seen_at = {}
-                self._seen_at[sub] = now
+            if ended == self._generation:  # else somebody was put out while we asked: do not remember what may be old
+                if len(self._checked_at) >= _MAX_ENTRIES:
+                    self._checked_at = {}
+                self._checked_at[sub] = now
         return True
 
-    def _forget(self, entry: Revocation) -> None:
+    def _on_change(self, entry: ChangeFeedEntry) -> None:
         if entry.kind == "owner":
             with self._lock:
-                self._ended += 1
-                self._seen_at.pop(entry.subject, None)
+                self._generation += 1
+                self._checked_at.pop(entry.subject, None)

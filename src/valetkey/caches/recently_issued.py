@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class JustIssued(Generic[T]):
+class RecentlyIssued(Generic[T]):
     """Rows by the digest of their secret, each given out once.
 
     Whether they are so still is for the claim on them to find out: where it is lost, the store has to be asked.
@@ -15,14 +15,14 @@ class JustIssued(Generic[T]):
     :param most: entries; when there are more, all are forgotten.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._issued: dict[bytes, T] = {}
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: dict[bytes, T] = {}
 
     def add(self, digest: bytes, rows: T) -> None:
-        if len(self._issued) >= self._most:
-            self._issued = {}
-        self._issued[digest] = rows
+        if len(self._entries) >= self._max_entries:
+            self._entries = {}
+        self._entries[digest] = rows
 
-    def take(self, digest: bytes) -> T | None:
-        return self._issued.pop(digest, None)
+    def pop(self, digest: bytes) -> T | None:
+        return self._entries.pop(digest, None)

@@ -26,31 +26,31 @@ class Resource:
     scopes: frozenset[str] | None = None
 
 
-class Resources:
+class ResourceCache:
     """The resources of the store, read once and again when the feed says that they changed."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._held: CachedValue[Mapping[str, Resource]] = CachedValue()
+        self._cached: CachedValue[Mapping[str, Resource]] = CachedValue()
 
-    def forget(self) -> None:
-        self._held.invalidate()
+    def invalidate(self) -> None:
+        self._cached.invalidate()
 
     def all(self) -> Mapping[str, Resource]:
-        return self._held.value or self._held.read(self._read)
+        return self._cached.value or self._cached.load(self._read)
 
-    def find(self, url: str) -> Resource:
+    def get(self, url: str) -> Resource:
         """:raises KeyError: where there is no such resource."""
         return self.all()[url]
 
     def _read(self) -> Mapping[str, Resource]:
         issuer, own, name = self._settings.issuer, self._settings.api_resource, self._settings.name
-        stored = {url: _resource(url, metadata) for url, metadata in resources.every(self._store).items()}
+        stored = {url: _make_resource(url, metadata) for url, metadata in resources.list_all(self._store).items()}
         return {own: Resource(own, name), issuer: Resource(issuer, name), **stored}
 
 
-def _resource(url: str, metadata: Mapping[str, Any]) -> Resource:
+def _make_resource(url: str, metadata: Mapping[str, Any]) -> Resource:
     scopes = metadata.get("scopes_supported")
     return Resource(
         url,

@@ -14,19 +14,19 @@ class CachedValue(Generic[T]):
 
     def __init__(self) -> None:
         self.value: T | None = None
-        self._changes = 0
+        self._generation = 0
         self._lock = threading.Lock()
 
-    def read(self, read: Callable[[], T]) -> T:
+    def load(self, loader: Callable[[], T]) -> T:
         """Read it; held, unless it changed meanwhile: what was read may be old then."""
-        changes = self._changes
-        value = read()
+        changes = self._generation
+        value = loader()
         with self._lock:
-            if changes == self._changes:
+            if changes == self._generation:
                 self.value = value
         return value
 
     def invalidate(self) -> None:
         with self._lock:
-            self._changes += 1
+            self._generation += 1
             self.value = None

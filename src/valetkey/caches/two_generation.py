@@ -9,7 +9,7 @@ from valetkey.protocol.access_token import AccessToken
 
 T = TypeVar("T")
 
-_MOST = 10_000  # in each of two generations
+_DEFAULT_MAX_ENTRIES = 10_000  # in each of two generations
 
 
 class TwoGenerationCache(Generic[T]):
@@ -21,44 +21,46 @@ class TwoGenerationCache(Generic[T]):
     :param most: entries in each generation.
     """
 
-    def __init__(self, max_entries: int = _MOST) -> None:
-        self._most = max_entries
+    def __init__(self, max_entries: int = _DEFAULT_MAX_ENTRIES) -> None:
+        self._max_entries = max_entries
         self.recent: dict[str | bytes, T] = {}  # for a look before ``find``: a call less where each one counts
-        self._old: dict[str | bytes, T] = {}
-        self._writing = threading.Lock()  # else all could be forgotten between the look at the generation and the write
+        self._previous: dict[str | bytes, T] = {}
+        self._write_lock = (
+            threading.Lock()
+        )  # else all could be forgotten between the look at the generation and the write
         self.generation = 0  # how often everything was forgotten
 
-    def find(self, shown: str | bytes) -> T | None:
-        token = self.recent.get(shown)
+    def find(self, key: str | bytes) -> T | None:
+        token = self.recent.get(key)
         if token is None:
             generation = self.generation
-            token = self._old.get(shown)
+            token = self._previous.get(key)
             if token is not None:
-                self.add(shown, token, generation)
+                self.add(key, token, generation)
         return token
 
-    def add(self, shown: str | bytes, token: T, generation: int) -> None:
+    def add(self, key: str | bytes, value: T, generation: int) -> None:
         """Remember a token, unless all were forgotten since it was read: it may have been read by what was in force.
 
         :param generation: ``generation`` from before the token was read.
         """
-        with self._writing:
+        with self._write_lock:
             if generation != self.generation:
                 return
-            if len(self.recent) >= self._most:
-                self._old, self.recent = self.recent, {}
-            self.recent[shown] = token
+            if len(self.recent) >= self._max_entries:
+                self._previous, self.recent = self.recent, {}
+            self.recent[key] = value
 
-    def drop(self, shown: str | bytes) -> None:
+    def discard(self, key: str | bytes) -> None:
         """Forget one."""
-        with self._writing:
-            self.recent.pop(shown, None)
-            self._old.pop(shown, None)
+        with self._write_lock:
+            self.recent.pop(key, None)
+            self._previous.pop(key, None)
 
-    def forget(self) -> None:
-        with self._writing:
+    def invalidate(self) -> None:
+        with self._write_lock:
             self.generation += 1
-            self.recent, self._old = {}, {}
+            self.recent, self._previous = {}, {}
 
 
-RememberedTokens = TwoGenerationCache[AccessToken]
+AccessTokenCache = TwoGenerationCache[AccessToken]

@@ -31,21 +31,21 @@ from . import (
     users,
 )
 
-_TOLD = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
+_EXPECTED_ERRORS = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
 
 
-class _PlainErrors(click.Group):
+class _ErrorHandlingGroup(click.Group):
     """What a person can mend is told in a sentence, not as a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except _TOLD as problem:
+        except _EXPECTED_ERRORS as problem:
             lines = str(problem).splitlines() or [type(problem).__name__]
             raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from problem
 
 
-@click.group(cls=_PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--app", "app", envvar="VALETKEY_APP", help="The Flask app, as module:app or path/to/app.py.")
 @click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
 @click.version_option(package_name="valetkey")

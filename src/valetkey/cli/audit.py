@@ -12,12 +12,12 @@ import click
 
 from valetkey.runtime import Runtime
 from valetkey.storage import audit as stored
-from valetkey.storage.audit import Recorded
+from valetkey.storage.audit import AuditEntry
 
 from .app_loading import json_option, with_runtime
-from .printing import time_text
+from .printing import format_time
 
-_PAGE = 1000
+_PAGE_SIZE = 1000
 
 
 @click.group()
@@ -35,13 +35,13 @@ def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
 
     With --json each line is a JSON object.
     """
-    found = stored.last(runtime.store, last)
-    _print(found, as_json)
+    found = stored.list_latest(runtime.store, last)
+    _print_events(found, as_json)
     seen = found[-1].audit_id if found else 0
     while follow:
         threading.Event().wait(1.0)
-        found = stored.after(runtime.store, seen, _PAGE)
-        _print(found, as_json)
+        found = stored.list_after(runtime.store, seen, _PAGE_SIZE)
+        _print_events(found, as_json)
         seen = found[-1].audit_id if found else seen
 
 
@@ -54,16 +54,16 @@ def export(runtime: Runtime, since: datetime | None) -> None:
     """Print all events as JSON Lines, oldest first."""
     begin = since.replace(tzinfo=UTC).timestamp() if since else 0.0
     seen = 0
-    while found := stored.after(runtime.store, seen, _PAGE, since=begin):
-        _print(found, as_json=True)
+    while found := stored.list_after(runtime.store, seen, _PAGE_SIZE, since=begin):
+        _print_events(found, as_json=True)
         seen = found[-1].audit_id
 
 
-def _print(found: Iterable[Recorded], as_json: bool) -> None:
-    for one in found:
+def _print_events(events: Iterable[AuditEntry], as_json: bool) -> None:
+    for one in events:
         members = {name: value for name, value in asdict(one.row).items() if value is not None}
         if as_json:
             click.echo(json.dumps({"id": one.audit_id, **members}))
             continue
         told = "  ".join(f"{name}={value}" for name, value in members.items() if name not in {"at", "event"})
-        click.echo(f"{time_text(one.row.at, seconds=True)}  {one.row.event:<28} {told}")
+        click.echo(f"{format_time(one.row.at, with_seconds=True)}  {one.row.event:<28} {told}")

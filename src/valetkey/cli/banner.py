@@ -10,23 +10,23 @@ from pathlib import Path
 from flask import Flask
 
 from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
-from valetkey.authorization_server.token.scope_and_resource import plan_scope
+from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.protocol.scope import format_scope
-from valetkey.resource_server.routes import routes_of
+from valetkey.resource_server.routes import iter_routes
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.open import sqlite_path
 
-from .init import DEMO_EMAIL, demo_lines
+from .init import DEMO_EMAIL, demo_credential_lines
 
 
-def welcome(runtime: Runtime, address: str) -> list[str]:
+def banner_lines(runtime: Runtime, address: str) -> list[str]:
     """The address, the pages, and the file of the store."""
     issuer, settings = runtime.settings.issuer, runtime.settings
     account, store = settings.account_path, sqlite_path(settings.store_url)
     pages = {
         "Docs": settings.docs_path,
         "Pages": account,
-        "Sign-in": f"{account or settings.oauth_path + '/account'}/sign-in" if runtime.has_own_accounts else None,
+        "Sign-in": f"{account or settings.oauth_path + '/account'}/sign-in" if runtime.has_built_in_accounts else None,
         "Metadata": "/.well-known/oauth-authorization-server",
     }
     lines = [f"Valetkey serves on {address}" + ("" if issuer == address else f" as {issuer}")]
@@ -34,23 +34,27 @@ def welcome(runtime: Runtime, address: str) -> list[str]:
     return lines + ([f"Store:    {store}"] if store else [])
 
 
-def first_calls(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) -> list[str]:
+def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) -> list[str]:
     """The demonstration user and app where they are new, and how each calls the first route that a token opens."""
-    issuer, command, protected = runtime.settings.issuer, str(Path(sys.argv[0])), _protected_route(app)
-    lines = ["", *demo_lines(demo)] if demo else []
-    if demo is None and runtime.has_own_accounts:
+    issuer, command, protected = runtime.settings.issuer, str(Path(sys.argv[0])), _find_protected_path(app)
+    lines = ["", *demo_credential_lines(demo)] if demo else []
+    if demo is None and runtime.has_built_in_accounts:
         again = shlex.join([command, "--data-dir", runtime.settings.data_dir, "users", "password", DEMO_EMAIL])
         lines += ["", f"Another password for {DEMO_EMAIL}:", f"  {again}"]
     if protected is None:
         return lines
     if demo:
-        lines += ["", "Call the API as the app:", f"  {_call_of_app(runtime, demo, issuer + protected)}"]
-    scope = format_scope(plan_scope(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime))
+        lines += [
+            "",
+            "Call the API as the app:",
+            f"  {_curl_with_client_credentials(runtime, demo, issuer + protected)}",
+        ]
+    scope = format_scope(limit_scope_to_plan(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime))
     own = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
     return [*lines, "", "Call it as yourself, through the browser:", f"  {own} -- curl {issuer}{protected}", ""]
 
 
-def _call_of_app(runtime: Runtime, demo: Mapping[str, str], url: str) -> str:
+def _curl_with_client_credentials(runtime: Runtime, demo: Mapping[str, str], url: str) -> str:
     token = (
         f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials "
         f"{runtime.settings.issuer}{runtime.settings.oauth_path}/token"
@@ -59,10 +63,10 @@ def _call_of_app(runtime: Runtime, demo: Mapping[str, str], url: str) -> str:
     return f'curl -i -H "Authorization: Bearer $({token})" {url}'
 
 
-def _protected_route(app: Flask) -> str | None:
+def _find_protected_path(app: Flask) -> str | None:
     """A route that a token opens and that can be called as it stands."""
-    for route in routes_of(app):
+    for route in iter_routes(app):
         needs_token = route.protection is not None and not route.protection.is_public
-        if needs_token and not route.is_own and not route.rule.arguments and "GET" in route.methods:
+        if needs_token and not route.is_valetkey_route and not route.rule.arguments and "GET" in route.methods:
             return route.path
     return None

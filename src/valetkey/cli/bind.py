@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 
-def listen_address(host: str, port: int) -> str:
+def resolve_bind_address(host: str, port: int) -> str:
     """The address of a host's name, IPv4 first, where the port is free.
 
     :raises click.ClickException: with the sentence that says what to do.

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
+def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
     """Certificate and key in a folder, good for a year; made where there are none that still serve these names."""
     cert_path, key_path = folder / "tls.crt", folder / "tls.key"
     wanted = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
-    if key_path.exists() and _serves(cert_path, wanted):
+    if key_path.exists() and _is_valid_for(cert_path, wanted):
         return cert_path, key_path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -43,7 +43,7 @@ def self_signed(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
     return cert_path, key_path
 
 
-def _serves(path: Path, names: Iterable[str]) -> bool:
+def _is_valid_for(path: Path, names: Iterable[str]) -> bool:
     """Whether a certificate is there, and good for these names for a day at least."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())

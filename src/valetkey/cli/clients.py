@@ -8,19 +8,21 @@ from typing import Any
 import click
 
 from valetkey.authorization_server.clients import service as registration
-from valetkey.authorization_server.clients.initial_access_token import make_initial_access_token
-from valetkey.protocol.policy import POLICIES, SECRET_METHODS
+from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
+from valetkey.protocol.policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored
 from valetkey.storage import registrations
 from valetkey.storage.clients import Client
 
-from .app_loading import json_option, read_json_file, tell, with_runtime
-from .printing import tell_rows
+from .app_loading import json_option, print_result, read_json_file, with_runtime
+from .printing import print_table
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_secret_only = click.option("--secret-only", is_flag=True, help="Print the secret and nothing else, for scripts.")
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_secret_only_option = click.option(
+    "--secret-only", is_flag=True, help="Print the secret and nothing else, for scripts."
+)
 
 
 @click.group()
@@ -30,7 +32,7 @@ def clients() -> None:
 
 @clients.command()
 @click.option("--name", help="The name that people see when they are asked.")
-@click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
+@click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where to return to; may be repeated.")
 @click.option(
     "--scope", "scopes", multiple=True, help="What it may ask for; may be repeated; all scopes where left out."
@@ -45,10 +47,12 @@ def clients() -> None:
 @click.option("--frontchannel-logout-uri", help="What the browser loads at logout.")
 @click.option("--contact", help="An e-mail address of its developers.")
 @click.option("--auth-method", help="How it proves itself: the policy's first method where left out.")
-@click.option("--jwks", type=_FILE, help="A file with its public keys, a JWK set, for private_key_jwt.")
+@click.option("--jwks", type=_EXISTING_FILE, help="A file with its public keys, a JWK set, for private_key_jwt.")
 @click.option("--jwks-uri", help="Where its public keys are.")
-@click.option("--metadata", type=_FILE, help="A JSON file with any member of RFC 7591 §2; options count before it.")
-@_secret_only
+@click.option(
+    "--metadata", type=_EXISTING_FILE, help="A JSON file with any member of RFC 7591 §2; options count before it."
+)
+@_secret_only_option
 @json_option
 @with_runtime
 def create(
@@ -91,8 +95,8 @@ def create(
     name = name or members.get("client_name")
     if name is None:
         raise click.UsageError("a name is needed: --name, or client_name in the file of --metadata")
-    method = auth_method or members.get("token_endpoint_auth_method") or POLICIES[policy].auth_methods[0]
-    if secret_only and method not in SECRET_METHODS:
+    method = auth_method or members.get("token_endpoint_auth_method") or CLIENT_POLICIES[policy].auth_methods[0]
+    if secret_only and method not in SECRET_AUTH_METHODS:
         raise click.UsageError(f"--secret-only: a client that proves itself by {method} has no secret")
     made = registration.register_client(
         runtime,
@@ -105,7 +109,7 @@ def create(
         members=members,
         auth_method=auth_method,
     )
-    _tell_secret(made.client_id, made.secret, secret_only, as_json)
+    _print_secret(made.client_id, made.secret, secret_only, as_json)
 
 
 @clients.command("list")
@@ -116,15 +120,18 @@ def list_clients(runtime: Runtime, as_json: bool) -> None:
 
     `valetkey clients approve` lets in those that wait.
     """
-    waiting = registrations.waiting(runtime.store)
+    waiting = registrations.list_pending_client_ids(runtime.store)
 
     def state(client: Client) -> str:
         if client.client_id in waiting:
             return "waiting"
         return "disabled" if client.disabled_at else "active"
 
-    rows = [{**_shown(client), "name": client.name, "state": state(client)} for client in stored.every(runtime.store)]
-    tell_rows(rows, ("client_id", "policy", "state", "name"), as_json, none="There are no apps.")
+    rows = [
+        {**_client_members(client), "name": client.name, "state": state(client)}
+        for client in stored.list_all(runtime.store)
+    ]
+    print_table(rows, ("client_id", "policy", "state", "name"), as_json, empty_message="There are no apps.")
 
 
 @clients.command()
@@ -133,7 +140,7 @@ def list_clients(runtime: Runtime, as_json: bool) -> None:
 @with_runtime
 def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
     """Show one app."""
-    tell(_shown(_find(runtime, client_id)), as_json)
+    print_result(_client_members(_find_client(runtime, client_id)), as_json)
 
 
 @clients.command()
@@ -144,12 +151,12 @@ def approve(runtime: Runtime, client_id: str) -> None:
 
     It registered itself, or describes itself at the URL that is its client_id.
     """
-    registration.enable_client(runtime, _known(runtime, client_id))
+    registration.enable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is approved.")
 
 
 @clients.command()
-@click.option("--policy", type=click.Choice(list(POLICIES)), default="web", show_default=True)
+@click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
 @click.option("--expires", default=86400, show_default=True, help="Seconds that it can be used.")
 @click.option("--uses", default=1, show_default=True, help="How many apps it registers.")
 @json_option
@@ -161,8 +168,10 @@ def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool)
     """
     if expires < 1 or uses < 1:
         raise click.UsageError("--expires and --uses must be 1 or more")
-    secret = make_initial_access_token(runtime, policy=policy, lives=expires, uses=uses)
-    tell({"initial_access_token": secret.reveal(), "policy": policy, "expires_in": expires, "uses": uses}, as_json)
+    secret = create_initial_access_token(runtime, policy=policy, lifetime_s=expires, max_uses=uses)
+    print_result(
+        {"initial_access_token": secret.reveal(), "policy": policy, "expires_in": expires, "uses": uses}, as_json
+    )
 
 
 @clients.command()
@@ -173,7 +182,7 @@ def disable(runtime: Runtime, client_id: str) -> None:
 
     Its tokens are dead within a second.
     """
-    registration.disable_client(runtime, _known(runtime, client_id))
+    registration.disable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is disabled.")
 
 
@@ -182,7 +191,7 @@ def disable(runtime: Runtime, client_id: str) -> None:
 @with_runtime
 def enable(runtime: Runtime, client_id: str) -> None:
     """Let a disabled app back in; it needs new tokens."""
-    registration.enable_client(runtime, _find(runtime, client_id))
+    registration.enable_client(runtime, _find_client(runtime, client_id))
     click.echo(f"{client_id} is enabled.")
 
 
@@ -195,7 +204,7 @@ def enable(runtime: Runtime, client_id: str) -> None:
     type=click.IntRange(0, 366 * 86400),
     help="Seconds that the old secret stays good.",
 )
-@_secret_only
+@_secret_only_option
 @json_option
 @with_runtime
 def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only: bool, as_json: bool) -> None:
@@ -203,8 +212,8 @@ def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only:
 
     The old one stays good for a while.
     """
-    secret = registration.add_secret(runtime, _find(runtime, client_id), old_lives=old_lives)
-    _tell_secret(client_id, secret, secret_only, as_json)
+    secret = registration.add_secret(runtime, _find_client(runtime, client_id), old_secret_ttl_s=old_lives)
+    _print_secret(client_id, secret, secret_only, as_json)
 
 
 @clients.command()
@@ -213,34 +222,34 @@ def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only:
 @with_runtime
 def remove(runtime: Runtime, client_id: str) -> None:
     """Remove an app and end all its tokens."""
-    registration.remove_client(runtime, _find(runtime, client_id))
+    registration.remove_client(runtime, _find_client(runtime, client_id))
     click.echo(f"{client_id} is removed.")
 
 
-def _tell_secret(client_id: str, secret: Secret | None, secret_only: bool, as_json: bool) -> None:
+def _print_secret(client_id: str, secret: Secret | None, secret_only: bool, as_json: bool) -> None:
     shown = secret.reveal() if secret else None
     if secret_only:
         click.echo(shown)
         return
-    tell({"client_id": client_id, "client_secret": shown}, as_json)
+    print_result({"client_id": client_id, "client_secret": shown}, as_json)
 
 
-def _find(runtime: Runtime, client_id: str) -> Client:
+def _find_client(runtime: Runtime, client_id: str) -> Client:
     client = stored.find(runtime.store, client_id, runtime.clock())
     if client is None:
         raise click.ClickException(f"there is no client {client_id}")
     return client
 
 
-def _known(runtime: Runtime, client_id: str) -> Client:
+def _resolve_client(runtime: Runtime, client_id: str) -> Client:
     """Also one that describes itself, of which nothing is kept yet."""
-    client = registration.known_client(runtime, client_id)
+    client = registration.find_or_create_client(runtime, client_id)
     if client is None:
         raise click.ClickException(f"there is no client {client_id}")
     return client
 
 
-def _shown(client: Client) -> dict[str, Any]:
+def _client_members(client: Client) -> dict[str, Any]:
     return {
         "client_id": client.client_id,
         "policy": client.policy.name,

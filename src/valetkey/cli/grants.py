@@ -6,17 +6,17 @@ from dataclasses import asdict
 
 import click
 
-from valetkey.authorization_server.connected_apps import revoke_app
-from valetkey.authorization_server.grant_lifecycle import end_grant
+from valetkey.authorization_server.connected_apps import revoke_connected_app
+from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.runtime import Runtime
 from valetkey.storage import consents
 from valetkey.storage import grants as stored
 
 from .app_loading import json_option, with_runtime
-from .printing import tell_rows
-from .users_lookup import sub_of
+from .printing import print_table
+from .users_lookup import resolve_sub
 
-_MOST = 1000
+_MAX_LISTED = 1000
 
 
 @click.group()
@@ -31,12 +31,12 @@ def grants() -> None:
 @with_runtime
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
     """Show the grants that are alive, newest first."""
-    owner = sub_of(runtime, user) if user else ""
-    found = stored.find_active(runtime.store, runtime.clock(), client_id=client_id, owner=owner, most=_MOST)
+    owner = resolve_sub(runtime, user) if user else ""
+    found = stored.list_active(runtime.store, runtime.clock(), client_id=client_id, owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
-    tell_rows((asdict(grant) for grant in found), columns, as_json, none="No app has a grant.")
-    if len(found) == _MOST and not as_json:
-        click.echo(f"These are the newest {_MOST}; name a --client or a --user for others.")
+    print_table((asdict(grant) for grant in found), columns, as_json, empty_message="No app has a grant.")
+    if len(found) == _MAX_LISTED and not as_json:
+        click.echo(f"These are the newest {_MAX_LISTED}; name a --client or a --user for others.")
 
 
 @grants.command()
@@ -51,11 +51,11 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:
-        owner = sub_of(runtime, user)
-        alive = stored.find_active(runtime.store, now, client_id=client_id, owner=owner, most=1)
+        owner = resolve_sub(runtime, user)
+        alive = stored.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
         if not alive and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")
-        revoke_app(owner, client_id, None, runtime, now)
+        revoke_connected_app(owner, client_id, None, runtime, now)
         click.echo(f"All that {user} gave {client_id} is revoked.")
         return
     if grant_id is None or client_id or user:
@@ -63,5 +63,5 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     grant = stored.find(runtime.store, grant_id)
     if grant is None:
         raise click.ClickException(f"there is no grant {grant_id}; see `valetkey grants list`")
-    runtime.revoke(*end_grant(runtime, grant, now, "grant.revoked", None))
+    runtime.revoke(*revoke_grant_statements(runtime, grant, now, "grant.revoked", None))
     click.echo(f"{grant_id} is revoked.")

@@ -16,13 +16,13 @@ from valetkey.runtime import Runtime, prepare_store
 from valetkey.settings import SettingsError
 from valetkey.storage.accounts import find_by_email
 from valetkey.storage.clients import find as find_client
-from valetkey.storage.schema import HEAD, schema_version
+from valetkey.storage.schema import HEAD_REVISION, schema_version
 from valetkey.web.context import EXTENSION
 
-from .app_loading import json_option, opened_app, tell, with_runtime
+from .app_loading import json_option, load_app, print_result, with_runtime
 
 DEMO_EMAIL = "demo@example.org"
-DEMO_CLIENT = "demo"
+DEMO_CLIENT_ID = "demo"
 
 
 @click.command()
@@ -34,25 +34,25 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
 
     It may be run again.
     """
-    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
     try:
         if demo:
-            check_demo(runtime)
+            check_demo_allowed(runtime)
         made = prepare_store(runtime)
         runtime.get_ready()
-        runtime.keys.current("ES256", runtime.clock())  # they can be decrypted
-        shown = make_demo(runtime) if demo else None
+        runtime.keys.get_signing_key("ES256", runtime.clock())  # they can be decrypted
+        shown = create_demo_data(runtime) if demo else None
     finally:
         runtime.close()
     if as_json:
-        click.echo(json.dumps({"created": made, "schema": HEAD, "demo": shown}))
+        click.echo(json.dumps({"created": made, "schema": HEAD_REVISION, "demo": shown}))
         return
     click.echo("The store is ready, with new keys." if made else "The store is ready.")
-    for line in demo_lines(shown) if shown else ():
+    for line in demo_credential_lines(shown) if shown else ():
         click.echo(line)
 
 
-def check_demo(runtime: Runtime) -> None:
+def check_demo_allowed(runtime: Runtime) -> None:
     """:raises SettingsError: where others than whoever tries it out could come in; before anything is made."""
     if runtime.settings.is_production:
         raise SettingsError(
@@ -61,21 +61,21 @@ def check_demo(runtime: Runtime) -> None:
         )
 
 
-def make_demo(runtime: Runtime) -> dict[str, str] | None:
+def create_demo_data(runtime: Runtime) -> dict[str, str] | None:
     """A machine app, and a user where accounts are kept here; None where they were made before."""
     now = runtime.clock()
-    if find_client(runtime.store, DEMO_CLIENT, now) is not None:
+    if find_client(runtime.store, DEMO_CLIENT_ID, now) is not None:
         return None
     user = {}
-    if runtime.has_own_accounts and find_by_email(runtime.store, DEMO_EMAIL) is None:
+    if runtime.has_built_in_accounts and find_by_email(runtime.store, DEMO_EMAIL) is None:
         user = {"email": DEMO_EMAIL, "password": secrets.token_urlsafe(12)}
         create_account(runtime, name="Demo", email=user["email"], password=user["password"])
-    app = register_client(runtime, name="Demo app", policy="machine", client_id=DEMO_CLIENT)
+    app = register_client(runtime, name="Demo app", policy="machine", client_id=DEMO_CLIENT_ID)
     assert app.secret is not None
     return {**user, "client_id": app.client_id, "client_secret": app.secret.reveal()}
 
 
-def demo_lines(demo: Mapping[str, str]) -> list[str]:
+def demo_credential_lines(demo: Mapping[str, str]) -> list[str]:
     user = [f"User:     {demo['email']}   password: {demo['password']}"] if "email" in demo else []
     return [*user, f"App:      {demo['client_id']}   secret: {demo['client_secret']}", "These are shown once."]
 
@@ -92,7 +92,7 @@ def prune_command(runtime: Runtime, as_json: bool) -> None:
     removed["unused clients"] = prune_unused_clients(runtime)
     runtime.limiter.prune(runtime.clock())
     if as_json:
-        tell(removed, as_json)
+        print_result(removed, as_json)
         return
     for table, number in removed.items():
         if number:
@@ -110,10 +110,12 @@ def db() -> None:
 @click.pass_context
 def upgrade(context: click.Context) -> None:
     """Bring the schema to what this version needs."""
-    runtime: Runtime = opened_app(context).extensions[EXTENSION]
-    before = schema_version(runtime.store) if _exists(runtime) else None
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
+    before = schema_version(runtime.store) if _database_exists(runtime) else None
     prepare_store(runtime)
-    click.echo(f"The schema is {HEAD}" + (f", it was {before}." if before and before != HEAD else "."))
+    click.echo(
+        f"The schema is {HEAD_REVISION}" + (f", it was {before}." if before and before != HEAD_REVISION else ".")
+    )
     runtime.close()
 
 
@@ -121,13 +123,13 @@ def upgrade(context: click.Context) -> None:
 @click.pass_context
 def version(context: click.Context) -> None:
     """Show the schema's revision, and the one that this version needs."""
-    runtime: Runtime = opened_app(context).extensions[EXTENSION]
-    found = schema_version(runtime.store) if _exists(runtime) else None
-    click.echo(f"store: {found or 'none'}, needed: {HEAD}")
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
+    found = schema_version(runtime.store) if _database_exists(runtime) else None
+    click.echo(f"store: {found or 'none'}, needed: {HEAD_REVISION}")
     runtime.close()
 
 
-def _exists(runtime: Runtime) -> bool:
+def _database_exists(runtime: Runtime) -> bool:
     from valetkey.storage.engine.open import sqlite_path
 
     path = sqlite_path(runtime.settings.store_url)

@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
-from valetkey.activity.audit import audit
+from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
-from valetkey.tokens.encryption import keep_key, new_encryption_key
-from valetkey.tokens.key_rotation import rotate as rotated
+from valetkey.tokens.encryption import generate_encryption_key, write_key_file
+from valetkey.tokens.key_rotation import rotation_statements as rotated
 
 from .app_loading import json_option, with_runtime
-from .printing import tell_rows, time_text
+from .printing import format_time, print_table
 
-_PUBLISHED_BEFORE = 900  # seconds; three times what our JWK set may be cached
+_PUBLISH_AHEAD_S = 900  # seconds; three times what our JWK set may be cached
 
 
 @click.group()
@@ -32,19 +32,19 @@ def keys() -> None:
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
-    shown = _shown(runtime)
-    tell_rows(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, none="There are no keys.")
+    shown = _describe_signing_keys(runtime)
+    print_table(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, empty_message="There are no keys.")
 
 
-def _shown(runtime: Runtime) -> list[dict[str, Any]]:
+def _describe_signing_keys(runtime: Runtime) -> list[dict[str, Any]]:
     now = runtime.clock()
-    rows = [row for row in signing_keys.every(runtime.store) if row.algorithm != "none"]
+    rows = [row for row in signing_keys.list_all(runtime.store) if row.algorithm != "none"]
     signing = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest, as they are in order
     return [
         {
             "kid": row.kid,
             "alg": row.algorithm,
-            "state": _state(row, signing, now),
+            "state": _key_state(row, signing, now),
             "active_at": row.active_at,
             "retired_at": row.retired_at,
         }
@@ -52,12 +52,12 @@ def _shown(runtime: Runtime) -> list[dict[str, Any]]:
     ]
 
 
-def _state(row: SigningKeyRow, signing: Mapping[str, str], now: float) -> str:
+def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) -> str:
     if row.retired_at is not None and row.retired_at <= now:
         return "retired"
     if row.active_at > now:
         return "next"
-    return "signs" if signing[row.algorithm] == row.kid else "verifies"
+    return "signs" if current_kids[row.algorithm] == row.kid else "verifies"
 
 
 @keys.command()
@@ -74,20 +74,20 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
         runtime.store,
         runtime.cipher,
         now,
-        published_before=_PUBLISHED_BEFORE,
-        tokens_live=max(runtime.settings.access_token_lifetime, runtime.settings.id_token_lifetime) + 60,
+        publish_ahead_s=_PUBLISH_AHEAD_S,
+        token_lifetime_s=max(runtime.settings.access_token_lifetime, runtime.settings.id_token_lifetime) + 60,
         emergency=emergency,
     )
     runtime.revoke(
         *rows,
-        revocations.add("changed", "keys", now, runtime.revocation_ends),
-        audit("keys.created", now, detail="emergency" if emergency else None),
+        revocations.add("changed", "keys", now, runtime.revocation_expiry),
+        audit_statement("keys.created", now, detail="emergency" if emergency else None),
     )
-    active_at = now if emergency else now + _PUBLISHED_BEFORE
+    active_at = now if emergency else now + _PUBLISH_AHEAD_S
     if as_json:
-        click.echo(json.dumps([key for key in _shown(runtime) if key["active_at"] == active_at]))
+        click.echo(json.dumps([key for key in _describe_signing_keys(runtime) if key["active_at"] == active_at]))
         return
-    click.echo("New keys sign from now on." if emergency else f"New keys sign from {time_text(active_at)} UTC.")
+    click.echo("New keys sign from now on." if emergency else f"New keys sign from {format_time(active_at)} UTC.")
 
 
 @keys.command()
@@ -101,10 +101,10 @@ def new(file: Path | None) -> None:
     runs, the value is the same.
     """
     if file is None:
-        click.echo(new_encryption_key())
+        click.echo(generate_encryption_key())
         return
     try:
-        keep_key(file)
+        write_key_file(file)
         held = file.read_text().split()
     except OSError as cause:
         raise click.ClickException(f"{file} cannot be used: {cause.strerror}") from cause

@@ -9,16 +9,16 @@ from importlib.resources import files
 
 from jinja2 import Environment
 
-_NOTHING_NEEDED = "You can close this page and go back to the terminal."
+_CLOSE_PAGE_TEXT = "You can close this page and go back to the terminal."
 
 
-def login_page(answer: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+def render_login_page(authorization_response: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
     """Headers and body. Everything is in it, the style under its hash: the server ends with the answer."""
     style = files("valetkey").joinpath("web/static/valetkey.css").read_text()
     template = files("valetkey").joinpath("cli/templates/login_ended.html").read_text()
-    title = "Signed in" if "code" in answer else "Not signed in"
+    title = "Signed in" if "code" in authorization_response else "Not signed in"
     page = Environment(autoescape=True).from_string(template)
-    text = page.render(title=title, sentence=_NOTHING_NEEDED, style=style)
+    text = page.render(title=title, sentence=_CLOSE_PAGE_TEXT, style=style)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     headers = {
         "Content-Type": "text/html; charset=utf-8",

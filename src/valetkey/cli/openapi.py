@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server.openapi import oauth_description
+from valetkey.authorization_server.openapi import build_oauth_document
 from valetkey.openapi.diff.operations import breaking_changes
 from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
 
-from .app_loading import opened_app, read_json_file
+from .app_loading import load_app, read_json_file
 
 
 @click.command()
@@ -28,41 +28,43 @@ from .app_loading import opened_app, read_json_file
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
     """Write the OpenAPI document, or tell what a change breaks."""
-    before = None if old is None else _read(old)  # the same file may be written now
-    runtime: Runtime = opened_app(context).extensions[EXTENSION]
+    before = None if old is None else _read_document(old)  # the same file may be written now
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
     try:
-        made = oauth_description(runtime) if oauth else runtime.api_document()
+        made = build_oauth_document(runtime) if oauth else runtime.build_openapi_document()
     except ValueError as problem:
         raise click.ClickException(str(problem)) from problem
     finally:
         runtime.close()
     if output is not None:
-        output.write_text(_written(made), encoding="utf-8")
-        click.echo(f"{output} has {_count(made)} operations.", err=True)
+        output.write_text(_serialize(made), encoding="utf-8")
+        click.echo(f"{output} has {_count_operations(made)} operations.", err=True)
     elif old is None:
-        click.echo(_written(made), nl=False)
+        click.echo(_serialize(made), nl=False)
     if before is not None:
-        _check(before, made)
+        _check_compatibility(before, made)
 
 
-def _written(made: dict[str, Any]) -> str:
-    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+def _serialize(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _count(made: dict[str, Any]) -> int:
-    return sum("responses" in one for item in made["paths"].values() for one in item.values() if isinstance(one, dict))
+def _count_operations(document: dict[str, Any]) -> int:
+    return sum(
+        "responses" in one for item in document["paths"].values() for one in item.values() if isinstance(one, dict)
+    )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_document(file: Path) -> dict[str, Any]:
     old = read_json_file(file)
     if not isinstance(old.get("paths"), dict):
         raise click.ClickException("the older file is no OpenAPI document: it has no paths")
     return old
 
 
-def _check(old: dict[str, Any], made: dict[str, Any]) -> None:
+def _check_compatibility(old_document: dict[str, Any], new_document: dict[str, Any]) -> None:
     try:
-        changes = list(dict.fromkeys(breaking_changes(old, made)))
+        changes = list(dict.fromkeys(breaking_changes(old_document, new_document)))
     except (AttributeError, LookupError, TypeError, ValueError) as cause:  # a list where an object has to be, say
         raise click.ClickException(f"the older file is no OpenAPI document that can be read: {cause}") from cause
     for sentence in changes:

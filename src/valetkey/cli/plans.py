@@ -14,7 +14,7 @@ from valetkey.runtime import Runtime
 from valetkey.storage import clients, subscriptions
 from valetkey.storage.subscriptions import Subscription
 
-from .app_loading import json_option, tell, with_runtime
+from .app_loading import json_option, print_result, with_runtime
 
 
 @click.group()
@@ -27,7 +27,7 @@ def plans() -> None:
 @with_runtime
 def list_plans(runtime: Runtime, as_json: bool) -> None:
     """Show all plans, and the apps that chose one."""
-    known, subscribed = runtime.settings.plans, subscriptions.every(runtime.store)
+    known, subscribed = runtime.settings.plans, subscriptions.list_all(runtime.store)
     if as_json:
         default = runtime.settings.default_plan
         told = [{"name": name, "default": name == default, **asdict(plan)} for name, plan in known.items()]
@@ -56,9 +56,9 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_jso
 
     One with manual approval waits until it is approved.
     """
-    check_known(runtime, client_id)
+    check_client_exists(runtime, client_id)
     try:
-        _tell(subscribing.subscribe(runtime, client_id, plan, approved=approved), as_json)
+        _print_subscription(subscribing.subscribe(runtime, client_id, plan, approved=approved), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
@@ -69,23 +69,25 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_jso
 @with_runtime
 def approve(runtime: Runtime, client_id: str, as_json: bool) -> None:
     """Give an app the plan that it waits for."""
-    check_known(runtime, client_id)
+    check_client_exists(runtime, client_id)
     try:
-        _tell(subscribing.approve(runtime, client_id), as_json)
+        _print_subscription(subscribing.approve(runtime, client_id), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
 
-def check_known(runtime: Runtime, client_id: str) -> None:
+def check_client_exists(runtime: Runtime, client_id: str) -> None:
     """:raises click.ClickException: where there is no such app, of either kind."""
-    if clients.find(runtime.store, client_id, runtime.clock()) is None and not runtime.documents.is_named_by(client_id):
+    if clients.find(
+        runtime.store, client_id, runtime.clock()
+    ) is None and not runtime.client_metadata_documents.is_document_url(client_id):
         raise click.ClickException(f"there is no client {client_id}")
 
 
-def _tell(subscription: Subscription, as_json: bool) -> None:
+def _print_subscription(subscription: Subscription, as_json: bool) -> None:
     told: dict[str, Any] = {"client_id": subscription.client_id, "plan": subscription.plan}
     if subscription.wanted:
         told["wanted"] = subscription.wanted
         if not as_json:
             told["approve it by"] = f"valetkey plans approve {subscription.client_id}"
-    tell(told, as_json)
+    print_result(told, as_json)

@@ -17,19 +17,19 @@ from flask.cli import ScriptInfo
 
 from valetkey.extension import path_problems
 from valetkey.resource_server.limit_validation import limit_problems
-from valetkey.resource_server.routes import routes_of
+from valetkey.resource_server.routes import iter_routes
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.context import EXTENSION
 
-from .app_loading import given_options, opened_app, with_runtime
-from .banner import first_calls, welcome
-from .bind import check_certificate, listen_address
-from .certificate import self_signed
-from .init import check_demo, make_demo
-from .served_issuer import find_issuer, keep_issuer
+from .app_loading import get_global_options, load_app, with_runtime
+from .banner import banner_lines, example_call_lines
+from .bind import check_certificate, resolve_bind_address
+from .certificate import ensure_self_signed_certificate
+from .init import check_demo_allowed, create_demo_data
+from .served_issuer import find_served_issuer, save_served_issuer
 
-_MALLOC = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
+_MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
 _BLOCKING_THREADS = 16  # most of them sleep until their write is committed: more writes for each commit
 
 
@@ -44,39 +44,39 @@ _BLOCKING_THREADS = 16  # most of them sleep until their write is committed: mor
 @click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
 @click.option("--demo", is_flag=True, help="Make a demonstration user and app where there are none.")
 @click.pass_context
-def serve(context: click.Context, /, **given: Any) -> None:
+def serve(context: click.Context, /, **options: Any) -> None:
     """Serve an app, or the bare authorization server.
 
     APP is module:app or path/to/app.py.
     """
-    root = given_options(context)
+    root = get_global_options(context)
     script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
-    root["app"] = given["app"] or root["app"] or (script.app_import_path if script else None)
-    root["data_dir"] = given["data_dir"] or root["data_dir"]
-    tls = _tls_wanted(given)
-    host = f"[{given['host']}]" if ":" in given["host"] else given["host"]
-    address = f"{'https' if tls else 'http'}://{host}:{given['port']}"
+    root["app"] = options["app"] or root["app"] or (script.app_import_path if script else None)
+    root["data_dir"] = options["data_dir"] or root["data_dir"]
+    tls = _uses_tls(options)
+    host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
+    address = f"{'https' if tls else 'http'}://{host}:{options['port']}"
     os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for an app whose own sessions need one
-    app = opened_app(context, issuer=address)
+    app = load_app(context, issuer=address)
     runtime: Runtime = app.extensions[EXTENSION]
-    problems = [*path_problems(app), *limit_problems(routes_of(app), runtime.plan_budgets)]
+    problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
     if problems:
         raise SettingsError("\n".join(problems))
-    if given["demo"]:
-        check_demo(runtime)
-    listen = listen_address(given["host"], given["port"])
+    if options["demo"]:
+        check_demo_allowed(runtime)
+    listen = resolve_bind_address(options["host"], options["port"])
     runtime.get_ready()
-    runtime.keys.current("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
-    certificate = _certificate(given, runtime)
-    demo = make_demo(runtime) if given["demo"] else None
-    before, issuer = find_issuer(runtime.settings.data_dir), runtime.settings.issuer
-    for line in welcome(runtime, address) + (first_calls(app, runtime, demo) if given["demo"] else []):
+    runtime.keys.get_signing_key("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
+    certificate = _prepare_certificate(options, runtime)
+    demo = create_demo_data(runtime) if options["demo"] else None
+    before, issuer = find_served_issuer(runtime.settings.data_dir), runtime.settings.issuer
+    for line in banner_lines(runtime, address) + (example_call_lines(app, runtime, demo) if options["demo"] else []):
         click.echo(line)
     if before not in {None, issuer}:
         click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
-    keep_issuer(runtime.settings.data_dir, issuer)
+    save_served_issuer(runtime.settings.data_dir, issuer)
     runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
-    _run(given, listen, certificate)
+    _run_server(options, listen, certificate)
 
 
 @click.command()
@@ -89,7 +89,7 @@ def work(runtime: Runtime, once: bool) -> None:
     """
     worker = runtime.make_worker()
     if once:
-        click.echo(f"{worker.step()} jobs done")
+        click.echo(f"{worker.run_once()} jobs done")
         return
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,7 +98,7 @@ def work(runtime: Runtime, once: bool) -> None:
     worker.run(stop)
 
 
-def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
+def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
     from granian.server import Server
@@ -109,17 +109,17 @@ def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | N
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
         # Else glibc keeps heaps for each of the threads, and for good what a password once took: 110 MB under load, not
         # 95. To take those 19 MB anew adds 12 ms to the 18 ms of a password.
-        for setting, value in _MALLOC.items():
+        for setting, value in _MALLOC_OPTIONS.items():
             ctypes.CDLL(None).mallopt(setting, value)
     cert, key = certificate or (None, None)
     Server(
-        "valetkey.service:load",
+        "valetkey.service:load_app_with_worker",
         factory=True,
         address=address,
-        port=given["port"],
+        port=options["port"],
         interface=Interfaces.WSGI,
         loop=Loops.asyncio,
-        workers=given["workers"],
+        workers=options["workers"],
         blocking_threads=_BLOCKING_THREADS,
         backlog=2048,
         websockets=False,
@@ -131,21 +131,21 @@ def _run(given: dict[str, Any], address: str, certificate: tuple[Path, Path] | N
     ).serve()
 
 
-def _tls_wanted(given: dict[str, Any]) -> bool:
-    if bool(given["tls_cert"]) != bool(given["tls_key"]):
+def _uses_tls(options: dict[str, Any]) -> bool:
+    if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key belong together")
-    if given["tls_cert"] and given["tls_self_signed"]:
+    if options["tls_cert"] and options["tls_self_signed"]:
         raise click.UsageError("choose --tls-cert with --tls-key, or --tls-self-signed")
-    return bool(given["tls_cert"]) or bool(given["tls_self_signed"])
+    return bool(options["tls_cert"]) or bool(options["tls_self_signed"])
 
 
-def _certificate(given: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
-    if not _tls_wanted(given):
+def _prepare_certificate(options: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+    if not _uses_tls(options):
         return None
-    if given["tls_self_signed"]:
-        names = [given["host"], urlsplit(runtime.settings.issuer).hostname or ""]
-        pair = self_signed(Path(runtime.settings.data_dir), names)
+    if options["tls_self_signed"]:
+        names = [options["host"], urlsplit(runtime.settings.issuer).hostname or ""]
+        pair = ensure_self_signed_certificate(Path(runtime.settings.data_dir), names)
     else:
-        pair = Path(given["tls_cert"]), Path(given["tls_key"])
+        pair = Path(options["tls_cert"]), Path(options["tls_key"])
     check_certificate(*pair)
     return pair

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from valetkey.authorization_server.personal_tokens.endpoint import shown
+from valetkey.authorization_server.personal_tokens.endpoint import serialize_token
 from valetkey.authorization_server.personal_tokens.service import (
-    Wish,
-    make_personal_token,
+    TokenSpec,
+    create_personal_token,
     revoke_personal_token,
 )
 from valetkey.protocol.errors import OAuthError
@@ -17,9 +17,9 @@ from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens
 from valetkey.storage.personal_tokens import PersonalToken
 
-from .app_loading import json_option, tell, with_runtime
-from .printing import tell_rows
-from .users_lookup import known_account, sub_of
+from .app_loading import json_option, print_result, with_runtime
+from .printing import print_table
+from .users_lookup import require_account, resolve_sub
 
 
 @click.group()
@@ -34,13 +34,15 @@ def tokens() -> None:
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """Show tokens, without their values."""
     store, now = runtime.store, runtime.clock()
-    found = personal_tokens.of_owner(store, sub_of(runtime, user)) if user else personal_tokens.every(store)
+    found = (
+        personal_tokens.list_by_owner(store, resolve_sub(runtime, user)) if user else personal_tokens.list_all(store)
+    )
     columns = ("id", "prefix", "state", "owner", "expires_at", "last_used_at", "name")
-    tell_rows(
-        ({"owner": one.owner, **shown(one, now)} for one in found),
+    print_table(
+        ({"owner": one.owner, **serialize_token(one, now)} for one in found),
         columns,
         as_json,
-        none="There are no personal access tokens.",
+        empty_message="There are no personal access tokens.",
     )
 
 
@@ -54,16 +56,18 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
     """Make a token for a person; it is shown once and never again."""
     now = runtime.clock()
-    owner = known_account(runtime, user).sub if runtime.has_own_accounts else user
-    wish = Wish(name, frozenset(scopes), now + days * 86400.0)
+    owner = require_account(runtime, user).sub if runtime.has_built_in_accounts else user
+    wish = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
     try:
-        with runtime.within():
-            made = make_personal_token(wish, Owner(owner), runtime, now, None)
+        with runtime.app_context():
+            made = create_personal_token(wish, Owner(owner), runtime, now, None)
     except OAuthError as refusal:
         raise click.ClickException(
-            refusal.description + (f" ({refusal.detail})" if refusal.detail else "")
+            refusal.description + (f" ({refusal.log_detail})" if refusal.log_detail else "")
         ) from refusal
-    tell({"token": made.secret.reveal(), "owner": made.token.owner, **shown(made.token, now)}, as_json)
+    print_result(
+        {"token": made.secret.reveal(), "owner": made.token.owner, **serialize_token(made.token, now)}, as_json
+    )
 
 
 @tokens.command()
@@ -74,7 +78,7 @@ def revoke(runtime: Runtime, token: str) -> None:
 
     It is dead within a second.
     """
-    found = _find(runtime, token)
+    found = _find_token(runtime, token)
     if found is None:
         raise click.ClickException("there is no such token, or it is over")
     if not revoke_personal_token(found, runtime, runtime.clock(), None):
@@ -82,7 +86,7 @@ def revoke(runtime: Runtime, token: str) -> None:
     click.echo(f"{found.token_id} is revoked.")
 
 
-def _find(runtime: Runtime, token: str) -> PersonalToken | None:
+def _find_token(runtime: Runtime, token: str) -> PersonalToken | None:
     if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
-        return personal_tokens.find_living(runtime.store, Secret(token).digest(), runtime.clock())
+        return personal_tokens.find_active(runtime.store, Secret(token).digest(), runtime.clock())
     return personal_tokens.find(runtime.store, token)

@@ -12,18 +12,18 @@ import click
 from valetkey.accounts.email_address import is_email_address
 from valetkey.accounts.password import hash_password, password_problem
 from valetkey.accounts.sign_in import create_account
-from valetkey.accounts.sign_out import all_sessions_end_rows
-from valetkey.activity.audit import audit
-from valetkey.authorization_server.openid.session_logout import owner_end_rows
+from valetkey.accounts.sign_out import end_all_sessions_statements
+from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.openid.session_logout import owner_logout_statements
 from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants, personal_tokens, revocations
 
-from .app_loading import json_option, read_json_file, tell, with_runtime
-from .printing import tell_rows
-from .users_lookup import known_account
+from .app_loading import json_option, print_result, read_json_file, with_runtime
+from .printing import print_table
+from .users_lookup import require_account
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -35,7 +35,7 @@ def users() -> None:
 @click.option("--email", required=True)
 @click.option("--name", default="", help="As people are addressed; the e-mail address's first part where left out.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--claims", type=_FILE, help="A JSON file with standard claims (OpenID Connect Core §5.1).")
+@click.option("--claims", type=_EXISTING_FILE, help="A JSON file with standard claims (OpenID Connect Core §5.1).")
 @json_option
 @with_runtime
 def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
 
     A password that is not given is made up and shown once.
     """
-    if not runtime.has_own_accounts:
+    if not runtime.has_built_in_accounts:
         raise click.ClickException("the app has users of its own (resource_owner=): Valetkey keeps no accounts here")
     if not is_email_address(email.strip()):
         raise click.ClickException("an e-mail address is needed, like ada@example.org")
@@ -55,7 +55,7 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
     told = _read_claims(claims, email) if claims else {}
     name = name or str(told.get("name", "")) or email.partition("@")[0]
     sub = create_account(runtime, name=name, email=email, password=password, claims=told)
-    tell({"sub": sub, "email": email.strip().lower(), "password": None if given else password}, as_json)
+    print_result({"sub": sub, "email": email.strip().lower(), "password": None if given else password}, as_json)
 
 
 @users.command("list")
@@ -71,9 +71,9 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
             "state": "disabled" if one.disabled_at else "active",
             "created_at": int(one.created_at),
         }
-        for one in accounts.every(runtime.store)
+        for one in accounts.list_all(runtime.store)
     ]
-    tell_rows(rows, ("sub", "state", "created_at", "email", "name"), as_json, none="Nobody has an account.")
+    print_table(rows, ("sub", "state", "created_at", "email", "name"), as_json, empty_message="Nobody has an account.")
 
 
 @users.command()
@@ -84,15 +84,15 @@ def disable(runtime: Runtime, user: str) -> None:
 
     Sessions, tokens and refresh tokens end within a second.
     """
-    account, now = known_account(runtime, user), runtime.clock()
+    account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
         accounts.set_disabled(account.sub, now),
         accounts.end_sessions(account.sub, now),
-        *owner_end_rows(account.sub, runtime, now),
-        grants.revoke_owner(account.sub, now),
-        personal_tokens.revoke_owner(account.sub, now),
-        revocations.add("owner", account.sub, now, runtime.revocation_ends),
-        audit("account.disabled", now, owner=account.sub),
+        *owner_logout_statements(account.sub, runtime, now),
+        grants.revoke_all_of_owner(account.sub, now),
+        personal_tokens.revoke_all_of_owner(account.sub, now),
+        revocations.add("owner", account.sub, now, runtime.revocation_expiry),
+        audit_statement("account.disabled", now, owner=account.sub),
     )
     click.echo(f"{account.email} is disabled.")
 
@@ -102,11 +102,11 @@ def disable(runtime: Runtime, user: str) -> None:
 @with_runtime
 def enable(runtime: Runtime, user: str) -> None:
     """Let a disabled person back in; apps need new tokens."""
-    account, now = known_account(runtime, user), runtime.clock()
+    account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
-        grants.revoke_owner(account.sub, now),  # one may have been given at the very moment of the disabling
+        grants.revoke_all_of_owner(account.sub, now),  # one may have been given at the very moment of the disabling
         accounts.set_disabled(account.sub, None),
-        audit("account.enabled", now, owner=account.sub),
+        audit_statement("account.enabled", now, owner=account.sub),
     )
     click.echo(f"{account.email} is enabled.")
 
@@ -121,7 +121,7 @@ def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -
 
     A password that is not given is made up and shown once.
     """
-    account, now = known_account(runtime, user), runtime.clock()
+    account, now = require_account(runtime, user), runtime.clock()
     given = sys.stdin.readline().rstrip("\n") if password_stdin else None
     new = given or secrets.token_urlsafe(12)
     problem = password_problem(new, email=account.email, name=account.name)
@@ -129,10 +129,10 @@ def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -
         raise click.ClickException(problem)
     runtime.revoke(
         accounts.set_password(account.sub, hash_password(new)),
-        *all_sessions_end_rows(account.sub, runtime, now),
-        audit("account.password_changed", now, owner=account.sub),
+        *end_all_sessions_statements(account.sub, runtime, now),
+        audit_statement("account.password_changed", now, owner=account.sub),
     )
-    tell({"email": account.email, "password": None if given else new}, as_json)
+    print_result({"email": account.email, "password": None if given else new}, as_json)
 
 
 def _read_claims(path: Path, email: str) -> dict[str, Any]:

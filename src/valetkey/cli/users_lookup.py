@@ -14,7 +14,7 @@ def find_account(runtime: Runtime, user: str) -> Account | None:
     return accounts.find_by_email(runtime.store, user) if "@" in user else accounts.find(runtime.store, user)
 
 
-def known_account(runtime: Runtime, user: str) -> Account:
+def require_account(runtime: Runtime, user: str) -> Account:
     """The account; where there is none, the command ends with a sentence."""
     account = find_account(runtime, user)
     if account is None:
@@ -22,7 +22,7 @@ def known_account(runtime: Runtime, user: str) -> Account:
     return account
 
 
-def sub_of(runtime: Runtime, user: str) -> str:
+def resolve_sub(runtime: Runtime, user: str) -> str:
     """The ``sub`` of an address of ours; anything else is one already, perhaps of the app's own people."""
     account = find_account(runtime, user) if "@" in user else None
     return account.sub if account else user

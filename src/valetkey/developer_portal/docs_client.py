@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit
-from valetkey.protocol.client_metadata import read_client_metadata
-from valetkey.protocol.policy import POLICIES
+from valetkey.activity.audit import audit_statement
+from valetkey.protocol.client_metadata import parse_client_metadata
+from valetkey.protocol.policy import CLIENT_POLICIES
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import clients, revocations
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 DOCS_CLIENT_ID = "valetkey-docs"
 
 
-def redirect_uri(settings: Settings) -> str:
+def docs_redirect_uri(settings: Settings) -> str:
     """Where the reference gets its codes: on the issuer's own origin."""
     return f"{settings.issuer}{settings.docs_path}/authorized"
 
@@ -23,7 +23,7 @@ def register_docs_client(runtime: Runtime) -> None:
     settings, now = runtime.settings, runtime.clock()
     if settings.docs_path is None:
         return
-    wanted = {"client_name": f"{settings.name}: API reference", "redirect_uris": [redirect_uri(settings)]}
+    wanted = {"client_name": f"{settings.name}: API reference", "redirect_uris": [docs_redirect_uri(settings)]}
     known = clients.find(runtime.store, DOCS_CLIENT_ID, now)
     if known is None:
         sent = {
@@ -31,13 +31,15 @@ def register_docs_client(runtime: Runtime) -> None:
             "grant_types": ["authorization_code"],  # no refresh token: what the page forgets is gone
             "token_endpoint_auth_method": "none",
         }
-        rules, metadata = read_client_metadata(sent, POLICIES["browser"])
+        rules, metadata = parse_client_metadata(sent, CLIENT_POLICIES["browser"])
         added = clients.add(DOCS_CLIENT_ID, rules.name, metadata, now)
-        runtime.write(Write(added, (audit("client.created", now, client_id=DOCS_CLIENT_ID),)))  # or another did
+        runtime.write(
+            Transaction(added, (audit_statement("client.created", now, client_id=DOCS_CLIENT_ID),))
+        )  # or another did
     elif not wanted.items() <= known.metadata.items():  # the site has another name, or the page has moved
         moved = {**known.metadata, **wanted}
         runtime.revoke(
             clients.change(known, metadata=moved, disabled_at=known.disabled_at),
-            revocations.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_ends),
-            audit("client.changed", now, client_id=DOCS_CLIENT_ID),
+            revocations.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_expiry),
+            audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID),
         )

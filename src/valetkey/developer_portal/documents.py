@@ -11,8 +11,8 @@ from typing import Any
 
 from valetkey.settings import Settings
 
-from .reference import Reference, reference
-from .well_known import CATALOG_TYPE, api_catalog, llms_txt
+from .reference import ApiReference, build_api_reference
+from .well_known import API_CATALOG_CONTENT_TYPE, api_catalog, llms_txt
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +27,31 @@ class Document:
         return sha256(self.body).hexdigest()[:32]
 
 
-class Documents:
+class PortalDocuments:
     """The documents of one app; its routes do not change once it answers.
 
     :param make: makes the OpenAPI document.
     """
 
-    def __init__(self, settings: Settings, make: Callable[[], dict[str, Any]]) -> None:
-        self._settings, self._make = settings, make
+    def __init__(self, settings: Settings, build_openapi: Callable[[], dict[str, Any]]) -> None:
+        self._settings, self._build_openapi = settings, build_openapi
 
     @cached_property
     def openapi(self) -> Document:
-        return Document(self._json.encode(), "application/json")
+        return Document(self._openapi_json.encode(), "application/json")
 
     @cached_property
-    def _json(self) -> str:
-        return json.dumps(self._make(), separators=(",", ":"), ensure_ascii=False)
+    def _openapi_json(self) -> str:
+        return json.dumps(self._build_openapi(), separators=(",", ":"), ensure_ascii=False)
 
     @cached_property
-    def reference(self) -> Reference:
-        return reference(json.loads(self._json))
+    def reference(self) -> ApiReference:
+        return build_api_reference(json.loads(self._openapi_json))
 
     @cached_property
-    def llms(self) -> Document:
+    def llms_txt(self) -> Document:
         return Document(llms_txt(self._settings, self.reference).encode(), "text/plain; charset=utf-8")
 
     @cached_property
-    def catalog(self) -> Document:
-        return Document(json.dumps(api_catalog(self._settings)).encode(), CATALOG_TYPE)
+    def api_catalog(self) -> Document:
+        return Document(json.dumps(api_catalog(self._settings)).encode(), API_CATALOG_CONTENT_TYPE)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .schema_text import Member, SchemaWords
+from .schema_text import SchemaDescriber, SchemaMember
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -19,22 +19,22 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
-    where: str  # path, query, header
-    kind: str
+    location: str  # path, query, header
+    type_text: str
     required: bool
     description: str
     example: str
     choices: tuple[str, ...]
-    several: bool
+    is_array: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OperationResponse:
     status: str
     description: str
-    kind: str
-    members: tuple[Member, ...]
-    refuses: bool
+    type_text: str
+    members: tuple[SchemaMember, ...]
+    is_error: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class Operation:
     needs_token: bool
     deprecated: bool
     parameters: tuple[Parameter, ...]
-    body_kind: str
-    body_members: tuple[Member, ...]
+    body_type_text: str
+    body_members: tuple[SchemaMember, ...]
     body_example: str
-    answers: tuple[Answer, ...]
+    responses: tuple[OperationResponse, ...]
     curl: str
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ApiReference:
     title: str
     version: str
     description: str
@@ -67,19 +67,19 @@ class Reference:
     plans: tuple[tuple[str, str], ...]
 
 
-def reference(document: Mapping[str, Any]) -> Reference:
+def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
     """The page's content: operations by their first tag, in the document's order."""
     components = document.get("components", {})
-    reader = _Reader(document, SchemaWords(components.get("schemas", {})))
+    reader = _ReferenceBuilder(document, SchemaDescriber(components.get("schemas", {})))
     groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:
             if method in item:
                 tags = item[method].get("tags") or [""]
-                groups.setdefault(tags[0], []).append(reader.operation(path, method, item))
+                groups.setdefault(tags[0], []).append(reader.build_operation(path, method, item))
     flows = components.get("securitySchemes", {}).get("oauth2", {}).get("flows", {})
     info = document["info"]
-    return Reference(
+    return ApiReference(
         info["title"],
         info["version"],
         info.get("description", ""),
@@ -89,17 +89,17 @@ def reference(document: Mapping[str, Any]) -> Reference:
     )
 
 
-class _Reader:
-    def __init__(self, document: Mapping[str, Any], words: SchemaWords) -> None:
-        self._document, self._words = document, words
-        self._base = (document.get("servers") or [{"url": ""}])[0]["url"]
+class _ReferenceBuilder:
+    def __init__(self, document: Mapping[str, Any], describer: SchemaDescriber) -> None:
+        self._document, self._describer = document, describer
+        self._base_url = (document.get("servers") or [{"url": ""}])[0]["url"]
 
-    def operation(self, path: str, method: str, item: Mapping[str, Any]) -> Operation:
-        said = item[method]
-        given = [self._resolve(one) for one in (*item.get("parameters", ()), *said.get("parameters", ()))]
-        parameters = tuple(self._parameter(one) for one in given)
-        schema = self._schema(said.get("requestBody", {}))
-        example = "" if schema is None else json.dumps(self._words.example(schema), indent=2, ensure_ascii=False)
+    def build_operation(self, path: str, method: str, path_item: Mapping[str, Any]) -> Operation:
+        said = path_item[method]
+        given = [self._resolve(one) for one in (*path_item.get("parameters", ()), *said.get("parameters", ()))]
+        parameters = tuple(self._build_parameter(one) for one in given)
+        schema = self._json_schema(said.get("requestBody", {}))
+        example = "" if schema is None else json.dumps(self._describer.example(schema), indent=2, ensure_ascii=False)
         access, limit = said.get("x-access", ""), said.get("x-rate-limit", {}).get("description", "")
         security = said.get("security", ())
         scopes = sorted({scope for entry in security for scope in entry.get("oauth2", ())})
@@ -116,11 +116,13 @@ class _Reader:
             needs_token=bool(security),
             deprecated=bool(said.get("deprecated")),
             parameters=parameters,
-            body_kind="" if schema is None else self._words.kind(schema),
-            body_members=() if schema is None else tuple(self._words.members(schema)),
+            body_type_text="" if schema is None else self._describer.describe_type(schema),
+            body_members=() if schema is None else tuple(self._describer.members(schema)),
             body_example=example,
-            answers=tuple(self._answer(str(status), one) for status, one in sorted(said["responses"].items())),
-            curl=self._curl(
+            responses=tuple(
+                self._build_response(str(status), one) for status, one in sorted(said["responses"].items())
+            ),
+            curl=self._curl_command(
                 method.upper(), path, parameters, example, with_token=bool(security) and {} not in security
             ),
         )
@@ -134,54 +136,56 @@ class _Reader:
             found = found.get(name, {})
         return dict(found)
 
-    def _parameter(self, one: Mapping[str, Any]) -> Parameter:
-        schema = one.get("schema", {})
-        found = self._words.resolve(schema)
-        example = self._words.example(schema) if one.get("required") else found.get("default", "")
+    def _build_parameter(self, parameter: Mapping[str, Any]) -> Parameter:
+        schema = parameter.get("schema", {})
+        found = self._describer.resolve(schema)
+        example = self._describer.example(schema) if parameter.get("required") else found.get("default", "")
         return Parameter(
-            one["name"],
-            one["in"],
-            self._words.kind(schema),
-            bool(one.get("required")),
-            one.get("description") or found.get("description", ""),
-            _typed(example),
-            tuple(_typed(choice) for choice in found.get("enum", ())),
+            parameter["name"],
+            parameter["in"],
+            self._describer.describe_type(schema),
+            bool(parameter.get("required")),
+            parameter.get("description") or found.get("description", ""),
+            _field_text(example),
+            tuple(_field_text(choice) for choice in found.get("enum", ())),
             found.get("type") == "array",
         )
 
-    def _schema(self, holder: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        content = self._resolve(holder).get("content", {})
+    def _json_schema(self, body_or_response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        content = self._resolve(body_or_response).get("content", {})
         for kind, media in content.items():
             if "json" in kind:
                 schema: Mapping[str, Any] = media.get("schema", {})
                 return schema
         return None
 
-    def _answer(self, status: str, answer: Mapping[str, Any]) -> Answer:
-        answer = self._resolve(answer)
-        schema = self._schema(answer)
+    def _build_response(self, status: str, response: Mapping[str, Any]) -> OperationResponse:
+        response = self._resolve(response)
+        schema = self._json_schema(response)
         code = int(status) if status.isdecimal() else 0
         phrase = HTTPStatus(code).phrase if code in {one.value for one in HTTPStatus} else ""
-        described = answer.get("description", "")
+        described = response.get("description", "")
         refused = code >= 400 or not code  # what problem details hold is told once, above
-        return Answer(
+        return OperationResponse(
             status,
             described if described and described != phrase else phrase,
-            self._words.kind(schema) if schema else "",
-            tuple(self._words.members(schema)) if schema and not refused else (),
+            self._describer.describe_type(schema) if schema else "",
+            tuple(self._describer.members(schema)) if schema and not refused else (),
             refused,
         )
 
-    def _curl(self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool) -> str:
+    def _curl_command(
+        self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool
+    ) -> str:
         for one in parameters:
-            if one.where == "path":
+            if one.location == "path":
                 path = path.replace(f"{{{one.name}}}", quote(one.example, safe=""))
-        query = urlencode([(one.name, one.example) for one in parameters if one.where == "query" and one.required])
+        query = urlencode([(one.name, one.example) for one in parameters if one.location == "query" and one.required])
         lines = ["curl " + (f"-X {method} " if method != "GET" else "")]
-        lines[0] += shlex.quote(f"{self._base}{path}{f'?{query}' if query else ''}")
+        lines[0] += shlex.quote(f"{self._base_url}{path}{f'?{query}' if query else ''}")
         if with_token:
             lines.append('-H "Authorization: Bearer $TOKEN"')
-        needed = [one for one in parameters if one.where == "header" and one.required]
+        needed = [one for one in parameters if one.location == "header" and one.required]
         lines += [f"-H {shlex.quote(f'{one.name}: {one.example}')}" for one in needed]
         if body:
             lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(json.loads(body)))}"]
@@ -196,7 +200,7 @@ def _paragraphs(description: str, access: str, limit: str) -> Iterator[str]:
             yield words
 
 
-def _typed(value: Any) -> str:
+def _field_text(value: Any) -> str:
     """A value as one types it into a field."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)

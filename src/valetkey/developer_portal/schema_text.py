@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_DEEPEST = 4
-_FORMATS = {
+_MAX_DEPTH = 4
+_FORMAT_EXAMPLES = {
     "uuid": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -16,7 +16,7 @@ _FORMATS = {
     "uri": "https://example.com/",
     "ipv4": "192.0.2.1",
 }
-_BOUNDS = {
+_BOUND_TEXTS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "minimum": "{} or more",
@@ -30,17 +30,17 @@ _BOUNDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SchemaMember:
     """One member of an object, with how deep it is nested."""
 
     name: str
     depth: int
-    kind: str
+    type_text: str
     required: bool
     description: str
 
 
-class SchemaWords:
+class SchemaDescriber:
     """Reads the schemas of one document."""
 
     def __init__(self, components: Mapping[str, Any]) -> None:
@@ -59,43 +59,43 @@ class SchemaWords:
             }
         return schema
 
-    def kind(self, schema: Mapping[str, Any], depth: int = 0) -> str:
+    def describe_type(self, schema: Mapping[str, Any], depth: int = 0) -> str:
         """The type and its bounds, such as ``integer, 1 or more`` or ``list of Note``."""
         named = str(schema.get("$ref", "")).rpartition("/")[2]
         if named and self.resolve(schema).get("type") == "object":
             return named
         schema = self.resolve(schema)
         if "const" in schema:
-            return f"always {_shown(schema['const'])}"
+            return f"always {_format_value(schema['const'])}"
         if "enum" in schema:
-            return "one of " + ", ".join(_shown(one) for one in schema["enum"])
+            return "one of " + ", ".join(_format_value(one) for one in schema["enum"])
         choices = schema.get("anyOf") or schema.get("oneOf")
-        if choices and depth < _DEEPEST:
-            return " or ".join(dict.fromkeys(self.kind(one, depth + 1) for one in choices))
-        return ", ".join([self._type(schema, depth), *_bounds(schema)])
+        if choices and depth < _MAX_DEPTH:
+            return " or ".join(dict.fromkeys(self.describe_type(one, depth + 1) for one in choices))
+        return ", ".join([self._describe_plain_type(schema, depth), *_describe_bounds(schema)])
 
-    def _type(self, schema: Mapping[str, Any], depth: int) -> str:
+    def _describe_plain_type(self, schema: Mapping[str, Any], depth: int) -> str:
         told = schema.get("type", "any")
         if isinstance(told, list):
             return " or ".join(told)
-        if told == "array" and depth < _DEEPEST:
-            return f"list of {self.kind(schema.get('items', {}), depth + 1)}"
+        if told == "array" and depth < _MAX_DEPTH:
+            return f"list of {self.describe_type(schema.get('items', {}), depth + 1)}"
         return f"{told} ({schema['format']})" if "format" in schema else str(told)
 
-    def members(self, schema: Mapping[str, Any], depth: int = 0) -> Iterator[Member]:
+    def members(self, schema: Mapping[str, Any], depth: int = 0) -> Iterator[SchemaMember]:
         """Every member of an object or of a list's objects, those of members after them, four levels deep."""
-        schema = self._object_in(schema)
+        schema = self._find_object(schema)
         for name, one in schema.get("properties", {}).items():
             found = self.resolve(one)
             described = str(found.get("description", "")) if "$ref" not in one else str(one.get("description", ""))
-            yield Member(name, depth, self.kind(one), name in schema.get("required", ()), described)
-            if depth + 1 < _DEEPEST:
+            yield SchemaMember(name, depth, self.describe_type(one), name in schema.get("required", ()), described)
+            if depth + 1 < _MAX_DEPTH:
                 yield from self.members(one, depth + 1)
 
-    def _object_in(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _find_object(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         schema = self.resolve(schema)
         if schema.get("type") == "array":
-            return self._object_in(schema.get("items", {}))
+            return self._find_object(schema.get("items", {}))
         choices = [self.resolve(one) for one in schema.get("anyOf") or schema.get("oneOf") or ()]
         objects = [one for one in choices if "properties" in one]
         return objects[0] if len(objects) == 1 else schema
@@ -118,26 +118,26 @@ class SchemaWords:
         told = schema.get("type")
         kind = told[0] if isinstance(told, list) else told
         if kind == "object":
-            members = schema.get("properties", {}) if depth < _DEEPEST else {}
+            members = schema.get("properties", {}) if depth < _MAX_DEPTH else {}
             return {name: self.example(one, depth + 1) for name, one in members.items()}
         if kind == "array":
-            return [self.example(schema["items"], depth + 1)] if depth < _DEEPEST and "items" in schema else []
+            return [self.example(schema["items"], depth + 1)] if depth < _MAX_DEPTH and "items" in schema else []
         if kind == "string":
             text = "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
-            return _FORMATS.get(str(schema.get("format")), text)
+            return _FORMAT_EXAMPLES.get(str(schema.get("format")), text)
         return {"integer": schema.get("minimum", 1), "number": schema.get("minimum", 1.5), "boolean": True}.get(
             str(kind)
         )
 
 
-def _bounds(schema: Mapping[str, Any]) -> list[str]:
+def _describe_bounds(schema: Mapping[str, Any]) -> list[str]:
     told = dict(schema)
     if told.get("type") == "string" and told.get("minLength") == 1:
         del told["minLength"]  # goes without saying
     if "minLength" in told and told["minLength"] == told.get("maxLength"):
         return [f"{told['minLength']} characters"]
-    return [words.format(told[name]) for name, words in _BOUNDS.items() if name in told]
+    return [words.format(told[name]) for name, words in _BOUND_TEXTS.items() if name in told]
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return "null" if value is None else str(value)

@@ -7,12 +7,12 @@ from typing import Any
 
 from valetkey.settings import Settings
 
-from .reference import Operation, Reference
+from .reference import ApiReference, Operation
 
-CATALOG = "/.well-known/api-catalog"
-CATALOG_TYPE = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
-SECURITY = "/.well-known/security.txt"
-_VALID = timedelta(days=364)  # less than a year is recommended (RFC 9116 §2.5.5)
+API_CATALOG_PATH = "/.well-known/api-catalog"
+API_CATALOG_CONTENT_TYPE = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
+SECURITY_TXT_PATH = "/.well-known/security.txt"
+_SECURITY_TXT_LIFETIME = timedelta(days=364)  # less than a year is recommended (RFC 9116 §2.5.5)
 
 
 def metadata_url(settings: Settings) -> str:
@@ -29,30 +29,32 @@ def api_catalog(settings: Settings) -> dict[str, Any]:
     if settings.docs_path is not None:
         links["service-doc"] = [{"href": settings.issuer + settings.docs_path, "type": "text/html"}]
     links["service-meta"] = [{"href": metadata_url(settings), "type": "application/json"}]
-    return {"linkset": [{"anchor": settings.issuer + CATALOG, "item": [{"href": api}]}, links]}
+    return {"linkset": [{"anchor": settings.issuer + API_CATALOG_PATH, "item": [{"href": api}]}, links]}
 
 
 def security_txt(settings: Settings, now: float) -> str:
     """Where to report a vulnerability (RFC 9116); good for a year less a day from the day it is asked for."""
     day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    expires = (day + _VALID).isoformat().replace("+00:00", "Z")
-    return f"Contact: {settings.security_contact}\nExpires: {expires}\nCanonical: {settings.issuer}{SECURITY}\n"
+    expires = (day + _SECURITY_TXT_LIFETIME).isoformat().replace("+00:00", "Z")
+    return (
+        f"Contact: {settings.security_contact}\nExpires: {expires}\nCanonical: {settings.issuer}{SECURITY_TXT_PATH}\n"
+    )
 
 
-def llms_txt(settings: Settings, told: Reference) -> str:
+def llms_txt(settings: Settings, reference: ApiReference) -> str:
     """The API for a program that reads text: what it is, how to get a token, what can be called."""
-    lines = [f"# {told.title} API", ""]
-    if told.description:
-        lines += [f"> {' '.join(told.description.split())}", ""]
-    lines += [f"Base URL: {settings.issuer}", "", "## Documents", "", *_links(settings)]
-    lines += ["", "## Getting a token", "", *_ways(settings), "", "## Scopes", ""]
-    lines += [f"- `{name}`: {words}" for name, words in told.scopes] or ["There are none."]
+    lines = [f"# {reference.title} API", ""]
+    if reference.description:
+        lines += [f"> {' '.join(reference.description.split())}", ""]
+    lines += [f"Base URL: {settings.issuer}", "", "## Documents", "", *_document_links(settings)]
+    lines += ["", "## Getting a token", "", *_token_instructions(settings), "", "## Scopes", ""]
+    lines += [f"- `{name}`: {words}" for name, words in reference.scopes] or ["There are none."]
     lines += ["", "## Operations", ""]
-    lines += [_line(one) for _, operations in told.groups for one in operations] or ["There are none."]
+    lines += [_operation_line(one) for _, operations in reference.groups for one in operations] or ["There are none."]
     return "\n".join(lines) + "\n"
 
 
-def _links(settings: Settings) -> list[str]:
+def _document_links(settings: Settings) -> list[str]:
     links = [
         (settings.openapi_path, "OpenAPI", "every operation with its parameters, answers, scopes and limits"),
         (settings.docs_path, "API reference", "the same for people, with an Authorize button"),
@@ -61,7 +63,7 @@ def _links(settings: Settings) -> list[str]:
     return [*found, f"- [OAuth metadata]({metadata_url(settings)}): every endpoint of the authorization server"]
 
 
-def _ways(settings: Settings) -> list[str]:
+def _token_instructions(settings: Settings) -> list[str]:
     base = settings.issuer + settings.oauth_path
     ways = [
         f"- For a person: OAuth 2.0 authorization code with PKCE (S256). Authorize at {base}/authorize, "
@@ -82,6 +84,6 @@ def _ways(settings: Settings) -> list[str]:
     return ways
 
 
-def _line(one: Operation) -> str:
-    limit = f" {one.limit}" if one.limit else ""
-    return f"- `{one.method} {one.path}`: {one.summary}. {one.access}{limit}"
+def _operation_line(operation: Operation) -> str:
+    limit = f" {operation.limit}" if operation.limit else ""
+    return f"- `{operation.method} {operation.path}`: {operation.summary}. {operation.access}{limit}"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 View = TypeVar("View", bound=Callable[..., Any])
-DESCRIPTION = "__valetkey_description__"
+DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class ViewDescription:
     """What was said of a view; types as pydantic understands them."""
 
     body: Any = None
@@ -50,25 +50,25 @@ def describe(
     :param status: the answer's status; 200 where there is an answer, 204 where the view returns None.
     :param errors: what the view refuses, as ``{404: "There is no such note"}``; told as problem details.
     """
-    said = Description(body, query, headers, response, status, dict(errors or {}))
+    said = ViewDescription(body, query, headers, response, status, dict(errors or {}))
 
     def remember(view: View) -> View:
-        setattr(view, DESCRIPTION, said)
+        setattr(view, DESCRIPTION_ATTRIBUTE, said)
         return view
 
     return remember
 
 
-def description_of(view: Callable[..., Any]) -> Description:
+def get_view_description(view: Callable[..., Any]) -> ViewDescription:
     """What was said of the view; its return annotation counts where no answer was described."""
-    said: Description = getattr(view, DESCRIPTION, None) or Description()
+    said: ViewDescription = getattr(view, DESCRIPTION_ATTRIBUTE, None) or ViewDescription()
     if said.response is not None:
         return said
-    returned, status = _returned(view)
+    returned, status = _return_annotation(view)
     return replace(said, response=returned, status=said.status or status)
 
 
-def _returned(view: Callable[..., Any]) -> tuple[Any, int | None]:
+def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
     """The type of the JSON that the view returns, and the status where there is no body."""
     function = inspect.unwrap(view)
     try:
@@ -80,18 +80,18 @@ def _returned(view: Callable[..., Any]) -> tuple[Any, int | None]:
     if typing.get_origin(found) is tuple:  # (body, status) or (body, status, headers)
         found = typing.get_args(found)[0]
     parts = typing.get_args(found) if typing.get_origin(found) in {typing.Union, types.UnionType} else (found,)
-    shaped = tuple(part for part in parts if is_shaped(part))
+    shaped = tuple(part for part in parts if has_json_schema(part))
     return (functools.reduce(operator.or_, shaped) if shaped else None), None
 
 
-def is_shaped(kind: Any) -> bool:
+def has_json_schema(python_type: Any) -> bool:
     """Whether a type says what its JSON looks like: a model, a dataclass, a TypedDict, a list or dict."""
-    origin = typing.get_origin(kind)
+    origin = typing.get_origin(python_type)
     if origin is typing.Annotated:
-        return is_shaped(typing.get_args(kind)[0])
-    if not isinstance(kind, type) and origin is None:
+        return has_json_schema(typing.get_args(python_type)[0])
+    if not isinstance(python_type, type) and origin is None:
         return False
-    made = origin or kind
+    made = origin or python_type
     model = getattr(sys.modules.get("pydantic"), "BaseModel", None)  # whoever has a model has imported it
     is_model = model is not None and isinstance(made, type) and issubclass(made, model)
     return (

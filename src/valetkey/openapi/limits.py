@@ -7,50 +7,50 @@ from typing import Any
 
 from valetkey.rate_limiting.limit import Limit, parse_limit
 from valetkey.rate_limiting.quota import parse_quota
-from valetkey.resource_server.protection import Protection
+from valetkey.resource_server.protection import RouteProtection
 from valetkey.settings import Settings
 from valetkey.settings.plans import Plan
 
-_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+_PERIOD_NAMES = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
-def told_limit(protection: Protection | None) -> dict[str, Any] | None:
+def rate_limit_extension(protection: RouteProtection | None) -> dict[str, Any] | None:
     """The members of ``x-rate-limit``; None where the route has no limit."""
     if protection is None:
         return None
-    limits = list(_limits(protection))
+    limits = list(_limits_by_plan(protection))
     if not limits:
         return None
     cost = {"cost": protection.cost} if protection.cost > 1 else {}
-    words = "; ".join(_in_words(name, limit) for name, limit in limits)
-    told = f"{words[0].upper()}{words[1:]}, {_whose(protection)}."
+    words = "; ".join(_describe_limit(name, limit) for name, limit in limits)
+    told = f"{words[0].upper()}{words[1:]}, {_describe_counter(protection)}."
     if protection.cost > 1:
         told += f" Each call counts as {protection.cost}."
     policies = [
-        {"limit": limit.n, "window": limit.period, "burst": limit.burst, **({"plan": name} if name else {})}
+        {"limit": limit.max_calls, "window": limit.period_s, "burst": limit.burst, **({"plan": name} if name else {})}
         for name, limit in limits
     ]
     first = policies[0] if len(policies) == 1 else {"policies": policies}
     return {**first, **cost, "description": told}
 
 
-def told_plans(settings: Settings) -> dict[str, dict[str, Any]]:
+def plans_extension(settings: Settings) -> dict[str, dict[str, Any]]:
     """The members of ``x-plans``: what an app may call in all, by its plan."""
     return {
         name: {
             **({"limit": plan.limit} if plan.limit else {}),
             **({"quota": plan.quota} if plan.quota else {}),
-            "description": _plan_in_words(plan, is_default=name == settings.default_plan),
+            "description": _describe_plan(plan, is_default=name == settings.default_plan),
         }
         for name, plan in settings.plans.items()
     }
 
 
-def _plan_in_words(plan: Plan, *, is_default: bool) -> str:
-    parts = [_in_words("", parse_limit(plan.limit))] if plan.limit else []
+def _describe_plan(plan: Plan, *, is_default: bool) -> str:
+    parts = [_describe_limit("", parse_limit(plan.limit))] if plan.limit else []
     if plan.quota:
         quota = parse_quota(plan.quota)
-        parts.append(f"{quota.n:,} calls in each {quota.unit} (UTC)")
+        parts.append(f"{quota.max_calls:,} calls in each {quota.unit} (UTC)")
     told = f"{'; '.join(parts) or 'as many calls as the operations allow'}, for each app over all operations"
     told = f"{told[0].upper()}{told[1:]}."
     if plan.scopes is not None:
@@ -62,14 +62,14 @@ def _plan_in_words(plan: Plan, *, is_default: bool) -> str:
     return told
 
 
-def _limits(protection: Protection) -> Iterator[tuple[str, Limit]]:
+def _limits_by_plan(protection: RouteProtection) -> Iterator[tuple[str, Limit]]:
     """Each limit of the route, with the plan that it is for or ''."""
     if protection.limit is not None:
         for plan, limit in protection.limit.budgets.items():
             yield plan or "", limit
 
 
-def _whose(protection: Protection) -> str:
+def _describe_counter(protection: RouteProtection) -> str:
     limit = protection.limit
     assert limit is not None
     per = "address" if protection.is_public else limit.per
@@ -77,9 +77,9 @@ def _whose(protection: Protection) -> str:
     return f"for each {words}" + (f", shared by all operations of the group {limit.group}" if limit.group else "")
 
 
-def _in_words(plan: str, limit: Limit) -> str:
-    calls = "1 call" if limit.n == 1 else f"{limit.n:,} calls"
-    period = _PERIODS.get(limit.period)
-    each = f"a {period}" if period and period != "hour" else "an hour" if period else f"in {limit.period} seconds"
-    at_once = "all of them at once" if limit.burst >= limit.n else f"{limit.burst:,} at once"
-    return f"{f'on the plan {plan} ' if plan else ''}{calls} {each}, {at_once}"
+def _describe_limit(plan_name: str, limit: Limit) -> str:
+    calls = "1 call" if limit.max_calls == 1 else f"{limit.max_calls:,} calls"
+    period = _PERIOD_NAMES.get(limit.period_s)
+    each = f"a {period}" if period and period != "hour" else "an hour" if period else f"in {limit.period_s} seconds"
+    at_once = "all of them at once" if limit.burst >= limit.max_calls else f"{limit.burst:,} at once"
+    return f"{f'on the plan {plan_name} ' if plan_name else ''}{calls} {each}, {at_once}"

@@ -41,7 +41,7 @@ _NOT_GLOBAL = tuple(
     )
 )
 _LOOPBACK = IPv6Address("::1")
-_LAST_32_BITS = tuple(  # where the IPv4 address is at the end
+_IPV4_IN_LAST_32_BITS = tuple(  # where the IPv4 address is at the end
     IPv6Network(network)
     for network in (
         "::/96",  # IPv4-compatible (RFC 4291 §2.5.5.1)
@@ -53,15 +53,15 @@ _LAST_32_BITS = tuple(  # where the IPv4 address is at the end
 )
 
 
-def read_networks(networks: Iterable[str]) -> tuple[Network, ...]:
+def parse_networks(networks: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(network) for network in networks)
 
 
-def is_permitted(address: Address, allowed: tuple[Network, ...]) -> bool:
+def is_permitted(address: Address, allowed_networks: tuple[Network, ...]) -> bool:
     """Whether a fetch may reach this address; every IPv4 address inside an IPv6 one has to be permitted too."""
-    if not is_public(address) and not any(address in network for network in allowed):
+    if not is_public(address) and not any(address in network for network in allowed_networks):
         return False
-    return all(is_permitted(inner, allowed) for inner in _embedded(address))
+    return all(is_permitted(inner, allowed_networks) for inner in _embedded_ipv4(address))
 
 
 def is_public(address: Address) -> bool:
@@ -71,13 +71,13 @@ def is_public(address: Address) -> bool:
     return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_GLOBAL)
 
 
-def _embedded(address: Address) -> tuple[IPv4Address, ...]:
+def _embedded_ipv4(address: Address) -> tuple[IPv4Address, ...]:
     if isinstance(address, IPv4Address) or address == _LOOPBACK:
         return ()
     if address.teredo:
         return address.teredo  # server and client (RFC 4380 §4)
     if address.sixtofour:
         return (address.sixtofour,)
-    if any(address in network for network in _LAST_32_BITS):
+    if any(address in network for network in _IPV4_IN_LAST_32_BITS):
         return (IPv4Address(int(address) & 0xFFFFFFFF),)
     return ()

@@ -16,79 +16,79 @@ from valetkey.protocol.errors import TemporarilyUnavailable
 class Deadline:
     """The moment at which a fetch is over, whatever it waits for."""
 
-    seconds: float
-    at: float
+    timeout_s: float
+    ends_at: float
 
     @classmethod
-    def within(cls, seconds: float) -> Deadline:
-        return cls(seconds, time.monotonic() + seconds)
+    def within(cls, timeout_s: float) -> Deadline:
+        return cls(timeout_s, time.monotonic() + timeout_s)
 
-    def left(self) -> float:
+    def remaining_s(self) -> float:
         """The seconds left.
 
         :raises TimeoutError: where there are none.
         """
-        left = self.at - time.monotonic()
+        left = self.ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
 
-class Turns:
+class HostSemaphore:
     """At most so many fetches at once in this process, and so many to one host; others wait for their turn."""
 
-    def __init__(self, at_once: int, per_host: int) -> None:
-        self._at_once = at_once
-        self._per_host = per_host
-        self._under_way: Counter[str] = Counter()
-        self._ended = threading.Condition()
+    def __init__(self, max_fetches: int, max_per_host: int) -> None:
+        self._max_fetches = max_fetches
+        self._max_per_host = max_per_host
+        self._active: Counter[str] = Counter()
+        self._released = threading.Condition()
 
     @contextmanager
-    def take(self, host: str, deadline: Deadline) -> Iterator[None]:
+    def acquire(self, host: str, deadline: Deadline) -> Iterator[None]:
         """:raises FetchFailed: where no turn came before the deadline."""
-        with self._ended:
-            if not self._ended.wait_for(lambda: self._has_room(host), deadline.left()):
+        with self._released:
+            if not self._released.wait_for(lambda: self._is_available(host), deadline.remaining_s()):
                 raise FetchFailed(f"too many requests are under way to ask {host} too")
-            self._under_way[host] += 1
+            self._active[host] += 1
         try:
             yield
         finally:
-            with self._ended:
-                self._under_way[host] -= 1
-                self._under_way += Counter()  # forgets hosts with none
-                self._ended.notify_all()
+            with self._released:
+                self._active[host] -= 1
+                self._active += Counter()  # forgets hosts with none
+                self._released.notify_all()
 
-    def _has_room(self, host: str) -> bool:
-        return self._under_way[host] < self._per_host and self._under_way.total() < self._at_once
+    def _is_available(self, host: str) -> bool:
+        return self._active[host] < self._max_per_host and self._active.total() < self._max_fetches
 
 
-class Room:
+class WaitLimit:
     """How many requests may wait at once for what a stranger publishes. Whoever finds it full is sent away at once.
 
     A server has few threads: one that waits for a slow site serves nobody else.
     """
 
-    def __init__(self, most: int) -> None:
-        self._free = threading.BoundedSemaphore(most)
+    def __init__(self, limit: int) -> None:
+        self._semaphore = threading.BoundedSemaphore(limit)
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """:raises TemporarilyUnavailable: where it is full."""
-        if not self._free.acquire(blocking=False):
+        if not self._semaphore.acquire(blocking=False):
             raise TemporarilyUnavailable("too many requests wait for other sites; try again", retry_after=1)
         try:
             yield
         finally:
-            self._free.release()
+            self._semaphore.release()
 
 
-class FetchProblem(Exception):
+class FetchError(Exception):
     """There is no answer to use; the sentence says why."""
 
 
-class FetchRefused(FetchProblem):
+class FetchRefused(FetchError):
     """The guard does not let this URL be fetched."""
 
 
-class FetchFailed(FetchProblem):
+class FetchFailed(FetchError):
     """The other side could not be reached, or its answer cannot be used."""

@@ -11,13 +11,13 @@ from typing import Generic, TypeVar
 
 from valetkey.protocol.errors import TemporarilyUnavailable
 
-from .bounds import FetchProblem
+from .bounds import FetchError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ages:
+class Freshness:
     """How old what is kept may be, and how often it is asked for, in seconds.
 
     :param least: between two fetches, whatever is asked for and whatever came.
@@ -25,12 +25,12 @@ class Ages:
     :param stale: that an old one serves while a new one cannot be had (RFC 9111 §4.2.4).
     """
 
-    least: float
-    retry: float
-    stale: float
+    min_interval_s: float
+    retry_interval_s: float
+    max_stale_s: float
 
 
-class Kept(Generic[T]):
+class CachedFetch(Generic[T]):
     """One document, or why there is none.
 
     :param fetch: gets it, with the seconds for which it may be used again; raises ``FetchProblem``.
@@ -42,21 +42,21 @@ class Kept(Generic[T]):
         self,
         fetch: Callable[[], tuple[T, int]],
         clock: Callable[[], float],
-        ages: Ages,
-        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+        freshness: Freshness,
+        fetch_slot: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._ages = ages
-        self._waiting = waiting
-        self._known: T | None = None
-        self._asked_at = self._fetched_at = self._fresh_until = float("-inf")
-        self._fetching = threading.Lock()
-        self.problem: FetchProblem | None = None  # of the last fetch
+        self._freshness = freshness
+        self._fetch_slot = fetch_slot
+        self._cached: T | None = None
+        self._requested_at = self._fetched_at = self._fresh_until = float("-inf")
+        self._fetch_lock = threading.Lock()
+        self.error: FetchError | None = None  # of the last fetch
 
-    def fresh(self) -> T | None:
+    def get_fresh(self) -> T | None:
         """What is known, if it need not be fetched again; never waits."""
-        return self._known if self._clock() < self._fresh_until else None
+        return self._cached if self._clock() < self._fresh_until else None
 
     def get(self) -> T:
         """What is known, fetched first where it is not fresh. While another thread fetches, an old one serves.
@@ -64,82 +64,84 @@ class Kept(Generic[T]):
         :raises FetchProblem: where it cannot be had, and none from before is recent enough.
         :raises TemporarilyUnavailable: where too many wait already, and none from before is recent enough.
         """
-        fresh = self.fresh()
+        fresh = self.get_fresh()
         if fresh is not None:
             return fresh
         try:
-            with self._waiting():
+            with self._fetch_slot():
                 self._refresh_if_needed()
         except TemporarilyUnavailable:
-            if self._usable() is None:
+            if self._get_usable() is None:
                 raise
-        known = self._usable()
+        known = self._get_usable()
         if known is None:
-            raise self._told()
+            raise self._copy_error()
         return known
 
-    def get_newer(self, than: T) -> T | None:
+    def get_newer(self, previous: T) -> T | None:
         """What is published now, where somebody needs what ``than`` does not have; None where it is no other.
 
         It is asked for at most once in ``ages.least`` seconds.
 
         :raises TemporarilyUnavailable: where too many wait already.
         """
-        with self._waiting(), self._fetching:
-            if self._known is than:
+        with self._fetch_slot(), self._fetch_lock:
+            if self._cached is previous:
                 self._refresh()
-            return None if self._known is than else self._known
+            return None if self._cached is previous else self._cached
 
     def _refresh_if_needed(self) -> None:
-        if self._fetching.acquire(blocking=self._usable() is None):
+        if self._fetch_lock.acquire(blocking=self._get_usable() is None):
             try:
                 if self._clock() >= self._fresh_until:
                     self._refresh()
             finally:
-                self._fetching.release()
+                self._fetch_lock.release()
 
-    def _usable(self) -> T | None:
-        return self._known if self._clock() <= self._fetched_at + self._ages.stale else None
+    def _get_usable(self) -> T | None:
+        return self._cached if self._clock() <= self._fetched_at + self._freshness.max_stale_s else None
 
-    def _told(self) -> FetchProblem:
-        problem = self.problem or FetchProblem("nothing was fetched yet")
+    def _copy_error(self) -> FetchError:
+        problem = self.error or FetchError("nothing was fetched yet")
         return type(problem)(*problem.args)
 
     def _refresh(self) -> None:
         now = self._clock()
-        if now < self._asked_at + (self._ages.retry if self._known is None else self._ages.least):
+        if now < self._requested_at + (
+            self._freshness.retry_interval_s if self._cached is None else self._freshness.min_interval_s
+        ):
             return
-        self._asked_at = now
+        self._requested_at = now
         try:
-            self._known, age = self._fetch()
-        except FetchProblem as problem:
-            self.problem = problem.with_traceback(None)
-            if self._usable() is None:
-                self._known = None
+            self._cached, age = self._fetch()
+        except FetchError as problem:
+            self.error = problem.with_traceback(None)
+            if self._get_usable() is None:
+                self._cached = None
             return
-        self.problem = None
-        self._fetched_at, self._fresh_until = now, now + max(age, self._ages.least)
+        self.error = None
+        self._fetched_at, self._fresh_until = now, now + max(age, self._freshness.min_interval_s)
 
 
-class KeptByUrl(Generic[T]):
+class CachePool(Generic[T]):
     """Documents at many URLs; those that were wanted least lately are forgotten.
 
     :param keep: what keeps the document at a URL that is not known yet.
     :param most: how many are kept.
     """
 
-    def __init__(self, keep: Callable[[str], Kept[T]], most: int) -> None:
-        self._keep = keep
-        self._most = most
-        self._known: OrderedDict[str, Kept[T]] = OrderedDict()
-        self._guarding = threading.Lock()
+    def __init__(self, create: Callable[[str], CachedFetch[T]], max_entries: int) -> None:
+        self._create = create
+        self._max_entries = max_entries
+        self._entries: OrderedDict[str, CachedFetch[T]] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def at(self, url: str) -> Kept[T]:
-        with self._guarding:
-            kept = self._known.get(url)
+    def get(self, url: str) -> CachedFetch[T]:
+        with self._lock:
+            kept = self._entries.get(url)
             if kept is None:
-                kept = self._known[url] = self._keep(url)
-            self._known.move_to_end(url)
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
+                kept = self._entries[url] = self._create(url)
+            self._entries.move_to_end(url)
+            if len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
             return kept

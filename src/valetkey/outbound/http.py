@@ -11,22 +11,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from .bounds import Deadline, FetchFailed, FetchProblem, FetchRefused, Turns
-from .freshness import max_age
-from .safe_resolver import Guard, Lookup, check_url, system_lookup
+from .bounds import Deadline, FetchError, FetchFailed, FetchRefused, HostSemaphore
+from .freshness import compute_max_age
+from .safe_resolver import Lookup, SafeResolver, check_url, system_lookup
 
 if TYPE_CHECKING:
-    from .transport import GuardedTransport
+    from .transport import SafeTransport
 
-__all__ = ["FetchFailed", "FetchProblem", "FetchRefused", "Fetched", "Fetcher"]
+__all__ = ["FetchError", "FetchFailed", "FetchRefused", "FetchResponse", "Fetcher"]
 
-_SECONDS, _MAX_BYTES = 5.0, 65_536
-_AT_ONCE, _PER_HOST = 16, 4
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TIMEOUT_S, _MAX_BYTES = 5.0, 65_536
+_MAX_FETCHES, _MAX_PER_HOST = 16, 4
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResponse:
     """An answer, whatever its status."""
 
     status: int
@@ -65,17 +65,17 @@ class Fetcher:
         ca_file: str | None,
         clock: Callable[[], float],
         *,
-        seconds: float = _SECONDS,
+        timeout_s: float = _TIMEOUT_S,
         lookup: Lookup = system_lookup,
-        at_once: int = _AT_ONCE,
-        per_host: int = _PER_HOST,
+        max_fetches: int = _MAX_FETCHES,
+        max_per_host: int = _MAX_PER_HOST,
     ) -> None:
-        self._guard = Guard(allowed_networks, lookup)
-        self._turns = Turns(at_once, per_host)
+        self._resolver = SafeResolver(allowed_networks, lookup)
+        self._host_semaphore = HostSemaphore(max_fetches, max_per_host)
         self._ca_file = ca_file
         self._clock = clock
-        self._seconds = seconds
-        self._making = threading.Lock()
+        self._timeout_s = timeout_s
+        self._tls_lock = threading.Lock()
 
     def get(
         self,
@@ -84,19 +84,19 @@ class Fetcher:
         accept: str = "application/json",
         max_bytes: int = _MAX_BYTES,
         max_redirects: int = 0,
-    ) -> Fetched:
+    ) -> FetchResponse:
         """GET; redirects are followed where ``max_redirects`` says how many, and are answers where it is 0.
 
         :raises FetchRefused: where the guard refuses the URL, or that of a redirect.
         :raises FetchFailed: where there is no answer within the deadline and ``max_bytes``.
         """
-        deadline, headers = Deadline.within(self._seconds), {"Accept": accept}
+        deadline, headers = Deadline.within(self._timeout_s), {"Accept": accept}
         fetched = self._fetch("GET", url, headers, b"", max_bytes, deadline)
         for _ in range(max_redirects):
-            if fetched.status not in _REDIRECTS or "location" not in fetched.headers:
+            if fetched.status not in _REDIRECT_STATUSES or "location" not in fetched.headers:
                 return fetched
-            fetched = self._fetch("GET", _next_url(fetched), headers, b"", max_bytes, deadline)
-        if max_redirects and fetched.status in _REDIRECTS:
+            fetched = self._fetch("GET", _redirect_url(fetched), headers, b"", max_bytes, deadline)
+        if max_redirects and fetched.status in _REDIRECT_STATUSES:
             raise FetchFailed(f"{urlsplit(url).hostname} redirects more than {max_redirects} times")
         return fetched
 
@@ -108,7 +108,7 @@ class Fetcher:
         accept: str = "*/*",
         authorization: str | None = None,
         max_bytes: int = _MAX_BYTES,
-    ) -> Fetched:
+    ) -> FetchResponse:
         """POST a form; a redirect is an answer like any other, and is not followed.
 
         :param authorization: the credentials that the other side asks for.
@@ -117,19 +117,19 @@ class Fetcher:
         headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
         if authorization is not None:
             headers["Authorization"] = authorization
-        deadline = Deadline.within(self._seconds)
+        deadline = Deadline.within(self._timeout_s)
         return self._fetch("POST", url, headers, urlencode(data).encode(), max_bytes, deadline)
 
     @cached_property
-    def transport(self) -> GuardedTransport:
+    def transport(self) -> SafeTransport:
         """The same guard and bounds for an ``httpx.Client`` of another's making."""
-        from .transport import GuardedTransport  # here: httpx is slow to import, and many apps fetch nothing
+        from .transport import SafeTransport  # here: httpx is slow to import, and many apps fetch nothing
 
-        return GuardedTransport(self._guard, self._turns, self._trust, self._seconds, _MAX_BYTES)
+        return SafeTransport(self._resolver, self._host_semaphore, self._get_tls_context, self._timeout_s, _MAX_BYTES)
 
     def _fetch(
         self, method: str, url: str, headers: dict[str, str], content: bytes, max_bytes: int, deadline: Deadline
-    ) -> Fetched:
+    ) -> FetchResponse:
         check_url(url)
         import httpx  # here for the same reason
 
@@ -141,10 +141,12 @@ class Fetcher:
             raise FetchRefused("the URL cannot be fetched: it is not a URI") from cause
         answer = self.transport.handle_request(request)
         got = dict(answer.headers)
-        return Fetched(answer.status_code, got, answer.content, url, max_age(answer.status_code, got, self._clock()))
+        return FetchResponse(
+            answer.status_code, got, answer.content, url, compute_max_age(answer.status_code, got, self._clock())
+        )
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self._ca_file:
             try:
@@ -153,13 +155,13 @@ class Fetcher:
                 raise FetchFailed("outbound_ca_file holds no certificates in PEM") from cause
         return context
 
-    def _trust(self) -> ssl.SSLContext:
-        with self._making:
-            return self._tls
+    def _get_tls_context(self) -> ssl.SSLContext:
+        with self._tls_lock:
+            return self._tls_context
 
 
-def _next_url(fetched: Fetched) -> str:
+def _redirect_url(response: FetchResponse) -> str:
     try:
-        return urljoin(fetched.url, fetched.headers["location"])
+        return urljoin(response.url, response.headers["location"])
     except ValueError as cause:
         raise FetchRefused("a redirect leads to what is not a URI") from cause

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from .bounds import FetchFailed
-from .cached_fetch import Ages, Kept, KeptByUrl
+from .cached_fetch import CachedFetch, CachePool, Freshness
 from .http import Fetcher
 
-_LARGEST, _MOST = 131_072, 64  # bytes of one; how many are kept
-_AGES = Ages(least=3600, retry=300, stale=86_400)
-_BEGINNINGS = {
+_MAX_BYTES, _MAX_ENTRIES = 131_072, 64  # bytes of one; how many are kept
+_FRESHNESS = Freshness(min_interval_s=3600, retry_interval_s=300, max_stale_s=86_400)
+_CONTENT_TYPES_BY_SIGNATURE = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF87a": "image/gif",
@@ -25,7 +25,7 @@ _BEGINNINGS = {
 class Image:
     """A picture that no browser takes for anything else."""
 
-    kind: str
+    content_type: str
     body: bytes
 
 
@@ -37,30 +37,30 @@ class RemoteImages:
     """
 
     def __init__(
-        self, fetcher: Fetcher, clock: Callable[[], float], waiting: Callable[[], AbstractContextManager[object]]
+        self, fetcher: Fetcher, clock: Callable[[], float], fetch_slot: Callable[[], AbstractContextManager[object]]
     ) -> None:
         self._fetcher = fetcher
         self._clock = clock
-        self._waiting = waiting
-        self._kept = KeptByUrl(self._keep, _MOST)
+        self._fetch_slot = fetch_slot
+        self._pool = CachePool(self._create_entry, _MAX_ENTRIES)
 
     def get(self, url: str) -> Image:
         """:raises FetchProblem: where it cannot be had, or is no PNG, JPEG, GIF or WebP."""
-        return self._kept.at(url).get()
+        return self._pool.get(url).get()
 
-    def _keep(self, url: str) -> Kept[Image]:
-        return Kept(partial(self._fetch, url), self._clock, _AGES, self._waiting)
+    def _create_entry(self, url: str) -> CachedFetch[Image]:
+        return CachedFetch(partial(self._fetch, url), self._clock, _FRESHNESS, self._fetch_slot)
 
     def _fetch(self, url: str) -> tuple[Image, int]:
-        fetched = self._fetcher.get(url, accept="image/*", max_bytes=_LARGEST, max_redirects=2)
-        kind = _kind_of(fetched.body) if fetched.status == 200 else None
+        fetched = self._fetcher.get(url, accept="image/*", max_bytes=_MAX_BYTES, max_redirects=2)
+        kind = _detect_content_type(fetched.body) if fetched.status == 200 else None
         if kind is None:
             raise FetchFailed(f"there is no picture that can be shown: status {fetched.status}")
         return Image(kind, fetched.body), fetched.max_age
 
 
-def _kind_of(body: bytes) -> str | None:
+def _detect_content_type(body: bytes) -> str | None:
     """By its beginning: what a server says of it could be anything. An SVG may hold a script, and is none of these."""
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "image/webp"
-    return next((kind for beginning, kind in _BEGINNINGS.items() if body.startswith(beginning)), None)
+    return next((kind for beginning, kind in _CONTENT_TYPES_BY_SIGNATURE.items() if body.startswith(beginning)), None)

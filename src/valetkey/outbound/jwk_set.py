@@ -11,12 +11,12 @@ from joserfc.jwk import JWKRegistry, Key
 
 from .bounds import FetchFailed
 
-_MOST_KEYS = 32
-_ED25519 = ("Ed25519", "EdDSA")
-_LARGEST_MODULUS = 1366  # base64url characters: RSA keys of 8192 bits, for larger ones cost us too much
-_SMALLEST_MODULUS = 342  # 2048 bits (RFC 7518 §3.3)
-_MEMBERS = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")  # nothing private is kept, nor certificates
-_KINDS: Mapping[str, tuple[str, str | None]] = {
+_MAX_KEYS = 32
+_ED25519_NAMES = ("Ed25519", "EdDSA")
+_MAX_MODULUS_LENGTH = 1366  # base64url characters: RSA keys of 8192 bits, for larger ones cost us too much
+_MIN_MODULUS_LENGTH = 342  # 2048 bits (RFC 7518 §3.3)
+_PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")  # nothing private is kept, nor certificates
+_KEY_TYPE_AND_CURVE: Mapping[str, tuple[str, str | None]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
@@ -24,12 +24,12 @@ _KINDS: Mapping[str, tuple[str, str | None]] = {
     "EdDSA": ("OKP", "Ed25519"),
     "Ed25519": ("OKP", "Ed25519"),
 }
-ALGORITHMS = tuple(_KINDS)  # all that a key from outside can verify; none of them is symmetric
+ALGORITHMS = tuple(_KEY_TYPE_AND_CURVE)  # all that a key from outside can verify; none of them is symmetric
 
 
-def same_algorithms(alg: str) -> tuple[str, ...]:
+def algorithm_names(alg: str) -> tuple[str, ...]:
     """The names of an algorithm: Ed25519 was EdDSA before RFC 9864."""
-    return _ED25519 if alg in _ED25519 else (alg,)
+    return _ED25519_NAMES if alg in _ED25519_NAMES else (alg,)
 
 
 @dataclass(slots=True)
@@ -39,15 +39,15 @@ class Jwk:
     members: Mapping[str, Any]
     key: Key | None = None
 
-    def fits(self, kid: str | None, alg: str) -> bool:
+    def matches(self, kid: str | None, alg: str) -> bool:
         jwk = self.members
         return (
-            (jwk.get("kty"), jwk.get("crv")) == _KINDS.get(alg)
-            and jwk.get("alg", alg) in same_algorithms(alg)
+            (jwk.get("kty"), jwk.get("crv")) == _KEY_TYPE_AND_CURVE.get(alg)
+            and jwk.get("alg", alg) in algorithm_names(alg)
             and kid in (None, jwk.get("kid"))
         )
 
-    def imported(self) -> Key | None:
+    def import_key(self) -> Key | None:
         if self.key is None:
             try:
                 # ``fits`` has judged alg; the library knows only one of the names of Ed25519.
@@ -57,7 +57,7 @@ class Jwk:
         return self.key
 
 
-def read_jwk_set(document: Any) -> tuple[Jwk, ...]:
+def parse_jwk_set(document: Any) -> tuple[Jwk, ...]:
     """The keys that may verify signatures; others are passed over (RFC 7517 §5).
 
     :raises FetchFailed: where it is not a JWK set.
@@ -66,13 +66,13 @@ def read_jwk_set(document: Any) -> tuple[Jwk, ...]:
     if not isinstance(keys, list):
         raise FetchFailed("what is at the URL of the JWK set is not a JWK set (RFC 7517 §5)")
     return tuple(
-        Jwk({name: key[name] for name in _MEMBERS if name in key})
-        for key in keys[:_MOST_KEYS]
-        if isinstance(key, dict) and _verifies(key)
+        Jwk({name: key[name] for name in _PUBLIC_MEMBERS if name in key})
+        for key in keys[:_MAX_KEYS]
+        if isinstance(key, dict) and _can_verify(key)
     )
 
 
-def _verifies(key: Mapping[str, Any]) -> bool:
+def _can_verify(key: Mapping[str, Any]) -> bool:
     operations = key.get("key_ops", ["verify"])
     if key.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return False
@@ -81,7 +81,7 @@ def _verifies(key: Mapping[str, Any]) -> bool:
     modulus, exponent = key.get("n"), key.get("e")
     return (
         isinstance(modulus, str)
-        and _SMALLEST_MODULUS <= len(modulus) <= _LARGEST_MODULUS
+        and _MIN_MODULUS_LENGTH <= len(modulus) <= _MAX_MODULUS_LENGTH
         and isinstance(exponent, str)
         and len(exponent) <= 8
     )
@@ -89,5 +89,5 @@ def _verifies(key: Mapping[str, Any]) -> bool:
 
 def find_key(jwks: tuple[Jwk, ...], kid: str | None, alg: str) -> Key | None:
     """The key that verifies this algorithm; without a ``kid`` the only one that does."""
-    fits = [jwk for jwk in jwks if jwk.fits(kid, alg)]
-    return fits[0].imported() if len(fits) == 1 or (fits and kid is not None) else None
+    fits = [jwk for jwk in jwks if jwk.matches(kid, alg)]
+    return fits[0].import_key() if len(fits) == 1 or (fits and kid is not None) else None

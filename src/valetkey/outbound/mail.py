@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from valetkey.settings import Settings
 
-_SECONDS = 10
+_TIMEOUT_S = 10
 
 
 class MailNotSent(Exception):
@@ -27,7 +27,7 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
     message["To"] = to
     message["Subject"] = subject
     message.set_content(text)
-    with _server(settings) as smtp:
+    with _connect(settings) as smtp:
         smtp.send_message(message)
 
 
@@ -36,16 +36,16 @@ def check_mail_server(settings: Settings) -> None:
 
     :raises MailNotSent: where it cannot be reached or refuses.
     """
-    with _server(settings):
+    with _connect(settings):
         pass
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[smtplib.SMTP]:
+def _connect(settings: Settings) -> Iterator[smtplib.SMTP]:
     server = urlsplit(settings.mail_url or "")
     kind = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
     try:
-        with kind(server.hostname or "localhost", server.port or 0, timeout=_SECONDS) as smtp:
+        with kind(server.hostname or "localhost", server.port or 0, timeout=_TIMEOUT_S) as smtp:
             if server.username:
                 if server.scheme == "smtp":
                     smtp.starttls()

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from valetkey.protocol.uri import resource_problem
+from valetkey.protocol.uri import resource_uri_problem
 
-from .addresses import Address, is_permitted, read_networks
+from .addresses import Address, is_permitted, parse_networks
 from .bounds import Deadline, FetchFailed, FetchRefused
 
 Lookup = Callable[[str, int], Iterable[str]]
 
-_MOST_ADDRESSES, _MOST_LOOKUPS = 4, 32
+_MAX_ADDRESSES, _MAX_LOOKUPS = 4, 32
 
 
 def system_lookup(host: str, port: int) -> list[str]:
@@ -24,11 +24,11 @@ def system_lookup(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-class Guard:
+class SafeResolver:
     def __init__(self, allowed_networks: Iterable[str], lookup: Lookup = system_lookup) -> None:
-        self._allowed = read_networks(allowed_networks)
+        self._allowed = parse_networks(allowed_networks)
         self._lookup = lookup
-        self._lookups = threading.BoundedSemaphore(_MOST_LOOKUPS)
+        self._lookup_semaphore = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     def find_addresses(self, url: str, deadline: Deadline) -> list[Address]:
         """The addresses that may be asked for this URL: one at least, and no others whatever its name says later.
@@ -55,30 +55,32 @@ class Guard:
             return [ip_address(host)]
         except ValueError:
             answers: queue.SimpleQueue[list[Address]] = queue.SimpleQueue()
-        if not self._lookups.acquire(timeout=deadline.left()):
+        if not self._lookup_semaphore.acquire(timeout=deadline.remaining_s()):
             raise FetchFailed(f"too many names are looked up to look up {host} too")
-        threading.Thread(target=self._answer, args=(answers, host, port), name="valetkey-lookup", daemon=True).start()
+        threading.Thread(
+            target=self._run_lookup, args=(answers, host, port), name="valetkey-lookup", daemon=True
+        ).start()
         try:
-            found = answers.get(timeout=deadline.left())
+            found = answers.get(timeout=deadline.remaining_s())
         except queue.Empty:
             raise TimeoutError from None
         if not found:
             raise FetchFailed(f"the name {host} has no address")
         return found
 
-    def _answer(self, answers: queue.SimpleQueue[list[Address]], host: str, port: int) -> None:
+    def _run_lookup(self, results: queue.SimpleQueue[list[Address]], host: str, port: int) -> None:
         try:
             found = [ip_address(address) for address in self._lookup(host, port)]
         except (OSError, ValueError):  # UnicodeError, which names that are too long raise, is a ValueError
             found = []
         finally:
-            self._lookups.release()
-        answers.put(list(dict.fromkeys(found))[:_MOST_ADDRESSES])
+            self._lookup_semaphore.release()
+        results.put(list(dict.fromkeys(found))[:_MAX_ADDRESSES])
 
 
 def check_url(url: str) -> SplitResult:
     """:raises FetchRefused: where it is not an absolute http(s) URL without user information and fragment."""
-    problem = resource_problem(url)
+    problem = resource_uri_problem(url)
     if problem:
         raise FetchRefused(f"the URL cannot be fetched: {problem}")
     return urlsplit(url)

@@ -15,44 +15,51 @@ import httpcore
 import httpx
 
 from .addresses import Address
-from .bounds import Deadline, FetchFailed, Turns
-from .safe_resolver import Guard
+from .bounds import Deadline, FetchFailed, HostSemaphore
+from .safe_resolver import SafeResolver
 
-LARGEST_HEADERS = 32_768
-_PIECE = 16_384
+MAX_HEADER_BYTES = 32_768
+_CHUNK_BYTES = 16_384
 
 
-class GuardedTransport(httpx.BaseTransport):
+class SafeTransport(httpx.BaseTransport):
     """What httpx sends by. ``deadline`` and ``max_bytes`` in a request's extensions bound it further.
 
     :raises FetchProblem: in place of httpx's own errors.
     """
 
     def __init__(
-        self, guard: Guard, turns: Turns, tls: Callable[[], ssl.SSLContext], seconds: float, max_bytes: int
+        self,
+        resolver: SafeResolver,
+        host_semaphore: HostSemaphore,
+        get_tls_context: Callable[[], ssl.SSLContext],
+        timeout_s: float,
+        max_bytes: int,
     ) -> None:
-        self._guard = guard
-        self._turns = turns
-        self._tls = tls
-        self._seconds = seconds
+        self._resolver = resolver
+        self._host_semaphore = host_semaphore
+        self._get_tls_context = get_tls_context
+        self._timeout_s = timeout_s
         self._max_bytes = max_bytes
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        deadline: Deadline = request.extensions.get("deadline") or Deadline.within(self._seconds)
+        deadline: Deadline = request.extensions.get("deadline") or Deadline.within(self._timeout_s)
         max_bytes: int = request.extensions.get("max_bytes") or self._max_bytes
         host = request.url.host
         try:
-            with self._turns.take(host, deadline):
-                addresses = self._guard.find_addresses(str(request.url), deadline)
-                return self._exchange(request, _Way(addresses, deadline, LARGEST_HEADERS + 2 * max_bytes), max_bytes)
+            with self._host_semaphore.acquire(host, deadline):
+                addresses = self._resolver.find_addresses(str(request.url), deadline)
+                return self._exchange(
+                    request, _PinnedBackend(addresses, deadline, MAX_HEADER_BYTES + 2 * max_bytes), max_bytes
+                )
         except TimeoutError as cause:
-            raise FetchFailed(f"{host} did not answer within {deadline.seconds:g} seconds") from cause
+            raise FetchFailed(f"{host} did not answer within {deadline.timeout_s:g} seconds") from cause
         except ssl.SSLCertVerificationError as cause:
             raise FetchFailed(f"the certificate of {host} is not trusted: {cause.verify_message}") from cause
         except (OSError, httpcore.NetworkError, httpcore.ProtocolError) as cause:
             raise FetchFailed(f"{host} cannot be asked: {type(cause).__name__}") from cause
 
-    def _exchange(self, request: httpx.Request, way: _Way, max_bytes: int) -> httpx.Response:
+    def _exchange(self, request: httpx.Request, backend: _PinnedBackend, max_bytes: int) -> httpx.Response:
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -62,21 +69,23 @@ class GuardedTransport(httpx.BaseTransport):
         headers = httpx.Headers(request.headers)
         headers["Accept-Encoding"] = "identity"  # what is not compressed cannot be a bomb
         headers["Connection"] = "close"
-        tls = self._tls() if request.url.scheme == "https" else None
-        connection = httpcore.HTTPConnection(url.origin, ssl_context=tls, network_backend=way)
+        tls = self._get_tls_context() if request.url.scheme == "https" else None
+        connection = httpcore.HTTPConnection(url.origin, ssl_context=tls, network_backend=backend)
         try:
             sent = connection.stream(request.method, url, headers=headers.raw, content=request.read() or None)
             with sent as answer:
                 got = httpx.Headers(answer.headers)
                 _check_headers(request.url.host, got, max_bytes)
-                return httpx.Response(answer.status, headers=got, content=_body(request.url.host, answer, max_bytes))
+                return httpx.Response(
+                    answer.status, headers=got, content=_read_body(request.url.host, answer, max_bytes)
+                )
         finally:
             connection.close()
 
 
 def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
-    if sum(len(name) + len(value) for name, value in headers.raw) > LARGEST_HEADERS:
-        raise FetchFailed(f"{host} answered with headers of more than {LARGEST_HEADERS} bytes")
+    if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER_BYTES:
+        raise FetchFailed(f"{host} answered with headers of more than {MAX_HEADER_BYTES} bytes")
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
         raise FetchFailed(f"{host} answered in a content coding, although identity was asked for")
     length = headers.get("content-length", "")
@@ -84,22 +93,22 @@ def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
         raise FetchFailed(f"{host} answered with more than {max_bytes} bytes")
 
 
-def _body(host: str, answer: httpcore.Response, max_bytes: int) -> bytes:
+def _read_body(host: str, response: httpcore.Response, max_bytes: int) -> bytes:
     body = bytearray()
-    for chunk in answer.iter_stream():
+    for chunk in response.iter_stream():
         body += chunk
         if len(body) > max_bytes:
             raise FetchFailed(f"{host} answered with more than {max_bytes} bytes")
     return bytes(body)
 
 
-class _Way(httpcore.NetworkBackend):
+class _PinnedBackend(httpcore.NetworkBackend):
     """Connects to the first of the judged addresses that answers, whatever host is named to it."""
 
-    def __init__(self, addresses: list[Address], deadline: Deadline, most_bytes: int) -> None:
+    def __init__(self, addresses: list[Address], deadline: Deadline, max_bytes: int) -> None:
         self._addresses = addresses
         self._deadline = deadline
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     def connect_tcp(
         self,
@@ -111,42 +120,42 @@ class _Way(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         problem: OSError = TimeoutError()
         for number, address in enumerate(self._addresses):
-            share = self._deadline.left() / (len(self._addresses) - number)
+            share = self._deadline.remaining_s() / (len(self._addresses) - number)
             try:
                 connected = socket.create_connection((str(address), port), share)
             except OSError as cause:
                 problem = cause
             else:
-                return _Stream(connected, self._deadline, self._most_bytes)
+                return _Stream(connected, self._deadline, self._max_bytes)
         raise problem
 
 
 class _Stream(httpcore.NetworkStream):
     """A socket whose every wait ends at the deadline, and which reads so many bytes and no more."""
 
-    def __init__(self, connected: socket.socket, deadline: Deadline, most_bytes: int) -> None:
-        self._socket = connected
+    def __init__(self, connected_socket: socket.socket, deadline: Deadline, max_bytes: int) -> None:
+        self._socket = connected_socket
         self._deadline = deadline
-        self._left = most_bytes
+        self._bytes_left = max_bytes
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._socket.settimeout(self._deadline.left())
-        data = self._socket.recv(min(max_bytes, _PIECE))
-        self._left -= len(data)
-        if self._left < 0:
+        self._socket.settimeout(self._deadline.remaining_s())
+        data = self._socket.recv(min(max_bytes, _CHUNK_BYTES))
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
             raise httpcore.RemoteProtocolError("the answer is too large")
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         while buffer:
-            self._socket.settimeout(self._deadline.left())
-            buffer = buffer[self._socket.send(buffer[:_PIECE]) :]
+            self._socket.settimeout(self._deadline.remaining_s())
+            buffer = buffer[self._socket.send(buffer[:_CHUNK_BYTES]) :]
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            self._socket.settimeout(self._deadline.left())
+            self._socket.settimeout(self._deadline.remaining_s())
             self._socket = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
         except BaseException:
             self.close()

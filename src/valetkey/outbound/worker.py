@@ -13,18 +13,18 @@ from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import leases, outbox
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreUnavailable, Write
-from valetkey.storage.pruning import PRUNED_AT_ONCE, erase_retry_answers, prune_statements
+from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
+from valetkey.storage.pruning import MAX_ROWS_PER_BATCH, prune_statements, remove_expired_retry_answers
 
-from .bounds import FetchProblem
+from .bounds import FetchError
 from .mail import MailNotSent, send_mail
 
-_LEASE, _PRUNE_EVERY, _TAKEN = 15.0, 3600.0, 60.0
-_MOST_BATCHES = 200  # of one table at once: a million rows
-_AT_ONCE, _LANE = 8, 5.0  # lanes at a time; seconds that one may take of a round
-_RETRIES = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
+_LEASE_S, _PRUNE_INTERVAL_S, _JOB_LEASE_S = 15.0, 3600.0, 60.0
+_MAX_BATCHES = 200  # of one table at once: a million rows
+_MAX_PARALLEL_GROUPS, _GROUP_TIMEOUT_S = 8, 5.0  # lanes at a time; seconds that one may take of a round
+_RETRY_DELAYS_S = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
 
-Do = Callable[[Mapping[str, Any]], None]
+JobHandler = Callable[[Mapping[str, Any]], None]
 _log = logging.getLogger("valetkey.worker")
 
 
@@ -39,98 +39,100 @@ class Worker:
         settings: Settings,
         store: Store,
         clock: Callable[[], float],
-        jobs: Mapping[str, Do] | None = None,
-        hourly: Sequence[Callable[[], object]] = (),
+        job_handlers: Mapping[str, JobHandler] | None = None,
+        hourly_tasks: Sequence[Callable[[], object]] = (),
     ) -> None:
-        self._jobs: dict[str, Do] = {"mail": partial(_send_mail, settings), **(jobs or {})}
-        self._hourly = hourly
+        self._job_handlers: dict[str, JobHandler] = {"mail": partial(_send_mail, settings), **(job_handlers or {})}
+        self._hourly_tasks = hourly_tasks
         self._store = store
         self._clock = clock
-        self._name = random_id()
+        self._worker_id = random_id()
         self._pruned_at = 0.0
-        self._leads_until = 0.0
+        self._lease_ends_at = 0.0
 
-    def run(self, stop: threading.Event, *, each: float = 1.0) -> None:
+    def run(self, stop: threading.Event, *, interval_s: float = 1.0) -> None:
         """Work until told to stop; a store that is down is waited for."""
         while not stop.is_set():
             try:
-                self.step()
+                self.run_once()
             except StoreUnavailable as problem:
                 _log.warning("waiting for the store: %s", problem)
                 stop.wait(5.0)
-            stop.wait(each)
+            stop.wait(interval_s)
 
-    def step(self) -> int:
+    def run_once(self) -> int:
         """One round: the jobs that are due, and once an hour pruning and the like. Answers how many jobs were done."""
         now = self._clock()
-        if not self._leads(now):
+        if not self._acquire_lease(now):
             return 0
-        if now - self._pruned_at > _PRUNE_EVERY:
+        if now - self._pruned_at > _PRUNE_INTERVAL_S:
             self._pruned_at = now
             prune(self._store, now)
-            for do in self._hourly:
+            for do in self._hourly_tasks:
                 do()
-        self._store.write(Write(rows=(erase_retry_answers(now),)))
-        return self._do_all(_lanes(outbox.due(self._store, now)))
+        self._store.write(Transaction(rows=(remove_expired_retry_answers(now),)))
+        return self._run_groups(_group_by_recipient(outbox.list_due(self._store, now)))
 
-    def _leads(self, now: float) -> bool:
-        if now < self._leads_until - _LEASE / 2:
+    def _acquire_lease(self, now: float) -> bool:
+        if now < self._lease_ends_at - _LEASE_S / 2:
             return True
-        if not self._store.write(Write(claim=leases.hold("worker", self._name, now, now + _LEASE))):
+        if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, now, now + _LEASE_S))):
             return False
-        self._leads_until = now + _LEASE
+        self._lease_ends_at = now + _LEASE_S
         return True
 
-    def _do_all(self, lanes: Sequence[Sequence[outbox.Job]]) -> int:
+    def _run_groups(self, groups: Sequence[Sequence[outbox.Job]]) -> int:
         """Whoever is slow to receive holds up what is for them, and nobody else."""
-        if len(lanes) < 2:
-            return sum(self._do_lane(lane) for lane in lanes)
-        with ThreadPoolExecutor(_AT_ONCE, "valetkey-worker") as several:
-            return sum(several.map(self._do_lane_apart, lanes))
+        if len(groups) < 2:
+            return sum(self._run_group(lane) for lane in groups)
+        with ThreadPoolExecutor(_MAX_PARALLEL_GROUPS, "valetkey-worker") as several:
+            return sum(several.map(self._run_group_in_thread, groups))
 
-    def _do_lane_apart(self, lane: Sequence[outbox.Job]) -> int:
+    def _run_group_in_thread(self, jobs: Sequence[outbox.Job]) -> int:
         try:
-            return self._do_lane(lane)
+            return self._run_group(jobs)
         finally:
             self._store.close_reader()
 
-    def _do_lane(self, lane: Sequence[outbox.Job]) -> int:
+    def _run_group(self, jobs: Sequence[outbox.Job]) -> int:
         """One after the other, for some seconds; after a failure the rest waits, so that other lanes come to the front.
 
         Answers how many were done.
         """
-        ends, done = self._clock() + _LANE, 0
-        for place, job in enumerate(lane):
+        ends, done = self._clock() + _GROUP_TIMEOUT_S, 0
+        for place, job in enumerate(jobs):
             if self._clock() > ends:
                 break
-            if self._do(job):
+            if self._run_job(job):
                 done += 1
-            elif place + 1 < len(lane):
-                later = self._clock() + _RETRIES[0]
-                self._store.write(Write(rows=tuple(outbox.postpone(one.job_id, later) for one in lane[place + 1 :])))
+            elif place + 1 < len(jobs):
+                later = self._clock() + _RETRY_DELAYS_S[0]
+                self._store.write(
+                    Transaction(rows=tuple(outbox.postpone(one.job_id, later) for one in jobs[place + 1 :]))
+                )
                 break
         return done
 
-    def _do(self, job: outbox.Job) -> bool:
+    def _run_job(self, job: outbox.Job) -> bool:
         now = self._clock()
-        if not self._store.write(Write(claim=outbox.take(job.job_id, now, now + _TAKEN))):
+        if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now, now + _JOB_LEASE_S))):
             return False
         try:
-            self._jobs[job.kind](job.payload)
-        except (MailNotSent, FetchProblem, KeyError) as problem:
-            self._store.write(Write(rows=(self._after_failure(job, repr(problem)),)))
+            self._job_handlers[job.kind](job.payload)
+        except (MailNotSent, FetchError, KeyError) as problem:
+            self._store.write(Transaction(rows=(self._failure_statement(job, repr(problem)),)))
             return False
-        self._store.write(Write(rows=(outbox.done(job.job_id),)))
+        self._store.write(Transaction(rows=(outbox.complete(job.job_id),)))
         return True
 
-    def _after_failure(self, job: outbox.Job, problem: str) -> Any:
-        _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, problem)
-        if job.attempts >= len(_RETRIES):
-            return outbox.give_up(job.job_id, self._clock(), problem)
-        return outbox.later(job.job_id, self._clock() + _RETRIES[job.attempts], problem)
+    def _failure_statement(self, job: outbox.Job, error: str) -> Any:
+        _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, error)
+        if job.attempts >= len(_RETRY_DELAYS_S):
+            return outbox.mark_failed(job.job_id, self._clock(), error)
+        return outbox.schedule_retry(job.job_id, self._clock() + _RETRY_DELAYS_S[job.attempts], error)
 
 
-def _lanes(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
+def _group_by_recipient(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
     """The jobs by who receives them, in the order in which they are due."""
     lanes: dict[tuple[str, object], list[outbox.Job]] = {}
     for job in jobs:
@@ -143,12 +145,12 @@ def prune(store: Store, now: float) -> dict[str, int]:
     """Remove what is over; the answer is how many rows went from each table."""
     removed: dict[str, int] = {}
     for table, count, remove in prune_statements(now):
-        for _ in range(_MOST_BATCHES):  # in pieces, so that others write in between
-            (number,) = store.one(count) or (0,)
+        for _ in range(_MAX_BATCHES):  # in pieces, so that others write in between
+            (number,) = store.fetch_one(count) or (0,)
             if number:
-                store.write(Write(rows=(remove,)))
+                store.write(Transaction(rows=(remove,)))
             removed[table] = removed.get(table, 0) + number
-            if number < PRUNED_AT_ONCE:
+            if number < MAX_ROWS_PER_BATCH:
                 break
     return removed
 

@@ -8,7 +8,9 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-PERSONAL_CLIENT_ID = "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
+PERSONAL_TOKEN_CLIENT_ID = (
+    "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # each is itself: a key that costs nothing to hash
@@ -34,7 +36,7 @@ class AccessToken:
     counted_as: str  # who is counted for limits: the app, unless several share its client_id
 
 
-def read_claims(claims: Mapping[str, Any]) -> AccessToken:
+def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
     """The access token with these claims.
 
     :raises KeyError, TypeError, ValueError: where a claim is missing or of a wrong type.
@@ -46,8 +48,8 @@ def read_claims(claims: Mapping[str, Any]) -> AccessToken:
         issuer=str(claims["iss"]),
         client_id=client_id,
         user_id=str(claims["sub"]) if grant_id else None,
-        scopes=_scopes(str(claims.get("scope", ""))),
-        audience=_audience(audience if isinstance(audience, str) else tuple(audience)),
+        scopes=_split_scope(str(claims.get("scope", ""))),
+        audience=_normalize_audience(audience if isinstance(audience, str) else tuple(audience)),
         issued_at=float(claims["iat"]),
         expires_at=float(claims["exp"]),
         jti=str(claims["jti"]),
@@ -60,10 +62,10 @@ def read_claims(claims: Mapping[str, Any]) -> AccessToken:
 
 
 @lru_cache(maxsize=1024)
-def _scopes(scope: str) -> frozenset[str]:
+def _split_scope(scope: str) -> frozenset[str]:
     return frozenset(scope.split())
 
 
 @lru_cache(maxsize=1024)
-def _audience(audience: str | tuple[str, ...]) -> tuple[str, ...]:
+def _normalize_audience(audience: str | tuple[str, ...]) -> tuple[str, ...]:
     return (audience,) if isinstance(audience, str) else audience

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-FIRST_ALGORITHMS = ("ES256", "RS256")  # of access tokens and of ID tokens, where nothing else was registered
+DEFAULT_SIGNING_ALGORITHMS = ("ES256", "RS256")  # of access tokens and of ID tokens, where nothing else was registered
 SIGNING_ALGORITHMS = ("RS256", "ES256", "PS256", "Ed25519", "EdDSA")  # what we sign with
 ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "EdDSA", "PS256", "RS256")  # what clients may sign with

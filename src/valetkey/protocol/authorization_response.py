@@ -11,7 +11,7 @@ class AuthorizationResponse:
     """What the browser takes to the client: by a redirect, or by a form (OAuth 2.0 Form Post Response Mode)."""
 
     redirect_uri: str
-    mode: str
+    response_mode: str
     parameters: dict[str, str]
 
     def location(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .errors import InvalidRequest, InvalidToken, OAuthError
 
-_LONGEST_TOKEN = 8192
+_MAX_TOKEN_LENGTH = 8192
 
 
 class MissingToken(InvalidToken):
@@ -16,7 +16,7 @@ class MissingToken(InvalidToken):
         return {"error_description": self.description}
 
 
-def read_token(authorization: str | None) -> str | None:
+def parse_bearer_token(authorization: str | None) -> str | None:
     """The bearer token in an Authorization header; None where there is no header.
 
     :raises MissingToken: where the header is of another scheme.
@@ -30,28 +30,30 @@ def read_token(authorization: str | None) -> str | None:
     token = token.strip(" ")
     if not token or " " in token:
         raise InvalidRequest("the Authorization header is malformed")
-    if len(token) > _LONGEST_TOKEN or not token.isascii():
+    if len(token) > _MAX_TOKEN_LENGTH or not token.isascii():
         raise InvalidToken("the access token is malformed")
     return token
 
 
-def header_of(token: str) -> str:
+def format_authorization_header(token: str) -> str:
     """The Authorization header that brings a token (§2.1)."""
     return f"Bearer {token}"
 
 
-def challenge(refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **more: str) -> str:
+def format_challenge(
+    refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **parameters: str
+) -> str:
     """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
     parts: dict[str, str] = {"realm": realm}
     if not isinstance(refusal, MissingToken):
         parts |= {"error": refusal.error, "error_description": refusal.description}
     if scope:
         parts["scope"] = scope
-    parts |= more
+    parts |= parameters
     if resource_metadata:
         parts["resource_metadata"] = resource_metadata
-    return "Bearer " + _auth_params(parts)
+    return "Bearer " + _format_auth_params(parts)
 
 
-def _auth_params(parts: Mapping[str, str]) -> str:
-    return ", ".join(f'{name}="{value}"' for name, value in parts.items())
+def _format_auth_params(parameters: Mapping[str, str]) -> str:
+    return ", ".join(f'{name}="{value}"' for name, value in parameters.items())

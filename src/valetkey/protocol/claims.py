@@ -38,13 +38,13 @@ STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # the JSON type of e
     "updated_at": (int, float),
 }
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
-_LONGEST = 4000
-_MOST = 60
+_MAX_LENGTH = 4000
+_MAX_CLAIMS = 60
 
 ClaimsRequest = Mapping[str, Mapping[str, Any]]
 
 
-def read_claims_parameter(text: str | None) -> ClaimsRequest:
+def parse_claims_parameter(text: str | None) -> ClaimsRequest:
     """What is asked for one by one, by place: ``userinfo`` and ``id_token``; unknown members are ignored.
 
     :raises InvalidRequest: where the parameter is not the JSON that §5.5 describes.
@@ -52,7 +52,7 @@ def read_claims_parameter(text: str | None) -> ClaimsRequest:
     if text is None:
         return {}
     try:
-        read = json.loads(text) if len(text) <= _LONGEST else None
+        read = json.loads(text) if len(text) <= _MAX_LENGTH else None
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
@@ -60,7 +60,7 @@ def read_claims_parameter(text: str | None) -> ClaimsRequest:
     asked: dict[str, Mapping[str, Any]] = {}
     for place in ("userinfo", "id_token"):
         members = {} if read.get(place) is None else read[place]
-        if not isinstance(members, dict) or len(members) > _MOST:
+        if not isinstance(members, dict) or len(members) > _MAX_CLAIMS:
             raise InvalidRequest(f"claims: {place} is not an object")
         if not all(wish is None or isinstance(wish, dict) for wish in members.values()):
             raise InvalidRequest(f"claims: a member of {place} is neither null nor an object")
@@ -70,9 +70,9 @@ def read_claims_parameter(text: str | None) -> ClaimsRequest:
     return asked
 
 
-def wished_values(wish: Mapping[str, Any]) -> list[Any]:
+def requested_values(requested_claim: Mapping[str, Any]) -> list[Any]:
     """The values that a request for one claim accepts; empty: any."""
-    return [wish["value"]] if "value" in wish else list(wish.get("values", ()))
+    return [requested_claim["value"]] if "value" in requested_claim else list(requested_claim.get("values", ()))
 
 
 @lru_cache(maxsize=512)

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .client_members import Members, in_ascii, logout_problems, read_members
+from .client_members import ClientMetadata, logout_problems, parse_members, to_error_description
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .policy import POLICIES, SECRET_METHODS, Policy
-from .uri import is_app_redirect, redirect_uri_problem
+from .policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
+from .uri import is_native_redirect_uri, redirect_uri_problem
 
 _RESPONSE_TYPES = frozenset({"code"})
 
 
-def read_client_metadata(
-    sent: Mapping[str, Any], policy: Policy | None = None, *, is_vouched_for: bool = True
-) -> tuple[Policy, dict[str, Any]]:
+def parse_client_metadata(
+    submitted: Mapping[str, Any], policy: ClientPolicy | None = None, *, is_operator_approved: bool = True
+) -> tuple[ClientPolicy, dict[str, Any]]:
     """What is registered: the known members that were sent, judged, and the defaults of those that were not.
 
     Members that are not known are ignored (RFC 7591 §2). Grant and response types that are not served are left out
@@ -26,52 +26,56 @@ def read_client_metadata(
     :param is_vouched_for: whether the operator knows of the client; others may not act for themselves.
     :raises InvalidRedirectUri, InvalidClientMetadata: with the first problem (§3.2.2).
     """
-    members = read_members(sent)
-    rules = policy or _chosen_policy(members, is_vouched_for=is_vouched_for)
+    members = parse_members(submitted)
+    rules = policy or _select_policy(members, is_operator_approved=is_operator_approved)
     metadata = {
         **members,
         "application_type": members.get("application_type", "native" if rules.native else "web"),
-        "token_endpoint_auth_method": _read_auth_method(members, rules),
-        "grant_types": _read_grant_types(members, rules, is_vouched_for=is_vouched_for),
+        "token_endpoint_auth_method": _parse_auth_method(members, rules),
+        "grant_types": _parse_grant_types(members, rules, is_operator_approved=is_operator_approved),
     }
-    metadata["response_types"] = _read_response_types(members, metadata["grant_types"])
+    metadata["response_types"] = _parse_response_types(members, metadata["grant_types"])
     _check_redirect_uris(metadata, rules)
     _check_keys(metadata, rules)
-    _check_sector(metadata)
+    _check_sector_identifier(metadata)
     return rules, metadata
 
 
-def _chosen_policy(members: Members, *, is_vouched_for: bool) -> Policy:
-    if members.get("token_endpoint_auth_method", SECRET_METHODS[0]) == "none":
-        return POLICIES["native" if _is_native(members) else "browser"]
-    return POLICIES["machine" if is_vouched_for and members.get("grant_types") == ["client_credentials"] else "web"]
+def _select_policy(members: ClientMetadata, *, is_operator_approved: bool) -> ClientPolicy:
+    if members.get("token_endpoint_auth_method", SECRET_AUTH_METHODS[0]) == "none":
+        return CLIENT_POLICIES["native" if _is_native(members) else "browser"]
+    return CLIENT_POLICIES[
+        "machine" if is_operator_approved and members.get("grant_types") == ["client_credentials"] else "web"
+    ]
 
 
-def _is_native(members: Members) -> bool:
+def _is_native(members: ClientMetadata) -> bool:
     if "application_type" in members:
         return bool(members["application_type"] == "native")
     uris = members.get("redirect_uris", ())
-    return bool(uris) and all(is_app_redirect(uri) for uri in uris)  # RFC 8252 §7.1, §7.3
+    return bool(uris) and all(is_native_redirect_uri(uri) for uri in uris)  # RFC 8252 §7.1, §7.3
 
 
-def _read_auth_method(members: Members, rules: Policy) -> str:
-    method = members.get("token_endpoint_auth_method", rules.auth_methods[0])
-    if method not in rules.auth_methods:
-        raise InvalidClientMetadata(f"token_endpoint_auth_method must be {' or '.join(rules.auth_methods)} here")
+def _parse_auth_method(members: ClientMetadata, policy: ClientPolicy) -> str:
+    method = members.get("token_endpoint_auth_method", policy.auth_methods[0])
+    if method not in policy.auth_methods:
+        raise InvalidClientMetadata(f"token_endpoint_auth_method must be {' or '.join(policy.auth_methods)} here")
     return str(method)
 
 
-def _read_grant_types(members: Members, rules: Policy, *, is_vouched_for: bool) -> list[str]:
-    more = [one for one in rules.more_grant_types if is_vouched_for or one != "client_credentials"]
-    served = (*rules.grant_types, *more)
-    default = rules.grant_types[:1]  # authorization_code (RFC 7591 §2), but for services that act for themselves
+def _parse_grant_types(members: ClientMetadata, policy: ClientPolicy, *, is_operator_approved: bool) -> list[str]:
+    more = [one for one in policy.optional_grant_types if is_operator_approved or one != "client_credentials"]
+    served = (*policy.default_grant_types, *more)
+    default = policy.default_grant_types[
+        :1
+    ]  # authorization_code (RFC 7591 §2), but for services that act for themselves
     found = [one for one in members.get("grant_types", default) if one in served]
     if not found or found == ["refresh_token"]:
         raise InvalidClientMetadata(f"grant_types has none that is served; there are {', '.join(served)}")
     return found
 
 
-def _read_response_types(members: Members, grant_types: list[str]) -> list[str]:
+def _parse_response_types(members: ClientMetadata, grant_types: list[str]) -> list[str]:
     """RFC 7591 §2.1: the response type and the grant type belong together."""
     has_code = "authorization_code" in grant_types
     sent = members.get("response_types", ["code"] if has_code else [])
@@ -83,19 +87,19 @@ def _read_response_types(members: Members, grant_types: list[str]) -> list[str]:
     return found
 
 
-def _check_redirect_uris(metadata: Members, rules: Policy) -> None:
+def _check_redirect_uris(metadata: ClientMetadata, policy: ClientPolicy) -> None:
     uris = metadata.get("redirect_uris", [])
     if not uris and "authorization_code" in metadata["grant_types"]:
         raise InvalidRedirectUri("at least one of redirect_uris is needed")
     for uri in uris:
-        problem = redirect_uri_problem(uri, native=rules.native)
+        problem = redirect_uri_problem(uri, native=policy.native)
         if problem:
-            raise InvalidRedirectUri(f"one of redirect_uris cannot be used: {in_ascii(problem)}")
-    for problem in logout_problems(rules, metadata, uris):
-        raise InvalidClientMetadata(in_ascii(problem))
+            raise InvalidRedirectUri(f"one of redirect_uris cannot be used: {to_error_description(problem)}")
+    for problem in logout_problems(policy, metadata, uris):
+        raise InvalidClientMetadata(to_error_description(problem))
 
 
-def _check_keys(metadata: Members, rules: Policy) -> None:
+def _check_keys(metadata: ClientMetadata, policy: ClientPolicy) -> None:
     if "jwks" in metadata and "jwks_uri" in metadata:
         raise InvalidClientMetadata("jwks and jwks_uri exclude each other")
     if metadata["token_endpoint_auth_method"] != "private_key_jwt":
@@ -103,12 +107,12 @@ def _check_keys(metadata: Members, rules: Policy) -> None:
     if not {"jwks", "jwks_uri"} & metadata.keys():
         raise InvalidClientMetadata("private_key_jwt needs jwks or jwks_uri")
     algorithm = metadata.get("token_endpoint_auth_signing_alg")
-    if algorithm is not None and algorithm not in rules.assertion_algorithms:
-        allowed = ", ".join(rules.assertion_algorithms)
+    if algorithm is not None and algorithm not in policy.assertion_algorithms:
+        allowed = ", ".join(policy.assertion_algorithms)
         raise InvalidClientMetadata(f"token_endpoint_auth_signing_alg must be one of {allowed}")
 
 
-def _check_sector(metadata: Members) -> None:
+def _check_sector_identifier(metadata: ClientMetadata) -> None:
     """Whoever has redirect URIs on several hosts must say which sector they are (OpenID Connect Core §8.1)."""
     hosts = {urlsplit(uri).hostname for uri in metadata.get("redirect_uris", [])}
     if metadata.get("subject_type") == "pairwise" and len(hosts) > 1 and "sector_identifier_uri" not in metadata:

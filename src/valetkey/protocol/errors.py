@@ -22,15 +22,15 @@ class OAuthError(Exception):
         self,
         description: str,
         *,
-        detail: str | None = None,
+        log_detail: str | None = None,
         retry_after: float = 0,
-        challenge: Mapping[str, str] | None = None,
+        challenge_parameters: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description)
         self.description = description
-        self.detail = detail
+        self.log_detail = log_detail
         self.retry_after = retry_after
-        self.challenge = challenge or {}
+        self.challenge_parameters = challenge_parameters or {}
 
     def body(self) -> dict[str, str]:
         return {"error": self.error, "error_description": self.description}
@@ -180,7 +180,7 @@ class TooManyRequests(TemporarilyUnavailable):
     status = 429
 
 
-CONTENT_TYPE = "application/problem+json"
+PROBLEM_CONTENT_TYPE = "application/problem+json"
 
 
 def problem_body(status: int, detail: str, *, title: str | None = None, **members: object) -> bytes:

@@ -10,11 +10,11 @@ import re
 from .errors import InvalidGrant, InvalidRequest
 from .parameters import Parameters
 
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # §4.1
+_CODE_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # §4.1
 _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # §4.2
 
 
-def read_challenge(parameters: Parameters, *, required: bool) -> str | None:
+def parse_code_challenge(parameters: Parameters, *, required: bool) -> str | None:
     """The S256 challenge of an authorization request; None where none came and none is demanded.
 
     :raises InvalidRequest: where it is missing, malformed, or of a method other than S256 (``plain`` is also
@@ -33,7 +33,7 @@ def read_challenge(parameters: Parameters, *, required: bool) -> str | None:
     return challenge
 
 
-def check_verifier(verifier: str | None, challenge: str | None) -> None:
+def check_code_verifier(verifier: str | None, challenge: str | None) -> None:
     """Refuse unless the verifier answers the challenge.
 
     :raises InvalidGrant: on a mismatch, and on a verifier where no challenge was made: that is how a dropped
@@ -45,7 +45,7 @@ def check_verifier(verifier: str | None, challenge: str | None) -> None:
         return
     if verifier is None:
         raise InvalidGrant("code_verifier is required")
-    if not _VERIFIER.fullmatch(verifier):
+    if not _CODE_VERIFIER.fullmatch(verifier):
         raise InvalidGrant("code_verifier must be 43 to 128 unreserved characters")
     if not hmac.compare_digest(s256(verifier), challenge):
         raise InvalidGrant("code_verifier does not match code_challenge")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-ACR = "urn:valetkey:acr:password"  # of a sign-in with a password to an account of ours
+PASSWORD_ACR = "urn:valetkey:acr:password"  # of a sign-in with a password to an account of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ResourceOwners(Protocol):
 
 
 @runtime_checkable
-class EndsSignIns(Protocol):
+class SupportsSignOut(Protocol):
     """Resource owners who can also be signed out here, by an app or by themselves; a host need not have it."""
 
     def sign_out(self) -> None:

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from .errors import InvalidScope
 
-_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_LONGEST, _SHORT = 2000, 100
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_MAX_LENGTH, _MAX_CACHED_LENGTH = 2000, 100
 
 
 def parse_scope(text: str | None) -> frozenset[str]:
@@ -19,17 +19,17 @@ def parse_scope(text: str | None) -> frozenset[str]:
     """
     if not text:
         return frozenset()
-    return _short(text) if len(text) <= _SHORT else _parse(text)
+    return _parse_cached(text) if len(text) <= _MAX_CACHED_LENGTH else _parse_uncached(text)
 
 
-def _parse(text: str) -> frozenset[str]:
+def _parse_uncached(text: str) -> frozenset[str]:
     names = text.split(" ")
-    if len(text) > _LONGEST or not all(_NAME.fullmatch(name) for name in names):
+    if len(text) > _MAX_LENGTH or not all(_SCOPE_TOKEN.fullmatch(name) for name in names):
         raise InvalidScope("scope is not a space-separated list of names")
     return frozenset(names)
 
 
-_short = lru_cache(maxsize=256)(_parse)  # the same few come again and again; strangers send others
+_parse_cached = lru_cache(maxsize=256)(_parse_uncached)  # the same few come again and again; strangers send others
 
 
 def format_scope(names: Iterable[str]) -> str:

@@ -52,9 +52,9 @@ class Secret:
         return hash(self._value)
 
 
-def mint(kind: str) -> Secret:
+def generate_secret(kind: str) -> Secret:
     """A new secret ``vk_<kind>_<random><checksum>``: 44 random letters and digits, 6 of checksum."""
-    random = _letters(secrets.token_bytes(33))
+    random = _to_alphanumeric(secrets.token_bytes(33))
     return Secret(f"vk_{kind}_{random}{_checksum(kind, random)}")
 
 
@@ -69,14 +69,14 @@ def is_well_formed(text: str, kind: str) -> bool:
 
 def random_id(length: int = 22) -> str:
     """A public identifier: letters and digits, 5 bits or more each."""
-    return _letters(secrets.token_bytes(length * 3 // 4 + 1))[:length]
+    return _to_alphanumeric(secrets.token_bytes(length * 3 // 4 + 1))[:length]
 
 
-def _letters(data: bytes) -> str:
+def _to_alphanumeric(data: bytes) -> str:
     # base64 whose two signs fold into letters: a double click selects the whole of it, and at one
     # microsecond it costs a tenth of true base 62. Each character still carries at least 5 bits.
     return base64.b64encode(data, b"Aa").decode("ascii").rstrip("=")
 
 
 def _checksum(kind: str, random: str) -> str:
-    return _letters(zlib.crc32(f"{kind}_{random}".encode()).to_bytes(4, "big"))
+    return _to_alphanumeric(zlib.crc32(f"{kind}_{random}".encode()).to_bytes(4, "big"))

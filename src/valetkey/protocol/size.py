@@ -7,7 +7,7 @@ import re
 _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 
 
-def read_size(text: str | int) -> int:
+def parse_size(text: str | int) -> int:
     """Bytes.
 
     :raises ValueError: where the text is no size.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-_LONGEST = 2000
+_MAX_LENGTH = 2000
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _LOOPBACK_LITERAL = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]{1,5})?(?P<rest>[/?].*)?")
 _DANGEROUS_SCHEMES = frozenset(
@@ -39,23 +39,23 @@ def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
     return None
 
 
-def is_app_redirect(uri: str) -> bool:
+def is_native_redirect_uri(uri: str) -> bool:
     """Whether a redirect URI leads to a program on the person's device (RFC 8252 §7.1, §7.3)."""
     parts, _ = _split(uri)
     return parts is not None and (parts.scheme not in {"https", "http"} or is_loopback_host(parts.hostname))
 
 
-def redirect_uri_matches(sent: str, registered: tuple[str, ...], *, native: bool) -> bool:
+def redirect_uri_matches(uri: str, registered: tuple[str, ...], *, native: bool) -> bool:
     """Exact string comparison; for native apps a loopback URI may have any port (RFC 8252 §7.3)."""
-    if sent in registered:
+    if uri in registered:
         return True
-    if not native or not sent.isascii():
+    if not native or not uri.isascii():
         return False
-    loopback = _without_port(sent)
+    loopback = _without_port(uri)
     return loopback is not None and any(loopback == _without_port(one) for one in registered)
 
 
-def resource_problem(uri: str) -> str | None:
+def resource_uri_problem(uri: str) -> str | None:
     """Why this cannot be a resource indicator (RFC 8707 §2: absolute, no fragment); None where it can."""
     parts, problem = _split(uri)
     if parts is None:
@@ -69,7 +69,7 @@ def host_of(uri: str) -> str | None:
     return parts.hostname if parts else None
 
 
-def comparable_resource(uri: str) -> str:
+def normalize_resource(uri: str) -> str:
     """A resource indicator as it is compared: its case is nothing in scheme and host, and no path is the path ``/``.
 
     A client in JavaScript cannot help writing that slash (RFC 3986 §6.2.2.1, §6.2.3).
@@ -78,7 +78,7 @@ def comparable_resource(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
 
 
-def is_document_url(client_id: str, *, on_loopback: bool) -> bool:
+def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bool:
     """Whether a client_id is the URL of a Client ID Metadata Document (draft-03 §3).
 
     :param on_loopback: whether http on loopback will do.
@@ -88,17 +88,19 @@ def is_document_url(client_id: str, *, on_loopback: bool) -> bool:
         return False
     if any(segment.lower().replace("%2e", ".") in {".", ".."} for segment in parts.path.split("/")):
         return False
-    return parts.scheme == "https" or (on_loopback and parts.scheme == "http" and is_loopback_host(parts.hostname))
+    return parts.scheme == "https" or (
+        allow_http_loopback and parts.scheme == "http" and is_loopback_host(parts.hostname)
+    )
 
 
-def page_problem(uri: str) -> str | None:
+def page_uri_problem(uri: str) -> str | None:
     """Why this cannot be the address of a page for people; None where it can."""
-    return resource_problem(uri)
+    return resource_uri_problem(uri)
 
 
-def endpoint_problem(uri: str) -> str | None:
+def endpoint_uri_problem(uri: str) -> str | None:
     """Why this cannot be an address that servers call: https, or http on loopback; None where it can."""
-    problem = resource_problem(uri)
+    problem = resource_uri_problem(uri)
     parts = urlsplit(uri) if problem is None else None
     if parts and parts.scheme == "http" and not is_loopback_host(parts.hostname):
         return "http is for loopback addresses only; use https"
@@ -113,7 +115,7 @@ def _without_port(uri: str) -> tuple[str, str] | None:
 
 
 def _split(uri: str) -> tuple[SplitResult | None, str | None]:
-    if len(uri) > _LONGEST:
+    if len(uri) > _MAX_LENGTH:
         return None, "it is longer than 2000 characters"
     if not _PRINTABLE.fullmatch(uri) or "\\" in uri:
         return None, "it contains characters that no URI has"

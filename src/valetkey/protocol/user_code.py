@@ -10,16 +10,16 @@ _ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
 _LENGTH = 8
 
 
-def new_user_code() -> str:
+def generate_user_code() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
-def shown(user_code: str) -> str:
+def format_user_code(user_code: str) -> str:
     """As a device shows it, with a dash in the middle."""
     return f"{user_code[:4]}-{user_code[4:]}"
 
 
-def read_user_code(typed: str) -> str | None:
+def parse_user_code(text: str) -> str | None:
     """The code that a person means, whatever case, dashes and spaces they type; None where it is none."""
-    letters = "".join(one for one in typed.upper() if one.isalnum())
+    letters = "".join(one for one in text.upper() if one.isalnum())
     return letters if len(letters) == _LENGTH and set(letters) <= set(_ALPHABET) else None

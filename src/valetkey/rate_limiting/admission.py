@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .limit import Limit
-from .limiter import Limiter, Spent
+from .limiter import Limiter, LimitResult
 from .rate_limit import RateLimit
 
 if TYPE_CHECKING:  # a resource server alone has no plans, and imports no database
     from .limit_settings import PlanBudget
     from .quota import Quota
-    from .quotas import Quotas, QuotaSpent
+    from .quotas import QuotaResult, Quotas
 
-Style = Literal["ietf", "legacy", "both", "off"]  # of the RateLimit fields
-_MOST_GATES = 20_000
-_MOST_OPENED = 5_000  # each keeps a token, also one that is over
+FieldsStyle = Literal["ietf", "legacy", "both", "off"]  # of the RateLimit fields
+_MAX_CHARGE_PLANS = 20_000
+_MAX_AUTHORIZED_ROUTES = 5_000  # each keeps a token, also one that is over
 _log = logging.getLogger("valetkey")
 
 
-class Asked(Protocol):
+class RouteBudget(Protocol):
     """What a route asks of the numbers; the same object, which equals no other, for each call of the route."""
 
     @property
@@ -54,185 +54,203 @@ class Charge:
     policy: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policy", f'"{self.name}";q={self.limit.n};w={self.limit.period}')
+        object.__setattr__(self, "policy", f'"{self.name}";q={self.limit.max_calls};w={self.limit.period_s}')
 
 
 @dataclass(slots=True)
-class Gate:
+class ChargePlan:
     """All that one caller's call of one route is charged to."""
 
-    asked: Asked
+    route_budget: RouteBudget
     plan: str | None  # of the caller, then
     charges: tuple[Charge, ...]
     quota: Quota | None
     quota_holder: str
     quota_fails_open: bool
-    counts: bool = field(init=False)  # whether a call is charged to anything
-    only: Charge | None = field(init=False)  # where there is but one budget, and no quota
+    is_charged: bool = field(init=False)  # whether a call is charged to anything
+    single_charge: Charge | None = field(init=False)  # where there is but one budget, and no quota
 
     def __post_init__(self) -> None:
-        self.counts = bool(self.charges) or self.quota is not None
-        self.only = self.charges[0] if len(self.charges) == 1 and self.quota is None else None
+        self.is_charged = bool(self.charges) or self.quota is not None
+        self.single_charge = self.charges[0] if len(self.charges) == 1 and self.quota is None else None
 
 
 @dataclass(slots=True)
-class Counted:
+class AdmissionResult:
     """What the numbers say of one call."""
 
-    gate: Gate
-    spent: list[tuple[Charge, Spent]]
-    quota: QuotaSpent | None = None
-    refused: Charge | None = None  # the limit that says no
+    charge_plan: ChargePlan
+    limit_results: list[tuple[Charge, LimitResult]]
+    quota_result: QuotaResult | None = None
+    refused_by: Charge | None = None  # the limit that says no
     is_admitted: bool = True
 
     @property
     def retry_after(self) -> float:
         """Seconds; 0 where the call is admitted."""
-        if self.quota is not None and not self.quota.admitted:
-            return self.quota.reset
-        return 0.0 if self.refused is None else self.spent[-1][1].retry_after
+        if self.quota_result is not None and not self.quota_result.is_admitted:
+            return self.quota_result.reset_after
+        return 0.0 if self.refused_by is None else self.limit_results[-1][1].retry_after
 
 
-class Plans:
+class PlanLimits:
     """The budgets of plans, which app has which plan, and where quotas are counted.
 
     :param default: the plan of whoever has no other; strangers have its limits of routes, and none of its own.
     """
 
     def __init__(
-        self, budgets: Mapping[str, PlanBudget], default: str, plan_of: Callable[[str, float], str], quotas: Quotas
+        self,
+        budgets: Mapping[str, PlanBudget],
+        default_plan: str,
+        find_plan: Callable[[str, float], str],
+        quotas: Quotas,
     ) -> None:
         self.budgets = budgets
-        self.default = default
-        self.plan_of = plan_of
+        self.default_plan = default_plan
+        self.find_plan = find_plan
         self.quotas = quotas
 
 
 class Admission:
     """Charges calls. A refused call is charged nothing, by whichever number it was refused."""
 
-    def __init__(self, limiter: Limiter, plans: Plans | None = None, *, fields: Style = "ietf") -> None:
+    def __init__(
+        self, limiter: Limiter, plans: PlanLimits | None = None, *, fields_style: FieldsStyle = "ietf"
+    ) -> None:
         self.limiter = limiter
-        self.fields: Style = fields
+        self.fields_style: FieldsStyle = fields_style
         self.plans = plans if plans is not None and plans.budgets else None
-        self._gates: dict[tuple[Asked, str, str | None, Caller], Gate] = {}
-        self.opened: dict[tuple[object, Asked, str], Gate] = {}  # by the token that opened a route, and its endpoint
-        self._told_open_at = 0.0
+        self._charge_plans: dict[tuple[RouteBudget, str, str | None, Caller], ChargePlan] = {}
+        self.authorized_routes: dict[
+            tuple[object, RouteBudget, str], ChargePlan
+        ] = {}  # by the token that opened a route, and its endpoint
+        self._fail_open_logged_at = 0.0
 
-    def plan_of(self, client_id: str | None, now: float) -> str | None:
+    def find_plan(self, client_id: str | None, now: float) -> str | None:
         """The caller's plan; None where there are no plans, and for strangers.
 
         :raises StoreUnavailable: where it must be read, and cannot.
         """
-        return None if self.plans is None or client_id is None else self.plans.plan_of(client_id, now)
+        return None if self.plans is None or client_id is None else self.plans.find_plan(client_id, now)
 
-    def count(self, gate: Gate, now: float) -> Counted:
+    def charge(self, charge_plan: ChargePlan, now: float) -> AdmissionResult:
         """Charge one call.
 
         :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
         """
-        cost = gate.asked.cost
-        return self._standing_refusal(gate, cost, now) or self._charge(gate, cost, now)
+        cost = charge_plan.route_budget.cost
+        return self._standing_refusal(charge_plan, cost, now) or self._charge_budgets(charge_plan, cost, now)
 
-    def find_gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+    def find_charge_plan(
+        self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
+    ) -> ChargePlan:
         """The gate as it was worked out once for all such calls."""
-        key = (asked, endpoint, plan, caller)
-        gate = self._gates.get(key)
+        key = (route_budget, endpoint, plan, caller)
+        gate = self._charge_plans.get(key)
         if gate is None:
-            if len(self._gates) >= _MOST_GATES:
-                self._gates.clear()
-            gate = self._gates[key] = self.gate(asked, endpoint, plan, caller)
+            if len(self._charge_plans) >= _MAX_CHARGE_PLANS:
+                self._charge_plans.clear()
+            gate = self._charge_plans[key] = self.build_charge_plan(route_budget, endpoint, plan, caller)
         return gate
 
-    def remember(self, token: object, endpoint: str, gate: Gate) -> None:
+    def cache_authorized_route(self, token: object, endpoint: str, charge_plan: ChargePlan) -> None:
         """Find the gate in ``opened`` from now on: the token opens the route, whenever it is still good."""
-        if len(self.opened) >= _MOST_OPENED:
-            self.opened.clear()
-        self.opened[token, gate.asked, endpoint] = gate
+        if len(self.authorized_routes) >= _MAX_AUTHORIZED_ROUTES:
+            self.authorized_routes.clear()
+        self.authorized_routes[token, charge_plan.route_budget, endpoint] = charge_plan
 
-    def gate(self, asked: Asked, endpoint: str, plan: str | None, caller: Caller) -> Gate:
+    def build_charge_plan(
+        self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
+    ) -> ChargePlan:
         """What this caller's call of this route is charged to."""
         charges = []
-        routes_plan = self.plans.default if plan is None and self.plans is not None else plan
-        if asked.limit is not None and (limit := asked.limit.of(routes_plan)) is not None:
-            name, key = asked.limit.group or "default", _key(asked, asked.limit, endpoint, caller)
-            charges.append(Charge(name, key, limit, asked.limit.fail == "open"))
+        routes_plan = self.plans.default_plan if plan is None and self.plans is not None else plan
+        if route_budget.limit is not None and (limit := route_budget.limit.of(routes_plan)) is not None:
+            name, key = (
+                route_budget.limit.group or "default",
+                _build_key(route_budget, route_budget.limit, endpoint, caller),
+            )
+            charges.append(Charge(name, key, limit, route_budget.limit.fail == "open"))
         budget = self.plans.budgets[plan] if self.plans is not None and plan is not None else None
         if budget is None:
-            return Gate(asked, plan, tuple(charges), None, "", False)
+            return ChargePlan(route_budget, plan, tuple(charges), None, "", False)
         holder = caller.client_id or ""
         if budget.limit is not None:
             charges.append(Charge(f"plan-{plan}", f"plan|{plan}|{holder}", budget.limit, budget.fails_open))
-        return Gate(asked, plan, tuple(charges), budget.quota, holder, budget.fails_open)
+        return ChargePlan(route_budget, plan, tuple(charges), budget.quota, holder, budget.fails_open)
 
-    def _standing_refusal(self, gate: Gate, cost: int, now: float) -> Counted | None:
+    def _standing_refusal(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult | None:
         """The refusal that is known before anything is charged."""
-        if gate.quota is not None and self.plans is not None:
-            quota = self.plans.quotas.refusal(gate.quota_holder, gate.quota, now, cost)
+        if charge_plan.quota is not None and self.plans is not None:
+            quota = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
             if quota is not None:
-                return Counted(gate, [], quota, None, False)
-        for charge in gate.charges:
-            spent = self.limiter.refusal(charge.key, charge.limit, now, cost)
+                return AdmissionResult(charge_plan, [], quota, None, False)
+        for charge in charge_plan.charges:
+            spent = self.limiter.standing_refusal(charge.key, charge.limit, now, cost)
             if spent is not None:
-                return Counted(gate, [(charge, spent)], None, charge, False)
+                return AdmissionResult(charge_plan, [(charge, spent)], None, charge, False)
         return None
 
-    def _charge(self, gate: Gate, cost: int, now: float) -> Counted:
-        counted = Counted(gate, [])
+    def _charge_budgets(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult:
+        counted = AdmissionResult(charge_plan, [])
         try:
-            for charge in gate.charges:
+            for charge in charge_plan.charges:
                 try:
                     spent = self.limiter.spend(charge.key, charge.limit, now, cost)
                 except StoreUnavailable as problem:
-                    self.let_through(charge.fails_open, problem, now)
+                    self.fail_open(charge.fails_open, problem, now)
                     continue
-                counted.spent.append((charge, spent))
-                if not spent.admitted:
-                    counted.refused, counted.is_admitted = charge, False
+                counted.limit_results.append((charge, spent))
+                if not spent.is_admitted:
+                    counted.refused_by, counted.is_admitted = charge, False
                     break
             else:
-                self._take(counted, cost, now)
+                self._charge_quota(counted, cost, now)
         except StoreUnavailable:
-            self._undo(counted, cost, now)
+            self._refund(counted, cost, now)
             raise
         if not counted.is_admitted:
-            self._undo(counted, cost, now)
+            self._refund(counted, cost, now)
         return counted
 
-    def _take(self, counted: Counted, cost: int, now: float) -> None:
-        gate = counted.gate
+    def _charge_quota(self, result: AdmissionResult, cost: int, now: float) -> None:
+        gate = result.charge_plan
         if gate.quota is None or self.plans is None:
             return
         try:
-            counted.quota = quota = self.plans.quotas.take(gate.quota_holder, gate.quota, now, cost)
-            counted.is_admitted = quota.admitted
+            result.quota_result = quota = self.plans.quotas.spend(gate.quota_holder, gate.quota, now, cost)
+            result.is_admitted = quota.is_admitted
         except StoreUnavailable as problem:
-            self.let_through(gate.quota_fails_open, problem, now)
+            self.fail_open(gate.quota_fails_open, problem, now)
 
-    def _undo(self, counted: Counted, cost: int, now: float) -> None:
+    def _refund(self, result: AdmissionResult, cost: int, now: float) -> None:
         """Give back what a call was charged that is refused after all; what cannot be given back now is lost.
 
         Only the one that refuses is told: what the others say is no longer so.
         """
-        charged, counted.spent = counted.spent, [one for one in counted.spent if not one[1].admitted]
+        charged, result.limit_results = (
+            result.limit_results,
+            [one for one in result.limit_results if not one[1].is_admitted],
+        )
         for charge, spent in charged:
-            if spent.admitted:
+            if spent.is_admitted:
                 try:
-                    self.limiter.undo(charge.key, spent, now, cost)
+                    self.limiter.refund(charge.key, spent, now, cost)
                 except StoreUnavailable:
                     return
 
-    def let_through(self, fails_open: bool, problem: StoreUnavailable, now: float) -> None:
+    def fail_open(self, fails_open: bool, error: StoreUnavailable, now: float) -> None:
         """While nobody can count: go on, told in the log once a second; or raise the problem."""
         if not fails_open:
-            raise problem
-        if not 0 <= now - self._told_open_at < 1.0:
-            self._told_open_at = now
-            _log.error("limits are not counted now, calls are let through: %s", problem)
+            raise error
+        if not 0 <= now - self._fail_open_logged_at < 1.0:
+            self._fail_open_logged_at = now
+            _log.error("limits are not counted now, calls are let through: %s", error)
 
 
-def _key(asked: Asked, limit: RateLimit, endpoint: str, caller: Caller) -> str:
-    where = f"group|{limit.group}" if limit.group else f"{endpoint}|{asked.bucket}"
+def _build_key(route_budget: RouteBudget, limit: RateLimit, endpoint: str, caller: Caller) -> str:
+    where = f"group|{limit.group}" if limit.group else f"{endpoint}|{route_budget.bucket}"
     if caller.client_id is None or limit.per == "address":
         return f"{where}|address|{caller.network}"
     if limit.per == "app":

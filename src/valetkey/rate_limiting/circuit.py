@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from valetkey.storage.engine.circuit_breaker import Rest
+from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .counters import Counters, CountersFull
@@ -14,44 +14,44 @@ from .counters import Counters, CountersFull
 R = TypeVar("R")
 
 
-class Circuit:
+class CircuitBreakerCounters:
     """Counters behind a switch that a failure opens. A driver's timeout is paid once a second, not by every call."""
 
     def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._counters = counters
-        self._rest = Rest("the counters of limits", clock)
+        self._breaker = CircuitBreaker("the counters of limits", clock)
 
-    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
-        if self._rest.again_at is None:  # the usual case without one more call on the way: 0.2 us
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+        if self._breaker.retry_at is None:  # the usual case without one more call on the way: 0.2 us
             try:
-                return self._counters.spend(key, base, cost, latest)
+                return self._counters.spend(key, min_tat, cost_s, max_tat)
             except StoreUnavailable as problem:
-                self._open(problem)
+                self._trip(problem)
                 raise
-        return self._try(lambda: self._counters.spend(key, base, cost, latest))
+        return self._call(lambda: self._counters.spend(key, min_tat, cost_s, max_tat))
 
-    def refund(self, key: str, cost: float, tat: float | None) -> bool:
-        return self._try(lambda: self._counters.refund(key, cost, tat))
+    def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
+        return self._call(lambda: self._counters.refund(key, cost_s, expected_tat))
 
     def read(self, key: str, default: float) -> float:
-        return self._try(lambda: self._counters.read(key, default))
+        return self._call(lambda: self._counters.read(key, default))
 
     def prune(self, now: float) -> None:
-        self._try(lambda: self._counters.prune(now))
+        self._call(lambda: self._counters.prune(now))
 
     def close(self) -> None:
         self._counters.close()
 
-    def _try(self, ask: Callable[[], R]) -> R:
-        self._rest.check_over()
+    def _call(self, operation: Callable[[], R]) -> R:
+        self._breaker.check()
         try:
-            answer = ask()
+            answer = operation()
         except StoreUnavailable as problem:
-            self._open(problem)
+            self._trip(problem)
             raise
-        self._rest.end()
+        self._breaker.reset()
         return answer
 
-    def _open(self, problem: StoreUnavailable) -> None:
-        if not isinstance(problem, CountersFull):
-            self._rest.begin()
+    def _trip(self, error: StoreUnavailable) -> None:
+        if not isinstance(error, CountersFull):
+            self._breaker.trip()

@@ -19,7 +19,7 @@ class PlanBudget:
     fails_open: bool
 
 
-def read_limits(settings: Settings) -> tuple[dict[str, Limit], dict[str, PlanBudget]]:
+def parse_limits(settings: Settings) -> tuple[dict[str, Limit], dict[str, PlanBudget]]:
     """The settings that are limits, by name; and the budgets of the plans.
 
     :raises SettingsError: with every one that cannot be: at the start, not when somebody signs in.

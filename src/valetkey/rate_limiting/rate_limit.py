@@ -9,7 +9,7 @@ from typing import Literal
 
 from .limit import Limit, parse_limit
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}")  # goes into header fields and keys as it is
+_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}")  # goes into header fields and keys as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RateLimit:
     _budgets: Mapping[str | None, Limit] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.group is not None and not (isinstance(self.group, str) and _NAME.fullmatch(self.group)):
+        if self.group is not None and not (isinstance(self.group, str) and _GROUP_NAME.fullmatch(self.group)):
             raise ValueError(f"a group's name is up to 64 letters, digits, spaces and -_.:/, not {self.group!r}")
         if self.per not in ("user", "app", "address"):
             raise ValueError(f"per must be 'user', 'app' or 'address', not {self.per!r}")
@@ -68,7 +68,7 @@ class RateLimit:
         return self.limit
 
 
-def read_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int) -> RateLimit | None:
+def parse_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int) -> RateLimit | None:
     """The limit that a decorator was given.
 
     :raises ValueError: where it cannot be read, or where a call could never pay its ``cost``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from valetkey.storage import limits
-from valetkey.storage.engine.open import open_counters
+from valetkey.storage.engine.open import open_counter_store
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 
 class SqlCounters:
@@ -16,15 +16,15 @@ class SqlCounters:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
-        row = self._store.one(limits.spend(key, base, cost, latest))
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+        row = self._store.fetch_one(limits.spend(key, min_tat, cost_s, max_tat))
         if row is not None:
             return True, float(row[0])
         tat = limits.read(self._store, key)
-        return False, base if tat is None else tat
+        return False, min_tat if tat is None else tat
 
-    def refund(self, key: str, cost: float, tat: float | None) -> bool:
-        return self._store.write(Write(claim=limits.refund(key, cost, tat)))
+    def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
+        return self._store.write(Transaction(condition=limits.refund(key, cost_s, expected_tat)))
 
     def read(self, key: str, default: float) -> float:
         tat = limits.read(self._store, key)
@@ -41,26 +41,26 @@ class SqliteCounters(SqlCounters):
     """A file beside the SQLite store; made when it is first needed."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(open_counters(path))
-        self._ready = False
+        super().__init__(open_counter_store(path))
+        self._has_table = False
 
-    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
-        self._make()
-        return super().spend(key, base, cost, latest)
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+        self._create_table()
+        return super().spend(key, min_tat, cost_s, max_tat)
 
-    def refund(self, key: str, cost: float, tat: float | None) -> bool:
-        self._make()
-        return super().refund(key, cost, tat)
+    def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
+        self._create_table()
+        return super().refund(key, cost_s, expected_tat)
 
     def read(self, key: str, default: float) -> float:
-        self._make()
+        self._create_table()
         return super().read(key, default)
 
     def prune(self, now: float) -> None:
-        self._make()
+        self._create_table()
         super().prune(now)
 
-    def _make(self) -> None:
-        if not self._ready:
-            self._store.all(limits.CREATE())
-            self._ready = True
+    def _create_table(self) -> None:
+        if not self._has_table:
+            self._store.fetch_all(limits.CREATE_TABLE())
+            self._has_table = True

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.authorization_server.authorize.consent_record import REQUIRED
-from valetkey.authorization_server.clients.logo_endpoint import shown_logo
+from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
+from valetkey.authorization_server.clients.logo_endpoint import displayable_logo_uri
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
@@ -20,14 +20,14 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
     """The part that all consents share; each scope is its name, its words, and whether it was granted before."""
     return {
         "form": ConsentForm(),
-        "app": about(client),
+        "app": client_context(client),
         "scopes": [
             {
                 "name": name,
                 "words": words,
                 "granted_before": before,
-                "kind": kind_of(name),
-                "required": name in REQUIRED,
+                "kind": scope_kind(name),
+                "required": name in REQUIRED_SCOPES,
             }
             for name, words, before in scopes
         ],
@@ -35,7 +35,7 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
     }
 
 
-def about(client: Client) -> dict[str, Any]:
+def client_context(client: Client) -> dict[str, Any]:
     """What the pages say of an app."""
     return {
         "name": client.name,
@@ -43,18 +43,18 @@ def about(client: Client) -> dict[str, Any]:
         "uri": client.metadata.get("client_uri"),
         "policy_uri": client.metadata.get("policy_uri"),
         "tos_uri": client.metadata.get("tos_uri"),
-        "has_logo": shown_logo(client) is not None,
+        "has_logo": displayable_logo_uri(client) is not None,
         "policy": client.policy.name,
-        "registered": date_of(client.created_at),
+        "registered": utc_datetime(client.created_at),
         "contact": next(iter(client.metadata.get("contacts", ())), None),
     }
 
 
-def date_of(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)
+def utc_datetime(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
 
 
-def kind_of(scope: str) -> str:
+def scope_kind(scope: str) -> str:
     """Whether a scope's name says that one reads, or that one writes; else ``other``."""
     if scope == "openid" or scope in SCOPE_CLAIMS:
         return "read"

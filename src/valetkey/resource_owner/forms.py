@@ -6,7 +6,7 @@ from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordFie
 from wtforms.validators import InputRequired, Length, Optional, Regexp, ValidationError
 
 from valetkey.accounts.email_address import is_email_address
-from valetkey.accounts.password import LONGEST, SHORTEST
+from valetkey.accounts.password import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from valetkey.web.csrf import PageForm
 
 
@@ -15,7 +15,11 @@ def _check_email(form: Form, field: Field) -> None:
         raise ValidationError("Enter an e-mail address, like ada@example.org.")
 
 
-_LENGTH = Length(SHORTEST, LONGEST, f"Choose a password of {SHORTEST} to {LONGEST} characters.")
+_PASSWORD_LENGTH = Length(
+    MIN_PASSWORD_LENGTH,
+    MAX_PASSWORD_LENGTH,
+    f"Choose a password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters.",
+)
 
 
 class SignInForm(PageForm):
@@ -29,7 +33,7 @@ class SignUpForm(PageForm):
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     password = PasswordField(
         "Password",
-        [InputRequired("Choose a password."), _LENGTH],
+        [InputRequired("Choose a password."), _PASSWORD_LENGTH],
     )
     next = HiddenField()
 
@@ -65,20 +69,22 @@ class MailSignUpForm(PageForm):
     next = HiddenField()
 
 
-class ForgottenForm(PageForm):
+class ForgottenPasswordForm(PageForm):
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
 
 
 class NewPasswordForm(PageForm):
     password = PasswordField(
         "New password",
-        [InputRequired("Choose a password."), _LENGTH],
+        [InputRequired("Choose a password."), _PASSWORD_LENGTH],
     )
 
 
 class ChangePasswordForm(NewPasswordForm):
-    current = PasswordField("Current password", [InputRequired("Enter your password."), Length(max=LONGEST)])
+    current = PasswordField(
+        "Current password", [InputRequired("Enter your password."), Length(max=MAX_PASSWORD_LENGTH)]
+    )
 
 
-class PressForm(PageForm):
+class ConfirmForm(PageForm):
     """Only the CSRF token: pressing the button is all."""

@@ -9,239 +9,239 @@ from typing import Any
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.sign_in import SignInRefused, Visitor, sign_in, sign_up
+from valetkey.accounts.sign_in import LoginContext, SignInRefused, sign_in, sign_up
 from valetkey.accounts.sign_out import sign_out
 from valetkey.authorization_server import connected_apps
 from valetkey.authorization_server.authorize.consent import (
-    CLAIMS,
-    Question,
-    Waiting,
+    INDIVIDUAL_CLAIMS,
+    ConsentPrompt,
+    PendingAuthorization,
     allow,
+    build_consent_prompt,
     deny,
-    find_waiting,
-    question,
+    load_pending,
     refuse,
 )
-from valetkey.authorization_server.authorize.consent_record import REQUIRED
-from valetkey.authorization_server.authorize.prompt import next_step
+from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
+from valetkey.authorization_server.authorize.prompt import required_prompt
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
-from valetkey.web.cookies import leave_notice
-from valetkey.web.csrf import EXPIRED, check_csrf
-from valetkey.web.pages import respond
-from valetkey.web.resource_owners import OwnAccounts, current_owner, here, to_sign_in
+from valetkey.web.cookies import set_notice
+from valetkey.web.csrf import FORM_EXPIRED, check_csrf
+from valetkey.web.pages import send_authorization_response
+from valetkey.web.resource_owners import BuiltInAccounts, current_full_path, current_owner, redirect_to_sign_in
 
-from .consent_context import about, consent_context, date_of
+from .consent_context import client_context, consent_context, utc_datetime
 from .forms import ConsentForm, SignInForm, SignUpForm
-from .logout.views import signed_out
-from .passwords.views import security_context, sign_up_by_mail
+from .logout.views import signed_out_page
+from .passwords.views import security_context, sign_up_by_mail_page
 
 _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
-def make_blueprint(oauth_path: str, account_path: str | None, *, own_accounts: bool) -> Blueprint:
+def make_blueprint(oauth_path: str, account_path: str | None, *, built_in_accounts: bool) -> Blueprint:
     """The pages at their paths; sign-in and sign-up only where the accounts are ours."""
     blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
     asking = f"{oauth_path}/consent/<interaction_id>"
-    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
+    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", consent_action))
     if account_path is not None:
         pages.add_page(blueprint, account_path, GET=("account", account_page))
-        pages.add_page(blueprint, f"{account_path}/revoke", POST=("revoke", revoke))
-    if own_accounts:
+        pages.add_page(blueprint, f"{account_path}/revoke", POST=("revoke", revoke_action))
+    if built_in_accounts:
         base = account_path or f"{oauth_path}/account"
         pages.add_page(blueprint, f"{base}/sign-in", GET=("sign_in", sign_in_page), POST=("sign_in", sign_in_page))
         pages.add_page(blueprint, f"{base}/sign-up", GET=("sign_up", sign_up_page), POST=("sign_up", sign_up_page))
         pages.add_page(blueprint, f"{base}/sign-out", POST=("sign_out", sign_out_action))
     blueprint.before_request(pages.check_form)
-    pages.set_up(blueprint)
+    pages.set_up_blueprint(blueprint)
     return blueprint
 
 
 def consent_page(interaction_id: str) -> Response:
-    return _ask(interaction_id)
+    return _show_consent(interaction_id)
 
 
-def decide(interaction_id: str) -> Response:
+def consent_action(interaction_id: str) -> Response:
     """The owner's answer; a form that is not ours, or has expired, is shown again."""
     owner = current_owner()
     form = ConsentForm(request.form)
     if not form.validate():
-        return _ask(interaction_id, EXPIRED)
+        return _show_consent(interaction_id, FORM_EXPIRED)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
-    waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
+    waiting = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
     try:
-        step = next_step(waiting.request, waiting.target, owner, runtime, now)
+        step = required_prompt(waiting.request, waiting.target, owner, runtime, now)
     except OAuthError as refusal:
-        return respond(refuse(waiting, refusal, runtime, now))
+        return send_authorization_response(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return redirect_to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if request.form.get("decision") == "deny":
-        return respond(deny(waiting, owner, address, runtime, now))
-    ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, CLAIMS}
-    ticked |= REQUIRED & set(waiting.request.scope)
-    if waiting.request.scope and not ticked - {CLAIMS}:
-        return _ask(interaction_id, "Tick at least one item, or choose Deny.")
+        return send_authorization_response(deny(waiting, owner, address, runtime, now))
+    ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, INDIVIDUAL_CLAIMS}
+    ticked |= REQUIRED_SCOPES & set(waiting.request.scope)
+    if waiting.request.scope and not ticked - {INDIVIDUAL_CLAIMS}:
+        return _show_consent(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
-        return _ask(interaction_id, "Choose Allow or Deny.")
-    return respond(allow(waiting, ticked, owner, address, runtime, now))
+        return _show_consent(interaction_id, "Choose Allow or Deny.")
+    return send_authorization_response(allow(waiting, ticked, owner, address, runtime, now))
 
 
 def sign_in_page() -> Response:
     form = SignInForm(request.form if request.method == "POST" else request.args)
 
     def begin(runtime: Runtime) -> Secret:
-        return sign_in(form.email.data, form.password.data, _visitor(runtime), runtime, runtime.clock())
+        return sign_in(form.email.data, form.password.data, _login_context(runtime), runtime, runtime.clock())
 
-    return _begin_session("sign_in.html", form, begin)
+    return _handle_account_form("sign_in.html", form, begin)
 
 
 def sign_up_page() -> Response:
     if not current_runtime().settings.sign_up:
         abort(404)
     if current_runtime().settings.mail_url:
-        return sign_up_by_mail(_local_path(request.values.get("next")))
+        return sign_up_by_mail_page(_safe_local_path(request.values.get("next")))
     form = SignUpForm(request.form if request.method == "POST" else request.args)
 
     def begin(runtime: Runtime) -> Secret:
         given = (form.name.data, form.email.data, form.password.data)
-        return sign_up(*given, _visitor(runtime), runtime, runtime.clock())
+        return sign_up(*given, _login_context(runtime), runtime, runtime.clock())
 
-    return _begin_session("sign_up.html", form, begin)
+    return _handle_account_form("sign_up.html", form, begin)
 
 
-def _begin_session(template: str, form: SignInForm | SignUpForm, begin: Callable[[Runtime], Secret]) -> Response:
+def _handle_account_form(template: str, form: SignInForm | SignUpForm, begin: Callable[[Runtime], Secret]) -> Response:
     """The form; or, once it is filled in rightly, the sign-in that it begins."""
     problem, status = None, 200
     if request.method == "POST" and form.validate():
         try:
             secret = begin(current_runtime())
         except SignInRefused as refused:
-            problem, status = refused.sentence, 429 if refused.retry_after else 400
+            problem, status = refused.message, 429 if refused.retry_after else 400
         else:
             cookies.begin_session(secret)
-            return redirect(_local_path(form.next.data), 303)
+            return redirect(_safe_local_path(form.next.data), 303)
     elif request.method == "POST":
         status = 400
-    return _account_form(template, form, problem, status)
+    return _render_account_form(template, form, problem, status)
 
 
 def sign_out_action() -> Response:
     check_csrf(request.form.get("csrf_token", ""))
     runtime = current_runtime()
-    session = cookies.session(runtime)
+    session = cookies.session_secret(runtime)
     frames = sign_out(session, current_address(runtime), runtime, runtime.clock()) if session else ()
     cookies.end_session()
     if frames:
-        return signed_out(frames, None)
-    leave_notice("signed-out")
+        return signed_out_page(frames, None)
+    set_notice("signed-out")
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
 
 
 def account_page() -> Response:
     owner = current_owner()
     if owner is None:
-        return to_sign_in()
+        return redirect_to_sign_in()
     runtime = current_runtime()
-    apps = connected_apps.connected_apps(owner.sub, runtime, runtime.clock())
+    apps = connected_apps.list_connected_apps(owner.sub, runtime, runtime.clock())
     shown = [
         {
             "client_id": app.client_id,
             "name": app.name,
             "scopes": app.scopes,
-            "first_granted": date_of(app.first_granted),
-            "last_used": date_of(app.last_used) if app.last_used else None,
-            "last_granted_from": app.granted_from,
+            "first_granted": utc_datetime(app.first_granted_at),
+            "last_used": utc_datetime(app.last_used_at) if app.last_used_at else None,
+            "last_granted_from": app.granted_from_address,
         }
         for app in apps
     ]
-    security = security_context(owner.sub) if isinstance(runtime.owners, OwnAccounts) else {}
-    return pages.page("account.html", apps=shown, account=owner, **security)
+    security = security_context(owner.sub) if isinstance(runtime.owners, BuiltInAccounts) else {}
+    return pages.render_page("account.html", apps=shown, account=owner, **security)
 
 
-def revoke() -> Response:
+def revoke_action() -> Response:
     check_csrf(request.form.get("csrf_token", ""))
     owner = current_owner()
     if owner is None:
-        return to_sign_in(url_for("valetkey_resource_owner.account"))
+        return redirect_to_sign_in(url_for("valetkey_resource_owner.account"))
     runtime = current_runtime()
     client_id = request.args.get("client_id", "")
-    connected_apps.revoke_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
-    leave_notice("app-revoked")
+    connected_apps.revoke_connected_app(owner.sub, client_id, current_address(runtime), runtime, runtime.clock())
+    set_notice("app-revoked")
     return redirect(url_for("valetkey_resource_owner.account"), 303)
 
 
-def _ask(interaction_id: str, problem: str | None = None) -> Response:
+def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
     """The consent page; straight on to the app where the owner need not be asked."""
     runtime = current_runtime()
     now = runtime.clock()
-    waiting = find_waiting(interaction_id, cookies.browser(runtime).digest(), runtime, now)
+    waiting = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
     owner = current_owner()
     try:
-        step = next_step(waiting.request, waiting.target, owner, runtime, now)
+        step = required_prompt(waiting.request, waiting.target, owner, runtime, now)
     except OAuthError as refusal:
-        return respond(refuse(waiting, refusal, runtime, now))
+        return send_authorization_response(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return redirect_to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
     if problem is None and step == "go":
         scope = frozenset(waiting.request.scope)
-        return respond(allow(waiting, scope, owner, current_address(runtime), runtime, now))
-    shown = question(waiting, owner, runtime)
+        return send_authorization_response(allow(waiting, scope, owner, current_address(runtime), runtime, now))
+    shown = build_consent_prompt(waiting, owner, runtime)
     status = 400 if problem else 200
-    return pages.page("consent.html", status, problem=problem, **_consent_context(shown, owner))
+    return pages.render_page("consent.html", status, problem=problem, **_consent_page_context(shown, owner))
 
 
-def _consent_context(shown: Question, owner: Owner) -> dict[str, Any]:
+def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]:
     return {
-        **consent_context(shown.target.client, shown.scopes, owner),
-        "redirect_host": shown.redirect_host,
-        "loopback_warning": shown.is_program,
-        "only_difference": shown.only_difference,
+        **consent_context(prompt.target.client, prompt.scopes, owner),
+        "redirect_host": prompt.redirect_host,
+        "loopback_warning": prompt.redirects_to_loopback,
+        "only_difference": prompt.only_new_scopes,
         "use_other_account_url": _other_account_url(),
     }
 
 
 def _other_account_url() -> str | None:
-    own = isinstance(current_runtime().owners, OwnAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=here()) if own else None
+    own = isinstance(current_runtime().owners, BuiltInAccounts)
+    return url_for("valetkey_resource_owner.sign_in", next=current_full_path()) if own else None
 
 
-def _account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
-    next_path = _local_path(form.next.data)
-    waiting = _waiting_at(next_path)
+def _render_account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
+    next_path = _safe_local_path(form.next.data)
+    waiting = _find_pending_authorization(next_path)
     if waiting and request.method == "GET" and not form.email.data:
         form.email.data = waiting.request.login_hint
-    context = {"form": form, "problem": problem, "app": about(waiting.target.client) if waiting else None}
+    context = {"form": form, "problem": problem, "app": client_context(waiting.target.client) if waiting else None}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
     if current_runtime().settings.mail_url:
         context["forgotten_url"] = url_for("valetkey_passwords.forgotten")
     context["sign_in_url"] = url_for("valetkey_resource_owner.sign_in", next=next_path)
-    return pages.page(template, status, **context)
+    return pages.render_page(template, status, **context)
 
 
-def _waiting_at(next_path: str) -> Waiting | None:
+def _find_pending_authorization(next_path: str) -> PendingAuthorization | None:
     """The request for whose sake the person signs in."""
     interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
     if interaction_id is None:
         return None
     runtime = current_runtime()
     try:
-        return find_waiting(interaction_id[1], cookies.browser(runtime).digest(), runtime, runtime.clock())
+        return load_pending(interaction_id[1], cookies.browser_secret(runtime).digest(), runtime, runtime.clock())
     except OAuthError:
         return None
 
 
-def _local_path(sent: str | None) -> str:
+def _safe_local_path(path: str | None) -> str:
     """Where to go after signing in: a path of this site and nothing else (no open redirector)."""
-    if sent and _LOCAL_PATH.fullmatch(sent):
-        return sent
+    if path and _LOCAL_PATH.fullmatch(path):
+        return path
     return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"
 
 
-def _visitor(runtime: Runtime) -> Visitor:
-    return Visitor(cookies.browser(runtime), current_address(runtime), cookies.session(runtime))
+def _login_context(runtime: Runtime) -> LoginContext:
+    return LoginContext(cookies.browser_secret(runtime), current_address(runtime), cookies.session_secret(runtime))

@@ -8,8 +8,8 @@ from valetkey.protocol.access_token import AccessToken
 from valetkey.rate_limiting.admission import Admission
 
 
-class Judge(Protocol):
-    def judge_header(self, authorization: str, now: float) -> AccessToken:
+class TokenVerifier(Protocol):
+    def verify_header(self, authorization: str, now: float) -> AccessToken:
         """The good token in an Authorization header.
 
         :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
@@ -18,25 +18,25 @@ class Judge(Protocol):
         ...
 
 
-class LastUsed(Protocol):
-    def note(self, name: str, now: float, *, personal: bool = False) -> None:
+class LastUsedRecorder(Protocol):
+    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
         """Remember that a grant or a personal access token was used; on the request's path: it writes nothing yet."""
         ...
 
 
-class Usage(Protocol):
-    def note(self, client_id: str, method: str, template: str, status: str, now: float) -> None:
+class UsageRecorder(Protocol):
+    def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
         """Count one call of an app."""
         ...
 
 
-class Clock(Protocol):
+class ClockFunction(Protocol):
     def __call__(self) -> float:
         """Seconds since 1970."""
         ...
 
 
-class Chosen(Protocol):
+class ResourceServerSettings(Protocol):
     """The settings that the guard looks at."""
 
     @property
@@ -45,24 +45,24 @@ class Chosen(Protocol):
     def trusted_proxies(self) -> tuple[str, ...]: ...
 
 
-class World(Protocol):
+class ResourceServerContext(Protocol):
     """Found at ``app.extensions["valetkey"]``."""
 
     @property
-    def settings(self) -> Chosen: ...
+    def settings(self) -> ResourceServerSettings: ...
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> ClockFunction: ...
     @property
-    def judge(self) -> Judge: ...
+    def verifier(self) -> TokenVerifier: ...
     @property
     def admission(self) -> Admission:
         """``Admission(Limiter(counters))`` where there are no plans."""
         ...
 
     @property
-    def last_used(self) -> LastUsed: ...
+    def last_used(self) -> LastUsedRecorder: ...
     @property
-    def usage(self) -> Usage | None:
+    def usage(self) -> UsageRecorder | None:
         """Where calls are metered; None: nowhere."""
         ...
 

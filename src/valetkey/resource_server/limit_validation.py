@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from valetkey.rate_limiting.limit_settings import PlanBudget
 from valetkey.rate_limiting.rate_limit import RateLimit, check_cost
 
-from .protection import Protection
+from .protection import RouteProtection
 from .routes import Route
 
 
@@ -25,7 +25,7 @@ def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -
                 yield f"{where} and {route.path} share the limit of the group {limit.group}, but say it differently"
 
 
-def _plan_problems(path: str, protection: Protection, budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
+def _plan_problems(path: str, protection: RouteProtection, budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
     if protection.limit is not None and protection.limit.is_by_plan:
         for plan in sorted({str(plan) for plan in protection.limit.budgets} - budgets.keys()):
             yield f"{path} has a limit for the plan {plan}, which is not in plans={{...}}"

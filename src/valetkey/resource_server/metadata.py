@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from valetkey.runtime import Runtime
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
-HEADERS = (
+METADATA_HEADERS = (
     ("Content-Type", "application/json"),
     ("Cache-Control", "public, max-age=300"),
     ("Access-Control-Allow-Origin", "*"),
@@ -25,7 +25,7 @@ def metadata_url(resource: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}{query}"
 
 
-def metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: Iterable[str]) -> bytes:
+def build_metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: Iterable[str]) -> bytes:
     """What a resource tells of itself (§2); members with nothing in them are left out (§3.2)."""
     body = {
         "resource": resource,
@@ -37,7 +37,7 @@ def metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: 
     return json.dumps({name: value for name, value in body.items() if value}).encode()
 
 
-def resource_metadata(runtime: Runtime, path: str, host: str = "") -> bytes | None:
+def find_metadata_document(runtime: Runtime, path: str, host: str = "") -> bytes | None:
     """The document of the resource whose path was asked for; None where there is none.
 
     :param host: where several hosts have a resource at this path, whose is meant.
@@ -46,5 +46,5 @@ def resource_metadata(runtime: Runtime, path: str, host: str = "") -> bytes | No
     for resource in sorted(every, key=lambda one: urlsplit(one.resource).netloc != host):
         if urlsplit(resource.resource).path.strip("/") == path.strip("/"):
             scopes = runtime.settings.scopes.keys() if resource.scopes is None else resource.scopes
-            return metadata_document(resource.resource, resource.name, [runtime.settings.issuer], scopes)
+            return build_metadata_document(resource.resource, resource.name, [runtime.settings.issuer], scopes)
     return None

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .guard.class_views import method_of
-from .guard.route_protection import apply_protect, close_undecided
-from .protection import BY_METHOD, CLOSED, PROTECTION, Protection
+from .guard.class_views import get_decorated_method
+from .guard.route_protection import apply_blueprint_protection, deny_undecorated_routes
+from .protection import DENIED_METHODS_ATTRIBUTE, PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, RouteProtection
 
-_OWN = "valetkey_"  # how the endpoints of our blueprints begin
+_VALETKEY_PREFIX = "valetkey_"  # how the endpoints of our blueprints begin
 _log = logging.getLogger("valetkey")
-_AUTOMATIC = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
+_AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
 
 
-class App(Protocol):
+class HasRoutes(Protocol):
     """What is read of a Flask app."""
 
     url_map: Any
@@ -34,25 +34,25 @@ class Route:
     path: str  # as the rule was written, /notes/<int:note_id>
     methods: tuple[str, ...]  # without the HEAD and OPTIONS that Flask adds
     view: Callable[..., Any]  # a function, or the method of a class
-    protections: tuple[Protection, ...]  # outermost first; a call must pass all of them
+    protections: tuple[RouteProtection, ...]  # outermost first; a call must pass all of them
     rule: Any  # werkzeug's, with the converters
-    around: Any = None  # what Flask calls: the view, or the class with its decorators
-    is_closed: bool = False  # nobody said whom it is for, and so it refuses everybody (protect_by_default)
+    view_function: Any = None  # what Flask calls: the view, or the class with its decorators
+    is_denied: bool = False  # nobody said whom it is for, and so it refuses everybody (protect_by_default)
 
     @property
-    def protection(self) -> Protection | None:
+    def protection(self) -> RouteProtection | None:
         """Whom the route is for; None where nobody said it. The innermost that is not public counts."""
         demanding = tuple(one for one in self.protections if not one.is_public)
         return (demanding or self.protections)[-1] if self.protections else None
 
-    def said(self, mark: str) -> Any:
+    def get_view_attribute(self, name: str) -> Any:
         """What a decorator around the view left there under this name; None where there was none."""
-        return getattr(self.view, mark, getattr(self.around, mark, None))
+        return getattr(self.view, name, getattr(self.view_function, name, None))
 
     @property
-    def is_own(self) -> bool:
+    def is_valetkey_route(self) -> bool:
         """Whether it is one of Valetkey's own."""
-        return self.endpoint.startswith(_OWN)
+        return self.endpoint.startswith(_VALETKEY_PREFIX)
 
     def is_below(self, prefix: str) -> bool:
         """Whether it belongs to the API that begins at this path."""
@@ -61,58 +61,69 @@ class Route:
     @property
     def scopes(self) -> frozenset[str]:
         """Every scope that the route names."""
-        return frozenset().union(*(scope for one in self.protections for scope in one.alternatives))
+        return frozenset().union(*(scope for one in self.protections for scope in one.scope_alternatives))
 
 
-def routes_of(app: App) -> Iterator[Route]:
+def iter_routes(app: HasRoutes) -> Iterator[Route]:
     """Each route of the app, in the order in which they are tried; rules that only build URLs are left out."""
-    apply_protect(app)
+    apply_blueprint_protection(app)
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
         if view is None or rule.build_only:
             continue
         given = set(rule.methods or {"GET"})
-        methods = tuple(sorted(given - _AUTOMATIC or given - {"OPTIONS"} or given))
+        methods = tuple(sorted(given - _AUTOMATIC_METHODS or given - {"OPTIONS"} or given))
         made_from = getattr(view, "view_class", None)
         if made_from is None or not hasattr(made_from, "methods"):
-            yield Route(rule.endpoint, rule.rule, methods, view, _protections(view), rule, view, hasattr(view, CLOSED))
+            yield Route(
+                rule.endpoint,
+                rule.rule,
+                methods,
+                view,
+                _get_protections(view),
+                rule,
+                view,
+                hasattr(view, DENIED_METHODS_ATTRIBUTE),
+            )
             continue
         for method in methods:
-            found = method_of(made_from, method.lower())
-            answers, asked = (view, ()) if found is None else (found, _protections(found))
-            by_method: Mapping[str, Protection] = getattr(view, BY_METHOD, {})
-            around = (*_protections(view), *((by_method[method],) if method in by_method else ()))
-            is_closed = hasattr(view, CLOSED) and (not getattr(view, CLOSED) or method in getattr(view, CLOSED))
+            found = get_decorated_method(made_from, method.lower())
+            answers, asked = (view, ()) if found is None else (found, _get_protections(found))
+            by_method: Mapping[str, RouteProtection] = getattr(view, PROTECTION_BY_METHOD_ATTRIBUTE, {})
+            around = (*_get_protections(view), *((by_method[method],) if method in by_method else ()))
+            is_closed = hasattr(view, DENIED_METHODS_ATTRIBUTE) and (
+                not getattr(view, DENIED_METHODS_ATTRIBUTE) or method in getattr(view, DENIED_METHODS_ATTRIBUTE)
+            )
             yield Route(rule.endpoint, rule.rule, (method,), answers, (*around, *asked), rule, view, is_closed)
 
 
-def undecided_paths(app: App, prefix: str) -> list[str]:
+def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
     """The paths below a prefix about which nobody said whom they are for."""
     return sorted(
         {
             route.path
-            for route in routes_of(app)
-            if not route.is_own and route.is_below(prefix) and route.protection is None
+            for route in iter_routes(app)
+            if not route.is_valetkey_route and route.is_below(prefix) and route.protection is None
         }
     )
 
 
-def decide_routes(app: App, prefix: str, *, close: bool) -> None:
+def protect_routes(app: HasRoutes, prefix: str, *, deny_undecorated: bool) -> None:
     """Before the first request: guard the views of protected blueprints, and tell of routes that nobody decided about.
 
     :param close: whether those are refused.
     """
-    undecided = undecided_paths(app, prefix)
+    undecided = find_undecorated_paths(app, prefix)
     if undecided:
         _log.warning(
             "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
             ", ".join(undecided),
-            "; until then it is closed" if close else "",
+            "; until then it is closed" if deny_undecorated else "",
         )
-    if close:
-        close_undecided(app, prefix)
+    if deny_undecorated:
+        deny_undecorated_routes(app, prefix)
 
 
-def _protections(view: object) -> tuple[Protection, ...]:
-    found: Protection | None = getattr(view, PROTECTION, None)
+def _get_protections(view: object) -> tuple[RouteProtection, ...]:
+    found: RouteProtection | None = getattr(view, PROTECTION_ATTRIBUTE, None)
     return () if found is None else (found,)

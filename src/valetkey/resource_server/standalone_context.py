@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.outbound.cached_fetch import Ages
+from valetkey.outbound.cached_fetch import Freshness
 from valetkey.outbound.http import Fetcher
 from valetkey.outbound.remote_keys import RemoteKeys
-from valetkey.protocol.uri import endpoint_problem
+from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.rate_limiting.admission import Admission
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limiter import Limiter
@@ -18,14 +18,14 @@ from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.settings import Settings, SettingsError
 from valetkey.settings.sources import read_settings
 
-from .issuers.config import TrustedIssuer, read_issuers
+from .issuers.config import TrustedIssuer, parse_issuers
 from .issuers.discovery import Discovery
-from .issuers.introspection import Introspection
-from .issuers.jwt import Signatures
-from .issuers.verifier import IssuersJudge
+from .issuers.introspection import Introspector
+from .issuers.jwt import SignatureVerifier
+from .issuers.verifier import TrustedIssuerTokenVerifier
 from .metadata import WELL_KNOWN
 
-SETTINGS = frozenset(
+STANDALONE_SETTINGS = frozenset(
     {
         "api_prefix",
         "clock_leeway",
@@ -43,11 +43,11 @@ SETTINGS = frozenset(
         "trusted_proxies",
     }
 )
-_FETCH = 3.0  # seconds that a call may wait for one answer of an issuer
-_AGES = Ages(least=30, retry=5, stale=86_400)
+_FETCH_TIMEOUT_S = 3.0  # seconds that a call may wait for one answer of an issuer
+_FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400)
 
 
-class OwnWorld:
+class StandaloneContext:
     """What the guard needs, made of trusted issuers. Making one does no I/O, and it is ready at once."""
 
     is_ready = True
@@ -63,16 +63,16 @@ class OwnWorld:
         self.settings = settings
         self.issuers = issuers
         self.clock = clock
-        self.last_used = _NotKept()
-        self.admission = Admission(Limiter(counters), fields=settings.rate_limit_fields)
-        fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, clock, seconds=_FETCH)
-        discovery = Discovery(fetcher, clock, issuers, _AGES)
-        self.judge = IssuersJudge(
+        self.last_used = NullLastUsed()
+        self.admission = Admission(Limiter(counters), fields_style=settings.rate_limit_fields)
+        fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, clock, timeout_s=_FETCH_TIMEOUT_S)
+        discovery = Discovery(fetcher, clock, issuers, _FRESHNESS)
+        self.verifier = TrustedIssuerTokenVerifier(
             issuers,
-            Signatures(discovery, RemoteKeys(fetcher, clock, _AGES)),
-            Introspection(fetcher, discovery),
+            SignatureVerifier(discovery, RemoteKeys(fetcher, clock, _FRESHNESS)),
+            Introspector(fetcher, discovery),
             resource=settings.api_resource,
-            leeway=settings.clock_leeway,
+            leeway_s=settings.clock_leeway,
         )
 
     def get_ready(self) -> None:
@@ -82,43 +82,47 @@ class OwnWorld:
         self.admission.limiter.close()
 
 
-class _NotKept:
+class NullLastUsed:
     """Grants are their issuers'."""
 
-    def note(self, name: str, now: float, *, personal: bool = False) -> None: ...
+    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None: ...
 
 
-def make_world(given: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float]) -> OwnWorld:
+def build_context(
+    options: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float]
+) -> StandaloneContext:
     """The world of what the publisher gave; keywords come before the app's configuration.
 
     :raises SettingsError: with every problem together.
     """
-    sources = (("", given), ("VALETKEY_", config))
+    sources = (("", options), ("VALETKEY_", config))
     wrong: list[str] = []
     issuers: dict[str, TrustedIssuer] = {}
     try:
-        issuers = read_issuers(_first("trusted_issuers", sources) or ())
+        issuers = parse_issuers(_first_value("trusted_issuers", sources) or ())
     except (ValueError, TypeError) as problem:
         wrong.append(str(problem))
-    resource = _first("resource", sources)
+    resource = _first_value("resource", sources)
     wrong += _resource_problems(resource)
-    wrong += [f"{name}: a resource server alone has no such setting" for name in _strange(sources)]
+    wrong += [f"{name}: a resource server alone has no such setting" for name in _unknown_settings(sources)]
     if wrong:
         raise SettingsError("\n".join(wrong))
-    chosen = [(where, {name: values[name] for name in values if name in SETTINGS}) for where, values in sources]
+    chosen = [
+        (where, {name: values[name] for name in values if name in STANDALONE_SETTINGS}) for where, values in sources
+    ]
     # Its own host takes the issuer's place where it is judged what is production; no path is an endpoint of ours.
     parts = urlsplit(str(resource))
     fixed = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": WELL_KNOWN}
     settings = read_settings(("", fixed), *chosen)
-    return OwnWorld(settings, issuers, _counters(settings, _first("data_dir", sources)), clock)
+    return StandaloneContext(settings, issuers, _make_counters(settings, _first_value("data_dir", sources)), clock)
 
 
-def _first(name: str, sources: Iterable[tuple[str, Mapping[str, Any]]]) -> Any:
+def _first_value(name: str, sources: Iterable[tuple[str, Mapping[str, Any]]]) -> Any:
     return next((values[name] for _, values in sources if values.get(name) is not None), None)
 
 
-def _strange(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    known = {*SETTINGS, "trusted_issuers"}
+def _unknown_settings(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    known = {*STANDALONE_SETTINGS, "trusted_issuers"}
     return [
         where + name.upper() if where else name for where, values in sources for name in values if name not in known
     ]
@@ -127,11 +131,11 @@ def _strange(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
 def _resource_problems(resource: Any) -> list[str]:
     if not isinstance(resource, str):
         return ['resource: say what this API is called, like "https://api.example.com" (RFC 8707 §2)']
-    problem = endpoint_problem(resource)
+    problem = endpoint_uri_problem(resource)
     return [f"resource {resource!r} cannot be used: {problem}"] if problem else []
 
 
-def _counters(settings: Settings, data_dir: str | None) -> Counters:
+def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
     if settings.redis_url:
         return RedisCounters(settings.redis_url)
     if data_dir is None:

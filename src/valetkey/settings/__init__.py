@@ -22,7 +22,7 @@ OPENID_SCOPES: Mapping[str, str] = {  # OpenID Connect Core §5.4, §11
     "offline_access": "Keep access while you are away",
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_LOOPBACK = ("127.0.0.0/8", "::1/128")
+_LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
 class SettingsError(Exception):
@@ -236,7 +236,7 @@ class Settings:
     @property
     def outbound_networks(self) -> tuple[str, ...]:
         """The networks that fetches may reach besides public addresses."""
-        return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK)
+        return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK_NETWORKS)
 
     @property
     def registration(self) -> str:

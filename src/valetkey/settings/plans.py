@@ -29,29 +29,29 @@ class Plan:
         return None if self.scopes is None else frozenset(self.scopes.split())
 
 
-def read_plans(given: Any) -> Any:
+def parse_plans(value: Any) -> Any:
     """Plans as they are written in JSON, as ``Plan`` values; what is none is left for the settings' checks to tell.
 
     :raises ValueError: where a plan has a member that there is not.
     """
-    if not isinstance(given, Mapping):
-        return given
-    return {name: _read_plan(name, plan) if isinstance(plan, Mapping) else plan for name, plan in given.items()}
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _parse_plan(name, plan) if isinstance(plan, Mapping) else plan for name, plan in value.items()}
 
 
-def _read_plan(name: str, given: Mapping[str, Any]) -> Plan:
+def _parse_plan(name: str, options: Mapping[str, Any]) -> Plan:
     known = {one.name for one in fields(Plan)}
-    unknown = sorted(given.keys() - known)
+    unknown = sorted(options.keys() - known)
     if unknown:
         raise ValueError(f"the plan {name!r} has no {', '.join(unknown)}: a plan has {', '.join(sorted(known))}")
-    return Plan(**given)
+    return Plan(**options)
 
 
-def plan_problems(plans: Any, default: str, scopes: Any) -> list[str]:
+def plan_problems(plans: Any, default_plan: str, scopes: Any) -> list[str]:
     """What is wrong with plans, in sentences. Limits and quotas are read where they are counted."""
     if not isinstance(plans, Mapping) or not all(isinstance(plan, Plan) for plan in plans.values()):
         return ['plans must map each name to a Plan, like {"free": Plan(limit="60/minute")}']
-    wrong = [] if default in plans or not (plans or default) else [_default_problem(plans, default)]
+    wrong = [] if default_plan in plans or not (plans or default_plan) else [_default_plan_problem(plans, default_plan)]
     for name, plan in plans.items():
         if not isinstance(name, str) or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
             wrong.append(f"plans: {name!r} is no name of letters, digits, - and _")
@@ -66,7 +66,7 @@ def plan_problems(plans: Any, default: str, scopes: Any) -> list[str]:
     return wrong
 
 
-def _default_problem(plans: Mapping[str, Plan], default: str) -> str:
+def _default_plan_problem(plans: Mapping[str, Plan], default_plan: str) -> str:
     if not plans:
-        return f"default_plan is {default!r}, but there are no plans"
+        return f"default_plan is {default_plan!r}, but there are no plans"
     return f"default_plan must be one of {', '.join(plans)}: apps that subscribed to none have it"

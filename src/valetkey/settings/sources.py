@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from . import Settings, SettingsError
-from .plans import read_plans
+from .plans import parse_plans
 
 PREFIX = "VALETKEY_"
 
@@ -21,7 +21,7 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
     """
     known = {one.name: one for one in fields(Settings)}
     problems = [
-        f"{_spelt(where, name)}: there is no such setting{_meant(where, name, known)}"
+        f"{_format_name(where, name)}: there is no such setting{_suggest_name(where, name, known)}"
         for where, values in sources
         for name in values
         if name not in known
@@ -31,9 +31,9 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
         for name, value in values.items():
             if name in known and name not in given:
                 try:
-                    given[name] = _read(str(known[name].type), value)
+                    given[name] = _parse_value(str(known[name].type), value)
                 except ValueError as wrong:
-                    problems.append(f"{_spelt(where, name)}: {wrong}")
+                    problems.append(f"{_format_name(where, name)}: {wrong}")
                     given[name] = known[name].default
     try:
         settings = Settings(**given)
@@ -59,67 +59,67 @@ def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
 
 
-def _spelt(where: str, name: str) -> str:
+def _format_name(prefix: str, name: str) -> str:
     """A setting as it was written there: VALETKEY_ISSUER in the environment, issuer as a keyword."""
-    return where + name.upper() if where else name
+    return prefix + name.upper() if prefix else name
 
 
-def _meant(where: str, name: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(name, known, 1)
-    return f"; is {_spelt(where, close[0])} meant?" if close else ""
+def _suggest_name(prefix: str, name: str, valid_names: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, valid_names, 1)
+    return f"; is {_format_name(prefix, close[0])} meant?" if close else ""
 
 
-def _read(kind: str, value: Any) -> Any:
-    if kind == "Mapping[str, Plan]" and not isinstance(value, str):
-        return read_plans(value)
+def _parse_value(type_name: str, value: Any) -> Any:
+    if type_name == "Mapping[str, Plan]" and not isinstance(value, str):
+        return parse_plans(value)
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value
-    if kind == "int":
+    if type_name == "int":
         if not value.strip().isdecimal():
             raise ValueError(f"a whole number of seconds is needed, not {value!r}")
         return int(value)
-    if kind == "bool":
+    if type_name == "bool":
         if value.lower() not in {"true", "false", "1", "0"}:
             raise ValueError(f"true or false is needed, not {value!r}")
         return value.lower() in {"true", "1"}
-    if kind.startswith("tuple"):
+    if type_name.startswith("tuple"):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    if kind.startswith("Mapping"):
+    if type_name.startswith("Mapping"):
         try:
             read = json.loads(value)
         except ValueError as cause:
-            like = '{"free": {"limit": "60/minute"}}' if "Plan" in kind else '{"profile": "See your name"}'
+            like = '{"free": {"limit": "60/minute"}}' if "Plan" in type_name else '{"profile": "See your name"}'
             raise ValueError(f"a JSON object is needed, like {like}") from cause
-        return read if isinstance(read, str) else _read(kind, read)
-    return None if kind.endswith("None") and not value else value
+        return read if isinstance(read, str) else _parse_value(type_name, read)
+    return None if type_name.endswith("None") and not value else value
 
 
-_COMMAND: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+_COMMAND_VALUES: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
-def use_command_values(environ: Mapping[str, str], last: Mapping[str, Any]) -> None:
+def set_command_values(environ: Mapping[str, str], fallbacks: Mapping[str, Any]) -> None:
     """For the ``valetkey`` command and the workers it starts: let apps loaded from now on see the environment.
 
     :param last: values that count only where nobody gave another, such as an issuer made from ``--port``.
     """
-    global _COMMAND
-    _COMMAND = environment_values(environ), dict(last)
+    global _COMMAND_VALUES
+    _COMMAND_VALUES = environment_values(environ), dict(fallbacks)
 
 
 def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
     """The environment's settings and the last resorts; both empty where no ``valetkey`` command runs."""
-    return _COMMAND
+    return _COMMAND_VALUES
 
 
-def unread_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
+def ignored_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
     """Environment variables that look like settings and have no effect, because no ``valetkey`` command runs."""
-    if any(_COMMAND):
+    if any(_COMMAND_VALUES):
         return []
     kinds = {one.name: str(one.type) for one in fields(Settings)}
     unread = []
     for name, value in environment_values(environ).items():
         try:
-            has_effect = name in kinds and _read(kinds[name], value) == getattr(settings, name)
+            has_effect = name in kinds and _parse_value(kinds[name], value) == getattr(settings, name)
         except ValueError:
             has_effect = False
         if not has_effect:

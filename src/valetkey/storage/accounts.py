@@ -11,8 +11,8 @@ from sqlalchemy import Executable, and_, bindparam, select, update
 
 from valetkey.protocol.secret import random_id
 
-from .engine.records import Insert, columns_of, to_json
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of, to_json
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import accounts, sessions
 
@@ -45,35 +45,37 @@ class Session:
     sid: str = field(default_factory=random_id)  # names the sign-in to clients, and opens nothing
 
 
-_ACCOUNT = columns_of(accounts, Account)
-_SESSION = columns_of(sessions, Session)
+_ACCOUNT_COLUMNS = columns_of(accounts, Account)
+_SESSION_COLUMNS = columns_of(sessions, Session)
 
 
 def _add(insert: Any) -> Executable:
     made: Executable = (
-        insert(accounts).values({column.name: bindparam(column.name) for column in _ACCOUNT}).on_conflict_do_nothing()
+        insert(accounts)
+        .values({column.name: bindparam(column.name) for column in _ACCOUNT_COLUMNS})
+        .on_conflict_do_nothing()
     )
     return made
 
 
 _ADD = Statement(_add)
-_BY_SUB = Statement(select(*_ACCOUNT).where(accounts.c.sub == bindparam("sub")))
-_BY_EMAIL = Statement(select(*_ACCOUNT).where(accounts.c.email == bindparam("email")))
-_ALL = Statement(select(*_ACCOUNT).order_by(accounts.c.created_at))
+_FIND_BY_SUB = Statement(select(*_ACCOUNT_COLUMNS).where(accounts.c.sub == bindparam("sub")))
+_FIND_BY_EMAIL = Statement(select(*_ACCOUNT_COLUMNS).where(accounts.c.email == bindparam("email")))
+_ALL = Statement(select(*_ACCOUNT_COLUMNS).order_by(accounts.c.created_at))
 _SET_PASSWORD = Statement(
     update(accounts).where(accounts.c.sub == bindparam("wanted")).values(password_hash=bindparam("hashed"))
 )
 _SET_DISABLED = Statement(
     update(accounts).where(accounts.c.sub == bindparam("wanted")).values(disabled_at=bindparam("moment"))
 )
-_SET_VERIFIED = Statement(
+_SET_EMAIL_VERIFIED = Statement(
     update(accounts)
     .where(accounts.c.sub == bindparam("wanted"), accounts.c.email == bindparam("address"))
     .values(email_verified_at=bindparam("moment"))
 )
-ADD_SESSION = Insert(sessions, Session)
-_FIND_SESSION = Statement(
-    select(*_SESSION, *_ACCOUNT)
+add_session = InsertStatement(sessions, Session)
+_FIND_ACTIVE_SESSION = Statement(
+    select(*_SESSION_COLUMNS, *_ACCOUNT_COLUMNS)
     .join_from(sessions, accounts, sessions.c.sub == accounts.c.sub)
     .where(
         sessions.c.digest == bindparam("digest"),
@@ -82,12 +84,12 @@ _FIND_SESSION = Statement(
         accounts.c.disabled_at.is_(None),
     )
 )
-_LIVE_OF = Statement(
-    select(*_SESSION).where(
+_LIST_ACTIVE_SESSIONS = Statement(
+    select(*_SESSION_COLUMNS).where(
         sessions.c.sub == bindparam("sub"), sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now")
     )
 )
-_KNOWS = Statement(
+_FIND_SESSION_FROM_BROWSER = Statement(
     select(sessions.c.digest)
     .where(and_(sessions.c.browser == bindparam("browser"), sessions.c.sub == bindparam("sub")))
     .limit(1)
@@ -102,7 +104,7 @@ _END_SESSIONS = Statement(
     .where(sessions.c.sub == bindparam("of"), sessions.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
 )
-_END_OTHERS = Statement(
+_END_OTHER_SESSIONS = Statement(
     update(sessions)
     .where(sessions.c.sub == bindparam("of"), sessions.c.digest != bindparam("kept"), sessions.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
@@ -116,7 +118,7 @@ def add(
     password_hash: str | None,
     now: float,
     claims: Mapping[str, Any] | None = None,
-) -> Bound:
+) -> BoundStatement:
     """The claim on an e-mail address: lost where an account has it already."""
     return _ADD(
         sub=sub,
@@ -131,56 +133,56 @@ def add(
 
 
 def find(store: Store, sub: str) -> Account | None:
-    row = store.one(_BY_SUB(sub=sub))
+    row = store.fetch_one(_FIND_BY_SUB(sub=sub))
     return Account(*row) if row else None
 
 
 def find_by_email(store: Store, email: str) -> Account | None:
-    row = store.one(_BY_EMAIL(email=email.strip().lower()))
+    row = store.fetch_one(_FIND_BY_EMAIL(email=email.strip().lower()))
     return Account(*row) if row else None
 
 
-def every(store: Store) -> list[Account]:
-    return [Account(*row) for row in store.all(_ALL())]
+def list_all(store: Store) -> list[Account]:
+    return [Account(*row) for row in store.fetch_all(_ALL())]
 
 
-def set_password(sub: str, password_hash: str) -> Bound:
+def set_password(sub: str, password_hash: str) -> BoundStatement:
     return _SET_PASSWORD(wanted=sub, hashed=password_hash)
 
 
-def set_disabled(sub: str, moment: float | None) -> Bound:
-    return _SET_DISABLED(wanted=sub, moment=moment)
+def set_disabled(sub: str, disabled_at: float | None) -> BoundStatement:
+    return _SET_DISABLED(wanted=sub, moment=disabled_at)
 
 
-def set_email_verified(sub: str, email: str, moment: float) -> Bound:
+def set_email_verified(sub: str, email: str, verified_at: float) -> BoundStatement:
     """Note that the reader of this address is this person; nothing where the account has another address by now."""
-    return _SET_VERIFIED(wanted=sub, address=email, moment=moment)
+    return _SET_EMAIL_VERIFIED(wanted=sub, address=email, moment=verified_at)
 
 
-def find_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
+def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
     """A sign-in that lasts, of an account that is not disabled."""
-    row = store.one(_FIND_SESSION(digest=digest, now=now))
-    return (Session(*row[: len(_SESSION)]), Account(*row[len(_SESSION) :])) if row else None
+    row = store.fetch_one(_FIND_ACTIVE_SESSION(digest=digest, now=now))
+    return (Session(*row[: len(_SESSION_COLUMNS)]), Account(*row[len(_SESSION_COLUMNS) :])) if row else None
 
 
-def live_sessions(store: Store, sub: str, now: float) -> list[Session]:
+def list_active_sessions(store: Store, sub: str, now: float) -> list[Session]:
     """All sign-ins of a person that last."""
-    return [Session(*row) for row in store.all(_LIVE_OF(sub=sub, now=now))]
+    return [Session(*row) for row in store.fetch_all(_LIST_ACTIVE_SESSIONS(sub=sub, now=now))]
 
 
-def is_known_browser(store: Store, browser: bytes, sub: str) -> bool:
+def has_session_from_browser(store: Store, browser: bytes, sub: str) -> bool:
     """Whether somebody has signed in to this account from this browser before."""
-    return store.one(_KNOWS(browser=browser, sub=sub)) is not None
+    return store.fetch_one(_FIND_SESSION_FROM_BROWSER(browser=browser, sub=sub)) is not None
 
 
-def end_session(digest: bytes, now: float) -> Bound:
+def end_session(digest: bytes, now: float) -> BoundStatement:
     return _END_SESSION(wanted=digest, now=now)
 
 
-def end_other_sessions(sub: str, digest: bytes, now: float) -> Bound:
+def end_other_sessions(sub: str, current_digest: bytes, now: float) -> BoundStatement:
     """End all sign-ins of a person but this one."""
-    return _END_OTHERS(of=sub, kept=digest, now=now)
+    return _END_OTHER_SESSIONS(of=sub, kept=current_digest, now=now)
 
 
-def end_sessions(sub: str, now: float) -> Bound:
+def end_sessions(sub: str, now: float) -> BoundStatement:
     return _END_SESSIONS(of=sub, now=now)

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .tables import assertions
 
 
-def _use(insert: Any) -> Executable:
+def _mark_used(insert: Any) -> Executable:
     made: Executable = (
         insert(assertions)
         .values(digest=bindparam("digest"), expires_at=bindparam("expires_at"))
@@ -20,10 +20,10 @@ def _use(insert: Any) -> Executable:
     return made
 
 
-_USE = Statement(_use)
+_MARK_USED = Statement(_mark_used)
 
 
-def use(client_id: str, jti: str, expires_at: float) -> Bound:
+def mark_used(client_id: str, jti: str, expires_at: float) -> BoundStatement:
     """The claim on an assertion: won by the first who brings it, until it is forgotten."""
     digest = hashlib.sha256(f"{client_id}\0{jti}".encode()).digest()
-    return _USE(digest=digest, expires_at=expires_at)
+    return _MARK_USED(digest=digest, expires_at=expires_at)

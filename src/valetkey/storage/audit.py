@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
-from .engine.records import Insert, columns_of
+from .engine.records import InsertStatement, columns_of
 from .engine.statement import Statement
 from .engine.store import Store
 from .tables import audit
@@ -23,10 +23,10 @@ class AuditRow:
     detail: str | None = None
 
 
-ADD = Insert(audit, AuditRow)
+add = InsertStatement(audit, AuditRow)
 _COLUMNS = (audit.c.audit_id, *columns_of(audit, AuditRow))
-_LAST = Statement(select(*_COLUMNS).order_by(audit.c.audit_id.desc()).limit(bindparam("most")))
-_AFTER = Statement(
+_LIST_LATEST = Statement(select(*_COLUMNS).order_by(audit.c.audit_id.desc()).limit(bindparam("most")))
+_LIST_AFTER = Statement(
     select(*_COLUMNS)
     .where(audit.c.audit_id > bindparam("after"), audit.c.at >= bindparam("since"))
     .order_by(audit.c.audit_id)
@@ -35,18 +35,21 @@ _AFTER = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class AuditEntry:
     """One entry, with the number that orders it."""
 
     audit_id: int
     row: AuditRow
 
 
-def last(store: Store, most: int) -> list[Recorded]:
+def list_latest(store: Store, limit: int) -> list[AuditEntry]:
     """The newest entries, oldest first."""
-    return [Recorded(row[0], AuditRow(*row[1:])) for row in reversed(store.all(_LAST(most=most)))]
+    return [AuditEntry(row[0], AuditRow(*row[1:])) for row in reversed(store.fetch_all(_LIST_LATEST(most=limit)))]
 
 
-def after(store: Store, audit_id: int, most: int, *, since: float = 0.0) -> list[Recorded]:
+def list_after(store: Store, audit_id: int, limit: int, *, since: float = 0.0) -> list[AuditEntry]:
     """The entries that follow this one and are not older than ``since``, oldest first."""
-    return [Recorded(row[0], AuditRow(*row[1:])) for row in store.all(_AFTER(after=audit_id, since=since, most=most))]
+    return [
+        AuditEntry(row[0], AuditRow(*row[1:]))
+        for row in store.fetch_all(_LIST_AFTER(after=audit_id, since=since, most=limit))
+    ]

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
-from valetkey.protocol.policy import POLICIES, Policy
+from valetkey.protocol.policy import CLIENT_POLICIES, ClientPolicy
 from valetkey.protocol.scope import parse_scope
 
-from .engine.records import Insert, to_json
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, to_json
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import client_secrets, clients
 
@@ -23,7 +23,7 @@ class Client:
     """A registered client; its metadata has the names of RFC 7591 §2."""
 
     client_id: str
-    policy: Policy
+    policy: ClientPolicy
     metadata: Mapping[str, Any]
     created_at: float
     disabled_at: float | None
@@ -46,7 +46,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _ClientRow:
     client_id: str
     policy: str
     metadata: str
@@ -70,26 +70,26 @@ _COLUMNS = [
     clients.c.disabled_at,
 ]
 _FIND = Statement(select(*_COLUMNS).where(clients.c.client_id == bindparam("client_id")))
-_OF_POLICY = Statement(
+_LIST_BY_POLICY = Statement(
     select(clients.c.client_id, clients.c.metadata).where(
         clients.c.policy == bindparam("policy"), clients.c.disabled_at.is_(None)
     )
 )
 _ALL = Statement(select(*_COLUMNS).order_by(clients.c.created_at))
-_SECRETS = Statement(
+_LIST_SECRETS = Statement(
     select(client_secrets.c.digest, client_secrets.c.expires_at).where(
         client_secrets.c.client_id == bindparam("client_id"),
         or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("now")),
     )
 )
-_ADD = Insert(clients, _Row)
-_ADD_SECRET = Insert(client_secrets, _SecretRow)
+_ADD = InsertStatement(clients, _ClientRow)
+_ADD_SECRET = InsertStatement(client_secrets, _SecretRow)
 _UPDATE = Statement(
     update(clients)
     .where(clients.c.client_id == bindparam("wanted"))
     .values(policy=bindparam("policy"), metadata=bindparam("metadata"), disabled_at=bindparam("disabled_at"))
 )
-_END_SECRETS = Statement(
+_EXPIRE_SECRETS = Statement(
     update(client_secrets)
     .where(
         client_secrets.c.client_id == bindparam("of"),
@@ -97,13 +97,13 @@ _END_SECRETS = Statement(
     )
     .values(expires_at=bindparam("until"))
 )
-_OF_SECRET = Statement(
+_FIND_BY_SECRET = Statement(
     select(client_secrets.c.client_id).where(
         client_secrets.c.digest == bindparam("digest"),
         or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("now")),
     )
 )
-_END_SECRET = Statement(
+_EXPIRE_SECRET = Statement(
     update(client_secrets).where(client_secrets.c.digest == bindparam("wanted")).values(expires_at=bindparam("until"))
 )
 _DELETE = Statement(delete(clients).where(clients.c.client_id == bindparam("wanted")))
@@ -112,51 +112,51 @@ _DELETE_SECRETS = Statement(delete(client_secrets).where(client_secrets.c.client
 
 def find(store: Store, client_id: str, now: float) -> Client | None:
     """The client with its secrets that live at ``now``; disabled ones too."""
-    row = store.one(_FIND(client_id=client_id))
+    row = store.fetch_one(_FIND(client_id=client_id))
     if row is None:
         return None
-    secrets = store.all(_SECRETS(client_id=client_id, now=now))
-    return _client(_Row(*row), tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
+    secrets = store.fetch_all(_LIST_SECRETS(client_id=client_id, now=now))
+    return _client_from_row(_ClientRow(*row), tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
 
 
 def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
     """The client that has this secret, if the secret lives."""
-    row = store.one(_OF_SECRET(digest=digest, now=now))
+    row = store.fetch_one(_FIND_BY_SECRET(digest=digest, now=now))
     return find(store, row[0], now) if row else None
 
 
-def every(store: Store) -> list[Client]:
+def list_all(store: Store) -> list[Client]:
     """All clients, oldest first, without their secrets."""
-    return [_client(_Row(*row), ()) for row in store.all(_ALL())]
+    return [_client_from_row(_ClientRow(*row), ()) for row in store.fetch_all(_ALL())]
 
 
-def redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
+def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
     """The redirect URIs of each client of a policy that is not disabled."""
-    rows = store.all(_OF_POLICY(policy=policy))
+    rows = store.fetch_all(_LIST_BY_POLICY(policy=policy))
     return [(client_id, tuple(json.loads(metadata).get("redirect_uris", ()))) for client_id, metadata in rows]
 
 
 def add(
     client_id: str, policy: str, metadata: Mapping[str, Any], now: float, *, disabled_at: float | None = None
-) -> Bound:
-    return _ADD(_Row(client_id, policy, to_json(metadata), now, disabled_at))
+) -> BoundStatement:
+    return _ADD(_ClientRow(client_id, policy, to_json(metadata), now, disabled_at))
 
 
-def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> Bound:
+def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> BoundStatement:
     return _ADD_SECRET(_SecretRow(digest, client_id, now, expires_at))
 
 
-def end_secret(digest: bytes, until: float) -> Bound:
+def expire_secret(digest: bytes, expires_at: float) -> BoundStatement:
     """One secret lives until then and no longer."""
-    return _END_SECRET(wanted=digest, until=until)
+    return _EXPIRE_SECRET(wanted=digest, until=expires_at)
 
 
-def end_secrets(client_id: str, until: float) -> Bound:
+def expire_secrets(client_id: str, expires_at: float) -> BoundStatement:
     """The secrets that there are live until then and no longer."""
-    return _END_SECRETS(of=client_id, until=until)
+    return _EXPIRE_SECRETS(of=client_id, until=expires_at)
 
 
-def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> Bound:
+def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> BoundStatement:
     return _UPDATE(
         wanted=client.client_id,
         policy=client.policy.name,
@@ -165,18 +165,18 @@ def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disable
     )
 
 
-def remove(client_id: str) -> tuple[Bound, ...]:
+def removal_statements(client_id: str) -> tuple[BoundStatement, ...]:
     return _DELETE(wanted=client_id), _DELETE_SECRETS(wanted=client_id)
 
 
-def _client(row: _Row, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
-    policy = POLICIES[row.policy]
+def _client_from_row(row: _ClientRow, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
+    policy = CLIENT_POLICIES[row.policy]
     return make_client(row.client_id, policy, json.loads(row.metadata), row.created_at, row.disabled_at, secrets)
 
 
 def make_client(
     client_id: str,
-    policy: Policy,
+    policy: ClientPolicy,
     metadata: Mapping[str, Any],
     created_at: float,
     disabled_at: float | None = None,

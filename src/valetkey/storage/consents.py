@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Executable, bindparam, delete, func, select
 
 from .engine.records import columns_of
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import consents, grants
 
@@ -24,7 +24,7 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectedApp:
+class ConsentWithLastUse:
     consent: Consent
     last_used_at: float | None
 
@@ -33,7 +33,7 @@ _COLUMNS = columns_of(consents, Consent)
 _FIND = Statement(
     select(*_COLUMNS).where(consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id"))
 )
-_OF_OWNER = Statement(
+_LIST_BY_OWNER = Statement(
     select(*_COLUMNS, func.max(grants.c.last_used_at))
     .join_from(
         consents,
@@ -63,19 +63,19 @@ _REMEMBER = Statement(_remember)
 
 
 def find(store: Store, owner: str, client_id: str) -> Consent | None:
-    row = store.one(_FIND(owner=owner, client_id=client_id))
+    row = store.fetch_one(_FIND(owner=owner, client_id=client_id))
     return Consent(*row) if row else None
 
 
-def of_owner(store: Store, owner: str) -> list[ConnectedApp]:
+def list_by_owner(store: Store, owner: str) -> list[ConsentWithLastUse]:
     """The apps that this owner allowed, the latest first."""
-    return [ConnectedApp(Consent(*row[:-1]), row[-1]) for row in store.all(_OF_OWNER(owner=owner))]
+    return [ConsentWithLastUse(Consent(*row[:-1]), row[-1]) for row in store.fetch_all(_LIST_BY_OWNER(owner=owner))]
 
 
-def remember(consent: Consent) -> Bound:
+def remember(consent: Consent) -> BoundStatement:
     """Insert, or replace scope, time and address of an earlier one."""
     return _REMEMBER(**{column.name: getattr(consent, column.name) for column in _COLUMNS})
 
 
-def remove(owner: str, client_id: str) -> Bound:
+def remove(owner: str, client_id: str) -> BoundStatement:
     return _REMOVE(owner=owner, client_id=client_id)

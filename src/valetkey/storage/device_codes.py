@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Executable, Integer, bindparam, exists, literal, or_, select, update
 
 from .engine.records import columns_of
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import device_codes, grants
 
@@ -44,8 +44,8 @@ def _add(insert: Any) -> Executable:
 
 _ADD = Statement(_add)
 _FIND = Statement(select(*_COLUMNS).where(device_codes.c.digest == bindparam("digest")))
-_BY_USER_CODE = Statement(select(*_COLUMNS).where(device_codes.c.user_code == bindparam("user_code")))
-_POLL = Statement(
+_FIND_BY_USER_CODE = Statement(select(*_COLUMNS).where(device_codes.c.user_code == bindparam("user_code")))
+_RECORD_POLL = Statement(
     update(device_codes)
     .where(
         device_codes.c.digest == bindparam("wanted"),
@@ -85,36 +85,36 @@ _CONSUME = Statement(
 )
 
 
-def add(code: DeviceCode) -> Bound:
+def add(code: DeviceCode) -> BoundStatement:
     """The claim on a user code: lost where a device shows the same one."""
     return _ADD(**{column.name: getattr(code, column.name) for column in _COLUMNS})
 
 
 def find(store: Store, digest: bytes) -> DeviceCode | None:
-    row = store.one(_FIND(digest=digest))
+    row = store.fetch_one(_FIND(digest=digest))
     return DeviceCode(*row) if row else None
 
 
 def find_by_user_code(store: Store, user_code: str) -> DeviceCode | None:
-    row = store.one(_BY_USER_CODE(user_code=user_code))
+    row = store.fetch_one(_FIND_BY_USER_CODE(user_code=user_code))
     return DeviceCode(*row) if row else None
 
 
-def poll(digest: bytes, now: float, leeway: float) -> Bound:
+def record_poll(digest: bytes, now: float, leeway_s: float) -> BoundStatement:
     """The claim that a poll comes no sooner than the interval allows."""
-    return _POLL(wanted=digest, now=now, leeway=leeway)
+    return _RECORD_POLL(wanted=digest, now=now, leeway=leeway_s)
 
 
-def slow_down(digest: bytes, more: float, now: float) -> Bound:
+def slow_down(digest: bytes, extra_interval_s: float, now: float) -> BoundStatement:
     """From now on the device waits so many seconds more."""
-    return _SLOW_DOWN(wanted=digest, more=more, now=now)
+    return _SLOW_DOWN(wanted=digest, more=extra_interval_s, now=now)
 
 
-def decide(digest: bytes, grant_id: str | None, now: float) -> Bound:
+def decide(digest: bytes, grant_id: str | None, now: float) -> BoundStatement:
     """The claim on the answer, given once and in time; without a grant it is a no."""
     return _DECIDE(wanted=digest, given=grant_id, now=now)
 
 
-def consume(digest: bytes, now: float) -> Bound:
+def consume(digest: bytes, now: float) -> BoundStatement:
     """The claim on the tokens: won once, and only while the grant lives."""
     return _CONSUME(wanted=digest, now=now)

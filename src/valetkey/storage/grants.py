@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from .engine.records import Insert, columns_of
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import accounts, codes, consents, grants, refresh_tokens, retry_answers, sessions
 
@@ -52,7 +52,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class AuthorizationCode:
     """An authorization code (RFC 6749 §4.1.2)."""
 
     digest: bytes
@@ -88,27 +88,27 @@ class RetryAnswer:
 
 
 _GRANT_COLUMNS = columns_of(grants, Grant)
-_GRANT_NAMES = [column.name for column in _GRANT_COLUMNS]
-_CODE_COLUMNS = columns_of(codes, Code)
+_GRANT_COLUMN_NAMES = [column.name for column in _GRANT_COLUMNS]
+_CODE_COLUMNS = columns_of(codes, AuthorizationCode)
 _REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
 
 
-def _alive(grant_id: object) -> Select[int]:
+def _unrevoked_grant(grant_id: object) -> Select[int]:
     return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
 
 
-ADD_GRANT = Insert(grants, Grant)
+add = InsertStatement(grants, Grant)
 # Holds the consent's row (on SQLite all rows) until the grant is there: who takes the consent back finds both.
-_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS)).where(
+_SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS)).where(
     consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
 )
-_ADD_CONSENTED = Statement(
-    insert(grants).from_select(_GRANT_NAMES, _CONSENTED.with_for_update(read=True, key_share=True))
+_ADD_IF_CONSENTED = Statement(
+    insert(grants).from_select(_GRANT_COLUMN_NAMES, _SELECT_IF_CONSENTED.with_for_update(read=True, key_share=True))
 )
-_ADD_IN_VISIT = Statement(
+_ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
     insert(grants).from_select(
-        _GRANT_NAMES,
-        _CONSENTED.where(
+        _GRANT_COLUMN_NAMES,
+        _SELECT_IF_CONSENTED.where(
             consents.c.scope == bindparam("consented"),
             exists(
                 select(literal(1, Integer))
@@ -124,8 +124,8 @@ _ADD_IN_VISIT = Statement(
         ).with_for_update(read=True, key_share=True, of=consents),
     )
 )
-ADD_CODE = Insert(codes, Code)
-ADD_REFRESH_TOKEN = Insert(refresh_tokens, RefreshToken)
+add_code = InsertStatement(codes, AuthorizationCode)
+add_refresh_token = InsertStatement(refresh_tokens, RefreshToken)
 _FIND_GRANT = Statement(select(*_GRANT_COLUMNS).where(grants.c.grant_id == bindparam("grant_id")))
 _FIND_CODE = Statement(
     select(*_CODE_COLUMNS, *_GRANT_COLUMNS)
@@ -137,7 +137,7 @@ _FIND_REFRESH = Statement(
     .join_from(refresh_tokens, grants, refresh_tokens.c.grant_id == grants.c.grant_id)
     .where(refresh_tokens.c.digest == bindparam("digest"))
 )
-_IS_UNUSED = Statement(
+_FIND_UNUSED_REFRESH = Statement(
     select(refresh_tokens.c.digest).where(
         refresh_tokens.c.digest == bindparam("digest"), refresh_tokens.c.used_at.is_(None)
     )
@@ -147,7 +147,7 @@ _CONSUME_CODE = Statement(
     .where(
         codes.c.digest == bindparam("wanted"),
         codes.c.consumed_at.is_(None),
-        exists(_alive(codes.c.grant_id)),
+        exists(_unrevoked_grant(codes.c.grant_id)),
     )
     .values(consumed_at=bindparam("now"))
 )
@@ -156,15 +156,15 @@ _USE_REFRESH = Statement(
     .where(
         refresh_tokens.c.digest == bindparam("wanted"),
         refresh_tokens.c.used_at.is_(None),
-        exists(_alive(refresh_tokens.c.grant_id)),
+        exists(_unrevoked_grant(refresh_tokens.c.grant_id)),
     )
     .values(used_at=bindparam("now"), successor=bindparam("next"))
 )
-ADD_RETRY_ANSWER = Insert(retry_answers, RetryAnswer)
+add_retry_answer = InsertStatement(retry_answers, RetryAnswer)
 _FIND_RETRY_ANSWER = Statement(
     select(*columns_of(retry_answers, RetryAnswer)).where(retry_answers.c.digest == bindparam("digest"))
 )
-_ERASE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.digest == bindparam("wanted")))
+_REMOVE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.digest == bindparam("wanted")))
 _EXTEND = Statement(
     update(grants).where(grants.c.grant_id == bindparam("wanted")).values(expires_at=bindparam("until"))
 )
@@ -173,97 +173,105 @@ _REVOKE = Statement(
     .where(grants.c.grant_id == bindparam("wanted"), grants.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("now"))
 )
-_TOUCH = Statement(update(grants).where(grants.c.grant_id == bindparam("wanted")).values(last_used_at=bindparam("at")))
-ALIVE_OF_APP = and_(
+_SET_LAST_USED = Statement(
+    update(grants).where(grants.c.grant_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
+)
+UNREVOKED_OF_OWNER_AND_CLIENT = and_(
     grants.c.owner == bindparam("of_owner"),
     grants.c.client_id == bindparam("of_client"),
     grants.c.revoked_at.is_(None),
 )
-_REVOKE_APP = Statement(update(grants).where(ALIVE_OF_APP).values(revoked_at=bindparam("now")))
-_ALIVE = update(grants).where(grants.c.revoked_at.is_(None)).values(revoked_at=bindparam("now"))
-_REVOKE_OWNER = Statement(_ALIVE.where(grants.c.owner == bindparam("of_owner")))
-_REVOKE_CLIENT = Statement(_ALIVE.where(grants.c.client_id == bindparam("of_client")))
+_REVOKE_ALL_OF_OWNER_AND_CLIENT = Statement(
+    update(grants).where(UNREVOKED_OF_OWNER_AND_CLIENT).values(revoked_at=bindparam("now"))
+)
+_REVOKE_UNREVOKED = update(grants).where(grants.c.revoked_at.is_(None)).values(revoked_at=bindparam("now"))
+_REVOKE_ALL_OF_OWNER = Statement(_REVOKE_UNREVOKED.where(grants.c.owner == bindparam("of_owner")))
+_REVOKE_ALL_OF_CLIENT = Statement(_REVOKE_UNREVOKED.where(grants.c.client_id == bindparam("of_client")))
 
 
 def find(store: Store, grant_id: str) -> Grant | None:
-    row = store.one(_FIND_GRANT(grant_id=grant_id))
+    row = store.fetch_one(_FIND_GRANT(grant_id=grant_id))
     return Grant(*row) if row else None
 
 
-def find_code(store: Store, digest: bytes) -> tuple[Code, Grant] | None:
-    row = store.one(_FIND_CODE(digest=digest))
-    return (Code(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
+def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | None:
+    row = store.fetch_one(_FIND_CODE(digest=digest))
+    return (AuthorizationCode(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
 
 
 def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
-    row = store.one(_FIND_REFRESH(digest=digest))
+    row = store.fetch_one(_FIND_REFRESH(digest=digest))
     return (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
 
 
-def is_unused(store: Store, digest: bytes) -> bool:
+def is_refresh_token_unused(store: Store, digest: bytes) -> bool:
     """Whether a refresh token is there and was never used."""
-    return store.one(_IS_UNUSED(digest=digest)) is not None
+    return store.fetch_one(_FIND_UNUSED_REFRESH(digest=digest)) is not None
 
 
-def add_consented(grant: Grant) -> Bound:
+def add_if_consented(grant: Grant) -> BoundStatement:
     """The claim that the owner's consent was not taken back meanwhile: adds the grant where it is still there."""
-    return _ADD_CONSENTED(**ADD_GRANT(grant).values)
+    return _ADD_IF_CONSENTED(**add(grant).values)
 
 
-def add_in_visit(grant: Grant, session: bytes, consented: str, now: float) -> Bound:
+def add_if_consented_and_signed_in(
+    grant: Grant, session_digest: bytes, consented_scope: str, now: float
+) -> BoundStatement:
     """The claim that nothing changed: adds the grant where the consent is still of this scope, the sign-in lasts, and
     the owner's account is not disabled.
 
     :param session: the digest of the sign-in.
     """
-    return _ADD_IN_VISIT(**ADD_GRANT(grant).values, session=session, consented=consented, now=now)
+    return _ADD_IF_CONSENTED_AND_SIGNED_IN(
+        **add(grant).values, session=session_digest, consented=consented_scope, now=now
+    )
 
 
-def consume_code(digest: bytes, now: float) -> Bound:
+def consume_code(digest: bytes, now: float) -> BoundStatement:
     """The claim on a code: won once, and only while its grant lives."""
     return _CONSUME_CODE(wanted=digest, now=now)
 
 
-def use_refresh_token(digest: bytes, now: float, successor: bytes) -> Bound:
+def use_refresh_token(digest: bytes, now: float, successor: bytes) -> BoundStatement:
     """The claim on a refresh token: won once, and only while its grant lives."""
     return _USE_REFRESH(wanted=digest, now=now, next=successor)
 
 
 def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
-    row = store.one(_FIND_RETRY_ANSWER(digest=digest))
+    row = store.fetch_one(_FIND_RETRY_ANSWER(digest=digest))
     return RetryAnswer(*row) if row else None
 
 
-def erase_retry_answer(digest: bytes) -> Bound:
-    return _ERASE_RETRY_ANSWER(wanted=digest)
+def remove_retry_answer(digest: bytes) -> BoundStatement:
+    return _REMOVE_RETRY_ANSWER(wanted=digest)
 
 
-def extend(grant_id: str, until: float) -> Bound:
+def extend(grant_id: str, expires_at: float) -> BoundStatement:
     """A grant lives as long as its newest refresh token."""
-    return _EXTEND(wanted=grant_id, until=until)
+    return _EXTEND(wanted=grant_id, until=expires_at)
 
 
-def revoke(grant_id: str, now: float) -> Bound:
+def revoke(grant_id: str, now: float) -> BoundStatement:
     return _REVOKE(wanted=grant_id, now=now)
 
 
-def revoke_app(owner: str, client_id: str, now: float) -> Bound:
+def revoke_all_of_owner_and_client(owner: str, client_id: str, now: float) -> BoundStatement:
     """All that an owner gave one client."""
-    return _REVOKE_APP(of_owner=owner, of_client=client_id, now=now)
+    return _REVOKE_ALL_OF_OWNER_AND_CLIENT(of_owner=owner, of_client=client_id, now=now)
 
 
-def revoke_owner(owner: str, now: float) -> Bound:
+def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
     """All that an owner gave anybody."""
-    return _REVOKE_OWNER(of_owner=owner, now=now)
+    return _REVOKE_ALL_OF_OWNER(of_owner=owner, now=now)
 
 
-def revoke_client(client_id: str, now: float) -> Bound:
+def revoke_all_of_client(client_id: str, now: float) -> BoundStatement:
     """All that anybody gave a client."""
-    return _REVOKE_CLIENT(of_client=client_id, now=now)
+    return _REVOKE_ALL_OF_CLIENT(of_client=client_id, now=now)
 
 
-def touch(grant_id: str, at: float) -> Bound:
-    return _TOUCH(wanted=grant_id, at=at)
+def set_last_used(grant_id: str, used_at: float) -> BoundStatement:
+    return _SET_LAST_USED(wanted=grant_id, at=used_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,51 +285,51 @@ class ActiveGrant:
     expires_at: float
 
 
-def _either(column: Column[Any], name: str) -> ColumnElement[bool]:
+def _equals_unless_empty(column: Column[Any], name: str) -> ColumnElement[bool]:
     return or_(bindparam(name, type_=Text) == "", column == bindparam(name, type_=Text))
 
 
-_FIND_ACTIVE = Statement(
+_LIST_ACTIVE = Statement(
     select(*columns_of(grants, ActiveGrant))
     .where(
         grants.c.revoked_at.is_(None),
         grants.c.expires_at > bindparam("now"),
-        _either(grants.c.client_id, "client_id"),
-        _either(grants.c.owner, "owner"),
+        _equals_unless_empty(grants.c.client_id, "client_id"),
+        _equals_unless_empty(grants.c.owner, "owner"),
     )
     .order_by(grants.c.created_at.desc())
     .limit(bindparam("most"))
 )
 
 
-def find_active(
-    store: Store, now: float, *, client_id: str = "", owner: str = "", most: int = 1000
+def list_active(
+    store: Store, now: float, *, client_id: str = "", owner: str = "", limit: int = 1000
 ) -> list[ActiveGrant]:
     """Grants that are neither revoked nor over, newest first; of one client or owner where it is named."""
-    rows = store.all(_FIND_ACTIVE(now=now, client_id=client_id, owner=owner, most=most))
+    rows = store.fetch_all(_LIST_ACTIVE(now=now, client_id=client_id, owner=owner, most=limit))
     return [ActiveGrant(*row) for row in rows]
 
 
-_CLIENTS_IN_SESSION = Statement(select(grants.c.client_id).where(grants.c.sid == bindparam("sid")).distinct())
-_ACTIVE_IN_SESSION = Statement(
+_LIST_CLIENT_IDS_IN_SESSION = Statement(select(grants.c.client_id).where(grants.c.sid == bindparam("sid")).distinct())
+_LIST_ACTIVE_IN_SESSION = Statement(
     select(*columns_of(grants, Grant)).where(
         grants.c.sid == bindparam("sid"), grants.c.revoked_at.is_(None), grants.c.expires_at > bindparam("now")
     )
 )
-_SESSIONS_OF_OWNER = Statement(
+_LIST_CLIENT_SESSIONS = Statement(
     select(grants.c.client_id, grants.c.sid).where(grants.c.owner == bindparam("owner")).distinct()
 )
 
 
-def clients_in_session(store: Store, sid: str) -> list[str]:
+def list_client_ids_in_session(store: Store, sid: str) -> list[str]:
     """The clients that got anything in a sign-in, also what is over by now."""
-    return sorted(row[0] for row in store.all(_CLIENTS_IN_SESSION(sid=sid)))
+    return sorted(row[0] for row in store.fetch_all(_LIST_CLIENT_IDS_IN_SESSION(sid=sid)))
 
 
-def active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
-    return [Grant(*row) for row in store.all(_ACTIVE_IN_SESSION(sid=sid, now=now))]
+def list_active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
+    return [Grant(*row) for row in store.fetch_all(_LIST_ACTIVE_IN_SESSION(sid=sid, now=now))]
 
 
-def sessions_of_owner(store: Store, owner: str) -> list[tuple[str, str | None]]:
+def list_client_sessions(store: Store, owner: str) -> list[tuple[str, str | None]]:
     """Each client with each sign-in in which it got something of this owner's; None: in no sign-in."""
-    return [(row[0], row[1]) for row in store.all(_SESSIONS_OF_OWNER(owner=owner))]
+    return [(row[0], row[1]) for row in store.fetch_all(_LIST_CLIENT_SESSIONS(owner=owner))]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, select, update
 
-from .engine.records import Insert, columns_of
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import interactions
 
@@ -22,20 +22,20 @@ class Interaction:
     decided_at: float | None = None
 
 
-ADD = Insert(interactions, Interaction)
+add = InsertStatement(interactions, Interaction)
 _FIND = Statement(select(*columns_of(interactions, Interaction)).where(interactions.c.digest == bindparam("digest")))
 _DECIDE = Statement(
     update(interactions)
     .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))
     .values(decided_at=bindparam("now"))
 )
-_OF_BROWSER = (interactions.c.browser == bindparam("of"), interactions.c.decided_at.is_(None))
-_KEEP_NEWEST = Statement(
+_PENDING_IN_BROWSER = (interactions.c.browser == bindparam("of"), interactions.c.decided_at.is_(None))
+_REMOVE_ALL_BUT_NEWEST = Statement(
     delete(interactions).where(
-        *_OF_BROWSER,
+        *_PENDING_IN_BROWSER,
         interactions.c.digest.not_in(
             select(interactions.c.digest)
-            .where(*_OF_BROWSER)
+            .where(*_PENDING_IN_BROWSER)
             .order_by(interactions.c.expires_at.desc())
             .limit(bindparam("most"))
         ),
@@ -44,15 +44,15 @@ _KEEP_NEWEST = Statement(
 
 
 def find(store: Store, digest: bytes) -> Interaction | None:
-    row = store.one(_FIND(digest=digest))
+    row = store.fetch_one(_FIND(digest=digest))
     return Interaction(row[0], bytes(row[1]), *row[2:]) if row else None
 
 
-def decide(digest: bytes, now: float) -> Bound:
+def decide(digest: bytes, now: float) -> BoundStatement:
     """The claim on an interaction: it is answered once."""
     return _DECIDE(wanted=digest, now=now)
 
 
-def keep_newest(browser: bytes, most: int) -> Bound:
+def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:
     """Forget what waits in a browser, but for the newest: nobody answers dozens of requests at once."""
-    return _KEEP_NEWEST(of=browser, most=most)
+    return _REMOVE_ALL_BUT_NEWEST(of=browser, most=limit)

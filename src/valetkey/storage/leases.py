@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, or_
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .tables import leases
 
 
-def _hold(insert: Any) -> Executable:
+def _acquire(insert: Any) -> Executable:
     made = insert(leases).values(name=bindparam("name"), holder=bindparam("holder"), until=bindparam("until"))
     statement: Executable = made.on_conflict_do_update(
         index_elements=[leases.c.name],
@@ -20,9 +20,9 @@ def _hold(insert: Any) -> Executable:
     return statement
 
 
-_HOLD = Statement(_hold)
+_ACQUIRE = Statement(_acquire)
 
 
-def hold(name: str, holder: str, now: float, until: float) -> Bound:
+def acquire(name: str, holder: str, now: float, until: float) -> BoundStatement:
     """The claim to lead: won where nobody else holds the row, or holds it no longer."""
-    return _HOLD(name=name, holder=holder, now=now, until=until)
+    return _ACQUIRE(name=name, holder=holder, now=now, until=until)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from .engine.records import Insert, columns_of
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import mail_links
 
@@ -24,30 +24,32 @@ class MailLink:
     used_at: float | None = None
 
 
-ADD = Insert(mail_links, MailLink)
-_LIVING = (mail_links.c.used_at.is_(None), mail_links.c.expires_at > bindparam("now"))
-_FIND = Statement(select(*columns_of(mail_links, MailLink)).where(mail_links.c.digest == bindparam("digest"), *_LIVING))
-_USE = Statement(
-    update(mail_links).where(mail_links.c.digest == bindparam("wanted"), *_LIVING).values(used_at=bindparam("now"))
+add = InsertStatement(mail_links, MailLink)
+_IS_ACTIVE = (mail_links.c.used_at.is_(None), mail_links.c.expires_at > bindparam("now"))
+_FIND_ACTIVE = Statement(
+    select(*columns_of(mail_links, MailLink)).where(mail_links.c.digest == bindparam("digest"), *_IS_ACTIVE)
 )
-_END = Statement(
+_MARK_USED = Statement(
+    update(mail_links).where(mail_links.c.digest == bindparam("wanted"), *_IS_ACTIVE).values(used_at=bindparam("now"))
+)
+_INVALIDATE_ALL = Statement(
     update(mail_links)
     .where(mail_links.c.email == bindparam("to"), mail_links.c.used_at.is_(None))
     .values(used_at=bindparam("now"))
 )
 
 
-def find(store: Store, digest: bytes, now: float) -> MailLink | None:
+def find_active(store: Store, digest: bytes, now: float) -> MailLink | None:
     """A link that was not used and is not over."""
-    row = store.one(_FIND(digest=digest, now=now))
+    row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
     return MailLink(bytes(row[0]), *row[1:]) if row else None
 
 
-def use(digest: bytes, now: float) -> Bound:
+def mark_used(digest: bytes, now: float) -> BoundStatement:
     """The claim on a link: won once, and only in time."""
-    return _USE(wanted=digest, now=now)
+    return _MARK_USED(wanted=digest, now=now)
 
 
-def end_all(email: str, now: float) -> Bound:
+def invalidate_all(email: str, now: float) -> BoundStatement:
     """No other link that went to this address opens anything any more."""
-    return _END(to=email, now=now)
+    return _INVALIDATE_ALL(to=email, now=now)

@@ -9,27 +9,29 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from .engine.records import Insert, columns_of, to_json
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of, to_json
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import access_tokens
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _OpaqueTokenRow:
     digest: bytes
     claims: str
     expires_at: float
 
 
-_ADD = Insert(access_tokens, _Row)
-_FIND = Statement(select(*columns_of(access_tokens, _Row)).where(access_tokens.c.digest == bindparam("digest")))
+_ADD = InsertStatement(access_tokens, _OpaqueTokenRow)
+_FIND = Statement(
+    select(*columns_of(access_tokens, _OpaqueTokenRow)).where(access_tokens.c.digest == bindparam("digest"))
+)
 
 
-def add(digest: bytes, claims: Mapping[str, Any]) -> Bound:
-    return _ADD(_Row(digest, to_json(claims), float(claims["exp"])))
+def add(digest: bytes, claims: Mapping[str, Any]) -> BoundStatement:
+    return _ADD(_OpaqueTokenRow(digest, to_json(claims), float(claims["exp"])))
 
 
 def find(store: Store, digest: bytes) -> Mapping[str, Any] | None:
-    row = store.one(_FIND(digest=digest))
+    row = store.fetch_one(_FIND(digest=digest))
     return dict(json.loads(row[1])) if row else None

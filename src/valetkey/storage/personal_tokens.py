@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Double, Executable, and_, bindparam, cast, exists, insert, literal, or_, select, update
 
 from .engine.records import columns_of
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import grants, revocations
 from .tables import personal_access_tokens as tokens
 
-_DAY = 86400.0
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +55,32 @@ def _add(insert: Any) -> Executable:
 
 
 _OF_OWNER = tokens.c.owner == bindparam("of_owner")
-_GRANT_LIVES = exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.revoked_at.is_(None))
-_LIVES = and_(
+_GRANT_IS_UNREVOKED = exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.revoked_at.is_(None))
+_IS_ACTIVE = and_(
     tokens.c.revoked_at.is_(None),
     tokens.c.expires_at > bindparam("now"),
-    or_(tokens.c.grant_id.is_(None), _GRANT_LIVES),
+    or_(tokens.c.grant_id.is_(None), _GRANT_IS_UNREVOKED),
 )
 _NOT_REMINDED = or_(tokens.c.reminded.is_(None), tokens.c.reminded > bindparam("days"))
 _ADD = Statement(_add)
-_FIND = Statement(select(*_COLUMNS).where(tokens.c.digest == bindparam("digest"), _LIVES))
-_LIST = select(*_COLUMNS).order_by(tokens.c.created_at.desc(), tokens.c.token_id)
-_EVERY = Statement(_LIST)
-_EVERY_OF_OWNER = Statement(_LIST.where(_OF_OWNER))
-_BY_ID = Statement(select(*_COLUMNS).where(tokens.c.token_id == bindparam("token_id")))
+_FIND_ACTIVE = Statement(select(*_COLUMNS).where(tokens.c.digest == bindparam("digest"), _IS_ACTIVE))
+_NEWEST_FIRST = select(*_COLUMNS).order_by(tokens.c.created_at.desc(), tokens.c.token_id)
+_LIST_ALL = Statement(_NEWEST_FIRST)
+_LIST_BY_OWNER = Statement(_NEWEST_FIRST.where(_OF_OWNER))
+_FIND_BY_ID = Statement(select(*_COLUMNS).where(tokens.c.token_id == bindparam("token_id")))
 _REVOKE = Statement(
     update(tokens)
     .where(tokens.c.token_id == bindparam("wanted"), _OF_OWNER, tokens.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
 )
-_REVOKE_OWNER = Statement(
+_REVOKE_ALL_OF_OWNER = Statement(
     update(tokens).where(_OF_OWNER, tokens.c.revoked_at.is_(None)).values(revoked_at=bindparam("at"))
 )
-_OF_CLIENT = and_(
+_UNREVOKED_OF_CLIENT = and_(
     tokens.c.revoked_at.is_(None),
     exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.client_id == bindparam("of_client")),
 )
-_TELL_OF_CLIENT = Statement(
+_ADD_REVOCATIONS_OF_CLIENT = Statement(
     insert(revocations).from_select(
         ["kind", "subject", "at", "expires_at"],
         select(
@@ -88,73 +88,80 @@ _TELL_OF_CLIENT = Statement(
             tokens.c.token_id,
             cast(bindparam("at"), Double),
             cast(bindparam("ends"), Double),
-        ).where(_OF_CLIENT),
+        ).where(_UNREVOKED_OF_CLIENT),
     )
 )
-_REVOKE_CLIENT = Statement(update(tokens).where(_OF_CLIENT).values(revoked_at=bindparam("at")))
-_TOUCH = Statement(update(tokens).where(tokens.c.token_id == bindparam("wanted")).values(last_used_at=bindparam("at")))
-_TO_REMIND = Statement(
-    select(*_COLUMNS).where(_LIVES, tokens.c.expires_at <= bindparam("until"), _NOT_REMINDED).limit(500)
+_REVOKE_ALL_OF_CLIENT = Statement(update(tokens).where(_UNREVOKED_OF_CLIENT).values(revoked_at=bindparam("at")))
+_SET_LAST_USED = Statement(
+    update(tokens).where(tokens.c.token_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
 )
-_REMIND = Statement(
+_LIST_DUE_FOR_REMINDER = Statement(
+    select(*_COLUMNS).where(_IS_ACTIVE, tokens.c.expires_at <= bindparam("until"), _NOT_REMINDED).limit(500)
+)
+_MARK_REMINDED = Statement(
     update(tokens)
     .where(tokens.c.token_id == bindparam("wanted"), tokens.c.revoked_at.is_(None), _NOT_REMINDED)
     .values(reminded=bindparam("told"))
 )
 
 
-def add(token: PersonalToken) -> Bound:
+def add(token: PersonalToken) -> BoundStatement:
     """The claim on a token's id: lost where the same form was sent before."""
     return _ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS})
 
 
-def find_living(store: Store, digest: bytes, now: float) -> PersonalToken | None:
+def find_active(store: Store, digest: bytes, now: float) -> PersonalToken | None:
     """The token, unless it is over, revoked, or made by an app that lost its grant."""
-    row = store.one(_FIND(digest=digest, now=now))
+    row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
     return PersonalToken(*row) if row else None
 
 
 def find(store: Store, token_id: str) -> PersonalToken | None:
-    row = store.one(_BY_ID(token_id=token_id))
+    row = store.fetch_one(_FIND_BY_ID(token_id=token_id))
     return PersonalToken(*row) if row else None
 
 
-def of_owner(store: Store, owner: str) -> list[PersonalToken]:
+def list_by_owner(store: Store, owner: str) -> list[PersonalToken]:
     """All of a person's tokens, the newest first; those that are over too."""
-    return [PersonalToken(*row) for row in store.all(_EVERY_OF_OWNER(of_owner=owner))]
+    return [PersonalToken(*row) for row in store.fetch_all(_LIST_BY_OWNER(of_owner=owner))]
 
 
-def every(store: Store) -> list[PersonalToken]:
-    return [PersonalToken(*row) for row in store.all(_EVERY())]
+def list_all(store: Store) -> list[PersonalToken]:
+    return [PersonalToken(*row) for row in store.fetch_all(_LIST_ALL())]
 
 
-def revoke(token_id: str, owner: str, now: float) -> Bound:
+def revoke(token_id: str, owner: str, now: float) -> BoundStatement:
     """The claim on a token's end: won once, and for its owner's token only."""
     return _REVOKE(wanted=token_id, of_owner=owner, at=now)
 
 
-def revoke_owner(owner: str, now: float) -> Bound:
+def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
     """The end of all that a person made."""
-    return _REVOKE_OWNER(of_owner=owner, at=now)
+    return _REVOKE_ALL_OF_OWNER(of_owner=owner, at=now)
 
 
-def revoke_client(client_id: str, now: float, ends: float) -> tuple[Bound, ...]:
+def client_revocation_statements(client_id: str, now: float, expires_at: float) -> tuple[BoundStatement, ...]:
     """The end of all that an app made for people, each told through the feed.
 
     :param ends: until when the feed has to tell.
     """
-    return _TELL_OF_CLIENT(of_client=client_id, at=now, ends=ends), _REVOKE_CLIENT(of_client=client_id, at=now)
+    return _ADD_REVOCATIONS_OF_CLIENT(of_client=client_id, at=now, ends=expires_at), _REVOKE_ALL_OF_CLIENT(
+        of_client=client_id, at=now
+    )
 
 
-def touch(token_id: str, at: float) -> Bound:
-    return _TOUCH(wanted=token_id, at=at)
+def set_last_used(token_id: str, used_at: float) -> BoundStatement:
+    return _SET_LAST_USED(wanted=token_id, at=used_at)
 
 
-def to_remind(store: Store, days: int, now: float) -> list[PersonalToken]:
+def list_due_for_reminder(store: Store, days: int, now: float) -> list[PersonalToken]:
     """Living tokens that end within so many days, and whose owners were not told so."""
-    return [PersonalToken(*row) for row in store.all(_TO_REMIND(now=now, until=now + days * _DAY, days=days))]
+    return [
+        PersonalToken(*row)
+        for row in store.fetch_all(_LIST_DUE_FOR_REMINDER(now=now, until=now + days * _DAY_S, days=days))
+    ]
 
 
-def remind(token_id: str, days: int) -> Bound:
+def mark_reminded(token_id: str, days: int) -> BoundStatement:
     """The claim on telling its owner: of two workers one wins."""
-    return _REMIND(wanted=token_id, days=days, told=days)
+    return _MARK_REMINDED(wanted=token_id, days=days, told=days)

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Double, Executable, Text, bindparam, cast, select, update
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .engine.transaction import Write
+from .engine.transaction import Transaction
 from .tables import quotas
 
 
-def _take(insert: Any) -> Executable:
+def _charge(insert: Any) -> Executable:
     slice_, most = (cast(bindparam(name), BigInteger) for name in ("slice", "most"))
     named = [
         cast(bindparam(name), kind) for name, kind in (("client_id", Text), ("quota", Text), ("begins_at", Double))
@@ -28,37 +28,41 @@ def _take(insert: Any) -> Executable:
     return statement
 
 
-_OWN = (
+_OF_CLIENT_AND_PERIOD = (
     quotas.c.client_id == bindparam("of"),
     quotas.c.quota == bindparam("named"),
     quotas.c.begins_at == bindparam("since", type_=Double),
 )
-_TAKE = Statement(_take)
-_TAKEN = Statement(select(quotas.c.taken).where(*_OWN))
-_GIVE_BACK = Statement(update(quotas).where(*_OWN).values(taken=quotas.c.taken - bindparam("rest", type_=BigInteger)))
+_CHARGE = Statement(_charge)
+_FIND_CHARGED = Statement(select(quotas.c.taken).where(*_OF_CLIENT_AND_PERIOD))
+_REFUND = Statement(
+    update(quotas).where(*_OF_CLIENT_AND_PERIOD).values(taken=quotas.c.taken - bindparam("rest", type_=BigInteger))
+)
 
 
-def take(store: Store, client_id: str, quota: str, period: tuple[float, float], wanted: int, most: int) -> int | None:
+def charge(
+    store: Store, client_id: str, quota: str, period: tuple[float, float], amount: int, limit: int
+) -> int | None:
     """Take a slice, durably: all of it or nothing. Answers how much is taken then; None where it does not fit.
 
     :raises StoreUnavailable: where the store cannot be written.
     """
     begins_at, ends_at = period
     values = {"client_id": client_id, "quota": quota, "begins_at": begins_at, "ends_at": ends_at}
-    row = store.one(_TAKE(**values, slice=wanted, most=most))
+    row = store.fetch_one(_CHARGE(**values, slice=amount, most=limit))
     return int(row[0]) if row else None
 
 
-def taken(store: Store, client_id: str, quota: str, begins_at: float) -> int:
+def find_charged(store: Store, client_id: str, quota: str, begins_at: float) -> int:
     """How much is taken of the period that began then."""
-    row = store.one(_TAKEN(of=client_id, named=quota, since=begins_at))
+    row = store.fetch_one(_FIND_CHARGED(of=client_id, named=quota, since=begins_at))
     return int(row[0]) if row else 0
 
 
-def give_back(client_id: str, quota: str, begins_at: float, rest: int) -> Bound:
-    return _GIVE_BACK(of=client_id, named=quota, since=begins_at, rest=rest)
+def refund(client_id: str, quota: str, begins_at: float, amount: int) -> BoundStatement:
+    return _REFUND(of=client_id, named=quota, since=begins_at, rest=amount)
 
 
-def write_back(store: Store, rows: tuple[Bound, ...]) -> None:
+def write_refunds(store: Store, rows: tuple[BoundStatement, ...]) -> None:
     """:raises StoreUnavailable: where nothing was given back."""
-    store.write(Write(rows=rows))
+    store.write(Transaction(rows=rows))

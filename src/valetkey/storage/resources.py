@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Executable, bindparam, delete, select
 
 from .engine.records import to_json
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import resources
 
@@ -17,7 +17,7 @@ _ALL = Statement(select(resources.c.resource, resources.c.metadata).order_by(res
 _REMOVE = Statement(delete(resources).where(resources.c.resource == bindparam("wanted")))
 
 
-def _put(insert: Any) -> Executable:
+def _upsert(insert: Any) -> Executable:
     made = insert(resources).values(
         resource=bindparam("resource"), metadata=bindparam("metadata"), created_at=bindparam("created_at")
     )
@@ -27,16 +27,16 @@ def _put(insert: Any) -> Executable:
     return statement
 
 
-_PUT = Statement(_put)
+_UPSERT = Statement(_upsert)
 
 
-def every(store: Store) -> dict[str, Mapping[str, Any]]:
-    return {resource: dict(json.loads(metadata)) for resource, metadata in store.all(_ALL())}
+def list_all(store: Store) -> dict[str, Mapping[str, Any]]:
+    return {resource: dict(json.loads(metadata)) for resource, metadata in store.fetch_all(_ALL())}
 
 
-def put(resource: str, metadata: Mapping[str, Any], now: float) -> Bound:
-    return _PUT(resource=resource, metadata=to_json(metadata), created_at=now)
+def upsert(resource: str, metadata: Mapping[str, Any], now: float) -> BoundStatement:
+    return _UPSERT(resource=resource, metadata=to_json(metadata), created_at=now)
 
 
-def remove(resource: str) -> Bound:
+def remove(resource: str) -> BoundStatement:
     return _REMOVE(wanted=resource)

@@ -6,24 +6,24 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Double, bindparam, cast, insert, literal, select
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .grants import ALIVE_OF_APP
+from .grants import UNREVOKED_OF_OWNER_AND_CLIENT
 from .tables import grants, revocations
 
 # token, grant: dead for good. client, owner, all: whatever was issued before ``at`` is dead.
 # changed: not a revocation; whoever remembers this client, or "keys", must read it again.
-Kind = Literal["token", "grant", "client", "owner", "all", "changed"]
+ChangeKind = Literal["token", "grant", "client", "owner", "all", "changed"]
 
 
-class Revocation(NamedTuple):
+class ChangeFeedEntry(NamedTuple):
     revocation_id: int
-    kind: Kind
+    kind: ChangeKind
     subject: str
     at: float
 
 
-_SINCE = Statement(
+_LIST_SINCE = Statement(
     select(revocations.c.revocation_id, revocations.c.kind, revocations.c.subject, revocations.c.at).where(
         revocations.c.at >= bindparam("since")
     )
@@ -36,7 +36,7 @@ _ADD = Statement(
         expires_at=bindparam("expires_at"),
     )
 )
-_ADD_GRANTS_OF_APP = Statement(
+_ADD_FOR_UNREVOKED_GRANTS = Statement(
     insert(revocations).from_select(
         ["kind", "subject", "at", "expires_at"],
         select(
@@ -44,20 +44,20 @@ _ADD_GRANTS_OF_APP = Statement(
             grants.c.grant_id,
             cast(bindparam("at"), Double),
             cast(bindparam("expires_at"), Double),
-        ).where(ALIVE_OF_APP),
+        ).where(UNREVOKED_OF_OWNER_AND_CLIENT),
     )
 )
 
 
-def since(store: Store, moment: float) -> list[Revocation]:
+def list_since(store: Store, since: float) -> list[ChangeFeedEntry]:
     """The entries written at or after a moment."""
-    return [Revocation(*row) for row in store.all(_SINCE(since=moment))]
+    return [ChangeFeedEntry(*row) for row in store.fetch_all(_LIST_SINCE(since=since))]
 
 
-def add(kind: Kind, subject: str, at: float, expires_at: float) -> Bound:
+def add(kind: ChangeKind, subject: str, at: float, expires_at: float) -> BoundStatement:
     return _ADD(kind=kind, subject=subject, at=at, expires_at=expires_at)
 
 
-def add_grants_of_app(owner: str, client_id: str, at: float, expires_at: float) -> Bound:
+def add_for_unrevoked_grants(owner: str, client_id: str, at: float, expires_at: float) -> BoundStatement:
     """One entry for each living grant; run it before the grants themselves are marked."""
-    return _ADD_GRANTS_OF_APP(of_owner=owner, of_client=client_id, at=at, expires_at=expires_at)
+    return _ADD_FOR_UNREVOKED_GRANTS(of_owner=owner, of_client=client_id, at=at, expires_at=expires_at)

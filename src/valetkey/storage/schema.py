@@ -14,8 +14,8 @@ from .engine.store import Store
 from .engine.transaction import StoreUnavailable
 from .tables import SCHEMA_VERSION_TABLE
 
-HEAD = "0002"
-_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
+HEAD_REVISION = "0002"
+_SELECT_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
 _REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the files
 
 
@@ -25,7 +25,7 @@ def schema_version(store: Store) -> str | None:
     :raises StoreUnavailable: where the database does not answer.
     """
     try:
-        row = store.one(_VERSION())
+        row = store.fetch_one(_SELECT_VERSION())
     except StoreUnavailable as cause:
         if "no tables" in str(cause) or "does not exist" in str(cause):
             return None
@@ -41,16 +41,16 @@ def check_schema(store: Store) -> None:
     found = schema_version(store)
     if found is None:
         raise StoreUnavailable("the database has no tables yet: run `valetkey init`")
-    if found == HEAD:
+    if found == HEAD_REVISION:
         return
     if found in _REVISIONS:
         raise StoreUnavailable(f"the database is older ({found}) than this version: run `valetkey db upgrade`")
     raise StoreUnavailable(
-        f"the database is newer ({found}) than this version ({HEAD}): install the newer Valetkey, or restore the backup"
+        f"the database is newer ({found}) than this version ({HEAD_REVISION}): install the newer Valetkey, or restore the backup"
     )
 
 
-def upgrade(url: str) -> None:
+def upgrade_schema(url: str) -> None:
     """Bring the schema to the newest revision; creates it where there is none. Several processes may call it.
 
     :raises StoreUnavailable: where the database cannot be reached or written.

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from .engine.records import Insert, columns_of
-from .engine.statement import Bound, Statement
+from .engine.records import InsertStatement, columns_of
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import signing_keys
 
@@ -29,28 +29,28 @@ class SigningKeyRow:
         return dict(json.loads(self.public))
 
 
-ADD = Insert(signing_keys, SigningKeyRow)
+add = InsertStatement(signing_keys, SigningKeyRow)
 _ALL = Statement(select(*columns_of(signing_keys, SigningKeyRow)).order_by(signing_keys.c.active_at))
 _RETIRE = Statement(
     update(signing_keys).where(signing_keys.c.kid == bindparam("wanted")).values(retired_at=bindparam("moment"))
 )
 
-_END = Statement(
+_RETIRE_AND_ERASE = Statement(
     update(signing_keys)
     .where(signing_keys.c.kid == bindparam("wanted"))
     .values(retired_at=bindparam("moment"), private=b"")
 )
 
 
-def every(store: Store) -> list[SigningKeyRow]:
-    return [SigningKeyRow(*row) for row in store.all(_ALL())]
+def list_all(store: Store) -> list[SigningKeyRow]:
+    return [SigningKeyRow(*row) for row in store.fetch_all(_ALL())]
 
 
-def retire(kid: str, moment: float) -> Bound:
+def retire(kid: str, retired_at: float) -> BoundStatement:
     """From that moment on the key is neither published nor trusted with tokens."""
-    return _RETIRE(wanted=kid, moment=moment)
+    return _RETIRE(wanted=kid, moment=retired_at)
 
 
-def end(kid: str, moment: float) -> Bound:
+def retire_and_erase(kid: str, retired_at: float) -> BoundStatement:
     """The same, and the key proves nothing any more: its private half, which somebody else may have, is forgotten."""
-    return _END(wanted=kid, moment=moment)
+    return _RETIRE_AND_ERASE(wanted=kid, moment=retired_at)

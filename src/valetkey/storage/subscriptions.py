@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, delete, null, select, update
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import subscriptions
 
@@ -25,7 +25,7 @@ class Subscription:
 _COLUMNS = [subscriptions.c[name] for name in Subscription.__slots__]
 
 
-def _put(insert: Any) -> Executable:
+def _upsert(insert: Any) -> Executable:
     made = insert(subscriptions).values({name: bindparam(name) for name in Subscription.__slots__})
     statement: Executable = made.on_conflict_do_update(
         index_elements=[subscriptions.c.client_id],
@@ -34,7 +34,7 @@ def _put(insert: Any) -> Executable:
     return statement
 
 
-_PUT = Statement(_put)
+_UPSERT = Statement(_upsert)
 _FIND = Statement(select(*_COLUMNS).where(subscriptions.c.client_id == bindparam("client_id")))
 _ALL = Statement(select(*_COLUMNS).order_by(subscriptions.c.client_id))
 _APPROVE = Statement(
@@ -46,23 +46,23 @@ _REMOVE = Statement(delete(subscriptions).where(subscriptions.c.client_id == bin
 
 
 def find(store: Store, client_id: str) -> Subscription | None:
-    row = store.one(_FIND(client_id=client_id))
+    row = store.fetch_one(_FIND(client_id=client_id))
     return Subscription(*row) if row else None
 
 
-def every(store: Store) -> list[Subscription]:
-    return [Subscription(*row) for row in store.all(_ALL())]
+def list_all(store: Store) -> list[Subscription]:
+    return [Subscription(*row) for row in store.fetch_all(_ALL())]
 
 
-def put(subscription: Subscription) -> Bound:
+def upsert(subscription: Subscription) -> BoundStatement:
     """An app has one subscription: another takes the place of the one before."""
-    return _PUT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
+    return _UPSERT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
 
 
-def approve(client_id: str, plan: str, now: float) -> Bound:
+def approve(client_id: str, plan: str, now: float) -> BoundStatement:
     """The claim that the app still waits for this plan, and has it from now on."""
     return _APPROVE(of=client_id, approved=plan, at=now)
 
 
-def remove(client_id: str) -> Bound:
+def remove(client_id: str) -> BoundStatement:
     return _REMOVE(of=client_id)

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, func, select
 
-from .engine.statement import Bound, Statement
+from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import usage
 
-HOUR = 3600
+HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class HourlyUsage:
     """``hour`` is in whole hours since 1970; ``route`` is ``GET /api/places/<id>``."""
 
     hour: int
@@ -25,47 +25,49 @@ class Used:
     calls: int
 
 
-_KEY = ("hour", "client_id", "route", "status")
+_KEY_COLUMNS = ("hour", "client_id", "route", "status")
 
 
-def _count(insert: Any) -> Executable:
-    made = insert(usage).values({name: bindparam(name) for name in (*_KEY, "calls")})
+def _add_calls(insert: Any) -> Executable:
+    made = insert(usage).values({name: bindparam(name) for name in (*_KEY_COLUMNS, "calls")})
     statement: Executable = made.on_conflict_do_update(
-        index_elements=[usage.c[name] for name in _KEY], set_={"calls": usage.c.calls + made.excluded.calls}
+        index_elements=[usage.c[name] for name in _KEY_COLUMNS], set_={"calls": usage.c.calls + made.excluded.calls}
     )
     return statement
 
 
-_COUNT = Statement(_count)
-_COLUMNS = [usage.c[name] for name in (*_KEY, "calls")]
-_RANGE = (usage.c.hour >= bindparam("first"), usage.c.hour <= bindparam("last"))
-_OF_ALL = Statement(select(*_COLUMNS).where(*_RANGE).order_by(*(usage.c[name] for name in _KEY)))
-_OF_ONE = Statement(
+_ADD_CALLS = Statement(_add_calls)
+_COLUMNS = [usage.c[name] for name in (*_KEY_COLUMNS, "calls")]
+_IN_HOURS = (usage.c.hour >= bindparam("first"), usage.c.hour <= bindparam("last"))
+_LIST_BETWEEN = Statement(select(*_COLUMNS).where(*_IN_HOURS).order_by(*(usage.c[name] for name in _KEY_COLUMNS)))
+_LIST_BETWEEN_OF_CLIENT = Statement(
     select(*_COLUMNS)
-    .where(*_RANGE, usage.c.client_id == bindparam("client_id"))
-    .order_by(*(usage.c[name] for name in _KEY))
+    .where(*_IN_HOURS, usage.c.client_id == bindparam("client_id"))
+    .order_by(*(usage.c[name] for name in _KEY_COLUMNS))
 )
-_TOTALS = Statement(
+_LIST_TOTALS = Statement(
     select(usage.c.client_id, usage.c.route, usage.c.status, func.sum(usage.c.calls))
-    .where(*_RANGE)
+    .where(*_IN_HOURS)
     .group_by(usage.c.client_id, usage.c.route, usage.c.status)
     .order_by(usage.c.client_id, usage.c.route, usage.c.status)
 )
 
 
-def count(used: Used) -> Bound:
+def add_calls(hourly_usage: HourlyUsage) -> BoundStatement:
     """Add calls to what is counted of that hour."""
-    return _COUNT(**{name: getattr(used, name) for name in (*_KEY, "calls")})
+    return _ADD_CALLS(**{name: getattr(hourly_usage, name) for name in (*_KEY_COLUMNS, "calls")})
 
 
-def between(store: Store, since: float, until: float, client_id: str | None = None) -> list[Used]:
+def list_between(store: Store, since: float, until: float, client_id: str | None = None) -> list[HourlyUsage]:
     """What was counted in the hours that hold these moments, of one app or of all."""
-    hours = {"first": int(since // HOUR), "last": int(until // HOUR)}
-    rows = store.all(_OF_ALL(**hours) if client_id is None else _OF_ONE(**hours, client_id=client_id))
-    return [Used(*row) for row in rows]
+    hours = {"first": int(since // HOUR_S), "last": int(until // HOUR_S)}
+    rows = store.fetch_all(
+        _LIST_BETWEEN(**hours) if client_id is None else _LIST_BETWEEN_OF_CLIENT(**hours, client_id=client_id)
+    )
+    return [HourlyUsage(*row) for row in rows]
 
 
-def totals(store: Store, since: float, until: float) -> list[tuple[str, str, int, int]]:
+def list_totals(store: Store, since: float, until: float) -> list[tuple[str, str, int, int]]:
     """App, route, status and calls, over the hours that hold these moments."""
-    rows = store.all(_TOTALS(first=int(since // HOUR), last=int(until // HOUR)))
+    rows = store.fetch_all(_LIST_TOTALS(first=int(since // HOUR_S), last=int(until // HOUR_S)))
     return [(client_id, route, status, int(calls)) for client_id, route, status, calls in rows]

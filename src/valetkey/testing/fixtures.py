@@ -39,7 +39,7 @@ def _valetkey_prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStor
 
 
 @pytest.fixture(autouse=True)
-def _valetkey_throw_away(request: pytest.FixtureRequest) -> Iterator[None]:
+def _valetkey_temporary_store(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test that asks for ``app`` has a store of its own: none can forget to and fill the real one."""
     app = request.getfixturevalue("app") if "app" in request.fixturenames else None
     if not isinstance(app, Flask) or EXTENSION not in app.extensions:

@@ -15,19 +15,19 @@ from flask import Flask
 
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.settings import Settings
-from valetkey.web.resource_owners import OwnAccounts
+from valetkey.web.resource_owners import BuiltInAccounts
 
 from .clock import Clock
 from .tokens import runtime_for_tests
 
-_FILE = "valetkey.db"
-_COMPOSED = (
-    "on_created",
-    "jobs",
-    "hourly",
-    "within",
-    "has_own_accounts",
-    "api_document",
+_DATABASE_FILE = "valetkey.db"
+_COMPOSED_ATTRIBUTES = (
+    "on_store_created",
+    "job_handlers",
+    "hourly_tasks",
+    "app_context",
+    "has_built_in_accounts",
+    "build_openapi_document",
 )  # a test sees that none is forgotten
 
 
@@ -43,10 +43,12 @@ def prepared_store(folder: Path) -> PreparedStore:
     """Make such a store in a folder."""
     key = base64.b64encode(os.urandom(32)).decode()
     settings = Settings(data_dir=str(folder), encryption_keys=(key,), embedded_worker=False)
-    runtime = Runtime(settings, OwnAccounts(), clock=lambda: 0.0)  # wherever a test's clock begins, the keys are there
+    runtime = Runtime(
+        settings, BuiltInAccounts(), clock=lambda: 0.0
+    )  # wherever a test's clock begins, the keys are there
     prepare_store(runtime)
     runtime.close()
-    return PreparedStore(folder / _FILE, key)
+    return PreparedStore(folder / _DATABASE_FILE, key)
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def throw_away_store(
     clock = clock or Clock()
     with TemporaryDirectory(prefix="valetkey-test-") as folder:
         prepared = prepared or prepared_store(Path(folder) / "prepared")
-        shutil.copy(prepared.file, Path(folder) / _FILE)
+        shutil.copy(prepared.file, Path(folder) / _DATABASE_FILE)
         settings = replace(
             runtime.settings,
             database_url="",
@@ -74,18 +76,18 @@ def throw_away_store(
             encryption_keys=(prepared.encryption_key,),
             embedded_worker=False,
         )
-        with _on(settings, clock, runtime):
-            for created in runtime.on_created:
+        with _reconfigured(settings, clock, runtime):
+            for created in runtime.on_store_created:
                 created(runtime)
             yield clock
 
 
 @contextmanager
-def _on(settings: Settings, clock: Clock, runtime: Runtime) -> Iterator[None]:
+def _reconfigured(settings: Settings, clock: Clock, runtime: Runtime) -> Iterator[None]:
     """The runtime made anew, in place: views and hooks hold this object. What composition gave to it stays."""
     usual = dict(vars(runtime))
     Runtime.__init__(runtime, settings, runtime.owners, clock=clock)
-    vars(runtime).update({name: usual[name] for name in _COMPOSED})
+    vars(runtime).update({name: usual[name] for name in _COMPOSED_ATTRIBUTES})
     try:
         yield
     finally:

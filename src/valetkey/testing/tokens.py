@@ -11,20 +11,20 @@ from flask import Flask
 
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
-from valetkey.authorization_server.token.scope_and_resource import plan_scope
+from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.storage import clients, resources
 from valetkey.storage.engine.records import to_json
-from valetkey.storage.engine.transaction import Write
-from valetkey.storage.grants import ADD_GRANT, Grant
-from valetkey.tokens.generator import Minted, TokenMint
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.grants import Grant, add
+from valetkey.tokens.generator import GeneratedToken, TokenGenerator
 from valetkey.web.context import EXTENSION
 
 CLIENT_ID = "test-client"
-_CALLBACK = "https://client.example/callback"
+_REDIRECT_URI = "https://client.example/callback"
 
 
 def mint_token(
@@ -55,24 +55,24 @@ def mint_token(
     runtime = runtime_for_tests(app)
     if not runtime.is_ready:
         runtime.get_ready()
-    scopes = _known_scopes(runtime, scope)
+    scopes = _parse_scopes(runtime, scope)
     if user_id is None and (acr is not None or auth_time is not None):
         raise ValueError("acr and auth_time tell how a person signed in: name one with user_id=")
     if plan is not None and plan not in runtime.settings.plans:
-        raise ValueError(f"the app has no plan {plan!r}{_meant(plan, runtime.settings.plans)}")
+        raise ValueError(f"the app has no plan {plan!r}{_suggestion(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
-    _make_known(runtime, client_id, audience)
-    if plan is not None and runtime.subscriptions.plan_of(client_id, runtime.clock()) != plan:
+    _ensure_client_and_resource(runtime, client_id, audience)
+    if plan is not None and runtime.subscriptions.get_plan_name(client_id, runtime.clock()) != plan:
         subscribe(runtime, client_id, plan, approved=True)
-    if missing := scopes - plan_scope(scopes, client_id, runtime):
+    if missing := scopes - limit_scope_to_plan(scopes, client_id, runtime):
         raise ValueError(f"the plan of {client_id} has no scope {format_scope(missing)}: choose another with plan=")
-    grant = None if user_id is None else _given(runtime, user_id, client_id, scopes, audience, acr, auth_time)
-    return _mint(runtime, grant, client_id, scopes, audience, expires_in)
+    grant = None if user_id is None else _create_grant(runtime, user_id, client_id, scopes, audience, acr, auth_time)
+    return _generate_token(runtime, grant, client_id, scopes, audience, expires_in)
 
 
-def headers_for(app: Flask, scope: str = "", **asked: Any) -> dict[str, str]:
+def headers_for(app: Flask, scope: str = "", **options: Any) -> dict[str, str]:
     """The headers of a call with such a token; takes what ``mint_token`` takes."""
-    return {"Authorization": f"Bearer {mint_token(app, scope, **asked)}"}
+    return {"Authorization": f"Bearer {mint_token(app, scope, **options)}"}
 
 
 def runtime_for_tests(app: Flask) -> Runtime:
@@ -91,35 +91,35 @@ def runtime_for_tests(app: Flask) -> Runtime:
     return runtime
 
 
-def _known_scopes(runtime: Runtime, scope: str) -> frozenset[str]:
+def _parse_scopes(runtime: Runtime, scope: str) -> frozenset[str]:
     scopes, known = parse_scope(scope), runtime.settings.known_scopes
     for name in sorted(scopes - known.keys()):
-        raise ValueError(f"the app has no scope {name!r}{_meant(name, known)}")
+        raise ValueError(f"the app has no scope {name!r}{_suggestion(name, known)}")
     return scopes
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), 1)
+def _suggestion(name: str, valid_names: Iterable[str]) -> str:
+    close = get_close_matches(name, list(valid_names), 1)
     return f"; is {close[0]!r} meant?" if close else ""
 
 
-def _make_known(runtime: Runtime, client_id: str, resource: str) -> None:
+def _ensure_client_and_resource(runtime: Runtime, client_id: str, resource: str) -> None:
     now = runtime.clock()
     if clients.find(runtime.store, client_id, now) is None:
         register_client(
             runtime,
             name=client_id,
             policy="web",
-            redirect_uris=[_CALLBACK],
+            redirect_uris=[_REDIRECT_URI],
             grant_types=["authorization_code", "refresh_token", "client_credentials"],
             client_id=client_id,
         )
     if resource not in runtime.resources.all():
-        runtime.write(Write(rows=(resources.put(resource, {}, now),)))
-        runtime.resources.forget()
+        runtime.write(Transaction(rows=(resources.upsert(resource, {}, now),)))
+        runtime.resources.invalidate()
 
 
-def _given(
+def _create_grant(
     runtime: Runtime,
     owner: str,
     client_id: str,
@@ -142,11 +142,11 @@ def _given(
         created_at=now,
         expires_at=now + runtime.settings.refresh_token_lifetime,
     )
-    runtime.write(Write(rows=(ADD_GRANT(grant),)))
+    runtime.write(Transaction(rows=(add(grant),)))
     return grant
 
 
-def _mint(
+def _generate_token(
     runtime: Runtime,
     grant: Grant | None,
     client_id: str,
@@ -154,13 +154,15 @@ def _mint(
     audience: str,
     expires_in: int | None,
 ) -> str:
-    now, mint = runtime.clock(), runtime.mint
+    now, mint = runtime.clock(), runtime.token_generator
     if expires_in is not None and expires_in > 0:
         settings = replace(runtime.settings, access_token_lifetime=expires_in)
-        mint = TokenMint(settings, runtime.keys, runtime.resources)
+        mint = TokenGenerator(settings, runtime.keys, runtime.resources)
     elif expires_in is not None:
         now += expires_in - runtime.settings.access_token_lifetime  # made so long ago that it has died since
-    made: Minted = mint.access_token(client_id=client_id, scope=scope, audience=(audience,), now=now, grant=grant)
+    made: GeneratedToken = mint.generate_access_token(
+        client_id=client_id, scope=scope, audience=(audience,), now=now, grant=grant
+    )
     if made.row is not None:
-        runtime.write(Write(rows=(made.row,)))
+        runtime.write(Transaction(rows=(made.row,)))
     return made.value

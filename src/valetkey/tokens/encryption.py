@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from valetkey.settings import Settings
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-_ID_BYTES, _NONCE_BYTES = 8, 12
+_KEY_ID_BYTES, _NONCE_BYTES = 8, 12
 
 
-def new_encryption_key() -> str:
+def generate_encryption_key() -> str:
     """A value for ``encryption_keys``: base64 of 32 random bytes."""
     return base64.b64encode(os.urandom(32)).decode("ascii")
 
 
-def keep_key(path: Path) -> None:
+def write_key_file(path: Path) -> None:
     """Make a file with a new key, readable for its owner only, where there is none: whole or not at all.
 
     :raises OSError: where the folder cannot be written.
@@ -32,7 +32,7 @@ def keep_key(path: Path) -> None:
         return
     draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(new_encryption_key() + "\n")
+        file.write(generate_encryption_key() + "\n")
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)  # the first process wins
     draft.unlink()
@@ -45,31 +45,31 @@ class Cipher:
         self._settings = settings
         self._keys: dict[bytes, bytes] = {}
 
-    def encrypt(self, plain: bytes, row: str) -> bytes:
+    def encrypt(self, plaintext: bytes, row_id: str) -> bytes:
         """Ciphertext that opens only together with the same ``row`` (table and primary key)."""
-        key_id, key = next(iter(self._all().items()))
+        key_id, key = next(iter(self._load_keys().items()))
         nonce = os.urandom(_NONCE_BYTES)
-        return key_id + nonce + AESGCM(key).encrypt(nonce, plain, row.encode())
+        return key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, row_id.encode())
 
-    def decrypt(self, data: bytes, row: str) -> bytes:
+    def decrypt(self, ciphertext: bytes, row_id: str) -> bytes:
         """:raises StoreUnavailable: where no key of ours opens it, or it was moved to another row."""
-        key_id, nonce = data[:_ID_BYTES], data[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
-        key = self._all().get(key_id)
+        key_id, nonce = ciphertext[:_KEY_ID_BYTES], ciphertext[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES]
+        key = self._load_keys().get(key_id)
         if key is None:
-            raise StoreUnavailable(self._why_not(key_id))
+            raise StoreUnavailable(self._unknown_key_message(key_id))
         try:
-            return AESGCM(key).decrypt(nonce, data[_ID_BYTES + _NONCE_BYTES :], row.encode())
+            return AESGCM(key).decrypt(nonce, ciphertext[_KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode())
         except InvalidTag as cause:
-            raise StoreUnavailable(f"the encrypted value of {row} was changed or moved") from cause
+            raise StoreUnavailable(f"the encrypted value of {row_id} was changed or moved") from cause
 
-    def signatures(self, purpose: str, text: str) -> list[str]:
+    def compute_hmacs(self, purpose: str, text: str) -> list[str]:
         """HMACs of a text, one for each key; the first is ours to give, all are good to accept."""
         return [
             hmac.new(hashlib.sha256(purpose.encode() + key).digest(), text.encode(), "sha256").hexdigest()
-            for key in self._all().values()
+            for key in self._load_keys().values()
         ]
 
-    def _why_not(self, key_id: bytes) -> str:
+    def _unknown_key_message(self, key_id: bytes) -> str:
         """What to do where no key opens the store."""
         file = _key_file(Path(self._settings.data_dir))
         given = "encryption_keys" if self._settings.encryption_keys else str(file)
@@ -79,34 +79,34 @@ class Cipher:
             advice = "set encryption_keys to what it was when the store was made; a new key goes before the old ones"
         return f"the store was encrypted under another key, and {given} does not open it; {advice}"
 
-    def _all(self) -> dict[bytes, bytes]:
+    def _load_keys(self) -> dict[bytes, bytes]:
         if not self._keys:
-            texts = self._settings.encryption_keys or (_generated_key(Path(self._settings.data_dir)),)
+            texts = self._settings.encryption_keys or (_read_or_generate_key(Path(self._settings.data_dir)),)
             keys = [base64.b64decode(text) for text in texts]
             self._keys = {_key_id(key): key for key in keys}
         return self._keys
 
 
-def seal_under(secret: str, plain: bytes) -> bytes:
+def encrypt_with_secret(secret: str, plaintext: bytes) -> bytes:
     """Encrypt so that only who holds the secret can open it. The key serves for one message: nonce zero."""
-    return AESGCM(_key_from(secret)).encrypt(bytes(_NONCE_BYTES), plain, None)
+    return AESGCM(_derive_key(secret)).encrypt(bytes(_NONCE_BYTES), plaintext, None)
 
 
-def open_under(secret: str, sealed: bytes) -> bytes | None:
+def decrypt_with_secret(secret: str, ciphertext: bytes) -> bytes | None:
     """What ``seal_under`` sealed; None where the secret is another."""
     try:
-        return AESGCM(_key_from(secret)).decrypt(bytes(_NONCE_BYTES), sealed, None)
+        return AESGCM(_derive_key(secret)).decrypt(bytes(_NONCE_BYTES), ciphertext, None)
     except InvalidTag:
         return None
 
 
-def _key_from(secret: str) -> bytes:
+def _derive_key(secret: str) -> bytes:
     # Not the digest that the store keeps: that one must not open anything.
     return hmac.new(secret.encode(), b"valetkey retry answer", "sha256").digest()
 
 
 def _key_id(key: bytes) -> bytes:
-    return hashlib.sha256(b"id" + key).digest()[:_ID_BYTES]
+    return hashlib.sha256(b"id" + key).digest()[:_KEY_ID_BYTES]
 
 
 def _key_file(folder: Path) -> Path:
@@ -120,11 +120,11 @@ def _read_key(file: Path) -> bytes:
         return b""
 
 
-def _generated_key(folder: Path) -> str:
+def _read_or_generate_key(folder: Path) -> str:
     path = _key_file(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        keep_key(path)
+        write_key_file(path)
         return path.read_text().strip()
     except OSError as cause:
         raise StoreUnavailable(

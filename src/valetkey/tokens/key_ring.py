@@ -14,9 +14,9 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.signing_keys import SigningKeyRow
 
 from .encryption import Cipher
-from .key_rotation import SALT, make_wanted_key, private_key, public_key
+from .key_rotation import PAIRWISE_SALT_KID, create_key_for_algorithm, load_private_key, load_public_key
 
-_FRESH = 0.5  # seconds, as of the revocation feed
+_MIN_RELOAD_INTERVAL_S = 0.5  # seconds, as of the revocation feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    current: dict[str, SigningKey]  # by algorithm
+class _KeySet:
+    current_by_algorithm: dict[str, SigningKey]  # by algorithm
     by_kid: dict[str, SigningKey]
-    former: dict[str, SigningKey]  # public halves
+    retired_by_kid: dict[str, SigningKey]  # public halves
     jwks: bytes
     read_at: float
-    until: float  # when the next key becomes active or is retired
+    reload_at: float  # when the next key becomes active or is retired
     pairwise_salt: bytes | None
 
 
@@ -43,72 +43,82 @@ class KeyRing:
     def __init__(self, store: Store, cipher: Cipher) -> None:
         self._store = store
         self._cipher = cipher
-        self._held: CachedValue[_Loaded] = CachedValue()
+        self._cached: CachedValue[_KeySet] = CachedValue()
 
-    def forget(self) -> None:
-        self._held.invalidate()
+    def invalidate_cache(self) -> None:
+        self._cached.invalidate()
 
-    def current(self, algorithm: str, now: float) -> SigningKey:
+    def get_signing_key(self, algorithm: str, now: float) -> SigningKey:
         """The key that signs now; made where nobody has wanted this algorithm before.
 
         :raises StoreUnavailable: where the store has no keys at all.
         """
-        key = self._keys(now).current.get(algorithm) or self._read_again(now).current.get(algorithm)
+        key = self._get_key_set(now).current_by_algorithm.get(algorithm) or self._reload(now).current_by_algorithm.get(
+            algorithm
+        )
         if key is None:
-            if not self._keys(now).current:
+            if not self._get_key_set(now).current_by_algorithm:
                 raise StoreUnavailable("the store has no signing keys: run `valetkey init`")
-            make_wanted_key(self._store, self._cipher, algorithm, now)
-            key = self._read_again(now).current[algorithm]
+            create_key_for_algorithm(self._store, self._cipher, algorithm, now)
+            key = self._reload(now).current_by_algorithm[algorithm]
         return key
 
     def find(self, kid: str, now: float) -> SigningKey | None:
         """The key of that name; one that another process made a moment ago too."""
-        keys = self._keys(now)
-        if kid not in keys.by_kid and not 0 <= now - keys.read_at <= _FRESH:
-            keys = self._read_again(now)
+        keys = self._get_key_set(now)
+        if kid not in keys.by_kid and not 0 <= now - keys.read_at <= _MIN_RELOAD_INTERVAL_S:
+            keys = self._reload(now)
         return keys.by_kid.get(kid)
 
-    def find_former(self, kid: str, now: float) -> SigningKey | None:
+    def find_retired(self, kid: str, now: float) -> SigningKey | None:
         """A key that is retired, and was not given up in an emergency: what it signed once is no proof, but a hint."""
-        return self._keys(now).former.get(kid)
+        return self._get_key_set(now).retired_by_kid.get(kid)
 
     def jwks(self, now: float) -> bytes:
         """The published JWK set, as JSON."""
-        return self._keys(now).jwks
+        return self._get_key_set(now).jwks
 
     def pairwise_salt(self, now: float) -> bytes:
         """What makes pairwise subjects unguessable; it never changes (OpenID Connect Core §8.1).
 
         :raises StoreUnavailable: where there is none.
         """
-        salt = self._keys(now).pairwise_salt
+        salt = self._get_key_set(now).pairwise_salt
         if salt is None:
             raise StoreUnavailable("the store has no salt for pairwise subjects: run `valetkey init`")
         return salt
 
-    def _read_again(self, now: float) -> _Loaded:
-        self.forget()
-        return self._keys(now)
+    def _reload(self, now: float) -> _KeySet:
+        self.invalidate_cache()
+        return self._get_key_set(now)
 
-    def _keys(self, now: float) -> _Loaded:
-        loaded = self._held.value
-        if loaded is None or now >= loaded.until:
-            loaded = self._held.read(lambda: self._load(now))
+    def _get_key_set(self, now: float) -> _KeySet:
+        loaded = self._cached.value
+        if loaded is None or now >= loaded.reload_at:
+            loaded = self._cached.load(lambda: self._load(now))
         return loaded
 
-    def _load(self, now: float) -> _Loaded:
-        every = signing_keys.every(self._store)
-        salts = [self._cipher.decrypt(row.private, f"signing_keys:{row.kid}") for row in every if row.kid == SALT]
-        rows = [row for row in every if row.kid != SALT and (row.retired_at is None or row.retired_at > now)]
-        by_kid = {row.kid: SigningKey(row.kid, row.algorithm, private_key(row, self._cipher)) for row in rows}
+    def _load(self, now: float) -> _KeySet:
+        every = signing_keys.list_all(self._store)
+        salts = [
+            self._cipher.decrypt(row.private, f"signing_keys:{row.kid}")
+            for row in every
+            if row.kid == PAIRWISE_SALT_KID
+        ]
+        rows = [
+            row for row in every if row.kid != PAIRWISE_SALT_KID and (row.retired_at is None or row.retired_at > now)
+        ]
+        by_kid = {row.kid: SigningKey(row.kid, row.algorithm, load_private_key(row, self._cipher)) for row in rows}
         current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
         changes = [moment for row in rows for moment in (row.active_at, row.retired_at) if moment and moment > now]
-        former = {row.kid: SigningKey(row.kid, row.algorithm, public_key(row)) for row in every if _is_former(row, now)}
+        former = {
+            row.kid: SigningKey(row.kid, row.algorithm, load_public_key(row)) for row in every if _is_retired(row, now)
+        }
         until = min(changes, default=float("inf"))
-        return _Loaded(current, by_kid, former, jwks, now, until, next(iter(salts), None))
+        return _KeySet(current, by_kid, former, jwks, now, until, next(iter(salts), None))
 
 
-def _is_former(row: SigningKeyRow, now: float) -> bool:
-    is_over = row.kid != SALT and row.retired_at is not None and row.retired_at <= now
+def _is_retired(row: SigningKeyRow, now: float) -> bool:
+    is_over = row.kid != PAIRWISE_SALT_KID and row.retired_at is not None and row.retired_at <= now
     return is_over and len(row.private) > 0  # else it was ended in an emergency

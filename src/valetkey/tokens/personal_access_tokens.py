@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from valetkey.protocol.access_token import PERSONAL_CLIENT_ID, AccessToken
+from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.errors import InvalidToken
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.settings import Settings
@@ -13,56 +13,56 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.personal_tokens import PersonalToken
 
-_REMEMBERED = 10_000
+_MAX_ENTRIES = 10_000
 # Such a token lives for a year, an entry in the revocation feed some minutes: the row is read again while the feed
 # still tells of whatever was revoked since the last time.
-_SECONDS = 60.0
+_TTL_S = 60.0
 
 
-class PersonalTokens:
+class PersonalAccessTokenVerifier:
     """Reads personal access tokens.
 
     :param is_known_owner: whether a person is still let in; asked each time that the row is read.
     """
 
-    def __init__(self, settings: Settings, store: Store, is_known_owner: Callable[[str], bool]) -> None:
+    def __init__(self, settings: Settings, store: Store, is_active_owner: Callable[[str], bool]) -> None:
         self._settings = settings
         self._store = store
-        self._is_known_owner = is_known_owner
-        self._known: dict[bytes, tuple[AccessToken, float]] = {}
+        self._is_active_owner = is_active_owner
+        self._entries: dict[bytes, tuple[AccessToken, float]] = {}
 
-    def read(self, digest: bytes, now: float) -> AccessToken:
+    def verify_digest(self, digest: bytes, now: float) -> AccessToken:
         """The token with this digest; the revocation feed has to be asked about it as about any other.
 
         :raises InvalidToken: where it is unknown, over, or its owner is gone.
         :raises StoreUnavailable: where the store cannot be read.
         """
-        known = self._known.get(digest)
-        if known is not None and 0 <= now - known[1] < _SECONDS:
+        known = self._entries.get(digest)
+        if known is not None and 0 <= now - known[1] < _TTL_S:
             return known[0]
         try:
-            token = self._read(digest, now)
+            token = self._load_token(digest, now)
         except StoreUnavailable:
             if known is not None and self._settings.revocation_outage == "accept":
                 return known[0]
             raise
         except InvalidToken:
-            self._known.pop(digest, None)
+            self._entries.pop(digest, None)
             raise
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[digest] = (token, now)
+        if len(self._entries) >= _MAX_ENTRIES:
+            self._entries.clear()
+        self._entries[digest] = (token, now)
         return token
 
-    def _read(self, digest: bytes, now: float) -> AccessToken:
-        row = personal_tokens.find_living(self._store, digest, now) if self._settings.tokens_path else None
+    def _load_token(self, digest: bytes, now: float) -> AccessToken:
+        row = personal_tokens.find_active(self._store, digest, now) if self._settings.tokens_path else None
         if row is None:
-            raise InvalidToken("the access token is not known", detail="no such living personal access token")
-        if not self._is_known_owner(row.owner):
-            raise InvalidToken("the access token was revoked", detail="its owner is gone or disabled")
-        return self._access_token(row)
+            raise InvalidToken("the access token is not known", log_detail="no such living personal access token")
+        if not self._is_active_owner(row.owner):
+            raise InvalidToken("the access token was revoked", log_detail="its owner is gone or disabled")
+        return self._make_access_token(row)
 
-    def _access_token(self, row: PersonalToken) -> AccessToken:
+    def _make_access_token(self, row: PersonalToken) -> AccessToken:
         """It says nothing of a sign-in, so that a route which asks for one refuses it (RFC 9470)."""
         scopes = parse_scope(row.scope) & self._settings.personal_scopes  # what was taken off the list is gone
         audience, issuer = row.resource_list, self._settings.issuer
@@ -70,7 +70,7 @@ class PersonalTokens:
             "iss": issuer,
             "sub": row.owner,
             "aud": audience[0] if len(audience) == 1 else list(audience),
-            "client_id": PERSONAL_CLIENT_ID,
+            "client_id": PERSONAL_TOKEN_CLIENT_ID,
             "iat": int(row.created_at),
             "exp": int(row.expires_at),
             "jti": row.token_id,
@@ -78,7 +78,7 @@ class PersonalTokens:
         }
         return AccessToken(
             issuer=issuer,
-            client_id=PERSONAL_CLIENT_ID,
+            client_id=PERSONAL_TOKEN_CLIENT_ID,
             user_id=row.owner,
             scopes=scopes,
             audience=audience,
@@ -89,5 +89,5 @@ class PersonalTokens:
             auth_time=None,
             acr=None,
             claims=claims,
-            counted_as=f"{PERSONAL_CLIENT_ID}|{row.owner}",  # of no app: each person who has one is an app of their own
+            counted_as=f"{PERSONAL_TOKEN_CLIENT_ID}|{row.owner}",  # of no app: each person who has one is an app of their own
         )

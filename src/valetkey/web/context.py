@@ -15,19 +15,19 @@ if TYPE_CHECKING:  # a resource server alone has no Runtime, and does not import
 
 EXTENSION = "valetkey"
 NO_ROUTE = "(no route)"  # of a request that no route took
-_KEPT = "valetkey.kept"
+_STATE_KEY = "valetkey.kept"
 
 
-class Chosen(Protocol):
+class HasTrustedProxies(Protocol):
     @property
     def trusted_proxies(self) -> tuple[str, ...]: ...
 
 
-class BehindProxies(Protocol):
+class HasProxySettings(Protocol):
     """Whatever knows which proxies to believe: a Runtime, or the world of a resource server alone."""
 
     @property
-    def settings(self) -> Chosen: ...
+    def settings(self) -> HasTrustedProxies: ...
 
 
 def current_runtime() -> Runtime:
@@ -35,18 +35,18 @@ def current_runtime() -> Runtime:
     return runtime
 
 
-def kept_for_request() -> dict[str, Any]:
+def request_state() -> dict[str, Any]:
     """What our views keep until this request ends; not ``flask.g``, for a test may hold its context open for many."""
-    kept: dict[str, Any] = request.environ.setdefault(_KEPT, {})
+    kept: dict[str, Any] = request.environ.setdefault(_STATE_KEY, {})
     return kept
 
 
-def current_address(runtime: BehindProxies) -> str | None:
+def current_address(runtime: HasProxySettings) -> str | None:
     """The caller's address; X-Forwarded-For counts from trusted proxies only (RFC 9700 §4.13)."""
     return address_of(request.environ, runtime)
 
 
-def address_of(environ: Environ, runtime: BehindProxies) -> str | None:
+def address_of(environ: Environ, runtime: HasProxySettings) -> str | None:
     """The same of a WSGI environment."""
     trusted = runtime.settings.trusted_proxies
     if not trusted:

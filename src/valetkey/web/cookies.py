@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from flask import Response, request
 from werkzeug.http import parse_cookie
 
-from valetkey.protocol.secret import BROWSER, SESSION, Secret, is_well_formed, mint
+from valetkey.protocol.secret import BROWSER, SESSION, Secret, generate_secret, is_well_formed
 from valetkey.runtime import Runtime
 
-from .context import kept_for_request
+from .context import request_state
 from .wsgi import Environ
 
-NOTICE = "valetkey_notice"
-_SENT = "valetkey.cookies"  # in the WSGI environment: all of them, read once
-_YEAR = 365 * 86400
-_MINUTE = 60
+NOTICE_COOKIE = "valetkey_notice"
+_COOKIES_KEY = "valetkey.cookies"  # in the WSGI environment: all of them, read once
+_YEAR_S = 365 * 86400
+_MINUTE_S = 60
 
 
 def cookie_name(runtime: Runtime, name: str) -> str:
@@ -25,69 +25,69 @@ def cookie_name(runtime: Runtime, name: str) -> str:
     return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
 
 
-def browser(runtime: Runtime) -> Secret:
+def browser_secret(runtime: Runtime) -> Secret:
     """What this browser is known by; a new one gets its cookie with the answer."""
-    kept = kept_for_request()
+    kept = request_state()
     known: Secret | None = kept.get("browser")
     if known is None:
-        sent = sent_in(request.environ, cookie_name(runtime, "valetkey_browser"))
-        known = kept["browser"] = Secret(sent) if is_well_formed(sent, BROWSER) else mint(BROWSER)
+        sent = read_cookie(request.environ, cookie_name(runtime, "valetkey_browser"))
+        known = kept["browser"] = Secret(sent) if is_well_formed(sent, BROWSER) else generate_secret(BROWSER)
         kept["browser_is_new"] = known.reveal() != sent
     return known
 
 
-def session(runtime: Runtime) -> Secret | None:
+def session_secret(runtime: Runtime) -> Secret | None:
     """The sign-in that the browser claims to have."""
-    return session_in(request.environ, runtime)
+    return session_secret_of(request.environ, runtime)
 
 
-def session_in(environ: Environ, runtime: Runtime) -> Secret | None:
+def session_secret_of(environ: Environ, runtime: Runtime) -> Secret | None:
     """The same of a WSGI environment."""
-    sent = sent_in(environ, cookie_name(runtime, "valetkey_session"))
+    sent = read_cookie(environ, cookie_name(runtime, "valetkey_session"))
     return Secret(sent) if is_well_formed(sent, SESSION) else None
 
 
-def sent_in(environ: Environ, name: str) -> str:
+def read_cookie(environ: Environ, name: str) -> str:
     """The value of a cookie; empty where there is none, or somebody else's on this host is no text."""
-    sent = environ.get(_SENT)
+    sent = environ.get(_COOKIES_KEY)
     if sent is None:
         try:
             sent = parse_cookie(environ.get("HTTP_COOKIE"))
         except UnicodeError:
             sent = {}
-        environ[_SENT] = sent
+        environ[_COOKIES_KEY] = sent
     return str(sent.get(name, ""))
 
 
 def begin_session(secret: Secret) -> None:
     """Send this sign-in's cookie with the answer."""
-    kept_for_request()["valetkey_session"] = secret.reveal()
+    request_state()["valetkey_session"] = secret.reveal()
 
 
 def end_session() -> None:
     """Take the sign-in's cookie away with the answer."""
-    kept_for_request().update(valetkey_session="", owner=None)
+    request_state().update(valetkey_session="", owner=None)
 
 
 def send_cookies(response: Response, runtime: Runtime) -> Response:
     """Put on the response what the view decided about cookies."""
-    kept = kept_for_request()
+    kept = request_state()
     if kept.get("browser_is_new"):
-        _send(response, runtime, "valetkey_browser", kept["browser"].reveal(), _YEAR)
-    for name, lives in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE, _MINUTE)):
+        _set_cookie(response, runtime, "valetkey_browser", kept["browser"].reveal(), _YEAR_S)
+    for name, lives in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE_COOKIE, _MINUTE_S)):
         value = kept.get(name)
         if value is not None:
-            _send(response, runtime, name, value, lives if value else 0)
+            _set_cookie(response, runtime, name, value, lives if value else 0)
     return response
 
 
-def _send(response: Response, runtime: Runtime, name: str, value: str, lives: int) -> None:
+def _set_cookie(response: Response, runtime: Runtime, name: str, value: str, max_age_s: int) -> None:
     secure = runtime.settings.issuer.startswith("https:")
     named = cookie_name(runtime, name)
-    response.set_cookie(named, value, max_age=lives, secure=secure, httponly=True, samesite="Lax")
+    response.set_cookie(named, value, max_age=max_age_s, secure=secure, httponly=True, samesite="Lax")
 
 
-_SENTENCES: Mapping[str, str] = {
+_NOTICES: Mapping[str, str] = {
     "app-revoked": "The app cannot use your account any more.",
     "token-revoked": "The token is revoked.",
     "password-set": "Your new password is set. You are signed in here, and nowhere else.",
@@ -96,14 +96,14 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-def leave_notice(name: str) -> None:
+def set_notice(name: str) -> None:
     """Say it on the next page that this browser is shown."""
-    kept_for_request()[NOTICE] = name
+    request_state()[NOTICE_COOKIE] = name
 
 
-def take_notice(runtime: Runtime) -> str | None:
+def pop_notice(runtime: Runtime) -> str | None:
     """What the page before left to be said; it is said once."""
-    left = sent_in(request.environ, cookie_name(runtime, NOTICE))
+    left = read_cookie(request.environ, cookie_name(runtime, NOTICE_COOKIE))
     if left:
-        kept_for_request()[NOTICE] = ""
-    return _SENTENCES.get(left)
+        request_state()[NOTICE_COOKIE] = ""
+    return _NOTICES.get(left)

@@ -17,34 +17,34 @@ from valetkey.protocol.errors import InvalidRequest
 from . import cookies
 from .context import current_runtime
 
-EXPIRED = "This form has expired. Please try again."
+FORM_EXPIRED = "This form has expired. Please try again."
 
 
 def csrf_tokens() -> list[str]:
     """The tokens that are good for this browser and sign-in; the first is the one to give."""
     runtime = current_runtime()
-    session = cookies.session(runtime)
-    bound_to = f"{cookies.browser(runtime).reveal()} {session.reveal() if session else ''}"
-    return runtime.cipher.signatures("csrf", bound_to)
+    session = cookies.session_secret(runtime)
+    bound_to = f"{cookies.browser_secret(runtime).reveal()} {session.reveal() if session else ''}"
+    return runtime.cipher.compute_hmacs("csrf", bound_to)
 
 
-def is_csrf_token(sent: str) -> bool:
-    return any(hmac.compare_digest(sent.encode(), token.encode()) for token in csrf_tokens())
+def is_valid_csrf_token(submitted_token: str) -> bool:
+    return any(hmac.compare_digest(submitted_token.encode(), token.encode()) for token in csrf_tokens())
 
 
-def check_csrf(sent: str) -> None:
+def check_csrf(submitted_token: str) -> None:
     """:raises InvalidRequest: where the form is not one of ours, or has expired."""
-    if not is_csrf_token(sent):
-        raise InvalidRequest(EXPIRED)
+    if not is_valid_csrf_token(submitted_token):
+        raise InvalidRequest(FORM_EXPIRED)
 
 
-class _BrowserBound(CSRF):
+class _BrowserBoundCsrf(CSRF):
     def generate_csrf_token(self, csrf_token_field: CSRFTokenField) -> str:
         return csrf_tokens()[0]
 
     def validate_csrf_token(self, form: Form, field: CSRFTokenField) -> None:
-        if not is_csrf_token(str(field.data or "")):
-            raise ValidationError(EXPIRED)
+        if not is_valid_csrf_token(str(field.data or "")):
+            raise ValidationError(FORM_EXPIRED)
 
 
 class PageForm(Form):
@@ -52,5 +52,5 @@ class PageForm(Form):
 
     class Meta:
         csrf = True
-        csrf_class: Any = _BrowserBound
+        csrf_class: Any = _BrowserBoundCsrf
         csrf_field_name = "csrf_token"

@@ -12,18 +12,18 @@ from urllib.parse import urlencode
 from flask import Flask, Response, request
 from werkzeug.wsgi import get_input_stream
 
-from valetkey.dispatch import dispatch, refusal_answer
-from valetkey.endpoint import Answer, Endpoint, MachineRequest
+from valetkey.dispatch import dispatch, refusal_response
+from valetkey.endpoint import Endpoint, MachineRequest, MachineResponse
 from valetkey.protocol.errors import ServerError
 from valetkey.runtime import Runtime
 
 from .context import address_of, current_runtime
 from .wsgi import Environ
 
-_MOST_READ = 65_537  # one byte more than is allowed, so that too large is told from large enough
-_WITH_BODY = frozenset({"POST", "PUT"})
-_ANSWERED = frozenset({"GET", "POST", "PUT", "DELETE"})
-_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_MAX_READ_BYTES = 65_537  # one byte more than is allowed, so that too large is told from large enough
+_METHODS_WITH_BODY = frozenset({"POST", "PUT"})
+_HANDLED_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _log = logging.getLogger("valetkey")
 
 
@@ -32,7 +32,7 @@ def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
 
     def view(**named: str) -> Response:
         environ, runtime = request.environ, current_runtime()
-        answer = dispatch(runtime, endpoint, _read(environ, runtime, _body_for_view, named))
+        answer = dispatch(runtime, endpoint, _read_request(environ, runtime, _read_body_in_view, named))
         response = Response(answer.body, answer.status, list(answer.headers))
         if "HTTP_IF_NONE_MATCH" in environ and "ETag" in response.headers:
             response.make_conditional(environ)
@@ -42,7 +42,7 @@ def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
     return view
 
 
-def answer_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, Endpoint]) -> None:
+def serve_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, Endpoint]) -> None:
     """Answer machine endpoints, found by their whole path, at the app's border: Flask alone would cost 60 us more.
 
     What needs more than the endpoint's own answer (HEAD, OPTIONS, a conditional request, an app that trusts some
@@ -50,57 +50,57 @@ def answer_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, En
     """
     inner = app.wsgi_app
     # An endpoint may ask a host for its people, whose code may need the app.
-    within = nullcontext if runtime.has_own_accounts else app.app_context
+    within = nullcontext if runtime.has_built_in_accounts else app.app_context
 
-    def bordered(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def endpoint_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         endpoint = endpoints.get(environ["PATH_INFO"])
-        goes_on = environ["REQUEST_METHOD"] not in _ANSWERED or "HTTP_IF_NONE_MATCH" in environ
+        goes_on = environ["REQUEST_METHOD"] not in _HANDLED_METHODS or "HTTP_IF_NONE_MATCH" in environ
         if endpoint is None or goes_on or app.config.get("TRUSTED_HOSTS"):
             return inner(environ, start_response)
-        asked = _read(environ, runtime, _body, {})
+        asked = _read_request(environ, runtime, _read_body, {})
         with within():
-            answer = _dispatch(runtime, endpoint, asked)
+            answer = _dispatch_or_log(runtime, endpoint, asked)
         length = () if answer.status == 204 else (("Content-Length", str(len(answer.body))),)  # RFC 9110 §8.6
-        start_response(_STATUS[answer.status], [*answer.headers, *length])
+        start_response(_STATUS_LINES[answer.status], [*answer.headers, *length])
         return [answer.body]
 
-    app.wsgi_app = bordered  # type: ignore[method-assign]  # as Flask's documentation does
+    app.wsgi_app = endpoint_middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
 
-def _dispatch(runtime: Runtime, endpoint: Endpoint, asked: MachineRequest) -> Answer:
+def _dispatch_or_log(runtime: Runtime, endpoint: Endpoint, machine_request: MachineRequest) -> MachineResponse:
     try:
-        return dispatch(runtime, endpoint, asked)
+        return dispatch(runtime, endpoint, machine_request)
     except Exception:
         _log.exception("%s failed", endpoint.name)
-        return refusal_answer(ServerError("the server failed; its log has the reference"), endpoint, asked)
+        return refusal_response(ServerError("the server failed; its log has the reference"), endpoint, machine_request)
 
 
-def _read(
-    environ: Environ, runtime: Runtime, read_body: Callable[[Environ], bytes], named: Mapping[str, str]
+def _read_request(
+    environ: Environ, runtime: Runtime, read_body: Callable[[Environ], bytes], path_parameters: Mapping[str, str]
 ) -> MachineRequest:
     method = environ["REQUEST_METHOD"]
     return MachineRequest(
         method=method,
-        body=read_body(environ) if method in _WITH_BODY else b"",
+        body=read_body(environ) if method in _METHODS_WITH_BODY else b"",
         content_type=environ.get("CONTENT_TYPE", ""),
         authorization=environ.get("HTTP_AUTHORIZATION"),
         address=address_of(environ, runtime),
         query=environ.get("QUERY_STRING", ""),
-        named=named,
+        path_parameters=path_parameters,
     )
 
 
-def _body_for_view(environ: Environ) -> bytes:
+def _read_body_in_view(environ: Environ) -> bytes:
     if "form" in vars(request):  # a hook of the host's has parsed and so consumed it
         return urlencode(list(request.form.items(multi=True))).encode()
-    return _body(environ)
+    return _read_body(environ)
 
 
-def _body(environ: Environ) -> bytes:
+def _read_body(environ: Environ) -> bytes:
     """The request's body, read as it came: 10 us less than by Flask's own stream."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
-        return get_input_stream(environ).read(_MOST_READ)
-    if int(length) >= _MOST_READ:
-        return bytes(_MOST_READ)  # not read: the dispatch refuses it by its size
+        return get_input_stream(environ).read(_MAX_READ_BYTES)
+    if int(length) >= _MAX_READ_BYTES:
+        return bytes(_MAX_READ_BYTES)  # not read: the dispatch refuses it by its size
     return bytes(environ["wsgi.input"].read(int(length)))

@@ -8,31 +8,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.activity.audit import audit
+from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.grant_lifecycle import new_grant
-from valetkey.caches.authenticated_session import Visit
+from valetkey.caches.authenticated_session import AuthenticatedSession
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import format_scope
-from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, is_well_formed, mint
+from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, generate_secret, is_well_formed
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
 from valetkey.storage import grants, interactions
 from valetkey.storage.engine.records import to_json
-from valetkey.storage.engine.transaction import Write
-from valetkey.storage.grants import Code, Grant
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.grants import AuthorizationCode, Grant
 
-from .consent_record import Consented, consent_rows, scope_lines
-from .endpoint import reopen
+from .consent_record import ConsentDecision, consent_statements, describe_scopes
+from .endpoint import recheck_target
 from .request import AuthorizationRequest, CheckedTarget
 
-CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
+INDIVIDUAL_CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingAuthorization:
     """A request that waits for its owner's answer, in the browser that began it."""
 
     digest: bytes
@@ -41,17 +41,17 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ConsentPrompt:
     """What the consent page shows."""
 
     target: CheckedTarget
     scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
     redirect_host: str
-    is_program: bool  # it goes to a program on the person's device, not to a page of this server
-    only_difference: bool  # what was granted before need not be asked about again
+    redirects_to_loopback: bool  # it goes to a program on the person's device, not to a page of this server
+    only_new_scopes: bool  # what was granted before need not be asked about again
 
 
-def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> Waiting:
+def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> PendingAuthorization:
     """:raises InvalidRequest: where it was answered, is over, or began in another browser."""
     known = is_well_formed(interaction_id, INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if known else None
@@ -63,91 +63,104 @@ def find_waiting(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
         request = AuthorizationRequest.from_json(row.request)
     except (KeyError, TypeError) as cause:
         raise InvalidRequest("The site was renewed meanwhile. Go back to the app and start again.") from cause
-    return Waiting(row.digest, request, reopen(request, runtime, now))
+    return PendingAuthorization(row.digest, request, recheck_target(request, runtime, now))
 
 
-def question(waiting: Waiting, owner: Owner, runtime: Runtime) -> Question:
+def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: Runtime) -> ConsentPrompt:
     """What to ask: each scope in words, and whether it was granted before."""
-    parts = urlsplit(waiting.request.redirect_uri)
-    asked = scope_lines(waiting.request.scope, waiting.request.client_id, owner, runtime)
-    one_by_one = claims_beyond_scope(waiting.request)
+    parts = urlsplit(pending.request.redirect_uri)
+    asked = describe_scopes(pending.request.scope, pending.request.client_id, owner, runtime)
+    one_by_one = claims_beyond_scope(pending.request)
     if one_by_one:
         told = ", ".join(name.replace("_", " ") for name in one_by_one)
-        asked.append((CLAIMS, f"See your {told}", False))
-    return Question(
-        waiting.target,
+        asked.append((INDIVIDUAL_CLAIMS, f"See your {told}", False))
+    return ConsentPrompt(
+        pending.target,
         tuple(asked),
         parts.netloc or f"{parts.scheme}: (an app on your device)",
         is_loopback_host(parts.hostname) and parts.netloc != urlsplit(runtime.settings.issuer).netloc,
-        not (waiting.target.client.policy.asks_each_time or "consent" in waiting.request.prompt),
+        not (pending.target.client.policy.always_prompt_for_consent or "consent" in pending.request.prompt),
     )
 
 
 def allow(
-    waiting: Waiting, scope: frozenset[str], owner: Owner, address: str | None, runtime: Runtime, now: float
+    pending: PendingAuthorization,
+    scope: frozenset[str],
+    owner: Owner,
+    address: str | None,
+    runtime: Runtime,
+    now: float,
 ) -> AuthorizationResponse:
     """The answer that takes a code to the client, for the scopes that the owner left ticked.
 
     :raises InvalidRequest: where the request was answered already.
     """
-    left = {place: _left(wishes, scope) for place, wishes in waiting.request.claims.items()}
-    granted = replace(waiting.request, scope=tuple(sorted(scope & set(waiting.request.scope))), claims=left)
-    secret, grant, code = _grant(granted, owner, runtime, now)
-    consented = Consented(waiting.target.client, waiting.request.scope, granted.scope, owner, address)
-    rows = (grants.ADD_GRANT(grant), grants.ADD_CODE(code), *consent_rows(consented, runtime, now))
-    if not runtime.write(Write(interactions.decide(waiting.digest, now), rows)):
+    left = {place: _select_ticked_claims(wishes, scope) for place, wishes in pending.request.claims.items()}
+    granted = replace(pending.request, scope=tuple(sorted(scope & set(pending.request.scope))), claims=left)
+    secret, grant, code = _make_grant_and_code(granted, owner, runtime, now)
+    consented = ConsentDecision(pending.target.client, pending.request.scope, granted.scope, owner, address)
+    rows = (grants.add(grant), grants.add_code(code), *consent_statements(consented, runtime, now))
+    if not runtime.write(Transaction(interactions.decide(pending.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
-    runtime.issued_codes.add(code.digest, (code, grant))
-    return waiting.target.response({"code": secret.reveal()})
+    runtime.recent_codes.add(code.digest, (code, grant))
+    return pending.target.response({"code": secret.reveal()})
 
 
-def allow_remembered(
+def issue_remembered(
     request: AuthorizationRequest,
     target: CheckedTarget,
     owner: Owner,
     runtime: Runtime,
     now: float,
-    visit: Visit | None = None,
+    authenticated_session: AuthenticatedSession | None = None,
 ) -> AuthorizationResponse | None:
     """The answer that takes a code to the client without asking again; None where it has to be asked after all.
 
     :param visit: what was read before: the sign-in must last, the account not be disabled, and the consent be of that
         scope. Without it the consent must be there.
     """
-    secret, grant, code = _grant(request, owner, runtime, now)
-    if visit is None:
-        claim = grants.add_consented(grant)
+    secret, grant, code = _make_grant_and_code(request, owner, runtime, now)
+    if authenticated_session is None:
+        claim = grants.add_if_consented(grant)
     else:
-        claim = grants.add_in_visit(grant, visit.session, visit.consented, now)
-    if not runtime.write(Write(claim, (grants.ADD_CODE(code),))):
+        claim = grants.add_if_consented_and_signed_in(
+            grant, authenticated_session.session_digest, authenticated_session.consented_scope, now
+        )
+    if not runtime.write(Transaction(claim, (grants.add_code(code),))):
         return None
-    runtime.issued_codes.add(code.digest, (code, grant))
+    runtime.recent_codes.add(code.digest, (code, grant))
     return target.response({"code": secret.reveal()})
 
 
-def deny(waiting: Waiting, owner: Owner, address: str | None, runtime: Runtime, now: float) -> AuthorizationResponse:
+def deny(
+    pending: PendingAuthorization, owner: Owner, address: str | None, runtime: Runtime, now: float
+) -> AuthorizationResponse:
     """The answer that tells the client of the owner's no.
 
     :raises InvalidRequest: where the request was answered already.
     """
-    event = audit("consent.denied", now, client_id=waiting.request.client_id, owner=owner.sub, address=address)
-    if not runtime.write(Write(interactions.decide(waiting.digest, now), (event,))):
+    event = audit_statement(
+        "consent.denied", now, client_id=pending.request.client_id, owner=owner.sub, address=address
+    )
+    if not runtime.write(Transaction(interactions.decide(pending.digest, now), (event,))):
         raise InvalidRequest("This request was answered already. Start again from the app.")
-    return waiting.target.refusal(AccessDenied("the resource owner denied the request"))
+    return pending.target.refusal_response(AccessDenied("the resource owner denied the request"))
 
 
-def refuse(waiting: Waiting, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
+def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
     """The answer that takes a refusal to the client, once.
 
     :raises InvalidRequest: where the request was answered already.
     """
-    if not runtime.write(Write(interactions.decide(waiting.digest, now))):
+    if not runtime.write(Transaction(interactions.decide(pending.digest, now))):
         raise InvalidRequest("This request was answered already. Start again from the app.")
-    return waiting.target.refusal(refusal)
+    return pending.target.refusal_response(refusal)
 
 
-def _grant(request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float) -> tuple[Secret, Grant, Code]:
-    secret = mint(AUTHORIZATION_CODE)
+def _make_grant_and_code(
+    request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
+) -> tuple[Secret, Grant, AuthorizationCode]:
+    secret = generate_secret(AUTHORIZATION_CODE)
     expires_at = now + runtime.settings.authorization_code_lifetime
     grant = new_grant(
         owner,
@@ -159,7 +172,7 @@ def _grant(request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: f
         sid=owner.sid,
         claims=to_json(request.claims) if any(request.claims.values()) else None,
     )
-    code = Code(
+    code = AuthorizationCode(
         digest=secret.digest(),
         grant_id=grant.grant_id,
         client_id=request.client_id,
@@ -179,7 +192,7 @@ def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
     return sorted(wished & STANDARD_CLAIMS.keys() - opened)
 
 
-def _left(wishes: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
+def _select_ticked_claims(requested_claims: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
     """Of the claims asked for one by one, those that a ticked scope opens, or all where the owner ticked them."""
-    opened = STANDARD_CLAIMS.keys() if CLAIMS in ticked else claims_of_scope(ticked)
-    return {name: wish for name, wish in wishes.items() if name in opened}
+    opened = STANDARD_CLAIMS.keys() if INDIVIDUAL_CLAIMS in ticked else claims_of_scope(ticked)
+    return {name: wish for name, wish in requested_claims.items() if name in opened}

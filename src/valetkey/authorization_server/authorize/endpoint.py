@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valetkey.authorization_server.openid.id_token import read_hint
-from valetkey.authorization_server.token.scope_and_resource import check_scope, fit_scope, read_resources
+from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
 from valetkey.protocol import pkce
-from valetkey.protocol.claims import ClaimsRequest, read_claims_parameter, wished_values
+from valetkey.protocol.claims import ClaimsRequest, parse_claims_parameter, requested_values
 from valetkey.protocol.errors import (
     InvalidRequest,
     RegistrationNotSupported,
@@ -20,7 +20,7 @@ from valetkey.protocol.errors import (
     UnauthorizedClient,
     UnsupportedResponseType,
 )
-from valetkey.protocol.parameters import Parameters, each_once
+from valetkey.protocol.parameters import Parameters, reject_repeated
 from valetkey.protocol.uri import redirect_uri_matches
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
@@ -29,9 +29,9 @@ from .request import AuthorizationRequest, CheckedTarget
 
 RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
-_LONGEST = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
+_MAX_LENGTHS = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
 _DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
-_TOLD = 200  # characters of what an app sent that are told to the operator
+_MAX_LOGGED_LENGTH = 200  # characters of what an app sent that are told to the operator
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -40,9 +40,9 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
 
     :raises InvalidRequest: for the person to read: nothing may be redirected to.
     """
-    client = _find_client(_only(pairs, "client_id"), runtime, now)
-    sent = _only(pairs, "redirect_uri")
-    if sent is None and _must_say_where_to(pairs):
+    client = _find_client(_single_value(pairs, "client_id"), runtime, now)
+    sent = _single_value(pairs, "redirect_uri")
+    if sent is None and _is_redirect_uri_required(pairs):
         raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")  # Core §3.1.2.1
     redirect_uri = _check_redirect_uri(sent, client)
     states = [value for name, value in pairs if name == "state" and value]
@@ -56,15 +56,15 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
 
     :raises OAuthError: a refusal that goes to the target.
     """
-    parameters = each_once(pairs)
-    _check_nothing_by_reference(parameters)
+    parameters = reject_repeated(pairs)
+    _check_unsupported_parameters(parameters)
     _check_response_type(parameters, target.client)
     _check_response_mode(parameters)
     _check_lengths(parameters)
-    challenge = pkce.read_challenge(parameters, required=target.client.policy.pkce_required)
+    challenge = pkce.parse_code_challenge(parameters, required=target.client.policy.pkce_required)
     scope = check_scope(parameters.get("scope"), target.client, runtime)
     resources = read_resources(parameters, runtime, target.client, scope)
-    claims = read_claims_parameter(parameters.get("claims"))
+    claims = parse_claims_parameter(parameters.get("claims"))
     _check_display(parameters)
     return AuthorizationRequest(
         client_id=target.client.client_id,
@@ -72,7 +72,7 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         redirect_uri_sent=target.redirect_uri_sent,
         state=target.state,
         mode=target.mode,
-        scope=tuple(sorted(fit_scope(scope, resources, runtime))),
+        scope=tuple(sorted(limit_scope_to_resources(scope, resources, runtime))),
         resources=resources,
         code_challenge=challenge,
         begun_at=now,
@@ -81,12 +81,12 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         max_age=_read_max_age(parameters, target.client),
         acr_values=_read_acr_values(parameters, target.client),
         login_hint=parameters.get("login_hint"),
-        hinted_subs=_hinted(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
+        hinted_subs=_read_hinted_subs(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
         claims={place: dict(wishes) for place, wishes in claims.items()},
     )
 
 
-def reopen(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
+def recheck_target(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
     """The target of a request that was checked before.
 
     :raises InvalidRequest: where the client changed since, so that it would not pass now.
@@ -102,12 +102,12 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
         raise InvalidRequest("The app did not say which app it is (client_id is missing).")
     client = runtime.clients.find(client_id, now)
     if client is None:
-        detail = f"unknown client_id {client_id[:_TOLD]!r}"
-        raise InvalidRequest("This app is not known here, or was put out of service.", detail=detail)
+        detail = f"unknown client_id {client_id[:_MAX_LOGGED_LENGTH]!r}"
+        raise InvalidRequest("This app is not known here, or was put out of service.", log_detail=detail)
     return client
 
 
-def _must_say_where_to(pairs: Pairs) -> bool:
+def _is_redirect_uri_required(pairs: Pairs) -> bool:
     """Whether ``redirect_uri`` is required: by OpenID Connect, unless it may be in a request object (Core §6.1)."""
     is_openid = any(name == "scope" and "openid" in value.split() for name, value in pairs)
     return is_openid and not any(name in {"request", "request_uri"} for name, _ in pairs)
@@ -119,14 +119,14 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
             raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")
         return client.redirect_uris[0]
     if not redirect_uri_matches(sent, client.redirect_uris, native=client.policy.native):  # RFC 9700 §2.1
-        detail = f"{client.client_id} asked for {sent[:_TOLD]!r}"
+        detail = f"{client.client_id} asked for {sent[:_MAX_LOGGED_LENGTH]!r}"
         raise InvalidRequest(
-            "The app asked to return to an address that it did not register (redirect_uri).", detail=detail
+            "The app asked to return to an address that it did not register (redirect_uri).", log_detail=detail
         )
     return sent
 
 
-def _check_nothing_by_reference(parameters: Parameters) -> None:
+def _check_unsupported_parameters(parameters: Parameters) -> None:
     """OpenID Connect Core §6 and §7.2.1: what is not served is refused by its own name."""
     if parameters.get("request") is not None:
         raise RequestNotSupported("the request parameter is not served")
@@ -137,7 +137,7 @@ def _check_nothing_by_reference(parameters: Parameters) -> None:
 
 
 def _check_response_type(parameters: Parameters, client: Client) -> None:
-    if parameters.required("response_type") != "code":
+    if parameters.require("response_type") != "code":
         raise UnsupportedResponseType("only response_type=code is served")
     if "authorization_code" not in client.grant_types:
         raise UnauthorizedClient("the client may not use the authorization code grant")
@@ -149,7 +149,7 @@ def _check_response_mode(parameters: Parameters) -> None:
 
 
 def _check_lengths(parameters: Parameters) -> None:
-    for name, longest in _LONGEST.items():
+    for name, longest in _MAX_LENGTHS.items():
         if len(parameters.get(name) or "") > longest:
             raise InvalidRequest(f"{name} is longer than {longest} characters")
 
@@ -183,9 +183,9 @@ def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
     return tuple(sent.split()) if sent else tuple(client.metadata.get("default_acr_values", ()))
 
 
-def _hinted(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
+def _read_hinted_subs(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
     """The people who may answer, by their ``sub`` for this client (OpenID Connect Core §3.1.2.2)."""
-    wished = tuple(str(sub) for sub in wished_values(claims.get("id_token", {}).get("sub", {})))
+    wished = tuple(str(sub) for sub in requested_values(claims.get("id_token", {}).get("sub", {})))
     if hint is None:
         return wished
     if wished and hint not in wished:
@@ -193,7 +193,7 @@ def _hinted(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
     return (hint,)
 
 
-def _only(pairs: Pairs, name: str) -> str | None:
+def _single_value(pairs: Pairs, name: str) -> str | None:
     values = [value for key, value in pairs if key == name and value]
     if len(values) > 1:
         raise InvalidRequest(f"The app sent {name} more than once.")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from valetkey.protocol.errors import TooManyRequests
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.secret import INTERACTION, Secret, mint
-from valetkey.rate_limiting.address import network_of
+from valetkey.protocol.secret import INTERACTION, Secret, generate_secret
+from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
 from valetkey.storage import interactions
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.interactions import Interaction
 
 from .request import AuthorizationRequest
 
-_MOST_IN_BROWSER = 20
+_MAX_PER_BROWSER = 20
 
 
-def wait(
+def save_interaction(
     request: AuthorizationRequest,
     browser: bytes,
     owner: Owner | None,
@@ -28,8 +28,8 @@ def wait(
 
     :raises TooManyRequests: where this network, or the person who is signed in, has begun too many.
     """
-    _spend(owner, address, runtime, now)
-    secret = mint(INTERACTION)
+    _charge_interaction(owner, address, runtime, now)
+    secret = generate_secret(INTERACTION)
     row = Interaction(
         secret.digest(),
         browser,
@@ -37,15 +37,17 @@ def wait(
         request.to_json(),
         now + runtime.settings.interaction_lifetime,
     )
-    runtime.write(Write(rows=(interactions.keep_newest(browser, _MOST_IN_BROWSER - 1), interactions.ADD(row))))
+    runtime.write(
+        Transaction(rows=(interactions.remove_all_but_newest(browser, _MAX_PER_BROWSER - 1), interactions.add(row)))
+    )
     return secret
 
 
-def _spend(owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
+def _charge_interaction(owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
     """A person counts by themselves: strangers behind the same address cannot use up what is theirs."""
-    key = f"interaction-of|{owner.sub}" if owner else f"interaction|{network_of(address)}"
+    key = f"interaction-of|{owner.sub}" if owner else f"interaction|{caller_network(address)}"
     spent = runtime.limiter.spend(key, runtime.limits["interaction_limit"], now)
-    if not spent.admitted:
+    if not spent.is_admitted:
         raise TooManyRequests(
             "Too many sign-ins were begun from here. Please wait a minute.", retry_after=spent.retry_after
         )

@@ -34,7 +34,7 @@ class CheckedTarget:
             parameters = {**parameters, "state": self.state}
         return AuthorizationResponse(self.redirect_uri, self.mode, {**parameters, "iss": self.issuer})
 
-    def refusal(self, refusal: OAuthError) -> AuthorizationResponse:
+    def refusal_response(self, refusal: OAuthError) -> AuthorizationResponse:
         return self.response(refusal.body())
 
 

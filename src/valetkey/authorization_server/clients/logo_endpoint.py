@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from valetkey.endpoint import Answer, Call
-from valetkey.outbound.bounds import FetchProblem
+from valetkey.endpoint import Call, MachineResponse
+from valetkey.outbound.bounds import FetchError
 from valetkey.protocol.errors import NotFound
-from valetkey.protocol.parameters import read_form
+from valetkey.protocol.parameters import parse_parameters
 from valetkey.protocol.uri import host_of
 from valetkey.storage.clients import Client
 
@@ -17,20 +17,20 @@ _HEADERS = (
 )
 
 
-def logo(call: Call) -> Answer:
+def serve_logo(call: Call) -> MachineResponse:
     """The picture at a client's ``logo_uri``; its site does not learn who looks at it (RFC 9700 §4.2.4)."""
-    client = call.runtime.clients.find(read_form(call.query).get("client_id") or "", call.now)
-    uri = shown_logo(client) if client else None
+    client = call.runtime.clients.find(parse_parameters(call.query).get("client_id") or "", call.now)
+    uri = displayable_logo_uri(client) if client else None
     if uri is None:
         raise NotFound("this client has no logo to show")
     try:
         image = call.runtime.images.get(uri)
-    except FetchProblem as cause:
-        raise NotFound("this client has no logo to show", detail=str(cause)) from cause
-    return Answer(200, image.body, (("Content-Type", image.kind), *_HEADERS))
+    except FetchError as cause:
+        raise NotFound("this client has no logo to show", log_detail=str(cause)) from cause
+    return MachineResponse(200, image.body, (("Content-Type", image.content_type), *_HEADERS))
 
 
-def shown_logo(client: Client) -> str | None:
+def displayable_logo_uri(client: Client) -> str | None:
     """Where its logo is; None where that is no host of its own: it could be the face of another (RFC 7591 §5)."""
     uri = client.metadata.get("logo_uri")
     own = {host_of(one) for one in (*client.redirect_uris, client.client_id)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valetkey.outbound.bounds import FetchProblem
+from valetkey.outbound.bounds import FetchError
 from valetkey.protocol.errors import InvalidClientMetadata
 from valetkey.runtime import Runtime
 
@@ -19,9 +19,9 @@ def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> No
     if uri is None:
         return
     try:
-        with runtime.waiting():
+        with runtime.fetch_slot():
             listed = runtime.fetcher.get(uri).json()
-    except FetchProblem as cause:
-        raise InvalidClientMetadata("sector_identifier_uri cannot be read", detail=str(cause)) from cause
+    except FetchError as cause:
+        raise InvalidClientMetadata("sector_identifier_uri cannot be read", log_detail=str(cause)) from cause
     if not isinstance(listed, list) or not all(one in listed for one in metadata.get("redirect_uris", ())):
         raise InvalidClientMetadata("sector_identifier_uri does not list all of redirect_uris")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit
+from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, registrations, revocations
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
-_DAY = 86400.0
+_DAY_S = 86400.0
 
 
 def prune_unused_clients(runtime: Runtime) -> int:
@@ -19,14 +19,14 @@ def prune_unused_clients(runtime: Runtime) -> int:
     days, now = runtime.settings.unused_registration_days, runtime.clock()
     if not days:
         return 0
-    before, removed = now - days * _DAY, 0
-    for client_id in registrations.find_unused(runtime.store, before):
-        _, secrets = clients.remove(client_id)
+    before, removed = now - days * _DAY_S, 0
+    for client_id in registrations.list_unused_client_ids(runtime.store, before):
+        _, secrets = clients.removal_statements(client_id)
         rows = (
             secrets,
             registrations.remove(client_id),
-            revocations.add("client", client_id, now, runtime.revocation_ends),
-            audit("client.removed", now, client_id=client_id, detail=f"not used within {days} days"),
+            revocations.add("client", client_id, now, runtime.revocation_expiry),
+            audit_statement("client.removed", now, client_id=client_id, detail=f"not used within {days} days"),
         )
-        removed += runtime.write(Write(registrations.remove_unused(client_id, before), rows))
+        removed += runtime.write(Transaction(registrations.remove_client_if_unused(client_id, before), rows))
     return removed

@@ -6,30 +6,30 @@ import hmac
 import json
 from dataclasses import dataclass
 
-from valetkey.activity.audit import audit
-from valetkey.authorization_server.authorize.consent_record import Consented, consent_rows, scope_lines
+from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.authorize.consent_record import ConsentDecision, consent_statements, describe_scopes
 from valetkey.authorization_server.grant_lifecycle import new_grant
 from valetkey.protocol.errors import InvalidRequest, TooManyRequests
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
-from valetkey.protocol.secret import DEVICE_INTERACTION, Secret, is_well_formed, mint
-from valetkey.protocol.user_code import read_user_code, shown
-from valetkey.rate_limiting.address import network_of
+from valetkey.protocol.secret import DEVICE_INTERACTION, Secret, generate_secret, is_well_formed
+from valetkey.protocol.user_code import format_user_code, parse_user_code
+from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.runtime import Runtime
 from valetkey.storage import device_codes, grants, interactions
 from valetkey.storage.clients import Client
 from valetkey.storage.device_codes import DeviceCode
 from valetkey.storage.engine.records import to_json
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.interactions import Interaction
 
-_UNKNOWN = "This code is not known, or has expired. Check it, or get a new one on the device."
-_OVER = "This code was answered already, or has expired. Start again on the device."
+_UNKNOWN_CODE_MESSAGE = "This code is not known, or has expired. Check it, or get a new one on the device."
+_CLOSED_REQUEST_MESSAGE = "This code was answered already, or has expired. Start again on the device."
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class DeviceConsent:
     """A device's request before the person who entered its code, in the sign-in in which they did."""
 
     digest: bytes
@@ -42,10 +42,12 @@ class Asking:
 
     @property
     def user_code(self) -> str:
-        return shown(self.device_code.user_code)
+        return format_user_code(self.device_code.user_code)
 
 
-def enter(typed: str, owner: Owner, browser: bytes, address: str | None, runtime: Runtime, now: float) -> Secret:
+def enter_user_code(
+    entered_code: str, owner: Owner, browser: bytes, address: str | None, runtime: Runtime, now: float
+) -> Secret:
     """The id under which the request of a typed code waits for this person's answer.
 
     :raises InvalidRequest: where there is no such code, in words for the person.
@@ -53,28 +55,30 @@ def enter(typed: str, owner: Owner, browser: bytes, address: str | None, runtime
     """
     settings = runtime.settings
     guesses = [
-        (f"devicecode:{network_of(address)}", parse_limit(settings.device_code_address_limit)),
+        (f"devicecode:{caller_network(address)}", parse_limit(settings.device_code_address_limit)),
         (f"devicecode:owner:{owner.sub}", parse_limit(settings.device_code_limit)),
     ]
     for key, limit in guesses:  # before the code is looked at; given back where it was right
         spent = runtime.limiter.spend(key, limit, now)
-        if not spent.admitted:
+        if not spent.is_admitted:
             raise TooManyRequests("Too many codes were tried. Please wait.", retry_after=spent.retry_after)
-    user_code = read_user_code(typed)
+    user_code = parse_user_code(entered_code)
     code = device_codes.find_by_user_code(runtime.store, user_code) if user_code else None
     if code is None or code.decided_at is not None or code.expires_at <= now:
-        raise InvalidRequest(_UNKNOWN)
+        raise InvalidRequest(_UNKNOWN_CODE_MESSAGE)
     for key, limit in guesses:
-        runtime.limiter.refund(key, limit)
-    secret = mint(DEVICE_INTERACTION)
+        runtime.limiter.refund_best_effort(key, limit)
+    secret = generate_secret(DEVICE_INTERACTION)
     request = to_json({"device_code": code.digest.hex(), "owner": owner.sub, "sid": owner.sid})
     until = min(code.expires_at, now + settings.interaction_lifetime)
     row = Interaction(secret.digest(), browser, code.client_id, request, until)
-    runtime.write(Write(rows=(interactions.ADD(row),)))
+    runtime.write(Transaction(rows=(interactions.add(row),)))
     return secret
 
 
-def find_asking(interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float) -> Asking:
+def load_device_consent(
+    interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float
+) -> DeviceConsent:
     """The request that this person is asked about.
 
     :raises InvalidRequest: where it is another's, in another sign-in or browser, answered, or over.
@@ -89,19 +93,26 @@ def find_asking(interaction_id: str, owner: Owner, browser: bytes, runtime: Runt
     code = device_codes.find(runtime.store, bytes.fromhex(entered["device_code"]))
     client = runtime.clients.find(row.client_id, now)
     if code is None or client is None or row.decided_at is not None or row.expires_at <= now:
-        raise InvalidRequest(_OVER)
+        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
     if code.decided_at is not None:
-        raise InvalidRequest(_OVER)
-    return Asking(row.digest, code, client)
+        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
+    return DeviceConsent(row.digest, code, client)
 
 
-def asked_scopes(asking: Asking, owner: Owner, runtime: Runtime) -> list[tuple[str, str, bool]]:
+def describe_requested_scopes(
+    device_consent: DeviceConsent, owner: Owner, runtime: Runtime
+) -> list[tuple[str, str, bool]]:
     """Each scope with its words, and whether it was granted before."""
-    return scope_lines(asking.scope, asking.client.client_id, owner, runtime)
+    return describe_scopes(device_consent.scope, device_consent.client.client_id, owner, runtime)
 
 
 def allow(
-    asking: Asking, scope: frozenset[str], owner: Owner, address: str | None, runtime: Runtime, now: float
+    device_consent: DeviceConsent,
+    scope: frozenset[str],
+    owner: Owner,
+    address: str | None,
+    runtime: Runtime,
+    now: float,
 ) -> None:
     """Give the device what the owner left ticked.
 
@@ -109,8 +120,8 @@ def allow(
 
     :raises InvalidRequest: where it was answered already, or the code expired meanwhile.
     """
-    granted = tuple(name for name in asking.scope if name in scope)
-    code = asking.device_code
+    granted = tuple(name for name in device_consent.scope if name in scope)
+    code = device_consent.device_code
     grant = new_grant(
         owner,
         code.client_id,
@@ -119,18 +130,24 @@ def allow(
         now=now,
         expires_at=code.expires_at + runtime.settings.access_token_lifetime,
     )
-    consented = Consented(asking.client, asking.scope, granted, owner, address)
-    rows = (grants.ADD_GRANT(grant), *consent_rows(consented, runtime, now), interactions.decide(asking.digest, now))
-    if not runtime.write(Write(device_codes.decide(code.digest, grant.grant_id, now), rows)):
-        raise InvalidRequest(_OVER)
+    consented = ConsentDecision(device_consent.client, device_consent.scope, granted, owner, address)
+    rows = (
+        grants.add(grant),
+        *consent_statements(consented, runtime, now),
+        interactions.decide(device_consent.digest, now),
+    )
+    if not runtime.write(Transaction(device_codes.decide(code.digest, grant.grant_id, now), rows)):
+        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
 
 
-def deny(asking: Asking, owner: Owner, address: str | None, runtime: Runtime, now: float) -> None:
+def deny(device_consent: DeviceConsent, owner: Owner, address: str | None, runtime: Runtime, now: float) -> None:
     """Tell the device no.
 
     :raises InvalidRequest: where it was answered already, or the code expired meanwhile.
     """
-    event = audit("consent.denied", now, client_id=asking.client.client_id, owner=owner.sub, address=address)
-    rows = (event, interactions.decide(asking.digest, now))
-    if not runtime.write(Write(device_codes.decide(asking.device_code.digest, None, now), rows)):
-        raise InvalidRequest(_OVER)
+    event = audit_statement(
+        "consent.denied", now, client_id=device_consent.client.client_id, owner=owner.sub, address=address
+    )
+    rows = (event, interactions.decide(device_consent.digest, now))
+    if not runtime.write(Transaction(device_codes.decide(device_consent.device_code.digest, None, now), rows)):
+        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)

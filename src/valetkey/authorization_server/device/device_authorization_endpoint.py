@@ -3,72 +3,72 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.token.client_authentication import authenticate
-from valetkey.authorization_server.token.scope_and_resource import check_scope, fit_scope, read_resources
-from valetkey.endpoint import Answer, Call, json_answer
+from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
+from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests, UnauthorizedClient
-from valetkey.protocol.policy import DEVICE_CODE
+from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import DEVICE_CODE as KIND
-from valetkey.protocol.secret import mint
-from valetkey.protocol.user_code import new_user_code, shown
-from valetkey.rate_limiting.address import network_of
+from valetkey.protocol.secret import generate_secret
+from valetkey.protocol.user_code import format_user_code, generate_user_code
+from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.storage import device_codes
 from valetkey.storage.clients import Client
 from valetkey.storage.device_codes import DeviceCode
 from valetkey.storage.engine.records import to_json
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
-INTERVAL = 5.0  # seconds between two polls (§3.2)
-_ATTEMPTS = 5
+POLL_INTERVAL_S = 5.0  # seconds between two polls (§3.2)
+_MAX_USER_CODE_ATTEMPTS = 5
 
 
-def device_authorization(call: Call) -> Answer:
+def device_authorization(call: Call) -> MachineResponse:
     """A device code for the device, a user code for the person (§3.2)."""
     settings = call.runtime.settings
     client = authenticate(call)
-    _check_may_ask(client, call)
+    _check_device_grant_allowed(client, call)
     scope = check_scope(call.parameters.get("scope"), client, call.runtime)
     resources = read_resources(call.parameters, call.runtime, client, scope)
-    scope = fit_scope(scope, resources, call.runtime)
-    _spend(call)
-    secret = mint(KIND)
-    for _ in range(_ATTEMPTS):
+    scope = limit_scope_to_resources(scope, resources, call.runtime)
+    _charge_device_authorization(call)
+    secret = generate_secret(KIND)
+    for _ in range(_MAX_USER_CODE_ATTEMPTS):
         code = DeviceCode(
             digest=secret.digest(),
-            user_code=new_user_code(),
+            user_code=generate_user_code(),
             client_id=client.client_id,
             scope=format_scope(scope),
             resources=to_json(list(resources)),
-            interval=INTERVAL,
+            interval=POLL_INTERVAL_S,
             expires_at=call.now + settings.device_code_lifetime,
         )
-        if call.runtime.write(Write(device_codes.add(code))):
+        if call.runtime.write(Transaction(device_codes.add(code))):
             break
     else:
         raise TemporarilyUnavailable("no user code is free; try again", retry_after=5)
     page = f"{settings.issuer}{settings.device_path}"
-    return json_answer(
+    return json_response(
         {
             "device_code": secret.reveal(),
-            "user_code": shown(code.user_code),
+            "user_code": format_user_code(code.user_code),
             "verification_uri": page,
-            "verification_uri_complete": f"{page}?user_code={shown(code.user_code)}",
+            "verification_uri_complete": f"{page}?user_code={format_user_code(code.user_code)}",
             "expires_in": settings.device_code_lifetime,
-            "interval": int(INTERVAL),
+            "interval": int(POLL_INTERVAL_S),
         }
     )
 
 
-def _check_may_ask(client: Client, call: Call) -> None:
+def _check_device_grant_allowed(client: Client, call: Call) -> None:
     if call.runtime.settings.device_path is None:
         raise InvalidRequest("device authorization is not served here")
-    if DEVICE_CODE not in client.grant_types:
-        raise UnauthorizedClient("the client may not use this grant_type", detail=client.policy.name)
+    if DEVICE_CODE_GRANT_TYPE not in client.grant_types:
+        raise UnauthorizedClient("the client may not use this grant_type", log_detail=client.policy.name)
 
 
-def _spend(call: Call) -> None:
+def _charge_device_authorization(call: Call) -> None:
     limit = parse_limit(call.runtime.settings.device_authorization_limit)
-    spent = call.runtime.limiter.spend(f"device:{network_of(call.address)}", limit, call.now)
-    if not spent.admitted:
+    spent = call.runtime.limiter.spend(f"device:{caller_network(call.address)}", limit, call.now)
+    if not spent.is_admitted:
         raise TooManyRequests("too many device codes were asked for", retry_after=spent.retry_after)

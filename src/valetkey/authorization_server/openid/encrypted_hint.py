@@ -12,28 +12,28 @@ from collections.abc import Iterable
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-_MARK = "sealed."  # no JWT begins so: it has two dots
-_SECONDS = 600
+_ENCRYPTED_PREFIX = "sealed."  # no JWT begins so: it has two dots
+_TTL_S = 600
 _PURPOSE = "id_token_hint in an address"
 
 
-def sealed_hints(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> list[tuple[str, str]]:
+def encrypt_hints(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> list[tuple[str, str]]:
     """The parameters, fit for an address: whoever reads it learns nothing of the person."""
-    return [(name, _sealed(value, runtime, now) if name == "id_token_hint" else value) for name, value in pairs]
+    return [(name, _encrypt_hint(value, runtime, now) if name == "id_token_hint" else value) for name, value in pairs]
 
 
-def opened_hint(hint: str, runtime: Runtime, now: float) -> str | None:
+def decrypt_hint(hint: str, runtime: Runtime, now: float) -> str | None:
     """The hint as the client sent it; None where it was sealed by somebody else, or over ten minutes ago."""
-    if not hint.startswith(_MARK):
+    if not hint.startswith(_ENCRYPTED_PREFIX):
         return hint
     try:
-        data = base64.b64decode(hint.removeprefix(_MARK), altchars=b"-_", validate=True)
+        data = base64.b64decode(hint.removeprefix(_ENCRYPTED_PREFIX), altchars=b"-_", validate=True)
         moment, _, opened = runtime.cipher.decrypt(data, _PURPOSE).decode().partition(" ")
     except (StoreUnavailable, binascii.Error, ValueError):
         return None
-    return opened if 0 <= now - int(moment) <= _SECONDS else None
+    return opened if 0 <= now - int(moment) <= _TTL_S else None
 
 
-def _sealed(hint: str, runtime: Runtime, now: float) -> str:
+def _encrypt_hint(hint: str, runtime: Runtime, now: float) -> str:
     sealed = runtime.cipher.encrypt(f"{int(now)} {hint}".encode(), _PURPOSE)
-    return _MARK + base64.urlsafe_b64encode(sealed).decode()
+    return _ENCRYPTED_PREFIX + base64.urlsafe_b64encode(sealed).decode()

@@ -17,14 +17,14 @@ from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
-from valetkey.tokens.jws import OURS
+from valetkey.tokens.jws import SIGNING_REGISTRY
 
-from .encrypted_hint import opened_hint
-from .owner_claims import known_claims
-from .subject import subject
+from .encrypted_hint import decrypt_hint
+from .owner_claims import read_owner_claims
+from .subject import subject_for_client
 
 DEFAULT_ALGORITHM = "RS256"  # OpenID Connect Dynamic Client Registration §2
-_LONGEST_HINT = 8192
+_MAX_HINT_LENGTH = 8192
 
 
 def make_id_token(
@@ -35,9 +35,9 @@ def make_id_token(
         return None
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
     claims: dict[str, Any] = {
-        **_asked_claims(runtime, grant),
+        **_requested_claims(runtime, grant),
         "iss": runtime.settings.issuer,
-        "sub": subject(grant.owner, client, runtime),
+        "sub": subject_for_client(grant.owner, client, runtime),
         "aud": client.client_id,
         "iat": int(now),
         "exp": int(now) + runtime.settings.id_token_lifetime,
@@ -49,14 +49,14 @@ def make_id_token(
         "sid": grant.sid,
     }
     told = {name: value for name, value in claims.items() if value is not None}
-    return runtime.mint.sign(told, algorithm, "JWT", now)
+    return runtime.token_generator.sign_jwt(told, algorithm, "JWT", now)
 
 
-def make_wanted_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
+def ensure_signing_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
     """Have keys for what a client registers: published before its first ID token comes."""
     for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
         if member in metadata:
-            runtime.keys.current(metadata[member], now)
+            runtime.keys.get_signing_key(metadata[member], now)
 
 
 def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
@@ -66,24 +66,24 @@ def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) ->
     """
     if hint is None:
         return None
-    opened = opened_hint(hint, runtime, now)
-    claims = verified_id_token(opened, runtime, now) if opened else None
+    opened = decrypt_hint(hint, runtime, now)
+    claims = verify_id_token(opened, runtime, now) if opened else None
     if claims is None or claims.get("aud") != client.client_id:
         raise InvalidRequest("id_token_hint is not an ID token of this server for this client")
     return str(claims["sub"])
 
 
-def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
+def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
     """The claims of an ID token of ours, expired or not, under a retired key too; None for anything else."""
-    if len(token) > _LONGEST_HINT or token.count(".") != 2 or not token.isascii():
+    if len(token) > _MAX_HINT_LENGTH or token.count(".") != 2 or not token.isascii():
         return None
     try:
         header = jws.extract_compact(token.encode()).headers()
         kid = str(header.get("kid"))
-        key = runtime.keys.find(kid, now) or runtime.keys.find_former(kid, now)
+        key = runtime.keys.find(kid, now) or runtime.keys.find_retired(kid, now)
         if key is None or header.get("typ") != "JWT" or header.get("alg") != key.algorithm:
             return None
-        claims = json.loads(jws.deserialize_compact(token.encode(), key.key, registry=OURS).payload)
+        claims = json.loads(jws.deserialize_compact(token.encode(), key.key, registry=SIGNING_REGISTRY).payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
     # Signed userinfo has no exp, and is no ID token (RFC 8725 §3.12).
@@ -91,11 +91,11 @@ def verified_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any
     return claims if mine else None
 
 
-def _asked_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
+def _requested_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
     if not grant.claims:
         return {}
     wished = json.loads(grant.claims).get("id_token", {})
-    known = known_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
+    known = read_owner_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
     return {name: known[name] for name in wished if name in known}
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import InvalidRequest
-from valetkey.protocol.parameters import Parameters, each_once
+from valetkey.protocol.parameters import Parameters, reject_repeated
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
-from .encrypted_hint import opened_hint
-from .id_token import verified_id_token
-from .subject import subject
+from .encrypted_hint import decrypt_hint
+from .id_token import verify_id_token
+from .subject import subject_for_client
 
-CARRIED = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")  # by the confirmation's form
-_LONGEST_STATE = 2048
+CARRIED_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")  # by the confirmation's form
+_MAX_STATE_LENGTH = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class LogoutRequest:
     sid: str | None
     parameters: Parameters
 
-    def is_for(self, owner: Owner, runtime: Runtime) -> bool:
+    def matches_session(self, owner: Owner, runtime: Runtime) -> bool:
         """Whether the hint names this very sign-in: then there is nothing to confirm."""
         if self.client is None or self.sub is None or self.sid is None or owner.sid is None:
             return False
-        return (self.sub, self.sid) == (subject(owner.sub, self.client, runtime), owner.sid)
+        return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, runtime), owner.sid)
 
 
 def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> LogoutRequest:
     """:raises InvalidRequest: for the person to read; nothing is redirected to that was not registered."""
-    parameters = each_once(pairs)
+    parameters = reject_repeated(pairs)
     hint = _read_hint(parameters, runtime, now)
     client = _find_client(parameters, hint, runtime, now)
     location = _read_location(parameters, client)
@@ -52,8 +52,8 @@ def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str
     hint = parameters.get("id_token_hint")
     if hint is None:
         return {}
-    opened = opened_hint(hint, runtime, now)
-    claims = verified_id_token(opened, runtime, now) if opened else None  # expired ones count (§2)
+    opened = decrypt_hint(hint, runtime, now)
+    claims = verify_id_token(opened, runtime, now) if opened else None  # expired ones count (§2)
     if claims is None:
         raise InvalidRequest("The app sent a sign-in that this site did not issue (id_token_hint).")
     return claims
@@ -68,14 +68,14 @@ def _find_client(parameters: Parameters, hint: dict[str, Any], runtime: Runtime,
         return None
     client = runtime.clients.find(str(client_id), now)
     if client is None:
-        raise InvalidRequest("This app is not known here, or was put out of service.", detail="unknown client_id")
+        raise InvalidRequest("This app is not known here, or was put out of service.", log_detail="unknown client_id")
     return client
 
 
 def _read_location(parameters: Parameters, client: Client | None) -> str | None:
     uri, state = parameters.get("post_logout_redirect_uri"), parameters.get("state")
-    if state is not None and len(state) > _LONGEST_STATE:
-        raise InvalidRequest(f"state is longer than {_LONGEST_STATE} characters")
+    if state is not None and len(state) > _MAX_STATE_LENGTH:
+        raise InvalidRequest(f"state is longer than {_MAX_STATE_LENGTH} characters")
     if uri is None:
         return None
     if client is None:

@@ -13,15 +13,15 @@ from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
 from .id_token import DEFAULT_ALGORITHM
-from .subject import subject
+from .subject import subject_for_client
 
-JOB = "backchannel_logout"
-_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-_LIFETIME = 120  # seconds; §4 recommends two minutes at most
-_DONE = (200, 204)
+LOGOUT_TOKEN_JOB = "backchannel_logout"
+_LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+_LIFETIME_S = 120  # seconds; §4 recommends two minutes at most
+_SUCCESS_STATUSES = (200, 204)
 
 
-def deliver(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     """Tell a client that a sign-in is over.
 
     :raises FetchProblem: where it did not say that it understood (§2.8); the worker tries again.
@@ -36,7 +36,7 @@ def deliver(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     token = make_logout_token(runtime, client, payload["owner"], payload["sid"], now)
     uri = str(client.metadata["backchannel_logout_uri"])
     answer = runtime.fetcher.post_form(uri, {"logout_token": token}, accept="*/*")
-    if answer.status not in _DONE:
+    if answer.status not in _SUCCESS_STATUSES:
         raise FetchFailed(f"{urlsplit(uri).hostname} answered {answer.status}")
 
 
@@ -52,11 +52,11 @@ def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | N
         "iss": runtime.settings.issuer,
         "aud": client.client_id,
         "iat": int(now),
-        "exp": int(now) + _LIFETIME,
+        "exp": int(now) + _LIFETIME_S,
         "jti": random_id(),
-        "events": {_EVENT: {}},
-        "sub": subject(owner, client, runtime),
+        "events": {_LOGOUT_EVENT: {}},
+        "sub": subject_for_client(owner, client, runtime),
         **({"sid": sid} if sid else {}),
     }
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
-    return runtime.mint.sign(claims, algorithm, "logout+jwt", now)
+    return runtime.token_generator.sign_jwt(claims, algorithm, "logout+jwt", now)

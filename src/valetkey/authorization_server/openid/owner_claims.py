@@ -11,7 +11,7 @@ from valetkey.runtime import Runtime
 _log = logging.getLogger("valetkey")
 
 
-def known_claims(owner: str, scope: frozenset[str], runtime: Runtime) -> dict[str, Any]:
+def read_owner_claims(owner: str, scope: frozenset[str], runtime: Runtime) -> dict[str, Any]:
     """The claims that this scope opens; none is null or empty (OpenID Connect Core §5.3.2).
 
     One of another JSON type than §5.1 gives it is left out, and the log says which.

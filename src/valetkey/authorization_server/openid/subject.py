@@ -10,11 +10,11 @@ from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
 
-def subject(sub: str, client: Client, runtime: Runtime) -> str:
+def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
     """The person's identifier for this client; two sectors cannot tell that it is the same person."""
     if not is_pairwise(client):
         return sub
-    text = f"{_sector(client)}\0{sub}".encode()
+    text = f"{_sector_identifier(client)}\0{sub}".encode()
     digest = hashlib.sha256(text + runtime.keys.pairwise_salt(runtime.clock())).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -23,6 +23,6 @@ def is_pairwise(client: Client) -> bool:
     return client.metadata.get("subject_type") == "pairwise"
 
 
-def _sector(client: Client) -> str:
+def _sector_identifier(client: Client) -> str:
     identifier = client.metadata.get("sector_identifier_uri") or next(iter(client.redirect_uris), client.client_id)
     return urlsplit(str(identifier)).hostname or client.client_id

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from valetkey.endpoint import Answer, Call, json_answer
+from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
@@ -15,33 +15,33 @@ from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidT
 from valetkey.runtime import Runtime
 from valetkey.storage import grants
 
-from .owner_claims import known_claims
-from .subject import subject
+from .owner_claims import read_owner_claims
+from .subject import subject_for_client
 
-_REMEMBERED = 10_000
-_FRESH = 0.5  # seconds
+_MAX_ENTRIES = 10_000
+_CLAIMS_TTL_S = 0.5  # seconds
 
 
-def userinfo(call: Call) -> Answer:
+def userinfo(call: Call) -> MachineResponse:
     """The claims that the access token opens, as JSON, or signed where the client registered so."""
     runtime = call.runtime
-    token = runtime.judge.judge(_read_token(call), call.now)
+    token = runtime.verifier.verify(_read_token(call), call.now)
     runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
     owner, wishes = _check_token(token, runtime)
     client = runtime.clients.find(token.client_id, call.now)
     if client is None:
-        raise InvalidToken("the access token was revoked", detail="the client is gone or disabled")
-    claims = {**_claims(token, owner, wishes, call), "sub": subject(owner, client, runtime)}
+        raise InvalidToken("the access token was revoked", log_detail="the client is gone or disabled")
+    claims = {**_select_claims(token, owner, wishes, call), "sub": subject_for_client(owner, client, runtime)}
     algorithm = client.metadata.get("userinfo_signed_response_alg")
     if algorithm is None:
-        return json_answer(claims)
+        return json_response(claims)
     claims |= {"iss": runtime.settings.issuer, "aud": client.client_id}
-    signed = runtime.mint.sign(claims, algorithm, "JWT", call.now)
-    return Answer(200, signed.encode(), (("Content-Type", "application/jwt"), ("Cache-Control", "no-store")))
+    signed = runtime.token_generator.sign_jwt(claims, algorithm, "JWT", call.now)
+    return MachineResponse(200, signed.encode(), (("Content-Type", "application/jwt"), ("Cache-Control", "no-store")))
 
 
 def _read_token(call: Call) -> str:
-    in_header = bearer.read_token(call.authorization)
+    in_header = bearer.parse_bearer_token(call.authorization)
     in_body = call.parameters.get("access_token")
     if in_header and in_body:
         raise InvalidRequest("the access token was sent in two ways")  # RFC 6750 §3.1
@@ -56,42 +56,42 @@ def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[s
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
     if "openid" not in token.scopes:
-        raise InsufficientScope("the access token lacks the scope openid", challenge={"scope": "openid"})
+        raise InsufficientScope("the access token lacks the scope openid", challenge_parameters={"scope": "openid"})
     if token.user_id is None or token.grant_id is None:
         raise InvalidToken("the access token is no person's")
-    return token.user_id, _wishes(token.grant_id, runtime)
+    return token.user_id, _requested_claims(token.grant_id, runtime)
 
 
-def _wishes(grant_id: str, runtime: Runtime) -> frozenset[str]:
+def _requested_claims(grant_id: str, runtime: Runtime) -> frozenset[str]:
     """A grant's wishes never change: they are read once."""
-    known = runtime.wishes.get(grant_id)
+    known = runtime.requested_claims_cache.get(grant_id)
     if known is None:
         grant = grants.find(runtime.store, grant_id)
         if grant is None:
-            raise InvalidToken("the access token is no person's", detail="its grant is gone")
+            raise InvalidToken("the access token is no person's", log_detail="its grant is gone")
         known = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
-        if len(runtime.wishes) >= _REMEMBERED:
-            runtime.wishes.clear()
-        runtime.wishes[grant_id] = known
+        if len(runtime.requested_claims_cache) >= _MAX_ENTRIES:
+            runtime.requested_claims_cache.clear()
+        runtime.requested_claims_cache[grant_id] = known
     return known
 
 
-def _claims(token: AccessToken, owner: str, wished: frozenset[str], call: Call) -> dict[str, Any]:
-    known = _known_claims(owner, frozenset(SCOPE_CLAIMS) if wished else token.scopes, call)
-    wanted = claims_of_scope(token.scopes) | wished
+def _select_claims(token: AccessToken, owner: str, requested_claims: frozenset[str], call: Call) -> dict[str, Any]:
+    known = _cached_owner_claims(owner, frozenset(SCOPE_CLAIMS) if requested_claims else token.scopes, call)
+    wanted = claims_of_scope(token.scopes) | requested_claims
     return {name: value for name, value in known.items() if name in wanted}
 
 
-def _known_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
+def _cached_owner_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
     """What is known of a person; asked for again after half a second, as the revocation feed is."""
     runtime = call.runtime
-    claims, asked_at = runtime.told_claims.get((owner, scope), ({}, float("-inf")))
-    if 0 <= call.now - asked_at <= _FRESH:
+    claims, asked_at = runtime.claims_cache.get((owner, scope), ({}, float("-inf")))
+    if 0 <= call.now - asked_at <= _CLAIMS_TTL_S:
         return claims
     if runtime.owners.find(owner) is None:
-        raise InvalidToken("the access token was revoked", detail="the resource owner is gone or disabled")
-    claims = known_claims(owner, scope, runtime)
-    if len(runtime.told_claims) >= _REMEMBERED:
-        runtime.told_claims.clear()
-    runtime.told_claims[owner, scope] = (claims, call.now)
+        raise InvalidToken("the access token was revoked", log_detail="the resource owner is gone or disabled")
+    claims = read_owner_claims(owner, scope, runtime)
+    if len(runtime.claims_cache) >= _MAX_ENTRIES:
+        runtime.claims_cache.clear()
+    runtime.claims_cache[owner, scope] = (claims, call.now)
     return claims

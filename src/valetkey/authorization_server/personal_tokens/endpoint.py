@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from valetkey.endpoint import JSON_HEADERS, Answer, Call, json_answer
+from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse, json_response
 from valetkey.protocol import bearer
-from valetkey.protocol.access_token import PERSONAL_CLIENT_ID, AccessToken
+from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import (
     InsufficientScope,
@@ -27,23 +27,30 @@ from valetkey.protocol.scope import parse_scope
 from valetkey.storage import personal_tokens
 from valetkey.storage.personal_tokens import PersonalToken
 
-from .service import FRESH, Wish, find_own, make_personal_token, revoke_personal_token, state
+from .service import (
+    MAX_AUTH_AGE_S,
+    TokenSpec,
+    create_personal_token,
+    find_owned_token,
+    revoke_personal_token,
+    token_state,
+)
 
 
-def personal_access_tokens(call: Call) -> Answer:
+def list_or_create_personal_tokens(call: Call) -> MachineResponse:
     """GET: the person's tokens, without their values. POST: one more, whose value is told this once."""
-    answers: dict[str, Callable[[Call, AccessToken], Answer]] = {"GET": _list, "POST": _make}
+    answers: dict[str, Callable[[Call, AccessToken], MachineResponse]] = {"GET": _list_tokens, "POST": _create_token}
     return answers[call.method](call, _check_caller(call))
 
 
-def personal_access_token(call: Call) -> Answer:
+def delete_personal_token(call: Call) -> MachineResponse:
     """DELETE: the end of one of the person's tokens; 204 also where it was over."""
     caller = _check_caller(call)
-    token = find_own(call.named["token_id"], caller.user_id or "", call.runtime)
+    token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime)
     if token is None:
         raise NotFound("there is no such token of this person's")
     revoke_personal_token(token, call.runtime, call.now, call.address)
-    return Answer(204, b"", (("Cache-Control", "no-store"),))
+    return MachineResponse(204, b"", (("Cache-Control", "no-store"),))
 
 
 def _check_caller(call: Call) -> AccessToken:
@@ -55,48 +62,52 @@ def _check_caller(call: Call) -> AccessToken:
     runtime, scope = call.runtime, call.runtime.settings.personal_access_token_api_scope
     if scope is None or runtime.settings.tokens_path is None:
         raise NotFound("personal access tokens are not managed by apps here")
-    value = bearer.read_token(call.authorization)
+    value = bearer.parse_bearer_token(call.authorization)
     if value is None:
         raise MissingToken("an access token is required")
-    token = runtime.judge.judge(value, call.now)
+    token = runtime.verifier.verify(value, call.now)
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
-    if token.client_id == PERSONAL_CLIENT_ID or scope not in token.scopes:
-        raise InsufficientScope("managing personal access tokens needs a scope of its own", challenge={"scope": scope})
+    if token.client_id == PERSONAL_TOKEN_CLIENT_ID or scope not in token.scopes:
+        raise InsufficientScope(
+            "managing personal access tokens needs a scope of its own", challenge_parameters={"scope": scope}
+        )
     if token.user_id is None:
         raise InvalidToken("the access token is no person's")
     if runtime.clients.find(token.client_id, call.now) is None or runtime.owners.find(token.user_id) is None:
-        raise InvalidToken("the access token was revoked", detail="client or resource owner is gone or disabled")
+        raise InvalidToken("the access token was revoked", log_detail="client or resource owner is gone or disabled")
     return token
 
 
-def _list(call: Call, caller: AccessToken) -> Answer:
-    found = personal_tokens.of_owner(call.runtime.store, caller.user_id or "")
-    return json_answer({"tokens": [shown(token, call.now) for token in found]})
+def _list_tokens(call: Call, caller: AccessToken) -> MachineResponse:
+    found = personal_tokens.list_by_owner(call.runtime.store, caller.user_id or "")
+    return json_response({"tokens": [serialize_token(token, call.now) for token in found]})
 
 
-def _make(call: Call, caller: AccessToken) -> Answer:
-    _check_fresh(caller, call.now)
-    made = make_personal_token(
-        _read_wish(call, caller),
+def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
+    _check_auth_age(caller, call.now)
+    made = create_personal_token(
+        _read_token_spec(call, caller),
         Owner(caller.user_id or ""),
         call.runtime,
         call.now,
         call.address,
-        by=caller.client_id,
+        client_id=caller.client_id,
     )
-    body = {**shown(made.token, call.now), "token": made.secret.reveal()}
-    return Answer(201, json.dumps(body).encode(), JSON_HEADERS)
+    body = {**serialize_token(made.token, call.now), "token": made.secret.reveal()}
+    return MachineResponse(201, json.dumps(body).encode(), JSON_HEADERS)
 
 
-def _check_fresh(caller: AccessToken, now: float) -> None:
+def _check_auth_age(caller: AccessToken, now: float) -> None:
     """As on the page: whoever found an open session or an old token makes none (RFC 9470 §3)."""
-    if caller.auth_time is not None and now - caller.auth_time > FRESH:
-        raise InsufficientUserAuthentication("a more recent sign-in is needed", challenge={"max_age": str(FRESH)})
+    if caller.auth_time is not None and now - caller.auth_time > MAX_AUTH_AGE_S:
+        raise InsufficientUserAuthentication(
+            "a more recent sign-in is needed", challenge_parameters={"max_age": str(MAX_AUTH_AGE_S)}
+        )
 
 
-def _read_wish(call: Call, caller: AccessToken) -> Wish:
-    name, scope, lives = (call.document.get(member) for member in ("name", "scope", "expires_in"))
+def _read_token_spec(call: Call, caller: AccessToken) -> TokenSpec:
+    name, scope, lives = (call.json_body.get(member) for member in ("name", "scope", "expires_in"))
     if not isinstance(name, str) or not isinstance(scope, str):
         raise InvalidRequest("name and scope must be strings")
     if not isinstance(lives, int) or isinstance(lives, bool) or not 0 < lives < 10**10:
@@ -104,10 +115,10 @@ def _read_wish(call: Call, caller: AccessToken) -> Wish:
     wanted = parse_scope(scope)
     if not wanted <= caller.scopes:
         raise InvalidScope("the scope goes beyond that of the access token")
-    return Wish(name, wanted, call.now + lives, grant_id=caller.grant_id)
+    return TokenSpec(name, wanted, call.now + lives, grant_id=caller.grant_id)
 
 
-def shown(token: PersonalToken, now: float) -> dict[str, Any]:
+def serialize_token(token: PersonalToken, now: float) -> dict[str, Any]:
     """A token as JSON; times in seconds since 1970."""
     return {
         "id": token.token_id,
@@ -117,5 +128,5 @@ def shown(token: PersonalToken, now: float) -> dict[str, Any]:
         "created_at": int(token.created_at),
         "expires_at": int(token.expires_at),
         "last_used_at": None if token.last_used_at is None else int(token.last_used_at),
-        "state": state(token, now),
+        "state": token_state(token, now),
     }

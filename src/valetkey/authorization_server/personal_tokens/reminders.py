@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from valetkey.authorization_server.owner_mail import mail_rows
+from valetkey.authorization_server.owner_mail import owner_mail_statements
 from valetkey.runtime import Runtime
 from valetkey.storage import personal_tokens
-from valetkey.storage.engine.statement import Bound
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.personal_tokens import PersonalToken
 
 from .service import tokens_url
 
-_DAYS = (1, 7)  # the later one first: whoever hears of one day needs not hear of seven
+_REMINDER_DAYS = (1, 7)  # the later one first: whoever hears of one day needs not hear of seven
 
 
 def queue_reminders(runtime: Runtime) -> int:
@@ -22,15 +22,21 @@ def queue_reminders(runtime: Runtime) -> int:
         return 0
     now = runtime.clock()
     return sum(
-        runtime.store.write(Write(personal_tokens.remind(token.token_id, days), _mail(token, runtime, now)))
-        for days in _DAYS
-        for token in personal_tokens.to_remind(runtime.store, days, now)
+        runtime.store.write(
+            Transaction(
+                personal_tokens.mark_reminded(token.token_id, days), _reminder_mail_statements(token, runtime, now)
+            )
+        )
+        for days in _REMINDER_DAYS
+        for token in personal_tokens.list_due_for_reminder(runtime.store, days, now)
     )
 
 
-def _mail(token: PersonalToken, runtime: Runtime, now: float) -> tuple[Bound, ...]:
+def _reminder_mail_statements(token: PersonalToken, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
     end = datetime.fromtimestamp(token.expires_at, UTC)
     text = f'Your personal access token "{token.name}" ({token.prefix}...) at {runtime.settings.name} '
     text += f"expires on {end.day} {end:%B %Y} at {end:%H:%M} UTC. Programs that use it stop working then.\n\n"
     text += f"Make a new one: {tokens_url(runtime)}\n"
-    return mail_rows(token.owner, f"A personal access token expires on {end.day} {end:%B %Y}", text, runtime, now)
+    return owner_mail_statements(
+        token.owner, f"A personal access token expires on {end.day} {end:%B %Y}", text, runtime, now
+    )

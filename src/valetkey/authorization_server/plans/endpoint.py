@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.token.client_authentication import authenticate_confidential
-from valetkey.endpoint import Answer, Call, json_answer
+from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol.errors import InvalidRequest, NotFound, TooManyRequests
 from valetkey.rate_limiting.limit import parse_limit
 
-from .service import subscribe, subscription_of
+from .service import get_subscription, subscribe
 
-_CHANGES = parse_limit("10/day burst 10")  # for each app: every plan has a budget of its own
+_CHANGE_LIMIT = parse_limit("10/day burst 10")  # for each app: every plan has a budget of its own
 
 
-def plan(call: Call) -> Answer:
+def read_or_request_plan(call: Call) -> MachineResponse:
     """The app's plan; with ``plan=`` it asks for that one, and has it at once or waits for the operator.
 
     :raises InvalidClient: where the app does not prove who it is.
@@ -23,13 +23,13 @@ def plan(call: Call) -> Answer:
     client, runtime = authenticate_confidential(call), call.runtime
     if not runtime.settings.plans:
         raise NotFound("this API has no plans")
-    wanted, told = call.parameters.get("plan"), subscription_of(runtime, client.client_id)
+    wanted, told = call.parameters.get("plan"), get_subscription(runtime, client.client_id)
     if wanted is not None and wanted not in runtime.settings.plans:
         raise InvalidRequest(f"there is no such plan; there are: {', '.join(runtime.settings.plans)}")
     if wanted is not None and wanted != (told.wanted or told.plan):
-        spent = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGES, call.now)
-        if not spent.admitted:
+        spent = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGE_LIMIT, call.now)
+        if not spent.is_admitted:
             raise TooManyRequests("the plan was changed too often", retry_after=spent.retry_after)
         told = subscribe(runtime, client.client_id, wanted)
     answer = {"client_id": client.client_id, "plan": told.plan, "waits_for": told.wanted}
-    return json_answer({**answer, "plans": list(runtime.settings.plans)})
+    return json_response({**answer, "plans": list(runtime.settings.plans)})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit
+from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
 from valetkey.storage import revocations, subscriptions
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.subscriptions import Subscription
 
 
@@ -13,7 +13,7 @@ class SubscriptionRefused(Exception):
     """The app cannot have this plan; the message is a sentence for whoever asked."""
 
 
-def subscription_of(runtime: Runtime, client_id: str) -> Subscription:
+def get_subscription(runtime: Runtime, client_id: str) -> Subscription:
     """What the app has; the default plan, where it never subscribed or its plan is no more."""
     found = subscriptions.find(runtime.store, client_id)
     if found is None:
@@ -32,16 +32,16 @@ def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = F
     if rules is None:
         known = ", ".join(runtime.settings.plans) or "none: set plans={...}"
         raise SubscriptionRefused(f"there is no plan {plan} (there are: {known})")
-    now, before = runtime.clock(), subscription_of(runtime, client_id)
+    now, before = runtime.clock(), get_subscription(runtime, client_id)
     if rules.approval == "manual" and not approved and before.plan != plan:
         asked = Subscription(client_id, before.plan, plan, before.since)
-        event = audit("plan.asked", now, client_id=client_id, detail=plan)
-        runtime.write(Write(rows=(subscriptions.put(asked), event)))
+        event = audit_statement("plan.asked", now, client_id=client_id, detail=plan)
+        runtime.write(Transaction(rows=(subscriptions.upsert(asked), event)))
         return asked
     given = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
-    changed = revocations.add("changed", client_id, now, runtime.revocation_ends)
-    event = audit("plan.given", now, client_id=client_id, detail=plan)
-    runtime.revoke(subscriptions.put(given), changed, event)
+    changed = revocations.add("changed", client_id, now, runtime.revocation_expiry)
+    event = audit_statement("plan.given", now, client_id=client_id, detail=plan)
+    runtime.revoke(subscriptions.upsert(given), changed, event)
     return given
 
 
@@ -50,12 +50,12 @@ def approve(runtime: Runtime, client_id: str) -> Subscription:
 
     :raises SubscriptionRefused: where it waits for none.
     """
-    now, waiting = runtime.clock(), subscription_of(runtime, client_id)
+    now, waiting = runtime.clock(), get_subscription(runtime, client_id)
     if waiting.wanted is None:
         raise SubscriptionRefused(f"{client_id} waits for no plan; it has {waiting.plan}")
-    changed = revocations.add("changed", client_id, now, runtime.revocation_ends)
-    event = audit("plan.given", now, client_id=client_id, detail=waiting.wanted)
-    if not runtime.write(Write(subscriptions.approve(client_id, waiting.wanted, now), (changed, event))):
+    changed = revocations.add("changed", client_id, now, runtime.revocation_expiry)
+    event = audit_statement("plan.given", now, client_id=client_id, detail=waiting.wanted)
+    if not runtime.write(Transaction(subscriptions.approve(client_id, waiting.wanted, now), (changed, event))):
         raise SubscriptionRefused(f"{client_id} asked for something else meanwhile: look at `valetkey plans list`")
-    runtime.feed.expire()
+    runtime.feed.invalidate()
     return Subscription(client_id, waiting.wanted, None, now)

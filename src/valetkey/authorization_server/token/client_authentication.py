@@ -11,10 +11,10 @@ from valetkey.endpoint import Call
 from valetkey.protocol.errors import InvalidClient, InvalidRequest
 from valetkey.protocol.parameters import Parameters
 from valetkey.protocol.secret import Secret
-from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.address import caller_network
 from valetkey.storage.clients import Client
 
-from .client_assertion import ASSERTION_TYPE, assertion_problem, client_named_by
+from .client_assertion import ASSERTION_TYPE, assertion_problem, read_asserted_client_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Credentials:
     assertion: str | None = None
 
 
-def authenticate(call: Call, limit: str = "token_limit") -> Client:
+def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
     """The client that made the call; a public one has only named itself.
 
     :param limit: the setting to whose budget the call is charged, of this client alone; so that nobody can use up
@@ -34,30 +34,34 @@ def authenticate(call: Call, limit: str = "token_limit") -> Client:
     :raises InvalidRequest: where it uses two methods at once, or names two clients.
     :raises TooManyRequests: where too many proofs from this network failed, or the client calls too often.
     """
-    credentials = _read_basic(call) or _read_assertion(call.parameters) or _read_form(call.parameters)
-    _check_one_client(credentials, call.parameters)
+    credentials = (
+        _read_basic_credentials(call)
+        or _read_assertion_credentials(call.parameters)
+        or _read_form_credentials(call.parameters)
+    )
+    _check_client_id_matches(credentials, call.parameters)
     client = call.runtime.clients.find(credentials.client_id, call.now)
-    problem = "unknown or disabled client" if client is None else _problem(client, credentials, call)
+    problem = "unknown or disabled client" if client is None else _authentication_problem(client, credentials, call)
     if client is None or problem:
-        call.runtime.spend_failed_authentication(call.address, call.now)
-        raise InvalidClient("client authentication failed", detail=problem)
-    who = f"{client.client_id}|{network_of(call.address)}" if client.is_public else client.client_id
-    call.runtime.charge(limit, who, call.now)
+        call.runtime.charge_failed_authentication(call.address, call.now)
+        raise InvalidClient("client authentication failed", log_detail=problem)
+    who = f"{client.client_id}|{caller_network(call.address)}" if client.is_public else client.client_id
+    call.runtime.charge(limit_setting, who, call.now)
     return client
 
 
-def authenticate_confidential(call: Call, limit: str = "token_limit") -> Client:
+def authenticate_confidential(call: Call, limit_setting: str = "token_limit") -> Client:
     """Like ``authenticate``, for endpoints that a public client may not use.
 
     :raises InvalidClient: also for a public client.
     """
-    client = authenticate(call, limit)
+    client = authenticate(call, limit_setting)
     if client.is_public:
-        raise InvalidClient("this endpoint needs client authentication", detail="public client")
+        raise InvalidClient("this endpoint needs client authentication", log_detail="public client")
     return client
 
 
-def _problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
+def _authentication_problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
     """Each client by the method that it registered: a weaker proof than it has promised is none."""
     secret, assertion = credentials.secret, credentials.assertion
     if client.is_public:
@@ -74,12 +78,12 @@ def _secret_problem(client: Client, secret: Secret, now: float) -> str | None:
     return "wrong or expired secret"
 
 
-def _check_one_client(credentials: _Credentials, parameters: Parameters) -> None:
+def _check_client_id_matches(credentials: _Credentials, parameters: Parameters) -> None:
     if parameters.get("client_id") not in {None, credentials.client_id}:
         raise InvalidRequest("client_id is not the authenticated client")
 
 
-def _read_assertion(parameters: Parameters) -> _Credentials | None:
+def _read_assertion_credentials(parameters: Parameters) -> _Credentials | None:
     """None: no assertion."""
     kind, assertion = parameters.get("client_assertion_type"), parameters.get("client_assertion")
     if kind is None and assertion is None:
@@ -88,10 +92,10 @@ def _read_assertion(parameters: Parameters) -> _Credentials | None:
         raise InvalidClient("client_assertion_type is not served, or one of the two parameters is missing")
     if parameters.get("client_secret") is not None:
         raise InvalidRequest("more than one client authentication method")
-    return _Credentials(client_named_by(assertion), assertion=assertion)
+    return _Credentials(read_asserted_client_id(assertion), assertion=assertion)
 
 
-def _read_form(parameters: Parameters) -> _Credentials:
+def _read_form_credentials(parameters: Parameters) -> _Credentials:
     client_id = parameters.get("client_id")
     if client_id is None:
         raise InvalidClient("client authentication is required")
@@ -99,13 +103,13 @@ def _read_form(parameters: Parameters) -> _Credentials:
     return _Credentials(client_id, Secret(secret) if secret else None)
 
 
-def _read_basic(call: Call) -> _Credentials | None:
+def _read_basic_credentials(call: Call) -> _Credentials | None:
     """None: no Authorization header. Both halves are form-encoded before base64 (RFC 6749 §2.3.1)."""
     if not call.authorization:
         return None
     scheme, _, value = call.authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise InvalidClient("client authentication is malformed", detail="an Authorization scheme other than Basic")
+        raise InvalidClient("client authentication is malformed", log_detail="an Authorization scheme other than Basic")
     if call.parameters.get("client_secret") is not None or call.parameters.get("client_assertion") is not None:
         raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
     try:

@@ -6,16 +6,19 @@ import json
 
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import Secret
-from valetkey.tokens.generator import Minted
+from valetkey.tokens.generator import GeneratedToken
 
 
-def token_response(
-    minted: Minted, scope: frozenset[str], refresh_token: Secret | None = None, id_token: str | None = None
+def token_response_body(
+    access_token: GeneratedToken,
+    scope: frozenset[str],
+    refresh_token: Secret | None = None,
+    id_token: str | None = None,
 ) -> bytes:
     body: dict[str, str | int] = {
-        "access_token": minted.value,
+        "access_token": access_token.value,
         "token_type": "Bearer",
-        "expires_in": minted.expires_in,
+        "expires_in": access_token.expires_in,
         "scope": format_scope(scope),
     }
     if refresh_token is not None:

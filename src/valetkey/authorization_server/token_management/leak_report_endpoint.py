@@ -8,90 +8,90 @@ from __future__ import annotations
 
 from typing import Any
 
-from valetkey.activity.audit import audit
-from valetkey.authorization_server.grant_lifecycle import end_grant
-from valetkey.authorization_server.owner_mail import mail_rows
-from valetkey.authorization_server.personal_tokens.service import end_rows, tokens_url
-from valetkey.endpoint import JSON_HEADERS, Answer, Call
+from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
+from valetkey.authorization_server.owner_mail import owner_mail_statements
+from valetkey.authorization_server.personal_tokens.service import revocation_statements, tokens_url
+from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
 from valetkey.protocol.errors import InvalidRequest, TooManyRequests
-from valetkey.protocol.request_body import read_form_body, read_json_value
+from valetkey.protocol.request_body import parse_form_body, parse_json_body
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
-from valetkey.rate_limiting.address import network_of
+from valetkey.rate_limiting.address import caller_network
 from valetkey.storage import clients, grants, outbox, personal_tokens, revocations
 from valetkey.storage.clients import Client
-from valetkey.storage.engine.statement import Bound
+from valetkey.storage.engine.statement import BoundStatement
 
-from .lookup import KnownToken, find_token
+from .lookup import TokenInfo, find_token
 
-_MOST = 50  # values in one report
-_LONGEST = 8192
+_MAX_TOKENS = 50  # values in one report
+_MAX_TOKEN_LENGTH = 8192
 
 
-def report_leak(call: Call) -> Answer:
+def report_leak(call: Call) -> MachineResponse:
     """End what is shown.
 
     :raises InvalidRequest: where the body shows nothing that could be a token.
     :raises TooManyRequests: where this network showed too many.
     """
-    shown = _read(call)
-    _spend(call, len(shown))
-    rows = [row for value in shown for row in _ended(value, call)]
+    shown = _read_reported_tokens(call)
+    _charge_leak_report(call, len(shown))
+    rows = [row for value in shown for row in _revocation_statements(value, call)]
     if rows:
         call.runtime.revoke(*rows)
-    return Answer(202, b"{}", JSON_HEADERS)
+    return MachineResponse(202, b"{}", JSON_HEADERS)
 
 
-def _read(call: Call) -> tuple[str, ...]:
+def _read_reported_tokens(call: Call) -> tuple[str, ...]:
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
-        return (read_form_body(call.body, call.content_type).required("token"),)
-    told = read_json_value(call.body, call.content_type)
-    values = tuple(dict.fromkeys(_value(one) for one in (told if isinstance(told, list) else [told])))
-    if not 0 < len(values) <= _MOST:
-        raise InvalidRequest(f"a report shows 1 to {_MOST} tokens")
+        return (parse_form_body(call.body, call.content_type).require("token"),)
+    told = parse_json_body(call.body, call.content_type)
+    values = tuple(dict.fromkeys(_read_entry(one) for one in (told if isinstance(told, list) else [told])))
+    if not 0 < len(values) <= _MAX_TOKENS:
+        raise InvalidRequest(f"a report shows 1 to {_MAX_TOKENS} tokens")
     return values
 
 
-def _value(one: Any) -> str:
-    value = one.get("token") if isinstance(one, dict) else one
+def _read_entry(entry: Any) -> str:
+    value = entry.get("token") if isinstance(entry, dict) else entry
     if not isinstance(value, str) or not value:
         raise InvalidRequest("each entry must be a token, or an object with the member token")
     return value
 
 
-def _spend(call: Call, number: int) -> None:
+def _charge_leak_report(call: Call, count: int) -> None:
     limit = call.runtime.limits["leak_report_limit"]
-    spent = call.runtime.limiter.spend(f"leak|{network_of(call.address)}", limit, call.now, min(number, limit.burst))
-    if not spent.admitted:
+    spent = call.runtime.limiter.spend(f"leak|{caller_network(call.address)}", limit, call.now, min(count, limit.burst))
+    if not spent.is_admitted:
         raise TooManyRequests("too many reports from this network", retry_after=spent.retry_after)
 
 
-def _ended(value: str, call: Call) -> tuple[Bound, ...]:
+def _revocation_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
     """The rows that end what this value opens; none where it opens nothing."""
-    if len(value) > _LONGEST or not value.isascii():
+    if len(value) > _MAX_TOKEN_LENGTH or not value.isascii():
         return ()
     if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
-        return _personal_token(value, call)
+        return _personal_token_statements(value, call)
     if is_well_formed(value, CLIENT_SECRET):
-        return _client_secret(value, call)
+        return _client_secret_statements(value, call)
     token = find_token(call.runtime, value, call.now)
-    return _token(token, call) if token else ()
+    return _token_statements(token, call) if token else ()
 
 
-def _personal_token(value: str, call: Call) -> tuple[Bound, ...]:
+def _personal_token_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
     runtime, now = call.runtime, call.now
-    token = personal_tokens.find_living(runtime.store, Secret(value).digest(), now)
+    token = personal_tokens.find_active(runtime.store, Secret(value).digest(), now)
     if token is None:
         return ()
     text = f'Your personal access token "{token.name}" at {runtime.settings.name} was found where others can read it, '
     text += f"and was revoked. Nobody can use it any more.\n\nMake a new one: {tokens_url(runtime)}\n"
     return (
         personal_tokens.revoke(token.token_id, token.owner, now),
-        *end_rows(token, runtime, now, call.address, "personal_token.leaked"),
-        *mail_rows(token.owner, "A personal access token leaked and was revoked", text, runtime, now),
+        *revocation_statements(token, runtime, now, call.address, "personal_token.leaked"),
+        *owner_mail_statements(token.owner, "A personal access token leaked and was revoked", text, runtime, now),
     )
 
 
-def _token(token: KnownToken, call: Call) -> tuple[Bound, ...]:
+def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...]:
     """An access or refresh token: all that the app was given with it ends, as in RFC 7009 §2.1."""
     runtime, now = call.runtime, call.now
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
@@ -100,33 +100,33 @@ def _token(token: KnownToken, call: Call) -> tuple[Bound, ...]:
         text = f"A token with which {client.name if client else grant.client_id} uses your account at "
         text += f"{runtime.settings.name} was found where others can read it, and was revoked. "
         text += "The app has to ask you again.\n"
-        mail = mail_rows(grant.owner, "A token of an app leaked and was revoked", text, runtime, now)
-        return (*end_grant(runtime, grant, now, "token.leaked", call.address), *mail)
+        mail = owner_mail_statements(grant.owner, "A token of an app leaked and was revoked", text, runtime, now)
+        return (*revoke_grant_statements(runtime, grant, now, "token.leaked", call.address), *mail)
     if token.jti is None:
         return ()
     return (
-        revocations.add("token", token.jti, now, runtime.revocation_ends),
-        audit("token.leaked", now, client_id=token.client_id, address=call.address),
+        revocations.add("token", token.jti, now, runtime.revocation_expiry),
+        audit_statement("token.leaked", now, client_id=token.client_id, address=call.address),
     )
 
 
-def _client_secret(value: str, call: Call) -> tuple[Bound, ...]:
+def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
     """It is worth nothing from now on; what a machine got with it neither."""
     runtime, now, digest = call.runtime, call.now, Secret(value).digest()
     client = clients.find_by_secret(runtime.store, digest, now)
     if client is None:
         return ()
     # A machine's tokens may be a thief's: with the secret alone one gets them (RFC 6749 §4.4).
-    kind: revocations.Kind = "client" if "client_credentials" in client.grant_types else "changed"
+    kind: revocations.ChangeKind = "client" if "client_credentials" in client.grant_types else "changed"
     return (
-        clients.end_secret(digest, now),
-        revocations.add(kind, client.client_id, now, runtime.revocation_ends),
-        audit("client.secret_leaked", now, client_id=client.client_id, address=call.address),
-        *_secret_mail(client, call),
+        clients.expire_secret(digest, now),
+        revocations.add(kind, client.client_id, now, runtime.revocation_expiry),
+        audit_statement("client.secret_leaked", now, client_id=client.client_id, address=call.address),
+        *_secret_mail_statements(client, call),
     )
 
 
-def _secret_mail(client: Client, call: Call) -> tuple[Bound, ...]:
+def _secret_mail_statements(client: Client, call: Call) -> tuple[BoundStatement, ...]:
     """To the operator and to whom the app names as its contacts."""
     settings = call.runtime.settings
     if not settings.mail_url:

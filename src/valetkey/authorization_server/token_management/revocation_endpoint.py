@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit
-from valetkey.authorization_server.grant_lifecycle import end_grant
+from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.authorization_server.personal_tokens.service import revoke_personal_token
 from valetkey.authorization_server.token.client_authentication import authenticate
-from valetkey.endpoint import JSON_HEADERS, Answer, Call
+from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
 from valetkey.protocol.errors import UnauthorizedClient
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.storage import grants, personal_tokens, revocations
 
-from .lookup import KnownToken, find_token
+from .lookup import TokenInfo, find_token
 
 
-def revoke(call: Call) -> Answer:
+def revoke(call: Call) -> MachineResponse:
     """200 whether or not there was something to revoke (§2.2).
 
     Whoever holds a personal access token may end it: it was given to no client that could prove itself.
@@ -22,31 +22,31 @@ def revoke(call: Call) -> Answer:
     :raises UnauthorizedClient: where the token is another client's (§2.1).
     """
     if is_well_formed(call.parameters.get("token") or "", PERSONAL_ACCESS_TOKEN):
-        return _revoke_personal(call)
+        return _revoke_personal_token(call)
     client = authenticate(call, "revocation_limit")
-    token = find_token(call.runtime, call.parameters.required("token"), call.now, or_used=True)
+    token = find_token(call.runtime, call.parameters.require("token"), call.now, include_used=True)
     if token is not None:
         if token.client_id != client.client_id:
             raise UnauthorizedClient("the token was not issued to this client")
-        _revoke(token, call)
-    return Answer(200, b"{}", JSON_HEADERS)
+        _revoke_token(token, call)
+    return MachineResponse(200, b"{}", JSON_HEADERS)
 
 
-def _revoke_personal(call: Call) -> Answer:
-    digest = Secret(call.parameters.required("token")).digest()
-    token = personal_tokens.find_living(call.runtime.store, digest, call.now)
+def _revoke_personal_token(call: Call) -> MachineResponse:
+    digest = Secret(call.parameters.require("token")).digest()
+    token = personal_tokens.find_active(call.runtime.store, digest, call.now)
     if token is not None:
         revoke_personal_token(token, call.runtime, call.now, call.address)
-    return Answer(200, b"{}", JSON_HEADERS)
+    return MachineResponse(200, b"{}", JSON_HEADERS)
 
 
-def _revoke(token: KnownToken, call: Call) -> None:
+def _revoke_token(token: TokenInfo, call: Call) -> None:
     runtime = call.runtime
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
     if grant is not None:
-        runtime.revoke(*end_grant(runtime, grant, call.now, "token.revoked", call.address))
+        runtime.revoke(*revoke_grant_statements(runtime, grant, call.now, "token.revoked", call.address))
     elif token.jti is not None:
         runtime.revoke(
-            revocations.add("token", token.jti, call.now, runtime.revocation_ends),
-            audit("token.revoked", call.now, client_id=token.client_id, address=call.address),
+            revocations.add("token", token.jti, call.now, runtime.revocation_expiry),
+            audit_statement("token.revoked", call.now, client_id=token.client_id, address=call.address),
         )

@@ -5,96 +5,105 @@ from __future__ import annotations
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.authorization_server.authorize.consent_record import REQUIRED
-from valetkey.authorization_server.device.approval import Asking, allow, asked_scopes, deny, enter, find_asking
+from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
+from valetkey.authorization_server.device.approval import (
+    DeviceConsent,
+    allow,
+    deny,
+    describe_requested_scopes,
+    enter_user_code,
+    load_device_consent,
+)
 from valetkey.protocol.errors import InvalidRequest, OAuthError
-from valetkey.protocol.user_code import read_user_code, shown
+from valetkey.protocol.user_code import format_user_code, parse_user_code
 from valetkey.resource_owner.consent_context import consent_context
 from valetkey.resource_owner.forms import ConsentForm, UserCodeForm
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
-from valetkey.web.csrf import EXPIRED
-from valetkey.web.resource_owners import current_owner, to_sign_in
+from valetkey.web.csrf import FORM_EXPIRED
+from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
 def make_blueprint(device_path: str) -> Blueprint:
     """The page at its path; the templates are the resource owner's."""
     blueprint = Blueprint("valetkey_device", __name__)
-    pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", entered))
+    pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", enter_action))
     asking = f"{device_path}/<interaction_id>"
-    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", decide))
+    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", consent_action))
     blueprint.before_request(pages.check_form)
-    pages.set_up(blueprint)
+    pages.set_up_blueprint(blueprint)
     return blueprint
 
 
 def enter_page() -> Response:
     """The form for the code. A code in the URL is filled in, never looked up: the person confirms it (§3.3.1)."""
     if current_owner() is None:
-        return to_sign_in()
-    given = read_user_code(request.args.get("user_code", ""))
-    form = UserCodeForm(user_code=shown(given) if given else "")
-    return pages.page("device.html", form=form, given=shown(given) if given else None, problem=None)
+        return redirect_to_sign_in()
+    given = parse_user_code(request.args.get("user_code", ""))
+    form = UserCodeForm(user_code=format_user_code(given) if given else "")
+    return pages.render_page("device.html", form=form, given=format_user_code(given) if given else None, problem=None)
 
 
-def entered() -> Response:
+def enter_action() -> Response:
     owner = current_owner()
     if owner is None:
-        return to_sign_in(url_for("valetkey_device.enter"))
+        return redirect_to_sign_in(url_for("valetkey_device.enter"))
     form = UserCodeForm(request.form)
     if not form.validate():
-        return pages.page("device.html", 400, form=form, given=None, problem=None)
+        return pages.render_page("device.html", 400, form=form, given=None, problem=None)
     runtime = current_runtime()
-    browser, address = cookies.browser(runtime).digest(), current_address(runtime)
+    browser, address = cookies.browser_secret(runtime).digest(), current_address(runtime)
     try:
-        waiting = enter(form.user_code.data, owner, browser, address, runtime, runtime.clock())
+        waiting = enter_user_code(form.user_code.data, owner, browser, address, runtime, runtime.clock())
     except InvalidRequest as refusal:
-        return pages.page("device.html", 400, form=form, given=None, problem=refusal.description)
+        return pages.render_page("device.html", 400, form=form, given=None, problem=refusal.description)
     return redirect(url_for("valetkey_device.consent", interaction_id=waiting.reveal()), 303)
 
 
 def consent_page(interaction_id: str) -> Response:
-    return _ask(interaction_id)
+    return _show_consent(interaction_id)
 
 
-def decide(interaction_id: str) -> Response:
+def consent_action(interaction_id: str) -> Response:
     """The person's answer; the device hears of it when it polls again."""
     owner = current_owner()
     if owner is None:
-        return to_sign_in(url_for("valetkey_device.enter"))
+        return redirect_to_sign_in(url_for("valetkey_device.enter"))
     if not ConsentForm(request.form).validate():
-        return _ask(interaction_id, EXPIRED)
+        return _show_consent(interaction_id, FORM_EXPIRED)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
-    asking = find_asking(interaction_id, owner, cookies.browser(runtime).digest(), runtime, now)
+    asking = load_device_consent(interaction_id, owner, cookies.browser_secret(runtime).digest(), runtime, now)
     if request.form.get("decision") == "deny":
         deny(asking, owner, address, runtime, now)
-        return _answered("You denied access", f"{asking.client.name} cannot use your account. You can close this page.")
-    ticked = (frozenset(request.form.getlist("scope")) | REQUIRED) & set(asking.scope)
+        return _decision_page(
+            "You denied access", f"{asking.client.name} cannot use your account. You can close this page."
+        )
+    ticked = (frozenset(request.form.getlist("scope")) | REQUIRED_SCOPES) & set(asking.scope)
     if asking.scope and not ticked:
-        return _ask(interaction_id, "Tick at least one item, or choose Deny.")
+        return _show_consent(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
-        return _ask(interaction_id, "Choose Allow or Deny.")
+        return _show_consent(interaction_id, "Choose Allow or Deny.")
     allow(asking, ticked, owner, address, runtime, now)
-    return _answered(
+    return _decision_page(
         "Your device is connected", f"{asking.client.name} goes on there by itself. You can close this page."
     )
 
 
-def _ask(interaction_id: str, problem: str | None = None) -> Response:
+def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
     owner = current_owner()
     if owner is None:
-        return to_sign_in(url_for("valetkey_device.enter"))
+        return redirect_to_sign_in(url_for("valetkey_device.enter"))
     runtime = current_runtime()
-    browser = cookies.browser(runtime).digest()
+    browser = cookies.browser_secret(runtime).digest()
     try:
-        asking: Asking = find_asking(interaction_id, owner, browser, runtime, runtime.clock())
+        asking: DeviceConsent = load_device_consent(interaction_id, owner, browser, runtime, runtime.clock())
     except OAuthError as refusal:
-        return pages.refused_page(refusal, advice="Enter the code that your device shows now.")
-    context = consent_context(asking.client, asked_scopes(asking, owner, runtime), owner)
+        return pages.render_refusal_page(refusal, advice="Enter the code that your device shows now.")
+    context = consent_context(asking.client, describe_requested_scopes(asking, owner, runtime), owner)
     status = 400 if problem else 200
-    return pages.page("consent.html", status, problem=problem, user_code=asking.user_code, **context)
+    return pages.render_page("consent.html", status, problem=problem, user_code=asking.user_code, **context)
 
 
-def _answered(title: str, sentence: str) -> Response:
-    return pages.page("message.html", title=title, sentence=sentence, link_url=None)
+def _decision_page(title: str, sentence: str) -> Response:
+    return pages.render_page("message.html", title=title, sentence=sentence, link_url=None)

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def methods_of(view: Any) -> dict[str, Any]:
+def get_view_methods(view: Any) -> dict[str, Any]:
     """The methods of the class that a view was made from, by their names in HTTP; none where it is a function."""
     made_from = getattr(view, "view_class", None)
     names = getattr(made_from, "methods", None) or ()
-    found = {name.upper(): method_of(made_from, name.lower()) for name in names}
+    found = {name.upper(): get_decorated_method(made_from, name.lower()) for name in names}
     return {name: method for name, method in found.items() if method is not None}
 
 
-def method_of(made_from: Any, name: str) -> Any:
+def get_decorated_method(view_class: Any, name: str) -> Any:
     """A method of a class of views, in the decorators that Flask-RESTful puts around it at each call."""
-    method = getattr(made_from, name, None)
-    given = getattr(made_from, "method_decorators", ())
+    method = getattr(view_class, name, None)
+    given = getattr(view_class, "method_decorators", ())
     for decorate in given.get(name, ()) if isinstance(given, Mapping) else given:
         method = decorate(method) if method is not None else None
     return method

@@ -7,11 +7,11 @@ import logging
 from flask import Blueprint, Response, abort, request
 
 from valetkey.endpoint import PREFLIGHT_HEADERS
-from valetkey.resource_server.metadata import HEADERS, WELL_KNOWN, resource_metadata
+from valetkey.resource_server.metadata import METADATA_HEADERS, WELL_KNOWN, find_metadata_document
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.web.context import current_route, current_runtime
 from valetkey.web.problem_responses import json_refusal
-from valetkey.web.request_id import reference
+from valetkey.web.request_id import request_id
 
 _log = logging.getLogger("valetkey")
 
@@ -22,7 +22,7 @@ def make_blueprint() -> Blueprint:
     for path in (WELL_KNOWN, f"{WELL_KNOWN}/<path:path>"):
         blueprint.add_url_rule(path, "metadata", protected_resource_metadata, provide_automatic_options=False)
         blueprint.add_url_rule(path, "preflight", preflight, methods=["OPTIONS"], provide_automatic_options=False)
-    blueprint.register_error_handler(StoreUnavailable, _unavailable)
+    blueprint.register_error_handler(StoreUnavailable, _handle_store_unavailable)
     return blueprint
 
 
@@ -30,10 +30,10 @@ def protected_resource_metadata(path: str = "") -> Response:
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
-    document = resource_metadata(runtime, path, request.host)
+    document = find_metadata_document(runtime, path, request.host)
     if document is None:
         abort(404)
-    return Response(document, 200, list(HEADERS))
+    return Response(document, 200, list(METADATA_HEADERS))
 
 
 def preflight(path: str = "") -> Response:
@@ -42,7 +42,7 @@ def preflight(path: str = "") -> Response:
     return Response(b"", 204, list(headers))
 
 
-def _unavailable(cause: StoreUnavailable) -> Response:
-    _log.error("%s: %s [%s]", current_route(), cause, reference())
+def _handle_store_unavailable(cause: StoreUnavailable) -> Response:
+    _log.error("%s: %s [%s]", current_route(), cause, request_id())
     again = [("Retry-After", "2")]
     return json_refusal(503, "temporarily_unavailable", "the server cannot answer now; try again", again)

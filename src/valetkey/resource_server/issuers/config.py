@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from valetkey.outbound.jwk_set import ALGORITHMS
 from valetkey.protocol.errors import InvalidScope
 from valetkey.protocol.scope import parse_scope
-from valetkey.protocol.uri import endpoint_problem
+from valetkey.protocol.uri import endpoint_uri_problem
 
-from .products import AT_JWT, JWT, SHAPES, Product, Shape
+from .products import AT_JWT, JWT, TOKEN_SHAPES, Product, TokenShape
 
-Names = str | Sequence[str]
+StringOrStrings = str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class IntrospectionClient:
     def __post_init__(self) -> None:
         if self.method not in {"client_secret_basic", "client_secret_post"}:
             raise ValueError(f"method must be client_secret_basic or client_secret_post, not {self.method!r}")
-        if self.endpoint is not None and (problem := endpoint_problem(self.endpoint)):
+        if self.endpoint is not None and (problem := endpoint_uri_problem(self.endpoint)):
             raise ValueError(f"endpoint {self.endpoint!r} cannot be used: {problem}")
         if not 0 <= self.remember <= 60:
             raise ValueError("remember must be between 0 and 60 seconds")
@@ -70,19 +70,19 @@ class TrustedIssuer:
 
     issuer: str = field(kw_only=False)
     like: Product = "standard"
-    audience: Names = ()
+    audience: StringOrStrings = ()
     clients: Sequence[str] = ()
     algorithms: Sequence[str] = tuple(ALGORITHMS)
     jwks_uri: str | None = None
     introspection: IntrospectionClient | None = None
-    scope_claims: Names = ()
+    scope_claims: StringOrStrings = ()
     roles: Mapping[str, str] = field(default_factory=dict)
-    role_claims: Names = ()
+    role_claims: StringOrStrings = ()
     user_id: Callable[[Mapping[str, Any]], str | None] | None = None
-    token_types: Names = ()
+    token_types: StringOrStrings = ()
 
     def __post_init__(self) -> None:
-        problem = self._problem()
+        problem = self._find_problem()
         if problem:
             raise ValueError(f"trusted issuer {self.issuer!r}: {problem}")
         for name in ("audience", "scope_claims", "role_claims", "token_types"):  # one, or several
@@ -90,30 +90,30 @@ class TrustedIssuer:
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> TokenShape:
         """How its tokens are read: the product's way, and what was said otherwise."""
-        known = SHAPES[self.like]
-        return Shape(
+        known = TOKEN_SHAPES[self.like]
+        return TokenShape(
             tuple(self.token_types) or known.token_types,
             tuple(self.scope_claims) or known.scope_claims,
             known.client_claims,
             known.is_machine,
         )
 
-    def _problem(self) -> str | None:
-        if not isinstance(self.issuer, str) or (problem := endpoint_problem(self.issuer)):
+    def _find_problem(self) -> str | None:
+        if not isinstance(self.issuer, str) or (problem := endpoint_uri_problem(self.issuer)):
             return problem if isinstance(self.issuer, str) else "it is not a URL"
         if urlsplit(self.issuer).query:
             return "an issuer has no query (RFC 8414 §2)"
         if "{" in self.issuer:
             return "name each tenant's issuer: a pattern trusts tenants that nobody knows"
-        if self.like not in SHAPES:
-            return f"like must be one of {', '.join(SHAPES)}"
+        if self.like not in TOKEN_SHAPES:
+            return f"like must be one of {', '.join(TOKEN_SHAPES)}"
         if isinstance(self.clients, str) or isinstance(self.algorithms, str):
             return "clients and algorithms are lists"
         if strange := [one for one in self.algorithms if one not in ALGORITHMS]:
             return f"{', '.join(strange)}: only asymmetric algorithms prove who signed: {', '.join(ALGORITHMS)}"
-        if self.jwks_uri is not None and (problem := endpoint_problem(self.jwks_uri)):
+        if self.jwks_uri is not None and (problem := endpoint_uri_problem(self.jwks_uri)):
             return f"jwks_uri cannot be used: {problem}"
         types = [self.token_types] if isinstance(self.token_types, str) else self.token_types
         if not set(types) <= {AT_JWT, JWT}:
@@ -132,14 +132,14 @@ def _roles_problem(roles: Mapping[str, str]) -> str | None:
     return None
 
 
-def read_issuers(given: Sequence[str | TrustedIssuer]) -> dict[str, TrustedIssuer]:
+def parse_issuers(trusted_issuers: Sequence[str | TrustedIssuer]) -> dict[str, TrustedIssuer]:
     """The trusted issuers, by identifier.
 
     :raises ValueError: where there is none, one is named twice, or opaque tokens could go to the wrong one.
     """
-    if isinstance(given, str) or not given:
+    if isinstance(trusted_issuers, str) or not trusted_issuers:
         raise ValueError('trusted_issuers is a list with one issuer at least, like ["https://id.example.com"]')
-    issuers = [TrustedIssuer(one) if isinstance(one, str) else one for one in given]
+    issuers = [TrustedIssuer(one) if isinstance(one, str) else one for one in trusted_issuers]
     prefixes = [one.introspection.prefix for one in issuers if one.introspection]
     if len({one.issuer for one in issuers}) < len(issuers):
         raise ValueError("trusted_issuers names one issuer twice")

@@ -12,6 +12,6 @@ class IssuerUnavailable(StoreUnavailable):
     retry_after = 5
 
 
-def refused(detail: str, description: str = "the access token is not accepted") -> InvalidToken:
+def invalid_token(detail: str, description: str = "the access token is not accepted") -> InvalidToken:
     """The refusal of a token; the caller learns the description, the log the detail."""
-    return InvalidToken(description, detail=detail)
+    return InvalidToken(description, log_detail=detail)

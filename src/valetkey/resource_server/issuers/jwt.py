@@ -8,51 +8,51 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from valetkey.outbound.bounds import FetchProblem
+from valetkey.outbound.bounds import FetchError
 from valetkey.outbound.jwk_set import ALGORITHMS
 from valetkey.outbound.remote_keys import RemoteKeys
-from valetkey.protocol.request_body import read_json_object
-from valetkey.tokens.jws import Algorithms
+from valetkey.protocol.request_body import parse_json_object
+from valetkey.tokens.jws import AlgorithmRegistry
 
 from .config import TrustedIssuer
 from .discovery import Discovery
-from .errors import IssuerUnavailable, refused
+from .errors import IssuerUnavailable, invalid_token
 from .products import JWT
 
-_LONGEST, _LONGEST_HEADER, _LONGEST_KID = 8192, 4096, 256
+_MAX_LENGTH, _MAX_HEADER_LENGTH, _MAX_KID_LENGTH = 8192, 4096, 256
 
 Members = Mapping[str, Any]
 
 
-class _Registry(Algorithms):
-    max_header_length = _LONGEST_HEADER
+class _Registry(AlgorithmRegistry):
+    max_header_length = _MAX_HEADER_LENGTH
 
 
 _REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)  # what we do not know is ignored
 
 
-def read_unverified(value: str) -> tuple[Members, Members]:
+def decode_unverified(value: str) -> tuple[Members, Members]:
     """The header and the claims of a JWT; nothing about them is proved yet.
 
     :raises InvalidToken: where it is none.
     """
-    if len(value) > _LONGEST or not value.isascii() or value.count(".") != 2:
-        raise refused("no JWT, or too long", "the access token is not known")
+    if len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
+        raise invalid_token("no JWT, or too long", "the access token is not known")
     try:
         token = jws.extract_compact(value.encode(), registry=_REGISTRY)
-        return token.headers(), read_json_object(token.payload)
+        return token.headers(), parse_json_object(token.payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-        raise refused(f"no JWT: {type(cause).__name__}", "the access token is not known") from cause
+        raise invalid_token(f"no JWT: {type(cause).__name__}", "the access token is not known") from cause
 
 
-class Signatures:
+class SignatureVerifier:
     """Verifies by the keys that issuers publish, and by no key that a token brings or points to."""
 
     def __init__(self, discovery: Discovery, keys: RemoteKeys) -> None:
         self._discovery = discovery
         self._keys = keys
 
-    def check(self, value: str, header: Members, issuer: TrustedIssuer) -> None:
+    def verify(self, value: str, header: Members, issuer: TrustedIssuer) -> None:
         """See that the issuer signed the token.
 
         :raises InvalidToken: where it did not, as far as its published keys tell.
@@ -60,16 +60,16 @@ class Signatures:
         """
         alg, kid = check_header(header, issuer)
         try:
-            uri = issuer.jwks_uri or self._discovery.find(issuer.issuer, "jwks_uri")
+            uri = issuer.jwks_uri or self._discovery.find_url(issuer.issuer, "jwks_uri")
             key = self._keys.find(uri, kid, alg)
-        except FetchProblem as cause:
+        except FetchError as cause:
             raise IssuerUnavailable(f"the keys of {issuer.issuer} cannot be had: {cause}") from cause
         if key is None:
-            raise refused(f"no key of {issuer.issuer} has this kid and algorithm")
+            raise invalid_token(f"no key of {issuer.issuer} has this kid and algorithm")
         try:
             jws.deserialize_compact(value.encode(), key, registry=_REGISTRY)
         except (JoseError, ValueError, TypeError) as cause:
-            raise refused("the signature is wrong") from cause
+            raise invalid_token("the signature is wrong") from cause
 
 
 def check_header(header: Members, issuer: TrustedIssuer) -> tuple[str, str | None]:
@@ -79,11 +79,11 @@ def check_header(header: Members, issuer: TrustedIssuer) -> tuple[str, str | Non
     """
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", JWT)
     if not isinstance(alg, str) or alg not in issuer.algorithms:
-        raise refused("its algorithm is not one of the issuer's")
+        raise invalid_token("its algorithm is not one of the issuer's")
     if "crit" in header:  # RFC 7515 §4.1.11: none that we understand
-        raise refused("crit names what is not understood")
-    if kid is not None and (not isinstance(kid, str) or len(kid) > _LONGEST_KID):
-        raise refused("its kid is no short text")
+        raise invalid_token("crit names what is not understood")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_KID_LENGTH):
+        raise invalid_token("its kid is no short text")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in issuer.shape.token_types:
-        raise refused("its typ is not that of the issuer's access tokens")  # RFC 8725 §3.11, RFC 9068 §4
+        raise invalid_token("its typ is not that of the issuer's access tokens")  # RFC 8725 §3.11, RFC 9068 §4
     return alg, kid

@@ -14,7 +14,7 @@ JWT = "jwt"  # said, or meant by silence, of tokens from before RFC 9068
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TokenShape:
     """What a product's tokens are read by."""
 
     token_types: tuple[str, ...] = (AT_JWT, JWT)
@@ -23,29 +23,29 @@ class Shape:
     is_machine: Callable[[Claims], bool] = lambda claims: False  # besides: no sub, or the client's own id
 
 
-def _auth0_machine(claims: Claims) -> bool:
+def _is_auth0_machine(claims: Claims) -> bool:
     return claims.get("gty") == "client-credentials"
 
 
-def _entra_machine(claims: Claims) -> bool:
+def _is_entra_machine(claims: Claims) -> bool:
     """idtyp is an optional claim; without it: a token with no delegated scope speaks for the app itself."""
     return claims.get("idtyp") == "app" or "scp" not in claims
 
 
-def _keycloak_machine(claims: Claims) -> bool:
+def _is_keycloak_machine(claims: Claims) -> bool:
     return str(claims.get("preferred_username", "")).startswith("service-account-")
 
 
-SHAPES: Mapping[str, Shape] = {
-    "standard": Shape(),
-    "auth0": Shape(client_claims=("client_id", "azp"), is_machine=_auth0_machine),
-    "cognito": Shape(token_types=(JWT,), scope_claims=("scope",), client_claims=("client_id",)),
-    "entra": Shape(
+TOKEN_SHAPES: Mapping[str, TokenShape] = {
+    "standard": TokenShape(),
+    "auth0": TokenShape(client_claims=("client_id", "azp"), is_machine=_is_auth0_machine),
+    "cognito": TokenShape(token_types=(JWT,), scope_claims=("scope",), client_claims=("client_id",)),
+    "entra": TokenShape(
         token_types=(JWT,),
         scope_claims=("scp", "roles"),  # roles: what an administrator gave an app that acts for itself
         client_claims=("azp", "appid"),
-        is_machine=_entra_machine,
+        is_machine=_is_entra_machine,
     ),
-    "keycloak": Shape(client_claims=("azp", "client_id"), is_machine=_keycloak_machine),
-    "valetkey": Shape(token_types=(AT_JWT,), scope_claims=("scope",), client_claims=("client_id",)),
+    "keycloak": TokenShape(client_claims=("azp", "client_id"), is_machine=_is_keycloak_machine),
+    "valetkey": TokenShape(token_types=(AT_JWT,), scope_claims=("scope",), client_claims=("client_id",)),
 }

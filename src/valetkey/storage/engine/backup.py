@@ -37,8 +37,8 @@ def back_up(url: str, target: Path) -> int:
         draft.unlink(missing_ok=True)
 
 
-def _copy(source: Path, draft: Path) -> None:
-    with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(draft)) as there:
+def _copy(source: Path, partial_file: Path) -> None:
+    with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(partial_file)) as there:
         here.backup(there)  # in one step: under WAL a reader holds no writer up, and sees one moment
         there.execute("PRAGMA journal_mode = DELETE")
         (verdict,) = there.execute("PRAGMA quick_check").fetchone()

@@ -6,43 +6,43 @@ import threading
 import time
 from collections.abc import Callable
 
-from .transaction import StoreSilent
+from .transaction import StoreTimeout
 
-_SECONDS = 1.0
+_RESET_TIMEOUT_S = 1.0
 
 
-class Rest:
+class CircuitBreaker:
     """A switch that silence opens: a timeout is paid once a second, not by every call. Safe for threads.
 
     It goes by the process's own steady clock: what it measures is how long ago this process was let down.
     """
 
-    __slots__ = ("_clock", "_lock", "_name", "again_at")
+    __slots__ = ("_clock", "_lock", "_name", "retry_at")
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()
-        self.again_at: float | None = None  # when it may be asked again; None: it answers
+        self.retry_at: float | None = None  # when it may be asked again; None: it answers
 
-    def check_over(self) -> None:
+    def check(self) -> None:
         """See that it may be asked now; whoever is the first to come after a rest asks for all.
 
         :raises StoreSilent: where it is left alone.
         """
-        if self.again_at is None:
+        if self.retry_at is None:
             return
         with self._lock:
-            if self.again_at is None:
+            if self.retry_at is None:
                 return
-            if self._clock() < self.again_at:
-                raise StoreSilent(f"{self._name} did not answer a moment ago")
-            self.begin()
+            if self._clock() < self.retry_at:
+                raise StoreTimeout(f"{self._name} did not answer a moment ago")
+            self.trip()
 
-    def begin(self) -> None:
+    def trip(self) -> None:
         """It did not answer."""
-        self.again_at = self._clock() + _SECONDS
+        self.retry_at = self._clock() + _RESET_TIMEOUT_S
 
-    def end(self) -> None:
+    def reset(self) -> None:
         """It answered."""
-        self.again_at = None
+        self.retry_at = None

@@ -22,7 +22,7 @@ def open_store(url: str) -> Store:
     return Store(SqliteDriver(path)) if path else Store(PostgresqlDriver(url))
 
 
-def open_counters(path: Path) -> Store:
+def open_counter_store(path: Path) -> Store:
     """A SQLite file for rate limits: losing the last moment in a power cut is harmless, so nothing is synced."""
     return Store(SqliteDriver(path, synchronous="OFF"))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .circuit_breaker import Rest
-from .statement import Bound, text_and_values
-from .store import BUSY_SECONDS, Row
-from .transaction import StoreBusy, StoreSilent, StoreUnavailable, Write
+from .circuit_breaker import CircuitBreaker
+from .statement import BoundStatement, sql_and_values
+from .store import BUSY_TIMEOUT_S, Row
+from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
 
-_SETUP = "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
-_UNHEARD = 3000  # milliseconds after which a server that acknowledges nothing is gone
+_SESSION_SETTINGS = (
+    "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
+)
+_TCP_USER_TIMEOUT_MS = 3000  # milliseconds after which a server that acknowledges nothing is gone
 
 
 class PostgresqlDriver:
@@ -19,49 +21,53 @@ class PostgresqlDriver:
 
     def __init__(self, url: str) -> None:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
-        self._rest = Rest("the PostgreSQL database")  # where it is silent; one that is down says so at once
+        self._circuit_breaker = CircuitBreaker(
+            "the PostgreSQL database"
+        )  # where it is silent; one that is down says so at once
 
     def connect(self) -> PostgresqlConnection:
         try:
             import psycopg
 
-            from .psycopg_timeout import PatientConnection, Silent
+            from .psycopg_timeout import AnswerTimeout, DeadlineConnection
         except ImportError as cause:
             raise StoreUnavailable("PostgreSQL needs its driver: pip install 'valetkey[postgresql]'") from cause
-        self._rest.check_over()
+        self._circuit_breaker.check()
         try:
-            raw = PatientConnection.connect(self.url, autocommit=True, connect_timeout=2, tcp_user_timeout=_UNHEARD)
-            raw.execute(_SETUP)
+            raw = DeadlineConnection.connect(
+                self.url, autocommit=True, connect_timeout=2, tcp_user_timeout=_TCP_USER_TIMEOUT_MS
+            )
+            raw.execute(_SESSION_SETTINGS)
         except psycopg.Error as cause:
-            told = f"the PostgreSQL database cannot be reached ({_reason(cause)}): start it, or correct database_url"
-            if isinstance(cause, (psycopg.errors.ConnectionTimeout, Silent)):
-                self._rest.begin()
-                raise StoreSilent(told) from cause
-            self._rest.end()
+            told = f"the PostgreSQL database cannot be reached ({_server_message(cause)}): start it, or correct database_url"
+            if isinstance(cause, (psycopg.errors.ConnectionTimeout, AnswerTimeout)):
+                self._circuit_breaker.trip()
+                raise StoreTimeout(told) from cause
+            self._circuit_breaker.reset()
             raise StoreUnavailable(told) from cause
-        self._rest.end()
-        return PostgresqlConnection(raw, self._rest)
+        self._circuit_breaker.reset()
+        return PostgresqlConnection(raw, self._circuit_breaker)
 
 
-def _reason(cause: Exception) -> str:
+def _server_message(cause: Exception) -> str:
     """What the server said; the driver's own words may quote the URL, and a password in it."""
     _, fatal, said = str(cause).partition("FATAL:")
     return said.strip().partition("\n")[0] if fatal else "no answer"
 
 
 class PostgresqlConnection:
-    def __init__(self, raw: Any, rest: Rest) -> None:
+    def __init__(self, raw: Any, circuit_breaker: CircuitBreaker) -> None:
         import psycopg
 
-        from .psycopg_timeout import Silent
+        from .psycopg_timeout import AnswerTimeout
 
         self.raw = raw
-        self._rest = rest
-        self._patience = BUSY_SECONDS
-        self._deadlock = psycopg.errors.DeadlockDetected
-        self._busy = psycopg.errors.LockNotAvailable
-        self._silent = Silent
-        self._unavailable = (
+        self._circuit_breaker = circuit_breaker
+        self._lock_timeout_s = BUSY_TIMEOUT_S
+        self._deadlock_error = psycopg.errors.DeadlockDetected
+        self._lock_timeout_error = psycopg.errors.LockNotAvailable
+        self._answer_timeout_error = AnswerTimeout
+        self._unavailable_errors = (
             psycopg.OperationalError,
             psycopg.InterfaceError,
             psycopg.errors.UndefinedTable,
@@ -70,67 +76,67 @@ class PostgresqlConnection:
             psycopg.errors.IdleInTransactionSessionTimeout,
         )
 
-    def rows(self, bound: Bound) -> list[Row]:
-        sql, values = text_and_values(bound, "postgresql")
-        self._check_answers()
+    def fetch_all(self, statement: BoundStatement) -> list[Row]:
+        sql, values = sql_and_values(statement, "postgresql")
+        self._check_circuit_breaker()
         try:
             rows: list[Row] = self.raw.execute(sql, values).fetchall()
-        except self._busy as cause:
+        except self._lock_timeout_error as cause:
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
-        except self._unavailable as cause:
-            raise self._failed(cause) from cause
-        self._rest.end()
+        except self._unavailable_errors as cause:
+            raise self._to_store_error(cause) from cause
+        self._circuit_breaker.reset()
         return rows
 
-    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
-        self._check_answers()
+    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
+        self._check_circuit_breaker()
         try:
-            self._wait_at_most(patience)
+            self._set_lock_timeout(timeout_s)
             with self.raw.transaction():
-                claims = [write.claim for write in writes if write.claim is not None]
-                touched = iter(self._run(claims))
-                won = [write.claim is None or next(touched) == 1 for write in writes]
-                self._run(
+                claims = [write.condition for write in transactions if write.condition is not None]
+                touched = iter(self._execute_all(claims))
+                won = [write.condition is None or next(touched) == 1 for write in transactions]
+                self._execute_all(
                     [
                         bound
-                        for write, mine in zip(writes, won, strict=True)
-                        for bound in (write.rows if mine else write.otherwise)
+                        for write, mine in zip(transactions, won, strict=True)
+                        for bound in (write.rows if mine else write.else_rows)
                     ]
                 )
-        except self._deadlock as cause:
-            if len(writes) > 1:
+        except self._deadlock_error as cause:
+            if len(transactions) > 1:
                 raise  # rolled back for sure: each is run again on its own
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
-        except self._busy as cause:  # rolled back: nothing was written
+        except self._lock_timeout_error as cause:  # rolled back: nothing was written
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
-        except self._unavailable as cause:
-            raise self._failed(cause) from cause
-        self._rest.end()
+        except self._unavailable_errors as cause:
+            raise self._to_store_error(cause) from cause
+        self._circuit_breaker.reset()
         return won
 
-    def _check_answers(self) -> None:
+    def _check_circuit_breaker(self) -> None:
         """A connection that was given up says itself that it is closed: then a new one is what asks."""
-        if self._rest.again_at is not None and not self.raw.closed:
-            self._rest.check_over()
+        if self._circuit_breaker.retry_at is not None and not self.raw.closed:
+            self._circuit_breaker.check()
 
-    def _failed(self, cause: Exception) -> StoreUnavailable:
+    def _to_store_error(self, cause: Exception) -> StoreUnavailable:
         told = f"the PostgreSQL database failed: {cause}"
-        if not isinstance(cause, self._silent):
+        if not isinstance(cause, self._answer_timeout_error):
             return StoreUnavailable(told)
-        self._rest.begin()
-        return StoreSilent(told)
+        self._circuit_breaker.trip()
+        return StoreTimeout(told)
 
-    def _wait_at_most(self, patience: float) -> None:
-        if abs(patience - self._patience) > 0.1:  # not at each write: it is another round trip
-            self.raw.execute(f"SET lock_timeout = {int(patience * 1000)}")
-            self._patience = patience
+    def _set_lock_timeout(self, timeout_s: float) -> None:
+        if abs(timeout_s - self._lock_timeout_s) > 0.1:  # not at each write: it is another round trip
+            self.raw.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
+            self._lock_timeout_s = timeout_s
 
-    def _run(self, bounds: Sequence[Bound]) -> list[int]:
+    def _execute_all(self, statements: Sequence[BoundStatement]) -> list[int]:
         """Rows touched by each statement; all are sent before the first answer is read."""
-        if len(bounds) < 2:
-            return [self.raw.execute(*text_and_values(bound, "postgresql")).rowcount for bound in bounds]
+        if len(statements) < 2:
+            return [self.raw.execute(*sql_and_values(bound, "postgresql")).rowcount for bound in statements]
         with self.raw.pipeline():
-            cursors = [self.raw.execute(*text_and_values(bound, "postgresql")) for bound in bounds]
+            cursors = [self.raw.execute(*sql_and_values(bound, "postgresql")) for bound in statements]
         return [cursor.rowcount for cursor in cursors]
 
     def close(self) -> None:

@@ -10,24 +10,24 @@ from typing import Any
 
 from sqlalchemy import Column, Table, insert
 
-from .statement import Bound, Statement
+from .statement import BoundStatement, Statement
 
 
-def columns_of(table: Table, record: type) -> list[Column[Any]]:
+def columns_of(table: Table, record_type: type) -> list[Column[Any]]:
     """The columns that a record's fields name, in their order: ``record(*row)`` then fits."""
-    return [table.c[field.name] for field in dataclasses.fields(record)]
+    return [table.c[field.name] for field in dataclasses.fields(record_type)]
 
 
-class Insert:
+class InsertStatement:
     """``INSERT`` of a record into a table."""
 
-    def __init__(self, table: Table, record: type) -> None:
-        self._names = [field.name for field in dataclasses.fields(record)]
+    def __init__(self, table: Table, record_type: type) -> None:
+        self._names = [field.name for field in dataclasses.fields(record_type)]
         self._values = attrgetter(*self._names)
         self._statement = Statement(insert(table).values({name: _bind(name) for name in self._names}))
 
-    def __call__(self, record: Any) -> Bound:
-        return Bound(self._statement, dict(zip(self._names, self._values(record), strict=True)))
+    def __call__(self, record: Any) -> BoundStatement:
+        return BoundStatement(self._statement, dict(zip(self._names, self._values(record), strict=True)))
 
 
 def _bind(name: str) -> Any:

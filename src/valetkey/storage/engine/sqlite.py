@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .statement import Bound, text_and_values
-from .store import BUSY_SECONDS, Row
-from .transaction import StoreBusy, StoreUnavailable, Write
+from .statement import BoundStatement, sql_and_values
+from .store import BUSY_TIMEOUT_S, Row
+from .transaction import StoreBusy, StoreUnavailable, Transaction
 
 
 class SqliteDriver:
@@ -21,22 +21,22 @@ class SqliteDriver:
 
     def connect(self) -> SqliteConnection:
         try:
-            raw = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            raw = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as cause:
-            raise _told(cause, self.path) from cause
+            raise _to_store_error(cause, self.path) from cause
         try:
-            _use_wal(raw)
+            _enable_wal(raw)
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
             raw.execute("PRAGMA cache_size = -2000")
         except sqlite3.Error as cause:
             raw.close()
-            raise _told(cause, self.path) from cause
+            raise _to_store_error(cause, self.path) from cause
         return SqliteConnection(raw, self.path)
 
 
-def _use_wal(raw: sqlite3.Connection) -> None:
+def _enable_wal(raw: sqlite3.Connection) -> None:
     """Switch to WAL; SQLite does not wait for its timeout here when several processes open a new file at once."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             raw.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -51,41 +51,41 @@ class SqliteConnection:
     def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw = raw
         self._path = path
-        self._patience = BUSY_SECONDS
+        self._busy_timeout_s = BUSY_TIMEOUT_S
 
-    def rows(self, bound: Bound) -> list[Row]:
-        sql, values = text_and_values(bound, "sqlite")
+    def fetch_all(self, statement: BoundStatement) -> list[Row]:
+        sql, values = sql_and_values(statement, "sqlite")
         try:
             return self.raw.execute(sql, values).fetchall()  # to the end: an open cursor pins a snapshot
         except sqlite3.Error as cause:
-            raise _told(cause, self._path) from cause
+            raise _to_store_error(cause, self._path) from cause
 
-    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
+    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
         try:
-            self._wait_at_most(patience)
+            self._set_busy_timeout(timeout_s)
             self.raw.execute("BEGIN IMMEDIATE")
-            won = [self._run(write) for write in writes]
+            won = [self._run_transaction(write) for write in transactions]
             self.raw.execute("COMMIT")
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
-                raise _told(cause, self._path) from cause
+                raise _to_store_error(cause, self._path) from cause
             raise
         return won
 
-    def _run(self, write: Write) -> bool:
-        won = write.claim is None or self._touched(write.claim) == 1
-        for bound in write.rows if won else write.otherwise:
-            self._touched(bound)
+    def _run_transaction(self, transaction: Transaction) -> bool:
+        won = transaction.condition is None or self._execute(transaction.condition) == 1
+        for bound in transaction.rows if won else transaction.else_rows:
+            self._execute(bound)
         return won
 
-    def _touched(self, bound: Bound) -> int:
-        return self.raw.execute(*text_and_values(bound, "sqlite")).rowcount
+    def _execute(self, statement: BoundStatement) -> int:
+        return self.raw.execute(*sql_and_values(statement, "sqlite")).rowcount
 
-    def _wait_at_most(self, patience: float) -> None:
-        if abs(patience - self._patience) > 0.1:  # not at each write: it is another statement
-            self.raw.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-            self._patience = patience
+    def _set_busy_timeout(self, timeout_s: float) -> None:
+        if abs(timeout_s - self._busy_timeout_s) > 0.1:  # not at each write: it is another statement
+            self.raw.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+            self._busy_timeout_s = timeout_s
 
     def _roll_back(self) -> None:
         if self.raw.in_transaction:
@@ -95,7 +95,7 @@ class SqliteConnection:
         self.raw.close()
 
 
-def _told(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
+def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
     text = str(cause)
     if "locked" in text or "busy" in text:
         return StoreBusy(f"the database {path} is busy")

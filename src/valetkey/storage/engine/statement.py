@@ -15,21 +15,21 @@ _DIALECTS: dict[str, Any] = {
     "postgresql": postgresql.psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call] # SQLAlchemy's
 }
 
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT_BY_DIALECT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-class Bound(NamedTuple):
+class BoundStatement(NamedTuple):
     """A statement with its values, ready to run."""
 
     statement: Statement
     values: Mapping[str, Any]
 
 
-class Compiled(NamedTuple):
+class CompiledStatement(NamedTuple):
     sql: str
     constants: dict[str, Any]
-    order: tuple[str, ...]  # of the values, as the SQL has them; a name may come twice
-    names: frozenset[str]
+    parameter_order: tuple[str, ...]  # of the values, as the SQL has them; a name may come twice
+    parameter_names: frozenset[str]
 
 
 class Statement:
@@ -43,12 +43,12 @@ class Statement:
 
     def __init__(self, construct: Executable | Callable[[Any], Executable] | Mapping[str, Executable]) -> None:
         self._construct = construct
-        self._compiled: dict[str, Compiled] = {}
+        self._compiled: dict[str, CompiledStatement] = {}
 
-    def __call__(self, **values: Any) -> Bound:
-        return Bound(self, values)
+    def __call__(self, **values: Any) -> BoundStatement:
+        return BoundStatement(self, values)
 
-    def compiled(self, dialect: str) -> Compiled:
+    def compile(self, dialect: str) -> CompiledStatement:
         """The SQL text for a dialect; compiled at first use, then remembered."""
         found = self._compiled.get(dialect)
         if found is None:
@@ -56,22 +56,22 @@ class Statement:
             if isinstance(construct, Mapping):
                 construct = construct[dialect]
             elif not isinstance(construct, Executable):
-                construct = construct(_INSERTS[dialect])
+                construct = construct(_INSERT_BY_DIALECT[dialect])
             made = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined]
             assert isinstance(made, SQLCompiler)
             constants = {name: value for name, value in made.params.items() if value is not None}
             order = tuple(made.positiontup or ())
-            found = self._compiled[dialect] = Compiled(made.string, constants, order, frozenset(made.params))
+            found = self._compiled[dialect] = CompiledStatement(made.string, constants, order, frozenset(made.params))
         return found
 
 
-def text_and_values(bound: Bound, dialect: str) -> tuple[str, list[Any]]:
+def sql_and_values(bound_statement: BoundStatement, dialect: str) -> tuple[str, list[Any]]:
     """What a driver's execute takes.
 
     :raises TypeError: where a value is missing or unknown, which is a programmer's mistake.
     """
-    compiled = bound.statement.compiled(dialect)
-    values = {**compiled.constants, **bound.values} if compiled.constants else bound.values
-    if values.keys() != compiled.names:
-        raise TypeError(f"values {sorted(values)} do not fit {sorted(compiled.names)}: {compiled.sql}")
-    return compiled.sql, [values[name] for name in compiled.order]
+    compiled = bound_statement.statement.compile(dialect)
+    values = {**compiled.constants, **bound_statement.values} if compiled.constants else bound_statement.values
+    if values.keys() != compiled.parameter_names:
+        raise TypeError(f"values {sorted(values)} do not fit {sorted(compiled.parameter_names)}: {compiled.sql}")
+    return compiled.sql, [values[name] for name in compiled.parameter_order]

@@ -9,20 +9,20 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .statement import Bound
-from .transaction import StoreBusy, StoreSilent, StoreUnavailable, Write
+from .statement import BoundStatement
+from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
 
-_MOST_PER_COMMIT = 64
-BUSY_SECONDS = 2.0  # so long anybody waits for a busy store, whatever others wait for
-_SOON = 0.05  # seconds in which nothing more is worth trying
+_MAX_TRANSACTIONS_PER_COMMIT = 64
+BUSY_TIMEOUT_S = 2.0  # so long anybody waits for a busy store, whatever others wait for
+_MIN_TIMEOUT_S = 0.05  # seconds in which nothing more is worth trying
 Row = tuple[Any, ...]
 
 
 class Connection(Protocol):
     """One driver's connection; every method raises ``StoreUnavailable`` where the database does not answer."""
 
-    def rows(self, bound: Bound) -> list[Row]: ...
-    def run_all(self, writes: Sequence[Write], patience: float) -> list[bool]:
+    def fetch_all(self, statement: BoundStatement) -> list[Row]: ...
+    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
         """Run the writes in one durable transaction and say, for each, whether its claim was won.
 
         :raises StoreBusy: where others hold the store for longer than ``patience`` seconds.
@@ -38,30 +38,30 @@ class Driver(Protocol):
     def connect(self) -> Connection: ...
 
 
-class _Pending:
+class _PendingTransaction:
     """A write that waits: until it is settled, or its thread is the next to commit."""
 
-    __slots__ = ("_turn", "deadline", "failure", "is_settled", "leads", "won", "write")
+    __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_leader", "is_settled", "transaction")
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
-        self.deadline = time.monotonic() + BUSY_SECONDS
-        self.won = False
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.deadline = time.monotonic() + BUSY_TIMEOUT_S
+        self.condition_met = False
         self.failure: BaseException | None = None
-        self.is_settled = self.leads = False
-        self._turn = threading.Lock()
-        self._turn.acquire()
+        self.is_settled = self.is_leader = False
+        self._wake_lock = threading.Lock()
+        self._wake_lock.acquire()
 
     def wait(self) -> None:
-        self._turn.acquire()
+        self._wake_lock.acquire()
 
-    def lead(self) -> None:
-        self.leads = True
-        self._turn.release()
+    def make_leader(self) -> None:
+        self.is_leader = True
+        self._wake_lock.release()
 
-    def settle(self, won: bool, failure: BaseException | None = None) -> None:
-        self.won, self.failure, self.is_settled = won, failure, True
-        self._turn.release()
+    def settle(self, condition_met: bool, failure: BaseException | None = None) -> None:
+        self.condition_met, self.failure, self.is_settled = condition_met, failure, True
+        self._wake_lock.release()
 
 
 class Store:
@@ -69,29 +69,30 @@ class Store:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._forget()
+        self._reset()
         weak = weakref.ref(self)
         os.register_at_fork(
-            before=lambda: _call(weak, Store._keep_for_parent), after_in_child=lambda: _call(weak, Store._forget)
+            before=lambda: _call_if_exists(weak, Store._pin_connections),
+            after_in_child=lambda: _call_if_exists(weak, Store._reset),
         )
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._local = threading.local()
-        self._opened: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
-        self._queueing = threading.Lock()
-        self._is_led = False  # whether a thread commits, or was told to
-        self._queue: list[_Pending] = []
+        self._queue_lock = threading.Lock()
+        self._has_leader = False  # whether a thread commits, or was told to
+        self._queue: list[_PendingTransaction] = []
 
-    def _keep_for_parent(self) -> None:
+    def _pin_connections(self) -> None:
         # A child that collected the parent's connections would say goodbye on the parent's sockets.
-        self._inherited = list(self._opened)
+        self._pinned_connections = list(self._connections)
 
     @property
     def dialect(self) -> str:
         return self._driver.dialect
 
-    def all(self, bound: Bound) -> list[Row]:
+    def fetch_all(self, statement: BoundStatement) -> list[Row]:
         """The rows of a query.
 
         :raises StoreUnavailable: where the database does not answer.
@@ -101,19 +102,19 @@ class Store:
         except AttributeError:
             connection = self._open_reader()
         try:
-            return connection.rows(bound)
-        except (StoreBusy, StoreSilent):
+            return connection.fetch_all(statement)
+        except (StoreBusy, StoreTimeout):
             raise
         except StoreUnavailable:
             del self._local.connection
             connection.close()
-            return self._open_reader().rows(bound)  # once: the connection may have been the old server's
+            return self._open_reader().fetch_all(statement)  # once: the connection may have been the old server's
 
-    def one(self, bound: Bound) -> Row | None:
-        rows = self.all(bound)
+    def fetch_one(self, statement: BoundStatement) -> Row | None:
+        rows = self.fetch_all(statement)
         return rows[0] if rows else None
 
-    def write(self, write: Write) -> bool:
+    def write(self, transaction: Transaction) -> bool:
         """Whether the claim was won; when this returns, what was written is durable.
 
         One thread at a time commits what all waiting threads brought: on a disk that needs 0.25 ms for each
@@ -121,17 +122,17 @@ class Store:
 
         :raises StoreUnavailable: where nothing was written.
         """
-        pending = _Pending(write)
-        with self._queueing:
+        pending = _PendingTransaction(transaction)
+        with self._queue_lock:
             self._queue.append(pending)
-            pending.leads, self._is_led = not self._is_led, True
-        if not pending.leads:
+            pending.is_leader, self._has_leader = not self._has_leader, True
+        if not pending.is_leader:
             pending.wait()
-        if pending.leads:
-            self._lead(pending)
+        if pending.is_leader:
+            self._run_as_leader(pending)
         if pending.failure is not None:
             raise pending.failure
-        return pending.won
+        return pending.condition_met
 
     def close_reader(self) -> None:
         """Close this thread's own connection: the thread is about to end."""
@@ -140,37 +141,37 @@ class Store:
             connection.close()
 
     def close(self) -> None:
-        for connection in list(self._opened):
+        for connection in list(self._connections):
             connection.close()
-        self._forget()
+        self._reset()
 
-    def _lead(self, own: _Pending) -> None:
+    def _run_as_leader(self, pending: _PendingTransaction) -> None:
         """Commit until one's own write is settled, then leave it to the next."""
         try:
-            while not own.is_settled:
-                self._commit_waiting()
+            while not pending.is_settled:
+                self._commit_next_batch()
         finally:
-            with self._queueing:
-                self._is_led = bool(self._queue)
+            with self._queue_lock:
+                self._has_leader = bool(self._queue)
                 if self._queue:
-                    self._queue[0].lead()
+                    self._queue[0].make_leader()
 
-    def _commit_waiting(self) -> None:
-        with self._queueing:
-            batch, self._queue = self._queue[:_MOST_PER_COMMIT], self._queue[_MOST_PER_COMMIT:]
+    def _commit_next_batch(self) -> None:
+        with self._queue_lock:
+            batch, self._queue = self._queue[:_MAX_TRANSACTIONS_PER_COMMIT], self._queue[_MAX_TRANSACTIONS_PER_COMMIT:]
         try:
-            self._commit(batch)
+            self._commit_batch(batch)
         except BaseException:  # this thread is told to end: nobody may wait for it
             for pending in batch:
                 if not pending.is_settled:
                     pending.settle(False, StoreUnavailable("the server is stopping"))
             raise
 
-    def _commit(self, batch: Sequence[_Pending]) -> None:
+    def _commit_batch(self, batch: Sequence[_PendingTransaction]) -> None:
         try:
-            results = self._run(batch)
+            results = self._run_batch(batch)
         except StoreBusy as busy:
-            self._give_up(batch, busy)
+            self._requeue_or_reject(batch, busy)
         except Exception as failure:
             # Where the store is at fault, nobody knows what was written, or has time to try again. Where one of
             # the writes is, nothing was: each is run on its own, so that the others get through.
@@ -179,27 +180,29 @@ class Store:
                     pending.settle(False, failure)
                 return
             for pending in batch:
-                self._commit([pending])
+                self._commit_batch([pending])
         else:
             for pending, won in zip(batch, results, strict=True):
                 pending.settle(won)
 
-    def _give_up(self, batch: Sequence[_Pending], busy: StoreBusy) -> None:
+    def _requeue_or_reject(self, batch: Sequence[_PendingTransaction], error: StoreBusy) -> None:
         """Refuse those who have waited long enough; the others, who came later, wait on."""
-        now = time.monotonic() + _SOON
+        now = time.monotonic() + _MIN_TIMEOUT_S
         patient = [pending for pending in batch if pending.deadline > now]
-        with self._queueing:
+        with self._queue_lock:
             self._queue[:0] = patient
         for pending in batch:
             if pending.deadline <= now:
-                pending.settle(False, busy)
+                pending.settle(False, error)
 
-    def _run(self, batch: Sequence[_Pending]) -> list[bool]:
+    def _run_batch(self, batch: Sequence[_PendingTransaction]) -> list[bool]:
         if self._writer is None:
-            self._writer = self._connect_for(batch)
+            self._writer = self._connect_or_reject_queue(batch)
         patience = min(pending.deadline for pending in batch) - time.monotonic()
         try:
-            return self._writer.run_all([pending.write for pending in batch], max(_SOON, patience))
+            return self._writer.run_transactions(
+                [pending.transaction for pending in batch], max(_MIN_TIMEOUT_S, patience)
+            )
         except StoreBusy:
             raise
         except StoreUnavailable:
@@ -207,12 +210,12 @@ class Store:
             self._writer = None
             raise
 
-    def _connect_for(self, batch: Sequence[_Pending]) -> Connection:
+    def _connect_or_reject_queue(self, batch: Sequence[_PendingTransaction]) -> Connection:
         """A connection; where there is none to be had, whoever came meanwhile has waited for it too."""
         try:
             return self._connect()
         except StoreUnavailable as failure:
-            with self._queueing:
+            with self._queue_lock:
                 waiting, self._queue = self._queue, []
             for pending in waiting:
                 pending.settle(False, failure)
@@ -224,11 +227,11 @@ class Store:
 
     def _connect(self) -> Connection:
         connection = self._driver.connect()
-        self._opened.add(connection)
+        self._connections.add(connection)
         return connection
 
 
-def _call(weak: weakref.ref[Store], method: Callable[[Store], None]) -> None:
-    store = weak()
+def _call_if_exists(store_ref: weakref.ref[Store], method: Callable[[Store], None]) -> None:
+    store = store_ref()
     if store is not None:
         method(store)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from valetkey.authorization_server.token.response import token_response
-from valetkey.authorization_server.token.scope_and_resource import check_scope, fit_scope, read_resources
+from valetkey.authorization_server.token.response import token_response_body
+from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
 from valetkey.protocol.errors import InvalidScope, UnauthorizedClient
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.transaction import Transaction
 
 from .request import TokenRequest
 
@@ -17,12 +17,12 @@ def redeem(request: TokenRequest) -> bytes:
     scope = check_scope(request.parameters.get("scope"), request.client, request.runtime)
     scope -= {"openid", "offline_access"}  # there is no person to know, and nobody to be away
     audience = read_resources(request.parameters, request.runtime, request.client, scope)
-    scope = fit_scope(scope, audience, request.runtime)
+    scope = limit_scope_to_resources(scope, audience, request.runtime)
     if not scope and request.parameters.get("scope"):
         raise InvalidScope("nothing of this scope can be given to a program that acts for itself")
-    minted = request.runtime.mint.access_token(
+    minted = request.runtime.token_generator.generate_access_token(
         client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None
     )
     if minted.row is not None:
-        request.runtime.write(Write(rows=(minted.row,)))
-    return token_response(minted, scope)
+        request.runtime.write(Transaction(rows=(minted.row,)))
+    return token_response_body(minted, scope)

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from valetkey.authorization_server.grant_lifecycle import end_grant
+from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.protocol.errors import AccessDenied, AuthorizationPending, ExpiredToken, InvalidGrant, SlowDown
 from valetkey.protocol.secret import Secret
 from valetkey.storage import device_codes, grants
 from valetkey.storage.device_codes import DeviceCode
-from valetkey.storage.engine.statement import Bound
-from valetkey.storage.engine.transaction import Write
+from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant
 
-from .issue import first_tokens
+from .issue import issue_first_tokens
 from .request import TokenRequest
 
-_SLOWER = 5.0  # seconds more after each poll that came too soon (§3.5)
-_LEEWAY = 0.5  # a request may travel faster than the one before
+_SLOW_DOWN_S = 5.0  # seconds more after each poll that came too soon (§3.5)
+_POLL_LEEWAY_S = 0.5  # a request may travel faster than the one before
 
 
 def redeem(request: TokenRequest) -> bytes:
     """Tokens, once, when the owner has allowed; until then the refusal that says what to do (§3.5)."""
-    code = _find_own_code(request)
+    code = _find_code(request)
     grant = _find_grant(code, request)
-    _check_unused(code, grant, request)
+    _check_redeemable(code, grant, request)
     request.check_owner(grant)
     claim = device_codes.consume(code.digest, request.now)
-    answer = first_tokens(grant, request, claim, _replayed(grant, request))
+    answer = issue_first_tokens(grant, request, claim, _replay_statements(grant, request))
     if answer is None:
-        raise InvalidGrant("the device_code was used before, or its grant was revoked", detail="replay: grant revoked")
+        raise InvalidGrant(
+            "the device_code was used before, or its grant was revoked", log_detail="replay: grant revoked"
+        )
     return answer
 
 
-def _find_own_code(request: TokenRequest) -> DeviceCode:
-    digest = Secret(request.parameters.required("device_code")).digest()
+def _find_code(request: TokenRequest) -> DeviceCode:
+    digest = Secret(request.parameters.require("device_code")).digest()
     code = device_codes.find(request.runtime.store, digest)
     if code is None or code.client_id != request.client.client_id:
-        raise InvalidGrant("the device_code is not known", detail="no such code, or another client's")
+        raise InvalidGrant("the device_code is not known", log_detail="no such code, or another client's")
     return code
 
 
@@ -44,30 +46,30 @@ def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
     if code.consumed_at is None and code.expires_at <= request.now:
         raise ExpiredToken("the device_code has expired: ask for another one")
     if code.decided_at is None:
-        _poll(code, request)
+        _record_poll(code, request)
         raise AuthorizationPending("the resource owner has not answered yet")
     grant = grants.find(request.runtime.store, code.grant_id) if code.grant_id else None
     if code.grant_id is None:
         raise AccessDenied("the resource owner denied the request")
     if grant is None:
-        raise InvalidGrant("the grant was revoked", detail="the grant is gone")
+        raise InvalidGrant("the grant was revoked", log_detail="the grant is gone")
     return grant
 
 
-def _poll(code: DeviceCode, request: TokenRequest) -> None:
-    claim = device_codes.poll(code.digest, request.now, _LEEWAY)
-    slower = device_codes.slow_down(code.digest, _SLOWER, request.now)
-    if not request.runtime.store.write(Write(claim, otherwise=(slower,))):
-        raise SlowDown(f"wait {_SLOWER:.0f} seconds longer between two requests")
+def _record_poll(code: DeviceCode, request: TokenRequest) -> None:
+    claim = device_codes.record_poll(code.digest, request.now, _POLL_LEEWAY_S)
+    slower = device_codes.slow_down(code.digest, _SLOW_DOWN_S, request.now)
+    if not request.runtime.store.write(Transaction(claim, else_rows=(slower,))):
+        raise SlowDown(f"wait {_SLOW_DOWN_S:.0f} seconds longer between two requests")
 
 
-def _check_unused(code: DeviceCode, grant: Grant, request: TokenRequest) -> None:
+def _check_redeemable(code: DeviceCode, grant: Grant, request: TokenRequest) -> None:
     if grant.revoked_at is not None:
         raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
-        request.runtime.revoke(*_replayed(grant, request))
-        raise InvalidGrant("the device_code was used before", detail="replay: grant revoked")
+        request.runtime.revoke(*_replay_statements(grant, request))
+        raise InvalidGrant("the device_code was used before", log_detail="replay: grant revoked")
 
 
-def _replayed(grant: Grant, request: TokenRequest) -> tuple[Bound, ...]:
-    return end_grant(request.runtime, grant, request.now, "device_code.replayed", request.address)
+def _replay_statements(grant: Grant, request: TokenRequest) -> tuple[BoundStatement, ...]:
+    return revoke_grant_statements(request.runtime, grant, request.now, "device_code.replayed", request.address)

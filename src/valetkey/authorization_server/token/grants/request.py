@@ -23,5 +23,5 @@ class TokenRequest:
 
     def check_owner(self, grant: Grant) -> None:
         """:raises InvalidGrant: where whoever gave the grant is not let in any more."""
-        if not self.runtime.known_owners.has(grant.owner, self.now):
-            raise InvalidGrant("the grant was revoked", detail="the resource owner is gone or disabled")
+        if not self.runtime.owner_cache.is_active(grant.owner, self.now):
+            raise InvalidGrant("the grant was revoked", log_detail="the resource owner is gone or disabled")
