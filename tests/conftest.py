@@ -14,8 +14,8 @@ import pytest
 from flask import Flask, jsonify
 from jinja2 import FileSystemBytecodeCache
 
+from tests.support.browser_client import CALLBACK, EMAIL, SCOPES, Browser, Clock, find_secrets
 from tests.support.postgres import PostgreSQLServer
-from tests.support.vocabulary import CALLBACK, EMAIL, SCOPES, Browser, Clock, find_secrets
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import BROWSER, SESSION, generate_secret

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 
-from .activity.refusals import log_refusal
+from .activity.refusal_log import log_refusal
 from .endpoint import (
     ALLOW_ANY_ORIGIN,
     EXPOSED_HEADERS,

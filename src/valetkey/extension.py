@@ -45,9 +45,9 @@ from .resource_server.routes import iter_routes, protect_routes
 from .runtime import Runtime
 from .settings import Settings, SettingsError
 from .settings.sources import command_values, config_values, ignored_variables, read_settings
-from .storage import grants, personal_tokens
+from .storage import grants, personal_access_tokens
+from .storage.change_feed import add as add_revocation
 from .storage.engine.transaction import StoreUnavailable
-from .storage.revocations import add as add_revocation
 from .web.context import EXTENSION
 from .web.endpoint_adapters import machine_view, serve_before_flask
 from .web.error_handlers import render_unhandled_errors
@@ -162,7 +162,7 @@ class Valetkey:
         told = owner_logout_statements(sub, runtime, now)
         revoked = add_revocation("owner", sub, now, runtime.revocation_expiry)
         runtime.revoke(
-            *told, grants.revoke_all_of_owner(sub, now), personal_tokens.revoke_all_of_owner(sub, now), revoked
+            *told, grants.revoke_all_of_owner(sub, now), personal_access_tokens.revoke_all_of_owner(sub, now), revoked
         )
 
     @staticmethod

@@ -22,8 +22,8 @@ from .caches.plans import PlanCache
 from .caches.recently_issued import RecentlyIssued
 from .caches.resources import ResourceCache
 from .caches.two_generation import TwoGenerationCache
-from .outbound.bounds import WaitLimit
 from .outbound.cached_fetch import Freshness
+from .outbound.fetch_limits import WaitLimit
 from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
 from .outbound.remote_keys import RemoteKeys
@@ -40,12 +40,12 @@ from .rate_limiting.quotas import Quotas
 from .rate_limiting.redis_counters import RedisCounters
 from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings
+from .storage.change_feed import ChangeFeedEntry
 from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
 from .storage.engine.statement import BoundStatement
 from .storage.engine.transaction import StoreUnavailable, Transaction
 from .storage.grants import AuthorizationCode, Grant, RefreshToken
-from .storage.revocations import ChangeFeedEntry
 from .storage.schema import check_schema, schema_version, upgrade_schema
 from .tokens.encryption import Cipher
 from .tokens.generator import TokenGenerator

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import EMAIL, PASSWORD, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.runtime import Runtime

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.vocabulary import EMAIL, PASSWORD, Browser, Clock, count_rows
+from tests.support.browser_client import EMAIL, PASSWORD, Browser, Clock, count_rows
 from valetkey.accounts import mail_links
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.runtime import Runtime

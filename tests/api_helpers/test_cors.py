@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import public
 from valetkey.api_helpers import use_cors
 from valetkey.authorization_server.clients.service import disable_client, register_client

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, abort, current_app, jsonify, request
 from flask.views import MethodView
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.support.vocabulary import Browser, Clock, count_rows
+from tests.support.browser_client import Browser, Clock, count_rows
 from valetkey import current_token, protect, require_oauth
 from valetkey.api_helpers import idempotent
 from valetkey.authorization_server.clients.service import register_client

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 from valetkey import public
 from valetkey.api_helpers import open_cursor, paginate, seal_cursor, use_problems
 from valetkey.api_helpers.keyset import read_order

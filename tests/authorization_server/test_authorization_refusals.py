@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.conftest import Register
-from tests.support.vocabulary import CALLBACK, ISSUER, Browser, assert_store_unchanged, redirect_parameters
+from tests.support.browser_client import CALLBACK, ISSUER, Browser, assert_store_unchanged, redirect_parameters
 from valetkey.authorization_server.clients.service import disable_client
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime

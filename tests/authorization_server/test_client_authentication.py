@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import Browser, Clock, assert_store_unchanged
+from tests.support.browser_client import Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret, disable_client, enable_client, register_client
 from valetkey.protocol.secret import CLIENT_SECRET, generate_secret
 from valetkey.runtime import Runtime

@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.conftest import Register
-from tests.support.vocabulary import (
+from tests.support.browser_client import (
     CALLBACK,
     ISSUER,
     PASSWORD,

@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.conftest import Register
-from tests.support.vocabulary import EMAIL, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import EMAIL, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.support.vocabulary import Browser, assert_store_unchanged
+from tests.support.browser_client import Browser, assert_store_unchanged
 from valetkey.runtime import Runtime
 
 FORM = "application/x-www-form-urlencoded"

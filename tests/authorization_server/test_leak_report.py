@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.authorization_server.test_personal_tokens import make, value
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import EMAIL, Browser, Clock, assert_store_unchanged
+from tests.support.browser_client import EMAIL, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, generate_secret
 from valetkey.runtime import Runtime

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import Browser
+from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable

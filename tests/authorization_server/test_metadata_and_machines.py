@@ -8,7 +8,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import (
+from tests.support.browser_client import (
     CALLBACK,
     ISSUER,
     SCOPES,

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.authorization_server.test_personal_tokens import DAY, make, revoke
 from tests.conftest import MakeApp
-from tests.support.vocabulary import EMAIL, Browser, Clock
+from tests.support.browser_client import EMAIL, Browser, Clock
 from valetkey import Valetkey
 from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.personal_tokens.reminders import queue_reminders

@@ -9,7 +9,7 @@ from flask import Flask, jsonify
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import EMAIL, ISSUER, SCOPES, Browser, Clock, assert_store_unchanged
+from tests.support.browser_client import EMAIL, ISSUER, SCOPES, Browser, Clock, assert_store_unchanged
 from valetkey import Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import RegistrationRefused, disable_client
 from valetkey.authorization_server.personal_tokens.service import (
@@ -23,7 +23,7 @@ from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, clients, personal_tokens
+from valetkey.storage import accounts, clients, personal_access_tokens
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
 DAY = 86400.0
@@ -173,14 +173,14 @@ def test_last_use_is_kept(ada: Browser, app: Flask, runtime: Runtime, clock: Clo
     ada.call(value(made))
     runtime.last_used.flush()
 
-    kept = personal_tokens.find(runtime.store, made.token.token_id)
+    kept = personal_access_tokens.find(runtime.store, made.token.token_id)
     assert kept and kept.last_used_at == clock()
 
 
 def test_it_is_kept_as_a_digest_only(app: Flask, ada: Browser, runtime: Runtime) -> None:
     made = make(app)
 
-    kept = personal_tokens.find(runtime.store, made.token.token_id)
+    kept = personal_access_tokens.find(runtime.store, made.token.token_id)
 
     assert kept and kept == made.token
     assert value(made) not in repr(kept)

@@ -6,10 +6,10 @@ import pytest
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, revocations
+from valetkey.storage import accounts, change_feed
 from valetkey.storage.engine.transaction import Transaction
 
 pytestmark = pytest.mark.usefixtures("issued")
@@ -170,7 +170,7 @@ def test_a_disabled_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -
     token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    told = revocations.add("owner", account.sub, clock(), runtime.revocation_expiry)
+    told = change_feed.add("owner", account.sub, clock(), runtime.revocation_expiry)
     runtime.revoke(accounts.set_disabled(account.sub, clock()), told)
     with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant")

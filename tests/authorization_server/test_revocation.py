@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.authorization_server.test_code_refusals import check_refusal
 from tests.conftest import Register
-from tests.support.vocabulary import Browser, assert_store_unchanged, count_rows
+from tests.support.browser_client import Browser, assert_store_unchanged, count_rows
 from valetkey.runtime import Runtime
 
 pytestmark = pytest.mark.usefixtures("issued")

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, Browser, Clock
+from tests.support.browser_client import CALLBACK, Browser, Clock
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.protocol.secret import Secret

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import func, update
 
 from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.vocabulary import Browser, Clock, count_rows
+from tests.support.browser_client import Browser, Clock, count_rows
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import tables

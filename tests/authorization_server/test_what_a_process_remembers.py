@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.vocabulary import CALLBACK, EMAIL, Browser, Clock, redirect_parameters
+from tests.support.browser_client import CALLBACK, EMAIL, Browser, Clock, redirect_parameters
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.caches.owners import OwnerCache
 from valetkey.protocol import scope as scopes

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.protocol.errors import InvalidToken
 from valetkey.runtime import Runtime
-from valetkey.storage import revocations
+from valetkey.storage import change_feed
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.revocations import ChangeFeedEntry
 
 TOKEN: AccessToken = parse_access_token(
     {"iss": "i", "client_id": "c", "sub": "s", "aud": "a", "iat": 1_900_000_000, "exp": 2e9, "jti": "j"}
@@ -20,7 +20,7 @@ TOKEN: AccessToken = parse_access_token(
 
 
 def revoke(runtime: Runtime, clock: Clock) -> None:
-    row = revocations.add("token", TOKEN.jti, clock(), runtime.revocation_expiry)
+    row = change_feed.add("token", TOKEN.jti, clock(), runtime.revocation_expiry)
     runtime.store.write(Transaction(rows=(row,)))
 
 
@@ -29,16 +29,16 @@ def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
 ) -> None:
     runtime.feed.refresh(clock())
     clock.forward(0.6)
-    read = revocations.list_since
+    read = change_feed.list_since
 
     def slowly(*asked: Any) -> list[ChangeFeedEntry]:
         found = read(*asked)
         revoke(runtime, clock)
         runtime.feed.invalidate()
-        monkeypatch.setattr(revocations, "since", read)
+        monkeypatch.setattr(change_feed, "since", read)
         return found
 
-    monkeypatch.setattr(revocations, "since", slowly)
+    monkeypatch.setattr(change_feed, "since", slowly)
     runtime.feed.refresh(clock())
 
     runtime.feed.refresh(clock())

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conformance.enrolling import enrol, http, refuse, site  # noqa: F401  # fixtures
+from tests.conformance.registration import enrol, http, refuse, site  # noqa: F401  # fixtures
 from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, EMAIL
+from tests.support.browser_client import CALLBACK, EMAIL
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts

@@ -15,7 +15,7 @@ from joserfc import jws
 from joserfc.jwk import JWKRegistry
 from werkzeug.test import TestResponse
 
-from tests.support.vocabulary import Browser, redirect_parameters
+from tests.support.browser_client import Browser, redirect_parameters
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, resources

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conformance.site import ClientWebsite
+from tests.conformance.client_website import ClientWebsite
 from tests.conformance.test_rfc7523 import EC, JWKS, Robot
 from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import (
     CreatedClient,
     disable_client,

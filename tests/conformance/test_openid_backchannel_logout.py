@@ -7,7 +7,8 @@ from threading import Thread
 
 import pytest
 
-from tests.conformance.logout import (
+from tests.conformance.client_website import ClientWebsite
+from tests.conformance.logout_token_receiver import (
     LogoutTokenReceiver,
     decode_token,
     is_signed_in,
@@ -15,9 +16,8 @@ from tests.conformance.logout import (
     run_logout_token_receiver,
     with_client,
 )
-from tests.conformance.site import ClientWebsite
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import CALLBACK, ISSUER, Browser, Clock
+from tests.support.browser_client import CALLBACK, ISSUER, Browser, Clock
 from valetkey.accounts.sign_out import end_all_sessions_statements
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused
 from valetkey.authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB

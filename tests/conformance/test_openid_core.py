@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.conftest import MakeRelyingParty, register_relying_party
 from tests.conformance.relying_party import RelyingParty, redirect_error
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, ISSUER, Clock, assert_store_unchanged, redirect_parameters
+from tests.support.browser_client import CALLBACK, ISSUER, Clock, assert_store_unchanged, redirect_parameters
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 
 

@@ -14,7 +14,7 @@ from flask import Flask
 from tests.conformance.conftest import MakeRelyingParty, register_relying_party
 from tests.conformance.relying_party import ADA_CLAIMS, ALL_SCOPES, RelyingParty, redirect_error
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, ISSUER, Clock, redirect_parameters
+from tests.support.browser_client import CALLBACK, ISSUER, Clock, redirect_parameters
 from valetkey import Owner
 from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction

@@ -13,7 +13,7 @@ from flask.cli import ScriptInfo
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import NONCE, RelyingParty, left_half_hash, redirect_error
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER, Clock, redirect_parameters
+from tests.support.browser_client import ISSUER, Clock, redirect_parameters
 from valetkey.cli.keys import keys
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime

@@ -11,7 +11,7 @@ from flask.cli import ScriptInfo
 from tests.conformance.conftest import MakeRelyingParty, create_accounts, register_relying_party
 from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER, Clock, redirect_parameters
+from tests.support.browser_client import ISSUER, Clock, redirect_parameters
 from valetkey.cli.keys import keys
 from valetkey.cli.resources import resources
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import RelyingParty, hidden_fields
-from tests.support.vocabulary import CALLBACK, ISSUER, assert_store_unchanged
+from tests.support.browser_client import CALLBACK, ISSUER, assert_store_unchanged
 
 
 def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) -> None:

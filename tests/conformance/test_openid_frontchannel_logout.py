@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.conformance.logout import (
+from tests.conformance.logout_token_receiver import (
     POST_LOGOUT_REDIRECT_URI,
     decode_token,
     is_signed_in,
@@ -17,7 +17,7 @@ from tests.conformance.logout import (
     with_client,
 )
 from tests.conftest import Register
-from tests.support.vocabulary import ISSUER, Browser
+from tests.support.browser_client import ISSUER, Browser
 from valetkey.authorization_server.clients.service import RegistrationRefused
 
 FRAME = "https://shop.example/logout?theme=dark"

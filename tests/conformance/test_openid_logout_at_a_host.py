@@ -9,16 +9,16 @@ import pytest
 from flask import Flask, session
 
 from tests.conformance.conftest import register_relying_party
-from tests.conformance.logout import (
+from tests.conformance.logout_token_receiver import (
     POST_LOGOUT_REDIRECT_URI,
     decode_token,
     run_logout_token_receiver,
     submit_logout_confirmation,
 )
-from tests.conformance.logout import LogoutTokenReceiver as Party
+from tests.conformance.logout_token_receiver import LogoutTokenReceiver as Party
 from tests.conformance.relying_party import RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import redirect_parameters
+from tests.support.browser_client import redirect_parameters
 from valetkey import Owner
 
 FRAME = "https://shop.example/frame"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.enrolling import ExpectRefusal, PostRegistration, both_stores, call_configuration_endpoint
-from tests.conformance.site import ClientWebsite
+from tests.conformance.client_website import ClientWebsite
+from tests.conformance.registration import ExpectRefusal, PostRegistration, both_stores, call_configuration_endpoint
 from tests.conformance.test_rfc7591 import registered
-from tests.support.vocabulary import CALLBACK, Browser, Clock
+from tests.support.browser_client import CALLBACK, Browser, Clock
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 

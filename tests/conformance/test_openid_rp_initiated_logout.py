@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conformance.logout import (
+from tests.conformance.logout_token_receiver import (
     POST_LOGOUT_REDIRECT_URI,
     is_signed_in,
     obtain_openid_tokens,
@@ -15,7 +15,7 @@ from tests.conformance.logout import (
     with_client,
 )
 from tests.conftest import Register, sign_in_new_account
-from tests.support.vocabulary import ISSUER, Browser, Clock, redirect_parameters
+from tests.support.browser_client import ISSUER, Browser, Clock, redirect_parameters
 from valetkey.authorization_server.clients.service import RegistrationRefused
 from valetkey.runtime import Runtime
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conformance.relying_party import RelyingParty, redirect_error
-from tests.support.vocabulary import redirect_parameters
+from tests.support.browser_client import redirect_parameters
 
 
 @pytest.mark.parametrize("state", ["xyz", "a b+c&d=e%20", "é✓", '"<>\\', "=" * 500])

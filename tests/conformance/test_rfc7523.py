@@ -17,9 +17,9 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from werkzeug.test import TestResponse
 
-from tests.conformance.enrolling import both_stores
-from tests.conformance.site import ClientWebsite
-from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.conformance.client_website import ClientWebsite
+from tests.conformance.registration import both_stores
+from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.enrolling import ExpectRefusal, PostRegistration, both_stores
+from tests.conformance.registration import ExpectRefusal, PostRegistration, both_stores
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
 from valetkey.authorization_server.clients.service import CreatedClient, enable_client
 from valetkey.protocol.secret import INITIAL_ACCESS_TOKEN, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret

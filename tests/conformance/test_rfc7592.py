@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.enrolling import PostRegistration, call_configuration_endpoint
+from tests.conformance.registration import PostRegistration, call_configuration_endpoint
 from tests.conformance.test_rfc7591 import registered
 from tests.conftest import MakeApp
-from tests.support.vocabulary import CALLBACK, Browser, assert_store_unchanged, count_rows, redirect_parameters
+from tests.support.browser_client import CALLBACK, Browser, assert_store_unchanged, count_rows, redirect_parameters
 from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
 from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, generate_secret
 from valetkey.runtime import Runtime

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import RelyingParty
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER
+from tests.support.browser_client import ISSUER
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 

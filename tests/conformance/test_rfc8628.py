@@ -13,9 +13,9 @@ from joserfc.jwk import KeySet
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.vocabulary import ISSUER, Browser, Clock, assert_store_unchanged
+from tests.support.browser_client import ISSUER, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE
+from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction

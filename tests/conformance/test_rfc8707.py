@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import RelyingParty, redirect_error, register_resource
-from tests.support.vocabulary import ISSUER, assert_store_unchanged, redirect_parameters
+from tests.support.browser_client import ISSUER, assert_store_unchanged, redirect_parameters
 
 NOTES, PHOTOS = "https://notes.example/v1", "https://photos.example"
 WRONG = [

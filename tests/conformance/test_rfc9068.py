@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conformance.conftest import MakeRelyingParty
 from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty, register_resource
-from tests.support.vocabulary import ISSUER, Clock
+from tests.support.browser_client import ISSUER, Clock
 
 NOTES = "https://notes.example"
 

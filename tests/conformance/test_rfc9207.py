@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.conformance.conftest import create_accounts, register_relying_party
 from tests.conformance.relying_party import RelyingParty, hidden_fields
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER, redirect_parameters
+from tests.support.browser_client import ISSUER, redirect_parameters
 
 
 def test_an_answer_with_a_code_names_the_issuer(rp: RelyingParty) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.relying_party import RelyingParty, register_resource
 from tests.conftest import MakeApp
-from tests.support.vocabulary import ISSUER, SCOPES
+from tests.support.browser_client import ISSUER, SCOPES
 from valetkey.resource_server.metadata import metadata_url
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"

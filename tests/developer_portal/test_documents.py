@@ -10,7 +10,7 @@ from flask import Flask
 from openapi_spec_validator import validate
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 from valetkey import Valetkey, add_security, require_oauth
 from valetkey.extension import path_problems
 from valetkey.settings import Settings, SettingsError

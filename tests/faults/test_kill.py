@@ -9,11 +9,18 @@ import json
 from dataclasses import replace
 from itertools import chain
 
-from tests.interop.person import User
-from tests.races.crowd import RawRequest, RawResponse, post_request, read_response, send_together, send_without_reading
-from tests.races.database import fetch_rows
-from tests.races.web_app import WebApp, parse_token_response
+from tests.support.concurrent_requests import (
+    RawRequest,
+    RawResponse,
+    post_request,
+    read_response,
+    send_together,
+    send_without_reading,
+)
+from tests.support.database import fetch_rows
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.web_app import WebApp, parse_token_response
 
 # Each names rows that can only be there where one transaction was cut in two.
 HALF_WRITTEN = {

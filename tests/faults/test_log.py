@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from tests.faults.conftest import EMAIL, PASSWORD
-from tests.interop.person import User
 from tests.races.conftest import API_FILE
-from tests.races.crowd import post_request, send_together
-from tests.races.web_app import WebApp, parse_token_response
+from tests.support.concurrent_requests import post_request, send_together
 from tests.support.postgres import PostgreSQLServer
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.web_app import WebApp, parse_token_response
 
 WRONG_PASSWORD, WRONG_SECRET = "a green tram in may", "a-secret-that-is-wrong"
 OUR_SECRETS = re.compile(r"vk_[a-z]+_\w+")

@@ -13,10 +13,10 @@ import httpx
 from flask import Flask
 
 from tests.races.conftest import API_FILE
-from tests.races.crowd import RawResponse, post_request, send_together
-from tests.races.web_app import WebApp
+from tests.support.concurrent_requests import RawResponse, post_request, send_together
 from tests.support.postgres import PostgreSQLServer
 from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.web_app import WebApp
 from valetkey import Valetkey
 
 CREDENTIALS = {"grant_type": "client_credentials"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.refused import refusal_messages, run_refused_commands
-from tests.races.database import execute
+from tests.faults.refused_commands import refusal_messages, run_refused_commands
+from tests.support.database import execute
 from tests.support.program import free_port
 from tests.support.valetkey_server import Deployment
 from valetkey.storage.schema import HEAD_REVISION

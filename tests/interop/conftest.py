@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.client import Client
-from tests.interop.person import User
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 
 CALLBACK = "https://app.example/callback"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.interop.person import User
 from tests.support.program import NotInstalled, find_program
+from tests.support.user import User
 
 NODE_DIR = Path(__file__).parent / "node"
 _USER_ACTIONS: Mapping[str, Callable[[User, str], Any]] = {

@@ -11,7 +11,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 
 from tests.interop.client import Client
-from tests.interop.person import User
+from tests.support.user import User
 from tests.support.valetkey_server import RunningServer
 
 METHODS = ["client_secret_basic", "client_secret_post"]

@@ -21,8 +21,8 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.mcp_server import NotesServer, run_notes_server
 from tests.interop.node_program import run_node_program
-from tests.interop.person import User
 from tests.interop.web_server import WebServer
+from tests.support.user import User
 
 CALLBACK = "http://127.0.0.1:49152/callback"
 ABOUT = {

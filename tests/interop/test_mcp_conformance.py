@@ -15,8 +15,8 @@ import pytest
 
 from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.node_program import NODE_DIR
-from tests.interop.person import User
 from tests.support.program import NotInstalled, free_port
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 
 SCENARIOS = ["authorization-server-metadata-endpoint", "authorization-code-grant"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.interop.apache import Apache
 from tests.interop.conftest import EMAIL
-from tests.interop.person import User
+from tests.support.user import User
 from tests.support.valetkey_server import RunningServer
 
 

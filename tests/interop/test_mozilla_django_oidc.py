@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from tests.interop.conftest import EMAIL
-from tests.interop.person import User
 from tests.support.program import Program, accepts_connections, free_port
+from tests.support.user import User
 from tests.support.valetkey_server import RunningServer
 
 SITE = Path(__file__).parent / "django_site.py"

@@ -16,9 +16,9 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.interop.node_program import NODE_DIR
-from tests.interop.person import User
 from tests.support.form import parse_forms
 from tests.support.program import NotInstalled, Program, accepts_connections, find_program, free_port
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import IntrospectionClient, ResourceServer, TrustedIssuer, current_token, require_oauth
 from valetkey.protocol.pkce import s256

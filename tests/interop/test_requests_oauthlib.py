@@ -10,7 +10,7 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
 from tests.interop.client import Client
-from tests.interop.person import User
+from tests.support.user import User
 from tests.support.valetkey_server import RunningServer
 
 SCOPE = ["profile", "email"]

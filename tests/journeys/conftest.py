@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.program import free_port
-from tests.support.revoked import assert_revoked_within_one_second
+from tests.support.revocation import assert_revoked_within_one_second
 from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
@@ -20,7 +20,7 @@ EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 @dataclass(frozen=True)
 class ApiServers:
-    """The API under ``tests/journeys/told_apart.py``, served by three processes."""
+    """The API under ``tests/journeys/process_header_app.py``, served by three processes."""
 
     first: RunningServer  # with two workers
     second: RunningServer
@@ -52,7 +52,7 @@ class ApiServers:
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServers]:
     """Two servers on one database, with Maya's account."""
-    app = Path(__file__).with_name("told_apart.py")
+    app = Path(__file__).with_name("process_header_app.py")
     deployment = Deployment(tmp_path_factory.mktemp("journeys"), app=app)
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)

@@ -68,7 +68,7 @@ def test_everybody_reads_the_world(atlas: Served) -> None:
 
 def test_a_person_makes_a_list_through_the_browser(atlas: Served) -> None:
     email, password = search_log(atlas.server.log, r"User:\s+(\S+)\s+password: (\S+)")
-    browser = f"{sys.executable} -m tests.journeys.visiting %s &"
+    browser = f"{sys.executable} -m tests.journeys.browser_command %s &"
     path = f"{PROJECT_DIR}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 
     made = json.loads(atlas.paste(WRITE, EMAIL=email, PASSWORD=password, BROWSER=browser, PYTHONPATH=path))

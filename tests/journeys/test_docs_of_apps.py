@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.person import User
 from tests.journeys.checkout import PROJECT_DIR
 from tests.support.program import Program, free_port
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol import errors
 

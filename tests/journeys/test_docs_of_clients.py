@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 
 from tests.journeys.checkout import PROJECT_DIR
 from tests.support.valetkey_server import Deployment
-from valetkey.protocol.policy import CLIENT_POLICIES, DEVICE_CODE_GRANT_TYPE
+from valetkey.protocol.client_policy import CLIENT_POLICIES, DEVICE_CODE_GRANT_TYPE
 
 PAGE = (PROJECT_DIR / "docs" / "clients.md").read_text()
 COMMANDS = [

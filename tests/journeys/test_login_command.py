@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.interop.person import User
 from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
+from tests.support.user import User
 
 
 class Login:

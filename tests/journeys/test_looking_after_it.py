@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import User
 from tests.support.program import free_port
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.storage.engine.backup import back_up
 from valetkey.storage.engine.transaction import StoreUnavailable

@@ -13,7 +13,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.support.valetkey_server import Deployment, RunningServer
-from valetkey.protocol.policy import CLIENT_POLICIES
+from valetkey.protocol.client_policy import CLIENT_POLICIES
 
 CALLBACK = "https://shop.example/back"
 CLAIMS = {

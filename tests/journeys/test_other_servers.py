@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.person import User
 from tests.support.program import Program, free_port
+from tests.support.user import User
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "app.py"
 SERVE = "import sys, werkzeug.serving as w; from app import app; w.run_simple('127.0.0.1', int(sys.argv[1]), app{})"

@@ -13,10 +13,10 @@ from flask import Flask, jsonify, redirect, request, session
 from flask.testing import FlaskClient
 from flask.typing import ResponseReturnValue
 
-from tests.interop.person import User
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.program import free_port
-from tests.support.revoked import assert_revoked_within_one_second
+from tests.support.revocation import assert_revoked_within_one_second
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import Valetkey, current_token, require_oauth
 from valetkey.authorization_server.clients.service import register_client

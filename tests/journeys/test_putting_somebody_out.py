@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.person import User
 from tests.journeys.conftest import PASSWORD, ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
-from tests.races.database import execute
+from tests.support.database import execute
+from tests.support.user import User
 
 EMAIL = "olu@example.com"
 

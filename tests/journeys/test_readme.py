@@ -65,7 +65,7 @@ def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
     server = checkout.start(serve.split())
     try:
         email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
-        browser = f"{sys.executable} -m tests.journeys.visiting %s &"
+        browser = f"{sys.executable} -m tests.journeys.browser_command %s &"
         person = {
             "EMAIL": email,
             "PASSWORD": password,

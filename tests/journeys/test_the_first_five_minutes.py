@@ -120,7 +120,7 @@ def paste(checkout: Checkout, log: str) -> str:
     """Run the line that signs a person in, with a browser that does what she would; answer what it prints."""
     line = next(line.strip() for line in log.splitlines() if " login --issuer " in line)
     email, password = search_log(log, r"User:\s+(\S+)\s+password: (\S+)")
-    browser = f"{sys.executable} -m tests.journeys.visiting %s &"
+    browser = f"{sys.executable} -m tests.journeys.browser_command %s &"
     person = {"EMAIL": email, "PASSWORD": password, "BROWSER": browser}
     path = f"{PROJECT_DIR}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = at_home(checkout) | person | {"PYTHONPATH": path}

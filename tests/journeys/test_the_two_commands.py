@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import User
 from tests.journeys.checkout import Checkout, search_log
+from tests.support.user import User
 
 STARTED_WITHIN = 3.0  # seconds, for every start but the first
 

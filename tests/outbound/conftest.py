@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.outbound.hostile import Behaviour, HostileServer
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
+from tests.support.hostile_server import Behaviour, HostileServer
 from valetkey.outbound.http import Fetcher
 
 TIMEOUT_S = 0.5

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.outbound.conftest import LOOPBACK_NETWORKS, MakeFetcher, StartHostileServer
-from tests.outbound.hostile import create_server_certificate, redirect_to, respond_with
+from tests.support.hostile_server import create_server_certificate, redirect_to, respond_with
 from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.outbound.conftest import LOOPBACK_NETWORKS, TIMEOUT_S, MakeFetcher, StartHostileServer
-from tests.outbound.hostile import (
+from tests.support.hostile_server import (
     Behaviour,
     create_server_certificate,
     drip,
@@ -23,7 +23,7 @@ from tests.outbound.hostile import (
     respond_after,
     respond_with,
 )
-from valetkey.outbound.bounds import Deadline, HostSemaphore
+from valetkey.outbound.fetch_limits import Deadline, HostSemaphore
 from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused
 
 InTime = Callable[[], AbstractContextManager[None]]

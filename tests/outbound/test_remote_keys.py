@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
 from valetkey.outbound.remote_keys import RemoteKeys
 

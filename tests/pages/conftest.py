@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from tests.interop.person import User
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 

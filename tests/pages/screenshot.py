@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.pages.conftest import CALLBACK, PASSWORD, Site
-from tests.support.browser import launch_chromium
+from tests.support.chromium import launch_chromium
 from tests.support.valetkey_server import Deployment, RunningServer
 
 EMAIL = "maya@example.com"

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from tests.conftest import Register, sign_in_new_account
+from tests.support.browser_client import CALLBACK, Browser
 from tests.support.form import Form, parse_forms
-from tests.support.vocabulary import CALLBACK, Browser
 
 PAGE = Path(__file__).parents[2] / "docs" / "pages.md"
 

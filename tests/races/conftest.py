@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.person import User
-from tests.races.web_app import WebApp
 from tests.support.program import free_port
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.web_app import WebApp
 
-API_FILE = Path(__file__).with_name("api.py")
+API_FILE = Path(__file__).parents[1] / "support" / "limited_api.py"
 EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 

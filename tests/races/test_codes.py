@@ -11,9 +11,9 @@ from collections import Counter
 import httpx
 
 from tests.races.conftest import Service
-from tests.races.crowd import send_together
-from tests.races.web_app import parse_token_response
-from tests.support.revoked import assert_revoked_within_one_second
+from tests.support.concurrent_requests import send_together
+from tests.support.revocation import assert_revoked_within_one_second
+from tests.support.web_app import parse_token_response
 
 
 def test_of_200_simultaneous_redemptions_one_wins_and_the_losers_revoke_what_it_got(service: Service) -> None:

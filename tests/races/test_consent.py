@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.races.conftest import Service
-from tests.races.crowd import post_request, send_together
-from tests.races.database import fetch_rows
-from tests.races.web_app import CALLBACK, WebApp, code_from_redirect
+from tests.support.concurrent_requests import post_request, send_together
+from tests.support.database import fetch_rows
 from tests.support.form import parse_forms
+from tests.support.web_app import CALLBACK, WebApp, code_from_redirect
 
 
 def test_a_form_sent_50_times_at_once_gives_one_code(service: Service) -> None:

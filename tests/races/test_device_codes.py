@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from tests.races.conftest import Service
-from tests.races.crowd import RawRequest, RawResponse, post_request, send_together
-from tests.races.database import fetch_rows
+from tests.support.concurrent_requests import RawRequest, RawResponse, post_request, send_together
+from tests.support.database import fetch_rows
 from tests.support.form import parse_forms
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"

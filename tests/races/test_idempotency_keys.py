@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 from tests.races.conftest import Service
-from tests.races.crowd import RawRequest, post_request, send_together
+from tests.support.concurrent_requests import RawRequest, post_request, send_together
 
 
 def token(service: Service) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.races.hammer import CallResults
+from tests.races.load_generator import CallResults
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis import RedisServer
 from valetkey.rate_limiting.counters import Counters

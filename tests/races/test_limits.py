@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.races.conftest import API_FILE
-from tests.races.hammer import generate_load
+from tests.races.load_generator import generate_load
 from tests.support.program import free_port
 from tests.support.valetkey_server import Deployment, RunningServer
 

@@ -11,9 +11,9 @@ from collections import Counter
 from hashlib import sha256
 
 from tests.races.conftest import Service
-from tests.races.crowd import RawResponse, send_together
-from tests.races.database import fetch_rows
-from tests.races.web_app import parse_token_response
+from tests.support.concurrent_requests import RawResponse, send_together
+from tests.support.database import fetch_rows
+from tests.support.web_app import parse_token_response
 
 
 def test_200_simultaneous_uses_give_one_successor_and_one_answer(service: Service) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 from valetkey.rate_limiting.address import caller_address, caller_network
-from valetkey.rate_limiting.circuit import CircuitBreakerCounters
+from valetkey.rate_limiting.circuit_breaker_counters import CircuitBreakerCounters
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import LEASE_DURATION_S, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter

@@ -7,11 +7,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, sign_in_new_account
+from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, assert_store_unchanged, redirect_parameters
 from tests.support.form import parse_forms
-from tests.support.vocabulary import CALLBACK, EMAIL, ISSUER, Browser, assert_store_unchanged, redirect_parameters
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, consents, revocations
+from valetkey.storage import change_feed, clients, consents
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
@@ -70,7 +70,7 @@ def test_a_failure_of_ours_has_the_headers_and_tells_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("a bug: vk_secret")
 
-    monkeypatch.setattr("valetkey.resource_owner.views.connected_apps.connected_apps", broken)
+    monkeypatch.setattr("valetkey.resource_owner.views.connected_apps.list_connected_apps", broken)
 
     failed = ada.get("/account")
 
@@ -157,7 +157,7 @@ def test_an_address_that_the_app_gave_up_meanwhile_is_not_returned_to(ada: Brows
     client, now = clients.find(runtime.store, ada.client.client_id, runtime.clock()), runtime.clock()
     assert client
     moved = {**client.metadata, "redirect_uris": ["https://shop.example/new"]}
-    changed = revocations.add("changed", client.client_id, now, now + 60)
+    changed = change_feed.add("changed", client.client_id, now, now + 60)
     runtime.revoke(clients.change(client, metadata=moved, disabled_at=None), changed)
     with assert_store_unchanged(runtime):
         answers = ada.get(asked.location), ada.http.post(asked.location, data={"decision": "deny"})

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import Register
-from tests.support.vocabulary import Browser
+from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import CreatedClient
 
 REVOKED = "The app cannot use your account any more."

@@ -14,9 +14,16 @@ from werkzeug.test import TestResponse
 from tests.authorization_server.test_personal_tokens import make
 from tests.conftest import MakeApp, sign_in_new_account
 from tests.resource_owner.test_consent_and_pages import check_headers
-from tests.support.vocabulary import SCOPES, Browser, Clock, assert_store_unchanged, find_secrets, redirect_parameters
+from tests.support.browser_client import (
+    SCOPES,
+    Browser,
+    Clock,
+    assert_store_unchanged,
+    find_secrets,
+    redirect_parameters,
+)
 from valetkey.runtime import Runtime
-from valetkey.storage import personal_tokens
+from valetkey.storage import personal_access_tokens
 
 PAGE, NEW = "/account/tokens", "/account/tokens/new"
 DAY = 86400.0
@@ -33,8 +40,8 @@ def create(ada: Browser, **changes: Any) -> TestResponse:
     return ada.http.post(NEW, data=sent)
 
 
-def kept(runtime: Runtime, owner: str = "ada") -> list[personal_tokens.PersonalToken]:
-    return personal_tokens.list_by_owner(runtime.store, owner)
+def kept(runtime: Runtime, owner: str = "ada") -> list[personal_access_tokens.PersonalToken]:
+    return personal_access_tokens.list_by_owner(runtime.store, owner)
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(ada: Browser, runtime: Runtime, clock: Clock) -> None:

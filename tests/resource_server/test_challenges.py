@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt
 
 from tests.conftest import MakeApp, Register
-from tests.support.vocabulary import ISSUER, Browser, Clock, assert_store_unchanged
+from tests.support.browser_client import ISSUER, Browser, Clock, assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import resources

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from werkzeug.test import EnvironBuilder
 
 from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.support.vocabulary import SCOPES, Browser, Clock
+from tests.support.browser_client import SCOPES, Browser, Clock
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.errors import OAuthError

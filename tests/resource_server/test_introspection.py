@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.resource_server.alone import StandaloneApi
-from tests.resource_server.issuer import INTROSPECTION_PATH, RESOURCE, FakeIssuer
-from tests.support.vocabulary import Clock
+from tests.resource_server.fake_issuer import INTROSPECTION_PATH, RESOURCE, FakeIssuer
+from tests.resource_server.standalone_api import StandaloneApi
+from tests.support.browser_client import Clock
 from valetkey import IntrospectionClient, TrustedIssuer
 
 CLIENT = IntrospectionClient(client_id="notes api", client_secret="s3cret:%")

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.outbound.hostile import HostileServer, drip, flood, never_respond, redirect_to
-from tests.resource_server.alone import StandaloneApi
-from tests.resource_server.issuer import EC_KEY, JWKS_PATH, OPENID_CONFIGURATION_PATH, OTHER_RSA_KEY, FakeIssuer
-from tests.support.vocabulary import Clock
+from tests.resource_server.fake_issuer import EC_KEY, JWKS_PATH, OPENID_CONFIGURATION_PATH, OTHER_RSA_KEY, FakeIssuer
+from tests.resource_server.standalone_api import StandaloneApi
+from tests.support.browser_client import Clock
+from tests.support.hostile_server import HostileServer, drip, flood, never_respond, redirect_to
 from valetkey import TrustedIssuer
 from valetkey.resource_server import standalone_context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, abort, jsonify
 
 from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import public, require_oauth
 from valetkey.runtime import Runtime
 

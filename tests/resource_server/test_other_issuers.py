@@ -12,8 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.resource_server.alone import StandaloneApi
-from tests.resource_server.issuer import (
+from tests.resource_server.fake_issuer import (
     EC_KEY,
     JWKS_PATH,
     OPENID_CONFIGURATION_PATH,
@@ -22,7 +21,8 @@ from tests.resource_server.issuer import (
     RSA_KEY,
     FakeIssuer,
 )
-from tests.support.vocabulary import Clock
+from tests.resource_server.standalone_api import StandaloneApi
+from tests.support.browser_client import Clock
 from valetkey import TrustedIssuer
 
 

@@ -10,12 +10,12 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import disable_client, register_client
 from valetkey.protocol.secret import INTERACTION, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, revocations
+from valetkey.storage import change_feed, clients
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 
@@ -59,7 +59,7 @@ def test_a_revocation_that_was_committed_late_is_seen_too(two: tuple[Browser, Br
     assert there.call(token).status_code == 200
     runtime: Runtime = here.http.application.extensions["valetkey"]
 
-    runtime.revoke(revocations.add("token", jti_of(token), clock() - 5, clock() + 1000))
+    runtime.revoke(change_feed.add("token", jti_of(token), clock() - 5, clock() + 1000))
 
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401

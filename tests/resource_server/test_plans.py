@@ -16,7 +16,7 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
 from valetkey.activity.background import BackgroundThread
 from valetkey.authorization_server.clients.service import CreatedClient

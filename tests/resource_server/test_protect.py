@@ -13,7 +13,7 @@ from flask.views import MethodView
 from flask_restful import Api, Resource
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Browser
+from tests.support.browser_client import Browser
 from valetkey import current_token, protect, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.cli.check import undecorated_routes, unknown_scopes

@@ -13,7 +13,7 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import RateLimit, public, require_oauth
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import Runtime

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask
 
-from tests.resource_server.alone import StandaloneApi
-from tests.resource_server.issuer import RESOURCE, FakeIssuer
-from tests.support.vocabulary import Clock
+from tests.resource_server.fake_issuer import RESOURCE, FakeIssuer
+from tests.resource_server.standalone_api import StandaloneApi
+from tests.support.browser_client import Clock
 from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, Valetkey, protect, require_oauth
 from valetkey.service import AppNotFound, load_app
 

@@ -10,7 +10,7 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Browser, Clock
+from tests.support.browser_client import Browser, Clock
 from valetkey import Plan, RateLimit, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe

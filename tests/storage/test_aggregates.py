@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy import delete
 
 from tests.storage.conftest import NOW
-from tests.support.vocabulary import count_rows
+from tests.support.browser_client import count_rows
 from valetkey.storage import (
     accounts,
+    change_feed,
     clients,
     consents,
     grants,
@@ -24,7 +25,6 @@ from valetkey.storage import (
     opaque_tokens,
     outbox,
     resources,
-    revocations,
     signing_keys,
     tables,
 )
@@ -287,21 +287,21 @@ def test_revoking_an_app_names_each_living_grant_in_the_feed(store: Store) -> No
 
     put(
         store,
-        revocations.add_for_unrevoked_grants("ada", "shop", NOW, NOW + 50),
+        change_feed.add_for_unrevoked_grants("ada", "shop", NOW, NOW + 50),
         grants.revoke_all_of_owner_and_client("ada", "shop", NOW),
     )
 
-    assert [(one.kind, one.subject, one.at) for one in revocations.list_since(store, NOW)] == [("grant", "1", NOW)]
+    assert [(one.kind, one.subject, one.at) for one in change_feed.list_since(store, NOW)] == [("grant", "1", NOW)]
     alive = [grant_id for grant_id in "1234" if grants.find(store, grant_id).revoked_at is None]  # type: ignore[union-attr]
     assert alive == ["3", "4"]
 
 
 def test_the_feed_tells_what_was_written_since(store: Store) -> None:
-    put(store, revocations.add("token", "a", NOW, NOW + 9), revocations.add("owner", "b", NOW + 5, NOW + 9))
+    put(store, change_feed.add("token", "a", NOW, NOW + 9), change_feed.add("owner", "b", NOW + 5, NOW + 9))
 
-    assert [one.subject for one in revocations.list_since(store, NOW)] == ["a", "b"]
-    assert [one.subject for one in revocations.list_since(store, NOW + 1)] == ["b"]
-    assert len({one.revocation_id for one in revocations.list_since(store, 0)}) == 2
+    assert [one.subject for one in change_feed.list_since(store, NOW)] == ["a", "b"]
+    assert [one.subject for one in change_feed.list_since(store, NOW + 1)] == ["b"]
+    assert len({one.revocation_id for one in change_feed.list_since(store, 0)}) == 2
 
 
 def test_an_opaque_token_comes_back_with_its_claims(store: Store) -> None:

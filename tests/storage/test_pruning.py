@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 
 from tests.storage.conftest import NOW
-from tests.support.vocabulary import count_rows
+from tests.support.browser_client import count_rows
 from valetkey.outbound.worker import Worker, prune
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import (
     accounts,
+    change_feed,
     clients,
     grants,
     idempotency_keys,
     interactions,
     opaque_tokens,
     outbox,
-    revocations,
 )
 from valetkey.storage.accounts import Session
 from valetkey.storage.engine.store import Store
@@ -41,7 +41,7 @@ def fill(store: Store, until: float) -> None:
                 grants.add_refresh_token(RefreshToken(digest, name, None, NOW, until)),
                 grants.add_retry_answer(RetryAnswer(digest, b"r", b"a", until)),
                 opaque_tokens.add(digest, {"exp": until}),
-                revocations.add("token", name, NOW, until),
+                change_feed.add("token", name, NOW, until),
                 accounts.add_session(Session(digest, "s", b"b", NOW, until, None)),
                 clients.add_secret("c", digest, NOW, until),
                 idempotency_keys.reserve(digest, b"r", NOW, abandoned_before=NOW, expires_at=until),
@@ -118,7 +118,7 @@ def test_a_worker_stops_when_it_is_told_to(store: Store) -> None:
 def test_more_than_a_batch_goes_at_once_and_is_counted(store: Store) -> None:
     """One batch in an hour would let tables grow for ever."""
     for _ in range(3):
-        store.write(Transaction(rows=tuple(revocations.add("token", random_id(), NOW, NOW) for _ in range(4000))))
+        store.write(Transaction(rows=tuple(change_feed.add("token", random_id(), NOW, NOW) for _ in range(4000))))
 
     removed = prune(store, NOW + DAY)
 

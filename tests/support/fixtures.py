@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.browser import launch_chromium
+from tests.support.chromium import launch_chromium
 from tests.support.openid_provider import OpenIDProvider
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis import RedisServer

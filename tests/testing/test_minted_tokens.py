@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import assert_store_unchanged
+from tests.support.browser_client import assert_store_unchanged
 from valetkey import Plan, SettingsError, Valetkey, current_token, require_oauth
 from valetkey.runtime import Runtime
 from valetkey.testing import Clock, headers_for, mint_token, prepared_store, throw_away_store

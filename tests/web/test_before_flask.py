@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.vocabulary import CALLBACK, EMAIL, Browser
+from tests.support.browser_client import CALLBACK, EMAIL, Browser
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.service import create_app
@@ -255,8 +255,8 @@ def test_what_fails_there_fails_again_in_flask_which_has_a_page_for_it(
     def break_down(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
 
-    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.next_step", break_down)
-    monkeypatch.setattr("valetkey.authorization_server.views.next_step", break_down)
+    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.required_prompt", break_down)
+    monkeypatch.setattr("valetkey.authorization_server.views.required_prompt", break_down)
     answer = ada[1].get(asked(shop))
 
     assert answer.status_code == 500
@@ -313,8 +313,8 @@ def test_while_the_store_is_down_the_person_is_told_so_after_one_try(
         tries.append(1)
         raise StoreUnavailable("nobody answers")
 
-    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.allow_remembered", down)
-    monkeypatch.setattr("valetkey.authorization_server.views.allow_remembered", down)
+    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.issue_remembered", down)
+    monkeypatch.setattr("valetkey.authorization_server.views.issue_remembered", down)
     answer = ada[1].get(asked(shop))
 
     assert (answer.status_code, answer.headers["Retry-After"], tries) == (503, "2", [1])

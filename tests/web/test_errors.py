@@ -11,7 +11,7 @@ from flask import Flask, abort, jsonify, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from tests.conftest import MakeApp
-from tests.support.vocabulary import Browser
+from tests.support.browser_client import Browser
 from valetkey import public
 from valetkey.runtime import Runtime
 from valetkey.service import create_app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from valetkey.storage import grants, personal_tokens
+from valetkey.storage import grants, personal_access_tokens
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
@@ -34,7 +34,10 @@ class LastUsedBuffer:
         if len(self._recorded_at) >= _MAX_ENTRIES:
             self._recorded_at.clear()
         self._recorded_at[grant_or_token_id] = now
-        self._pending[grant_or_token_id] = (personal_tokens.set_last_used if personal else grants.set_last_used, now)
+        self._pending[grant_or_token_id] = (
+            personal_access_tokens.set_last_used if personal else grants.set_last_used,
+            now,
+        )
         self._background.ensure_running()
 
     def flush(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, consents, grants, revocations
+from valetkey.storage import change_feed, clients, consents, grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def revoke_connected_app(owner: str, client_id: str, address: str | None, runtim
     """Take back all that the owner gave this client: within a second no process honours its tokens."""
     runtime.revoke(
         consents.remove(owner, client_id),
-        revocations.add_for_unrevoked_grants(owner, client_id, now, runtime.revocation_expiry),
+        change_feed.add_for_unrevoked_grants(owner, client_id, now, runtime.revocation_expiry),
         grants.revoke_all_of_owner_and_client(owner, client_id, now),
         audit_statement("consent.revoked", now, client_id=client_id, owner=owner, address=address),
     )

@@ -8,7 +8,7 @@ from valetkey.activity.audit import AuditEvent, audit_statement
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, generate_secret, random_id
 from valetkey.runtime import Runtime
-from valetkey.storage import grants, revocations
+from valetkey.storage import change_feed, grants
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.grants import Grant, RefreshToken
 
@@ -52,7 +52,7 @@ def revoke_grant_statements(
     """Mark the grant, tell every process through the feed, and audit why."""
     return (
         grants.revoke(grant.grant_id, now),
-        revocations.add("grant", grant.grant_id, now, runtime.revocation_expiry),
+        change_feed.add("grant", grant.grant_id, now, runtime.revocation_expiry),
         audit_statement(
             event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from valetkey.endpoint import Call, MachineResponse
 from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
-from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE, SECRET_AUTH_METHODS
+from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE, SECRET_AUTH_METHODS
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable

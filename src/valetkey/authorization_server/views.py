@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, redirect, request, url_for
 from werkzeug.urls import iri_to_uri
 from werkzeug.wrappers import Response
 
-from valetkey.activity.refusals import log_refusal
+from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
 from valetkey.protocol.parameters import decode_pairs
 from valetkey.protocol.secret import random_id

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 
 from valetkey.protocol.access_token import AccessToken
-from valetkey.storage import revocations
+from valetkey.storage import change_feed
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.storage.revocations import ChangeFeedEntry
 
 REFRESH_INTERVAL_S, _MAX_AGE_S = 0.5, 1.0  # seconds
 _NEVER = -10.0
@@ -76,7 +76,7 @@ class ChangeFeed:
         expired = self._invalidations
         whole = self._reloaded_at == 0.0 or now - self._reloaded_at > _RELOAD_INTERVAL_S or now < self._reloaded_at
         try:
-            entries = revocations.list_since(self._store, 0.0 if whole else self._read_up_to - _OVERLAP_S)
+            entries = change_feed.list_since(self._store, 0.0 if whole else self._read_up_to - _OVERLAP_S)
         except StoreUnavailable:
             if self._accept_outage:
                 self.read_at = now

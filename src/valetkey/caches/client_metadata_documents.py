@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from valetkey.outbound.bounds import FetchError, FetchFailed
+from valetkey.outbound.fetch_limits import FetchError, FetchFailed
 from valetkey.outbound.http import Fetcher, FetchResponse
 from valetkey.protocol.client_metadata import parse_client_metadata
+from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.protocol.errors import OAuthError, TemporarilyUnavailable
-from valetkey.protocol.policy import CLIENT_POLICIES
 from valetkey.protocol.request_body import parse_json_object
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import is_metadata_document_url

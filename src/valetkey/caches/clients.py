@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from valetkey.storage import clients
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.store import Store
-from valetkey.storage.revocations import ChangeFeedEntry
 
 from .change_feed import ChangeFeed
 from .client_metadata_documents import ClientMetadataDocumentCache

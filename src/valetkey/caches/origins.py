@@ -6,8 +6,8 @@ import threading
 from urllib.parse import urlsplit
 
 from valetkey.storage import clients
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
-from valetkey.storage.revocations import ChangeFeedEntry
 
 from .change_feed import ChangeFeed
 

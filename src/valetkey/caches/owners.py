@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from valetkey.storage.revocations import ChangeFeedEntry
+from valetkey.storage.change_feed import ChangeFeedEntry
 
 from .change_feed import ChangeFeed
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from valetkey.settings.plans import Plan
 from valetkey.storage import subscriptions
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
-from valetkey.storage.revocations import ChangeFeedEntry
 
 from .change_feed import ChangeFeed
 

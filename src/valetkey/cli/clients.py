@@ -9,7 +9,7 @@ import click
 
 from valetkey.authorization_server.clients import service as registration
 from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
-from valetkey.protocol.policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
+from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients as stored

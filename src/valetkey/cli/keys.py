@@ -11,7 +11,7 @@ import click
 
 from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
-from valetkey.storage import revocations, signing_keys
+from valetkey.storage import change_feed, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
 from valetkey.tokens.encryption import generate_encryption_key, write_key_file
 from valetkey.tokens.key_rotation import rotation_statements as rotated
@@ -80,7 +80,7 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
     )
     runtime.revoke(
         *rows,
-        revocations.add("changed", "keys", now, runtime.revocation_expiry),
+        change_feed.add("changed", "keys", now, runtime.revocation_expiry),
         audit_statement("keys.created", now, detail="emergency" if emergency else None),
     )
     active_at = now if emergency else now + _PUBLISH_AHEAD_S

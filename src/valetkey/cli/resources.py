@@ -11,8 +11,8 @@ from valetkey.caches.resources import TOKEN_FORMATS
 from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
 from valetkey.protocol.uri import normalize_resource, resource_uri_problem
 from valetkey.runtime import Runtime
+from valetkey.storage import change_feed
 from valetkey.storage import resources as stored
-from valetkey.storage import revocations
 
 from .app_loading import json_option, print_result, with_runtime
 from .printing import print_table
@@ -112,6 +112,6 @@ def _save_resource(
 def _change_statements(runtime: Runtime, detail: str) -> tuple[Any, ...]:
     now = runtime.clock()
     return (
-        revocations.add("changed", "resources", now, runtime.revocation_expiry),
+        change_feed.add("changed", "resources", now, runtime.revocation_expiry),
         audit_statement("resource.changed", now, detail=detail),
     )

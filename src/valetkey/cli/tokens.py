@@ -14,8 +14,8 @@ from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
-from valetkey.storage import personal_tokens
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage import personal_access_tokens
+from valetkey.storage.personal_access_tokens import PersonalToken
 
 from .app_loading import json_option, print_result, with_runtime
 from .printing import print_table
@@ -35,7 +35,9 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """Show tokens, without their values."""
     store, now = runtime.store, runtime.clock()
     found = (
-        personal_tokens.list_by_owner(store, resolve_sub(runtime, user)) if user else personal_tokens.list_all(store)
+        personal_access_tokens.list_by_owner(store, resolve_sub(runtime, user))
+        if user
+        else personal_access_tokens.list_all(store)
     )
     columns = ("id", "prefix", "state", "owner", "expires_at", "last_used_at", "name")
     print_table(
@@ -88,5 +90,5 @@ def revoke(runtime: Runtime, token: str) -> None:
 
 def _find_token(runtime: Runtime, token: str) -> PersonalToken | None:
     if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
-        return personal_tokens.find_active(runtime.store, Secret(token).digest(), runtime.clock())
-    return personal_tokens.find(runtime.store, token)
+        return personal_access_tokens.find_active(runtime.store, Secret(token).digest(), runtime.clock())
+    return personal_access_tokens.find(runtime.store, token)

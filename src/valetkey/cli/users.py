@@ -17,7 +17,7 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.session_logout import owner_logout_statements
 from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, grants, personal_tokens, revocations
+from valetkey.storage import accounts, change_feed, grants, personal_access_tokens
 
 from .app_loading import json_option, print_result, read_json_file, with_runtime
 from .printing import print_table
@@ -90,8 +90,8 @@ def disable(runtime: Runtime, user: str) -> None:
         accounts.end_sessions(account.sub, now),
         *owner_logout_statements(account.sub, runtime, now),
         grants.revoke_all_of_owner(account.sub, now),
-        personal_tokens.revoke_all_of_owner(account.sub, now),
-        revocations.add("owner", account.sub, now, runtime.revocation_expiry),
+        personal_access_tokens.revoke_all_of_owner(account.sub, now),
+        change_feed.add("owner", account.sub, now, runtime.revocation_expiry),
         audit_statement("account.disabled", now, owner=account.sub),
     )
     click.echo(f"{account.email} is disabled.")

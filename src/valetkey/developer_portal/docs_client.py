@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.client_metadata import parse_client_metadata
-from valetkey.protocol.policy import CLIENT_POLICIES
+from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
-from valetkey.storage import clients, revocations
+from valetkey.storage import change_feed, clients
 from valetkey.storage.engine.transaction import Transaction
 
 DOCS_CLIENT_ID = "valetkey-docs"
@@ -40,6 +40,6 @@ def register_docs_client(runtime: Runtime) -> None:
         moved = {**known.metadata, **wanted}
         runtime.revoke(
             clients.change(known, metadata=moved, disabled_at=known.disabled_at),
-            revocations.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_expiry),
+            change_feed.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_expiry),
             audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID),
         )

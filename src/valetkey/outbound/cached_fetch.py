@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from valetkey.protocol.errors import TemporarilyUnavailable
 
-from .bounds import FetchError
+from .fetch_limits import FetchError
 
 T = TypeVar("T")
 

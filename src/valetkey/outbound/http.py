@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from .bounds import Deadline, FetchError, FetchFailed, FetchRefused, HostSemaphore
+from .fetch_limits import Deadline, FetchError, FetchFailed, FetchRefused, HostSemaphore
 from .freshness import compute_max_age
 from .safe_resolver import Lookup, SafeResolver, check_url, system_lookup
 

@@ -15,7 +15,7 @@ import httpcore
 import httpx
 
 from .addresses import Address
-from .bounds import Deadline, FetchFailed, HostSemaphore
+from .fetch_limits import Deadline, FetchFailed, HostSemaphore
 from .safe_resolver import SafeResolver
 
 MAX_HEADER_BYTES = 32_768

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
+from .client_policy import ClientPolicy
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .policy import ClientPolicy
 from .uri import endpoint_uri_problem, page_uri_problem, redirect_uri_problem
 
 ClientMetadata = Mapping[str, Any]

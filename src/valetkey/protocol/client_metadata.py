@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .client_members import ClientMetadata, logout_problems, parse_members, to_error_description
+from .client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from .uri import is_native_redirect_uri, redirect_uri_problem
 
 _RESPONSE_TYPES = frozenset({"code"})

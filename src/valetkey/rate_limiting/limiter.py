@@ -17,7 +17,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from .circuit import CircuitBreakerCounters
+from .circuit_breaker_counters import CircuitBreakerCounters
 from .counters import Counters
 from .limit import LEASE_DURATION_S, Limit
 

@@ -10,7 +10,7 @@ from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
 from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.admission import Caller, Charge
-from valetkey.rate_limiting.fields import quota_policy_name
+from valetkey.rate_limiting.headers import quota_policy_name
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .routes import Route

@@ -11,7 +11,7 @@ from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthenti
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import resource_uri_problem
 from valetkey.rate_limiting.admission import AdmissionResult
-from valetkey.rate_limiting.fields import quota_policy_name, retry_after_seconds
+from valetkey.rate_limiting.headers import quota_policy_name, retry_after_seconds
 from valetkey.rate_limiting.rate_limit import RateLimit, parse_rate_limit
 
 from .context import ResourceServerContext

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.protocol.errors import InvalidScope
-from valetkey.protocol.policy import CLIENT_POLICIES
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.size import parse_size
 from valetkey.protocol.uri import resource_uri_problem

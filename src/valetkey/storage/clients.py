@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
-from valetkey.protocol.policy import CLIENT_POLICIES, ClientPolicy
+from valetkey.protocol.client_policy import CLIENT_POLICIES, ClientPolicy
 from valetkey.protocol.scope import parse_scope
 
 from .engine.records import InsertStatement, to_json

@@ -46,7 +46,8 @@ def check_schema(store: Store) -> None:
     if found in _REVISIONS:
         raise StoreUnavailable(f"the database is older ({found}) than this version: run `valetkey db upgrade`")
     raise StoreUnavailable(
-        f"the database is newer ({found}) than this version ({HEAD_REVISION}): install the newer Valetkey, or restore the backup"
+        f"the database is newer ({found}) than this version ({HEAD_REVISION}): install the newer Valetkey, "
+        "or restore the backup"
     )
 
 

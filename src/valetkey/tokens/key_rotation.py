@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from valetkey.protocol.algorithms import DEFAULT_SIGNING_ALGORITHMS
 from valetkey.protocol.secret import random_id
-from valetkey.storage import leases, revocations, signing_keys
+from valetkey.storage import change_feed, leases, signing_keys
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
@@ -57,7 +57,7 @@ def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: 
     """Make the first key of an algorithm, unless another process just did; the others hear of it by the feed."""
     rows = (
         signing_keys.add(generate_signing_key(algorithm, cipher, now)),
-        revocations.add("changed", "keys", now, now + 3600),
+        change_feed.add("changed", "keys", now, now + 3600),
     )
     store.write(Transaction(condition=leases.acquire(f"first key {algorithm}", random_id(), now, now + 60), rows=rows))
 

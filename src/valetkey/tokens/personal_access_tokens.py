@@ -8,10 +8,10 @@ from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.errors import InvalidToken
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.settings import Settings
-from valetkey.storage import personal_tokens
+from valetkey.storage import personal_access_tokens
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage.personal_access_tokens import PersonalToken
 
 _MAX_ENTRIES = 10_000
 # Such a token lives for a year, an entry in the revocation feed some minutes: the row is read again while the feed
@@ -55,7 +55,7 @@ class PersonalAccessTokenVerifier:
         return token
 
     def _load_token(self, digest: bytes, now: float) -> AccessToken:
-        row = personal_tokens.find_active(self._store, digest, now) if self._settings.tokens_path else None
+        row = personal_access_tokens.find_active(self._store, digest, now) if self._settings.tokens_path else None
         if row is None:
             raise InvalidToken("the access token is not known", log_detail="no such living personal access token")
         if not self._is_active_owner(row.owner):
@@ -89,5 +89,5 @@ class PersonalAccessTokenVerifier:
             auth_time=None,
             acr=None,
             claims=claims,
-            counted_as=f"{PERSONAL_TOKEN_CLIENT_ID}|{row.owner}",  # of no app: each person who has one is an app of their own
+            counted_as=f"{PERSONAL_TOKEN_CLIENT_ID}|{row.owner}",  # no client: count per owner
         )

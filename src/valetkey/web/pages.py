@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.activity.refusals import log_refusal
+from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
 from valetkey.storage.engine.transaction import StoreUnavailable

@@ -10,11 +10,11 @@ from valetkey.authorization_server.openid.id_token import ensure_signing_keys
 from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.client_policy import SECRET_AUTH_METHODS
 from valetkey.protocol.errors import Forbidden, InvalidClientMetadata, InvalidRequest, InvalidToken
 from valetkey.protocol.parameters import parse_parameters
-from valetkey.protocol.policy import SECRET_AUTH_METHODS
 from valetkey.protocol.secret import CLIENT_SECRET, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret, is_well_formed
-from valetkey.storage import clients, grants, personal_tokens, registrations, revocations
+from valetkey.storage import change_feed, clients, grants, personal_access_tokens, registrations
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
@@ -129,12 +129,14 @@ def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret 
 
 
 def _revoke_token_statements(call: Call, client: Client) -> list[BoundStatement]:
-    made = personal_tokens.client_revocation_statements(client.client_id, call.now, call.runtime.revocation_expiry)
+    made = personal_access_tokens.client_revocation_statements(
+        client.client_id, call.now, call.runtime.revocation_expiry
+    )
     return [grants.revoke_all_of_client(client.client_id, call.now), *made, _feed_statement("client", call, client)]
 
 
-def _feed_statement(kind: revocations.ChangeKind, call: Call, client: Client) -> BoundStatement:
-    return revocations.add(kind, client.client_id, call.now, call.runtime.revocation_expiry)
+def _feed_statement(kind: change_feed.ChangeKind, call: Call, client: Client) -> BoundStatement:
+    return change_feed.add(kind, client.client_id, call.now, call.runtime.revocation_expiry)
 
 
 def _write(call: Call, condition: BoundStatement, rows: list[BoundStatement]) -> None:

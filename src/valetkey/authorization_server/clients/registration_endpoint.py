@@ -12,14 +12,14 @@ from valetkey.authorization_server.openid.id_token import ensure_signing_keys
 from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.client_metadata import parse_client_metadata
+from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from valetkey.protocol.errors import InvalidClientMetadata, InvalidScope, InvalidToken, TooManyRequests
-from valetkey.protocol.policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret, random_id
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
-from valetkey.storage import clients, registrations, revocations
+from valetkey.storage import change_feed, clients, registrations
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.registrations import InitialAccessToken, Registration
 
@@ -45,7 +45,7 @@ def register(call: Call) -> MachineResponse:
         ),
     ]
     if rules.name == "browser":  # the API's CORS knows its origin from now on
-        rows.append(revocations.add("changed", client_id, call.now, runtime.revocation_expiry))
+        rows.append(change_feed.add("changed", client_id, call.now, runtime.revocation_expiry))
     if secret is not None:
         rows.append(clients.add_secret(client_id, secret.digest(), call.now))
     claim = registrations.use_initial_access_token(bytes(token.digest), call.now) if token else None

@@ -13,13 +13,13 @@ from valetkey.caches.clients import DOCUMENT_POLICY
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.protocol.client_members import is_supported_member, logout_problems, parse_members
 from valetkey.protocol.client_metadata import parse_client_metadata
+from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from valetkey.protocol.errors import InvalidScope, OAuthError
-from valetkey.protocol.policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, generate_secret, random_id
 from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, grants, personal_tokens, registrations, revocations, subscriptions
+from valetkey.storage import change_feed, clients, grants, personal_access_tokens, registrations, subscriptions
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.transaction import Transaction
 
@@ -76,7 +76,7 @@ def register_client(
         audit_statement("client.created", now, client_id=made.client_id, detail=name),
     ]
     if policy == "browser":  # the API's CORS knows its origin from now on
-        rows.append(revocations.add("changed", made.client_id, now, runtime.revocation_expiry))
+        rows.append(change_feed.add("changed", made.client_id, now, runtime.revocation_expiry))
     if made.secret is not None:
         rows.append(clients.add_secret(made.client_id, made.secret.digest(), now))
     if clients.find(runtime.store, made.client_id, now) is not None:
@@ -113,7 +113,7 @@ def add_secret(runtime: Runtime, client: Client, *, old_secret_ttl_s: int) -> Se
     runtime.revoke(
         clients.expire_secrets(client.client_id, now + old_secret_ttl_s),
         clients.add_secret(client.client_id, secret.digest(), now),
-        revocations.add("changed", client.client_id, now, runtime.revocation_expiry),
+        change_feed.add("changed", client.client_id, now, runtime.revocation_expiry),
         audit_statement("client.secret_added", now, client_id=client.client_id),
     )
     return secret
@@ -136,8 +136,8 @@ def disable_client(runtime: Runtime, client: Client) -> None:
     runtime.revoke(
         clients.change(client, disabled_at=now),
         grants.revoke_all_of_client(client.client_id, now),
-        *personal_tokens.client_revocation_statements(client.client_id, now, runtime.revocation_expiry),
-        revocations.add("client", client.client_id, now, runtime.revocation_expiry),
+        *personal_access_tokens.client_revocation_statements(client.client_id, now, runtime.revocation_expiry),
+        change_feed.add("client", client.client_id, now, runtime.revocation_expiry),
         audit_statement("client.disabled", now, client_id=client.client_id),
     )
 
@@ -147,7 +147,7 @@ def enable_client(runtime: Runtime, client: Client) -> None:
     runtime.revoke(
         clients.change(client, disabled_at=None),
         registrations.approve(client.client_id),
-        revocations.add("changed", client.client_id, now, runtime.revocation_expiry),
+        change_feed.add("changed", client.client_id, now, runtime.revocation_expiry),
         audit_statement("client.enabled", now, client_id=client.client_id),
     )
 
@@ -159,8 +159,8 @@ def remove_client(runtime: Runtime, client: Client) -> None:
         registrations.remove(client.client_id),
         subscriptions.remove(client.client_id),
         grants.revoke_all_of_client(client.client_id, now),
-        *personal_tokens.client_revocation_statements(client.client_id, now, runtime.revocation_expiry),
-        revocations.add("client", client.client_id, now, runtime.revocation_expiry),
+        *personal_access_tokens.client_revocation_statements(client.client_id, now, runtime.revocation_expiry),
+        change_feed.add("client", client.client_id, now, runtime.revocation_expiry),
         audit_statement("client.removed", now, client_id=client.client_id),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, registrations, revocations
+from valetkey.storage import change_feed, clients, registrations
 from valetkey.storage.engine.transaction import Transaction
 
 _DAY_S = 86400.0
@@ -25,7 +25,7 @@ def prune_unused_clients(runtime: Runtime) -> int:
         rows = (
             secrets,
             registrations.remove(client_id),
-            revocations.add("client", client_id, now, runtime.revocation_expiry),
+            change_feed.add("client", client_id, now, runtime.revocation_expiry),
             audit_statement("client.removed", now, client_id=client_id, detail=f"not used within {days} days"),
         )
         removed += runtime.write(Transaction(registrations.remove_client_if_unused(client_id, before), rows))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from valetkey.authorization_server.token.client_authentication import authenticate
 from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
 from valetkey.endpoint import Call, MachineResponse, json_response
+from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests, UnauthorizedClient
-from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import DEVICE_CODE as KIND
 from valetkey.protocol.secret import generate_secret

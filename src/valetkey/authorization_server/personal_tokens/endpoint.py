@@ -24,8 +24,8 @@ from valetkey.protocol.errors import (
 )
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
-from valetkey.storage import personal_tokens
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage import personal_access_tokens
+from valetkey.storage.personal_access_tokens import PersonalToken
 
 from .service import (
     MAX_AUTH_AGE_S,
@@ -80,7 +80,7 @@ def _check_caller(call: Call) -> AccessToken:
 
 
 def _list_tokens(call: Call, caller: AccessToken) -> MachineResponse:
-    found = personal_tokens.list_by_owner(call.runtime.store, caller.user_id or "")
+    found = personal_access_tokens.list_by_owner(call.runtime.store, caller.user_id or "")
     return json_response({"tokens": [serialize_token(token, call.now) for token in found]})
 
 

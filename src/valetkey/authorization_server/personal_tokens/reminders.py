@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from valetkey.authorization_server.owner_mail import owner_mail_statements
 from valetkey.runtime import Runtime
-from valetkey.storage import personal_tokens
+from valetkey.storage import personal_access_tokens
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage.personal_access_tokens import PersonalToken
 
 from .service import tokens_url
 
@@ -24,11 +24,12 @@ def queue_reminders(runtime: Runtime) -> int:
     return sum(
         runtime.store.write(
             Transaction(
-                personal_tokens.mark_reminded(token.token_id, days), _reminder_mail_statements(token, runtime, now)
+                personal_access_tokens.mark_reminded(token.token_id, days),
+                _reminder_mail_statements(token, runtime, now),
             )
         )
         for days in _REMINDER_DAYS
-        for token in personal_tokens.list_due_for_reminder(runtime.store, days, now)
+        for token in personal_access_tokens.list_due_for_reminder(runtime.store, days, now)
     )
 
 

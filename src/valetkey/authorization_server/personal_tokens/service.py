@@ -13,11 +13,11 @@ from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, generate_secret, random_id
 from valetkey.runtime import Runtime
-from valetkey.storage import personal_tokens, revocations
+from valetkey.storage import change_feed, personal_access_tokens
 from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage.personal_access_tokens import PersonalToken
 
 MAX_AUTH_AGE_S = 3600  # seconds that may have passed since the sign-in of whoever makes one
 MAX_ACTIVE_TOKENS = 100  # living tokens of one person
@@ -86,7 +86,7 @@ def create_personal_token(
         "personal_token.created", now, client_id=client_id, owner=owner.sub, address=address, detail=token.token_id
     )
     if not runtime.write(
-        Transaction(personal_tokens.add(token), (told, *_creation_mail_statements(token, runtime, now)))
+        Transaction(personal_access_tokens.add(token), (told, *_creation_mail_statements(token, runtime, now)))
     ):
         raise InvalidRequest("This token was made already; make another one if it was not copied.")
     return CreatedToken(token, secret)
@@ -103,7 +103,7 @@ def revoke_personal_token(
     """End a token within a second everywhere; False where it was ended before."""
     won = runtime.write(
         Transaction(
-            personal_tokens.revoke(token.token_id, token.owner, now),
+            personal_access_tokens.revoke(token.token_id, token.owner, now),
             revocation_statements(token, runtime, now, address, event),
         )
     )
@@ -116,14 +116,14 @@ def revocation_statements(
 ) -> tuple[BoundStatement, ...]:
     """What goes with the end of a token: the feed's entry and the audit log's."""
     return (
-        revocations.add("token", token.token_id, now, runtime.revocation_expiry),
+        change_feed.add("token", token.token_id, now, runtime.revocation_expiry),
         audit_statement(event, now, owner=token.owner, address=address, detail=token.token_id),
     )
 
 
 def find_owned_token(token_id: str, owner: str, runtime: Runtime) -> PersonalToken | None:
     """A person's own token; another's is none."""
-    token = personal_tokens.find(runtime.store, token_id)
+    token = personal_access_tokens.find(runtime.store, token_id)
     return token if token is not None and token.owner == owner else None
 
 
@@ -164,7 +164,9 @@ def _check_owner(owner: Owner, runtime: Runtime) -> None:
 
 def _check_token_count(owner: Owner, runtime: Runtime, now: float) -> None:
     living = [
-        one for one in personal_tokens.list_by_owner(runtime.store, owner.sub) if token_state(one, now) == "active"
+        one
+        for one in personal_access_tokens.list_by_owner(runtime.store, owner.sub)
+        if token_state(one, now) == "active"
     ]
     if len(living) >= MAX_ACTIVE_TOKENS:
         raise InvalidRequest(f"There are {MAX_ACTIVE_TOKENS} tokens already; revoke one that is not used.")

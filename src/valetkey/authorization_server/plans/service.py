@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
-from valetkey.storage import revocations, subscriptions
+from valetkey.storage import change_feed, subscriptions
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.subscriptions import Subscription
 
@@ -39,7 +39,7 @@ def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = F
         runtime.write(Transaction(rows=(subscriptions.upsert(asked), event)))
         return asked
     given = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
-    changed = revocations.add("changed", client_id, now, runtime.revocation_expiry)
+    changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
     event = audit_statement("plan.given", now, client_id=client_id, detail=plan)
     runtime.revoke(subscriptions.upsert(given), changed, event)
     return given
@@ -53,7 +53,7 @@ def approve(runtime: Runtime, client_id: str) -> Subscription:
     now, waiting = runtime.clock(), get_subscription(runtime, client_id)
     if waiting.wanted is None:
         raise SubscriptionRefused(f"{client_id} waits for no plan; it has {waiting.plan}")
-    changed = revocations.add("changed", client_id, now, runtime.revocation_expiry)
+    changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
     event = audit_statement("plan.given", now, client_id=client_id, detail=waiting.wanted)
     if not runtime.write(Transaction(subscriptions.approve(client_id, waiting.wanted, now), (changed, event))):
         raise SubscriptionRefused(f"{client_id} asked for something else meanwhile: look at `valetkey plans list`")

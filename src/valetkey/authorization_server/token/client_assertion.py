@@ -9,12 +9,12 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
-from valetkey.outbound.bounds import FetchError
+from valetkey.outbound.fetch_limits import FetchError
 from valetkey.outbound.jwk_set import algorithm_names, find_key, parse_jwk_set
 from valetkey.protocol.errors import InvalidClient
 from valetkey.protocol.request_body import parse_json_object
 from valetkey.runtime import Runtime
-from valetkey.storage import assertions
+from valetkey.storage import client_assertions
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.tokens.jws import ASSERTION_REGISTRY
@@ -54,7 +54,9 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
         jws.deserialize_compact(assertion, key, registry=ASSERTION_REGISTRY)
     except (JoseError, ValueError, TypeError):
         return "the signature is wrong"
-    used = assertions.mark_used(client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway)
+    used = client_assertions.mark_used(
+        client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway
+    )
     return None if runtime.write(Transaction(used)) else "the assertion was used before"
 
 

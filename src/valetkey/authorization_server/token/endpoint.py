@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
+from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.errors import UnauthorizedClient, UnsupportedGrantType
-from valetkey.protocol.policy import DEVICE_CODE_GRANT_TYPE
 
 from .client_authentication import authenticate
 from .grants import authorization_code, client_credentials, device_code, refresh_token

@@ -17,7 +17,7 @@ from valetkey.protocol.errors import InvalidRequest, TooManyRequests
 from valetkey.protocol.request_body import parse_form_body, parse_json_body
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.rate_limiting.address import caller_network
-from valetkey.storage import clients, grants, outbox, personal_tokens, revocations
+from valetkey.storage import change_feed, clients, grants, outbox, personal_access_tokens
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.statement import BoundStatement
 
@@ -79,13 +79,13 @@ def _revocation_statements(value: str, call: Call) -> tuple[BoundStatement, ...]
 
 def _personal_token_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
     runtime, now = call.runtime, call.now
-    token = personal_tokens.find_active(runtime.store, Secret(value).digest(), now)
+    token = personal_access_tokens.find_active(runtime.store, Secret(value).digest(), now)
     if token is None:
         return ()
     text = f'Your personal access token "{token.name}" at {runtime.settings.name} was found where others can read it, '
     text += f"and was revoked. Nobody can use it any more.\n\nMake a new one: {tokens_url(runtime)}\n"
     return (
-        personal_tokens.revoke(token.token_id, token.owner, now),
+        personal_access_tokens.revoke(token.token_id, token.owner, now),
         *revocation_statements(token, runtime, now, call.address, "personal_token.leaked"),
         *owner_mail_statements(token.owner, "A personal access token leaked and was revoked", text, runtime, now),
     )
@@ -105,7 +105,7 @@ def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...
     if token.jti is None:
         return ()
     return (
-        revocations.add("token", token.jti, now, runtime.revocation_expiry),
+        change_feed.add("token", token.jti, now, runtime.revocation_expiry),
         audit_statement("token.leaked", now, client_id=token.client_id, address=call.address),
     )
 
@@ -117,10 +117,10 @@ def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, .
     if client is None:
         return ()
     # A machine's tokens may be a thief's: with the secret alone one gets them (RFC 6749 §4.4).
-    kind: revocations.ChangeKind = "client" if "client_credentials" in client.grant_types else "changed"
+    kind: change_feed.ChangeKind = "client" if "client_credentials" in client.grant_types else "changed"
     return (
         clients.expire_secret(digest, now),
-        revocations.add(kind, client.client_id, now, runtime.revocation_expiry),
+        change_feed.add(kind, client.client_id, now, runtime.revocation_expiry),
         audit_statement("client.secret_leaked", now, client_id=client.client_id, address=call.address),
         *_secret_mail_statements(client, call),
     )

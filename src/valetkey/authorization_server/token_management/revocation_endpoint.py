@@ -9,7 +9,7 @@ from valetkey.authorization_server.token.client_authentication import authentica
 from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
 from valetkey.protocol.errors import UnauthorizedClient
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
-from valetkey.storage import grants, personal_tokens, revocations
+from valetkey.storage import change_feed, grants, personal_access_tokens
 
 from .lookup import TokenInfo, find_token
 
@@ -34,7 +34,7 @@ def revoke(call: Call) -> MachineResponse:
 
 def _revoke_personal_token(call: Call) -> MachineResponse:
     digest = Secret(call.parameters.require("token")).digest()
-    token = personal_tokens.find_active(call.runtime.store, digest, call.now)
+    token = personal_access_tokens.find_active(call.runtime.store, digest, call.now)
     if token is not None:
         revoke_personal_token(token, call.runtime, call.now, call.address)
     return MachineResponse(200, b"{}", JSON_HEADERS)
@@ -47,6 +47,6 @@ def _revoke_token(token: TokenInfo, call: Call) -> None:
         runtime.revoke(*revoke_grant_statements(runtime, grant, call.now, "token.revoked", call.address))
     elif token.jti is not None:
         runtime.revoke(
-            revocations.add("token", token.jti, call.now, runtime.revocation_expiry),
+            change_feed.add("token", token.jti, call.now, runtime.revocation_expiry),
             audit_statement("token.revoked", call.now, client_id=token.client_id, address=call.address),
         )

@@ -18,7 +18,7 @@ from valetkey.accounts.mail_links import (
 )
 from valetkey.accounts.security import change_password, sign_out_everywhere
 from valetkey.accounts.sign_in import LoginContext, SignInRefused
-from valetkey.activity.refusals import log_refusal
+from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.resource_owner.consent_context import utc_datetime
 from valetkey.resource_owner.forms import (

@@ -17,8 +17,8 @@ from valetkey.protocol.secret import random_id
 from valetkey.resource_owner.consent_context import scope_kind, utc_datetime
 from valetkey.resource_owner.forms import PersonalTokenForm
 from valetkey.runtime import Runtime
-from valetkey.storage import personal_tokens as stored
-from valetkey.storage.personal_tokens import PersonalToken
+from valetkey.storage import personal_access_tokens as stored
+from valetkey.storage.personal_access_tokens import PersonalToken
 from valetkey.web import pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice

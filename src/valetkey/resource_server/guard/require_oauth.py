@@ -10,14 +10,14 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 from flask import Request, Response, current_app, request
 from werkzeug.local import LocalProxy
 
-from valetkey.activity.refusals import log_refusal
+from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
 from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.admission import AdmissionResult, Caller, ChargePlan
-from valetkey.rate_limiting.fields import Fields, charge_lease, rate_limit_fields
+from valetkey.rate_limiting.headers import Fields, charge_lease, rate_limit_fields
 from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.resource_server.context import ResourceServerContext
 from valetkey.resource_server.metadata import metadata_url

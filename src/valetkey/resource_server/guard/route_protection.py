@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from flask import Response, request
 
-from valetkey.activity.refusals import log_refusal
+from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import Forbidden
 from valetkey.resource_server.protection import (
     DENIED_METHODS_ATTRIBUTE,

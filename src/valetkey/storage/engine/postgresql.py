@@ -39,12 +39,13 @@ class PostgresqlDriver:
             )
             raw.execute(_SESSION_SETTINGS)
         except psycopg.Error as cause:
-            told = f"the PostgreSQL database cannot be reached ({_server_message(cause)}): start it, or correct database_url"
+            reason = _server_message(cause)
+            message = f"the PostgreSQL database cannot be reached ({reason}): start it, or correct database_url"
             if isinstance(cause, (psycopg.errors.ConnectionTimeout, AnswerTimeout)):
                 self._circuit_breaker.trip()
-                raise StoreTimeout(told) from cause
+                raise StoreTimeout(message) from cause
             self._circuit_breaker.reset()
-            raise StoreUnavailable(told) from cause
+            raise StoreUnavailable(message) from cause
         self._circuit_breaker.reset()
         return PostgresqlConnection(raw, self._circuit_breaker)
 
@@ -122,9 +123,9 @@ class PostgresqlConnection:
     def _to_store_error(self, cause: Exception) -> StoreUnavailable:
         told = f"the PostgreSQL database failed: {cause}"
         if not isinstance(cause, self._answer_timeout_error):
-            return StoreUnavailable(told)
+            return StoreUnavailable(message)
         self._circuit_breaker.trip()
-        return StoreTimeout(told)
+        return StoreTimeout(message)
 
     def _set_lock_timeout(self, timeout_s: float) -> None:
         if abs(timeout_s - self._lock_timeout_s) > 0.1:  # not at each write: it is another round trip

@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conformance.site import ClientWebsite
-from tests.support.vocabulary import CALLBACK, assert_store_unchanged
+from tests.conformance.client_website import ClientWebsite
+from tests.support.browser_client import CALLBACK, assert_store_unchanged
 from valetkey.runtime import Runtime
 
 both_stores = pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote_plus
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.support.vocabulary import Clock
+from tests.support.browser_client import Clock
 
 RESOURCE = "https://api.example.com"
 OPENID_CONFIGURATION_PATH, JWKS_PATH, INTROSPECTION_PATH = "/.well-known/openid-configuration", "/jwks", "/introspect"

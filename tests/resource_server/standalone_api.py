@@ -7,8 +7,8 @@ from typing import Any
 from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
-from tests.resource_server.issuer import RESOURCE
-from tests.support.vocabulary import Clock
+from tests.resource_server.fake_issuer import RESOURCE
+from tests.support.browser_client import Clock
 from valetkey import ResourceServer, TrustedIssuer, current_token, public, require_oauth
 
 

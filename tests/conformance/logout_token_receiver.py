@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.support.vocabulary import Browser
+from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import CreatedClient
 
 POST_LOGOUT_REDIRECT_URI = "https://shop.example/after"

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from tests.interop.person import User
+from tests.support.user import User
 
 if __name__ == "__main__":
     with User(os.environ["EMAIL"], os.environ["PASSWORD"]) as person:

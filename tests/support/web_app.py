@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from tests.interop.person import User
-from tests.races.crowd import RawRequest, RawResponse, post_request, send_together
+from tests.support.concurrent_requests import RawRequest, RawResponse, post_request, send_together
+from tests.support.user import User
 from tests.support.valetkey_server import Deployment
 
 CALLBACK = "https://app.example/callback"
