@@ -158,7 +158,7 @@ def test_origins_cost_no_statement_per_call(app: Flask, clock: Clock, monkeypatc
     asked: list[Any] = []
     runtime: Runtime = app.extensions["valetkey"]
     real = runtime.store.fetch_all
-    monkeypatch.setattr(runtime.store, "all", lambda bound: asked.append(bound) or real(bound))
+    monkeypatch.setattr(runtime.store, "fetch_all", lambda bound: asked.append(bound) or real(bound))
 
     for number in range(50):
         allowed(app, f"https://unknown-{number}.example", "/api/free")
@@ -173,7 +173,7 @@ def test_while_the_store_is_down_calls_go_on(app: Flask, clock: Clock, monkeypat
     def down(*_: Any) -> Any:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(app.extensions["valetkey"].store, "all", down)
+    monkeypatch.setattr(app.extensions["valetkey"].store, "fetch_all", down)
     clock.forward(5)
 
     assert allowed(app, path="/api/free") is None

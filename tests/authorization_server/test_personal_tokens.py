@@ -142,7 +142,7 @@ def test_a_store_that_is_down_is_a_503_unless_outages_are_accepted(
         raise StoreUnavailable("down")
 
     for one in (app, accepting):
-        monkeypatch.setattr(one.extensions["valetkey"].store, "all", down)
+        monkeypatch.setattr(one.extensions["valetkey"].store, "fetch_all", down)
     clock.forward(61)
 
     assert [one.call(token).status_code for one in browsers] == [503, 200]

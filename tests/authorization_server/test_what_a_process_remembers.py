@@ -48,10 +48,10 @@ def questions(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rows = Store.fetch_all
 
     def noted(self: Store, bound: Any) -> Any:
-        asked.append(bound.statement.compiled(self.dialect).sql)
+        asked.append(bound.statement.compile(self.dialect).sql)
         return rows(self, bound)
 
-    monkeypatch.setattr(Store, "all", noted)
+    monkeypatch.setattr(Store, "fetch_all", noted)
     return asked
 
 

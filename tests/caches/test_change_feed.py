@@ -35,10 +35,10 @@ def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
         found = read(*asked)
         revoke(runtime, clock)
         runtime.feed.invalidate()
-        monkeypatch.setattr(change_feed, "since", read)
+        monkeypatch.setattr(change_feed, "list_since", read)
         return found
 
-    monkeypatch.setattr(change_feed, "since", slowly)
+    monkeypatch.setattr(change_feed, "list_since", slowly)
     runtime.feed.refresh(clock())
 
     runtime.feed.refresh(clock())

@@ -51,7 +51,7 @@ def test_resources_and_keys_that_change_while_they_are_read_are_read_again(
 
     runtime.resources.invalidate()
     runtime.keys.invalidate_cache()
-    monkeypatch.setattr(module, "every", changed_meanwhile)
+    monkeypatch.setattr(module, "list_all", changed_meanwhile)
     for _ in range(4):
         runtime.resources.all()
         runtime.keys.jwks(runtime.clock())

@@ -102,7 +102,7 @@ class Held:
 
 @pytest.fixture
 def held(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    monkeypatch.setattr(storing, "BUSY_SECONDS", PATIENCE)
+    monkeypatch.setattr(storing, "BUSY_TIMEOUT_S", PATIENCE)
     held = Held(store_url)
     yield held
     held.close()

@@ -147,7 +147,7 @@ def test_a_lease_pays_for_its_own_limit_only(counters: Counters, key: str) -> No
 
 
 def test_pruning_goes_through_all_keys_in_pieces(counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valetkey.storage.limits._AT_ONCE", 3)
+    monkeypatch.setattr("valetkey.storage.limits._MAX_KEYS_PER_BATCH", 3)
     keys = [f"{key} {n}" for n in range(20)]
     for n, one in enumerate(keys):
         counters.spend(one, START, 60.0 if n % 5 == 4 else 1.0, START + 60)

@@ -263,7 +263,7 @@ def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url
     assert (told.status_code, told.json) == (404, {"client": api.client.client_id})
     runtime = app.extensions["valetkey"]
     runtime.usage.flush()
-    assert [row[0] for row in runtime.store.all(_ROUTES())] == ["GET (no route)"]
+    assert [row[0] for row in runtime.store.fetch_all(_ROUTES())] == ["GET (no route)"]
 
 
 _ROUTES = Statement(select(tables.usage.c.route))

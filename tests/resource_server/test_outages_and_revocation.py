@@ -105,7 +105,7 @@ def break_store(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: Any) -> Any:
         raise StoreUnavailable("the database does not answer")
 
-    monkeypatch.setattr(runtime.store, "all", down)
+    monkeypatch.setattr(runtime.store, "fetch_all", down)
     monkeypatch.setattr(runtime.store, "write", down)
 
 

@@ -150,9 +150,9 @@ def test_a_grant_is_added_only_while_its_consent_is_there(store: Store) -> None:
 
 IN_VISIT = {
     "as it was": ({}, True),
-    "another sign-in": ({"session": TWO}, False),
+    "another sign-in": ({"session_digest": TWO}, False),
     "over": ({"now": NOW + 50}, False),
-    "another scope": ({"consented": "a b"}, False),
+    "another scope": ({"consented_scope": "a b"}, False),
 }
 
 
@@ -164,7 +164,7 @@ def test_a_grant_is_added_only_while_a_visit_is_as_it_was(store: Store, changed:
     put(store, consents.remember(Consent("ada", "shop", "a", NOW, NOW, None)))
     more, is_added = IN_VISIT[changed]
 
-    given: dict[str, Any] = {"session": ONE, "consented": "a", "now": NOW, **more}
+    given: dict[str, Any] = {"session_digest": ONE, "consented_scope": "a", "now": NOW, **more}
     assert store.write(Transaction(grants.add_if_consented_and_signed_in(GRANT, **given))) is is_added
     assert (grants.find(store, "g") == GRANT) is is_added
 

@@ -121,7 +121,7 @@ def test_one_faulty_write_does_not_stop_those_that_share_its_commit(
         until(lambda: len(store._queue) == 17)
         commit()
 
-    monkeypatch.setattr(store, "_commit_waiting", commit_when_all_wait)
+    monkeypatch.setattr(store, "_commit_next_batch", commit_when_all_wait)
     with ThreadPoolExecutor(17) as pool:
         told = list(pool.map(write, range(17)))
 
@@ -146,7 +146,7 @@ def test_nobody_whose_write_is_committed_waits_for_the_next_commit(
         before[len(sizes) - 1]()
         return run(batch)
 
-    monkeypatch.setattr(store, "_run", watched)
+    monkeypatch.setattr(store, "_run_batch", watched)
     with ThreadPoolExecutor(4) as pool:
         written = []
         for commits_begun in (0, 1, 1, 2):

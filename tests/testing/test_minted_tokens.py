@@ -190,7 +190,7 @@ def test_the_app_in_a_test_does_all_that_it_does_otherwise(shop: Flask, prepared
     usual, bare = dict(vars(runtime)), vars(Runtime(runtime.settings, runtime.owners))
     plain = (bool, list, dict, type, type(None), FunctionType)  # the rest is each runtime's own
     composed = {name for name, value in usual.items() if isinstance(bare[name], plain) and value != bare[name]}
-    assert composed >= {"on_created", "jobs", "within"}
+    assert composed >= {"on_store_created", "job_handlers", "app_context"}
 
     with throw_away_store(shop, prepared=prepared):
         assert shop.extensions["valetkey"] is runtime

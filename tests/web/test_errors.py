@@ -204,7 +204,7 @@ def break_store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         raise StoreUnavailable("the database does not answer")
 
     runtime: Runtime = app.extensions["valetkey"]
-    monkeypatch.setattr(runtime.store, "all", down)
+    monkeypatch.setattr(runtime.store, "fetch_all", down)
     monkeypatch.setattr(runtime.store, "write", down)
 
 

@@ -121,7 +121,7 @@ class PostgresqlConnection:
             self._circuit_breaker.check()
 
     def _to_store_error(self, cause: Exception) -> StoreUnavailable:
-        told = f"the PostgreSQL database failed: {cause}"
+        message = f"the PostgreSQL database failed: {cause}"
         if not isinstance(cause, self._answer_timeout_error):
             return StoreUnavailable(message)
         self._circuit_breaker.trip()
