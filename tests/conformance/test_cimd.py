@@ -24,7 +24,8 @@ from valetkey.authorization_server.clients.service import (
     find_or_create_client,
 )
 from valetkey.caches.client_metadata_documents import ClientMetadataDocumentCache
-from valetkey.outbound.http import FetchFailed, FetchResponse
+from valetkey.outbound.errors import FetchFailed
+from valetkey.outbound.http import FetchResponse
 from valetkey.runtime import Runtime
 
 METADATA = "/.well-known/oauth-authorization-server"

@@ -9,7 +9,8 @@ import pytest
 
 from tests.outbound.conftest import LOOPBACK_NETWORKS, MakeFetcher, StartHostileServer
 from tests.support.hostile_server import create_server_certificate, redirect_to, respond_with
-from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
+from valetkey.outbound.errors import FetchFailed, FetchRefused
+from valetkey.outbound.http import Fetcher, FetchResponse
 
 
 def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: StartHostileServer) -> None:

@@ -23,8 +23,9 @@ from tests.support.hostile_server import (
     respond_after,
     respond_with,
 )
+from valetkey.outbound.errors import FetchFailed, FetchRefused
 from valetkey.outbound.fetch_limits import Deadline, HostSemaphore
-from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused
+from valetkey.outbound.http import Fetcher
 
 InTime = Callable[[], AbstractContextManager[None]]
 OK = b"HTTP/1.1 200 OK\r\n"

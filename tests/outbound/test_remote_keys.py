@@ -17,7 +17,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from tests.support.browser_client import Clock
-from valetkey.outbound.http import Fetcher, FetchFailed, FetchRefused, FetchResponse
+from valetkey.outbound.errors import FetchFailed, FetchRefused
+from valetkey.outbound.http import Fetcher, FetchResponse
 from valetkey.outbound.remote_keys import RemoteKeys
 
 URI = "https://shop.example/jwks"

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from valetkey.outbound.fetch_limits import FetchError, FetchFailed
+from valetkey.outbound.errors import FetchError, FetchFailed
 from valetkey.outbound.http import Fetcher, FetchResponse
 from valetkey.protocol.client_metadata import parse_client_metadata
 from valetkey.protocol.client_policy import CLIENT_POLICIES

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from valetkey.protocol.errors import TemporarilyUnavailable
 
-from .fetch_limits import FetchError
+from .errors import FetchError
 
 T = TypeVar("T")
 

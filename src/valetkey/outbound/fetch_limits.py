@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from valetkey.protocol.errors import TemporarilyUnavailable
 
+from .errors import FetchFailed
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -80,15 +82,3 @@ class WaitLimit:
             yield
         finally:
             self._semaphore.release()
-
-
-class FetchError(Exception):
-    """There is no answer to use; the sentence says why."""
-
-
-class FetchRefused(FetchError):
-    """The guard does not let this URL be fetched."""
-
-
-class FetchFailed(FetchError):
-    """The other side could not be reached, or its answer cannot be used."""

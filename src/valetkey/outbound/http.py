@@ -11,14 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from .fetch_limits import Deadline, FetchError, FetchFailed, FetchRefused, HostSemaphore
+from .errors import FetchFailed, FetchRefused
+from .fetch_limits import Deadline, HostSemaphore
 from .freshness import compute_max_age
 from .safe_resolver import Lookup, SafeResolver, check_url, system_lookup
 
 if TYPE_CHECKING:
     from .transport import SafeTransport
-
-__all__ = ["FetchError", "FetchFailed", "FetchRefused", "FetchResponse", "Fetcher"]
 
 _TIMEOUT_S, _MAX_BYTES = 5.0, 65_536
 _MAX_FETCHES, _MAX_PER_HOST = 16, 4

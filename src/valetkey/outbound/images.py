@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .cached_fetch import CachedFetch, CachePool, Freshness
-from .fetch_limits import FetchFailed
+from .errors import FetchFailed
 from .http import Fetcher
 
 _MAX_BYTES, _MAX_ENTRIES = 131_072, 64  # bytes of one; how many are kept

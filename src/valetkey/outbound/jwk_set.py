@@ -9,7 +9,7 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
-from .fetch_limits import FetchFailed
+from .errors import FetchFailed
 
 _MAX_KEYS = 32
 _ED25519_NAMES = ("Ed25519", "EdDSA")

@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 from valetkey.protocol.uri import resource_uri_problem
 
 from .addresses import Address, is_permitted, parse_networks
-from .fetch_limits import Deadline, FetchFailed, FetchRefused
+from .errors import FetchFailed, FetchRefused
+from .fetch_limits import Deadline
 
 Lookup = Callable[[str, int], Iterable[str]]
 

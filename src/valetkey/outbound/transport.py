@@ -15,7 +15,8 @@ import httpcore
 import httpx
 
 from .addresses import Address
-from .fetch_limits import Deadline, FetchFailed, HostSemaphore
+from .errors import FetchFailed
+from .fetch_limits import Deadline, HostSemaphore
 from .safe_resolver import SafeResolver
 
 MAX_HEADER_BYTES = 32_768

@@ -16,7 +16,7 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.pruning import MAX_ROWS_PER_BATCH, prune_statements, remove_expired_retry_answers
 
-from .fetch_limits import FetchError
+from .errors import FetchError
 from .mail import MailNotSent, send_mail
 
 _LEASE_S, _PRUNE_INTERVAL_S, _JOB_LEASE_S = 15.0, 3600.0, 60.0

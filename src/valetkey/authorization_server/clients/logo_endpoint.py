@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valetkey.endpoint import Call, MachineResponse
-from valetkey.outbound.fetch_limits import FetchError
+from valetkey.outbound.errors import FetchError
 from valetkey.protocol.errors import NotFound
 from valetkey.protocol.parameters import parse_parameters
 from valetkey.protocol.uri import host_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valetkey.outbound.fetch_limits import FetchError
+from valetkey.outbound.errors import FetchError
 from valetkey.protocol.errors import InvalidClientMetadata
 from valetkey.runtime import Runtime
 

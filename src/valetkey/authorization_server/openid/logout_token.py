@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.outbound.fetch_limits import FetchFailed
+from valetkey.outbound.errors import FetchFailed
 from valetkey.protocol.errors import TemporarilyUnavailable
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime

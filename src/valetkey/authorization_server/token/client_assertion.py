@@ -9,7 +9,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
-from valetkey.outbound.fetch_limits import FetchError
+from valetkey.outbound.errors import FetchError
 from valetkey.outbound.jwk_set import algorithm_names, find_key, parse_jwk_set
 from valetkey.protocol.errors import InvalidClient
 from valetkey.protocol.request_body import parse_json_object

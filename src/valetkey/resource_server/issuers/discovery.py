@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.cached_fetch import CachedFetch, Freshness
-from valetkey.outbound.fetch_limits import FetchFailed
+from valetkey.outbound.errors import FetchFailed
 from valetkey.outbound.http import Fetcher
 from valetkey.protocol.uri import endpoint_uri_problem
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 from urllib.parse import quote_plus
 
-from valetkey.outbound.fetch_limits import FetchError, FetchFailed
+from valetkey.outbound.errors import FetchError, FetchFailed
 from valetkey.outbound.http import Fetcher
 from valetkey.protocol.request_body import parse_json_object
 

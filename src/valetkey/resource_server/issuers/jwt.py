@@ -8,7 +8,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from valetkey.outbound.fetch_limits import FetchError
+from valetkey.outbound.errors import FetchError
 from valetkey.outbound.jwk_set import ALGORITHMS
 from valetkey.outbound.remote_keys import RemoteKeys
 from valetkey.protocol.request_body import parse_json_object
