@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check lint types walls bench lock
+.PHONY: help serve test check lint types imports dead bench lock
 
 VENV ?= .venv
 PORT ?= 8000
@@ -10,7 +10,7 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check -q install
 RUN = $(VENV)/.run-installed
 DEV = $(VENV)/.dev-installed
 NODE = tests/interop/node
-# One process leaves a core idle. In the order of the folders, or files of few long tests come last, one at a time.
+# Two processes use both cores. Files run in the order of the folders; else files with few long tests come last, alone.
 SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show the commands
@@ -23,7 +23,7 @@ test: $(DEV) $(NODE)/node_modules/.package-lock.json ## Run the tests (T=tests/p
 	@requirements/services.sh
 	@$(PYTHON) -m pytest -q $(if $(T),$(T),$(SIDE_BY_SIDE))
 
-check: lint types walls test ## All that CI runs
+check: lint types imports dead test ## Run everything that CI runs
 
 lint: $(DEV) ## Check format and style
 	@$(VENV)/bin/ruff format --check .
@@ -32,13 +32,16 @@ lint: $(DEV) ## Check format and style
 types: $(DEV) ## Check the types
 	@$(VENV)/bin/mypy
 
-walls: $(DEV) ## Check which room imports which
+imports: $(DEV) ## Check which package imports which
 	@$(VENV)/bin/lint-imports
+
+dead: $(DEV) ## Look for dead code
+	@$(VENV)/bin/vulture
 
 bench: $(DEV) ## Measure beside other servers
 	@$(PYTHON) -m benchmarks
 
-lock: $(PYTHON) ## Choose the newest versions and lock them
+lock: $(PYTHON) ## Choose the newest versions of dependencies and lock them
 	@$(PIP) uv
 	@requirements/lock.sh $(VENV)/bin/uv
 	@cd $(NODE) && npm update --package-lock-only --omit-lockfile-registry-resolved
@@ -48,7 +51,7 @@ $(PYTHON):
 	@$(PYTHON3) -c 'import ensurepip' 2>/dev/null || requirements/debian.sh python3-venv
 	@$(PYTHON3) -m venv $(VENV)
 
-# The locks are whole: without --no-deps pip would ask for the newest of `package[extra]`, and refuse its hash.
+# The lock files are complete. Without --no-deps, pip would resolve `package[extra]` to its newest version and reject the hash.
 $(RUN): requirements/run.lock pyproject.toml | $(PYTHON)
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) --require-hashes --no-deps -r requirements/run.lock
