@@ -1,4 +1,4 @@
-"""People's accounts and their sign-ins."""
+"""Accounts of resource owners, and their sign-in sessions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from .tables import accounts, sessions
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """A resource owner's account. Times are seconds since 1970."""
+
     sub: str
     email: str
     name: str
     password_hash: str | None
-    claims: str
+    claims: str  # a JSON object; see ``claim_values``
     created_at: float
     disabled_at: float | None = None
     email_verified_at: float | None = None
@@ -35,14 +37,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    digest: bytes
+    """A sign-in of a resource owner in one browser. Times are seconds since 1970."""
+
+    digest: bytes  # of the session cookie
     sub: str
-    browser: bytes
+    browser: bytes  # digest of the cookie that identifies the browser
     auth_time: float
     expires_at: float
     address: str | None
     ended_at: float | None = None
-    sid: str = field(default_factory=random_id)  # names the sign-in to clients, and opens nothing
+    sid: str = field(default_factory=random_id)  # the session's id in tokens for clients; not a credential
 
 
 _ACCOUNT_COLUMNS = columns_of(accounts, Account)
@@ -50,12 +54,12 @@ _SESSION_COLUMNS = columns_of(sessions, Session)
 
 
 def _add(insert: Any) -> Executable:
-    made: Executable = (
+    statement: Executable = (
         insert(accounts)
         .values({column.name: bindparam(column.name) for column in _ACCOUNT_COLUMNS})
         .on_conflict_do_nothing()
     )
-    return made
+    return statement
 
 
 _ADD = Statement(_add)
@@ -119,7 +123,7 @@ def add(
     now: float,
     claims: Mapping[str, Any] | None = None,
 ) -> BoundStatement:
-    """The claim on an e-mail address: lost where an account has it already."""
+    """Return the conditional write that adds an account; it adds none if the ``sub`` or the e-mail address is taken."""
     return _ADD(
         sub=sub,
         email=email,
@@ -133,16 +137,19 @@ def add(
 
 
 def find(store: Store, sub: str) -> Account | None:
+    """Return the account, also if it is disabled; ``None`` if there is none with this ``sub``."""
     row = store.fetch_one(_FIND_BY_SUB(sub=sub))
     return Account(*row) if row else None
 
 
 def find_by_email(store: Store, email: str) -> Account | None:
+    """Return the account with this address, or ``None``. Case and surrounding spaces do not matter."""
     row = store.fetch_one(_FIND_BY_EMAIL(email=email.strip().lower()))
     return Account(*row) if row else None
 
 
 def list_all(store: Store) -> list[Account]:
+    """Return all accounts, oldest first, including disabled ones."""
     return [Account(*row) for row in store.fetch_all(_ALL())]
 
 
@@ -151,38 +158,53 @@ def set_password(sub: str, password_hash: str) -> BoundStatement:
 
 
 def set_disabled(sub: str, disabled_at: float | None) -> BoundStatement:
+    """Return the statement that disables an account, or enables it again if ``disabled_at`` is ``None``."""
     return _SET_DISABLED(wanted=sub, moment=disabled_at)
 
 
 def set_email_verified(sub: str, email: str, verified_at: float) -> BoundStatement:
-    """Note that the reader of this address is this person; nothing where the account has another address by now."""
+    """Return the statement that marks an account's e-mail address as verified.
+
+    It changes nothing if the account has another address by now.
+    """
     return _SET_EMAIL_VERIFIED(wanted=sub, address=email, moment=verified_at)
 
 
 def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
-    """A sign-in that lasts, of an account that is not disabled."""
+    """Return the session and its account.
+
+    ``None`` if there is no such session, if it has ended or expired, or if the account is disabled.
+    """
     row = store.fetch_one(_FIND_ACTIVE_SESSION(digest=digest, now=now))
     return (Session(*row[: len(_SESSION_COLUMNS)]), Account(*row[len(_SESSION_COLUMNS) :])) if row else None
 
 
 def list_active_sessions(store: Store, sub: str, now: float) -> list[Session]:
-    """All sign-ins of a person that last."""
+    """Return an account's sessions that have neither ended nor expired."""
     return [Session(*row) for row in store.fetch_all(_LIST_ACTIVE_SESSIONS(sub=sub, now=now))]
 
 
 def has_session_from_browser(store: Store, browser: bytes, sub: str) -> bool:
-    """Whether somebody has signed in to this account from this browser before."""
+    """Return whether the account was ever signed in to from this browser; sessions that are over count, until pruned.
+
+    :param browser: digest of the cookie that identifies the browser.
+    """
     return store.fetch_one(_FIND_SESSION_FROM_BROWSER(browser=browser, sub=sub)) is not None
 
 
 def end_session(digest: bytes, now: float) -> BoundStatement:
+    """Return the conditional write that ends a session; it changes nothing if the session has ended already."""
     return _END_SESSION(wanted=digest, now=now)
 
 
 def end_other_sessions(sub: str, current_digest: bytes, now: float) -> BoundStatement:
-    """End all sign-ins of a person but this one."""
+    """Return the statement that ends all sessions of an account except the current one.
+
+    :param current_digest: the digest of the session that stays active.
+    """
     return _END_OTHER_SESSIONS(of=sub, kept=current_digest, now=now)
 
 
 def end_sessions(sub: str, now: float) -> BoundStatement:
+    """Return the statement that ends all sessions of an account."""
     return _END_SESSIONS(of=sub, now=now)

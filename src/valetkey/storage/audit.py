@@ -1,4 +1,4 @@
-"""The audit log: who did what, from where, when."""
+"""The audit log: security events with their time, client, resource owner and IP address."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .tables import audit
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
+    """What an audit entry says. ``at`` is in seconds since 1970."""
+
     at: float
     event: str
     client_id: str | None = None
@@ -36,19 +38,22 @@ _LIST_AFTER = Statement(
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One entry, with the number that orders it."""
+    """An entry of the audit log with its id; ids increase in the order of writing."""
 
     audit_id: int
     row: AuditRow
 
 
 def list_latest(store: Store, limit: int) -> list[AuditEntry]:
-    """The newest entries, oldest first."""
+    """Return the newest ``limit`` entries, oldest first."""
     return [AuditEntry(row[0], AuditRow(*row[1:])) for row in reversed(store.fetch_all(_LIST_LATEST(most=limit)))]
 
 
 def list_after(store: Store, audit_id: int, limit: int, *, since: float = 0.0) -> list[AuditEntry]:
-    """The entries that follow this one and are not older than ``since``, oldest first."""
+    """Return up to ``limit`` entries with a higher id than ``audit_id``, oldest first.
+
+    :param since: leave out entries from before this time (seconds since 1970).
+    """
     return [
         AuditEntry(row[0], AuditRow(*row[1:]))
         for row in store.fetch_all(_LIST_AFTER(after=audit_id, since=since, most=limit))

@@ -1,4 +1,4 @@
-"""The revocation feed: what every process reads within a second."""
+"""The change feed: rows that every process polls, so that revocations and changes take effect within a second."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from .engine.store import Store
 from .grants import UNREVOKED_OF_OWNER_AND_CLIENT
 from .tables import grants, revocations
 
-# token, grant: dead for good. client, owner, all: whatever was issued before ``at`` is dead.
-# changed: not a revocation; whoever remembers this client, or "keys", must read it again.
+# "token", "grant": this token or grant is revoked for good. "client", "owner", "all": all tokens of the client or
+# resource owner, or all tokens, that were issued before ``at`` are revoked. "changed" revokes nothing: cached values
+# of the subject (a client id, "keys" or "resources") are stale and must be read again.
 ChangeKind = Literal["token", "grant", "client", "owner", "all", "changed"]
 
 
 class ChangeFeedEntry(NamedTuple):
+    """A row of the change feed. ``at`` is in seconds since 1970."""
+
     revocation_id: int
     kind: ChangeKind
-    subject: str
+    subject: str  # id of the token, grant or client, or the owner's ``sub``, as ``kind`` says
     at: float
 
 
@@ -50,14 +53,21 @@ _ADD_FOR_UNREVOKED_GRANTS = Statement(
 
 
 def list_since(store: Store, since: float) -> list[ChangeFeedEntry]:
-    """The entries written at or after a moment."""
+    """Return the entries whose time is at or after ``since`` (seconds since 1970), in no particular order."""
     return [ChangeFeedEntry(*row) for row in store.fetch_all(_LIST_SINCE(since=since))]
 
 
 def add(kind: ChangeKind, subject: str, at: float, expires_at: float) -> BoundStatement:
+    """Return the statement that adds an entry.
+
+    :param expires_at: when the entry may be pruned: no earlier than the end of the last token that it revokes.
+    """
     return _ADD(kind=kind, subject=subject, at=at, expires_at=expires_at)
 
 
 def add_for_unrevoked_grants(owner: str, client_id: str, at: float, expires_at: float) -> BoundStatement:
-    """One entry for each living grant; run it before the grants themselves are marked."""
+    """Return the statement that adds a ``grant`` entry for each unrevoked grant of an owner to a client.
+
+    In a transaction it must come before the statement that revokes these grants, since it selects unrevoked ones.
+    """
     return _ADD_FOR_UNREVOKED_GRANTS(of_owner=owner, of_client=client_id, at=at, expires_at=expires_at)

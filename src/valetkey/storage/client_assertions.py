@@ -1,4 +1,4 @@
-"""Client assertions that were used: each may be once (RFC 7523 §3)."""
+"""Used client assertions: each may be used only once (RFC 7523 §3, ``jti``)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from .tables import assertions
 
 
 def _mark_used(insert: Any) -> Executable:
-    made: Executable = (
+    statement: Executable = (
         insert(assertions)
         .values(digest=bindparam("digest"), expires_at=bindparam("expires_at"))
         .on_conflict_do_nothing()
     )
-    return made
+    return statement
 
 
 _MARK_USED = Statement(_mark_used)
 
 
 def mark_used(client_id: str, jti: str, expires_at: float) -> BoundStatement:
-    """The claim on an assertion: won by the first who brings it, until it is forgotten."""
+    """Return the conditional write that records an assertion as used; it adds no row if it is recorded already.
+
+    :param expires_at: when the assertion expires (seconds since 1970); the row is pruned after that.
+    """
     digest = hashlib.sha256(f"{client_id}\0{jti}".encode()).digest()
     return _MARK_USED(digest=digest, expires_at=expires_at)

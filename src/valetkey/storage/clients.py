@@ -1,4 +1,4 @@
-"""Clients and their secrets."""
+"""Registered clients and the digests of their secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from .tables import client_secrets, clients
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered client; its metadata has the names of RFC 7591 §2."""
+    """A registered client. Times are seconds since 1970.
+
+    :param metadata: the client's metadata under the names of RFC 7591 §2.
+    :param disabled_at: when the client was disabled; ``None`` if it is enabled.
+    :param secret_digests: digest and expiry of each secret; an expiry of ``None`` means that it does not expire.
+    :param scope: the scopes of its ``scope`` metadata; ``None`` if it has none, which means all scopes of the server.
+    """
 
     client_id: str
     policy: ClientPolicy
@@ -28,7 +34,7 @@ class Client:
     created_at: float
     disabled_at: float | None
     secret_digests: tuple[tuple[bytes, float | None], ...]
-    scope: frozenset[str] | None  # None: all scopes of the server
+    scope: frozenset[str] | None
     grant_types: frozenset[str]
     redirect_uris: tuple[str, ...]
 
@@ -111,7 +117,7 @@ _DELETE_SECRETS = Statement(delete(client_secrets).where(client_secrets.c.client
 
 
 def find(store: Store, client_id: str, now: float) -> Client | None:
-    """The client with its secrets that live at ``now``; disabled ones too."""
+    """Return the client with its unexpired secrets, also if the client is disabled; ``None`` if there is none."""
     row = store.fetch_one(_FIND(client_id=client_id))
     if row is None:
         return None
@@ -120,18 +126,18 @@ def find(store: Store, client_id: str, now: float) -> Client | None:
 
 
 def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
-    """The client that has this secret, if the secret lives."""
+    """Return the client with this secret, or ``None`` if no client has it or it has expired."""
     row = store.fetch_one(_FIND_BY_SECRET(digest=digest, now=now))
     return find(store, row[0], now) if row else None
 
 
 def list_all(store: Store) -> list[Client]:
-    """All clients, oldest first, without their secrets."""
+    """Return all clients, oldest first, without their secrets."""
     return [_client_from_row(_ClientRow(*row), ()) for row in store.fetch_all(_ALL())]
 
 
 def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
-    """The redirect URIs of each client of a policy that is not disabled."""
+    """Return id and redirect URIs of each enabled client with this policy."""
     rows = store.fetch_all(_LIST_BY_POLICY(policy=policy))
     return [(client_id, tuple(json.loads(metadata).get("redirect_uris", ()))) for client_id, metadata in rows]
 
@@ -147,16 +153,21 @@ def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | No
 
 
 def expire_secret(digest: bytes, expires_at: float) -> BoundStatement:
-    """One secret lives until then and no longer."""
+    """Return the statement that sets the expiry of one secret."""
     return _EXPIRE_SECRET(wanted=digest, until=expires_at)
 
 
 def expire_secrets(client_id: str, expires_at: float) -> BoundStatement:
-    """The secrets that there are live until then and no longer."""
+    """Return the statement that lets a client's secrets expire at ``expires_at``, unless they expire earlier."""
     return _EXPIRE_SECRETS(of=client_id, until=expires_at)
 
 
 def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> BoundStatement:
+    """Return the statement that writes the client's policy, metadata and ``disabled_at``.
+
+    :param metadata: new metadata; ``None`` keeps ``client.metadata``.
+    :param disabled_at: when the client was disabled (seconds since 1970); ``None`` enables it.
+    """
     return _UPDATE(
         wanted=client.client_id,
         policy=client.policy.name,
@@ -166,6 +177,7 @@ def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disable
 
 
 def removal_statements(client_id: str) -> tuple[BoundStatement, ...]:
+    """Return two statements: the first removes the client, the second its secrets."""
     return _DELETE(wanted=client_id), _DELETE_SECRETS(wanted=client_id)
 
 
@@ -182,7 +194,7 @@ def make_client(
     disabled_at: float | None = None,
     secrets: tuple[tuple[bytes, float | None], ...] = (),
 ) -> Client:
-    """A client from its metadata, which was judged before."""
+    """Build a client from its metadata, which must have been validated before."""
     return Client(
         client_id,
         policy,

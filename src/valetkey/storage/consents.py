@@ -1,4 +1,4 @@
-"""What an owner allowed an app, remembered for the next time; and the list of connected apps."""
+"""Remembered consents of resource owners to clients, which also make up the list of connected apps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from .tables import consents, grants
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    owner: str
+    """A remembered consent. Times are seconds since 1970; ``address`` is the IP address of the latest consent."""
+
+    owner: str  # ``sub`` of the resource owner
     client_id: str
     scope: str
     first_granted_at: float
@@ -25,6 +27,8 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class ConsentWithLastUse:
+    """A consent, and when any grant of the same owner and client was last used; ``None`` if never."""
+
     consent: Consent
     last_used_at: float | None
 
@@ -51,9 +55,9 @@ _REMOVE = Statement(
 
 
 def _remember(insert: Any) -> Executable:
-    made = insert(consents).values({column.name: bindparam(column.name) for column in _COLUMNS})
-    replaced = {name: made.excluded[name] for name in ("scope", "granted_at", "address")}
-    statement: Executable = made.on_conflict_do_update(
+    insert_row = insert(consents).values({column.name: bindparam(column.name) for column in _COLUMNS})
+    replaced = {name: insert_row.excluded[name] for name in ("scope", "granted_at", "address")}
+    statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[consents.c.owner, consents.c.client_id], set_=replaced
     )
     return statement
@@ -63,17 +67,21 @@ _REMEMBER = Statement(_remember)
 
 
 def find(store: Store, owner: str, client_id: str) -> Consent | None:
+    """Return the remembered consent, or ``None`` if there is none."""
     row = store.fetch_one(_FIND(owner=owner, client_id=client_id))
     return Consent(*row) if row else None
 
 
 def list_by_owner(store: Store, owner: str) -> list[ConsentWithLastUse]:
-    """The apps that this owner allowed, the latest first."""
+    """Return the owner's consents, the latest first."""
     return [ConsentWithLastUse(Consent(*row[:-1]), row[-1]) for row in store.fetch_all(_LIST_BY_OWNER(owner=owner))]
 
 
 def remember(consent: Consent) -> BoundStatement:
-    """Insert, or replace scope, time and address of an earlier one."""
+    """Return the statement that adds a consent, or replaces scope, ``granted_at`` and address of the earlier one.
+
+    ``first_granted_at`` of the earlier one stays.
+    """
     return _REMEMBER(**{column.name: getattr(consent, column.name) for column in _COLUMNS})
 
 

@@ -1,4 +1,4 @@
-"""Device codes (RFC 8628): a device that polls, and the person who answers for it elsewhere."""
+"""Device codes (RFC 8628): the device polls while the resource owner decides in a browser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,17 @@ from .tables import device_codes, grants
 
 @dataclass(frozen=True, slots=True)
 class DeviceCode:
+    """A device code with its user code (RFC 8628 §3.2) and the owner's decision. Times are seconds since 1970.
+
+    :param resources: JSON list of the requested resources (RFC 8707).
+    :param interval: seconds that the device must wait between two polls.
+    :param decided_at: when the owner approved or denied; ``None`` while the decision is pending.
+    :param grant_id: the grant, if the owner approved; ``None`` after ``decided_at`` is set means denied.
+    :param consumed_at: when the device received its tokens.
+    """
+
     digest: bytes
-    user_code: str  # eight letters, without the dash
+    user_code: str  # eight letters, without the hyphen
     client_id: str
     scope: str
     resources: str
@@ -38,8 +47,8 @@ _COLUMNS = columns_of(device_codes, DeviceCode)
 
 def _add(insert: Any) -> Executable:
     values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
-    made: Executable = insert(device_codes).values(values).on_conflict_do_nothing()
-    return made
+    statement: Executable = insert(device_codes).values(values).on_conflict_do_nothing()
+    return statement
 
 
 _ADD = Statement(_add)
@@ -86,7 +95,7 @@ _CONSUME = Statement(
 
 
 def add(code: DeviceCode) -> BoundStatement:
-    """The claim on a user code: lost where a device shows the same one."""
+    """Return the conditional write that adds a device code; it adds none if the user code is already in use."""
     return _ADD(**{column.name: getattr(code, column.name) for column in _COLUMNS})
 
 
@@ -101,20 +110,34 @@ def find_by_user_code(store: Store, user_code: str) -> DeviceCode | None:
 
 
 def record_poll(digest: bytes, now: float, leeway_s: float) -> BoundStatement:
-    """The claim that a poll comes no sooner than the interval allows."""
+    """Return the conditional write that records a poll; it changes nothing if the poll comes before the interval ends.
+
+    :param leeway_s: seconds by which a poll may come too early.
+    """
     return _RECORD_POLL(wanted=digest, now=now, leeway=leeway_s)
 
 
 def slow_down(digest: bytes, extra_interval_s: float, now: float) -> BoundStatement:
-    """From now on the device waits so many seconds more."""
+    """Return the statement that records a poll and lengthens the interval: the device polls too often (RFC 8628 §3.5).
+
+    :param extra_interval_s: seconds to add to the interval.
+    """
     return _SLOW_DOWN(wanted=digest, more=extra_interval_s, now=now)
 
 
 def decide(digest: bytes, grant_id: str | None, now: float) -> BoundStatement:
-    """The claim on the answer, given once and in time; without a grant it is a no."""
+    """Return the conditional write that stores the owner's decision.
+
+    It changes nothing if there is a decision already, or if the code has expired.
+
+    :param grant_id: the grant if the owner approved, ``None`` if the owner denied.
+    """
     return _DECIDE(wanted=digest, given=grant_id, now=now)
 
 
 def consume(digest: bytes, now: float) -> BoundStatement:
-    """The claim on the tokens: won once, and only while the grant lives."""
+    """Return the conditional write that consumes the code.
+
+    It succeeds only once, and only while the code's grant is not revoked.
+    """
     return _CONSUME(wanted=digest, now=now)

@@ -1,4 +1,4 @@
-"""Grants (what a resource owner gave a client) and the codes and refresh tokens that hang on them."""
+"""Grants (what a resource owner authorized a client to do), with their authorization codes and refresh tokens."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ from .tables import accounts, codes, consents, grants, refresh_tokens, retry_ans
 
 @dataclass(frozen=True, slots=True)
 class Grant:
+    """An authorization that a client has received. Times are seconds since 1970.
+
+    :param owner: ``sub`` of the resource owner.
+    :param scope: scope names, separated by spaces.
+    :param resources: JSON list of the resources (RFC 8707) that tokens of this grant may be for.
+    :param auth_time: when the owner signed in; ``None`` if not known.
+    :param amr: authentication methods (RFC 8176), separated by spaces.
+    :param sid: session id of the sign-in (OpenID Connect logout); ``None`` if there was no such session.
+    :param claims: individually requested claims (OpenID Connect Core §5.5) as JSON.
+    """
+
     grant_id: str
     client_id: str
     owner: str
@@ -53,13 +64,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """An authorization code (RFC 6749 §4.1.2)."""
+    """An authorization code (RFC 6749 §4.1.2). Times are seconds since 1970."""
 
     digest: bytes
     grant_id: str
     client_id: str
     redirect_uri: str
-    redirect_uri_sent: int  # 1 where the authorization request named it
+    redirect_uri_sent: int  # 1 if the authorization request contained redirect_uri, else 0
     code_challenge: str | None
     nonce: str | None
     expires_at: float
@@ -68,18 +79,24 @@ class AuthorizationCode:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
+    """A refresh token (RFC 6749 §6). Times are seconds since 1970."""
+
     digest: bytes
     grant_id: str
-    parent: bytes | None
+    parent: bytes | None  # digest of the token that was exchanged for this one
     issued_at: float
     expires_at: float
     used_at: float | None = None
-    successor: bytes | None = None
+    successor: bytes | None = None  # digest of the token that this one was exchanged for
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAnswer:
-    """The answer that a used refresh token gave, kept a few seconds."""
+    """The encrypted response to a refresh request, stored for some seconds for a client that lost it and retries.
+
+    :param digest: of the refresh token that was used.
+    :param request: digest of the request; only the same request gets the response again.
+    """
 
     digest: bytes
     request: bytes
@@ -98,7 +115,8 @@ def _unrevoked_grant(grant_id: object) -> Select[int]:
 
 
 add = InsertStatement(grants, Grant)
-# Holds the consent's row (on SQLite all rows) until the grant is there: who takes the consent back finds both.
+# Locks the consent's row (on SQLite the whole database) until the grant is committed: a concurrent removal of the
+# consent waits, and then revokes the new grant too.
 _SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS)).where(
     consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
 )
@@ -190,37 +208,42 @@ _REVOKE_ALL_OF_CLIENT = Statement(_REVOKE_UNREVOKED.where(grants.c.client_id == 
 
 
 def find(store: Store, grant_id: str) -> Grant | None:
+    """Return the grant, also if it is revoked or expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND_GRANT(grant_id=grant_id))
     return Grant(*row) if row else None
 
 
 def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | None:
+    """Return the code, also if it is consumed or expired, with its grant; ``None`` if there is none."""
     row = store.fetch_one(_FIND_CODE(digest=digest))
     return (AuthorizationCode(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
 
 
 def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
+    """Return the refresh token, also if it is used or expired, with its grant; ``None`` if there is none."""
     row = store.fetch_one(_FIND_REFRESH(digest=digest))
     return (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
 
 
 def is_refresh_token_unused(store: Store, digest: bytes) -> bool:
-    """Whether a refresh token is there and was never used."""
+    """Return whether the refresh token exists and was never used."""
     return store.fetch_one(_FIND_UNUSED_REFRESH(digest=digest)) is not None
 
 
 def add_if_consented(grant: Grant) -> BoundStatement:
-    """The claim that the owner's consent was not taken back meanwhile: adds the grant where it is still there."""
+    """Return the conditional write that adds a grant; it adds none if the owner has withdrawn the consent."""
     return _ADD_IF_CONSENTED(**add(grant).values)
 
 
 def add_if_consented_and_signed_in(
     grant: Grant, session_digest: bytes, consented_scope: str, now: float
 ) -> BoundStatement:
-    """The claim that nothing changed: adds the grant where the consent is still of this scope, the sign-in lasts, and
-    the owner's account is not disabled.
+    """Return the conditional write that adds a grant if nothing has changed since the request was checked.
 
-    :param session: the digest of the sign-in.
+    It adds none unless the consent still has the scope ``consented_scope``, the owner's session is active, and the
+    owner's account is enabled.
+
+    :param session_digest: the digest of the owner's session.
     """
     return _ADD_IF_CONSENTED_AND_SIGNED_IN(
         **add(grant).values, session=session_digest, consented=consented_scope, now=now
@@ -228,16 +251,20 @@ def add_if_consented_and_signed_in(
 
 
 def consume_code(digest: bytes, now: float) -> BoundStatement:
-    """The claim on a code: won once, and only while its grant lives."""
+    """Return the conditional write that consumes a code: it succeeds once, and only if the grant is not revoked."""
     return _CONSUME_CODE(wanted=digest, now=now)
 
 
 def use_refresh_token(digest: bytes, now: float, successor: bytes) -> BoundStatement:
-    """The claim on a refresh token: won once, and only while its grant lives."""
+    """Return the conditional write that uses a refresh token: it succeeds once, and only if the grant is not revoked.
+
+    :param successor: digest of the refresh token that replaces it.
+    """
     return _USE_REFRESH(wanted=digest, now=now, next=successor)
 
 
 def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
+    """Return the stored response for a used refresh token, also if it has expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND_RETRY_ANSWER(digest=digest))
     return RetryAnswer(*row) if row else None
 
@@ -247,26 +274,27 @@ def remove_retry_answer(digest: bytes) -> BoundStatement:
 
 
 def extend(grant_id: str, expires_at: float) -> BoundStatement:
-    """A grant lives as long as its newest refresh token."""
+    """Return the statement that sets a grant's expiry: that of its newest refresh token."""
     return _EXTEND(wanted=grant_id, until=expires_at)
 
 
 def revoke(grant_id: str, now: float) -> BoundStatement:
+    """Return the conditional write that revokes a grant; it changes nothing if the grant is revoked already."""
     return _REVOKE(wanted=grant_id, now=now)
 
 
 def revoke_all_of_owner_and_client(owner: str, client_id: str, now: float) -> BoundStatement:
-    """All that an owner gave one client."""
+    """Return the statement that revokes all grants of one owner to one client."""
     return _REVOKE_ALL_OF_OWNER_AND_CLIENT(of_owner=owner, of_client=client_id, now=now)
 
 
 def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
-    """All that an owner gave anybody."""
+    """Return the statement that revokes all grants of an owner, to any client."""
     return _REVOKE_ALL_OF_OWNER(of_owner=owner, now=now)
 
 
 def revoke_all_of_client(client_id: str, now: float) -> BoundStatement:
-    """All that anybody gave a client."""
+    """Return the statement that revokes all grants of a client, from any owner."""
     return _REVOKE_ALL_OF_CLIENT(of_client=client_id, now=now)
 
 
@@ -276,6 +304,8 @@ def set_last_used(grant_id: str, used_at: float) -> BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class ActiveGrant:
+    """A grant that is neither revoked nor expired, with its last use. Times are seconds since 1970."""
+
     grant_id: str
     client_id: str
     owner: str
@@ -305,7 +335,11 @@ _LIST_ACTIVE = Statement(
 def list_active(
     store: Store, now: float, *, client_id: str = "", owner: str = "", limit: int = 1000
 ) -> list[ActiveGrant]:
-    """Grants that are neither revoked nor over, newest first; of one client or owner where it is named."""
+    """Return up to ``limit`` grants that are neither revoked nor expired, newest first.
+
+    :param client_id: only grants of this client; empty for all clients.
+    :param owner: only grants of this owner; empty for all owners.
+    """
     rows = store.fetch_all(_LIST_ACTIVE(now=now, client_id=client_id, owner=owner, most=limit))
     return [ActiveGrant(*row) for row in rows]
 
@@ -322,14 +356,18 @@ _LIST_CLIENT_SESSIONS = Statement(
 
 
 def list_client_ids_in_session(store: Store, sid: str) -> list[str]:
-    """The clients that got anything in a sign-in, also what is over by now."""
+    """Return the ids of the clients that received a grant in this session, also if the grant is revoked or expired."""
     return sorted(row[0] for row in store.fetch_all(_LIST_CLIENT_IDS_IN_SESSION(sid=sid)))
 
 
 def list_active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
+    """Return the grants of this session that are neither revoked nor expired."""
     return [Grant(*row) for row in store.fetch_all(_LIST_ACTIVE_IN_SESSION(sid=sid, now=now))]
 
 
 def list_client_sessions(store: Store, owner: str) -> list[tuple[str, str | None]]:
-    """Each client with each sign-in in which it got something of this owner's; None: in no sign-in."""
+    """Return each pair of client id and ``sid`` for which this owner has, or had, a grant.
+
+    ``sid`` is ``None`` for grants that were not made in a session.
+    """
     return [(row[0], row[1]) for row in store.fetch_all(_LIST_CLIENT_SESSIONS(owner=owner))]

@@ -1,4 +1,4 @@
-"""Idempotency keys: who is at work under one, and the answer that is given again."""
+"""Idempotency keys: requests in progress, and the responses that retries receive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from .tables import idempotency_keys as keys
 
 
 class IdempotencyRecord(NamedTuple):
-    """What is known under a key; ``status`` is None while the first request is at work."""
+    """The stored request and response of a key.
+
+    :param request: digest of the request that reserved the key.
+    :param status: HTTP status of the response; ``None`` while that request is in progress.
+    :param response: the encrypted response; ``None`` while in progress, or if it was too large to store.
+    """
 
     request: bytes
     status: int | None
@@ -21,14 +26,14 @@ class IdempotencyRecord(NamedTuple):
 
 def _reserve(insert: Any) -> Executable:
     names = ("digest", "request", "begun_at", "expires_at")
-    made = insert(keys).values({name: bindparam(name) for name in names})
-    fresh: dict[str, Any] = {name: made.excluded[name] for name in names[1:]}
-    is_over = keys.c.expires_at <= bindparam("now")
-    is_left_behind = and_(keys.c.status.is_(None), keys.c.begun_at <= bindparam("given_up"))
-    statement: Executable = made.on_conflict_do_update(
+    insert_row = insert(keys).values({name: bindparam(name) for name in names})
+    replaced: dict[str, Any] = {name: insert_row.excluded[name] for name in names[1:]}
+    is_expired = keys.c.expires_at <= bindparam("now")
+    is_abandoned = and_(keys.c.status.is_(None), keys.c.begun_at <= bindparam("given_up"))
+    statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[keys.c.digest],
-        set_={**fresh, "status": null(), "answer": null()},
-        where=or_(is_over, is_left_behind),
+        set_={**replaced, "status": null(), "answer": null()},
+        where=or_(is_expired, is_abandoned),
     )
     return statement
 
@@ -43,22 +48,32 @@ _RELEASE = Statement(delete(keys).where(_IS_IN_PROGRESS))
 
 
 def reserve(digest: bytes, request: bytes, now: float, *, abandoned_before: float, expires_at: float) -> BoundStatement:
-    """The claim to work under a key: won where it is new, over, or left by whoever began before ``given_up``."""
+    """Return the conditional write that reserves a key for the work of one request.
+
+    It succeeds if the key is new, if it has expired, or if its request has no response and began at or before
+    ``abandoned_before``.
+
+    :param request: digest of the request.
+    """
     return _RESERVE(
         digest=digest, request=request, begun_at=now, expires_at=expires_at, now=now, given_up=abandoned_before
     )
 
 
 def find(store: Store, digest: bytes) -> IdempotencyRecord | None:
+    """Return what is stored for a key, or ``None``. Expired keys that are not pruned yet are returned too."""
     row = store.fetch_one(_FIND(digest=digest))
     return None if row is None else IdempotencyRecord(bytes(row[0]), row[1], None if row[2] is None else bytes(row[2]))
 
 
 def save_response(digest: bytes, begun_at: float, status: int, response: bytes | None) -> BoundStatement:
-    """Keep the answer of the request that began then, unless another has taken its place."""
+    """Return the statement that stores the response of the request that began at ``begun_at``.
+
+    It changes nothing if another request has reserved the key since, or if a response is stored already.
+    """
     return _SAVE_RESPONSE(of=digest, begun=begun_at, status=status, answer=response)
 
 
 def release(digest: bytes, begun_at: float) -> BoundStatement:
-    """Forget the request that began then: its key may be tried again."""
+    """Return the statement that frees the key of the unfinished request that began at ``begun_at``."""
     return _RELEASE(of=digest, begun=begun_at)

@@ -1,4 +1,4 @@
-"""Checked authorization requests that wait for sign-in and consent."""
+"""Interactions: validated authorization requests that are pending sign-in and consent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from .tables import interactions
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
+    """A validated authorization request of one browser. Times are seconds since 1970."""
+
     digest: bytes
-    browser: bytes
+    browser: bytes  # digest of the cookie that identifies the browser
     client_id: str
-    request: str
+    request: str  # the validated request as JSON
     expires_at: float
     decided_at: float | None = None
 
@@ -44,15 +46,19 @@ _REMOVE_ALL_BUT_NEWEST = Statement(
 
 
 def find(store: Store, digest: bytes) -> Interaction | None:
+    """Return the interaction, also if it is decided or expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND(digest=digest))
     return Interaction(row[0], bytes(row[1]), *row[2:]) if row else None
 
 
 def decide(digest: bytes, now: float) -> BoundStatement:
-    """The claim on an interaction: it is answered once."""
+    """Return the conditional write that marks an interaction as decided; it succeeds only once."""
     return _DECIDE(wanted=digest, now=now)
 
 
 def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:
-    """Forget what waits in a browser, but for the newest: nobody answers dozens of requests at once."""
+    """Return the statement that removes a browser's undecided interactions, except for the newest ``limit`` ones.
+
+    It bounds what one browser can store: a user does not decide about dozens of requests at the same time.
+    """
     return _REMOVE_ALL_BUT_NEWEST(of=browser, most=limit)

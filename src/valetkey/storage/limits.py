@@ -1,4 +1,7 @@
-"""GCRA's one row for each key: the theoretical arrival time (TAT), moved by one statement."""
+"""Rate limit counters by GCRA: a row for each key holds its theoretical arrival time (TAT).
+
+One statement checks the limit and updates the TAT. Times and costs are in seconds.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ def _later_of(tat: Any, base: Any) -> Any:
 
 def _spend(insert: Any) -> Executable:
     base, cost, latest = (cast(bindparam(name), Double) for name in ("base", "cost", "latest"))
-    rows = select(cast(bindparam("key"), Text), (base + cost).label("tat")).where(base + cost <= latest)
-    made = insert(limits).from_select(["key", "tat"], rows)
-    moved = _later_of(limits.c.tat, base) + cost
-    statement: Executable = made.on_conflict_do_update(
-        index_elements=[limits.c.key], set_={"tat": moved}, where=moved <= latest
+    first_row = select(cast(bindparam("key"), Text), (base + cost).label("tat")).where(base + cost <= latest)
+    insert_row = insert(limits).from_select(["key", "tat"], first_row)
+    new_tat = _later_of(limits.c.tat, base) + cost
+    statement: Executable = insert_row.on_conflict_do_update(
+        index_elements=[limits.c.key], set_={"tat": new_tat}, where=new_tat <= latest
     ).returning(limits.c.tat)
     return statement
 
@@ -37,7 +40,7 @@ _REFUND = update(limits).where(limits.c.key == bindparam("wanted"))
 _REFUND = _REFUND.values(tat=limits.c.tat - bindparam("cost", type_=Double))
 _REFUND_ALWAYS = Statement(_REFUND)
 _REFUND_IF_TAT_UNCHANGED = Statement(_REFUND.where(limits.c.tat == cast(bindparam("left"), Double)))
-_MAX_KEYS_PER_BATCH = 5000  # keys: who counts waits no longer than for these
+_MAX_KEYS_PER_BATCH = 5000  # keys in one write of `prune`: bounds how long it blocks requests that count
 _IS_AFTER_KEY = limits.c.key > bindparam("after")
 _NEXT_KEYS = select(limits.c.key).where(_IS_AFTER_KEY).order_by(limits.c.key).limit(bindparam("most")).subquery()
 _FIND_LAST_KEY_OF_BATCH = Statement(select(func.max(_NEXT_KEYS.c.key)))
@@ -47,30 +50,39 @@ _PRUNE = Statement(
 
 
 def spend(key: str, base: float, cost: float, latest: float) -> BoundStatement:
-    """``tat = max(tat, base) + cost`` unless that is later than ``latest``; answers the new tat, or no row."""
+    """Return the statement that sets ``tat = max(tat, base) + cost``, unless that would be later than ``latest``.
+
+    It returns a row with the new TAT, or no row if the limit is exceeded. For a new key, ``tat`` is ``base + cost``.
+    """
     return _SPEND(key=key, base=base, cost=cost, latest=latest)
 
 
 def read(store: Store, key: str) -> float | None:
+    """Return the key's TAT, or ``None`` if the key has no row."""
     row = store.fetch_one(_READ(key=key))
     return float(row[0]) if row else None
 
 
 def refund(key: str, cost: float, expected_tat: float | None) -> BoundStatement:
-    """Give back; where ``tat`` is given, only while it is the key's."""
+    """Return the conditional write that gives ``cost`` back to a key.
+
+    :param expected_tat: change nothing unless the key's TAT still has this value; ``None`` for any value.
+    """
     if expected_tat is None:
         return _REFUND_ALWAYS(wanted=key, cost=cost)
     return _REFUND_IF_TAT_UNCHANGED(wanted=key, cost=cost, left=expected_tat)
 
 
 def prune(store: Store, now: float) -> None:
-    """Forget the keys whose budget is full again: such a row says no more than no row.
+    """Remove the keys whose budget is full again: such a row has the same meaning as no row.
 
-    From key to key, in pieces between which others count.
+    Keys are removed in order and in batches, so that other requests can count between two batches.
+
+    :raises StoreUnavailable: if the store cannot be read or written.
     """
     after = ""
-    while (found := store.fetch_one(_FIND_LAST_KEY_OF_BATCH(after=after, most=_MAX_KEYS_PER_BATCH))) and found[
+    while (row := store.fetch_one(_FIND_LAST_KEY_OF_BATCH(after=after, most=_MAX_KEYS_PER_BATCH))) and row[
         0
     ] is not None:
-        store.write(Transaction(rows=(_PRUNE(after=after, last=found[0], now=now),)))
-        after = found[0]
+        store.write(Transaction(rows=(_PRUNE(after=after, last=row[0], now=now),)))
+        after = row[0]

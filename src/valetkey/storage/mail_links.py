@@ -1,4 +1,4 @@
-"""Links that were mailed to an address; whoever opens one reads that address."""
+"""Links sent by mail: opening one proves that the user receives mail at that address."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from .tables import mail_links
 
 @dataclass(frozen=True, slots=True)
 class MailLink:
+    """A link that was sent by mail. Times are seconds since 1970."""
+
     digest: bytes
     purpose: str  # sign_up, reset or verify
     email: str
-    sub: str | None
+    sub: str | None  # ``None`` for sign_up: there is no account yet
     name: str
-    next: str
+    next: str  # local path to continue with
     expires_at: float
     used_at: float | None = None
 
@@ -40,16 +42,16 @@ _INVALIDATE_ALL = Statement(
 
 
 def find_active(store: Store, digest: bytes, now: float) -> MailLink | None:
-    """A link that was not used and is not over."""
+    """Return the link; ``None`` if there is none, or if it was used or has expired."""
     row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
     return MailLink(bytes(row[0]), *row[1:]) if row else None
 
 
 def mark_used(digest: bytes, now: float) -> BoundStatement:
-    """The claim on a link: won once, and only in time."""
+    """Return the conditional write that marks a link as used; it succeeds once, and only before the link expires."""
     return _MARK_USED(wanted=digest, now=now)
 
 
 def invalidate_all(email: str, now: float) -> BoundStatement:
-    """No other link that went to this address opens anything any more."""
+    """Return the statement that marks all unused links to an address as used."""
     return _INVALIDATE_ALL(to=email, now=now)

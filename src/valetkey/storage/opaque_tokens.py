@@ -1,4 +1,4 @@
-"""Opaque access tokens: kept as a digest and the claims that a JWT would carry."""
+"""Opaque access tokens, stored as a digest with the claims that a JWT access token would contain."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ _FIND = Statement(
 
 
 def add(digest: bytes, claims: Mapping[str, Any]) -> BoundStatement:
+    """Return the statement that adds a token; ``claims["exp"]`` is its expiry."""
     return _ADD(_OpaqueTokenRow(digest, to_json(claims), float(claims["exp"])))
 
 
 def find(store: Store, digest: bytes) -> Mapping[str, Any] | None:
+    """Return the claims of a token, or ``None`` if there is none. Expired tokens are found until they are pruned."""
     row = store.fetch_one(_FIND(digest=digest))
     return dict(json.loads(row[1])) if row else None

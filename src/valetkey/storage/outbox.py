@@ -1,4 +1,4 @@
-"""Work that nobody waits for, kept with the write that caused it."""
+"""The outbox: background jobs, stored in the same transaction as the change that caused them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .tables import outbox
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """A job of the outbox. ``kind`` selects its handler; ``attempts`` counts the attempts that were begun."""
+
     job_id: str
     kind: str
     payload: Mapping[str, Any]
@@ -62,30 +64,40 @@ _MARK_FAILED = Statement(
 
 
 def add(kind: str, payload: Mapping[str, Any], due_at: float) -> BoundStatement:
+    """Return the statement that adds a job, to be run at or after ``due_at`` (seconds since 1970)."""
     return _ADD(_JobRow(random_id(), kind, to_json(payload), due_at, 0))
 
 
 def list_due(store: Store, now: float) -> list[Job]:
+    """Return up to 500 jobs that are due, have not failed for good and that no worker has leased; earliest first."""
     return [Job(row[0], row[1], dict(json.loads(row[2])), row[3]) for row in store.fetch_all(_LIST_DUE(now=now))]
 
 
 def acquire(job_id: str, now: float, until: float) -> BoundStatement:
-    """The claim on a job: one worker has it, until it is done or that worker is taken for dead."""
+    """Return the conditional write that leases a job to a worker and counts an attempt.
+
+    It changes nothing if the job has failed for good, or while another worker's lease lasts.
+
+    :param until: when the lease ends (seconds since 1970): a worker that has not finished by then counts as stopped.
+    """
     return _ACQUIRE(wanted=job_id, now=now, until=until)
 
 
 def complete(job_id: str) -> BoundStatement:
+    """Return the statement that removes a job that is done."""
     return _COMPLETE(wanted=job_id)
 
 
 def schedule_retry(job_id: str, due_at: float, problem: str) -> BoundStatement:
+    """Return the statement that schedules another attempt, ends the lease and stores what went wrong."""
     return _SCHEDULE_RETRY(wanted=job_id, due=due_at, why=problem)
 
 
 def postpone(job_id: str, due_at: float) -> BoundStatement:
-    """Not now, though nobody has tried."""
+    """Return the statement that moves a job to a later time without counting an attempt."""
     return _POSTPONE(wanted=job_id, due=due_at)
 
 
 def mark_failed(job_id: str, now: float, problem: str) -> BoundStatement:
+    """Return the statement that marks a job as failed for good and stores what went wrong."""
     return _MARK_FAILED(wanted=job_id, now=now, why=problem)

@@ -1,4 +1,4 @@
-"""Personal access tokens: what a person made for their own programs. Only digests are kept."""
+"""Personal access tokens, which resource owners create for their own programs. Only digests are stored."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class PersonalToken:
-    """One token; times are seconds since 1970, ``resources`` a JSON list.
+    """A personal access token. Times are seconds since 1970.
 
-    :param prefix: how the token begins, by which its owner knows it again.
-    :param grant_id: of the app that made it for its owner, with which it ends; None: its owner did.
-    :param reminded: how many days before its end the owner was last told, or needs not be told.
+    :param scope: scope names, separated by spaces.
+    :param resources: JSON list of the resources that the token is for.
+    :param prefix: the beginning of the token, by which its owner recognizes it.
+    :param grant_id: if a client created the token for its owner: the client's grant; the token is invalid once that
+        is revoked. ``None`` if the owner created it.
+    :param reminded: the last reminder about the token's expiry that was sent or is not needed, as a number of days
+        before the expiry; ``None`` if none was sent.
     """
 
     token_id: str
@@ -50,8 +54,8 @@ _COLUMNS = columns_of(tokens, PersonalToken)
 
 def _add(insert: Any) -> Executable:
     values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
-    made: Executable = insert(tokens).values(values).on_conflict_do_nothing()
-    return made
+    statement: Executable = insert(tokens).values(values).on_conflict_do_nothing()
+    return statement
 
 
 _OF_OWNER = tokens.c.owner == bindparam("of_owner")
@@ -106,44 +110,52 @@ _MARK_REMINDED = Statement(
 
 
 def add(token: PersonalToken) -> BoundStatement:
-    """The claim on a token's id: lost where the same form was sent before."""
+    """Return the conditional write that adds a token.
+
+    It adds none if the token's id exists already, which happens if the same form is submitted twice.
+    """
     return _ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS})
 
 
 def find_active(store: Store, digest: bytes, now: float) -> PersonalToken | None:
-    """The token, unless it is over, revoked, or made by an app that lost its grant."""
+    """Return the token with this digest.
+
+    ``None`` if there is none, if it has expired or is revoked, or if a client created it whose grant is revoked.
+    """
     row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
     return PersonalToken(*row) if row else None
 
 
 def find(store: Store, token_id: str) -> PersonalToken | None:
+    """Return the token with this id, also if it is revoked or expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND_BY_ID(token_id=token_id))
     return PersonalToken(*row) if row else None
 
 
 def list_by_owner(store: Store, owner: str) -> list[PersonalToken]:
-    """All of a person's tokens, the newest first; those that are over too."""
+    """Return all tokens of an owner, newest first, including revoked and expired ones."""
     return [PersonalToken(*row) for row in store.fetch_all(_LIST_BY_OWNER(of_owner=owner))]
 
 
 def list_all(store: Store) -> list[PersonalToken]:
+    """Return all tokens of all owners, newest first, including revoked and expired ones."""
     return [PersonalToken(*row) for row in store.fetch_all(_LIST_ALL())]
 
 
 def revoke(token_id: str, owner: str, now: float) -> BoundStatement:
-    """The claim on a token's end: won once, and for its owner's token only."""
+    """Return the conditional write that revokes a token; it succeeds once, and only if the token is ``owner``'s."""
     return _REVOKE(wanted=token_id, of_owner=owner, at=now)
 
 
 def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
-    """The end of all that a person made."""
+    """Return the statement that revokes all tokens of an owner."""
     return _REVOKE_ALL_OF_OWNER(of_owner=owner, at=now)
 
 
 def client_revocation_statements(client_id: str, now: float, expires_at: float) -> tuple[BoundStatement, ...]:
-    """The end of all that an app made for people, each told through the feed.
+    """Return the statements that revoke all tokens that a client created, and announce each on the change feed.
 
-    :param ends: until when the feed has to tell.
+    :param expires_at: when the entries of the change feed may be pruned (seconds since 1970).
     """
     return _ADD_REVOCATIONS_OF_CLIENT(of_client=client_id, at=now, ends=expires_at), _REVOKE_ALL_OF_CLIENT(
         of_client=client_id, at=now
@@ -155,7 +167,7 @@ def set_last_used(token_id: str, used_at: float) -> BoundStatement:
 
 
 def list_due_for_reminder(store: Store, days: int, now: float) -> list[PersonalToken]:
-    """Living tokens that end within so many days, and whose owners were not told so."""
+    """Return up to 500 active tokens that expire within ``days`` days and whose owners still need that reminder."""
     return [
         PersonalToken(*row)
         for row in store.fetch_all(_LIST_DUE_FOR_REMINDER(now=now, until=now + days * _DAY_S, days=days))
@@ -163,5 +175,9 @@ def list_due_for_reminder(store: Store, days: int, now: float) -> list[PersonalT
 
 
 def mark_reminded(token_id: str, days: int) -> BoundStatement:
-    """The claim on telling its owner: of two workers one wins."""
+    """Return the conditional write that records the reminder ``days`` days before expiry as sent.
+
+    It changes nothing if the token is revoked, or if this or a later reminder is recorded already: of two workers only
+    one sends it.
+    """
     return _MARK_REMINDED(wanted=token_id, days=days, told=days)

@@ -1,4 +1,4 @@
-"""What may be forgotten, so that tables do not grow for ever."""
+"""Retention: removes rows that are no longer needed, so that tables do not grow without limit."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ from .tables import (
 from .usage import HOUR_S
 
 _DAY_S = 86400.0
-MAX_ROWS_PER_BATCH = 5000  # rows: a writer waits no longer than for these
+MAX_ROWS_PER_BATCH = 5000  # rows in one statement: bounds how long it blocks other writes
 _BEFORE: BindParameter[float] = bindparam("before")
 
-# A client is told of the end of the sign-in in which it got a grant, also when that grant is long over.
+# A grant is needed as long as its session is active: at the end of the session the client gets a logout token, even if
+# the grant expired long before.
 _SESSION_IS_ACTIVE = exists().where(
     sessions.c.sid == grants.c.sid, sessions.c.ended_at.is_(None), sessions.c.expires_at > _BEFORE
 )
-# A token that an app made for a person ends with the app's grant, and so must be able to look it up.
+# A personal access token that a client created is valid only while the client's grant is: it needs the grant's row.
 _HAS_PERSONAL_TOKEN = exists().where(
     personal_access_tokens.c.grant_id == grants.c.grant_id, personal_access_tokens.c.expires_at > _BEFORE
 )
 
-# table, what is over, how long it is kept after that (seconds)
+# table; rows that are no longer in use; seconds for which they are retained after that
 _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
-    (interactions, interactions.c.expires_at < _BEFORE, 0.0),  # anybody can begin one
-    (codes, codes.c.expires_at < _BEFORE, _DAY_S),  # so long a replay still ends its grant
+    (interactions, interactions.c.expires_at < _BEFORE, 0.0),  # not retained: anonymous requests create these rows
+    (codes, codes.c.expires_at < _BEFORE, _DAY_S),  # until then, a replayed code revokes its grant
     (device_codes, device_codes.c.expires_at < _BEFORE, _DAY_S),
     (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY_S),
     (retry_answers, retry_answers.c.expires_at < _BEFORE, 0.0),
@@ -53,7 +54,7 @@ _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (personal_access_tokens, personal_access_tokens.c.expires_at < _BEFORE, 90 * _DAY_S),
     (mail_links, mail_links.c.expires_at < _BEFORE, _DAY_S),
     (revocations, revocations.c.expires_at < _BEFORE, 60.0),
-    (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY_S),  # so long a browser is known
+    (sessions, sessions.c.expires_at < _BEFORE, 90 * _DAY_S),  # until then, the browser is recognized
     (client_secrets, client_secrets.c.expires_at < _BEFORE, 0.0),
     (assertions, assertions.c.expires_at < _BEFORE, 60.0),
     (initial_access_tokens, initial_access_tokens.c.expires_at < _BEFORE, _DAY_S),
@@ -66,27 +67,37 @@ _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
 
 
 def _batch_statements(table: Table, is_expired: ColumnElement[bool]) -> tuple[Statement, Statement]:
-    """How many rows the next batch has, and its removal."""
+    """Return two statements: one counts the rows of the next batch, one removes them."""
     key = tuple(table.primary_key.columns)
     batch = select(*key).where(is_expired).limit(MAX_ROWS_PER_BATCH)
     count = select(func.count()).select_from(batch.subquery())
     remove = delete(table).where(key[0].in_(batch) if len(key) == 1 else tuple_(*key).in_(batch))
     if len(key) > 1:
         return Statement(count), Statement(remove)
-    # PostgreSQL compares each row with each of the batch where it last saw the table empty; an array it looks up.
-    looked_up = delete(table).where(key[0] == func.any(func.array(batch.scalar_subquery())))
-    return Statement(count), Statement({"sqlite": remove, "postgresql": looked_up})
+    # If its statistics say that the table is empty, PostgreSQL compares each row with each row of the batch; with an
+    # array it looks them up by key.
+    remove_by_array = delete(table).where(key[0] == func.any(func.array(batch.scalar_subquery())))
+    return Statement(count), Statement({"sqlite": remove, "postgresql": remove_by_array})
 
 
-_STATEMENTS = tuple((table.name, *_batch_statements(table, over), kept) for table, over, kept in _RETENTION_RULES)
+_STATEMENTS = tuple(
+    (table.name, *_batch_statements(table, is_expired), retention_s)
+    for table, is_expired, retention_s in _RETENTION_RULES
+)
 _REMOVE_EXPIRED_RETRY_ANSWERS = Statement(delete(retry_answers).where(retry_answers.c.expires_at < _BEFORE))
 
 
 def prune_statements(now: float) -> list[tuple[str, BoundStatement, BoundStatement]]:
-    """For each table a query for the size of the next batch, and the statement that removes it."""
-    return [(name, count(before=now - kept), remove(before=now - kept)) for name, count, remove, kept in _STATEMENTS]
+    """Return for each table: its name, a query for the number of rows in the next batch, and their removal.
+
+    A batch has at most ``MAX_ROWS_PER_BATCH`` rows; if it has that many, run both again.
+    """
+    return [
+        (name, count(before=now - retention_s), remove(before=now - retention_s))
+        for name, count, remove, retention_s in _STATEMENTS
+    ]
 
 
 def remove_expired_retry_answers(now: float) -> BoundStatement:
-    """Answers kept for a retry are erased when no retry can come any more."""
+    """Return the statement that removes the responses for retried refresh requests that have expired."""
     return _REMOVE_EXPIRED_RETRY_ANSWERS(before=now)

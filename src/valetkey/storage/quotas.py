@@ -1,4 +1,7 @@
-"""How much of a quota is taken in the period that runs: one row, moved by one statement."""
+"""How much of a quota is charged in a period: a row for each client, quota and period.
+
+One statement checks the limit and adds the charge.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ from .tables import quotas
 
 
 def _charge(insert: Any) -> Executable:
-    slice_, most = (cast(bindparam(name), BigInteger) for name in ("slice", "most"))
-    named = [
-        cast(bindparam(name), kind) for name, kind in (("client_id", Text), ("quota", Text), ("begins_at", Double))
+    amount, limit = (cast(bindparam(name), BigInteger) for name in ("slice", "most"))
+    key_values = [
+        cast(bindparam(name), sql_type)
+        for name, sql_type in (("client_id", Text), ("quota", Text), ("begins_at", Double))
     ]
-    rows = select(*named, slice_, cast(bindparam("ends_at"), Double)).where(slice_ <= most)
-    made = insert(quotas).from_select(["client_id", "quota", "begins_at", "taken", "ends_at"], rows)
-    moved = quotas.c.taken + slice_
-    statement: Executable = made.on_conflict_do_update(
+    first_row = select(*key_values, amount, cast(bindparam("ends_at"), Double)).where(amount <= limit)
+    insert_row = insert(quotas).from_select(["client_id", "quota", "begins_at", "taken", "ends_at"], first_row)
+    new_total = quotas.c.taken + amount
+    statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[quotas.c.client_id, quotas.c.quota, quotas.c.begins_at],
-        set_={"taken": moved},
-        where=moved <= most,
+        set_={"taken": new_total},
+        where=new_total <= limit,
     ).returning(quotas.c.taken)
     return statement
 
@@ -43,9 +47,12 @@ _REFUND = Statement(
 def charge(
     store: Store, client_id: str, quota: str, period: tuple[float, float], amount: int, limit: int
 ) -> int | None:
-    """Take a slice, durably: all of it or nothing. Answers how much is taken then; None where it does not fit.
+    """Charge ``amount`` calls to a client's quota, all or nothing, and return the new total of the period.
 
-    :raises StoreUnavailable: where the store cannot be written.
+    ``None`` if the total would exceed ``limit``; then nothing is charged. When this returns, the charge is durable.
+
+    :param period: begin and end of the quota's period (seconds since 1970).
+    :raises StoreUnavailable: if the store cannot be written.
     """
     begins_at, ends_at = period
     values = {"client_id": client_id, "quota": quota, "begins_at": begins_at, "ends_at": ends_at}
@@ -54,15 +61,19 @@ def charge(
 
 
 def find_charged(store: Store, client_id: str, quota: str, begins_at: float) -> int:
-    """How much is taken of the period that began then."""
+    """Return the number of calls charged to a client's quota in the period that began at ``begins_at``."""
     row = store.fetch_one(_FIND_CHARGED(of=client_id, named=quota, since=begins_at))
     return int(row[0]) if row else 0
 
 
 def refund(client_id: str, quota: str, begins_at: float, amount: int) -> BoundStatement:
+    """Return the statement that gives ``amount`` calls back to the period that began at ``begins_at``."""
     return _REFUND(of=client_id, named=quota, since=begins_at, rest=amount)
 
 
 def write_refunds(store: Store, rows: tuple[BoundStatement, ...]) -> None:
-    """:raises StoreUnavailable: where nothing was given back."""
+    """Write refunds in one transaction.
+
+    :raises StoreUnavailable: if the store cannot be written; then nothing is given back.
+    """
     store.write(Transaction(rows=rows))

@@ -1,4 +1,4 @@
-"""Who may register clients, and which client may manage its own registration."""
+"""Initial access tokens (RFC 7591 §1.2), and registrations that clients manage themselves (RFC 7592)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .tables import clients, consents, device_codes, grants, initial_access_toke
 
 @dataclass(frozen=True, slots=True)
 class InitialAccessToken:
+    """An initial access token: with it, ``uses_left`` more clients of one policy can register."""
+
     digest: bytes
     policy: str
     uses_left: int
@@ -23,6 +25,13 @@ class InitialAccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
+    """The registration of a client that registered itself.
+
+    :param digest: of the registration access token.
+    :param policy: the policy of the initial access token; ``None`` if it follows from the client's metadata.
+    :param waits: 1 while the operator's approval is pending, else 0.
+    """
+
     client_id: str
     digest: bytes
     policy: str | None
@@ -67,32 +76,43 @@ _REMOVE_IF_TOKEN_MATCHES = Statement(
 
 
 def find_initial_access_token(store: Store, digest: bytes, now: float) -> InitialAccessToken | None:
-    """An initial access token that can still be used."""
+    """Return the initial access token; ``None`` if there is none, if it has expired or has no uses left."""
     row = store.fetch_one(_FIND_TOKEN(digest=digest, now=now))
     return InitialAccessToken(*row) if row else None
 
 
 def use_initial_access_token(digest: bytes, now: float) -> BoundStatement:
-    """The claim on one use of an initial access token."""
+    """Return the conditional write that takes one use of an initial access token.
+
+    It changes nothing if the token has expired or has no uses left.
+    """
     return _USE_TOKEN(wanted=digest, now=now)
 
 
 def find(store: Store, client_id: str) -> Registration | None:
+    """Return the client's registration; ``None`` if the client did not register itself."""
     row = store.fetch_one(_FIND(client_id=client_id))
     return Registration(*row) if row else None
 
 
 def list_pending_client_ids(store: Store) -> frozenset[str]:
-    """The ``client_id`` of each app that waits for the operator's approval."""
+    """Return the ``client_id`` of each client that is pending the operator's approval."""
     return frozenset(client_id for (client_id,) in store.fetch_all(_LIST_PENDING()))
 
 
 def change(registration: Registration, new_digest: bytes, *, is_pending: bool) -> BoundStatement:
-    """The claim on a change: won by one of those who bring the same registration access token."""
+    """Return the conditional write that replaces the registration access token and sets whether approval is pending.
+
+    It changes nothing if the token was replaced since ``registration`` was read: of several requests with the same
+    token, one succeeds.
+
+    :param new_digest: of the new registration access token.
+    """
     return _CHANGE(wanted=registration.client_id, old=bytes(registration.digest), new=new_digest, waits=int(is_pending))
 
 
 def approve(client_id: str) -> BoundStatement:
+    """Return the statement that marks a registration as approved by the operator."""
     return _APPROVE(wanted=client_id)
 
 
@@ -101,11 +121,14 @@ def remove(client_id: str) -> BoundStatement:
 
 
 def remove_if_token_matches(registration: Registration) -> BoundStatement:
-    """The claim on a removal, while the registration access token is still the one that was shown."""
+    """Return the conditional write that removes a registration.
+
+    It changes nothing if the registration access token was replaced since ``registration`` was read.
+    """
     return _REMOVE_IF_TOKEN_MATCHES(wanted=registration.client_id, old=bytes(registration.digest))
 
 
-# One that acts for itself leaves no trace of its tokens: it may be in use.
+# Clients with the grant type client_credentials are excluded: their tokens leave no rows, so that they may be in use.
 _IS_UNUSED = and_(
     clients.c.created_at < bindparam("before"),
     exists().where(registrations.c.client_id == clients.c.client_id, registrations.c.policy.is_(None)),
@@ -117,10 +140,14 @@ _REMOVE_CLIENT_IF_UNUSED = Statement(delete(clients).where(clients.c.client_id =
 
 
 def list_unused_client_ids(store: Store, created_before: float) -> list[str]:
-    """Some of those that registered without anybody's word before a moment, and that no person ever gave anything."""
+    """Return up to 500 ids of clients that registered themselves before ``created_before`` and were never used.
+
+    Clients that registered with an initial access token, that have a grant, a consent or a device code, or that may
+    use ``client_credentials`` are left out.
+    """
     return [str(row[0]) for row in store.fetch_all(_LIST_UNUSED_CLIENT_IDS(before=created_before))]
 
 
 def remove_client_if_unused(client_id: str, created_before: float) -> BoundStatement:
-    """The claim on a removal: lost where somebody has begun to use the client meanwhile."""
+    """Return the conditional write that removes a client; it removes none if the client has been used meanwhile."""
     return _REMOVE_CLIENT_IF_UNUSED(wanted=client_id, before=created_before)

@@ -1,4 +1,4 @@
-"""Protected resources beside the default one (RFC 8707, RFC 9728)."""
+"""Protected resources in addition to the default one (RFC 8707, RFC 9728)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _REMOVE = Statement(delete(resources).where(resources.c.resource == bindparam("w
 
 
 def _upsert(insert: Any) -> Executable:
-    made = insert(resources).values(
+    insert_row = insert(resources).values(
         resource=bindparam("resource"), metadata=bindparam("metadata"), created_at=bindparam("created_at")
     )
-    statement: Executable = made.on_conflict_do_update(
-        index_elements=[resources.c.resource], set_={"metadata": made.excluded.metadata}
+    statement: Executable = insert_row.on_conflict_do_update(
+        index_elements=[resources.c.resource], set_={"metadata": insert_row.excluded.metadata}
     )
     return statement
 
@@ -31,10 +31,12 @@ _UPSERT = Statement(_upsert)
 
 
 def list_all(store: Store) -> dict[str, Mapping[str, Any]]:
+    """Return the metadata (RFC 9728 §2) of each resource by its identifier."""
     return {resource: dict(json.loads(metadata)) for resource, metadata in store.fetch_all(_ALL())}
 
 
 def upsert(resource: str, metadata: Mapping[str, Any], now: float) -> BoundStatement:
+    """Return the statement that adds a resource, or replaces its metadata."""
     return _UPSERT(resource=resource, metadata=to_json(metadata), created_at=now)
 
 

@@ -1,4 +1,4 @@
-"""The server's signing keys; the private half is ciphertext here."""
+"""The server's signing keys, with the private keys encrypted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from .tables import signing_keys
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyRow:
+    """A signing key as it is stored. Times are seconds since 1970."""
+
     kid: str
     algorithm: str
-    public: str
-    private: bytes
+    public: str  # JWK as JSON
+    private: bytes  # encrypted; empty if the key was erased
     active_at: float
     retired_at: float | None = None
 
@@ -43,14 +45,18 @@ _RETIRE_AND_ERASE = Statement(
 
 
 def list_all(store: Store) -> list[SigningKeyRow]:
+    """Return all keys, including retired ones, in the order in which they become active."""
     return [SigningKeyRow(*row) for row in store.fetch_all(_ALL())]
 
 
 def retire(kid: str, retired_at: float) -> BoundStatement:
-    """From that moment on the key is neither published nor trusted with tokens."""
+    """Return the statement that retires a key.
+
+    From ``retired_at`` on (seconds since 1970), the key is not published, and tokens that it signed are invalid.
+    """
     return _RETIRE(wanted=kid, moment=retired_at)
 
 
 def retire_and_erase(kid: str, retired_at: float) -> BoundStatement:
-    """The same, and the key proves nothing any more: its private half, which somebody else may have, is forgotten."""
+    """Return the statement that retires a key and erases its private key, which may be in an attacker's hands."""
     return _RETIRE_AND_ERASE(wanted=kid, moment=retired_at)

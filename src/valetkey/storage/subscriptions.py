@@ -1,4 +1,4 @@
-"""Which app has which plan, and which one it waits for."""
+"""Subscriptions: each client's plan, and the plan that it has requested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from .tables import subscriptions
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """``wanted`` is a plan that waits for the operator's approval; ``since``: seconds since 1970."""
+    """A client's subscription.
+
+    :param wanted: the requested plan, while the operator's approval is pending; else ``None``.
+    :param since: when the subscription was last changed (seconds since 1970).
+    """
 
     client_id: str
     plan: str
@@ -26,10 +30,10 @@ _COLUMNS = [subscriptions.c[name] for name in Subscription.__slots__]
 
 
 def _upsert(insert: Any) -> Executable:
-    made = insert(subscriptions).values({name: bindparam(name) for name in Subscription.__slots__})
-    statement: Executable = made.on_conflict_do_update(
+    insert_row = insert(subscriptions).values({name: bindparam(name) for name in Subscription.__slots__})
+    statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[subscriptions.c.client_id],
-        set_={name: made.excluded[name] for name in ("plan", "wanted", "since")},
+        set_={name: insert_row.excluded[name] for name in ("plan", "wanted", "since")},
     )
     return statement
 
@@ -46,6 +50,7 @@ _REMOVE = Statement(delete(subscriptions).where(subscriptions.c.client_id == bin
 
 
 def find(store: Store, client_id: str) -> Subscription | None:
+    """Return the client's subscription; ``None`` if it has none, which means the default plan."""
     row = store.fetch_one(_FIND(client_id=client_id))
     return Subscription(*row) if row else None
 
@@ -55,12 +60,15 @@ def list_all(store: Store) -> list[Subscription]:
 
 
 def upsert(subscription: Subscription) -> BoundStatement:
-    """An app has one subscription: another takes the place of the one before."""
+    """Return the statement that adds a client's subscription, or replaces the one that it has."""
     return _UPSERT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
 
 
 def approve(client_id: str, plan: str, now: float) -> BoundStatement:
-    """The claim that the app still waits for this plan, and has it from now on."""
+    """Return the conditional write that gives a client the plan that it requested.
+
+    It changes nothing if the client has no pending request for this plan.
+    """
     return _APPROVE(of=client_id, approved=plan, at=now)
 
 

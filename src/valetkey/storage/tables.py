@@ -12,7 +12,7 @@ clients = Table(
     metadata,
     Column("client_id", Text, primary_key=True),
     Column("policy", Text, nullable=False),
-    Column("metadata", Text, nullable=False),  # members by their names in RFC 7591 §2
+    Column("metadata", Text, nullable=False),  # JSON object with the names of RFC 7591 §2
     Column("created_at", Double, nullable=False),
     Column("disabled_at", Double),
 )
@@ -26,7 +26,7 @@ client_secrets = Table(
     Column("expires_at", Double),
 )
 
-initial_access_tokens = Table(  # of RFC 7591 §1.2
+initial_access_tokens = Table(  # RFC 7591 §1.2
     "valetkey_initial_access_tokens",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
@@ -36,16 +36,16 @@ initial_access_tokens = Table(  # of RFC 7591 §1.2
     Column("expires_at", Double, nullable=False, index=True),
 )
 
-registrations = Table(  # of clients that registered themselves and may manage that (RFC 7592)
+registrations = Table(  # clients that registered themselves and may manage their registration (RFC 7592)
     "valetkey_registrations",
     metadata,
     Column("client_id", Text, primary_key=True),
     Column("digest", LargeBinary, nullable=False),  # of the registration access token
-    Column("policy", Text),  # named by an initial access token; None: by the client's metadata
-    Column("waits", Integer, nullable=False),  # 1: for the operator's approval
+    Column("policy", Text),  # of the initial access token; null: it follows from the client's metadata
+    Column("waits", Integer, nullable=False),  # 1 while the operator's approval is pending, else 0
 )
 
-assertions = Table(  # client assertions that were used, until they expire (RFC 7523 §3)
+assertions = Table(  # used client assertions (RFC 7523 §3), until they expire
     "valetkey_assertions",
     metadata,
     Column("digest", LargeBinary, primary_key=True),  # of client_id and jti
@@ -56,7 +56,7 @@ resources = Table(
     "valetkey_resources",
     metadata,
     Column("resource", Text, primary_key=True),
-    Column("metadata", Text, nullable=False),  # members by their names in RFC 9728 §2, and token_format
+    Column("metadata", Text, nullable=False),  # JSON object with the names of RFC 9728 §2, and token_format
     Column("created_at", Double, nullable=False),
 )
 
@@ -70,7 +70,7 @@ accounts = Table(
     Column("claims", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("disabled_at", Double),
-    Column("email_verified_at", Double),  # when its reader proved it by a link in a mail
+    Column("email_verified_at", Double),  # when a link that was mailed to the address was opened
 )
 
 sessions = Table(
@@ -78,8 +78,8 @@ sessions = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("sub", Text, nullable=False, index=True),
-    Column("browser", LargeBinary, nullable=False, index=True),  # digest of the browser's cookie
-    Column("sid", Text, nullable=False, index=True),  # names the sign-in to clients, and opens nothing
+    Column("browser", LargeBinary, nullable=False, index=True),  # digest of the cookie that identifies the browser
+    Column("sid", Text, nullable=False, index=True),  # the session's id in tokens for clients; not a credential
     Column("auth_time", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("ended_at", Double),
@@ -92,7 +92,7 @@ interactions = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("browser", LargeBinary, nullable=False, index=True),
     Column("client_id", Text, nullable=False),
-    Column("request", Text, nullable=False),  # the checked authorization request
+    Column("request", Text, nullable=False),  # the validated authorization request
     Column("expires_at", Double, nullable=False, index=True),
     Column("decided_at", Double),
 )
@@ -119,8 +119,8 @@ grants = Table(
     Column("auth_time", Double),
     Column("acr", Text),
     Column("amr", Text),
-    Column("sid", Text, index=True),  # of the sign-in, as OpenID Connect logout names it
-    Column("claims", Text),  # asked for one by one (OpenID Connect Core §5.5)
+    Column("sid", Text, index=True),  # of the session, as in OpenID Connect logout
+    Column("claims", Text),  # individually requested claims (OpenID Connect Core §5.5)
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
     Column("expires_at", Double, nullable=False, index=True),
@@ -146,7 +146,7 @@ device_codes = Table(
     "valetkey_device_codes",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
-    Column("user_code", Text, nullable=False, unique=True),  # opens nothing without a sign-in
+    Column("user_code", Text, nullable=False, unique=True),  # usable only by a signed-in owner
     Column("client_id", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("resources", Text, nullable=False),
@@ -154,7 +154,7 @@ device_codes = Table(
     Column("polled_at", Double),
     Column("expires_at", Double, nullable=False, index=True),
     Column("decided_at", Double),
-    Column("grant_id", Text),  # none although decided: the owner said no
+    Column("grant_id", Text),  # null after decided_at is set: the owner denied
     Column("consumed_at", Double),
 )
 
@@ -170,16 +170,16 @@ refresh_tokens = Table(
     Column("successor", LargeBinary),
 )
 
-retry_answers = Table(  # what a used refresh token gave, for a client that lost the answer
+retry_answers = Table(  # responses to refresh requests, for clients that lost the response and retry
     "valetkey_retry_answers",
     metadata,
     Column("digest", LargeBinary, primary_key=True),  # of the used token
     Column("request", LargeBinary, nullable=False),  # digest of the request that used it
-    Column("answer", LargeBinary, nullable=False),  # encrypted under a key that only the used token gives
+    Column("answer", LargeBinary, nullable=False),  # encrypted with a key that is derived from the used token
     Column("expires_at", Double, nullable=False, index=True),
 )
 
-access_tokens = Table(  # opaque ones only
+access_tokens = Table(  # opaque access tokens only
     "valetkey_access_tokens",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
@@ -242,7 +242,7 @@ leases = Table(
     Column("until", Double, nullable=False),
 )
 
-limits = Table(  # on PostgreSQL; SQLite keeps the same in a file of its own
+limits = Table(  # used on PostgreSQL; with SQLite, a separate file has the same table
     "valetkey_limits",
     metadata,
     Column("key", Text, primary_key=True),
@@ -250,16 +250,16 @@ limits = Table(  # on PostgreSQL; SQLite keeps the same in a file of its own
 )
 
 
-subscriptions = Table(  # of apps to plans; an app without a row has the default plan
+subscriptions = Table(  # plans of clients; a client without a row has the default plan
     "valetkey_subscriptions",
     metadata,
     Column("client_id", Text, primary_key=True),
     Column("plan", Text, nullable=False),
-    Column("wanted", Text),  # a plan that waits for the operator's approval
+    Column("wanted", Text),  # the requested plan, while the operator's approval is pending
     Column("since", Double, nullable=False),
 )
 
-quotas = Table(  # how much of a quota is taken in the period that runs
+quotas = Table(  # calls charged to a quota in a period
     "valetkey_quotas",
     metadata,
     Column("client_id", Text, primary_key=True),
@@ -269,12 +269,12 @@ quotas = Table(  # how much of a quota is taken in the period that runs
     Column("ends_at", Double, nullable=False, index=True),
 )
 
-usage = Table(  # calls, counted in the background
+usage = Table(  # calls by hour, written in the background
     "valetkey_usage",
     metadata,
     Column("hour", BigInteger, primary_key=True, autoincrement=False),  # whole hours since 1970
     Column("client_id", Text, primary_key=True),
-    Column("route", Text, primary_key=True),  # method and template, as GET /api/places/<id>
+    Column("route", Text, primary_key=True),  # method and URL rule, such as GET /api/places/<id>
     Column("status", Integer, primary_key=True, autoincrement=False),
     Column("calls", BigInteger, nullable=False),
 )
@@ -286,37 +286,37 @@ personal_access_tokens = Table(
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("owner", Text, nullable=False, index=True),
     Column("name", Text, nullable=False),
-    Column("prefix", Text, nullable=False),  # by which its owner knows it again: vk_pat_ and four letters
+    Column("prefix", Text, nullable=False),  # by which its owner recognizes it: vk_pat_ and four letters
     Column("scope", Text, nullable=False),
     Column("resources", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
-    Column("grant_id", Text),  # of the app that made it, with whose grant it ends
+    Column("grant_id", Text),  # of the client that created it; the token ends with this grant
     Column("last_used_at", Double),
     Column("revoked_at", Double),
-    Column("reminded", Integer),  # days before the end of which its owner was last reminded
+    Column("reminded", Integer),  # the last reminder, as a number of days before the expiry
 )
 
 idempotency_keys = Table(
     "valetkey_idempotency_keys",
     metadata,
-    Column("digest", LargeBinary, primary_key=True),  # of who asks, where, and the key
-    Column("request", LargeBinary, nullable=False),  # digest of what was asked
+    Column("digest", LargeBinary, primary_key=True),  # of caller, method, path and key
+    Column("request", LargeBinary, nullable=False),  # digest of query, content type and body
     Column("begun_at", Double, nullable=False),
-    Column("status", Integer),  # none yet: the first request is still at work
-    Column("answer", LargeBinary),  # encrypted; none where it was too large to keep
+    Column("status", Integer),  # null while the first request is in progress
+    Column("answer", LargeBinary),  # encrypted; null if it was too large to store
     Column("expires_at", Double, nullable=False, index=True),
 )
 
-mail_links = Table(  # links that were mailed to prove who reads an address
+mail_links = Table(  # links sent by mail: opening one proves that the user receives mail there
     "valetkey_mail_links",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("purpose", Text, nullable=False),  # sign_up, reset or verify
     Column("email", Text, nullable=False, index=True),
-    Column("sub", Text),  # none yet at sign-up
+    Column("sub", Text),  # null for sign_up: there is no account yet
     Column("name", Text, nullable=False),
-    Column("next", Text, nullable=False),  # the local path to go on to
+    Column("next", Text, nullable=False),  # local path to continue with
     Column("expires_at", Double, nullable=False, index=True),
     Column("used_at", Double),
 )

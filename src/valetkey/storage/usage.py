@@ -1,4 +1,4 @@
-"""How often each app called each route, by status and hour."""
+"""Usage: the number of calls by hour, client, route and HTTP status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ HOUR_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class HourlyUsage:
-    """``hour`` is in whole hours since 1970; ``route`` is ``GET /api/places/<id>``."""
+    """The number of calls of a client to a route in one hour.
+
+    :param hour: whole hours since 1970.
+    :param route: method and URL rule, for example ``GET /api/places/<id>``.
+    """
 
     hour: int
     client_id: str
@@ -29,9 +33,10 @@ _KEY_COLUMNS = ("hour", "client_id", "route", "status")
 
 
 def _add_calls(insert: Any) -> Executable:
-    made = insert(usage).values({name: bindparam(name) for name in (*_KEY_COLUMNS, "calls")})
-    statement: Executable = made.on_conflict_do_update(
-        index_elements=[usage.c[name] for name in _KEY_COLUMNS], set_={"calls": usage.c.calls + made.excluded.calls}
+    insert_row = insert(usage).values({name: bindparam(name) for name in (*_KEY_COLUMNS, "calls")})
+    statement: Executable = insert_row.on_conflict_do_update(
+        index_elements=[usage.c[name] for name in _KEY_COLUMNS],
+        set_={"calls": usage.c.calls + insert_row.excluded.calls},
     )
     return statement
 
@@ -54,12 +59,17 @@ _LIST_TOTALS = Statement(
 
 
 def add_calls(hourly_usage: HourlyUsage) -> BoundStatement:
-    """Add calls to what is counted of that hour."""
+    """Return the statement that adds ``hourly_usage.calls`` to the number that is stored for that hour."""
     return _ADD_CALLS(**{name: getattr(hourly_usage, name) for name in (*_KEY_COLUMNS, "calls")})
 
 
 def list_between(store: Store, since: float, until: float, client_id: str | None = None) -> list[HourlyUsage]:
-    """What was counted in the hours that hold these moments, of one app or of all."""
+    """Return the usage of all hours from the one that contains ``since`` to the one that contains ``until``.
+
+    Both are seconds since 1970, and both hours are included.
+
+    :param client_id: only this client's usage; ``None`` for all clients.
+    """
     hours = {"first": int(since // HOUR_S), "last": int(until // HOUR_S)}
     rows = store.fetch_all(
         _LIST_BETWEEN(**hours) if client_id is None else _LIST_BETWEEN_OF_CLIENT(**hours, client_id=client_id)
@@ -68,6 +78,9 @@ def list_between(store: Store, since: float, until: float, client_id: str | None
 
 
 def list_totals(store: Store, since: float, until: float) -> list[tuple[str, str, int, int]]:
-    """App, route, status and calls, over the hours that hold these moments."""
+    """Return tuples of client id, route, status and total calls.
+
+    They cover all hours from the one that contains ``since`` to the one that contains ``until``, both included.
+    """
     rows = store.fetch_all(_LIST_TOTALS(first=int(since // HOUR_S), last=int(until // HOUR_S)))
     return [(client_id, route, status, int(calls)) for client_id, route, status, calls in rows]

@@ -1,1 +1,1 @@
-"""Alembic's scripts, run by ``schema.upgrade``."""
+"""Alembic migration scripts, run by ``valetkey.storage.schema.upgrade_schema``."""

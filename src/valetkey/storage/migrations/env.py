@@ -1,4 +1,4 @@
-"""Alembic's environment: the connection comes from ``schema.upgrade``."""
+"""Alembic environment; ``valetkey.storage.schema.upgrade_schema`` passes the connection."""
 
 from __future__ import annotations
 

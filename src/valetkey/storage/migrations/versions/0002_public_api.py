@@ -1,4 +1,7 @@
-"""Plans, quotas, usage, personal access tokens, idempotency keys; what waits in a browser is found by it."""
+"""Add tables for plans, quotas, usage, personal access tokens, idempotency keys and mail links.
+
+Also add the column ``email_verified_at`` of accounts, and an index to find interactions by browser.
+"""
 
 from __future__ import annotations
 
