@@ -1,1 +1,1 @@
-"""The words of the RFCs as pure values and checks: no Flask, no SQL, no clock, no network."""
+"""Values and checks defined by the RFCs, as pure code: no Flask, no SQL, no clock, no network."""

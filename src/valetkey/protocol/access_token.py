@@ -1,4 +1,4 @@
-"""An access token that was judged good: what ``current_token`` is."""
+"""The claims of a verified access token: the type of ``current_token``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,33 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-PERSONAL_TOKEN_CLIENT_ID = (
-    "valetkey-personal-token"  # of personal access tokens; no client of this name can be registered
-)
+# The ``client_id`` of personal access tokens. No client can be registered under it.
+PERSONAL_TOKEN_CLIENT_ID = "valetkey-personal-token"
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # each is itself: a key that costs nothing to hash
+@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: cheap as a dictionary key
 class AccessToken:
-    """The claims of an access token (RFC 9068 §2.2), read and judged.
+    """The claims of a verified access token (RFC 9068 §2.2).
 
-    ``user_id`` is the resource owner's ``sub``; None for a machine's token, whose ``sub`` is a client id
-    (RFC 9700 §4.15). Times are seconds since 1970.
+    ``current_token`` is an ``AccessToken`` in a view protected by ``@require_oauth``. All times are seconds since
+    1970-01-01 UTC.
+
+    :param issuer: URL of the authorization server that issued the token (claim ``iss``).
+    :param client_id: the client that the token was issued to; ``valetkey-personal-token`` for a personal access token.
+    :param user_id: the resource owner's ``sub``. ``None`` if the client acts for itself: its ``sub`` is then a client
+        id (RFC 9700 §4.15).
+    :param scopes: the scopes that the token grants.
+    :param audience: the resources that the token is for (claim ``aud``).
+    :param issued_at: time of issue (claim ``iat``).
+    :param expires_at: time of expiry (claim ``exp``).
+    :param jti: unique id of the token; empty if a trusted issuer sends none.
+    :param grant_id: id of the grant that the token belongs to; ``None`` for client credentials and for tokens of
+        trusted issuers.
+    :param auth_time: time of the resource owner's last authentication; ``None`` if unknown.
+    :param acr: authentication context class of that authentication; ``None`` if unknown.
+    :param claims: all claims of the token, as the issuer sent them.
+    :param counted_as: key under which calls are counted for plans, limits and quotas: the client id, unless several
+        callers share that client id.
     """
 
     issuer: str
@@ -33,17 +49,17 @@ class AccessToken:
     auth_time: float | None
     acr: str | None
     claims: Mapping[str, Any]
-    counted_as: str  # who is counted for limits: the app, unless several share its client_id
+    counted_as: str
 
 
 def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
-    """The access token with these claims.
+    """Return the access token with these claims of a token that Valetkey issued.
 
-    :raises KeyError, TypeError, ValueError: where a claim is missing or of a wrong type.
+    :raises KeyError, TypeError, ValueError: if a claim is missing or has the wrong type.
     """
     audience = claims["aud"]
     grant_id = claims.get("grant_id")
-    client_id = intern(str(claims["client_id"]))  # what many tokens share is kept once
+    client_id = intern(str(claims["client_id"]))  # one copy in memory for all tokens of a client
     return AccessToken(
         issuer=str(claims["iss"]),
         client_id=client_id,

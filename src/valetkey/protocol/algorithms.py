@@ -1,7 +1,8 @@
-"""The signature algorithms that are served (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864)."""
+"""Supported signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864)."""
 
 from __future__ import annotations
 
-DEFAULT_SIGNING_ALGORITHMS = ("ES256", "RS256")  # of access tokens and of ID tokens, where nothing else was registered
-SIGNING_ALGORITHMS = ("RS256", "ES256", "PS256", "Ed25519", "EdDSA")  # what we sign with
-ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "EdDSA", "PS256", "RS256")  # what clients may sign with
+# Algorithm of access tokens, and of ID tokens for clients that registered no other one.
+DEFAULT_SIGNING_ALGORITHMS = ("ES256", "RS256")
+SIGNING_ALGORITHMS = ("RS256", "ES256", "PS256", "Ed25519", "EdDSA")  # Valetkey can sign with these
+ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "EdDSA", "PS256", "RS256")  # clients may sign assertions with these

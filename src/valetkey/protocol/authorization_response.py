@@ -1,4 +1,4 @@
-"""The authorization response (RFC 6749 §4.1.2): what the browser takes back to the client."""
+"""The authorization response (RFC 6749 §4.1.2), which the browser carries back to the client."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
-    """What the browser takes to the client: by a redirect, or by a form (OAuth 2.0 Form Post Response Mode)."""
+    """Parameters for the client, sent by a redirect or by a form (OAuth 2.0 Form Post Response Mode).
+
+    :param redirect_uri: the client's redirect URI, already checked.
+    :param response_mode: ``query`` or ``form_post``.
+    :param parameters: the parameters of the response, such as ``code`` and ``state``.
+    """
 
     redirect_uri: str
     response_mode: str
     parameters: dict[str, str]
 
     def location(self) -> str:
-        """The redirect URI with the parameters in its query."""
-        joint = "" if self.redirect_uri.endswith(("?", "&")) else "&" if "?" in self.redirect_uri else "?"
-        return f"{self.redirect_uri}{joint}{urlencode(self.parameters)}"
+        """Return the redirect URI with the parameters added to its query."""
+        separator = "" if self.redirect_uri.endswith(("?", "&")) else "&" if "?" in self.redirect_uri else "?"
+        return f"{self.redirect_uri}{separator}{urlencode(self.parameters)}"

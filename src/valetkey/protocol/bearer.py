@@ -1,4 +1,4 @@
-"""Bearer token usage (RFC 6750): the token in the request, the challenge in the answer."""
+"""Bearer token usage (RFC 6750): the token in the request, the challenge in the response."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ _MAX_TOKEN_LENGTH = 8192
 
 
 class MissingToken(InvalidToken):
-    """No credentials came at all: the answer then names no error (§3.1), but says in words what is missing."""
+    """The request has no bearer token.
+
+    The response then has no error code (§3.1), only a description of what is missing.
+    """
 
     def body(self) -> dict[str, str]:
         return {"error_description": self.description}
 
 
 def parse_bearer_token(authorization: str | None) -> str | None:
-    """The bearer token in an Authorization header; None where there is no header.
+    """Return the bearer token of an Authorization header, or ``None`` if there is no header.
 
-    :raises MissingToken: where the header is of another scheme.
-    :raises InvalidRequest: where it is malformed (§3.1).
+    :raises MissingToken: if the header has another scheme than Bearer.
+    :raises InvalidRequest: if the header is malformed (§3.1).
+    :raises InvalidToken: if the token is too long or not ASCII.
     """
     if not authorization:
         return None
@@ -36,14 +40,21 @@ def parse_bearer_token(authorization: str | None) -> str | None:
 
 
 def format_authorization_header(token: str) -> str:
-    """The Authorization header that brings a token (§2.1)."""
+    """Return the Authorization header value that sends a token (§2.1)."""
     return f"Bearer {token}"
 
 
 def format_challenge(
     refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **parameters: str
 ) -> str:
-    """A WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1)."""
+    """Return a WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1).
+
+    :param refusal: the error to report; ``MissingToken`` adds no error code.
+    :param realm: the protection space (RFC 9110 §11.5).
+    :param resource_metadata: URL of the protected resource metadata; empty adds none.
+    :param scope: the scopes that the resource requires, separated by spaces; empty adds none.
+    :param parameters: further parameters of the challenge.
+    """
     parts: dict[str, str] = {"realm": realm}
     if not isinstance(refusal, MissingToken):
         parts |= {"error": refusal.error, "error_description": refusal.description}

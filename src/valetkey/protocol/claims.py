@@ -1,4 +1,4 @@
-"""OpenID Connect's standard claims and the ``claims`` parameter (OpenID Connect Core §5.1, §5.4, §5.5)."""
+"""Standard claims of OpenID Connect and the ``claims`` parameter (OpenID Connect Core §5.1, §5.4, §5.5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCOPE_CLAIMS: Mapping[str, tuple[str, ...]] = {
     "address": ("address",),
     "phone": ("phone_number", "phone_number_verified"),
 }
-STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # the JSON type of each
+STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # claim name to JSON type
     **{name: str for names in SCOPE_CLAIMS.values() for name in names},
     "email_verified": bool,
     "phone_number_verified": bool,
@@ -45,45 +45,49 @@ ClaimsRequest = Mapping[str, Mapping[str, Any]]
 
 
 def parse_claims_parameter(text: str | None) -> ClaimsRequest:
-    """What is asked for one by one, by place: ``userinfo`` and ``id_token``; unknown members are ignored.
+    """Return the individually requested claims for ``userinfo`` and for ``id_token``.
 
-    :raises InvalidRequest: where the parameter is not the JSON that §5.5 describes.
+    Each claim name maps to its request, which is empty for a voluntary claim with any value. Other members of the
+    parameter are ignored. The result is empty if the parameter is absent.
+
+    :raises InvalidRequest: if the parameter is not the JSON object that §5.5 describes.
     """
     if text is None:
         return {}
     try:
-        read = json.loads(text) if len(text) <= _MAX_LENGTH else None
+        value = json.loads(text) if len(text) <= _MAX_LENGTH else None
     except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
+        value = None
+    if not isinstance(value, dict):
         raise InvalidRequest("claims is not a JSON object")
-    asked: dict[str, Mapping[str, Any]] = {}
+    requested: dict[str, Mapping[str, Any]] = {}
     for place in ("userinfo", "id_token"):
-        members = {} if read.get(place) is None else read[place]
+        members = {} if value.get(place) is None else value[place]
         if not isinstance(members, dict) or len(members) > _MAX_CLAIMS:
             raise InvalidRequest(f"claims: {place} is not an object")
-        if not all(wish is None or isinstance(wish, dict) for wish in members.values()):
+        if not all(claim is None or isinstance(claim, dict) for claim in members.values()):
             raise InvalidRequest(f"claims: a member of {place} is neither null nor an object")
-        if not all(isinstance(wish.get("values", []), list) for wish in members.values() if wish):
+        if not all(isinstance(claim.get("values", []), list) for claim in members.values() if claim):
             raise InvalidRequest(f"claims: values of a member of {place} is not an array")
-        asked[place] = {name: wish or {} for name, wish in members.items()}
-    return asked
+        requested[place] = {name: claim or {} for name, claim in members.items()}
+    return requested
 
 
 def requested_values(requested_claim: Mapping[str, Any]) -> list[Any]:
-    """The values that a request for one claim accepts; empty: any."""
+    """Return the values that the request for one claim accepts; an empty list means any value."""
     return [requested_claim["value"]] if "value" in requested_claim else list(requested_claim.get("values", ()))
 
 
 @lru_cache(maxsize=512)
 def claims_of_scope(scope: frozenset[str]) -> frozenset[str]:
+    """Return the names of the claims that these scopes request (OpenID Connect Core §5.4)."""
     return frozenset(claim for name in scope for claim in SCOPE_CLAIMS.get(name, ()))
 
 
 def claim_problem(name: str, value: object) -> str | None:
-    """Why a value cannot be this standard claim's; None where it can, or the claim is not a standard one."""
-    wanted = STANDARD_CLAIMS.get(name)
-    if wanted is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))):
+    """Return why a value is not valid for a standard claim, or ``None`` if it is valid or the claim is not standard."""
+    expected = STANDARD_CLAIMS.get(name)
+    if expected is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
         return _address_problem(value) if isinstance(value, dict) else None
     return f"the claim {name} has the wrong JSON type (OpenID Connect Core §5.1)"
 

@@ -1,4 +1,4 @@
-"""The members of client metadata one by one: which are known, and what each may be."""
+"""Parsers for the individual members of client metadata (RFC 7591 §2)."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ _PRIVATE_JWK_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 def parse_members(submitted: ClientMetadata) -> dict[str, Any]:
-    """The known members, each of its type; those left out, null or empty are left out (RFC 7592 §2.2).
+    """Return the supported members, each checked against its type.
 
-    :raises InvalidRedirectUri, InvalidClientMetadata: with the first problem.
+    Members that are not supported, null or empty are dropped (RFC 7591 §2, RFC 7592 §2.2).
+
+    :raises InvalidRedirectUri, InvalidClientMetadata: for the first invalid member.
     """
-    read = {}
+    members = {}
     for name, value in submitted.items():
-        kind = _find_parser(name)
-        if kind is not None and value not in (None, ""):
-            read[name] = kind(name, value)
-    return read
+        parse = _find_parser(name)
+        if parse is not None and value not in (None, ""):
+            members[name] = parse(name, value)
+    return members
 
 
 def to_error_description(text: str) -> str:
-    """A sentence as error_description may have it (RFC 7591 §3.2.2)."""
+    """Return a text with every character replaced that error_description may not contain (RFC 7591 §3.2.2)."""
     plain = text.replace("§", "section ")
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in plain)
 
 
 def is_supported_member(name: str) -> bool:
-    """Whether this server knows a member of this name."""
+    """Return whether this server supports a metadata member."""
     return _find_parser(name) is not None
 
 
@@ -57,7 +59,10 @@ def _invalid_member(name: str, expected: str) -> InvalidClientMetadata:
 
 
 def _parse_client_name(name: str, value: Any) -> str:
-    """What people read: nothing that breaks a line, is not seen, or turns the direction of writing around."""
+    """Return the client's name, which users read on pages.
+
+    Line breaks, invisible characters and characters that change the writing direction are rejected.
+    """
     if not isinstance(value, str) or not value.strip() or len(value) > 100 or not value.isprintable():
         raise _invalid_member(name, "1 to 100 printable characters")
     return value.strip()
@@ -72,7 +77,7 @@ def _parse_text(name: str, value: Any) -> str:
 def _parse_texts(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or len(value) > _MAX_ITEMS:
         raise _invalid_member(name, f"an array of {_MAX_ITEMS} texts at most")
-    return list(dict.fromkeys(_parse_text(name, one) for one in value))
+    return list(dict.fromkeys(_parse_text(name, text) for text in value))
 
 
 def _parse_redirect_uris(name: str, value: Any) -> list[str]:
@@ -97,7 +102,7 @@ def _parse_endpoint_uri(name: str, value: Any) -> str:
 
 
 def _parse_initiate_login_uri(name: str, value: Any) -> str:
-    """Where others may send a person to have the client begin a sign-in: https (OpenID Connect Registration §2)."""
+    """Return the https URL where third parties can start a sign-in at the client (OpenID Connect Registration §2)."""
     if urlsplit(_parse_page_uri(name, value)).scheme != "https":
         raise InvalidClientMetadata(f"{name} cannot be used: it is not https")
     return str(value)
@@ -116,16 +121,19 @@ def _parse_seconds(name: str, value: Any) -> int:
 
 
 def _choice_parser(*choices: str) -> Callable[[str, Any], str]:
-    def read(name: str, value: Any) -> str:
+    def parse(name: str, value: Any) -> str:
         if value not in choices:
             raise _invalid_member(name, f"one of {', '.join(choices)}")
         return str(value)
 
-    return read
+    return parse
 
 
 def _parse_jwks(name: str, value: Any) -> dict[str, Any]:
-    """Public keys only: whoever sends a private one has given it away (RFC 7591 §2)."""
+    """Return a JWK set of public keys (RFC 7591 §2).
+
+    A set that contains a private key is rejected: that key is compromised once it has been sent.
+    """
     keys = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(isinstance(key, dict) for key in keys):
         raise _invalid_member(name, f"a JWK set with 1 to {_MAX_KEYS} keys")
@@ -133,7 +141,8 @@ def _parse_jwks(name: str, value: Any) -> dict[str, Any]:
         raise _invalid_member(name, "a set of public keys only")
     return {
         "keys": [
-            {part: _parse_jwk_member(name, key[part]) for part in _PUBLIC_JWK_MEMBERS if part in key} for key in keys
+            {member: _parse_jwk_member(name, key[member]) for member in _PUBLIC_JWK_MEMBERS if member in key}
+            for key in keys
         ]
     }
 
@@ -174,20 +183,25 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
 }
 
 
-_CSP_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # it stands in a Content-Security-Policy
+_CSP_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # the host is copied into a Content-Security-Policy
 _LOGOUT_FLAGS = ("backchannel_logout_session_required", "frontchannel_logout_session_required")
 
 
 def logout_problems(policy: ClientPolicy, members: Mapping[str, Any], redirect_uris: Sequence[str]) -> list[str]:
-    """Why these members cannot be registered, a sentence each."""
-    after = members.get("post_logout_redirect_uris", ())
-    if not isinstance(after, list | tuple):
+    """Return what is wrong with the members for logout, one sentence per problem; empty if they can be registered.
+
+    :param policy: the rules for the client.
+    :param members: the client metadata.
+    :param redirect_uris: the client's redirect URIs.
+    """
+    post_logout_uris = members.get("post_logout_redirect_uris", ())
+    if not isinstance(post_logout_uris, list | tuple):
         return ["post_logout_redirect_uris must be a list"]
-    found = [("post_logout_redirect_uris", uri, policy.native) for uri in after]
-    told = ("backchannel_logout_uri", "frontchannel_logout_uri")
-    found += [(name, members[name], False) for name in told if members.get(name) is not None]
+    uris = [("post_logout_redirect_uris", uri, policy.native) for uri in post_logout_uris]
+    notification_members = ("backchannel_logout_uri", "frontchannel_logout_uri")
+    uris += [(name, members[name], False) for name in notification_members if members.get(name) is not None]
     problems = []
-    for name, uri, native in found:
+    for name, uri, native in uris:
         problem = redirect_uri_problem(uri, native=native) if isinstance(uri, str) else "it is not a URI"
         if problem:
             problems.append(f"{name} {uri!r}: {problem}")
@@ -202,7 +216,7 @@ def _frontchannel_problems(uri: str | None, redirect_uris: Sequence[str]) -> lis
         return []
     if not _CSP_HOST.fullmatch(urlsplit(uri).netloc):
         return [f"frontchannel_logout_uri {uri!r}: its host cannot be used"]
-    if _origin(uri) not in {_origin(one) for one in redirect_uris}:  # Front-Channel Logout §2
+    if _origin(uri) not in {_origin(redirect_uri) for redirect_uri in redirect_uris}:  # Front-Channel Logout §2
         return [f"frontchannel_logout_uri {uri!r}: a redirect URI of the same scheme, host and port is needed"]
     return []
 

@@ -1,4 +1,4 @@
-"""Client metadata (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2): judged, with defaults filled in."""
+"""Client metadata (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2): validated, with defaults filled in."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _RESPONSE_TYPES = frozenset({"code"})
 def parse_client_metadata(
     submitted: Mapping[str, Any], policy: ClientPolicy | None = None, *, is_operator_approved: bool = True
 ) -> tuple[ClientPolicy, dict[str, Any]]:
-    """What is registered: the known members that were sent, judged, and the defaults of those that were not.
+    """Return the client's policy and its validated metadata, with defaults for members that were not submitted.
 
-    Members that are not known are ignored (RFC 7591 §2). Grant and response types that are not served are left out
-    of the answer where others remain (§3.2.1).
+    Unsupported members are ignored (RFC 7591 §2). Unsupported grant types and response types are dropped if
+    supported ones remain (§3.2.1).
 
-    :param policy: the rules to judge by; None where they follow from the metadata.
-    :param is_vouched_for: whether the operator knows of the client; others may not act for themselves.
-    :raises InvalidRedirectUri, InvalidClientMetadata: with the first problem (§3.2.2).
+    :param submitted: the client metadata as it was sent.
+    :param policy: the rules to check against; ``None`` derives them from the metadata.
+    :param is_operator_approved: whether the operator approved the client. Only such a client may act for itself
+        (client credentials).
+    :raises InvalidRedirectUri, InvalidClientMetadata: for the first problem (§3.2.2).
     """
     members = parse_members(submitted)
     rules = policy or _select_policy(members, is_operator_approved=is_operator_approved)
@@ -64,27 +66,26 @@ def _parse_auth_method(members: ClientMetadata, policy: ClientPolicy) -> str:
 
 
 def _parse_grant_types(members: ClientMetadata, policy: ClientPolicy, *, is_operator_approved: bool) -> list[str]:
-    more = [one for one in policy.optional_grant_types if is_operator_approved or one != "client_credentials"]
-    served = (*policy.default_grant_types, *more)
-    default = policy.default_grant_types[
-        :1
-    ]  # authorization_code (RFC 7591 §2), but for services that act for themselves
-    found = [one for one in members.get("grant_types", default) if one in served]
-    if not found or found == ["refresh_token"]:
-        raise InvalidClientMetadata(f"grant_types has none that is served; there are {', '.join(served)}")
-    return found
+    optional = [name for name in policy.optional_grant_types if is_operator_approved or name != "client_credentials"]
+    supported = (*policy.default_grant_types, *optional)
+    # The default is authorization_code (RFC 7591 §2), except for services that act for themselves.
+    default = policy.default_grant_types[:1]
+    grant_types = [name for name in members.get("grant_types", default) if name in supported]
+    if not grant_types or grant_types == ["refresh_token"]:
+        raise InvalidClientMetadata(f"grant_types has none that is served; there are {', '.join(supported)}")
+    return grant_types
 
 
 def _parse_response_types(members: ClientMetadata, grant_types: list[str]) -> list[str]:
-    """RFC 7591 §2.1: the response type and the grant type belong together."""
+    """Return the response types, which must correspond to the grant types (RFC 7591 §2.1)."""
     has_code = "authorization_code" in grant_types
-    sent = members.get("response_types", ["code"] if has_code else [])
-    found = [one for one in sent if one in _RESPONSE_TYPES]
-    if sent and not found:
+    submitted = members.get("response_types", ["code"] if has_code else [])
+    response_types = [name for name in submitted if name in _RESPONSE_TYPES]
+    if submitted and not response_types:
         raise InvalidClientMetadata("response_types has none that is served; there is code")
-    if has_code != bool(found):
+    if has_code != bool(response_types):
         raise InvalidClientMetadata("grant_types and response_types do not fit: authorization_code goes with code")
-    return found
+    return response_types
 
 
 def _check_redirect_uris(metadata: ClientMetadata, policy: ClientPolicy) -> None:
@@ -113,7 +114,12 @@ def _check_keys(metadata: ClientMetadata, policy: ClientPolicy) -> None:
 
 
 def _check_sector_identifier(metadata: ClientMetadata) -> None:
-    """Whoever has redirect URIs on several hosts must say which sector they are (OpenID Connect Core §8.1)."""
+    """Require a ``sector_identifier_uri`` for pairwise subjects if redirect URIs have several hosts.
+
+    OpenID Connect Core §8.1: the sector is otherwise the host of the redirect URIs.
+
+    :raises InvalidClientMetadata: if it is missing.
+    """
     hosts = {urlsplit(uri).hostname for uri in metadata.get("redirect_uris", [])}
     if metadata.get("subject_type") == "pairwise" and len(hosts) > 1 and "sector_identifier_uri" not in metadata:
         raise InvalidClientMetadata("redirect_uris on several hosts need a sector_identifier_uri for pairwise subjects")

@@ -1,4 +1,4 @@
-"""What is demanded of a client, by named policy: one switch for all clients would fail somebody."""
+"""Named policies with the rules for each kind of client; no single set of rules fits all clients."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ DEVICE_CODE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """The rules for one kind of client (RFC 6749 §2.1, RFC 8252, RFC 9700)."""
+    """The rules for one kind of client (RFC 6749 §2.1, RFC 8252, RFC 9700).
+
+    A client that the operator adds without naming grant types gets all ``default_grant_types``; a client that registers
+    itself without naming any gets the first one (RFC 7591 §2).
+    """
 
     name: str
     description: str
-    auth_methods: tuple[str, ...]  # the first is the default
-    default_grant_types: tuple[str, ...]  # the default
-    optional_grant_types: tuple[str, ...] = ()  # allowed where a registration names them
-    native: bool = False  # redirect URIs by RFC 8252 §7
-    always_prompt_for_consent: bool = False  # the client's identity cannot be assured (RFC 8252 §8.6)
+    auth_methods: tuple[str, ...]  # of the token endpoint; the first is the default
+    default_grant_types: tuple[str, ...]
+    optional_grant_types: tuple[str, ...] = ()  # allowed if a registration names them
+    native: bool = False  # redirect URIs follow RFC 8252 §7
+    always_prompt_for_consent: bool = False  # as the client's identity cannot be verified (RFC 8252 §8.6)
     pkce_required: bool = True
     assertion_algorithms: tuple[str, ...] = ASSERTION_ALGORITHMS
-    assertion_audience_issuer_only: bool = False  # aud of a client assertion; else the token endpoint too (RFC 7523 §3)
+    # Whether aud of a client assertion must be the issuer; else it may be the token endpoint too (RFC 7523 §3).
+    assertion_audience_issuer_only: bool = False
 
 
 SECRET_AUTH_METHODS = ("client_secret_basic", "client_secret_post")

@@ -1,4 +1,4 @@
-"""Refusals, one class per registered error code, each with a text for the client and one for the log."""
+"""OAuth error responses, one class per registered error code, with a text for the client and one for the log."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import ClassVar
 
 
 class OAuthError(Exception):
-    """A refusal that a client may see.
+    """An error response that is sent to the client.
 
-    ``description`` goes to the client (RFC 6749 §5.2: printable ASCII); ``detail`` goes to the log only;
-    ``challenge`` has more parameters of a machine endpoint's WWW-Authenticate (RFC 6750 §3, RFC 9470 §3).
+    ``error`` is the registered error code and ``status`` the HTTP status.
+
+    :param description: the ``error_description`` for the client (RFC 6749 §5.2: printable ASCII).
+    :param log_detail: details for the log, which the client never sees.
+    :param retry_after: seconds after which the client may try again; 0 if unknown.
+    :param challenge_parameters: further parameters of WWW-Authenticate at a machine endpoint (RFC 6750 §3,
+        RFC 9470 §3).
     """
 
     error: ClassVar[str]
@@ -33,6 +38,7 @@ class OAuthError(Exception):
         self.challenge_parameters = challenge_parameters or {}
 
     def body(self) -> dict[str, str]:
+        """Return the members of the JSON response."""
         return {"error": self.error, "error_description": self.description}
 
 
@@ -159,7 +165,7 @@ class UnmetAuthenticationRequirements(OAuthError):
     error = "unmet_authentication_requirements"
 
 
-# HTTP statuses that have no OAuth code of their own
+# HTTP statuses without a registered OAuth error code
 class MethodNotAllowed(InvalidRequest):
     status = 405
 
@@ -184,6 +190,11 @@ PROBLEM_CONTENT_TYPE = "application/problem+json"
 
 
 def problem_body(status: int, detail: str, *, title: str | None = None, **members: object) -> bytes:
-    """The JSON of a problem; its type is about:blank, so the title is the status's phrase (§4.2.1)."""
+    """Return problem details as JSON (RFC 9457).
+
+    The type is ``about:blank``, so the default title is the status phrase (§4.2.1).
+
+    :param members: extension members (§3.2).
+    """
     body = {"title": title or HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return json.dumps(body).encode()

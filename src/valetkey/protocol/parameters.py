@@ -1,4 +1,4 @@
-"""Request parameters as RFC 6749 §3.1 and §3.2 want them read."""
+"""Request parameters, parsed as RFC 6749 §3.1 and §3.2 require."""
 
 from __future__ import annotations
 
@@ -14,34 +14,47 @@ _MAX_FIELDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parameters of which none came twice (``resource`` excepted) and none is empty."""
+    """Request parameters: none is empty, and none was sent twice except ``resource``.
+
+    :param values: parameters that were sent once.
+    :param repeated: the values of parameters that may be sent more than once, in order.
+    """
 
     values: Mapping[str, str]
     repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def get(self, name: str) -> str | None:
+        """Return a parameter, or ``None`` if it is missing, empty or repeatable."""
         return self.values.get(name)
 
     def require(self, name: str) -> str:
+        """Return a parameter.
+
+        :raises InvalidRequest: if it is missing or empty.
+        """
         value = self.values.get(name)
         if value is None:
             raise InvalidRequest(f"missing parameter: {name}")
         return value
 
     def getlist(self, name: str) -> tuple[str, ...]:
-        """All values of a parameter that may repeat."""
+        """Return all values of a repeatable parameter, in order."""
         return self.repeated.get(name, ())
 
 
 def parse_parameters(encoded: str) -> Parameters:
-    """Parameters of a query string or an ``application/x-www-form-urlencoded`` body."""
+    """Parse a query string or an ``application/x-www-form-urlencoded`` body.
+
+    :raises InvalidRequest: if it cannot be decoded, or a parameter is sent twice.
+    """
     return reject_repeated(decode_pairs(encoded))
 
 
 def decode_pairs(encoded: str) -> list[tuple[str, str]]:
-    """The decoded pairs, in order.
+    """Return the decoded name-value pairs, in order.
 
-    :raises InvalidRequest: on text that is not UTF-8, on NUL (which no database keeps) and on too many fields.
+    :raises InvalidRequest: if the text is not form-encoded UTF-8, has more than 60 fields, or contains NUL, which
+        databases cannot store.
     """
     try:
         pairs = parse_qsl(encoded, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
@@ -53,7 +66,10 @@ def decode_pairs(encoded: str) -> list[tuple[str, str]]:
 
 
 def reject_repeated(pairs: Iterable[tuple[str, str]]) -> Parameters:
-    """A parameter sent twice is an error; one sent empty counts as left out (RFC 6749 §3.1)."""
+    """Collect parameters; an empty one counts as omitted (RFC 6749 §3.1).
+
+    :raises InvalidRequest: if a parameter that is not repeatable is sent twice.
+    """
     values: dict[str, str] = {}
     repeated: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:

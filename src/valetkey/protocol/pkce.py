@@ -15,10 +15,10 @@ _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # §4.2
 
 
 def parse_code_challenge(parameters: Parameters, *, required: bool) -> str | None:
-    """The S256 challenge of an authorization request; None where none came and none is demanded.
+    """Return the S256 code challenge of an authorization request, or ``None`` if it has none and none is required.
 
-    :raises InvalidRequest: where it is missing, malformed, or of a method other than S256 (``plain`` is also
-        what an absent method means, §4.3).
+    :raises InvalidRequest: if the challenge is required but missing, is malformed, or has a method other than S256
+        (an absent method means ``plain``, §4.3).
     """
     challenge = parameters.get("code_challenge")
     method = parameters.get("code_challenge_method")
@@ -34,10 +34,12 @@ def parse_code_challenge(parameters: Parameters, *, required: bool) -> str | Non
 
 
 def check_code_verifier(verifier: str | None, challenge: str | None) -> None:
-    """Refuse unless the verifier answers the challenge.
+    """Check that a code verifier matches the code challenge.
 
-    :raises InvalidGrant: on a mismatch, and on a verifier where no challenge was made: that is how a dropped
-        challenge shows (RFC 9700 §2.1.1).
+    :param verifier: the ``code_verifier`` of the token request, if any.
+    :param challenge: the ``code_challenge`` of the authorization request, if any.
+    :raises InvalidGrant: if they do not match, or if there is a verifier but no challenge: an attacker may have
+        removed the challenge from the authorization request (PKCE downgrade, RFC 9700 §2.1.1).
     """
     if challenge is None:
         if verifier is not None:
@@ -52,5 +54,6 @@ def check_code_verifier(verifier: str | None, challenge: str | None) -> None:
 
 
 def s256(verifier: str) -> str:
+    """Return the S256 code challenge of a code verifier (§4.2)."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

@@ -1,4 +1,4 @@
-"""The body of a request to an endpoint for machines: a form (RFC 6749 §3.2) or JSON (RFC 7591 §3.1)."""
+"""Request bodies of machine endpoints: a form (RFC 6749 §3.2) or JSON (RFC 7591 §3.1)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _MAX_BYTES = 65_536
 
 
 def parse_form_body(body: bytes, content_type: str) -> Parameters:
-    """The parameters of a POST.
+    """Return the parameters of a form body; an empty body has none.
 
-    :raises InvalidRequest: where it is no form, or too large.
+    :raises BodyTooLarge: if the body is larger than 64 KiB.
+    :raises InvalidRequest: if the body is not a form, or a parameter is sent twice.
     """
     if not body:
         return Parameters({})
@@ -26,20 +27,22 @@ def parse_form_body(body: bytes, content_type: str) -> Parameters:
 
 
 def parse_json_object_body(body: bytes, content_type: str) -> dict[str, Any]:
-    """The object of a POST or PUT.
+    """Return the JSON object in a request body.
 
-    :raises InvalidRequest: where it is none, or too large.
+    :raises BodyTooLarge: if the body is larger than 64 KiB.
+    :raises InvalidRequest: if the body is not a JSON object.
     """
-    read = parse_json_body(body, content_type)
-    if not isinstance(read, dict):
+    value = parse_json_body(body, content_type)
+    if not isinstance(value, dict):
         raise InvalidRequest("the body is not a JSON object")
-    return read
+    return value
 
 
 def parse_json_body(body: bytes, content_type: str) -> Any:
-    """The object, list or other value of a POST.
+    """Return the JSON value in a request body: an object, an array or another value.
 
-    :raises InvalidRequest: where it is no JSON, or too large.
+    :raises BodyTooLarge: if the body is larger than 64 KiB.
+    :raises InvalidRequest: if the body is not JSON.
     """
     _check_size_and_type(body, content_type, "application/json")
     try:
@@ -56,37 +59,37 @@ def _check_size_and_type(body: bytes, content_type: str, expected_type: str) -> 
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """The object in a body.
+    """Return the JSON object in ``body``.
 
-    :raises ValueError: where it is not an object, or cannot be read.
+    :raises ValueError: if it is not a JSON object, or ``parse_json`` cannot read it.
     """
-    read = parse_json(body)
-    if not isinstance(read, dict):
+    value = parse_json(body)
+    if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    return read
+    return value
 
 
 def parse_json(body: bytes) -> Any:
-    """The value in a body.
+    """Return the JSON value in ``body``.
 
-    :raises ValueError: where it is not UTF-8 or not JSON, or names a member twice (RFC 8259 §4), and where an
-        escape stands for half a character, which no store keeps (§8.2).
+    :raises ValueError: if it is not UTF-8, is not JSON, names a member twice (RFC 8259 §4), is nested too deeply, or
+        has an escape of a lone surrogate, which no database can store (§8.2).
     """
     try:
-        read = json.loads(body.decode(), object_pairs_hook=_reject_repeated_members, parse_constant=_reject_constant)
-        json.dumps(read, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+        value = json.loads(body.decode(), object_pairs_hook=_reject_repeated_members, parse_constant=_reject_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # fails for lone surrogates; UnicodeEncodeError is a ValueError
     except RecursionError as cause:
         raise ValueError("the JSON is nested too deeply") from cause
     except UnicodeDecodeError as cause:
         raise ValueError("the JSON is not UTF-8") from cause
-    return read
+    return value
 
 
 def _reject_repeated_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a member is named twice")
-    return read
+    return members
 
 
 def _reject_constant(constant: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Who the resource owner is: the interface between Valetkey and whoever keeps the accounts."""
+"""Resource owners (RFC 6749 §1.1): the interface between Valetkey and the accounts of users."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-PASSWORD_ACR = "urn:valetkey:acr:password"  # of a sign-in with a password to an account of ours
+# Authentication context class of a password sign-in to one of Valetkey's own accounts.
+PASSWORD_ACR = "urn:valetkey:acr:password"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A signed-in person (RFC 6749 §1.1), as a host's own accounts or ours know them.
+    """A resource owner: a user who can grant apps access to their account (RFC 6749 §1.1).
 
-    :param sub: never reassigned identifier, the ``sub`` of tokens; at most 255 characters.
-    :param auth_time: when the person last proved who they are, seconds since 1970; None where unknown.
-    :param acr: authentication context class, :param amr: methods (RFC 8176).
-    :param sid: names this sign-in to clients that want to hear of its end (OpenID Connect Back-Channel Logout §2.1).
+    :param sub: identifier of the user, which becomes ``sub`` in tokens: at most 255 characters, never reassigned to
+        another user.
+    :param auth_time: time of the last authentication, in seconds since 1970-01-01 UTC; ``None`` if unknown.
+    :param acr: authentication context class of that authentication; ``None`` if unknown.
+    :param amr: authentication methods that were used (RFC 8176), such as ``("pwd",)``.
+    :param name: name shown on the consent page.
+    :param email: e-mail address shown on the consent page; security notices, such as of a new consent, are sent there.
+    :param sid: identifier of this sign-in session, used to notify clients when it ends (OpenID Connect Back-Channel
+        Logout §2.1); ``None`` if they are not notified.
     """
 
     sub: str
@@ -29,29 +35,51 @@ class Owner:
 
 
 class ResourceOwners(Protocol):
-    """What Valetkey asks of the accounts. A host passes its own as ``resource_owner=``."""
+    """Interface that Valetkey uses to look up users.
+
+    Valetkey has its own accounts. To use the accounts of your app instead, pass an object with these methods as
+    ``Valetkey(resource_owner=...)``.
+    """
 
     def current(self) -> Owner | None:
-        """Who is signed in on this request; None: nobody."""
+        """Return the user who is signed in on the current request, or ``None`` if no user is."""
         ...
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
-        """Where to send a person to sign in; ``next`` is the local path to come back to."""
+        """Return the URL of the sign-in page, to which the browser is redirected.
+
+        :param next: local path, including the query, to return to after the sign-in.
+        :param fresh: whether the user is signed in but must authenticate again.
+        :param acr_values: requested authentication context classes, in order of preference; empty if any will do.
+        :raises LookupError: if there is no sign-in page.
+        """
         ...
 
     def find(self, sub: str) -> Owner | None:
-        """The person; None: gone or disabled, and so out everywhere."""
+        """Return the user with this ``sub``, or ``None`` if the account was deleted or disabled.
+
+        If it returns ``None``, tokens for this user are no longer accepted. The ``auth_time``, ``acr``, ``amr`` and
+        ``sid`` of the result are not used and may be omitted.
+        """
         ...
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
-        """Claims about the person that this scope opens (OpenID Connect Core §5.4), in the JSON types of §5.1."""
+        """Return claims about the user, which apps receive in ID tokens and from the userinfo endpoint.
+
+        :param sub: the user.
+        :param scope: scopes that select the claims to return (OpenID Connect Core §5.4).
+        :returns: claim names and values. Standard claims must have the JSON types of §5.1.
+        """
         ...
 
 
 @runtime_checkable
 class SupportsSignOut(Protocol):
-    """Resource owners who can also be signed out here, by an app or by themselves; a host need not have it."""
+    """Optional extension of ``ResourceOwners``: users can also be signed out, by an app or on a page of Valetkey."""
 
     def sign_out(self) -> None:
-        """End the sign-in of this request; the apps are told already (RP-Initiated Logout §2)."""
+        """End the sign-in session of the current request.
+
+        Valetkey has notified the apps already (OpenID Connect RP-Initiated Logout §2).
+        """
         ...

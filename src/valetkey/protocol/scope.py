@@ -13,9 +13,9 @@ _MAX_LENGTH, _MAX_CACHED_LENGTH = 2000, 100
 
 
 def parse_scope(text: str | None) -> frozenset[str]:
-    """The names in a space-separated list.
+    """Return the scope names in a space-separated list; ``None`` and an empty text have none.
 
-    :raises InvalidScope: where the text is not of that form.
+    :raises InvalidScope: if the text is not a space-separated list of scope names, or is longer than 2000 characters.
     """
     if not text:
         return frozenset()
@@ -29,8 +29,11 @@ def _parse_uncached(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-_parse_cached = lru_cache(maxsize=256)(_parse_uncached)  # the same few come again and again; strangers send others
+_parse_cached = lru_cache(maxsize=256)(
+    _parse_uncached
+)  # an app uses few scopes; other values come from untrusted clients
 
 
 def format_scope(names: Iterable[str]) -> str:
+    """Return scope names as a space-separated list, sorted."""
     return " ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""Secrets: a type that does not print, a form that a secret scanner knows, the digest that is kept."""
+"""Secrets: a type that is never printed, a format that secret scanners recognize, and the digest that is stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hmac
 import secrets
 import zlib
 
-# What a secret is for, as it stands in ``vk_<kind>_...``.
+# Kinds of secrets: the middle part of ``vk_<kind>_...``.
 AUTHORIZATION_CODE = "ac"
 ACCESS_TOKEN = "at"
 DEVICE_CODE = "dc"
@@ -19,13 +19,13 @@ SESSION = "ss"
 BROWSER = "br"
 INTERACTION = "in"
 DEVICE_INTERACTION = "di"
-MAIL_LINK = "ml"  # proves that one reads an address
-INITIAL_ACCESS_TOKEN = "ia"  # opens the registration of clients (RFC 7591 §1.2)
-REGISTRATION_ACCESS_TOKEN = "ra"  # opens one client's own registration (RFC 7592 §1.2)
+MAIL_LINK = "ml"  # proves that the user receives mail at an address
+INITIAL_ACCESS_TOKEN = "ia"  # allows clients to register (RFC 7591 §1.2)
+REGISTRATION_ACCESS_TOKEN = "ra"  # allows a client to manage its own registration (RFC 7592 §1.2)
 
 
 class Secret:
-    """A code, token or password in hand. It does not print; ``reveal`` is the one way out."""
+    """A code, token or password that is not shown when printed or logged; only ``reveal`` returns its value."""
 
     __slots__ = ("_value",)
 
@@ -36,10 +36,14 @@ class Secret:
         return self._value
 
     def digest(self) -> bytes:
-        """SHA-256: what the store keeps of a random secret (a plain hash suffices for 200 bits and more)."""
+        """Return the SHA-256 digest, which is stored instead of the secret.
+
+        An unsalted fast hash is sufficient for random secrets of 200 bits or more.
+        """
         return hashlib.sha256(self._value.encode()).digest()
 
     def matches(self, digest: bytes) -> bool:
+        """Return whether a stored digest is that of this secret, compared in constant time."""
         return hmac.compare_digest(self.digest(), digest)
 
     def __repr__(self) -> str:
@@ -53,13 +57,13 @@ class Secret:
 
 
 def generate_secret(kind: str) -> Secret:
-    """A new secret ``vk_<kind>_<random><checksum>``: 44 random letters and digits, 6 of checksum."""
+    """Generate a secret ``vk_<kind>_<random><checksum>``: 44 random letters and digits and 6 of checksum."""
     random = _to_alphanumeric(secrets.token_bytes(33))
     return Secret(f"vk_{kind}_{random}{_checksum(kind, random)}")
 
 
 def is_well_formed(text: str, kind: str) -> bool:
-    """Whether the text can be a secret of this kind, told without a database."""
+    """Return whether a text has the format and the checksum of a secret of this kind; needs no database."""
     prefix = f"vk_{kind}_"
     body = text[len(prefix) :]
     if not text.startswith(prefix) or len(body) != 50 or not body.isascii() or not body.isalnum():
@@ -68,13 +72,13 @@ def is_well_formed(text: str, kind: str) -> bool:
 
 
 def random_id(length: int = 22) -> str:
-    """A public identifier: letters and digits, 5 bits or more each."""
+    """Generate a public identifier of letters and digits, with at least 5 random bits each."""
     return _to_alphanumeric(secrets.token_bytes(length * 3 // 4 + 1))[:length]
 
 
 def _to_alphanumeric(data: bytes) -> str:
-    # base64 whose two signs fold into letters: a double click selects the whole of it, and at one
-    # microsecond it costs a tenth of true base 62. Each character still carries at least 5 bits.
+    # Base64 with "+" and "/" replaced by letters, so that a double click selects the whole secret. It takes one
+    # microsecond, a tenth of the time of true base 62. Each character still carries at least 5 bits.
     return base64.b64encode(data, b"Aa").decode("ascii").rstrip("=")
 
 

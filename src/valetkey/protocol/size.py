@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``64 KiB``, ``2 MB``."""
+"""Sizes in bytes, written with a unit: ``64 KiB``, ``2 MB``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, 
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes.
+    """Return a size in bytes.
 
-    :raises ValueError: where the text is no size.
+    :raises ValueError: if the text is not a size.
     """
-    found = re.fullmatch(r"\s*(\d{1,15})\s*([a-z]*)\s*", str(text).lower(), re.ASCII)
-    if found is None or found[2] not in _UNITS:
+    match = re.fullmatch(r"\s*(\d{1,15})\s*([a-z]*)\s*", str(text).lower(), re.ASCII)
+    if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text!r} is not a size: write it like '64 KiB' or '2 MB'")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(match[1]) * _UNITS[match[2]]

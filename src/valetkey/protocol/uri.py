@@ -15,13 +15,15 @@ _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def is_loopback_host(host: str | None) -> bool:
+    """Return whether a host is ``127.0.0.1``, ``::1`` or ``localhost`` (RFC 8252 §7.3)."""
     return host in _LOOPBACK_HOSTS
 
 
 def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
-    """Why this URI may not be registered as a redirect URI; None where it may.
+    """Return why a URI cannot be registered as a redirect URI, or ``None`` if it can.
 
-    https always; http on loopback only; private-use schemes (with a dot, RFC 8252 §7.1) for native apps only.
+    https is always allowed, http for loopback addresses only, and private-use schemes (with a dot, RFC 8252 §7.1)
+    for native apps only.
     """
     parts, problem = _split(uri)
     if parts is None:
@@ -40,23 +42,26 @@ def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
 
 
 def is_native_redirect_uri(uri: str) -> bool:
-    """Whether a redirect URI leads to a program on the person's device (RFC 8252 §7.1, §7.3)."""
+    """Return whether a redirect URI leads to a program on the user's device (RFC 8252 §7.1, §7.3)."""
     parts, _ = _split(uri)
     return parts is not None and (parts.scheme not in {"https", "http"} or is_loopback_host(parts.hostname))
 
 
 def redirect_uri_matches(uri: str, registered: tuple[str, ...], *, native: bool) -> bool:
-    """Exact string comparison; for native apps a loopback URI may have any port (RFC 8252 §7.3)."""
+    """Return whether a redirect URI is registered.
+
+    The comparison is exact, except that a loopback URI of a native app may have any port (RFC 8252 §7.3).
+    """
     if uri in registered:
         return True
     if not native or not uri.isascii():
         return False
     loopback = _without_port(uri)
-    return loopback is not None and any(loopback == _without_port(one) for one in registered)
+    return loopback is not None and any(loopback == _without_port(registered_uri) for registered_uri in registered)
 
 
 def resource_uri_problem(uri: str) -> str | None:
-    """Why this cannot be a resource indicator (RFC 8707 §2: absolute, no fragment); None where it can."""
+    """Return why a URI cannot be a resource indicator (RFC 8707 §2: absolute, no fragment), or ``None`` if it can."""
     parts, problem = _split(uri)
     if parts is None:
         return problem
@@ -64,24 +69,24 @@ def resource_uri_problem(uri: str) -> str | None:
 
 
 def host_of(uri: str) -> str | None:
-    """The host of an absolute URI; None where it has none."""
+    """Return the host of a URI, or ``None`` if it has none or is invalid."""
     parts, _ = _split(uri)
     return parts.hostname if parts else None
 
 
 def normalize_resource(uri: str) -> str:
-    """A resource indicator as it is compared: its case is nothing in scheme and host, and no path is the path ``/``.
+    """Return a resource indicator in normal form, for comparison (RFC 3986 §6.2.2.1, §6.2.3).
 
-    A client in JavaScript cannot help writing that slash (RFC 3986 §6.2.2.1, §6.2.3).
+    Scheme and host become lower case, and an empty path becomes ``/``: JavaScript's ``URL`` always writes that slash.
     """
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/"))
 
 
 def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bool:
-    """Whether a client_id is the URL of a Client ID Metadata Document (draft-03 §3).
+    """Return whether a client_id is the URL of a Client ID Metadata Document (draft-03 §3).
 
-    :param on_loopback: whether http on loopback will do.
+    :param allow_http_loopback: whether an http URL is allowed if its host is a loopback address.
     """
     parts, _ = _split(client_id)
     if parts is None or not parts.hostname or parts.path in {"", "/"}:
@@ -94,12 +99,15 @@ def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bo
 
 
 def page_uri_problem(uri: str) -> str | None:
-    """Why this cannot be the address of a page for people; None where it can."""
+    """Return why a URI cannot be the address of a web page for users, or ``None`` if it can."""
     return resource_uri_problem(uri)
 
 
 def endpoint_uri_problem(uri: str) -> str | None:
-    """Why this cannot be an address that servers call: https, or http on loopback; None where it can."""
+    """Return why a URI cannot be an endpoint that servers call, or ``None`` if it can.
+
+    It must be https, or http on a loopback address.
+    """
     problem = resource_uri_problem(uri)
     parts = urlsplit(uri) if problem is None else None
     if parts and parts.scheme == "http" and not is_loopback_host(parts.hostname):
@@ -108,10 +116,10 @@ def endpoint_uri_problem(uri: str) -> str | None:
 
 
 def _without_port(uri: str) -> tuple[str, str] | None:
-    found = _LOOPBACK_LITERAL.fullmatch(uri)
-    if not found or int((found[2] or ":1")[1:]) > 65535:
+    match = _LOOPBACK_LITERAL.fullmatch(uri)
+    if not match or int((match[2] or ":1")[1:]) > 65535:
         return None
-    return found[1], found["rest"] or ""
+    return match[1], match["rest"] or ""
 
 
 def _split(uri: str) -> tuple[SplitResult | None, str | None]:
@@ -122,8 +130,8 @@ def _split(uri: str) -> tuple[SplitResult | None, str | None]:
     try:
         parts = urlsplit(uri)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # as whoever calls it will have to
-    except UnicodeError:  # which is a ValueError
+        (parts.hostname or "").encode("idna")  # an HTTP client will encode the host the same way
+    except UnicodeError:  # a subclass of ValueError, so it must come first
         return None, "its host has an empty part, or one of more than 63 characters"
     except ValueError:
         return None, "it is not a URI"
