@@ -187,7 +187,7 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
         return send_authorization_response(refuse(waiting, refusal, runtime, now))
     if owner is None or step == "sign_in":
         return redirect_to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
-    if problem is None and step == "go":
+    if problem is None and step == "issue":
         scope = frozenset(waiting.request.scope)
         return send_authorization_response(allow(waiting, scope, owner, current_address(runtime), runtime, now))
     shown = build_consent_prompt(waiting, owner, runtime)
