@@ -1,4 +1,4 @@
-"""A fetcher with little patience, and servers that try it."""
+"""Fixtures: a fetcher with a short timeout, and servers that misbehave."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_fetcher(clock: Clock) -> MakeFetcher:
 
 @pytest.fixture
 def fetcher(make_fetcher: MakeFetcher) -> Fetcher:
-    """It may reach loopback."""
+    """Return a fetcher that may connect to loopback addresses."""
     return make_fetcher(*LOOPBACK_NETWORKS)
 
 
@@ -47,12 +47,12 @@ def serve() -> Iterator[StartHostileServer]:
 
 @pytest.fixture
 def in_time() -> Callable[[], AbstractContextManager[None]]:
-    """Whatever happens inside, it is over a second after the deadline at most."""
+    """Return a context manager that fails if its body takes more than a second longer than the fetch timeout."""
 
     @contextmanager
-    def watch() -> Iterator[None]:
-        began = time.monotonic()
+    def check_duration() -> Iterator[None]:
+        started_at = time.monotonic()
         yield
-        assert time.monotonic() - began < TIMEOUT_S + 1
+        assert time.monotonic() - started_at < TIMEOUT_S + 1
 
-    return watch
+    return check_duration

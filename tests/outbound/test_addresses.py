@@ -1,4 +1,4 @@
-"""Which addresses a fetch may reach."""
+"""Addresses that a fetch may connect to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REFUSED = {
     "translated": "::ffff:0:8.8.8.8",
     "NAT64 of loopback": "64:ff9b::127.0.0.1",
     "NAT64 of public": "64:ff9b::8.8.8.8",
-    "NAT64 of one's own": "64:ff9b:1::8.8.8.8",
+    "local-use NAT64": "64:ff9b:1::8.8.8.8",
     "discard": "100::1",
     "Teredo": "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "benchmarking 6": "2001:2::1",
@@ -53,21 +53,21 @@ REFUSED = {
     "link-local with a zone": "fe80::1%1",
     "site-local": "fec0::1",
     "multicast 6": "ff0e::1",
-    "not assigned": "4000::1",
+    "unassigned": "4000::1",
 }
 
 
 @pytest.mark.parametrize("address", REFUSED.values(), ids=REFUSED)
-def test_what_is_not_of_the_internet_is_refused(address: str) -> None:
+def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_permitted(ip_address(address), ())
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "100.63.255.255", "172.32.0.1", "198.20.0.1", "2606:4700::1111"])
-def test_what_is_of_the_internet_is_permitted(address: str) -> None:
+def test_a_public_address_is_permitted(address: str) -> None:
     assert is_permitted(ip_address(address), ())
 
 
-def test_the_operator_may_allow_a_network_and_only_that() -> None:
+def test_an_allowed_network_is_permitted_and_no_other() -> None:
     allowed = parse_networks(["10.1.0.0/16", "fd00::/8"])
     assert is_permitted(ip_address("10.1.2.3"), allowed)
     assert is_permitted(ip_address("fd00::1"), allowed)
@@ -84,14 +84,14 @@ def test_the_operator_may_allow_a_network_and_only_that() -> None:
         ("::/96", "::{}"),
     ],
 )
-def test_where_translation_is_allowed_the_ipv4_address_inside_is_judged_too(network: str, inside: str) -> None:
+def test_in_an_allowed_translation_network_the_embedded_ipv4_address_is_checked_too(network: str, inside: str) -> None:
     allowed = parse_networks([network])
     assert is_permitted(ip_address(inside.format("8.8.8.8")), allowed)
     assert not is_permitted(ip_address(inside.format("10.0.0.1")), allowed)
     assert is_permitted(ip_address(inside.format("10.0.0.1")), (*allowed, IPv4Network("10.0.0.0/8")))
 
 
-def test_where_tunnels_are_allowed_the_ipv4_address_inside_is_judged_too() -> None:
+def test_in_an_allowed_tunnel_network_the_embedded_ipv4_addresses_are_checked_too() -> None:
     allowed = parse_networks(["2002::/16", "2001::/32"])
     assert is_permitted(IPv6Address("2002:808:808::1"), allowed)
     assert not is_permitted(IPv6Address("2002:a00:1::1"), allowed)
@@ -100,14 +100,14 @@ def test_where_tunnels_are_allowed_the_ipv4_address_inside_is_judged_too() -> No
     assert not is_permitted(IPv6Address(teredo), allowed)
 
 
-def test_allowing_loopback_does_not_allow_its_disguises() -> None:
+def test_allowing_loopback_does_not_allow_ipv6_addresses_that_embed_it() -> None:
     allowed = parse_networks(["127.0.0.0/8", "::1/128"])
     assert is_permitted(ip_address("::1"), allowed)
-    for disguised in ("::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::", "::127.0.0.1"):
-        assert not is_permitted(ip_address(disguised), allowed)
+    for address in ("::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::", "::127.0.0.1"):
+        assert not is_permitted(ip_address(address), allowed)
 
 
-# Where we are stricter than ipaddress: what it calls global and we do not.
+# Networks that the ipaddress module calls global, but Valetkey does not call public.
 STRICTER_4 = [IPv4Network(n) for n in ("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "168.63.129.16/32")]
 STRICTER_6 = [IPv6Network(n) for n in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
 PREFIXES = [
@@ -125,7 +125,7 @@ PREFIXES = [
 @settings(deadline=None)
 @given(st.ip_addresses(v=4))
 @example(IPv4Address("100.127.255.255"))
-def test_ipaddress_agrees_on_ipv4(address: IPv4Address) -> None:
+def test_public_ipv4_addresses_are_those_of_the_ipaddress_module(address: IPv4Address) -> None:
     if is_public(address):
         assert address.is_global
         assert not (address.is_multicast or address.is_reserved or address.is_loopback or address.is_private)
@@ -136,9 +136,9 @@ def test_ipaddress_agrees_on_ipv4(address: IPv4Address) -> None:
 @settings(deadline=None)
 @given(
     st.ip_addresses(v=6)
-    | st.builds(lambda p, r: IPv6Address(p | r), st.sampled_from(PREFIXES), st.integers(0, 2**96 - 1))
+    | st.builds(lambda prefix, rest: IPv6Address(prefix | rest), st.sampled_from(PREFIXES), st.integers(0, 2**96 - 1))
 )
-def test_ipaddress_agrees_on_ipv6(address: IPv6Address) -> None:
+def test_public_ipv6_addresses_are_those_of_the_ipaddress_module(address: IPv6Address) -> None:
     if is_public(address):
         assert address.is_global
         assert not (address.is_multicast or address.is_link_local or address.is_site_local or address.is_private)
@@ -149,5 +149,5 @@ def test_ipaddress_agrees_on_ipv6(address: IPv6Address) -> None:
 
 @settings(deadline=None)
 @given(st.ip_addresses())
-def test_what_is_public_is_permitted_and_nothing_else_is(address: IPv4Address | IPv6Address) -> None:
+def test_without_allowed_networks_only_public_addresses_are_permitted(address: IPv4Address | IPv6Address) -> None:
     assert is_permitted(address, ()) == is_public(address)

@@ -1,4 +1,4 @@
-"""What the guarded client does with servers that behave."""
+"""The HTTP client with servers that behave correctly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from valetkey.outbound.errors import FetchFailed, FetchRefused
 from valetkey.outbound.http import Fetcher, FetchResponse
 
 
-def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: StartHostileServer) -> None:
+def test_a_response_has_status_body_headers_url_and_max_age(fetcher: Fetcher, serve: StartHostileServer) -> None:
     server = serve(respond_with(b'{"a": 1}', Content_Type="application/json", Cache_Control="max-age=60"))
     fetched = fetcher.get(server.url("/here?x=1"))
     assert fetched.status == 200
@@ -23,10 +23,10 @@ def test_an_answer_comes_back_whole(fetcher: Fetcher, serve: StartHostileServer)
     assert fetched.max_age == 60
 
 
-def test_nothing_is_sent_but_what_is_needed(
+def test_only_the_necessary_headers_are_sent(
     fetcher: Fetcher, serve: StartHostileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No proxy of the environment, no .netrc, no cookie of an earlier answer."""
+    """Proxies of the environment, .netrc and cookies of an earlier response are not used."""
     server = serve(respond_with(Set_Cookie="a=b"))
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password violet")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -55,20 +55,20 @@ def test_a_form_is_posted_and_its_redirect_is_not_followed(fetcher: Fetcher, ser
     assert other.requests == []
 
 
-def test_redirects_are_followed_where_asked_for(fetcher: Fetcher, serve: StartHostileServer) -> None:
-    end = serve(respond_with(b'"end"'))
-    server = serve(redirect_to(end.url("/end")))
+def test_redirects_are_followed_only_if_requested(fetcher: Fetcher, serve: StartHostileServer) -> None:
+    target = serve(respond_with(b'"end"'))
+    server = serve(redirect_to(target.url("/end")))
     fetched = fetcher.get(server.url(), max_redirects=1)
-    assert (fetched.json(), fetched.url) == ("end", end.url("/end"))
+    assert (fetched.json(), fetched.url) == ("end", target.url("/end"))
     assert fetcher.get(server.url()).status == 302
 
 
-def test_a_name_on_loopback_may_be_asked(fetcher: Fetcher, serve: StartHostileServer) -> None:
+def test_a_host_name_on_loopback_can_be_fetched(fetcher: Fetcher, serve: StartHostileServer) -> None:
     server = serve(respond_with())
     assert fetcher.get(server.url(host="localhost")).status == 200
 
 
-def test_the_next_address_is_asked_where_the_first_does_not_answer(
+def test_the_next_address_is_tried_if_the_first_does_not_respond(
     make_fetcher: MakeFetcher, serve: StartHostileServer
 ) -> None:
     server = serve(respond_with(), "127.0.0.3")
@@ -76,7 +76,7 @@ def test_the_next_address_is_asked_where_the_first_does_not_answer(
     assert fetcher.get(server.url(host="shop.example")).status == 200
 
 
-def test_a_certificate_of_outbound_ca_file_is_trusted(
+def test_a_certificate_issued_by_an_authority_in_outbound_ca_file_is_trusted(
     make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
 ) -> None:
     tls, authority = create_server_certificate(tmp_path, ["shop.example"])
@@ -87,7 +87,7 @@ def test_a_certificate_of_outbound_ca_file_is_trusted(
     assert f"host: shop.example:{server.port}".encode() in server.requests[0].lower()
 
 
-def test_a_certificate_may_be_for_an_address(
+def test_a_certificate_for_an_ip_address_is_accepted(
     make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
 ) -> None:
     tls, authority = create_server_certificate(tmp_path, ["127.0.0.1"])
@@ -95,7 +95,7 @@ def test_a_certificate_may_be_for_an_address(
     assert make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(authority)).get(server.url()).status == 200
 
 
-def test_another_httpx_client_may_use_the_transport(fetcher: Fetcher, serve: StartHostileServer) -> None:
+def test_another_httpx_client_can_use_the_transport(fetcher: Fetcher, serve: StartHostileServer) -> None:
     server = serve(respond_with(b'{"a": 1}'))
     with httpx.Client(transport=fetcher.transport, trust_env=False) as client:
         assert client.get(server.url()).json() == {"a": 1}
@@ -106,6 +106,6 @@ def test_another_httpx_client_may_use_the_transport(fetcher: Fetcher, serve: Sta
 @pytest.mark.parametrize(
     ("status", "body"), [(404, b"{}"), (302, b"{}"), (200, b"<html>"), (200, b"\xff"), (200, b"[" * 60_000)]
 )
-def test_json_is_the_json_of_a_200(status: int, body: bytes) -> None:
+def test_json_fails_unless_the_status_is_200_and_the_body_is_json(status: int, body: bytes) -> None:
     with pytest.raises(FetchFailed):
         FetchResponse(status, {}, body, "https://shop.example/", 0).json()

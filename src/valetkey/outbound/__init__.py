@@ -1,1 +1,1 @@
-"""What leaves the house: mail, and the worker that sees to the outbox."""
+"""Outbound traffic: guarded HTTP requests, the keys of other servers, mail, and the worker that runs queued jobs."""

@@ -1,4 +1,4 @@
-"""Which addresses a fetch may reach: public ones, and those that the operator allows."""
+"""Addresses that a fetch may connect to: public ones, and the networks that the operator allows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NOT_PUBLIC = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by a provider's customers (CGNAT, RFC 6598)
         "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # what Azure's machines reach their host by
-        "169.254.0.0/16",  # link-local, and the metadata of cloud machines
+        "168.63.129.16/32",  # the platform services of Azure, reachable from its virtual machines
+        "169.254.0.0/16",  # link-local, with the metadata service of cloud providers
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # IETF protocol assignments
         "192.0.2.0/24",  # documentation
@@ -29,7 +29,7 @@ _NOT_PUBLIC = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-# Everything else is loopback, link-local, unique-local, site-local, multicast, mapped, NAT64 or not assigned.
+# All IPv6 addresses outside are loopback, link-local, unique-local, site-local, multicast, mapped, NAT64 or unassigned.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_GLOBAL = tuple(
     IPv6Network(network)
@@ -41,37 +41,45 @@ _NOT_GLOBAL = tuple(
     )
 )
 _LOOPBACK = IPv6Address("::1")
-_IPV4_IN_LAST_32_BITS = tuple(  # where the IPv4 address is at the end
+_IPV4_IN_LAST_32_BITS = tuple(  # IPv6 networks whose addresses end with an IPv4 address
     IPv6Network(network)
     for network in (
         "::/96",  # IPv4-compatible (RFC 4291 §2.5.5.1)
         "::ffff:0:0/96",  # IPv4-mapped (RFC 4291 §2.5.5.2)
         "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765 §2.1)
         "64:ff9b::/96",  # NAT64 (RFC 6052 §2.1)
-        "64:ff9b:1::/48",  # NAT64 of one's own (RFC 8215)
+        "64:ff9b:1::/48",  # local-use NAT64 (RFC 8215)
     )
 )
 
 
 def parse_networks(networks: Iterable[str]) -> tuple[Network, ...]:
+    """Parse networks in CIDR notation.
+
+    :raises ValueError: if one is not a network, or has host bits set.
+    """
     return tuple(ip_network(network) for network in networks)
 
 
 def is_permitted(address: Address, allowed_networks: tuple[Network, ...]) -> bool:
-    """Whether a fetch may reach this address; every IPv4 address inside an IPv6 one has to be permitted too."""
+    """Return whether a fetch may connect to this address: it is public, or in one of the allowed networks.
+
+    An IPv4 address that is embedded in an IPv6 address must be permitted too.
+    """
     if not is_public(address) and not any(address in network for network in allowed_networks):
         return False
     return all(is_permitted(inner, allowed_networks) for inner in _embedded_ipv4(address))
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is a unicast address of the internet, by the registries of RFC 6890 as they stand."""
+    """Return whether this is a public unicast address, by the special-purpose address registries (RFC 6890)."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
     return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_GLOBAL)
 
 
 def _embedded_ipv4(address: Address) -> tuple[IPv4Address, ...]:
+    """Return the IPv4 addresses embedded in an IPv6 address (Teredo has two); none for an IPv4 address."""
     if isinstance(address, IPv4Address) or address == _LOOPBACK:
         return ()
     if address.teredo:

@@ -1,4 +1,4 @@
-"""What was fetched from somebody else, kept as HTTP allows: one fetch however many ask, and seldom."""
+"""Cache of documents fetched from other servers: HTTP decides how long, and concurrent requests share one fetch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old what is kept may be, and how often it is asked for, in seconds.
+    """How often a document is fetched, and how long it may be used, in seconds.
 
-    :param least: between two fetches, whatever is asked for and whatever came.
-    :param retry: until the next try where nothing is known.
-    :param stale: that an old one serves while a new one cannot be had (RFC 9111 §4.2.4).
+    :param min_interval_s: minimum time between two fetches while a document is cached, even if its ``max-age`` is
+        shorter.
+    :param retry_interval_s: time until the next attempt after a failed fetch, if no document is cached.
+    :param max_stale_s: time since its fetch for which a document may be used if it cannot be fetched again
+        (RFC 9111 §4.2.4).
     """
 
     min_interval_s: float
@@ -31,11 +33,13 @@ class Freshness:
 
 
 class CachedFetch(Generic[T]):
-    """One document, or why there is none.
+    """Cache of one document. Thread-safe: threads that need it at the same time share one fetch.
 
-    :param fetch: gets it, with the seconds for which it may be used again; raises ``FetchProblem``.
-    :param clock: the time by which it expires.
-    :param waiting: what is entered while somebody may have to wait; raises ``TemporarilyUnavailable`` where it is full.
+    :param fetch: fetches the document; returns it and the seconds for which it is fresh; raises ``FetchError``.
+    :param clock: returns the current time in seconds.
+    :param freshness: how often the document is fetched, and how long it may be used.
+    :param fetch_slot: returns a context manager that is entered while a request may have to wait for a fetch; it raises
+        ``TemporarilyUnavailable`` if too many requests wait.
     """
 
     def __init__(
@@ -52,17 +56,19 @@ class CachedFetch(Generic[T]):
         self._cached: T | None = None
         self._requested_at = self._fetched_at = self._fresh_until = float("-inf")
         self._fetch_lock = threading.Lock()
-        self.error: FetchError | None = None  # of the last fetch
+        self.error: FetchError | None = None  # why the last fetch failed; None if it succeeded
 
     def get_fresh(self) -> T | None:
-        """What is known, if it need not be fetched again; never waits."""
+        """Return the cached document, or None if there is none or it is no longer fresh. Never waits."""
         return self._cached if self._clock() < self._fresh_until else None
 
     def get(self) -> T:
-        """What is known, fetched first where it is not fresh. While another thread fetches, an old one serves.
+        """Return the document; fetch it first if the cached one is not fresh.
 
-        :raises FetchProblem: where it cannot be had, and none from before is recent enough.
-        :raises TemporarilyUnavailable: where too many wait already, and none from before is recent enough.
+        While another thread fetches it, and if it cannot be fetched, return a stale one of at most ``max_stale_s``.
+
+        :raises FetchError: if it cannot be fetched, and no cached document is recent enough.
+        :raises TemporarilyUnavailable: if too many requests wait already, and no cached document is recent enough.
         """
         fresh = self.get_fresh()
         if fresh is not None:
@@ -73,17 +79,17 @@ class CachedFetch(Generic[T]):
         except TemporarilyUnavailable:
             if self._get_usable() is None:
                 raise
-        known = self._get_usable()
-        if known is None:
+        document = self._get_usable()
+        if document is None:
             raise self._copy_error()
-        return known
+        return document
 
     def get_newer(self, previous: T) -> T | None:
-        """What is published now, where somebody needs what ``than`` does not have; None where it is no other.
+        """Return a document newer than ``previous``, which lacks what the caller needs; None if there is no newer one.
 
-        It is asked for at most once in ``ages.least`` seconds.
+        The document is fetched at most once in ``min_interval_s`` seconds.
 
-        :raises TemporarilyUnavailable: where too many wait already.
+        :raises TemporarilyUnavailable: if too many requests wait already.
         """
         with self._fetch_slot(), self._fetch_lock:
             if self._cached is previous:
@@ -91,6 +97,7 @@ class CachedFetch(Generic[T]):
             return None if self._cached is previous else self._cached
 
     def _refresh_if_needed(self) -> None:
+        """Fetch the document unless it is fresh. Wait for a fetch of another thread only if no document is usable."""
         if self._fetch_lock.acquire(blocking=self._get_usable() is None):
             try:
                 if self._clock() >= self._fresh_until:
@@ -102,10 +109,12 @@ class CachedFetch(Generic[T]):
         return self._cached if self._clock() <= self._fetched_at + self._freshness.max_stale_s else None
 
     def _copy_error(self) -> FetchError:
-        problem = self.error or FetchError("nothing was fetched yet")
-        return type(problem)(*problem.args)
+        """Return a new exception for each caller: a shared one would collect the tracebacks of all threads."""
+        error = self.error or FetchError("the document was not fetched yet; try again")
+        return type(error)(*error.args)
 
     def _refresh(self) -> None:
+        """Fetch the document unless it was requested too recently; on failure set ``error`` and keep a usable one."""
         now = self._clock()
         if now < self._requested_at + (
             self._freshness.retry_interval_s if self._cached is None else self._freshness.min_interval_s
@@ -113,21 +122,21 @@ class CachedFetch(Generic[T]):
             return
         self._requested_at = now
         try:
-            self._cached, age = self._fetch()
-        except FetchError as problem:
-            self.error = problem.with_traceback(None)
+            self._cached, max_age_s = self._fetch()
+        except FetchError as error:
+            self.error = error.with_traceback(None)
             if self._get_usable() is None:
                 self._cached = None
             return
         self.error = None
-        self._fetched_at, self._fresh_until = now, now + max(age, self._freshness.min_interval_s)
+        self._fetched_at, self._fresh_until = now, now + max(max_age_s, self._freshness.min_interval_s)
 
 
 class CachePool(Generic[T]):
-    """Documents at many URLs; those that were wanted least lately are forgotten.
+    """Cache of the documents at many URLs; drops the least recently used one. Thread-safe.
 
-    :param keep: what keeps the document at a URL that is not known yet.
-    :param most: how many are kept.
+    :param create: creates the cache of the document at a URL.
+    :param max_entries: number of URLs whose documents are cached.
     """
 
     def __init__(self, create: Callable[[str], CachedFetch[T]], max_entries: int) -> None:
@@ -137,11 +146,12 @@ class CachePool(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, url: str) -> CachedFetch[T]:
+        """Return the cache of the document at a URL, and create it if there is none. Fetches nothing."""
         with self._lock:
-            kept = self._entries.get(url)
-            if kept is None:
-                kept = self._entries[url] = self._create(url)
+            entry = self._entries.get(url)
+            if entry is None:
+                entry = self._entries[url] = self._create(url)
             self._entries.move_to_end(url)
             if len(self._entries) > self._max_entries:
                 self._entries.popitem(last=False)
-            return kept
+            return entry

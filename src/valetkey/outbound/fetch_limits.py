@@ -1,4 +1,4 @@
-"""What a fetch may cost: seconds by the wall clock, how many are under way at once, how many requests wait for them."""
+"""Limits of fetches: seconds for each, concurrent fetches (in total and per host), and requests that wait for them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,37 @@ from .errors import FetchFailed
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment at which a fetch is over, whatever it waits for."""
+    """The time at which a fetch must have ended, lookup, waiting and redirects included.
+
+    :param timeout_s: seconds that were allowed at the beginning, for error messages.
+    :param ends_at: the deadline, by ``time.monotonic()``.
+    """
 
     timeout_s: float
     ends_at: float
 
     @classmethod
     def within(cls, timeout_s: float) -> Deadline:
+        """Return the deadline that is ``timeout_s`` seconds from now."""
         return cls(timeout_s, time.monotonic() + timeout_s)
 
     def remaining_s(self) -> float:
-        """The seconds left.
+        """Return the seconds until the deadline, more than 0.
 
-        :raises TimeoutError: where there are none.
+        :raises TimeoutError: if the deadline has passed.
         """
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
+        remaining_s = self.ends_at - time.monotonic()
+        if remaining_s <= 0:
             raise TimeoutError
-        return left
+        return remaining_s
 
 
 class HostSemaphore:
-    """At most so many fetches at once in this process, and so many to one host; others wait for their turn."""
+    """Semaphore that limits the concurrent fetches of this process, in total and per host; further ones wait.
+
+    :param max_fetches: concurrent fetches in total.
+    :param max_per_host: concurrent fetches from one host.
+    """
 
     def __init__(self, max_fetches: int, max_per_host: int) -> None:
         self._max_fetches = max_fetches
@@ -47,17 +56,21 @@ class HostSemaphore:
 
     @contextmanager
     def acquire(self, host: str, deadline: Deadline) -> Iterator[None]:
-        """:raises FetchFailed: where no turn came before the deadline."""
+        """Wait until a fetch from this host may begin; it counts until the context manager exits.
+
+        :raises FetchFailed: if the limits do not allow it before the deadline.
+        :raises TimeoutError: if the deadline has passed already.
+        """
         with self._released:
             if not self._released.wait_for(lambda: self._is_available(host), deadline.remaining_s()):
-                raise FetchFailed(f"too many requests are under way to ask {host} too")
+                raise FetchFailed(f"too many requests are in progress to send one to {host}; try again later")
             self._active[host] += 1
         try:
             yield
         finally:
             with self._released:
                 self._active[host] -= 1
-                self._active += Counter()  # forgets hosts with none
+                self._active += Counter()  # drops hosts with 0
                 self._released.notify_all()
 
     def _is_available(self, host: str) -> bool:
@@ -65,9 +78,11 @@ class HostSemaphore:
 
 
 class WaitLimit:
-    """How many requests may wait at once for what a stranger publishes. Whoever finds it full is sent away at once.
+    """Limit of the requests that may wait at once for a document of another server; a further one fails at once.
 
-    A server has few threads: one that waits for a slow site serves nobody else.
+    A server has few threads, and a thread that waits for a slow server handles no other request.
+
+    :param limit: number of requests that may wait.
     """
 
     def __init__(self, limit: int) -> None:
@@ -75,7 +90,10 @@ class WaitLimit:
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """:raises TemporarilyUnavailable: where it is full."""
+        """Count a request as waiting until the context manager exits.
+
+        :raises TemporarilyUnavailable: if the limit is reached.
+        """
         if not self._semaphore.acquire(blocking=False):
             raise TemporarilyUnavailable("too many requests wait for other sites; try again", retry_after=1)
         try:

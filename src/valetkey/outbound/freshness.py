@@ -1,4 +1,4 @@
-"""How long an answer may be used again (RFC 9111 §4.2), for a cache of our own."""
+"""How long a response may be reused (RFC 9111 §4.2) by a private cache."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 MAX_LIFETIME_S = 86_400
-HEURISTIC_LIFETIME_S = 300  # seconds, where a 200 says nothing (§4.2.2)
+HEURISTIC_LIFETIME_S = 300  # if a 200 response has neither max-age nor Expires (§4.2.2)
 _DIRECTIVE = re.compile(r'([\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
 
 
 def compute_max_age(status: int, headers: Mapping[str, str], now: float) -> int:
-    """Seconds for which an answer received now is fresh; 0 where it must be asked for again.
+    """Return the seconds for which a response received now is fresh, a day at most; 0 if it must be fetched again.
 
-    :param headers: by lower-case name.
+    :param headers: the response headers by lower-case name.
+    :param now: the current time, for a response without ``Date``.
     """
     directives = _parse_directives(headers.get("cache-control", ""))
     if {"no-store", "no-cache"} & directives.keys() or headers.get("vary", "").strip() == "*":
@@ -28,19 +29,21 @@ def compute_max_age(status: int, headers: Mapping[str, str], now: float) -> int:
 
 
 def _parse_directives(field: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    """Return the directives of a ``Cache-Control`` field by lower-case name; empty values for those without one."""
+    directives: dict[str, str] = {}
     for name, value in _DIRECTIVE.findall(field):
-        found.setdefault(name.lower(), value.strip('"'))  # the first of two counts (§4.2.1)
-    return found
+        directives.setdefault(name.lower(), value.strip('"'))  # the first of duplicates counts (§4.2.1)
+    return directives
 
 
 def _parse_seconds(digits: str) -> int:
-    """What is not a number of seconds is stale at once (§4.2.1)."""
+    """Return a number of seconds; 0 if the text is not one, so that the response is stale at once (§4.2.1)."""
     return int(digits[:10]) if digits.isascii() and digits.isdecimal() else 0
 
 
 def _parse_date(field: str | None, default: float) -> float:
+    """Return the timestamp of an HTTP date, or the default if there is none or it is invalid."""
     try:
         return parsedate_to_datetime(field or "").timestamp()
-    except (ValueError, OverflowError):  # a date that is none, as 0, is in the past (§5.3)
+    except (ValueError, OverflowError):  # an invalid date, like 0, counts as one in the past (§5.3)
         return default

@@ -1,4 +1,4 @@
-"""The guarded HTTP client: the only way to an address that input names."""
+"""HTTP client with SSRF protection. URLs that come from users, clients or other servers are fetched only by it."""
 
 from __future__ import annotations
 
@@ -26,36 +26,40 @@ _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class FetchResponse:
-    """An answer, whatever its status."""
+    """Response with any status."""
 
     status: int
     headers: Mapping[str, str]  # by lower-case name
     body: bytes
-    url: str  # the last, after redirects
-    max_age: int  # seconds for which it may be used again (RFC 9111), a day at most
+    url: str  # the URL of this response, after redirects
+    max_age: int  # seconds for which it may be reused (RFC 9111), a day at most
 
     def json(self) -> Any:
-        """The JSON of a 200.
+        """Return the decoded JSON body of a 200 response.
 
-        :raises FetchFailed: where the status is another, or the body is no JSON.
+        :raises FetchFailed: if the status is not 200, or the body is not JSON.
         """
         host = urlsplit(self.url).hostname
         if self.status != 200:
-            raise FetchFailed(f"{host} answered {self.status}")
+            raise FetchFailed(f"{host} responded with status {self.status}")
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError) as cause:
-            raise FetchFailed(f"{host} did not answer with JSON") from cause
+            raise FetchFailed(f"the response of {host} is not JSON") from cause
 
 
 class Fetcher:
-    """Fetches from public addresses, and from those that the operator allows. Making one does no I/O.
+    """HTTP client that connects only to public addresses and to the networks that the operator allows.
 
-    :param allowed_networks: networks that may be asked although they are not public.
-    :param ca_file: PEM file of authorities trusted besides the system's.
-    :param clock: the time by which answers expire.
-    :param seconds: what a fetch may take by the wall clock, redirects, lookup and waiting included.
-    :param lookup: what finds the addresses of a name.
+    The constructor does no I/O. Thread-safe.
+
+    :param allowed_networks: networks that may be reached although they are not public, in CIDR notation.
+    :param ca_file: PEM file of certificate authorities that are trusted besides the system's.
+    :param clock: returns the current time in seconds, for ``FetchResponse.max_age``.
+    :param timeout_s: seconds for a whole fetch by the wall clock: lookup, waiting and redirects included.
+    :param lookup: resolves a host name to addresses.
+    :param max_fetches: concurrent fetches in this process.
+    :param max_per_host: concurrent fetches from one host.
     """
 
     def __init__(
@@ -84,10 +88,13 @@ class Fetcher:
         max_bytes: int = _MAX_BYTES,
         max_redirects: int = 0,
     ) -> FetchResponse:
-        """GET; redirects are followed where ``max_redirects`` says how many, and are answers where it is 0.
+        """Send a GET request, and return the response with any status.
 
-        :raises FetchRefused: where the guard refuses the URL, or that of a redirect.
-        :raises FetchFailed: where there is no answer within the deadline and ``max_bytes``.
+        :param accept: the ``Accept`` header.
+        :param max_bytes: maximum size of the body.
+        :param max_redirects: how many redirects to follow; with 0, a redirect is returned like any other response.
+        :raises FetchRefused: if the URL, or that of a redirect, is invalid or leads to an address that is not allowed.
+        :raises FetchFailed: if there is no response within the time limit and ``max_bytes``, or too many redirects.
         """
         deadline, headers = Deadline.within(self._timeout_s), {"Accept": accept}
         fetched = self._fetch("GET", url, headers, b"", max_bytes, deadline)
@@ -108,10 +115,12 @@ class Fetcher:
         authorization: str | None = None,
         max_bytes: int = _MAX_BYTES,
     ) -> FetchResponse:
-        """POST a form; a redirect is an answer like any other, and is not followed.
+        """POST a form, and return the response with any status. Redirects are not followed, but returned.
 
-        :param authorization: the credentials that the other side asks for.
-        :raises FetchProblem: as for ``get``.
+        :param authorization: the ``Authorization`` header, if the server needs one.
+        :param max_bytes: maximum size of the body of the response.
+        :raises FetchRefused: if the URL is invalid, or leads to an address that is not allowed.
+        :raises FetchFailed: if there is no response within the time limit and ``max_bytes``.
         """
         headers = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
         if authorization is not None:
@@ -121,8 +130,8 @@ class Fetcher:
 
     @cached_property
     def transport(self) -> SafeTransport:
-        """The same guard and bounds for an ``httpx.Client`` of another's making."""
-        from .transport import SafeTransport  # here: httpx is slow to import, and many apps fetch nothing
+        """Transport with the same address checks and limits for an ``httpx.Client`` that another library creates."""
+        from .transport import SafeTransport  # imported here: httpx is slow to import, and many apps fetch nothing
 
         return SafeTransport(self._resolver, self._host_semaphore, self._get_tls_context, self._timeout_s, _MAX_BYTES)
 
@@ -130,19 +139,18 @@ class Fetcher:
         self, method: str, url: str, headers: dict[str, str], content: bytes, max_bytes: int, deadline: Deadline
     ) -> FetchResponse:
         check_url(url)
-        import httpx  # here for the same reason
+        import httpx  # imported here for the same reason
 
-        bounds = {"deadline": deadline, "max_bytes": max_bytes}
-        named = {"User-Agent": "valetkey", **headers}
+        limits = {"deadline": deadline, "max_bytes": max_bytes}
+        all_headers = {"User-Agent": "valetkey", **headers}
         try:
-            request = httpx.Request(method, url, headers=named, content=content or None, extensions=bounds)
+            request = httpx.Request(method, url, headers=all_headers, content=content or None, extensions=limits)
         except (httpx.InvalidURL, UnicodeError) as cause:
             raise FetchRefused("the URL cannot be fetched: it is not a URI") from cause
-        answer = self.transport.handle_request(request)
-        got = dict(answer.headers)
-        return FetchResponse(
-            answer.status_code, got, answer.content, url, compute_max_age(answer.status_code, got, self._clock())
-        )
+        response = self.transport.handle_request(request)
+        status, response_headers = response.status_code, dict(response.headers)
+        max_age_s = compute_max_age(status, response_headers, self._clock())
+        return FetchResponse(status, response_headers, response.content, url, max_age_s)
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:
@@ -150,8 +158,10 @@ class Fetcher:
         if self._ca_file:
             try:
                 context.load_verify_locations(self._ca_file)
-            except OSError as cause:  # ssl.SSLError is one
-                raise FetchFailed("outbound_ca_file holds no certificates in PEM") from cause
+            except OSError as cause:  # also ssl.SSLError
+                raise FetchFailed(
+                    "outbound_ca_file cannot be read, or contains no certificate; set it to a PEM file of certificates"
+                ) from cause
         return context
 
     def _get_tls_context(self) -> ssl.SSLContext:
@@ -163,4 +173,4 @@ def _redirect_url(response: FetchResponse) -> str:
     try:
         return urljoin(response.url, response.headers["location"])
     except ValueError as cause:
-        raise FetchRefused("a redirect leads to what is not a URI") from cause
+        raise FetchRefused("the Location of a redirect is not a URI") from cause

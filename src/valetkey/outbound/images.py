@@ -1,4 +1,4 @@
-"""Pictures of others that our own pages show: fetched by the guarded client, judged by their bytes, and kept."""
+"""Images from other servers on Valetkey's pages: fetched with SSRF protection, checked by their bytes, and cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .cached_fetch import CachedFetch, CachePool, Freshness
 from .errors import FetchFailed
 from .http import Fetcher
 
-_MAX_BYTES, _MAX_ENTRIES = 131_072, 64  # bytes of one; how many are kept
+_MAX_BYTES, _MAX_ENTRIES = 131_072, 64  # size of an image; number of cached images
 _FRESHNESS = Freshness(min_interval_s=3600, retry_interval_s=300, max_stale_s=86_400)
 _CONTENT_TYPES_BY_SIGNATURE = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -23,17 +23,18 @@ _CONTENT_TYPES_BY_SIGNATURE = {
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture that no browser takes for anything else."""
+    """Image whose content type was detected from its bytes: PNG, JPEG, GIF or WebP."""
 
     content_type: str
     body: bytes
 
 
 class RemoteImages:
-    """Pictures at URLs; each is fetched once an hour at most, however many look at it.
+    """Cache of the images at URLs; each is fetched at most once an hour, however many users see it.
 
-    :param clock: the time by which they expire.
-    :param waiting: what is entered while somebody may have to wait for one.
+    :param clock: returns the current time in seconds.
+    :param fetch_slot: returns a context manager that is entered while a request may have to wait for an image; it
+        raises ``TemporarilyUnavailable`` if too many requests wait.
     """
 
     def __init__(
@@ -45,7 +46,11 @@ class RemoteImages:
         self._pool = CachePool(self._create_entry, _MAX_ENTRIES)
 
     def get(self, url: str) -> Image:
-        """:raises FetchProblem: where it cannot be had, or is no PNG, JPEG, GIF or WebP."""
+        """Return the image at a URL.
+
+        :raises FetchError: if it cannot be fetched, or is not a PNG, JPEG, GIF or WebP image.
+        :raises TemporarilyUnavailable: if too many requests wait already, and no cached image is recent enough.
+        """
         return self._pool.get(url).get()
 
     def _create_entry(self, url: str) -> CachedFetch[Image]:
@@ -53,14 +58,18 @@ class RemoteImages:
 
     def _fetch(self, url: str) -> tuple[Image, int]:
         fetched = self._fetcher.get(url, accept="image/*", max_bytes=_MAX_BYTES, max_redirects=2)
-        kind = _detect_content_type(fetched.body) if fetched.status == 200 else None
-        if kind is None:
-            raise FetchFailed(f"there is no picture that can be shown: status {fetched.status}")
-        return Image(kind, fetched.body), fetched.max_age
+        content_type = _detect_content_type(fetched.body) if fetched.status == 200 else None
+        if content_type is None:
+            raise FetchFailed(f"the response is not a PNG, JPEG, GIF or WebP image: status {fetched.status}")
+        return Image(content_type, fetched.body), fetched.max_age
 
 
 def _detect_content_type(body: bytes) -> str | None:
-    """By its beginning: what a server says of it could be anything. An SVG may hold a script, and is none of these."""
+    """Return the content type of an image by its first bytes; None if it is not a PNG, JPEG, GIF or WebP image.
+
+    The server's own ``Content-Type`` is not trusted. SVG is not supported, as an SVG image may contain a script.
+    """
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "image/webp"
-    return next((kind for beginning, kind in _CONTENT_TYPES_BY_SIGNATURE.items() if body.startswith(beginning)), None)
+    signatures = _CONTENT_TYPES_BY_SIGNATURE.items()
+    return next((content_type for signature, content_type in signatures if body.startswith(signature)), None)

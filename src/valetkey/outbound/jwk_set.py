@@ -1,4 +1,4 @@
-"""The keys in a JWK set of somebody else's (RFC 7517 §5)."""
+"""The keys in a JWK set that another server publishes (RFC 7517 §5)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .errors import FetchFailed
 
 _MAX_KEYS = 32
 _ED25519_NAMES = ("Ed25519", "EdDSA")
-_MAX_MODULUS_LENGTH = 1366  # base64url characters: RSA keys of 8192 bits, for larger ones cost us too much
+_MAX_MODULUS_LENGTH = 1366  # base64url characters: RSA keys of 8192 bits; larger ones cost too much time
 _MIN_MODULUS_LENGTH = 342  # 2048 bits (RFC 7518 §3.3)
-_PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")  # nothing private is kept, nor certificates
+_PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")  # private members and certificates are dropped
 _KEY_TYPE_AND_CURVE: Mapping[str, tuple[str, str | None]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
     "ES256": ("EC", "P-256"),
@@ -24,22 +24,27 @@ _KEY_TYPE_AND_CURVE: Mapping[str, tuple[str, str | None]] = {
     "EdDSA": ("OKP", "Ed25519"),
     "Ed25519": ("OKP", "Ed25519"),
 }
-ALGORITHMS = tuple(_KEY_TYPE_AND_CURVE)  # all that a key from outside can verify; none of them is symmetric
+ALGORITHMS = tuple(_KEY_TYPE_AND_CURVE)  # accepted for signatures with keys of other servers; none is symmetric
 
 
 def algorithm_names(alg: str) -> tuple[str, ...]:
-    """The names of an algorithm: Ed25519 was EdDSA before RFC 9864."""
+    """Return all names of an algorithm: Ed25519 was EdDSA before RFC 9864."""
     return _ED25519_NAMES if alg in _ED25519_NAMES else (alg,)
 
 
 @dataclass(slots=True)
 class Jwk:
-    """One key of a set, imported when it is first needed."""
+    """One key of a set, imported when it is first needed.
+
+    :param members: the public members of the JWK.
+    :param key: the imported key, or None if it was not imported yet.
+    """
 
     members: Mapping[str, Any]
     key: Key | None = None
 
     def matches(self, kid: str | None, alg: str) -> bool:
+        """Return whether this key can verify the algorithm, and has this ``kid`` (None: any)."""
         jwk = self.members
         return (
             (jwk.get("kty"), jwk.get("crv")) == _KEY_TYPE_AND_CURVE.get(alg)
@@ -48,23 +53,26 @@ class Jwk:
         )
 
     def import_key(self) -> Key | None:
+        """Return the imported key, or None if it is invalid."""
         if self.key is None:
             try:
-                # ``fits`` has judged alg; the library knows only one of the names of Ed25519.
+                # Without alg: ``matches`` has checked it, and joserfc accepts only one of the names of Ed25519.
                 self.key = JWKRegistry.import_key({name: self.members[name] for name in self.members if name != "alg"})
-            except (JoseError, ValueError, TypeError, KeyError):  # a point that is not on its curve, say
+            except (JoseError, ValueError, TypeError, KeyError):  # for example, a point that is not on its curve
                 return None
         return self.key
 
 
 def parse_jwk_set(document: Any) -> tuple[Jwk, ...]:
-    """The keys that may verify signatures; others are passed over (RFC 7517 §5).
+    """Return the keys of a JWK set that can verify signatures; others are ignored (RFC 7517 §5).
 
-    :raises FetchFailed: where it is not a JWK set.
+    Only the first 32 keys are read.
+
+    :raises FetchFailed: if the document is not a JWK set.
     """
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
-        raise FetchFailed("what is at the URL of the JWK set is not a JWK set (RFC 7517 §5)")
+        raise FetchFailed("the document at the URL of the JWK set is not a JWK set (RFC 7517 §5)")
     return tuple(
         Jwk({name: key[name] for name in _PUBLIC_MEMBERS if name in key})
         for key in keys[:_MAX_KEYS]
@@ -73,6 +81,7 @@ def parse_jwk_set(document: Any) -> tuple[Jwk, ...]:
 
 
 def _can_verify(key: Mapping[str, Any]) -> bool:
+    """Return whether a JWK is an EC, OKP or RSA key for signatures; RSA keys must have an acceptable size."""
     operations = key.get("key_ops", ["verify"])
     if key.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return False
@@ -88,6 +97,9 @@ def _can_verify(key: Mapping[str, Any]) -> bool:
 
 
 def find_key(jwks: tuple[Jwk, ...], kid: str | None, alg: str) -> Key | None:
-    """The key that verifies this algorithm; without a ``kid`` the only one that does."""
-    fits = [jwk for jwk in jwks if jwk.matches(kid, alg)]
-    return fits[0].import_key() if len(fits) == 1 or (fits and kid is not None) else None
+    """Return the first valid key with this ``kid`` for this algorithm, or None if there is none.
+
+    Without a ``kid``, return the key only if exactly one fits the algorithm.
+    """
+    matching = [jwk for jwk in jwks if jwk.matches(kid, alg)]
+    return matching[0].import_key() if len(matching) == 1 or (matching and kid is not None) else None

@@ -1,4 +1,4 @@
-"""Mail by SMTP (RFC 5321)."""
+"""Send mail by SMTP (RFC 5321)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _TIMEOUT_S = 10
 
 
 class MailNotSent(Exception):
-    """The mail server did not take it; the sentence says why."""
+    """The mail server could not be reached, or refused the sign-in or the message. The text says which error."""
 
 
 def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
-    """Hand one message to the mail server of ``mail_url``.
+    """Send one message by the mail server of ``mail_url``.
 
-    :raises MailNotSent: where it cannot be reached or refuses.
+    :param to: the address of the recipient.
+    :raises MailNotSent: if the server cannot be reached, or refuses the message.
     """
     message = EmailMessage()
     message["From"] = settings.mail_from or f"valetkey@{urlsplit(settings.issuer).hostname}"
@@ -32,9 +33,9 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
 
 
 def check_mail_server(settings: Settings) -> None:
-    """Sign in to the mail server, and send nothing.
+    """Connect to the mail server and sign in, without sending a message.
 
-    :raises MailNotSent: where it cannot be reached or refuses.
+    :raises MailNotSent: if the server cannot be reached, or refuses the sign-in.
     """
     with _connect(settings):
         pass
@@ -42,10 +43,11 @@ def check_mail_server(settings: Settings) -> None:
 
 @contextmanager
 def _connect(settings: Settings) -> Iterator[smtplib.SMTP]:
+    """Return a connection, signed in if ``mail_url`` has a user name; errors inside become ``MailNotSent``."""
     server = urlsplit(settings.mail_url or "")
-    kind = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
+    smtp_class = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
     try:
-        with kind(server.hostname or "localhost", server.port or 0, timeout=_TIMEOUT_S) as smtp:
+        with smtp_class(server.hostname or "localhost", server.port or 0, timeout=_TIMEOUT_S) as smtp:
             if server.username:
                 if server.scheme == "smtp":
                     smtp.starttls()

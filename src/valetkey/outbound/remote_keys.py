@@ -1,4 +1,4 @@
-"""The public keys of others, from their JWK sets (RFC 7517 §5), kept as HTTP allows."""
+"""Public keys of other servers, from their JWK sets (RFC 7517 §5); cached as long as HTTP allows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _Jwks = tuple[Jwk, ...]
 
 
 class RemoteKeys:
-    """Finds keys in JWK sets. Each set is fetched once however many ask.
+    """Cache of the JWK sets at URLs. Threads that need a set at the same time share one fetch.
 
-    :param clock: the time by which sets expire.
-    :param ages: how often a set is asked for.
-    :param waiting: what is entered while somebody may have to wait for a set.
+    :param clock: returns the current time in seconds.
+    :param freshness: how often a set is fetched, and how long it may be used.
+    :param fetch_slot: returns a context manager that is entered while a request may have to wait for a set; it raises
+        ``TemporarilyUnavailable`` if too many requests wait.
     """
 
     def __init__(
@@ -40,19 +41,22 @@ class RemoteKeys:
         )
 
     def find(self, jwks_uri: str, kid: str | None, alg: str) -> Key | None:
-        """The public key that verifies this algorithm; None where there is none.
+        """Return the public key for a signature, or None if the set has no such key.
 
-        :param kid: None for the only one that verifies it.
-        :raises FetchProblem: where the set cannot be had, and no set from before is recent enough.
+        If the set that is cached has no such key, it is fetched again: the server may have rotated its keys.
+
+        :param kid: the key ID; None finds the key for the algorithm if there is only one.
+        :raises FetchError: if the set cannot be fetched, and no cached set is recent enough or has the key.
+        :raises TemporarilyUnavailable: if too many requests wait already for other servers.
         """
-        kept = self._sets.get(jwks_uri)
-        jwks = kept.get()
+        jwk_set = self._sets.get(jwks_uri)
+        jwks = jwk_set.get()
         key = find_key(jwks, kid, alg)
-        if key is None:  # the other side may have rotated its keys
-            newer = kept.get_newer(jwks)
+        if key is None:
+            newer = jwk_set.get_newer(jwks)
             key = None if newer is None else find_key(newer, kid, alg)
-        if key is None and (problem := kept.error):
-            raise type(problem)(*problem.args)
+        if key is None and (error := jwk_set.error):
+            raise type(error)(*error.args)
         return key
 
     def _fetch(self, jwks_uri: str) -> tuple[_Jwks, int]:

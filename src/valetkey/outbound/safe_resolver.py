@@ -1,4 +1,4 @@
-"""The guard of every fetch: judges the URL, resolves its name once, and says which addresses may be asked."""
+"""SSRF protection of every fetch: check the URL, resolve its host once, and return only addresses that are allowed."""
 
 from __future__ import annotations
 
@@ -21,66 +21,81 @@ _MAX_ADDRESSES, _MAX_LOOKUPS = 4, 32
 
 
 def system_lookup(host: str, port: int) -> list[str]:
-    """The addresses of a name, in the system's order."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    """Resolve a host name with the operating system, and return the addresses in its order."""
+    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class SafeResolver:
+    """Resolves the host of a URL to the addresses that a fetch may connect to.
+
+    :param allowed_networks: networks that are allowed although they are not public, in CIDR notation.
+    :param lookup: resolves a host name to addresses.
+    """
+
     def __init__(self, allowed_networks: Iterable[str], lookup: Lookup = system_lookup) -> None:
         self._allowed = parse_networks(allowed_networks)
         self._lookup = lookup
         self._lookup_semaphore = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     def find_addresses(self, url: str, deadline: Deadline) -> list[Address]:
-        """The addresses that may be asked for this URL: one at least, and no others whatever its name says later.
+        """Return the addresses that may be used for this URL, at least one.
 
-        :raises FetchRefused: where the URL is not one to fetch, or none of its addresses is.
-        :raises FetchFailed: where its name has no address.
+        The caller must connect to one of them, and must not resolve the host again (DNS rebinding).
+
+        :raises FetchRefused: if the URL is invalid, none of its addresses is allowed, or it is http and not loopback.
+        :raises FetchFailed: if its host has no address, or too many lookups are in progress.
+        :raises TimeoutError: if the deadline passes.
         """
         parts = check_url(url)
         host = parts.hostname or ""
-        found = self._resolve(host, parts.port or (443 if parts.scheme == "https" else 80), deadline)
-        permitted = [address for address in found if is_permitted(address, self._allowed)]
+        addresses = self._resolve(host, parts.port or (443 if parts.scheme == "https" else 80), deadline)
+        permitted = [address for address in addresses if is_permitted(address, self._allowed)]
         if not permitted:
-            raise FetchRefused(f"{host} is not at an address that this server may ask")
+            raise FetchRefused(
+                f"{host} has no public address; if it may be reached, add its network to outbound_allowed_networks"
+            )
         if parts.scheme == "https":
             return permitted
-        on_loopback = [address for address in permitted if address.is_loopback]
-        if not on_loopback:
-            raise FetchRefused(f"the URL at {host} is not https")
-        return on_loopback
+        loopback = [address for address in permitted if address.is_loopback]
+        if not loopback:
+            raise FetchRefused(f"the URL at {host} is not https; http is for loopback addresses only")
+        return loopback
 
     def _resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
-        """One lookup, in a thread of its own: the system's has no deadline."""
+        """Return the addresses of a host. The lookup runs in its own thread, because the system's has no timeout."""
         try:
             return [ip_address(host)]
         except ValueError:
-            answers: queue.SimpleQueue[list[Address]] = queue.SimpleQueue()
+            results: queue.SimpleQueue[list[Address]] = queue.SimpleQueue()
         if not self._lookup_semaphore.acquire(timeout=deadline.remaining_s()):
-            raise FetchFailed(f"too many names are looked up to look up {host} too")
+            raise FetchFailed(f"too many name lookups are in progress to look up {host}; try again later")
         threading.Thread(
-            target=self._run_lookup, args=(answers, host, port), name="valetkey-lookup", daemon=True
+            target=self._run_lookup, args=(results, host, port), name="valetkey-lookup", daemon=True
         ).start()
         try:
-            found = answers.get(timeout=deadline.remaining_s())
+            addresses = results.get(timeout=deadline.remaining_s())
         except queue.Empty:
             raise TimeoutError from None
-        if not found:
+        if not addresses:
             raise FetchFailed(f"the name {host} has no address")
-        return found
+        return addresses
 
     def _run_lookup(self, results: queue.SimpleQueue[list[Address]], host: str, port: int) -> None:
+        """Put the first addresses of a host, without duplicates, into the queue; an empty list if the lookup fails."""
         try:
-            found = [ip_address(address) for address in self._lookup(host, port)]
-        except (OSError, ValueError):  # UnicodeError, which names that are too long raise, is a ValueError
-            found = []
+            addresses = [ip_address(address) for address in self._lookup(host, port)]
+        except (OSError, ValueError):  # names that are too long raise UnicodeError, which is a ValueError
+            addresses = []
         finally:
             self._lookup_semaphore.release()
-        results.put(list(dict.fromkeys(found))[:_MAX_ADDRESSES])
+        results.put(list(dict.fromkeys(addresses))[:_MAX_ADDRESSES])
 
 
 def check_url(url: str) -> SplitResult:
-    """:raises FetchRefused: where it is not an absolute http(s) URL without user information and fragment."""
+    """Return the parts of an absolute http(s) URL.
+
+    :raises FetchRefused: if it is not one, or has user information or a fragment.
+    """
     problem = resource_uri_problem(url)
     if problem:
         raise FetchRefused(f"the URL cannot be fetched: {problem}")

@@ -1,7 +1,7 @@
-"""HTTP/1.1 to judged addresses only, within a deadline and a size: the one way out, for our fetches and for httpx.
+"""httpx transport with SSRF protection: HTTP/1.1 to allowed addresses only, with limits of time and size.
 
-A connection serves one request. It is made to an address, never to a name; the name is what the certificate, SNI
-and ``Host`` are held to. No proxy, cookie or ``.netrc`` is looked at.
+A connection serves one request. It is made to an address that was checked, never to a name; the certificate, SNI and
+``Host`` use the name. Proxies, cookies and ``.netrc`` are not used.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _CHUNK_BYTES = 16_384
 
 
 class SafeTransport(httpx.BaseTransport):
-    """What httpx sends by. ``deadline`` and ``max_bytes`` in a request's extensions bound it further.
+    """Transport for ``httpx.Client``. Raises ``FetchError`` in place of httpx's own errors.
 
-    :raises FetchProblem: in place of httpx's own errors.
+    :param resolver: returns the addresses to which a request may connect.
+    :param host_semaphore: limits concurrent requests, in total and per host.
+    :param get_tls_context: returns the TLS context; called for https only.
+    :param timeout_s: seconds for a request, unless its extensions have a ``deadline`` (``Deadline``).
+    :param max_bytes: maximum size of a body, unless the request's extensions have ``max_bytes``.
     """
 
     def __init__(
@@ -44,6 +48,11 @@ class SafeTransport(httpx.BaseTransport):
         self._max_bytes = max_bytes
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the response with its whole body.
+
+        :raises FetchRefused: if the URL is invalid, or leads to an address that is not allowed.
+        :raises FetchFailed: if there is no usable response within the limits.
+        """
         deadline: Deadline = request.extensions.get("deadline") or Deadline.within(self._timeout_s)
         max_bytes: int = request.extensions.get("max_bytes") or self._max_bytes
         host = request.url.host
@@ -54,11 +63,11 @@ class SafeTransport(httpx.BaseTransport):
                     request, _PinnedBackend(addresses, deadline, MAX_HEADER_BYTES + 2 * max_bytes), max_bytes
                 )
         except TimeoutError as cause:
-            raise FetchFailed(f"{host} did not answer within {deadline.timeout_s:g} seconds") from cause
+            raise FetchFailed(f"{host} did not respond within {deadline.timeout_s:g} seconds") from cause
         except ssl.SSLCertVerificationError as cause:
             raise FetchFailed(f"the certificate of {host} is not trusted: {cause.verify_message}") from cause
         except (OSError, httpcore.NetworkError, httpcore.ProtocolError) as cause:
-            raise FetchFailed(f"{host} cannot be asked: {type(cause).__name__}") from cause
+            raise FetchFailed(f"the connection to {host} failed: {type(cause).__name__}") from cause
 
     def _exchange(self, request: httpx.Request, backend: _PinnedBackend, max_bytes: int) -> httpx.Response:
         url = httpcore.URL(
@@ -68,43 +77,50 @@ class SafeTransport(httpx.BaseTransport):
             target=request.url.raw_path,
         )
         headers = httpx.Headers(request.headers)
-        headers["Accept-Encoding"] = "identity"  # what is not compressed cannot be a bomb
+        headers["Accept-Encoding"] = "identity"  # prevents decompression bombs
         headers["Connection"] = "close"
         tls = self._get_tls_context() if request.url.scheme == "https" else None
         connection = httpcore.HTTPConnection(url.origin, ssl_context=tls, network_backend=backend)
         try:
-            sent = connection.stream(request.method, url, headers=headers.raw, content=request.read() or None)
-            with sent as answer:
-                got = httpx.Headers(answer.headers)
-                _check_headers(request.url.host, got, max_bytes)
-                return httpx.Response(
-                    answer.status, headers=got, content=_read_body(request.url.host, answer, max_bytes)
-                )
+            stream = connection.stream(request.method, url, headers=headers.raw, content=request.read() or None)
+            with stream as response:
+                response_headers = httpx.Headers(response.headers)
+                _check_headers(request.url.host, response_headers, max_bytes)
+                body = _read_body(request.url.host, response, max_bytes)
+                return httpx.Response(response.status, headers=response_headers, content=body)
         finally:
             connection.close()
 
 
 def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
+    """Check the size of the headers, the content coding and the announced length before the body is read.
+
+    :raises FetchFailed: if one of them is not acceptable.
+    """
     if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER_BYTES:
-        raise FetchFailed(f"{host} answered with headers of more than {MAX_HEADER_BYTES} bytes")
+        raise FetchFailed(f"the response of {host} has headers of more than {MAX_HEADER_BYTES} bytes")
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        raise FetchFailed(f"{host} answered in a content coding, although identity was asked for")
+        raise FetchFailed(f"the response of {host} has a content coding, although identity was requested")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
-        raise FetchFailed(f"{host} answered with more than {max_bytes} bytes")
+        raise FetchFailed(f"the response of {host} has more than {max_bytes} bytes")
 
 
 def _read_body(host: str, response: httpcore.Response, max_bytes: int) -> bytes:
+    """Read the body; stop and raise ``FetchFailed`` as soon as it has more than ``max_bytes``."""
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
         if len(body) > max_bytes:
-            raise FetchFailed(f"{host} answered with more than {max_bytes} bytes")
+            raise FetchFailed(f"the response of {host} has more than {max_bytes} bytes")
     return bytes(body)
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to the first of the judged addresses that answers, whatever host is named to it."""
+    """Connects to the first of the checked addresses that accepts the connection; ignores the host it is called with.
+
+    :param max_bytes: maximum number of bytes that a connection reads, headers and chunk framing included.
+    """
 
     def __init__(self, addresses: list[Address], deadline: Deadline, max_bytes: int) -> None:
         self._addresses = addresses
@@ -119,20 +135,27 @@ class _PinnedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        problem: OSError = TimeoutError()
-        for number, address in enumerate(self._addresses):
-            share = self._deadline.remaining_s() / (len(self._addresses) - number)
+        """Try the addresses in turn; each gets an equal share of the remaining time. Other timeouts are ignored.
+
+        :raises OSError: the error of the last address, if none accepts.
+        """
+        error: OSError = TimeoutError()
+        for index, address in enumerate(self._addresses):
+            timeout_s = self._deadline.remaining_s() / (len(self._addresses) - index)
             try:
-                connected = socket.create_connection((str(address), port), share)
+                connected_socket = socket.create_connection((str(address), port), timeout_s)
             except OSError as cause:
-                problem = cause
+                error = cause
             else:
-                return _Stream(connected, self._deadline, self._max_bytes)
-        raise problem
+                return _Stream(connected_socket, self._deadline, self._max_bytes)
+        raise error
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket whose every wait ends at the deadline, and which reads so many bytes and no more."""
+    """Socket whose operations end at the deadline, and which reads at most ``max_bytes``.
+
+    :raises TimeoutError: from each operation, if the deadline passes.
+    """
 
     def __init__(self, connected_socket: socket.socket, deadline: Deadline, max_bytes: int) -> None:
         self._socket = connected_socket
@@ -144,7 +167,7 @@ class _Stream(httpcore.NetworkStream):
         data = self._socket.recv(min(max_bytes, _CHUNK_BYTES))
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
-            raise httpcore.RemoteProtocolError("the answer is too large")
+            raise httpcore.RemoteProtocolError("the response is too large")
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -1,4 +1,7 @@
-"""The worker: sends what is in the outbox, and prunes. One process leads; the others wait for its lease to end."""
+"""The worker: runs the jobs in the outbox (mail, notifications) and deletes expired rows.
+
+Several processes may run a worker: one of them has the lease and works, the others wait for the lease to end.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,27 @@ from .errors import FetchError
 from .mail import MailNotSent, send_mail
 
 _LEASE_S, _PRUNE_INTERVAL_S, _JOB_LEASE_S = 15.0, 3600.0, 60.0
-_MAX_BATCHES = 200  # of one table at once: a million rows
-_MAX_PARALLEL_GROUPS, _GROUP_TIMEOUT_S = 8, 5.0  # lanes at a time; seconds that one may take of a round
-_RETRY_DELAYS_S = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # seconds until the next attempt
+_MAX_BATCHES = 200  # of one table in one round: a million rows
+_MAX_PARALLEL_GROUPS, _GROUP_TIMEOUT_S = 8, 5.0  # groups that run at once; time limit of a group in one round
+_RETRY_DELAYS_S = (
+    10.0,
+    60.0,
+    600.0,
+    3600.0,
+    6 * 3600.0,
+    24 * 3600.0,
+)  # after the first failed attempt, the second, ...
 
 JobHandler = Callable[[Mapping[str, Any]], None]
 _log = logging.getLogger("valetkey.worker")
 
 
 class Worker:
-    """Does what is in the outbox: mail, and ``jobs`` by kind, which raise ``FetchProblem`` to be tried again.
+    """Runs the jobs in the outbox: mail, and the kinds of ``job_handlers``.
 
-    :param hourly: what is done besides, whenever tables are pruned.
+    :param job_handlers: functions by kind of job; called with the job's payload. They raise ``FetchError`` if the job
+        failed and must be tried again.
+    :param hourly_tasks: functions that are called once an hour, after expired rows were deleted.
     """
 
     def __init__(
@@ -51,29 +63,38 @@ class Worker:
         self._lease_ends_at = 0.0
 
     def run(self, stop: threading.Event, *, interval_s: float = 1.0) -> None:
-        """Work until told to stop; a store that is down is waited for."""
+        """Run rounds until ``stop`` is set. If the database is unavailable, log a warning and try again.
+
+        :param interval_s: seconds between two rounds.
+        """
         while not stop.is_set():
             try:
                 self.run_once()
-            except StoreUnavailable as problem:
-                _log.warning("waiting for the store: %s", problem)
+            except StoreUnavailable as error:
+                _log.warning("the database is unavailable, the worker tries again in 5 seconds: %s", error)
                 stop.wait(5.0)
             stop.wait(interval_s)
 
     def run_once(self) -> int:
-        """One round: the jobs that are due, and once an hour pruning and the like. Answers how many jobs were done."""
+        """Run the jobs that are due and, once an hour, delete expired rows and run the hourly tasks.
+
+        Return how many jobs succeeded; 0 if the worker of another process has the lease.
+
+        :raises StoreUnavailable: if the database is unavailable.
+        """
         now = self._clock()
         if not self._acquire_lease(now):
             return 0
         if now - self._pruned_at > _PRUNE_INTERVAL_S:
             self._pruned_at = now
             prune(self._store, now)
-            for do in self._hourly_tasks:
-                do()
+            for run_task in self._hourly_tasks:
+                run_task()
         self._store.write(Transaction(rows=(remove_expired_retry_answers(now),)))
         return self._run_groups(_group_by_recipient(outbox.list_due(self._store, now)))
 
     def _acquire_lease(self, now: float) -> bool:
+        """Return whether this worker has the lease; acquire it, or renew it when half of it has passed."""
         if now < self._lease_ends_at - _LEASE_S / 2:
             return True
         if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, now, now + _LEASE_S))):
@@ -82,11 +103,14 @@ class Worker:
         return True
 
     def _run_groups(self, groups: Sequence[Sequence[outbox.Job]]) -> int:
-        """Whoever is slow to receive holds up what is for them, and nobody else."""
+        """Run groups of jobs in parallel, so that a slow recipient delays only its own jobs.
+
+        Return how many jobs succeeded.
+        """
         if len(groups) < 2:
-            return sum(self._run_group(lane) for lane in groups)
-        with ThreadPoolExecutor(_MAX_PARALLEL_GROUPS, "valetkey-worker") as several:
-            return sum(several.map(self._run_group_in_thread, groups))
+            return sum(self._run_group(group) for group in groups)
+        with ThreadPoolExecutor(_MAX_PARALLEL_GROUPS, "valetkey-worker") as executor:
+            return sum(executor.map(self._run_group_in_thread, groups))
 
     def _run_group_in_thread(self, jobs: Sequence[outbox.Job]) -> int:
         try:
@@ -95,37 +119,41 @@ class Worker:
             self._store.close_reader()
 
     def _run_group(self, jobs: Sequence[outbox.Job]) -> int:
-        """One after the other, for some seconds; after a failure the rest waits, so that other lanes come to the front.
+        """Run the jobs for one recipient in order, for 5 seconds at most. Return how many succeeded.
 
-        Answers how many were done.
+        After a failure, postpone the remaining ones, so that the jobs for other recipients are read first.
         """
-        ends, done = self._clock() + _GROUP_TIMEOUT_S, 0
-        for place, job in enumerate(jobs):
-            if self._clock() > ends:
+        ends_at, succeeded = self._clock() + _GROUP_TIMEOUT_S, 0
+        for index, job in enumerate(jobs):
+            if self._clock() > ends_at:
                 break
+            remaining = jobs[index + 1 :]
             if self._run_job(job):
-                done += 1
-            elif place + 1 < len(jobs):
-                later = self._clock() + _RETRY_DELAYS_S[0]
-                self._store.write(
-                    Transaction(rows=tuple(outbox.postpone(one.job_id, later) for one in jobs[place + 1 :]))
-                )
+                succeeded += 1
+            elif remaining:
+                due_at = self._clock() + _RETRY_DELAYS_S[0]
+                self._store.write(Transaction(rows=tuple(outbox.postpone(later.job_id, due_at) for later in remaining)))
                 break
-        return done
+        return succeeded
 
     def _run_job(self, job: outbox.Job) -> bool:
+        """Run a job, and delete it or schedule the next attempt.
+
+        Return whether it succeeded; False also if another worker has acquired it.
+        """
         now = self._clock()
         if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now, now + _JOB_LEASE_S))):
             return False
         try:
             self._job_handlers[job.kind](job.payload)
-        except (MailNotSent, FetchError, KeyError) as problem:
-            self._store.write(Transaction(rows=(self._failure_statement(job, repr(problem)),)))
+        except (MailNotSent, FetchError, KeyError) as error:
+            self._store.write(Transaction(rows=(self._failure_statement(job, repr(error)),)))
             return False
         self._store.write(Transaction(rows=(outbox.complete(job.job_id),)))
         return True
 
     def _failure_statement(self, job: outbox.Job, error: str) -> Any:
+        """Log a failed attempt. Return the statement that schedules the next one, or marks the job as failed."""
         _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, error)
         if job.attempts >= len(_RETRY_DELAYS_S):
             return outbox.mark_failed(job.job_id, self._clock(), error)
@@ -133,26 +161,26 @@ class Worker:
 
 
 def _group_by_recipient(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
-    """The jobs by who receives them, in the order in which they are due."""
-    lanes: dict[tuple[str, object], list[outbox.Job]] = {}
+    """Return the jobs grouped by kind and recipient, in the order in which they are due."""
+    groups: dict[tuple[str, object], list[outbox.Job]] = {}
     for job in jobs:
-        receiver = next((job.payload[name] for name in ("client_id", "to", "owner") if name in job.payload), None)
-        lanes.setdefault((job.kind, receiver), []).append(job)
-    return list(lanes.values())
+        recipient = next((job.payload[name] for name in ("client_id", "to", "owner") if name in job.payload), None)
+        groups.setdefault((job.kind, recipient), []).append(job)
+    return list(groups.values())
 
 
 def prune(store: Store, now: float) -> dict[str, int]:
-    """Remove what is over; the answer is how many rows went from each table."""
-    removed: dict[str, int] = {}
-    for table, count, remove in prune_statements(now):
-        for _ in range(_MAX_BATCHES):  # in pieces, so that others write in between
-            (number,) = store.fetch_one(count) or (0,)
-            if number:
-                store.write(Transaction(rows=(remove,)))
-            removed[table] = removed.get(table, 0) + number
-            if number < MAX_ROWS_PER_BATCH:
+    """Delete expired rows. Return how many were deleted, by table."""
+    deleted: dict[str, int] = {}
+    for table, count_statement, delete_statement in prune_statements(now):
+        for _ in range(_MAX_BATCHES):  # small transactions, so that others can write in between
+            (count,) = store.fetch_one(count_statement) or (0,)
+            if count:
+                store.write(Transaction(rows=(delete_statement,)))
+            deleted[table] = deleted.get(table, 0) + count
+            if count < MAX_ROWS_PER_BATCH:
                 break
-    return removed
+    return deleted
 
 
 def _send_mail(settings: Settings, payload: Mapping[str, Any]) -> None:
