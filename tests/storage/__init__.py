@@ -1,1 +1,1 @@
-"""One contract, kept by SQLite and by PostgreSQL."""
+"""Contract tests of ``valetkey.storage``: each runs on SQLite and on PostgreSQL."""

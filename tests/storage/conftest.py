@@ -1,4 +1,4 @@
-"""An empty store with tables, on SQLite and on PostgreSQL."""
+"""Fixtures: a store with tables and without rows, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ NOW = 1_900_000_000.0
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    opened = open_store(store_url)
-    yield opened
-    opened.close()
+    store = open_store(store_url)
+    yield store
+    store.close()

@@ -1,4 +1,4 @@
-"""Device codes: one user code each, one answer in time, one redemption while the grant lives."""
+"""Device codes: user codes are unique, a code is decided once, and consumed once if its grant is not revoked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CODE = DeviceCode(b"1" * 32, "WDJBMJHT", "tv", "a b", '["https://api.example"]',
 GRANT = Grant("g", "tv", "ada", "a b", '["https://api.example"]', NOW, None, None, NOW, NOW + 900)
 
 
-def test_a_code_comes_back_as_it_was(store: Store) -> None:
+def test_a_device_code_is_read_as_it_was_written(store: Store) -> None:
     assert store.write(Transaction(device_codes.add(CODE)))
 
     assert device_codes.find(store, CODE.digest) == device_codes.find_by_user_code(store, "WDJBMJHT") == CODE
@@ -23,33 +23,33 @@ def test_a_code_comes_back_as_it_was(store: Store) -> None:
     assert CODE.resource_list == ("https://api.example",)
 
 
-def test_two_devices_never_show_the_same_code(store: Store) -> None:
+def test_two_devices_cannot_have_the_same_user_code(store: Store) -> None:
     assert store.write(Transaction(device_codes.add(CODE)))
 
     assert not store.write(Transaction(device_codes.add(replace(CODE, digest=b"2" * 32))))
 
 
-def test_an_answer_counts_once(store: Store) -> None:
+def test_a_device_code_can_be_decided_only_once(store: Store) -> None:
     store.write(Transaction(device_codes.add(CODE)))
     assert store.write(Transaction(device_codes.decide(CODE.digest, "g", NOW)))
 
     assert not store.write(Transaction(device_codes.decide(CODE.digest, None, NOW)))
 
 
-def test_an_answer_that_comes_too_late_does_not_count(store: Store) -> None:
+def test_an_expired_device_code_cannot_be_decided(store: Store) -> None:
     store.write(Transaction(device_codes.add(CODE)))
 
     assert not store.write(Transaction(device_codes.decide(CODE.digest, "g", CODE.expires_at)))
 
 
-def test_a_code_is_consumed_once(store: Store) -> None:
+def test_a_device_code_can_be_consumed_only_once(store: Store) -> None:
     store.write(Transaction(device_codes.add(CODE), (grants.add(GRANT), device_codes.decide(CODE.digest, "g", NOW))))
     assert store.write(Transaction(device_codes.consume(CODE.digest, NOW)))
 
     assert not store.write(Transaction(device_codes.consume(CODE.digest, NOW)))
 
 
-def test_a_code_whose_grant_was_revoked_or_never_given_is_not_consumed(store: Store) -> None:
+def test_a_device_code_without_a_grant_or_with_a_revoked_grant_cannot_be_consumed(store: Store) -> None:
     store.write(Transaction(device_codes.add(CODE)))
     assert not store.write(Transaction(device_codes.consume(CODE.digest, NOW)))
     store.write(Transaction(rows=(grants.add(GRANT), device_codes.decide(CODE.digest, "g", NOW))))

@@ -1,4 +1,4 @@
-"""Personal access tokens in the store: found while they live, ended for their owner, reminded of once."""
+"""Personal access tokens in the store: found while active, revoked by their owner only, each reminder recorded once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from valetkey.storage.grants import Grant
 from valetkey.storage.personal_access_tokens import PersonalToken
 
 DAY = 86400.0
-ONE, TWO, THREE = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
-TOKEN = PersonalToken("t", ONE, "ada", "Bäckup", "vk_pat_abcd", "a b", '["https://a"]', NOW, NOW + 30 * DAY)
+DIGEST_1, DIGEST_2, DIGEST_3 = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
+TOKEN = PersonalToken("t", DIGEST_1, "ada", "Bäckup", "vk_pat_abcd", "a b", '["https://a"]', NOW, NOW + 30 * DAY)
 GRANT = Grant("g", "shop", "ada", "a b", "[]", None, None, None, NOW, NOW + 100)
 
 
@@ -26,93 +26,95 @@ def put(store: Store, *rows: BoundStatement) -> None:
     store.write(Transaction(rows=rows))
 
 
-def test_a_token_comes_back_as_it_was_until_it_is_over(store: Store) -> None:
+def test_a_token_is_found_as_it_was_written_until_it_expires(store: Store) -> None:
     assert store.write(Transaction(personal_access_tokens.add(TOKEN)))
 
-    assert personal_access_tokens.find_active(store, ONE, NOW + 30 * DAY - 1) == TOKEN
-    assert personal_access_tokens.find_active(store, ONE, NOW + 30 * DAY) is None
-    assert personal_access_tokens.find_active(store, TWO, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW + 30 * DAY - 1) == TOKEN
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW + 30 * DAY) is None
+    assert personal_access_tokens.find_active(store, DIGEST_2, NOW) is None
     assert personal_access_tokens.find(store, "t") == TOKEN
     assert TOKEN.resource_list == ("https://a",)
 
 
-def test_the_same_form_makes_one_token(store: Store) -> None:
+def test_a_form_that_is_submitted_twice_creates_one_token(store: Store) -> None:
     assert store.write(Transaction(personal_access_tokens.add(TOKEN)))
-    assert not store.write(Transaction(personal_access_tokens.add(replace(TOKEN, digest=TWO))))
+    assert not store.write(Transaction(personal_access_tokens.add(replace(TOKEN, digest=DIGEST_2))))
 
-    assert personal_access_tokens.find_active(store, TWO, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_2, NOW) is None
 
 
-def test_a_persons_tokens_are_listed_newest_first_and_nobody_elses(store: Store) -> None:
+def test_only_the_owners_tokens_are_listed_newest_first(store: Store) -> None:
     put(store, personal_access_tokens.add(TOKEN))
-    put(store, personal_access_tokens.add(replace(TOKEN, token_id="late", digest=TWO, created_at=NOW + 1)))
-    put(store, personal_access_tokens.add(replace(TOKEN, token_id="eves", digest=THREE, owner="eve")))
+    put(store, personal_access_tokens.add(replace(TOKEN, token_id="late", digest=DIGEST_2, created_at=NOW + 1)))
+    put(store, personal_access_tokens.add(replace(TOKEN, token_id="eves", digest=DIGEST_3, owner="eve")))
 
-    assert [one.token_id for one in personal_access_tokens.list_by_owner(store, "ada")] == ["late", "t"]
+    assert [token.token_id for token in personal_access_tokens.list_by_owner(store, "ada")] == ["late", "t"]
     assert len(personal_access_tokens.list_all(store)) == 3
 
 
-def test_only_its_owner_ends_a_token_and_only_once(store: Store) -> None:
+def test_a_token_is_revoked_only_by_its_owner_and_only_once(store: Store) -> None:
     put(store, personal_access_tokens.add(TOKEN))
 
     assert not store.write(Transaction(personal_access_tokens.revoke("t", "eve", NOW)))
     assert store.write(Transaction(personal_access_tokens.revoke("t", "ada", NOW)))
     assert not store.write(Transaction(personal_access_tokens.revoke("t", "ada", NOW + 1)))
-    assert personal_access_tokens.find_active(store, ONE, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW) is None
     assert personal_access_tokens.list_by_owner(store, "ada")[0].revoked_at == NOW
 
 
-def test_whoever_is_put_out_loses_all_tokens(store: Store) -> None:
+def test_revoking_an_owners_tokens_leaves_other_owners_tokens_active(store: Store) -> None:
     put(
         store,
         personal_access_tokens.add(TOKEN),
-        personal_access_tokens.add(replace(TOKEN, token_id="e", digest=TWO, owner="eve")),
+        personal_access_tokens.add(replace(TOKEN, token_id="e", digest=DIGEST_2, owner="eve")),
     )
 
     put(store, personal_access_tokens.revoke_all_of_owner("ada", NOW))
 
-    assert personal_access_tokens.find_active(store, ONE, NOW) is None
-    assert personal_access_tokens.find_active(store, TWO, NOW) is not None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_2, NOW) is not None
 
 
-def test_a_token_that_an_app_made_ends_with_the_apps_grant(store: Store) -> None:
+def test_a_token_that_a_client_created_is_not_found_after_the_clients_grant_is_revoked(store: Store) -> None:
     put(store, grants.add(GRANT), personal_access_tokens.add(replace(TOKEN, grant_id="g")))
-    assert personal_access_tokens.find_active(store, ONE, NOW) is not None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW) is not None
 
     put(store, grants.revoke("g", NOW))
 
-    assert personal_access_tokens.find_active(store, ONE, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW) is None
 
 
-def test_an_app_that_is_put_out_takes_its_tokens_along_and_the_feed_tells(store: Store) -> None:
+def test_revoking_a_client_revokes_the_tokens_it_created_and_adds_them_to_the_change_feed(store: Store) -> None:
     put(store, grants.add(GRANT), personal_access_tokens.add(replace(TOKEN, grant_id="g")))
-    put(store, personal_access_tokens.add(replace(TOKEN, token_id="own", digest=TWO)))
+    put(store, personal_access_tokens.add(replace(TOKEN, token_id="own", digest=DIGEST_2)))
 
     put(store, *personal_access_tokens.client_revocation_statements("shop", NOW, NOW + 50))
 
-    assert [(one.kind, one.subject) for one in change_feed.list_since(store, 0)] == [("token", "t")]
-    assert personal_access_tokens.find_active(store, ONE, NOW) is None
-    assert personal_access_tokens.find_active(store, TWO, NOW) is not None
+    assert [(entry.kind, entry.subject) for entry in change_feed.list_since(store, 0)] == [("token", "t")]
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW) is None
+    assert personal_access_tokens.find_active(store, DIGEST_2, NOW) is not None
 
 
-def test_last_use_is_kept(store: Store) -> None:
+def test_the_last_use_is_stored(store: Store) -> None:
     put(store, personal_access_tokens.add(TOKEN))
 
     put(store, personal_access_tokens.set_last_used("t", NOW + 7))
 
-    found = personal_access_tokens.find(store, "t")
-    assert found and found.last_used_at == NOW + 7
+    token = personal_access_tokens.find(store, "t")
+    assert token and token.last_used_at == NOW + 7
 
 
-@pytest.mark.parametrize(("left", "due"), [(8.0, []), (6.9, [7]), (0.9, [1, 7]), (0.0, [])])
-def test_owners_are_reminded_while_the_token_lives(store: Store, left: float, due: list[int]) -> None:
+@pytest.mark.parametrize(("days_left", "due_reminders"), [(8.0, []), (6.9, [7]), (0.9, [1, 7]), (0.0, [])])
+def test_reminders_are_due_only_before_the_token_expires(
+    store: Store, days_left: float, due_reminders: list[int]
+) -> None:
     put(store, personal_access_tokens.add(TOKEN))
-    now = TOKEN.expires_at - left * DAY
+    now = TOKEN.expires_at - days_left * DAY
 
-    assert [days for days in (1, 7) if personal_access_tokens.list_due_for_reminder(store, days, now)] == due
+    assert [days for days in (1, 7) if personal_access_tokens.list_due_for_reminder(store, days, now)] == due_reminders
 
 
-def test_each_reminder_is_claimed_once_and_a_later_one_stands_for_the_earlier(store: Store) -> None:
+def test_each_reminder_is_recorded_once_and_a_later_one_replaces_the_earlier(store: Store) -> None:
     put(store, personal_access_tokens.add(TOKEN))
 
     assert store.write(Transaction(personal_access_tokens.mark_reminded("t", 7)))
@@ -122,7 +124,7 @@ def test_each_reminder_is_claimed_once_and_a_later_one_stands_for_the_earlier(st
     assert personal_access_tokens.list_due_for_reminder(store, 7, TOKEN.expires_at - 1) == []
 
 
-def test_a_token_is_forgotten_90_days_after_its_end(store: Store) -> None:
+def test_a_token_is_pruned_90_days_after_it_expires(store: Store) -> None:
     put(store, personal_access_tokens.add(TOKEN))
 
     prune(store, TOKEN.expires_at + 90 * DAY)
@@ -131,10 +133,10 @@ def test_a_token_is_forgotten_90_days_after_its_end(store: Store) -> None:
     assert count_rows(store, "valetkey_personal_access_tokens") == 0
 
 
-def test_the_grant_of_a_living_token_is_not_forgotten(store: Store) -> None:
+def test_the_grant_of_an_active_token_is_not_pruned(store: Store) -> None:
     put(store, grants.add(GRANT), personal_access_tokens.add(replace(TOKEN, grant_id="g")))
 
     prune(store, NOW + 20 * DAY)
 
     assert grants.find(store, "g") is not None
-    assert personal_access_tokens.find_active(store, ONE, NOW + 20 * DAY) is not None
+    assert personal_access_tokens.find_active(store, DIGEST_1, NOW + 20 * DAY) is not None

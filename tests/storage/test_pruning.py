@@ -1,4 +1,4 @@
-"""Tables do not grow for ever, and nothing that is still needed goes."""
+"""Pruning removes rows that are no longer needed and no others, and the worker runs it and the jobs of the outbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY = 86400.0
 
 
 def fill(store: Store, until: float) -> None:
-    """One row in each table that is pruned; it ends at ``until``."""
+    """Add one row to each of several tables that are pruned; the rows expire at ``until``."""
     digest, name = random_id(32).encode(), random_id()
     store.write(
         Transaction(
@@ -50,53 +50,54 @@ def fill(store: Store, until: float) -> None:
     )
 
 
-def rows(store: Store) -> dict[str, int]:
+def count_all_rows(store: Store) -> dict[str, int]:
+    """Return the number of rows in each table, except for the signing keys, which are created once for all tests."""
     return {name: count_rows(store, name) for name in metadata.tables if name != "valetkey_signing_keys"}
 
 
-def test_what_is_long_over_goes_and_what_lives_stays(store: Store) -> None:
+def test_expired_rows_are_removed_and_unexpired_rows_stay(store: Store) -> None:
     fill(store, NOW)
     fill(store, NOW + 200 * DAY)
 
     prune(store, NOW + 100 * DAY)
 
-    assert {number for number in rows(store).values() if number} == {1}
+    assert {number for number in count_all_rows(store).values() if number} == {1}
 
 
-def test_nothing_goes_that_may_still_matter(store: Store) -> None:
+def test_rows_that_have_just_expired_stay(store: Store) -> None:
     fill(store, NOW)
-    before = rows(store)
+    before = count_all_rows(store)
 
     prune(store, NOW)
 
-    assert rows(store) == before
+    assert count_all_rows(store) == before
 
 
-def test_a_code_outlives_its_end_by_a_day_so_that_a_replay_is_seen(store: Store) -> None:
+def test_an_expired_code_stays_for_a_day_to_detect_a_replay(store: Store) -> None:
     fill(store, NOW)
 
     prune(store, NOW + DAY - 1)
 
-    left = rows(store)
-    assert (left["valetkey_codes"], left["valetkey_grants"], left["valetkey_refresh_tokens"]) == (1, 1, 1)
-    assert left["valetkey_retry_answers"] == 0, "an answer goes as soon as no retry can come"
+    remaining = count_all_rows(store)
+    assert [remaining[f"valetkey_{name}"] for name in ("codes", "grants", "refresh_tokens")] == [1, 1, 1]
+    assert remaining["valetkey_retry_answers"] == 0, "a retry answer is removed as soon as it expires"
 
 
-def test_one_worker_leads_and_another_takes_over_when_it_is_gone(store: Store) -> None:
+def test_one_worker_has_the_lease_and_another_takes_over_when_it_ends(store: Store) -> None:
     now = [NOW]
-    one, other = (Worker(Settings(), store, lambda: now[0]) for _ in range(2))
-    one.run_once()
+    first, second = (Worker(Settings(), store, lambda: now[0]) for _ in range(2))
+    first.run_once()
     fill(store, NOW - 100 * DAY)
-    other.run_once()
-    assert count_rows(store, "valetkey_codes") == 1, "the other one waits"
+    second.run_once()
+    assert count_rows(store, "valetkey_codes") == 1, "the second worker does nothing while the first has the lease"
 
     now[0] += 16
-    other.run_once()
+    second.run_once()
 
     assert count_rows(store, "valetkey_codes") == 0
 
 
-def test_a_job_of_a_kind_that_nobody_knows_is_tried_again_later_and_given_up(store: Store) -> None:
+def test_a_job_of_an_unknown_kind_is_retried_and_finally_marked_as_failed(store: Store) -> None:
     now = [NOW]
     worker = Worker(Settings(), store, lambda: now[0])
     store.write(Transaction(rows=(outbox.add("nonsense", {}, NOW),)))
@@ -105,18 +106,18 @@ def test_a_job_of_a_kind_that_nobody_knows_is_tried_again_later_and_given_up(sto
         now[0] += 30 * 3600
 
     assert outbox.list_due(store, now[0] + DAY) == []
-    assert count_rows(store, "valetkey_outbox") == 1, "a job that failed for good is kept for the operator"
+    assert count_rows(store, "valetkey_outbox") == 1, "a job that failed for good stays in the table for the operator"
 
 
-def test_a_worker_stops_when_it_is_told_to(store: Store) -> None:
+def test_a_worker_returns_when_its_stop_event_is_set(store: Store) -> None:
     stop = threading.Event()
     stop.set()
 
     Worker(Settings(), store, lambda: NOW).run(stop)
 
 
-def test_more_than_a_batch_goes_at_once_and_is_counted(store: Store) -> None:
-    """One batch in an hour would let tables grow for ever."""
+def test_one_run_removes_several_batches_and_returns_the_number_of_rows(store: Store) -> None:
+    """One batch an hour would let tables grow without limit."""
     for _ in range(3):
         store.write(Transaction(rows=tuple(change_feed.add("token", random_id(), NOW, NOW) for _ in range(4000))))
 
