@@ -75,7 +75,7 @@ def test_a_mistake_of_the_app_is_told_as_one_and_logged_with_what_was_sent(
     assert "that it did not register (redirect_uri)" in refused.text
     assert "This is a mistake in the app, which got nothing of yours" in refused.text
     assert "try again" not in refused.text
-    assert f"{shop.client_id} asked for 'https://other.example/back\\n'" in caplog.text
+    assert f"{shop.client_id} sent 'https://other.example/back\\n'" in caplog.text
 
 
 def test_a_link_that_was_used_leads_to_the_sign_in(ada: Browser) -> None:

@@ -1,4 +1,4 @@
-"""The apps that an owner allowed: the list, and taking it back."""
+"""The apps that a resource owner has allowed: list them, and revoke one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from valetkey.storage import change_feed, clients, consents, grants
 
 @dataclass(frozen=True, slots=True)
 class ConnectedApp:
-    """One app in the list; times are seconds since 1970, ``last_used`` None where it never called."""
+    """An entry of an owner's list of connected apps. Times are in seconds since 1970."""
 
     client_id: str
     name: str
-    scopes: tuple[str, ...]  # in words
+    scopes: tuple[str, ...]  # their descriptions, which the owner reads
     first_granted_at: float
-    last_used_at: float | None
+    last_used_at: float | None  # None if it has never called the API
     granted_from_address: str | None
 
 
 def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
-    words: Mapping[str, str] = runtime.settings.known_scopes
+    """Return the clients that the owner has allowed, with the granted scopes and the last use."""
+    descriptions: Mapping[str, str] = runtime.settings.known_scopes
     apps = []
     for app in consents.list_by_owner(runtime.store, owner):
         client = clients.find(runtime.store, app.consent.client_id, now)
@@ -34,7 +35,7 @@ def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[Connec
                 client.name
                 if client
                 else runtime.client_metadata_documents.find_cached_name(app.consent.client_id) or app.consent.client_id,
-                tuple(words.get(name, name) for name in sorted(parse_scope(app.consent.scope))),
+                tuple(descriptions.get(name, name) for name in sorted(parse_scope(app.consent.scope))),
                 app.consent.first_granted_at,
                 app.last_used_at,
                 app.consent.address,
@@ -44,7 +45,10 @@ def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[Connec
 
 
 def revoke_connected_app(owner: str, client_id: str, address: str | None, runtime: Runtime, now: float) -> None:
-    """Take back all that the owner gave this client: within a second no process honours its tokens."""
+    """Revoke the owner's consent for a client, and every grant behind it.
+
+    Every process rejects the client's tokens within a second.
+    """
     runtime.revoke(
         consents.remove(owner, client_id),
         change_feed.add_for_unrevoked_grants(owner, client_id, now, runtime.revocation_expiry),

@@ -1,4 +1,4 @@
-"""The machine endpoints of the authorization server, as one table."""
+"""Table of the authorization server's machine endpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .token_management.introspection_endpoint import introspect
 from .token_management.leak_report_endpoint import report_leak
 from .token_management.revocation_endpoint import revoke
 
-# Paths are below ``oauth_path``.
+# Paths are relative to the setting ``oauth_path``.
 ENDPOINTS = (
     Endpoint("token", "/token", ("POST",), handle_token_request, cors=True),
     Endpoint("device", "/device", ("POST",), device_authorization, cors=True),
@@ -56,6 +56,7 @@ ENDPOINTS = (
     Endpoint("logo", "/logo", ("GET", "HEAD"), serve_logo),
     Endpoint("jwks", "/jwks", ("GET", "HEAD"), jwks, cors=True),
 )
+# Paths are relative to the issuer (RFC 8414 §3).
 METADATA = Endpoint(
     "metadata",
     "/.well-known/oauth-authorization-server",

@@ -1,4 +1,4 @@
-"""A grant and its family of refresh tokens: the grant, a new member, and the end of all, as rows to write."""
+"""A grant and its family of refresh tokens: create, extend and revoke them, as statements for one transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from valetkey.storage import change_feed, grants
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.grants import Grant, RefreshToken
 
-_EXPIRY_PRECISION_S = 86400.0  # a grant's end only tells when to forget it: once a day is enough
+_EXPIRY_PRECISION_S = 86400.0  # only pruning reads a grant's expiry, so extending it once a day is enough
 
 
 def new_grant(
@@ -26,9 +26,15 @@ def new_grant(
     sid: str | None = None,
     claims: str | None = None,
 ) -> Grant:
-    """What an owner gives a client, with how and when the owner signed in.
+    """Return the grant that an owner gives a client, with the time and method of the owner's sign-in.
 
-    :param sid: the sign-in with which the grant may end; None where it outlives it.
+    The caller stores it.
+
+    :param scope: the granted scopes, separated by spaces.
+    :param resources: the granted resources, as a JSON list.
+    :param expires_at: when the grant may be pruned, in seconds since 1970; issuing a refresh token extends it.
+    :param sid: the session that the grant may end with, or None if the grant outlives the session.
+    :param claims: the individually requested claims, as JSON, or None if there are none.
     """
     return Grant(
         grant_id=random_id(),
@@ -49,7 +55,11 @@ def new_grant(
 def revoke_grant_statements(
     runtime: Runtime, grant: Grant, now: float, event: AuditEvent, address: str | None
 ) -> tuple[BoundStatement, ...]:
-    """Mark the grant, tell every process through the feed, and audit why."""
+    """Return the statements that revoke a grant, announce it to every process through the change feed, and audit it.
+
+    :param event: the audit event, which says why the grant is revoked.
+    :param address: the caller's network address, for the audit log.
+    """
     return (
         grants.revoke(grant.grant_id, now),
         change_feed.add("grant", grant.grant_id, now, runtime.revocation_expiry),
@@ -61,25 +71,31 @@ def revoke_grant_statements(
 
 @dataclass(slots=True)
 class NewRefreshToken:
-    """A new refresh token, and its grant as it is when the rows are written."""
+    """A new refresh token with its grant, and the statements that store them."""
 
     secret: Secret
     token: RefreshToken
-    grant: Grant
+    grant: Grant  # with the expiry that ``rows`` write
     rows: tuple[BoundStatement, ...]
 
     def remember(self, runtime: Runtime) -> Secret:
-        """What the client is told, now that the rows are written."""
+        """Cache the token for its first use in this process, and return the secret for the client.
+
+        Call it after ``rows`` were written.
+        """
         runtime.recent_refresh_tokens.add(self.token.digest, (self.token, self.grant))
         return self.secret
 
 
 def issue_refresh_token(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> NewRefreshToken:
-    """A new refresh token of the grant, which lives at least as long."""
-    secret, until = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
-    token = RefreshToken(secret.digest(), grant.grant_id, parent, now, until)
-    row = grants.add_refresh_token(token)
-    if grant.expires_at >= until - _EXPIRY_PRECISION_S:
-        return NewRefreshToken(secret, token, grant, (row,))
-    extended = replace(grant, expires_at=until)
-    return NewRefreshToken(secret, token, extended, (row, grants.extend(grant.grant_id, until)))
+    """Create a refresh token, and extend its grant if the grant would expire more than a day before the token.
+
+    :param parent: the digest of the refresh token that this one replaces, or None for the first token of a grant.
+    """
+    secret, expires_at = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
+    token = RefreshToken(secret.digest(), grant.grant_id, parent, now, expires_at)
+    insert = grants.add_refresh_token(token)
+    if grant.expires_at >= expires_at - _EXPIRY_PRECISION_S:
+        return NewRefreshToken(secret, token, grant, (insert,))
+    extended = replace(grant, expires_at=expires_at)
+    return NewRefreshToken(secret, token, extended, (insert, grants.extend(grant.grant_id, expires_at)))

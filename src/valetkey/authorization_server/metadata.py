@@ -1,4 +1,4 @@
-"""What clients can find out: authorization server metadata (RFC 8414) and the JWK set (RFC 7517)."""
+"""Discovery documents: authorization server metadata (RFC 8414), OpenID Provider metadata, JWK set (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ def openid_configuration(call: Call) -> MachineResponse:
 
 def jwks(call: Call) -> MachineResponse:
     _refresh_feed(call)
-    published = call.runtime.keys.jwks(call.now)
-    return _cached_response(call.runtime, "jwks", published, lambda: published)
+    jwk_set = call.runtime.keys.jwks(call.now)
+    return _cached_response(call.runtime, "jwks", jwk_set, lambda: jwk_set)
 
 
 def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]) -> MachineResponse:
-    """Metadata says what the settings say, which stay, and which resources there are."""
+    """Return a metadata document, built from the settings and the list of resources.
+
+    Settings do not change while a process runs, so the cached response is valid until the resources change.
+    """
     _refresh_feed(call)
     runtime = call.runtime
     return _cached_response(
@@ -46,32 +49,37 @@ def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]
 
 
 def _refresh_feed(call: Call) -> None:
-    """Another process may have changed keys or resources; while the store is down what is known will do."""
+    """Apply the changes of keys and resources that other processes made.
+
+    If the store is down, the cached keys and resources are served.
+    """
     with suppress(StoreUnavailable):
         call.runtime.feed.refresh(call.now)
 
 
 def _cached_response(runtime: Runtime, name: str, source: object, build_body: Callable[[], bytes]) -> MachineResponse:
-    """A document that caches keep for a while, and then ask for by its tag (RFC 9110 §13.1.2).
+    """Return a response that HTTP caches store for five minutes and then revalidate by ETag (RFC 9110 §13.1.2).
 
-    It is answered from memory as long as what it was made of is the same object: a third of the cost.
+    The last response is reused as long as ``source`` is the same object; that costs a third of building it.
+
+    :param source: the object from which ``build_body`` builds the document; it is replaced when it changes.
     """
-    known = runtime.metadata_responses.get(name)
-    if known is not None and known[0] is source:
-        cached: MachineResponse = known[1]
+    entry = runtime.metadata_responses.get(name)
+    if entry is not None and entry[0] is source:
+        cached: MachineResponse = entry[1]
         return cached
     body = build_body()
-    answer = MachineResponse(200, body, (*_CACHEABLE_HEADERS, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
-    runtime.metadata_responses[name] = (source, answer)
-    return answer
+    response = MachineResponse(200, body, (*_CACHEABLE_HEADERS, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
+    runtime.metadata_responses[name] = (source, response)
+    return response
 
 
 def build_metadata(runtime: Runtime) -> dict[str, Any]:
-    """Only what works is advertised."""
+    """Return the authorization server metadata (RFC 8414 §2). It names only what the settings enable."""
     settings = runtime.settings
     base = settings.issuer + settings.oauth_path
     device = settings.device_path is not None
-    proven = [*SECRET_AUTH_METHODS, "private_key_jwt"]
+    confidential_methods = [*SECRET_AUTH_METHODS, "private_key_jwt"]
     algorithms = list(ASSERTION_ALGORITHMS)
     return {
         "issuer": settings.issuer,
@@ -87,32 +95,32 @@ def build_metadata(runtime: Runtime) -> dict[str, Any]:
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": sorted(GRANT_TYPES.keys() - (set() if device else {DEVICE_CODE_GRANT_TYPE})),
-        "token_endpoint_auth_methods_supported": [*proven, "none"],
+        "token_endpoint_auth_methods_supported": [*confidential_methods, "none"],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
-        "revocation_endpoint_auth_methods_supported": [*proven, "none"],
+        "revocation_endpoint_auth_methods_supported": [*confidential_methods, "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "introspection_endpoint_auth_methods_supported": proven,
+        "introspection_endpoint_auth_methods_supported": confidential_methods,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "acr_values_supported": [PASSWORD_ACR],  # says that acr_values and max_age are heeded (RFC 9470 §7)
+        "acr_values_supported": [PASSWORD_ACR],  # announces support of acr_values and max_age (RFC 9470 §7)
         "protected_resources": sorted(runtime.resources.all()),
         **_registration_metadata(runtime, base),
     }
 
 
 def _registration_metadata(runtime: Runtime, base: str) -> dict[str, Any]:
-    """How clients that nobody has registered yet become known; nothing where they do not."""
-    told: dict[str, Any] = {}
+    """Return the members for dynamic client registration and client metadata documents, if they are enabled."""
+    members: dict[str, Any] = {}
     if runtime.settings.registration != "closed":
-        told["registration_endpoint"] = f"{base}/register"
+        members["registration_endpoint"] = f"{base}/register"
     if runtime.settings.metadata_documents != "off":
-        told["client_id_metadata_document_supported"] = True
-    return told
+        members["client_id_metadata_document_supported"] = True
+    return members
 
 
 def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
-    """OpenID Provider metadata (OpenID Connect Discovery §3): the same, and what OpenID Connect adds."""
+    """Return the OpenID Provider metadata (OpenID Connect Discovery §3): ``build_metadata`` and OpenID's members."""
     base = runtime.settings.issuer + runtime.settings.oauth_path
     return {
         **build_metadata(runtime),
@@ -132,10 +140,14 @@ def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
 
 
 def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
-    """The end of a host's own sign-ins is told by back channel; here it can be ended only where the host says how."""
-    back = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
+    """Return the members for logout.
+
+    Back-channel logout is always available. The logout endpoint and front-channel logout need accounts that can sign a
+    user out: the built-in ones, or a host's that implement ``SupportsSignOut``.
+    """
+    back_channel = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
     if not runtime.supports_sign_out:
-        return back
+        return back_channel
     base = runtime.settings.issuer + runtime.settings.oauth_path
-    front = {"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True}
-    return {"end_session_endpoint": f"{base}/logout", **back, **front}
+    front_channel = {"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True}
+    return {"end_session_endpoint": f"{base}/logout", **back_channel, **front_channel}

@@ -1,4 +1,4 @@
-"""The OAuth endpoints as an OpenAPI document: what machines send there, and what they get."""
+"""OpenAPI document of the OAuth endpoints: what machines send, and what they receive."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .token.endpoint import GRANT_TYPES
 _STRING: dict[str, Any] = {"type": "string"}
 _INTEGER: dict[str, Any] = {"type": "integer"}
 _CLIENT_PARAMETERS = {
-    "client_id": {**_STRING, "description": "Of a client that does not send it in the Authorization header."},
-    "client_secret": {**_STRING, "description": "With `client_id`, where the client sends its secret in the body."},
+    "client_id": {**_STRING, "description": "Required if the client does not send it in the Authorization header."},
+    "client_secret": {**_STRING, "description": "With `client_id`, if the client sends its secret in the body."},
     "client_assertion_type": _STRING,
-    "client_assertion": {**_STRING, "description": "A JWT that proves the client (RFC 7523)."},
+    "client_assertion": {**_STRING, "description": "A JWT that authenticates the client (RFC 7523)."},
 }
-_CLIENT_SECURITY: list[dict[str, list[str]]] = [{"client": []}, {}]  # {}: by parameters of the body
+_CLIENT_SECURITY: list[dict[str, list[str]]] = [{"client": []}, {}]  # {}: by parameters in the body
 _BEARER_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
 _REFUSAL_DESCRIPTIONS = {
-    "400": "The request cannot be served; `error` says why (RFC 6749 §5.2).",
-    "401": "The client or the token is not accepted.",
-    "403": "It is not allowed.",
-    "404": "There is no such thing.",
+    "400": "The request is invalid; `error` says why (RFC 6749 §5.2).",
+    "401": "The client or the token could not be authenticated.",
+    "403": "The token does not allow this request.",
+    "404": "Not found.",
     "413": "The body is larger than 64 KiB.",
-    "429": "Too many of these; `Retry-After` says when to come back.",
-    "503": "The server cannot answer now; try again after `Retry-After` seconds.",
+    "429": "Too many requests; try again after `Retry-After` seconds.",
+    "503": "The server is temporarily unavailable; try again after `Retry-After` seconds.",
 }
-_CLIENT_METADATA_SCHEMA = {
+_CLIENT_METADATA_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "Client metadata (RFC 7591 §2).",
     "properties": {
@@ -43,12 +43,12 @@ _CLIENT_METADATA_SCHEMA = {
 
 
 def build_oauth_document(runtime: Runtime) -> dict[str, Any]:
-    """The document of this server's own endpoints; one that the settings close is left out."""
+    """Return the OpenAPI document of this server's OAuth endpoints, without those that the settings disable."""
     settings = runtime.settings
     paths = {f"{settings.oauth_path}{path}": item for path, item in _path_items(runtime).items()}
     for endpoint in (METADATA, OPENID_CONFIGURATION):
         paths[endpoint.path] = {
-            "get": _read_operation(endpoint.name, "Find every endpoint and what it can do (RFC 8414 §3)")
+            "get": _read_operation(endpoint.name, "Read the server's endpoints and capabilities (RFC 8414 §3)")
         }
     return {
         "openapi": "3.1.0",
@@ -67,12 +67,12 @@ def build_oauth_document(runtime: Runtime) -> dict[str, Any]:
 
 def _path_items(runtime: Runtime) -> dict[str, dict[str, Any]]:
     settings = runtime.settings
-    found = {
+    items = {
         "/token": {"post": _token_operation(settings.device_path is not None)},
         "/revoke": {
             "post": _form_operation(
                 "revoke",
-                "End a token, whatever it was (RFC 7009)",
+                "Revoke a token of any kind (RFC 7009)",
                 {"token": _STRING, "token_type_hint": _STRING, **_CLIENT_PARAMETERS},
                 _object_schema({}),
                 "token",
@@ -81,7 +81,7 @@ def _path_items(runtime: Runtime) -> dict[str, dict[str, Any]]:
         "/introspect": {
             "post": _form_operation(
                 "introspect",
-                "Ask whether a token is good, and for what (RFC 7662)",
+                "Check whether a token is active, and read its members (RFC 7662)",
                 {"token": _STRING, "token_type_hint": _STRING, **_CLIENT_PARAMETERS},
                 _object_schema({"active": {"type": "boolean"}}, "active"),
                 "token",
@@ -92,94 +92,104 @@ def _path_items(runtime: Runtime) -> dict[str, dict[str, Any]]:
         "/register/client": _registration_path_item(),
         "/report-leak": {"post": _leak_report_operation()},
         "/limits": {"get": _limits_operation()},
-        "/jwks": {"get": _read_operation("jwks", "Read the keys that tokens are signed with (RFC 7517)")},
+        "/jwks": {"get": _read_operation("jwks", "Read the public keys that verify tokens (RFC 7517)")},
     }
     if settings.device_path is not None:
-        found["/device"] = {"post": _device_operation()}
+        items["/device"] = {"post": _device_operation()}
     if settings.plans:
-        found["/plan"] = {"post": _plan_operation(list(settings.plans))}
-    return found
+        items["/plan"] = {"post": _plan_operation(list(settings.plans))}
+    return items
 
 
 def _token_operation(device_flow_enabled: bool) -> dict[str, Any]:
     grant_types = sorted(name for name in GRANT_TYPES if device_flow_enabled or "device_code" not in name)
-    sent = {
+    request_properties = {
         "grant_type": {**_STRING, "enum": grant_types},
         **dict.fromkeys(("code", "redirect_uri", "code_verifier", "refresh_token", "scope", "resource"), _STRING),
         **({"device_code": _STRING} if device_flow_enabled else {}),
         **_CLIENT_PARAMETERS,
     }
-    given = {"access_token": _STRING, "token_type": _STRING, "expires_in": _INTEGER, "scope": _STRING}
-    more = {"refresh_token": _STRING, "id_token": _STRING}
-    answer = _object_schema({**given, **more}, *given)
-    return _form_operation("token", "Get an access token (RFC 6749 §3.2)", sent, answer, "grant_type")
+    always = {"access_token": _STRING, "token_type": _STRING, "expires_in": _INTEGER, "scope": _STRING}
+    sometimes = {"refresh_token": _STRING, "id_token": _STRING}
+    response_schema = _object_schema({**always, **sometimes}, *always)
+    return _form_operation(
+        "token", "Get an access token (RFC 6749 §3.2)", request_properties, response_schema, "grant_type"
+    )
 
 
 def _device_operation() -> dict[str, Any]:
-    given = {"device_code": _STRING, "user_code": _STRING, "verification_uri": _STRING, "expires_in": _INTEGER}
-    answer = _object_schema({**given, "verification_uri_complete": _STRING, "interval": _INTEGER}, *given)
-    sent = {"scope": _STRING, "resource": _STRING, **_CLIENT_PARAMETERS}
-    return _form_operation("device", "Get codes for a device without a browser (RFC 8628 §3.1)", sent, answer)
+    always = {"device_code": _STRING, "user_code": _STRING, "verification_uri": _STRING, "expires_in": _INTEGER}
+    response_schema = _object_schema({**always, "verification_uri_complete": _STRING, "interval": _INTEGER}, *always)
+    request_properties = {"scope": _STRING, "resource": _STRING, **_CLIENT_PARAMETERS}
+    return _form_operation(
+        "device", "Get codes for a device without a browser (RFC 8628 §3.1)", request_properties, response_schema
+    )
 
 
 def _userinfo_operation(name: str) -> dict[str, Any]:
-    made = _operation(
-        name, "Read the claims of the person (OpenID Connect Core §5.3)", _object_schema({"sub": _STRING}, "sub")
+    operation = _operation(
+        name, "Read the user's claims (OpenID Connect Core §5.3)", _object_schema({"sub": _STRING}, "sub")
     )
-    made["responses"]["200"]["content"]["application/jwt"] = {"schema": _STRING}  # where the client registered so
+    operation["responses"]["200"]["content"]["application/jwt"] = {
+        "schema": _STRING
+    }  # if the client registered userinfo_signed_response_alg
     return {
-        **made,
+        **operation,
         "security": _BEARER_SECURITY,
-        "responses": {**made["responses"], **_refusal_responses("401", "403", "429")},
+        "responses": {**operation["responses"], **_refusal_responses("401", "403", "429")},
     }
 
 
 def _limits_operation() -> dict[str, Any]:
-    given = {
+    always = {
         "client_id": _STRING,
         "plan": {"type": ["string", "null"]},
         "limits": {"type": "array", "items": _object_schema({})},
     }
-    answer = _object_schema({**given, "quota": {"type": ["object", "null"]}}, *given)
-    made = _operation("limits", "Read one's plan, limits and quota, and what remains; it costs none of them", answer)
+    response_schema = _object_schema({**always, "quota": {"type": ["object", "null"]}}, *always)
+    operation = _operation(
+        "limits",
+        "Read your plan, limits and quota, and what remains; the call counts against none of them",
+        response_schema,
+    )
     return {
-        **made,
+        **operation,
         "security": _BEARER_SECURITY,
-        "responses": {**made["responses"], **_refusal_responses("401", "429")},
+        "responses": {**operation["responses"], **_refusal_responses("401", "429")},
     }
 
 
 def _plan_operation(plans: list[str]) -> dict[str, Any]:
-    given = {"client_id": _STRING, "plan": _STRING, "waits_for": {"type": ["string", "null"]}}
-    answer = _object_schema({**given, "plans": {"type": "array", "items": _STRING}}, *given, "plans")
+    always = {"client_id": _STRING, "plan": _STRING, "waits_for": {"type": ["string", "null"]}}
+    response_schema = _object_schema({**always, "plans": {"type": "array", "items": _STRING}}, *always, "plans")
     return _form_operation(
         "plan",
-        "Read one's plan, or ask for another",
+        "Read your plan, or request another",
         {"plan": {**_STRING, "enum": plans}, **_CLIENT_PARAMETERS},
-        answer,
+        response_schema,
     )
 
 
 def _register_operation() -> dict[str, Any]:
-    answer = _object_schema(
+    response_schema = _object_schema(
         {"client_id": _STRING, "registration_access_token": _STRING, "client_secret": _STRING}, "client_id"
     )
-    made = _operation("register", "Register a client (RFC 7591 §3)", answer, "201")
-    made["responses"] |= _refusal_responses("401", "403", "413", "429")
-    return {**made, "security": [*_BEARER_SECURITY, {}], "requestBody": _json_body(_CLIENT_METADATA_SCHEMA)}
+    operation = _operation("register", "Register a client (RFC 7591 §3)", response_schema, "201")
+    operation["responses"] |= _refusal_responses("401", "403", "413", "429")
+    return {**operation, "security": [*_BEARER_SECURITY, {}], "requestBody": _json_body(_CLIENT_METADATA_SCHEMA)}
 
 
 def _registration_path_item() -> dict[str, Any]:
-    """A client reads, changes and ends its own registration (RFC 7592)."""
-    answer = _object_schema({"client_id": _STRING}, "client_id")
-    sent = {**_CLIENT_METADATA_SCHEMA, "required": ["client_id"]}
-    sent["properties"] = {"client_id": _STRING, **_CLIENT_METADATA_SCHEMA["properties"]}  # type: ignore[dict-item]
+    """Return the operations with which a client reads, changes and deletes its own registration (RFC 7592)."""
+    response_schema = _object_schema({"client_id": _STRING}, "client_id")
+    request_schema = {**_CLIENT_METADATA_SCHEMA, "required": ["client_id"]}
+    request_schema["properties"] = {"client_id": _STRING, **_CLIENT_METADATA_SCHEMA["properties"]}
     item = {
-        "get": _operation("registration_read", "Read one's own registration (RFC 7592 §2.1)", answer),
-        "put": _operation("registration_change", "Change one's own registration (RFC 7592 §2.2)", answer),
-        "delete": _operation("registration_end", "End one's own registration (RFC 7592 §2.3)", None, "204"),
+        "get": _operation("registration_read", "Read your registration (RFC 7592 §2.1)", response_schema),
+        "put": _operation("registration_change", "Change your registration (RFC 7592 §2.2)", response_schema),
+        "delete": _operation("registration_end", "Delete your registration (RFC 7592 §2.3)", None, "204"),
     }
-    item["put"]["requestBody"] = _json_body(sent)
+    item["put"]["requestBody"] = _json_body(request_schema)
     for operation in item.values():
         operation["security"] = _BEARER_SECURITY
         operation["parameters"] = [{"name": "client_id", "in": "query", "required": True, "schema": _STRING}]
@@ -188,37 +198,39 @@ def _registration_path_item() -> dict[str, Any]:
 
 
 def _leak_report_operation() -> dict[str, Any]:
-    made = _operation("report_leak", "Report a leaked token or secret: it is ended", _object_schema({}), "202")
-    made["responses"] |= _refusal_responses("413", "429")
-    return {**made, "security": [], "requestBody": _form_body(_object_schema({"token": _STRING}, "token"))}
+    operation = _operation(
+        "report_leak", "Report a leaked token or client secret, which is revoked", _object_schema({}), "202"
+    )
+    operation["responses"] |= _refusal_responses("413", "429")
+    return {**operation, "security": [], "requestBody": _form_body(_object_schema({"token": _STRING}, "token"))}
 
 
 def _form_operation(
     name: str, summary: str, request_properties: Mapping[str, Any], response_schema: dict[str, Any], *required: str
 ) -> dict[str, Any]:
-    made = _operation(name, summary, response_schema)
-    made["responses"] |= _refusal_responses("401", "413", "429")
+    operation = _operation(name, summary, response_schema)
+    operation["responses"] |= _refusal_responses("401", "413", "429")
     return {
-        **made,
+        **operation,
         "security": _CLIENT_SECURITY,
         "requestBody": _form_body(_object_schema(dict(request_properties), *required)),
     }
 
 
 def _read_operation(name: str, summary: str) -> dict[str, Any]:
-    made = _operation(name.replace("-", "_"), summary, _object_schema({}))
-    del made["responses"]["400"]
-    return {**made, "security": []}
+    operation = _operation(name.replace("-", "_"), summary, _object_schema({}))
+    del operation["responses"]["400"]
+    return {**operation, "security": []}
 
 
 def _operation(name: str, summary: str, response_schema: dict[str, Any] | None, status: str = "200") -> dict[str, Any]:
     content = {} if response_schema is None else {"content": {"application/json": {"schema": response_schema}}}
-    answers = {status: {"description": "Done.", **content}}
+    success = {status: {"description": "Success.", **content}}
     return {
         "operationId": name,
         "summary": summary,
         "tags": ["OAuth"],
-        "responses": {**answers, **_refusal_responses("400", "503")},
+        "responses": {**success, **_refusal_responses("400", "503")},
     }
 
 

@@ -1,4 +1,4 @@
-"""Mail to a resource owner: queued with the write that it tells of, addressed when it is sent."""
+"""Mail to a resource owner: queued in the transaction that it reports, addressed when it is sent."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ OWNER_MAIL_JOB = "owner_mail"
 def owner_mail_statements(
     owner: str, subject: str, text: str, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """The job that mails this; none where no mail is sent."""
+    """Return the statement that queues a mail to an owner, or nothing if mail is not configured (``mail_url``)."""
     if not runtime.settings.mail_url:
         return ()
     return (outbox.add(OWNER_MAIL_JOB, {"owner": owner, "subject": subject, "text": text}, now),)
 
 
 def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Send it to the address that the accounts know now; to nobody where they know none.
+    """Send a queued mail to the address that the owner's account has now; discard it if there is none.
 
-    :raises MailNotSent: where the mail server or the host's accounts do not answer; the worker tries again.
+    :param payload: what ``owner_mail_statements`` queued: ``owner``, ``subject`` and ``text``.
+    :raises MailNotSent: if the mail server or the host's accounts fail; the worker tries again.
+    :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
     with runtime.app_context():
         address = _find_address(str(payload["owner"]), runtime)
@@ -35,12 +37,13 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def _find_address(owner: str, runtime: Runtime) -> str:
+    """Return the owner's email address, or an empty string if the owner or the address does not exist."""
     try:
-        person = runtime.owners.find(owner)
-        if person is None:
+        account = runtime.owners.find(owner)
+        if account is None:
             return ""
-        return person.email or str(runtime.owners.claims(owner, frozenset({"email"})).get("email") or "")
+        return account.email or str(runtime.owners.claims(owner, frozenset({"email"})).get("email") or "")
     except StoreUnavailable:
         raise
-    except Exception as cause:  # the host's own code may raise anything, and the worker must go on
-        raise MailNotSent(f"{type(cause).__name__} from the host's accounts") from cause
+    except Exception as cause:  # the host's code may raise anything, and the worker must continue
+        raise MailNotSent(f"reading the address from the host's accounts failed: {type(cause).__name__}") from cause

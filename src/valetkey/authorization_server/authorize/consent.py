@@ -1,4 +1,4 @@
-"""The resource owner's answer, and the code that a yes is worth (RFC 6749 §4.1.2)."""
+"""The resource owner's decision: load the request, then issue a code, deny or refuse (RFC 6749 §4.1.2)."""
 
 from __future__ import annotations
 
@@ -28,33 +28,38 @@ from .consent_record import ConsentDecision, consent_statements, describe_scopes
 from .endpoint import recheck_target
 from .request import AuthorizationRequest, CheckedTarget
 
-INDIVIDUAL_CLAIMS = "claims"  # the line on the consent page for claims that are asked for one by one
+INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually requested claims
 
 
 @dataclass(frozen=True, slots=True)
 class PendingAuthorization:
-    """A request that waits for its owner's answer, in the browser that began it."""
+    """A stored request that waits for its owner's decision in the browser that began it."""
 
-    digest: bytes
+    digest: bytes  # of the interaction id
     request: AuthorizationRequest
     target: CheckedTarget
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentPrompt:
-    """What the consent page shows."""
+    """The contents of the consent page."""
 
     target: CheckedTarget
-    scopes: tuple[tuple[str, str, bool], ...]  # name, words, granted before
+    scopes: tuple[tuple[str, str, bool], ...]  # name, description, whether it was granted before
     redirect_host: str
-    redirects_to_loopback: bool  # it goes to a program on the person's device, not to a page of this server
-    only_new_scopes: bool  # what was granted before need not be asked about again
+    redirects_to_loopback: bool  # to a program on the user's device, not to a page of this server
+    only_new_scopes: bool  # scopes that were granted before need no new consent
 
 
 def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> PendingAuthorization:
-    """:raises InvalidRequest: where it was answered, is over, or began in another browser."""
-    known = is_well_formed(interaction_id, INTERACTION)
-    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if known else None
+    """Return a request that waits for a decision.
+
+    :param browser: the digest of the browser's cookie.
+    :raises InvalidRequest: if the request was decided, has expired, began in another browser, was stored by another
+        version of Valetkey, or would not pass with the client as it is now. The text is for the user.
+    """
+    well_formed = is_well_formed(interaction_id, INTERACTION)
+    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
     if row is None or not hmac.compare_digest(row.browser, browser):
         raise InvalidRequest("This request was not begun in this browser. Go back to the app and start again.")
     if row.decided_at is not None or row.expires_at <= now:
@@ -67,16 +72,16 @@ def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
 
 
 def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: Runtime) -> ConsentPrompt:
-    """What to ask: each scope in words, and whether it was granted before."""
+    """Return what the consent page shows: each requested scope, described, and whether it was granted before."""
     parts = urlsplit(pending.request.redirect_uri)
-    asked = describe_scopes(pending.request.scope, pending.request.client_id, owner, runtime)
-    one_by_one = claims_beyond_scope(pending.request)
-    if one_by_one:
-        told = ", ".join(name.replace("_", " ") for name in one_by_one)
-        asked.append((INDIVIDUAL_CLAIMS, f"See your {told}", False))
+    scopes = describe_scopes(pending.request.scope, pending.request.client_id, owner, runtime)
+    individual_claims = claims_beyond_scope(pending.request)
+    if individual_claims:
+        claim_names = ", ".join(name.replace("_", " ") for name in individual_claims)
+        scopes.append((INDIVIDUAL_CLAIMS, f"See your {claim_names}", False))
     return ConsentPrompt(
         pending.target,
-        tuple(asked),
+        tuple(scopes),
         parts.netloc or f"{parts.scheme}: (an app on your device)",
         is_loopback_host(parts.hostname) and parts.netloc != urlsplit(runtime.settings.issuer).netloc,
         not (pending.target.client.policy.always_prompt_for_consent or "consent" in pending.request.prompt),
@@ -91,15 +96,20 @@ def allow(
     runtime: Runtime,
     now: float,
 ) -> AuthorizationResponse:
-    """The answer that takes a code to the client, for the scopes that the owner left ticked.
+    """Record the owner's consent, and return the response that takes an authorization code to the client.
 
-    :raises InvalidRequest: where the request was answered already.
+    :param scope: what the owner left ticked: scopes, and ``INDIVIDUAL_CLAIMS``.
+    :param address: the owner's network address, for the consent and the audit log.
+    :raises InvalidRequest: if the request was decided already.
     """
-    left = {place: _select_ticked_claims(wishes, scope) for place, wishes in pending.request.claims.items()}
-    granted = replace(pending.request, scope=tuple(sorted(scope & set(pending.request.scope))), claims=left)
+    granted_claims = {
+        place: _select_ticked_claims(requested_claims, scope)
+        for place, requested_claims in pending.request.claims.items()
+    }
+    granted = replace(pending.request, scope=tuple(sorted(scope & set(pending.request.scope))), claims=granted_claims)
     secret, grant, code = _make_grant_and_code(granted, owner, runtime, now)
-    consented = ConsentDecision(pending.target.client, pending.request.scope, granted.scope, owner, address)
-    rows = (grants.add(grant), grants.add_code(code), *consent_statements(consented, runtime, now))
+    decision = ConsentDecision(pending.target.client, pending.request.scope, granted.scope, owner, address)
+    rows = (grants.add(grant), grants.add_code(code), *consent_statements(decision, runtime, now))
     if not runtime.write(Transaction(interactions.decide(pending.digest, now), rows)):
         raise InvalidRequest("This request was answered already. Start again from the app.")
     runtime.recent_codes.add(code.digest, (code, grant))
@@ -114,19 +124,22 @@ def issue_remembered(
     now: float,
     authenticated_session: AuthenticatedSession | None = None,
 ) -> AuthorizationResponse | None:
-    """The answer that takes a code to the client without asking again; None where it has to be asked after all.
+    """Issue an authorization code on a remembered consent, without a prompt.
 
-    :param visit: what was read before: the sign-in must last, the account not be disabled, and the consent be of that
-        scope. Without it the consent must be there.
+    Return the response that takes the code to the client, or None if the owner has to be asked after all.
+
+    :param authenticated_session: the session and consent as they were cached. The code is issued only if the session
+        is still valid, the account is not disabled, and the consent still has the same scope. Without it, the code is
+        issued if there is a consent.
     """
     secret, grant, code = _make_grant_and_code(request, owner, runtime, now)
     if authenticated_session is None:
-        claim = grants.add_if_consented(grant)
+        condition = grants.add_if_consented(grant)
     else:
-        claim = grants.add_if_consented_and_signed_in(
+        condition = grants.add_if_consented_and_signed_in(
             grant, authenticated_session.session_digest, authenticated_session.consented_scope, now
         )
-    if not runtime.write(Transaction(claim, (grants.add_code(code),))):
+    if not runtime.write(Transaction(condition, (grants.add_code(code),))):
         return None
     runtime.recent_codes.add(code.digest, (code, grant))
     return target.response({"code": secret.reveal()})
@@ -135,9 +148,9 @@ def issue_remembered(
 def deny(
     pending: PendingAuthorization, owner: Owner, address: str | None, runtime: Runtime, now: float
 ) -> AuthorizationResponse:
-    """The answer that tells the client of the owner's no.
+    """Record the owner's denial, and return the response that reports it to the client.
 
-    :raises InvalidRequest: where the request was answered already.
+    :raises InvalidRequest: if the request was decided already.
     """
     event = audit_statement(
         "consent.denied", now, client_id=pending.request.client_id, owner=owner.sub, address=address
@@ -148,9 +161,9 @@ def deny(
 
 
 def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
-    """The answer that takes a refusal to the client, once.
+    """Close the request without a decision, and return the response that takes the refusal to the client.
 
-    :raises InvalidRequest: where the request was answered already.
+    :raises InvalidRequest: if the request was decided already.
     """
     if not runtime.write(Transaction(interactions.decide(pending.digest, now))):
         raise InvalidRequest("This request was answered already. Start again from the app.")
@@ -160,6 +173,7 @@ def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime,
 def _make_grant_and_code(
     request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
 ) -> tuple[Secret, Grant, AuthorizationCode]:
+    """Return a new code's secret, its grant, and the code's row. The caller stores them."""
     secret = generate_secret(AUTHORIZATION_CODE)
     expires_at = now + runtime.settings.authorization_code_lifetime
     grant = new_grant(
@@ -186,13 +200,13 @@ def _make_grant_and_code(
 
 
 def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
-    """Standard claims that are asked for one by one and that no asked scope opens."""
-    opened = claims_of_scope(frozenset(request.scope))
-    wished = {name for wishes in request.claims.values() for name in wishes}
-    return sorted(wished & STANDARD_CLAIMS.keys() - opened)
+    """Return the standard claims that are requested individually and that no requested scope includes, sorted."""
+    included = claims_of_scope(frozenset(request.scope))
+    requested = {name for claims in request.claims.values() for name in claims}
+    return sorted(requested & STANDARD_CLAIMS.keys() - included)
 
 
 def _select_ticked_claims(requested_claims: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
-    """Of the claims asked for one by one, those that a ticked scope opens, or all where the owner ticked them."""
-    opened = STANDARD_CLAIMS.keys() if INDIVIDUAL_CLAIMS in ticked else claims_of_scope(ticked)
-    return {name: wish for name, wish in requested_claims.items() if name in opened}
+    """Return the individually requested claims that a ticked scope includes, or all if they were ticked themselves."""
+    included = STANDARD_CLAIMS.keys() if INDIVIDUAL_CLAIMS in ticked else claims_of_scope(ticked)
+    return {name: claim_request for name, claim_request in requested_claims.items() if name in included}

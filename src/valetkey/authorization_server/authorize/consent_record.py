@@ -1,4 +1,4 @@
-"""What is remembered of a consent, and what was consented to before."""
+"""Remembered consents: read one for the consent page, and write a new decision."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from valetkey.storage.clients import Client
 from valetkey.storage.consents import Consent
 from valetkey.storage.engine.statement import BoundStatement
 
-REQUIRED_SCOPES = frozenset({"openid"})  # without it the answer would be no authentication: whoever minds says no
+# Scopes that an owner cannot untick, because the response would not be an authentication; the owner can deny instead.
+REQUIRED_SCOPES = frozenset({"openid"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentDecision:
-    """An owner's yes: what the client asked for, and what of it the owner left ticked."""
+    """An owner's consent: the scopes that the client requested, and those of them that the owner left ticked."""
 
     client: Client
     requested_scope: tuple[str, ...]
@@ -31,17 +32,17 @@ class ConsentDecision:
 def describe_scopes(
     scope: Sequence[str], client_id: str, owner: Owner, runtime: Runtime
 ) -> list[tuple[str, str, bool]]:
-    """Each scope with its words, and whether the owner granted it to this client before."""
-    before = consents.find(runtime.store, owner.sub, client_id)
-    known = parse_scope(before.scope) if before else frozenset()
-    words = runtime.settings.known_scopes
-    return [(name, words.get(name, name), name in known) for name in scope]
+    """Return each scope's name, its description, and whether the owner granted it to this client before."""
+    previous = consents.find(runtime.store, owner.sub, client_id)
+    granted_before = parse_scope(previous.scope) if previous else frozenset()
+    descriptions = runtime.settings.known_scopes
+    return [(name, descriptions.get(name, name), name in granted_before) for name in scope]
 
 
 def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    """Remember it for the next time, audit it, and write to the owner where the app is new to them."""
+    """Return the statements that remember and audit a consent, and mail the owner if the client is new to them."""
     client, owner = decision.client, decision.owner
-    before = consents.find(runtime.store, owner.sub, client.client_id)
+    previous = consents.find(runtime.store, owner.sub, client.client_id)
     event = audit_statement(
         "consent.granted",
         now,
@@ -51,26 +52,26 @@ def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) 
         detail=format_scope(decision.granted_scope),
     )
     return (
-        _remembered_consent_statement(before, decision, now),
+        _remembered_consent_statement(previous, decision, now),
         event,
-        *_first_consent_mail_statements(before, decision, runtime, now),
+        *_first_consent_mail_statements(previous, decision, runtime, now),
     )
 
 
 def _remembered_consent_statement(previous: Consent | None, decision: ConsentDecision, now: float) -> BoundStatement:
-    # What was asked now and left unticked is taken back; what was not asked now stays as it was.
-    kept = parse_scope(previous.scope) - set(decision.requested_scope) if previous else frozenset()
-    first = previous.first_granted_at if previous else now
-    scope = format_scope(kept | set(decision.granted_scope))
+    # A requested scope that was left unticked is withdrawn; a scope that was not requested stays as it was.
+    unaffected = parse_scope(previous.scope) - set(decision.requested_scope) if previous else frozenset()
+    first_granted_at = previous.first_granted_at if previous else now
+    scope = format_scope(unaffected | set(decision.granted_scope))
     return consents.remember(
-        Consent(decision.owner.sub, decision.client.client_id, scope, first, now, decision.address)
+        Consent(decision.owner.sub, decision.client.client_id, scope, first_granted_at, now, decision.address)
     )
 
 
 def _first_consent_mail_statements(
     previous: Consent | None, decision: ConsentDecision, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """A word to the owner when an app gains access for the first time."""
+    """Return the statement that mails the owner if a client gains access for the first time, else nothing."""
     if previous is not None or not runtime.settings.mail_url or not decision.owner.email:
         return ()
     account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"

@@ -1,7 +1,7 @@
-"""The authorization endpoint's checks (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.2), in two stages.
+"""Checks of an authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.2), in two stages.
 
-Until the target is checked, a refusal is shown to the person and never redirected (RFC 6749 §4.1.2.1). After
-that every refusal goes to the target.
+Until the client and redirect URI are checked, a refusal is shown to the user and never redirected (RFC 6749 §4.1.2.1).
+After that every refusal is redirected to the client.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 _MAX_LENGTHS = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
 _DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
-_MAX_LOGGED_LENGTH = 200  # characters of what an app sent that are told to the operator
+_MAX_LOGGED_LENGTH = 200  # characters of a rejected value that are logged
 Pairs = Sequence[tuple[str, str]]
 
 
 def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
-    """The client and redirect URI of a request.
+    """Return the client and redirect URI of a request, checked against the registration.
 
-    :raises InvalidRequest: for the person to read: nothing may be redirected to.
+    :param pairs: the parameters of the request; a name may occur several times.
+    :raises InvalidRequest: if one of them is missing or not registered. The text is for the user, because there is no
+        URI to redirect it to.
     """
     client = _find_client(_single_value(pairs, "client_id"), runtime, now)
     sent = _single_value(pairs, "redirect_uri")
@@ -52,9 +54,9 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
 
 
 def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: float) -> AuthorizationRequest:
-    """The rest of the request.
+    """Return the request after checking its other parameters.
 
-    :raises OAuthError: a refusal that goes to the target.
+    :raises OAuthError: if a parameter is invalid; the refusal is for the client.
     """
     parameters = reject_repeated(pairs)
     _check_unsupported_parameters(parameters)
@@ -82,14 +84,14 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         acr_values=_read_acr_values(parameters, target.client),
         login_hint=parameters.get("login_hint"),
         hinted_subs=_read_hinted_subs(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
-        claims={place: dict(wishes) for place, wishes in claims.items()},
+        claims={place: dict(requests) for place, requests in claims.items()},
     )
 
 
 def recheck_target(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
-    """The target of a request that was checked before.
+    """Return the target of a request that was checked before, checked against the client as it is now.
 
-    :raises InvalidRequest: where the client changed since, so that it would not pass now.
+    :raises InvalidRequest: if the client was changed, and the request would not pass now.
     """
     client = _find_client(request.client_id, runtime, now)
     redirect_uri = _check_redirect_uri(request.redirect_uri, client)
@@ -108,7 +110,7 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
 
 
 def _is_redirect_uri_required(pairs: Pairs) -> bool:
-    """Whether ``redirect_uri`` is required: by OpenID Connect, unless it may be in a request object (Core §6.1)."""
+    """Whether ``redirect_uri`` is required: by OpenID Connect, unless a request object may contain it (Core §6.1)."""
     is_openid = any(name == "scope" and "openid" in value.split() for name, value in pairs)
     return is_openid and not any(name in {"request", "request_uri"} for name, _ in pairs)
 
@@ -119,7 +121,7 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
             raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")
         return client.redirect_uris[0]
     if not redirect_uri_matches(sent, client.redirect_uris, native=client.policy.native):  # RFC 9700 §2.1
-        detail = f"{client.client_id} asked for {sent[:_MAX_LOGGED_LENGTH]!r}"
+        detail = f"{client.client_id} sent {sent[:_MAX_LOGGED_LENGTH]!r}"
         raise InvalidRequest(
             "The app asked to return to an address that it did not register (redirect_uri).", log_detail=detail
         )
@@ -127,7 +129,7 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
 
 
 def _check_unsupported_parameters(parameters: Parameters) -> None:
-    """OpenID Connect Core §6 and §7.2.1: what is not served is refused by its own name."""
+    """Reject parameters that are not supported, each with its own error (OpenID Connect Core §6 and §7.2.1)."""
     if parameters.get("request") is not None:
         raise RequestNotSupported("the request parameter is not served")
     if parameters.get("request_uri") is not None:
@@ -149,9 +151,9 @@ def _check_response_mode(parameters: Parameters) -> None:
 
 
 def _check_lengths(parameters: Parameters) -> None:
-    for name, longest in _MAX_LENGTHS.items():
-        if len(parameters.get(name) or "") > longest:
-            raise InvalidRequest(f"{name} is longer than {longest} characters")
+    for name, max_length in _MAX_LENGTHS.items():
+        if len(parameters.get(name) or "") > max_length:
+            raise InvalidRequest(f"{name} is longer than {max_length} characters")
 
 
 def _check_display(parameters: Parameters) -> None:
@@ -184,11 +186,14 @@ def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
 
 
 def _read_hinted_subs(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
-    """The people who may answer, by their ``sub`` for this client (OpenID Connect Core §3.1.2.2)."""
-    wished = tuple(str(sub) for sub in requested_values(claims.get("id_token", {}).get("sub", {})))
+    """Return the ``sub`` values of the owners who may decide, as this client knows them (OpenID Connect Core §3.1.2.2).
+
+    The tuple is empty if any owner may.
+    """
+    requested_subs = tuple(str(sub) for sub in requested_values(claims.get("id_token", {}).get("sub", {})))
     if hint is None:
-        return wished
-    if wished and hint not in wished:
+        return requested_subs
+    if requested_subs and hint not in requested_subs:
         raise InvalidRequest("id_token_hint and claims name different people")
     return (hint,)
 

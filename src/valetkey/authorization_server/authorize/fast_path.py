@@ -1,4 +1,4 @@
-"""The authorization endpoint where nobody has to be asked: whoever is signed in allowed the app all of it before."""
+"""Silent authorization: the owner is signed in, and has allowed the client everything that it requests."""
 
 from __future__ import annotations
 
@@ -21,44 +21,51 @@ from .prompt import required_prompt
 def authorize_silently(
     query: str, session: Secret, find_owner: Callable[[Secret], Owner | None], runtime: Runtime, now: float
 ) -> AuthorizationResponse | None:
-    """The answer that takes a code to the client by a redirect.
+    """Return the response that redirects an authorization code to the client, or None if the request needs a page.
 
-    None where it takes a page: a question, a form to post, or a refusal, which is found again and told there.
+    Pages are the sign-in and the consent, a form to post, and a refusal; the view checks the request again for them.
 
-    :param session: the sign-in that the browser claims to have.
-    :raises StoreUnavailable: where the store cannot be read or written.
+    :param query: the query string of the request.
+    :param session: the secret in the browser's session cookie, which nothing has verified yet.
+    :param find_owner: returns the owner who is signed in with a session secret.
+    :raises StoreUnavailable: if the store cannot be read or written.
     """
     try:
         pairs = decode_pairs(query)
-        clients = _client_ids(pairs)
-        key = session.digest() + "|".join(clients).encode()
-        known = runtime.authenticated_sessions.find(key)
-        owner = known.owner if known else find_owner(session)
-        if owner is None or any(runtime.clients.uses_metadata_document(client_id, now) for client_id in clients):
-            return None  # such a client is asked about each time, and its document may have to be fetched for it
+        client_ids = _client_ids(pairs)
+        key = session.digest() + "|".join(client_ids).encode()
+        cached_session = runtime.authenticated_sessions.find(key)
+        owner = cached_session.owner if cached_session else find_owner(session)
+        if owner is None or any(runtime.clients.uses_metadata_document(client_id, now) for client_id in client_ids):
+            return None  # such a client needs consent each time, and its document may have to be fetched
         target = check_target(pairs, runtime, now)
-        visit = known or _read_authenticated_session(session, owner, target.client.client_id, runtime)
-        asked = check_request(pairs, target, runtime, now)
-        if visit is None or target.mode != "query":
+        authenticated_session = cached_session or _read_authenticated_session(
+            session, owner, target.client.client_id, runtime
+        )
+        authorization_request = check_request(pairs, target, runtime, now)
+        if authenticated_session is None or target.mode != "query":
             return None
-        if required_prompt(asked, target, owner, runtime, now, visit.consented_scope) != "go":
+        if (
+            required_prompt(authorization_request, target, owner, runtime, now, authenticated_session.consented_scope)
+            != "issue"
+        ):
             return None
     except OAuthError:
         return None
-    response = issue_remembered(asked, target, owner, runtime, now, visit)
+    response = issue_remembered(authorization_request, target, owner, runtime, now, authenticated_session)
     if response is None:
-        runtime.authenticated_sessions.discard(key)  # it is over, or less was allowed since
-    elif known is None:
-        runtime.authenticated_sessions.add(key, visit, runtime.authenticated_sessions.generation)
+        runtime.authenticated_sessions.discard(key)  # signed out or disabled, or the consent was narrowed or revoked
+    elif cached_session is None:
+        runtime.authenticated_sessions.add(key, authenticated_session, runtime.authenticated_sessions.generation)
     return response
 
 
 def _read_authenticated_session(
     session: Secret, owner: Owner, client_id: str, runtime: Runtime
 ) -> AuthenticatedSession | None:
-    """None: nothing was allowed before."""
-    before = consents.find(runtime.store, owner.sub, client_id)
-    return AuthenticatedSession(session.digest(), owner, before.scope) if before else None
+    """Return the session with the remembered consent, or None if there is no consent."""
+    consent = consents.find(runtime.store, owner.sub, client_id)
+    return AuthenticatedSession(session.digest(), owner, consent.scope) if consent else None
 
 
 def _client_ids(pairs: Pairs) -> list[str]:

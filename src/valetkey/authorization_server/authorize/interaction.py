@@ -1,4 +1,4 @@
-"""A checked request is put aside until its owner answers; how many may wait is bounded, for anybody can begin one."""
+"""Storage of checked requests until their owner decides; limited, because anyone can begin a request."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ def save_interaction(
     runtime: Runtime,
     now: float,
 ) -> Secret:
-    """Keep a checked request, bound to a browser; the answer is the id under which it waits.
+    """Store a checked request, bound to a browser, and return the id with which ``load_pending`` finds it.
 
-    :raises TooManyRequests: where this network, or the person who is signed in, has begun too many.
+    Only the newest 20 requests of a browser stay.
+
+    :param browser: the digest of the browser's cookie.
+    :param owner: the owner who is signed in, or None.
+    :raises TooManyRequests: if the owner, or the network of a browser without a sign-in, has begun too many.
     """
     _charge_interaction(owner, address, runtime, now)
     secret = generate_secret(INTERACTION)
@@ -44,7 +48,10 @@ def save_interaction(
 
 
 def _charge_interaction(owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
-    """A person counts by themselves: strangers behind the same address cannot use up what is theirs."""
+    """Charge the owner's budget, or the network's if there is no sign-in.
+
+    An owner has a budget apart from the network's, so that strangers behind the same address cannot use it up.
+    """
     key = f"interaction-of|{owner.sub}" if owner else f"interaction|{caller_network(address)}"
     spent = runtime.limiter.spend(key, runtime.limits["interaction_limit"], now)
     if not spent.is_admitted:

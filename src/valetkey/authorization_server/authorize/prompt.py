@@ -1,4 +1,4 @@
-"""What must happen before a request can be answered with a code: sign in, ask, or nothing."""
+"""The prompt that a request needs before a code can be issued: sign-in, consent, or none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from valetkey.storage import consents
 from .consent import claims_beyond_scope
 from .request import AuthorizationRequest, CheckedTarget
 
-RequiredPrompt = Literal["sign_in", "consent", "go"]
+RequiredPrompt = Literal["sign_in", "consent", "issue"]  # issue: no prompt is needed
 
 
 def required_prompt(
@@ -33,11 +33,13 @@ def required_prompt(
     now: float,
     consented_scope: str | None = None,
 ) -> RequiredPrompt:
-    """The next step of a request; ``begun_at`` tells whether the person did what was asked since.
+    """Return the prompt that a request needs next.
 
-    :param consented: the scope that the owner allowed the client before, where it has been read.
-    :raises OAuthError: for the client, where no step can help: an essential ``acr`` that cannot be reached here,
-        another person than the one who is meant, or a host that cannot tell when a person signed in.
+    A sign-in that the client requires is done if it happened after ``request.begun_at``.
+
+    :param consented_scope: the scope of the remembered consent, if the caller has read it.
+    :raises OAuthError: if no prompt can help: an essential ``acr`` cannot be reached here, another owner than the
+        requested one signed in, or the host does not report when an owner signed in. The refusal is for the client.
     """
     if owner is None:
         return "sign_in"
@@ -49,15 +51,15 @@ def required_prompt(
         request, target, owner, runtime, consented_scope
     ):
         return "consent"
-    return "go"
+    return "issue"
 
 
 def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -> None:
-    """With ``prompt=none`` nobody may be asked (OpenID Connect Core §3.1.2.6).
+    """Refuse a request with ``prompt=none`` that needs a prompt (OpenID Connect Core §3.1.2.6).
 
     :raises OAuthError: ``login_required`` or ``consent_required``.
     """
-    if "none" not in request.prompt or required == "go":
+    if "none" not in request.prompt or required == "issue":
         return
     refusals: dict[RequiredPrompt, OAuthError] = {
         "sign_in": LoginRequired("the person is not signed in"),
@@ -67,7 +69,7 @@ def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -
 
 
 def _check_host_support(request: AuthorizationRequest, owner: Owner) -> None:
-    """Refuse what a host's bare function cannot tell: when and how a person signed in."""
+    """Refuse requests that depend on the sign-in if the host's function does not report one (``auth_time``)."""
     if owner.auth_time is not None:
         return
     if request.max_age is not None or "login" in request.prompt:
@@ -84,9 +86,9 @@ def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bo
 
 
 def _is_requested_owner(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
-    """Whether id_token_hint or claims name this person, or nobody (OpenID Connect Core §3.1.2.1, §3.1.2.2).
+    """Whether id_token_hint or claims name this owner, or name none (OpenID Connect Core §3.1.2.1, §3.1.2.2).
 
-    :raises LoginRequired: where another person signed in for this request: asking again would go round in circles.
+    :raises LoginRequired: if another owner signed in for this request; prompting again would never end.
     """
     if not request.hinted_subs or subject_for_client(owner.sub, target.client, runtime) in request.hinted_subs:
         return True
@@ -96,8 +98,12 @@ def _is_requested_owner(request: AuthorizationRequest, target: CheckedTarget, ow
 
 
 def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
-    wish = request.claims.get("id_token", {}).get("acr", {})
-    if wish.get("essential") and requested_values(wish) and owner.acr not in requested_values(wish):
+    acr_request = request.claims.get("id_token", {}).get("acr", {})
+    if (
+        acr_request.get("essential")
+        and requested_values(acr_request)
+        and owner.acr not in requested_values(acr_request)
+    ):
         raise UnmetAuthenticationRequirements("the acr that is asked for cannot be reached here")
 
 
@@ -108,8 +114,8 @@ def _is_consent_remembered(
     if target.client.policy.always_prompt_for_consent:
         return False
     if consented_scope is None:
-        before = consents.find(runtime.store, owner.sub, request.client_id)
-        if before is None:
+        consent = consents.find(runtime.store, owner.sub, request.client_id)
+        if consent is None:
             return False
-        consented_scope = before.scope
+        consented_scope = consent.scope
     return parse_scope(consented_scope).issuperset(request.scope) and not claims_beyond_scope(request)

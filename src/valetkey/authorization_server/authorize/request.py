@@ -1,7 +1,4 @@
-"""An authorization request after its checks.
-
-As JSON it waits in the store, checked, for the owner's answer.
-"""
+"""An authorization request after its checks, in the form in which it is stored until the owner decides."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from valetkey.storage.clients import Client
 
 @dataclass(frozen=True, slots=True)
 class CheckedTarget:
-    """A client and one of its own redirect URIs: the only thing that is ever answered to.
+    """A client and one of its registered redirect URIs: the only place that a response is ever sent to.
 
-    Only ``authorization_endpoint.check_target`` and ``reopen`` make one.
+    Only ``check_target`` and ``recheck_target`` in ``authorize.endpoint`` create one.
     """
 
     client: Client
@@ -29,7 +26,7 @@ class CheckedTarget:
     issuer: str
 
     def response(self, parameters: dict[str, str]) -> AuthorizationResponse:
-        """An answer with ``state`` and ``iss`` (RFC 9207) in it."""
+        """Return a response with these parameters, ``state`` and ``iss`` (RFC 9207)."""
         if self.state is not None:
             parameters = {**parameters, "state": self.state}
         return AuthorizationResponse(self.redirect_uri, self.mode, {**parameters, "iss": self.issuer})
@@ -40,7 +37,7 @@ class CheckedTarget:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What was asked, checked (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
+    """The checked parameters of a request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
 
     client_id: str
     redirect_uri: str
@@ -56,7 +53,7 @@ class AuthorizationRequest:
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
     login_hint: str | None = None
-    hinted_subs: tuple[str, ...] = ()  # whom id_token_hint or claims name; empty: anybody
+    hinted_subs: tuple[str, ...] = ()  # the owners that id_token_hint or claims name; empty: any
     claims: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -64,7 +61,10 @@ class AuthorizationRequest:
 
     @classmethod
     def from_json(cls, text: str) -> AuthorizationRequest:
-        """:raises KeyError, TypeError: where another version wrote it, with other fields."""
-        read = json.loads(text)
-        lists = {name: tuple(read[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}
-        return cls(**{**read, **lists})
+        """Return the request that ``to_json`` wrote.
+
+        :raises KeyError, TypeError: if another version of Valetkey wrote it, with other fields.
+        """
+        members = json.loads(text)
+        lists = {name: tuple(members[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}
+        return cls(**{**members, **lists})

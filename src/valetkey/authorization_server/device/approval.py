@@ -1,4 +1,4 @@
-"""The person's side of device authorization (RFC 8628 §3.3): from a typed code to a yes or a no."""
+"""The user's side of device authorization (RFC 8628 §3.3): enter the code, then allow or deny."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _CLOSED_REQUEST_MESSAGE = "This code was answered already, or has expired. Start
 
 @dataclass(frozen=True, slots=True)
 class DeviceConsent:
-    """A device's request before the person who entered its code, in the sign-in in which they did."""
+    """A device's request that waits for the decision of the owner who entered its code."""
 
-    digest: bytes
+    digest: bytes  # of the interaction id
     device_code: DeviceCode
     client: Client
 
@@ -48,17 +48,18 @@ class DeviceConsent:
 def enter_user_code(
     entered_code: str, owner: Owner, browser: bytes, address: str | None, runtime: Runtime, now: float
 ) -> Secret:
-    """The id under which the request of a typed code waits for this person's answer.
+    """Look up the code that an owner entered, and return the id with which ``load_device_consent`` finds its request.
 
-    :raises InvalidRequest: where there is no such code, in words for the person.
-    :raises TooManyRequests: where this person or network address guessed too often (§5.1).
+    :param browser: the digest of the browser's cookie.
+    :raises InvalidRequest: if the code does not exist, was decided, or has expired. The text is for the user.
+    :raises TooManyRequests: if this owner or this network guessed too often (§5.1).
     """
     settings = runtime.settings
     guesses = [
         (f"devicecode:{caller_network(address)}", parse_limit(settings.device_code_address_limit)),
         (f"devicecode:owner:{owner.sub}", parse_limit(settings.device_code_limit)),
     ]
-    for key, limit in guesses:  # before the code is looked at; given back where it was right
+    for key, limit in guesses:  # charged before the lookup, refunded if the code is right
         spent = runtime.limiter.spend(key, limit, now)
         if not spent.is_admitted:
             raise TooManyRequests("Too many codes were tried. Please wait.", retry_after=spent.retry_after)
@@ -70,8 +71,8 @@ def enter_user_code(
         runtime.limiter.refund_best_effort(key, limit)
     secret = generate_secret(DEVICE_INTERACTION)
     request = to_json({"device_code": code.digest.hex(), "owner": owner.sub, "sid": owner.sid})
-    until = min(code.expires_at, now + settings.interaction_lifetime)
-    row = Interaction(secret.digest(), browser, code.client_id, request, until)
+    expires_at = min(code.expires_at, now + settings.interaction_lifetime)
+    row = Interaction(secret.digest(), browser, code.client_id, request, expires_at)
     runtime.write(Transaction(rows=(interactions.add(row),)))
     return secret
 
@@ -79,18 +80,20 @@ def enter_user_code(
 def load_device_consent(
     interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float
 ) -> DeviceConsent:
-    """The request that this person is asked about.
+    """Return a device's request that waits for this owner's decision.
 
-    :raises InvalidRequest: where it is another's, in another sign-in or browser, answered, or over.
+    :param browser: the digest of the browser's cookie.
+    :raises InvalidRequest: if the code was entered by another owner, in another session or in another browser, or if
+        the request was decided or has expired. The text is for the user.
     """
-    known = is_well_formed(interaction_id, DEVICE_INTERACTION)
-    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if known else None
+    well_formed = is_well_formed(interaction_id, DEVICE_INTERACTION)
+    row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
     if row is None or not hmac.compare_digest(row.browser, browser):
         raise InvalidRequest("This code was not entered in this browser. Enter it again.")
-    entered = json.loads(row.request)
-    if (entered["owner"], entered["sid"]) != (owner.sub, owner.sid):
+    interaction = json.loads(row.request)
+    if (interaction["owner"], interaction["sid"]) != (owner.sub, owner.sid):
         raise InvalidRequest("This code was not entered in this sign-in. Enter it again.")
-    code = device_codes.find(runtime.store, bytes.fromhex(entered["device_code"]))
+    code = device_codes.find(runtime.store, bytes.fromhex(interaction["device_code"]))
     client = runtime.clients.find(row.client_id, now)
     if code is None or client is None or row.decided_at is not None or row.expires_at <= now:
         raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
@@ -102,7 +105,7 @@ def load_device_consent(
 def describe_requested_scopes(
     device_consent: DeviceConsent, owner: Owner, runtime: Runtime
 ) -> list[tuple[str, str, bool]]:
-    """Each scope with its words, and whether it was granted before."""
+    """Return each requested scope's name, its description, and whether the owner granted it before."""
     return describe_scopes(device_consent.scope, device_consent.client.client_id, owner, runtime)
 
 
@@ -114,11 +117,12 @@ def allow(
     runtime: Runtime,
     now: float,
 ) -> None:
-    """Give the device what the owner left ticked.
+    """Grant the device the scopes that the owner left ticked.
 
-    The grant is in no sign-in: a television stays connected when its owner signs out of the telephone.
+    The grant belongs to no session: a television stays connected when its owner signs out on the phone.
 
-    :raises InvalidRequest: where it was answered already, or the code expired meanwhile.
+    :param address: the owner's network address, for the consent and the audit log.
+    :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
     """
     granted = tuple(name for name in device_consent.scope if name in scope)
     code = device_consent.device_code
@@ -130,10 +134,10 @@ def allow(
         now=now,
         expires_at=code.expires_at + runtime.settings.access_token_lifetime,
     )
-    consented = ConsentDecision(device_consent.client, device_consent.scope, granted, owner, address)
+    decision = ConsentDecision(device_consent.client, device_consent.scope, granted, owner, address)
     rows = (
         grants.add(grant),
-        *consent_statements(consented, runtime, now),
+        *consent_statements(decision, runtime, now),
         interactions.decide(device_consent.digest, now),
     )
     if not runtime.write(Transaction(device_codes.decide(code.digest, grant.grant_id, now), rows)):
@@ -141,9 +145,9 @@ def allow(
 
 
 def deny(device_consent: DeviceConsent, owner: Owner, address: str | None, runtime: Runtime, now: float) -> None:
-    """Tell the device no.
+    """Record the owner's denial, which the device learns at its next poll.
 
-    :raises InvalidRequest: where it was answered already, or the code expired meanwhile.
+    :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
     """
     event = audit_statement(
         "consent.denied", now, client_id=device_consent.client.client_id, owner=owner.sub, address=address

@@ -1,4 +1,4 @@
-"""The device authorization endpoint (RFC 8628 §3.1): codes for a device that has no browser."""
+"""The device authorization endpoint (RFC 8628 §3.1): codes for a device without a browser."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests, UnauthorizedClient
 from valetkey.protocol.scope import format_scope
-from valetkey.protocol.secret import DEVICE_CODE as KIND
-from valetkey.protocol.secret import generate_secret
+from valetkey.protocol.secret import DEVICE_CODE, generate_secret
 from valetkey.protocol.user_code import format_user_code, generate_user_code
 from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.limit import parse_limit
@@ -24,7 +23,11 @@ _MAX_USER_CODE_ATTEMPTS = 5
 
 
 def device_authorization(call: Call) -> MachineResponse:
-    """A device code for the device, a user code for the person (§3.2)."""
+    """Return a device code, with which the device polls, and a user code, which the user enters (§3.2).
+
+    :raises TemporarilyUnavailable: if five generated user codes were all in use.
+    :raises TooManyRequests: if this network requested too many.
+    """
     settings = call.runtime.settings
     client = authenticate(call)
     _check_device_grant_allowed(client, call)
@@ -32,7 +35,7 @@ def device_authorization(call: Call) -> MachineResponse:
     resources = read_resources(call.parameters, call.runtime, client, scope)
     scope = limit_scope_to_resources(scope, resources, call.runtime)
     _charge_device_authorization(call)
-    secret = generate_secret(KIND)
+    secret = generate_secret(DEVICE_CODE)
     for _ in range(_MAX_USER_CODE_ATTEMPTS):
         code = DeviceCode(
             digest=secret.digest(),
@@ -47,13 +50,13 @@ def device_authorization(call: Call) -> MachineResponse:
             break
     else:
         raise TemporarilyUnavailable("no user code is free; try again", retry_after=5)
-    page = f"{settings.issuer}{settings.device_path}"
+    verification_uri = f"{settings.issuer}{settings.device_path}"
     return json_response(
         {
             "device_code": secret.reveal(),
             "user_code": format_user_code(code.user_code),
-            "verification_uri": page,
-            "verification_uri_complete": f"{page}?user_code={format_user_code(code.user_code)}",
+            "verification_uri": verification_uri,
+            "verification_uri_complete": f"{verification_uri}?user_code={format_user_code(code.user_code)}",
             "expires_in": settings.device_code_lifetime,
             "interval": int(POLL_INTERVAL_S),
         }
@@ -64,7 +67,9 @@ def _check_device_grant_allowed(client: Client, call: Call) -> None:
     if call.runtime.settings.device_path is None:
         raise InvalidRequest("device authorization is not served here")
     if DEVICE_CODE_GRANT_TYPE not in client.grant_types:
-        raise UnauthorizedClient("the client may not use this grant_type", log_detail=client.policy.name)
+        raise UnauthorizedClient(
+            "the client may not use this grant_type", log_detail=f"the client's policy is {client.policy.name}"
+        )
 
 
 def _charge_device_authorization(call: Call) -> None:

@@ -21,16 +21,16 @@ from valetkey.tokens.jws import ASSERTION_REGISTRY
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MAX_LENGTH, _MAX_JTI_LENGTH = 8192, 256
-_MAX_LIFETIME_S = 3600  # seconds from now: so long an assertion is remembered, and no longer one may live
-_MAX_CLOCK_SKEW_S = 30  # seconds by which a client's clock may be fast
+_MAX_LIFETIME_S = 3600  # from now; a used assertion is remembered until it expires, so the lifetime is limited
+_MAX_CLOCK_SKEW_S = 30  # by which a client's clock may be fast
 _JWT_TYPES = ("jwt", "client-authentication+jwt")
-_EMBEDDED_KEY_MEMBERS = frozenset({"jwk", "jku", "x5c", "x5u"})  # a key that came with the signature proves nothing
+_EMBEDDED_KEY_MEMBERS = frozenset({"jwk", "jku", "x5c", "x5u"})  # a key sent with the signature proves nothing
 
 
 def read_asserted_client_id(assertion: str) -> str:
-    """Whom an assertion speaks of; nothing about it is proved yet.
+    """Return the client_id that an assertion claims, before anything about it is verified.
 
-    :raises InvalidClient: where it is not a JWT with a subject.
+    :raises InvalidClient: if it is not a JWT with a subject.
     """
     subject = _parse_assertion(assertion)[1].get("sub")
     if not isinstance(subject, str) or not subject or "\0" in subject:
@@ -39,7 +39,12 @@ def read_asserted_client_id(assertion: str) -> str:
 
 
 def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: float) -> str | None:
-    """Why an assertion does not prove that this client calls; None where it does, and then it is used up."""
+    """Return why an assertion does not authenticate a client, or None if it does.
+
+    A valid assertion is marked as used, and is not accepted again.
+
+    :raises InvalidClient: if it is not a JWT.
+    """
     header, claims = _parse_assertion(assertion)
     problem = _header_problem(header, client) or _claims_problem(claims, client, runtime, now)
     if problem:
@@ -49,11 +54,11 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
     except FetchError as cause:
         return str(cause)
     if key is None:
-        return "no key of the client's verifies it"
+        return "none of the client's keys has the kid and alg of the assertion"
     try:
         jws.deserialize_compact(assertion, key, registry=ASSERTION_REGISTRY)
     except (JoseError, ValueError, TypeError):
-        return "the signature is wrong"
+        return "the signature of the assertion is wrong"
     used = client_assertions.mark_used(
         client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway
     )
@@ -62,57 +67,57 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
 
 def _parse_assertion(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if len(assertion) > _MAX_LENGTH or not assertion.isascii() or assertion.count(".") != 2:
-        raise _invalid_client("the assertion is no JWT, or too long")
+        raise _invalid_client("the assertion is not a JWT, or too long")
     try:
         token = jws.extract_compact(assertion.encode())
         header, claims = token.headers(), parse_json_object(token.payload)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as cause:
-        raise _invalid_client("the assertion is no JWT") from cause
+        raise _invalid_client("the assertion is not a JWT") from cause
     return header, claims
 
 
 def _header_problem(header: Mapping[str, Any], client: Client) -> str | None:
-    wanted = client.metadata.get("token_endpoint_auth_signing_alg")
-    allowed = algorithm_names(wanted) if wanted else client.policy.assertion_algorithms
+    registered_algorithm = client.metadata.get("token_endpoint_auth_signing_alg")
+    allowed = algorithm_names(registered_algorithm) if registered_algorithm else client.policy.assertion_algorithms
     if header.get("alg") not in allowed:
-        return "the algorithm is not allowed"
-    if "crit" in header:  # RFC 7515 §4.1.11: none that we understand
-        return "crit names what is not understood"
+        return "alg is not allowed for this client"
+    if "crit" in header:  # RFC 7515 §4.1.11: no extension is supported
+        return "crit names an extension that is not supported"
     if _EMBEDDED_KEY_MEMBERS & header.keys():
-        return "the header brings a key of its own"
+        return "the header contains a key or a reference to one"
     if str(header.get("typ", "jwt")).lower() not in _JWT_TYPES:
-        return "it is a JWT of another type"  # RFC 8725 §3.11
+        return "typ is not JWT or client-authentication+jwt"  # RFC 8725 §3.11
     return None
 
 
 def _claims_problem(claims: Mapping[str, Any], client: Client, runtime: Runtime, now: float) -> str | None:
     if not claims.get("iss") == claims.get("sub") == client.client_id:
-        return "iss and sub are not the client"
+        return "iss and sub are not both the client_id"
     if not _is_audience_this_server(claims.get("aud"), client, runtime):
         return "aud is not this server"
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI_LENGTH or not jti.isprintable():
-        return "it has no jti"
+        return "jti is missing, too long or not printable"
     leeway = runtime.settings.clock_leeway
-    expires, begins, made = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
-    if not all(_is_timestamp(moment) for moment in (expires, begins, made)):
+    expires_at, not_before, issued_at = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
+    if not all(_is_timestamp(timestamp) for timestamp in (expires_at, not_before, issued_at)):
         return "exp is missing, or a time is not a number"
-    assert isinstance(expires, (int, float))
-    if not now - leeway < expires <= now + _MAX_LIFETIME_S:
-        return "it has expired, or lives longer than an hour"
-    if max(begins, made) > now + _MAX_CLOCK_SKEW_S:
-        return "it is not good yet"
-    return None if made > now - _MAX_LIFETIME_S else "it was made over an hour ago"
+    assert isinstance(expires_at, (int, float))
+    if not now - leeway < expires_at <= now + _MAX_LIFETIME_S:
+        return "exp is in the past, or more than an hour ahead"
+    if max(not_before, issued_at) > now + _MAX_CLOCK_SKEW_S:
+        return "nbf or iat is in the future"
+    return None if issued_at > now - _MAX_LIFETIME_S else "iat is more than an hour ago"
 
 
 def _is_audience_this_server(audience: Any, client: Client, runtime: Runtime) -> bool:
-    """Every audience must be us: an assertion that another server may use too could be used by that server here."""
+    """Whether every audience is this server. A second audience could present the assertion here itself."""
     settings = runtime.settings
-    ours = {settings.issuer}
+    accepted = {settings.issuer}
     if not client.policy.assertion_audience_issuer_only:
-        ours.add(f"{settings.issuer}{settings.oauth_path}/token")
-    named = audience if isinstance(audience, list) else [audience]
-    return bool(named) and all(isinstance(one, str) and one in ours for one in named)
+        accepted.add(f"{settings.issuer}{settings.oauth_path}/token")
+    audiences = audience if isinstance(audience, list) else [audience]
+    return bool(audiences) and all(isinstance(name, str) and name in accepted for name in audiences)
 
 
 def _find_key(header: Mapping[str, Any], client: Client, runtime: Runtime) -> Key | None:

@@ -1,4 +1,4 @@
-"""Which client is calling, and can it prove it (RFC 6749 §2.3, RFC 7521 §4.2)."""
+"""Client authentication (RFC 6749 §2.3, RFC 7521 §4.2)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class _Credentials:
 
 
 def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
-    """The client that made the call; a public one has only named itself.
+    """Return the client that made the call, authenticated by its registered method, and charge the call to its limit.
 
-    :param limit: the setting to whose budget the call is charged, of this client alone; so that nobody can use up
-        another's, a public one's is that of its network, too.
+    A public client is identified by its client_id only.
 
-    :raises InvalidClient: where it is unknown, disabled, or its proof fails.
-    :raises InvalidRequest: where it uses two methods at once, or names two clients.
-    :raises TooManyRequests: where too many proofs from this network failed, or the client calls too often.
+    :param limit_setting: the setting of the limit. Each client has a budget of its own. A public client has one per
+        network, because anyone could use up its budget by sending its client_id.
+    :raises InvalidClient: if the client is unknown or disabled, or if authentication fails.
+    :raises InvalidRequest: if the request uses two methods at once, or names two clients.
+    :raises TooManyRequests: if authentication failed too often from this network, or the client calls too often.
     """
     credentials = (
         _read_basic_credentials(call)
@@ -41,41 +42,43 @@ def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
     )
     _check_client_id_matches(credentials, call.parameters)
     client = call.runtime.clients.find(credentials.client_id, call.now)
-    problem = "unknown or disabled client" if client is None else _authentication_problem(client, credentials, call)
+    problem = (
+        "the client is unknown or disabled" if client is None else _authentication_problem(client, credentials, call)
+    )
     if client is None or problem:
         call.runtime.charge_failed_authentication(call.address, call.now)
         raise InvalidClient("client authentication failed", log_detail=problem)
-    who = f"{client.client_id}|{caller_network(call.address)}" if client.is_public else client.client_id
-    call.runtime.charge(limit_setting, who, call.now)
+    key = f"{client.client_id}|{caller_network(call.address)}" if client.is_public else client.client_id
+    call.runtime.charge(limit_setting, key, call.now)
     return client
 
 
 def authenticate_confidential(call: Call, limit_setting: str = "token_limit") -> Client:
-    """Like ``authenticate``, for endpoints that a public client may not use.
+    """Authenticate a client like ``authenticate``, at an endpoint that public clients may not use.
 
     :raises InvalidClient: also for a public client.
     """
     client = authenticate(call, limit_setting)
     if client.is_public:
-        raise InvalidClient("this endpoint needs client authentication", log_detail="public client")
+        raise InvalidClient("this endpoint needs client authentication", log_detail="the client is public")
     return client
 
 
 def _authentication_problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
-    """Each client by the method that it registered: a weaker proof than it has promised is none."""
+    """Return why the credentials do not authenticate the client by its registered method, or None if they do."""
     secret, assertion = credentials.secret, credentials.assertion
     if client.is_public:
-        return "a proof from a public client" if secret or assertion else None
+        return "a public client sent a secret or an assertion" if secret or assertion else None
     if client.auth_method == "private_key_jwt":
-        return assertion_problem(assertion, client, call.runtime, call.now) if assertion else "no assertion"
-    return _secret_problem(client, secret, call.now) if secret else "no secret"
+        return assertion_problem(assertion, client, call.runtime, call.now) if assertion else "no assertion was sent"
+    return _secret_problem(client, secret, call.now) if secret else "no secret was sent"
 
 
 def _secret_problem(client: Client, secret: Secret, now: float) -> str | None:
     for digest, expires_at in client.secret_digests:
         if secret.matches(digest) and (expires_at is None or expires_at > now):
             return None
-    return "wrong or expired secret"
+    return "the secret is wrong or expired"
 
 
 def _check_client_id_matches(credentials: _Credentials, parameters: Parameters) -> None:
@@ -84,7 +87,7 @@ def _check_client_id_matches(credentials: _Credentials, parameters: Parameters) 
 
 
 def _read_assertion_credentials(parameters: Parameters) -> _Credentials | None:
-    """None: no assertion."""
+    """Return the credentials of an assertion in the parameters, or None if there is none."""
     kind, assertion = parameters.get("client_assertion_type"), parameters.get("client_assertion")
     if kind is None and assertion is None:
         return None
@@ -104,12 +107,15 @@ def _read_form_credentials(parameters: Parameters) -> _Credentials:
 
 
 def _read_basic_credentials(call: Call) -> _Credentials | None:
-    """None: no Authorization header. Both halves are form-encoded before base64 (RFC 6749 §2.3.1)."""
+    """Return the credentials of the Authorization header, or None if there is none.
+
+    The client_id and the secret are form-encoded before base64 (RFC 6749 §2.3.1).
+    """
     if not call.authorization:
         return None
     scheme, _, value = call.authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise InvalidClient("client authentication is malformed", log_detail="an Authorization scheme other than Basic")
+        raise InvalidClient("client authentication is malformed", log_detail="the Authorization scheme is not Basic")
     if call.parameters.get("client_secret") is not None or call.parameters.get("client_assertion") is not None:
         raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
     try:

@@ -21,13 +21,19 @@ GRANT_TYPES: dict[str, Callable[[TokenRequest], bytes]] = {
 
 
 def handle_token_request(call: Call) -> MachineResponse:
-    """Authenticate the client, find the grant type, and answer with what it gives."""
+    """Authenticate the client, and return the token response of the requested grant type.
+
+    :raises OAuthError: if authentication fails, the grant type is unknown or not allowed for the client, or the grant
+        is refused.
+    """
     client = authenticate(call)
     grant_type = call.parameters.require("grant_type")
     redeem = GRANT_TYPES.get(grant_type)
     if redeem is None:
         raise UnsupportedGrantType("this grant_type is not served")
     if grant_type not in client.grant_types:
-        raise UnauthorizedClient("the client may not use this grant_type", log_detail=client.policy.name)
+        raise UnauthorizedClient(
+            "the client may not use this grant_type", log_detail=f"the client's policy is {client.policy.name}"
+        )
     body = redeem(TokenRequest(call.runtime, call.now, client, call.parameters, call.address))
     return MachineResponse(200, body, JSON_HEADERS)

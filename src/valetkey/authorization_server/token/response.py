@@ -1,4 +1,4 @@
-"""The answer of the token endpoint (RFC 6749 §5.1)."""
+"""The token endpoint's successful response (RFC 6749 §5.1)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def token_response_body(
     refresh_token: Secret | None = None,
     id_token: str | None = None,
 ) -> bytes:
+    """Return the JSON body of a token response; ``refresh_token`` and ``id_token`` are left out if they are None."""
     body: dict[str, str | int] = {
         "access_token": access_token.value,
         "token_type": "Bearer",

@@ -1,4 +1,4 @@
-"""The target of a token: resource indicators (RFC 8707) and the scope that goes with them."""
+"""The scope (RFC 6749 §3.3) and the resources (RFC 8707) of a request or token: read, check and narrow them."""
 
 from __future__ import annotations
 
@@ -12,89 +12,103 @@ from valetkey.runtime import Runtime
 from valetkey.settings import OPENID_SCOPES
 from valetkey.storage.clients import Client
 
-_MAX_ECHOED_LENGTH = 200  # characters at the most of a scope that is told back
+_MAX_ECHOED_LENGTH = 200  # characters of an invalid scope that an error repeats
 
 
 def read_resources(parameters: Parameters, runtime: Runtime, client: Client, scope: frozenset[str]) -> tuple[str, ...]:
-    """The resources that a request names, or the client's default one.
+    """Return the resources that a request names, or the client's default resource if it names none.
 
-    :raises InvalidTarget: where one is malformed or not served here.
+    :raises InvalidTarget: if a resource is malformed, or is not served here.
     """
-    asked = parameters.getlist("resource")
-    if not asked:
+    requested = parameters.getlist("resource")
+    if not requested:
         default = str(client.metadata.get("default_resource") or runtime.settings.api_resource)
-        # The issuer too where openid is asked for: userinfo is its resource.
+        # With openid, the issuer is added: it is the resource of the userinfo endpoint.
         issuer = runtime.settings.issuer
         return (default, issuer) if "openid" in scope and default != issuer else (default,)
     served = runtime.resources.all()
-    return tuple(dict.fromkeys(_find_resource(one, served, "this resource is not served here") for one in asked))
+    return tuple(
+        dict.fromkeys(_find_resource(resource, served, "this resource is not served here") for resource in requested)
+    )
 
 
 def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
-    """The resources of a token: those asked for, if the grant has them; all of the grant's where none is named.
+    """Return the resources that a token request names, or all resources of the grant if it names none.
 
-    :raises InvalidTarget: where one was not granted (RFC 8707 §2.2).
+    :raises InvalidTarget: if a resource was not granted (RFC 8707 §2.2).
     """
-    asked = parameters.getlist("resource")
+    requested = parameters.getlist("resource")
     return (
-        tuple(dict.fromkeys(_find_resource(one, granted, "this resource was not granted") for one in asked)) or granted
+        tuple(
+            dict.fromkeys(_find_resource(resource, granted, "this resource was not granted") for resource in requested)
+        )
+        or granted
     )
 
 
 def _find_resource(requested: str, candidates: Collection[str], error_message: str) -> str:
-    """The resource that is meant, as it is written here."""
+    """Return the candidate that equals a requested resource after normalization.
+
+    :raises InvalidTarget: with ``error_message``, if there is none.
+    """
     if requested in candidates:
         return requested
-    meant = None if resource_uri_problem(requested) else normalize_resource(requested)
-    for one in candidates:
-        if normalize_resource(one) == meant:
-            return one
+    normalized = None if resource_uri_problem(requested) else normalize_resource(requested)
+    for candidate in candidates:
+        if normalize_resource(candidate) == normalized:
+            return candidate
     raise InvalidTarget(error_message)
 
 
 def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[str]:
-    """The scope of a token: what is asked for, if it was granted; all of it where none is named (RFC 6749 §6).
+    """Return the scope that a token request names, or the whole granted scope if it names none (RFC 6749 §6).
 
-    :raises InvalidScope: where more is asked for.
+    :raises InvalidScope: if it names more than was granted.
     """
-    asked = parse_scope(parameters.get("scope"))
-    if not asked <= granted:
+    requested = parse_scope(parameters.get("scope"))
+    if not requested <= granted:
         raise InvalidScope("the scope goes beyond what was granted")
-    return asked or granted
+    return requested or granted
 
 
 def check_scope(requested_scope: str | None, client: Client, runtime: Runtime) -> frozenset[str]:
-    """The scope that a client asks for; its whole registered scope where it names none (RFC 6749 §3.3).
+    """Return the scope that a client requests, or its default scope if it requests none (RFC 6749 §3.3).
 
-    With ``openid`` a name that nobody knows here is ignored (OpenID Connect Core §3.1.2.1).
+    With ``openid``, unknown scopes are ignored (OpenID Connect Core §3.1.2.1).
 
-    :raises InvalidScope: where a name is not among those that it registered.
+    :raises InvalidScope: if the client's registration or plan does not allow a scope.
     """
     allowed = limit_scope_to_plan(frozenset(runtime.settings.known_scopes), client.client_id, runtime)
     if client.scope is not None:
         allowed &= client.scope
-    usual = client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
-    asked = parse_scope(requested_scope) or usual & allowed
-    if "openid" in asked:
-        asked &= runtime.settings.known_scopes.keys()
-    if not asked <= allowed:
-        told = f"the client may not ask for the scope {format_scope(asked - allowed)[:_MAX_ECHOED_LENGTH]}"
-        by_plan = asked - limit_scope_to_plan(asked, client.client_id, runtime)
+    default_scope = (
+        client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
+    )
+    scope = parse_scope(requested_scope) or default_scope & allowed
+    if "openid" in scope:
+        scope &= runtime.settings.known_scopes.keys()
+    if not scope <= allowed:
+        message = f"the client may not ask for the scope {format_scope(scope - allowed)[:_MAX_ECHOED_LENGTH]}"
+        not_in_plan = scope - limit_scope_to_plan(scope, client.client_id, runtime)
         raise InvalidScope(
-            f"{told}: its plan has none of {format_scope(by_plan)[:_MAX_ECHOED_LENGTH]}" if by_plan else told
+            f"{message}: its plan has none of {format_scope(not_in_plan)[:_MAX_ECHOED_LENGTH]}"
+            if not_in_plan
+            else message
         )
-    return asked
+    return scope
 
 
 def limit_scope_to_plan(scope: frozenset[str], client_id: str, runtime: Runtime) -> frozenset[str]:
-    """What of a scope the client's plan allows. A plan speaks of the publisher's scopes only, not of OpenID's own."""
+    """Remove the scopes that the client's plan does not allow. OpenID's own scopes are not subject to plans."""
     allowed = runtime.subscriptions.get_allowed_scopes(client_id, runtime.clock())
     return scope if allowed is None else scope - (runtime.settings.scopes.keys() - allowed)
 
 
 def limit_scope_to_resources(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:
-    """The part of a scope that the resources know: a token carries no scope that its audience cannot read."""
-    known = [runtime.resources.get(resource).scopes for resource in resources if resource in runtime.resources.all()]
-    if None in known or not known:
+    """Remove the scopes that none of the resources defines, so that a token has only scopes that its audience uses."""
+    scopes_by_resource = [
+        runtime.resources.get(resource).scopes for resource in resources if resource in runtime.resources.all()
+    ]
+    if None in scopes_by_resource or not scopes_by_resource:
         return scope
-    return scope & frozenset(OPENID_SCOPES).union(*(names for names in known if names is not None))
+    return scope & frozenset(OPENID_SCOPES).union(*(scopes for scopes in scopes_by_resource if scopes is not None))

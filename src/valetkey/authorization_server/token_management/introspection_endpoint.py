@@ -13,7 +13,7 @@ _INACTIVE = {"active": False}
 
 
 def introspect(call: Call) -> MachineResponse:
-    """The token's members for whoever may know them, else only that it is not active (§2.2)."""
+    """Return a token's members if it is active and the client may introspect it, else ``{"active": false}`` (§2.2)."""
     client = authenticate_confidential(call, "introspection_limit")
     token = find_token(call.runtime, call.parameters.require("token"), call.now)
     if token is None or not _may_introspect(client, token) or not _is_active(token, call):
@@ -24,15 +24,15 @@ def introspect(call: Call) -> MachineResponse:
 
 
 def _may_introspect(client: Client, token: TokenInfo) -> bool:
-    # A web application learns of its own tokens; a service (policy machine) is what answers API calls, so it
-    # learns of every access token that somebody brought to it (§4: only protected resources may ask). Refresh
-    # tokens, which have no jti, are brought to no API (RFC 6749 §1.5).
+    # A client may introspect its own tokens. A service (policy machine) is a resource server, so it may also
+    # introspect every access token that a client sent to it (§4: only protected resources may). Refresh tokens,
+    # which have no jti, are never sent to a resource server (RFC 6749 §1.5).
     is_own = token.client_id == client.client_id
     return is_own or (client.policy.name == "machine" and token.jti is not None)
 
 
 def _is_active(token: TokenInfo, call: Call) -> bool:
-    """A disabled account or client is out here too."""
+    """Whether the token's client and owner still exist and are enabled."""
     if not token.is_personal and call.runtime.clients.find(token.client_id, call.now) is None:
         return False
     return token.owner is None or call.runtime.owners.find(token.owner) is not None

@@ -1,7 +1,8 @@
-"""Leaked secrets: whoever shows one of ours to this endpoint has it ended. Anybody may, and nobody learns anything.
+"""The endpoint for leak reports: it revokes the token or client secret that is reported.
 
-The body is a form with ``token``, or JSON as secret scanners send it: a list of objects with ``token``, one such
-object, or a list of strings. The answer is 202 for every value, whether it was alive, over, or never ours.
+Anyone may report, without authentication, and the response reveals nothing: it is 202 for every value, whether it was
+active, expired, or never issued here. The body is a form with ``token``, or JSON as secret scanners send it: a list of
+objects with ``token``, one such object, or a list of strings.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _MAX_TOKEN_LENGTH = 8192
 
 
 def report_leak(call: Call) -> MachineResponse:
-    """End what is shown.
+    """Revoke every reported token and client secret.
 
-    :raises InvalidRequest: where the body shows nothing that could be a token.
-    :raises TooManyRequests: where this network showed too many.
+    :raises InvalidRequest: if the body is malformed, or has no tokens, or more than 50.
+    :raises TooManyRequests: if this network reported too many.
     """
-    shown = _read_reported_tokens(call)
-    _charge_leak_report(call, len(shown))
-    rows = [row for value in shown for row in _revocation_statements(value, call)]
+    tokens = _read_reported_tokens(call)
+    _charge_leak_report(call, len(tokens))
+    rows = [row for token in tokens for row in _revocation_statements(token, call)]
     if rows:
         call.runtime.revoke(*rows)
     return MachineResponse(202, b"{}", JSON_HEADERS)
@@ -44,11 +45,13 @@ def report_leak(call: Call) -> MachineResponse:
 def _read_reported_tokens(call: Call) -> tuple[str, ...]:
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
         return (parse_form_body(call.body, call.content_type).require("token"),)
-    told = parse_json_body(call.body, call.content_type)
-    values = tuple(dict.fromkeys(_read_entry(one) for one in (told if isinstance(told, list) else [told])))
-    if not 0 < len(values) <= _MAX_TOKENS:
+    reported = parse_json_body(call.body, call.content_type)
+    tokens = tuple(
+        dict.fromkeys(_read_entry(entry) for entry in (reported if isinstance(reported, list) else [reported]))
+    )
+    if not 0 < len(tokens) <= _MAX_TOKENS:
         raise InvalidRequest(f"a report shows 1 to {_MAX_TOKENS} tokens")
-    return values
+    return tokens
 
 
 def _read_entry(entry: Any) -> str:
@@ -66,7 +69,7 @@ def _charge_leak_report(call: Call, count: int) -> None:
 
 
 def _revocation_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
-    """The rows that end what this value opens; none where it opens nothing."""
+    """Return the statements that revoke a reported value; none if it is not an active token or secret."""
     if len(value) > _MAX_TOKEN_LENGTH or not value.isascii():
         return ()
     if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
@@ -92,7 +95,10 @@ def _personal_token_statements(value: str, call: Call) -> tuple[BoundStatement, 
 
 
 def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...]:
-    """An access or refresh token: all that the app was given with it ends, as in RFC 7009 §2.1."""
+    """Return the statements that revoke the whole grant of an access or refresh token, as in RFC 7009 §2.1.
+
+    An access token without a grant, which a client has for itself, is revoked alone.
+    """
     runtime, now = call.runtime, call.now
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
     if grant is not None:
@@ -111,12 +117,15 @@ def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...
 
 
 def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
-    """It is worth nothing from now on; what a machine got with it neither."""
+    """Return the statements that expire a client secret.
+
+    If the client may use client_credentials, they also revoke its tokens.
+    """
     runtime, now, digest = call.runtime, call.now, Secret(value).digest()
     client = clients.find_by_secret(runtime.store, digest, now)
     if client is None:
         return ()
-    # A machine's tokens may be a thief's: with the secret alone one gets them (RFC 6749 §4.4).
+    # A thief may have the tokens of such a client, because the secret alone is enough to get them (RFC 6749 §4.4).
     kind: change_feed.ChangeKind = "client" if "client_credentials" in client.grant_types else "changed"
     return (
         clients.expire_secret(digest, now),
@@ -127,15 +136,19 @@ def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, .
 
 
 def _secret_mail_statements(client: Client, call: Call) -> tuple[BoundStatement, ...]:
-    """To the operator and to whom the app names as its contacts."""
+    """Return the statements that mail the operator and the contacts of the client's registration."""
     settings = call.runtime.settings
     if not settings.mail_url:
         return ()
     text = f"A client secret of {client.name} ({client.client_id}) at {settings.name} was found where others can read "
     text += "it, and is not accepted any more. Give the app another one: valetkey clients rotate-secret "
-    subject, to = (
+    subject, addresses = (
         f"A client secret of {client.name} leaked",
         [settings.operator_mail, *client.metadata.get("contacts", ())],
     )
     mail = {"subject": subject, "text": f"{text}{client.client_id}\n"}
-    return tuple(outbox.add("mail", {"to": one, **mail}, call.now) for one in dict.fromkeys(to) if one and "@" in one)
+    return tuple(
+        outbox.add("mail", {"to": address, **mail}, call.now)
+        for address in dict.fromkeys(addresses)
+        if address and "@" in address
+    )

@@ -1,4 +1,4 @@
-"""A token of any kind in hand: which one it is, whose, and whether it lives. For revocation and introspection."""
+"""Look up a token of any kind, with its client and owner; for revocation, introspection and leak reports."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from valetkey.storage.grants import Grant
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """A token that lives, with the members that introspection tells (RFC 7662 §2.2).
+    """An active token, with the members that introspection returns (RFC 7662 §2.2).
 
-    :param personal: a personal access token, which no client was given.
+    :param owner: the owner's ``sub``, or None if the client has the token for itself.
+    :param jti: None for a refresh token.
+    :param is_personal: whether it is a personal access token, which belongs to no client.
     """
 
     client_id: str
@@ -31,9 +33,10 @@ class TokenInfo:
 
 
 def find_token(runtime: Runtime, value: str, now: float, *, include_used: bool = False) -> TokenInfo | None:
-    """The living token behind a value; None for anything else, whatever ``token_type_hint`` said (RFC 7009 §2.1).
+    """Return the active token with this value, or None; ``token_type_hint`` is not needed (RFC 7009 §2.1).
 
-    :param or_used: also a refresh token that has given its successor: for a moment it may give the same again.
+    :param include_used: also find a refresh token that was exchanged for its successor. Within the retry window it
+        can be exchanged for the same successor again.
     """
     if is_well_formed(value, REFRESH_TOKEN):
         return _refresh_token_info(runtime, value, now, include_used)
@@ -44,8 +47,8 @@ def find_token(runtime: Runtime, value: str, now: float, *, include_used: bool =
 
 
 def _access_token_info(token: AccessToken) -> TokenInfo:
-    told = ("iss", "sub", "aud", "client_id", "iat", "exp", "jti", "scope", "auth_time", "acr", "amr")
-    members = {name: token.claims[name] for name in told if name in token.claims}
+    exposed_claims = ("iss", "sub", "aud", "client_id", "iat", "exp", "jti", "scope", "auth_time", "acr", "amr")
+    members = {name: token.claims[name] for name in exposed_claims if name in token.claims}
     return TokenInfo(
         token.client_id,
         token.user_id,
@@ -58,10 +61,10 @@ def _access_token_info(token: AccessToken) -> TokenInfo:
 
 
 def _refresh_token_info(runtime: Runtime, value: str, now: float, include_used: bool) -> TokenInfo | None:
-    found = grants.find_refresh_token(runtime.store, Secret(value).digest())
-    if found is None:
+    token_and_grant = grants.find_refresh_token(runtime.store, Secret(value).digest())
+    if token_and_grant is None:
         return None
-    token, grant = found
+    token, grant = token_and_grant
     if (token.used_at is not None and not include_used) or token.expires_at <= now or grant.revoked_at is not None:
         return None
     return TokenInfo(

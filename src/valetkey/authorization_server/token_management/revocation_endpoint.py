@@ -1,4 +1,4 @@
-"""Token revocation (RFC 7009): an access token takes its refresh token with it, and back."""
+"""Token revocation (RFC 7009): either token of a grant revokes the other one too."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .lookup import TokenInfo, find_token
 
 
 def revoke(call: Call) -> MachineResponse:
-    """200 whether or not there was something to revoke (§2.2).
+    """Revoke a token. The status is 200 whether or not there was one to revoke (§2.2).
 
-    Whoever holds a personal access token may end it: it was given to no client that could prove itself.
+    A personal access token is revoked without client authentication, because it was issued to no client.
 
-    :raises UnauthorizedClient: where the token is another client's (§2.1).
+    :raises UnauthorizedClient: if the token was issued to another client (§2.1).
     """
     if is_well_formed(call.parameters.get("token") or "", PERSONAL_ACCESS_TOKEN):
         return _revoke_personal_token(call)

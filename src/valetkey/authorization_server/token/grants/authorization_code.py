@@ -17,50 +17,60 @@ from .request import TokenRequest
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Tokens for a code: the first time only. A second time ends what the first time gave (§4.1.2)."""
+    """Exchange an authorization code for tokens, once. A second use revokes the tokens of the first (§4.1.2).
+
+    A code that this process issued is in its cache; only other codes are read from the store.
+
+    :raises InvalidGrant: if the code is unknown, expired, used, another client's, or not valid with this request.
+    """
     digest = Secret(request.parameters.require("code")).digest()
-    issued = request.runtime.recent_codes.pop(digest)
-    if issued is not None:
-        with suppress(OAuthError):  # whatever it is refused for: whether it was used before is for the store to say
-            return _redeem_code(*issued, request, else_rows=())
-    found = grants.find_code(request.runtime.store, digest)
-    if found is None:
-        raise InvalidGrant("the code is not known", log_detail="no such code")
-    return _redeem_code(*found, request, else_rows=_replay_statements(found[1], request))
+    cached = request.runtime.recent_codes.pop(digest)
+    if cached is not None:
+        with suppress(OAuthError):  # for any reason: only the store knows whether the code was used before
+            return _redeem_code(*cached, request, else_rows=())
+    stored = grants.find_code(request.runtime.store, digest)
+    if stored is None:
+        raise InvalidGrant("the code is not known", log_detail="unknown code")
+    return _redeem_code(*stored, request, else_rows=_replay_statements(stored[1], request))
 
 
 def _redeem_code(
     code: AuthorizationCode, grant: Grant, request: TokenRequest, else_rows: tuple[BoundStatement, ...]
 ) -> bytes:
-    """:param otherwise: what is written where another request was first."""
+    """Check a code and its grant, then exchange it.
+
+    :param else_rows: the statements to write if another request used the code first.
+    """
     if code.client_id != request.client.client_id:
-        raise InvalidGrant("the code is not known", log_detail="another client's code")
+        raise InvalidGrant("the code is not known", log_detail="the code was issued to another client")
     _check_redirect_uri(code, request)
-    # Before the claim, so that only who holds the verifier can set off the revocation.
+    # Checked before any write, so that only a holder of the verifier can cause a revocation.
     pkce.check_code_verifier(request.parameters.get("code_verifier"), code.code_challenge)
     _check_redeemable(code, grant, request)
     request.check_owner(grant)
-    claim = grants.consume_code(code.digest, request.now)
-    answer = issue_first_tokens(grant, request, claim, else_rows, code.nonce)
-    if answer is None:
-        raise InvalidGrant("the code was used before, or its grant was revoked", log_detail="replay: grant revoked")
-    return answer
+    condition = grants.consume_code(code.digest, request.now)
+    body = issue_first_tokens(grant, request, condition, else_rows, code.nonce)
+    if body is None:
+        raise InvalidGrant(
+            "the code was used before, or its grant was revoked", log_detail="replay: the grant is revoked"
+        )
+    return body
 
 
 def _check_redirect_uri(code: AuthorizationCode, request: TokenRequest) -> None:
     sent = request.parameters.get("redirect_uri")
     if sent is None and (code.code_challenge or not code.redirect_uri_sent):
-        return  # OAuth 2.1 §10.2: with PKCE it may be left out
+        return  # OAuth 2.1 §10.2: with PKCE redirect_uri may be left out
     if sent != code.redirect_uri:
         raise InvalidGrant("redirect_uri is not the one of the authorization request")
 
 
 def _check_redeemable(code: AuthorizationCode, grant: Grant, request: TokenRequest) -> None:
-    if grant.revoked_at is not None:  # first, so that a code that is replayed for ever writes nothing more
+    if grant.revoked_at is not None:  # checked first, so that repeated replays write nothing more
         raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
         request.runtime.revoke(*_replay_statements(grant, request))
-        raise InvalidGrant("the code was used before", log_detail="replay: grant revoked")
+        raise InvalidGrant("the code was used before", log_detail="replay: the grant is revoked")
     if code.expires_at <= request.now:
         raise InvalidGrant("the code has expired")
 

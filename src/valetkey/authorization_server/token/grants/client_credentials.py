@@ -11,18 +11,22 @@ from .request import TokenRequest
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """A token for the client itself; no refresh token (§4.4.3)."""
+    """Issue an access token for the client itself, without a refresh token (§4.4.3).
+
+    :raises UnauthorizedClient: if the client is public.
+    :raises InvalidScope: if nothing of the requested scope applies to a token without a user.
+    """
     if request.client.is_public:
         raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4
     scope = check_scope(request.parameters.get("scope"), request.client, request.runtime)
-    scope -= {"openid", "offline_access"}  # there is no person to know, and nobody to be away
+    scope -= {"openid", "offline_access"}  # both are about a user, and there is none
     audience = read_resources(request.parameters, request.runtime, request.client, scope)
     scope = limit_scope_to_resources(scope, audience, request.runtime)
     if not scope and request.parameters.get("scope"):
         raise InvalidScope("nothing of this scope can be given to a program that acts for itself")
-    minted = request.runtime.token_generator.generate_access_token(
+    access_token = request.runtime.token_generator.generate_access_token(
         client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None
     )
-    if minted.row is not None:
-        request.runtime.write(Transaction(rows=(minted.row,)))
-    return token_response_body(minted, scope)
+    if access_token.row is not None:
+        request.runtime.write(Transaction(rows=(access_token.row,)))
+    return token_response_body(access_token, scope)

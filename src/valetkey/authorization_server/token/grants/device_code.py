@@ -1,4 +1,4 @@
-"""The device code grant at the token endpoint (RFC 8628 §3.4): the device polls until its person has answered."""
+"""The device code grant at the token endpoint (RFC 8628 §3.4): the device polls until the user has decided."""
 
 from __future__ import annotations
 
@@ -14,35 +14,44 @@ from valetkey.storage.grants import Grant
 from .issue import issue_first_tokens
 from .request import TokenRequest
 
-_SLOW_DOWN_S = 5.0  # seconds more after each poll that came too soon (§3.5)
-_POLL_LEEWAY_S = 0.5  # a request may travel faster than the one before
+_SLOW_DOWN_S = 5.0  # added to the interval after each poll that came too soon (§3.5)
+_POLL_LEEWAY_S = 0.5  # tolerance, because two requests take different times to arrive
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Tokens, once, when the owner has allowed; until then the refusal that says what to do (§3.5)."""
+    """Exchange a device code for tokens, once, after the owner has allowed the request.
+
+    A second use revokes the tokens of the first.
+
+    :raises AuthorizationPending: if the owner has not decided (§3.5).
+    :raises SlowDown: if the device polls too often; it has to wait 5 seconds longer between polls from then on (§3.5).
+    :raises AccessDenied: if the owner denied the request.
+    :raises ExpiredToken: if the code has expired.
+    :raises InvalidGrant: if the code is unknown, used or another client's, or its grant was revoked.
+    """
     code = _find_code(request)
     grant = _find_grant(code, request)
     _check_redeemable(code, grant, request)
     request.check_owner(grant)
-    claim = device_codes.consume(code.digest, request.now)
-    answer = issue_first_tokens(grant, request, claim, _replay_statements(grant, request))
-    if answer is None:
+    condition = device_codes.consume(code.digest, request.now)
+    body = issue_first_tokens(grant, request, condition, _replay_statements(grant, request))
+    if body is None:
         raise InvalidGrant(
-            "the device_code was used before, or its grant was revoked", log_detail="replay: grant revoked"
+            "the device_code was used before, or its grant was revoked", log_detail="replay: the grant is revoked"
         )
-    return answer
+    return body
 
 
 def _find_code(request: TokenRequest) -> DeviceCode:
     digest = Secret(request.parameters.require("device_code")).digest()
     code = device_codes.find(request.runtime.store, digest)
     if code is None or code.client_id != request.client.client_id:
-        raise InvalidGrant("the device_code is not known", log_detail="no such code, or another client's")
+        raise InvalidGrant("the device_code is not known", log_detail="unknown code, or issued to another client")
     return code
 
 
 def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
-    """The grant that the owner gave with a yes."""
+    """Return the grant of the owner's consent; raise the errors of §3.5 if there is no decision, or a denial."""
     if code.consumed_at is None and code.expires_at <= request.now:
         raise ExpiredToken("the device_code has expired: ask for another one")
     if code.decided_at is None:
@@ -52,14 +61,14 @@ def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
     if code.grant_id is None:
         raise AccessDenied("the resource owner denied the request")
     if grant is None:
-        raise InvalidGrant("the grant was revoked", log_detail="the grant is gone")
+        raise InvalidGrant("the grant was revoked", log_detail="the grant was deleted")
     return grant
 
 
 def _record_poll(code: DeviceCode, request: TokenRequest) -> None:
-    claim = device_codes.record_poll(code.digest, request.now, _POLL_LEEWAY_S)
-    slower = device_codes.slow_down(code.digest, _SLOW_DOWN_S, request.now)
-    if not request.runtime.store.write(Transaction(claim, else_rows=(slower,))):
+    condition = device_codes.record_poll(code.digest, request.now, _POLL_LEEWAY_S)
+    slow_down = device_codes.slow_down(code.digest, _SLOW_DOWN_S, request.now)
+    if not request.runtime.store.write(Transaction(condition, else_rows=(slow_down,))):
         raise SlowDown(f"wait {_SLOW_DOWN_S:.0f} seconds longer between two requests")
 
 
@@ -68,7 +77,7 @@ def _check_redeemable(code: DeviceCode, grant: Grant, request: TokenRequest) -> 
         raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
         request.runtime.revoke(*_replay_statements(grant, request))
-        raise InvalidGrant("the device_code was used before", log_detail="replay: grant revoked")
+        raise InvalidGrant("the device_code was used before", log_detail="replay: the grant is revoked")
 
 
 def _replay_statements(grant: Grant, request: TokenRequest) -> tuple[BoundStatement, ...]:

@@ -1,4 +1,4 @@
-"""The first tokens of a grant, for whichever code an owner's yes was worth."""
+"""Issue the first tokens of a grant, for an authorization code or a device code."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ def issue_first_tokens(
     else_rows: tuple[BoundStatement, ...],
     nonce: str | None = None,
 ) -> bytes | None:
-    """The answer that gives them; None where the claim on the code is lost. All is made before the claim: what cannot
-    be made must not use the code up.
+    """Issue a grant's first tokens, and return the token response.
 
-    :param otherwise: what is written where the claim is lost.
-    :raises OAuthError: where they cannot be given; nothing is written.
+    Return None if the condition is not met: the code was used, or its grant revoked, in the meantime.
+
+    Tokens are generated before the write, so that a failure does not use the code up.
+
+    :param condition: the statement that marks the code as used, if it was not.
+    :param else_rows: the statements to write if the condition is not met.
+    :param nonce: the ``nonce`` of the authorization request, for the ID token.
+    :raises OAuthError: if the tokens cannot be issued; nothing is written.
     """
     audience = narrow_resources(request.parameters, grant.resource_list)
     granted = limit_scope_to_plan(parse_scope(grant.scope), grant.client_id, request.runtime)
     scope = limit_scope_to_resources(granted, audience, request.runtime)
-    minted = request.runtime.token_generator.generate_access_token(
+    access_token = request.runtime.token_generator.generate_access_token(
         client_id=grant.client_id,
         scope=scope,
         audience=audience,
@@ -43,10 +48,12 @@ def issue_first_tokens(
         grant=grant,
         opaque=is_pairwise(request.client),
     )
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now, nonce)
-    refreshes = "refresh_token" in request.client.grant_types
-    member = issue_refresh_token(grant, request.runtime, request.now) if refreshes else None
-    rows = (*(member.rows if member else ()), *((minted.row,) if minted.row else ()))
+    id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now, nonce)
+    may_refresh = "refresh_token" in request.client.grant_types
+    refresh_token = issue_refresh_token(grant, request.runtime, request.now) if may_refresh else None
+    rows = (*(refresh_token.rows if refresh_token else ()), *((access_token.row,) if access_token.row else ()))
     if not request.runtime.write(Transaction(condition, rows, else_rows)):
         return None
-    return token_response_body(minted, scope, member.remember(request.runtime) if member else None, id_token)
+    return token_response_body(
+        access_token, scope, refresh_token.remember(request.runtime) if refresh_token else None, id_token
+    )

@@ -32,33 +32,40 @@ _CLIENT_PROOF_PARAMETERS = frozenset({"client_secret", "client_assertion"})
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """New tokens for a refresh token, which is used up by it.
+    """Exchange a refresh token for new tokens, once.
 
-    The same request within ``refresh_retry_window`` gets the same answer again, for an answer can be lost on
-    its way; any other second use ends the family, for then a thief has one of the two.
+    The same request within ``refresh_retry_window`` gets the same response again, because a response can be lost on
+    the network. Any other second use revokes the family, because then a thief has one of the two tokens.
+
+    A token that this process issued is in its cache; only other tokens are read from the store.
+
+    :raises InvalidGrant: if the token is unknown, expired, used or another client's, or its grant was revoked.
     """
     secret = Secret(request.parameters.require("refresh_token"))
-    issued = request.runtime.recent_refresh_tokens.pop(secret.digest())
-    if issued is not None:
-        with suppress(OAuthError):  # whatever it is refused for: whether it was used before is for the store to say
-            if (answer := _rotate(secret, *issued, request)) is not None:
-                return answer
+    cached = request.runtime.recent_refresh_tokens.pop(secret.digest())
+    if cached is not None:
+        with suppress(OAuthError):  # for any reason: only the store knows whether the token was used before
+            if (body := _rotate(secret, *cached, request)) is not None:
+                return body
     token, grant = _find_token(secret, request)
     if token.used_at is None:
-        if (answer := _rotate(secret, token, grant, request)) is not None:
-            return answer
-        token, grant = _find_token(secret, request)  # another request was first
+        if (body := _rotate(secret, token, grant, request)) is not None:
+            return body
+        token, grant = _find_token(secret, request)  # another request used it first
     _check_active(token, grant, request)
     return _repeat_response(secret, token, grant, request)
 
 
 def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes | None:
-    """The answer to the first use of a token; None where it was used meanwhile, or its grant ended."""
+    """Replace a token by its successor, and return the response.
+
+    Return None if the token was used, or its grant revoked, in the meantime.
+    """
     _check_active(token, grant, request)
     audience = narrow_resources(request.parameters, grant.resource_list)
     granted = limit_scope_to_plan(parse_scope(grant.scope), grant.client_id, request.runtime)
     scope = limit_scope_to_resources(narrow_scope(request.parameters, granted), audience, request.runtime)
-    minted = request.runtime.token_generator.generate_access_token(
+    access_token = request.runtime.token_generator.generate_access_token(
         client_id=grant.client_id,
         scope=scope,
         audience=audience,
@@ -67,28 +74,28 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
         opaque=is_pairwise(request.client),
     )
     successor = issue_refresh_token(grant, request.runtime, request.now, parent=token.digest)
-    id_token = make_id_token(request.runtime, request.client, grant, minted.value, request.now)
-    answer = token_response_body(minted, scope, successor.secret, id_token)
-    rows = [*successor.rows, *_retry_statements(secret, token, answer, request)]
-    if minted.row is not None:
-        rows.append(minted.row)
-    claim = grants.use_refresh_token(token.digest, request.now, successor.token.digest)
-    if not request.runtime.write(Transaction(claim, tuple(rows))):
+    id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now)
+    body = token_response_body(access_token, scope, successor.secret, id_token)
+    rows = [*successor.rows, *_retry_statements(secret, token, body, request)]
+    if access_token.row is not None:
+        rows.append(access_token.row)
+    condition = grants.use_refresh_token(token.digest, request.now, successor.token.digest)
+    if not request.runtime.write(Transaction(condition, tuple(rows))):
         return None
     successor.remember(request.runtime)
-    return answer
+    return body
 
 
 def _find_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
-    found = grants.find_refresh_token(request.runtime.store, secret.digest())
-    if found is None:
-        raise InvalidGrant("the refresh token is not known", log_detail="no such token")
-    return found
+    token_and_grant = grants.find_refresh_token(request.runtime.store, secret.digest())
+    if token_and_grant is None:
+        raise InvalidGrant("the refresh token is not known", log_detail="unknown token")
+    return token_and_grant
 
 
 def _check_active(token: RefreshToken, grant: Grant, request: TokenRequest) -> None:
     if grant.client_id != request.client.client_id:
-        raise InvalidGrant("the refresh token is not known", log_detail="another client's token")
+        raise InvalidGrant("the refresh token is not known", log_detail="the token was issued to another client")
     if grant.revoked_at is not None:
         raise InvalidGrant("the grant was revoked")
     if token.expires_at <= request.now:
@@ -97,8 +104,9 @@ def _check_active(token: RefreshToken, grant: Grant, request: TokenRequest) -> N
 
 
 def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:
-    answer = _find_retry_response(secret, token, request)
-    if answer is None:
+    """Return the response to the first use if this is a retry of it, else revoke the family and raise InvalidGrant."""
+    body = _find_retry_response(secret, token, request)
+    if body is None:
         request.runtime.revoke(
             *revoke_grant_statements(request.runtime, grant, request.now, "refresh_token.reused", request.address)
         )
@@ -112,37 +120,43 @@ def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request:
         address=request.address,
     )
     request.runtime.write(Transaction(rows=(row,)))
-    return answer
+    return body
 
 
 def _find_retry_response(secret: Secret, token: RefreshToken, request: TokenRequest) -> bytes | None:
-    """The answer of the first use, where this is the same request, soon enough, and nobody went on from it."""
+    """Return the response to the first use if this is the same request, in the window, with the successor unused."""
     store = request.runtime.store
-    kept = grants.find_retry_answer(store, token.digest)
-    if kept is None or kept.expires_at < request.now or bytes(kept.request) != _fingerprint(request):
+    stored = grants.find_retry_answer(store, token.digest)
+    if stored is None or stored.expires_at < request.now or bytes(stored.request) != _fingerprint(request):
         return None
     if token.successor is None or not grants.is_refresh_token_unused(store, bytes(token.successor)):
         return None
-    return decrypt_with_secret(secret.reveal(), bytes(kept.answer))
+    return decrypt_with_secret(secret.reveal(), bytes(stored.answer))
 
 
 def _retry_statements(
     secret: Secret, token: RefreshToken, response: bytes, request: TokenRequest
 ) -> list[BoundStatement]:
+    """Return the statements that store the response for a retry, encrypted with the token that it replaces."""
     window = request.runtime.settings.refresh_retry_window
     if window == 0:
         return []
-    sealed = encrypt_with_secret(secret.reveal(), response)
-    kept = RetryAnswer(token.digest, _fingerprint(request), sealed, request.now + window)
-    rows = [grants.add_retry_answer(kept)]
+    encrypted = encrypt_with_secret(secret.reveal(), response)
+    retry_answer = RetryAnswer(token.digest, _fingerprint(request), encrypted, request.now + window)
+    rows = [grants.add_retry_answer(retry_answer)]
     if token.parent is not None and request.now - token.issued_at <= window:
-        rows.append(grants.remove_retry_answer(bytes(token.parent)))  # the answer that gave this token came through
+        rows.append(
+            grants.remove_retry_answer(bytes(token.parent))
+        )  # the client has the response that contained this token
     return rows
 
 
 def _fingerprint(request: TokenRequest) -> bytes:
-    """What must be equal in a retry: the client and every parameter but its proof, which may be new each time."""
-    told = {name: value for name, value in request.parameters.values.items() if name not in _CLIENT_PROOF_PARAMETERS}
-    told["client_id"] = request.client.client_id
+    """Return a hash of what must be equal in a retry: the client, and every parameter except its credentials.
+
+    Credentials are left out because an assertion is new in each request.
+    """
+    single = {name: value for name, value in request.parameters.values.items() if name not in _CLIENT_PROOF_PARAMETERS}
+    single["client_id"] = request.client.client_id
     repeated = {name: list(values) for name, values in request.parameters.repeated.items()}
-    return sha256(json.dumps([told, repeated], sort_keys=True).encode()).digest()
+    return sha256(json.dumps([single, repeated], sort_keys=True).encode()).digest()

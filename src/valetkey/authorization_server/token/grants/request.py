@@ -1,4 +1,4 @@
-"""What every grant type is given, and what all grants of people ask of their owner."""
+"""The token request that every grant type handles."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
 
 
-@dataclass(slots=True)  # frozen, making one costs 1 us more
+@dataclass(slots=True)  # not frozen: creating a frozen instance takes 1 us longer
 class TokenRequest:
-    """A token request whose client has proved itself. Only ``token_endpoint.exchange`` makes one."""
+    """A token request of an authenticated client. Only ``handle_token_request`` in ``token.endpoint`` creates one."""
 
     runtime: Runtime
     now: float
@@ -22,6 +22,9 @@ class TokenRequest:
     address: str | None
 
     def check_owner(self, grant: Grant) -> None:
-        """:raises InvalidGrant: where whoever gave the grant is not let in any more."""
+        """Check that the account of the grant's owner exists and is enabled.
+
+        :raises InvalidGrant: if not.
+        """
         if not self.runtime.owner_cache.is_active(grant.owner, self.now):
-            raise InvalidGrant("the grant was revoked", log_detail="the resource owner is gone or disabled")
+            raise InvalidGrant("the grant was revoked", log_detail="the resource owner was deleted or disabled")
