@@ -243,7 +243,7 @@ def test_where_they_are_off_none_is_accepted(ada: Browser, app: Flask, make_app:
 
 
 def test_no_client_bears_their_name(register: Register) -> None:
-    with pytest.raises(RegistrationRefused, match="stands for"):
+    with pytest.raises(RegistrationRefused, match="reserved for personal access tokens"):
         register(client_id=PERSONAL_TOKEN_CLIENT_ID)
 
 

@@ -158,9 +158,9 @@ def test_all_that_a_person_gave_an_app_is_taken_back(deployment: Deployment) -> 
         (("clients", "rotate-secret", "shop", "--old-lives", "-5"), "-5 is not in the range"),
         (
             ("clients", "create", "--name", "R", "--policy", "machine", "--redirect-uri", CALLBACK),
-            "a redirect URI is for",
+            "a machine client cannot have a redirect URI",
         ),
-        (("clients", "create", "--name", "R", "--policy", "machine", "--client-id", "a b"), "a client_id is"),
+        (("clients", "create", "--name", "R", "--policy", "machine", "--client-id", "a b"), "client_id must be"),
         (
             ("clients", "create", "--name", "R", "--policy", "machine", "--client-id", "shop"),
             "choose another client_id",

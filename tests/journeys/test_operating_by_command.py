@@ -140,7 +140,7 @@ def test_an_app_is_made_with_any_metadata(deployment: Deployment, tmp_path: Path
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"client_name": "S", "redirect_uris": [CALLBACK], "flavour": "x"}, "there is no member flavour"),
+        ({"client_name": "S", "redirect_uris": [CALLBACK], "flavour": "x"}, "unknown client metadata member: flavour"),
         ({"redirect_uris": [CALLBACK]}, "a name is needed"),
         ({"client_name": "S", "redirect_uris": [CALLBACK], "jwks_uri": "file:///x"}, "jwks_uri cannot be used"),
         ([], "holds no JSON object"),

@@ -40,7 +40,7 @@ def test_plans_from_the_first_to_an_approved_one(tmp_path: Path, monkeypatch: py
     assert f"{robot:<22} free, waits for pro" in run("plans", "list")
     assert told("usage", "--client", robot)["remaining"] == 10
     assert told("plans", "approve", robot) == {"client_id": robot, "plan": "pro"}
-    assert "waits for no plan" in run("plans", "approve", robot, status=1)
+    assert "has no pending request for a plan" in run("plans", "approve", robot, status=1)
     assert [one["plan"] for one in told("plans", "list")["subscriptions"]] == ["pro"]
     assert told("plans", "set", robot, "free")["plan"] == "free"
     assert told("plans", "set", robot, "pro", "--approved")["plan"] == "pro"

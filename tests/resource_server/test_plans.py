@@ -201,7 +201,7 @@ def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, ro
 
     assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "pro"
     assert get_subscription(runtime, robot.client_id).wanted is None
-    with pytest.raises(SubscriptionRefused, match="waits for no plan"):
+    with pytest.raises(SubscriptionRefused, match="has no pending request for a plan"):
         approve(runtime, robot.client_id)
     with pytest.raises(SubscriptionRefused, match="there is no plan gold"):
         subscribe(runtime, robot.client_id, "gold")
@@ -454,9 +454,9 @@ def test_a_stopped_app_gives_back_what_it_did_not_use(
         ({"free": Plan()}, "", "default_plan must be one of free"),
         ({"free": Plan()}, "pro", "default_plan must be one of free"),
         ({}, "pro", "there are no plans"),
-        ({"a b": Plan()}, "a b", "is no name"),
+        ({"a b": Plan()}, "a b", "must consist of letters"),
         ({"free": Plan(approval="soon")}, "free", "approval must be"),  # type: ignore[arg-type]
-        ({"free": {"limits": "1/minute"}}, "free", "'free' has no limits"),
+        ({"free": {"limits": "1/minute"}}, "free", "'free' has unknown members: limits"),
         ("free", "free", "JSON"),
         (["free"], "free", "plans must map"),
     ],

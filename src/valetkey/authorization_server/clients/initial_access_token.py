@@ -1,4 +1,4 @@
-"""Initial access tokens: the operator's word for clients that register themselves (RFC 7591 §3)."""
+"""Initial access tokens: the operator issues one to authorize a client's dynamic registration (RFC 7591 §3)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from valetkey.storage.registrations import InitialAccessToken
 
 
 def create_initial_access_token(runtime: Runtime, *, policy: str, lifetime_s: int, max_uses: int) -> Secret:
-    """A token that registers ``uses`` clients under a policy within ``lives`` seconds."""
+    """Create a token with which ``max_uses`` clients can register under a policy within ``lifetime_s`` seconds."""
     secret, now = generate_secret(INITIAL_ACCESS_TOKEN), runtime.clock()
     row = registrations.add_initial_access_token(
         InitialAccessToken(secret.digest(), policy, max_uses, now, now + lifetime_s)
     )
-    told = audit_statement("initial_access_token.created", now, detail=f"{policy}, {max_uses} uses")
-    runtime.write(Transaction(rows=(row, told)))
+    event = audit_statement("initial_access_token.created", now, detail=f"{policy}, {max_uses} uses")
+    runtime.write(Transaction(rows=(row, event)))
     return secret
 
 
 def find_initial_access_token(call: Call) -> InitialAccessToken | None:
-    """The token that came with a registration; None where none came.
+    """Return the initial access token sent with a registration request, or ``None`` if the request has none.
 
-    :raises InvalidToken: where it is unknown, expired or used up.
+    :raises InvalidToken: if the token is unknown, expired or used up.
     """
     value = bearer.parse_bearer_token(call.authorization)
     if value is None:
         return None
-    known = is_well_formed(value, INITIAL_ACCESS_TOKEN)
-    found = (
-        registrations.find_initial_access_token(call.runtime.store, Secret(value).digest(), call.now) if known else None
+    token = (
+        registrations.find_initial_access_token(call.runtime.store, Secret(value).digest(), call.now)
+        if is_well_formed(value, INITIAL_ACCESS_TOKEN)
+        else None
     )
-    if found is None:
+    if token is None:
         raise InvalidToken("the initial access token is not known, has expired or is used up")
-    return found
+    return token

@@ -1,4 +1,4 @@
-"""A client's logo, for the pages on which it asks (RFC 7591 §2): shown from here, so nobody else is on the page."""
+"""Endpoint that serves client logos (RFC 7591 §2) to the consent pages, so that pages load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ _HEADERS = (
 
 
 def serve_logo(call: Call) -> MachineResponse:
-    """The picture at a client's ``logo_uri``; its site does not learn who looks at it (RFC 9700 §4.2.4)."""
+    """Return the image at a client's ``logo_uri``.
+
+    The server fetches it, so that the site that hosts it learns nothing about the user (RFC 9700 §4.2.4).
+
+    :raises NotFound: if the client has no logo that may be displayed, or it cannot be fetched.
+    """
     client = call.runtime.clients.find(parse_parameters(call.query).get("client_id") or "", call.now)
     uri = displayable_logo_uri(client) if client else None
     if uri is None:
@@ -31,7 +36,11 @@ def serve_logo(call: Call) -> MachineResponse:
 
 
 def displayable_logo_uri(client: Client) -> str | None:
-    """Where its logo is; None where that is no host of its own: it could be the face of another (RFC 7591 §5)."""
-    uri = client.metadata.get("logo_uri")
-    own = {host_of(one) for one in (*client.redirect_uris, client.client_id)}
-    return str(uri) if uri and host_of(str(uri)) in own - {None} else None
+    """Return the client's ``logo_uri``, or ``None`` if it has none that may be displayed.
+
+    The logo must be on the host of a redirect URI or of a ``client_id`` that is a URL; otherwise a client could display
+    the logo of another company (RFC 7591 §5).
+    """
+    logo_uri = client.metadata.get("logo_uri")
+    own_hosts = {host_of(uri) for uri in (*client.redirect_uris, client.client_id)}
+    return str(logo_uri) if logo_uri and host_of(str(logo_uri)) in own_hosts - {None} else None

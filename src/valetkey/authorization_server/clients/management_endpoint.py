@@ -1,4 +1,4 @@
-"""A client reads, changes and ends its own registration (RFC 7592)."""
+"""Client configuration endpoint: a client reads, updates and deletes its own registration (RFC 7592)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SERVER_ISSUED_MEMBERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ManagedClient:
-    """A client with the registration that its registration access token opens."""
+    """A client that authenticated with its registration access token, with its registration and that token."""
 
     client: Client
     registration: Registration
@@ -37,18 +37,23 @@ class ManagedClient:
 
 
 def manage_registration(call: Call) -> MachineResponse:
-    """Answer GET, PUT and DELETE for the client that the registration access token belongs to."""
-    answers: dict[str, Callable[[Call, ManagedClient], MachineResponse]] = {
+    """Handle GET, PUT and DELETE for the client to which the registration access token belongs."""
+    handlers: dict[str, Callable[[Call, ManagedClient], MachineResponse]] = {
         "GET": _read_registration,
         "HEAD": _read_registration,
         "PUT": _replace_registration,
         "DELETE": _delete_registration,
     }
-    return answers[call.method](call, _find_managed_client(call))
+    return handlers[call.method](call, _find_managed_client(call))
 
 
 def _find_managed_client(call: Call) -> ManagedClient:
-    """:raises InvalidToken: for another client's token, and where the client is gone (§2.1)."""
+    """Return the client that the ``client_id`` in the query names, authenticated by its registration access token.
+
+    :raises MissingToken: if there is no token.
+    :raises InvalidToken: if the token is unknown or another client's, or the client was removed (§2.1).
+    :raises Forbidden: if the operator disabled the client.
+    """
     value = bearer.parse_bearer_token(call.authorization)
     if value is None:
         raise MissingToken("a registration access token is required")
@@ -56,44 +61,48 @@ def _find_managed_client(call: Call) -> ManagedClient:
     store, token = call.runtime.store, Secret(value)
     registration = registrations.find(store, client_id) if is_well_formed(value, REGISTRATION_ACCESS_TOKEN) else None
     if registration is None or not token.matches(bytes(registration.digest)):
-        raise InvalidToken("the registration access token is not this client's", log_detail="unknown, old or another's")
+        raise InvalidToken(
+            "the registration access token is not this client's", log_detail="unknown, replaced or another's"
+        )
     client = clients.find(store, client_id, call.now)
     if client is None:
-        raise InvalidToken("the registration access token is not this client's", log_detail="the client is gone")
+        raise InvalidToken("the registration access token is not this client's", log_detail="the client was removed")
     if client.disabled_at is not None and not registration.waits:
         raise Forbidden("the client was put out of service")
     return ManagedClient(client, registration, token)
 
 
 def _read_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """The metadata; the secret is kept as a digest and so not told again."""
+    """Return the client information response without the client secret, of which only a digest is stored."""
     client = managed.client
-    told = client_information(call.runtime, client.client_id, client.metadata, client.created_at, managed.token, None)
-    return json_response(told)
+    return json_response(
+        client_information(call.runtime, client.client_id, client.metadata, client.created_at, managed.token, None)
+    )
 
 
 def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """Put new metadata in the place of all the old, with another registration access token (§2.2)."""
+    """Replace all metadata of the client and issue a new registration access token (§2.2)."""
     _check_body(call, managed.client)
     runtime, client = call.runtime, managed.client
     rules, metadata = validate_metadata(call.json_body, managed.registration.policy, runtime)
-    waits = _needs_approval(managed, metadata != client.metadata, call)
+    is_pending = _needs_approval(managed, metadata != client.metadata, call)
     token = generate_secret(REGISTRATION_ACCESS_TOKEN)
     secret, rows = _secret_statements(client, metadata["token_endpoint_auth_method"], call.now)
-    changed = clients.change(replace(client, policy=rules), metadata=metadata, disabled_at=call.now if waits else None)
+    disabled_at = call.now if is_pending else None
+    changed = clients.change(replace(client, policy=rules), metadata=metadata, disabled_at=disabled_at)
     rows += [changed, audit_statement("client.changed", call.now, client_id=client.client_id, address=call.address)]
     rows += (
         _revoke_token_statements(call, client)
-        if waits and not managed.registration.waits
+        if is_pending and not managed.registration.waits
         else [_feed_statement("changed", call, client)]
     )
-    _write(call, registrations.change(managed.registration, token.digest(), is_pending=waits), rows)
+    _write(call, registrations.change(managed.registration, token.digest(), is_pending=is_pending), rows)
     ensure_signing_keys(runtime, metadata, call.now)
     return json_response(client_information(runtime, client.client_id, metadata, client.created_at, token, secret))
 
 
 def _delete_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """The client is gone, and with it all that it was given (§2.3)."""
+    """Remove the client and revoke its grants and tokens (§2.3)."""
     client = managed.client
     rows = [*clients.removal_statements(client.client_id), *_revoke_token_statements(call, client)]
     rows.append(audit_statement("client.removed", call.now, client_id=client.client_id, address=call.address))
@@ -114,12 +123,16 @@ def _check_body(call: Call, client: Client) -> None:
 
 
 def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> bool:
-    """What the operator approved must not become something else afterwards."""
+    """Return whether the operator must approve the client after this change.
+
+    True if approval is pending already, or if an approved client changes: the operator approved the old metadata.
+    """
     asks_operator = call.runtime.settings.registration == "approve" and managed.registration.policy is None
     return bool(managed.registration.waits) or (asks_operator and is_changed)
 
 
 def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret | None, list[BoundStatement]]:
+    """Return the client secret to issue, if any, and the statements that adapt the secrets to the new auth method."""
     if method not in SECRET_AUTH_METHODS:
         return None, [clients.expire_secrets(client.client_id, now)]
     if client.secret_digests:
@@ -129,10 +142,13 @@ def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret 
 
 
 def _revoke_token_statements(call: Call, client: Client) -> list[BoundStatement]:
-    made = personal_access_tokens.client_revocation_statements(
-        client.client_id, call.now, call.runtime.revocation_expiry
-    )
-    return [grants.revoke_all_of_client(client.client_id, call.now), *made, _feed_statement("client", call, client)]
+    return [
+        grants.revoke_all_of_client(client.client_id, call.now),
+        *personal_access_tokens.client_revocation_statements(
+            client.client_id, call.now, call.runtime.revocation_expiry
+        ),
+        _feed_statement("client", call, client),
+    ]
 
 
 def _feed_statement(kind: change_feed.ChangeKind, call: Call, client: Client) -> BoundStatement:
@@ -140,6 +156,10 @@ def _feed_statement(kind: change_feed.ChangeKind, call: Call, client: Client) ->
 
 
 def _write(call: Call, condition: BoundStatement, rows: list[BoundStatement]) -> None:
+    """Write the change if the registration access token is still current.
+
+    :raises InvalidToken: if another request has replaced the token meanwhile.
+    """
     if not call.runtime.write(Transaction(condition, tuple(rows))):
         raise InvalidToken("the registration access token was used up", log_detail="another change was first")
     call.runtime.feed.invalidate()

@@ -1,4 +1,4 @@
-"""Clients that register themselves (RFC 7591 §3, OpenID Connect Dynamic Client Registration §3)."""
+"""Dynamic client registration endpoint (RFC 7591 §3, OpenID Connect Dynamic Client Registration §3)."""
 
 from __future__ import annotations
 
@@ -28,51 +28,63 @@ from .sector_identifier import check_sector_identifier
 
 
 def register(call: Call) -> MachineResponse:
-    """Register a client by its metadata; its secret and its registration access token are told once."""
+    """Register a client from the metadata in the request body (RFC 7591 §3.1).
+
+    This response is the only one that contains the client secret.
+
+    :raises MissingToken: if registration is closed and there is no initial access token.
+    :raises InvalidToken: if the initial access token is unknown, expired or used up.
+    :raises TooManyRequests: if this network registers too many clients.
+    :raises InvalidRedirectUri, InvalidClientMetadata: if the metadata cannot be registered.
+    """
     runtime = call.runtime
     token = find_initial_access_token(call)
     _check_registration_allowed(token, runtime.settings)
     _charge_registration(call)
     rules, metadata = validate_metadata(call.json_body, token.policy if token else None, runtime)
-    client_id, own = random_id(), generate_secret(REGISTRATION_ACCESS_TOKEN)
+    client_id, registration_token = random_id(), generate_secret(REGISTRATION_ACCESS_TOKEN)
     secret = generate_secret(CLIENT_SECRET) if metadata["token_endpoint_auth_method"] in SECRET_AUTH_METHODS else None
-    waits = token is None and runtime.settings.registration == "approve"
+    is_pending = token is None and runtime.settings.registration == "approve"
     rows = [
-        clients.add(client_id, rules.name, metadata, call.now, disabled_at=call.now if waits else None),
-        registrations.add(Registration(client_id, own.digest(), token.policy if token else None, int(waits))),
+        clients.add(client_id, rules.name, metadata, call.now, disabled_at=call.now if is_pending else None),
+        registrations.add(
+            Registration(client_id, registration_token.digest(), token.policy if token else None, int(is_pending))
+        ),
         audit_statement(
             "client.created", call.now, client_id=client_id, address=call.address, detail="registered itself"
         ),
     ]
-    if rules.name == "browser":  # the API's CORS knows its origin from now on
+    if rules.name == "browser":  # CORS of the API must allow its origin from now on
         rows.append(change_feed.add("changed", client_id, call.now, runtime.revocation_expiry))
     if secret is not None:
         rows.append(clients.add_secret(client_id, secret.digest(), call.now))
-    claim = registrations.use_initial_access_token(bytes(token.digest), call.now) if token else None
-    if not runtime.write(Transaction(claim, tuple(rows))):
+    condition = registrations.use_initial_access_token(bytes(token.digest), call.now) if token else None
+    if not runtime.write(Transaction(condition, tuple(rows))):
         raise InvalidToken("the initial access token is used up", log_detail="another registration was first")
     ensure_signing_keys(runtime, metadata, call.now)
-    answer = client_information(runtime, client_id, metadata, call.now, own, secret)
-    return MachineResponse(201, json.dumps(answer).encode(), JSON_HEADERS)
+    body = client_information(runtime, client_id, metadata, call.now, registration_token, secret)
+    return MachineResponse(201, json.dumps(body).encode(), JSON_HEADERS)
 
 
 def validate_metadata(
     sent: Mapping[str, Any], initial_access_policy: str | None, runtime: Runtime
 ) -> tuple[ClientPolicy, dict[str, Any]]:
-    """The policy and the metadata to register, after every check.
+    """Check the metadata of a registration request and return the client's policy and the metadata to store.
 
-    :param vouched_policy: the policy that an initial access token named.
-    :raises InvalidRedirectUri, InvalidClientMetadata: where it cannot be registered (RFC 7591 §3.2.2).
+    :param sent: the metadata as the client sent it.
+    :param initial_access_policy: the policy of the initial access token; ``None`` if there is no token.
+    :raises InvalidRedirectUri, InvalidClientMetadata: if the metadata cannot be registered (RFC 7591 §3.2.2).
     """
     settings = runtime.settings
-    profile = initial_access_policy or settings.registration_profile
-    is_vouched_for = initial_access_policy is not None or settings.registration == "approve"
-    policy = CLIENT_POLICIES[profile] if profile else None
-    rules, metadata = parse_client_metadata(sent, policy, is_operator_approved=is_vouched_for)
+    policy_name = initial_access_policy or settings.registration_profile
+    is_operator_approved = initial_access_policy is not None or settings.registration == "approve"
+    policy = CLIENT_POLICIES[policy_name] if policy_name else None
+    rules, metadata = parse_client_metadata(sent, policy, is_operator_approved=is_operator_approved)
     if "scope" in metadata:
-        # Where anybody may register, a scope is no limit: the client could register again with more. It is what a
-        # request without one asks for. MCP clients register with what their first call needs and step up later.
-        metadata["scope" if is_vouched_for else "default_scope"] = _filter_scope(metadata.pop("scope"), settings)
+        # If registration is open, a registered scope limits nothing: the client could register again with more. Then it
+        # is the default for requests without a scope. MCP clients register with the scope of their first call, and
+        # request more later.
+        metadata["scope" if is_operator_approved else "default_scope"] = _filter_scope(metadata.pop("scope"), settings)
     check_sector_identifier(metadata, runtime)
     return rules, metadata
 
@@ -85,9 +97,13 @@ def client_information(
     registration_token: Secret,
     secret: Secret | None,
 ) -> dict[str, Any]:
-    """The client information response (RFC 7591 §3.2.1, RFC 7592 §3)."""
+    """Return the body of a client information response (RFC 7591 §3.2.1, RFC 7592 §3).
+
+    :param issued_at: when the client was registered, in seconds since 1970.
+    :param secret: the client secret, if one was issued by this request.
+    """
     settings = runtime.settings
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "client_id": client_id,
         "client_id_issued_at": int(issued_at),
         **_response_members(metadata),
@@ -97,14 +113,14 @@ def client_information(
         ),
     }
     if secret is not None:
-        told |= {"client_secret": secret.reveal(), "client_secret_expires_at": 0}
-    return told
+        body |= {"client_secret": secret.reveal(), "client_secret_expires_at": 0}
+    return body
 
 
 def _response_members(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """In the words of RFC 7591 §2, which has one for both kinds of scope."""
-    told = dict(metadata)
-    return {"scope": told.pop("default_scope"), **told} if "default_scope" in told else told
+    """Return the stored metadata with the member names of RFC 7591 §2, where ``scope`` may be only a default."""
+    members = dict(metadata)
+    return {"scope": members.pop("default_scope"), **members} if "default_scope" in members else members
 
 
 def _check_registration_allowed(token: InitialAccessToken | None, settings: Settings) -> None:
@@ -120,11 +136,14 @@ def _charge_registration(call: Call) -> None:
 
 
 def _filter_scope(text: str, settings: Settings) -> str:
-    """What there is of the scope that was asked for (RFC 7591 §2: the server may register less)."""
+    """Return the requested scope without the scopes that this server does not have (RFC 7591 §2 allows it).
+
+    :raises InvalidClientMetadata: if the scope is malformed, or none of its scopes exists.
+    """
     try:
-        known = parse_scope(text) & settings.known_scopes.keys()
+        registered = parse_scope(text) & settings.known_scopes.keys()
     except InvalidScope as refusal:
         raise InvalidClientMetadata(refusal.description) from refusal
-    if not known:
+    if not registered:
         raise InvalidClientMetadata("scope has no name that is known here")
-    return format_scope(known)
+    return format_scope(registered)

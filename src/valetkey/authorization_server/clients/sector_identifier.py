@@ -1,4 +1,4 @@
-"""The sector of pairwise subjects: a URL that lists all redirect URIs of it (OpenID Connect Core §8.1)."""
+"""Check of ``sector_identifier_uri``: a document that lists a sector's redirect URIs (OpenID Connect Core §8.1)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from valetkey.runtime import Runtime
 
 
 def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> None:
-    """See that the sector knows the client (OpenID Connect Dynamic Client Registration §5).
+    """Check that the document at ``sector_identifier_uri`` lists all of the client's redirect URIs.
 
-    :raises InvalidClientMetadata: where the list cannot be had, or lacks one of ``redirect_uris``.
+    See OpenID Connect Dynamic Client Registration §5. Metadata without ``sector_identifier_uri`` is accepted.
+
+    :raises InvalidClientMetadata: if the document cannot be fetched, or one of ``redirect_uris`` is missing in it.
     """
     uri = metadata.get("sector_identifier_uri")
     if uri is None:
@@ -23,5 +25,5 @@ def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> No
             listed = runtime.fetcher.get(uri).json()
     except FetchError as cause:
         raise InvalidClientMetadata("sector_identifier_uri cannot be read", log_detail=str(cause)) from cause
-    if not isinstance(listed, list) or not all(one in listed for one in metadata.get("redirect_uris", ())):
+    if not isinstance(listed, list) or not all(uri in listed for uri in metadata.get("redirect_uris", ())):
         raise InvalidClientMetadata("sector_identifier_uri does not list all of redirect_uris")

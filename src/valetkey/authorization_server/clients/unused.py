@@ -1,4 +1,4 @@
-"""Registrations that came to nothing are forgotten, so that an open door does not fill the house."""
+"""Removal of clients that registered themselves but were never used: open registration must not fill the database."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ _DAY_S = 86400.0
 
 
 def prune_unused_clients(runtime: Runtime) -> int:
-    """Remove the clients that registered themselves long ago and were never used; how many.
+    """Remove clients that registered themselves and were not used within ``unused_registration_days``.
 
-    Never one that anybody gave anything, that the operator or an initial access token vouched for, or that may act
-    for itself.
+    Clients are kept if a user ever granted them access, if the operator approved them, if they registered with an
+    initial access token, or if they may use the client credentials grant.
+
+    :returns: the number of removed clients; if the setting is 0, none is removed.
     """
     days, now = runtime.settings.unused_registration_days, runtime.clock()
     if not days:

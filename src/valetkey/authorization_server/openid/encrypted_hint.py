@@ -1,6 +1,7 @@
-"""An ``id_token_hint`` that was posted, on its way through an address: sealed, for it tells of a person.
+"""Encryption of a posted ``id_token_hint`` before it is put into a URL, because it identifies a user.
 
-RP-Initiated Logout §2 and OpenID Connect Core §3.1.2.1 have clients post what must not be in a log or a history.
+RP-Initiated Logout §2 and OpenID Connect Core §3.1.2.1 allow clients to post a request so that its parameters appear
+neither in server logs nor in the browser's history. A redirect that repeats them must not undo that.
 """
 
 from __future__ import annotations
@@ -12,28 +13,31 @@ from collections.abc import Iterable
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-_ENCRYPTED_PREFIX = "sealed."  # no JWT begins so: it has two dots
+_ENCRYPTED_PREFIX = "sealed."  # no ID token begins like this: a JWT has two dots, an encrypted hint one
 _TTL_S = 600
 _PURPOSE = "id_token_hint in an address"
 
 
 def encrypt_hints(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> list[tuple[str, str]]:
-    """The parameters, fit for an address: whoever reads it learns nothing of the person."""
+    """Return the parameters with each ``id_token_hint`` encrypted, so that a URL can carry them."""
     return [(name, _encrypt_hint(value, runtime, now) if name == "id_token_hint" else value) for name, value in pairs]
 
 
 def decrypt_hint(hint: str, runtime: Runtime, now: float) -> str | None:
-    """The hint as the client sent it; None where it was sealed by somebody else, or over ten minutes ago."""
+    """Return the ``id_token_hint`` as the client sent it; a hint that is not encrypted is returned unchanged.
+
+    Return ``None`` if it cannot be decrypted with this server's keys, or was encrypted more than ten minutes ago.
+    """
     if not hint.startswith(_ENCRYPTED_PREFIX):
         return hint
     try:
         data = base64.b64decode(hint.removeprefix(_ENCRYPTED_PREFIX), altchars=b"-_", validate=True)
-        moment, _, opened = runtime.cipher.decrypt(data, _PURPOSE).decode().partition(" ")
+        encrypted_at, _, decrypted = runtime.cipher.decrypt(data, _PURPOSE).decode().partition(" ")
     except (StoreUnavailable, binascii.Error, ValueError):
         return None
-    return opened if 0 <= now - int(moment) <= _TTL_S else None
+    return decrypted if 0 <= now - int(encrypted_at) <= _TTL_S else None
 
 
 def _encrypt_hint(hint: str, runtime: Runtime, now: float) -> str:
-    sealed = runtime.cipher.encrypt(f"{int(now)} {hint}".encode(), _PURPOSE)
-    return _ENCRYPTED_PREFIX + base64.urlsafe_b64encode(sealed).decode()
+    encrypted = runtime.cipher.encrypt(f"{int(now)} {hint}".encode(), _PURPOSE)
+    return _ENCRYPTED_PREFIX + base64.urlsafe_b64encode(encrypted).decode()

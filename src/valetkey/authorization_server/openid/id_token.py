@@ -1,4 +1,4 @@
-"""ID tokens (OpenID Connect Core §2): made at the token endpoint, and read again as a hint."""
+"""ID tokens (OpenID Connect Core §2): built at the token endpoint, verified when sent back as ``id_token_hint``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _MAX_HINT_LENGTH = 8192
 def make_id_token(
     runtime: Runtime, client: Client, grant: Grant, access_token: str, now: float, nonce: str | None = None
 ) -> str | None:
-    """The ID token that goes with an access token; None where ``openid`` was not granted."""
+    """Return the ID token to issue with an access token, or ``None`` if the scope ``openid`` was not granted.
+
+    :param nonce: the ``nonce`` of the authorization request.
+    """
     if "openid" not in parse_scope(grant.scope):
         return None
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
@@ -48,33 +51,38 @@ def make_id_token(
         "amr": grant.amr.split() if grant.amr else None,
         "sid": grant.sid,
     }
-    told = {name: value for name, value in claims.items() if value is not None}
-    return runtime.token_generator.sign_jwt(told, algorithm, "JWT", now)
+    present = {name: value for name, value in claims.items() if value is not None}
+    return runtime.token_generator.sign_jwt(present, algorithm, "JWT", now)
 
 
 def ensure_signing_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
-    """Have keys for what a client registers: published before its first ID token comes."""
+    """Create signing keys for the algorithms in a client's metadata, so that they are published before their use."""
     for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
         if member in metadata:
             runtime.keys.get_signing_key(metadata[member], now)
 
 
 def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
-    """The ``sub`` in an ``id_token_hint``; expired ones count too (OpenID Connect Core §3.1.2.1).
+    """Return the ``sub`` of an ``id_token_hint``, or ``None`` if there is no hint.
 
-    :raises InvalidRequest: where we did not make it, or not for this client.
+    An expired ID token is accepted (OpenID Connect Core §3.1.2.1).
+
+    :raises InvalidRequest: if the hint is not an ID token of this server, or was issued to another client.
     """
     if hint is None:
         return None
-    opened = decrypt_hint(hint, runtime, now)
-    claims = verify_id_token(opened, runtime, now) if opened else None
+    id_token = decrypt_hint(hint, runtime, now)
+    claims = verify_id_token(id_token, runtime, now) if id_token else None
     if claims is None or claims.get("aud") != client.client_id:
         raise InvalidRequest("id_token_hint is not an ID token of this server for this client")
     return str(claims["sub"])
 
 
 def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
-    """The claims of an ID token of ours, expired or not, under a retired key too; None for anything else."""
+    """Return the claims of an ID token that this server issued, or ``None`` if the token is anything else.
+
+    The token may be expired, and may be signed with a retired key.
+    """
     if len(token) > _MAX_HINT_LENGTH or token.count(".") != 2 or not token.isascii():
         return None
     try:
@@ -87,21 +95,26 @@ def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] 
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
     # Signed userinfo has no exp, and is no ID token (RFC 8725 §3.12).
-    mine = isinstance(claims, dict) and claims.get("iss") == runtime.settings.issuer and {"sub", "exp"} <= claims.keys()
-    return claims if mine else None
+    is_own = (
+        isinstance(claims, dict) and claims.get("iss") == runtime.settings.issuer and {"sub", "exp"} <= claims.keys()
+    )
+    return claims if is_own else None
 
 
 def _requested_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
     if not grant.claims:
         return {}
-    wished = json.loads(grant.claims).get("id_token", {})
-    known = read_owner_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
-    return {name: known[name] for name in wished if name in known}
+    requested = json.loads(grant.claims).get("id_token", {})
+    owner_claims = read_owner_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
+    return {name: owner_claims[name] for name in requested if name in owner_claims}
 
 
 def _at_hash(access_token: str, algorithm: str) -> str:
-    """The left half of a digest, by the hash function of the signature (OpenID Connect Core §3.1.3.6)."""
-    hashed = hashlib.sha256 if algorithm.endswith("256") else hashlib.sha512  # Ed25519: RFC 8032 §5.1
-    digest = hashed(access_token.encode("ascii")).digest()
+    """Return ``at_hash``: the left half of the token's digest, base64url-encoded (OpenID Connect Core §3.1.3.6).
+
+    The hash function is the one that the signature algorithm uses.
+    """
+    hash_function = hashlib.sha256 if algorithm.endswith("256") else hashlib.sha512  # Ed25519: RFC 8032 §5.1
+    digest = hash_function(access_token.encode("ascii")).digest()
     half = digest[: len(digest) // 2]
     return base64.urlsafe_b64encode(half).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""A client's wish that its person be signed out here too (OpenID Connect RP-Initiated Logout §2)."""
+"""Logout requests: a client asks this server to sign the user out (OpenID Connect RP-Initiated Logout §2)."""
 
 from __future__ import annotations
 
@@ -17,29 +17,42 @@ from .encrypted_hint import decrypt_hint
 from .id_token import verify_id_token
 from .subject import subject_for_client
 
-CARRIED_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")  # by the confirmation's form
+# Parameters that the form of the confirmation page repeats.
+CARRIED_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 _MAX_STATE_LENGTH = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class LogoutRequest:
-    """What was asked, checked. Only ``check_logout_request`` makes one."""
+    """A checked logout request. Only ``check_logout_request`` creates one.
+
+    :param client: the client that sent it; ``None`` if the request names none.
+    :param location: where to redirect after logout: one of the client's registered ``post_logout_redirect_uris`` with
+        the ``state`` added; ``None`` if the request has no ``post_logout_redirect_uri``.
+    :param sub: the ``sub`` of the hint, which may be pairwise; ``None`` without a hint.
+    :param sid: the ``sid`` of the hint; ``None`` if it has none.
+    :param parameters: the parameters as they were sent.
+    """
 
     client: Client | None
-    location: str | None  # one of the client's own post_logout_redirect_uris, with the state
-    sub: str | None  # whom the hint names, as the client knows them
+    location: str | None
+    sub: str | None
     sid: str | None
     parameters: Parameters
 
     def matches_session(self, owner: Owner, runtime: Runtime) -> bool:
-        """Whether the hint names this very sign-in: then there is nothing to confirm."""
+        """Return whether the hint names the owner's current session; then the user need not confirm the logout."""
         if self.client is None or self.sub is None or self.sid is None or owner.sid is None:
             return False
         return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, runtime), owner.sid)
 
 
 def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> LogoutRequest:
-    """:raises InvalidRequest: for the person to read; nothing is redirected to that was not registered."""
+    """Check the parameters of a logout request.
+
+    :raises InvalidRequest: if a check fails. Its description is shown to the user on a page, since nothing may be
+        redirected to a URI that is not registered.
+    """
     parameters = reject_repeated(pairs)
     hint = _read_hint(parameters, runtime, now)
     client = _find_client(parameters, hint, runtime, now)
@@ -52,18 +65,18 @@ def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str
     hint = parameters.get("id_token_hint")
     if hint is None:
         return {}
-    opened = decrypt_hint(hint, runtime, now)
-    claims = verify_id_token(opened, runtime, now) if opened else None  # expired ones count (§2)
+    id_token = decrypt_hint(hint, runtime, now)
+    claims = verify_id_token(id_token, runtime, now) if id_token else None  # an expired one is accepted (§2)
     if claims is None:
         raise InvalidRequest("The app sent a sign-in that this site did not issue (id_token_hint).")
     return claims
 
 
 def _find_client(parameters: Parameters, hint: dict[str, Any], runtime: Runtime, now: float) -> Client | None:
-    named, of_hint = parameters.get("client_id"), hint.get("aud")
-    if named and of_hint and named != of_hint:  # §2: they must match
+    from_parameter, from_hint = parameters.get("client_id"), hint.get("aud")
+    if from_parameter and from_hint and from_parameter != from_hint:  # §2: they must match
         raise InvalidRequest("The app sent another app's sign-in (client_id and id_token_hint do not match).")
-    client_id = named or of_hint
+    client_id = from_parameter or from_hint
     if client_id is None:
         return None
     client = runtime.clients.find(str(client_id), now)

@@ -1,4 +1,4 @@
-"""Logout tokens (OpenID Connect Back-Channel Logout §2.4), made when they are sent and posted by the worker."""
+"""Logout tokens (OpenID Connect Back-Channel Logout §2.4): the worker builds each one just before it posts it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from valetkey.storage.clients import Client
 from .id_token import DEFAULT_ALGORITHM
 from .subject import subject_for_client
 
-LOGOUT_TOKEN_JOB = "backchannel_logout"
+LOGOUT_TOKEN_JOB = "backchannel_logout"  # kind of the outbox job
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _LIFETIME_S = 120  # seconds; §4 recommends two minutes at most
 _SUCCESS_STATUSES = (200, 204)
 
 
 def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Tell a client that a sign-in is over.
+    """Post a logout token to a client's ``backchannel_logout_uri``; job handler of ``LOGOUT_TOKEN_JOB``.
 
-    :raises FetchProblem: where it did not say that it understood (§2.8); the worker tries again.
+    :param payload: ``client_id``, ``owner`` (the ``sub`` of the resource owner) and ``sid`` (of the ended session).
+    :raises FetchError: if the client cannot be reached, or does not respond with 200 or 204 (§2.8). The worker
+        retries.
     """
     now = runtime.clock()
     try:
@@ -32,22 +34,26 @@ def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     except TemporarilyUnavailable as cause:
         raise FetchFailed(cause.description) from cause
     if client is None or not wants_logout_token(client, payload["sid"]):
-        return  # it was removed meanwhile, or wants none of this
+        return  # the client was removed meanwhile, or no longer registers for logout tokens
     token = make_logout_token(runtime, client, payload["owner"], payload["sid"], now)
     uri = str(client.metadata["backchannel_logout_uri"])
-    answer = runtime.fetcher.post_form(uri, {"logout_token": token}, accept="*/*")
-    if answer.status not in _SUCCESS_STATUSES:
-        raise FetchFailed(f"{urlsplit(uri).hostname} answered {answer.status}")
+    response = runtime.fetcher.post_form(uri, {"logout_token": token}, accept="*/*")
+    if response.status not in _SUCCESS_STATUSES:
+        raise FetchFailed(f"{urlsplit(uri).hostname} responded with status {response.status} to the logout token")
 
 
 def wants_logout_token(client: Client, sid: str | None) -> bool:
-    """Whether it is told of the end of a sign-in, of which there may be no name (§2.2)."""
+    """Return whether a client is sent a logout token when a session ends (§2.2).
+
+    :param sid: the session's id; ``None`` if it has none. Clients that registered
+        ``backchannel_logout_session_required`` are sent nothing then.
+    """
     needs_sid = client.metadata.get("backchannel_logout_session_required", False)
     return "backchannel_logout_uri" in client.metadata and not (needs_sid and sid is None)
 
 
 def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | None, now: float) -> str:
-    """A logout token for one client; its type keeps it from passing for an ID token (§2.4)."""
+    """Return a signed logout token for one client; its ``typ`` header distinguishes it from an ID token (§2.4)."""
     claims = {
         "iss": runtime.settings.issuer,
         "aud": client.client_id,

@@ -1,4 +1,4 @@
-"""What is known of a person, as it may be told: a host's own accounts may know it in any shape."""
+"""Claims of a resource owner, checked before they are released: a host's accounts may return values of any type."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _log = logging.getLogger("valetkey")
 
 
 def read_owner_claims(owner: str, scope: frozenset[str], runtime: Runtime) -> dict[str, Any]:
-    """The claims that this scope opens; none is null or empty (OpenID Connect Core §5.3.2).
+    """Return the owner's claims for a scope, without null and empty values (OpenID Connect Core §5.3.2).
 
-    One of another JSON type than §5.1 gives it is left out, and the log says which.
+    A claim whose JSON type differs from the one in §5.1 is omitted, and a warning is logged.
     """
-    known = {name: value for name, value in runtime.owners.claims(owner, scope).items() if value not in (None, "")}
-    problems = {name: problem for name, value in known.items() if (problem := claim_problem(name, value))}
+    claims = {name: value for name, value in runtime.owners.claims(owner, scope).items() if value not in (None, "")}
+    problems = {name: problem for name, value in claims.items() if (problem := claim_problem(name, value))}
     for problem in problems.values():
         _log.warning("%s, and is left out", problem)
-    return {name: value for name, value in known.items() if name not in problems}
+    return {name: value for name, value in claims.items() if name not in problems}

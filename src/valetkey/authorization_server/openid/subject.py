@@ -1,4 +1,4 @@
-"""By which ``sub`` a client knows a person: public, or pairwise (OpenID Connect Core §8)."""
+"""Subject identifiers: the ``sub`` that a client receives, public or pairwise (OpenID Connect Core §8)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from valetkey.storage.clients import Client
 
 
 def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
-    """The person's identifier for this client; two sectors cannot tell that it is the same person."""
+    """Return the ``sub`` of a resource owner for one client.
+
+    For a client with ``subject_type`` ``pairwise`` it is a salted digest of the client's sector and the owner's
+    ``sub``, so that clients of different sectors cannot correlate their users (§8.1).
+    """
     if not is_pairwise(client):
         return sub
     text = f"{_sector_identifier(client)}\0{sub}".encode()
@@ -20,6 +24,7 @@ def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
 
 
 def is_pairwise(client: Client) -> bool:
+    """Return whether the client registered for pairwise subject identifiers."""
     return client.metadata.get("subject_type") == "pairwise"
 
 

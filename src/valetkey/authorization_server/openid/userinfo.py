@@ -1,4 +1,4 @@
-"""The userinfo endpoint (OpenID Connect Core §5.3): GET, POST with a header, POST with a form."""
+"""The userinfo endpoint (OpenID Connect Core §5.3): GET, or POST with the token in a header or in the form."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from .owner_claims import read_owner_claims
 from .subject import subject_for_client
 
 _MAX_ENTRIES = 10_000
-_CLAIMS_TTL_S = 0.5  # seconds
+_CLAIMS_TTL_S = 0.5
 
 
 def userinfo(call: Call) -> MachineResponse:
-    """The claims that the access token opens, as JSON, or signed where the client registered so."""
+    """Return the claims that the access token grants, as JSON.
+
+    If the client registered ``userinfo_signed_response_alg``, they are returned as a signed JWT.
+    """
     runtime = call.runtime
     token = runtime.verifier.verify(_read_token(call), call.now)
     runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
-    owner, wishes = _check_token(token, runtime)
+    owner, requested_claims = _check_token(token, runtime)
     client = runtime.clients.find(token.client_id, call.now)
     if client is None:
-        raise InvalidToken("the access token was revoked", log_detail="the client is gone or disabled")
-    claims = {**_select_claims(token, owner, wishes, call), "sub": subject_for_client(owner, client, runtime)}
+        raise InvalidToken("the access token was revoked", log_detail="the client was removed or disabled")
+    claims = {**_select_claims(token, owner, requested_claims, call), "sub": subject_for_client(owner, client, runtime)}
     algorithm = client.metadata.get("userinfo_signed_response_alg")
     if algorithm is None:
         return json_response(claims)
@@ -45,14 +48,18 @@ def _read_token(call: Call) -> str:
     in_body = call.parameters.get("access_token")
     if in_header and in_body:
         raise InvalidRequest("the access token was sent in two ways")  # RFC 6750 §3.1
-    found = in_header or in_body
-    if found is None:
+    value = in_header or in_body
+    if value is None:
         raise MissingToken("an access token is required")
-    return found
+    return value
 
 
 def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
-    """Whose token it is, and which claims were asked for one by one."""
+    """Return the token's resource owner and the claims that its grant requested by name (``claims`` parameter, §5.5).
+
+    :raises InvalidToken: if the token is for another resource, or has no resource owner.
+    :raises InsufficientScope: if it lacks the scope ``openid``.
+    """
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
     if "openid" not in token.scopes:
@@ -63,33 +70,36 @@ def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[s
 
 
 def _requested_claims(grant_id: str, runtime: Runtime) -> frozenset[str]:
-    """A grant's wishes never change: they are read once."""
-    known = runtime.requested_claims_cache.get(grant_id)
-    if known is None:
+    """Return the userinfo claims that a grant requested by name; cached without expiry, as they never change."""
+    requested = runtime.requested_claims_cache.get(grant_id)
+    if requested is None:
         grant = grants.find(runtime.store, grant_id)
         if grant is None:
-            raise InvalidToken("the access token is no person's", log_detail="its grant is gone")
-        known = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
+            raise InvalidToken("the access token is no person's", log_detail="its grant no longer exists")
+        requested = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
         if len(runtime.requested_claims_cache) >= _MAX_ENTRIES:
             runtime.requested_claims_cache.clear()
-        runtime.requested_claims_cache[grant_id] = known
-    return known
+        runtime.requested_claims_cache[grant_id] = requested
+    return requested
 
 
 def _select_claims(token: AccessToken, owner: str, requested_claims: frozenset[str], call: Call) -> dict[str, Any]:
-    known = _cached_owner_claims(owner, frozenset(SCOPE_CLAIMS) if requested_claims else token.scopes, call)
-    wanted = claims_of_scope(token.scopes) | requested_claims
-    return {name: value for name, value in known.items() if name in wanted}
+    owner_claims = _cached_owner_claims(owner, frozenset(SCOPE_CLAIMS) if requested_claims else token.scopes, call)
+    granted = claims_of_scope(token.scopes) | requested_claims
+    return {name: value for name, value in owner_claims.items() if name in granted}
 
 
 def _cached_owner_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
-    """What is known of a person; asked for again after half a second, as the revocation feed is."""
+    """Return the owner's claims for a scope, cached for half a second, as long as the change feed.
+
+    :raises InvalidToken: if the owner does not exist or is disabled.
+    """
     runtime = call.runtime
-    claims, asked_at = runtime.claims_cache.get((owner, scope), ({}, float("-inf")))
-    if 0 <= call.now - asked_at <= _CLAIMS_TTL_S:
+    claims, read_at = runtime.claims_cache.get((owner, scope), ({}, float("-inf")))
+    if 0 <= call.now - read_at <= _CLAIMS_TTL_S:
         return claims
     if runtime.owners.find(owner) is None:
-        raise InvalidToken("the access token was revoked", log_detail="the resource owner is gone or disabled")
+        raise InvalidToken("the access token was revoked", log_detail="the resource owner was removed or disabled")
     claims = read_owner_claims(owner, scope, runtime)
     if len(runtime.claims_cache) >= _MAX_ENTRIES:
         runtime.claims_cache.clear()

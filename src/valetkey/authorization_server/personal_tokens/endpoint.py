@@ -1,7 +1,7 @@
-"""Personal access tokens for apps that a person trusts with making them: list, make, revoke (our own extension).
+"""Endpoints with which a client lists, creates and revokes a user's personal access tokens (Valetkey's own extension).
 
-What is made here is never more than what makes it: not in scope, for it has a part of the calling token's; not in
-kind, for a personal access token cannot call; not in life, for it ends with the grant of the app that made it.
+A token created here never has more rights than the access token of the request: its scope is a subset, it is revoked
+together with the client's grant, and a personal access token cannot call these endpoints.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ from .service import (
 
 
 def list_or_create_personal_tokens(call: Call) -> MachineResponse:
-    """GET: the person's tokens, without their values. POST: one more, whose value is told this once."""
-    answers: dict[str, Callable[[Call, AccessToken], MachineResponse]] = {"GET": _list_tokens, "POST": _create_token}
-    return answers[call.method](call, _check_caller(call))
+    """Handle GET, which lists the user's tokens without their values, and POST, which creates one and returns it."""
+    handlers: dict[str, Callable[[Call, AccessToken], MachineResponse]] = {"GET": _list_tokens, "POST": _create_token}
+    return handlers[call.method](call, _check_caller(call))
 
 
 def delete_personal_token(call: Call) -> MachineResponse:
-    """DELETE: the end of one of the person's tokens; 204 also where it was over."""
+    """Handle DELETE: revoke one of the user's tokens. Return 204 also if it was expired or revoked already.
+
+    :raises NotFound: if the user has no such token.
+    """
     caller = _check_caller(call)
     token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime)
     if token is None:
@@ -54,10 +57,10 @@ def delete_personal_token(call: Call) -> MachineResponse:
 
 
 def _check_caller(call: Call) -> AccessToken:
-    """The access token of an app that may manage this person's tokens.
+    """Return the access token of the request after checking that it may manage its user's personal access tokens.
 
-    :raises NotFound: where the publisher opened this to no scope.
-    :raises InvalidToken, InsufficientScope: RFC 6750 §3.1.
+    :raises NotFound: if ``personal_access_token_api_scope`` or ``personal_access_tokens_path`` is not set.
+    :raises MissingToken, InvalidToken, InsufficientScope: as in RFC 6750 §3.1.
     """
     runtime, scope = call.runtime, call.runtime.settings.personal_access_token_api_scope
     if scope is None or runtime.settings.tokens_path is None:
@@ -75,18 +78,20 @@ def _check_caller(call: Call) -> AccessToken:
     if token.user_id is None:
         raise InvalidToken("the access token is no person's")
     if runtime.clients.find(token.client_id, call.now) is None or runtime.owners.find(token.user_id) is None:
-        raise InvalidToken("the access token was revoked", log_detail="client or resource owner is gone or disabled")
+        raise InvalidToken(
+            "the access token was revoked", log_detail="client or resource owner was removed or disabled"
+        )
     return token
 
 
 def _list_tokens(call: Call, caller: AccessToken) -> MachineResponse:
-    found = personal_access_tokens.list_by_owner(call.runtime.store, caller.user_id or "")
-    return json_response({"tokens": [serialize_token(token, call.now) for token in found]})
+    tokens = personal_access_tokens.list_by_owner(call.runtime.store, caller.user_id or "")
+    return json_response({"tokens": [serialize_token(token, call.now) for token in tokens]})
 
 
 def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
     _check_auth_age(caller, call.now)
-    made = create_personal_token(
+    created = create_personal_token(
         _read_token_spec(call, caller),
         Owner(caller.user_id or ""),
         call.runtime,
@@ -94,12 +99,17 @@ def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
         call.address,
         client_id=caller.client_id,
     )
-    body = {**serialize_token(made.token, call.now), "token": made.secret.reveal()}
+    body = {**serialize_token(created.token, call.now), "token": created.secret.reveal()}
     return MachineResponse(201, json.dumps(body).encode(), JSON_HEADERS)
 
 
 def _check_auth_age(caller: AccessToken, now: float) -> None:
-    """As on the page: whoever found an open session or an old token makes none (RFC 9470 §3)."""
+    """Check that the user signed in within the last hour, as the page for these tokens does.
+
+    So a stolen access token or an unattended session cannot be used to create tokens.
+
+    :raises InsufficientUserAuthentication: if the sign-in is older than ``MAX_AUTH_AGE_S`` (RFC 9470 §3).
+    """
     if caller.auth_time is not None and now - caller.auth_time > MAX_AUTH_AGE_S:
         raise InsufficientUserAuthentication(
             "a more recent sign-in is needed", challenge_parameters={"max_age": str(MAX_AUTH_AGE_S)}
@@ -107,19 +117,19 @@ def _check_auth_age(caller: AccessToken, now: float) -> None:
 
 
 def _read_token_spec(call: Call, caller: AccessToken) -> TokenSpec:
-    name, scope, lives = (call.json_body.get(member) for member in ("name", "scope", "expires_in"))
+    name, scope, expires_in = (call.json_body.get(member) for member in ("name", "scope", "expires_in"))
     if not isinstance(name, str) or not isinstance(scope, str):
         raise InvalidRequest("name and scope must be strings")
-    if not isinstance(lives, int) or isinstance(lives, bool) or not 0 < lives < 10**10:
+    if not isinstance(expires_in, int) or isinstance(expires_in, bool) or not 0 < expires_in < 10**10:
         raise InvalidRequest("expires_in must be a positive number of seconds")
-    wanted = parse_scope(scope)
-    if not wanted <= caller.scopes:
+    requested = parse_scope(scope)
+    if not requested <= caller.scopes:
         raise InvalidScope("the scope goes beyond that of the access token")
-    return TokenSpec(name, wanted, call.now + lives, grant_id=caller.grant_id)
+    return TokenSpec(name, requested, call.now + expires_in, grant_id=caller.grant_id)
 
 
 def serialize_token(token: PersonalToken, now: float) -> dict[str, Any]:
-    """A token as JSON; times in seconds since 1970."""
+    """Return the JSON representation of a personal access token, without its value; times in seconds since 1970."""
     return {
         "id": token.token_id,
         "name": token.name,

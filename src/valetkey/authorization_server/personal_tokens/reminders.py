@@ -1,4 +1,4 @@
-"""Reminders: seven days and one day before a personal access token ends its owner is told, once each."""
+"""Reminder mails: sent once seven days and once one day before a personal access token expires."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from valetkey.storage.personal_access_tokens import PersonalToken
 
 from .service import tokens_url
 
-_REMINDER_DAYS = (1, 7)  # the later one first: whoever hears of one day needs not hear of seven
+_REMINDER_DAYS = (1, 7)  # one day first: then the reminder for seven days is not sent any more
 
 
 def queue_reminders(runtime: Runtime) -> int:
-    """Put into the outbox what is due; how many. Two workers at once queue each reminder once."""
+    """Queue the reminders that are due and return their number. Concurrent workers queue each reminder only once."""
     if not runtime.settings.mail_url or not runtime.settings.tokens_path:
         return 0
     now = runtime.clock()
@@ -34,10 +34,10 @@ def queue_reminders(runtime: Runtime) -> int:
 
 
 def _reminder_mail_statements(token: PersonalToken, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    end = datetime.fromtimestamp(token.expires_at, UTC)
+    expiry = datetime.fromtimestamp(token.expires_at, UTC)
     text = f'Your personal access token "{token.name}" ({token.prefix}...) at {runtime.settings.name} '
-    text += f"expires on {end.day} {end:%B %Y} at {end:%H:%M} UTC. Programs that use it stop working then.\n\n"
+    text += f"expires on {expiry.day} {expiry:%B %Y} at {expiry:%H:%M} UTC. Programs that use it stop working then.\n\n"
     text += f"Make a new one: {tokens_url(runtime)}\n"
     return owner_mail_statements(
-        token.owner, f"A personal access token expires on {end.day} {end:%B %Y}", text, runtime, now
+        token.owner, f"A personal access token expires on {expiry.day} {expiry:%B %Y}", text, runtime, now
     )

@@ -1,1 +1,1 @@
-"""Plans of clients: subscribe, approve, request a change."""
+"""Plans of clients: subscribe, approve, request another plan."""

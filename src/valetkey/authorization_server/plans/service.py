@@ -1,4 +1,4 @@
-"""Apps subscribe to plans; a plan that asks for it waits for the operator."""
+"""Subscriptions of clients to plans. A plan with ``approval="manual"`` must be approved by the operator."""
 
 from __future__ import annotations
 
@@ -10,52 +10,58 @@ from valetkey.storage.subscriptions import Subscription
 
 
 class SubscriptionRefused(Exception):
-    """The app cannot have this plan; the message is a sentence for whoever asked."""
+    """The client cannot be subscribed to this plan; the message says why."""
 
 
 def get_subscription(runtime: Runtime, client_id: str) -> Subscription:
-    """What the app has; the default plan, where it never subscribed or its plan is no more."""
-    found = subscriptions.find(runtime.store, client_id)
-    if found is None:
+    """Return the client's subscription.
+
+    It is a subscription to the default plan if the client never subscribed, or its plan is no longer in the settings.
+    """
+    stored = subscriptions.find(runtime.store, client_id)
+    if stored is None:
         return Subscription(client_id, runtime.settings.default_plan, None, 0.0)
-    known = runtime.settings.plans
-    plan = found.plan if found.plan in known else runtime.settings.default_plan
-    return Subscription(client_id, plan, found.wanted if found.wanted in known else None, found.since)
+    plans = runtime.settings.plans
+    plan = stored.plan if stored.plan in plans else runtime.settings.default_plan
+    return Subscription(client_id, plan, stored.wanted if stored.wanted in plans else None, stored.since)
 
 
 def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = False) -> Subscription:
-    """Give an app a plan; one whose approval is manual waits, unless the operator says so at once.
+    """Subscribe a client to a plan. A plan with manual approval is only recorded as requested.
 
-    :raises SubscriptionRefused: where there is no such plan.
+    :param approved: whether the operator approves the plan with this call.
+    :returns: the new subscription.
+    :raises SubscriptionRefused: if there is no such plan.
     """
     rules = runtime.settings.plans.get(plan)
     if rules is None:
-        known = ", ".join(runtime.settings.plans) or "none: set plans={...}"
-        raise SubscriptionRefused(f"there is no plan {plan} (there are: {known})")
+        available = ", ".join(runtime.settings.plans) or "none: set plans={...}"
+        raise SubscriptionRefused(f"there is no plan {plan} (available: {available})")
     now, before = runtime.clock(), get_subscription(runtime, client_id)
     if rules.approval == "manual" and not approved and before.plan != plan:
-        asked = Subscription(client_id, before.plan, plan, before.since)
+        pending = Subscription(client_id, before.plan, plan, before.since)
         event = audit_statement("plan.asked", now, client_id=client_id, detail=plan)
-        runtime.write(Transaction(rows=(subscriptions.upsert(asked), event)))
-        return asked
-    given = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
+        runtime.write(Transaction(rows=(subscriptions.upsert(pending), event)))
+        return pending
+    granted = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
     changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
     event = audit_statement("plan.given", now, client_id=client_id, detail=plan)
-    runtime.revoke(subscriptions.upsert(given), changed, event)
-    return given
+    runtime.revoke(subscriptions.upsert(granted), changed, event)
+    return granted
 
 
 def approve(runtime: Runtime, client_id: str) -> Subscription:
-    """Give an app the plan that it waits for.
+    """Subscribe a client to the plan that it requested.
 
-    :raises SubscriptionRefused: where it waits for none.
+    :returns: the new subscription.
+    :raises SubscriptionRefused: if the client has no pending request, or has changed it meanwhile.
     """
-    now, waiting = runtime.clock(), get_subscription(runtime, client_id)
-    if waiting.wanted is None:
-        raise SubscriptionRefused(f"{client_id} waits for no plan; it has {waiting.plan}")
+    now, pending = runtime.clock(), get_subscription(runtime, client_id)
+    if pending.wanted is None:
+        raise SubscriptionRefused(f"{client_id} has no pending request for a plan; its plan is {pending.plan}")
     changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
-    event = audit_statement("plan.given", now, client_id=client_id, detail=waiting.wanted)
-    if not runtime.write(Transaction(subscriptions.approve(client_id, waiting.wanted, now), (changed, event))):
-        raise SubscriptionRefused(f"{client_id} asked for something else meanwhile: look at `valetkey plans list`")
+    event = audit_statement("plan.given", now, client_id=client_id, detail=pending.wanted)
+    if not runtime.write(Transaction(subscriptions.approve(client_id, pending.wanted, now), (changed, event))):
+        raise SubscriptionRefused(f"{client_id} requested another plan meanwhile; see `valetkey plans list`")
     runtime.feed.invalidate()
-    return Subscription(client_id, waiting.wanted, None, now)
+    return Subscription(client_id, pending.wanted, None, now)
