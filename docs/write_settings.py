@@ -10,24 +10,25 @@ from valetkey.settings import Settings
 
 HEAD = """# Settings
 
-Each is a keyword of `Valetkey(...)`, else `VALETKEY_<NAME>` in the environment of the `valetkey` command, else
-`app.config["VALETKEY_<NAME>"]`; the first that is given counts. In the environment a list is separated by commas,
-a mapping is JSON, and an empty value stands for `None`. Unknown names and values that contradict each other stop
-the start, all told together.
+Set each one as a keyword of `Valetkey(...)`, as `VALETKEY_<NAME>` in the environment of the `valetkey` command, or as
+`app.config["VALETKEY_<NAME>"]`; the first of these takes precedence. In the environment a list is separated by commas,
+a mapping is JSON, and an empty value stands for `None`. If a name is unknown or a value is invalid, the server does not
+start, and one error message lists all problems.
 
-| name | default | what it is |
+| Setting | Default | Description |
 |---|---|---|
 """
 
 
 def text() -> str:
-    """The page, with one row for each field in the order of the class."""
+    """Return the page, with one row for each setting in the order of the class."""
     rows = []
-    for one in fields(Settings):
-        default = one.default if one.default is not MISSING else {}
-        shown = json.dumps(list(default) if isinstance(default, tuple) else default) if default is not None else "None"
-        about = str(one.metadata["doc"]).replace("|", "\\|")
-        rows.append(f"| `{one.name}` | `{shown}` | {about} |\n")
+    for setting in fields(Settings):
+        default = setting.default if setting.default is not MISSING else {}
+        json_value = list(default) if isinstance(default, tuple) else default
+        default_text = "None" if default is None else json.dumps(json_value)
+        description = str(setting.metadata["doc"]).replace("|", "\\|")
+        rows.append(f"| `{setting.name}` | `{default_text}` | {description} |\n")
     return HEAD + "".join(rows)
 
 

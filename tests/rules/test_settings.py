@@ -1,4 +1,4 @@
-"""Each setting has words, an unknown one is an error with a suggestion, all problems are told together."""
+"""Settings are documented, unknown names are errors with a suggestion, and all problems are reported together."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from valetkey.settings.sources import environment_values, read_settings
 
 
 def problems(**values: object) -> list[str]:
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         read_settings(("", values))
-    return str(told.value).splitlines()
+    return str(raised.value).splitlines()
 
 
-def test_every_setting_has_words_that_end_in_a_full_stop() -> None:
-    for one in fields(Settings):
-        assert one.metadata["doc"].endswith("."), one.name
+def test_every_setting_has_a_description_that_ends_in_a_full_stop() -> None:
+    for setting in fields(Settings):
+        assert setting.metadata["doc"].endswith("."), setting.name
 
 
-def test_secrets_among_the_settings_do_not_print() -> None:
+def test_secret_settings_are_not_printed() -> None:
     settings = Settings(
         database_url="postgresql://u:hidden@h/d",
         redis_url="redis://:hidden@h",
@@ -36,12 +36,12 @@ def test_secrets_among_the_settings_do_not_print() -> None:
 
 
 def test_an_unknown_setting_is_an_error_with_a_suggestion() -> None:
-    assert problems(isuer="x") == ["isuer: there is no such setting; is issuer meant?"]
-    assert problems(zzzz="x") == ["zzzz: there is no such setting"]
+    assert problems(isuer="x") == ["isuer: unknown setting; did you mean issuer?"]
+    assert problems(zzzz="x") == ["zzzz: unknown setting"]
 
 
-def test_all_problems_are_told_together() -> None:
-    told = problems(
+def test_all_problems_are_reported_together() -> None:
+    reported = problems(
         nonsense=1,
         issuer="http://id.example/",
         scopes={"a b": "", "c": "See"},
@@ -57,11 +57,11 @@ def test_all_problems_are_told_together() -> None:
         resource="api",
     )
 
-    assert len(told) >= 14, told
+    assert len(reported) >= 14, reported
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [
         ({"issuer": "http://id.example"}, "https://"),
         ({"issuer": "https://id.example?a=b"}, "no query"),
@@ -77,26 +77,26 @@ def test_all_problems_are_told_together() -> None:
         ({"oauth_path": "/account"}, "account_path and oauth_path are both '/account'"),
     ],
 )
-def test_a_wrong_setting_is_told_with_its_fix(values: dict[str, object], said: str) -> None:
-    assert said in "\n".join(problems(**values))
+def test_an_invalid_setting_is_reported_with_its_fix(values: dict[str, object], expected: str) -> None:
+    assert expected in "\n".join(problems(**values))
 
 
-def test_every_limit_that_cannot_be_read_stops_the_start() -> None:
-    limits = [one.name for one in fields(Settings) if one.name.endswith("_limit")]
+def test_every_invalid_limit_is_reported_at_start() -> None:
+    limits = [setting.name for setting in fields(Settings) if setting.name.endswith("_limit")]
 
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         Valetkey(Flask("app"), **dict.fromkeys(limits, "often"))
 
-    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == limits
-    assert "100/minute" in str(told.value)
+    assert [line.partition(":")[0] for line in str(raised.value).splitlines()] == limits
+    assert "100/minute" in str(raised.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:9000", "[::1]:1"])
-def test_plain_http_is_for_loopback(host: str) -> None:
+def test_http_is_allowed_on_loopback_addresses(host: str) -> None:
     assert not Settings(issuer=f"http://{host}").is_production
 
 
-def test_the_first_source_wins_and_texts_are_read_by_type() -> None:
+def test_the_first_source_takes_precedence_and_texts_are_converted_to_the_type() -> None:
     settings = read_settings(
         ("", {"sign_up": "false", "encryption_keys": ""}),
         ("VALETKEY_", {"sign_up": "true", "access_token_lifetime": "60", "scopes": '{"a": "See a"}'}),
@@ -106,7 +106,7 @@ def test_the_first_source_wins_and_texts_are_read_by_type() -> None:
     assert settings.encryption_keys == ()
 
 
-def test_what_kubernetes_injects_is_no_setting() -> None:
+def test_variables_injected_by_kubernetes_are_ignored() -> None:
     environment = {
         "VALETKEY_ISSUER": "x",
         "VALETKEY_PORT": "tcp://10.0.0.1:80",

@@ -1,4 +1,4 @@
-"""Plans: what apps subscribe to."""
+"""Plans that apps can subscribe to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an app that subscribed to it may do.
+    """A plan that apps can subscribe to: its limit, quota and scopes.
 
-    :param limit: how often the app may call all protected routes together, as ``60/minute burst 20``.
-    :param quota: how many calls it has in each calendar day or month (UTC), as ``10000/month``.
-    :param scopes: of the publisher's scopes those that it may be granted, separated by spaces; None: all.
-    :param approval: ``auto``, or ``manual``: it waits until the operator approves.
-    :param fail: while what counts is down: ``closed`` answers 503, ``open`` lets its calls through, uncounted.
+    Pass plans as ``Valetkey(plans={"free": Plan(limit="60/minute")}, default_plan="free")``.
+
+    :param limit: rate limit of the app over all protected routes together, such as ``60/minute burst 20``; empty for
+        no limit.
+    :param quota: number of calls per calendar day or month (UTC), such as ``10000/month``; empty for no quota.
+    :param scopes: API scopes that the app can be granted, separated by spaces; ``None`` for all.
+    :param approval: ``auto``, or ``manual`` if the operator must approve each subscription.
+    :param fail: behavior while calls cannot be counted because the counter backend is unavailable: ``closed``
+        responds 503, ``open`` allows the calls without counting them.
     """
 
     limit: str = ""
@@ -26,13 +30,16 @@ class Plan:
 
     @property
     def allowed_scopes(self) -> frozenset[str] | None:
+        """API scopes that the plan allows; ``None`` if it allows all."""
         return None if self.scopes is None else frozenset(self.scopes.split())
 
 
 def parse_plans(value: Any) -> Any:
-    """Plans as they are written in JSON, as ``Plan`` values; what is none is left for the settings' checks to tell.
+    """Convert plans written as JSON objects to ``Plan`` values.
 
-    :raises ValueError: where a plan has a member that there is not.
+    A value of another type is returned unchanged; ``plan_problems`` reports it later.
+
+    :raises ValueError: if a plan has an unknown member.
     """
     if not isinstance(value, Mapping):
         return value
@@ -40,33 +47,39 @@ def parse_plans(value: Any) -> Any:
 
 
 def _parse_plan(name: str, options: Mapping[str, Any]) -> Plan:
-    known = {one.name for one in fields(Plan)}
-    unknown = sorted(options.keys() - known)
+    valid = {field.name for field in fields(Plan)}
+    unknown = sorted(options.keys() - valid)
     if unknown:
-        raise ValueError(f"the plan {name!r} has no {', '.join(unknown)}: a plan has {', '.join(sorted(known))}")
+        raise ValueError(
+            f"the plan {name!r} has unknown members: {', '.join(unknown)}; a plan can have {', '.join(sorted(valid))}"
+        )
     return Plan(**options)
 
 
 def plan_problems(plans: Any, default_plan: str, scopes: Any) -> list[str]:
-    """What is wrong with plans, in sentences. Limits and quotas are read where they are counted."""
+    """Return what is wrong with the plans, one sentence per problem.
+
+    Limits and quotas are not checked here: ``rate_limiting.limit_settings`` parses them.
+    """
     if not isinstance(plans, Mapping) or not all(isinstance(plan, Plan) for plan in plans.values()):
         return ['plans must map each name to a Plan, like {"free": Plan(limit="60/minute")}']
-    wrong = [] if default_plan in plans or not (plans or default_plan) else [_default_plan_problem(plans, default_plan)]
+    needs_default = bool(plans or default_plan)
+    problems = [_default_plan_problem(plans, default_plan)] if needs_default and default_plan not in plans else []
     for name, plan in plans.items():
         if not isinstance(name, str) or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-            wrong.append(f"plans: {name!r} is no name of letters, digits, - and _")
+            problems.append(f"plans: the name {name!r} must consist of letters, digits, - and _")
         if plan.approval not in {"auto", "manual"}:
-            wrong.append(f"plans: {name}: approval must be 'auto' or 'manual'")
+            problems.append(f"plans: {name}: approval must be 'auto' or 'manual'")
         if plan.fail not in {"closed", "open"}:
-            wrong.append(f"plans: {name}: fail must be 'closed' or 'open'")
+            problems.append(f"plans: {name}: fail must be 'closed' or 'open'")
         if plan.scopes is not None and not isinstance(plan.scopes, str):
-            wrong.append(f"plans: {name}: scopes is one text, with spaces between the names")
+            problems.append(f"plans: {name}: scopes must be one text, with spaces between the names")
         elif isinstance(scopes, Mapping) and (unknown := (plan.allowed_scopes or frozenset()) - scopes.keys()):
-            wrong.append(f"plans: {name}: {' '.join(sorted(unknown))} is not in scopes")
-    return wrong
+            problems.append(f"plans: {name}: {' '.join(sorted(unknown))} is not in scopes")
+    return problems
 
 
 def _default_plan_problem(plans: Mapping[str, Plan], default_plan: str) -> str:
     if not plans:
         return f"default_plan is {default_plan!r}, but there are no plans"
-    return f"default_plan must be one of {', '.join(plans)}: apps that subscribed to none have it"
+    return f"default_plan must be one of {', '.join(plans)}: it is the plan of apps without a subscription"

@@ -1,4 +1,4 @@
-"""Settings as they are given: keywords, a Flask configuration, the environment of the ``valetkey`` command."""
+"""Sources of settings: keywords, the Flask configuration and the environment of the ``valetkey`` command."""
 
 from __future__ import annotations
 
@@ -15,37 +15,42 @@ PREFIX = "VALETKEY_"
 
 
 def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
-    """Settings from named sources, the first that has a value winning; texts are read by the field's type.
+    """Return the settings from several sources; the first source that has a value takes precedence.
 
-    :raises SettingsError: on unknown names and on values that cannot be used, all together.
+    :param sources: pairs of a name prefix for error messages, such as ``VALETKEY_``, and the values by setting name.
+        Texts are converted to the type of the setting.
+    :raises SettingsError: if a name is unknown or a value is invalid; the message lists all problems.
     """
-    known = {one.name: one for one in fields(Settings)}
+    valid = {setting.name: setting for setting in fields(Settings)}
     problems = [
-        f"{_format_name(where, name)}: there is no such setting{_suggest_name(where, name, known)}"
-        for where, values in sources
+        f"{_format_name(prefix, name)}: unknown setting{_suggest_name(prefix, name, valid)}"
+        for prefix, values in sources
         for name in values
-        if name not in known
+        if name not in valid
     ]
-    given: dict[str, Any] = {}
-    for where, values in sources:
+    options: dict[str, Any] = {}
+    for prefix, values in sources:
         for name, value in values.items():
-            if name in known and name not in given:
+            if name in valid and name not in options:
                 try:
-                    given[name] = _parse_value(str(known[name].type), value)
-                except ValueError as wrong:
-                    problems.append(f"{_format_name(where, name)}: {wrong}")
-                    given[name] = known[name].default
+                    options[name] = _parse_value(str(valid[name].type), value)
+                except ValueError as problem:
+                    problems.append(f"{_format_name(prefix, name)}: {problem}")
+                    options[name] = valid[name].default
     try:
-        settings = Settings(**given)
-    except SettingsError as more:
-        problems.extend(str(more).splitlines())
+        settings = Settings(**options)
+    except SettingsError as error:
+        problems.extend(str(error).splitlines())
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
 
 
 def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
-    """The settings in an environment: ``VALETKEY_<NAME>``, without what Kubernetes injects for a service."""
+    """Return the settings in environment variables ``VALETKEY_<NAME>``.
+
+    Variables that Kubernetes injects for a service called "valetkey" are ignored.
+    """
     injected = ("VALETKEY_PORT", "VALETKEY_SERVICE_")
     return {
         name.removeprefix(PREFIX).lower(): value
@@ -55,18 +60,18 @@ def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a Flask configuration: ``VALETKEY_<NAME>``."""
+    """Return the settings in a Flask configuration: its keys ``VALETKEY_<NAME>``."""
     return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
 
 
 def _format_name(prefix: str, name: str) -> str:
-    """A setting as it was written there: VALETKEY_ISSUER in the environment, issuer as a keyword."""
+    """Return a setting's name as written in its source: ``issuer`` as a keyword, else ``VALETKEY_ISSUER``."""
     return prefix + name.upper() if prefix else name
 
 
 def _suggest_name(prefix: str, name: str, valid_names: Mapping[str, Any]) -> str:
     close = get_close_matches(name, valid_names, 1)
-    return f"; is {_format_name(prefix, close[0])} meant?" if close else ""
+    return f"; did you mean {_format_name(prefix, close[0])}?" if close else ""
 
 
 def _parse_value(type_name: str, value: Any) -> Any:
@@ -76,21 +81,21 @@ def _parse_value(type_name: str, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if type_name == "int":
         if not value.strip().isdecimal():
-            raise ValueError(f"a whole number of seconds is needed, not {value!r}")
+            raise ValueError(f"must be a whole number, not {value!r}")
         return int(value)
     if type_name == "bool":
         if value.lower() not in {"true", "false", "1", "0"}:
-            raise ValueError(f"true or false is needed, not {value!r}")
+            raise ValueError(f"must be true or false, not {value!r}")
         return value.lower() in {"true", "1"}
     if type_name.startswith("tuple"):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     if type_name.startswith("Mapping"):
         try:
-            read = json.loads(value)
+            parsed = json.loads(value)
         except ValueError as cause:
-            like = '{"free": {"limit": "60/minute"}}' if "Plan" in type_name else '{"profile": "See your name"}'
-            raise ValueError(f"a JSON object is needed, like {like}") from cause
-        return read if isinstance(read, str) else _parse_value(type_name, read)
+            example = '{"free": {"limit": "60/minute"}}' if "Plan" in type_name else '{"profile": "See your name"}'
+            raise ValueError(f"must be a JSON object, like {example}") from cause
+        return parsed if isinstance(parsed, str) else _parse_value(type_name, parsed)
     return None if type_name.endswith("None") and not value else value
 
 
@@ -98,30 +103,39 @@ _COMMAND_VALUES: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 def set_command_values(environ: Mapping[str, str], fallbacks: Mapping[str, Any]) -> None:
-    """For the ``valetkey`` command and the workers it starts: let apps loaded from now on see the environment.
+    """Make apps that are loaded from now on read the environment.
 
-    :param last: values that count only where nobody gave another, such as an issuer made from ``--port``.
+    Only the ``valetkey`` command, and the worker processes that it starts, call this.
+
+    :param environ: the environment variables.
+    :param fallbacks: settings with the lowest precedence, such as an issuer derived from ``--port``.
     """
     global _COMMAND_VALUES
     _COMMAND_VALUES = environment_values(environ), dict(fallbacks)
 
 
 def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The environment's settings and the last resorts; both empty where no ``valetkey`` command runs."""
+    """Return the settings of the environment and the fallbacks with the lowest precedence.
+
+    Both are empty unless the ``valetkey`` command runs the app.
+    """
     return _COMMAND_VALUES
 
 
 def ignored_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
-    """Environment variables that look like settings and have no effect, because no ``valetkey`` command runs."""
+    """Return the ``VALETKEY_`` variables that have no effect, because no ``valetkey`` command runs the app.
+
+    A variable that equals the setting in effect is not returned.
+    """
     if any(_COMMAND_VALUES):
         return []
-    kinds = {one.name: str(one.type) for one in fields(Settings)}
-    unread = []
+    types = {setting.name: str(setting.type) for setting in fields(Settings)}
+    ignored = []
     for name, value in environment_values(environ).items():
         try:
-            has_effect = name in kinds and _parse_value(kinds[name], value) == getattr(settings, name)
+            has_effect = name in types and _parse_value(types[name], value) == getattr(settings, name)
         except ValueError:
             has_effect = False
         if not has_effect:
-            unread.append(PREFIX + name.upper())
-    return sorted(unread)
+            ignored.append(PREFIX + name.upper())
+    return sorted(ignored)
