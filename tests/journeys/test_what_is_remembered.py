@@ -56,11 +56,11 @@ def test_other_encryption_keys_are_told_with_the_way_back(tmp_path: Path) -> Non
     refused = valetkey(tmp_path, "init", VALETKEY_ENCRYPTION_KEYS=key)
 
     assert refused.returncode == 1
-    assert "var/encryption.key does: leave encryption_keys out" in refused.stderr
+    assert "var/encryption.key: remove encryption_keys" in refused.stderr
     both = f"{key},{(tmp_path / 'var' / 'encryption.key').read_text().strip()}"
     assert valetkey(tmp_path, "init", VALETKEY_ENCRYPTION_KEYS=both).returncode == 0
     (tmp_path / "var" / "encryption.key").unlink()
-    assert "what it was when the store was made" in valetkey(tmp_path, "init", VALETKEY_ENCRYPTION_KEYS=key).stderr
+    assert "with new keys in front" in valetkey(tmp_path, "init", VALETKEY_ENCRYPTION_KEYS=key).stderr
 
 
 def test_a_command_has_the_issuer_that_was_served_last(tmp_path: Path) -> None:

@@ -405,7 +405,7 @@ def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureF
     background.run_jobs()
 
     assert done == [1]
-    assert "a job of the background failed" in caplog.text
+    assert "a background job failed" in caplog.text
     caplog.clear()
 
 
@@ -448,8 +448,8 @@ def test_a_stopped_app_gives_back_what_it_did_not_use(
 @pytest.mark.parametrize(
     ("plans", "default", "said"),
     [
-        ({"free": Plan(limit="often")}, "free", "plans: free: a limit reads like"),
-        ({"free": Plan(quota="10/week")}, "free", "plans: free: a quota reads like"),
+        ({"free": Plan(limit="often")}, "free", "plans: free: a limit must look like"),
+        ({"free": Plan(quota="10/week")}, "free", "plans: free: a quota must look like"),
         ({"free": Plan(scopes="nothing")}, "free", "nothing is not in scopes"),
         ({"free": Plan()}, "", "default_plan must be one of free"),
         ({"free": Plan()}, "pro", "default_plan must be one of free"),

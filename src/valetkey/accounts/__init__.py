@@ -1,1 +1,1 @@
-"""People: their accounts, passwords and sign-ins."""
+"""Built-in accounts of resource owners: passwords, sign-in, sign-out, links by mail."""

@@ -1,7 +1,8 @@
-"""Accounts by mail: signing up, another password for one that was forgotten, proof of an address.
+"""Links that are sent by mail: to sign up, to reset a forgotten password, and to verify an e-mail address.
 
-Whoever asks is told the same whether or not there is an account, and in the same time: the answer is one row in the
-outbox. The worker looks the account up, makes the link and mails it; only the link's digest is kept.
+The response to a request for a link is the same, and takes the same time, whether or not there is an account: only a
+row is added to the outbox. The worker then looks the account up, generates the link and mails it. Only the digest of
+the link is stored.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ACCOUNT_MAIL_JOB = "account_mail"
 SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL = "sign_up", "reset", "verify"
 _INVALID_LINK_MESSAGE = "It was used already, or is too old. Sign in, or ask for another one there."
 
-_MAIL_TEXTS: Mapping[str, tuple[str, str]] = {  # subject, and what the link does
+_MAIL_TEXTS: Mapping[str, tuple[str, str]] = {  # by purpose: the subject, and what the link does
     SIGN_UP: ("Your account at {site}", "Open this link to choose a password and create your account:"),
     RESET_PASSWORD: ("A new password for {site}", "Open this link to choose a new password for your account:"),
     VERIFY_EMAIL: ("Confirm your e-mail address for {site}", "Open this link to confirm that this address is yours:"),
@@ -46,10 +47,15 @@ def request_mail_link(
     name: str = "",
     next_path: str = "",
 ) -> None:
-    """Have a link mailed, where there is somebody to mail it to.
+    """Add a job to the outbox that mails a link; see ``deliver_mail_link``.
 
-    :raises SignInRefused: where too many were asked for from this network; too many to one address are not told,
-        for that would tell of an account.
+    If too many links were requested for one e-mail address, the request is ignored without an error: an error would
+    reveal that the address has an account.
+
+    :param purpose: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
+    :param name: name of the account to create.
+    :param next_path: local path to continue at after the link was used.
+    :raises SignInRefused: if too many links were requested from this network.
     """
     email = email.strip().lower()
     charge_attempt(
@@ -57,14 +63,19 @@ def request_mail_link(
     )
     if not runtime.limiter.spend(f"mail|{email}", runtime.limits["mail_limit"], now).is_admitted:
         return
-    asked = {"purpose": purpose, "email": email, "name": name.strip(), "next": next_path, "at": now}
-    runtime.write(Transaction(rows=(outbox.add(ACCOUNT_MAIL_JOB, asked, now),)))
+    payload = {"purpose": purpose, "email": email, "name": name.strip(), "next": next_path, "at": now}
+    runtime.write(Transaction(rows=(outbox.add(ACCOUNT_MAIL_JOB, payload, now),)))
 
 
 def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Make the link and mail it: a job of the worker's.
+    """Generate a link and mail it. The worker runs this as a job.
 
-    :raises MailNotSent: to be tried again; the link that was not sent opens nothing, for nobody has it.
+    Nothing is sent if the purpose does not fit the account (see ``_effective_purpose``), or the request is older than
+    the lifetime of a link.
+
+    :param payload: what ``request_mail_link`` added to the outbox.
+    :raises MailNotSent: if the mail server cannot be reached or refuses the mail. The worker tries again, with a new
+        link; the one that was not sent is harmless, because its secret is lost.
     """
     account = accounts.find_by_email(runtime.store, payload["email"])
     purpose = _effective_purpose(payload["purpose"], account)
@@ -82,11 +93,11 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
         expires_at=now + runtime.settings.mail_link_lifetime,
     )
     runtime.write(Transaction(rows=(mail_links.add(link),)))
-    subject, does = _MAIL_TEXTS[purpose]
+    subject, instruction = _MAIL_TEXTS[purpose]
     if payload["purpose"] == SIGN_UP and account is not None:
-        does = "Somebody wanted to create an account with this address. You have one already. " + does
+        instruction = "Somebody wanted to create an account with this address. You have one already. " + instruction
     text = (
-        f"{does}\n\n{_link_url(runtime, secret)}\n\n"
+        f"{instruction}\n\n{_link_url(runtime, secret)}\n\n"
         f"It works once, within {runtime.settings.mail_link_lifetime // 60} minutes. "
         "If you did not ask for it, do nothing: nobody can use it without this mail.\n"
     )
@@ -94,47 +105,55 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def get_link(value: str, runtime: Runtime, now: float) -> MailLink:
-    """:raises InvalidRequest: where the link is unknown, used or over."""
-    found = (
+    """Return the active link with this secret.
+
+    :raises InvalidRequest: if there is none: the link is unknown, used or expired.
+    """
+    link = (
         mail_links.find_active(runtime.store, Secret(value).digest(), now) if is_well_formed(value, MAIL_LINK) else None
     )
-    if found is None:
+    if link is None:
         raise InvalidRequest(_INVALID_LINK_MESSAGE)
-    return found
+    return link
 
 
 def set_password_with_link(
     link: MailLink, password: str, login_context: LoginContext, runtime: Runtime, now: float
 ) -> Secret:
-    """Use a link up for a new account, or for another password, and sign in; all sign-ins from before end.
+    """Use a link up to create an account, or to reset the password of one, and start a session; return its secret.
 
-    :raises SignInRefused: where the password is too weak. The link is still good then.
-    :raises InvalidRequest: where the link was used meanwhile.
+    All earlier sessions of the account end, and all other links to its e-mail address become invalid.
+
+    :raises SignInRefused: if the password is too weak. The link stays valid.
+    :raises InvalidRequest: if the link was used meanwhile, the address got an account by another link, or the account
+        was disabled.
     """
     problem = password_problem(password, email=link.email, name=link.name)
     if problem:
         raise SignInRefused(problem)
     sub = link.sub or random_id()
-    hashed = hash_password(password)
-    rows = (
-        _create_account_statements(link, sub, hashed, login_context, now)
+    password_hash = hash_password(password)
+    account_statements = (
+        _create_account_statements(link, sub, password_hash, login_context, now)
         if link.sub is None
-        else _reset_password_statements(sub, hashed, runtime, login_context, now)
+        else _reset_password_statements(sub, password_hash, runtime, login_context, now)
     )
-    done = (accounts.set_email_verified(sub, link.email, now), mail_links.invalidate_all(link.email, now))
-    if not runtime.write(Transaction(mail_links.mark_used(link.digest, now), (*rows, *done))):
+    email_statements = (accounts.set_email_verified(sub, link.email, now), mail_links.invalidate_all(link.email, now))
+    if not runtime.write(Transaction(mail_links.mark_used(link.digest, now), (*account_statements, *email_statements))):
         raise InvalidRequest(_INVALID_LINK_MESSAGE)
     runtime.feed.invalidate()
     account = accounts.find(runtime.store, sub)
-    if account is None or account.disabled_at is not None:  # another link made the account first, or it was put out
+    if account is None or account.disabled_at is not None:  # another link created an account first, or it was disabled
         raise InvalidRequest("There is an account with this e-mail address already. Sign in to it.")
     return start_session(sub, login_context, runtime, now)
 
 
 def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: float) -> None:
-    """Use a link up as the proof of an address.
+    """Use a link up to mark the e-mail address of its account as verified.
 
-    :raises InvalidRequest: where the link was used meanwhile.
+    :param link: a link of an existing account.
+    :param address: network address of the caller, for the audit log.
+    :raises InvalidRequest: if the link was used meanwhile.
     """
     assert link.sub is not None
     rows = (
@@ -146,6 +165,11 @@ def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: flo
 
 
 def _effective_purpose(requested: str, account: Account | None) -> str | None:
+    """Return the purpose that fits the account, or ``None`` if nothing is to be sent.
+
+    Without an account the only purpose is to sign up; a request to sign up with an existing account resets its
+    password; a disabled account gets no mail.
+    """
     if account is None:
         return SIGN_UP if requested == SIGN_UP else None
     if account.disabled_at is not None:
@@ -156,15 +180,15 @@ def _effective_purpose(requested: str, account: Account | None) -> str | None:
 def _create_account_statements(
     link: MailLink, sub: str, password_hash: str, login_context: LoginContext, now: float
 ) -> tuple[BoundStatement, ...]:
-    added = accounts.add(sub, link.email, link.name or link.email.partition("@")[0], password_hash, now)
-    return added, audit_statement("account.created", now, owner=sub, address=login_context.address)
+    insert = accounts.add(sub, link.email, link.name or link.email.partition("@")[0], password_hash, now)
+    return insert, audit_statement("account.created", now, owner=sub, address=login_context.address)
 
 
 def _reset_password_statements(
     sub: str, password_hash: str, runtime: Runtime, login_context: LoginContext, now: float
 ) -> tuple[BoundStatement, ...]:
-    changed = audit_statement("account.password_changed", now, owner=sub, address=login_context.address)
-    return accounts.set_password(sub, password_hash), *end_all_sessions_statements(sub, runtime, now), changed
+    event = audit_statement("account.password_changed", now, owner=sub, address=login_context.address)
+    return accounts.set_password(sub, password_hash), *end_all_sessions_statements(sub, runtime, now), event
 
 
 def _link_url(runtime: Runtime, secret: Secret) -> str:

@@ -1,4 +1,4 @@
-"""Passwords: argon2id, one check at a time in each process."""
+"""Hash, verify and validate passwords: argon2id, one hash at a time in each process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH = 10, 200
 
-# The first that are tried: these with anything but letters around them, runs of a keyboard, and the same twice.
+# What attackers try first: these words with anything but letters around them, keyboard sequences, a text repeated.
 _COMMON_PASSWORDS = re.compile(
     r"p[a@4][s$5]{2}w[o0]r[dt]|qwert[yz]|azerty|iloveyou|letmein|welcome|admin(istrator)?|changeme|secret|login|football"
     r"|baseball|princess|monkey|dragon|sunshine|superman|batman|michael|charlie|jordan|shadow|master|hello|computer"
@@ -23,45 +23,57 @@ _CHARACTER_SEQUENCES = (
     *("1qaz2wsx3edc4rfv5tgb6yhn", "1q2w3e4r5t6y7u8i9o0p", "q1w2e3r4t5y6u7i8o9p0"),
 )
 
-# A check takes 20 ms of a core and 19 MiB. One at a time keeps the API's answers quick while people sign in.
+# A hash takes 20 ms of a core and 19 MiB. One at a time keeps the API responsive while users sign in.
 _hash_lock = threading.Lock()
 
 
 def password_problem(password: str, *, email: str = "", name: str = "") -> str | None:
-    """Why this password is not accepted, as a sentence; None where it is (NIST SP 800-63B §5.1.1)."""
+    """Return why a new password is not accepted, as a sentence for the user, or ``None`` if it is accepted.
+
+    The rules are those of NIST SP 800-63B §5.1.1.
+
+    :param email: e-mail address of the account, which must not be the password; nor must ``name``.
+    """
     if len(password) < MIN_PASSWORD_LENGTH:
         return f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
     if len(password) > MAX_PASSWORD_LENGTH:
         return f"Choose a password of at most {MAX_PASSWORD_LENGTH} characters."
     if len(set(password)) < 4:
         return "Choose a password with more different characters."
-    plain = password.casefold()
-    if plain in {email.casefold(), name.casefold()} or (
-        email and plain.startswith(email.partition("@")[0].casefold() + "@")
+    folded_password = password.casefold()
+    if folded_password in {email.casefold(), name.casefold()} or (
+        email and folded_password.startswith(email.partition("@")[0].casefold() + "@")
     ):
         return "Choose a password that is not your name or e-mail address."
-    if _is_common_password(plain):
+    if _is_common_password(folded_password):
         return "Choose a password that is harder to guess: this one is among the first that are tried."
     return None
 
 
 def _is_common_password(folded_password: str) -> bool:
     word = folded_password.strip("0123456789 !?.,:;-_*#+=$@&%")
-    is_run = any(folded_password in run or folded_password in run[::-1] for run in _CHARACTER_SEQUENCES)
+    is_sequence = any(
+        folded_password in sequence or folded_password in sequence[::-1] for sequence in _CHARACTER_SEQUENCES
+    )
     return (
         bool(_COMMON_PASSWORDS.fullmatch(word))
-        or is_run
+        or is_sequence
         or folded_password in (folded_password + folded_password)[1:-1]
     )
 
 
 def hash_password(password: str) -> str:
+    """Return the argon2id hash of a password, with its salt and parameters."""
     with _hash_lock:
         return _hasher().hash(password)
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
-    """Whether it is the password; takes the same time where there is no account, so that nobody can tell."""
+    """Return whether the password matches the hash.
+
+    :param password_hash: ``None`` if there is no account or it has no password: the result is ``False``, after the
+        same time, so that the time does not reveal whether there is an account.
+    """
     from argon2.exceptions import InvalidHashError, VerificationError
 
     if len(password) > MAX_PASSWORD_LENGTH:
@@ -82,4 +94,4 @@ def _hasher() -> PasswordHasher:
 
 @cache
 def _dummy_hash() -> str:
-    return _hasher().hash("nobody has this password")
+    return _hasher().hash("the password of no account")

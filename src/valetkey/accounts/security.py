@@ -1,4 +1,4 @@
-"""What people do for the safety of their account: another password, and signing out everywhere."""
+"""Account security: change the password, and sign out everywhere."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from .sign_out import end_all_sessions_statements
 def change_password(
     sub: str, old_password: str, new_password: str, session: Secret, address: str | None, runtime: Runtime, now: float
 ) -> None:
-    """Set another password for whoever knows the old one; all other sign-ins and mailed links end.
+    """Change the password of a user who knows the current one.
 
-    :raises SignInRefused: where the old password is wrong, the new one too weak, or too many were tried.
+    All other sessions of the account end, and mailed links to its address become invalid.
+
+    :param session: secret of the current session, which stays active.
+    :param address: network address of the caller, for the audit log.
+    :raises SignInRefused: if the old password is wrong, the new one is too weak, there were too many attempts, or the
+        account does not exist any more.
     """
     account = accounts.find(runtime.store, sub)
     if account is None:
@@ -32,20 +37,24 @@ def change_password(
     problem = password_problem(new_password, email=account.email, name=account.name)
     if problem:
         raise SignInRefused(problem)
-    kept = session.digest()
-    others = [one for one in accounts.list_active_sessions(runtime.store, sub, now) if bytes(one.digest) != kept]
-    told = [row for one in others for row in logout_statements(sub, one.sid, runtime, now, address)]
+    current = session.digest()
+    sessions = accounts.list_active_sessions(runtime.store, sub, now)
+    other_sids = [row.sid for row in sessions if bytes(row.digest) != current]
+    logouts = [statement for sid in other_sids for statement in logout_statements(sub, sid, runtime, now, address)]
     runtime.revoke(
         accounts.set_password(sub, hash_password(new_password)),
-        accounts.end_other_sessions(sub, kept, now),
-        *told,
+        accounts.end_other_sessions(sub, current, now),
+        *logouts,
         mail_links.invalidate_all(account.email, now),
         audit_statement("account.password_changed", now, owner=sub, address=address),
     )
 
 
 def sign_out_everywhere(sub: str, address: str | None, runtime: Runtime, now: float) -> None:
-    """End all sign-ins of a person, in this browser too, and tell the apps that want to hear of it."""
-    ended = audit_statement("session.ended", now, owner=sub, address=address, detail="everywhere")
-    runtime.store.write(Transaction(rows=(*end_all_sessions_statements(sub, runtime, now), ended)))
+    """End all sessions of an account, including this browser's, and notify the clients that support logout.
+
+    :param address: network address of the caller, for the audit log.
+    """
+    event = audit_statement("session.ended", now, owner=sub, address=address, detail="everywhere")
+    runtime.store.write(Transaction(rows=(*end_all_sessions_statements(sub, runtime, now), event)))
     runtime.feed.invalidate()

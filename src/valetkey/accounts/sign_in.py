@@ -1,4 +1,4 @@
-"""Signing up and in with a password, and the limits on guesses."""
+"""Sign-up and sign-in with a password, and the limits on attempts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from .password import hash_password, password_problem, verify_password
 
 
 class SignInRefused(Exception):
-    """The sentence says why; ``retry_after`` in seconds where it is for the number of attempts."""
+    """A sign-in, a sign-up or a change of password is refused.
+
+    :param message: the reason, as a sentence for the user.
+    :param retry_after: seconds to wait after too many attempts; 0 if there is another reason.
+    """
 
     def __init__(self, message: str, retry_after: float = 0) -> None:
         super().__init__(message)
@@ -31,33 +35,35 @@ class SignInRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoginContext:
-    """Who tries: from which browser and which address."""
+    """The browser and the network address that a sign-in comes from."""
 
-    browser: Secret
+    browser: Secret  # of the cookie that identifies the browser
     address: str | None
-    session: Secret | None = None  # the sign-in that this browser has already
+    session: Secret | None = None  # of the session that this browser has already
 
 
 def sign_in(email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """A new session for whoever knows the password.
+    """Verify the password and start a session; return its secret.
 
-    :raises SignInRefused: the same for an unknown address and for a wrong password.
+    :raises SignInRefused: if the address is unknown, the account is disabled or the password is wrong, with the same
+        message for all three; or if there were too many attempts.
     """
     email = email.strip().lower()
     account = accounts.find_by_email(runtime.store, email)
-    spent = _charge_password_attempt(email, account.sub if account else None, login_context, runtime, now)
-    good = verify_password(password, account.password_hash if account else None)
-    if not good or account is None or account.disabled_at is not None:
+    charged = _charge_password_attempt(email, account.sub if account else None, login_context, runtime, now)
+    is_correct = verify_password(password, account.password_hash if account else None)
+    if not is_correct or account is None or account.disabled_at is not None:
         raise SignInRefused("The e-mail address or the password is wrong.")
-    for key, limit in spent:
+    for key, limit in charged:
         runtime.limiter.refund_best_effort(key, limit)
     return start_session(account.sub, login_context, runtime, now)
 
 
 def sign_up(name: str, email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """A new account, signed in.
+    """Create an account and start a session; return its secret.
 
-    :raises SignInRefused: where the password is too weak, the address is taken, or too many were made.
+    :raises SignInRefused: if the password is too weak, the address has an account already, or too many accounts were
+        created from this network.
     """
     email = email.strip().lower()
     problem = password_problem(password, email=email, name=name)
@@ -79,13 +85,15 @@ def create_account(
     address: str | None = None,
     claims: Mapping[str, Any] | None = None,
 ) -> str:
-    """The ``sub`` of a new account; ``claims`` are standard ones (OpenID Connect Core §5.1).
+    """Create an account and return its ``sub``.
 
-    :raises SignInRefused: where the address has an account already.
+    :param address: network address of the caller, for the audit log.
+    :param claims: standard claims about the owner (OpenID Connect Core §5.1).
+    :raises SignInRefused: if the address has an account already.
     """
     sub, now = random_id(), runtime.clock()
-    claim = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now, claims)
-    if not runtime.write(Transaction(claim, (audit_statement("account.created", now, owner=sub, address=address),))):
+    insert = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now, claims)
+    if not runtime.write(Transaction(insert, (audit_statement("account.created", now, owner=sub, address=address),))):
         raise SignInRefused("There is an account with this e-mail address already.")
     return sub
 
@@ -93,39 +101,45 @@ def create_account(
 def _charge_password_attempt(
     email: str, sub: str | None, login_context: LoginContext, runtime: Runtime, now: float
 ) -> list[tuple[str, Limit]]:
-    """Charge a guess before the password is looked at; what was charged is given back when it was right.
+    """Charge an attempt before the password is verified. Return what was charged, for a refund if it is correct.
 
-    A browser that signed in to the account before has a limit of its own: nobody can lock the owner out, be it from
-    everywhere or from behind the same address.
+    A browser that has signed in to the account before has its own limit, so that attempts by others, from many
+    addresses or from the owner's own network, cannot lock the owner out.
+
+    :raises SignInRefused: if there were too many attempts.
     """
     settings, network, browser = runtime.settings, caller_network(login_context.address), login_context.browser.digest()
     if sub is not None and accounts.has_session_from_browser(runtime.store, browser, sub):
-        wanted = [(f"signin-browser|{browser.hex()}|{sub}", parse_limit(settings.sign_in_limit))]
+        charges = [(f"signin-browser|{browser.hex()}|{sub}", parse_limit(settings.sign_in_limit))]
     else:
-        wanted = [
+        charges = [
             (f"signin-address|{network}", parse_limit(settings.sign_in_address_limit)),
             (f"signin-pair|{network}|{email}", parse_limit(settings.sign_in_limit)),
             (f"signin-account|{email}", parse_limit(settings.sign_in_account_limit)),
         ]
-    for key, limit in wanted:
+    for key, limit in charges:
         charge_attempt(key, limit, runtime, now)
-    return wanted
+    return charges
 
 
 def charge_attempt(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
-    """:raises SignInRefused: with the minutes to wait, where there were too many."""
-    spent = runtime.limiter.spend(key, limit, now)
-    if not spent.is_admitted:
-        minutes = max(1, round(spent.retry_after / 60))
+    """Charge one attempt to a limit.
+
+    :param key: counter to charge, such as ``signin-account|ada@example.org``.
+    :raises SignInRefused: if there were too many attempts; the message has the minutes to wait.
+    """
+    result = runtime.limiter.spend(key, limit, now)
+    if not result.is_admitted:
+        minutes = max(1, round(result.retry_after / 60))
         unit = "minute" if minutes == 1 else "minutes"
-        raise SignInRefused(f"Too many attempts. Please wait {minutes} {unit} and try again.", spent.retry_after)
+        raise SignInRefused(f"Too many attempts. Please wait {minutes} {unit} and try again.", result.retry_after)
 
 
 def start_session(sub: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """The sign-in of somebody who has proved who they are."""
+    """Start a session for a user who has been authenticated; return its secret. The browser's previous session ends."""
     secret = generate_secret(SESSION)
-    sid, ended = _end_previous_session(sub, login_context, runtime, now)
-    row = Session(
+    sid, end_statements = _end_previous_session(sub, login_context, runtime, now)
+    session = Session(
         secret.digest(),
         sub,
         login_context.browser.digest(),
@@ -134,17 +148,18 @@ def start_session(sub: str, login_context: LoginContext, runtime: Runtime, now: 
         login_context.address,
         sid=sid,
     )
-    started = audit_statement("session.started", now, owner=sub, address=login_context.address)
-    runtime.write(Transaction(rows=(*ended, accounts.add_session(row), started)))
+    event = audit_statement("session.started", now, owner=sub, address=login_context.address)
+    runtime.write(Transaction(rows=(*end_statements, accounts.add_session(session), event)))
     return secret
 
 
 def _end_previous_session(
     sub: str, login_context: LoginContext, runtime: Runtime, now: float
 ) -> tuple[str, tuple[BoundStatement, ...]]:
-    """The ``sid`` of a new sign-in, and the end of the one before it in this browser.
+    """Return the ``sid`` of the new session, and the statements that end the previous session of this browser.
 
-    Whoever only proves anew who they are keeps theirs: no client is told of an end that is none.
+    If the same user signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes
+    on.
     """
     found = (
         accounts.find_active_session(runtime.store, login_context.session.digest(), now)
@@ -153,7 +168,7 @@ def _end_previous_session(
     )
     if found is None:
         return random_id(), ()
-    before, end = found[0], accounts.end_session(found[0].digest, now)
-    if before.sub == sub:
-        return before.sid, (end,)
-    return random_id(), (end, *logout_statements(before.sub, before.sid, runtime, now, login_context.address))
+    previous, end = found[0], accounts.end_session(found[0].digest, now)
+    if previous.sub == sub:
+        return previous.sid, (end,)
+    return random_id(), (end, *logout_statements(previous.sub, previous.sid, runtime, now, login_context.address))

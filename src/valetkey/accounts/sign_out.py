@@ -1,4 +1,4 @@
-"""Signing out: the end of a sign-in, told to every client that wants to hear of it."""
+"""Sign-out: end sessions and notify the clients that support logout."""
 
 from __future__ import annotations
 
@@ -13,38 +13,46 @@ from valetkey.storage.engine.transaction import Transaction
 
 
 def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float) -> tuple[str, ...]:
-    """End a sign-in; the answer is the URIs that the browser must load (Front-Channel Logout §2).
+    """End a session and return the URIs that the browser must load (Front-Channel Logout §2).
 
-    Nobody waits for a client: its logout token is in the outbox.
+    If the session has ended already, there are none. Logout tokens are added to the outbox, so that the response does
+    not wait for clients.
+
+    :param session: secret of the session.
+    :param address: network address of the caller, for the audit log.
     """
     found = accounts.find_active_session(runtime.store, session.digest(), now)
     if found is None:
         return ()
     sub, sid = found[0].sub, found[0].sid
-    rows = logout_statements(sub, sid, runtime, now, address)
-    frames = frontchannel_logout_uris(sid, runtime, now)
+    logouts = logout_statements(sub, sid, runtime, now, address)
+    frame_uris = frontchannel_logout_uris(sid, runtime, now)
     event = audit_statement("session.ended", now, owner=sub, address=address)
-    runtime.write(Transaction(accounts.end_session(session.digest(), now), (event, *rows)))
+    runtime.write(Transaction(accounts.end_session(session.digest(), now), (event, *logouts)))
     runtime.feed.invalidate()
-    return frames
+    return frame_uris
 
 
 def sign_out_at_host(owner: Owner, address: str | None, runtime: Runtime, now: float) -> tuple[str, ...]:
-    """End a sign-in that the host keeps; what was given in it is known by the ``sid`` that its ``Owner`` has."""
-    rows: tuple[BoundStatement, ...] = (audit_statement("session.ended", now, owner=owner.sub, address=address),)
-    frames: tuple[str, ...] = ()
+    """Record the end of a session that the host manages. Return the URIs that the browser must load, as ``sign_out``.
+
+    Clients are notified, and their grants end, by ``owner.sid``: if it is ``None``, only the audit event is written.
+    The host ends the session itself.
+    """
+    statements: tuple[BoundStatement, ...] = (audit_statement("session.ended", now, owner=owner.sub, address=address),)
+    frame_uris: tuple[str, ...] = ()
     if owner.sid is not None:
-        rows += logout_statements(owner.sub, owner.sid, runtime, now, address)
-        frames = frontchannel_logout_uris(owner.sid, runtime, now)
-    runtime.revoke(*rows)
-    return frames
+        statements += logout_statements(owner.sub, owner.sid, runtime, now, address)
+        frame_uris = frontchannel_logout_uris(owner.sid, runtime, now)
+    runtime.revoke(*statements)
+    return frame_uris
 
 
 def end_all_sessions_statements(sub: str, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    """The end of every sign-in of a person, told to the clients."""
-    ended = [
-        row
+    """Return the statements that end all sessions of an account and notify the clients that support logout."""
+    logouts = [
+        statement
         for session in accounts.list_active_sessions(runtime.store, sub, now)
-        for row in logout_statements(sub, session.sid, runtime, now, None)
+        for statement in logout_statements(sub, session.sid, runtime, now, None)
     ]
-    return accounts.end_sessions(sub, now), *ended
+    return accounts.end_sessions(sub, now), *logouts

@@ -1,1 +1,1 @@
-"""What happened: the audit log, last use."""
+"""Records of activity: audit events, refused requests, usage, and times of last use."""

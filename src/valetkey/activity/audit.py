@@ -1,4 +1,4 @@
-"""Security events for the audit log, as rows that go with the write that they tell of."""
+"""Security events of the audit log. Each is written in the same transaction as the change that it records."""
 
 from __future__ import annotations
 
@@ -56,5 +56,10 @@ def audit_statement(
     address: str | None = None,
     detail: str | None = None,
 ) -> BoundStatement:
-    """One event's row; names and ids only, never a secret."""
+    """Return the statement that adds an event to the audit log.
+
+    :param now: time of the event, seconds since 1970.
+    :param address: network address of the caller.
+    :param detail: more about the event: names and ids only, never a secret.
+    """
     return add(AuditRow(now, event, client_id, owner, grant_id, address, detail))

@@ -1,4 +1,4 @@
-"""The thread that writes once a second what requests noted in memory."""
+"""The thread that writes to the store, once a second, what requests have recorded in memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _log = logging.getLogger("valetkey")
 
 
 class BackgroundThread:
-    """Runs each of its jobs once a second and at the end of the process; starts when there is first something to do.
+    """Runs each job once a second and at the end of the process. The first ``ensure_running`` starts the thread.
 
-    A job that fails is told in the log and tried again. Each process has a thread of its own, also after a fork.
+    A job that raises an exception is logged and run again a second later. Each process has its own thread, also after
+    a fork.
     """
 
     def __init__(self) -> None:
@@ -25,25 +26,28 @@ class BackgroundThread:
         self._start_lock = threading.Lock()
 
     def add(self, job: Callable[[], None], *, at_exit: Callable[[], None] | None = None) -> None:
-        """:param last: what is done in its place at the end of the process."""
+        """Add a job.
+
+        :param at_exit: runs instead of ``job`` at the end of the process.
+        """
         self._jobs.append(job)
         self._exit_jobs.append(at_exit or job)
 
     def ensure_running(self) -> None:
-        """See that the thread runs; costs 0.1 us where it does."""
+        """Start the thread unless it is running, which takes 0.1 us to find out."""
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
     def run_jobs(self) -> None:
-        """Do all jobs now."""
+        """Run all jobs now."""
         _run_all(self._jobs)
 
     def run_exit_jobs(self) -> None:
-        """Do all jobs for the last time."""
+        """Run all jobs as at the end of the process."""
         _run_all(self._exit_jobs)
 
     def close(self) -> None:
-        """Stop, and finish."""
+        """Stop the thread, wait up to 5 seconds for it, and run all jobs as at the end of the process."""
         self._stop_event.set()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout=5)
@@ -61,7 +65,7 @@ class BackgroundThread:
                 daemon=True,
             )
             self._thread.start()
-            # Worker processes end without atexit; multiprocessing's finalizers do run there.
+            # Worker processes exit without atexit handlers, but with multiprocessing's finalizers.
             util.Finalize(self, self.run_exit_jobs, exitpriority=10)
 
 
@@ -69,8 +73,8 @@ def _run_all(jobs: Iterable[Callable[[], None]]) -> None:
     for job in jobs:
         try:
             job()
-        except Exception:  # the others' work must not end with it
-            _log.exception("a job of the background failed")
+        except Exception:  # the other jobs must run all the same
+            _log.exception("a background job failed")
 
 
 def _run_periodically(run_jobs: Callable[[], None], stop_event: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""When a grant or personal token was last used: noted in memory, written in batches, flushed at the process's end."""
+"""When a grant or a personal access token was last used: recorded in memory, written in batches."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from .background import BackgroundThread
 _PRECISION_S = 30.0
 _MAX_ENTRIES = 10_000
 
-_TouchFunction = Callable[[str, float], BoundStatement]  # the row that says when a thing of this name was used
+_TouchFunction = Callable[[str, float], BoundStatement]  # returns the statement that sets the time of last use of an id
 
 
 class LastUsedBuffer:
-    """``note`` costs a dictionary look-up on the request's path; the background writes once a second."""
+    """Buffer for times of last use, accurate to 30 seconds.
+
+    ``record`` costs a dictionary look-up on the request's path; the background thread writes once a second and at the
+    end of the process.
+    """
 
     def __init__(self, store: Store, background: BackgroundThread) -> None:
         self._store = store
@@ -29,6 +33,10 @@ class LastUsedBuffer:
         background.add(self.flush)
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
+        """Record the use of a grant, or of a personal access token.
+
+        :param grant_or_token_id: ``grant_id``, or the token's ``token_id`` if ``personal`` is true.
+        """
         if now - self._recorded_at.get(grant_or_token_id, 0.0) < _PRECISION_S:
             return
         if len(self._recorded_at) >= _MAX_ENTRIES:
@@ -41,8 +49,10 @@ class LastUsedBuffer:
         self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write what waits. A store that is down loses it: nobody was told."""
-        waiting, self._pending = self._pending, {}
-        if waiting:
+        """Write the pending times. If the store is unavailable they are dropped: no response has promised them."""
+        pending, self._pending = self._pending, {}
+        if pending:
             with contextlib.suppress(StoreUnavailable):
-                self._store.write(Transaction(rows=tuple(touch(name, at) for name, (touch, at) in waiting.items())))
+                self._store.write(
+                    Transaction(rows=tuple(touch(used_id, used_at) for used_id, (touch, used_at) in pending.items()))
+                )

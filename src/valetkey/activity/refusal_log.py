@@ -1,4 +1,4 @@
-"""What the operator reads of a refusal."""
+"""Log of refused requests, for the operator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import re
 from valetkey.protocol.errors import OAuthError
 
 _log = logging.getLogger("valetkey")
-_SECRET_PATTERN = re.compile(r"vk_[a-z]{2,3}_\w+|eyJ[\w-]+\.[\w.-]*")  # whatever parameter it was sent in by mistake
+# Secrets of Valetkey and JWTs are masked, in whichever parameter they were sent by mistake.
+_SECRET_PATTERN = re.compile(r"vk_[a-z]{2,3}_\w+|eyJ[\w-]+\.[\w.-]*")
 
 
 def log_refusal(refusal: OAuthError, reference: str, endpoint: str) -> None:
-    """One line for the operator; the client sees only the description."""
-    told = f"{refusal.description} ({refusal.log_detail})" if refusal.log_detail else refusal.description
-    _log.info("refused %s at %s: %s [%s]", refusal.error, endpoint, _SECRET_PATTERN.sub("...", told), reference)
+    """Log one line about a refused request, with the detail that the client does not get.
+
+    :param reference: id of this refusal, which the response has too.
+    :param endpoint: name of the endpoint or of the route.
+    """
+    message = f"{refusal.description} ({refusal.log_detail})" if refusal.log_detail else refusal.description
+    _log.info("refused %s at %s: %s [%s]", refusal.error, endpoint, _SECRET_PATTERN.sub("...", message), reference)

@@ -1,4 +1,7 @@
-"""How often apps call: counted in memory, written in batches, flushed at the end of the process. Never a quota."""
+"""Usage: how often each client calls which route. Counted in memory, written in batches.
+
+These counts are statistics. They may lose calls, so quotas are not counted here.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,17 @@ from valetkey.storage.usage import HourlyUsage
 
 from .background import BackgroundThread
 
-_MAX_PENDING = 10_000  # different counts that wait; while the store is down, older ones wait with them
+_MAX_PENDING = 10_000  # counts in memory; while the store is unavailable, they stay there
 _BATCH_SIZE = 500
-_CALLS_PER_THREAD_CHECK = (
-    16  # calls of a kind after which the thread is looked for: a forked process inherits counts, not the thread
-)
+# Each 16th call of a count checks that the background thread runs: a forked process inherits counts, but no thread.
+_CALLS_PER_THREAD_CHECK = 16
 _log = logging.getLogger("valetkey")
 
-UsageKey = tuple[int, str, str, str, str]  # hour, app, method, template, status
+UsageKey = tuple[int, str, str, str, str]  # hours since 1970, client_id, method, URL rule, status
 
 
 class UsageBuffer:
-    """``note`` counts in memory; the background writes once a second."""
+    """Buffer for usage counts. ``record`` counts in memory; the background thread writes once a second and at exit."""
 
     def __init__(self, store: Store, background: BackgroundThread) -> None:
         self._store = store
@@ -34,10 +36,11 @@ class UsageBuffer:
         background.add(self.flush)
 
     def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
-        """Count one call of an app.
+        """Count one call of a client.
 
-        :param template: the route's, as ``/api/places/<id>``.
-        :param status: how its status begins, as ``200``.
+        :param url_rule: URL rule of the route, such as ``/api/places/<id>``.
+        :param status: status code of the response, such as ``200``.
+        :param now: seconds since 1970.
         """
         key = (int(now) // usage.HOUR_S, client_id, method, url_rule, status)
         with self._lock:
@@ -50,20 +53,24 @@ class UsageBuffer:
             self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write what waits; what a store that is down does not take waits on."""
+        """Write the pending counts. If the store is unavailable, they stay pending."""
         with self._lock:
-            waiting, self._pending, lost, self._dropped_calls = self._pending, {}, self._dropped_calls, 0
-        if lost:
-            _log.warning("usage: %d calls were not counted: too many kinds of them, or too slow a store", lost)
-        keys = sorted(waiting)  # in one order, so that two processes never wait for each other's rows
+            pending, self._pending, dropped, self._dropped_calls = self._pending, {}, self._dropped_calls, 0
+        if dropped:
+            _log.warning(
+                "usage: %d calls were not counted, because too many counts are waiting to be written. "
+                "Check that the database is available and fast enough.",
+                dropped,
+            )
+        keys = sorted(pending)  # the same order in all processes, so that their row locks cannot deadlock
         for begin in range(0, len(keys), _BATCH_SIZE):
             batch = keys[begin : begin + _BATCH_SIZE]
             try:
                 self._store.write(
-                    Transaction(rows=tuple(usage.add_calls(_make_row(key, waiting[key])) for key in batch))
+                    Transaction(rows=tuple(usage.add_calls(_make_row(key, pending[key])) for key in batch))
                 )
             except StoreUnavailable:
-                self._restore({key: waiting[key] for key in keys[begin:]})
+                self._restore({key: pending[key] for key in keys[begin:]})
                 return
 
     def _restore(self, counts: dict[UsageKey, int]) -> None:
@@ -76,6 +83,6 @@ class UsageBuffer:
 
 
 def _make_row(key: UsageKey, calls: int) -> HourlyUsage:
-    hour, client_id, method, template, status = key
-    digits = status.partition(" ")[0]  # a view may have answered with 7, or with no number at all
-    return HourlyUsage(hour, client_id, f"{method} {template}", int(digits) if digits.isdecimal() else 0, calls)
+    hour, client_id, method, url_rule, status = key
+    digits = status.partition(" ")[0]  # a view may respond with status 7, or without a number
+    return HourlyUsage(hour, client_id, f"{method} {url_rule}", int(digits) if digits.isdecimal() else 0, calls)

@@ -1,1 +1,1 @@
-"""Every in-process cache, and the change feed that invalidates them."""
+"""In-process caches, and the change feed that invalidates them."""

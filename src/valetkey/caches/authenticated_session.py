@@ -1,4 +1,4 @@
-"""Who was signed in, and what they had allowed an app, when it got a code without a question."""
+"""The session and the consent that were read when a client got an authorization code without a prompt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from valetkey.protocol.resource_owner import Owner
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedSession:
-    """As it was read once; whether it is so still is for the claim on the next code to find out."""
+    """A session of a resource owner and the consent for one client, as they were read from the store.
 
-    session_digest: bytes  # the digest of the sign-in
+    Both may have changed since. The statement that adds the next grant verifies them: it adds nothing if the session
+    has ended, the account is disabled, or the consent has another scope (decision 39).
+    """
+
+    session_digest: bytes  # digest of the session's secret
     owner: Owner
-    consented_scope: str  # the scope that was allowed before, as it is stored
+    consented_scope: str  # scope of the remembered consent, as it is stored

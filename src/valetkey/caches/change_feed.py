@@ -1,4 +1,4 @@
-"""The revocation feed as one process sees it: never over a second old."""
+"""This process's view of the change feed: revocations and changed rows, at most one second old."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-REFRESH_INTERVAL_S, _MAX_AGE_S = 0.5, 1.0  # seconds
-_NEVER = -10.0
-_OVERLAP_S = 10.0  # a row is committed up to 5 s after the moment that it bears
-_RELOAD_INTERVAL_S = 600.0  # from the start again, so that what has expired is forgotten
+REFRESH_INTERVAL_S, _MAX_AGE_S = 0.5, 1.0
+_NEVER = -10.0  # before any token was issued
+_OVERLAP_S = 10.0  # a row is committed up to 5 s after the time in its column ``at``
+_RELOAD_INTERVAL_S = 600.0  # the whole feed is read again, so that expired entries are dropped
 
 
 class ChangeFeed:
-    """What is revoked. ``refresh`` reads the feed on the request's path when the view is over half a second old."""
+    """Revocations and changed rows, polled from the store.
+
+    ``refresh`` reads new entries on the request's path if the view is over half a second old; no thread is needed
+    (decision 8).
+
+    :param accept_outage: use the existing view, however old, while the store cannot be read
+        (``revocation_outage="accept"``).
+    """
 
     def __init__(self, store: Store, *, accept_outage: bool = False) -> None:
         self._store = store
         self._accept_outage = accept_outage
         self._lock = threading.Lock()
         self._listeners: list[Callable[[ChangeFeedEntry], None]] = []
-        self.read_at = 0.0  # as the clock said
-        self._invalidations = 0  # times
-        self.has_revocations = False  # or none is revoked
+        self.read_at = 0.0  # time of the last read, seconds since 1970; 0: not read since ``invalidate``
+        self._invalidations = 0  # number of calls of ``invalidate``
+        self.has_revocations = False  # if false, ``is_revoked`` is false for every token
         self._read_up_to = 0.0
         self._reloaded_at = 0.0
         self._seen_ids: set[int] = set()
@@ -35,18 +42,25 @@ class ChangeFeed:
         self._revoked_before: dict[tuple[str, str], float] = {}  # ("client", id), ("owner", sub), ("all", "")
 
     def add_listener(self, listener: Callable[[ChangeFeedEntry], None]) -> None:
-        """Call the listener with each new entry; it is how caches learn that a client changed."""
+        """Call the listener with each new entry, before the view counts as fresh. Caches use it to drop what changed.
+
+        Each time the whole feed is reloaded, the listener is called with every entry again.
+        """
         self._listeners.append(listener)
 
     def invalidate(self) -> None:
-        """Read again before the next verdict: this process has just written."""
+        """Make the next ``refresh`` read the feed, because this process has just written to it."""
         self._invalidations += 1
         self.read_at = 0.0
 
     def refresh(self, now: float) -> None:
-        """See that the view is fresh enough to judge by.
+        """Read new entries if the view is over half a second old.
 
-        :raises StoreUnavailable: where the store cannot be read and the view is over a second old.
+        While another thread reads, a view that is at most one second old is used as it is.
+
+        :param now: seconds since 1970.
+        :raises StoreUnavailable: if the store cannot be read and the view is over one second old, unless outages are
+            accepted.
         """
         age = now - self.read_at
         if 0 <= age <= REFRESH_INTERVAL_S:
@@ -59,46 +73,49 @@ class ChangeFeed:
                 self._lock.release()
 
     def is_revoked(self, token: AccessToken) -> bool:
-        """Whether the feed names the token, its grant, its client, its owner, or all of its time.
+        """Return whether the feed revokes the token, its grant, or all tokens up to a time: its client's, its owner's
+        or everyone's.
 
-        A process whose view was a second old may have issued one to a client that was just disabled: it is dead too.
+        One second is added to that time: a process whose view was one second old may have issued a token to a client
+        that had just been disabled, and that token is revoked too.
         """
-        dead = self._revoked
-        if dead and (("token", token.jti) in dead or ("grant", token.grant_id) in dead):
+        revoked = self._revoked
+        if revoked and (("token", token.jti) in revoked or ("grant", token.grant_id) in revoked):
             return True
-        before = self._revoked_before
-        return bool(before) and any(
-            token.issued_at <= before.get(key, _NEVER) + _MAX_AGE_S
+        revoked_before = self._revoked_before
+        return bool(revoked_before) and any(
+            token.issued_at <= revoked_before.get(key, _NEVER) + _MAX_AGE_S
             for key in (("client", token.client_id), ("owner", token.user_id or ""), ("all", ""))
         )
 
     def _read(self, now: float) -> None:
-        expired = self._invalidations
-        whole = self._reloaded_at == 0.0 or now - self._reloaded_at > _RELOAD_INTERVAL_S or now < self._reloaded_at
+        invalidations = self._invalidations
+        reload_all = self._reloaded_at == 0.0 or now - self._reloaded_at > _RELOAD_INTERVAL_S or now < self._reloaded_at
         try:
-            entries = change_feed.list_since(self._store, 0.0 if whole else self._read_up_to - _OVERLAP_S)
+            entries = change_feed.list_since(self._store, 0.0 if reload_all else self._read_up_to - _OVERLAP_S)
         except StoreUnavailable:
             if self._accept_outage:
                 self.read_at = now
             elif not 0 <= now - self.read_at <= _MAX_AGE_S:
                 raise
             return
-        new = [entry for entry in entries if whole or entry.revocation_id not in self._seen_ids]
-        # A whole view is filled before it replaces the old one: no verdict may fall on a half-read feed.
-        dead: set[tuple[str, str]] = set() if whole else self._revoked
-        before: dict[tuple[str, str], float] = {} if whole else self._revoked_before
-        for entry in new:
+        new_entries = [entry for entry in entries if reload_all or entry.revocation_id not in self._seen_ids]
+        # After a reload, new sets are filled before they replace the old ones: no other thread may see half a feed.
+        revoked: set[tuple[str, str]] = set() if reload_all else self._revoked
+        revoked_before: dict[tuple[str, str], float] = {} if reload_all else self._revoked_before
+        for entry in new_entries:
             if entry.kind in {"token", "grant"}:
-                dead.add((entry.kind, entry.subject))
+                revoked.add((entry.kind, entry.subject))
             elif entry.kind != "changed":
                 key = (entry.kind, entry.subject)
-                before[key] = max(entry.at, before.get(key, 0.0))
-        self._revoked, self._revoked_before, self.has_revocations = dead, before, bool(dead or before)
+                revoked_before[key] = max(entry.at, revoked_before.get(key, 0.0))
+        self._revoked, self._revoked_before = revoked, revoked_before
+        self.has_revocations = bool(revoked or revoked_before)
         self._seen_ids = {entry.revocation_id for entry in entries}
         self._read_up_to = now
-        self._reloaded_at = now if whole else self._reloaded_at
-        for entry in new:
+        self._reloaded_at = now if reload_all else self._reloaded_at
+        for entry in new_entries:
             for listener in self._listeners:
                 listener(entry)
-        if expired == self._invalidations:  # else it was written after we asked
+        if invalidations == self._invalidations:  # else this process wrote to the feed during the read: read again
             self.read_at = now

@@ -1,6 +1,7 @@
-"""Clients that describe themselves: the client_id is the URL of their metadata.
+"""Cache of client metadata documents: the client_id of such a client is the URL of its metadata.
 
-OAuth Client ID Metadata Document, draft-ietf-oauth-client-id-metadata-document-03.
+OAuth Client ID Metadata Document, draft-ietf-oauth-client-id-metadata-document-03. The section numbers here are the
+draft's.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import is_metadata_document_url
 from valetkey.storage.clients import Client, make_client
 
-_MAX_BYTES = 5120  # what the draft recommends (§6.6)
+_MAX_BYTES = 5120  # recommended in §6.6
 _MAX_ENTRIES = 1000
 _MIN_TTL_S, _MAX_TTL_S = 60, 86_400
-_STALE_IF_ERROR_S = 3600  # seconds that a document serves on while its host is out of order
-_FORBIDDEN_MEMBERS = frozenset({"client_secret", "client_secret_expires_at"})  # §4.1: nothing there could be secret
+_STALE_IF_ERROR_S = 3600  # how long after its fetch a document is used if its host fails
+_FORBIDDEN_MEMBERS = frozenset({"client_secret", "client_secret_expires_at"})  # §4.1: a document is public
 _IGNORED_MEMBERS = frozenset({"sector_identifier_uri", "subject_type"})
 _log = logging.getLogger("valetkey")
 
 
 class _UnusableDocument(FetchFailed):
-    """There is no such client any more, whatever is remembered."""
+    """The URL has no valid document (any more), so there is no such client, even if one is cached."""
 
 
 @dataclass(slots=True)
@@ -45,17 +46,19 @@ class _CachedDocument:
     fetch_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def usable_client(self, now: float) -> Client | None:
-        """What is known, where it will do while nothing newer can be had."""
+        """Return the cached client if it may be used while its document cannot be fetched, else ``None``."""
         return self.client if now <= self.fetched_at + _STALE_IF_ERROR_S else None
 
 
 class ClientMetadataDocumentCache:
-    """Fetches what clients say of themselves, and keeps it as HTTP allows: a minute at least, a day at most.
+    """Fetches client metadata documents and caches them as long as HTTP allows: at least a minute, at most a day.
 
-    :param scopes: the scopes of this server; others in a document are passed over.
-    :param may_fetch: whether one more fetch from this host is within its limit.
-    :param waiting: what is entered while somebody may have to wait for one.
-    :param on_loopback: whether http on loopback will do, for trying things out.
+    :param fetcher: fetches the documents.
+    :param scopes: the scopes of this server; other scopes in a document are ignored.
+    :param may_fetch: called with a host and the time; returns whether one more fetch from the host is within its limit.
+    :param fetch_slot: returns the context manager that is entered while a request may wait for a document; it raises
+        ``TemporarilyUnavailable`` if too many requests wait.
+    :param allow_http_loopback: accept http URLs on loopback, for development.
     """
 
     def __init__(
@@ -76,46 +79,52 @@ class ClientMetadataDocumentCache:
         self._lock = threading.Lock()
 
     def is_document_url(self, client_id: str) -> bool:
-        """Whether a client_id is the URL of a document."""
+        """Return whether a client_id is the URL of a metadata document."""
         return is_metadata_document_url(client_id, allow_http_loopback=self._allow_http_loopback)
 
     def find(self, client_id: str, now: float) -> Client | None:
-        """The client that is described there; None where nothing usable is.
+        """Return the client that the document describes, or ``None`` if there is no usable document.
 
-        :raises TemporarilyUnavailable: where too many wait for such documents, and none from before is recent enough.
+        While the document cannot be fetched, or another request fetches it, a client from a fetch within the last
+        hour is returned.
+
+        :raises TemporarilyUnavailable: if too many requests wait for documents, and no recent client is cached.
         """
-        kept = self._get_or_add_entry(client_id)
-        if now < kept.fresh_until:
-            return kept.client
-        if kept.fetch_lock.locked() and (recent := kept.usable_client(now)):
-            return recent
+        entry = self._get_or_add_entry(client_id)
+        if now < entry.fresh_until:
+            return entry.client
+        if entry.fetch_lock.locked() and (client := entry.usable_client(now)):
+            return client
         try:
-            return self._fetch_or_wait(client_id, kept, now)
+            return self._fetch_or_wait(client_id, entry, now)
         except TemporarilyUnavailable:
-            if recent := kept.usable_client(now):
-                return recent
+            if client := entry.usable_client(now):
+                return client
             raise
 
     def find_cached(self, client_id: str) -> Client | None:
-        """The client as it was last known here; nothing is fetched."""
-        kept = self._entries.get(client_id)
-        return kept.client if kept else None
+        """Return the cached client, however old, or ``None``. Fetches nothing."""
+        entry = self._entries.get(client_id)
+        return entry.client if entry else None
 
     def find_cached_name(self, client_id: str) -> str | None:
-        """By which name the client was last known here; nothing is fetched."""
+        """Return the name of the cached client, however old, or ``None``. Fetches nothing."""
         client = self.find_cached(client_id)
         return client.name if client else None
 
     def _get_or_add_entry(self, client_id: str) -> _CachedDocument:
         with self._lock:
-            kept = self._entries.setdefault(client_id, _CachedDocument())
+            entry = self._entries.setdefault(client_id, _CachedDocument())
             self._entries.move_to_end(client_id)
             if len(self._entries) > _MAX_ENTRIES:
                 self._entries.popitem(last=False)
-            return kept
+            return entry
 
     def _fetch_or_wait(self, client_id: str, entry: _CachedDocument, now: float) -> Client | None:
-        """Whoever waited for somebody else's fetch takes what came of it, a failure too: one slow site is one wait."""
+        """Fetch the document, or wait for the request that is fetching it and return its result.
+
+        A failure is shared too, so that each request waits for a slow host at most once.
+        """
         attempts = entry.attempts
         with self._fetch_slot(), entry.fetch_lock:
             if now >= entry.fresh_until and attempts == entry.attempts:
@@ -127,10 +136,10 @@ class ClientMetadataDocumentCache:
         try:
             fetched = self._fetch(client_id, now)
             client = self._parse_document(client_id, fetched, now)
-        except FetchError as problem:
-            _log.info("no client at %s: %s", urlsplit(client_id).hostname, problem)
-            if isinstance(problem, _UnusableDocument) or entry.usable_client(now) is None:
-                entry.client = None  # and the next request asks again: errors are not kept (§5.2)
+        except FetchError as error:
+            _log.info("client metadata document at %s was not accepted: %s", urlsplit(client_id).hostname, error)
+            if isinstance(error, _UnusableDocument) or entry.usable_client(now) is None:
+                entry.client = None  # errors are not cached (§5.2): the next request fetches again
             else:
                 entry.fresh_until = now + _MIN_TTL_S
             return
@@ -140,29 +149,31 @@ class ClientMetadataDocumentCache:
     def _fetch(self, client_id: str, now: float) -> FetchResponse:
         host = urlsplit(client_id).hostname or ""
         if not self._may_fetch(host, now):
-            raise FetchFailed(f"too many documents are fetched from {host}")
-        fetched = self._fetcher.get(client_id, max_bytes=_MAX_BYTES)  # a redirect is no answer (§5)
+            raise FetchFailed(f"too many documents were fetched from {host}: try again in a minute")
+        fetched = self._fetcher.get(client_id, max_bytes=_MAX_BYTES)  # redirects are not followed (§5)
         if fetched.status >= 500:
-            raise FetchFailed(f"{host} answered {fetched.status}")
+            raise FetchFailed(f"{host} responded with status {fetched.status}")
         if fetched.status != 200:
-            raise _UnusableDocument(f"{host} answered {fetched.status}")
-        kind = fetched.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-            raise _UnusableDocument(f"{host} did not answer with application/json")
+            raise _UnusableDocument(f"{host} responded with status {fetched.status}, not 200")
+        media_type = fetched.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not (
+            media_type.startswith("application/") and media_type.endswith("+json")
+        ):
+            raise _UnusableDocument(f"{host} did not respond with application/json")
         return fetched
 
     def _parse_document(self, client_id: str, fetched: FetchResponse, now: float) -> Client:
         try:
-            sent = parse_json_object(fetched.body)
-            if sent.get("client_id") != client_id:  # §4.1, by simple string comparison
-                raise _UnusableDocument("the document is not about this client_id")
-            if _FORBIDDEN_MEMBERS & sent.keys():
-                raise _UnusableDocument("the document has a secret in it")
-            told = {name: value for name, value in sent.items() if name not in _IGNORED_MEMBERS}
-            policy, metadata = parse_client_metadata(told, CLIENT_POLICIES["agent"])
-            known = parse_scope(metadata.pop("scope", None)) & self._scopes
+            members = parse_json_object(fetched.body)
+            if members.get("client_id") != client_id:  # §4.1, by simple string comparison
+                raise _UnusableDocument("client_id in the document is not the document's URL")
+            if _FORBIDDEN_MEMBERS & members.keys():
+                raise _UnusableDocument("the document contains a client secret, but is public: remove it")
+            submitted = {name: value for name, value in members.items() if name not in _IGNORED_MEMBERS}
+            policy, metadata = parse_client_metadata(submitted, CLIENT_POLICIES["agent"])
+            scope = parse_scope(metadata.pop("scope", None)) & self._scopes
         except (OAuthError, ValueError) as cause:
-            raise _UnusableDocument(f"the document cannot be used: {cause}") from cause
-        if known:
-            metadata["scope"] = format_scope(known)
+            raise _UnusableDocument(f"the document is not valid: {cause}") from cause
+        if scope:
+            metadata["scope"] = format_scope(scope)
         return make_client(client_id, policy, metadata, now)

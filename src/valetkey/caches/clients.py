@@ -1,4 +1,4 @@
-"""Clients as a process remembers them: read from the store once, again when the feed says so."""
+"""Cache of clients. They are read from the store once, and again after the change feed reports a change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from valetkey.storage.engine.store import Store
 from .change_feed import ChangeFeed
 from .client_metadata_documents import ClientMetadataDocumentCache
 
-DOCUMENT_POLICY = "agent"
+DOCUMENT_POLICY = "agent"  # policy of clients that have a metadata document
 _MAX_ENTRIES = 10_000
-_TTL_S = 60.0  # a secret that expires does so without an entry in the feed
+_TTL_S = 60.0  # the expiry of a client secret makes no entry in the feed
 
 
 class ClientCache:
-    """Finds clients; those that describe themselves too, where ``documents`` may be asked.
+    """Finds clients: registered ones, and those that a metadata document describes.
 
-    :param documents_mode: ``off``, ``approve`` (those of which the operator keeps a row) or ``open``.
+    :param documents: cache of the metadata documents.
+    :param documents_mode: which metadata documents are accepted (setting ``metadata_documents``): ``off`` for none,
+        ``approve`` for those whose client the operator has added to the store, ``open`` for all.
     """
 
     def __init__(
@@ -36,10 +38,10 @@ class ClientCache:
         feed.add_listener(self._on_change)
 
     def find(self, client_id: str, now: float) -> Client | None:
-        """The client, unless it is unknown or disabled.
+        """Return the client, or ``None`` if it is unknown or disabled. Its metadata document is fetched if needed.
 
-        :raises StoreUnavailable: where the store cannot be read.
-        :raises TemporarilyUnavailable: where it describes itself, and too many wait for such documents.
+        :raises StoreUnavailable: if the store cannot be read.
+        :raises TemporarilyUnavailable: if it has a metadata document, and too many requests wait for documents.
         """
         row = self._find_row(client_id, now)
         return (
@@ -49,7 +51,10 @@ class ClientCache:
         )
 
     def find_cached(self, client_id: str, now: float) -> Client | None:
-        """The same, without asking anybody for a document: one that describes itself as it was last known here."""
+        """Return the client as ``find`` does, but from the cached metadata document, however old. Fetches nothing.
+
+        :raises StoreUnavailable: if the store cannot be read.
+        """
         row = self._find_row(client_id, now)
         return (
             self._documents.find_cached(client_id)
@@ -58,31 +63,34 @@ class ClientCache:
         )
 
     def uses_metadata_document(self, client_id: str, now: float) -> bool:
-        """Whether a document of the client's says who it is, and may be asked for."""
+        """Return whether a metadata document that this server accepts describes the client.
+
+        :raises StoreUnavailable: if the store cannot be read.
+        """
         return self._is_document_client(self._find_row(client_id, now), client_id)
 
     def _is_document_client(self, row: Client | None, client_id: str) -> bool:
         if row is None:
-            may_ask = self._documents_mode == "open"
+            is_accepted = self._documents_mode == "open"
         else:
-            may_ask = _has_no_metadata(row) and row.disabled_at is None and self._documents_mode != "off"
-        return may_ask and self._documents.is_document_url(client_id)
+            is_accepted = _has_no_metadata(row) and row.disabled_at is None and self._documents_mode != "off"
+        return is_accepted and self._documents.is_document_url(client_id)
 
     def _find_row(self, client_id: str, now: float) -> Client | None:
         self._feed.refresh(now)
-        found = self._entries.get(client_id)
-        if found is None or not 0 <= now - found[1] < _TTL_S:
-            changes = self._generation
+        entry = self._entries.get(client_id)
+        if entry is None or not 0 <= now - entry[1] < _TTL_S:
+            generation = self._generation
             client = clients.find(self._store, client_id, now)
             if client is None:
                 return None
-            found = (client, now)
+            entry = (client, now)
             with self._lock:
-                if changes == self._generation:  # else it changed while we read: do not remember what may be old
+                if generation == self._generation:  # else a client changed during the read: this row may be old
                     if len(self._entries) >= _MAX_ENTRIES:
                         self._entries.clear()
-                    self._entries[client_id] = found
-        return found[0]
+                    self._entries[client_id] = entry
+        return entry[0]
 
     def _on_change(self, entry: ChangeFeedEntry) -> None:
         if entry.kind in {"changed", "client"}:
@@ -96,5 +104,5 @@ def _registered_or_none(row: Client | None) -> Client | None:
 
 
 def _has_no_metadata(client: Client) -> bool:
-    """Whether the row says no more than that the operator knows of the client."""
+    """Return whether the row only approves the client, so that its metadata comes from its document."""
     return client.policy.name == DOCUMENT_POLICY and "redirect_uris" not in client.metadata

@@ -1,4 +1,7 @@
-"""The origins of registered browser apps: read from the store once, and each client again when the feed names it."""
+"""Cache of the origins of registered browser apps, for CORS.
+
+All are read from the store once; a client is read again after the change feed reports that it changed.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,28 @@ from valetkey.storage.engine.store import Store
 from .change_feed import ChangeFeed
 
 BROWSER_POLICY = "browser"
-_MAX_IDLE_S, _RELOAD_INTERVAL_S = 60.0, 600.0  # seconds; entries of the feed are forgotten after some minutes
+# Entries of the feed are deleted after some minutes, and could be missed by a process that reads it seldom.
+_MAX_IDLE_S, _RELOAD_INTERVAL_S = 60.0, 600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class OriginCache:
-    """Where browser apps are, by the redirect URIs that they registered."""
+    """Cache of the origins of browser apps, derived from their registered redirect URIs."""
 
     def __init__(self, store: Store, feed: ChangeFeed) -> None:
         self._store = store
         self._feed = feed
         self._lock = threading.Lock()
-        self._origins_by_client: dict[str, frozenset[str]] = {}  # by client
+        self._origins_by_client: dict[str, frozenset[str]] = {}
         self._all_origins: frozenset[str] = frozenset()
         self._changed_client_ids: set[str] = set()
         self._read_at = self._last_used_at = float("-inf")
         feed.add_listener(self._on_change)
 
     def is_registered(self, origin: str, now: float) -> bool:
-        """Whether a registered browser app is at this origin.
+        """Return whether an enabled browser app has a redirect URI at this origin.
 
-        :raises StoreUnavailable: where the store cannot be read.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         self._feed.refresh(now)
         is_old = not 0 <= now - self._read_at < _RELOAD_INTERVAL_S or not 0 <= now - self._last_used_at < _MAX_IDLE_S
@@ -46,14 +50,14 @@ class OriginCache:
         changed, self._changed_client_ids = self._changed_client_ids, set()
         try:
             if reload_all:
-                found = clients.list_redirect_uris(self._store, BROWSER_POLICY)
-                self._origins_by_client = {client_id: origins_of(uris) for client_id, uris in found}
+                redirect_uris = clients.list_redirect_uris(self._store, BROWSER_POLICY)
+                self._origins_by_client = {client_id: origins_of(uris) for client_id, uris in redirect_uris}
                 self._read_at = now
             for client_id in () if reload_all else changed:
                 client = clients.find(self._store, client_id, now)
-                is_one = client is not None and client.disabled_at is None and client.policy.name == BROWSER_POLICY
+                is_enabled = client is not None and client.disabled_at is None and client.policy.name == BROWSER_POLICY
                 self._origins_by_client[client_id] = (
-                    origins_of(client.redirect_uris) if client and is_one else frozenset()
+                    origins_of(client.redirect_uris) if client and is_enabled else frozenset()
                 )
         except BaseException:
             self._changed_client_ids |= changed
@@ -66,13 +70,13 @@ class OriginCache:
 
 
 def origins_of(uris: tuple[str, ...]) -> frozenset[str]:
-    """The origins of http and https URLs, as browsers write them (RFC 6454 §6.2)."""
-    parts = [urlsplit(uri) for uri in uris]
+    """Return the origins of the http and https URLs among these URIs, as browsers send them (RFC 6454 §6.2)."""
+    urls = [urlsplit(uri) for uri in uris]
     return frozenset(
-        f"{one.scheme}://{_format_host(one.hostname)}"
-        + ("" if one.port in {None, _DEFAULT_PORTS[one.scheme]} else f":{one.port}")
-        for one in parts
-        if one.scheme in _DEFAULT_PORTS and one.hostname
+        f"{url.scheme}://{_format_host(url.hostname)}"
+        + ("" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}")
+        for url in urls
+        if url.scheme in _DEFAULT_PORTS and url.hostname
     )
 
 

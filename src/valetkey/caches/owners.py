@@ -1,4 +1,4 @@
-"""Which people are let in: asked of whoever keeps them; our own again after a minute, or when the feed names them."""
+"""Cache of resource owners that exist and are enabled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _TTL_S = 60.0
 
 
 class OwnerCache:
-    """Remembers who is there.
+    """Cache of resource owners that exist and are enabled.
 
-    :param find: the person of a ``sub``; None: gone or disabled.
-    :param tells: whether the feed names who is put out. A host may put people out without a word: it is asked each
-        time.
+    Owners with a built-in account are cached for a minute, or until the change feed reports that they were disabled.
+    A host may disable its users without such an entry, so its users are looked up each time.
+
+    :param find_owner: returns the owner with a ``sub``, or ``None`` if the owner does not exist or is disabled.
+    :param feed_reports_disabled: returns whether the change feed gets an entry for each owner that is disabled; if
+        not, nothing is cached.
     """
 
     def __init__(
@@ -33,21 +36,21 @@ class OwnerCache:
         feed.add_listener(self._on_change)
 
     def is_active(self, sub: str, now: float) -> bool:
-        """Whether a person is let in.
+        """Return whether the owner exists and is enabled.
 
-        :raises StoreUnavailable: where the store cannot be read.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         if not self._feed_reports_disabled():
             return self._find_owner(sub) is not None
         self._feed.refresh(now)
-        seen_at = self._checked_at.get(sub)
-        if seen_at is not None and 0 <= now - seen_at < _TTL_S:
+        checked_at = self._checked_at.get(sub)
+        if checked_at is not None and 0 <= now - checked_at < _TTL_S:
             return True
-        ended = self._generation
+        generation = self._generation
         if self._find_owner(sub) is None:
             return False
         with self._lock:
-            if ended == self._generation:  # else somebody was put out while we asked: do not remember what may be old
+            if generation == self._generation:  # else an owner was disabled during the look-up: it may be this one
                 if len(self._checked_at) >= _MAX_ENTRIES:
                     self._checked_at = {}
                 self._checked_at[sub] = now

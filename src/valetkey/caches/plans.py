@@ -1,4 +1,4 @@
-"""Which plan an app has, as a process remembers it: read from the store once, again when the feed says so."""
+"""Cache of clients' plans. They are read from the store once, and again after the change feed reports a change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_ENTRIES = 50_000
 
 
 class PlanCache:
-    """Finds plans; an app that subscribed to none has the default plan, and so has one whose plan is no more."""
+    """Finds the plan of a client: the default plan if it has no subscription, or its plan does not exist any more."""
 
     def __init__(self, store: Store, feed: ChangeFeed, plans: Mapping[str, Plan], default_plan: str) -> None:
         self._store = store
@@ -29,33 +29,33 @@ class PlanCache:
         feed.add_listener(self._on_change)
 
     def get_plan_name(self, client_id: str, now: float) -> str:
-        """The name of the app's plan; after the first time a look into memory.
+        """Return the name of the client's plan. After the first call this is a look-up in memory.
 
-        :raises StoreUnavailable: where the store cannot be read.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         self._feed.refresh(now)
-        found = self._plan_names.get(client_id)
-        return self._read(client_id) if found is None else found
+        plan_name = self._plan_names.get(client_id)
+        return self._read(client_id) if plan_name is None else plan_name
 
     def get_allowed_scopes(self, client_id: str, now: float) -> frozenset[str] | None:
-        """The publisher's scopes that the app's plan allows; None: all.
+        """Return the API's scopes that the client's plan allows, or ``None`` if it allows all.
 
-        :raises StoreUnavailable: where the store cannot be read.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         if not self._plans:
             return None
         return self._plans[self.get_plan_name(client_id, now)].allowed_scopes
 
     def _read(self, client_id: str) -> str:
-        changes = self._generation
-        found = subscriptions.find(self._store, client_id)
-        plan = found.plan if found is not None and found.plan in self._plans else self._default_plan
+        generation = self._generation
+        subscription = subscriptions.find(self._store, client_id)
+        plan_name = subscription.plan if subscription and subscription.plan in self._plans else self._default_plan
         with self._lock:
-            if changes == self._generation:  # else it changed while we read: do not remember what may be old
+            if generation == self._generation:  # else a plan changed during the read: this one may be old
                 if len(self._plan_names) >= _MAX_ENTRIES:
                     self._plan_names.clear()
-                self._plan_names[client_id] = plan
-        return plan
+                self._plan_names[client_id] = plan_name
+        return plan_name
 
     def _on_change(self, entry: ChangeFeedEntry) -> None:
         if entry.kind in {"changed", "client"}:

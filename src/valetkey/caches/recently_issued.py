@@ -1,4 +1,4 @@
-"""What this process has just issued: whoever comes back with it here spares the store a question."""
+"""Cache of the authorization codes and refresh tokens that this process has just issued."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ T = TypeVar("T")
 
 
 class RecentlyIssued(Generic[T]):
-    """Rows by the digest of their secret, each given out once.
+    """Rows that were just written, by the digest of their secret, so that the first use of the secret need not read
+    them.
 
-    Whether they are so still is for the claim on them to find out: where it is lost, the store has to be asked.
+    The store may have changed since. The conditional write that uses the secret up verifies the rows; if it writes
+    nothing, the caller must read the store (decision 39).
 
-    :param most: entries; when there are more, all are forgotten.
+    :param max_entries: when there are this many entries, the next one replaces all.
     """
 
     def __init__(self, max_entries: int) -> None:
@@ -20,9 +22,11 @@ class RecentlyIssued(Generic[T]):
         self._entries: dict[bytes, T] = {}
 
     def add(self, digest: bytes, rows: T) -> None:
+        """Cache the rows of a secret that was just issued."""
         if len(self._entries) >= self._max_entries:
             self._entries = {}
         self._entries[digest] = rows
 
     def pop(self, digest: bytes) -> T | None:
+        """Remove the rows of a secret and return them, or ``None`` if they are not cached."""
         return self._entries.pop(digest, None)

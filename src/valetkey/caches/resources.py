@@ -1,4 +1,4 @@
-"""The protected resources that tokens can be for: the API itself, the issuer, and those in the store."""
+"""Cache of the protected resources that tokens can be issued for: the API, the issuer, and those in the store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TOKEN_FORMATS = ("jwt", "opaque")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A protected resource (RFC 9728): ``scopes`` None means all of the server's."""
+    """A protected resource (RFC 9728). ``scopes`` is ``None`` if tokens for it may have any scope of the server."""
 
-    resource: str
+    resource: str  # its URL
     name: str
     token_format: str = "jwt"
     signing_alg: str = "ES256"
@@ -27,7 +27,7 @@ class Resource:
 
 
 class ResourceCache:
-    """The resources of the store, read once and again when the feed says that they changed."""
+    """Protected resources by URL. They are read from the store once, and again after ``invalidate``."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
@@ -35,19 +35,28 @@ class ResourceCache:
         self._cached: CachedValue[Mapping[str, Resource]] = CachedValue()
 
     def invalidate(self) -> None:
+        """Drop the cached resources, because one has changed."""
         self._cached.invalidate()
 
     def all(self) -> Mapping[str, Resource]:
+        """Return all resources by URL.
+
+        :raises StoreUnavailable: if the store cannot be read.
+        """
         return self._cached.value or self._cached.load(self._read)
 
     def get(self, url: str) -> Resource:
-        """:raises KeyError: where there is no such resource."""
+        """Return the resource with this URL.
+
+        :raises KeyError: if there is no such resource.
+        :raises StoreUnavailable: if the store cannot be read.
+        """
         return self.all()[url]
 
     def _read(self) -> Mapping[str, Resource]:
-        issuer, own, name = self._settings.issuer, self._settings.api_resource, self._settings.name
+        issuer, api, name = self._settings.issuer, self._settings.api_resource, self._settings.name
         stored = {url: _make_resource(url, metadata) for url, metadata in resources.list_all(self._store).items()}
-        return {own: Resource(own, name), issuer: Resource(issuer, name), **stored}
+        return {api: Resource(api, name), issuer: Resource(issuer, name), **stored}
 
 
 def _make_resource(url: str, metadata: Mapping[str, Any]) -> Resource:

@@ -1,4 +1,4 @@
-"""One value that a process reads from the store and holds until it is told that it changed."""
+"""Cache of one value that is read from the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class CachedValue(Generic[T]):
-    """Holds what was read; ``value`` is None until then, and after ``forget``."""
+    """One cached value. ``value`` is ``None`` before the first ``load`` and after ``invalidate``."""
 
     def __init__(self) -> None:
         self.value: T | None = None
@@ -18,15 +18,18 @@ class CachedValue(Generic[T]):
         self._lock = threading.Lock()
 
     def load(self, loader: Callable[[], T]) -> T:
-        """Read it; held, unless it changed meanwhile: what was read may be old then."""
-        changes = self._generation
+        """Call ``loader`` and return its value. The value is cached unless ``invalidate`` was called meanwhile: it may
+        be old then.
+        """
+        generation = self._generation
         value = loader()
         with self._lock:
-            if changes == self._generation:
+            if generation == self._generation:
                 self.value = value
         return value
 
     def invalidate(self) -> None:
+        """Drop the value, because it has changed."""
         with self._lock:
             self._generation += 1
             self.value = None

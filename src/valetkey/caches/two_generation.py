@@ -1,4 +1,4 @@
-"""What was read and found good, by what the caller showed: access tokens above all."""
+"""Bounded cache that is read without a lock: above all for verified access tokens."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ _DEFAULT_MAX_ENTRIES = 10_000  # in each of two generations
 
 
 class TwoGenerationCache(Generic[T]):
-    """What was read and verified once, found by the text that was shown (decision 37) or by a digest of it.
+    """Values that were read and verified once, by the text that the caller presented (decision 37) or a digest of it.
 
-    Two generations bound the memory, and are read without a lock: when the young one is full it becomes the old one.
-    Whether it has expired or was revoked since is for the caller to ask, each time.
+    Two generations bound the memory, and are read without a lock: when ``recent`` is full it replaces the previous
+    generation. Values in use move back to ``recent``. The caller must check each time whether the value has expired or
+    was revoked since.
 
-    :param most: entries in each generation.
+    :param max_entries: entries in each generation.
     """
 
     def __init__(self, max_entries: int = _DEFAULT_MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self.recent: dict[str | bytes, T] = {}  # for a look before ``find``: a call less where each one counts
+        self.recent: dict[str | bytes, T] = {}  # a hot path may look here before it calls ``find``, to save the call
         self._previous: dict[str | bytes, T] = {}
-        self._write_lock = (
-            threading.Lock()
-        )  # else all could be forgotten between the look at the generation and the write
-        self.generation = 0  # how often everything was forgotten
+        # Without the lock, ``invalidate`` could run between the check of the generation and the write in ``add``.
+        self._write_lock = threading.Lock()
+        self.generation = 0  # number of calls of ``invalidate``
 
     def find(self, key: str | bytes) -> T | None:
-        token = self.recent.get(key)
-        if token is None:
+        """Return the value, or ``None`` if it is not cached."""
+        value = self.recent.get(key)
+        if value is None:
             generation = self.generation
-            token = self._previous.get(key)
-            if token is not None:
-                self.add(key, token, generation)
-        return token
+            value = self._previous.get(key)
+            if value is not None:
+                self.add(key, value, generation)
+        return value
 
     def add(self, key: str | bytes, value: T, generation: int) -> None:
-        """Remember a token, unless all were forgotten since it was read: it may have been read by what was in force.
+        """Cache a value, unless ``invalidate`` was called since it was read: it may have been verified with old keys.
 
-        :param generation: ``generation`` from before the token was read.
+        :param generation: the attribute ``generation`` as it was before the value was read.
         """
         with self._write_lock:
             if generation != self.generation:
@@ -52,12 +53,13 @@ class TwoGenerationCache(Generic[T]):
             self.recent[key] = value
 
     def discard(self, key: str | bytes) -> None:
-        """Forget one."""
+        """Remove one value, if it is cached."""
         with self._write_lock:
             self.recent.pop(key, None)
             self._previous.pop(key, None)
 
     def invalidate(self) -> None:
+        """Remove all values, because what they were verified with has changed."""
         with self._write_lock:
             self.generation += 1
             self.recent, self._previous = {}, {}

@@ -1,1 +1,1 @@
-"""Tokens: keys that sign them, minting, the verdict on one that comes back, revocation."""
+"""Access tokens: signing keys, generation, verification; encryption of what is stored."""

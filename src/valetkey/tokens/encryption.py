@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-256-GCM under ``encryption_keys``, each ciphertext bound to its row."""
+"""Encryption at rest: AES-256-GCM with ``encryption_keys``, each ciphertext bound to its row."""
 
 from __future__ import annotations
 
@@ -19,40 +19,53 @@ _KEY_ID_BYTES, _NONCE_BYTES = 8, 12
 
 
 def generate_encryption_key() -> str:
-    """A value for ``encryption_keys``: base64 of 32 random bytes."""
+    """Return a new key for the setting ``encryption_keys``: 32 random bytes in base64."""
     return base64.b64encode(os.urandom(32)).decode("ascii")
 
 
 def write_key_file(path: Path) -> None:
-    """Make a file with a new key, readable for its owner only, where there is none: whole or not at all.
+    """Write a new encryption key to a file that only its owner can read (mode 0600), unless the file exists.
 
-    :raises OSError: where the folder cannot be written.
+    The file appears with its whole content or not at all. If several processes do this at once, one key remains.
+
+    :raises OSError: if the folder cannot be written.
     """
     if path.exists():
         return
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    temporary_path = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    with open(os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(generate_encryption_key() + "\n")
     with contextlib.suppress(FileExistsError):
-        os.link(draft, path)  # the first process wins
-    draft.unlink()
+        os.link(temporary_path, path)  # the first process wins
+    temporary_path.unlink()
 
 
 class Cipher:
-    """Encrypts under the first key and decrypts under any; the keys are read at first use."""
+    """Encrypts with the first of ``encryption_keys``, and decrypts with any of them.
+
+    If the setting is empty, the key is in the file ``encryption.key`` in ``data_dir``, which is created if needed.
+    Keys are read at first use.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys: dict[bytes, bytes] = {}
 
     def encrypt(self, plaintext: bytes, row_id: str) -> bytes:
-        """Ciphertext that opens only together with the same ``row`` (table and primary key)."""
+        """Return the ciphertext. It can only be decrypted with the same ``row_id``.
+
+        :param row_id: table and primary key of the row that the ciphertext is stored in.
+        :raises StoreUnavailable: if the key file is needed and cannot be created or read.
+        """
         key_id, key = next(iter(self._load_keys().items()))
         nonce = os.urandom(_NONCE_BYTES)
         return key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, row_id.encode())
 
     def decrypt(self, ciphertext: bytes, row_id: str) -> bytes:
-        """:raises StoreUnavailable: where no key of ours opens it, or it was moved to another row."""
+        """Return the plaintext.
+
+        :raises StoreUnavailable: if no configured key matches, or the ciphertext was changed or moved to another row.
+        """
         key_id, nonce = ciphertext[:_KEY_ID_BYTES], ciphertext[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES]
         key = self._load_keys().get(key_id)
         if key is None:
@@ -60,24 +73,29 @@ class Cipher:
         try:
             return AESGCM(key).decrypt(nonce, ciphertext[_KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode())
         except InvalidTag as cause:
-            raise StoreUnavailable(f"the encrypted value of {row_id} was changed or moved") from cause
+            raise StoreUnavailable(
+                f"the encrypted value of {row_id} was changed or moved: restore the database from a backup"
+            ) from cause
 
     def compute_hmacs(self, purpose: str, text: str) -> list[str]:
-        """HMACs of a text, one for each key; the first is ours to give, all are good to accept."""
+        """Return the HMACs of a text in hexadecimal, one for each key: send the first, accept any.
+
+        :param purpose: separates HMACs with different uses: with another purpose they differ.
+        """
         return [
             hmac.new(hashlib.sha256(purpose.encode() + key).digest(), text.encode(), "sha256").hexdigest()
             for key in self._load_keys().values()
         ]
 
     def _unknown_key_message(self, key_id: bytes) -> str:
-        """What to do where no key opens the store."""
+        """Return the error message for data that no configured key decrypts: it says how to configure the right key."""
         file = _key_file(Path(self._settings.data_dir))
-        given = "encryption_keys" if self._settings.encryption_keys else str(file)
+        source = "encryption_keys" if self._settings.encryption_keys else str(file)
         if self._settings.encryption_keys and file.is_file() and _key_id(_read_key(file)) == key_id:
-            advice = f"{file} does: leave encryption_keys out, or put that file's key behind yours after a comma"
+            advice = f"the key is in {file}: remove encryption_keys, or append that file's key to it after a comma"
         else:
-            advice = "set encryption_keys to what it was when the store was made; a new key goes before the old ones"
-        return f"the store was encrypted under another key, and {given} does not open it; {advice}"
+            advice = "set encryption_keys to the value it had when the database was created, with new keys in front"
+        return f"the database was encrypted with another key than {source} has; {advice}"
 
     def _load_keys(self) -> dict[bytes, bytes]:
         if not self._keys:
@@ -88,12 +106,15 @@ class Cipher:
 
 
 def encrypt_with_secret(secret: str, plaintext: bytes) -> bytes:
-    """Encrypt so that only who holds the secret can open it. The key serves for one message: nonce zero."""
+    """Return the plaintext encrypted with a key that is derived from a secret: only its holder can decrypt it.
+
+    Encrypt only one message with each secret: the nonce is always zero.
+    """
     return AESGCM(_derive_key(secret)).encrypt(bytes(_NONCE_BYTES), plaintext, None)
 
 
 def decrypt_with_secret(secret: str, ciphertext: bytes) -> bytes | None:
-    """What ``seal_under`` sealed; None where the secret is another."""
+    """Return the plaintext that ``encrypt_with_secret`` encrypted, or ``None`` if it used another secret."""
     try:
         return AESGCM(_derive_key(secret)).decrypt(bytes(_NONCE_BYTES), ciphertext, None)
     except InvalidTag:
@@ -101,7 +122,7 @@ def decrypt_with_secret(secret: str, ciphertext: bytes) -> bytes | None:
 
 
 def _derive_key(secret: str) -> bytes:
-    # Not the digest that the store keeps: that one must not open anything.
+    # Not the digest that is stored: a reader of the database must not be able to decrypt anything with it.
     return hmac.new(secret.encode(), b"valetkey retry answer", "sha256").digest()
 
 
@@ -128,6 +149,6 @@ def _read_or_generate_key(folder: Path) -> str:
         return path.read_text().strip()
     except OSError as cause:
         raise StoreUnavailable(
-            f"the folder {folder} cannot be written ({cause.strerror}): set data_dir to one that can, "
+            f"the folder {folder} cannot be written ({cause.strerror}): set data_dir to a writable folder, "
             "or set encryption_keys"
         ) from cause

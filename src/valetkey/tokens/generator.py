@@ -1,4 +1,4 @@
-"""Minting access tokens: JWTs (RFC 9068), or opaque ones where the resource asks for them."""
+"""Generate access tokens: JWTs (RFC 9068), or opaque tokens if the resource is configured to use them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class GeneratedToken:
-    """A new access token; its row has to be written before the client is told (None: a JWT has none)."""
+    """A new access token.
+
+    ``row`` is the statement that stores an opaque token; execute it before the token is sent. It is ``None`` for a
+    JWT, which is not stored.
+    """
 
     value: str
-    expires_in: int
+    expires_in: int  # seconds
     row: BoundStatement | None
 
 
 class TokenGenerator:
+    """Generates access tokens, and signs them and other JWTs with the keys of this server."""
+
     def __init__(self, settings: Settings, keys: KeyRing, resources: ResourceCache) -> None:
         self._settings = settings
         self._keys = keys
@@ -50,12 +56,17 @@ class TokenGenerator:
         grant: Grant | None,
         opaque: bool = False,
     ) -> GeneratedToken:
-        """An access token for one or more resources; without a grant it is the machine's own (RFC 9068 §2.2).
+        """Return a new access token for one or more resources.
 
-        :param opaque: also where the resource would take a JWT.
+        :param audience: URLs of the resources; the first one decides the token format and the signing algorithm.
+        :param now: time of issue, seconds since 1970.
+        :param grant: the resource owner's grant; ``None`` for a token of the client's own, whose ``sub`` is the
+            client_id (RFC 9068 §2.2).
+        :param opaque: generate an opaque token even if the resource uses JWTs.
 
-        :raises InvalidGrant, InvalidTarget: where the resource is not served here any more.
-        :raises StoreUnavailable: where there is no key to sign with.
+        :raises InvalidGrant: if the resource of the grant is not served any more.
+        :raises InvalidTarget: if the resource is not served and there is no grant.
+        :raises StoreUnavailable: if the store has no signing key or cannot be read.
         """
         lifetime = self._settings.access_token_lifetime
         claims: dict[str, Any] = {
@@ -79,17 +90,18 @@ class TokenGenerator:
     def _get_resource(self, url: str, grant: Grant | None) -> Resource:
         try:
             return self._resources.get(url)
-        except KeyError as cause:  # it was removed, or the server is called otherwise, since the grant was given
-            gone = InvalidGrant if grant else InvalidTarget
-            raise gone("the resource of the token is not served here any more", log_detail=url) from cause
+        except KeyError as cause:  # it was removed, or the issuer was renamed, since the grant was created
+            error_type = InvalidGrant if grant else InvalidTarget
+            raise error_type("the resource of the token is not served here any more", log_detail=url) from cause
 
     def sign_jwt(self, claims: Mapping[str, Any], algorithm: str, typ: str, now: float) -> str:
-        """A JWT of ours with these claims.
+        """Return a JWT with these claims, signed by this server.
 
-        :raises StoreUnavailable: where there is no key to sign with.
+        :param typ: the header's ``typ`` (RFC 7519 §5.1).
+        :raises StoreUnavailable: if the store has no signing key or cannot be read.
         """
         key = self._keys.get_signing_key(algorithm, now)
-        # The compact serialization (RFC 7515 §7.1) with a header that is encoded once for each key: 33 us, not 43.
+        # The compact serialization (RFC 7515 §7.1), with a header that is encoded once per key: 33 us instead of 43.
         signing_input = _encode_header(algorithm, key.kid, typ) + b"." + urlsafe_b64encode(_to_json(claims).encode())
         signature = sign(algorithm, key.key, signing_input)
         return (signing_input + b"." + urlsafe_b64encode(signature)).decode()
@@ -101,11 +113,11 @@ def _encode_header(algorithm: str, kid: str, typ: str) -> bytes:
 
 
 def _grant_claims(grant: Grant) -> Mapping[str, Any]:
-    known: dict[str, Any] = {
+    claims: dict[str, Any] = {
         "grant_id": grant.grant_id,
         "acr": grant.acr,
         "amr": grant.amr.split() if grant.amr else None,
     }
     if grant.auth_time is not None:
-        known["auth_time"] = int(grant.auth_time)
-    return {name: value for name, value in known.items() if value is not None}
+        claims["auth_time"] = int(grant.auth_time)
+    return {name: value for name, value in claims.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The algorithms as the JOSE library is to know them."""
+"""JSON Web Signatures (RFC 7515): the algorithms that joserfc, the JOSE library, may use, and signing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHM
 
 
 class AlgorithmRegistry(jws.JWSRegistry):
-    """Those that are served; joserfc warns of the name EdDSA at each use, though it is the same as Ed25519."""
+    """Registry of the supported algorithms.
+
+    It looks EdDSA up as Ed25519, the same algorithm, because joserfc warns at each use of the name EdDSA.
+    """
 
     def get_alg(self, name: str) -> Any:
         return super().get_alg("Ed25519" if name == "EdDSA" else name)
@@ -23,7 +26,10 @@ _ECDSA_SHA256 = ECDSA(SHA256())
 
 
 def sign(algorithm: str, key: Any, data: bytes) -> bytes:
-    """The signature of a JWS (RFC 7515 §5.1); ES256 without the library's look at key and algorithm: a sixth less."""
+    """Return the signature of a JWS (RFC 7515 §5.1).
+
+    ES256 is signed without joserfc's checks of key and algorithm, which takes a sixth less time.
+    """
     if algorithm != "ES256":
         signature: bytes = SIGNING_REGISTRY.get_alg(algorithm).sign(data, key)
         return signature

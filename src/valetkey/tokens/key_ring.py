@@ -1,4 +1,4 @@
-"""The keys that sign tokens, as a process remembers them; published as a JWK set (RFC 7517)."""
+"""Cache of the keys that sign tokens. They are published as a JWK set (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from valetkey.storage.signing_keys import SigningKeyRow
 from .encryption import Cipher
 from .key_rotation import PAIRWISE_SALT_KID, create_key_for_algorithm, load_private_key, load_public_key
 
-_MIN_RELOAD_INTERVAL_S = 0.5  # seconds, as of the revocation feed
+_MIN_RELOAD_INTERVAL_S = 0.5  # as of the change feed
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
+    """A key of this server for one algorithm: a private key, or the public half of a retired one."""
+
     kid: str
     algorithm: str
     key: Key
@@ -28,17 +30,17 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class _KeySet:
-    current_by_algorithm: dict[str, SigningKey]  # by algorithm
+    current_by_algorithm: dict[str, SigningKey]
     by_kid: dict[str, SigningKey]
     retired_by_kid: dict[str, SigningKey]  # public halves
     jwks: bytes
     read_at: float
-    reload_at: float  # when the next key becomes active or is retired
+    reload_at: float  # when a key becomes active or is retired next
     pairwise_salt: bytes | None
 
 
 class KeyRing:
-    """The signing keys of the store, read once and again when the feed says that they changed."""
+    """The signing keys of the store. They are read once, and again after ``invalidate_cache``."""
 
     def __init__(self, store: Store, cipher: Cipher) -> None:
         self._store = store
@@ -46,12 +48,13 @@ class KeyRing:
         self._cached: CachedValue[_KeySet] = CachedValue()
 
     def invalidate_cache(self) -> None:
+        """Drop the cached keys, because they have changed."""
         self._cached.invalidate()
 
     def get_signing_key(self, algorithm: str, now: float) -> SigningKey:
-        """The key that signs now; made where nobody has wanted this algorithm before.
+        """Return the key that currently signs with this algorithm. It is created if the algorithm has none yet.
 
-        :raises StoreUnavailable: where the store has no keys at all.
+        :raises StoreUnavailable: if the store has no signing keys at all, or cannot be used.
         """
         key = self._get_key_set(now).current_by_algorithm.get(algorithm) or self._reload(now).current_by_algorithm.get(
             algorithm
@@ -64,24 +67,32 @@ class KeyRing:
         return key
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """The key of that name; one that another process made a moment ago too."""
+        """Return the key with this ``kid`` that is not retired, or ``None``.
+
+        If it is not cached, the store is read again, at most twice a second: another process may have created it.
+        """
         keys = self._get_key_set(now)
         if kid not in keys.by_kid and not 0 <= now - keys.read_at <= _MIN_RELOAD_INTERVAL_S:
             keys = self._reload(now)
         return keys.by_kid.get(kid)
 
     def find_retired(self, kid: str, now: float) -> SigningKey | None:
-        """A key that is retired, and was not given up in an emergency: what it signed once is no proof, but a hint."""
+        """Return the retired key with this ``kid``, or ``None``. Keys that were revoked in an emergency are left out.
+
+        Take what it signed as a hint only (``id_token_hint``), not as proof.
+        """
         return self._get_key_set(now).retired_by_kid.get(kid)
 
     def jwks(self, now: float) -> bytes:
-        """The published JWK set, as JSON."""
+        """Return the published JWK set, as JSON."""
         return self._get_key_set(now).jwks
 
     def pairwise_salt(self, now: float) -> bytes:
-        """What makes pairwise subjects unguessable; it never changes (OpenID Connect Core §8.1).
+        """Return the salt that makes pairwise subject identifiers unguessable (OpenID Connect Core §8.1).
 
-        :raises StoreUnavailable: where there is none.
+        It never changes.
+
+        :raises StoreUnavailable: if the store has no salt or cannot be read.
         """
         salt = self._get_key_set(now).pairwise_salt
         if salt is None:
@@ -99,26 +110,28 @@ class KeyRing:
         return loaded
 
     def _load(self, now: float) -> _KeySet:
-        every = signing_keys.list_all(self._store)
+        all_rows = signing_keys.list_all(self._store)
         salts = [
             self._cipher.decrypt(row.private, f"signing_keys:{row.kid}")
-            for row in every
+            for row in all_rows
             if row.kid == PAIRWISE_SALT_KID
         ]
         rows = [
-            row for row in every if row.kid != PAIRWISE_SALT_KID and (row.retired_at is None or row.retired_at > now)
+            row for row in all_rows if row.kid != PAIRWISE_SALT_KID and (row.retired_at is None or row.retired_at > now)
         ]
         by_kid = {row.kid: SigningKey(row.kid, row.algorithm, load_private_key(row, self._cipher)) for row in rows}
         current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
-        changes = [moment for row in rows for moment in (row.active_at, row.retired_at) if moment and moment > now]
-        former = {
-            row.kid: SigningKey(row.kid, row.algorithm, load_public_key(row)) for row in every if _is_retired(row, now)
+        change_times = [time for row in rows for time in (row.active_at, row.retired_at) if time and time > now]
+        reload_at = min(change_times, default=float("inf"))
+        retired = {
+            row.kid: SigningKey(row.kid, row.algorithm, load_public_key(row))
+            for row in all_rows
+            if _is_retired(row, now)
         }
-        until = min(changes, default=float("inf"))
-        return _KeySet(current, by_kid, former, jwks, now, until, next(iter(salts), None))
+        return _KeySet(current, by_kid, retired, jwks, now, reload_at, next(iter(salts), None))
 
 
 def _is_retired(row: SigningKeyRow, now: float) -> bool:
-    is_over = row.kid != PAIRWISE_SALT_KID and row.retired_at is not None and row.retired_at <= now
-    return is_over and len(row.private) > 0  # else it was ended in an emergency
+    has_ended = row.kid != PAIRWISE_SALT_KID and row.retired_at is not None and row.retired_at <= now
+    return has_ended and len(row.private) > 0  # an emergency rotation erases the private half

@@ -1,4 +1,4 @@
-"""Signing keys are made and replaced: encrypted in the store, each for one algorithm."""
+"""Generate and rotate signing keys. They are encrypted in the store, each for one algorithm."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from valetkey.storage.signing_keys import SigningKeyRow
 
 from .encryption import Cipher
 
-PAIRWISE_SALT_KID = "pairwise-salt"  # kept beside the keys, never published
-_KEY_TYPES: Mapping[str, tuple[Any, Any]] = {  # of SIGNING_ALGORITHMS; what it is made by, curve or bits
+PAIRWISE_SALT_KID = "pairwise-salt"  # stored in the same table as the keys, never published
+_KEY_TYPES: Mapping[str, tuple[Any, Any]] = {  # for SIGNING_ALGORITHMS: class of the key, its bits or curve
     "RS256": (RSAKey, 2048),
     "PS256": (RSAKey, 2048),
     "ES256": (ECKey, "P-256"),
@@ -30,9 +30,12 @@ _KEY_TYPES: Mapping[str, tuple[Any, Any]] = {  # of SIGNING_ALGORITHMS; what it 
 
 
 def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> SigningKeyRow:
-    """A fresh key of an algorithm in ``SIGNING_ALGORITHMS``, as the row to keep; it signs with no other algorithm."""
-    kind, size = _KEY_TYPES[algorithm]
-    key = kind.generate_key(size)
+    """Return the row of a new key for one algorithm in ``SIGNING_ALGORITHMS``. It signs with no other algorithm.
+
+    :param active_at: when it begins to sign, seconds since 1970.
+    """
+    key_class, size = _KEY_TYPES[algorithm]
+    key = key_class.generate_key(size)
     kid = random_id()
     public = {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}
     private = cipher.encrypt(key.as_pem(private=True), f"signing_keys:{kid}")
@@ -40,7 +43,10 @@ def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> Si
 
 
 def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
-    """Make one key for each algorithm where the store has none; False where it has, or another process was first."""
+    """Create the first key of each default algorithm, and the salt of pairwise subjects.
+
+    Return ``False``, with nothing written, if the store has keys already or another process is creating them.
+    """
     if signing_keys.list_all(store):
         return False
     salt = SigningKeyRow(
@@ -54,7 +60,10 @@ def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
 
 
 def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: float) -> None:
-    """Make the first key of an algorithm, unless another process just did; the others hear of it by the feed."""
+    """Create the first key of an algorithm, unless another process has just done so.
+
+    Other processes learn of it from the change feed.
+    """
     rows = (
         signing_keys.add(generate_signing_key(algorithm, cipher, now)),
         change_feed.add("changed", "keys", now, now + 3600),
@@ -63,17 +72,17 @@ def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: 
 
 
 def load_private_key(row: SigningKeyRow, cipher: Cipher) -> Key:
-    """The private key in a row.
+    """Return the private key in a row.
 
-    :raises StoreUnavailable: where ``encryption_keys`` has none that opens it.
+    :raises StoreUnavailable: if no key in ``encryption_keys`` decrypts it.
     """
     key: Key = _KEY_TYPES[row.algorithm][0].import_key(cipher.decrypt(row.private, f"signing_keys:{row.kid}"))
     return key
 
 
 def load_public_key(row: SigningKeyRow) -> Key:
-    """The public half of the key in a row."""
-    # The library knows only one of the names of Ed25519, which alg may be.
+    """Return the public half of the key in a row."""
+    # The alg of an Ed25519 key may have either of two names, of which joserfc accepts one.
     key: Key = _KEY_TYPES[row.algorithm][0].import_key(
         {name: row.public_jwk[name] for name in row.public_jwk if name != "alg"}
     )
@@ -89,24 +98,29 @@ def rotation_statements(
     token_lifetime_s: float,
     emergency: bool = False,
 ) -> tuple[BoundStatement, ...]:
-    """The rows that replace every signing key, of whatever algorithm was wanted so far.
+    """Return the statements that replace every signing key, for each algorithm that is in use.
 
-    The next key is published ``published_before`` seconds before it signs, so that whoever caches the JWK set has it
-    by then; the old one stays until its last token is dead. In an emergency the old keys are worth nothing at once.
+    :param publish_ahead_s: how long the new keys are published before they sign, so that caches of the JWK set have
+        them by then.
+    :param token_lifetime_s: how long the old keys stay published after that, until the last token that they signed has
+        expired.
+    :param emergency: sign with the new keys and refuse the old ones at once, and erase the old private keys.
     """
     active_at = now if emergency else now + publish_ahead_s
-    old = [row for row in signing_keys.list_all(store) if row.kid != PAIRWISE_SALT_KID]
-    ended = (
-        [_emergency_end_statement(row, now) for row in old]
+    old_rows = [row for row in signing_keys.list_all(store) if row.kid != PAIRWISE_SALT_KID]
+    retirements = (
+        [_emergency_end_statement(row, now) for row in old_rows]
         if emergency
-        else _retire_statements(old, active_at + token_lifetime_s)
+        else _retire_statements(old_rows, active_at + token_lifetime_s)
     )
     algorithms = {
         *DEFAULT_SIGNING_ALGORITHMS,
-        *(row.algorithm for row in old if row.retired_at is None or row.retired_at > now),
+        *(row.algorithm for row in old_rows if row.retired_at is None or row.retired_at > now),
     }
-    new = [signing_keys.add(generate_signing_key(algorithm, cipher, active_at)) for algorithm in sorted(algorithms)]
-    return (*ended, *new)
+    additions = [
+        signing_keys.add(generate_signing_key(algorithm, cipher, active_at)) for algorithm in sorted(algorithms)
+    ]
+    return (*retirements, *additions)
 
 
 def _retire_statements(rows: Iterable[SigningKeyRow], retired_at: float) -> list[BoundStatement]:

@@ -1,4 +1,4 @@
-"""Personal access tokens as access tokens: read from the store, and remembered for a minute."""
+"""Verify personal access tokens. They are read from the store and cached for a minute."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.personal_access_tokens import PersonalToken
 
 _MAX_ENTRIES = 10_000
-# Such a token lives for a year, an entry in the revocation feed some minutes: the row is read again while the feed
-# still tells of whatever was revoked since the last time.
+# A personal access token may live for a year, an entry in the change feed for some minutes. So the row is read again
+# while the feed still has everything that was revoked since the last read.
 _TTL_S = 60.0
 
 
 class PersonalAccessTokenVerifier:
-    """Reads personal access tokens.
+    """Verifies personal access tokens.
 
-    :param is_known_owner: whether a person is still let in; asked each time that the row is read.
+    :param is_active_owner: returns whether the owner with a ``sub`` exists and is enabled; called each time that a
+        token is read from the store.
     """
 
     def __init__(self, settings: Settings, store: Store, is_active_owner: Callable[[str], bool]) -> None:
@@ -32,19 +33,21 @@ class PersonalAccessTokenVerifier:
         self._entries: dict[bytes, tuple[AccessToken, float]] = {}
 
     def verify_digest(self, digest: bytes, now: float) -> AccessToken:
-        """The token with this digest; the revocation feed has to be asked about it as about any other.
+        """Return the access token with this digest. The caller must check it against the change feed, like any other.
 
-        :raises InvalidToken: where it is unknown, over, or its owner is gone.
-        :raises StoreUnavailable: where the store cannot be read.
+        :param digest: SHA-256 of the token.
+        :raises InvalidToken: if it is unknown, expired or revoked, or its owner is gone or disabled.
+        :raises StoreUnavailable: if the store cannot be read; with ``revocation_outage="accept"`` a token that was
+            read before is returned instead.
         """
-        known = self._entries.get(digest)
-        if known is not None and 0 <= now - known[1] < _TTL_S:
-            return known[0]
+        entry = self._entries.get(digest)
+        if entry is not None and 0 <= now - entry[1] < _TTL_S:
+            return entry[0]
         try:
             token = self._load_token(digest, now)
         except StoreUnavailable:
-            if known is not None and self._settings.revocation_outage == "accept":
-                return known[0]
+            if entry is not None and self._settings.revocation_outage == "accept":
+                return entry[0]
             raise
         except InvalidToken:
             self._entries.pop(digest, None)
@@ -57,14 +60,17 @@ class PersonalAccessTokenVerifier:
     def _load_token(self, digest: bytes, now: float) -> AccessToken:
         row = personal_access_tokens.find_active(self._store, digest, now) if self._settings.tokens_path else None
         if row is None:
-            raise InvalidToken("the access token is not known", log_detail="no such living personal access token")
+            raise InvalidToken("the access token is not known", log_detail="no active personal access token matches")
         if not self._is_active_owner(row.owner):
-            raise InvalidToken("the access token was revoked", log_detail="its owner is gone or disabled")
+            raise InvalidToken("the access token was revoked", log_detail="the resource owner is gone or disabled")
         return self._make_access_token(row)
 
     def _make_access_token(self, row: PersonalToken) -> AccessToken:
-        """It says nothing of a sign-in, so that a route which asks for one refuses it (RFC 9470)."""
-        scopes = parse_scope(row.scope) & self._settings.personal_scopes  # what was taken off the list is gone
+        """Return the access token of a row.
+
+        It has no ``auth_time`` and no ``acr``, so routes that require a recent or strong sign-in refuse it (RFC 9470).
+        """
+        scopes = parse_scope(row.scope) & self._settings.personal_scopes  # the operator may have removed some
         audience, issuer = row.resource_list, self._settings.issuer
         claims = {
             "iss": issuer,

@@ -1,4 +1,4 @@
-"""The verdict on an access token that a caller presents: known, ours, unexpired, unrevoked."""
+"""Verify the access tokens that callers present: issued by this server, not expired, not revoked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_LENGTH = 8192
 
 
 class AccessTokenVerifier:
-    """Judges access tokens. A good one is remembered."""
+    """Verifies access tokens: JWTs, opaque tokens and personal access tokens. Valid tokens are cached."""
 
     def __init__(
         self,
@@ -46,26 +46,29 @@ class AccessTokenVerifier:
         self._cache = AccessTokenCache()
 
     def verify(self, value: str, now: float) -> AccessToken:
-        """The good token behind a value.
+        """Return the valid access token with this value, such as a JWT.
 
-        :raises InvalidToken: where it is unknown, malformed, expired or revoked; ``detail`` says which.
-        :raises StoreUnavailable: where the store cannot be read.
+        :raises InvalidToken: if it is unknown, malformed, expired or revoked; ``log_detail`` says which.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         if value != value.strip(" "):
-            raise InvalidToken("the access token is not known", log_detail="spaces around it")
+            raise InvalidToken("the access token is not known", log_detail="there are spaces around it")
         try:
             return self.verify_header(format_authorization_header(value), now)
         except InvalidRequest as cause:
             raise InvalidToken("the access token is not known", log_detail=cause.description) from cause
 
     def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """The good token in an Authorization header.
+        """Return the valid access token in an Authorization header.
 
-        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
-        :raises StoreUnavailable: where the store cannot be read.
+        :param authorization: the value of the header, such as ``Bearer <token>``.
+        :param now: seconds since 1970.
+        :raises InvalidRequest: if the header is malformed (RFC 6750 §3.1).
+        :raises InvalidToken: if the token is missing, unknown, expired or revoked; ``log_detail`` says why.
+        :raises StoreUnavailable: if the store cannot be read.
         """
         feed = self._feed
-        if not 0.0 <= now - feed.read_at <= REFRESH_INTERVAL_S:  # a call less, mostly
+        if not 0.0 <= now - feed.read_at <= REFRESH_INTERVAL_S:  # saves most calls of refresh()
             feed.refresh(now)
         token = self._cache.recent.get(authorization) or self._find_or_verify(authorization, now)
         if token.expires_at <= now:
@@ -75,19 +78,20 @@ class AccessTokenVerifier:
         return token
 
     def invalidate_cache(self) -> None:
+        """Verify all tokens anew, because the signing keys have changed."""
         self._cache.invalidate()
 
     def _find_or_verify(self, authorization: str, now: float) -> AccessToken:
         value = parse_bearer_token(authorization) or ""
-        shown = format_authorization_header(value)  # case and spaces are the sender's: one entry for each token
-        known = self._cache.find(shown)
-        if known is not None:
-            return known
-        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):  # which remembers for itself: such a token outlives the feed
+        key = format_authorization_header(value)  # normalizes case and spaces, so that a token has one entry
+        cached = self._cache.find(key)
+        if cached is not None:
+            return cached
+        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):  # has its own cache: such a token outlives entries of the feed
             return self._personal_token_verifier.verify_digest(sha256(value.encode()).digest(), now)
         generation = self._cache.generation
         token = self._verify_uncached(value, now)
-        self._cache.add(shown, token, generation)
+        self._cache.add(key, token, generation)
         return token
 
     def _verify_uncached(self, value: str, now: float) -> AccessToken:
@@ -102,18 +106,18 @@ class AccessTokenVerifier:
         except (KeyError, TypeError, ValueError) as cause:
             raise InvalidToken("the access token is not known", log_detail=f"claims: {cause!r}") from cause
         if token.issuer != self._settings.issuer:
-            raise InvalidToken("the access token is not known", log_detail="another issuer's")
+            raise InvalidToken("the access token is not known", log_detail="iss is another issuer")
         return token
 
     def _verify_jwt(self, value: str, now: float) -> Any:
         if len(value) > _MAX_LENGTH or value.count(".") != 2:
-            raise InvalidToken("the access token is not known", log_detail="neither an opaque token nor a JWT")
+            raise InvalidToken("the access token is not known", log_detail="it is no token of this server, or too long")
         try:
             unverified = jws.extract_compact(value.encode("ascii"))
             header = unverified.headers()
             key = self._keys.find(str(header.get("kid")), now)
             if key is None or header.get("typ", "").lower() not in _JWT_TYPES or header.get("alg") != key.algorithm:
-                raise InvalidToken("the access token is not known", log_detail="kid, typ or alg is not ours")
+                raise InvalidToken("the access token is not known", log_detail="no key matches kid, typ and alg")
             signed = jws.deserialize_compact(value.encode("ascii"), key.key, registry=SIGNING_REGISTRY)
             return json.loads(signed.payload)
         except (JoseError, ValueError, AttributeError, TypeError, KeyError) as cause:
