@@ -112,7 +112,7 @@ def test_wrong_settings_are_told_all_together(tmp_path: Path) -> None:
     said = "\n".join(lines)
     for name in ("issuer", "refresh_retry_window", "two words", "session_lifetime", "redis_url", "encryption_keys"):
         assert name in said.lower()
-    assert "VALETKEY_ACCES_TOKEN_LIFETIME: there is no such setting; is VALETKEY_ACCESS_TOKEN_LIFETIME meant?" in said
+    assert "VALETKEY_ACCES_TOKEN_LIFETIME: unknown setting; did you mean VALETKEY_ACCESS_TOKEN_LIFETIME?" in said
     assert len(lines) == len(wrong)
     assert "c2hvcnQ=" not in said
     assert not list(tmp_path.iterdir()), "nothing was begun"
