@@ -1,1 +1,1 @@
-"""What all views share: cookies, CSRF, headers, how a page and a refusal look."""
+"""Shared code of all views: cookies, CSRF protection, headers, pages and error responses."""

@@ -1,4 +1,4 @@
-"""Cookies of our own: the browser's, which binds requests and forms to it, the sign-in's, and one for a notice."""
+"""Valetkey's cookies: the browser ID, to which requests and forms are bound; the sign-in session; and a notice."""
 
 from __future__ import annotations
 
@@ -14,77 +14,80 @@ from .context import request_state
 from .wsgi import Environ
 
 NOTICE_COOKIE = "valetkey_notice"
-_COOKIES_KEY = "valetkey.cookies"  # in the WSGI environment: all of them, read once
+_COOKIES_KEY = "valetkey.cookies"  # in the WSGI environment: the parsed Cookie header
 _YEAR_S = 365 * 86400
 _MINUTE_S = 60
 
 
 def cookie_name(runtime: Runtime, name: str) -> str:
-    """The name under which it is sent."""
-    # __Host-: only this host can set it, only over https (RFC 6265bis §4.1.3.2).
+    """Return the name under which a cookie is sent: with the prefix ``__Host-`` if the issuer is https."""
+    # __Host-: only this host can set the cookie, and only over https (RFC 6265bis §4.1.3.2).
     return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
 
 
 def browser_secret(runtime: Runtime) -> Secret:
-    """What this browser is known by; a new one gets its cookie with the answer."""
-    kept = request_state()
-    known: Secret | None = kept.get("browser")
-    if known is None:
-        sent = read_cookie(request.environ, cookie_name(runtime, "valetkey_browser"))
-        known = kept["browser"] = Secret(sent) if is_well_formed(sent, BROWSER) else generate_secret(BROWSER)
-        kept["browser_is_new"] = known.reveal() != sent
-    return known
+    """Return the secret that identifies this browser. A new browser gets one, and its cookie with the response."""
+    state = request_state()
+    secret: Secret | None = state.get("browser")
+    if secret is None:
+        value = read_cookie(request.environ, cookie_name(runtime, "valetkey_browser"))
+        secret = state["browser"] = Secret(value) if is_well_formed(value, BROWSER) else generate_secret(BROWSER)
+        state["browser_is_new"] = secret.reveal() != value
+    return secret
 
 
 def session_secret(runtime: Runtime) -> Secret | None:
-    """The sign-in that the browser claims to have."""
+    """Return the secret in the sign-in cookie, or None if there is none. The caller must verify it."""
     return session_secret_of(request.environ, runtime)
 
 
 def session_secret_of(environ: Environ, runtime: Runtime) -> Secret | None:
-    """The same of a WSGI environment."""
-    sent = read_cookie(environ, cookie_name(runtime, "valetkey_session"))
-    return Secret(sent) if is_well_formed(sent, SESSION) else None
+    """Return the secret in the sign-in cookie of a WSGI environment, as ``session_secret`` does."""
+    value = read_cookie(environ, cookie_name(runtime, "valetkey_session"))
+    return Secret(value) if is_well_formed(value, SESSION) else None
 
 
 def read_cookie(environ: Environ, name: str) -> str:
-    """The value of a cookie; empty where there is none, or somebody else's on this host is no text."""
-    sent = environ.get(_COOKIES_KEY)
-    if sent is None:
+    """Return the value of a cookie; an empty string if there is none, or if the ``Cookie`` header cannot be decoded.
+
+    Another app on this host may have set a cookie that cannot be decoded.
+    """
+    values = environ.get(_COOKIES_KEY)
+    if values is None:
         try:
-            sent = parse_cookie(environ.get("HTTP_COOKIE"))
+            values = parse_cookie(environ.get("HTTP_COOKIE"))
         except UnicodeError:
-            sent = {}
-        environ[_COOKIES_KEY] = sent
-    return str(sent.get(name, ""))
+            values = {}
+        environ[_COOKIES_KEY] = values
+    return str(values.get(name, ""))
 
 
 def begin_session(secret: Secret) -> None:
-    """Send this sign-in's cookie with the answer."""
+    """Set the sign-in cookie with the response."""
     request_state()["valetkey_session"] = secret.reveal()
 
 
 def end_session() -> None:
-    """Take the sign-in's cookie away with the answer."""
+    """Delete the sign-in cookie with the response; the rest of this request has no resource owner."""
     request_state().update(valetkey_session="", owner=None)
 
 
 def send_cookies(response: Response, runtime: Runtime) -> Response:
-    """Put on the response what the view decided about cookies."""
-    kept = request_state()
-    if kept.get("browser_is_new"):
-        _set_cookie(response, runtime, "valetkey_browser", kept["browser"].reveal(), _YEAR_S)
-    for name, lives in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE_COOKIE, _MINUTE_S)):
-        value = kept.get(name)
+    """Add the cookies to the response that were set or deleted during this request, and return it."""
+    state = request_state()
+    if state.get("browser_is_new"):
+        _set_cookie(response, runtime, "valetkey_browser", state["browser"].reveal(), _YEAR_S)
+    for name, lifetime_s in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE_COOKIE, _MINUTE_S)):
+        value = state.get(name)
         if value is not None:
-            _set_cookie(response, runtime, name, value, lives if value else 0)
+            _set_cookie(response, runtime, name, value, lifetime_s if value else 0)
     return response
 
 
 def _set_cookie(response: Response, runtime: Runtime, name: str, value: str, max_age_s: int) -> None:
     secure = runtime.settings.issuer.startswith("https:")
-    named = cookie_name(runtime, name)
-    response.set_cookie(named, value, max_age=max_age_s, secure=secure, httponly=True, samesite="Lax")
+    full_name = cookie_name(runtime, name)
+    response.set_cookie(full_name, value, max_age=max_age_s, secure=secure, httponly=True, samesite="Lax")
 
 
 _NOTICES: Mapping[str, str] = {
@@ -97,13 +100,16 @@ _NOTICES: Mapping[str, str] = {
 
 
 def set_notice(name: str) -> None:
-    """Say it on the next page that this browser is shown."""
+    """Show a notice on the next page that this browser loads.
+
+    :param name: a key of ``_NOTICES``.
+    """
     request_state()[NOTICE_COOKIE] = name
 
 
 def pop_notice(runtime: Runtime) -> str | None:
-    """What the page before left to be said; it is said once."""
-    left = read_cookie(request.environ, cookie_name(runtime, NOTICE_COOKIE))
-    if left:
+    """Return the text of the notice that the previous request set, or None; delete it with the response."""
+    name = read_cookie(request.environ, cookie_name(runtime, NOTICE_COOKIE))
+    if name:
         request_state()[NOTICE_COOKIE] = ""
-    return _NOTICES.get(left)
+    return _NOTICES.get(name)

@@ -1,6 +1,6 @@
-"""Forms that only our own pages can send: WTForms with a token bound to the browser and its sign-in.
+"""CSRF protection: WTForms forms with a token that is bound to the browser and its sign-in.
 
-Not Flask-WTF: a host's settings for it would reach into our forms.
+Flask-WTF is not used, because the host's settings for it would also change Valetkey's forms.
 """
 
 from __future__ import annotations
@@ -21,24 +21,33 @@ FORM_EXPIRED = "This form has expired. Please try again."
 
 
 def csrf_tokens() -> list[str]:
-    """The tokens that are good for this browser and sign-in; the first is the one to give."""
+    """Return the CSRF tokens that are valid for this browser and sign-in, one for each encryption key.
+
+    New forms get the first; the others keep forms valid while keys are rotated.
+    """
     runtime = current_runtime()
     session = cookies.session_secret(runtime)
-    bound_to = f"{cookies.browser_secret(runtime).reveal()} {session.reveal() if session else ''}"
-    return runtime.cipher.compute_hmacs("csrf", bound_to)
+    binding = f"{cookies.browser_secret(runtime).reveal()} {session.reveal() if session else ''}"
+    return runtime.cipher.compute_hmacs("csrf", binding)
 
 
 def is_valid_csrf_token(submitted_token: str) -> bool:
+    """Return whether a submitted token is valid for this browser and sign-in; compares in constant time."""
     return any(hmac.compare_digest(submitted_token.encode(), token.encode()) for token in csrf_tokens())
 
 
 def check_csrf(submitted_token: str) -> None:
-    """:raises InvalidRequest: where the form is not one of ours, or has expired."""
+    """Check the CSRF token of a submitted form.
+
+    :raises InvalidRequest: if it is not valid for this browser and sign-in.
+    """
     if not is_valid_csrf_token(submitted_token):
         raise InvalidRequest(FORM_EXPIRED)
 
 
 class _BrowserBoundCsrf(CSRF):
+    """WTForms' interface to the CSRF tokens."""
+
     def generate_csrf_token(self, csrf_token_field: CSRFTokenField) -> str:
         return csrf_tokens()[0]
 
@@ -48,7 +57,7 @@ class _BrowserBoundCsrf(CSRF):
 
 
 class PageForm(Form):
-    """The base of all our forms."""
+    """Base class of all forms on Valetkey's pages: adds the field ``csrf_token``, and validates it."""
 
     class Meta:
         csrf = True

@@ -1,4 +1,4 @@
-"""Machine endpoints under WSGI: as Flask views, or at the app's border, before Flask sees the request."""
+"""Adapters between WSGI and the machine endpoints: a Flask view, and a WSGI middleware that runs before Flask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from valetkey.runtime import Runtime
 from .context import address_of, current_runtime
 from .wsgi import Environ
 
-_MAX_READ_BYTES = 65_537  # one byte more than is allowed, so that too large is told from large enough
+_MAX_READ_BYTES = 65_537  # one byte more than allowed, so that a body that is too large is recognized
 _METHODS_WITH_BODY = frozenset({"POST", "PUT"})
 _HANDLED_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -28,12 +28,12 @@ _log = logging.getLogger("valetkey")
 
 
 def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
-    """A Flask view that answers for a machine endpoint."""
+    """Return a Flask view for a machine endpoint. The parameters of its URL rule become ``path_parameters``."""
 
-    def view(**named: str) -> Response:
+    def view(**path_parameters: str) -> Response:
         environ, runtime = request.environ, current_runtime()
-        answer = dispatch(runtime, endpoint, _read_request(environ, runtime, _read_body_in_view, named))
-        response = Response(answer.body, answer.status, list(answer.headers))
+        result = dispatch(runtime, endpoint, _read_request(environ, runtime, _read_body_in_view, path_parameters))
+        response = Response(result.body, result.status, list(result.headers))
         if "HTTP_IF_NONE_MATCH" in environ and "ETag" in response.headers:
             response.make_conditional(environ)
         return response
@@ -43,35 +43,37 @@ def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
 
 
 def serve_before_flask(app: Flask, runtime: Runtime, endpoints: Mapping[str, Endpoint]) -> None:
-    """Answer machine endpoints, found by their whole path, at the app's border: Flask alone would cost 60 us more.
+    """Add a WSGI middleware that responds for machine endpoints before Flask: Flask costs 60 us more for a request.
 
-    What needs more than the endpoint's own answer (HEAD, OPTIONS, a conditional request, an app that trusts some
-    hosts only) goes on to Flask.
+    HEAD, OPTIONS, conditional requests, and all requests to an app with ``TRUSTED_HOSTS`` are passed on to Flask.
+
+    :param endpoints: the endpoints by their full paths.
     """
     inner = app.wsgi_app
-    # An endpoint may ask a host for its people, whose code may need the app.
-    within = nullcontext if runtime.has_built_in_accounts else app.app_context
+    # An endpoint may call the host's code for resource owners, which may need the application context.
+    endpoint_context = nullcontext if runtime.has_built_in_accounts else app.app_context
 
     def endpoint_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         endpoint = endpoints.get(environ["PATH_INFO"])
-        goes_on = environ["REQUEST_METHOD"] not in _HANDLED_METHODS or "HTTP_IF_NONE_MATCH" in environ
-        if endpoint is None or goes_on or app.config.get("TRUSTED_HOSTS"):
+        needs_flask = environ["REQUEST_METHOD"] not in _HANDLED_METHODS or "HTTP_IF_NONE_MATCH" in environ
+        if endpoint is None or needs_flask or app.config.get("TRUSTED_HOSTS"):
             return inner(environ, start_response)
-        asked = _read_request(environ, runtime, _read_body, {})
-        with within():
-            answer = _dispatch_or_log(runtime, endpoint, asked)
-        length = () if answer.status == 204 else (("Content-Length", str(len(answer.body))),)  # RFC 9110 §8.6
-        start_response(_STATUS_LINES[answer.status], [*answer.headers, *length])
-        return [answer.body]
+        machine_request = _read_request(environ, runtime, _read_body, {})
+        with endpoint_context():
+            response = _dispatch_or_log(runtime, endpoint, machine_request)
+        length = () if response.status == 204 else (("Content-Length", str(len(response.body))),)  # RFC 9110 §8.6
+        start_response(_STATUS_LINES[response.status], [*response.headers, *length])
+        return [response.body]
 
-    app.wsgi_app = endpoint_middleware  # type: ignore[method-assign]  # as Flask's documentation does
+    app.wsgi_app = endpoint_middleware  # type: ignore[method-assign]  # as in Flask's documentation
 
 
 def _dispatch_or_log(runtime: Runtime, endpoint: Endpoint, machine_request: MachineRequest) -> MachineResponse:
+    """Return the endpoint's response; for an unexpected exception, log it and return a server error."""
     try:
         return dispatch(runtime, endpoint, machine_request)
     except Exception:
-        _log.exception("%s failed", endpoint.name)
+        _log.exception("endpoint %s failed", endpoint.name)
         return refusal_response(ServerError("the server failed; its log has the reference"), endpoint, machine_request)
 
 
@@ -91,16 +93,17 @@ def _read_request(
 
 
 def _read_body_in_view(environ: Environ) -> bytes:
-    if "form" in vars(request):  # a hook of the host's has parsed and so consumed it
+    """Return the request's body; if a hook of the host has parsed and so consumed it, encode the form again."""
+    if "form" in vars(request):
         return urlencode(list(request.form.items(multi=True))).encode()
     return _read_body(environ)
 
 
 def _read_body(environ: Environ) -> bytes:
-    """The request's body, read as it came: 10 us less than by Flask's own stream."""
+    """Return the request's body, read from the WSGI server's stream: 10 us faster than Flask's stream."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         return get_input_stream(environ).read(_MAX_READ_BYTES)
     if int(length) >= _MAX_READ_BYTES:
-        return bytes(_MAX_READ_BYTES)  # not read: the dispatch refuses it by its size
+        return bytes(_MAX_READ_BYTES)  # not read: dispatch() refuses it by its size
     return bytes(environ["wsgi.input"].read(int(length)))

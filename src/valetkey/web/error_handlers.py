@@ -1,4 +1,4 @@
-"""What nobody handled: problem details below the API's prefix, JSON or a page below our own paths."""
+"""Responses to unhandled errors: problem details below the API prefix, JSON or a page below Valetkey's own paths."""
 
 from __future__ import annotations
 
@@ -24,80 +24,85 @@ _ENDPOINT_PREFIX, _MACHINE_ENDPOINT_PREFIXES = "valetkey_", ("valetkey_machines"
 
 
 def render_unhandled_errors(app: Flask, settings: Settings, *, owns_all_paths: bool = False) -> None:
-    """Answer what would else be Flask's bare pages; what the host's own error handlers answer stays as it is.
+    """Replace Flask's plain error pages. Errors that the host's own error handlers handle are not changed.
 
-    An error that nobody handled is what Flask hands to ``make_response`` itself: there is the one place to see it.
+    Flask passes an unhandled error itself to ``make_response``, so this is the place to recognize it.
 
-    :param all_ours: whether a path that nobody serves is ours wherever it is.
+    :param owns_all_paths: whether a 404 for any path is Valetkey's: the app consists of Valetkey only.
     """
     original = app.make_response
 
     def make_response(rv: Any) -> Response:
         if isinstance(rv, HTTPException):
-            answer = _render_error(rv, settings, owns_all_paths)
-            if answer is not None:
-                return original(answer)
+            response = _render_error(rv, settings, owns_all_paths)
+            if response is not None:
+                return original(response)
         return original(rv)
 
-    app.make_response = make_response  # type: ignore[method-assign]
+    app.make_response = make_response  # type: ignore[method-assign]  # Flask has no hook for unhandled errors
 
 
 def _render_error(error: HTTPException, settings: Settings, owns_all_paths: bool) -> AnyResponse | None:
-    """Our answer; None where the error is not ours to answer, or brings an answer along."""
+    """Return Valetkey's response to an error; None if the error belongs to the host, or has its own response."""
     if not is_unrendered_error(error):
         return None
     endpoint = request.endpoint or _endpoint_of_other_methods(error)
     if (endpoint or "").startswith(_ENDPOINT_PREFIX):
         return _render_valetkey_error(error, endpoint or "")
-    is_nobodys = endpoint is None
-    if is_nobodys and any(request_is_below(path) for path in settings.own_paths):
+    has_no_route = endpoint is None
+    if has_no_route and any(request_is_below(path) for path in settings.own_paths):
         return _render_not_found(error)
     if settings.problem_details and request_is_below(settings.api_prefix):
         return problem_from_error(error)
-    return _render_not_found(error) if is_nobodys and owns_all_paths else None
+    return _render_not_found(error) if has_no_route and owns_all_paths else None
 
 
 def _render_not_found(error: HTTPException) -> AnyResponse:
-    """A path of ours at which nothing is: a page where it may be a person who asks."""
+    """Return the response for an unknown path below Valetkey's own: a page if HTML is accepted, else JSON."""
     return _render_valetkey_error(
         error, _ENDPOINT_PREFIX if request.accept_mimetypes.accept_html else _MACHINE_ENDPOINT_PREFIXES[0]
     )
 
 
 def _render_valetkey_error(error: HTTPException, endpoint: str) -> AnyResponse:
-    """Below our own paths: JSON where machines call (RFC 6749 §5.2), a page where people come."""
-    from . import pages  # here: an app without our pages does not import what they need
+    """Return the response to an error of a Valetkey endpoint: JSON (RFC 6749 §5.2) for machines, else a page."""
+    from . import pages  # imported here: an app without Valetkey's pages does not import their dependencies
 
     status, is_machine = error.code or 500, endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES)
-    if isinstance(error, MethodNotAllowed) and request.endpoint is None and (refused := _refuse_method_by_view()):
-        return refused if is_machine else pages.finish_page(refused)
+    if isinstance(error, MethodNotAllowed) and request.endpoint is None and (refusal := _refuse_method_by_view()):
+        return refusal if is_machine else pages.finish_page(refusal)
     log_error(error, status)
     sentence = describe_error(error, status)
     headers = [(name, value) for name, value in error.get_headers(request.environ) if name != "Content-Type"]
     if is_machine:
         return json_refusal(status, "server_error" if status >= 500 else "invalid_request", sentence, headers)
-    answer = pages.render_error_page(status, sentence, request_id())
-    answer.headers.extend(headers)
-    return pages.finish_page(answer)
+    page = pages.render_error_page(status, sentence, request_id())
+    page.headers.extend(headers)
+    return pages.finish_page(page)
 
 
 def _endpoint_of_other_methods(error: HTTPException) -> str | None:
-    """Who serves this path by another method."""
+    """Return the endpoint that serves this path with another method; None if the error is not a 405."""
     return _match_other_method()[0] if isinstance(error, MethodNotAllowed) else None
 
 
 def _refuse_method_by_view() -> Response | None:
-    """Our views refuse for themselves the methods that they are asked with: let this one be refused the same way."""
+    """Return the 405 response of Valetkey's own view for this path, or None if it has none.
+
+    Valetkey's endpoints respond to methods that they do not support. Flask calls them for some methods only; for the
+    others, this calls the view, so that all methods get the same response.
+    """
     endpoint, values = _match_other_method()
     view = current_app.view_functions.get(endpoint or "")
     refuses = endpoint is not None and (
         endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES[0]) or "not_answered_" in endpoint
     )
-    answer: Any = view(**values) if view is not None and refuses else None
-    return None if answer is None else current_app.make_response(answer)
+    refusal: Any = view(**values) if view is not None and refuses else None
+    return None if refusal is None else current_app.make_response(refusal)
 
 
 def _match_other_method() -> tuple[str | None, dict[str, Any]]:
+    """Return the endpoint that serves this path with another method, and its URL values; None and {} if none does."""
     adapter = current_app.create_url_adapter(request)
     for method in ("PATCH", *(adapter.allowed_methods() if adapter else ())):
         try:

@@ -1,4 +1,4 @@
-"""A host's Flask-Migrate in a database that we share: without a word it would drop our tables."""
+"""Exclude Valetkey's tables from the host's Flask-Migrate, which would drop them if both share a database."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ _TABLE_PREFIX = "valetkey_"
 
 
 def hide_tables_from_migrate(app: Flask) -> Callable[[], None]:
-    """See that ``flask db migrate`` looks past our tables; the answer ends the watch for Flask-Migrate.
+    """Make ``flask db migrate`` ignore Valetkey's tables. Return a function that ends the search for Flask-Migrate.
 
-    An extension may come later than ours, and commands make no request: so each application context is looked at,
-    until Flask-Migrate is found or requests begin.
+    Flask-Migrate may be set up after Valetkey, and commands make no request. Therefore each application context is
+    checked until Flask-Migrate is found or the returned function is called, at the first request.
     """
 
-    def look(sender: Flask, **_: Any) -> None:
+    def set_filter(sender: Flask, **_: Any) -> None:
         arguments: Any = getattr(sender.extensions.get("migrate"), "configure_args", None)
         if arguments is not None:
-            appcontext_pushed.disconnect(look, sender)
+            appcontext_pushed.disconnect(set_filter, sender)
             arguments["include_name"] = _exclude_valetkey_tables(arguments.get("include_name"))
 
-    appcontext_pushed.connect(look, app, weak=False)
-    return lambda: appcontext_pushed.disconnect(look, app)
+    appcontext_pushed.connect(set_filter, app, weak=False)
+    return lambda: appcontext_pushed.disconnect(set_filter, app)
 
 
 def _exclude_valetkey_tables(host_filter: Callable[..., bool] | None) -> Callable[..., bool]:
+    """Return an ``include_name`` function for Alembic that excludes Valetkey's tables; the host's decides on others."""
+
     def include_name(name: str | None, kind: str, parents: Any) -> bool:
-        ours = kind == "table" and (name or "").startswith(_TABLE_PREFIX)
-        return not ours and (host_filter is None or host_filter(name, kind, parents))
+        is_valetkey_table = kind == "table" and (name or "").startswith(_TABLE_PREFIX)
+        return not is_valetkey_table and (host_filter is None or host_filter(name, kind, parents))
 
     return include_name

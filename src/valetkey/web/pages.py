@@ -1,4 +1,4 @@
-"""How a page looks: the frame that all share, its headers, and a refusal as a page."""
+"""Pages: the shared layout, the security headers, and error pages."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .wsgi import Environ, Headers, ResponseHook
 _log = logging.getLogger("valetkey")
 blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
 
-# No script, nothing from elsewhere, no frame (RFC 9700 §4.16). form-action is left out on purpose: browsers
-# apply it to the redirect that follows a form too, and that one goes to the client.
+# No scripts, nothing from other origins, no framing (RFC 9700 §4.16). form-action is omitted on purpose: browsers
+# also apply it to the redirect after a form, which leads to the client.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
@@ -40,7 +40,7 @@ _PAGE_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 _HTTPS_HEADERS = (("Strict-Transport-Security", "max-age=31536000"),)
-IS_PAGE_KEY = "valetkey.page"  # in the WSGI environment: the answer gets the headers of a page
+IS_PAGE_KEY = "valetkey.page"  # in the WSGI environment: the response gets the headers of a page
 _MAX_FORM_BYTES = 65_536
 _ERROR_SENTENCES = {
     404: "The address may be misspelt, or the page may have moved.",
@@ -50,7 +50,11 @@ _ERROR_TITLES = {404: "There is no such page", 500: "Something went wrong", 503:
 
 
 def render_page(template: str, status: int = 200, **context: Any) -> Response:
-    """A page of ours, with what every page needs."""
+    """Return a response with one of Valetkey's pages.
+
+    :param template: file name below ``templates/valetkey/``.
+    :param context: variables of the template, in addition to those that every page has.
+    """
     runtime = current_runtime()
     owner = request_state().get("owner")
     text = render_template(
@@ -66,18 +70,18 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def _navigation_urls() -> dict[str, str | None]:
-    """Where the frame's links go; None where the host has pages of its own."""
-    known = current_app.view_functions
+    """Return the URLs of the links in the layout; None for pages that the app does not have."""
+    views = current_app.view_functions
     names = {
         "account_url": "valetkey_resource_owner.account",
         "sign_out_url": "valetkey_resource_owner.sign_out",
         "tokens_url": "valetkey_tokens.every",
     }
-    return {link: url_for(name) if name in known else None for link, name in names.items()}
+    return {link: url_for(name) if name in views else None for link, name in names.items()}
 
 
 def finish_page(response: AnyResponse) -> AnyResponse:
-    """What every answer has that a person sees, errors and redirects included: cookies, and the headers of a page."""
+    """Add cookies and the headers of a page to a response that a browser shows, errors and redirects included."""
     request.environ[IS_PAGE_KEY] = True
     if isinstance(response, Response):
         cookies.send_cookies(response, current_runtime())
@@ -85,19 +89,24 @@ def finish_page(response: AnyResponse) -> AnyResponse:
 
 
 def make_page_headers_hook(issuer: str) -> ResponseHook:
-    """The headers of pages, where a page has not said otherwise."""
-    headers_of_pages = (*_PAGE_HEADERS, *_HTTPS_HEADERS) if issuer.startswith("https:") else _PAGE_HEADERS
+    """Return a hook that adds the security headers of pages, except those that the page has set itself."""
+    page_headers = (*_PAGE_HEADERS, *_HTTPS_HEADERS) if issuer.startswith("https:") else _PAGE_HEADERS
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
         if IS_PAGE_KEY in environ:
-            told = {name.lower() for name, _ in headers}
-            headers += [header for header in headers_of_pages if header[0].lower() not in told]
+            present = {name.lower() for name, _ in headers}
+            headers += [header for header in page_headers if header[0].lower() not in present]
 
     return add
 
 
 def render_refusal_page(refusal: OAuthError, *, advice: str = "") -> Response:
-    """A refusal as a page: what is wrong, what to do, and a reference for whoever runs the site."""
+    """Log a refusal, and return it as a page: what is wrong, what to do, and the reference for the operator.
+
+    A 401 becomes a 400, as the page has no challenge.
+
+    :param advice: a further sentence that says what to do.
+    """
     log_refusal(refusal, request_id(), current_route())
     title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
     response = render_page(
@@ -114,7 +123,7 @@ def render_refusal_page(refusal: OAuthError, *, advice: str = "") -> Response:
 
 
 def render_unavailable_page(error: StoreUnavailable) -> Response:
-    """503 for a store that does not answer; needs nothing from the store itself."""
+    """Return a page with status 503 because the database is unavailable; the page is rendered without it."""
     _log.error("%s: %s [%s]", current_route(), error, request_id())
     response = render_error_page(503, "The server cannot answer right now. Please try again in a moment.", request_id())
     response.headers["Retry-After"] = "2"
@@ -122,30 +131,37 @@ def render_unavailable_page(error: StoreUnavailable) -> Response:
 
 
 def render_error_page(status: int, sentence: str, reference: str) -> Response:
-    """An error as a page, and as plain text where the keys that forms are signed with cannot be read either."""
+    """Return an error page; plain text if it cannot be rendered, because the keys for CSRF tokens cannot be read.
+
+    :param sentence: what is wrong, unless the page has its own sentence for the status.
+    :param reference: the request ID, under which the operator finds the error in the log.
+    """
     title = _ERROR_TITLES.get(status) or HTTPStatus(status).phrase
     sentence = _as_sentence(_ERROR_SENTENCES.get(status, sentence))
     try:
         return render_page("refused.html", status, title=title, sentence=sentence, advice="", reference=reference)
     except Exception:
-        _log.exception("the page of an error cannot be made")
+        _log.exception("the error page cannot be rendered; the response is plain text")
         return Response(f"{sentence}\nReference: {reference}\n", status, mimetype="text/plain")
 
 
 def _as_sentence(text: str) -> str:
-    """What machines are told in lower case, as people read it."""
+    """Return an error description for machines as a sentence: with a capital and a full stop."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
 def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., AnyResponse]]) -> None:
-    """Serve a path: for each method the endpoint's name and the view. Other methods are refused with our headers."""
+    """Add a page to a blueprint. Other methods get a 405 page with Valetkey's headers.
+
+    :param views: by method, the name of the endpoint and the view.
+    """
     for method, (name, view) in views.items():
         blueprint.add_url_rule(path, name, view, methods=[method])
     refuse_other_methods(blueprint, path, *views)
 
 
 def set_up_blueprint(blueprint: Blueprint) -> None:
-    """Give a room's pages their headers, cookies and refusals."""
+    """Add headers, cookies and error pages to all pages of a blueprint."""
     blueprint.after_request(finish_page)
     blueprint.register_error_handler(OAuthError, render_refusal_page)
     blueprint.register_error_handler(StoreUnavailable, render_unavailable_page)
@@ -153,7 +169,7 @@ def set_up_blueprint(blueprint: Blueprint) -> None:
 
 
 def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str) -> None:
-    """Refuse a method that no page at this path answers: Flask's own refusal would come without our headers."""
+    """Respond with a 405 page to all other methods at this path: Flask's own response lacks Valetkey's headers."""
 
     def refuse(**_: str) -> Response:
         response = render_refusal_page(MethodNotAllowed("This page cannot be used in that way."))
@@ -169,10 +185,10 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str)
 
 
 def check_form() -> None:
-    """For pages that read forms, before each request.
+    """Check size and characters of a submitted form; called before each request to a page with a form.
 
-    :raises BodyTooLarge: for more than any form of ours has, or a body that does not say how long it is.
-    :raises InvalidRequest: for a NUL in a form or query: no database keeps it.
+    :raises BodyTooLarge: if the body has more than 65,536 bytes, or no ``Content-Length``.
+    :raises InvalidRequest: if a value in the form or query contains a NUL, which databases do not store.
     """
     length = request.content_length
     if (length is None and "HTTP_TRANSFER_ENCODING" in request.environ) or (length or 0) > _MAX_FORM_BYTES:
@@ -182,19 +198,23 @@ def check_form() -> None:
 
 
 def _ensure_runtime_ready() -> None:
+    """Make the runtime ready if it was not yet, for example because the database was unavailable at start."""
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
 
 
-# With a script, which presses the button. A form-action would also be applied to the client's redirects.
+# With a script, which submits the form. form-action is omitted: browsers also apply it to the client's redirects.
 _FORM_POST_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
 def send_authorization_response(response: AuthorizationResponse) -> Response:
-    """Send the browser to the client; 303, so that no form is posted a second time (RFC 9700 §4.12)."""
+    """Return the authorization response: a redirect to the client, or a page that posts a form to it (``form_post``).
+
+    The redirect has status 303, so that the browser does not post its form again (RFC 9700 §4.12).
+    """
     if response.response_mode != "form_post":
         return Response(status=303, headers=[("Location", response.location())])
     page = pages.render_page("form_post.html", redirect_uri=response.redirect_uri, parameters=response.parameters)

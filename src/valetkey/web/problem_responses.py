@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457) and refusals as JSON (RFC 6749 §5.2), each with the request's reference."""
+"""Error responses for programs: problem details (RFC 9457) and OAuth errors as JSON (RFC 6749 §5.2)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,30 @@ _log = logging.getLogger("valetkey")
 
 
 def problem(status: int, detail: str, headers: Iterable[tuple[str, str]] = (), **members: Any) -> Response:
-    """An answer with problem details and the request's reference."""
+    """Return a response with problem details (RFC 9457).
+
+    Its body has ``title``, ``status``, ``detail`` and ``reference``: the request ID, which is also in the log.
+
+    :param status: HTTP status code.
+    :param detail: explanation of this error for the caller (RFC 9457 §3.1.4).
+    :param headers: additional response headers.
+    :param members: additional members of the body (RFC 9457 §3.2), by name.
+    """
     body = problem_body(status, detail, reference=request_id(), **members)
     return Response(body, status, list(headers), content_type=PROBLEM_CONTENT_TYPE)
 
 
 class Problem(HTTPException):
-    """A refusal to raise in a view; a host's own error handler for its status comes first, as for ``abort``.
+    """Exception that ends a view with a problem details response (RFC 9457), as ``flask.abort`` does with a page.
 
-    :param detail: a sentence for the caller (RFC 9457 §3.1.4).
-    :param members: further members of the problem, by name.
+    If the app has an error handler for the status, the handler is called, as for ``abort``::
+
+        raise Problem(409, "the concert is sold out", left=0)
+
+    :param status: HTTP status code.
+    :param detail: explanation of this error for the caller (RFC 9457 §3.1.4).
+    :param headers: additional response headers.
+    :param members: additional members of the body (RFC 9457 §3.2), by name.
     """
 
     def __new__(cls, status: int, *_: Any, **__: Any) -> Problem:
@@ -48,26 +62,31 @@ class Problem(HTTPException):
 
 
 def json_refusal(status: int, error: str, error_description: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """A refusal in the form of RFC 6749 §5.2, with the request's reference."""
+    """Return an OAuth error as JSON (RFC 6749 §5.2), with the request ID in ``Valetkey-Reference``."""
     body = json.dumps({"error": error, "error_description": error_description})
-    told = {"Cache-Control": "no-store", "Valetkey-Reference": request_id()}
-    response = Response(body, status, told, mimetype="application/json")
+    base_headers = {"Cache-Control": "no-store", "Valetkey-Reference": request_id()}
+    response = Response(body, status, base_headers, mimetype="application/json")
     response.headers.extend(list(headers))
     return response
 
 
 @functools.cache
 def _problem_class(status: int) -> type[Problem]:
-    """A problem that is Werkzeug's exception for the status, too: Flask finds error handlers by class."""
-    known = default_exceptions.get(status)
-    return Problem if known is None else type(f"Problem{status}", (Problem, known), {})
+    """Return a subclass of ``Problem`` and Werkzeug's exception for the status: Flask finds error handlers by class."""
+    http_exception = default_exceptions.get(status)
+    return Problem if http_exception is None else type(f"Problem{status}", (Problem, http_exception), {})
 
 
 def use_problems(app: Flask, prefix: str) -> None:
-    """Answer with problem details what nobody handled below a prefix; what the host's error handlers answer stays.
+    """Return unhandled errors below a path prefix as problem details (RFC 9457), instead of Flask's HTML pages.
 
-    An error that nobody handled is what Flask hands to ``make_response`` itself: there is the one place to see it.
+    This includes 404, 405 and 500, and every ``abort``. Errors that the app's own error handlers handle are not
+    changed.
+
+    :param app: the app; call this once for each prefix.
+    :param prefix: path of the API, such as ``/api``.
     """
+    # Flask passes an unhandled error itself to ``make_response``, so this is the place to recognize it.
     original = app.make_response
 
     def make_response(rv: Any) -> Response:
@@ -75,16 +94,19 @@ def use_problems(app: Flask, prefix: str) -> None:
             return original(problem_from_error(rv))
         return original(rv)
 
-    app.make_response = make_response  # type: ignore[method-assign]
+    app.make_response = make_response  # type: ignore[method-assign]  # Flask has no hook for unhandled errors
 
 
 def is_unrendered_error(error: HTTPException) -> bool:
-    """Whether an error is a refusal or failure that brings no answer of its own along."""
+    """Return whether an exception is an error (400 or above) without a response of its own."""
     return error.code is not None and error.code >= 400 and error.response is None and not isinstance(error, Problem)
 
 
 def problem_from_error(error: HTTPException) -> Response:
-    """An error as problem details (RFC 9457); its own headers (Allow, Retry-After, WWW-Authenticate) stay."""
+    """Log an error and return it as problem details (RFC 9457), with its headers: Allow, Retry-After, WWW-Authenticate.
+
+    A description that is not text, such as a list of validation errors, becomes the member ``errors``.
+    """
     status = error.code or 500
     log_error(error, status)
     headers = [(name, value) for name, value in error.get_headers(request.environ) if name != "Content-Type"]
@@ -94,25 +116,25 @@ def problem_from_error(error: HTTPException) -> Response:
 
 
 def describe_error(error: HTTPException, status: int) -> str:
-    """What the error says; where that is Werkzeug's own advice for browsers, the words for programs."""
+    """Return the error's description; if it is Werkzeug's default text for browsers, a text for programs."""
     if error.description and error.description != type(error).description:
         return error.description
-    told = {
+    descriptions = {
         400: "the request is malformed: its JSON, a parameter or a header cannot be read",
         404: "there is nothing at this path",
         405: "this method is not allowed here; the Allow header names those that are",
-        500: "the server failed; whoever runs it finds the reference in the log",
+        500: "the server failed; its operator finds the reference in the log",
     }
-    return told.get(status) or error.description or HTTPStatus(status).phrase
+    return descriptions.get(status) or error.description or HTTPStatus(status).phrase
 
 
 def request_is_below(prefix: str) -> bool:
-    """Whether this request is for a path below the prefix."""
+    """Return whether the path of this request is the prefix, or below it."""
     return request.path == prefix or request.path.startswith(f"{prefix}/")
 
 
 def log_error(error: HTTPException, status: int) -> None:
-    """One line for the operator, with the reference that the caller sees."""
+    """Log an error response in one line, with the request ID that the caller sees: a 5xx as an error, else as info."""
     level = logging.ERROR if status >= 500 else logging.INFO
     cause = type(getattr(error, "original_exception", None) or error).__name__
-    _log.log(level, "answered %d at %s: %s [%s]", status, current_route(), cause, request_id())
+    _log.log(level, "responded with %d at %s: %s [%s]", status, current_route(), cause, request_id())

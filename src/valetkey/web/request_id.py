@@ -1,4 +1,4 @@
-"""What one request is called: in its answer, in the log, and in the problem that it met."""
+"""The request ID: identifies a request in its response, in the log, and in error messages."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from .wsgi import Environ, Headers, ResponseHook
 
 REQUEST_ID_HEADER = "Request-Id"
 _REQUEST_ID_KEY = "valetkey.reference"  # in the WSGI environment: an application context may outlive the request
-# Nothing that breaks a line of the log; and no secret of ours, for it would stand there.
+# No characters that break a log line, and none of Valetkey's secrets (vk_...), as the ID is logged.
 _is_well_formed = re.compile(r"(?!.*vk_)[A-Za-z0-9._~+/=:@-]{1,64}").fullmatch
 
 
 def request_id() -> str:
-    """The id of this request: the caller's ``Request-Id`` or ``X-Request-Id`` if it is well formed, or a new one."""
+    """Return the ID of the current request, which is the same during the whole request.
+
+    It is the caller's ``Request-Id`` or ``X-Request-Id`` header if that is well formed (at most 64 letters, digits and
+    ``._~+/=:@-``), else a new random ID. Needs a request context.
+    """
     return _request_id_of(request.environ)
 
 
 def _request_id_of(environ: Environ) -> str:
-    found: str | None = environ.get(_REQUEST_ID_KEY)
-    if found is None:
-        given = environ.get("HTTP_REQUEST_ID") or environ.get("HTTP_X_REQUEST_ID")
-        found = environ[_REQUEST_ID_KEY] = given if given and _is_well_formed(given) else random_id(12)
-    return found
+    value: str | None = environ.get(_REQUEST_ID_KEY)
+    if value is None:
+        header = environ.get("HTTP_REQUEST_ID") or environ.get("HTTP_X_REQUEST_ID")
+        value = environ[_REQUEST_ID_KEY] = header if header and _is_well_formed(header) else random_id(12)
+    return value
 
 
 def make_request_id_hook(prefix: str) -> ResponseHook:
-    """Answers below the prefix tell the request's id."""
+    """Return a hook that adds the ``Request-Id`` header to responses below the prefix."""
     below = f"{prefix}/"
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
@@ -42,7 +46,10 @@ def make_request_id_hook(prefix: str) -> ResponseHook:
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives each log record ``request_id``: the id of the request that it is about, or ``-``."""
+    """Logging filter that adds ``request_id`` to each record: the ID of the current request, or ``-`` outside of one.
+
+    Add it to a handler or logger, and use ``%(request_id)s`` in the format.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id() if has_request_context() else "-"

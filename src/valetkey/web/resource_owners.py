@@ -1,4 +1,4 @@
-"""Who the resource owner is on this request: our own accounts, or the host's."""
+"""The resource owner of the current request: from Valetkey's own accounts, or from the host app."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .context import current_runtime, request_state
 
 
 def current_owner() -> Owner | None:
-    """Who is signed in on this request, asked once."""
-    kept = request_state()
-    if "owner" not in kept:
-        kept["owner"] = current_runtime().owners.current()
-    owner: Owner | None = kept["owner"]
+    """Return the resource owner who is signed in, or None; looked up once per request."""
+    state = request_state()
+    if "owner" not in state:
+        state["owner"] = current_runtime().owners.current()
+    owner: Owner | None = state["owner"]
     return owner
 
 
 def current_full_path() -> str:
-    """The path of this page, query included, for coming back to it."""
+    """Return the path of the current request with its query, to return to it later."""
     query = request.query_string.decode("latin-1")
     return request.script_root + request.path + (f"?{query}" if query else "")
 
@@ -39,9 +39,12 @@ def current_full_path() -> str:
 def redirect_to_sign_in(
     next_path: str | None = None, *, fresh: bool = False, acr_values: tuple[str, ...] = ()
 ) -> Response:
-    """Off to sign in, and back to ``then`` or to this page.
+    """Return a redirect to the sign-in page.
 
-    :raises InvalidRequest: where the host did not say where its sign-in page is.
+    :param next_path: path to return to after the sign-in; None for the current one.
+    :param fresh: whether the owner is signed in, but must authenticate again.
+    :param acr_values: requested authentication context classes, in order of preference.
+    :raises InvalidRequest: if the host app has no sign-in page.
     """
     try:
         url = current_runtime().owners.sign_in_url(next_path or current_full_path(), fresh=fresh, acr_values=acr_values)
@@ -51,18 +54,18 @@ def redirect_to_sign_in(
 
 
 class BuiltInAccounts:
-    """Valetkey's own accounts as resource owners; ``find`` and ``claims`` need no Flask around them."""
+    """``ResourceOwners`` for Valetkey's own accounts. ``find`` and ``claims`` work without a request."""
 
-    runtime: Runtime  # whose accounts these are: told when it is made
+    runtime: Runtime  # set by ``make_runtime``
 
     def current(self) -> Owner | None:
         return self.find_by_session(cookies.session_secret(self.runtime))
 
     def find_by_session(self, secret: Secret | None) -> Owner | None:
-        """Whose sign-in this is; None where it is over."""
+        """Return the owner of a sign-in session; None if it has ended, or the account is disabled."""
         runtime = self.runtime
-        found = accounts.find_active_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
-        return _owner_of_account(found[1], found[0]) if found else None
+        active = accounts.find_active_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
+        return _owner_of_account(active[1], active[0]) if active else None
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         return url_for("valetkey_resource_owner.sign_in", next=next)
@@ -75,27 +78,32 @@ class BuiltInAccounts:
         account = self._find_account(sub)
         if account is None:
             return {}
-        known = {**_default_claims(account), **account.claim_values}
+        values = {**_default_claims(account), **account.claim_values}
         if account.email_verified_at is not None:
-            known["email_verified"] = True
-        if "phone_number" in known:
-            known.setdefault("phone_number_verified", False)
-        return {claim: known[claim] for claim in sorted(claims_of_scope(scope)) if claim in known}
+            values["email_verified"] = True
+        if "phone_number" in values:
+            values.setdefault("phone_number_verified", False)
+        return {claim: values[claim] for claim in sorted(claims_of_scope(scope)) if claim in values}
 
     def sign_out(self) -> None:
         cookies.end_session()
 
     def _find_account(self, sub: str) -> Account | None:
-        """Read once for each request: who asks for a person's claims often asks for the person first."""
-        kept = request_state() if has_request_context() else {}
-        known: Account | None = kept.get("account")
-        if known is None or known.sub != sub:
-            known = kept["account"] = accounts.find(self.runtime.store, sub)
-        return known
+        """Return the account, or None. The last one is cached for the request, as ``claims`` often follows ``find``."""
+        state = request_state() if has_request_context() else {}
+        account: Account | None = state.get("account")
+        if account is None or account.sub != sub:
+            account = state["account"] = accounts.find(self.runtime.store, sub)
+        return account
 
 
 class CallableResourceOwners:
-    """A host's function that answers the ``sub`` of whoever is signed in, or None."""
+    """``ResourceOwners`` for a host app that passes only a function.
+
+    :param function: returns the ``sub`` of the user who is signed in on the current request, or None.
+    :param sign_in_url: the host's sign-in page; the path to return to is added as the parameter ``next``. None: the
+        host has no sign-in page.
+    """
 
     def __init__(self, function: Callable[[], str | None], sign_in_url: str | None) -> None:
         self._function = function
@@ -107,9 +115,9 @@ class CallableResourceOwners:
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         if self._sign_in_url is None:
-            raise LookupError("set sign_in_url to the host's sign-in page")
-        joint = "&" if "?" in self._sign_in_url else "?"
-        return f"{self._sign_in_url}{joint}next={quote(next, safe='')}"
+            raise LookupError("the app has no sign-in page; set sign_in_url to its URL")
+        separator = "&" if "?" in self._sign_in_url else "?"
+        return f"{self._sign_in_url}{separator}next={quote(next, safe='')}"
 
     def find(self, sub: str) -> Owner | None:
         return Owner(sub)
@@ -119,12 +127,13 @@ class CallableResourceOwners:
 
 
 def _default_claims(account: Account) -> Mapping[str, Any]:
-    """What is known without a word about claims."""
-    changed = max(account.created_at, account.email_verified_at or 0)
-    return {"name": account.name, "email": account.email, "email_verified": False, "updated_at": int(changed)}
+    """Return the claims that every account has; ``claim_values`` of the account may replace them."""
+    updated_at = max(account.created_at, account.email_verified_at or 0)
+    return {"name": account.name, "email": account.email, "email_verified": False, "updated_at": int(updated_at)}
 
 
 def _owner_of_account(account: Account, session: Session | None = None) -> Owner:
+    """Return the owner for an account; time, acr, amr and sid of the sign-in only if the session is passed."""
     return Owner(
         account.sub,
         session.auth_time if session else None,

@@ -1,4 +1,4 @@
-"""The WSGI border of an app (PEP 3333): what each answer is given as it leaves, after all of Flask's hooks."""
+"""WSGI middleware (PEP 3333): response headers after all of Flask's hooks, and an issuer with a path."""
 
 from __future__ import annotations
 
@@ -7,60 +7,65 @@ from typing import Any
 
 from flask import Flask
 
-TOKEN_KEY = "valetkey.token"  # in the WSGI environment: the access token that opened the route
+TOKEN_KEY = "valetkey.token"  # in the WSGI environment: the verified access token of the request
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
-ResponseHook = Callable[[Environ, str, Headers], None]  # is told the status, as ``200 OK``, and may add headers
+ResponseHook = Callable[[Environ, str, Headers], None]  # called with the status, like ``200 OK``; may add headers
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 def before_first_request(app: Flask, callback: Callable[[], None]) -> None:
-    """Call a function before the first request and all other hooks, and no more once it has returned."""
+    """Call a function before the first request, before all other hooks.
+
+    If it raises an exception, it is called again for the next request, until it returns.
+    """
     hooks = app.before_request_funcs.setdefault(None, [])
 
-    def first() -> None:
+    def call_once() -> None:
         callback()
-        # A new list: Flask is walking through the old one. Whoever else waits there has only to call it again.
-        app.before_request_funcs[None] = [hook for hook in app.before_request_funcs[None] if hook is not first]
+        # A new list, because Flask is iterating over the old one. A concurrent request that still iterates over the
+        # old one calls the callback again, which is harmless.
+        app.before_request_funcs[None] = [hook for hook in app.before_request_funcs[None] if hook is not call_once]
 
-    hooks.insert(0, first)
+    hooks.insert(0, call_once)
 
 
 def add_response_hooks(app: Flask, *hooks: ResponseHook) -> None:
-    """Let functions see each answer of an app as it begins, and add headers to it.
+    """Call functions at the start of each response, which may add headers to it.
 
-    Here a header costs next to nothing; three hooks of Flask's that added four headers cost 7 us more, for each header
-    is checked and copied twice then. The values have to be of our own making: nobody looks for line breaks in them.
+    A header costs almost nothing here. Three Flask hooks that add four headers cost 7 us more, because Flask checks and
+    copies each header twice. Values must not come from a request: they are not checked for line breaks.
     """
     inner = app.wsgi_app
 
     def response_hook_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ.pop(TOKEN_KEY, None)  # of another app that was asked first, with the same environment
+        environ.pop(TOKEN_KEY, None)  # set by another app that was called first with the same environment
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            for finish in hooks:
-                finish(environ, status, headers)
+            for hook in hooks:
+                hook(environ, status, headers)
             return start_response(status, headers, exc_info)
 
         return inner(environ, start)
 
-    app.wsgi_app = response_hook_middleware  # type: ignore[method-assign]  # as Flask's documentation does
+    app.wsgi_app = response_hook_middleware  # type: ignore[method-assign]  # as in Flask's documentation
 
 
 def mount_at(path: str, app: WsgiApp, own_paths: Collection[str]) -> WsgiApp:
-    """Move the issuer's path from PATH_INFO to SCRIPT_NAME, where URLs that the app builds begin (PEP 3333).
+    """Return a WSGI app that moves the issuer's path from PATH_INFO to SCRIPT_NAME, so that URLs include it (PEP 3333).
 
-    A server that mounts the app at the path has done it already. A proxy may take the path off: then what is ours is
-    at the issuer all the same.
+    Nothing is changed if the server mounts the app at the path itself. If a proxy removes the path, SCRIPT_NAME is set
+    for Valetkey's own paths, so that their URLs are still below the issuer.
 
-    :param ours: where our own pages are, below the issuer.
+    :param path: the path of the issuer, without a final slash.
+    :param own_paths: Valetkey's own paths below the issuer.
     """
 
     def mount_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         info, script = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
         if info.startswith(path + "/"):
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = script + path, info[len(path) :]
-        elif not script.endswith(path) and any(info == one or info.startswith(f"{one}/") for one in own_paths):
+        elif not script.endswith(path) and any(info == own or info.startswith(f"{own}/") for own in own_paths):
             environ["SCRIPT_NAME"] = script + path
         return app(environ, start_response)
 
