@@ -1,4 +1,4 @@
-"""Signing up, in and out (RFC 9700 §4.2.4, §4.7, §4.11.2, §4.12, §4.16)."""
+"""Sign-up, sign-in and sign-out with built-in accounts (RFC 9700 §4.2.4, §4.7, §4.11.2, §4.12, §4.16)."""
 
 from __future__ import annotations
 
@@ -15,74 +15,77 @@ from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.runtime import Runtime
 
-NOBODY = CreatedClient("none", None)
+NO_CLIENT = CreatedClient("none", None)
 
 
-def cookie(response: TestResponse, name: str) -> str | None:
-    found = [one for one in response.headers.getlist("Set-Cookie") if one.startswith(f"{name}=")]
-    return found[0] if found else None
+def find_cookie(response: TestResponse, name: str) -> str | None:
+    cookies = [header for header in response.headers.getlist("Set-Cookie") if header.startswith(f"{name}=")]
+    return cookies[0] if cookies else None
 
 
 @pytest.fixture
-def visitor(app: Flask) -> Browser:
-    """A browser that has never been here."""
-    return Browser(app.test_client(), NOBODY)
+def browser(app: Flask) -> Browser:
+    """A browser without cookies."""
+    return Browser(app.test_client(), NO_CLIENT)
 
 
-def another(browser: Browser) -> Browser:
-    return Browser(browser.http.application.test_client(), NOBODY)
+def new_browser(browser: Browser) -> Browser:
+    """Return another browser, without cookies, of the same app."""
+    return Browser(browser.http.application.test_client(), NO_CLIENT)
 
 
-def test_a_person_signs_up_and_is_signed_in(visitor: Browser) -> None:
-    made = visitor.sign_up()
+def test_a_user_is_signed_in_after_sign_up(browser: Browser) -> None:
+    signed_up = browser.sign_up()
 
-    assert (made.status_code, made.location) == (303, "/account")
-    page = visitor.get("/account")
+    assert (signed_up.status_code, signed_up.location) == (303, "/account")
+    page = browser.get("/account")
     assert page.status_code == 200
     assert EMAIL in page.text
 
 
-def test_a_person_signs_out_and_in_again(visitor: Browser, runtime: Runtime) -> None:
-    visitor.sign_up()
+def test_a_user_can_sign_out_and_in_again_and_the_case_of_the_address_does_not_matter(
+    browser: Browser, runtime: Runtime
+) -> None:
+    browser.sign_up()
 
-    out = visitor.submit("/account/sign-out", {}, page_path="/account")
-    assert out.status_code == 303
-    assert visitor.get("/account").status_code == 303
+    signed_out = browser.submit("/account/sign-out", {}, page_path="/account")
+    assert signed_out.status_code == 303
+    assert browser.get("/account").status_code == 303
 
-    assert visitor.sign_in().status_code == 303
-    assert visitor.sign_in(email=EMAIL.upper()).status_code == 303
-    assert visitor.get("/account").status_code == 200
+    assert browser.sign_in().status_code == 303
+    assert browser.sign_in(email=EMAIL.upper()).status_code == 303
+    assert browser.get("/account").status_code == 200
 
 
-def test_signing_out_ends_the_session_on_the_server(visitor: Browser) -> None:
-    visitor.sign_up()
-    stolen = visitor.http.get_cookie("valetkey_session")
+def test_a_copied_session_cookie_is_worthless_after_sign_out(browser: Browser) -> None:
+    browser.sign_up()
+    stolen = browser.http.get_cookie("valetkey_session")
     assert stolen
-    visitor.submit("/account/sign-out", {}, page_path="/account")
-    thief = another(visitor)
+    browser.submit("/account/sign-out", {}, page_path="/account")
+    thief = new_browser(browser)
     thief.http.set_cookie("valetkey_session", stolen.value)
 
     assert thief.get("/account").status_code == 303
 
 
-def test_a_wrong_password_and_an_unknown_address_look_alike(visitor: Browser, runtime: Runtime) -> None:
-    visitor.sign_up()
-    stranger = another(visitor)
+def test_a_wrong_password_and_an_unknown_address_get_the_same_response(browser: Browser, runtime: Runtime) -> None:
+    browser.sign_up()
+    stranger = new_browser(browser)
     with assert_store_unchanged(runtime):
         wrong = stranger.sign_in(password="not this one")
-        unknown = stranger.sign_in(email="nobody@example.org")
+        unknown = stranger.sign_in(email="unknown@example.org")
 
     assert (wrong.status_code, unknown.status_code) == (400, 400)
-    told = [re.findall(r'role="alert">([^<]+)', page.text) for page in (wrong, unknown)]
-    assert told[0] == told[1] == ["The e-mail address or the password is wrong."]
-    assert cookie(wrong, "valetkey_session") is None
+    alerts = [re.findall(r'role="alert">([^<]+)', page.text) for page in (wrong, unknown)]
+    assert alerts[0] == alerts[1] == ["The e-mail address or the password is wrong."]
+    assert find_cookie(wrong, "valetkey_session") is None
     assert "not this one" not in wrong.text
 
 
-def test_an_address_has_one_account(visitor: Browser, runtime: Runtime) -> None:
-    visitor.sign_up()
+def test_a_second_account_with_the_same_address_is_refused(browser: Browser, runtime: Runtime) -> None:
+    browser.sign_up()
     with assert_store_unchanged(runtime):
-        again = another(visitor).sign_up(password="another good one")
+        again = new_browser(browser).sign_up(password="another good one")
 
     assert again.status_code == 400
 
@@ -91,9 +94,9 @@ COMMON = ("Password123!", "1234567890", "qwertyuiop", "0987654321", "1q2w3e4r5t"
 
 
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaa", EMAIL, "x" * 201, *COMMON])
-def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password: str) -> None:
+def test_a_weak_password_is_refused(browser: Browser, runtime: Runtime, password: str) -> None:
     with assert_store_unchanged(runtime):
-        assert visitor.sign_up(password=password).status_code == 400
+        assert browser.sign_up(password=password).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -104,22 +107,24 @@ def test_a_weak_password_is_refused(visitor: Browser, runtime: Runtime, password
         *(".ada@example.org", "ada@example..org", "ada@[127.0.0.1]", "ada:eve@example.org;"),
     ],
 )
-def test_what_is_no_address_is_refused(visitor: Browser, runtime: Runtime, email: str) -> None:
+def test_a_sign_up_without_a_valid_email_address_is_refused(browser: Browser, runtime: Runtime, email: str) -> None:
     with assert_store_unchanged(runtime):
-        assert visitor.sign_up(email=email).status_code == 400
+        assert browser.sign_up(email=email).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/account/sign-in", "/account/sign-up"])
 @pytest.mark.parametrize("field", ["email", "password", "name", "next", "csrf_token"])
-@pytest.mark.parametrize("value", ["a\0b@example.org", "x" * 100_000, "\ud7ff\U0010ffff"], ids=["NUL", "huge", "odd"])
-def test_hostile_fields_are_refused_without_an_error_of_ours(
-    visitor: Browser, runtime: Runtime, path: str, field: str, value: str
+@pytest.mark.parametrize(
+    "value", ["a\0b@example.org", "x" * 100_000, "\ud7ff\U0010ffff"], ids=["NUL", "huge", "rare code points"]
+)
+def test_hostile_form_fields_are_refused_without_a_server_error(
+    browser: Browser, runtime: Runtime, path: str, field: str, value: str
 ) -> None:
-    sent = {"name": "Ada", "email": EMAIL, "password": PASSWORD, field: value}
+    fields = {"name": "Ada", "email": EMAIL, "password": PASSWORD, field: value}
     with assert_store_unchanged(runtime):
         if path.endswith("up") and field == "next":
             path = "/account/sign-in"
-        refused = visitor.submit(path, {**sent, "password": "nobody's" if field != "password" else value})
+        refused = browser.submit(path, {**fields, "password": "wrong" if field != "password" else value})
 
     assert refused.status_code in {400, 413}
     assert refused.headers["X-Frame-Options"] == "DENY"
@@ -136,96 +141,100 @@ FORM_PAGES = (
 
 
 @pytest.mark.parametrize("path", [*FORM_PAGES, "/oauth/consent/x"])
-def test_a_form_larger_than_any_of_ours_is_not_read(visitor: Browser, path: str) -> None:
-    file = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 70_000 + b"\r\n--b--\r\n"
+def test_an_oversized_or_chunked_form_is_refused_unread(browser: Browser, path: str) -> None:
+    multipart = (
+        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 70_000 + b"\r\n--b--\r\n"
+    )
     chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
     for refused in (
-        visitor.http.post(path, data=b"a=" + b"x" * 70_000, content_type="application/x-www-form-urlencoded"),
-        visitor.http.post(path, data=file, content_type="multipart/form-data; boundary=b"),
-        visitor.http.post(path, input_stream=BytesIO(b"a=1"), environ_overrides=chunked),
+        browser.http.post(path, data=b"a=" + b"x" * 70_000, content_type="application/x-www-form-urlencoded"),
+        browser.http.post(path, data=multipart, content_type="multipart/form-data; boundary=b"),
+        browser.http.post(path, input_stream=BytesIO(b"a=1"), environ_overrides=chunked),
     ):
         assert refused.status_code == 413
         assert refused.headers["X-Frame-Options"] == "DENY"
 
 
 @pytest.mark.parametrize("path", ["/account/sign-in", "/account/sign-up"])
-@pytest.mark.parametrize("token", ["", "x" * 64])
-def test_a_form_of_another_site_is_refused(visitor: Browser, runtime: Runtime, path: str, token: str) -> None:
+@pytest.mark.parametrize("token", ["", "x" * 64], ids=["no token", "wrong token"])
+def test_a_form_without_a_valid_csrf_token_is_refused(
+    browser: Browser, runtime: Runtime, path: str, token: str
+) -> None:
     data = {"name": "Eve", "email": "eve@example.org", "password": PASSWORD, "csrf_token": token}
-    visitor.get(path)
+    browser.get(path)
     with assert_store_unchanged(runtime):
-        refused = visitor.http.post(path, data=data)
+        refused = browser.http.post(path, data=data)
 
     assert refused.status_code == 400
-    assert cookie(refused, "valetkey_session") is None
+    assert find_cookie(refused, "valetkey_session") is None
 
 
-def test_a_token_of_another_browser_is_worth_nothing(visitor: Browser) -> None:
-    """Signing a victim in to the attacker's account."""
-    visitor.sign_up()
-    page = another(visitor).get("/account/sign-in").text
+def test_a_csrf_token_of_another_browser_is_refused(browser: Browser) -> None:
+    """Otherwise an attacker could sign a victim in to the attacker's account (login CSRF)."""
+    browser.sign_up()
+    page = new_browser(browser).get("/account/sign-in").text
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
     assert token
 
-    victim = another(visitor)
+    victim = new_browser(browser)
     victim.get("/account/sign-in")
-    sent = {"email": EMAIL, "password": PASSWORD, "csrf_token": token[1]}
+    data = {"email": EMAIL, "password": PASSWORD, "csrf_token": token[1]}
 
-    assert victim.http.post("/account/sign-in", data=sent).status_code == 400
+    assert victim.http.post("/account/sign-in", data=data).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/account/sign-out", "/account/revoke?client_id=x"])
-def test_signing_out_and_revoking_need_our_own_form(visitor: Browser, path: str) -> None:
-    visitor.sign_up()
+def test_sign_out_and_revocation_need_a_csrf_token(browser: Browser, path: str) -> None:
+    browser.sign_up()
 
-    assert visitor.http.post(path).status_code == 400
-    assert visitor.get("/account").status_code == 200
+    assert browser.http.post(path).status_code == 400
+    assert browser.get("/account").status_code == 200
 
 
-def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_signed_in(visitor: Browser) -> None:
+def test_a_session_cookie_that_an_attacker_planted_is_replaced_at_sign_in(browser: Browser) -> None:
     """Session fixation."""
-    visitor.sign_up()
-    victim, planted = another(visitor), generate_secret(SESSION).reveal()
+    browser.sign_up()
+    victim, planted = new_browser(browser), generate_secret(SESSION).reveal()
     victim.http.set_cookie("valetkey_session", planted)
 
     victim.sign_in()
 
-    mine = victim.http.get_cookie("valetkey_session")
-    assert mine and mine.value != planted
-    attacker = another(visitor)
+    own = victim.http.get_cookie("valetkey_session")
+    assert own and own.value != planted
+    attacker = new_browser(browser)
     attacker.http.set_cookie("valetkey_session", planted)
     assert attacker.get("/account").status_code == 303
 
 
-def test_each_sign_in_is_a_new_session_and_its_forms_are_its_own(visitor: Browser) -> None:
-    visitor.sign_up()
-    first = visitor.http.get_cookie("valetkey_session")
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', visitor.get("/account").text)
-    visitor.sign_in()
-    second = visitor.http.get_cookie("valetkey_session")
+def test_each_sign_in_starts_a_new_session_with_new_csrf_tokens(browser: Browser) -> None:
+    browser.sign_up()
+    first = browser.http.get_cookie("valetkey_session")
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get("/account").text)
+    browser.sign_in()
+    second = browser.http.get_cookie("valetkey_session")
     assert first and second and token
     assert first.value != second.value
 
-    assert visitor.http.post("/account/sign-out", data={"csrf_token": token[1]}).status_code == 400
+    assert browser.http.post("/account/sign-out", data={"csrf_token": token[1]}).status_code == 400
 
 
-def test_cookies_are_http_only_and_lax(visitor: Browser) -> None:
-    page = visitor.get("/account/sign-in")
-    made = visitor.sign_up()
+def test_cookies_are_http_only_same_site_lax_and_host_only(browser: Browser) -> None:
+    page = browser.get("/account/sign-in")
+    signed_up = browser.sign_up()
 
-    for sent in (cookie(page, "valetkey_browser"), cookie(made, "valetkey_session")):
-        assert sent
-        assert "HttpOnly" in sent and "SameSite=Lax" in sent and "Path=/" in sent
-        assert "Domain" not in sent
+    for cookie in (find_cookie(page, "valetkey_browser"), find_cookie(signed_up, "valetkey_session")):
+        assert cookie
+        assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/" in cookie
+        assert "Domain" not in cookie
 
 
-def test_off_loopback_cookies_are_of_this_host_alone(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_off_loopback_cookies_have_the_host_prefix_and_hsts_is_sent(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, issuer="https://id.example")
 
     page = app.test_client().get("/account/sign-in")
 
-    sent = cookie(page, "__Host-valetkey_browser")
-    assert sent and "Secure" in sent
+    cookie = find_cookie(page, "__Host-valetkey_browser")
+    assert cookie and "Secure" in cookie
     assert page.headers["Strict-Transport-Security"].startswith("max-age=")
 
 
@@ -246,83 +255,87 @@ def test_off_loopback_cookies_are_of_this_host_alone(make_app: MakeApp, sqlite_s
         "/account\\..\\evil",
     ],
 )
-def test_next_leads_nowhere_else(visitor: Browser, target: str) -> None:
-    visitor.sign_up()
+def test_next_accepts_local_paths_only(browser: Browser, target: str) -> None:
+    browser.sign_up()
 
-    signed_in = visitor.sign_in(next=target)
+    signed_in = browser.sign_in(next=target)
 
     assert (signed_in.status_code, signed_in.location) == (303, "/account")
-    page = visitor.get("/account/sign-in", query_string={"next": target})
+    page = browser.get("/account/sign-in", query_string={"next": target})
     assert 'href="javascript' not in page.text
     assert not re.search(r'(href|action)="(https?:)?//evil', page.text)
 
 
-def test_next_leads_back_to_a_page_of_ours(visitor: Browser) -> None:
-    assert visitor.sign_up(next="/oauth/consent/vk_in_x?a=b").location == "/oauth/consent/vk_in_x?a=b"
+def test_sign_up_continues_at_the_local_path_in_next(browser: Browser) -> None:
+    assert browser.sign_up(next="/oauth/consent/vk_in_x?a=b").location == "/oauth/consent/vk_in_x?a=b"
 
 
-def test_guesses_are_limited_and_the_sentence_says_how_long(make_app: MakeApp, store_url: str, clock: Clock) -> None:
+def test_password_attempts_are_limited_and_the_page_says_how_long_to_wait(
+    make_app: MakeApp, store_url: str, clock: Clock
+) -> None:
     app = make_app(store_url, sign_in_limit="3/600s burst 3")
-    owner = Browser(app.test_client(), NOBODY)
+    owner = Browser(app.test_client(), NO_CLIENT)
     owner.sign_up()
-    guesser = another(owner)
+    guesser = new_browser(owner)
 
     guesses = [guesser.sign_in(password=f"guess number {n}") for n in range(5)]
 
     assert [guess.status_code for guess in guesses] == [400, 400, 400, 429, 429]
     assert "Please wait 3 minutes" in guesses[3].text
-    assert guesser.sign_in().status_code == 429, "the right password does not help who guessed too often"
+    assert guesser.sign_in().status_code == 429, "after too many attempts the right password is refused too"
     clock.forward(seconds=201)
     assert guesser.sign_in().status_code == 303
 
 
-def test_a_right_password_is_not_counted(make_app: MakeApp, store_url: str) -> None:
+def test_a_sign_in_with_the_right_password_does_not_count_as_an_attempt(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, sign_in_limit="2/600s burst 2")
-    browser = Browser(app.test_client(), NOBODY)
+    browser = Browser(app.test_client(), NO_CLIENT)
     browser.sign_up()
 
     assert [browser.sign_in().status_code for _ in range(4)] == [303] * 4
 
 
-def test_guesses_from_everywhere_cannot_lock_out_a_browser_that_is_known(make_app: MakeApp, store_url: str) -> None:
+def test_attempts_from_many_addresses_do_not_lock_out_a_browser_that_signed_in_before(
+    make_app: MakeApp, store_url: str
+) -> None:
     app = make_app(store_url, sign_in_account_limit="5/hour burst 5")
-    owner = Browser(app.test_client(), NOBODY)
+    owner = Browser(app.test_client(), NO_CLIENT)
     owner.sign_up()
     owner.submit("/account/sign-out", {}, page_path="/account")
 
-    def guess(n: int) -> int:
-        guesser = another(owner)
+    def guess_from_address(n: int) -> int:
+        guesser = new_browser(owner)
         guesser.http.environ_base["REMOTE_ADDR"] = f"192.0.2.{n}"
         return guesser.sign_in(password="guess").status_code
 
-    assert [guess(n) for n in range(7)] == [400] * 5 + [429] * 2
+    assert [guess_from_address(n) for n in range(7)] == [400] * 5 + [429] * 2
     assert owner.sign_in().status_code == 303
 
 
 @pytest.mark.parametrize("limit", ["sign_in_limit", "sign_in_address_limit"])
-def test_guesses_from_behind_the_same_address_cannot_lock_it_out_either(
+def test_attempts_from_the_same_address_do_not_lock_out_a_browser_that_signed_in_before(
     make_app: MakeApp, store_url: str, limit: str
 ) -> None:
-    owner = Browser(make_app(store_url, **{limit: "3/hour burst 3"}).test_client(), NOBODY)
+    owner = Browser(make_app(store_url, **{limit: "3/hour burst 3"}).test_client(), NO_CLIENT)
     owner.sign_up()
     owner.submit("/account/sign-out", {}, page_path="/account")
-    neighbour = another(owner)
+    neighbour = new_browser(owner)
 
     assert [neighbour.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
     assert owner.sign_in().status_code == 303
 
 
-def test_a_browser_that_is_known_may_not_guess_for_ever(make_app: MakeApp, store_url: str) -> None:
-    owner = Browser(make_app(store_url, sign_in_limit="3/hour burst 3").test_client(), NOBODY)
+def test_attempts_from_a_browser_that_signed_in_before_are_limited(make_app: MakeApp, store_url: str) -> None:
+    owner = Browser(make_app(store_url, sign_in_limit="3/hour burst 3").test_client(), NO_CLIENT)
     owner.sign_up()
     owner.submit("/account/sign-out", {}, page_path="/account")
 
     assert [owner.sign_in(password="guess").status_code for _ in range(4)] == [400, 400, 400, 429]
 
 
-def test_accounts_made_from_one_network_are_limited(make_app: MakeApp, store_url: str) -> None:
+def test_sign_ups_from_one_network_are_limited(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, sign_up_limit="2/hour burst 2")
-    browser = Browser(app.test_client(), NOBODY)
+    browser = Browser(app.test_client(), NO_CLIENT)
 
     statuses = [browser.sign_up(email=f"a{n}@example.org").status_code for n in range(3)]
 
@@ -330,7 +343,7 @@ def test_accounts_made_from_one_network_are_limited(make_app: MakeApp, store_url
     assert count_rows(app.extensions["valetkey"].store, "valetkey_accounts") == 2
 
 
-def test_where_nobody_may_sign_up_there_is_no_page_for_it(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_with_sign_up_disabled_there_is_no_sign_up_page(make_app: MakeApp, sqlite_store_url: str) -> None:
     http = make_app(sqlite_store_url, sign_up=False).test_client()
 
     refused = http.get("/account/sign-up")
@@ -340,20 +353,20 @@ def test_where_nobody_may_sign_up_there_is_no_page_for_it(make_app: MakeApp, sql
     assert "sign-up" not in http.get("/account/sign-in").text
 
 
-def test_a_session_ends_with_its_lifetime(visitor: Browser, clock: Clock) -> None:
-    visitor.sign_up()
+def test_a_session_expires_after_its_lifetime(browser: Browser, clock: Clock) -> None:
+    browser.sign_up()
     clock.forward(seconds=14 * 86400)
 
-    assert visitor.get("/account").status_code == 303
+    assert browser.get("/account").status_code == 303
 
 
-def test_a_context_that_is_held_open_mixes_no_two_visitors_up(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_two_browsers_are_not_confused_within_one_open_app_context(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url)
-    with app.app_context():  # as a host's own tests may
-        visitor = Browser(app.test_client(), NOBODY)
-        assert visitor.get("/account").status_code == 303
-        visitor.sign_up()
-        assert visitor.get("/account").status_code == 200
-        assert another(visitor).get("/account").status_code == 303
-        visitor.submit("/account/sign-out", {}, page_path="/account")
-        assert visitor.get("/account").status_code == 303
+    with app.app_context():  # as a host's own tests may do
+        browser = Browser(app.test_client(), NO_CLIENT)
+        assert browser.get("/account").status_code == 303
+        browser.sign_up()
+        assert browser.get("/account").status_code == 200
+        assert new_browser(browser).get("/account").status_code == 303
+        browser.submit("/account/sign-out", {}, page_path="/account")
+        assert browser.get("/account").status_code == 303

@@ -1,4 +1,4 @@
-"""Where mail can be sent: sign-up with a proven address, another password for one that was forgotten, the claim."""
+"""Accounts with mail configured: sign-up, password reset and verification of the address by mailed links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from valetkey.storage import mail_links as stored
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import Transaction
 
-OTHER = "a yellow ferry in may"
+NEW_PASSWORD = "a yellow ferry in may"
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Mail:
 
     @property
     def path(self) -> str:
-        found = re.search(r"http://127\.0\.0\.1:8000(/account/mail/\S+)", self.text)
-        assert found, self.text
-        return found[1]
+        """The path of the link in the mail."""
+        match = re.search(r"http://127\.0\.0\.1:8000(/account/mail/\S+)", self.text)
+        assert match, self.text
+        return match[1]
 
 
-class Postman:
-    """The worker, and what it sent."""
+class MailWorker:
+    """The worker, with the mails that it sent."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._worker = runtime.make_worker()
@@ -45,8 +46,8 @@ class Postman:
     def send(self, settings: object, to: str, subject: str, text: str) -> None:
         self.sent.append(Mail(to, subject, text))
 
-    def walk(self) -> list[Mail]:
-        """Send what waits, and answer it."""
+    def run(self) -> list[Mail]:
+        """Send the mails in the outbox and return them."""
         self.sent.clear()
         self._worker.run_once()
         return list(self.sent)
@@ -58,10 +59,10 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 @pytest.fixture
-def postman(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Postman:
-    made = Postman(runtime)
-    monkeypatch.setattr(mail_links, "send_mail", made.send)
-    return made
+def mail_worker(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> MailWorker:
+    worker = MailWorker(runtime)
+    monkeypatch.setattr(mail_links, "send_mail", worker.send)
+    return worker
 
 
 @pytest.fixture
@@ -69,63 +70,73 @@ def browser(app: Flask, shop: CreatedClient) -> Browser:
     return Browser(app.test_client(), shop)
 
 
-def ask_to_sign_up(browser: Browser, email: str = EMAIL) -> TestResponse:
+def find_account(runtime: Runtime, sub: str) -> accounts.Account:
+    account = accounts.find(runtime.store, sub)
+    assert account is not None
+    return account
+
+
+def request_sign_up(browser: Browser, email: str = EMAIL) -> TestResponse:
     return browser.submit("/account/sign-up", {"name": "Ada", "email": email})
 
 
-def forget(browser: Browser, email: str = EMAIL) -> TestResponse:
+def request_password_reset(browser: Browser, email: str = EMAIL) -> TestResponse:
     return browser.submit("/account/forgotten", {"email": email})
 
 
-def test_an_account_is_made_by_whoever_reads_the_mail(browser: Browser, runtime: Runtime, postman: Postman) -> None:
-    assert "Check your mail" in ask_to_sign_up(browser).text
+def test_an_account_is_created_when_a_password_is_chosen_with_the_mailed_link(
+    browser: Browser, runtime: Runtime, mail_worker: MailWorker
+) -> None:
+    assert "Check your mail" in request_sign_up(browser).text
     assert accounts.find_by_email(runtime.store, EMAIL) is None
-    (mail,) = postman.walk()
+    (mail,) = mail_worker.run()
     assert mail.to == EMAIL
     assert browser.get(mail.path).status_code == 200
-    assert accounts.find_by_email(runtime.store, EMAIL) is None, "a program that opens links makes no account"
+    assert accounts.find_by_email(runtime.store, EMAIL) is None, "a program that opens links must not create an account"
 
-    done = browser.submit(mail.path, {"password": PASSWORD})
+    created = browser.submit(mail.path, {"password": PASSWORD})
 
-    assert (done.status_code, done.location) == (303, "/account")
+    assert (created.status_code, created.location) == (303, "/account")
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account is not None
     assert account.email_verified_at == runtime.clock()
     assert "Your account" in browser.get("/account").text
-    assert runtime.owners.claims  # our own
+    assert runtime.owners.claims  # the built-in accounts are used
     with browser.http.application.test_request_context():
         assert runtime.owners.claims(account.sub, frozenset({"email"})) == {"email": EMAIL, "email_verified": True}
 
 
-def test_signing_up_goes_on_to_what_it_began_with(browser: Browser, postman: Postman) -> None:
-    waiting = browser.authorize().location
-    browser.submit(f"/account/sign-up?next={waiting}", {"name": "Ada", "email": EMAIL, "next": waiting})
-    (mail,) = postman.walk()
+def test_sign_up_by_mail_continues_with_the_authorization_request(browser: Browser, mail_worker: MailWorker) -> None:
+    consent_url = browser.authorize().location
+    browser.submit(f"/account/sign-up?next={consent_url}", {"name": "Ada", "email": EMAIL, "next": consent_url})
+    (mail,) = mail_worker.run()
 
-    assert browser.submit(mail.path, {"password": PASSWORD}).location == waiting
+    assert browser.submit(mail.path, {"password": PASSWORD}).location == consent_url
 
 
-def test_a_link_is_good_once(
-    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
+def test_a_link_can_be_used_once(
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, mail_worker: MailWorker
 ) -> None:
-    ask_to_sign_up(browser)
-    (mail,) = postman.walk()
-    others = [Browser(app.test_client(), shop) for _ in range(3)]
+    request_sign_up(browser)
+    (mail,) = mail_worker.run()
+    browsers = [Browser(app.test_client(), shop) for _ in range(3)]
     link = mail_links.get_link(mail.path.rpartition("/")[2], runtime, runtime.clock())
 
-    told = [other.submit(mail.path, {"password": PASSWORD}).status_code for other in others]
+    statuses = [other.submit(mail.path, {"password": PASSWORD}).status_code for other in browsers]
 
-    assert told == [303, 400, 400]
+    assert statuses == [303, 400, 400]
     assert runtime.write(Transaction(stored.mark_used(link.digest, runtime.clock()))) is False, (
-        "who found it before has lost"
+        "a request that read the link before it was used must lose too"
     )
     assert browser.get(mail.path).status_code == 400
     assert count_rows(runtime.store, "valetkey_accounts") == 1
 
 
-def test_a_link_dies_after_its_hour(browser: Browser, runtime: Runtime, postman: Postman, clock: Clock) -> None:
-    ask_to_sign_up(browser)
-    (mail,) = postman.walk()
+def test_a_link_expires_after_an_hour(
+    browser: Browser, runtime: Runtime, mail_worker: MailWorker, clock: Clock
+) -> None:
+    request_sign_up(browser)
+    (mail,) = mail_worker.run()
     clock.forward(3600)
 
     assert browser.get(mail.path).status_code == 400
@@ -133,9 +144,9 @@ def test_a_link_dies_after_its_hour(browser: Browser, runtime: Runtime, postman:
     assert count_rows(runtime.store, "valetkey_accounts") == 0
 
 
-def test_only_the_digest_of_a_link_is_kept(browser: Browser, runtime: Runtime, postman: Postman) -> None:
-    ask_to_sign_up(browser)
-    (mail,) = postman.walk()
+def test_only_the_digest_of_a_link_is_stored(browser: Browser, runtime: Runtime, mail_worker: MailWorker) -> None:
+    request_sign_up(browser)
+    (mail,) = mail_worker.run()
     secret = mail.path.rpartition("/")[2]
     from sqlalchemy import text
 
@@ -143,131 +154,143 @@ def test_only_the_digest_of_a_link_is_kept(browser: Browser, runtime: Runtime, p
         assert secret not in str(runtime.store.fetch_all(Statement(text(f"SELECT * FROM {table}"))()))
 
 
-def test_who_asks_cannot_tell_whether_there_is_an_account(
-    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
+def test_the_response_to_a_request_for_a_link_does_not_reveal_whether_there_is_an_account(
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, mail_worker: MailWorker
 ) -> None:
     sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
-    nobody = "nobody@example.org"
+    unused_email = "unused@example.org"
 
-    answers = {email: (ask_to_sign_up(browser, email), forget(browser, email)) for email in (EMAIL, nobody)}
+    responses = {
+        email: (request_sign_up(browser, email), request_password_reset(browser, email))
+        for email in (EMAIL, unused_email)
+    }
 
-    for known, unknown in zip(answers[EMAIL], answers[nobody], strict=True):
-        assert known.status_code == unknown.status_code == 200
-        assert known.text.replace(EMAIL, "@") == unknown.text.replace(nobody, "@")
-    sent = postman.walk()
-    assert sorted((mail.to, mail.subject.split()[0]) for mail in sent) == [
+    for registered, unregistered in zip(responses[EMAIL], responses[unused_email], strict=True):
+        assert registered.status_code == unregistered.status_code == 200
+        assert registered.text.replace(EMAIL, "@") == unregistered.text.replace(unused_email, "@")
+    mails = mail_worker.run()
+    assert sorted((mail.to, mail.subject.split()[0]) for mail in mails) == [
         (EMAIL, "A"),
         (EMAIL, "A"),
-        (nobody, "Your"),
+        (unused_email, "Your"),
     ]
-    assert sum("You have one already" in mail.text for mail in sent) == 1
+    assert sum("You have one already" in mail.text for mail in mails) == 1
 
 
-def test_a_forgotten_password_is_replaced_and_all_sign_ins_end(
-    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, postman: Postman
+def test_a_password_reset_ends_all_sessions_and_invalidates_other_links(
+    browser: Browser, app: Flask, shop: CreatedClient, runtime: Runtime, mail_worker: MailWorker
 ) -> None:
     thief = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
-    forget(browser)
-    forget(browser)
-    first, second = postman.walk()
+    request_password_reset(browser)
+    request_password_reset(browser)
+    first, second = mail_worker.run()
 
     assert browser.submit(first.path, {"password": "short"}).status_code == 400
-    assert browser.submit(first.path, {"password": OTHER}).status_code == 303
+    assert browser.submit(first.path, {"password": NEW_PASSWORD}).status_code == 303
 
     assert thief.get("/account").status_code == 303
-    assert browser.get(second.path).status_code == 400, "another link to the same address"
-    again = Browser(app.test_client(), shop)
-    assert again.sign_in(EMAIL, OTHER).status_code == 303
+    assert browser.get(second.path).status_code == 400, "another link to the same address is invalid now"
+    new_browser = Browser(app.test_client(), shop)
+    assert new_browser.sign_in(EMAIL, NEW_PASSWORD).status_code == 303
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account is not None
     assert account.email_verified_at is not None
 
 
-def test_a_disabled_account_gets_no_link(browser: Browser, ada: Browser, runtime: Runtime, postman: Postman) -> None:
+def test_a_disabled_account_gets_no_link(
+    browser: Browser, ada: Browser, runtime: Runtime, mail_worker: MailWorker
+) -> None:
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account is not None
     runtime.revoke(accounts.set_disabled(account.sub, runtime.clock()))
-    forget(browser)
-    ask_to_sign_up(browser)
+    request_password_reset(browser)
+    request_sign_up(browser)
 
-    assert postman.walk() == []
-
-
-def test_one_address_is_not_flooded_and_nobody_is_told(browser: Browser, ada: Browser, postman: Postman) -> None:
-    told = {forget(browser).status_code for _ in range(8)}
-
-    assert told == {200}
-    assert len(postman.walk()) == 5
+    assert mail_worker.run() == []
 
 
-def test_one_network_cannot_write_to_everybody(browser: Browser, postman: Postman) -> None:
-    told = [ask_to_sign_up(browser, f"p{number}@example.org").status_code for number in range(31)]
+def test_mails_to_one_address_are_limited_without_an_error(
+    browser: Browser, ada: Browser, mail_worker: MailWorker
+) -> None:
+    statuses = {request_password_reset(browser).status_code for _ in range(8)}
 
-    assert told == [200] * 30 + [429]
+    assert statuses == {200}
+    assert len(mail_worker.run()) == 5
 
 
-def test_an_address_is_confirmed_from_the_account_page(ada: Browser, runtime: Runtime, postman: Postman) -> None:
+def test_mails_requested_from_one_network_are_limited(browser: Browser, mail_worker: MailWorker) -> None:
+    statuses = [request_sign_up(browser, f"p{number}@example.org").status_code for number in range(31)]
+
+    assert statuses == [200] * 30 + [429]
+
+
+def test_an_address_is_verified_with_a_link_from_the_account_page(
+    ada: Browser, runtime: Runtime, mail_worker: MailWorker
+) -> None:
     assert "send-verification" in ada.get("/account").text
     ada.submit("/account/verify", {}, page_path="/account")
-    (mail,) = postman.walk()
-    assert accounts.find(runtime.store, "ada").email_verified_at is None  # type: ignore[union-attr]
+    (mail,) = mail_worker.run()
+    assert find_account(runtime, "ada").email_verified_at is None
 
     assert "Address confirmed" in ada.submit(mail.path, {}).text
 
-    assert accounts.find(runtime.store, "ada").email_verified_at == runtime.clock()  # type: ignore[union-attr]
+    assert find_account(runtime, "ada").email_verified_at == runtime.clock()
     assert "send-verification" not in ada.get("/account").text
 
 
-def test_without_mail_there_is_nothing_of_this(make_app: MakeApp, store_url: str, shop: CreatedClient) -> None:
-    plain = Browser(make_app(store_url).test_client(), shop)
-
-    assert plain.get("/account/forgotten").status_code == 404
-    assert "Forgot" not in plain.get("/account/sign-in").text
-    assert plain.sign_up().status_code == 303
-
-
-def test_a_password_is_changed_by_whoever_knows_the_old_one(
-    browser: Browser, app: Flask, shop: CreatedClient, postman: Postman
+def test_without_mail_configured_there_is_no_password_reset_and_sign_up_needs_no_link(
+    make_app: MakeApp, store_url: str, shop: CreatedClient
 ) -> None:
-    ask_to_sign_up(browser)
-    (mail,) = postman.walk()
-    browser.submit(mail.path, {"password": PASSWORD})
-    elsewhere = Browser(app.test_client(), shop)
-    elsewhere.sign_in()
+    browser = Browser(make_app(store_url).test_client(), shop)
 
-    wrong = browser.submit("/account/password", {"current": "not this one", "password": OTHER})
+    assert browser.get("/account/forgotten").status_code == 404
+    assert "Forgot" not in browser.get("/account/sign-in").text
+    assert browser.sign_up().status_code == 303
+
+
+def test_a_password_change_needs_the_old_password_and_ends_all_other_sessions(
+    browser: Browser, app: Flask, shop: CreatedClient, mail_worker: MailWorker
+) -> None:
+    request_sign_up(browser)
+    (mail,) = mail_worker.run()
+    browser.submit(mail.path, {"password": PASSWORD})
+    other_browser = Browser(app.test_client(), shop)
+    other_browser.sign_in()
+
+    wrong = browser.submit("/account/password", {"current": "not this one", "password": NEW_PASSWORD})
     assert wrong.status_code == 400
-    assert elsewhere.get("/account").status_code == 200
+    assert other_browser.get("/account").status_code == 200
     weak = browser.submit("/account/password", {"current": PASSWORD, "password": "short"})
     assert weak.status_code == 400
-    changed = browser.submit("/account/password", {"current": PASSWORD, "password": OTHER})
+    changed = browser.submit("/account/password", {"current": PASSWORD, "password": NEW_PASSWORD})
 
     assert "Password changed" in changed.text
     assert browser.get("/account").status_code == 200
-    assert elsewhere.get("/account").status_code == 303
-    assert elsewhere.sign_in(EMAIL, PASSWORD).status_code == 400
-    assert elsewhere.sign_in(EMAIL, OTHER).status_code == 303
+    assert other_browser.get("/account").status_code == 303
+    assert other_browser.sign_in(EMAIL, PASSWORD).status_code == 400
+    assert other_browser.sign_in(EMAIL, NEW_PASSWORD).status_code == 303
 
 
-def test_guesses_at_the_old_password_are_limited(ada: Browser) -> None:
-    told = [
-        ada.submit("/account/password", {"current": f"guess {n}", "password": OTHER}).status_code for n in range(11)
+def test_wrong_old_passwords_are_limited(ada: Browser) -> None:
+    statuses = [
+        ada.submit("/account/password", {"current": f"guess {n}", "password": NEW_PASSWORD}).status_code
+        for n in range(11)
     ]
-    assert told == [400] * 10 + [429]
+    assert statuses == [400] * 10 + [429]
 
 
-def test_signing_out_everywhere(ada: Browser, app: Flask, shop: CreatedClient, runtime: Runtime) -> None:
+def test_sign_out_everywhere_ends_all_sessions(ada: Browser, app: Flask, shop: CreatedClient, runtime: Runtime) -> None:
     page = ada.get("/account").text
     assert "This browser" in page
 
-    gone = ada.submit("/account/sign-out-everywhere", {}, page_path="/account")
+    signed_out = ada.submit("/account/sign-out-everywhere", {}, page_path="/account")
 
-    assert gone.location == "/account/sign-in"
+    assert signed_out.location == "/account/sign-in"
     assert ada.get("/account").status_code == 303
     assert accounts.list_active_sessions(runtime.store, "ada", runtime.clock()) == []
 
 
 @pytest.mark.parametrize("path", ["/account/sign-out-everywhere", "/account/verify"])
-def test_a_form_from_elsewhere_does_nothing(ada: Browser, runtime: Runtime, path: str) -> None:
+def test_forms_of_the_account_page_need_a_csrf_token(ada: Browser, runtime: Runtime, path: str) -> None:
     assert ada.http.post(path).status_code == 400
     assert ada.get("/account").status_code == 200

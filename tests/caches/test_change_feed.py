@@ -1,4 +1,4 @@
-"""The revocation feed as a process sees it."""
+"""The change feed as one process reads it."""
 
 from __future__ import annotations
 
@@ -24,48 +24,49 @@ def revoke(runtime: Runtime, clock: Clock) -> None:
     runtime.store.write(Transaction(rows=(row,)))
 
 
-def test_what_this_process_revokes_while_the_feed_is_read_is_seen_at_once(
+def test_a_revocation_that_this_process_writes_during_a_read_takes_effect_at_once(
     runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime.feed.refresh(clock())
     clock.forward(0.6)
-    read = change_feed.list_since
+    list_since = change_feed.list_since
 
-    def slowly(*asked: Any) -> list[ChangeFeedEntry]:
-        found = read(*asked)
+    def list_then_revoke(*args: Any) -> list[ChangeFeedEntry]:
+        entries = list_since(*args)
         revoke(runtime, clock)
         runtime.feed.invalidate()
-        monkeypatch.setattr(change_feed, "list_since", read)
-        return found
+        monkeypatch.setattr(change_feed, "list_since", list_since)
+        return entries
 
-    monkeypatch.setattr(change_feed, "list_since", slowly)
+    monkeypatch.setattr(change_feed, "list_since", list_then_revoke)
     runtime.feed.refresh(clock())
 
     runtime.feed.refresh(clock())
     assert runtime.feed.is_revoked(TOKEN)
 
 
-@pytest.mark.parametrize("waited", [0.0, 601.0])
-def test_a_judge_asks_the_feed_as_soon_as_it_names_one(runtime: Runtime, clock: Clock, waited: float) -> None:
-    """Also after it was read anew from its beginning."""
-    header, judge = "Bearer known", runtime.verifier
-    judge._cache.add(header, TOKEN, judge._cache.generation)
-    assert judge.verify_header(header, clock()) is TOKEN
-    clock.forward(waited)
+@pytest.mark.parametrize("seconds_before", [0.0, 601.0], ids=["after a read of new entries", "after a reload"])
+def test_a_cached_token_is_refused_once_the_feed_has_its_revocation(
+    runtime: Runtime, clock: Clock, seconds_before: float
+) -> None:
+    header, verifier = "Bearer cached", runtime.verifier
+    verifier._cache.add(header, TOKEN, verifier._cache.generation)
+    assert verifier.verify_header(header, clock()) is TOKEN
+    clock.forward(seconds_before)
     revoke(runtime, clock)
     clock.forward(0.6)
 
     with pytest.raises(InvalidToken, match="revoked"):
-        judge.verify_header(header, clock())
+        verifier.verify_header(header, clock())
 
 
-def test_whoever_listens_is_told_before_the_view_counts_as_fresh(runtime: Runtime, clock: Clock) -> None:
-    """Else another thread could go by what the listener is about to forget."""
+def test_listeners_are_called_before_the_view_counts_as_fresh(runtime: Runtime, clock: Clock) -> None:
+    """Otherwise another thread could use an entry that a listener is about to drop from its cache."""
     runtime.feed.refresh(clock())
     clock.forward(0.6)
-    seen: list[float] = []
-    runtime.feed.add_listener(lambda entry: seen.append(clock() - runtime.feed.read_at))
+    view_ages: list[float] = []
+    runtime.feed.add_listener(lambda entry: view_ages.append(clock() - runtime.feed.read_at))
     revoke(runtime, clock)
     runtime.feed.refresh(clock())
 
-    assert seen and min(seen) > 0.5
+    assert view_ages and min(view_ages) > 0.5

@@ -1,4 +1,4 @@
-"""What a judge remembers: bounded, and gone when it is told to forget, also what was just being read."""
+"""The cache of verified tokens: its size is bounded, and invalidation covers tokens that are being verified."""
 
 from __future__ import annotations
 
@@ -14,37 +14,41 @@ CLAIMS = {"iss": "i", "client_id": "c", "sub": "s", "aud": "a", "iat": 1, "exp":
 TOKEN: AccessToken = parse_access_token(CLAIMS)
 
 
-def test_what_was_read_before_everything_was_forgotten_is_not_remembered() -> None:
-    memory = AccessTokenCache()
-    generation = memory.generation
-    memory.invalidate()  # the keys changed while the token was read by the old ones
+def test_a_token_that_was_verified_before_an_invalidation_is_not_cached() -> None:
+    cache = AccessTokenCache()
+    generation = cache.generation
+    cache.invalidate()  # the keys changed while the token was verified with the old ones
 
-    memory.add(b"digest", TOKEN, generation)
+    cache.add(b"digest", TOKEN, generation)
 
-    assert memory.find(b"digest") is None
+    assert cache.find(b"digest") is None
 
 
-def test_a_token_in_use_outlives_any_number_of_others() -> None:
-    memory = AccessTokenCache(10)
-    memory.add(b"used", TOKEN, memory.generation)
+def test_a_token_in_use_stays_cached_while_any_number_of_others_are_added() -> None:
+    cache = AccessTokenCache(10)
+    cache.add(b"used", TOKEN, cache.generation)
 
     for number in range(1000):
-        memory.add(b"%d" % number, TOKEN, memory.generation)
-        assert memory.find(b"used") is TOKEN
+        cache.add(b"%d" % number, TOKEN, cache.generation)
+        assert cache.find(b"used") is TOKEN
 
-    assert len(memory.recent) + len(memory._previous) <= 20
+    assert len(cache.recent) + len(cache._previous) <= 20
 
 
-def test_however_the_header_is_written_a_token_has_one_entry(app: Flask, runtime: Runtime, register: Register) -> None:
-    """And one of bounded length: spaces and case are the sender's."""
-    robot = Browser(app.test_client(), register("machine"))
-    value = robot.request_token("client_credentials").json["access_token"]
-    judge, now = runtime.verifier, runtime.clock()
+def test_a_token_has_one_cache_entry_whatever_the_spelling_of_the_header(
+    app: Flask, runtime: Runtime, register: Register
+) -> None:
+    """The key of the entry has a bounded length too, although the sender chooses spaces and case."""
+    machine = Browser(app.test_client(), register("machine"))
+    value = machine.request_token("client_credentials").json["access_token"]
+    verifier, now = runtime.verifier, runtime.clock()
 
-    forms = [
-        f"{scheme} {' ' * more}{value}{' ' * more}" for scheme in ("Bearer", "bearer", "BEARER") for more in (0, 9)
+    headers = [
+        f"{scheme} {' ' * spaces}{value}{' ' * spaces}"
+        for scheme in ("Bearer", "bearer", "BEARER")
+        for spaces in (0, 9)
     ]
-    tokens = [judge.verify_header(form, now) for form in forms] + [judge.verify(value, now)]
+    tokens = [verifier.verify_header(header, now) for header in headers] + [verifier.verify(value, now)]
 
     assert all(token is tokens[0] for token in tokens)
-    assert list(judge._cache.recent) == [f"Bearer {value}"]
+    assert list(verifier._cache.recent) == [f"Bearer {value}"]

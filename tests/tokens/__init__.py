@@ -1,1 +1,1 @@
-"""Keys, tokens, verdicts and the revocation feed."""
+"""Signing keys and encryption."""

@@ -161,14 +161,15 @@ def _end_previous_session(
     If the same user signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes
     on.
     """
-    found = (
+    session_and_account = (
         accounts.find_active_session(runtime.store, login_context.session.digest(), now)
         if login_context.session
         else None
     )
-    if found is None:
+    if session_and_account is None:
         return random_id(), ()
-    previous, end = found[0], accounts.end_session(found[0].digest, now)
+    previous = session_and_account[0]
+    end = accounts.end_session(previous.digest, now)
     if previous.sub == sub:
         return previous.sid, (end,)
     return random_id(), (end, *logout_statements(previous.sub, previous.sid, runtime, now, login_context.address))

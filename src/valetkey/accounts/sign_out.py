@@ -21,10 +21,10 @@ def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float)
     :param session: secret of the session.
     :param address: network address of the caller, for the audit log.
     """
-    found = accounts.find_active_session(runtime.store, session.digest(), now)
-    if found is None:
+    session_and_account = accounts.find_active_session(runtime.store, session.digest(), now)
+    if session_and_account is None:
         return ()
-    sub, sid = found[0].sub, found[0].sid
+    sub, sid = session_and_account[0].sub, session_and_account[0].sid
     logouts = logout_statements(sub, sid, runtime, now, address)
     frame_uris = frontchannel_logout_uris(sid, runtime, now)
     event = audit_statement("session.ended", now, owner=sub, address=address)
