@@ -73,8 +73,10 @@ class ChangeFeed:
                 self._lock.release()
 
     def is_revoked(self, token: AccessToken) -> bool:
-        """Return whether the feed revokes the token, its grant, or all tokens up to a time: its client's, its owner's
-        or everyone's.
+        """Return whether the token is revoked.
+
+        The feed may revoke the token itself, its grant, or all tokens that were issued up to a time: those of its
+        client, those of its owner, or all there are.
 
         One second is added to that time: a process whose view was one second old may have issued a token to a client
         that had just been disabled, and that token is revoked too.

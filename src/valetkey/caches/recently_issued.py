@@ -8,8 +8,7 @@ T = TypeVar("T")
 
 
 class RecentlyIssued(Generic[T]):
-    """Rows that were just written, by the digest of their secret, so that the first use of the secret need not read
-    them.
+    """Rows of secrets that were just issued, by the secret's digest: the first use of a secret need not read them.
 
     The store may have changed since. The conditional write that uses the secret up verifies the rows; if it writes
     nothing, the caller must read the store (decision 39).

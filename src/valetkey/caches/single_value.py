@@ -18,8 +18,9 @@ class CachedValue(Generic[T]):
         self._lock = threading.Lock()
 
     def load(self, loader: Callable[[], T]) -> T:
-        """Call ``loader`` and return its value. The value is cached unless ``invalidate`` was called meanwhile: it may
-        be old then.
+        """Call ``loader`` and return its value.
+
+        The value is cached, unless ``invalidate`` was called meanwhile: it may be old then.
         """
         generation = self._generation
         value = loader()

@@ -13,7 +13,9 @@ _DEFAULT_MAX_ENTRIES = 10_000  # in each of two generations
 
 
 class TwoGenerationCache(Generic[T]):
-    """Values that were read and verified once, by the text that the caller presented (decision 37) or a digest of it.
+    """Cache of values that were read and verified once.
+
+    The key is the text that the caller presented (decision 37), or a digest of it.
 
     Two generations bound the memory, and are read without a lock: when ``recent`` is full it replaces the previous
     generation. Values in use move back to ``recent``. The caller must check each time whether the value has expired or

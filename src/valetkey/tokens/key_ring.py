@@ -16,7 +16,7 @@ from valetkey.storage.signing_keys import SigningKeyRow
 from .encryption import Cipher
 from .key_rotation import PAIRWISE_SALT_KID, create_key_for_algorithm, load_private_key, load_public_key
 
-_MIN_RELOAD_INTERVAL_S = 0.5  # as of the change feed
+_MIN_RELOAD_INTERVAL_S = 0.5  # the same as the change feed's
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class KeyRing:
             row for row in all_rows if row.kid != PAIRWISE_SALT_KID and (row.retired_at is None or row.retired_at > now)
         ]
         by_kid = {row.kid: SigningKey(row.kid, row.algorithm, load_private_key(row, self._cipher)) for row in rows}
-        current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the latest wins
+        current = {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}  # the newest one signs
         jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
         change_times = [time for row in rows for time in (row.active_at, row.retired_at) if time and time > now]
         reload_at = min(change_times, default=float("inf"))

@@ -66,7 +66,7 @@ class PersonalAccessTokenVerifier:
         return self._make_access_token(row)
 
     def _make_access_token(self, row: PersonalToken) -> AccessToken:
-        """Return the access token of a row.
+        """Return the access token that a stored personal access token stands for.
 
         It has no ``auth_time`` and no ``acr``, so routes that require a recent or strong sign-in refuse it (RFC 9470).
         """

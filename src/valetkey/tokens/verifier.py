@@ -78,7 +78,7 @@ class AccessTokenVerifier:
         return token
 
     def invalidate_cache(self) -> None:
-        """Verify all tokens anew, because the signing keys have changed."""
+        """Drop all cached tokens, so that they are verified anew, because the signing keys have changed."""
         self._cache.invalidate()
 
     def _find_or_verify(self, authorization: str, now: float) -> AccessToken:
@@ -111,7 +111,7 @@ class AccessTokenVerifier:
 
     def _verify_jwt(self, value: str, now: float) -> Any:
         if len(value) > _MAX_LENGTH or value.count(".") != 2:
-            raise InvalidToken("the access token is not known", log_detail="it is no token of this server, or too long")
+            raise InvalidToken("the access token is not known", log_detail="no opaque token and no JWT, or too long")
         try:
             unverified = jws.extract_compact(value.encode("ascii"))
             header = unverified.headers()
