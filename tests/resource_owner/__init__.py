@@ -1,1 +1,1 @@
-"""The pages: accounts, consent, connected apps."""
+"""Tests of the resource owner's pages: consent, connected apps, notices, personal access tokens."""

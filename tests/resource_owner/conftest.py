@@ -1,4 +1,4 @@
-"""Every test of this room also watches the log."""
+"""Fixtures: every test in this folder also checks the log."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
-    """No secret and no traceback in the log."""
+    """Fail if the log contains a secret or a traceback."""

@@ -1,4 +1,4 @@
-"""Consent belongs to one browser; every page has its headers; what clients say of themselves is text."""
+"""Consent is bound to one browser, every page has its security headers, and client metadata is escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CSP = (
 
 
 def check_headers(page: TestResponse) -> None:
-    """RFC 9700 §4.2.4 and §4.16, on pages, redirects and refusals alike."""
+    """Check the security headers of a page, a redirect or an error page (RFC 9700 §4.2.4, §4.16)."""
     assert page.headers["Content-Security-Policy"] == CSP, page.status
     assert page.headers["X-Frame-Options"] == "DENY"
     assert page.headers["X-Content-Type-Options"] == "nosniff"
@@ -30,12 +30,12 @@ def check_headers(page: TestResponse) -> None:
 
 
 def test_every_page_has_its_headers(ada: Browser) -> None:
-    asked = ada.authorize()
+    authorization = ada.authorize()
     pages = [
-        asked,
-        ada.get(asked.location),
-        ada.approve(asked.location),
-        ada.get(asked.location),  # answered already
+        authorization,
+        ada.get(authorization.location),
+        ada.approve(authorization.location),
+        ada.get(authorization.location),  # decided already
         ada.get("/oauth/consent/unknown"),
         ada.get("/oauth/authorize"),
         ada.authorize(redirect_uri="https://evil.example/"),
@@ -46,7 +46,7 @@ def test_every_page_has_its_headers(ada: Browser) -> None:
         ada.http.post("/account/sign-in"),
         ada.http.post("/account/sign-out"),
         ada.http.post("/account/revoke"),
-        ada.http.post(asked.location),
+        ada.http.post(authorization.location),
     ]
 
     for page in pages:
@@ -57,20 +57,20 @@ def test_every_page_has_its_headers(ada: Browser) -> None:
     ("method", "path"),
     [("GET", "/account/sign-out"), ("DELETE", "/oauth/authorize"), ("PUT", "/account"), ("GET", "/account/revoke")],
 )
-def test_a_method_that_a_page_does_not_answer_gets_the_headers_too(ada: Browser, method: str, path: str) -> None:
+def test_the_405_page_has_the_headers_too(ada: Browser, method: str, path: str) -> None:
     refused = ada.http.open(path, method=method)
 
     assert refused.status_code == 405
     check_headers(refused)
 
 
-def test_a_failure_of_ours_has_the_headers_and_tells_nothing(
+def test_the_page_of_an_unexpected_error_has_the_headers_and_no_details(
     ada: Browser, app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("a bug: vk_secret")
 
-    monkeypatch.setattr("valetkey.resource_owner.views.connected_apps.list_connected_apps", broken)
+    monkeypatch.setattr("valetkey.resource_owner.views.connected_apps.list_connected_apps", fail)
 
     failed = ada.get("/account")
 
@@ -80,7 +80,7 @@ def test_a_failure_of_ours_has_the_headers_and_tells_nothing(
     caplog.clear()
 
 
-def test_no_page_asks_for_anything_from_elsewhere(ada: Browser) -> None:
+def test_no_page_loads_anything_from_another_origin(ada: Browser) -> None:
     for page in (
         ada.get("/account"),
         ada.get(ada.authorize().location),
@@ -96,16 +96,17 @@ def test_no_page_asks_for_anything_from_elsewhere(ada: Browser) -> None:
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}"""
 
 
-def test_a_hostile_client_name_is_only_text(ada: Browser, runtime: Runtime, register: Register) -> None:
-    evil = Browser(ada.http, register(name=HOSTILE, members={"contacts": ["<b>@x"]}))
-    made = clients.find(runtime.store, evil.client.client_id, runtime.clock())
-    assert made
-    metadata = {**made.metadata, "client_uri": 'javascript:alert("x")'}  # registration refuses it, pages all the same
-    runtime.revoke(clients.change(made, metadata=metadata, disabled_at=None))
-    asked = evil.authorize()
-    pages = [evil.get(asked.location)]
-    evil.approve(asked.location)
-    pages.append(evil.get("/account"))
+def test_html_in_a_client_name_is_escaped(ada: Browser, runtime: Runtime, register: Register) -> None:
+    hostile = Browser(ada.http, register(name=HOSTILE, members={"contacts": ["<b>@x"]}))
+    client = clients.find(runtime.store, hostile.client.client_id, runtime.clock())
+    assert client
+    # Registration refuses this URI, but pages must not rely on that.
+    metadata = {**client.metadata, "client_uri": 'javascript:alert("x")'}
+    runtime.revoke(clients.change(client, metadata=metadata, disabled_at=None))
+    consent_url = hostile.authorize().location
+    pages = [hostile.get(consent_url)]
+    hostile.approve(consent_url)
+    pages.append(hostile.get("/account"))
 
     for page in pages:
         assert page.status_code == 200
@@ -115,7 +116,7 @@ def test_a_hostile_client_name_is_only_text(ada: Browser, runtime: Runtime, regi
             assert dangerous not in page.text
 
 
-def test_a_hostile_name_of_a_person_is_only_text(app: Flask, runtime: Runtime, ada: Browser) -> None:
+def test_html_in_the_name_of_a_user_is_escaped(app: Flask, runtime: Runtime, ada: Browser) -> None:
     eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", HOSTILE)
 
     for page in (eve.get("/account"), eve.get(eve.authorize().location)):
@@ -123,49 +124,49 @@ def test_a_hostile_name_of_a_person_is_only_text(app: Flask, runtime: Runtime, a
         assert "&lt;script&gt;" in page.text
 
 
-def test_a_name_that_is_no_text_is_not_registered(register: Register) -> None:
+def test_an_invalid_client_name_is_not_registered(register: Register) -> None:
     for name in ("", " ", "a\nb", "a\u202eb", "x" * 101):
         with pytest.raises(Exception, match="name of 1 to 100"):
             register(name=name)
 
 
 def test_consent_is_bound_to_the_browser_that_began(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    asked = ada.authorize()
+    consent_url = ada.authorize().location
     victim = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
     with assert_store_unchanged(runtime):
-        page = victim.get(asked.location)
-        answered = victim.submit(asked.location, {"decision": "allow", "scope": ["profile"]}, page_path="/account")
+        page = victim.get(consent_url)
+        submitted = victim.submit(consent_url, {"decision": "allow", "scope": ["profile"]}, page_path="/account")
 
-    assert (page.status_code, answered.status_code) == (400, 400)
-    assert "Location" not in answered.headers
-    assert redirect_parameters(ada.approve(asked.location))["code"]
+    assert (page.status_code, submitted.status_code) == (400, 400)
+    assert "Location" not in submitted.headers
+    assert redirect_parameters(ada.approve(consent_url))["code"]
 
 
 @pytest.mark.parametrize("token", [None, "", "x" * 64])
-def test_consent_needs_our_own_form(ada: Browser, runtime: Runtime, token: str | None) -> None:
-    asked = ada.authorize()
+def test_consent_requires_a_valid_csrf_token(ada: Browser, runtime: Runtime, token: str | None) -> None:
+    consent_url = ada.authorize().location
     data = {"decision": "allow", "scope": ["profile"], **({} if token is None else {"csrf_token": token})}
     with assert_store_unchanged(runtime):
-        refused = ada.http.post(asked.location, data=data)
+        refused = ada.http.post(consent_url, data=data)
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
 
 
-def test_an_address_that_the_app_gave_up_meanwhile_is_not_returned_to(ada: Browser, runtime: Runtime) -> None:
-    asked = ada.authorize()
+def test_a_redirect_uri_that_was_removed_while_consent_was_pending_is_not_used(ada: Browser, runtime: Runtime) -> None:
+    consent_url = ada.authorize().location
     client, now = clients.find(runtime.store, ada.client.client_id, runtime.clock()), runtime.clock()
     assert client
-    moved = {**client.metadata, "redirect_uris": ["https://shop.example/new"]}
-    changed = change_feed.add("changed", client.client_id, now, now + 60)
-    runtime.revoke(clients.change(client, metadata=moved, disabled_at=None), changed)
+    metadata = {**client.metadata, "redirect_uris": ["https://shop.example/new"]}
+    change = change_feed.add("changed", client.client_id, now, now + 60)
+    runtime.revoke(clients.change(client, metadata=metadata, disabled_at=None), change)
     with assert_store_unchanged(runtime):
-        answers = ada.get(asked.location), ada.http.post(asked.location, data={"decision": "deny"})
+        responses = ada.get(consent_url), ada.http.post(consent_url, data={"decision": "deny"})
 
-    assert [(answer.status_code, answer.location) for answer in answers] == [(400, None)] * 2
+    assert [(response.status_code, response.location) for response in responses] == [(400, None)] * 2
 
 
-def test_a_consent_that_is_taken_back_at_the_same_moment_gives_no_code(
+def test_a_consent_that_is_revoked_after_it_was_read_gives_no_code(
     ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada.obtain_code()
@@ -177,43 +178,43 @@ def test_a_consent_that_is_taken_back_at_the_same_moment_gives_no_code(
     assert "/oauth/consent/" in ada.authorize().location
 
 
-def test_consent_needs_a_signed_in_person(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    stranger = Browser(app.test_client(), ada.client)
-    asked = stranger.authorize()
+def test_consent_requires_a_user_who_is_signed_in(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    signed_out = Browser(app.test_client(), ada.client)
+    consent_url = signed_out.authorize().location
     with assert_store_unchanged(runtime):
-        page = stranger.get(asked.location)
-        answered = stranger.http.post(asked.location, data={"decision": "allow", "scope": "profile"})
+        page = signed_out.get(consent_url)
+        submitted = signed_out.http.post(consent_url, data={"decision": "allow", "scope": "profile"})
 
     assert "/account/sign-in?next=" in page.location
-    assert answered.status_code == 303
-    assert "/account/sign-in" in answered.location
+    assert submitted.status_code == 303
+    assert "/account/sign-in" in submitted.location
 
 
-def test_the_page_to_sign_in_on_leads_back_to_consent(app: Flask, ada: Browser) -> None:
-    person = Browser(app.test_client(), ada.client)
-    asked = person.authorize()
-    to_sign_in = person.get(asked.location)
+def test_the_sign_up_page_leads_back_to_consent(app: Flask, ada: Browser) -> None:
+    browser = Browser(app.test_client(), ada.client)
+    consent_url = browser.authorize().location
+    to_sign_in = browser.get(consent_url)
 
-    made = person.sign_up(email="new@example.org", next=redirect_parameters(to_sign_in)["next"])
+    signed_up = browser.sign_up(email="new@example.org", next=redirect_parameters(to_sign_in)["next"])
 
-    assert made.location == asked.location
-    assert "Shop" in person.get(to_sign_in.location).text
+    assert signed_up.location == consent_url
+    assert "Shop" in browser.get(to_sign_in.location).text
 
 
 @pytest.mark.parametrize("decision", ["", "maybe", "ALLOW"])
-def test_only_allow_allows(ada: Browser, runtime: Runtime, decision: str) -> None:
-    asked = ada.authorize()
+def test_a_decision_other_than_allow_and_deny_is_refused(ada: Browser, runtime: Runtime, decision: str) -> None:
+    consent_url = ada.authorize().location
     with assert_store_unchanged(runtime):
-        assert ada.approve(asked.location, decision).status_code == 400
+        assert ada.approve(consent_url, decision).status_code == 400
 
 
-def test_to_allow_nothing_is_not_to_allow(ada: Browser, runtime: Runtime) -> None:
-    asked = ada.authorize()
+def test_allow_without_a_scope_is_refused(ada: Browser, runtime: Runtime) -> None:
+    consent_url = ada.authorize().location
     with assert_store_unchanged(runtime):
-        assert ada.approve(asked.location, scope=()).status_code == 400
+        assert ada.approve(consent_url, scope=()).status_code == 400
 
 
-def test_consent_shows_scopes_in_words_and_where_the_answer_goes(ada: Browser) -> None:
+def test_the_consent_page_describes_the_scopes_and_names_the_redirect_host(ada: Browser) -> None:
     page = ada.get(ada.authorize(scope="profile notes:write").location).text
 
     assert "See your name and picture" in page and "Write notes" in page
@@ -230,8 +231,8 @@ def test_a_loopback_redirect_is_warned_about(ada: Browser, register: Register) -
     assert "Did you start this yourself?" in page
 
 
-def test_a_page_of_this_very_server_is_no_program_on_the_device(ada: Browser, register: Register) -> None:
-    """The API reference's Authorize button, where somebody tries it on loopback."""
+def test_a_redirect_to_this_server_on_loopback_has_no_warning(ada: Browser, register: Register) -> None:
+    """The Authorize button of the API reference, in development on loopback."""
     docs = Browser(ada.http, register("browser", redirect_uris=[f"{ISSUER}/docs/authorized"]))
 
     page = docs.get(docs.authorize(redirect_uri=f"{ISSUER}/docs/authorized").location).text
@@ -239,42 +240,42 @@ def test_a_page_of_this_very_server_is_no_program_on_the_device(ada: Browser, re
     assert "Did you start this yourself?" not in page
 
 
-def test_people_of_whom_only_the_sub_is_known_are_not_shown_an_empty_name(
-    make_app: MakeApp, sqlite_store_url: str
-) -> None:
+def test_for_a_user_without_name_and_address_no_empty_name_is_shown(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, resource_owner=lambda: "17", sign_in_url="/login")
-    known = Browser(
+    browser = Browser(
         app.test_client(),
         register_client(app.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK]),
     )
 
-    page = known.get(known.authorize().location).text
+    page = browser.get(browser.authorize().location).text
 
     assert "What it asks for" in page
     assert "Signed in as" not in page
-    assert "monogram" not in known.get("/account").text
+    assert "monogram" not in browser.get("/account").text
 
 
-def test_what_was_left_unticked_is_asked_about_again(ada: Browser) -> None:
+def test_a_scope_that_was_not_granted_is_requested_again(ada: Browser) -> None:
     ada.approve(ada.authorize(scope="notes:read profile").location, scope=("profile",))
 
     assert "code" in redirect_parameters(ada.authorize(scope="profile"))
     assert "/consent/" in ada.authorize(scope="notes:read profile").location
 
 
-def test_the_second_time_only_the_difference_is_asked_about(ada: Browser) -> None:
+def test_the_second_consent_page_has_only_the_new_scopes(ada: Browser) -> None:
     ada.obtain_code(scope=("profile",))
-    asked = ada.authorize(scope="notes:read notes:write profile")
+    consent_url = ada.authorize(scope="notes:read notes:write profile").location
 
-    [form] = [form for form in parse_forms(ada.get(asked.location).text) if "allow" in form.buttons]
+    [form] = [form for form in parse_forms(ada.get(consent_url).text) if "allow" in form.buttons]
 
     assert [value for name, value in form.choices if name == "scope"] == ["notes:read", "notes:write"]
-    kept = [value for name, value in form.fields if name == "scope"]
-    answered = ada.approve(asked.location, scope=("notes:read", *kept))
-    assert ada.redeem(redirect_parameters(answered)["code"]).json["scope"] == "notes:read profile"
+    hidden = [value for name, value in form.fields if name == "scope"]
+    approved = ada.approve(consent_url, scope=("notes:read", *hidden))
+    assert ada.redeem(redirect_parameters(approved)["code"]).json["scope"] == "notes:read profile"
 
 
-def test_an_app_that_wants_to_be_allowed_anew_is_asked_about_whole(ada: Browser, register: Register) -> None:
+def test_the_consent_page_has_all_scopes_for_prompt_consent_and_for_native_apps(
+    ada: Browser, register: Register
+) -> None:
     native = Browser(ada.http, register("native"))
     for app, prompt in ((ada, "consent"), (native, None)):
         app.approve(app.authorize().location)
@@ -282,9 +283,9 @@ def test_an_app_that_wants_to_be_allowed_anew_is_asked_about_whole(ada: Browser,
         assert 'id="scope-profile"' in page and 'id="scope-notes:read"' in page
 
 
-def test_connected_apps_shows_the_app_and_revoking_ends_its_tokens(ada: Browser, runtime: Runtime) -> None:
-    answer = ada.obtain_tokens()
-    ada.call(answer["access_token"])
+def test_revoking_a_connected_app_revokes_its_tokens_and_consent(ada: Browser, runtime: Runtime) -> None:
+    tokens = ada.obtain_tokens()
+    ada.call(tokens["access_token"])
     runtime.last_used.flush()
     page = ada.get("/account").text
     assert "Shop" in page and "See your name and picture" in page
@@ -293,13 +294,13 @@ def test_connected_apps_shows_the_app_and_revoking_ends_its_tokens(ada: Browser,
     revoked = ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
 
     assert revoked.status_code == 303
-    assert ada.call(answer["access_token"]).status_code == 401
-    assert ada.refresh(answer["refresh_token"]).status_code == 400
+    assert ada.call(tokens["access_token"]).status_code == 401
+    assert ada.refresh(tokens["refresh_token"]).status_code == 400
     assert f'id="revoke-{ada.client.client_id}"' not in ada.get("/account").text
     assert "/consent/" in ada.authorize().location
 
 
-def test_one_person_cannot_revoke_for_another(ada: Browser, app: Flask, runtime: Runtime) -> None:
+def test_a_user_cannot_revoke_the_app_of_another(ada: Browser, app: Flask, runtime: Runtime) -> None:
     token = ada.obtain_tokens()["access_token"]
     eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
 
@@ -309,25 +310,25 @@ def test_one_person_cannot_revoke_for_another(ada: Browser, app: Flask, runtime:
 
 
 @pytest.mark.parametrize("client_id", ["", "unknown", "%00", "x" * 5000, "%ff"])
-def test_revoking_nothing_is_harmless(ada: Browser, client_id: str) -> None:
+def test_revoking_an_unknown_client_id_is_no_server_error(ada: Browser, client_id: str) -> None:
     revoked = ada.submit(f"/account/revoke?client_id={client_id}", {}, page_path="/account")
 
     assert revoked.status_code in {303, 400}
 
 
-def test_paths_can_be_moved(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_the_paths_of_endpoints_and_pages_can_be_changed(make_app: MakeApp, sqlite_store_url: str) -> None:
     http = make_app(sqlite_store_url, oauth_path="/auth", account_path="/me").test_client()
 
-    told = http.get("/.well-known/oauth-authorization-server").json
-    assert told["token_endpoint"].endswith("/auth/token")
+    metadata = http.get("/.well-known/oauth-authorization-server").json
+    assert metadata["token_endpoint"].endswith("/auth/token")
     assert http.get("/me/sign-in").status_code == 200
     assert http.get("/account/sign-in").status_code == 404
 
 
-@pytest.mark.parametrize("nobody", [None, ""])
-def test_a_hosts_function_that_names_nobody_signs_nobody_in(
-    make_app: MakeApp, sqlite_store_url: str, nobody: str | None
+@pytest.mark.parametrize("sub", [None, ""])
+def test_no_user_is_signed_in_if_the_resource_owner_function_returns_no_sub(
+    make_app: MakeApp, sqlite_store_url: str, sub: str | None
 ) -> None:
-    app = make_app(sqlite_store_url, resource_owner=lambda: nobody, sign_in_url="/login")
+    app = make_app(sqlite_store_url, resource_owner=lambda: sub, sign_in_url="/login")
 
     assert app.test_client().get("/account").location == "/login?next=%2Faccount"

@@ -1,1 +1,1 @@
-"""The pages of the resource owner: sign-in, consent, connected apps."""
+"""Pages for resource owners: sign-in, consent, connected apps, devices, logout, passwords and personal tokens."""

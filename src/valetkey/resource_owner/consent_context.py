@@ -1,4 +1,4 @@
-"""What the consent page is told of an app and of what it asks for."""
+"""Template variables of the consent page: the client, the requested scopes and the owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .forms import ConsentForm
 
 
 def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], owner: Owner) -> dict[str, Any]:
-    """The part that all consents share; each scope is its name, its words, and whether it was granted before."""
+    """Return the variables that the consent pages for redirects and for devices share.
+
+    :param scopes: name and description of each requested scope, and whether it was granted before.
+    """
     return {
         "form": ConsentForm(),
         "app": client_context(client),
@@ -25,18 +28,18 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
             {
                 "name": name,
                 "words": words,
-                "granted_before": before,
+                "granted_before": granted_before,
                 "kind": scope_kind(name),
                 "required": name in REQUIRED_SCOPES,
             }
-            for name, words, before in scopes
+            for name, words, granted_before in scopes
         ],
         "owner": owner,
     }
 
 
 def client_context(client: Client) -> dict[str, Any]:
-    """What the pages say of an app."""
+    """Return the variables that describe a client."""
     return {
         "name": client.name,
         "client_id": client.client_id,
@@ -51,11 +54,12 @@ def client_context(client: Client) -> dict[str, Any]:
 
 
 def utc_datetime(timestamp: float) -> datetime:
+    """Return a timestamp as a datetime in UTC."""
     return datetime.fromtimestamp(timestamp, UTC)
 
 
 def scope_kind(scope: str) -> str:
-    """Whether a scope's name says that one reads, or that one writes; else ``other``."""
+    """Return ``read`` or ``write`` by the last word of a scope's name (``notes:read``), or ``other``."""
     if scope == "openid" or scope in SCOPE_CLAIMS:
         return "read"
     action = re.split(r"[:._-]", scope)[-1].lower()

@@ -1,4 +1,4 @@
-"""The forms on the resource owner's pages; their names and ids are relied on by tests and by scripts."""
+"""Forms on the resource owner's pages. Tests and scripts of users rely on the names of the fields and on their ids."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class UserCodeForm(PageForm):
 
 
 class LogoutForm(PageForm):
-    """Only the CSRF token: what the app asked for is read, and checked, from the request."""
+    """Only the CSRF token: the client's parameters are read from the request, and checked again."""
 
 
 class ConsentForm(PageForm):
@@ -53,7 +53,10 @@ class ConsentForm(PageForm):
 
 
 class PersonalTokenForm(PageForm):
-    """Its scopes are read from the request; ``expires_in`` is in days, or says that the date counts."""
+    """Form for a new personal access token. Its scopes are read from the request.
+
+    ``expires_in`` is a number of days, or ``date``: then ``expires_on`` is the last day.
+    """
 
     name = StringField(
         "Name", [InputRequired("Enter a name."), Length(max=100)], description="What it is for, to know it again."
@@ -87,4 +90,4 @@ class ChangePasswordForm(NewPasswordForm):
 
 
 class ConfirmForm(PageForm):
-    """Only the CSRF token: pressing the button is all."""
+    """Only the CSRF token: a page with a button and no input."""

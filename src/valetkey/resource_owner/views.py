@@ -1,4 +1,4 @@
-"""The resource owner's views: HTTP in, HTTP out, nothing decided here."""
+"""Views for consent, sign-in, sign-up, sign-out and connected apps. The decisions are made by the packages below."""
 
 from __future__ import annotations
 
@@ -44,10 +44,14 @@ _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def make_blueprint(oauth_path: str, account_path: str | None, *, built_in_accounts: bool) -> Blueprint:
-    """The pages at their paths; sign-in and sign-up only where the accounts are ours."""
+    """Return the blueprint with the pages.
+
+    :param account_path: path of the account page; None if the app has no account page.
+    :param built_in_accounts: whether to add sign-in, sign-up and sign-out, for Valetkey's own accounts.
+    """
     blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
-    asking = f"{oauth_path}/consent/<interaction_id>"
-    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", consent_action))
+    consent_path = f"{oauth_path}/consent/<interaction_id>"
+    pages.add_page(blueprint, consent_path, GET=("consent", consent_page), POST=("decide", consent_action))
     if account_path is not None:
         pages.add_page(blueprint, account_path, GET=("account", account_page))
         pages.add_page(blueprint, f"{account_path}/revoke", POST=("revoke", revoke_action))
@@ -66,38 +70,38 @@ def consent_page(interaction_id: str) -> Response:
 
 
 def consent_action(interaction_id: str) -> Response:
-    """The owner's answer; a form that is not ours, or has expired, is shown again."""
+    """Allow or deny the authorization request by the owner's decision; show the page again if the form is invalid."""
     owner = current_owner()
     form = ConsentForm(request.form)
     if not form.validate():
         return _show_consent(interaction_id, FORM_EXPIRED)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
-    waiting = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
+    pending = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
     try:
-        step = required_prompt(waiting.request, waiting.target, owner, runtime, now)
+        step = required_prompt(pending.request, pending.target, owner, runtime, now)
     except OAuthError as refusal:
-        return send_authorization_response(refuse(waiting, refusal, runtime, now))
+        return send_authorization_response(refuse(pending, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return redirect_to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return redirect_to_sign_in(fresh=owner is not None, acr_values=pending.request.acr_values)
     if request.form.get("decision") == "deny":
-        return send_authorization_response(deny(waiting, owner, address, runtime, now))
-    ticked = frozenset(request.form.getlist("scope")) & {*waiting.request.scope, INDIVIDUAL_CLAIMS}
-    ticked |= REQUIRED_SCOPES & set(waiting.request.scope)
-    if waiting.request.scope and not ticked - {INDIVIDUAL_CLAIMS}:
+        return send_authorization_response(deny(pending, owner, address, runtime, now))
+    selected = frozenset(request.form.getlist("scope")) & {*pending.request.scope, INDIVIDUAL_CLAIMS}
+    selected |= REQUIRED_SCOPES & set(pending.request.scope)
+    if pending.request.scope and not selected - {INDIVIDUAL_CLAIMS}:
         return _show_consent(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
         return _show_consent(interaction_id, "Choose Allow or Deny.")
-    return send_authorization_response(allow(waiting, ticked, owner, address, runtime, now))
+    return send_authorization_response(allow(pending, selected, owner, address, runtime, now))
 
 
 def sign_in_page() -> Response:
     form = SignInForm(request.form if request.method == "POST" else request.args)
 
-    def begin(runtime: Runtime) -> Secret:
+    def start_session(runtime: Runtime) -> Secret:
         return sign_in(form.email.data, form.password.data, _login_context(runtime), runtime, runtime.clock())
 
-    return _handle_account_form("sign_in.html", form, begin)
+    return _handle_account_form("sign_in.html", form, start_session)
 
 
 def sign_up_page() -> Response:
@@ -107,21 +111,26 @@ def sign_up_page() -> Response:
         return sign_up_by_mail_page(_safe_local_path(request.values.get("next")))
     form = SignUpForm(request.form if request.method == "POST" else request.args)
 
-    def begin(runtime: Runtime) -> Secret:
-        given = (form.name.data, form.email.data, form.password.data)
-        return sign_up(*given, _login_context(runtime), runtime, runtime.clock())
+    def start_session(runtime: Runtime) -> Secret:
+        fields = (form.name.data, form.email.data, form.password.data)
+        return sign_up(*fields, _login_context(runtime), runtime, runtime.clock())
 
-    return _handle_account_form("sign_up.html", form, begin)
+    return _handle_account_form("sign_up.html", form, start_session)
 
 
-def _handle_account_form(template: str, form: SignInForm | SignUpForm, begin: Callable[[Runtime], Secret]) -> Response:
-    """The form; or, once it is filled in rightly, the sign-in that it begins."""
+def _handle_account_form(
+    template: str, form: SignInForm | SignUpForm, start_session: Callable[[Runtime], Secret]
+) -> Response:
+    """Show the form or, if it was submitted without errors, start a sign-in session and redirect to its ``next``.
+
+    :param start_session: returns the secret of the new session, or raises ``SignInRefused``.
+    """
     problem, status = None, 200
     if request.method == "POST" and form.validate():
         try:
-            secret = begin(current_runtime())
-        except SignInRefused as refused:
-            problem, status = refused.message, 429 if refused.retry_after else 400
+            secret = start_session(current_runtime())
+        except SignInRefused as refusal:
+            problem, status = refusal.message, 429 if refusal.retry_after else 400
         else:
             cookies.begin_session(secret)
             return redirect(_safe_local_path(form.next.data), 303)
@@ -147,8 +156,7 @@ def account_page() -> Response:
     if owner is None:
         return redirect_to_sign_in()
     runtime = current_runtime()
-    apps = connected_apps.list_connected_apps(owner.sub, runtime, runtime.clock())
-    shown = [
+    apps = [
         {
             "client_id": app.client_id,
             "name": app.name,
@@ -157,10 +165,10 @@ def account_page() -> Response:
             "last_used": utc_datetime(app.last_used_at) if app.last_used_at else None,
             "last_granted_from": app.granted_from_address,
         }
-        for app in apps
+        for app in connected_apps.list_connected_apps(owner.sub, runtime, runtime.clock())
     ]
     security = security_context(owner.sub) if isinstance(runtime.owners, BuiltInAccounts) else {}
-    return pages.render_page("account.html", apps=shown, account=owner, **security)
+    return pages.render_page("account.html", apps=apps, account=owner, **security)
 
 
 def revoke_action() -> Response:
@@ -176,23 +184,26 @@ def revoke_action() -> Response:
 
 
 def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
-    """The consent page; straight on to the app where the owner need not be asked."""
+    """Show the consent page; redirect to the client at once if no consent is required.
+
+    :param problem: what was wrong with the submitted form; None for a new page.
+    """
     runtime = current_runtime()
     now = runtime.clock()
-    waiting = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
+    pending = load_pending(interaction_id, cookies.browser_secret(runtime).digest(), runtime, now)
     owner = current_owner()
     try:
-        step = required_prompt(waiting.request, waiting.target, owner, runtime, now)
+        step = required_prompt(pending.request, pending.target, owner, runtime, now)
     except OAuthError as refusal:
-        return send_authorization_response(refuse(waiting, refusal, runtime, now))
+        return send_authorization_response(refuse(pending, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return redirect_to_sign_in(fresh=owner is not None, acr_values=waiting.request.acr_values)
+        return redirect_to_sign_in(fresh=owner is not None, acr_values=pending.request.acr_values)
     if problem is None and step == "issue":
-        scope = frozenset(waiting.request.scope)
-        return send_authorization_response(allow(waiting, scope, owner, current_address(runtime), runtime, now))
-    shown = build_consent_prompt(waiting, owner, runtime)
+        scope = frozenset(pending.request.scope)
+        return send_authorization_response(allow(pending, scope, owner, current_address(runtime), runtime, now))
+    prompt = build_consent_prompt(pending, owner, runtime)
     status = 400 if problem else 200
-    return pages.render_page("consent.html", status, problem=problem, **_consent_page_context(shown, owner))
+    return pages.render_page("consent.html", status, problem=problem, **_consent_page_context(prompt, owner))
 
 
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]:
@@ -206,16 +217,17 @@ def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]
 
 
 def _other_account_url() -> str | None:
-    own = isinstance(current_runtime().owners, BuiltInAccounts)
-    return url_for("valetkey_resource_owner.sign_in", next=current_full_path()) if own else None
+    """Return the URL to sign in with another account and return here; None for accounts of the host app."""
+    has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
+    return url_for("valetkey_resource_owner.sign_in", next=current_full_path()) if has_built_in_accounts else None
 
 
 def _render_account_form(template: str, form: SignInForm | SignUpForm, problem: str | None, status: int) -> Response:
     next_path = _safe_local_path(form.next.data)
-    waiting = _find_pending_authorization(next_path)
-    if waiting and request.method == "GET" and not form.email.data:
-        form.email.data = waiting.request.login_hint
-    context = {"form": form, "problem": problem, "app": client_context(waiting.target.client) if waiting else None}
+    pending = _find_pending_authorization(next_path)
+    if pending and request.method == "GET" and not form.email.data:
+        form.email.data = pending.request.login_hint
+    context = {"form": form, "problem": problem, "app": client_context(pending.target.client) if pending else None}
     if current_runtime().settings.sign_up:
         context["sign_up_url"] = url_for("valetkey_resource_owner.sign_up", next=next_path)
     if current_runtime().settings.mail_url:
@@ -225,7 +237,7 @@ def _render_account_form(template: str, form: SignInForm | SignUpForm, problem: 
 
 
 def _find_pending_authorization(next_path: str) -> PendingAuthorization | None:
-    """The request for whose sake the person signs in."""
+    """Return the authorization request that continues at this path after the sign-in, or None if there is none."""
     interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
     if interaction_id is None:
         return None
@@ -237,7 +249,7 @@ def _find_pending_authorization(next_path: str) -> PendingAuthorization | None:
 
 
 def _safe_local_path(path: str | None) -> str:
-    """Where to go after signing in: a path of this site and nothing else (no open redirector)."""
+    """Return the path if it is a path of this site, else the account page or ``/``: not an open redirector."""
     if path and _LOCAL_PATH.fullmatch(path):
         return path
     return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"

@@ -1,1 +1,1 @@
-"""The page on which a person connects a device (RFC 8628 §3.3)."""
+"""Page on which a user connects a device (RFC 8628 §3.3)."""

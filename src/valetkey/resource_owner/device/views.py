@@ -1,4 +1,4 @@
-"""The device page's views: a code is entered, and what stands behind it is allowed or denied."""
+"""Views of the device page: enter a user code, then allow or deny the request of the device."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
 def make_blueprint(device_path: str) -> Blueprint:
-    """The page at its path; the templates are the resource owner's."""
+    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_device", __name__)
     pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", enter_action))
-    asking = f"{device_path}/<interaction_id>"
-    pages.add_page(blueprint, asking, GET=("consent", consent_page), POST=("decide", consent_action))
+    consent_path = f"{device_path}/<interaction_id>"
+    pages.add_page(blueprint, consent_path, GET=("consent", consent_page), POST=("decide", consent_action))
     blueprint.before_request(pages.check_form)
     pages.set_up_blueprint(blueprint)
     return blueprint
 
 
 def enter_page() -> Response:
-    """The form for the code. A code in the URL is filled in, never looked up: the person confirms it (§3.3.1)."""
+    """Show the form for the user code. A code in the URL is filled in, but must be confirmed (RFC 8628 §3.3.1)."""
     if current_owner() is None:
         return redirect_to_sign_in()
-    given = parse_user_code(request.args.get("user_code", ""))
-    form = UserCodeForm(user_code=format_user_code(given) if given else "")
-    return pages.render_page("device.html", form=form, given=format_user_code(given) if given else None, problem=None)
+    code = parse_user_code(request.args.get("user_code", ""))
+    user_code = format_user_code(code) if code else None
+    form = UserCodeForm(user_code=user_code or "")
+    return pages.render_page("device.html", form=form, given=user_code, problem=None)
 
 
 def enter_action() -> Response:
@@ -54,10 +55,10 @@ def enter_action() -> Response:
     runtime = current_runtime()
     browser, address = cookies.browser_secret(runtime).digest(), current_address(runtime)
     try:
-        waiting = enter_user_code(form.user_code.data, owner, browser, address, runtime, runtime.clock())
+        interaction_id = enter_user_code(form.user_code.data, owner, browser, address, runtime, runtime.clock())
     except InvalidRequest as refusal:
         return pages.render_page("device.html", 400, form=form, given=None, problem=refusal.description)
-    return redirect(url_for("valetkey_device.consent", interaction_id=waiting.reveal()), 303)
+    return redirect(url_for("valetkey_device.consent", interaction_id=interaction_id.reveal()), 303)
 
 
 def consent_page(interaction_id: str) -> Response:
@@ -65,7 +66,7 @@ def consent_page(interaction_id: str) -> Response:
 
 
 def consent_action(interaction_id: str) -> Response:
-    """The person's answer; the device hears of it when it polls again."""
+    """Allow or deny the request of the device by the owner's decision; the device learns it when it polls again."""
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_device.enter"))
@@ -73,20 +74,20 @@ def consent_action(interaction_id: str) -> Response:
         return _show_consent(interaction_id, FORM_EXPIRED)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime)
-    asking = load_device_consent(interaction_id, owner, cookies.browser_secret(runtime).digest(), runtime, now)
+    consent = load_device_consent(interaction_id, owner, cookies.browser_secret(runtime).digest(), runtime, now)
     if request.form.get("decision") == "deny":
-        deny(asking, owner, address, runtime, now)
+        deny(consent, owner, address, runtime, now)
         return _decision_page(
-            "You denied access", f"{asking.client.name} cannot use your account. You can close this page."
+            "You denied access", f"{consent.client.name} cannot use your account. You can close this page."
         )
-    ticked = (frozenset(request.form.getlist("scope")) | REQUIRED_SCOPES) & set(asking.scope)
-    if asking.scope and not ticked:
+    selected = (frozenset(request.form.getlist("scope")) | REQUIRED_SCOPES) & set(consent.scope)
+    if consent.scope and not selected:
         return _show_consent(interaction_id, "Tick at least one item, or choose Deny.")
     if request.form.get("decision") != "allow":
         return _show_consent(interaction_id, "Choose Allow or Deny.")
-    allow(asking, ticked, owner, address, runtime, now)
+    allow(consent, selected, owner, address, runtime, now)
     return _decision_page(
-        "Your device is connected", f"{asking.client.name} goes on there by itself. You can close this page."
+        "Your device is connected", f"{consent.client.name} goes on there by itself. You can close this page."
     )
 
 
@@ -97,12 +98,12 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
     runtime = current_runtime()
     browser = cookies.browser_secret(runtime).digest()
     try:
-        asking: DeviceConsent = load_device_consent(interaction_id, owner, browser, runtime, runtime.clock())
+        consent: DeviceConsent = load_device_consent(interaction_id, owner, browser, runtime, runtime.clock())
     except OAuthError as refusal:
         return pages.render_refusal_page(refusal, advice="Enter the code that your device shows now.")
-    context = consent_context(asking.client, describe_requested_scopes(asking, owner, runtime), owner)
+    context = consent_context(consent.client, describe_requested_scopes(consent, owner, runtime), owner)
     status = 400 if problem else 200
-    return pages.render_page("consent.html", status, problem=problem, user_code=asking.user_code, **context)
+    return pages.render_page("consent.html", status, problem=problem, user_code=consent.user_code, **context)
 
 
 def _decision_page(title: str, sentence: str) -> Response:

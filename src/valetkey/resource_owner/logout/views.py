@@ -1,4 +1,4 @@
-"""The logout endpoint's views: a client asks, the person confirms, the browser goes on."""
+"""Views of the logout endpoint: a client requests the logout, the user confirms, the browser returns to the client."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _MAX_REQUEST_LENGTH = 16_000  # an ID token may be long
 
 
 def make_blueprint() -> Blueprint:
+    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_logout", __name__)
     pages.add_page(blueprint, "/logout", GET=("logout", logout_page), POST=("logout_by_post", logout_by_post))
     pages.add_page(blueprint, "/logout/confirm", POST=("confirm", confirm_action))
@@ -32,48 +33,50 @@ def make_blueprint() -> Blueprint:
 
 
 def logout_page() -> Response:
-    """RP-Initiated Logout §2: asks the person, unless the hint names their very sign-in."""
+    """Ask the user to confirm; sign out at once if the hint identifies this session (RP-Initiated Logout §2)."""
     if len(request.query_string) > _MAX_REQUEST_LENGTH:
         raise InvalidRequest("The app's request is too long.")
     runtime = current_runtime()
-    asked = check_logout_request(request.args.items(multi=True), runtime, runtime.clock())
+    logout_request = check_logout_request(request.args.items(multi=True), runtime, runtime.clock())
     owner = current_owner()
     if owner is None:
-        return signed_out_page((), asked.location)
-    return _end_session(asked) if asked.matches_session(owner, runtime) else _show_confirmation(asked)
+        return signed_out_page((), logout_request.location)
+    if logout_request.matches_session(owner, runtime):
+        return _end_session(logout_request)
+    return _show_confirmation(logout_request)
 
 
 def logout_by_post() -> Response:
-    """The same by POST: sent on to GET, for a form from the app's site brings no SameSite=Lax cookie."""
+    """Redirect a POST request to GET: a form on the client's site sends no SameSite=Lax cookie."""
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED_PARAMETERS]
     runtime = current_runtime()
-    sent = urlencode(encrypt_hints(pairs, runtime, runtime.clock()))
-    if len(sent) > _MAX_REQUEST_LENGTH:
+    query = urlencode(encrypt_hints(pairs, runtime, runtime.clock()))
+    if len(query) > _MAX_REQUEST_LENGTH:
         raise InvalidRequest("The app's request is too long.")
-    return redirect(url_for("valetkey_logout.logout") + (f"?{sent}" if sent else ""), 303)
+    return redirect(url_for("valetkey_logout.logout") + (f"?{query}" if query else ""), 303)
 
 
 def confirm_action() -> Response:
-    """The person's answer; what the app asked for is checked again."""
+    """Sign out, or not, by the user's decision; the client's parameters are checked again."""
     runtime = current_runtime()
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED_PARAMETERS]
-    asked = check_logout_request(pairs, runtime, runtime.clock())
+    logout_request = check_logout_request(pairs, runtime, runtime.clock())
     if not LogoutForm(request.form).validate():
-        return (
-            signed_out_page((), asked.location) if current_owner() is None else _show_confirmation(asked, FORM_EXPIRED)
-        )
+        if current_owner() is None:
+            return signed_out_page((), logout_request.location)
+        return _show_confirmation(logout_request, FORM_EXPIRED)
     if request.form.get("decision") == "stay":
         return pages.render_page(
             "message.html", title="You are still signed in", sentence="Nothing was changed.", link_url=None
         )
-    return _end_session(asked)
+    return _end_session(logout_request)
 
 
 def signed_out_page(frame_uris: Sequence[str], next_uri: str | None) -> Response:
-    """Where the person is after the end: at the app, by a page that holds the frames, or at a page of ours.
+    """Return the response after the logout: a redirect to the client, or a page that says that the user is signed out.
 
-    :param frames: URIs that the browser must load first (Front-Channel Logout §2).
-    :param then: a URI that was checked.
+    :param frame_uris: URIs that the browser must load in frames before (OpenID Connect Front-Channel Logout §2).
+    :param next_uri: the client's URI to continue at, which was checked; None if there is none.
     """
     if next_uri is not None and not frame_uris:
         return redirect(next_uri, 303)
@@ -88,6 +91,7 @@ def signed_out_page(frame_uris: Sequence[str], next_uri: str | None) -> Response
 
 
 def _end_session(logout_request: LogoutRequest) -> Response:
+    """End the session, notify the clients that take part in it, and return the page after the logout."""
     runtime = current_runtime()
     address, now = current_address(runtime), runtime.clock()
     frames: Sequence[str] = ()
@@ -102,7 +106,7 @@ def _end_session(logout_request: LogoutRequest) -> Response:
 
 
 def _show_confirmation(logout_request: LogoutRequest, problem: str | None = None) -> Response:
-    carried = {name: logout_request.parameters.get(name) for name in CARRIED_PARAMETERS}
+    parameters = {name: logout_request.parameters.get(name) for name in CARRIED_PARAMETERS}
     app = logout_request.client.name if logout_request.client else None
     status = 400 if problem else 200
-    return pages.render_page("logout.html", status, form=LogoutForm(), app=app, carried=carried, problem=problem)
+    return pages.render_page("logout.html", status, form=LogoutForm(), app=app, carried=parameters, problem=problem)

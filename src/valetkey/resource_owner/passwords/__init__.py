@@ -1,1 +1,1 @@
-"""The pages for passwords, mailed links and sign-ins."""
+"""Pages for passwords, mailed links and sign-in sessions."""

@@ -1,4 +1,4 @@
-"""The views for passwords, mailed links and sign-ins: HTTP in, HTTP out, nothing decided here."""
+"""Views for passwords, mailed links and sign-in sessions. The decisions are made in ``accounts``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
 def make_blueprint() -> Blueprint:
-    """The pages below the account's path, for accounts of ours; the templates are the resource owner's."""
+    """Return the blueprint with the pages, for Valetkey's own accounts; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_passwords", __name__)
     pages.add_page(
         blueprint, "/forgotten", GET=("forgotten", forgotten_password_page), POST=("forgotten", forgotten_password_page)
@@ -56,7 +56,10 @@ def make_blueprint() -> Blueprint:
 
 
 def sign_up_by_mail_page(next_path: str) -> Response:
-    """The form of whoever is new; the password is chosen behind the link that is mailed."""
+    """Show the sign-up form, or mail a link; the user chooses the password on the page of the link.
+
+    :param next_path: local path to continue at after the sign-up.
+    """
     form = MailSignUpForm(request.form if request.method == "POST" else request.args)
     problem = None
     if request.method == "POST" and form.validate():
@@ -81,7 +84,10 @@ def forgotten_password_page() -> Response:
 
 
 def mail_link_page(secret: str) -> Response:
-    """Behind a mailed link. Opening it changes nothing: programs that look into mail open links, too."""
+    """Handle a mailed link: confirm an address, or set a password for a new or existing account.
+
+    GET changes nothing, because programs that scan mail open links, too.
+    """
     runtime = current_runtime()
     now = runtime.clock()
     try:
@@ -99,8 +105,8 @@ def mail_link_page(secret: str) -> Response:
     if request.method == "POST" and form.validate():
         try:
             session = set_password_with_link(link, form.password.data, _login_context(runtime), runtime, now)
-        except SignInRefused as refused:
-            problem = refused
+        except SignInRefused as refusal:
+            problem = refusal
         except InvalidRequest as refusal:
             return _expired_link_page(refusal)
         else:
@@ -108,9 +114,9 @@ def mail_link_page(secret: str) -> Response:
             if link.sub is not None:
                 set_notice("password-set")
             return redirect(link.next or _account_url(), 303)
-    shown = {"form": form, "email": link.email, "is_new": link.purpose == SIGN_UP}
+    context = {"form": form, "email": link.email, "is_new": link.purpose == SIGN_UP}
     return pages.render_page(
-        "new_password.html", _form_status(problem, form), problem=problem and problem.message, **shown
+        "new_password.html", _form_status(problem, form), problem=problem and problem.message, **context
     )
 
 
@@ -125,14 +131,14 @@ def change_password_page() -> Response:
         old, new = form.current.data, form.password.data
         try:
             change_password(owner.sub, old, new, session, current_address(runtime), runtime, runtime.clock())
-        except SignInRefused as refused:
-            problem = refused
+        except SignInRefused as refusal:
+            problem = refusal
         else:
-            told = "Your password is changed, and you are signed out everywhere else."
+            sentence = "Your password is changed, and you are signed out everywhere else."
             return pages.render_page(
                 "message.html",
                 title="Password changed",
-                sentence=told,
+                sentence=sentence,
                 link_url=_account_url(),
                 link_text="Your account",
             )
@@ -147,9 +153,9 @@ def send_verification_action() -> Response:
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(_account_url())
-    refused = _request_link(VERIFY_EMAIL, owner.email)
-    if refused is not None:
-        return pages.render_page("message.html", 429, title="Too many mails", sentence=refused.message)
+    refusal = _request_link(VERIFY_EMAIL, owner.email)
+    if refusal is not None:
+        return pages.render_page("message.html", 429, title="Too many mails", sentence=refusal.message)
     return _check_your_mail_page(owner.email)
 
 
@@ -164,26 +170,31 @@ def sign_out_everywhere_action() -> Response:
 
 
 def security_context(sub: str) -> dict[str, Any]:
-    """What the account page shows of password, address and sign-ins."""
+    """Return the variables of the account page for verifying the address, and for the sign-ins, newest first."""
     runtime = current_runtime()
-    account, session = accounts.find(runtime.store, sub), cookies.session_secret(runtime)
-    here = session.digest() if session else b""
-    found = accounts.list_active_sessions(runtime.store, sub, runtime.clock())
+    account, secret = accounts.find(runtime.store, sub), cookies.session_secret(runtime)
+    digest = secret.digest() if secret else b""
+    sessions = accounts.list_active_sessions(runtime.store, sub, runtime.clock())
     return {
         "may_verify": bool(runtime.settings.mail_url and account and account.email_verified_at is None),
         "sessions": [
-            {"began": utc_datetime(one.auth_time), "address": one.address, "is_here": bytes(one.digest) == here}
-            for one in sorted(found, key=lambda one: -one.auth_time)
+            {
+                "began": utc_datetime(session.auth_time),
+                "address": session.address,
+                "is_here": bytes(session.digest) == digest,
+            }
+            for session in sorted(sessions, key=lambda session: -session.auth_time)
         ],
     }
 
 
 def _request_link(purpose: str, email: str, **options: str) -> SignInRefused | None:
+    """Mail a link; return the refusal, or None if there is none."""
     runtime = current_runtime()
     try:
         request_mail_link(purpose, email, _login_context(runtime), runtime, runtime.clock(), **options)
-    except SignInRefused as refused:
-        return refused
+    except SignInRefused as refusal:
+        return refusal
     return None
 
 
@@ -194,17 +205,19 @@ def _check_your_mail_page(email: str) -> Response:
 
 def _expired_link_page(refusal: InvalidRequest) -> Response:
     log_refusal(refusal, request_id(), current_route())
-    to_sign_in = {"link_url": url_for("valetkey_resource_owner.sign_in"), "link_text": "Sign in"}
-    return pages.render_page("message.html", 400, title="This link is over", sentence=refusal.description, **to_sign_in)
+    link = {"link_url": url_for("valetkey_resource_owner.sign_in"), "link_text": "Sign in"}
+    return pages.render_page("message.html", 400, title="This link is over", sentence=refusal.description, **link)
 
 
 def _form_status(problem: SignInRefused | None, form: Any) -> int:
+    """Return the status of a page with a form: 429 or 400 for a refusal, 400 for invalid fields, else 200."""
     if problem is not None:
         return 429 if problem.retry_after else 400
     return 400 if form.errors else 200
 
 
 def _require_mail_setting() -> None:
+    """Respond with 404 if no mail server is configured."""
     if current_runtime().settings.mail_url is None:
         abort(404)
 

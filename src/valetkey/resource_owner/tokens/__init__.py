@@ -1,1 +1,1 @@
-"""The pages on which a person makes, lists and revokes personal access tokens."""
+"""Pages on which a user creates, lists and revokes personal access tokens."""

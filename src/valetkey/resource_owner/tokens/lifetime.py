@@ -1,4 +1,4 @@
-"""How long a personal access token lives: the choices that the form offers, and what a choice means."""
+"""Lifetime of a personal access token: the choices in the form, and the expiry of each choice."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ _DAY_S = 86400
 
 
 def choices(max_lifetime_s: int) -> list[tuple[str, str]]:
-    """The values and words of the select; ``most`` in seconds."""
+    """Return the values and labels of the choices: numbers of days up to the maximum, and a date."""
     offered = [days for days in _OFFERED_DAYS if days * _DAY_S <= max_lifetime_s] or [max_lifetime_s // _DAY_S]
     return [*((str(days), f"{days} day{'' if days == 1 else 's'}") for days in offered), (ON_DATE, "On a date")]
 
 
 def default_choice(max_lifetime_s: int) -> str:
-    """What is chosen where nobody chose."""
+    """Return the choice that is preselected in a new form: 30 days, or the shortest if 30 are not allowed."""
     offered = [value for value, _ in choices(max_lifetime_s)]
     return str(_DEFAULT_DAYS) if str(_DEFAULT_DAYS) in offered else offered[0]
 
 
 def parse_expires_in(expires_in: str, max_lifetime_s: int, now: float) -> tuple[str, date | None]:
-    """What a link's ``expires_in``, in days, fills in: a choice, or a date where no choice is so long."""
+    """Return the choice, and the date if the choice is ``ON_DATE``, for the ``expires_in`` parameter of a link.
+
+    :param expires_in: a number of days. If it is invalid or too large, return the default choice.
+    """
     if not expires_in.isdecimal() or len(expires_in) > 4 or not 0 < int(expires_in) * _DAY_S <= max_lifetime_s:
         return default_choice(max_lifetime_s), None
     days = str(int(expires_in))
@@ -35,21 +38,23 @@ def parse_expires_in(expires_in: str, max_lifetime_s: int, now: float) -> tuple[
 
 
 def format_expires_in(choice: str, day: date | None, now: float) -> str:
-    """What a link has to say for the form to be filled in with this choice again."""
+    """Return the ``expires_in`` parameter of a link that fills in the form with this choice, in days."""
     if choice != ON_DATE:
         return choice
     return str((day - utc_date(now)).days) if day else ""
 
 
 def utc_date(timestamp: float) -> date:
-    """The day, in UTC, in which a moment falls."""
+    """Return the date of a timestamp in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).date()
 
 
 def compute_expires_at(choice: str, day: date | None, max_lifetime_s: int, now: float) -> float:
-    """When the token ends: so many days from now, or with the day that was chosen, in UTC.
+    """Return when the token expires, as a timestamp: the chosen number of days from now, or the end of the day in UTC.
 
-    :raises InvalidRequest: where no date was given with "On a date", or it is over or too late.
+    It is at most ``max_lifetime_s`` from now.
+
+    :raises InvalidRequest: if the choice is ``ON_DATE``, and the date is missing, in the past or too late.
     """
     if choice != ON_DATE:
         return now + int(choice) * _DAY_S

@@ -1,4 +1,4 @@
-"""The personal access tokens' views. A link may fill the form in; only the form, sent, makes a token."""
+"""Views of personal access tokens. A link can fill in the form; only the submitted form creates a token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from . import lifetime
 
 
 def make_blueprint(tokens_path: str) -> Blueprint:
-    """The pages at their paths; the templates are the resource owner's."""
+    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_tokens", __name__)
     pages.add_page(blueprint, tokens_path, GET=("every", list_page))
     pages.add_page(blueprint, f"{tokens_path}/new", GET=("new", new_page), POST=("make", create_action))
@@ -45,39 +45,40 @@ def list_page() -> Response:
         return redirect_to_sign_in()
     runtime = current_runtime()
     now = runtime.clock()
-    found = [_token_context(token, runtime, now) for token in stored.list_by_owner(runtime.store, owner.sub)]
-    return pages.render_page("tokens.html", tokens=sorted(found, key=lambda one: bool(one["state"] != "active")))
+    contexts = [_token_context(token, runtime, now) for token in stored.list_by_owner(runtime.store, owner.sub)]
+    active_first = sorted(contexts, key=lambda context: bool(context["state"] != "active"))
+    return pages.render_page("tokens.html", tokens=active_first)
 
 
 def new_page() -> Response:
-    """The form, filled in with what the link says: ``name``, ``scope`` and ``expires_in`` in days."""
+    """Show the form, filled in with the parameters of the link: ``name``, ``scope`` and ``expires_in`` in days."""
     runtime = current_runtime()
     owner, now = current_owner(), runtime.clock()
     if owner is None or not _signed_in_recently(owner, now):
         return redirect_to_sign_in(fresh=owner is not None)
-    most = runtime.settings.personal_access_token_lifetime
-    choice, day = lifetime.parse_expires_in(request.args.get("expires_in", ""), most, now)
+    max_lifetime_s = runtime.settings.personal_access_token_lifetime
+    choice, day = lifetime.parse_expires_in(request.args.get("expires_in", ""), max_lifetime_s, now)
     form = _make_form(name=request.args.get("name", "")[:100], expires_in=choice, expires_on=day, token_id=random_id())
     return _form_page(form, _parse_scope_values(request.args.getlist("scope")))
 
 
 def create_action() -> Response:
-    """The token, shown this once; the same form sent again makes no other."""
+    """Create a token, and show its secret this once. Submitting the same form again creates no second token."""
     runtime = current_runtime()
     owner, now = current_owner(), runtime.clock()
     form, scope = _make_form(request.form), frozenset(request.form.getlist("scope"))
     if owner is None or not _signed_in_recently(owner, now):
         return redirect_to_sign_in(_prefilled_form_url(form, scope), fresh=owner is not None)
     if not form.validate():
-        again = "The form was not sent as this page has it. Fill it in again." if form.token_id.errors else None
-        return _form_page(form, scope, again, status=400)
+        problem = "The form was not sent as this page has it. Fill it in again." if form.token_id.errors else None
+        return _form_page(form, scope, problem, status=400)
     try:
-        made = tokens.create_personal_token(
+        created = tokens.create_personal_token(
             _token_spec(form, scope, runtime, now), owner, runtime, now, current_address(runtime)
         )
     except OAuthError as refusal:
         return _form_page(form, scope, refusal.description, status=400)
-    return _created_page(made, runtime, now)
+    return _created_page(created, runtime, now)
 
 
 def revoke_action() -> Response:
@@ -94,48 +95,59 @@ def revoke_action() -> Response:
 
 
 def _signed_in_recently(owner: Owner, now: float) -> bool:
-    """Whoever finds an open session makes no token of it; asked where the accounts can say when one signed in."""
+    """Return whether the owner signed in recently, so that an unattended session cannot be used to create a token.
+
+    True if the time of the sign-in is unknown.
+    """
     return owner.auth_time is None or now - owner.auth_time <= MAX_AUTH_AGE_S
 
 
 def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
-    most = current_runtime().settings.personal_access_token_lifetime
+    """Return the form with submitted data, or with initial values."""
+    max_lifetime_s = current_runtime().settings.personal_access_token_lifetime
     form = PersonalTokenForm(form_data, **values)
-    form.expires_in.choices = lifetime.choices(most)
+    form.expires_in.choices = lifetime.choices(max_lifetime_s)
     return form
 
 
 def _token_spec(form: PersonalTokenForm, scope: frozenset[str], runtime: Runtime, now: float) -> TokenSpec:
-    most = runtime.settings.personal_access_token_lifetime
-    end = lifetime.compute_expires_at(form.expires_in.data, form.expires_on.data, most, now)
-    return TokenSpec(form.name.data, scope, end, token_id=form.token_id.data)
+    """Return the token that a valid form describes.
+
+    :raises InvalidRequest: if its date is missing, in the past or too late.
+    """
+    max_lifetime_s = runtime.settings.personal_access_token_lifetime
+    expires_at = lifetime.compute_expires_at(form.expires_in.data, form.expires_on.data, max_lifetime_s, now)
+    return TokenSpec(form.name.data, scope, expires_at, token_id=form.token_id.data)
 
 
 def _parse_scope_values(values: list[str]) -> frozenset[str]:
+    """Return the scopes in the parameters of a link; none if they are invalid, as a link only fills in the form."""
     try:
         return parse_scope(" ".join(values).strip())
     except OAuthError:
-        return frozenset()  # a link only fills in
+        return frozenset()
 
 
 def _prefilled_form_url(form: PersonalTokenForm, scope: frozenset[str]) -> str:
-    """The form's page, filled in again: for the way back from signing in."""
-    lives = lifetime.format_expires_in(form.expires_in.data or "", form.expires_on.data, current_runtime().clock())
-    filled = {"name": form.name.data or "", "scope": " ".join(sorted(scope)), "expires_in": lives}
-    return f"{url_for('valetkey_tokens.new')}?{urlencode({name: told for name, told in filled.items() if told})}"
+    """Return the URL of the form with its values filled in, to return to it after the sign-in."""
+    now = current_runtime().clock()
+    expires_in = lifetime.format_expires_in(form.expires_in.data or "", form.expires_on.data, now)
+    parameters = {"name": form.name.data or "", "scope": " ".join(sorted(scope)), "expires_in": expires_in}
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    return f"{url_for('valetkey_tokens.new')}?{query}"
 
 
 def _form_page(
     form: PersonalTokenForm, selected_scopes: frozenset[str], problem: str | None = None, *, status: int = 200
 ) -> Response:
     runtime = current_runtime()
-    now, most = runtime.clock(), runtime.settings.personal_access_token_lifetime
+    now, max_lifetime_s = runtime.clock(), runtime.settings.personal_access_token_lifetime
     words = runtime.settings.scopes
     scopes = [
         {"name": name, "words": words.get(name, name), "kind": scope_kind(name), "ticked": name in selected_scopes}
         for name in sorted(tokens.allowed_scopes(runtime))
     ]
-    days = {"first": lifetime.utc_date(now), "last": lifetime.utc_date(now + most)}
+    days = {"first": lifetime.utc_date(now), "last": lifetime.utc_date(now + max_lifetime_s)}
     return pages.render_page("token_new.html", status, form=form, scopes=scopes, days=days, problem=problem)
 
 
@@ -146,6 +158,7 @@ def _created_page(created: CreatedToken, runtime: Runtime, now: float) -> Respon
 
 
 def _token_context(token: PersonalToken, runtime: Runtime, now: float) -> dict[str, Any]:
+    """Return the template variables that describe a token, without its secret."""
     words = runtime.settings.scopes
     return {
         "token_id": token.token_id,
