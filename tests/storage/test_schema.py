@@ -1,4 +1,4 @@
-"""A database without tables, older or newer than the code: one sentence that says what to do."""
+"""A database without tables, or with an older or newer schema: one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def set_version(store: Store, version: str) -> None:
 
 @pytest.fixture
 def url(database_url: str) -> str:
-    """An empty database, with tables."""
+    """A database with tables and without rows."""
     upgrade_schema(database_url)
     return database_url
 
 
-def test_an_empty_database_has_no_version_and_is_told_how_to_get_one(database_url: str) -> None:
+def test_an_empty_database_has_no_schema_version_and_asks_for_init(database_url: str) -> None:
     store = open_store(database_url)
 
     assert schema_version(store) is None
@@ -37,7 +37,7 @@ def test_an_empty_database_has_no_version_and_is_told_how_to_get_one(database_ur
     store.close()
 
 
-def test_after_an_upgrade_the_code_is_content(url: str) -> None:
+def test_the_schema_check_passes_after_an_upgrade(url: str) -> None:
     store = open_store(url)
 
     check_schema(store)
@@ -46,7 +46,7 @@ def test_after_an_upgrade_the_code_is_content(url: str) -> None:
     store.close()
 
 
-def test_an_upgrade_may_be_repeated_and_run_by_many(database_url: str) -> None:
+def test_concurrent_upgrades_succeed(database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade_schema, [database_url] * 4))
 
@@ -55,7 +55,7 @@ def test_an_upgrade_may_be_repeated_and_run_by_many(database_url: str) -> None:
     store.close()
 
 
-def test_an_older_database_is_told_to_upgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_schema_asks_for_an_upgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_REVISIONS", ("0000", *schema._REVISIONS))
     store = open_store(url)
     set_version(store, "0000")
@@ -65,7 +65,7 @@ def test_an_older_database_is_told_to_upgrade(url: str, monkeypatch: pytest.Monk
     store.close()
 
 
-def test_a_newer_database_asks_for_newer_code(url: str) -> None:
+def test_a_newer_schema_asks_for_a_newer_valetkey(url: str) -> None:
     store = open_store(url)
     set_version(store, "9999")
 
@@ -74,7 +74,7 @@ def test_a_newer_database_asks_for_newer_code(url: str) -> None:
     store.close()
 
 
-def test_an_upgrade_of_a_newer_database_is_refused_in_a_sentence(url: str) -> None:
+def test_upgrading_a_newer_schema_is_refused_in_a_sentence(url: str) -> None:
     store = open_store(url)
     set_version(store, "9999")
     store.close()
@@ -83,24 +83,24 @@ def test_an_upgrade_of_a_newer_database_is_refused_in_a_sentence(url: str) -> No
         upgrade_schema(url)
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "made" / "valetkey.db"
+def test_only_the_owner_can_read_the_sqlite_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "valetkey.db"
     upgrade_schema(f"sqlite:///{path}")
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_folder_that_cannot_be_written_is_named() -> None:
+def test_the_error_names_a_folder_that_cannot_be_written() -> None:
     with pytest.raises(StoreUnavailable, match="/proc/valetkey"):
         upgrade_schema("sqlite:////proc/valetkey/x.db")
 
 
-def test_a_server_that_is_down_is_told_in_a_sentence() -> None:
+def test_an_unreachable_server_is_reported_in_a_sentence() -> None:
     with pytest.raises(StoreUnavailable):
         upgrade_schema("postgresql://nobody@127.0.0.1:1/none")
 
 
-def test_a_url_that_cannot_be_understood_is_refused() -> None:
+def test_an_invalid_database_url_is_refused() -> None:
     with pytest.raises(StoreUnavailable, match="database_url"):
         sqlite_path("not a url")

@@ -1,4 +1,4 @@
-"""One write: the claim to win, the rows if it is won, the rows if it is lost; many writes in one commit."""
+"""Write transactions: the condition, the rows if it is met, the rows if it is not; many transactions in one commit."""
 
 from __future__ import annotations
 
@@ -26,81 +26,83 @@ def grant(grant_id: str = "g") -> Grant:
     return Grant(grant_id, "client", "owner", "profile", "[]", NOW, None, None, NOW, NOW + 100)
 
 
-def with_a_code(store: Store) -> None:
+def add_code(store: Store) -> None:
     code = AuthorizationCode(DIGEST, "g", "client", "https://a.example/", 1, None, None, NOW + 60)
     store.write(Transaction(rows=(grants.add(grant()), grants.add_code(code))))
 
 
-def event(what: str) -> BoundStatement:
-    return audit_statement("token.revoked", NOW, detail=what)
+def event(detail: str) -> BoundStatement:
+    return audit_statement("token.revoked", NOW, detail=detail)
 
 
-def test_a_write_without_a_claim_is_won(store: Store) -> None:
+def test_a_transaction_without_a_condition_counts_as_met(store: Store) -> None:
     assert store.write(Transaction(rows=(event("a"), event("b")))) is True
     assert count_rows(store, "valetkey_audit") == 2
 
 
-def test_the_winner_writes_its_rows_and_the_loser_the_others(store: Store) -> None:
-    with_a_code(store)
-    write = Transaction(grants.consume_code(DIGEST, NOW), (event("won"),), else_rows=(event("lost"), event("lost")))
+def test_rows_are_written_if_the_condition_is_met_and_else_rows_if_not(store: Store) -> None:
+    add_code(store)
+    transaction = Transaction(
+        grants.consume_code(DIGEST, NOW), (event("met"),), else_rows=(event("not met"), event("not met"))
+    )
 
-    assert [store.write(write), store.write(write)] == [True, False]
-    assert count_rows(store, "valetkey_audit") == 3, "what a loser writes is committed too"
+    assert [store.write(transaction), store.write(transaction)] == [True, False]
+    assert count_rows(store, "valetkey_audit") == 3, "else_rows are committed too"
 
 
-def test_one_of_many_at_once_wins(store: Store) -> None:
-    with_a_code(store)
+def test_the_condition_is_met_once_among_concurrent_threads(store: Store) -> None:
+    add_code(store)
     start = Barrier(24)
 
-    def claim(n: int) -> bool:
+    def consume(n: int) -> bool:
         start.wait()
-        return store.write(Transaction(grants.consume_code(DIGEST, NOW), (event(f"won {n}"),), (event("lost"),)))
+        return store.write(Transaction(grants.consume_code(DIGEST, NOW), (event(f"met {n}"),), (event("not met"),)))
 
     with ThreadPoolExecutor(24) as pool:
-        won = list(pool.map(claim, range(24)))
+        results = list(pool.map(consume, range(24)))
 
-    assert won.count(True) == 1
+    assert results.count(True) == 1
     assert count_rows(store, "valetkey_audit") == 24
 
 
-def test_one_wins_among_two_stores_on_one_database(store: Store, store_url: str) -> None:
-    with_a_code(store)
+def test_the_condition_is_met_once_among_stores_that_share_a_database(store: Store, store_url: str) -> None:
+    add_code(store)
     other = open_store(store_url)
     start = Barrier(8)
 
-    def claim(mine: Store) -> bool:
+    def consume(store: Store) -> bool:
         start.wait()
-        return mine.write(Transaction(grants.consume_code(DIGEST, NOW)))
+        return store.write(Transaction(grants.consume_code(DIGEST, NOW)))
 
     with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(claim, [store, other] * 4))
+        results = list(pool.map(consume, [store, other] * 4))
     other.close()
 
-    assert won.count(True) == 1
+    assert results.count(True) == 1
 
 
-def test_a_claim_that_touches_nothing_is_lost(store: Store) -> None:
-    assert store.write(Transaction(grants.consume_code(b"?" * 32, NOW), (event("won"),))) is False
+def test_a_condition_that_changes_no_row_is_not_met(store: Store) -> None:
+    assert store.write(Transaction(grants.consume_code(b"?" * 32, NOW), (event("met"),))) is False
     assert count_rows(store, "valetkey_audit") == 0
 
 
-def test_a_faulty_row_undoes_the_whole_write(store: Store) -> None:
-    with_a_code(store)
-    faulty = Transaction(grants.consume_code(DIGEST, NOW), (event("won"), grants.add(grant())))  # the same key twice
+def test_a_row_that_fails_rolls_the_whole_transaction_back(store: Store) -> None:
+    add_code(store)
+    failing = Transaction(grants.consume_code(DIGEST, NOW), (event("met"), grants.add(grant())))  # the same key twice
 
     with pytest.raises(Exception, match=r"(?i)unique"):
-        store.write(faulty)
+        store.write(failing)
 
     assert count_rows(store, "valetkey_audit") == 0
-    assert store.write(Transaction(grants.consume_code(DIGEST, NOW))) is True, "the claim was given back"
+    assert store.write(Transaction(grants.consume_code(DIGEST, NOW))) is True, "the condition was rolled back too"
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
         Event().wait(0.001)
 
 
-def test_one_faulty_write_does_not_stop_those_that_share_its_commit(
+def test_a_failing_transaction_does_not_affect_others_in_the_same_commit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write(Transaction(rows=(clients.add("taken", "web", {}, NOW),)))
@@ -111,55 +113,55 @@ def test_one_faulty_write_does_not_stop_those_that_share_its_commit(
         row = clients.add("taken" if n == 8 else f"client {n}", "web", {}, NOW)
         try:
             store.write(Transaction(rows=(row, event("with it"))))
-        except Exception as problem:
-            return type(problem).__name__
+        except Exception as error:
+            return type(error).__name__
         return "written"
 
     commit = store._commit_next_batch
 
-    def commit_when_all_wait() -> None:
-        until(lambda: len(store._queue) == 17)
+    def commit_when_all_are_queued() -> None:
+        wait_until(lambda: len(store._queue) == 17)
         commit()
 
-    monkeypatch.setattr(store, "_commit_next_batch", commit_when_all_wait)
+    monkeypatch.setattr(store, "_commit_next_batch", commit_when_all_are_queued)
     with ThreadPoolExecutor(17) as pool:
-        told = list(pool.map(write, range(17)))
+        results = list(pool.map(write, range(17)))
 
-    assert [n for n, result in enumerate(told) if result != "written"] == [8]
+    assert [n for n, result in enumerate(results) if result != "written"] == [8]
     assert count_rows(store, "valetkey_clients") == 1 + 16
     assert count_rows(store, "valetkey_audit") == 16
 
 
-def test_nobody_whose_write_is_committed_waits_for_the_next_commit(
+def test_a_committed_transaction_does_not_wait_for_the_next_commit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where they did, a thread that came back found the writer free before they woke: one write for each commit."""
-    run, may_end, sizes = store._run_batch, Event(), []
+    """If it did, a returning thread would find no leader before the others woke up: one transaction per commit."""
+    run_batch, may_end, sizes = store._run_batch, Event(), []
     before: list[Callable[[], object]] = [
-        lambda: until(lambda: len(store._queue) == 2),
-        lambda: until(lambda: len(store._queue) == 1),
+        lambda: wait_until(lambda: len(store._queue) == 2),
+        lambda: wait_until(lambda: len(store._queue) == 1),
         lambda: may_end.wait(10),
     ]
 
-    def watched(batch: Any) -> Any:
+    def run_batch_when_ready(batch: Any) -> Any:
         sizes.append(len(batch))
         before[len(sizes) - 1]()
-        return run(batch)
+        return run_batch(batch)
 
-    monkeypatch.setattr(store, "_run_batch", watched)
+    monkeypatch.setattr(store, "_run_batch", run_batch_when_ready)
     with ThreadPoolExecutor(4) as pool:
-        written = []
+        writes = []
         for commits_begun in (0, 1, 1, 2):
-            until(lambda so_many=commits_begun: len(sizes) == so_many)  # type: ignore[misc]
-            written.append(pool.submit(store.write, Transaction(rows=(event("x"),))))
-        until(lambda: len(sizes) == 3)
-        assert [one.result(timeout=5) for one in written[:3]] == [True] * 3
+            wait_until(lambda expected=commits_begun: len(sizes) == expected)  # type: ignore[misc] # cannot infer lambda
+            writes.append(pool.submit(store.write, Transaction(rows=(event("x"),))))
+        wait_until(lambda: len(sizes) == 3)
+        assert [write.result(timeout=5) for write in writes[:3]] == [True] * 3
         may_end.set()
-        assert written[3].result(timeout=5)
+        assert writes[3].result(timeout=5)
     assert sizes == [1, 2, 1]
 
 
-def test_what_was_written_is_there_for_another_connection(store: Store, store_url: str) -> None:
+def test_committed_rows_are_visible_to_another_connection(store: Store, store_url: str) -> None:
     store.write(Transaction(accounts.add("sub", "a@example.org", "A", None, NOW)))
     other = open_store(store_url)
 
@@ -167,37 +169,37 @@ def test_what_was_written_is_there_for_another_connection(store: Store, store_ur
     other.close()
 
 
-def test_a_reader_sees_each_write_that_came_before(store: Store) -> None:
-    """A reader that kept a snapshot open would not."""
+def test_a_read_sees_every_earlier_write(store: Store) -> None:
+    """A read connection with an open snapshot would not."""
     for n in range(5):
         store.write(Transaction(rows=(event("x"),)))
         assert count_rows(store, "valetkey_audit") == n + 1
 
 
-def test_the_same_lease_is_held_by_one_until_it_ends(store: Store) -> None:
-    def hold(who: str, now: float) -> bool:
-        return store.write(Transaction(leases.acquire("worker", who, now, now + 15)))
+def test_a_lease_has_one_holder_until_it_expires(store: Store) -> None:
+    def acquire(holder: str, now: float) -> bool:
+        return store.write(Transaction(leases.acquire("worker", holder, now, now + 15)))
 
-    assert hold("one", NOW)
-    assert not hold("other", NOW + 14)
-    assert hold("one", NOW + 14), "its holder may stay"
-    assert not hold("other", NOW + 20)
-    assert hold("other", NOW + 30)
+    assert acquire("first", NOW)
+    assert not acquire("second", NOW + 14)
+    assert acquire("first", NOW + 14), "the holder can renew it"
+    assert not acquire("second", NOW + 20)
+    assert acquire("second", NOW + 30)
 
 
-def test_values_that_do_not_fit_a_statement_are_a_programmers_mistake(store: Store) -> None:
-    with pytest.raises(TypeError, match="do not fit"):
+def test_values_that_do_not_match_the_parameters_are_an_error(store: Store) -> None:
+    with pytest.raises(TypeError, match="do not match"):
         store.write(Transaction(rows=(BoundStatement(leases._ACQUIRE, {"name": "x"}),)))
 
 
-def test_a_closed_store_opens_again(store: Store) -> None:
+def test_a_closed_store_reconnects_when_used(store: Store) -> None:
     store.close()
 
     assert store.write(Transaction(rows=(event("x"),)))
     assert count_rows(store, "valetkey_audit") == 1
 
 
-def test_a_database_that_is_not_there_is_told_in_a_sentence() -> None:
+def test_an_unreachable_database_is_reported_in_a_sentence() -> None:
     for url in ("postgresql://nobody@127.0.0.1:1/none", "sqlite:////proc/no/such.db"):
         store = open_store(url)
         with pytest.raises(StoreUnavailable, match="cannot be"):

@@ -1,4 +1,4 @@
-"""Which schema a database has, and the way from there to the one that this code needs (Alembic)."""
+"""Schema version of the database, and its upgrade to the version that this code needs (Alembic)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .tables import SCHEMA_VERSION_TABLE
 
 HEAD_REVISION = "0002"
 _SELECT_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
-_REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the files
+_REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the migration files
 
 
 def schema_version(store: Store) -> str | None:
-    """The database's revision; None where it has no tables of ours.
+    """Return the schema revision of the database, or ``None`` if it has no Valetkey tables.
 
-    :raises StoreUnavailable: where the database does not answer.
+    :raises StoreUnavailable: if the database does not respond.
     """
     try:
         row = store.fetch_one(_SELECT_VERSION())
@@ -34,31 +34,36 @@ def schema_version(store: Store) -> str | None:
 
 
 def check_schema(store: Store) -> None:
-    """Refuse to serve on a schema that this code does not know.
+    """Check that the database has the schema that this code needs.
 
-    :raises StoreUnavailable: with the sentence that says what to do.
+    :raises StoreUnavailable: if it has not; the message says what to do.
     """
-    found = schema_version(store)
-    if found is None:
+    version = schema_version(store)
+    if version is None:
         raise StoreUnavailable("the database has no tables yet: run `valetkey init`")
-    if found == HEAD_REVISION:
+    if version == HEAD_REVISION:
         return
-    if found in _REVISIONS:
-        raise StoreUnavailable(f"the database is older ({found}) than this version: run `valetkey db upgrade`")
+    if version in _REVISIONS:
+        raise StoreUnavailable(
+            f"the database schema is older ({version}) than this version of Valetkey needs ({HEAD_REVISION}): "
+            "run `valetkey db upgrade`"
+        )
     raise StoreUnavailable(
-        f"the database is newer ({found}) than this version ({HEAD_REVISION}): install the newer Valetkey, "
-        "or restore the backup"
+        f"the database schema is newer ({version}) than this version of Valetkey supports ({HEAD_REVISION}): "
+        "install the newer Valetkey, or restore a backup"
     )
 
 
 def upgrade_schema(url: str) -> None:
-    """Bring the schema to the newest revision; creates it where there is none. Several processes may call it.
+    """Upgrade the schema to the newest revision; a new database gets all tables.
 
-    :raises StoreUnavailable: where the database cannot be reached or written.
+    Several processes may call this at the same time.
+
+    :raises StoreUnavailable: if the database cannot be reached or written, or its schema is newer than this code.
     """
     path = sqlite_path(url)
     if path is None:
-        PostgresqlDriver(url).connect().close()  # or it says why not
+        PostgresqlDriver(url).connect().close()  # raises the reason if the server cannot be reached
         _run_alembic(url)
         return
     try:
@@ -69,7 +74,8 @@ def upgrade_schema(url: str) -> None:
         path.chmod(0o600)
     except OSError as cause:
         raise StoreUnavailable(
-            f"the folder {path.parent} cannot be written ({cause.strerror}): set data_dir or database_url to another"
+            f"the folder {path.parent} cannot be written ({cause.strerror}): "
+            "set data_dir or database_url to another one"
         ) from cause
 
 
@@ -91,9 +97,10 @@ def _run_alembic(url: str) -> None:
             command.upgrade(config, "head")
     except CommandError as cause:
         raise StoreUnavailable(
-            f"the database is newer than this version ({cause}): install the newer Valetkey, or restore the backup"
+            f"the database schema is newer than this version of Valetkey ({cause}): install the newer Valetkey, or "
+            "restore a backup"
         ) from cause
     except DBAPIError as cause:
-        raise StoreUnavailable(f"the database cannot be prepared: {cause.orig}") from cause
+        raise StoreUnavailable(f"the database schema cannot be upgraded: {cause.orig}") from cause
     finally:
         engine.dispose()

@@ -1,1 +1,1 @@
-"""Connections, transactions and drivers below the tables."""
+"""Database access below the tables: drivers, connections, statements and transactions."""

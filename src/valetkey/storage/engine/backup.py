@@ -1,4 +1,4 @@
-"""A copy of a SQLite store while it is in use (https://www.sqlite.org/backup.html)."""
+"""Backup of a SQLite database while it is in use (https://www.sqlite.org/backup.html)."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ from .transaction import StoreUnavailable
 
 
 def back_up(url: str, target: Path) -> int:
-    """Copy the store as it is at one moment into a new file, for its owner only; the answer is its size in bytes.
+    """Write a consistent copy of the database to a new file that only its owner can read.
 
-    :raises StoreUnavailable: where the store is no SQLite file, or the copy cannot be written; nothing is left then.
+    :param url: SQLAlchemy URL of the database.
+    :param target: path of the new file.
+    :returns: the size of the backup in bytes.
+    :raises StoreUnavailable: if the database is not a SQLite file, or the backup cannot be written; no file remains
+        then.
     """
     source = sqlite_path(url)
     if source is None:
         raise StoreUnavailable(
-            "the store is PostgreSQL: back it up with `pg_dump --format=custom`, or by its own continuous archiving"
+            "the database is PostgreSQL: back it up with `pg_dump --format=custom`, or with continuous archiving"
         )
     if not source.is_file():
-        raise StoreUnavailable(f"there is no store at {source}")
+        raise StoreUnavailable(f"there is no database at {source}: check data_dir and database_url")
     if target.exists():
-        raise StoreUnavailable(f"{target} is there already: name a new file")
-    draft = target.with_name(f"{target.name}.{os.getpid()}.part")
+        raise StoreUnavailable(f"{target} already exists: choose another file")
+    partial_file = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        _copy(source, draft)
-        os.link(draft, target)  # whole or not at all
+        os.close(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        _copy(source, partial_file)
+        os.link(partial_file, target)  # atomic, and fails if the target exists
         return target.stat().st_size
     except (OSError, sqlite3.Error) as cause:
-        raise StoreUnavailable(f"the copy {target} cannot be made: {cause}") from cause
+        raise StoreUnavailable(f"the backup {target} cannot be written: {cause}") from cause
     finally:
-        draft.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
 
 
 def _copy(source: Path, partial_file: Path) -> None:
-    with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(partial_file)) as there:
-        here.backup(there)  # in one step: under WAL a reader holds no writer up, and sees one moment
-        there.execute("PRAGMA journal_mode = DELETE")
-        (verdict,) = there.execute("PRAGMA quick_check").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")
+    with closing(sqlite3.connect(source)) as database, closing(sqlite3.connect(partial_file)) as copy:
+        database.backup(copy)  # in one step: under WAL a reader sees one snapshot and does not block writers
+        copy.execute("PRAGMA journal_mode = DELETE")
+        (result,) = copy.execute("PRAGMA quick_check").fetchone()
+        if result != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {result}")

@@ -1,4 +1,4 @@
-"""Whoever does not answer is left alone for a second: then one caller asks again, and the others do not wait for it."""
+"""Circuit breaker for a backend that times out: calls fail at once, and one call per second tries the backend again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _RESET_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """A switch that silence opens: a timeout is paid once a second, not by every call. Safe for threads.
+    """Circuit breaker that opens after a timeout, so that one call per second waits for the timeout instead of all.
 
-    It goes by the process's own steady clock: what it measures is how long ago this process was let down.
+    It uses the process's monotonic clock, as it measures the time since this process saw a timeout. Thread-safe.
+
+    :param name: name of the backend for error messages, such as "the PostgreSQL database".
     """
 
     __slots__ = ("_clock", "_lock", "_name", "retry_at")
@@ -23,12 +25,14 @@ class CircuitBreaker:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()
-        self.retry_at: float | None = None  # when it may be asked again; None: it answers
+        self.retry_at: float | None = None  # when the next call may try the backend; None: closed
 
     def check(self) -> None:
-        """See that it may be asked now; whoever is the first to come after a rest asks for all.
+        """Check that the backend may be called now.
 
-        :raises StoreSilent: where it is left alone.
+        While the circuit is open, one call per second is allowed in order to try the backend.
+
+        :raises StoreTimeout: if the circuit is open, and another call is trying the backend or will do so.
         """
         if self.retry_at is None:
             return
@@ -36,13 +40,15 @@ class CircuitBreaker:
             if self.retry_at is None:
                 return
             if self._clock() < self.retry_at:
-                raise StoreTimeout(f"{self._name} did not answer a moment ago")
+                raise StoreTimeout(
+                    f"{self._name} timed out within the last {_RESET_TIMEOUT_S:g} s; it is tried again soon"
+                )
             self.trip()
 
     def trip(self) -> None:
-        """It did not answer."""
+        """Open the circuit: the backend did not respond in time."""
         self.retry_at = self._clock() + _RESET_TIMEOUT_S
 
     def reset(self) -> None:
-        """It answered."""
+        """Close the circuit: the backend responded."""
         self.retry_at = None

@@ -1,4 +1,4 @@
-"""The front-door clock, corrected by the store's: machines that share a database agree on the time."""
+"""A clock corrected by the database server's clock, so that machines that share a database agree on the time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from .statement import Statement
 from .store import Store
 from .transaction import StoreUnavailable
 
-_MEASURE_INTERVAL_S = 60.0  # seconds between measurements
-_TOLERANCE_S = 0.005  # seconds by which well-kept clocks differ
+_MEASURE_INTERVAL_S = 60.0  # time between measurements
+_TOLERANCE_S = 0.005  # difference between well synchronized clocks
 _SELECT_NOW = Statement(text("SELECT extract(epoch FROM clock_timestamp())::double precision"))
 
 
 def store_clock(store: Store, local_clock: Callable[[], float]) -> Callable[[], float]:
-    """The clock to go by, in seconds since 1970. A SQLite store is on this machine: its clock is ours."""
+    """Return the clock to use with a store, in seconds since 1970-01-01 UTC.
+
+    With SQLite it is the local clock, as the database is on this machine.
+    """
     return StoreClock(store, local_clock) if store.dialect == "postgresql" else local_clock
 
 
 class StoreClock:
-    """Ours, set right once a minute."""
+    """The local clock plus its offset from the database server's clock, measured once a minute."""
 
     def __init__(self, store: Store, local_clock: Callable[[], float]) -> None:
         self._store = store
@@ -37,16 +40,18 @@ class StoreClock:
         return now + self._offset_s
 
     def _measure(self) -> None:
-        """The store's time lies somewhere between question and answer: where ours may be right, it is taken as right.
+        """Measure the offset from the database server's clock; keep the last one if the database is unavailable.
 
-        So machines whose clocks agree are not set apart by a slow answer: limits are exact over all of them.
+        The server read its clock at an unknown moment between request and response. If the local clock may be right
+        within that time, the offset is 0: a slow response does not make clocks differ that agree, and limits are
+        exact over all machines.
         """
         before = self._local_clock()
         try:
             row = self._store.fetch_one(_SELECT_NOW())
         except StoreUnavailable:
-            return  # whoever needs the store will say so
+            return  # the caller that needs the store raises this error
         if row:
-            half = (self._local_clock() - before) / 2
-            offset = float(row[0]) - (before + half)
-            self._offset_s = 0.0 if abs(offset) <= half + _TOLERANCE_S else offset
+            half_round_trip_s = (self._local_clock() - before) / 2
+            offset_s = float(row[0]) - (before + half_round_trip_s)
+            self._offset_s = 0.0 if abs(offset_s) <= half_round_trip_s + _TOLERANCE_S else offset_s

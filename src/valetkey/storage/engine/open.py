@@ -1,4 +1,4 @@
-"""From a database URL to a store, and what state its schema is in."""
+"""Creating a store from a database URL."""
 
 from __future__ import annotations
 
@@ -14,23 +14,31 @@ from .transaction import StoreUnavailable
 
 
 def open_store(url: str) -> Store:
-    """A store for a URL (``sqlite:///path`` or ``postgresql://...``); nothing is opened yet.
+    """Return a store for a URL, ``sqlite:///path`` or ``postgresql://...``; it connects at its first use.
 
-    :raises StoreUnavailable: where the URL cannot be understood.
+    :raises StoreUnavailable: if the URL is invalid.
     """
     path = sqlite_path(url)
     return Store(SqliteDriver(path)) if path else Store(PostgresqlDriver(url))
 
 
 def open_counter_store(path: Path) -> Store:
-    """A SQLite file for rate limits: losing the last moment in a power cut is harmless, so nothing is synced."""
+    """Return a store for rate limits in a SQLite file.
+
+    Its writes are not synced to disk: it does no harm if a power failure loses the last counts.
+    """
     return Store(SqliteDriver(path, synchronous="OFF"))
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file behind a SQLite URL; None for PostgreSQL."""
+    """Return the path of the file behind a SQLite URL, or ``None`` for another database.
+
+    :raises StoreUnavailable: if the URL is invalid.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError as cause:
-        raise StoreUnavailable("database_url cannot be understood") from cause
+        raise StoreUnavailable(
+            "database_url is not a URL like sqlite:///path or postgresql://user@host/name: correct it"
+        ) from cause
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None

@@ -1,4 +1,4 @@
-"""PostgreSQL through psycopg 3; writes of one batch share round trips by pipelining."""
+"""PostgreSQL driver (psycopg 3). The statements of one batch share round trips by pipelining."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
 _SESSION_SETTINGS = (
     "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
 )
-_TCP_USER_TIMEOUT_MS = 3000  # milliseconds after which a server that acknowledges nothing is gone
+_TCP_USER_TIMEOUT_MS = 3000  # the connection is closed if the server acknowledges no data for this long
 
 
 class PostgresqlDriver:
+    """Driver for PostgreSQL.
+
+    :param url: database URL; psycopg reads it, so it may have libpq parameters.
+    """
+
     dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
-        self._circuit_breaker = CircuitBreaker(
-            "the PostgreSQL database"
-        )  # where it is silent; one that is down says so at once
+        # For a server that does not respond. One that is down refuses the connection at once.
+        self._circuit_breaker = CircuitBreaker("the PostgreSQL database")
 
     def connect(self) -> PostgresqlConnection:
+        """Open a connection.
+
+        :raises StoreTimeout: if the server does not respond in time.
+        :raises StoreUnavailable: if the driver is not installed, or the server cannot be reached.
+        """
         try:
             import psycopg
 
             from .psycopg_timeout import AnswerTimeout, DeadlineConnection
         except ImportError as cause:
-            raise StoreUnavailable("PostgreSQL needs its driver: pip install 'valetkey[postgresql]'") from cause
+            raise StoreUnavailable(
+                "the PostgreSQL driver is not installed: run pip install 'valetkey[postgresql]'"
+            ) from cause
         self._circuit_breaker.check()
         try:
             raw = DeadlineConnection.connect(
@@ -51,12 +62,14 @@ class PostgresqlDriver:
 
 
 def _server_message(cause: Exception) -> str:
-    """What the server said; the driver's own words may quote the URL, and a password in it."""
-    _, fatal, said = str(cause).partition("FATAL:")
-    return said.strip().partition("\n")[0] if fatal else "no answer"
+    """Return the server's error message; the driver's own message may contain the URL with its password."""
+    _, fatal, message = str(cause).partition("FATAL:")
+    return message.strip().partition("\n")[0] if fatal else "no response"
 
 
 class PostgresqlConnection:
+    """A PostgreSQL connection; see ``Connection``."""
+
     def __init__(self, raw: Any, circuit_breaker: CircuitBreaker) -> None:
         import psycopg
 
@@ -94,33 +107,37 @@ class PostgresqlConnection:
         try:
             self._set_lock_timeout(timeout_s)
             with self.raw.transaction():
-                claims = [write.condition for write in transactions if write.condition is not None]
-                touched = iter(self._execute_all(claims))
-                won = [write.condition is None or next(touched) == 1 for write in transactions]
+                conditions = [each.condition for each in transactions if each.condition is not None]
+                row_counts = iter(self._execute_all(conditions))
+                results = [each.condition is None or next(row_counts) == 1 for each in transactions]
                 self._execute_all(
                     [
-                        bound
-                        for write, mine in zip(transactions, won, strict=True)
-                        for bound in (write.rows if mine else write.else_rows)
+                        statement
+                        for transaction, condition_met in zip(transactions, results, strict=True)
+                        for statement in (transaction.rows if condition_met else transaction.else_rows)
                     ]
                 )
         except self._deadlock_error as cause:
             if len(transactions) > 1:
-                raise  # rolled back for sure: each is run again on its own
+                raise  # rolled back: the store runs each transaction again on its own
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
-        except self._lock_timeout_error as cause:  # rolled back: nothing was written
+        except self._lock_timeout_error as cause:  # rolled back
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable_errors as cause:
             raise self._to_store_error(cause) from cause
         self._circuit_breaker.reset()
-        return won
+        return results
 
     def _check_circuit_breaker(self) -> None:
-        """A connection that was given up says itself that it is closed: then a new one is what asks."""
+        """Fail at once if the circuit is open; a closed connection raises its own error and is replaced by a new one.
+
+        :raises StoreTimeout: if the circuit is open.
+        """
         if self._circuit_breaker.retry_at is not None and not self.raw.closed:
             self._circuit_breaker.check()
 
     def _to_store_error(self, cause: Exception) -> StoreUnavailable:
+        """Return the exception to raise for a driver error; a timeout opens the circuit."""
         message = f"the PostgreSQL database failed: {cause}"
         if not isinstance(cause, self._answer_timeout_error):
             return StoreUnavailable(message)
@@ -128,16 +145,16 @@ class PostgresqlConnection:
         return StoreTimeout(message)
 
     def _set_lock_timeout(self, timeout_s: float) -> None:
-        if abs(timeout_s - self._lock_timeout_s) > 0.1:  # not at each write: it is another round trip
+        if abs(timeout_s - self._lock_timeout_s) > 0.1:  # not for every write, as it costs another round trip
             self.raw.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
             self._lock_timeout_s = timeout_s
 
     def _execute_all(self, statements: Sequence[BoundStatement]) -> list[int]:
-        """Rows touched by each statement; all are sent before the first answer is read."""
+        """Run statements and return the row count of each; all are sent before the first response is read."""
         if len(statements) < 2:
-            return [self.raw.execute(*sql_and_values(bound, "postgresql")).rowcount for bound in statements]
+            return [self.raw.execute(*sql_and_values(statement, "postgresql")).rowcount for statement in statements]
         with self.raw.pipeline():
-            cursors = [self.raw.execute(*sql_and_values(bound, "postgresql")) for bound in statements]
+            cursors = [self.raw.execute(*sql_and_values(statement, "postgresql")) for statement in statements]
         return [cursor.rowcount for cursor in cursors]
 
     def close(self) -> None:

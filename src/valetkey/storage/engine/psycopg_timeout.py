@@ -1,4 +1,4 @@
-"""A connection of psycopg's that waits for an answer, but not for ever. Imported where psycopg is there."""
+"""A psycopg connection with a deadline for every response. Import it only if psycopg is installed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ from typing import Any
 
 import psycopg
 
-ANSWER_TIMEOUT_S = 4.5  # longer than the server lets a statement run: one that lives speaks first
+ANSWER_TIMEOUT_S = 4.5  # longer than statement_timeout: a working server reports that first
 
 
 class AnswerTimeout(psycopg.OperationalError):
-    """The server acknowledges what it is sent, and says nothing: it was stopped, or its machine stands still."""
+    """The server acknowledges the data it receives but does not respond: it was stopped, or its machine is frozen."""
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """Ends what is not answered in time. No timeout of TCP's does so: the kernel of a stopped server goes on."""
+    """A connection that is closed if the server does not respond in time.
+
+    A TCP timeout does not detect this, because the kernel of a stopped server still acknowledges data.
+    """
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         return super().wait(self._with_deadline(gen, time.monotonic() + ANSWER_TIMEOUT_S), *args, **kwargs)
 
     def _with_deadline(self, gen: Generator[Any, Any, Any], deadline: float) -> Generator[Any, Any, Any]:
-        """The same steps, as long as there is time; psycopg looks in ten times a second where nothing comes."""
+        """Run psycopg's wait generator until the deadline; psycopg resumes it ten times a second if no data comes.
+
+        :raises AnswerTimeout: if the deadline passes.
+        """
         ready = None
         while True:
             try:
-                wanted = gen.send(ready)
+                state = gen.send(ready)
             except StopIteration as end:
                 return end.value
-            ready = yield wanted
+            ready = yield state
             if not ready and time.monotonic() >= deadline:
-                self.pgconn.finish()  # nothing more can be said on it, a rollback neither
-                raise AnswerTimeout(f"no answer in {ANSWER_TIMEOUT_S} s")
+                self.pgconn.finish()  # the connection is unusable, even for a rollback
+                raise AnswerTimeout(f"no response within {ANSWER_TIMEOUT_S} s")

@@ -1,4 +1,4 @@
-"""What every aggregate shares: rows as frozen records, and a few statements made from tables."""
+"""Helpers for the modules of ``storage``: rows as frozen records, and INSERT statements for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .statement import BoundStatement, Statement
 
 
 def columns_of(table: Table, record_type: type) -> list[Column[Any]]:
-    """The columns that a record's fields name, in their order: ``record(*row)`` then fits."""
+    """Return the columns named by a record's fields, in their order, so that ``record_type(*row)`` works."""
     return [table.c[field.name] for field in dataclasses.fields(record_type)]
 
 
 class InsertStatement:
-    """``INSERT`` of a record into a table."""
+    """``INSERT`` statement for records of a type; calling it with a record returns the bound statement."""
 
     def __init__(self, table: Table, record_type: type) -> None:
         self._names = [field.name for field in dataclasses.fields(record_type)]
@@ -37,8 +37,10 @@ def _bind(name: str) -> Any:
 
 
 def to_json(value: Any) -> str:
+    """Return compact JSON with sorted keys, for a text column."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def names_to_text(names: Iterable[str]) -> str:
+    """Return names sorted and separated by spaces, for a text column."""
     return " ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""SQLite: WAL, synchronous FULL, one writer at a time (https://www.sqlite.org/wal.html)."""
+"""SQLite driver: WAL, synchronous FULL, one writer at a time (https://www.sqlite.org/wal.html)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from .transaction import StoreBusy, StoreUnavailable, Transaction
 
 
 class SqliteDriver:
+    """Driver for a SQLite file.
+
+    :param synchronous: value of ``PRAGMA synchronous``; ``OFF`` can lose the last commits in a power failure.
+    """
+
     dialect = "sqlite"
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
@@ -20,6 +25,10 @@ class SqliteDriver:
         self._synchronous = synchronous
 
     def connect(self) -> SqliteConnection:
+        """Open a connection; a missing file is created.
+
+        :raises StoreUnavailable: if the file cannot be opened.
+        """
         try:
             raw = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as cause:
@@ -35,7 +44,10 @@ class SqliteDriver:
 
 
 def _enable_wal(raw: sqlite3.Connection) -> None:
-    """Switch to WAL; SQLite does not wait for its timeout here when several processes open a new file at once."""
+    """Switch to WAL, trying again while the file is locked.
+
+    SQLite's busy timeout has no effect here if several processes open a new file at once.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -48,6 +60,8 @@ def _enable_wal(raw: sqlite3.Connection) -> None:
 
 
 class SqliteConnection:
+    """A SQLite connection; see ``Connection``."""
+
     def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw = raw
         self._path = path
@@ -56,7 +70,7 @@ class SqliteConnection:
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
         sql, values = sql_and_values(statement, "sqlite")
         try:
-            return self.raw.execute(sql, values).fetchall()  # to the end: an open cursor pins a snapshot
+            return self.raw.execute(sql, values).fetchall()  # all rows: an open cursor would keep the snapshot open
         except sqlite3.Error as cause:
             raise _to_store_error(cause, self._path) from cause
 
@@ -64,26 +78,26 @@ class SqliteConnection:
         try:
             self._set_busy_timeout(timeout_s)
             self.raw.execute("BEGIN IMMEDIATE")
-            won = [self._run_transaction(write) for write in transactions]
+            results = [self._run_transaction(transaction) for transaction in transactions]
             self.raw.execute("COMMIT")
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
                 raise _to_store_error(cause, self._path) from cause
             raise
-        return won
+        return results
 
     def _run_transaction(self, transaction: Transaction) -> bool:
-        won = transaction.condition is None or self._execute(transaction.condition) == 1
-        for bound in transaction.rows if won else transaction.else_rows:
-            self._execute(bound)
-        return won
+        condition_met = transaction.condition is None or self._execute(transaction.condition) == 1
+        for statement in transaction.rows if condition_met else transaction.else_rows:
+            self._execute(statement)
+        return condition_met
 
     def _execute(self, statement: BoundStatement) -> int:
         return self.raw.execute(*sql_and_values(statement, "sqlite")).rowcount
 
     def _set_busy_timeout(self, timeout_s: float) -> None:
-        if abs(timeout_s - self._busy_timeout_s) > 0.1:  # not at each write: it is another statement
+        if abs(timeout_s - self._busy_timeout_s) > 0.1:  # not for every write, as it costs another statement
             self.raw.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
             self._busy_timeout_s = timeout_s
 
@@ -96,6 +110,7 @@ class SqliteConnection:
 
 
 def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
+    """Return the exception to raise for an error of SQLite."""
     text = str(cause)
     if "locked" in text or "busy" in text:
         return StoreBusy(f"the database {path} is busy")

@@ -1,4 +1,4 @@
-"""SQL that SQLAlchemy Core compiles once and the driver runs."""
+"""SQL statements that SQLAlchemy Core compiles once and the database driver runs."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
-# Values go by position, which both drivers take without a look at names.
+# Positional parameters, which both drivers pass on without parsing names.
 _DIALECTS: dict[str, Any] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgresql": postgresql.psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call] # SQLAlchemy's
+    "postgresql": postgresql.psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call] # untyped in SQLAlchemy
 }
 
 _INSERT_BY_DIALECT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class BoundStatement(NamedTuple):
-    """A statement with its values, ready to run."""
+    """A statement with the values of its parameters, ready to run."""
 
     statement: Statement
     values: Mapping[str, Any]
 
 
 class CompiledStatement(NamedTuple):
+    """The SQL of a statement in one dialect."""
+
     sql: str
-    constants: dict[str, Any]
-    parameter_order: tuple[str, ...]  # of the values, as the SQL has them; a name may come twice
+    constants: dict[str, Any]  # values of parameters that SQLAlchemy made from literals
+    parameter_order: tuple[str, ...]  # parameter names in the order of their placeholders; a name may occur twice
     parameter_names: frozenset[str]
 
 
 class Statement:
-    """A Core construct; calling it binds values. Running raw costs a quarter of Core's own execution.
+    """A SQLAlchemy Core construct; calling it with parameter values returns a bound statement.
 
-    ``ON CONFLICT`` has a class in each dialect: such a statement is given as a function of that ``insert``. What is
-    written differently in each is given as one construct for each.
+    The driver runs the compiled SQL directly, which costs a quarter of the execution by SQLAlchemy Core.
+
+    :param construct: the construct. For ``ON CONFLICT``, whose class differs by dialect, a function that takes the
+        dialect's ``insert`` and returns the construct. If the SQL differs by dialect, a mapping of dialect names to
+        constructs.
     """
 
     __slots__ = ("_compiled", "_construct")
@@ -49,29 +54,31 @@ class Statement:
         return BoundStatement(self, values)
 
     def compile(self, dialect: str) -> CompiledStatement:
-        """The SQL text for a dialect; compiled at first use, then remembered."""
-        found = self._compiled.get(dialect)
-        if found is None:
+        """Return the SQL for a dialect, compiled at first use and then cached."""
+        compiled = self._compiled.get(dialect)
+        if compiled is None:
             construct = self._construct
             if isinstance(construct, Mapping):
                 construct = construct[dialect]
             elif not isinstance(construct, Executable):
                 construct = construct(_INSERT_BY_DIALECT[dialect])
-            made = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined]
-            assert isinstance(made, SQLCompiler)
-            constants = {name: value for name, value in made.params.items() if value is not None}
-            order = tuple(made.positiontup or ())
-            found = self._compiled[dialect] = CompiledStatement(made.string, constants, order, frozenset(made.params))
-        return found
+            compiler = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined] # not in Executable
+            assert isinstance(compiler, SQLCompiler)
+            constants = {name: value for name, value in compiler.params.items() if value is not None}
+            order, names = tuple(compiler.positiontup or ()), frozenset(compiler.params)
+            compiled = self._compiled[dialect] = CompiledStatement(compiler.string, constants, order, names)
+        return compiled
 
 
 def sql_and_values(bound_statement: BoundStatement, dialect: str) -> tuple[str, list[Any]]:
-    """What a driver's execute takes.
+    """Return the SQL and the values for the driver's ``execute``.
 
-    :raises TypeError: where a value is missing or unknown, which is a programmer's mistake.
+    :raises TypeError: if a value is missing, or its parameter does not exist: a programming error.
     """
     compiled = bound_statement.statement.compile(dialect)
     values = {**compiled.constants, **bound_statement.values} if compiled.constants else bound_statement.values
     if values.keys() != compiled.parameter_names:
-        raise TypeError(f"values {sorted(values)} do not fit {sorted(compiled.parameter_names)}: {compiled.sql}")
+        raise TypeError(
+            f"values {sorted(values)} do not match parameters {sorted(compiled.parameter_names)}: {compiled.sql}"
+        )
     return compiled.sql, [values[name] for name in compiled.parameter_order]

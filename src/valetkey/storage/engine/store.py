@@ -1,4 +1,4 @@
-"""The store: reads on a connection per thread, writes of overlapping requests in one commit."""
+"""The store: reads on one connection per thread, and writes of concurrent requests in one commit."""
 
 from __future__ import annotations
 
@@ -13,33 +13,49 @@ from .statement import BoundStatement
 from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
 
 _MAX_TRANSACTIONS_PER_COMMIT = 64
-BUSY_TIMEOUT_S = 2.0  # so long anybody waits for a busy store, whatever others wait for
-_MIN_TIMEOUT_S = 0.05  # seconds in which nothing more is worth trying
+BUSY_TIMEOUT_S = 2.0  # maximum time that a caller waits for a busy database, however many others wait
+_MIN_TIMEOUT_S = 0.05  # a transaction with less time left than this is not tried again
 Row = tuple[Any, ...]
 
 
 class Connection(Protocol):
-    """One driver's connection; every method raises ``StoreUnavailable`` where the database does not answer."""
+    """A connection of a driver. Every method raises ``StoreUnavailable`` if the database does not respond."""
 
-    def fetch_all(self, statement: BoundStatement) -> list[Row]: ...
+    def fetch_all(self, statement: BoundStatement) -> list[Row]:
+        """Run a query and return its rows."""
+        ...
+
     def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
-        """Run the writes in one durable transaction and say, for each, whether its claim was won.
+        """Run several transactions in one durable commit and return, for each, whether its condition was met.
 
-        :raises StoreBusy: where others hold the store for longer than ``patience`` seconds.
+        :param timeout_s: maximum time to wait for locks of other transactions, in seconds.
+        :raises StoreBusy: if a lock is not released within ``timeout_s``.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
+        ...
 
 
 class Driver(Protocol):
+    """A database driver; ``dialect`` is the name of the SQL dialect, ``sqlite`` or ``postgresql``."""
+
     dialect: str
 
-    def connect(self) -> Connection: ...
+    def connect(self) -> Connection:
+        """Open a connection.
+
+        :raises StoreUnavailable: if the database cannot be reached or opened.
+        """
+        ...
 
 
 class _PendingTransaction:
-    """A write that waits: until it is settled, or its thread is the next to commit."""
+    """A transaction in the queue.
+
+    Its thread waits until the transaction is settled, or until the thread becomes the leader, which commits the queue.
+    """
 
     __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_leader", "is_settled", "transaction")
 
@@ -53,19 +69,22 @@ class _PendingTransaction:
         self._wake_lock.acquire()
 
     def wait(self) -> None:
+        """Block until ``make_leader`` or ``settle`` is called."""
         self._wake_lock.acquire()
 
     def make_leader(self) -> None:
+        """Wake the thread up to commit the queue."""
         self.is_leader = True
         self._wake_lock.release()
 
     def settle(self, condition_met: bool, failure: BaseException | None = None) -> None:
+        """Wake the thread up with the result of its transaction."""
         self.condition_met, self.failure, self.is_settled = condition_met, failure, True
         self._wake_lock.release()
 
 
 class Store:
-    """Reads and writes; safe for threads, and for forks (a child opens connections of its own)."""
+    """Reads and writes rows. Thread-safe and fork-safe: a forked child opens its own connections."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -81,21 +100,22 @@ class Store:
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
         self._queue_lock = threading.Lock()
-        self._has_leader = False  # whether a thread commits, or was told to
+        self._has_leader = False  # whether a thread commits the queue, or has been woken up to do so
         self._queue: list[_PendingTransaction] = []
 
     def _pin_connections(self) -> None:
-        # A child that collected the parent's connections would say goodbye on the parent's sockets.
+        # If the child garbage-collected the parent's connections, it would end the sessions on the parent's sockets.
         self._pinned_connections = list(self._connections)
 
     @property
     def dialect(self) -> str:
+        """Name of the SQL dialect: ``sqlite`` or ``postgresql``."""
         return self._driver.dialect
 
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
-        """The rows of a query.
+        """Run a query and return its rows.
 
-        :raises StoreUnavailable: where the database does not answer.
+        :raises StoreUnavailable: if the database does not respond.
         """
         try:
             connection: Connection = self._local.connection
@@ -108,19 +128,26 @@ class Store:
         except StoreUnavailable:
             del self._local.connection
             connection.close()
-            return self._open_reader().fetch_all(statement)  # once: the connection may have been the old server's
+            return self._open_reader().fetch_all(statement)  # one retry: the server may have been restarted
 
     def fetch_one(self, statement: BoundStatement) -> Row | None:
+        """Run a query and return its first row, or ``None`` if it has no rows.
+
+        :raises StoreUnavailable: if the database does not respond.
+        """
         rows = self.fetch_all(statement)
         return rows[0] if rows else None
 
     def write(self, transaction: Transaction) -> bool:
-        """Whether the claim was won; when this returns, what was written is durable.
+        """Run a transaction and return whether its condition was met. The commit is durable when this returns.
 
-        One thread at a time commits what all waiting threads brought: on a disk that needs 0.25 ms for each
-        commit, 16 writes cost little more than one. The others sleep, each until its own write is settled.
+        One thread at a time, the leader, commits the transactions of all waiting threads together: on a disk that
+        needs 0.25 ms per commit, 16 writes cost little more than one. The other threads sleep until their own
+        transaction is settled.
 
-        :raises StoreUnavailable: where nothing was written.
+        :raises StoreUnavailable: if the database does not respond; it is unknown then whether the transaction was
+            written.
+        :raises StoreBusy: if the database is locked by others for longer than ``BUSY_TIMEOUT_S``; nothing was written.
         """
         pending = _PendingTransaction(transaction)
         with self._queue_lock:
@@ -135,18 +162,19 @@ class Store:
         return pending.condition_met
 
     def close_reader(self) -> None:
-        """Close this thread's own connection: the thread is about to end."""
+        """Close this thread's read connection; call it before the thread ends."""
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None:
             connection.close()
 
     def close(self) -> None:
+        """Close all connections. The store opens new ones if it is used again."""
         for connection in list(self._connections):
             connection.close()
         self._reset()
 
     def _run_as_leader(self, pending: _PendingTransaction) -> None:
-        """Commit until one's own write is settled, then leave it to the next."""
+        """Commit batches until the given transaction is settled, then make the next thread in the queue the leader."""
         try:
             while not pending.is_settled:
                 self._commit_next_batch()
@@ -161,7 +189,7 @@ class Store:
             batch, self._queue = self._queue[:_MAX_TRANSACTIONS_PER_COMMIT], self._queue[_MAX_TRANSACTIONS_PER_COMMIT:]
         try:
             self._commit_batch(batch)
-        except BaseException:  # this thread is told to end: nobody may wait for it
+        except BaseException:  # the thread is being stopped: release the threads that wait for this batch
             for pending in batch:
                 if not pending.is_settled:
                     pending.settle(False, StoreUnavailable("the server is stopping"))
@@ -173,8 +201,8 @@ class Store:
         except StoreBusy as busy:
             self._requeue_or_reject(batch, busy)
         except Exception as failure:
-            # Where the store is at fault, nobody knows what was written, or has time to try again. Where one of
-            # the writes is, nothing was: each is run on its own, so that the others get through.
+            # If the database failed, it is unknown what was written, and there is no time to try again. If one of the
+            # transactions failed, nothing was written: each is run on its own, so that the others succeed.
             if len(batch) == 1 or isinstance(failure, StoreUnavailable):
                 for pending in batch:
                     pending.settle(False, failure)
@@ -182,26 +210,26 @@ class Store:
             for pending in batch:
                 self._commit_batch([pending])
         else:
-            for pending, won in zip(batch, results, strict=True):
-                pending.settle(won)
+            for pending, condition_met in zip(batch, results, strict=True):
+                pending.settle(condition_met)
 
     def _requeue_or_reject(self, batch: Sequence[_PendingTransaction], error: StoreBusy) -> None:
-        """Refuse those who have waited long enough; the others, who came later, wait on."""
-        now = time.monotonic() + _MIN_TIMEOUT_S
-        patient = [pending for pending in batch if pending.deadline > now]
+        """Settle transactions whose deadline has passed with an error, and put the later ones back into the queue."""
+        earliest = time.monotonic() + _MIN_TIMEOUT_S
+        requeued = [pending for pending in batch if pending.deadline > earliest]
         with self._queue_lock:
-            self._queue[:0] = patient
+            self._queue[:0] = requeued
         for pending in batch:
-            if pending.deadline <= now:
+            if pending.deadline <= earliest:
                 pending.settle(False, error)
 
     def _run_batch(self, batch: Sequence[_PendingTransaction]) -> list[bool]:
         if self._writer is None:
             self._writer = self._connect_or_reject_queue(batch)
-        patience = min(pending.deadline for pending in batch) - time.monotonic()
+        timeout_s = min(pending.deadline for pending in batch) - time.monotonic()
         try:
             return self._writer.run_transactions(
-                [pending.transaction for pending in batch], max(_MIN_TIMEOUT_S, patience)
+                [pending.transaction for pending in batch], max(_MIN_TIMEOUT_S, timeout_s)
             )
         except StoreBusy:
             raise
@@ -211,13 +239,18 @@ class Store:
             raise
 
     def _connect_or_reject_queue(self, batch: Sequence[_PendingTransaction]) -> Connection:
-        """A connection; where there is none to be had, whoever came meanwhile has waited for it too."""
+        """Open the write connection.
+
+        If that fails, the transactions that were queued meanwhile fail too, as they have waited for it as well.
+
+        :raises StoreUnavailable: if the database cannot be reached.
+        """
         try:
             return self._connect()
         except StoreUnavailable as failure:
             with self._queue_lock:
-                waiting, self._queue = self._queue, []
-            for pending in waiting:
+                queued, self._queue = self._queue, []
+            for pending in queued:
                 pending.settle(False, failure)
             raise
 

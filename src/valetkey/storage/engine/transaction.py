@@ -1,4 +1,4 @@
-"""One write: the claim to win, the rows if it is won, the rows if it is lost."""
+"""A write transaction, which may depend on a condition, and the exceptions of a store."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ if TYPE_CHECKING:
 
 
 class StoreUnavailable(Exception):
-    """The store cannot be read or written now; nothing was half-written."""
+    """The database cannot be read or written now. No transaction was written in part."""
 
     retry_after = 2  # seconds
 
 
 class StoreBusy(StoreUnavailable):
-    """Others hold what is needed, longer than anybody was ready to wait; nothing was written, for sure."""
+    """Other transactions held a lock for longer than the timeout. Nothing was written."""
 
 
 class StoreTimeout(StoreUnavailable):
-    """The server took the question and did not answer in time: asked again at once it would be as silent."""
+    """The database server received a request and did not respond in time.
+
+    Trying again at once is not useful, as that would time out too.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What a use case hands to the store, to be run in one short transaction.
+    """The statements of one short write transaction.
 
-    ``claim`` is a conditional statement that must touch exactly one row: it says who won. Where it does, ``rows``
-    follow, else ``otherwise``; either way the transaction is committed, since a refusal's rows must last too.
+    The transaction is committed in either case, as the rows of a refused request must be durable too.
+
+    :param condition: a conditional write, which decides a race between transactions: it is met if it changes exactly
+        one row. ``None`` counts as met.
+    :param rows: statements to run if the condition is met.
+    :param else_rows: statements to run if it is not.
     """
 
     condition: BoundStatement | None = None
