@@ -1,4 +1,8 @@
-"""Public APIs with Flask and OAuth 2.0: ``Valetkey``, ``require_oauth``, ``public``, ``current_token``."""
+"""OAuth 2.0 for Flask: an authorization server, protected API routes and rate limits as one extension.
+
+``Valetkey`` adds all of it to an app; ``ResourceServer`` only protects routes, for tokens of other issuers. Routes are
+protected with ``@require_oauth``, or marked with ``@public``; ``current_token`` is the access token of the request.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# Imported when first asked for: a resource server alone needs no authorization server, and no database.
+# Imported on first access: an app that uses only `ResourceServer` imports neither authorization server nor database.
 _MODULES = {
     "AccessToken": "protocol.access_token",
     "IntrospectionClient": "resource_server.issuers.config",
@@ -61,7 +65,7 @@ _MODULES = {
     "require_oauth": "resource_server.guard.require_oauth",
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+if not TYPE_CHECKING:  # because of __getattr__, a type checker would accept every attribute of this module
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

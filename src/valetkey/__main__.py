@@ -1,4 +1,4 @@
-"""``python -m valetkey`` is the ``valetkey`` command."""
+"""Run the ``valetkey`` command as ``python -m valetkey``."""
 
 from .cli import main
 

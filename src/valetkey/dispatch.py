@@ -1,4 +1,4 @@
-"""The dispatch of machine endpoints: a request in, the endpoint's answer or its refusal out. No Flask here."""
+"""Dispatch of machine endpoints: call the handler and turn its exceptions into responses. Independent of Flask."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("valetkey")
 
 
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
-    """Answer one request to a machine endpoint; every refusal is the specification's JSON."""
+    """Handle one request to a machine endpoint. Every error response is JSON as in RFC 6749 §5.2."""
     if request.method == "OPTIONS":
         return _options_response(endpoint)
     try:
@@ -37,14 +37,16 @@ def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> M
             runtime.get_ready()
         if request.method not in endpoint.methods:
             raise MethodNotAllowed(f"this endpoint answers {' and '.join(endpoint.methods)} only")
-        answer = endpoint.handler(_make_call(runtime, endpoint, request))
+        response = endpoint.handler(_make_call(runtime, endpoint, request))
     except OAuthError as refusal:
-        answer = refusal_response(refusal, endpoint, request)
+        response = refusal_response(refusal, endpoint, request)
     except StoreUnavailable as cause:
         _log.error("%s: %s", endpoint.name, cause)
-        down = TemporarilyUnavailable("the server cannot answer now; try again", log_detail=str(cause), retry_after=2)
-        answer = refusal_response(down, endpoint, request)
-    return MachineResponse(answer.status, answer.body, (*answer.headers, ALLOW_ANY_ORIGIN)) if endpoint.cors else answer
+        outage = TemporarilyUnavailable("the server cannot answer now; try again", log_detail=str(cause), retry_after=2)
+        response = refusal_response(outage, endpoint, request)
+    if endpoint.cors:
+        return MachineResponse(response.status, response.body, (*response.headers, ALLOW_ANY_ORIGIN))
+    return response
 
 
 def _options_response(endpoint: Endpoint) -> MachineResponse:
@@ -54,9 +56,9 @@ def _options_response(endpoint: Endpoint) -> MachineResponse:
 
 
 def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Call:
-    now, method, form, document = runtime.clock(), request.method, Parameters({}), {}
+    now, method, form, json_body = runtime.clock(), request.method, Parameters({}), {}
     if endpoint.reads_json and method in {"POST", "PUT"}:
-        document = parse_json_object_body(request.body, request.content_type)
+        json_body = parse_json_object_body(request.body, request.content_type)
     elif not endpoint.reads_json and not endpoint.reads_raw_body and method == "POST":
         form = parse_form_body(request.body, request.content_type)
     return Call(
@@ -67,7 +69,7 @@ def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) ->
         request.address,
         method,
         request.query,
-        document,
+        json_body,
         request.path_parameters,
         request.body,
         request.content_type,
@@ -75,7 +77,7 @@ def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) ->
 
 
 def refusal_response(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
-    """The refusal as JSON (RFC 6749 §5.2) and in the log, under one reference."""
+    """Log a refusal and return it as a JSON response (RFC 6749 §5.2); both have the same reference."""
     reference = random_id(12)
     log_refusal(refusal, reference, endpoint.name)
     headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
@@ -94,6 +96,6 @@ def refusal_response(refusal: OAuthError, endpoint: Endpoint, request: MachineRe
 def _challenge_header(refusal: OAuthError, endpoint: Endpoint) -> str | None:
     if endpoint.uses_bearer_token and (refusal.status in {401, 403} or isinstance(refusal, InvalidRequest)):
         return bearer_challenge(refusal, realm=endpoint.name, **refusal.challenge_parameters)
-    if refusal.status == 401:  # RFC 9110 §15.5.2: always with a challenge
+    if refusal.status == 401:  # RFC 9110 §15.5.2 requires a challenge
         return f'Basic realm="{endpoint.name}", error="{refusal.error}"'
     return None

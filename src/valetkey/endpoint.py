@@ -1,4 +1,4 @@
-"""The values that endpoints exchange: request, response, and the description of an endpoint."""
+"""Value classes of machine endpoints: request, call, response, and the description of an endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .protocol.parameters import Parameters
 from .runtime import Runtime
 
 JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
-ALLOW_ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # no cookie is read there, so any origin may ask
+ALLOW_ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # safe: these endpoints read no cookies
 EXPOSED_HEADERS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Valetkey-Reference")
 PREFLIGHT_HEADERS = (
     ALLOW_ANY_ORIGIN,
@@ -20,9 +20,15 @@ PREFLIGHT_HEADERS = (
 )
 
 
-@dataclass(slots=True)  # frozen, making one costs 1 us more
+@dataclass(slots=True)  # not frozen: that would cost 1 us more per request
 class MachineRequest:
-    """An HTTP request to an endpoint that machines call, as plain values."""
+    """An HTTP request to a machine endpoint, independent of the web framework.
+
+    :param authorization: the ``Authorization`` header.
+    :param address: the client's IP address; ``None`` if unknown.
+    :param query: the query string, not decoded.
+    :param path_parameters: the values of the named parts of the path.
+    """
 
     method: str
     body: bytes
@@ -30,19 +36,30 @@ class MachineRequest:
     authorization: str | None
     address: str | None
     query: str = ""
-    path_parameters: Mapping[str, str] = field(default_factory=dict)  # the parts of the path that have names
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineResponse:
+    """An HTTP response of a machine endpoint."""
+
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = JSON_HEADERS
 
 
-@dataclass(slots=True)  # frozen, making one costs 2 us more
+@dataclass(slots=True)  # not frozen: that would cost 2 us more per request
 class Call:
-    """One call of a machine endpoint: what varies, in one value."""
+    """The argument of an endpoint's handler: one request, parsed as its ``Endpoint`` specifies, with runtime and time.
+
+    :param now: when the request arrived, in seconds since 1970.
+    :param parameters: the form in the body of a POST; empty if the endpoint reads JSON or the raw body.
+    :param authorization: the ``Authorization`` header.
+    :param address: the client's IP address; ``None`` if unknown.
+    :param query: the query string, not decoded.
+    :param json_body: the JSON object in the body, if the endpoint reads JSON; else empty.
+    :param path_parameters: the values of the named parts of the path.
+    """
 
     runtime: Runtime
     now: float
@@ -51,7 +68,7 @@ class Call:
     address: str | None
     method: str = "POST"
     query: str = ""
-    json_body: Mapping[str, Any] = field(default_factory=dict)  # the JSON body, where the endpoint reads one
+    json_body: Mapping[str, Any] = field(default_factory=dict)
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = ""
@@ -59,7 +76,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A machine endpoint: what it is found under in metadata, where, and the function that answers."""
+    """A machine endpoint: an endpoint of the authorization server that returns data instead of a page.
+
+    :param name: name in logs, in challenges and in the name of its Flask endpoint.
+    :param path: path below ``oauth_path``, or an absolute path for well-known URLs.
+    :param handler: returns the response; raises an ``OAuthError`` to refuse the request.
+    :param cors: whether scripts of any origin may call it.
+    :param reads_json: whether the body of POST and PUT is a JSON object; otherwise the body of POST is a form.
+    :param reads_raw_body: whether the handler reads the body itself.
+    :param uses_bearer_token: whether it is a protected resource, whose error responses have a Bearer challenge
+        (RFC 6750 §3).
+    """
 
     name: str
     path: str
@@ -67,9 +94,10 @@ class Endpoint:
     handler: Callable[[Call], MachineResponse]
     cors: bool = False
     reads_json: bool = False
-    reads_raw_body: bool = False  # the body is for the endpoint to read
-    uses_bearer_token: bool = False  # a resource: its refusals are challenges (RFC 6750 §3)
+    reads_raw_body: bool = False
+    uses_bearer_token: bool = False
 
 
 def json_response(body: object, *extra_headers: tuple[str, str]) -> MachineResponse:
+    """Return a response with status 200 and a JSON body that must not be cached."""
     return MachineResponse(200, json.dumps(body).encode(), (*JSON_HEADERS, *extra_headers))

@@ -1,4 +1,4 @@
-"""The Flask extension: adds Valetkey to a host's app. It composes; it decides nothing."""
+"""The Flask extension: registers everything in the host app. It only wires the parts together."""
 
 from __future__ import annotations
 
@@ -12,48 +12,44 @@ from urllib.parse import urlsplit
 
 from flask import Flask, request
 
-from .accounts.mail_links import ACCOUNT_MAIL_JOB as ACCOUNT_MAIL
-from .accounts.mail_links import deliver_mail_link as deliver_link
+from .accounts.mail_links import ACCOUNT_MAIL_JOB, deliver_mail_link
 from .api_helpers.body_size import limit_bodies
 from .api_helpers.cors import set_up_cors
 from .authorization_server.clients.service import register_cli_client
 from .authorization_server.clients.unused import prune_unused_clients
 from .authorization_server.endpoints import ENDPOINTS, METADATA, OPENID_CONFIGURATION
-from .authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB as LOGOUT_TOKEN
-from .authorization_server.openid.logout_token import deliver_logout_token
+from .authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB, deliver_logout_token
 from .authorization_server.openid.session_logout import logout_statements, owner_logout_statements
-from .authorization_server.owner_mail import OWNER_MAIL_JOB as OWNER_MAIL
-from .authorization_server.owner_mail import deliver_owner_mail as deliver_to_owner
+from .authorization_server.owner_mail import OWNER_MAIL_JOB, deliver_owner_mail
 from .authorization_server.personal_tokens.reminders import queue_reminders
 from .authorization_server.views import add_authorize_fast_path, make_blueprints
 from .developer_portal.docs_client import register_docs_client
-from .developer_portal.views import make_blueprints as make_developer_portal
+from .developer_portal.views import make_blueprints as make_developer_portal_blueprints
 from .endpoint import Endpoint
 from .openapi.document import load_or_build_document
 from .protocol.resource_owner import ResourceOwners
 from .protocol.uri import is_loopback_host
-from .resource_owner.device.views import make_blueprint as make_device
-from .resource_owner.logout.views import make_blueprint as make_logout
-from .resource_owner.passwords.views import make_blueprint as make_passwords
-from .resource_owner.tokens.views import make_blueprint as make_tokens
-from .resource_owner.views import make_blueprint as make_resource_owner
+from .resource_owner.device.views import make_blueprint as make_device_blueprint
+from .resource_owner.logout.views import make_blueprint as make_logout_blueprint
+from .resource_owner.passwords.views import make_blueprint as make_passwords_blueprint
+from .resource_owner.tokens.views import make_blueprint as make_tokens_blueprint
+from .resource_owner.views import make_blueprint as make_resource_owner_blueprint
 from .resource_server.guard.require_oauth import finish_call
-from .resource_server.guard.views import make_blueprint as make_resource_server
+from .resource_server.guard.views import make_blueprint as make_resource_server_blueprint
 from .resource_server.limit_validation import limit_problems
 from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
 from .resource_server.routes import iter_routes, protect_routes
 from .runtime import Runtime
 from .settings import Settings, SettingsError
 from .settings.sources import command_values, config_values, ignored_variables, read_settings
-from .storage import grants, personal_access_tokens
-from .storage.change_feed import add as add_revocation
+from .storage import change_feed, grants, personal_access_tokens
 from .storage.engine.transaction import StoreUnavailable
 from .web.context import EXTENSION
 from .web.endpoint_adapters import machine_view, serve_before_flask
 from .web.error_handlers import render_unhandled_errors
 from .web.host_migrations import hide_tables_from_migrate
-from .web.pages import blueprint as web_kit
-from .web.pages import make_page_headers_hook as add_page_headers
+from .web.pages import blueprint as pages_blueprint
+from .web.pages import make_page_headers_hook
 from .web.request_id import make_request_id_hook
 from .web.resource_owners import BuiltInAccounts, CallableResourceOwners
 from .web.wsgi import add_response_hooks, before_first_request, mount_at
@@ -62,18 +58,29 @@ _log = logging.getLogger("valetkey")
 
 
 class Valetkey:
-    """A public API for a Flask app: authorization server, protected routes, pages, limits.
+    """Flask extension that turns an app into a public API with its own OAuth 2.0 authorization server.
 
-    ``Valetkey(app, scopes={"profile": "See your name"})``, or ``Valetkey(...)`` and ``init_app`` later. The state
-    is in ``app.extensions["valetkey"]``; this object keeps only what it was given, so it serves several apps.
+    It adds the OAuth endpoints, the pages for users and developers, protection of routes and rate limits::
 
-    :param scopes: each scope and the words in which consent asks for it.
-    :param resource_owner: the host's people: an object with the methods of ``ResourceOwners``, or a function that
-        answers the ``sub`` of whoever is signed in. Left out: Valetkey keeps accounts.
-        With a method ``sign_out()`` besides, apps can sign people out.
-    :param openapi: answers the OpenAPI document that APIFlask, flask-smorest or flask-openapi made of the app;
-        the reference then shows that one, with security and limits added. Left out: it is made from the routes.
-    :param settings: any field of ``Settings``.
+        valetkey = Valetkey(app, scopes={"profile": "See your name"})
+
+    With an app factory, create it without an app and call ``init_app`` later. The extension's state is in
+    ``app.extensions["valetkey"]``; the ``Valetkey`` object only stores its arguments, so one can initialize several
+    apps.
+
+    :param app: the Flask app; omit it to call ``init_app`` later.
+    :param scopes: the scopes of the API, each with the text that the consent page shows for it.
+    :param resource_owner: the accounts of your app's users: an object with the methods of ``ResourceOwners``, or a
+        function that returns the user id (the ``sub`` of tokens) of the signed-in user, or ``None``. With an additional
+        method ``sign_out()``, apps can sign users out (OpenID Connect RP-Initiated Logout). By default, Valetkey has
+        its own accounts.
+    :param openapi: function that returns the OpenAPI document that APIFlask, flask-smorest or flask-openapi generates
+        for the app. The API reference shows it with security and limits added. By default, the document is built from
+        the routes.
+    :param clock: function that returns the current time in seconds since 1970; for tests.
+    :param settings: any field of ``Settings``. These arguments take precedence over ``app.config``, where the setting
+        ``issuer`` is named ``VALETKEY_ISSUER``.
+    :raises SettingsError: if ``app`` is passed and the settings are invalid; see ``init_app``.
     """
 
     def __init__(
@@ -94,90 +101,113 @@ class Valetkey:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Add Valetkey to an app; no file is opened and nothing is connected to.
+        """Register the extension in an app. Does no I/O: the database is opened on the first request.
 
-        :raises SettingsError: with every problem of the settings together.
+        Call it after loading the app's configuration. Routes may be added before or after it.
+
+        :raises SettingsError: if the settings are invalid; the message lists all problems.
         """
-        command, last = command_values()
+        from_command, fallbacks = command_values()
         settings = read_settings(
-            ("", self._options), ("VALETKEY_", command), ("VALETKEY_", config_values(app.config)), ("", last)
+            ("", self._options), ("VALETKEY_", from_command), ("VALETKEY_", config_values(app.config)), ("", fallbacks)
         )
         owners = _make_resource_owners(self._resource_owner, settings.sign_in_url)
         runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
         runtime.app_context = app.app_context
         runtime.build_openapi_document = partial(load_or_build_document, app, self._openapi)
-        own = runtime.has_built_in_accounts
-        path = urlsplit(settings.issuer).path  # an issuer may have one (RFC 8414 §3.1)
-        machines, people = make_blueprints()
-        app.register_blueprint(machines, url_prefix=settings.oauth_path)
-        app.register_blueprint(people, url_prefix=settings.oauth_path)
-        app.register_blueprint(make_resource_owner(settings.oauth_path, settings.account_path, built_in_accounts=own))
+        built_in_accounts = runtime.has_built_in_accounts
+        issuer_path = urlsplit(settings.issuer).path  # an issuer may have a path (RFC 8414 §3.1)
+        endpoints_blueprint, authorize_blueprint = make_blueprints()
+        app.register_blueprint(endpoints_blueprint, url_prefix=settings.oauth_path)
+        app.register_blueprint(authorize_blueprint, url_prefix=settings.oauth_path)
+        app.register_blueprint(
+            make_resource_owner_blueprint(
+                settings.oauth_path, settings.account_path, built_in_accounts=built_in_accounts
+            )
+        )
         if runtime.supports_sign_out:
-            app.register_blueprint(make_logout(), url_prefix=settings.oauth_path)
-        if own:
-            account = settings.account_path or f"{settings.oauth_path}/account"
-            app.register_blueprint(make_passwords(), url_prefix=account)
-            runtime.job_handlers[ACCOUNT_MAIL] = partial(deliver_link, runtime)
+            app.register_blueprint(make_logout_blueprint(), url_prefix=settings.oauth_path)
+        if built_in_accounts:
+            account_path = settings.account_path or f"{settings.oauth_path}/account"
+            app.register_blueprint(make_passwords_blueprint(), url_prefix=account_path)
+            runtime.job_handlers[ACCOUNT_MAIL_JOB] = partial(deliver_mail_link, runtime)
         if settings.device_path is not None:
-            app.register_blueprint(make_device(settings.device_path))
+            app.register_blueprint(make_device_blueprint(settings.device_path))
         if settings.tokens_path is not None:
-            app.register_blueprint(make_tokens(settings.tokens_path))
-        app.register_blueprint(make_resource_server())
-        for portal in make_developer_portal(runtime):
-            app.register_blueprint(portal)
-        app.register_blueprint(web_kit, url_prefix=f"{settings.oauth_path}/pages")
+            app.register_blueprint(make_tokens_blueprint(settings.tokens_path))
+        app.register_blueprint(make_resource_server_blueprint())
+        for portal_blueprint in make_developer_portal_blueprints(runtime):
+            app.register_blueprint(portal_blueprint)
+        app.register_blueprint(pages_blueprint, url_prefix=f"{settings.oauth_path}/pages")
         limits = make_limits_endpoint(lambda: iter_routes(app))
         _add_machine_route(app, f"{settings.oauth_path}{limits.path}", limits)
         _add_machine_route(app, METADATA.path, METADATA)
         _add_machine_route(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
-        if path:
-            _add_machine_route(app, f"{METADATA.path}{path}", METADATA)
+        if issuer_path:
+            _add_machine_route(app, f"{METADATA.path}{issuer_path}", METADATA)
         _hide_from_apiflask(app)
         render_unhandled_errors(app, settings)
-        steps = [finish_call(runtime), add_page_headers(settings.issuer)]
+        response_hooks = [finish_call(runtime), make_page_headers_hook(settings.issuer)]
         if settings.request_ids:
-            steps.append(make_request_id_hook(settings.api_prefix))
+            response_hooks.append(make_request_id_hook(settings.api_prefix))
         if settings.cors != "off":
-            allowed = None if settings.cors == "any" else partial(_is_registered_origin, app)
-            steps.append(set_up_cors(app, settings.api_prefix, allowed))
+            is_allowed_origin = None if settings.cors == "any" else partial(_is_registered_origin, app)
+            response_hooks.append(set_up_cors(app, settings.api_prefix, is_allowed_origin))
         if settings.endpoints_bypass_flask and isinstance(owners, BuiltInAccounts):
             add_authorize_fast_path(app, runtime, owners, f"{settings.oauth_path}/authorize")
-        add_response_hooks(app, *steps)
+        add_response_hooks(app, *response_hooks)
         if settings.endpoints_bypass_flask:
-            below_oauth = {f"{settings.oauth_path}{one.path}": one for one in (*ENDPOINTS, limits)}
-            at_root = {one.path: one for one in (METADATA, OPENID_CONFIGURATION)}
-            serve_before_flask(app, runtime, below_oauth | at_root)
-        if path:
-            mounted = mount_at(path, app.wsgi_app, settings.own_paths)
-            app.wsgi_app = mounted  # type: ignore[method-assign,assignment] # as Flask's documentation does
+            oauth_endpoints = {f"{settings.oauth_path}{endpoint.path}": endpoint for endpoint in (*ENDPOINTS, limits)}
+            metadata_endpoints = {endpoint.path: endpoint for endpoint in (METADATA, OPENID_CONFIGURATION)}
+            serve_before_flask(app, runtime, oauth_endpoints | metadata_endpoints)
+        if issuer_path:
+            mounted = mount_at(issuer_path, app.wsgi_app, settings.own_paths)
+            app.wsgi_app = mounted  # type: ignore[method-assign,assignment]  # Flask documents wrapping wsgi_app so
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
         before_first_request(app, _make_startup_check(app, runtime))
 
     @staticmethod
     def revoke_owner(app: Flask, sub: str) -> None:
-        """Put a person of the host's out: every token and refresh token for them is dead within a second."""
+        """Revoke everything that a user of your app has granted to clients, for example when you disable the account.
+
+        Access tokens, refresh tokens and personal access tokens of the user are rejected within a second, and clients
+        that registered for it are sent logout tokens. The user can grant access again: to prevent it, let
+        ``ResourceOwners.find`` return ``None`` for the account. Needs no request or application context.
+
+        :param app: an app that this extension was initialized with.
+        :param sub: the user id, as ``resource_owner`` returns it.
+        """
         runtime: Runtime = app.extensions[EXTENSION]
         now = runtime.clock()
-        told = owner_logout_statements(sub, runtime, now)
-        revoked = add_revocation("owner", sub, now, runtime.revocation_expiry)
         runtime.revoke(
-            *told, grants.revoke_all_of_owner(sub, now), personal_access_tokens.revoke_all_of_owner(sub, now), revoked
+            *owner_logout_statements(sub, runtime, now),
+            grants.revoke_all_of_owner(sub, now),
+            personal_access_tokens.revoke_all_of_owner(sub, now),
+            change_feed.add("owner", sub, now, runtime.revocation_expiry),
         )
 
     @staticmethod
     def end_session(app: Flask, sub: str, sid: str) -> None:
-        """Tell clients that a sign-in of the host's is over: ``sid`` is what its ``Owner`` had."""
+        """Notify clients that a user has signed out of your app (OpenID Connect Back-Channel Logout).
+
+        Clients that registered a ``backchannel_logout_uri`` and were used in this session are sent logout tokens; their
+        grants with ``openid`` and without ``offline_access`` are revoked.
+
+        :param app: an app that this extension was initialized with.
+        :param sub: the user id.
+        :param sid: the session id, as in ``Owner.sid``.
+        """
         runtime: Runtime = app.extensions[EXTENSION]
         runtime.revoke(*logout_statements(sub, sid, runtime, runtime.clock(), None))
 
 
 def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[], float]) -> Runtime:
-    """A runtime, with what rooms above it do when its store is made and in the background."""
+    """Return a runtime with the job handlers, hourly tasks and start-up functions that higher layers provide."""
     runtime = Runtime(settings, owners, clock=clock)
     runtime.job_handlers |= {
-        LOGOUT_TOKEN: partial(deliver_logout_token, runtime),
-        OWNER_MAIL: partial(deliver_to_owner, runtime),
+        LOGOUT_TOKEN_JOB: partial(deliver_logout_token, runtime),
+        OWNER_MAIL_JOB: partial(deliver_owner_mail, runtime),
     }
     runtime.hourly_tasks += (partial(queue_reminders, runtime), partial(prune_unused_clients, runtime))
     runtime.on_store_created += [register_cli_client, register_docs_client]
@@ -187,7 +217,7 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
 
 
 def _hide_from_apiflask(app: Flask) -> None:
-    """APIFlask asks every blueprint whether it belongs into the API's document; a plain one has no answer."""
+    """Keep Valetkey's blueprints out of APIFlask's OpenAPI document: it reads ``enable_openapi`` of every blueprint."""
     for name, blueprint in app.blueprints.items():
         if name.startswith("valetkey_"):
             vars(blueprint)["enable_openapi"] = False
@@ -200,69 +230,76 @@ def _add_machine_route(app: Flask, path: str, endpoint: Endpoint) -> None:
 
 
 def path_problems(app: Flask) -> list[str]:
-    """Each path that both Valetkey and the host serve, as the sentence that fixes it."""
-    ours: dict[tuple[str, str], str] = {}
-    theirs: dict[tuple[str, str], str] = {}
+    """Return an error message for each path that both Valetkey and the host app serve."""
+    valetkey_rules: dict[tuple[str, str], str] = {}
+    host_rules: dict[tuple[str, str], str] = {}
     for rule in app.url_map.iter_rules():
-        mine = rule.endpoint.startswith("valetkey_")
+        rules = valetkey_rules if rule.endpoint.startswith("valetkey_") else host_rules
         for method in rule.methods or ():
             if method not in {"OPTIONS", "HEAD"}:
-                (ours if mine else theirs)[(rule.rule, method)] = rule.endpoint
+                rules[(rule.rule, method)] = rule.endpoint
     return [
-        f"{path} is served by Valetkey and by the app's {theirs[path, method]!r}: "
-        "change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
+        f"{path} is served by Valetkey and by the app's endpoint {host_rules[path, method]!r}. "
+        "Change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
         "llms_txt_path, or set api_catalog or security_contact off"
-        for path, method in sorted(ours.keys() & theirs.keys())
+        for path, method in sorted(valetkey_rules.keys() & host_rules.keys())
     ]
 
 
 def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
-    """Looks at the app when it has all its routes and extensions."""
-    end_watch = hide_tables_from_migrate(app)
+    """Return a function that runs before the first request, when the app has all its routes and extensions.
 
-    def look_around() -> None:
+    It raises ``SettingsError`` if paths or limits conflict, protects the routes and logs warnings.
+    """
+    stop_waiting_for_migrate = hide_tables_from_migrate(app)
+
+    def check_app() -> None:
         problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
         if problems:
             raise SettingsError("\n".join(problems))
         csrf: Any = app.extensions.get("csrf")
-        if hasattr(csrf, "exempt"):  # a host's CSRFProtect knows nothing of our forms' own protection
+        if hasattr(csrf, "exempt"):  # Flask-WTF's CSRFProtect would refuse Valetkey's forms, which have own protection
             for blueprint in app.blueprints.values():
                 if blueprint.name.startswith("valetkey_"):
                     csrf.exempt(blueprint)
-        end_watch()
+        stop_waiting_for_migrate()
         protect_routes(app, runtime.settings.api_prefix, deny_undecorated=runtime.settings.protect_by_default)
         _warn_unread_variables(runtime.settings)
         _warn_issuer_port_mismatch(runtime.settings)
 
-    return look_around
+    return check_app
 
 
 def _warn_unread_variables(settings: Settings) -> None:
-    unread = ignored_variables(os.environ, settings)
-    if unread:
+    ignored = ignored_variables(os.environ, settings)
+    if ignored:
         _log.warning(
-            "%s in the environment has no effect here: only the `valetkey` command reads it; give the value to "
-            "Valetkey(...) or app.config, or serve with `valetkey serve`",
-            ", ".join(unread),
+            "%s in the environment has no effect here: only the `valetkey` command reads it. Pass the value to "
+            "Valetkey(...) or app.config, or run the app with `valetkey serve`",
+            ", ".join(ignored),
         )
 
 
 def _warn_issuer_port_mismatch(settings: Settings) -> None:
-    """On a developer's machine, where `flask run` has a port of its own; elsewhere a proxy's is no news."""
-    sent = request.headers.get("Host", "")
-    name, _, port = sent.rpartition(":")
-    is_here = is_loopback_host(name.strip("[]")) and port.isdecimal()
-    if is_here and not settings.is_production and int(port) != urlsplit(settings.issuer).port:
+    """Log a warning if the request was sent to another port than the issuer's: ``flask run`` has its own default port.
+
+    Only on loopback, since in production the port may be a proxy's.
+    """
+    host = request.headers.get("Host", "")
+    name, _, port = host.rpartition(":")
+    is_local = is_loopback_host(name.strip("[]")) and port.isdecimal()
+    if is_local and not settings.is_production and int(port) != urlsplit(settings.issuer).port:
         _log.warning(
-            "people and apps are sent to the issuer, %s, and this is %s: set issuer='http://%s'",
+            "the issuer is %s, but this request was sent to %s: redirects and links lead to the issuer; "
+            "set issuer='http://%s'",
             settings.issuer,
-            sent,
-            sent,
+            host,
+            host,
         )
 
 
 def _is_registered_origin(app: Flask, origin: str) -> bool:
-    """Whether a registered browser app is at an origin; while the store is down nobody is known to be."""
+    """Return whether a client of the policy ``browser`` is registered for an origin; ``False`` during store outages."""
     runtime: Runtime = app.extensions[EXTENSION]
     try:
         if not runtime.is_ready:
@@ -279,4 +316,4 @@ def _make_resource_owners(
         return BuiltInAccounts()
     if callable(resource_owner) and not hasattr(resource_owner, "current"):
         return CallableResourceOwners(resource_owner, sign_in_url)
-    return resource_owner  # type: ignore[return-value]  # an object with the four methods
+    return resource_owner  # type: ignore[return-value]  # mypy cannot exclude a callable that also has `current`

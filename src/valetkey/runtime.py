@@ -1,4 +1,4 @@
-"""What lives as long as the app, and the dispatch of machine endpoints: no Flask here."""
+"""The runtime: the objects that live as long as an app and that its endpoints share. Independent of Flask."""
 
 from __future__ import annotations
 
@@ -54,17 +54,24 @@ from .tokens.key_rotation import create_initial_keys
 from .tokens.personal_access_tokens import PersonalAccessTokenVerifier
 from .tokens.verifier import AccessTokenVerifier
 
-_DOCUMENT_FETCH_LIMIT = parse_limit("60/minute burst 60")  # metadata documents fetched from one host
+_DOCUMENT_FETCH_LIMIT = parse_limit("60/minute burst 60")  # client metadata documents fetched from one host
 _MAX_AUTHENTICATED_SESSIONS, _MAX_RECENTLY_ISSUED = 1_000, 1_000
-_MAX_CONCURRENT_FETCHES = 4  # requests at once, of the sixteen that `serve` answers, for what clients publish
-_CLIENT_KEYS_FRESHNESS = Freshness(
-    min_interval_s=10, retry_interval_s=10, max_stale_s=3600
-)  # a client may sign with a new key at once
+# Concurrent fetches of what clients publish (metadata, keys, logos). `valetkey serve` handles 16 requests at once, so
+# slow clients cannot block all of them.
+_MAX_CONCURRENT_FETCHES = 4
+# Short intervals: a client may sign with a new key as soon as it has published it.
+_CLIENT_KEYS_FRESHNESS = Freshness(min_interval_s=10, retry_interval_s=10, max_stale_s=3600)
 _log = logging.getLogger("valetkey")
 
 
 class Runtime:
-    """The app's own world. Making one does no I/O; ``get_ready`` does, once in each process."""
+    """The shared objects of one app: settings, store, keys, caches, limits, jobs of the worker.
+
+    Creating a runtime does no I/O; call ``get_ready`` once in each process before using it.
+
+    :param owners: the accounts of users: the host app's, or Valetkey's own.
+    :param clock: returns the current time in seconds since 1970.
+    """
 
     def __init__(self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
@@ -82,8 +89,8 @@ class Runtime:
         self.authenticated_sessions: TwoGenerationCache[AuthenticatedSession] = TwoGenerationCache(
             _MAX_AUTHENTICATED_SESSIONS
         )
-        personal = PersonalAccessTokenVerifier(settings, self.store, self._is_active_owner)
-        self.verifier = AccessTokenVerifier(settings, self.store, self.keys, self.feed, personal)
+        personal_verifier = PersonalAccessTokenVerifier(settings, self.store, self._is_active_owner)
+        self.verifier = AccessTokenVerifier(settings, self.store, self.keys, self.feed, personal_verifier)
         self.limits, self.plan_budgets = parse_limits(settings)
         self.limiter = Limiter(_make_counters(self))
         self.background = BackgroundThread()
@@ -95,20 +102,20 @@ class Runtime:
         plans = PlanLimits(self.plan_budgets, settings.default_plan, self.subscriptions.get_plan_name, self.quotas)
         self.admission = Admission(self.limiter, plans, fields_style=settings.rate_limit_fields)
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
-        self.job_handlers: dict[
-            str, Callable[[Mapping[str, Any]], None]
-        ] = {}  # what the worker does besides mail, by kind
-        self.hourly_tasks: list[Callable[[], object]] = [self._prune_limits]  # what the worker does besides pruning
-        self.app_context: Callable[[], AbstractContextManager[object]] = (
-            nullcontext  # in which a host's code may be called
-        )
+        # Handlers of outbox jobs, by kind of job. The worker has its own handler for "mail".
+        self.job_handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {}
+        # Tasks that the worker runs once an hour, in addition to pruning tables.
+        self.hourly_tasks: list[Callable[[], object]] = [self._prune_limits]
+        # Context in which code of the host app is called outside a request.
+        self.app_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self.has_built_in_accounts = False
-        self.metadata_responses: dict[str, tuple[object, Any]] = {}  # by name, with what each was made of
-        self.claims_cache: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}  # by owner and scope
-        self.requested_claims_cache: dict[str, frozenset[str]] = {}  # claims asked for one by one, by grant
-        self.build_openapi_document: Callable[[], dict[str, Any]] = (
-            dict  # makes the OpenAPI document of the app's routes
-        )
+        # Metadata responses by endpoint name, each with the inputs it was built from.
+        self.metadata_responses: dict[str, tuple[object, Any]] = {}
+        # Claims and the time when they were read, by owner and scope.
+        self.claims_cache: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}
+        # Claims requested by name (OpenID Connect Core §5.5), by grant.
+        self.requested_claims_cache: dict[str, frozenset[str]] = {}
+        self.build_openapi_document: Callable[[], dict[str, Any]] = dict
         self.fetch_slot = WaitLimit(_MAX_CONCURRENT_FETCHES).acquire
         self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), _CLIENT_KEYS_FRESHNESS, self.fetch_slot)
         self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.fetch_slot)
@@ -129,15 +136,18 @@ class Runtime:
         self.feed.add_listener(self._on_change)
 
     def get_ready(self) -> None:
-        """Check the store's schema; an empty SQLite store is created with its keys.
+        """Check the schema of the store; create a SQLite store, with its keys, if there is none.
 
-        :raises StoreUnavailable: with the sentence that says what to do.
+        Also starts the worker if ``embedded_worker`` is set. Later calls do nothing.
+
+        :raises StoreUnavailable: if the store cannot be reached, or its schema does not fit; the message says what to
+            do.
         """
         with self._ready_lock:
             if self.is_ready:
                 return
-            file = sqlite_path(self.settings.store_url)
-            if file is not None and (not file.exists() or schema_version(self.store) is None):
+            path = sqlite_path(self.settings.store_url)
+            if path is not None and (not path.exists() or schema_version(self.store) is None):
                 prepare_store(self)
             check_schema(self.store)
             self.is_ready = True
@@ -145,47 +155,54 @@ class Runtime:
                 self.start_worker()
 
     def start_worker(self) -> None:
-        """Start a thread that sends mail and prunes while this process holds the lease."""
+        """Start a thread that executes outbox jobs and hourly tasks while this process holds the worker's lease."""
         self._stop, run = threading.Event(), self.make_worker().run
         self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker_thread.start()
 
     def make_worker(self) -> Worker:
+        """Return a worker that executes the jobs and tasks of this runtime."""
         return Worker(self.settings, self.store, self.clock, self.job_handlers, self.hourly_tasks)
 
     def write(self, transaction: Transaction) -> bool:
-        """Write what a use case decided; whether its claim was won."""
-        won = self.store.write(transaction)
-        if not won and transaction.else_rows:
+        """Execute a transaction and return whether its condition held; without a condition, it always holds."""
+        was_written = self.store.write(transaction)
+        if not was_written and transaction.else_rows:
             self.feed.invalidate()
-        return won
+        return was_written
 
     def revoke(self, *rows: BoundStatement) -> None:
-        """Write revocations, and see them in this process at once."""
+        """Write revocations. This process applies them at once, the others when they next poll the change feed."""
         self.store.write(Transaction(rows=rows))
         self.feed.invalidate()
 
     @property
     def supports_sign_out(self) -> bool:
-        """Whether a person can be signed out here: always with accounts of ours, and where the host says how."""
+        """Whether Valetkey can sign users out: if the accounts are its own, or the host's have ``sign_out()``."""
         return isinstance(self.owners, SupportsSignOut)
 
     @property
     def revocation_expiry(self) -> float:
-        """When a revocation written now may be forgotten: no token from before can be alive."""
+        """Time, in seconds since 1970, when a revocation written now may be deleted.
+
+        All access tokens that it revokes have expired by then.
+        """
         return self.clock() + self.settings.access_token_lifetime + 120
 
     def charge(self, limit_setting: str, key: str, now: float) -> None:
-        """Charge one call of an OAuth endpoint to the limit of that setting; whoever proved themselves is not guessing.
+        """Charge one call of an OAuth endpoint by an authenticated caller to a limit.
 
-        While nobody can count, calls are let through: tokens matter more than their number.
+        If the counter backend is unavailable, the call is allowed: an authenticated caller is not guessing secrets, and
+        issuing tokens is more important than counting them.
 
-        :raises TooManyRequests: where that was too often.
+        :param limit_setting: name of the setting that has the limit, such as ``userinfo_limit``.
+        :param key: who is charged, such as a ``client_id``.
+        :raises TooManyRequests: if the limit is exceeded.
         """
         try:
             spent = self.limiter.spend(f"{limit_setting}|{key}", self.limits[limit_setting], now)
-        except StoreUnavailable as problem:
-            self.admission.fail_open(True, problem, now)
+        except StoreUnavailable as cause:
+            self.admission.fail_open(True, cause, now)
             return
         if not spent.is_admitted:
             raise TooManyRequests(
@@ -193,7 +210,10 @@ class Runtime:
             )
 
     def charge_failed_authentication(self, address: str | None, now: float) -> None:
-        """:raises TooManyRequests: where too many client authentications failed from this network."""
+        """Charge one failed client authentication to the caller's network.
+
+        :raises TooManyRequests: if too many client authentications from this network have failed.
+        """
         spent = self.limiter.spend(f"client:{caller_network(address)}", self.limits["client_authentication_limit"], now)
         if not spent.is_admitted:
             raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
@@ -208,6 +228,7 @@ class Runtime:
         return self.limiter.spend(f"document:{host}", _DOCUMENT_FETCH_LIMIT, now).is_admitted
 
     def close(self) -> None:
+        """Stop the worker and the background thread, and close the connections. It waits 5 seconds for the worker."""
         self._stop.set()
         if self._worker_thread is not None:
             self._worker_thread.join(timeout=5)
@@ -224,16 +245,17 @@ class Runtime:
 
 
 def prepare_store(runtime: Runtime) -> bool:
-    """Create or upgrade the tables and make the first keys; whether keys were made.
+    """Create or upgrade the tables, create the first keys, and call the ``on_store_created`` functions.
 
-    :raises StoreUnavailable: where the store cannot be reached or written.
+    :returns: whether keys were created.
+    :raises StoreUnavailable: if the store cannot be reached or written.
     """
     upgrade_schema(runtime.settings.store_url)
-    made = create_initial_keys(runtime.store, runtime.cipher, runtime.clock())
+    has_new_keys = create_initial_keys(runtime.store, runtime.cipher, runtime.clock())
     runtime.keys.invalidate_cache()
-    for created in runtime.on_store_created:
-        created(runtime)
-    return made
+    for on_created in runtime.on_store_created:
+        on_created(runtime)
+    return has_new_keys
 
 
 def _make_counters(runtime: Runtime) -> Counters:

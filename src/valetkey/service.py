@@ -1,4 +1,4 @@
-"""The deployable: the app that workers serve, an operator's own or the bare authorization server."""
+"""The app that ``valetkey serve`` and other commands load: the operator's own, or the authorization server alone."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ FALLBACK_SETTINGS_VARIABLE = "_VALETKEY_LAST"
 
 
 class AppNotFound(Exception):
-    """``--app`` names nothing that can be served; the sentence says why."""
+    """The app named with ``--app`` cannot be loaded; the message says why."""
 
 
 def load_app_with_worker() -> Flask:
-    """The app of a server process of `valetkey serve`, which also sees to the outbox when it holds the lease."""
+    """Return the app for a server process of ``valetkey serve``, with the worker running in a thread."""
     app = load_configured_app()
-    app.extensions[EXTENSION].work_in_background()
+    app.extensions[EXTENSION].start_worker()
     return app
 
 
 def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
-    """The app by what the ``valetkey`` command left in the environment.
+    """Return the app that the ``valetkey`` command named in the environment: ``--app``, or else ``create_app()``.
 
-    :param may_be_alone: whether an app that is a resource server alone will do.
+    The app reads its settings from the environment. Logging to stderr is set up if the app has not set up logging.
+
+    :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
+    :raises AppNotFound: if the app cannot be loaded.
+    :raises SettingsError: if the settings are invalid.
     """
     set_command_values(os.environ, json.loads(os.environ.get(FALLBACK_SETTINGS_VARIABLE, "{}")))
     name = os.environ.get(APP_VARIABLE)
@@ -53,22 +57,23 @@ def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
 
 
 def _log_to_stderr() -> None:
-    """Write our log to stderr, unless the app has set up logging of its own, which then has it all."""
-    log = logging.getLogger("valetkey")
-    if not log.hasHandlers():
+    """Write the log of Valetkey to stderr, unless the app has set up logging itself."""
+    logger = logging.getLogger("valetkey")
+    if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def create_app(**settings: Any) -> Flask:
-    """The authorization server and its pages, for APIs that live elsewhere.
+    """Return an app that is only an authorization server with its pages, for APIs that run elsewhere.
 
-    :raises SettingsError: where the settings cannot be used.
+    :param settings: fields of ``Settings``.
+    :raises SettingsError: if the settings are invalid.
     """
     app = Flask("valetkey_service")
-    app.config["VALETKEY_ENDPOINTS_BYPASS_FLASK"] = True  # there are no hooks but ours
+    app.config["VALETKEY_ENDPOINTS_BYPASS_FLASK"] = True  # the app has no Flask hooks that this would skip
     Valetkey(app, **settings)
 
     def index() -> ResponseReturnValue:
@@ -82,9 +87,12 @@ def create_app(**settings: Any) -> Flask:
 
 
 def load_app(name: str, *, allow_resource_server: bool = False) -> Flask:
-    """The Flask app that ``module:app`` or ``path/to/file.py`` names; a factory is called.
+    """Import a Flask app; an app factory is called.
 
-    :raises AppNotFound: where there is none, or it has no Valetkey.
+    :param name: ``module:app``, ``module:factory`` or ``path/to/file.py:app``. Without a name after the colon, ``app``
+        and then ``create_app`` is used.
+    :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
+    :raises AppNotFound: if there is no such app, its code fails, or it has no ``Valetkey``.
     """
     target, _, attribute = name.partition(":")
     try:
@@ -92,42 +100,43 @@ def load_app(name: str, *, allow_resource_server: bool = False) -> Flask:
         app = _find_app(module, target, attribute)
     except (AppNotFound, SettingsError, StoreUnavailable):
         raise
-    except Exception as cause:  # whatever the app's own code raises
+    except Exception as cause:  # the app's own code may raise anything
         raise AppNotFound(_summarize_import_error(target, cause)) from cause
     if not isinstance(app, Flask):
-        raise AppNotFound(f"{name} is not a Flask app")
+        raise AppNotFound(f"{name} is not a Flask app; name one as module:app or path/to/app.py")
     if EXTENSION not in app.extensions:
         raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
     if not allow_resource_server and not isinstance(app.extensions[EXTENSION], Runtime):
         raise AppNotFound(
-            f"{name} is a resource server alone: any WSGI server serves it, and of these commands it has `check` only"
+            f"{name} has a ResourceServer and no authorization server: of these commands only `check` works with it; "
+            "serve it with any WSGI server"
         )
     return app
 
 
 def _find_app(module: Any, target: str, attribute: str) -> Any:
     names = [attribute] if attribute else ["app", "create_app"]
-    found = next((getattr(module, name) for name in names if getattr(module, name, None) is not None), None)
-    if found is None:
+    app = next((getattr(module, name) for name in names if getattr(module, name, None) is not None), None)
+    if app is None:
         others = [name for name, value in vars(module).items() if isinstance(value, Flask)]
-        meant = f"; is {target}:{others[0]} meant?" if others else ""
-        raise AppNotFound(f"{target} has no {' and no '.join(names)}{meant}")
-    return found() if callable(found) and not isinstance(found, Flask) else found
+        suggestion = f"; did you mean {target}:{others[0]}?" if others else ""
+        raise AppNotFound(f"{target} has no {' and no '.join(names)}{suggestion}")
+    return app() if callable(app) and not isinstance(app, Flask) else app
 
 
 def _summarize_import_error(target: str, cause: Exception) -> str:
-    """Where the app's own code failed, and why: the file, the line, the error, without the frames of importing."""
+    """Return a message with the file and line of the app's own code that failed, and the error, without a traceback."""
     if isinstance(cause, SyntaxError):
         place, line = f"{cause.filename}:{cause.lineno}", (cause.text or "").strip()
     else:
         frames = traceback.extract_tb(cause.__traceback__)
-        own = [frame for frame in frames if not _is_library_frame(frame.filename)] or list(frames)
-        place, line = f"{own[-1].filename}:{own[-1].lineno}", own[-1].line or ""
+        app_frames = [frame for frame in frames if not _is_library_frame(frame.filename)] or list(frames)
+        place, line = f"{app_frames[-1].filename}:{app_frames[-1].lineno}", app_frames[-1].line or ""
     return f"{target} cannot be loaded\n{place}\n  {line}\n{type(cause).__name__}: {cause}"
 
 
 def _is_library_frame(filename: str) -> bool:
-    """Whether a frame is ours, Python's own, or an installed package's."""
+    """Return whether a stack frame belongs to Valetkey, the standard library or an installed package."""
     installed = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     return filename.startswith(("<frozen", *installed))
 

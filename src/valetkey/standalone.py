@@ -1,4 +1,4 @@
-"""A Flask app as a resource server alone: it takes access tokens that other servers issued."""
+"""The Flask extension for an app that is only a resource server: it accepts access tokens of other issuers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ from .web.wsgi import add_response_hooks, before_first_request
 
 
 class ResourceServer:
-    """Protected routes for tokens of any issuer: ``ResourceServer(app, trusted_issuers=[...], resource=...)``.
+    """Flask extension that protects routes with access tokens of other authorization servers.
 
-    Or ``ResourceServer(...)``, and ``init_app`` later. ``require_oauth``, ``public`` and ``current_token`` are the
-    same as under ``Valetkey``. The state is in ``app.extensions["valetkey"]``, so one object serves several apps.
+    For example::
 
-    :param trusted_issuers: whose tokens are good: issuer identifiers, or ``TrustedIssuer`` where more is to be said.
-    :param resource: what this API is called (RFC 8707 §2): tokens must name it as their audience.
+        ResourceServer(app, trusted_issuers=["https://login.example"], resource="https://api.example")
+
+    With an app factory, create it without an app and call ``init_app`` later. ``require_oauth``, ``public`` and
+    ``current_token`` work as with ``Valetkey``. It needs no database. The state is in ``app.extensions["valetkey"]``,
+    so one object can initialize several apps.
+
+    :param app: the Flask app; omit it to call ``init_app`` later.
+    :param trusted_issuers: the issuers whose tokens are accepted: issuer identifiers (URLs), or ``TrustedIssuer``
+        objects to set options.
+    :param resource: the resource identifier of this API (RFC 8707 §2): tokens must have it as their audience.
+    :param clock: function that returns the current time in seconds since 1970; for tests.
     :param settings: ``scopes``, ``site_name``, ``api_prefix``, ``protect_by_default``, ``problem_details``,
         ``request_ids``, ``rate_limit_fields``, ``clock_leeway``, ``trusted_proxies``, ``outbound_allowed_networks`` and
-        ``outbound_ca_file`` as in ``Settings``; ``redis_url`` or ``data_dir`` to count limits there, for all processes
-        together. Without them each process counts for itself.
+        ``outbound_ca_file`` as in ``Settings``. Set ``redis_url`` or ``data_dir`` to count rate limits across all
+        processes; otherwise each process counts by itself.
+    :raises SettingsError: if ``app`` is passed and the settings are invalid; see ``init_app``.
     """
 
     def __init__(
@@ -45,46 +54,60 @@ class ResourceServer:
         clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
-        given = {"trusted_issuers": trusted_issuers, "resource": resource}
-        self._options = {**settings, **{name: value for name, value in given.items() if value is not None}}
+        arguments = {"trusted_issuers": trusted_issuers, "resource": resource}
+        self._options = {**settings, **{name: value for name, value in arguments.items() if value is not None}}
         self._clock = clock
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Add the resource server to an app; no file is opened and nobody is connected to.
+        """Register the extension in an app. Does no I/O: issuers are contacted when the first token arrives.
 
-        :raises SettingsError: with every problem together.
+        Call it after loading the app's configuration. Routes may be added before or after it.
+
+        :raises SettingsError: if the settings are invalid, and the message lists all problems; or if the app has a
+            ``Valetkey`` or ``ResourceServer`` already.
         """
         if EXTENSION in app.extensions:
-            raise SettingsError("this app has a Valetkey or a ResourceServer already: it takes one of them, once")
-        world = build_context(self._options, config_values(app.config), self._clock)
-        app.extensions[EXTENSION] = world
+            raise SettingsError(
+                "this app already has a Valetkey or a ResourceServer: initialize one of them only, once"
+            )
+        context = build_context(self._options, config_values(app.config), self._clock)
+        app.extensions[EXTENSION] = context
         app.register_blueprint(_make_blueprint())
-        before_first_request(app, _before_first_request(app, world))
-        render_unhandled_errors(app, world.settings)
-        steps = [finish_call(world)]
-        if world.settings.request_ids:
-            steps.append(make_request_id_hook(world.settings.api_prefix))
-        add_response_hooks(app, *steps)
+        before_first_request(app, _make_startup_check(app, context))
+        render_unhandled_errors(app, context.settings)
+        response_hooks = [finish_call(context)]
+        if context.settings.request_ids:
+            response_hooks.append(make_request_id_hook(context.settings.api_prefix))
+        add_response_hooks(app, *response_hooks)
 
 
-def _before_first_request(app: Flask, context: StandaloneContext) -> Callable[[], None]:
-    """Looks at the app when it has all its routes."""
+def _make_startup_check(app: Flask, context: StandaloneContext) -> Callable[[], None]:
+    """Return a function that runs before the first request, when the app has all its routes.
 
-    def look_around() -> None:
+    It protects the routes, and raises ``SettingsError`` if a limit depends on plans.
+    """
+
+    def check_app() -> None:
         protect_routes(app, context.settings.api_prefix, deny_undecorated=context.settings.protect_by_default)
-        by_plan = [
-            route.path for route in iter_routes(app) for one in route.protections if one.limit and one.limit.is_by_plan
+        paths = [
+            route.path
+            for route in iter_routes(app)
+            for protection in route.protections
+            if protection.limit and protection.limit.is_by_plan
         ]
-        if by_plan:
-            raise SettingsError(f"limits by plan, at {', '.join(by_plan)}, need the server that knows the plans")
+        if paths:
+            raise SettingsError(
+                f"the limits of {', '.join(paths)} depend on the client's plan, which only the authorization server "
+                "knows: use limits without plans, or Valetkey instead of ResourceServer"
+            )
 
-    return look_around
+    return check_app
 
 
 def _make_blueprint() -> Blueprint:
-    """The protected resource metadata (RFC 9728 §3) of the API, and of each route's own ``resource=``."""
+    """Return a blueprint with the protected resource metadata (RFC 9728 §3) of the API and of each ``resource=``."""
     blueprint = Blueprint("valetkey_resource_server", __name__)
     blueprint.add_url_rule(WELL_KNOWN, "metadata", _serve_metadata)
     blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", _serve_metadata)
@@ -92,22 +115,22 @@ def _make_blueprint() -> Blueprint:
 
 
 def _serve_metadata(path: str = "") -> Response:
-    world: StandaloneContext = current_app.extensions[EXTENSION]
-    scopes = _scopes_by_resource(world)
-    wanted = path.strip("/")
-    here = [one for one in scopes if urlsplit(one).path.strip("/") == wanted]
-    if not here:
+    context: StandaloneContext = current_app.extensions[EXTENSION]
+    scopes = _scopes_by_resource(context)
+    resource_path = path.strip("/")
+    candidates = [resource for resource in scopes if urlsplit(resource).path.strip("/") == resource_path]
+    if not candidates:
         abort(404)
-    resource = min(here, key=lambda one: urlsplit(one).netloc != request.host)
-    document = build_metadata_document(resource, world.settings.name, world.issuers, scopes[resource])
+    resource = min(candidates, key=lambda candidate: urlsplit(candidate).netloc != request.host)
+    document = build_metadata_document(resource, context.settings.name, context.issuers, scopes[resource])
     return Response(document, 200, list(METADATA_HEADERS))
 
 
 def _scopes_by_resource(context: StandaloneContext) -> dict[str, set[str]]:
-    """Which scopes the routes of each resource name; those that the publisher listed are the API's."""
+    """Return the scopes of each resource: those that its routes require, and for the API the setting ``scopes`` too."""
     scopes = {context.settings.api_resource: set(context.settings.scopes)}
     for route in iter_routes(current_app):
-        for one in route.protections:
-            named: set[str] = set().union(*one.scope_alternatives)
-            scopes.setdefault(one.resource or context.settings.api_resource, set()).update(named)
+        for protection in route.protections:
+            required: set[str] = set().union(*protection.scope_alternatives)
+            scopes.setdefault(protection.resource or context.settings.api_resource, set()).update(required)
     return scopes

@@ -269,7 +269,7 @@ def test_an_app_that_cannot_be_loaded_is_told_in_few_lines(shell: Path, program:
     [
         ("app = {}", "app.py:other", "app.py has no other"),
         ("def create_app(): ...", "app.py:api", "app.py has no api"),
-        ("from flask import Flask\napi = Flask('api')", "app.py", "has no app and no create_app; is {}:api meant?"),
+        ("from flask import Flask\napi = Flask('api')", "app.py", "has no app and no create_app; did you mean {}:api?"),
         ("def create_app():\n    return 1 / 0", "app.py", "ZeroDivisionError: division by zero"),
     ],
     ids=["another name", "a factory is not what was named", "the name is told", "a factory that fails"],

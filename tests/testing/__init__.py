@@ -1,1 +1,1 @@
-"""What publishers test with."""
+"""Tests of ``valetkey.testing``."""

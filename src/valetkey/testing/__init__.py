@@ -1,7 +1,8 @@
-"""For tests of a protected API: tokens without HTTP, a clock to move, a store to throw away.
+"""Tools for tests of a protected API: access tokens without HTTP, a clock to advance, a temporary database.
 
-``pytest_plugins = ["valetkey.testing"]`` in a ``conftest.py`` with a fixture ``app`` gives the fixtures ``mint_token``,
-``headers_for`` and ``valetkey_clock``. The functions are good without pytest too. PYTEST_DONT_REWRITE
+With pytest, put ``pytest_plugins = ["valetkey.testing"]`` into the ``conftest.py`` that has your fixture ``app``. This
+provides the fixtures ``mint_token``, ``headers_for`` and ``valetkey_clock``, and a temporary database for each test.
+The functions work with other test frameworks too. PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock for tests, which stands still until a test advances it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import time
 
 
 class Clock:
-    """Answers seconds since 1970, the same until ``forward`` is called; it begins now, or where it is told."""
+    """A callable that returns the time in seconds since 1970, always the same until ``forward`` is called.
+
+    :param at: the initial time, in seconds since 1970; the current time by default.
+    """
 
     def __init__(self, at: float | None = None) -> None:
         self._now = time.time() if at is None else at
@@ -15,10 +18,10 @@ class Clock:
         return self._now
 
     def forward(self, seconds: float) -> None:
-        """Let time pass: tokens age, limits fill up again.
+        """Advance the clock: access tokens get older, and rate limits refill.
 
-        :raises ValueError: for less than none, since no server's clock runs backwards.
+        :raises ValueError: if ``seconds`` is negative, since a server's clock does not run backwards.
         """
         if seconds < 0:
-            raise ValueError("a clock goes forward only")
+            raise ValueError("seconds must not be negative: a clock runs forward only")
         self._now += seconds

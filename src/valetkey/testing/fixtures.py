@@ -1,4 +1,4 @@
-"""What pytest gives to tests that ask for a fixture ``app``."""
+"""The pytest fixtures of ``valetkey.testing``, for tests that use a fixture ``app``."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from flask import Flask
 
 from valetkey.web.context import EXTENSION
 
-from . import tokens as minted
+from . import tokens
 from .clock import Clock
 from .temporary_store import PreparedStore, prepared_store, throw_away_store
 
 
 @pytest.fixture
 def valetkey_clock() -> Clock:
-    """The clock that tokens and limits go by in this test."""
+    """The clock of the app in this test, for tokens and limits. It stands still; ``forward(seconds)`` advances it."""
     return Clock()
 
 
 @pytest.fixture
 def mint_token(app: Flask) -> Callable[..., str]:
-    """``mint_token(scope, user_id=..., ...)``: an access token for ``app``; see ``valetkey.testing.mint_token``."""
-    return partial(minted.mint_token, app)
+    """Function ``mint_token(scope, user_id=..., ...)``, which returns an access token for the fixture ``app``.
+
+    Its parameters are those of ``valetkey.testing.mint_token``.
+    """
+    return partial(tokens.mint_token, app)
 
 
 @pytest.fixture
 def headers_for(app: Flask) -> Callable[..., dict[str, str]]:
-    """``headers_for(scope, user_id=..., ...)``: the headers of a call with such a token."""
-    return partial(minted.headers_for, app)
+    """Function ``headers_for(scope, user_id=..., ...)``, which returns an ``Authorization`` header with such a token.
+
+    Its parameters are those of ``valetkey.testing.mint_token``.
+    """
+    return partial(tokens.headers_for, app)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +46,7 @@ def _valetkey_prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStor
 
 @pytest.fixture(autouse=True)
 def _valetkey_temporary_store(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test that asks for ``app`` has a store of its own: none can forget to and fill the real one."""
+    """Give each test that uses ``app`` a temporary store, automatically, so that no test can write to the real one."""
     app = request.getfixturevalue("app") if "app" in request.fixturenames else None
     if not isinstance(app, Flask) or EXTENSION not in app.extensions:
         yield

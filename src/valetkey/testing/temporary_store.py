@@ -1,4 +1,4 @@
-"""A store for one test: the app works as always, in a folder that goes away."""
+"""A temporary store for one test: the app works as usual, but stores its data in a folder that is then removed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .clock import Clock
 from .tokens import runtime_for_tests
 
 _DATABASE_FILE = "valetkey.db"
+# Attributes that the extension sets on the runtime after creating it. A test fails if one is missing here.
 _COMPOSED_ATTRIBUTES = (
     "on_store_created",
     "job_handlers",
@@ -28,24 +29,32 @@ _COMPOSED_ATTRIBUTES = (
     "app_context",
     "has_built_in_accounts",
     "build_openapi_document",
-)  # a test sees that none is forgotten
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStore:
-    """A store with tables and keys and nothing else, to be copied: making the keys costs most of a second."""
+    """A SQLite database with tables and signing keys only, to be copied for each test.
+
+    Creating the keys takes most of a second; copying the file takes almost none.
+
+    :param file: the database.
+    :param encryption_key: the key that encrypts its signing keys, base64-encoded.
+    """
 
     file: Path
     encryption_key: str
 
 
 def prepared_store(folder: Path) -> PreparedStore:
-    """Make such a store in a folder."""
+    """Create a database for ``throw_away_store(prepared=...)``, once for many tests.
+
+    :param folder: an existing folder for the database; it must stay until the last test has run.
+    """
     key = base64.b64encode(os.urandom(32)).decode()
     settings = Settings(data_dir=str(folder), encryption_keys=(key,), embedded_worker=False)
-    runtime = Runtime(
-        settings, BuiltInAccounts(), clock=lambda: 0.0
-    )  # wherever a test's clock begins, the keys are there
+    # Keys created at time 0 are in use at any time at which a test's clock starts.
+    runtime = Runtime(settings, BuiltInAccounts(), clock=lambda: 0.0)
     prepare_store(runtime)
     runtime.close()
     return PreparedStore(folder / _DATABASE_FILE, key)
@@ -55,13 +64,20 @@ def prepared_store(folder: Path) -> PreparedStore:
 def throw_away_store(
     app: Flask, *, clock: Clock | None = None, prepared: PreparedStore | None = None
 ) -> Iterator[Clock]:
-    """Let an app keep everything of ours in a folder that is removed at the end; answers the clock it goes by.
+    """Context manager that makes an app use a temporary database, which is removed at the end; yields its clock.
 
-    Settings and routes are the app's. Nothing is in the store but keys; no thread sends mail, no Redis is asked.
+    For example::
 
-    :param clock: one that begins now where left out.
-    :param prepared: what ``prepared_store`` made, so that each test need not.
-    :raises SettingsError: where the app's issuer is not on loopback.
+        with throw_away_store(app) as clock:
+            response = app.test_client().get("/api/orders", headers=headers_for(app, "orders:read"))
+
+    The app keeps its other settings and its routes. The database is empty except for signing keys and Valetkey's own
+    clients. The app's Redis is not used, and no worker thread sends mail.
+
+    :param clock: the app's clock; by default, a new one that starts at the current time.
+    :param prepared: a database from ``prepared_store``, which is copied; by default, a new one is created, which takes
+        most of a second.
+    :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
     """
     runtime = runtime_for_tests(app)
     clock = clock or Clock()
@@ -77,20 +93,23 @@ def throw_away_store(
             embedded_worker=False,
         )
         with _reconfigured(settings, clock, runtime):
-            for created in runtime.on_store_created:
-                created(runtime)
+            for on_created in runtime.on_store_created:
+                on_created(runtime)
             yield clock
 
 
 @contextmanager
 def _reconfigured(settings: Settings, clock: Clock, runtime: Runtime) -> Iterator[None]:
-    """The runtime made anew, in place: views and hooks hold this object. What composition gave to it stays."""
-    usual = dict(vars(runtime))
+    """Initialize the runtime again, with other settings and another clock, and restore it at the end.
+
+    In place, since views and hooks refer to this object. Attributes that the extension has set are preserved.
+    """
+    original = dict(vars(runtime))
     Runtime.__init__(runtime, settings, runtime.owners, clock=clock)
-    vars(runtime).update({name: usual[name] for name in _COMPOSED_ATTRIBUTES})
+    vars(runtime).update({name: original[name] for name in _COMPOSED_ATTRIBUTES})
     try:
         yield
     finally:
         runtime.close()
         vars(runtime).clear()
-        vars(runtime).update(usual)
+        vars(runtime).update(original)

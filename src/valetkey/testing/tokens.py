@@ -1,4 +1,4 @@
-"""Access tokens without HTTP: signed with the app's keys, judged by the same guard as any other."""
+"""Access tokens without HTTP: signed with the app's keys, and verified like any other token."""
 
 from __future__ import annotations
 
@@ -39,25 +39,32 @@ def mint_token(
     resource: str | None = None,
     plan: str | None = None,
 ) -> str:
-    """An access token that ``require_oauth`` takes for what it is, because it is one.
+    """Return a new access token for an app under test.
 
-    :param scope: the scopes in it, space-separated.
-    :param user_id: the person whose data it opens; left out: a program's own token.
-    :param client_id: the app that calls; made known to the store where it is not yet.
-    :param acr: how the person signed in (RFC 9470).
-    :param auth_time: when, in seconds since 1970; now where left out.
-    :param expires_in: seconds from now; the server's lifetime where left out, negative for an expired one.
-    :param resource: the API that it is for (RFC 8707); the app's own where left out.
-    :param plan: the plan that the calling app is subscribed to from now on; left out: what it has, else the default.
-    :raises SettingsError: where the app's issuer is not on loopback: its keys are real.
-    :raises ValueError: for a scope or plan that there is not, or not together; for a sign-in without a person.
+    It is a real token: ``require_oauth`` verifies it as usual, and nothing is patched.
+
+    :param app: the Flask app with a ``Valetkey``.
+    :param scope: the scopes of the token, separated by spaces.
+    :param user_id: the user who granted access, for ``current_token.user_id``. By default, the token has no user: the
+        client acts on its own behalf.
+    :param client_id: the client that calls the API; it is registered if it does not exist.
+    :param acr: authentication context class of the user's sign-in, for routes with ``acr=`` (RFC 9470).
+    :param auth_time: time of the user's sign-in, in seconds since 1970, for routes with ``max_age=``; now by default.
+    :param expires_in: lifetime in seconds; ``access_token_lifetime`` of the settings by default. A negative number
+        returns an expired token.
+    :param resource: resource identifier of the API that the token is for (RFC 8707); the app's own API by default.
+    :param plan: plan to which the client is subscribed by this call; by default, its plan does not change.
+    :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback, because its keys are
+        production keys then.
+    :raises ValueError: if the app has no such scope or plan, if the plan does not include the scope, or if ``acr`` or
+        ``auth_time`` is passed without ``user_id``.
     """
     runtime = runtime_for_tests(app)
     if not runtime.is_ready:
         runtime.get_ready()
     scopes = _parse_scopes(runtime, scope)
     if user_id is None and (acr is not None or auth_time is not None):
-        raise ValueError("acr and auth_time tell how a person signed in: name one with user_id=")
+        raise ValueError("acr and auth_time describe a user's sign-in: pass the user with user_id=")
     if plan is not None and plan not in runtime.settings.plans:
         raise ValueError(f"the app has no plan {plan!r}{_suggestion(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
@@ -65,20 +72,28 @@ def mint_token(
     if plan is not None and runtime.subscriptions.get_plan_name(client_id, runtime.clock()) != plan:
         subscribe(runtime, client_id, plan, approved=True)
     if missing := scopes - limit_scope_to_plan(scopes, client_id, runtime):
-        raise ValueError(f"the plan of {client_id} has no scope {format_scope(missing)}: choose another with plan=")
+        raise ValueError(
+            f"the plan of {client_id} has no scope {format_scope(missing)}: choose another plan with plan="
+        )
     grant = None if user_id is None else _create_grant(runtime, user_id, client_id, scopes, audience, acr, auth_time)
     return _generate_token(runtime, grant, client_id, scopes, audience, expires_in)
 
 
 def headers_for(app: Flask, scope: str = "", **options: Any) -> dict[str, str]:
-    """The headers of a call with such a token; takes what ``mint_token`` takes."""
+    """Return request headers with a new access token: ``{"Authorization": "Bearer ..."}``.
+
+    :param app: the Flask app with a ``Valetkey``.
+    :param scope: the scopes of the token, separated by spaces.
+    :param options: the keyword arguments of ``mint_token``.
+    :raises SettingsError, ValueError: as ``mint_token``.
+    """
     return {"Authorization": f"Bearer {mint_token(app, scope, **options)}"}
 
 
 def runtime_for_tests(app: Flask) -> Runtime:
-    """The app's runtime.
+    """Return the runtime of an app under test.
 
-    :raises SettingsError: where the app has none, or is one that real apps call.
+    :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
     """
     runtime: Runtime | None = app.extensions.get(EXTENSION)
     if runtime is None:
@@ -86,21 +101,21 @@ def runtime_for_tests(app: Flask) -> Runtime:
     if runtime.settings.is_production:
         raise SettingsError(
             f"valetkey.testing works on loopback only, and this app's issuer is {runtime.settings.issuer}: "
-            "take the issuer from the configuration, and leave it out in tests"
+            "take the issuer from the configuration (VALETKEY_ISSUER), and do not set it in tests"
         )
     return runtime
 
 
 def _parse_scopes(runtime: Runtime, scope: str) -> frozenset[str]:
-    scopes, known = parse_scope(scope), runtime.settings.known_scopes
-    for name in sorted(scopes - known.keys()):
-        raise ValueError(f"the app has no scope {name!r}{_suggestion(name, known)}")
+    scopes, valid = parse_scope(scope), runtime.settings.known_scopes
+    for name in sorted(scopes - valid.keys()):
+        raise ValueError(f"the app has no scope {name!r}{_suggestion(name, valid)}")
     return scopes
 
 
 def _suggestion(name: str, valid_names: Iterable[str]) -> str:
     close = get_close_matches(name, list(valid_names), 1)
-    return f"; is {close[0]!r} meant?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _ensure_client_and_resource(runtime: Runtime, client_id: str, resource: str) -> None:
@@ -128,7 +143,7 @@ def _create_grant(
     acr: str | None,
     auth_time: float | None,
 ) -> Grant:
-    """What this person gave the app, as consent would have written it."""
+    """Store a grant of a user to a client, as the consent page would, and return it."""
     now = runtime.clock()
     grant = Grant(
         grant_id=random_id(),
@@ -154,15 +169,15 @@ def _generate_token(
     audience: str,
     expires_in: int | None,
 ) -> str:
-    now, mint = runtime.clock(), runtime.token_generator
+    now, generator = runtime.clock(), runtime.token_generator
     if expires_in is not None and expires_in > 0:
         settings = replace(runtime.settings, access_token_lifetime=expires_in)
-        mint = TokenGenerator(settings, runtime.keys, runtime.resources)
+        generator = TokenGenerator(settings, runtime.keys, runtime.resources)
     elif expires_in is not None:
-        now += expires_in - runtime.settings.access_token_lifetime  # made so long ago that it has died since
-    made: GeneratedToken = mint.generate_access_token(
+        now += expires_in - runtime.settings.access_token_lifetime  # issued so long ago that it has expired
+    token: GeneratedToken = generator.generate_access_token(
         client_id=client_id, scope=scope, audience=(audience,), now=now, grant=grant
     )
-    if made.row is not None:
-        runtime.write(Transaction(rows=(made.row,)))
-    return made.value
+    if token.row is not None:
+        runtime.write(Transaction(rows=(token.row,)))
+    return token.value
