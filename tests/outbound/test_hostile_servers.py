@@ -121,7 +121,7 @@ def test_a_redirect_loop_ends_after_max_redirects(fetcher: Fetcher, serve: Start
 def test_redirects_share_one_deadline(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
     def behave(server: object, connection: object) -> None:
         time.sleep(0.2)
-        redirect_to("/again")(server, connection)  # type: ignore[arg-type]
+        redirect_to("/again")(server, connection)  # type: ignore[arg-type]  # passed on with their real types
 
     server = serve(behave)
     with in_time(), pytest.raises(FetchFailed, match="did not respond within"):
@@ -205,7 +205,12 @@ def test_every_spelling_of_loopback_is_refused_in_production(
 )
 def test_an_invalid_url_is_refused_before_any_lookup(make_fetcher: MakeFetcher, url: str) -> None:
     lookups: list[str] = []
-    fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lambda host, port: lookups.append(host) or [])  # type: ignore[func-returns-value]
+
+    def lookup(host: str, port: int) -> list[str]:
+        lookups.append(host)
+        return []
+
+    fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lookup)
     with pytest.raises(FetchRefused) as refused:
         fetcher.get(url)
     assert lookups == []

@@ -106,6 +106,7 @@ class CachedFetch(Generic[T]):
                 self._fetch_lock.release()
 
     def _get_usable(self) -> T | None:
+        """Return the cached document, fresh or stale; None if it was fetched more than ``max_stale_s`` ago."""
         return self._cached if self._clock() <= self._fetched_at + self._freshness.max_stale_s else None
 
     def _copy_error(self) -> FetchError:

@@ -8,7 +8,7 @@ class FetchError(Exception):
 
 
 class FetchRefused(FetchError):
-    """The URL or the addresses of its host are not allowed (SSRF protection); nothing was sent."""
+    """The URL is invalid, or no address of its host is allowed (SSRF protection). No request was sent to it."""
 
 
 class FetchFailed(FetchError):

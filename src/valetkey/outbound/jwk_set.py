@@ -97,7 +97,7 @@ def _can_verify(key: Mapping[str, Any]) -> bool:
 
 
 def find_key(jwks: tuple[Jwk, ...], kid: str | None, alg: str) -> Key | None:
-    """Return the first valid key with this ``kid`` for this algorithm, or None if there is none.
+    """Return the first key with this ``kid`` for this algorithm; None if there is none, or it is invalid.
 
     Without a ``kid``, return the key only if exactly one fits the algorithm.
     """

@@ -18,7 +18,7 @@ class MailNotSent(Exception):
 
 
 def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
-    """Send one message by the mail server of ``mail_url``.
+    """Send one message through the mail server of ``mail_url``.
 
     :param to: the address of the recipient.
     :raises MailNotSent: if the server cannot be reached, or refuses the message.

@@ -94,7 +94,7 @@ class SafeResolver:
 def check_url(url: str) -> SplitResult:
     """Return the parts of an absolute http(s) URL.
 
-    :raises FetchRefused: if it is not one, or has user information or a fragment.
+    :raises FetchRefused: if the URL is not absolute, has another scheme, or has user information or a fragment.
     """
     problem = resource_uri_problem(url)
     if problem:

@@ -1,4 +1,7 @@
-"""Views for consent, sign-in, sign-up, sign-out and connected apps. The decisions are made by the packages below."""
+"""Views for consent, sign-in, sign-up, sign-out and connected apps.
+
+They read requests and render pages; ``accounts`` and ``authorization_server`` decide.
+"""
 
 from __future__ import annotations
 

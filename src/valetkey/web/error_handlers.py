@@ -89,8 +89,8 @@ def _endpoint_of_other_methods(error: HTTPException) -> str | None:
 def _refuse_method_by_view() -> Response | None:
     """Return the 405 response of Valetkey's own view for this path, or None if it has none.
 
-    Valetkey's endpoints respond to methods that they do not support. Flask calls them for some methods only; for the
-    others, this calls the view, so that all methods get the same response.
+    Valetkey's views return a 405 response of their own, but only for the methods that have a route. For a method
+    without one, Flask raises ``MethodNotAllowed``; calling the view gives all methods the same response.
     """
     endpoint, values = _match_other_method()
     view = current_app.view_functions.get(endpoint or "")
@@ -106,7 +106,7 @@ def _match_other_method() -> tuple[str | None, dict[str, Any]]:
     adapter = current_app.create_url_adapter(request)
     for method in ("PATCH", *(adapter.allowed_methods() if adapter else ())):
         try:
-            endpoint, values = adapter.match(method=method)  # type: ignore[union-attr]
+            endpoint, values = adapter.match(method=method)  # type: ignore[union-attr]  # a request has an adapter
         except HTTPException:
             continue
         return str(endpoint), dict(values)

@@ -120,6 +120,7 @@ class CallableResourceOwners:
         return f"{self._sign_in_url}{separator}next={quote(next, safe='')}"
 
     def find(self, sub: str) -> Owner | None:
+        """Return an owner for any ``sub``: the function cannot look up users by ``sub``."""
         return Owner(sub)
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:

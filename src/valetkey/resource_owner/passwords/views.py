@@ -1,4 +1,4 @@
-"""Views for passwords, mailed links and sign-in sessions. The decisions are made in ``accounts``."""
+"""Views for passwords, mailed links and sign-in sessions. They read requests and render pages; ``accounts`` decides."""
 
 from __future__ import annotations
 
