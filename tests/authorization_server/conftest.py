@@ -1,4 +1,4 @@
-"""Every test of this room also watches the log."""
+"""Fixtures of the authorization server's tests. Every test also checks the log."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from valetkey.caches.recently_issued import RecentlyIssued
 
 @pytest.fixture(autouse=True)
 def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
-    """No secret and no traceback in the log."""
+    """Fail the test if a secret or a traceback is in the log."""
 
 
-@pytest.fixture(params=["here", "elsewhere"])
-def issued(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that issued a code or a refresh token need not read it again; any other has to."""
-    if request.param == "elsewhere":
+@pytest.fixture(params=["same process", "other process"])
+def issuing_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in the process that issued a code or refresh token, which has it in its cache, and in another."""
+    if request.param == "other process":
         monkeypatch.setattr(RecentlyIssued, "pop", lambda *_: None)

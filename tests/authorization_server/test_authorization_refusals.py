@@ -1,4 +1,4 @@
-"""What the authorization endpoint refuses: on a page before the target is checked, by redirect after it."""
+"""Refusals of the authorization endpoint: on a page until the redirect URI is checked, then by redirect."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
-# RFC 9700 §2.1 and §4.1: what is near to https://shop.example/back and is not it
-NEARLY = [
+# RFC 9700 §2.1 and §4.1: URIs that are similar to https://shop.example/back, but not equal
+SIMILAR_URIS = [
     "https://shop.example/back?next=https://evil.example",
     "https://shop.example/back;params",
     "https://shop.example/back/",
@@ -48,8 +48,8 @@ NEARLY = [
 ]
 
 
-@pytest.mark.parametrize("uri", NEARLY)
-def test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to(
+@pytest.mark.parametrize("uri", SIMILAR_URIS)
+def test_a_redirect_uri_that_differs_from_the_registered_one_is_never_redirected_to(
     ada: Browser, runtime: Runtime, uri: str
 ) -> None:
     with assert_store_unchanged(runtime):
@@ -83,7 +83,7 @@ def test_a_redirect_uri_that_is_only_nearly_registered_is_never_redirected_to(
         "http://0.0.0.0/cb",
     ],
 )
-def test_a_loopback_redirect_uri_varies_in_its_port_only(ada: Browser, register: Register, uri: str) -> None:
+def test_a_loopback_redirect_uri_may_differ_in_its_port_only(ada: Browser, register: Register, uri: str) -> None:
     native = Browser(ada.http, register("native", redirect_uris=["http://127.0.0.1/cb"]))
 
     refused = native.authorize(redirect_uri=uri)
@@ -92,32 +92,32 @@ def test_a_loopback_redirect_uri_varies_in_its_port_only(ada: Browser, register:
     assert "Location" not in refused.headers
 
 
-def test_a_web_app_has_no_choice_of_ports(ada: Browser, register: Register) -> None:
+def test_a_web_client_cannot_vary_the_port_of_its_redirect_uri(ada: Browser, register: Register) -> None:
     web = Browser(ada.http, register("web", redirect_uris=["http://127.0.0.1:8080/cb"]))
 
     assert web.authorize(redirect_uri="http://127.0.0.1:8081/cb").status_code == 400
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected_text"),
     [
         ({"client_id": None}, "client_id is missing"),
-        ({"client_id": "nobody"}, "not known"),
+        ({"client_id": "unknown"}, "not known"),
         ({"client_id": "' OR 1=1 --"}, "not known"),
     ],
 )
-def test_without_a_known_client_the_person_is_told_and_nobody_else(
-    ada: Browser, runtime: Runtime, changes: dict[str, str | None], said: str
+def test_an_unknown_client_is_refused_on_a_page_without_a_redirect(
+    ada: Browser, runtime: Runtime, changes: dict[str, str | None], expected_text: str
 ) -> None:
     with assert_store_unchanged(runtime):
         refused = ada.authorize(**changes)
 
     assert refused.status_code == 400
-    assert said in refused.text
+    assert expected_text in refused.text
     assert "Location" not in refused.headers
 
 
-def test_a_disabled_client_gets_a_page(ada: Browser, runtime: Runtime) -> None:
+def test_a_disabled_client_is_refused_on_a_page(ada: Browser, runtime: Runtime) -> None:
     client = clients.find(runtime.store, ada.client.client_id, runtime.clock())
     assert client
     disable_client(runtime, client)
@@ -125,17 +125,17 @@ def test_a_disabled_client_gets_a_page(ada: Browser, runtime: Runtime) -> None:
     assert ada.authorize().status_code == 400
 
 
-def test_a_missing_redirect_uri_is_refused_where_several_are_registered(ada: Browser, register: Register) -> None:
-    two = Browser(ada.http, register(redirect_uris=[CALLBACK, "https://shop.example/other"]))
+def test_a_missing_redirect_uri_is_refused_if_several_are_registered(ada: Browser, register: Register) -> None:
+    client = Browser(ada.http, register(redirect_uris=[CALLBACK, "https://shop.example/other"]))
 
-    assert two.authorize(redirect_uri=None).status_code == 400
+    assert client.authorize(redirect_uri=None).status_code == 400
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_a_repeated_client_or_redirect_uri_is_refused_on_a_page(ada: Browser, runtime: Runtime, name: str) -> None:
-    asked = [*ada.authorization_parameters().items(), (name, "https://evil.example/")]
+def test_a_repeated_client_id_or_redirect_uri_is_refused_on_a_page(ada: Browser, runtime: Runtime, name: str) -> None:
+    query = [*ada.authorization_parameters().items(), (name, "https://evil.example/")]
     with assert_store_unchanged(runtime):
-        refused = ada.get("/oauth/authorize", query_string=asked)
+        refused = ada.get("/oauth/authorize", query_string=query)
 
     assert refused.status_code == 400
     assert "Location" not in refused.headers
@@ -147,13 +147,13 @@ REFUSALS = {
     "hybrid": ({"response_type": "code token"}, "unsupported_response_type"),
     "id token": ({"response_type": "id_token"}, "unsupported_response_type"),
     "unknown scope": ({"scope": "profile root"}, "invalid_scope"),
-    "scope that is none": ({"scope": 'a"b'}, "invalid_scope"),
+    "malformed scope": ({"scope": 'a"b'}, "invalid_scope"),
     "scope with two spaces": ({"scope": "profile  notes:read"}, "invalid_scope"),
     "huge scope": ({"scope": "a" * 2001}, "invalid_scope"),
     "no challenge": ({"code_challenge": None}, "invalid_request"),
     "no PKCE at all": ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
     "plain": ({"code_challenge_method": "plain"}, "invalid_request"),
-    "plain by omission": ({"code_challenge_method": None}, "invalid_request"),
+    "no challenge method": ({"code_challenge_method": None}, "invalid_request"),
     "method in another case": ({"code_challenge_method": "s256"}, "invalid_request"),
     "empty challenge": ({"code_challenge": ""}, "invalid_request"),
     "short challenge": ({"code_challenge": s256("x")[:42]}, "invalid_request"),
@@ -168,43 +168,45 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_other_refusals_go_to_the_redirect_uri(ada: Browser, runtime: Runtime, case: str) -> None:
+def test_other_refusals_are_redirected_to_the_client(ada: Browser, runtime: Runtime, case: str) -> None:
     changes, error = REFUSALS[case]
     with assert_store_unchanged(runtime):
         refused = ada.authorize(**changes)
 
     assert refused.status_code == 303
     assert refused.location.startswith(f"{CALLBACK}?")
-    told = redirect_parameters(refused)
-    assert told["error"] == error
-    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", told["error_description"])
-    assert told["iss"] == ISSUER  # RFC 9207 §2: on errors too
-    assert told["state"] == changes.get("state", "xyz")
-    assert "code" not in told
+    parameters = redirect_parameters(refused)
+    assert parameters["error"] == error
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", parameters["error_description"])
+    assert parameters["iss"] == ISSUER  # RFC 9207 §2: in error responses too
+    assert parameters["state"] == changes.get("state", "xyz")
+    assert "code" not in parameters
 
 
-def test_a_client_may_not_ask_for_more_than_it_registered(ada: Browser, register: Register) -> None:
+def test_a_client_cannot_request_a_scope_that_it_did_not_register(ada: Browser, register: Register) -> None:
     reader = Browser(ada.http, register(scope="notes:read"))
 
     assert redirect_parameters(reader.authorize(scope="notes:write"))["error"] == "invalid_scope"
 
 
-def test_a_client_without_the_code_grant_is_told_so(ada: Browser, runtime: Runtime, register: Register) -> None:
-    without = register("web", redirect_uris=[CALLBACK], grant_types=["client_credentials"])
+def test_a_client_without_the_authorization_code_grant_is_refused(
+    ada: Browser, runtime: Runtime, register: Register
+) -> None:
+    client = register("web", redirect_uris=[CALLBACK], grant_types=["client_credentials"])
 
-    assert redirect_parameters(Browser(ada.http, without).authorize())["error"] == "unauthorized_client"
+    assert redirect_parameters(Browser(ada.http, client).authorize())["error"] == "unauthorized_client"
 
 
-@pytest.mark.parametrize("name", ["scope", "state", "code_challenge", "response_type", "nothing_that_we_know"])
+@pytest.mark.parametrize("name", ["scope", "state", "code_challenge", "response_type", "unknown_parameter"])
 def test_a_parameter_sent_twice_is_refused(ada: Browser, runtime: Runtime, name: str) -> None:
-    asked = [*ada.authorization_parameters().items(), (name, "again"), (name, "and again")]
+    query = [*ada.authorization_parameters().items(), (name, "again"), (name, "and again")]
     with assert_store_unchanged(runtime):
-        refused = ada.get("/oauth/authorize", query_string=asked)
+        refused = ada.get("/oauth/authorize", query_string=query)
 
     assert redirect_parameters(refused)["error"] == "invalid_request"
 
 
-def test_an_ambiguous_state_is_not_sent_back(ada: Browser) -> None:
+def test_a_repeated_state_is_not_returned(ada: Browser) -> None:
     refused = ada.get("/oauth/authorize", query_string=[*ada.authorization_parameters().items(), ("state", "other")])
 
     assert "state" not in redirect_parameters(refused)
@@ -215,7 +217,7 @@ def test_an_ambiguous_state_is_not_sent_back(ada: Browser) -> None:
     ["%00", "scope=a%00b", "client_id=%ff%fe", "&".join(f"a{n}=1" for n in range(80)), "a=" + "b" * 9000],
     ids=["NUL", "NUL in a value", "not UTF-8", "too many", "too long"],
 )
-def test_a_query_that_is_no_form_gets_a_page(ada: Browser, runtime: Runtime, query: str) -> None:
+def test_a_malformed_query_is_refused_on_a_page(ada: Browser, runtime: Runtime, query: str) -> None:
     with assert_store_unchanged(runtime):
         refused = ada.get(f"/oauth/authorize?{query}")
 
@@ -226,7 +228,7 @@ def test_a_query_that_is_no_form_gets_a_page(ada: Browser, runtime: Runtime, que
 @pytest.mark.parametrize(
     "body", [b"a=b\r\nSet-Cookie: x=y", b"\xff\xfe", b"\0", b"{}", b"a=" + b"b" * 100_000], ids=repr
 )
-def test_a_hostile_post_is_refused_like_a_hostile_get(ada: Browser, runtime: Runtime, body: bytes) -> None:
+def test_a_malformed_post_is_refused(ada: Browser, runtime: Runtime, body: bytes) -> None:
     with assert_store_unchanged(runtime):
         posted = ada.http.post("/oauth/authorize", data=body, follow_redirects=True)
 
@@ -234,13 +236,13 @@ def test_a_hostile_post_is_refused_like_a_hostile_get(ada: Browser, runtime: Run
     assert "Set-Cookie" not in posted.headers or "x=y" not in posted.headers["Set-Cookie"]
 
 
-def test_no_origin_may_read_the_authorization_endpoint(ada: Browser) -> None:
-    asked = ada.get("/oauth/authorize", headers={"Origin": "https://evil.example"})
+def test_the_authorization_endpoint_sends_no_cors_headers(ada: Browser) -> None:
+    response = ada.get("/oauth/authorize", headers={"Origin": "https://evil.example"})
 
-    assert not [name for name, _ in asked.headers if name.startswith("Access-Control")]
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
 
 
-def test_the_host_header_does_not_make_the_issuer(ada: Browser) -> None:
+def test_the_host_header_does_not_change_the_issuer(ada: Browser) -> None:
     refused = ada.http.get(
         "/oauth/authorize",
         query_string=ada.authorization_parameters(scope="root"),

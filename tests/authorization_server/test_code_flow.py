@@ -19,7 +19,7 @@ from tests.support.browser_client import (
 )
 from valetkey.runtime import Runtime
 
-pytestmark = pytest.mark.usefixtures("issued")
+pytestmark = pytest.mark.usefixtures("issuing_process")
 
 
 def test_a_client_gets_a_token_and_calls_the_api(ada: Browser) -> None:
@@ -28,47 +28,47 @@ def test_a_client_gets_a_token_and_calls_the_api(ada: Browser) -> None:
     assert redeemed.status_code == 200
     assert redeemed.headers["Cache-Control"] == "no-store"
     assert redeemed.headers["Pragma"] == "no-cache"
-    answer = redeemed.json
-    assert (answer["token_type"], answer["expires_in"], answer["scope"]) == ("Bearer", 900, "profile")
-    called = ada.call(answer["access_token"])
-    assert called.status_code == 200
-    assert called.json["client"] == ada.client.client_id
-    assert called.json["user"]
+    tokens = redeemed.json
+    assert (tokens["token_type"], tokens["expires_in"], tokens["scope"]) == ("Bearer", 900, "profile")
+    api_response = ada.call(tokens["access_token"])
+    assert api_response.status_code == 200
+    assert api_response.json["client"] == ada.client.client_id
+    assert api_response.json["user"]
 
 
-def test_the_code_comes_back_with_state_and_issuer(ada: Browser) -> None:
-    answered = ada.approve(ada.authorize().location)
+def test_the_redirect_contains_code_state_and_issuer(ada: Browser) -> None:
+    response = ada.approve(ada.authorize().location)
 
-    assert answered.status_code == 303
-    assert answered.location.startswith(f"{CALLBACK}?")
-    assert set(redirect_parameters(answered)) == {"code", "state", "iss"}
-    assert (redirect_parameters(answered)["state"], redirect_parameters(answered)["iss"]) == ("xyz", ISSUER)
-
-
-def test_no_credential_is_in_the_url_of_the_consent_page(ada: Browser) -> None:
-    asked = ada.authorize()
-
-    assert asked.status_code == 303
-    assert "code_challenge" not in asked.location
-    assert "state" not in asked.location
+    assert response.status_code == 303
+    assert response.location.startswith(f"{CALLBACK}?")
+    assert set(redirect_parameters(response)) == {"code", "state", "iss"}
+    assert (redirect_parameters(response)["state"], redirect_parameters(response)["iss"]) == ("xyz", ISSUER)
 
 
-def test_an_access_token_is_a_jwt_as_rfc_9068_has_it(ada: Browser, clock: Clock) -> None:
+def test_the_url_of_the_consent_page_contains_no_request_parameters(ada: Browser) -> None:
+    redirect = ada.authorize()
+
+    assert redirect.status_code == 303
+    assert "code_challenge" not in redirect.location
+    assert "state" not in redirect.location
+
+
+def test_an_access_token_is_a_jwt_of_rfc_9068(ada: Browser, clock: Clock) -> None:
     token = ada.obtain_tokens()["access_token"]
     keys = KeySet.import_key_set(ada.get("/oauth/jwks").json)
 
-    read = jwt.decode(token, keys, algorithms=["ES256"])
+    decoded = jwt.decode(token, keys, algorithms=["ES256"])
 
-    assert read.header["typ"] == "at+jwt"
-    assert read.claims["iss"] == read.claims["aud"] == ISSUER
-    assert read.claims["client_id"] == ada.client.client_id
-    assert read.claims["scope"] == "profile"
-    assert read.claims["exp"] == read.claims["iat"] + 900 == int(clock()) + 900
-    assert {"sub", "jti", "auth_time"} <= read.claims.keys()
-    assert PASSWORD not in str(read.claims)
+    assert decoded.header["typ"] == "at+jwt"
+    assert decoded.claims["iss"] == decoded.claims["aud"] == ISSUER
+    assert decoded.claims["client_id"] == ada.client.client_id
+    assert decoded.claims["scope"] == "profile"
+    assert decoded.claims["exp"] == decoded.claims["iat"] + 900 == int(clock()) + 900
+    assert {"sub", "jti", "auth_time"} <= decoded.claims.keys()
+    assert PASSWORD not in str(decoded.claims)
 
 
-def test_each_access_token_has_a_jti_of_its_own(ada: Browser) -> None:
+def test_each_access_token_has_a_unique_jti(ada: Browser) -> None:
     keys = KeySet.import_key_set(ada.get("/oauth/jwks").json)
 
     tokens = [ada.obtain_tokens()["access_token"] for _ in range(3)]
@@ -76,18 +76,18 @@ def test_each_access_token_has_a_jti_of_its_own(ada: Browser) -> None:
     assert len({jwt.decode(token, keys, algorithms=["ES256"]).claims["jti"] for token in tokens}) == 3
 
 
-def test_codes_tokens_and_secrets_are_kept_as_digests_only(ada: Browser, runtime: Runtime) -> None:
+def test_codes_tokens_and_secrets_are_stored_as_digests_only(ada: Browser, runtime: Runtime) -> None:
     code = ada.obtain_code()
-    answer = ada.redeem(code).json
-    secrets = [code, answer["access_token"], answer["refresh_token"], ada.client.secret.reveal(), PASSWORD]
+    tokens = ada.redeem(code).json
+    secrets = [code, tokens["access_token"], tokens["refresh_token"], ada.client.secret.reveal(), PASSWORD]
 
-    everything = dump(runtime)
+    content = dump_store(runtime)
 
-    assert not [secret for secret in secrets if secret.encode() in everything]
+    assert not [secret for secret in secrets if secret.encode() in content]
 
 
-def dump(runtime: Runtime) -> bytes:
-    """Every cell of every table, as bytes."""
+def dump_store(runtime: Runtime) -> bytes:
+    """Return every cell of every table, as bytes."""
     from sqlalchemy import select
 
     from valetkey.storage.engine.statement import Statement
@@ -97,7 +97,7 @@ def dump(runtime: Runtime) -> bytes:
     return b"\n".join(bytes(c) if isinstance(c, bytes | memoryview) else str(c).encode() for row in rows for c in row)
 
 
-def test_a_second_request_for_the_same_scope_is_not_asked_about(ada: Browser) -> None:
+def test_a_second_request_for_the_same_scope_needs_no_consent(ada: Browser) -> None:
     ada.obtain_tokens()
 
     again = ada.authorize()
@@ -105,7 +105,7 @@ def test_a_second_request_for_the_same_scope_is_not_asked_about(ada: Browser) ->
     assert again.location.startswith(f"{CALLBACK}?code=")
 
 
-def test_a_native_app_is_asked_about_each_time(ada: Browser, register: Register) -> None:
+def test_a_native_client_needs_consent_each_time(ada: Browser, register: Register) -> None:
     native = Browser(ada.http, register("native", redirect_uris=["http://127.0.0.1/cb"]))
     native.obtain_code(redirect_uri="http://127.0.0.1:49152/cb")
 
@@ -114,83 +114,83 @@ def test_a_native_app_is_asked_about_each_time(ada: Browser, register: Register)
     assert "/consent/" in again.location
 
 
-def test_a_native_app_gets_its_answer_on_the_port_that_it_listens_on(ada: Browser, register: Register) -> None:
+def test_a_native_client_is_redirected_to_the_port_that_it_requested(ada: Browser, register: Register) -> None:
     native = Browser(ada.http, register("native", redirect_uris=["http://127.0.0.1/cb"]))
 
-    answered = native.approve(native.authorize(redirect_uri="http://127.0.0.1:49152/cb").location)
+    response = native.approve(native.authorize(redirect_uri="http://127.0.0.1:49152/cb").location)
 
-    assert answered.location.startswith("http://127.0.0.1:49152/cb?code=")
+    assert response.location.startswith("http://127.0.0.1:49152/cb?code=")
     assert (
-        native.redeem(redirect_parameters(answered)["code"], redirect_uri="http://127.0.0.1:49152/cb").status_code
+        native.redeem(redirect_parameters(response)["code"], redirect_uri="http://127.0.0.1:49152/cb").status_code
         == 200
     )
 
 
-def test_a_browser_app_redeems_without_a_secret(ada: Browser, register: Register) -> None:
+def test_a_browser_client_redeems_a_code_without_a_secret(ada: Browser, register: Register) -> None:
     browser_app = Browser(ada.http, register("browser"))
 
     assert browser_app.redeem(browser_app.obtain_code()).status_code == 200
 
 
-def test_the_owner_grants_fewer_scopes(ada: Browser) -> None:
-    asked = ada.authorize(scope="notes:read profile")
-    answered = ada.approve(asked.location, scope=("notes:read",))
+def test_an_owner_can_grant_fewer_scopes_than_requested(ada: Browser) -> None:
+    redirect = ada.authorize(scope="notes:read profile")
+    response = ada.approve(redirect.location, scope=("notes:read",))
 
-    redeemed = ada.redeem(redirect_parameters(answered)["code"])
+    redeemed = ada.redeem(redirect_parameters(response)["code"])
 
     assert redeemed.json["scope"] == "notes:read"
     assert ada.call(redeemed.json["access_token"]).status_code == 403
 
 
-def test_nobody_can_tick_a_scope_that_was_not_asked_for(ada: Browser) -> None:
-    answered = ada.approve(ada.authorize(scope="profile").location, scope=("profile", "notes:write"))
+def test_an_owner_cannot_grant_a_scope_that_was_not_requested(ada: Browser) -> None:
+    response = ada.approve(ada.authorize(scope="profile").location, scope=("profile", "notes:write"))
 
-    assert ada.redeem(redirect_parameters(answered)["code"]).json["scope"] == "profile"
+    assert ada.redeem(redirect_parameters(response)["code"]).json["scope"] == "profile"
 
 
-def test_the_owner_says_no(ada: Browser, runtime: Runtime) -> None:
-    asked = ada.authorize()
+def test_a_denied_request_is_redirected_with_access_denied(ada: Browser, runtime: Runtime) -> None:
+    redirect = ada.authorize()
     with assert_store_unchanged(runtime):
-        answered = ada.approve(asked.location, "deny")
+        response = ada.approve(redirect.location, "deny")
 
-    assert answered.status_code == 303
-    assert redirect_parameters(answered)["error"] == "access_denied"
-    assert (redirect_parameters(answered)["state"], redirect_parameters(answered)["iss"]) == ("xyz", ISSUER)
+    assert response.status_code == 303
+    assert redirect_parameters(response)["error"] == "access_denied"
+    assert (redirect_parameters(response)["state"], redirect_parameters(response)["iss"]) == ("xyz", ISSUER)
 
 
-def test_a_request_is_answered_once(ada: Browser, runtime: Runtime) -> None:
-    asked = ada.authorize(scope="notes:read")
-    ada.approve(asked.location, scope=("notes:read",))
-    codes = count_rows(runtime.store, "valetkey_codes")
+def test_a_request_is_decided_only_once(ada: Browser, runtime: Runtime) -> None:
+    redirect = ada.authorize(scope="notes:read")
+    ada.approve(redirect.location, scope=("notes:read",))
+    code_count = count_rows(runtime.store, "valetkey_codes")
 
-    again = ada.get(asked.location)
+    again = ada.get(redirect.location)
 
     assert again.status_code == 400
     assert "Location" not in again.headers
-    assert count_rows(runtime.store, "valetkey_codes") == codes
+    assert count_rows(runtime.store, "valetkey_codes") == code_count
 
 
-def test_a_request_that_waits_too_long_is_over(ada: Browser, clock: Clock) -> None:
-    asked = ada.authorize()
+def test_a_pending_request_expires(ada: Browser, clock: Clock) -> None:
+    redirect = ada.authorize()
     clock.forward(seconds=601)
 
-    assert ada.get(asked.location).status_code == 400
+    assert ada.get(redirect.location).status_code == 400
 
 
-def test_the_redirect_uri_may_be_left_out_with_pkce_or_where_it_was_not_sent(ada: Browser) -> None:
+def test_the_token_request_may_leave_out_the_redirect_uri_with_pkce_or_if_it_was_not_sent(ada: Browser) -> None:
     assert ada.redeem(ada.obtain_code(), redirect_uri=None).status_code == 200
     assert ada.redeem(ada.obtain_code(redirect_uri=None), redirect_uri=None).status_code == 200
 
 
-def test_scope_left_out_means_all_that_the_client_may_ask_for(ada: Browser) -> None:
-    asked = ada.authorize(scope=None)
+def test_a_request_without_scope_requests_the_whole_registered_scope(ada: Browser) -> None:
+    redirect = ada.authorize(scope=None)
 
-    page = ada.get(asked.location).text
+    page = ada.get(redirect.location).text
 
     assert all(f'id="scope-{scope}"' in page for scope in ("profile", "notes:read", "notes:write"))
 
 
-def test_a_post_to_the_authorization_endpoint_goes_on_as_get(ada: Browser) -> None:
+def test_a_post_to_the_authorization_endpoint_is_redirected_to_get(ada: Browser) -> None:
     posted = ada.http.post("/oauth/authorize", data=ada.authorization_parameters())
 
     assert posted.status_code == 303

@@ -1,4 +1,4 @@
-"""What is refused at the token endpoint for a code (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9700 §4.5)."""
+"""Refusals of authorization codes by the token endpoint (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9700 §4.5)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants
 from valetkey.storage.engine.transaction import Transaction
 
-pytestmark = pytest.mark.usefixtures("issued")
+pytestmark = pytest.mark.usefixtures("issuing_process")
 
 
 def check_refusal(refused: TestResponse, error: str, status: int = 400) -> None:
-    """The form of every refusal of a machine endpoint (RFC 6749 §5.2)."""
+    """Check the form of an error response of a machine endpoint (RFC 6749 §5.2)."""
     assert (refused.status_code, refused.json["error"]) == (status, error), refused.text
     assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", refused.json["error_description"])
     assert refused.headers["Content-Type"] == "application/json"
@@ -42,7 +42,9 @@ CODE_REFUSALS = {
 
 
 @pytest.mark.parametrize("case", CODE_REFUSALS)
-def test_a_code_is_good_only_with_what_it_was_made_for(ada: Browser, runtime: Runtime, case: str) -> None:
+def test_a_code_is_valid_only_with_the_verifier_and_redirect_uri_of_its_request(
+    ada: Browser, runtime: Runtime, case: str
+) -> None:
     code = ada.obtain_code()
     with assert_store_unchanged(runtime):
         refused = ada.redeem(**{"code": code, **CODE_REFUSALS[case]})
@@ -58,14 +60,16 @@ def test_a_code_expires(ada: Browser, clock: Clock, runtime: Runtime) -> None:
         check_refusal(ada.redeem(code), "invalid_grant")
 
 
-def test_a_code_lives_until_it_expires(ada: Browser, clock: Clock) -> None:
+def test_a_code_is_valid_until_it_expires(ada: Browser, clock: Clock) -> None:
     code = ada.obtain_code()
     clock.forward(seconds=59)
 
     assert ada.redeem(code).status_code == 200
 
 
-def test_another_client_can_neither_use_nor_spoil_a_code(ada: Browser, register: Register, runtime: Runtime) -> None:
+def test_another_client_can_neither_redeem_nor_invalidate_a_code(
+    ada: Browser, register: Register, runtime: Runtime
+) -> None:
     other = Browser(ada.http, register(name="Other"))
     code = ada.obtain_code()
     with assert_store_unchanged(runtime):
@@ -84,20 +88,20 @@ def test_another_client_cannot_revoke_by_replaying_a_code(ada: Browser, register
     assert ada.call(token).status_code == 200
 
 
-def test_a_code_used_twice_kills_the_tokens_it_gave(ada: Browser, runtime: Runtime) -> None:
+def test_a_code_used_twice_revokes_the_tokens_of_its_first_use(ada: Browser, runtime: Runtime) -> None:
     code = ada.obtain_code()
-    answer = ada.redeem(code).json
-    tokens = count_rows(runtime.store, "valetkey_refresh_tokens")
+    tokens = ada.redeem(code).json
+    token_count = count_rows(runtime.store, "valetkey_refresh_tokens")
 
     again = ada.redeem(code)
 
     check_refusal(again, "invalid_grant")
-    assert ada.call(answer["access_token"]).status_code == 401
-    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
-    assert count_rows(runtime.store, "valetkey_refresh_tokens") == tokens
+    assert ada.call(tokens["access_token"]).status_code == 401
+    check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
+    assert count_rows(runtime.store, "valetkey_refresh_tokens") == token_count
 
 
-def test_a_code_used_again_after_it_expired_still_kills_the_tokens(ada: Browser, clock: Clock) -> None:
+def test_replaying_an_expired_code_revokes_its_tokens(ada: Browser, clock: Clock) -> None:
     code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
     clock.forward(seconds=120)
@@ -107,21 +111,21 @@ def test_a_code_used_again_after_it_expired_still_kills_the_tokens(ada: Browser,
     assert ada.call(token).status_code == 401
 
 
-def test_who_comes_second_at_the_same_moment_kills_the_tokens_too(
+def test_the_second_of_two_simultaneous_redemptions_revokes_the_tokens(
     ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``races/`` shows it with 200 at once; here the second has read the code before the first used it up."""
+    """The second request reads the code before the first uses it; ``tests/races`` does it with 200 real requests."""
     code = ada.obtain_code()
-    read_before = grants.find_code(runtime.store, Secret(code).digest())
+    unused_code = grants.find_code(runtime.store, Secret(code).digest())
     token = ada.redeem(code).json["access_token"]
-    monkeypatch.setattr(grants, "find_code", lambda *_: read_before)
+    monkeypatch.setattr(grants, "find_code", lambda *_: unused_code)
 
     check_refusal(ada.redeem(code), "invalid_grant")
 
     assert ada.call(token).status_code == 401
 
 
-def test_a_thief_without_the_verifier_cannot_kill_the_token(ada: Browser) -> None:
+def test_a_replay_without_the_verifier_does_not_revoke_the_tokens(ada: Browser) -> None:
     code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
 
@@ -130,7 +134,7 @@ def test_a_thief_without_the_verifier_cannot_kill_the_token(ada: Browser) -> Non
     assert ada.call(token).status_code == 200
 
 
-def test_a_thief_without_the_redirect_uri_cannot_kill_the_token(ada: Browser) -> None:
+def test_a_replay_with_another_redirect_uri_does_not_revoke_the_tokens(ada: Browser) -> None:
     code = ada.obtain_code()
     token = ada.redeem(code).json["access_token"]
 
@@ -139,7 +143,7 @@ def test_a_thief_without_the_redirect_uri_cannot_kill_the_token(ada: Browser) ->
     assert ada.call(token).status_code == 200
 
 
-def test_a_code_is_worth_nothing_once_its_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+def test_a_code_is_refused_after_its_owner_was_disabled(ada: Browser, runtime: Runtime, clock: Clock) -> None:
     code = ada.obtain_code()
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
@@ -148,21 +152,21 @@ def test_a_code_is_worth_nothing_once_its_owner_is_out(ada: Browser, runtime: Ru
         check_refusal(ada.redeem(code), "invalid_grant")
 
 
-def test_a_code_is_worth_nothing_once_consent_is_taken_back(ada: Browser) -> None:
+def test_a_code_is_refused_after_its_consent_was_revoked(ada: Browser) -> None:
     code = ada.obtain_code()
     ada.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
 
     check_refusal(ada.redeem(code), "invalid_grant")
 
 
-def test_no_kind_of_token_passes_for_a_code(ada: Browser, runtime: Runtime) -> None:
-    answer = ada.obtain_tokens()
-    for token in (answer["access_token"], answer["refresh_token"], ada.client.secret.reveal()):
+def test_no_other_credential_is_accepted_as_a_code(ada: Browser, runtime: Runtime) -> None:
+    tokens = ada.obtain_tokens()
+    for credential in (tokens["access_token"], tokens["refresh_token"], ada.client.secret.reveal()):
         with assert_store_unchanged(runtime):
-            check_refusal(ada.redeem(token), "invalid_grant")
+            check_refusal(ada.redeem(credential), "invalid_grant")
 
 
-def test_a_code_is_no_refresh_token_and_no_access_token(ada: Browser) -> None:
+def test_a_code_is_not_accepted_as_a_token(ada: Browser) -> None:
     code = ada.obtain_code()
 
     check_refusal(ada.refresh(code), "invalid_grant")

@@ -1,4 +1,4 @@
-"""Introspection (RFC 7662): what a token is, for those who may know."""
+"""Token introspection (RFC 7662)."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from valetkey.storage.engine.transaction import Transaction
 
 @pytest.fixture
 def api(app: Flask, register: Register) -> Browser:
-    """A service that answers API calls elsewhere."""
+    """A resource server: a client with the policy machine."""
     return Browser(app.test_client(), register("machine", name="API"))
 
 
-def test_an_api_learns_what_a_token_that_came_to_it_is(ada: Browser, api: Browser, clock: Clock) -> None:
-    answer = ada.obtain_tokens()
+def test_a_service_can_introspect_an_access_token_of_another_client(ada: Browser, api: Browser, clock: Clock) -> None:
+    tokens = ada.obtain_tokens()
 
-    told = api.introspect(answer["access_token"])
+    response = api.introspect(tokens["access_token"])
 
-    assert told.status_code == 200
-    assert told.headers["Cache-Control"] == "no-store"
-    assert told.json["active"] is True
-    assert (told.json["iss"], told.json["aud"], told.json["scope"]) == (ISSUER, ISSUER, "profile")
-    assert told.json["client_id"] == ada.client.client_id
-    assert told.json["exp"] == int(clock()) + 900
-    assert told.json["token_type"] == "Bearer"
-    assert {"sub", "iat", "jti"} <= told.json.keys()
-    assert EMAIL not in told.text
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json["active"] is True
+    assert (response.json["iss"], response.json["aud"], response.json["scope"]) == (ISSUER, ISSUER, "profile")
+    assert response.json["client_id"] == ada.client.client_id
+    assert response.json["exp"] == int(clock()) + 900
+    assert response.json["token_type"] == "Bearer"
+    assert {"sub", "iat", "jti"} <= response.json.keys()
+    assert EMAIL not in response.text
 
 
-@pytest.mark.parametrize("shown", [" {}", "{} ", "{} {}", "Bearer {}"])
-def test_a_token_with_something_around_it_is_another_text(ada: Browser, api: Browser, shown: str) -> None:
+@pytest.mark.parametrize("template", [" {}", "{} ", "{} {}", "Bearer {}"])
+def test_a_token_with_extra_characters_is_not_active(ada: Browser, api: Browser, template: str) -> None:
     value = ada.obtain_tokens()["access_token"]
     assert ada.call(value).status_code == 200
 
-    assert api.introspect(shown.format(value, value)).json == {"active": False}
+    assert api.introspect(template.format(value, value)).json == {"active": False}
 
 
-def test_a_client_learns_of_its_own_tokens(ada: Browser) -> None:
-    answer = ada.obtain_tokens()
+def test_a_client_can_introspect_its_own_tokens(ada: Browser) -> None:
+    tokens = ada.obtain_tokens()
 
-    assert ada.introspect(answer["access_token"]).json["active"] is True
-    refresh = ada.introspect(answer["refresh_token"]).json
+    assert ada.introspect(tokens["access_token"]).json["active"] is True
+    refresh = ada.introspect(tokens["refresh_token"]).json
     assert (refresh["active"], refresh["scope"]) == (True, "profile")
     assert "token_type" not in refresh
 
 
-def test_a_web_app_learns_nothing_of_anothers_tokens(ada: Browser, register: Register) -> None:
+def test_a_web_client_cannot_introspect_tokens_of_another_client(ada: Browser, register: Register) -> None:
     other = Browser(ada.http, register(name="Other"))
 
     for token in list(ada.obtain_tokens().values()):
@@ -60,34 +60,34 @@ def test_a_web_app_learns_nothing_of_anothers_tokens(ada: Browser, register: Reg
             assert other.introspect(token).json == {"active": False}
 
 
-def test_a_public_client_may_not_ask(ada: Browser, register: Register, runtime: Runtime) -> None:
+def test_a_public_client_cannot_introspect(ada: Browser, register: Register, runtime: Runtime) -> None:
     browser_app = Browser(ada.http, register("browser"))
     token = ada.obtain_tokens()["access_token"]
     with assert_store_unchanged(runtime):
         check_refusal(browser_app.introspect(token), "invalid_client", 401)
 
 
-def test_nobody_may_ask_without_proof(ada: Browser) -> None:
+def test_introspection_requires_client_authentication(ada: Browser) -> None:
     check_refusal(ada.http.post("/oauth/introspect", data={"token": "x"}), "invalid_client", 401)
 
 
-def test_what_is_over_is_not_active(ada: Browser, api: Browser, clock: Clock) -> None:
-    answer = ada.obtain_tokens()
+def test_expired_and_used_tokens_are_not_active(ada: Browser, api: Browser, clock: Clock) -> None:
+    tokens = ada.obtain_tokens()
     clock.forward(seconds=900)
 
-    assert api.introspect(answer["access_token"]).json == {"active": False}
-    ada.refresh(answer["refresh_token"])
-    assert ada.introspect(answer["refresh_token"]).json == {"active": False}
+    assert api.introspect(tokens["access_token"]).json == {"active": False}
+    ada.refresh(tokens["refresh_token"])
+    assert ada.introspect(tokens["refresh_token"]).json == {"active": False}
 
 
-def test_a_disabled_owners_tokens_are_not_active(ada: Browser, api: Browser, runtime: Runtime, clock: Clock) -> None:
-    answer = ada.obtain_tokens()
+def test_tokens_of_a_disabled_owner_are_not_active(ada: Browser, api: Browser, runtime: Runtime, clock: Clock) -> None:
+    tokens = ada.obtain_tokens()
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
     runtime.store.write(Transaction(rows=(accounts.set_disabled(account.sub, clock()),)))
 
-    assert api.introspect(answer["access_token"]).json == {"active": False}
-    assert ada.introspect(answer["refresh_token"]).json == {"active": False}
+    assert api.introspect(tokens["access_token"]).json == {"active": False}
+    assert ada.introspect(tokens["refresh_token"]).json == {"active": False}
 
 
 def test_a_forged_token_is_not_active(ada: Browser, api: Browser) -> None:
@@ -97,6 +97,6 @@ def test_a_forged_token_is_not_active(ada: Browser, api: Browser) -> None:
         assert api.introspect(forged).json == {"active": False}
 
 
-def test_refresh_tokens_are_for_their_client_alone(ada: Browser, api: Browser) -> None:
-    """A resource server never sees one: RFC 6749 §1.5."""
+def test_a_service_cannot_introspect_a_refresh_token_of_another_client(ada: Browser, api: Browser) -> None:
+    """RFC 6749 §1.5: refresh tokens are never sent to resource servers."""
     assert api.introspect(ada.obtain_tokens()["refresh_token"]).json == {"active": False}

@@ -1,4 +1,4 @@
-"""Mail about personal access tokens: when one is made, seven days and one day before its end; once each."""
+"""Mail about a personal access token: when it is created, and once each seven days and one day before it expires."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.authorization_server.test_personal_tokens import DAY, make, revoke
+from tests.authorization_server.test_personal_tokens import DAY_S, create_token, revoke_token
 from tests.conftest import MakeApp
 from tests.support.browser_client import EMAIL, Browser, Clock
 from valetkey import Valetkey
@@ -18,86 +18,88 @@ from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import outbox
 
-MAIL = "smtp://localhost:1"
+MAIL_URL = "smtp://localhost:1"
 
 
 @pytest.fixture
 def app(make_app: MakeApp, store_url: str) -> Flask:
-    return make_app(store_url, mail_url=MAIL)
+    return make_app(store_url, mail_url=MAIL_URL)
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """What goes out: to whom, subject, text."""
+def sent_mails(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """The mails that were sent: address, subject and text."""
     mails: list[tuple[str, str, str]] = []
     monkeypatch.setattr(owner_mail, "send_mail", lambda settings, *mail: mails.append(mail))
     return mails
 
 
-def work(app: Flask) -> None:
-    """One round of a worker that has just begun, and so does what is done hourly."""
+def run_worker(app: Flask) -> None:
+    """Run one round of a new worker, which includes the hourly jobs."""
     runtime: Runtime = app.extensions["valetkey"]
     runtime.make_worker().run_once()
 
 
-def test_whoever_makes_one_is_told(ada: Browser, app: Flask, sent: list[Any]) -> None:
-    made = make(app)
+def test_the_owner_gets_mail_when_a_token_is_created(ada: Browser, app: Flask, sent_mails: list[Any]) -> None:
+    created = create_token(app)
 
-    work(app)
+    run_worker(app)
 
-    ((to, subject, text),) = sent
+    ((to, subject, text),) = sent_mails
     assert (to, subject) == (EMAIL, "A personal access token was made")
     assert '"Backup"' in text and "/account/tokens" in text
-    assert made.secret.reveal() not in text
+    assert created.secret.reveal() not in text
 
 
-def test_the_owner_is_reminded_seven_days_and_one_day_before(
-    ada: Browser, app: Flask, sent: list[Any], clock: Clock
+def test_the_owner_is_reminded_seven_days_and_one_day_before_expiry(
+    ada: Browser, app: Flask, sent_mails: list[Any], clock: Clock
 ) -> None:
-    make(app)
-    seen = []
+    create_token(app)
+    counts = []
     for _ in range(31):
-        clock.forward(DAY)
-        work(app)
-        seen.append(len(sent))
+        clock.forward(DAY_S)
+        run_worker(app)
+        counts.append(len(sent_mails))
 
-    assert len(sent) == 3
-    assert "expires on" in sent[1][1] and "stop working" in sent[1][2]
-    assert (seen.index(2), seen.index(3)) == (22, 28), "on days 23 and 29 of 30"
+    assert len(sent_mails) == 3
+    assert "expires on" in sent_mails[1][1] and "stop working" in sent_mails[1][2]
+    assert (counts.index(2), counts.index(3)) == (22, 28), "on days 23 and 29 of 30"
 
 
-def test_two_workers_remind_once(ada: Browser, app: Flask, make_app: MakeApp, store_url: str, clock: Clock) -> None:
-    other: Runtime = make_app(store_url, mail_url=MAIL).extensions["valetkey"]
+def test_two_workers_queue_each_reminder_once(
+    ada: Browser, app: Flask, make_app: MakeApp, store_url: str, clock: Clock
+) -> None:
+    other: Runtime = make_app(store_url, mail_url=MAIL_URL).extensions["valetkey"]
     runtime: Runtime = app.extensions["valetkey"]
-    make(app)
-    clock.forward(24 * DAY)
+    create_token(app)
+    clock.forward(24 * DAY_S)
 
-    assert [queue_reminders(one) for one in (runtime, other, runtime)] == [1, 0, 0]
+    assert [queue_reminders(worker_runtime) for worker_runtime in (runtime, other, runtime)] == [1, 0, 0]
 
 
-def test_nobody_is_reminded_of_what_was_revoked_or_is_short(ada: Browser, app: Flask, clock: Clock) -> None:
+def test_revoked_and_short_lived_tokens_have_no_seven_day_reminder(ada: Browser, app: Flask, clock: Clock) -> None:
     runtime: Runtime = app.extensions["valetkey"]
-    revoke(app, make(app))
-    make(app, lives=7 * DAY)
-    clock.forward(DAY)
+    revoke_token(app, create_token(app))
+    create_token(app, lifetime_s=7 * DAY_S)
+    clock.forward(DAY_S)
     assert queue_reminders(runtime) == 0
 
-    clock.forward(5.5 * DAY)
-    assert queue_reminders(runtime) == 1, "the week's token, one day before its end"
+    clock.forward(5.5 * DAY_S)
+    assert queue_reminders(runtime) == 1, "the token of one week, one day before its expiry"
 
 
-def test_without_a_mail_server_nothing_waits(ada: Browser, make_app: MakeApp, store_url: str, clock: Clock) -> None:
-    silent = make_app(store_url)
-    runtime: Runtime = silent.extensions["valetkey"]
-    make(silent)
-    clock.forward(24 * DAY)
+def test_nothing_is_queued_without_a_mail_server(ada: Browser, make_app: MakeApp, store_url: str, clock: Clock) -> None:
+    app_without_mail = make_app(store_url)
+    runtime: Runtime = app_without_mail.extensions["valetkey"]
+    create_token(app_without_mail)
+    clock.forward(24 * DAY_S)
 
     assert queue_reminders(runtime) == 0
     assert outbox.list_due(runtime.store, clock()) == []
 
 
-class Hosts:
-    """A host's people; the address is a claim, or the host is at fault."""
+class HostAccounts:
+    """A host's accounts. The address is a claim; without an address, reading the claims fails."""
 
     def __init__(self, address: str | None) -> None:
         self.address = address
@@ -113,29 +115,37 @@ class Hosts:
 
     def claims(self, sub: str, scope: frozenset[str]) -> dict[str, Any]:
         if self.address is None:
-            raise RuntimeError("the host's database is away")
+            raise RuntimeError("the host's database is down")
         return {"email": self.address}
 
 
-def hosted(address: str | None, clock: Clock, url: str) -> Runtime:
+def make_host_runtime(address: str | None, clock: Clock, database_url: str) -> Runtime:
     app = Flask("host")
-    Valetkey(app, resource_owner=Hosts(address), database_url=url, encryption_keys=("a" * 43 + "=",), clock=clock)
+    Valetkey(
+        app,
+        resource_owner=HostAccounts(address),
+        database_url=database_url,
+        encryption_keys=("a" * 43 + "=",),
+        clock=clock,
+    )
     runtime: Runtime = app.extensions["valetkey"]
     return runtime
 
 
-MESSAGE = {"owner": "ada", "subject": "s", "text": "t"}
+PAYLOAD = {"owner": "ada", "subject": "s", "text": "t"}
 
 
-def test_a_hosts_person_is_asked_for_the_address(clock: Clock, sqlite_store_url: str, sent: list[Any]) -> None:
-    owner_mail.deliver_owner_mail(hosted("ada@host.example", clock, sqlite_store_url), MESSAGE)
-    owner_mail.deliver_owner_mail(hosted("", clock, sqlite_store_url), MESSAGE)
-    owner_mail.deliver_owner_mail(hosted("x@host.example", clock, sqlite_store_url), {**MESSAGE, "owner": "gone"})
+def test_the_address_comes_from_the_hosts_accounts(clock: Clock, sqlite_store_url: str, sent_mails: list[Any]) -> None:
+    owner_mail.deliver_owner_mail(make_host_runtime("ada@host.example", clock, sqlite_store_url), PAYLOAD)
+    owner_mail.deliver_owner_mail(make_host_runtime("", clock, sqlite_store_url), PAYLOAD)
+    owner_mail.deliver_owner_mail(
+        make_host_runtime("x@host.example", clock, sqlite_store_url), {**PAYLOAD, "owner": "gone"}
+    )
 
-    assert sent == [("ada@host.example", "s", "t")]
+    assert sent_mails == [("ada@host.example", "s", "t")]
 
 
-def test_a_host_at_fault_is_asked_again_later(clock: Clock, sqlite_store_url: str, sent: list[Any]) -> None:
+def test_mail_is_retried_if_the_hosts_accounts_fail(clock: Clock, sqlite_store_url: str, sent_mails: list[Any]) -> None:
     with pytest.raises(MailNotSent, match="RuntimeError"):
-        owner_mail.deliver_owner_mail(hosted(None, clock, sqlite_store_url), MESSAGE)
-    assert sent == []
+        owner_mail.deliver_owner_mail(make_host_runtime(None, clock, sqlite_store_url), PAYLOAD)
+    assert sent_mails == []

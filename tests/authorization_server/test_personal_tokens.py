@@ -1,4 +1,4 @@
-"""Personal access tokens: good for the API and nothing else, dead within a second, never one that makes another."""
+"""Personal access tokens: creation, use at the API only, revocation, and management by apps."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts, clients, personal_access_tokens
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
-DAY = 86400.0
-MANAGE = "tokens:manage"
+DAY_S = 86400.0
+MANAGE_SCOPE = "tokens:manage"
 
 
-def make(app: Flask, *scope: str, lives: float = 30 * DAY, sub: str = "ada", **more: Any) -> CreatedToken:
-    """A token of Ada's."""
+def create_token(
+    app: Flask, *scope: str, lifetime_s: float = 30 * DAY_S, sub: str = "ada", **fields: Any
+) -> CreatedToken:
+    """Create a personal access token, by default of Ada."""
     runtime: Runtime = app.extensions["valetkey"]
     now = runtime.clock()
-    wish = TokenSpec("Backup", frozenset(scope or ("profile",)), now + lives, **more)
+    spec = TokenSpec("Backup", frozenset(scope or ("profile",)), now + lifetime_s, **fields)
     with app.test_request_context():
-        return create_personal_token(wish, Owner(sub), runtime, now, "192.0.2.1")
+        return create_personal_token(spec, Owner(sub), runtime, now, "192.0.2.1")
 
 
-def value(made: CreatedToken) -> str:
-    return made.secret.reveal()
+def value_of(created: CreatedToken) -> str:
+    return created.secret.reveal()
 
 
-def revoke(app: Flask, made: CreatedToken) -> bool:
+def revoke_token(app: Flask, created: CreatedToken) -> bool:
     runtime: Runtime = app.extensions["valetkey"]
-    return revoke_personal_token(made.token, runtime, runtime.clock(), None)
+    return revoke_personal_token(created.token, runtime, runtime.clock(), None)
 
 
 @pytest.fixture
@@ -53,73 +55,75 @@ def api(app: Flask, register: Register) -> Browser:
     return Browser(app.test_client(), register("machine", name="API"))
 
 
-def test_the_api_takes_it_as_its_owner(ada: Browser, app: Flask) -> None:
-    answer = ada.call(value(make(app)))
+def test_an_api_call_with_a_personal_token_acts_as_its_owner(ada: Browser, app: Flask) -> None:
+    answer = ada.call(value_of(create_token(app)))
 
     assert answer.status_code == 200
     assert answer.json == {"user": "ada", "client": PERSONAL_TOKEN_CLIENT_ID}
 
 
-def test_it_opens_only_what_its_scope_says(ada: Browser, app: Flask) -> None:
-    assert ada.call(value(make(app, "notes:read"))).status_code == 403
+def test_a_personal_token_is_limited_to_its_scope(ada: Browser, app: Flask) -> None:
+    assert ada.call(value_of(create_token(app, "notes:read"))).status_code == 403
 
 
-def test_what_is_not_a_living_token_is_refused(ada: Browser, app: Flask, clock: Clock) -> None:
-    token = value(make(app))
+def test_invalid_and_expired_personal_tokens_are_refused(ada: Browser, app: Flask, clock: Clock) -> None:
+    token = value_of(create_token(app))
     wrong = token[:-1] + ("x" if token[-1] != "x" else "y")
     assert ada.call(wrong).status_code == 401
     assert ada.call("vk_at_" + token.removeprefix("vk_pat_")).status_code == 401
     assert ada.call(token).status_code == 200
 
-    clock.forward(30 * DAY - 1)
+    clock.forward(30 * DAY_S - 1)
     assert ada.call(token).status_code == 200
     clock.forward(1)
     assert ada.call(token).status_code == 401
 
 
-def test_a_revoked_one_is_refused_at_once_and_for_ever(ada: Browser, app: Flask, clock: Clock) -> None:
-    made = make(app, lives=300 * DAY)
-    assert ada.call(value(made)).status_code == 200
+def test_a_revoked_personal_token_is_refused_at_once_and_permanently(ada: Browser, app: Flask, clock: Clock) -> None:
+    created = create_token(app, lifetime_s=300 * DAY_S)
+    assert ada.call(value_of(created)).status_code == 200
 
-    assert revoke(app, made)
+    assert revoke_token(app, created)
 
-    for _ in range(40):  # long after the feed has forgotten it
-        assert ada.call(value(made)).status_code == 401
+    for _ in range(40):  # until long after the change feed entry was pruned
+        assert ada.call(value_of(created)).status_code == 401
         clock.forward(59)
-    assert not revoke(app, made)
+    assert not revoke_token(app, created)
 
 
-def test_another_process_refuses_it_within_a_second_and_for_ever(
+def test_another_process_refuses_a_revoked_token_within_a_second_and_permanently(
     make_app: MakeApp, ada: Browser, app: Flask, store_url: str, clock: Clock
 ) -> None:
     other = Browser(make_app(store_url).test_client(), ada.client)
-    made = make(app, lives=300 * DAY)
-    assert other.call(value(made)).status_code == 200
+    created = create_token(app, lifetime_s=300 * DAY_S)
+    assert other.call(value_of(created)).status_code == 200
 
-    revoke(app, made)
+    revoke_token(app, created)
 
     clock.forward(0.6)
     for _ in range(40):
-        assert other.call(value(made)).status_code == 401
+        assert other.call(value_of(created)).status_code == 401
         clock.forward(59)
 
 
-def test_whoever_is_put_out_takes_the_tokens_along(ada: Browser, app: Flask, runtime: Runtime, clock: Clock) -> None:
-    token = value(make(app))
+def test_revoking_an_owner_revokes_their_personal_tokens(
+    ada: Browser, app: Flask, runtime: Runtime, clock: Clock
+) -> None:
+    token = value_of(create_token(app))
     assert ada.call(token).status_code == 200
 
     Valetkey.revoke_owner(app, "ada")
 
-    for _ in range(40):  # long after the feed has forgotten it
+    for _ in range(40):  # until long after the change feed entry was pruned
         assert ada.call(token).status_code == 401
         clock.forward(59)
         prune(runtime.store, clock())
 
 
-def test_an_owner_who_is_gone_without_a_word_is_out_within_a_minute(
+def test_tokens_of_a_disabled_owner_are_refused_within_a_minute_without_a_feed_entry(
     ada: Browser, app: Flask, runtime: Runtime, clock: Clock
 ) -> None:
-    token = value(make(app))
+    token = value_of(create_token(app))
     assert ada.call(token).status_code == 200
     runtime.store.write(Transaction(rows=(accounts.set_disabled("ada", clock()),)))
 
@@ -127,68 +131,68 @@ def test_an_owner_who_is_gone_without_a_word_is_out_within_a_minute(
 
     assert ada.call(token).status_code == 401
     with pytest.raises(AccessDenied):
-        make(app)
+        create_token(app)
 
 
-def test_a_store_that_is_down_is_a_503_unless_outages_are_accepted(
+def test_a_store_outage_returns_503_unless_the_settings_accept_outages(
     make_app: MakeApp, ada: Browser, app: Flask, store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepting = make_app(store_url, revocation_outage="accept")
-    token = value(make(app))
-    browsers = [Browser(one.test_client(), ada.client) for one in (app, accepting)]
-    assert [one.call(token).status_code for one in browsers] == [200, 200]
+    token = value_of(create_token(app))
+    browsers = [Browser(running_app.test_client(), ada.client) for running_app in (app, accepting)]
+    assert [browser.call(token).status_code for browser in browsers] == [200, 200]
 
     def down(*_: Any) -> Any:
         raise StoreUnavailable("down")
 
-    for one in (app, accepting):
-        monkeypatch.setattr(one.extensions["valetkey"].store, "fetch_all", down)
+    for running_app in (app, accepting):
+        monkeypatch.setattr(running_app.extensions["valetkey"].store, "fetch_all", down)
     clock.forward(61)
 
-    assert [one.call(token).status_code for one in browsers] == [503, 200]
+    assert [browser.call(token).status_code for browser in browsers] == [503, 200]
 
 
-def test_a_route_that_asks_how_one_signed_in_refuses_it(ada: Browser, app: Flask) -> None:
+def test_a_route_that_requires_a_recent_sign_in_refuses_personal_tokens(ada: Browser, app: Flask) -> None:
     app.add_url_rule("/api/careful", view_func=require_oauth("profile", max_age=3600)(lambda: jsonify(ok=True)))
 
-    refused = ada.call(value(make(app)), path="/api/careful")
+    refused = ada.call(value_of(create_token(app)), path="/api/careful")
 
     assert refused.status_code == 401
     assert "insufficient_user_authentication" in refused.headers["WWW-Authenticate"]
 
 
-def test_limits_are_the_persons_and_not_the_tokens(ada: Browser, app: Flask) -> None:
+def test_all_personal_tokens_of_an_owner_share_one_limit(ada: Browser, app: Flask) -> None:
     view = require_oauth("profile", limit="1/hour burst 1")(lambda: jsonify(ok=True))
     app.add_url_rule("/api/few", view_func=view)
-    first, second = (value(make(app)) for _ in range(2))
+    first, second = (value_of(create_token(app)) for _ in range(2))
 
     assert ada.call(first, path="/api/few").status_code == 200
     assert ada.call(second, path="/api/few").status_code == 429
 
 
-def test_last_use_is_kept(ada: Browser, app: Flask, runtime: Runtime, clock: Clock) -> None:
-    made = make(app)
+def test_the_last_use_is_stored(ada: Browser, app: Flask, runtime: Runtime, clock: Clock) -> None:
+    created = create_token(app)
     clock.forward(5)
 
-    ada.call(value(made))
+    ada.call(value_of(created))
     runtime.last_used.flush()
 
-    kept = personal_access_tokens.find(runtime.store, made.token.token_id)
-    assert kept and kept.last_used_at == clock()
+    stored = personal_access_tokens.find(runtime.store, created.token.token_id)
+    assert stored and stored.last_used_at == clock()
 
 
-def test_it_is_kept_as_a_digest_only(app: Flask, ada: Browser, runtime: Runtime) -> None:
-    made = make(app)
+def test_a_personal_token_is_stored_as_a_digest_only(app: Flask, ada: Browser, runtime: Runtime) -> None:
+    created = create_token(app)
 
-    kept = personal_access_tokens.find(runtime.store, made.token.token_id)
+    stored = personal_access_tokens.find(runtime.store, created.token.token_id)
 
-    assert kept and kept == made.token
-    assert value(made) not in repr(kept)
-    assert kept.prefix == value(made)[:11]
+    assert stored and stored == created.token
+    assert value_of(created) not in repr(stored)
+    assert stored.prefix == value_of(created)[:11]
 
 
 @pytest.mark.parametrize(
-    ("wish", "refusal"),
+    ("changes", "refusal"),
     [
         ({"name": ""}, InvalidRequest),
         ({"name": "a\nb"}, InvalidRequest),
@@ -198,57 +202,61 @@ def test_it_is_kept_as_a_digest_only(app: Flask, ada: Browser, runtime: Runtime)
         ({"scope": frozenset({"openid"})}, InvalidScope),
         ({"scope": frozenset({"offline_access"})}, InvalidScope),
         ({"expires_at": 0.0}, InvalidRequest),
-        ({"expires_at": 1_900_000_000.0 + 365 * DAY + 1}, InvalidRequest),
+        ({"expires_at": 1_900_000_000.0 + 365 * DAY_S + 1}, InvalidRequest),
     ],
 )
-def test_what_cannot_be_is_not_made(
-    ada: Browser, app: Flask, runtime: Runtime, wish: dict[str, Any], refusal: type[Exception]
+def test_an_invalid_personal_token_is_not_created(
+    ada: Browser, app: Flask, runtime: Runtime, changes: dict[str, Any], refusal: type[Exception]
 ) -> None:
-    good = {"name": "Backup", "scope": frozenset({"profile"}), "expires_at": runtime.clock() + DAY}
+    good = {"name": "Backup", "scope": frozenset({"profile"}), "expires_at": runtime.clock() + DAY_S}
     with assert_store_unchanged(runtime), app.test_request_context(), pytest.raises(refusal):
-        create_personal_token(TokenSpec(**{**good, **wish}), Owner("ada"), runtime, runtime.clock(), None)
+        create_personal_token(TokenSpec(**{**good, **changes}), Owner("ada"), runtime, runtime.clock(), None)
 
 
-def test_a_form_that_comes_twice_makes_one_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    make(app, token_id="form")
+def test_a_form_submitted_twice_creates_one_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    create_token(app, token_id="form")
     with assert_store_unchanged(runtime), pytest.raises(InvalidRequest, match="made already"):
-        make(app, token_id="form")
+        create_token(app, token_id="form")
 
 
-def test_nobody_has_more_than_a_hundred(ada: Browser, app: Flask, runtime: Runtime, clock: Clock) -> None:
-    many = [make(app, lives=DAY) for _ in range(100)]
+def test_an_owner_has_at_most_one_hundred_active_tokens(
+    ada: Browser, app: Flask, runtime: Runtime, clock: Clock
+) -> None:
+    many = [create_token(app, lifetime_s=DAY_S) for _ in range(100)]
     with pytest.raises(InvalidRequest, match="revoke one"):
-        make(app)
+        create_token(app)
 
-    revoke(app, many[0])
-    make(app)
+    revoke_token(app, many[0])
+    create_token(app)
 
 
-def test_a_scope_taken_off_the_list_is_taken_from_the_tokens(
+def test_a_scope_removed_from_the_setting_is_removed_from_existing_tokens(
     ada: Browser, app: Flask, make_app: MakeApp, store_url: str
 ) -> None:
-    token = value(make(app, "profile", "notes:read"))
+    token = value_of(create_token(app, "profile", "notes:read"))
 
     stricter = make_app(store_url, personal_access_token_scopes=("notes:read",))
 
     assert Browser(stricter.test_client(), ada.client).call(token).status_code == 403
 
 
-def test_where_they_are_off_none_is_accepted(ada: Browser, app: Flask, make_app: MakeApp, store_url: str) -> None:
-    token = value(make(app))
+def test_personal_tokens_are_refused_if_they_are_turned_off(
+    ada: Browser, app: Flask, make_app: MakeApp, store_url: str
+) -> None:
+    token = value_of(create_token(app))
 
     off = make_app(store_url, personal_access_tokens_path=None)
 
     assert Browser(off.test_client(), ada.client).call(token).status_code == 401
 
 
-def test_no_client_bears_their_name(register: Register) -> None:
+def test_no_client_can_have_the_client_id_of_personal_tokens(register: Register) -> None:
     with pytest.raises(RegistrationRefused, match="reserved for personal access tokens"):
         register(client_id=PERSONAL_TOKEN_CLIENT_ID)
 
 
-def test_it_is_not_another_kind_of_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    token, refresh = value(make(app)), ada.obtain_tokens()["refresh_token"]
+def test_a_personal_token_is_not_accepted_as_another_credential(ada: Browser, app: Flask, runtime: Runtime) -> None:
+    token, refresh = value_of(create_token(app)), ada.obtain_tokens()["refresh_token"]
     with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant", 400)
         check_refusal(ada.redeem(token), "invalid_grant", 400)
@@ -265,13 +273,13 @@ def test_it_is_not_another_kind_of_token(ada: Browser, app: Flask, runtime: Runt
     assert ada.call(refresh).status_code == 401
 
 
-def test_introspection_tells_a_service_what_it_is(ada: Browser, app: Flask, api: Browser, clock: Clock) -> None:
+def test_a_service_can_introspect_a_personal_token(ada: Browser, app: Flask, api: Browser, clock: Clock) -> None:
     """RFC 7662 §2.2."""
-    made = make(app)
+    created = create_token(app)
 
-    told = api.introspect(value(made)).json
+    response = api.introspect(value_of(created)).json
 
-    assert told == {
+    assert response == {
         "active": True,
         "token_type": "Bearer",
         "iss": ISSUER,
@@ -279,19 +287,19 @@ def test_introspection_tells_a_service_what_it_is(ada: Browser, app: Flask, api:
         "aud": ISSUER,
         "client_id": PERSONAL_TOKEN_CLIENT_ID,
         "iat": int(clock()),
-        "exp": int(clock() + 30 * DAY),
-        "jti": made.token.token_id,
+        "exp": int(clock() + 30 * DAY_S),
+        "jti": created.token.token_id,
         "scope": "profile",
     }
-    assert ada.introspect(value(made)).json == {"active": False}, "a web app has no business with it"
-    revoke(app, made)
-    assert api.introspect(value(made)).json == {"active": False}
+    assert ada.introspect(value_of(created)).json == {"active": False}, "only services may introspect it"
+    revoke_token(app, created)
+    assert api.introspect(value_of(created)).json == {"active": False}
 
 
-def test_introspection_heeds_a_disabled_owner_at_once(
+def test_introspection_reports_the_token_of_a_disabled_owner_as_inactive_at_once(
     ada: Browser, app: Flask, api: Browser, runtime: Runtime, clock: Clock
 ) -> None:
-    token = value(make(app))
+    token = value_of(create_token(app))
     assert api.introspect(token).json["active"] is True
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
@@ -300,9 +308,9 @@ def test_introspection_heeds_a_disabled_owner_at_once(
     assert api.introspect(token).json == {"active": False}
 
 
-def test_whoever_holds_it_may_revoke_it(ada: Browser, app: Flask) -> None:
-    """RFC 7009 §2.1, without a client: there is none."""
-    token = value(make(app))
+def test_the_bearer_can_revoke_a_personal_token(ada: Browser, app: Flask) -> None:
+    """RFC 7009 §2.1; without client authentication, because there is no client."""
+    token = value_of(create_token(app))
 
     revoked = ada.http.post("/oauth/revoke", data={"token": token})
 
@@ -311,55 +319,55 @@ def test_whoever_holds_it_may_revoke_it(ada: Browser, app: Flask) -> None:
     assert ada.http.post("/oauth/revoke", data={"token": token}).status_code == 200
 
 
-# Apps that make them
+# Management of personal access tokens by apps
 
 
 @pytest.fixture
-def managed(make_app: MakeApp, store_url: str) -> Flask:
-    """An app whose publisher lets apps manage personal access tokens."""
-    scopes = {**SCOPES, MANAGE: "Make and revoke your personal access tokens"}
-    return make_app(store_url, scopes=scopes, personal_access_token_api_scope=MANAGE)
+def managing_app(make_app: MakeApp, store_url: str) -> Flask:
+    """A server whose settings let clients manage personal access tokens."""
+    scopes = {**SCOPES, MANAGE_SCOPE: "Make and revoke your personal access tokens"}
+    return make_app(store_url, scopes=scopes, personal_access_token_api_scope=MANAGE_SCOPE)
 
 
-def manager(ada: Browser, managed: Flask, *scope: str) -> tuple[Browser, dict[str, str]]:
-    """Ada's browser at that app, and the header of a token that may manage."""
-    there = Browser(managed.test_client(), ada.client)
+def open_managing_app(ada: Browser, managing_app: Flask, *scope: str) -> tuple[Browser, dict[str, str]]:
+    """Return Ada's browser at that server, and the header of an access token that may manage personal tokens."""
+    browser = Browser(managing_app.test_client(), ada.client)
     for cookie in ("valetkey_browser", "valetkey_session"):
-        found = ada.http.get_cookie(cookie)
-        assert found
-        there.http.set_cookie(cookie, found.value)
-    token = there.obtain_tokens(scope=(*scope, MANAGE))["access_token"]
-    return there, {"Authorization": f"Bearer {token}"}
+        stored = ada.http.get_cookie(cookie)
+        assert stored
+        browser.http.set_cookie(cookie, stored.value)
+    token = browser.obtain_tokens(scope=(*scope, MANAGE_SCOPE))["access_token"]
+    return browser, {"Authorization": f"Bearer {token}"}
 
 
-WISH = {"name": "CI", "scope": "profile", "expires_in": 86400}
+TOKEN_REQUEST = {"name": "CI", "scope": "profile", "expires_in": 86400}
 
 
-def test_an_app_makes_lists_and_revokes(ada: Browser, managed: Flask, clock: Clock) -> None:
-    there, header = manager(ada, managed, "profile")
+def test_an_app_can_create_list_and_revoke_personal_tokens(ada: Browser, managing_app: Flask, clock: Clock) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
 
-    made = there.http.post("/oauth/personal-tokens", json=WISH, headers=header)
+    created = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header)
 
-    assert made.status_code == 201, made.text
-    assert made.headers["Cache-Control"] == "no-store"
-    token = made.json["token"]
-    assert there.call(token).status_code == 200
-    (listed,) = there.http.get("/oauth/personal-tokens", headers=header).json["tokens"]
-    assert listed == {name: told for name, told in made.json.items() if name != "token"}
+    assert created.status_code == 201, created.text
+    assert created.headers["Cache-Control"] == "no-store"
+    token = created.json["token"]
+    assert browser.call(token).status_code == 200
+    (listed,) = browser.http.get("/oauth/personal-tokens", headers=header).json["tokens"]
+    assert listed == {name: member for name, member in created.json.items() if name != "token"}
     assert (listed["name"], listed["state"], listed["expires_at"]) == ("CI", "active", int(clock()) + 86400)
 
-    ended = there.http.delete(f"/oauth/personal-tokens/{listed['id']}", headers=header)
+    ended = browser.http.delete(f"/oauth/personal-tokens/{listed['id']}", headers=header)
 
     assert (ended.status_code, ended.data) == (204, b"")
-    assert there.call(token).status_code == 401
-    assert there.http.get("/oauth/personal-tokens", headers=header).json["tokens"][0]["state"] == "revoked"
+    assert browser.call(token).status_code == 401
+    assert browser.http.get("/oauth/personal-tokens", headers=header).json["tokens"][0]["state"] == "revoked"
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"scope": "profile notes:read"}, "invalid_scope"),  # the calling token has no notes:read
-        ({"scope": MANAGE}, "invalid_scope"),
+        ({"scope": MANAGE_SCOPE}, "invalid_scope"),
         ({"scope": ""}, "invalid_scope"),
         ({"scope": ["profile"]}, "invalid_request"),
         ({"name": 7}, "invalid_request"),
@@ -369,67 +377,71 @@ def test_an_app_makes_lists_and_revokes(ada: Browser, managed: Flask, clock: Clo
         ({"expires_in": "86400"}, "invalid_request"),
     ],
 )
-def test_nothing_stronger_is_made(ada: Browser, managed: Flask, change: dict[str, Any], error: str) -> None:
-    there, header = manager(ada, managed, "profile")
-    runtime: Runtime = managed.extensions["valetkey"]
+def test_an_app_cannot_create_a_token_beyond_its_own_scope_or_with_invalid_members(
+    ada: Browser, managing_app: Flask, change: dict[str, Any], error: str
+) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
+    runtime: Runtime = managing_app.extensions["valetkey"]
     with assert_store_unchanged(runtime):
-        refused = there.http.post("/oauth/personal-tokens", json={**WISH, **change}, headers=header)
+        refused = browser.http.post("/oauth/personal-tokens", json={**TOKEN_REQUEST, **change}, headers=header)
 
     assert refused.status_code == 400
     assert refused.json["error"] == error
 
 
-def test_a_personal_token_makes_no_other(ada: Browser, managed: Flask) -> None:
-    there, header = manager(ada, managed, "profile")
-    token = there.http.post("/oauth/personal-tokens", json=WISH, headers=header).json["token"]
+def test_a_personal_token_cannot_manage_personal_tokens(ada: Browser, managing_app: Flask) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
+    token = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header).json["token"]
 
     for method in ("GET", "POST"):
-        refused = there.http.open(
-            "/oauth/personal-tokens", method=method, json=WISH, headers={"Authorization": f"Bearer {token}"}
+        refused = browser.http.open(
+            "/oauth/personal-tokens", method=method, json=TOKEN_REQUEST, headers={"Authorization": f"Bearer {token}"}
         )
         assert refused.status_code == 403
-        assert f'scope="{MANAGE}"' in refused.headers["WWW-Authenticate"]
+        assert f'scope="{MANAGE_SCOPE}"' in refused.headers["WWW-Authenticate"]
 
 
-def test_without_the_scope_or_a_person_nothing_is_told(ada: Browser, managed: Flask, register: Register) -> None:
-    there, _ = manager(ada, managed, "profile")
-    plain = there.obtain_tokens()["access_token"]
-    robot = Browser(managed.test_client(), register("machine", name="Robot"))
-    machine = robot.request_token("client_credentials", scope=MANAGE).json["access_token"]
+def test_managing_tokens_requires_the_scope_and_a_user(ada: Browser, managing_app: Flask, register: Register) -> None:
+    browser, _ = open_managing_app(ada, managing_app, "profile")
+    plain = browser.obtain_tokens()["access_token"]
+    machine_browser = Browser(managing_app.test_client(), register("machine", name="Robot"))
+    machine = machine_browser.request_token("client_credentials", scope=MANAGE_SCOPE).json["access_token"]
 
-    assert there.http.get("/oauth/personal-tokens").status_code == 401
-    assert there.call(plain, path="/oauth/personal-tokens").status_code == 403
-    assert there.call(machine, path="/oauth/personal-tokens").status_code == 401
+    assert browser.http.get("/oauth/personal-tokens").status_code == 401
+    assert browser.call(plain, path="/oauth/personal-tokens").status_code == 403
+    assert browser.call(machine, path="/oauth/personal-tokens").status_code == 401
 
 
-def test_an_old_sign_in_makes_none(ada: Browser, managed: Flask, clock: Clock) -> None:
+def test_creating_a_token_requires_a_recent_sign_in(ada: Browser, managing_app: Flask, clock: Clock) -> None:
     clock.forward(3590)
-    there, header = manager(ada, managed, "profile")
-    assert there.http.post("/oauth/personal-tokens", json=WISH, headers=header).status_code == 201
+    browser, header = open_managing_app(ada, managing_app, "profile")
+    assert browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header).status_code == 201
 
     clock.forward(11)
-    refused = there.http.post("/oauth/personal-tokens", json=WISH, headers=header)
+    refused = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header)
 
     assert refused.status_code == 401
     assert 'max_age="3600"' in refused.headers["WWW-Authenticate"]
 
 
-def test_what_an_app_made_ends_with_what_it_was_given(ada: Browser, managed: Flask, clock: Clock) -> None:
-    there, header = manager(ada, managed, "profile")
-    token = there.http.post("/oauth/personal-tokens", json=WISH, headers=header).json["token"]
-    assert there.call(token).status_code == 200
+def test_tokens_created_by_an_app_are_revoked_with_its_consent(ada: Browser, managing_app: Flask, clock: Clock) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
+    token = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header).json["token"]
+    assert browser.call(token).status_code == 200
 
-    there.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
+    browser.submit(f"/account/revoke?client_id={ada.client.client_id}", {}, page_path="/account")
 
     for _ in range(40):
-        assert there.call(token).status_code == 401
+        assert browser.call(token).status_code == 401
         clock.forward(59)
 
 
-def test_what_an_app_made_ends_with_the_app(ada: Browser, managed: Flask, app: Flask, clock: Clock) -> None:
-    there, header = manager(ada, managed, "profile")
-    token = there.http.post("/oauth/personal-tokens", json=WISH, headers=header).json["token"]
-    assert there.call(token).status_code == 200
+def test_tokens_created_by_an_app_are_revoked_when_the_app_is_disabled(
+    ada: Browser, managing_app: Flask, app: Flask, clock: Clock
+) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
+    token = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header).json["token"]
+    assert browser.call(token).status_code == 200
     runtime: Runtime = app.extensions["valetkey"]
     client = clients.find(runtime.store, ada.client.client_id, clock())
     assert client
@@ -438,22 +450,24 @@ def test_what_an_app_made_ends_with_the_app(ada: Browser, managed: Flask, app: F
 
     clock.forward(0.6)
     for _ in range(40):
-        assert there.call(token).status_code == 401
+        assert browser.call(token).status_code == 401
         clock.forward(59)
 
 
-def test_another_persons_token_is_none(ada: Browser, managed: Flask, runtime: Runtime, clock: Clock) -> None:
-    there, header = manager(ada, managed, "profile")
+def test_an_app_cannot_revoke_another_owners_token(
+    ada: Browser, managing_app: Flask, runtime: Runtime, clock: Clock
+) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
     runtime.store.write(Transaction(rows=(accounts.add("eve", "eve@example.org", "Eve", None, clock()),)))
-    eves = make(managed, sub="eve")
+    other_token = create_token(managing_app, sub="eve")
 
-    refused = there.http.delete(f"/oauth/personal-tokens/{eves.token.token_id}", headers=header)
+    refused = browser.http.delete(f"/oauth/personal-tokens/{other_token.token.token_id}", headers=header)
 
     assert refused.status_code == 404
-    assert there.call(value(eves)).status_code == 200
+    assert browser.call(value_of(other_token)).status_code == 200
 
 
-def test_where_no_scope_opens_it_there_is_nothing(ada: Browser) -> None:
+def test_the_endpoint_returns_404_unless_a_scope_is_configured(ada: Browser) -> None:
     token = ada.obtain_tokens()["access_token"]
 
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/x")):

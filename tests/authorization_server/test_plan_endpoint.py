@@ -1,4 +1,4 @@
-"""Apps ask for plans themselves; nobody does it for them."""
+"""The plan endpoint: a client reads its plan, and requests another one."""
 
 from __future__ import annotations
 
@@ -22,88 +22,91 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 @pytest.fixture
-def robot(register: Register) -> CreatedClient:
+def machine(register: Register) -> CreatedClient:
     return register("machine", name="Robot")
 
 
-def ask(app: Flask, client: CreatedClient, **sent: Any) -> Any:
+def request_plan(app: Flask, client: CreatedClient, **parameters: Any) -> Any:
     assert client.secret is not None
-    return app.test_client().post("/oauth/plan", data=sent, auth=(client.client_id, client.secret.reveal()))
+    return app.test_client().post("/oauth/plan", data=parameters, auth=(client.client_id, client.secret.reveal()))
 
 
-def told(answer: Any) -> tuple[str, str | None]:
-    assert answer.status_code == 200, answer.text
-    return answer.json["plan"], answer.json["waits_for"]
+def plan_and_pending(response: Any) -> tuple[str, str | None]:
+    """Return the current plan, and the plan that waits for approval."""
+    assert response.status_code == 200, response.text
+    return response.json["plan"], response.json["waits_for"]
 
 
-def test_an_app_has_the_default_plan_and_sees_which_there_are(app: Flask, robot: CreatedClient) -> None:
-    asked = ask(app, robot)
+def test_a_client_starts_with_the_default_plan_and_can_list_the_plans(app: Flask, machine: CreatedClient) -> None:
+    response = request_plan(app, machine)
 
-    assert told(asked) == ("free", None)
-    assert asked.json["plans"] == ["free", "basic", "pro"]
-    assert asked.headers["Cache-Control"] == "no-store"
-
-
-def test_it_has_at_once_what_needs_no_approval(app: Flask, robot: CreatedClient) -> None:
-    assert told(ask(app, robot, plan="basic")) == ("basic", None)
-    assert told(ask(app, robot)) == ("basic", None)
+    assert plan_and_pending(response) == ("free", None)
+    assert response.json["plans"] == ["free", "basic", "pro"]
+    assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_it_waits_for_the_operator_where_the_plan_says_so(app: Flask, runtime: Runtime, robot: CreatedClient) -> None:
-    assert told(ask(app, robot, plan="pro")) == ("free", "pro")
-    assert told(ask(app, robot)) == ("free", "pro")
-
-    approve(runtime, robot.client_id)
-
-    assert told(ask(app, robot)) == ("pro", None)
+def test_a_plan_without_approval_is_active_at_once(app: Flask, machine: CreatedClient) -> None:
+    assert plan_and_pending(request_plan(app, machine, plan="basic")) == ("basic", None)
+    assert plan_and_pending(request_plan(app, machine)) == ("basic", None)
 
 
-def test_a_wish_is_taken_back_by_another(app: Flask, robot: CreatedClient) -> None:
-    ask(app, robot, plan="pro")
+def test_a_plan_with_manual_approval_waits_for_the_operator(
+    app: Flask, runtime: Runtime, machine: CreatedClient
+) -> None:
+    assert plan_and_pending(request_plan(app, machine, plan="pro")) == ("free", "pro")
+    assert plan_and_pending(request_plan(app, machine)) == ("free", "pro")
 
-    assert told(ask(app, robot, plan="free")) == ("free", None)
+    approve(runtime, machine.client_id)
+
+    assert plan_and_pending(request_plan(app, machine)) == ("pro", None)
 
 
-def test_an_unknown_plan_is_refused_with_those_that_there_are(app: Flask, robot: CreatedClient) -> None:
-    refused = ask(app, robot, plan='gold"\r\n')
+def test_a_new_request_replaces_a_pending_one(app: Flask, machine: CreatedClient) -> None:
+    request_plan(app, machine, plan="pro")
+
+    assert plan_and_pending(request_plan(app, machine, plan="free")) == ("free", None)
+
+
+def test_an_unknown_plan_is_refused_with_the_list_of_plans(app: Flask, machine: CreatedClient) -> None:
+    refused = request_plan(app, machine, plan='gold"\r\n')
 
     assert refused.status_code == 400
     assert refused.json["error"] == "invalid_request"
     assert refused.json["error_description"] == "there is no such plan; there are: free, basic, pro"
 
 
-def test_a_refused_wish_is_no_change(app: Flask, robot: CreatedClient) -> None:
+def test_refused_requests_do_not_count_as_plan_changes(app: Flask, machine: CreatedClient) -> None:
     for _ in range(11):
-        assert ask(app, robot, plan="gold").status_code == 400
+        assert request_plan(app, machine, plan="gold").status_code == 400
 
-    assert told(ask(app, robot, plan="basic")) == ("basic", None)
-
-
-def test_plans_are_not_changed_to_and_fro(app: Flask, robot: CreatedClient) -> None:
-    """Each has a budget of its own, which would all be used up in turn."""
-    answers = [ask(app, robot, plan=("basic", "free")[n % 2]).status_code for n in range(11)]
-
-    assert answers == [200] * 10 + [429]
-    assert told(ask(app, robot)) == ("free", None), "asking is not changing"
+    assert plan_and_pending(request_plan(app, machine, plan="basic")) == ("basic", None)
 
 
-def test_who_cannot_prove_itself_asks_for_nothing(
-    app: Flask, runtime: Runtime, register: Register, robot: CreatedClient
+def test_plan_changes_are_limited(app: Flask, machine: CreatedClient) -> None:
+    """Each plan has its own budget; without the limit, a client could use up all of them in turn."""
+    statuses = [request_plan(app, machine, plan=("basic", "free")[n % 2]).status_code for n in range(11)]
+
+    assert statuses == [200] * 10 + [429]
+    assert plan_and_pending(request_plan(app, machine)) == ("free", None), "reading the plan is not limited"
+
+
+def test_the_plan_endpoint_requires_client_authentication(
+    app: Flask, runtime: Runtime, register: Register, machine: CreatedClient
 ) -> None:
     public = register("browser", name="Page")
     http = app.test_client()
 
     assert http.post("/oauth/plan", data={"client_id": public.client_id, "plan": "basic"}).status_code == 401
-    assert http.post("/oauth/plan", data={"client_id": robot.client_id, "plan": "basic"}).status_code == 401
+    assert http.post("/oauth/plan", data={"client_id": machine.client_id, "plan": "basic"}).status_code == 401
     subscribe(runtime, public.client_id, "basic")
-    assert told(ask(app, robot)) == ("free", None)
+    assert plan_and_pending(request_plan(app, machine)) == ("free", None)
 
 
-def test_it_is_advertised_and_described_where_there_are_plans(app: Flask, make_app: MakeApp, store_url: str) -> None:
+def test_the_plan_endpoint_exists_only_if_there_are_plans(app: Flask, make_app: MakeApp, store_url: str) -> None:
     metadata = "/.well-known/oauth-authorization-server"
     assert app.test_client().get(metadata).json["plan_endpoint"].endswith("/oauth/plan")
 
-    without = make_app(store_url)
-    assert "plan_endpoint" not in without.test_client().get(metadata).json
-    client = register_client(without.extensions["valetkey"], name="Robot", policy="machine")
-    assert ask(without, client).status_code == 404
+    app_without_plans = make_app(store_url)
+    assert "plan_endpoint" not in app_without_plans.test_client().get(metadata).json
+    client = register_client(app_without_plans.extensions["valetkey"], name="Robot", policy="machine")
+    assert request_plan(app_without_plans, client).status_code == 404

@@ -1,4 +1,4 @@
-"""Refreshing (RFC 6749 §6): rotation, the end of a family, the retry of a lost answer (RFC 9700 §4.14)."""
+"""Refresh tokens (RFC 6749 §6): rotation, reuse detection, and the retry of a lost response (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts, change_feed
 from valetkey.storage.engine.transaction import Transaction
 
-pytestmark = pytest.mark.usefixtures("issued")
+pytestmark = pytest.mark.usefixtures("issuing_process")
 
 
-def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
+def test_a_refresh_token_is_replaced_when_it_is_used(ada: Browser) -> None:
     first = ada.obtain_tokens()
 
     second = ada.refresh(first["refresh_token"])
@@ -29,7 +29,7 @@ def test_a_refresh_token_is_used_up_and_gives_another(ada: Browser) -> None:
     assert ada.call(first["access_token"]).status_code == 200
 
 
-def test_a_lost_answer_comes_again_byte_for_byte(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+def test_a_retry_within_the_window_gets_the_same_response(ada: Browser, runtime: Runtime, clock: Clock) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     first = ada.refresh(token)
     clock.forward(seconds=10)
@@ -42,18 +42,18 @@ def test_a_lost_answer_comes_again_byte_for_byte(ada: Browser, runtime: Runtime,
     assert count_rows(runtime.store, "valetkey_audit") > 0
 
 
-def test_after_the_window_a_second_use_ends_the_family(ada: Browser, clock: Clock) -> None:
+def test_refresh_token_reuse_after_the_window_revokes_the_family(ada: Browser, clock: Clock) -> None:
     token = ada.obtain_tokens()["refresh_token"]
-    answer = ada.refresh(token).json
+    tokens = ada.refresh(token).json
     clock.forward(seconds=10.1)
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
-    assert ada.call(answer["access_token"]).status_code == 401
-    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
+    assert ada.call(tokens["access_token"]).status_code == 401
+    check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
 
 
-def test_once_the_successor_was_used_a_second_use_ends_the_family(ada: Browser) -> None:
+def test_refresh_token_reuse_after_its_successor_was_used_revokes_the_family(ada: Browser) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     successor = ada.refresh(token).json["refresh_token"]
     newest = ada.refresh(successor).json
@@ -64,42 +64,42 @@ def test_once_the_successor_was_used_a_second_use_ends_the_family(ada: Browser) 
     assert ada.call(newest["access_token"]).status_code == 401
 
 
-def test_a_retry_with_other_parameters_ends_the_family(ada: Browser) -> None:
+def test_a_retry_with_other_parameters_revokes_the_family(ada: Browser) -> None:
     token = ada.obtain_tokens(scope=("notes:read", "profile"))["refresh_token"]
-    answer = ada.refresh(token).json
+    tokens = ada.refresh(token).json
 
     check_refusal(ada.refresh(token, scope="profile"), "invalid_grant")
 
-    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
+    check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
 
 
-def test_without_a_window_every_second_use_ends_the_family(make_app: MakeApp, store_url: str) -> None:
+def test_refresh_token_reuse_without_a_retry_window_revokes_the_family(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, refresh_retry_window=0)
     runtime: Runtime = app.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
     ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
     token = ada.obtain_tokens()["refresh_token"]
-    answer = ada.refresh(token).json
+    tokens = ada.refresh(token).json
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
-    check_refusal(ada.refresh(answer["refresh_token"]), "invalid_grant")
-    assert ada.call(answer["access_token"]).status_code == 401
+    check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
+    assert ada.call(tokens["access_token"]).status_code == 401
     assert count_rows(runtime.store, "valetkey_retry_answers") == 0
 
 
-def test_the_kept_answer_cannot_be_read_from_the_store(ada: Browser, runtime: Runtime) -> None:
-    from tests.authorization_server.test_code_flow import dump
+def test_the_stored_retry_response_is_encrypted(ada: Browser, runtime: Runtime) -> None:
+    from tests.authorization_server.test_code_flow import dump_store
 
-    answer = ada.refresh(ada.obtain_tokens()["refresh_token"]).json
+    tokens = ada.refresh(ada.obtain_tokens()["refresh_token"]).json
 
     assert count_rows(runtime.store, "valetkey_retry_answers") == 1
-    everything = dump(runtime)
-    assert answer["refresh_token"].encode() not in everything
-    assert answer["access_token"].encode() not in everything
+    content = dump_store(runtime)
+    assert tokens["refresh_token"].encode() not in content
+    assert tokens["access_token"].encode() not in content
 
 
-def test_a_retried_answer_does_not_resurrect_a_revoked_family(ada: Browser) -> None:
+def test_a_retry_does_not_restore_a_revoked_family(ada: Browser) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     successor = ada.refresh(token).json["refresh_token"]
     ada.revoke(successor)
@@ -107,42 +107,42 @@ def test_a_retried_answer_does_not_resurrect_a_revoked_family(ada: Browser) -> N
     check_refusal(ada.refresh(token), "invalid_grant")
 
 
-def test_another_client_can_neither_use_nor_end_a_family(ada: Browser, register: Register, runtime: Runtime) -> None:
+def test_another_client_can_neither_use_nor_revoke_a_family(ada: Browser, register: Register, runtime: Runtime) -> None:
     other = Browser(ada.http, register(name="Other"))
     token = ada.obtain_tokens()["refresh_token"]
-    ada_used = ada.refresh(token).json
+    tokens = ada.refresh(token).json
     with assert_store_unchanged(runtime):
-        check_refusal(other.refresh(ada_used["refresh_token"]), "invalid_grant")
+        check_refusal(other.refresh(tokens["refresh_token"]), "invalid_grant")
         check_refusal(other.refresh(token), "invalid_grant")
 
-    assert ada.refresh(ada_used["refresh_token"]).status_code == 200
+    assert ada.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_scope_may_be_narrowed_for_one_token_and_comes_back(ada: Browser) -> None:
+def test_a_narrowed_scope_applies_to_one_access_token_only(ada: Browser) -> None:
     token = ada.obtain_tokens(scope=("notes:read", "profile"))["refresh_token"]
 
     narrowed = ada.refresh(token, scope="notes:read").json
-    whole = ada.refresh(narrowed["refresh_token"]).json
+    unnarrowed = ada.refresh(narrowed["refresh_token"]).json
 
     assert narrowed["scope"] == "notes:read"
     assert ada.call(narrowed["access_token"]).status_code == 403
-    assert whole["scope"] == "notes:read profile"
+    assert unnarrowed["scope"] == "notes:read profile"
 
 
 REFUSALS = {
     "wider scope": ({"scope": "profile notes:write"}, "invalid_scope"),
     "unknown scope": ({"scope": "root"}, "invalid_scope"),
-    "scope that is none": ({"scope": 'a"b'}, "invalid_scope"),
+    "malformed scope": ({"scope": 'a"b'}, "invalid_scope"),
     "other resource": ({"resource": "https://other.example"}, "invalid_target"),
     "wider resource": ({"resource": [ISSUER, "https://other.example"]}, "invalid_target"),
     "no token": ({"refresh_token": None}, "invalid_request"),
     "unknown token": ({"refresh_token": "vk_rt_" + "a" * 50}, "invalid_grant"),
-    "nonsense": ({"refresh_token": "x" * 5000}, "invalid_grant"),
+    "malformed token": ({"refresh_token": "x" * 5000}, "invalid_grant"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refused_refresh_uses_nothing_up(ada: Browser, runtime: Runtime, case: str) -> None:
+def test_a_refused_request_does_not_use_up_the_refresh_token(ada: Browser, runtime: Runtime, case: str) -> None:
     changes, error = REFUSALS[case]
     token = ada.obtain_tokens()["refresh_token"]
     with assert_store_unchanged(runtime):
@@ -152,31 +152,33 @@ def test_a_refused_refresh_uses_nothing_up(ada: Browser, runtime: Runtime, case:
     assert ada.refresh(token).status_code == 200
 
 
-def test_a_refresh_token_that_nobody_used_expires(ada: Browser, clock: Clock) -> None:
+def test_an_unused_refresh_token_expires(ada: Browser, clock: Clock) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     clock.forward(seconds=30 * 86400)
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
 
-def test_each_rotation_gives_the_whole_lifetime_again(ada: Browser, clock: Clock) -> None:
+def test_each_rotation_restarts_the_lifetime(ada: Browser, clock: Clock) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     for _ in range(3):
         clock.forward(seconds=29 * 86400)
         token = ada.refresh(token).json["refresh_token"]
 
 
-def test_a_disabled_owner_is_out(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+def test_a_refresh_token_of_a_disabled_owner_is_refused(ada: Browser, runtime: Runtime, clock: Clock) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    told = change_feed.add("owner", account.sub, clock(), runtime.revocation_expiry)
-    runtime.revoke(accounts.set_disabled(account.sub, clock()), told)
+    feed_entry = change_feed.add("owner", account.sub, clock(), runtime.revocation_expiry)
+    runtime.revoke(accounts.set_disabled(account.sub, clock()), feed_entry)
     with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant")
 
 
-def test_an_owner_who_is_gone_without_a_word_is_out_in_a_minute(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+def test_a_disabled_owner_is_refused_within_a_minute_without_a_feed_entry(
+    ada: Browser, runtime: Runtime, clock: Clock
+) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
@@ -185,7 +187,7 @@ def test_an_owner_who_is_gone_without_a_word_is_out_in_a_minute(ada: Browser, ru
     check_refusal(ada.refresh(token), "invalid_grant")
 
 
-def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:
+def test_a_public_client_can_retry_a_refresh(ada: Browser, register: Register) -> None:
     browser_app = Browser(ada.http, register("browser"))
     token = browser_app.obtain_tokens()["refresh_token"]
     first = browser_app.refresh(token)
@@ -193,18 +195,23 @@ def test_a_public_client_rotates_too(ada: Browser, register: Register) -> None:
     assert browser_app.refresh(token).data == first.data
 
 
-def test_an_access_token_is_no_refresh_token(ada: Browser) -> None:
+def test_an_access_token_is_not_accepted_as_a_refresh_token(ada: Browser) -> None:
     check_refusal(ada.refresh(ada.obtain_tokens()["access_token"]), "invalid_grant")
 
 
-def test_once_the_successor_was_used_a_kept_answer_is_not_given_again(make_app: MakeApp, store_url: str) -> None:
-    keeps, keeps_none = make_app(store_url, refresh_retry_window=60), make_app(store_url, refresh_retry_window=0)
-    runtime: Runtime = keeps.extensions["valetkey"]
+def test_a_stored_response_is_not_returned_after_its_successor_was_used(make_app: MakeApp, store_url: str) -> None:
+    with_window, without_window = (
+        make_app(store_url, refresh_retry_window=60),
+        make_app(store_url, refresh_retry_window=0),
+    )
+    runtime: Runtime = with_window.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
-    ada = sign_in_new_account(Browser(keeps.test_client(), shop), runtime, EMAIL, "Ada")
+    ada = sign_in_new_account(Browser(with_window.test_client(), shop), runtime, EMAIL, "Ada")
     first = ada.obtain_tokens()["refresh_token"]
     second = ada.refresh(first).json["refresh_token"]
-    third = Browser(keeps_none.test_client(), shop).refresh(second).json["refresh_token"]  # which erases nothing
+    third = (
+        Browser(without_window.test_client(), shop).refresh(second).json["refresh_token"]
+    )  # stores no retry response, and removes none
 
     check_refusal(ada.refresh(first), "invalid_grant")
     check_refusal(ada.refresh(third), "invalid_grant")

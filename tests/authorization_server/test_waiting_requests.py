@@ -1,4 +1,4 @@
-"""Anybody can begin an authorization request; how many wait in the store is bounded."""
+"""Limits on pending authorization requests, which anyone can begin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
     return make_app(store_url, interaction_limit="3/600s burst 3")
 
 
-def waiting(store: Store) -> int:
+def count_interactions(store: Store) -> int:
     return count_rows(store, "valetkey_interactions")
 
 
@@ -34,10 +34,10 @@ def test_requests_without_a_sign_in_are_limited_by_network(app: Flask, runtime: 
     assert refused.status_code == 429
     assert 190 <= int(refused.headers["Retry-After"]) <= 200
     assert "Location" not in refused.headers
-    assert waiting(runtime.store) == 3
+    assert count_interactions(runtime.store) == 3
 
 
-def test_a_loud_network_does_not_keep_its_signed_in_people_out(
+def test_a_signed_in_owner_has_a_budget_apart_from_the_network(
     app: Flask, runtime: Runtime, shop: CreatedClient
 ) -> None:
     ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, "ada@example.org", "Ada")
@@ -47,14 +47,14 @@ def test_a_loud_network_does_not_keep_its_signed_in_people_out(
     assert ada.authorize().status_code == 303
 
 
-def test_a_signed_in_person_is_limited_too(ada: Browser, runtime: Runtime) -> None:
-    told = [ada.authorize(prompt="consent").status_code for _ in range(4)]
+def test_requests_of_a_signed_in_owner_are_limited(ada: Browser, runtime: Runtime) -> None:
+    statuses = [ada.authorize(prompt="consent").status_code for _ in range(4)]
 
-    assert told == [303, 303, 303, 429]
-    assert waiting(runtime.store) == 3
+    assert statuses == [303, 303, 303, 429]
+    assert count_interactions(runtime.store) == 3
 
 
-def test_another_network_has_a_budget_of_its_own(app: Flask, shop: CreatedClient) -> None:
+def test_each_network_has_its_own_budget(app: Flask, shop: CreatedClient) -> None:
     for _ in range(4):
         Browser(app.test_client(), shop).authorize()
 
@@ -66,7 +66,7 @@ def test_another_network_has_a_budget_of_its_own(app: Flask, shop: CreatedClient
     assert other.status_code == 303
 
 
-def test_the_budget_comes_back(app: Flask, shop: CreatedClient, clock: Clock) -> None:
+def test_the_budget_refills(app: Flask, shop: CreatedClient, clock: Clock) -> None:
     for _ in range(4):
         Browser(app.test_client(), shop).authorize()
     clock.forward(201)
@@ -74,7 +74,9 @@ def test_the_budget_comes_back(app: Flask, shop: CreatedClient, clock: Clock) ->
     assert Browser(app.test_client(), shop).authorize().status_code == 303
 
 
-def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, clock: Clock) -> None:
+def test_only_the_newest_twenty_requests_of_a_browser_are_stored(
+    make_app: MakeApp, store_url: str, clock: Clock
+) -> None:
     app = make_app(store_url)
     runtime: Runtime = app.extensions["valetkey"]
     shop = register_client(runtime, name="Shop", policy="web", redirect_uris=["https://shop.example/back"])
@@ -85,13 +87,13 @@ def test_a_browser_keeps_the_newest_twenty(make_app: MakeApp, store_url: str, cl
         clock.forward(1)
         last = browser.authorize().location
 
-    assert waiting(runtime.store) == 20 + 1, "and the other browser's own"
-    assert browser.get(last).status_code == 303, "on to sign in"
+    assert count_interactions(runtime.store) == 20 + 1, "20 of this browser, 1 of the other"
+    assert browser.get(last).status_code == 303, "redirected to the sign-in"
     assert browser.get(first).status_code == 400
 
 
 @pytest.mark.parametrize("renamed", [("scope", "scopes"), ("nonce", "once")])
-def test_a_request_that_another_version_wrote_is_begun_anew(
+def test_a_request_stored_by_another_version_is_refused(
     ada: Browser, runtime: Runtime, renamed: tuple[str, str]
 ) -> None:
     page = ada.authorize(prompt="consent").headers["Location"]
@@ -100,7 +102,7 @@ def test_a_request_that_another_version_wrote_is_begun_anew(
     change = Statement(update(tables.interactions).values(request=func.replace(column, before, after)))
     runtime.store.write(Transaction(rows=(change(),)))
 
-    told = ada.get(page)
+    response = ada.get(page)
 
-    assert told.status_code == 400
-    assert "The site was renewed meanwhile" in told.text
+    assert response.status_code == 400
+    assert "The site was renewed meanwhile" in response.text

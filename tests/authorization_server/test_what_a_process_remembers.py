@@ -1,4 +1,4 @@
-"""What a process has issued or seen it does not read again; what another process did since counts all the same."""
+"""In-process caches of codes, tokens and sessions: they save queries, but never hide what another process wrote."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 
 
 @pytest.fixture
-def elsewhere(make_app: MakeApp, store_url: str, app: Flask, ada: Browser) -> Browser:
-    """Ada's browser at another process on the same store."""
+def other_process(make_app: MakeApp, store_url: str, app: Flask, ada: Browser) -> Browser:
+    """Ada's browser at another process that uses the same store."""
     other = make_app(store_url, endpoints_bypass_flask=True)
     other.extensions["valetkey"].get_ready()
     http = other.test_client()
@@ -42,78 +42,79 @@ def elsewhere(make_app: MakeApp, store_url: str, app: Flask, ada: Browser) -> Br
 
 
 @pytest.fixture
-def questions(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the store from now on."""
-    asked: list[str] = []
-    rows = Store.fetch_all
+def queries(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The SQL of the queries that the store has received since the last ``clear``."""
+    recorded: list[str] = []
+    fetch_all = Store.fetch_all
 
-    def noted(self: Store, bound: Any) -> Any:
-        asked.append(bound.statement.compile(self.dialect).sql)
-        return rows(self, bound)
+    def fetch_all_and_record(self: Store, bound: Any) -> Any:
+        recorded.append(bound.statement.compile(self.dialect).sql)
+        return fetch_all(self, bound)
 
-    monkeypatch.setattr(Store, "fetch_all", noted)
-    return asked
-
-
-def refusal(answer: TestResponse) -> tuple[int, str]:
-    return answer.status_code, (answer.json or {}).get("error_description", "")
+    monkeypatch.setattr(Store, "fetch_all", fetch_all_and_record)
+    return recorded
 
 
-def events(runtime: Runtime) -> list[str]:
+def status_and_description(response: TestResponse) -> tuple[int, str]:
+    return response.status_code, (response.json or {}).get("error_description", "")
+
+
+def audit_events(runtime: Runtime) -> list[str]:
     return [recorded.row.event for recorded in audit.list_latest(runtime.store, 50)]
 
 
-def test_a_flow_like_the_one_before_asks_the_store_nothing(
-    ada: Browser, runtime: Runtime, questions: list[str]
-) -> None:
+def test_a_repeated_flow_sends_no_queries_to_the_store(ada: Browser, runtime: Runtime, queries: list[str]) -> None:
     ada.obtain_tokens()
     ada.obtain_tokens()
     runtime.feed.refresh(runtime.clock())
-    questions.clear()
+    queries.clear()
 
     tokens = ada.obtain_tokens()
     ada.refresh(tokens["refresh_token"])
 
-    assert [sql for sql in questions if "valetkey_limits" not in sql] == []
+    assert [sql for sql in queries if "valetkey_limits" not in sql] == []
 
 
-def test_a_code_that_was_redeemed_elsewhere_ends_its_grant_here(ada: Browser, elsewhere: Browser) -> None:
+def test_replaying_a_code_redeemed_in_another_process_revokes_the_grant(ada: Browser, other_process: Browser) -> None:
     code = ada.obtain_code()
-    tokens = elsewhere.redeem(code).json
+    tokens = other_process.redeem(code).json
 
-    assert refusal(ada.redeem(code)) == (400, "the code was used before")
-    assert refusal(elsewhere.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
-
-
-WRONG = {"expired": {}, "for another resource": {"resource": "https://elsewhere.example"}}
+    assert status_and_description(ada.redeem(code)) == (400, "the code was used before")
+    assert status_and_description(other_process.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_replay_ends_the_grant_whatever_else_is_wrong_with_it(
-    ada: Browser, elsewhere: Browser, runtime: Runtime, clock: Clock, wrong: str
+OTHER_ERRORS = {"expired": {}, "for another resource": {"resource": "https://elsewhere.example"}}
+
+
+@pytest.mark.parametrize("case", OTHER_ERRORS)
+def test_a_replay_revokes_the_grant_even_if_the_request_has_other_errors(
+    ada: Browser, other_process: Browser, runtime: Runtime, clock: Clock, case: str
 ) -> None:
     code = ada.obtain_code()
-    tokens = elsewhere.redeem(code).json
+    tokens = other_process.redeem(code).json
     clock.forward(61)
 
-    assert refusal(ada.redeem(code, **WRONG[wrong])) == (400, "the code was used before")
-    assert "code.replayed" in events(runtime)
-    assert refusal(elsewhere.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
+    assert status_and_description(ada.redeem(code, **OTHER_ERRORS[case])) == (400, "the code was used before")
+    assert "code.replayed" in audit_events(runtime)
+    assert status_and_description(other_process.refresh(tokens["refresh_token"])) == (400, "the grant was revoked")
 
 
-def test_a_used_refresh_token_ends_the_family_whatever_else_is_asked_for(
-    ada: Browser, elsewhere: Browser, runtime: Runtime, clock: Clock
+def test_refresh_token_reuse_revokes_the_family_even_if_the_request_has_other_errors(
+    ada: Browser, other_process: Browser, runtime: Runtime, clock: Clock
 ) -> None:
     token = ada.obtain_tokens()["refresh_token"]
-    successor = elsewhere.refresh(token).json["refresh_token"]
+    successor = other_process.refresh(token).json["refresh_token"]
     clock.forward(3600)
 
-    assert refusal(ada.refresh(token, scope="profile notes:write")) == (400, "the refresh token was used before")
-    assert "refresh_token.reused" in events(runtime)
-    assert refusal(elsewhere.refresh(successor)) == (400, "the grant was revoked")
+    assert status_and_description(ada.refresh(token, scope="profile notes:write")) == (
+        400,
+        "the refresh token was used before",
+    )
+    assert "refresh_token.reused" in audit_events(runtime)
+    assert status_and_description(other_process.refresh(successor)) == (400, "the grant was revoked")
 
 
-def test_what_is_refused_for_another_reason_is_not_used_up(ada: Browser) -> None:
+def test_a_refused_request_uses_up_neither_code_nor_refresh_token(ada: Browser) -> None:
     code = ada.obtain_code()
     assert ada.redeem(code, resource="https://elsewhere.example").json["error"] == "invalid_target"
     token = ada.redeem(code).json["refresh_token"]
@@ -121,7 +122,9 @@ def test_what_is_refused_for_another_reason_is_not_used_up(ada: Browser) -> None
     assert ada.refresh(token).status_code == 200
 
 
-def test_a_code_is_not_used_up_where_its_id_token_cannot_be_made(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_is_not_used_up_if_its_id_token_cannot_be_generated(
+    ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = ada.obtain_code(scope=("openid", "profile"))
     with monkeypatch.context() as down:
         down.setattr("valetkey.authorization_server.token.grants.issue.make_id_token", _fail)
@@ -131,50 +134,52 @@ def test_a_code_is_not_used_up_where_its_id_token_cannot_be_made(ada: Browser, m
 
 
 def _fail(*_: Any) -> Any:
-    raise StoreUnavailable("nobody answers")
+    raise StoreUnavailable("down")
 
 
-def test_a_code_whose_grant_was_taken_back_elsewhere_is_no_replay(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+def test_a_code_of_a_grant_revoked_in_another_process_is_not_a_replay(
+    ada: Browser, runtime: Runtime, clock: Clock
+) -> None:
     code = ada.obtain_code()
     runtime.store.write(Transaction(rows=(grants.revoke_all_of_owner("ada", clock()),)))
 
-    assert refusal(ada.redeem(code)) == (400, "the grant was revoked")
-    assert "code.replayed" not in events(runtime)
+    assert status_and_description(ada.redeem(code)) == (400, "the grant was revoked")
+    assert "code.replayed" not in audit_events(runtime)
 
 
-def test_a_refresh_token_that_was_used_elsewhere_gets_that_answer_again(ada: Browser, elsewhere: Browser) -> None:
+def test_a_retry_gets_the_response_of_another_process(ada: Browser, other_process: Browser) -> None:
     first = ada.obtain_tokens()["refresh_token"]
-    used = elsewhere.refresh(first)
+    used = other_process.refresh(first)
 
     assert ada.refresh(first).data == used.data
     second = used.json["refresh_token"]
     assert ada.refresh(second).status_code == 200
-    assert refusal(elsewhere.refresh(second))[0] == 200  # the same again
-    assert refusal(ada.refresh(first)) == (400, "the refresh token was used before")
-    assert refusal(elsewhere.refresh(second)) == (400, "the grant was revoked")
+    assert status_and_description(other_process.refresh(second))[0] == 200  # the same response again
+    assert status_and_description(ada.refresh(first)) == (400, "the refresh token was used before")
+    assert status_and_description(other_process.refresh(second)) == (400, "the grant was revoked")
 
 
-def test_a_refresh_token_whose_grant_was_taken_back_elsewhere_is_refused(
+def test_a_refresh_token_of_a_grant_revoked_in_another_process_is_refused(
     ada: Browser, runtime: Runtime, clock: Clock
 ) -> None:
     token = ada.obtain_tokens()["refresh_token"]
     runtime.store.write(Transaction(rows=(grants.revoke_all_of_owner("ada", clock()),)))
 
-    assert refusal(ada.refresh(token)) == (400, "the grant was revoked")
-    assert "refresh_token.reused" not in events(runtime)
+    assert status_and_description(ada.refresh(token)) == (400, "the grant was revoked")
+    assert "refresh_token.reused" not in audit_events(runtime)
 
 
-def test_a_grant_is_extended_once_a_day_not_at_each_refresh(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    """What is remembered of it includes that."""
-    token, ends = ada.obtain_tokens()["refresh_token"], set()
+def test_a_grant_is_extended_at_most_once_a_day(ada: Browser, runtime: Runtime, clock: Clock) -> None:
+    """The cached grant has the extended expiry too."""
+    token, expiries = ada.obtain_tokens()["refresh_token"], set()
     for _ in range(4):
         clock.forward(3600)
         token = ada.refresh(token).json["refresh_token"]
-        ends.add(runtime.store.fetch_one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9])
-    assert len(ends) == 1
+        expiries.add(runtime.store.fetch_one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9])
+    assert len(expiries) == 1
     clock.forward(86_400)
     ada.refresh(token)
-    assert runtime.store.fetch_one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9] > max(ends) + 86_400
+    assert runtime.store.fetch_one(grants._FIND_GRANT(grant_id=_grant_of(runtime)))[9] > max(expiries) + 86_400
 
 
 def _grant_of(runtime: Runtime) -> str:
@@ -182,102 +187,104 @@ def _grant_of(runtime: Runtime) -> str:
     return grant.grant_id
 
 
-def is_asked(answer: TestResponse) -> bool:
-    """Whether the browser is sent to a page of ours, not to the client."""
-    assert answer.status_code == 303
-    return not answer.location.startswith(CALLBACK)
+def needs_prompt(response: TestResponse) -> bool:
+    """Whether the browser is redirected to a page of Valetkey, not to the client."""
+    assert response.status_code == 303
+    return not response.location.startswith(CALLBACK)
 
 
-ENDS = {
-    "signed out": lambda now, session: accounts.end_sessions("ada", now),
-    "disabled": lambda now, session: accounts.set_disabled("ada", now),
-    "taken back": lambda now, session: consents.remove("ada", session),
+CHANGES = {
+    "signed out": lambda now, client_id: accounts.end_sessions("ada", now),
+    "disabled": lambda now, client_id: accounts.set_disabled("ada", now),
+    "revoked": lambda now, client_id: consents.remove("ada", client_id),
 }
 
 
-@pytest.mark.parametrize("case", ENDS)
-def test_who_has_left_elsewhere_gets_no_code_here(ada: Browser, runtime: Runtime, clock: Clock, case: str) -> None:
+@pytest.mark.parametrize("case", CHANGES)
+def test_silent_authorization_stops_after_a_change_in_another_process(
+    ada: Browser, runtime: Runtime, clock: Clock, case: str
+) -> None:
     ada.obtain_code()
     ada.obtain_code()
-    assert not is_asked(ada.authorize())
-    runtime.store.write(Transaction(rows=(ENDS[case](clock(), ada.client.client_id),)))
+    assert not needs_prompt(ada.authorize())
+    runtime.store.write(Transaction(rows=(CHANGES[case](clock(), ada.client.client_id),)))
 
-    assert is_asked(ada.authorize())
-    assert is_asked(ada.authorize())
+    assert needs_prompt(ada.authorize())
+    assert needs_prompt(ada.authorize())
 
 
-def test_a_sign_in_that_is_over_gets_no_code(ada: Browser, clock: Clock) -> None:
+def test_silent_authorization_stops_when_the_session_expires(ada: Browser, clock: Clock) -> None:
     ada.obtain_code()
     ada.obtain_code()
     clock.forward(86_399)
-    assert not is_asked(ada.authorize())
+    assert not needs_prompt(ada.authorize())
     clock.forward(1)
 
-    assert is_asked(ada.authorize())
+    assert needs_prompt(ada.authorize())
 
 
-def test_who_has_allowed_less_elsewhere_is_asked_again_here(
-    ada: Browser, runtime: Runtime, clock: Clock, questions: list[str]
+def test_a_consent_narrowed_in_another_process_causes_a_prompt(
+    ada: Browser, runtime: Runtime, clock: Clock, queries: list[str]
 ) -> None:
-    both = ("notes:write", "profile")
-    ada.obtain_code(scope=both)
-    ada.obtain_code(scope=both)
-    assert not is_asked(ada.authorize(scope=" ".join(both)))
-    less = Consent("ada", ada.client.client_id, "profile", clock(), clock(), None)
-    runtime.store.write(Transaction(rows=(consents.remember(less),)))
+    scope = ("notes:write", "profile")
+    ada.obtain_code(scope=scope)
+    ada.obtain_code(scope=scope)
+    assert not needs_prompt(ada.authorize(scope=" ".join(scope)))
+    narrowed = Consent("ada", ada.client.client_id, "profile", clock(), clock(), None)
+    runtime.store.write(Transaction(rows=(consents.remember(narrowed),)))
 
-    assert is_asked(ada.authorize(scope=" ".join(both)))
-    assert not is_asked(ada.authorize())
-    questions.clear()
-    assert not is_asked(ada.authorize())
-    assert questions == []  # what it knew before is forgotten
+    assert needs_prompt(ada.authorize(scope=" ".join(scope)))
+    assert not needs_prompt(ada.authorize())
+    queries.clear()
+    assert not needs_prompt(ada.authorize())
+    assert queries == []  # the outdated cache entry was discarded
 
 
-def test_a_visit_to_one_app_is_none_to_another(ada: Browser, runtime: Runtime) -> None:
+def test_a_cached_session_is_valid_for_its_client_only(ada: Browser, runtime: Runtime) -> None:
     ada.obtain_code()
     ada.obtain_code()
     other = register_client(runtime, name="Other", policy="web", redirect_uris=[CALLBACK])
 
-    assert is_asked(Browser(ada.http, other).authorize())
+    assert needs_prompt(Browser(ada.http, other).authorize())
 
 
-def test_an_app_that_must_ask_each_time_from_now_on_does(
+def test_a_policy_that_now_always_prompts_is_applied_to_cached_sessions(
     ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada.obtain_code()
     ada.obtain_code()
     monkeypatch.setattr(type(_policy(runtime, ada.client)), "always_prompt_for_consent", True)
 
-    assert is_asked(ada.authorize())
+    assert needs_prompt(ada.authorize())
 
 
 def _policy(runtime: Runtime, client: CreatedClient) -> Any:
-    found = runtime.clients.find(client.client_id, runtime.clock())
-    assert found is not None
-    return found.policy
+    client_record = runtime.clients.find(client.client_id, runtime.clock())
+    assert client_record is not None
+    return client_record.policy
 
 
-def test_two_who_share_a_browser_are_told_apart(ada: Browser, app: Flask, runtime: Runtime) -> None:
+def test_the_cached_sessions_of_two_owners_are_separate(ada: Browser, app: Flask, runtime: Runtime) -> None:
     ada.obtain_code()
     ada.obtain_code()
     eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, f"eve-{EMAIL}", "Eve")
 
-    assert is_asked(eve.authorize())
+    assert needs_prompt(eve.authorize())
     assert redirect_parameters(ada.authorize())["code"]
 
 
-def test_a_host_that_puts_people_out_without_a_word_is_asked_each_time(runtime: Runtime) -> None:
-    there = {"ada": Owner("ada")}
-    known = OwnerCache(there.get, runtime.feed, lambda: False)
-    assert known.is_active("ada", 1.0)
-    there.clear()
+def test_owners_are_not_cached_if_the_host_reports_no_changes(runtime: Runtime) -> None:
+    accounts_of_host = {"ada": Owner("ada")}
+    owners = OwnerCache(accounts_of_host.get, runtime.feed, lambda: False)
+    assert owners.is_active("ada", 1.0)
+    accounts_of_host.clear()
 
-    assert not known.is_active("ada", 1.0)
+    assert not owners.is_active("ada", 1.0)
 
 
-def test_what_strangers_ask_for_is_not_kept() -> None:
-    kept = scopes._parse_cached.cache_info().currsize
+def test_long_scopes_are_not_cached() -> None:
+    entries_before = scopes._parse_cached.cache_info().currsize
     for number in range(300):
         scopes.parse_scope(f"{number} {'x' * 1000}")
 
-    assert scopes._parse_cached.cache_info().currsize == kept
+    assert scopes._parse_cached.cache_info().currsize == entries_before
