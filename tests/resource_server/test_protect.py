@@ -200,9 +200,9 @@ def test_the_log_names_all_undecided_routes_in_one_sentence_at_the_first_dispatc
     for _ in range(3):
         closed.call(None, "/api/public")
 
-    (told,) = [record.message for record in caplog.records if "nobody said" in record.message]
+    (told,) = [record.message for record in caplog.records if "nothing says who may call" in record.message]
     assert "/api/both, /api/forgotten, /api/mixed:" in told
-    assert told.endswith("until then it is closed")
+    assert told.endswith("until then, calls are denied")
 
 
 def test_the_routes_know_that_they_are_closed(closed: Browser) -> None:

@@ -86,8 +86,8 @@ def test_issuers_and_resource_may_come_from_the_apps_configuration(clock: Clock)
 ISSUER = "https://id.example.com"
 ASKED = IntrospectionClient(client_id="a", client_secret="hidden")
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing": ({}, "trusted_issuers is a list"),
-    "a string": ({"trusted_issuers": ISSUER}, "trusted_issuers is a list"),
+    "nothing": ({}, "trusted_issuers must be a list"),
+    "a string": ({"trusted_issuers": ISSUER}, "trusted_issuers must be a list"),
     "one twice": ({"trusted_issuers": [ISSUER, ISSUER]}, "names one issuer twice"),
     "plain http": ({"trusted_issuers": ["http://id.example.com"]}, "http is for loopback"),
     "no URL": ({"trusted_issuers": ["accounts.example.com"]}, "does not begin with a scheme"),
@@ -99,13 +99,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"trusted_issuers": [TrustedIssuer(one, introspection=ASKED) for one in (ISSUER, "https://b.example.com")]},
         "the prefix of its tokens",
     ),
-    "no resource": ({"trusted_issuers": [ISSUER], "resource": None}, "say what this API is called"),
+    "no resource": ({"trusted_issuers": [ISSUER], "resource": None}, "resource must be the URL"),
     "a resource over plain http": ({"trusted_issuers": [ISSUER], "resource": "http://api.example.com"}, "use https"),
     "a setting of authorization servers": (
         {"trusted_issuers": [ISSUER], "issuer": ISSUER},
-        "issuer: a resource server",
+        "issuer: ResourceServer has no such setting",
     ),
-    "a setting that nobody has": ({"trusted_issuers": [ISSUER], "colour": "red"}, "colour: a resource server"),
+    "a setting that nobody has": (
+        {"trusted_issuers": [ISSUER], "colour": "red"},
+        "colour: ResourceServer has no such setting",
+    ),
     "a leeway of an hour": ({"trusted_issuers": [ISSUER], "clock_leeway": 3600}, "clock_leeway must be between"),
 }
 
@@ -123,13 +126,13 @@ def test_a_mistake_is_told_at_the_start(given: dict[str, Any], said: str) -> Non
     [
         ({"algorithms": ["RS256", "HS256"]}, "HS256: only asymmetric"),
         ({"algorithms": ["none"]}, "none: only asymmetric"),
-        ({"algorithms": "RS256"}, "are lists"),
-        ({"clients": "shop"}, "are lists"),
+        ({"algorithms": "RS256"}, "must be lists"),
+        ({"clients": "shop"}, "must be lists"),
         ({"like": "okto"}, "like must be one of"),
         ({"jwks_uri": "http://id.example.com/jwks"}, "jwks_uri cannot be used"),
-        ({"token_types": "JWS"}, "token_types are"),
+        ({"token_types": "JWS"}, "token_types must be"),
         ({"roles": {"admin": "notes:write"}}, "belong together"),
-        ({"roles": {"admin": 'a"b'}, "role_claims": "roles"}, "is no scope"),
+        ({"roles": {"admin": 'a"b'}, "role_claims": "roles"}, "is not a valid scope"),
     ],
 )
 def test_a_mistake_about_an_issuer_is_told_where_it_is_made(given: dict[str, Any], said: str) -> None:

@@ -1,1 +1,1 @@
-"""How often: limits as values, GCRA as the way to count, four stores to count in."""
+"""Rate limits and quotas: their values, the GCRA limiter, the admission of calls, and four counter backends."""

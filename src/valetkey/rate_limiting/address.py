@@ -1,4 +1,4 @@
-"""Who a caller is to a limit: its address behind proxies, and the network that counts as one caller."""
+"""The address of a caller behind trusted proxies, and the network that rate limits count as one caller."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _ADDRESS_WITH_PORT = re.compile(
     r"(?P<four>[0-9.]+):\d{1,5}|\[(?P<six>[^\]]+)\](?::\d{1,5})?"
-)  # as RFC 7239 §6 writes nodes
+)  # the node syntax of RFC 7239 §6
 
 
 @lru_cache(maxsize=4096)
 def caller_network(address: str | None) -> str:
-    """The part of an address by which callers are told apart; one person has a whole IPv6 /64."""
+    """Return the network that counts as one caller: the IPv4 address, or the /64 network of the IPv6 address.
+
+    A single subscriber usually has a whole IPv6 /64. Returns ``"unknown"`` if there is no valid address.
+    """
     parsed = _parse(address or "")
     if parsed is None:
         return "unknown"
@@ -23,7 +26,11 @@ def caller_network(address: str | None) -> str:
 
 
 def caller_address(remote_addr: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]) -> str | None:
-    """The address of whoever called: the last in X-Forwarded-For that no trusted proxy wrote for another."""
+    """Return the caller's address: the last in X-Forwarded-For that is not the address of a trusted proxy.
+
+    Entries further left are ignored, since the caller can write them (RFC 9700 §4.13). If ``remote_addr`` is not a
+    trusted proxy, X-Forwarded-For is ignored. If all addresses are trusted proxies, the first of them is returned.
+    """
     address = remote_addr
     hops = [hop.strip() for hop in (forwarded_for or "").split(",")]
     while hops and hops[-1] and _is_trusted(address, trusted_proxies):
@@ -38,9 +45,12 @@ def _is_trusted(address: str | None, proxies: tuple[str, ...]) -> bool:
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
-    """An address, with or without a port or a zone; an IPv4 address that a dual-stack socket wrote as IPv6 is IPv4."""
-    found = _ADDRESS_WITH_PORT.fullmatch(address)
-    bare = (found["four"] or found["six"]) if found else address
+    """Return the address without port and zone, or ``None`` if it is not valid.
+
+    An IPv4 address that a dual-stack socket reports as IPv6 (``::ffff:192.0.2.1``) is returned as IPv4.
+    """
+    match = _ADDRESS_WITH_PORT.fullmatch(address)
+    bare = (match["four"] or match["six"]) if match else address
     try:
         parsed = ip_address(bare.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""May this call be let through, by the numbers? The route's limit, the plan's limit and the plan's quota together."""
+"""Admission of calls: charges each call to the route's limit, the plan's limit and the plan's quota together."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .limit import Limit
 from .limiter import Limiter, LimitResult
 from .rate_limit import RateLimit
 
-if TYPE_CHECKING:  # a resource server alone has no plans, and imports no database
+if TYPE_CHECKING:  # a ResourceServer has no plans, and must not import the database
     from .limit_settings import PlanBudget
     from .quota import Quota
     from .quotas import QuotaResult, Quotas
 
-FieldsStyle = Literal["ietf", "legacy", "both", "off"]  # of the RateLimit fields
+FieldsStyle = Literal["ietf", "legacy", "both", "off"]  # the setting rate_limit_fields
 _MAX_CHARGE_PLANS = 20_000
-_MAX_AUTHORIZED_ROUTES = 5_000  # each keeps a token, also one that is over
+_MAX_AUTHORIZED_ROUTES = 5_000  # each entry keeps its token in memory, even if it has expired
 _log = logging.getLogger("valetkey")
 
 
 class RouteBudget(Protocol):
-    """What a route asks of the numbers; the same object, which equals no other, for each call of the route."""
+    """Limit and cost of a route. All calls of the route use the same object, which is equal to no other."""
 
     @property
     def limit(self) -> RateLimit | None: ...
@@ -36,7 +36,7 @@ class RouteBudget(Protocol):
 
 
 class Caller(NamedTuple):
-    """Who is counted. ``network`` stands for a caller without a token."""
+    """The caller that a call is counted for. ``network`` is used if there is no token, or the limit is per address."""
 
     client_id: str | None
     user_id: str | None
@@ -45,7 +45,7 @@ class Caller(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One budget that a call is charged to; ``name`` is the policy's in the RateLimit fields, ``policy`` its item."""
+    """A budget that a call is charged to. ``name`` is its policy name, ``policy`` its item in RateLimit-Policy."""
 
     name: str
     key: str
@@ -59,16 +59,16 @@ class Charge:
 
 @dataclass(slots=True)
 class ChargePlan:
-    """All that one caller's call of one route is charged to."""
+    """All budgets that a call of one route by one caller is charged to."""
 
     route_budget: RouteBudget
-    plan: str | None  # of the caller, then
+    plan: str | None  # the caller's plan when this was built
     charges: tuple[Charge, ...]
     quota: Quota | None
     quota_holder: str
     quota_fails_open: bool
-    is_charged: bool = field(init=False)  # whether a call is charged to anything
-    single_charge: Charge | None = field(init=False)  # where there is but one budget, and no quota
+    is_charged: bool = field(init=False)  # whether there is any budget to charge
+    single_charge: Charge | None = field(init=False)  # the charge, if there is exactly one and no quota
 
     def __post_init__(self) -> None:
         self.is_charged = bool(self.charges) or self.quota is not None
@@ -77,26 +77,27 @@ class ChargePlan:
 
 @dataclass(slots=True)
 class AdmissionResult:
-    """What the numbers say of one call."""
+    """Whether one call is admitted, and the result of each budget."""
 
     charge_plan: ChargePlan
     limit_results: list[tuple[Charge, LimitResult]]
     quota_result: QuotaResult | None = None
-    refused_by: Charge | None = None  # the limit that says no
+    refused_by: Charge | None = None  # the limit that refuses the call
     is_admitted: bool = True
 
     @property
     def retry_after(self) -> float:
-        """Seconds; 0 where the call is admitted."""
+        """Seconds until the call may be retried; 0 if it is admitted."""
         if self.quota_result is not None and not self.quota_result.is_admitted:
             return self.quota_result.reset_after
         return 0.0 if self.refused_by is None else self.limit_results[-1][1].retry_after
 
 
 class PlanLimits:
-    """The budgets of plans, which app has which plan, and where quotas are counted.
+    """The budgets of plans, the function that finds a client's plan, and the quotas.
 
-    :param default: the plan of whoever has no other; strangers have its limits of routes, and none of its own.
+    :param default_plan: the plan of clients that have no other. Calls without a token have its per-route limits, but
+        not its own limit and quota.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class PlanLimits:
 
 
 class Admission:
-    """Charges calls. A refused call is charged nothing, by whichever number it was refused."""
+    """Charges calls to their budgets. A call that any budget refuses is charged to none."""
 
     def __init__(
         self, limiter: Limiter, plans: PlanLimits | None = None, *, fields_style: FieldsStyle = "ietf"
@@ -122,22 +123,21 @@ class Admission:
         self.fields_style: FieldsStyle = fields_style
         self.plans = plans if plans is not None and plans.budgets else None
         self._charge_plans: dict[tuple[RouteBudget, str, str | None, Caller], ChargePlan] = {}
-        self.authorized_routes: dict[
-            tuple[object, RouteBudget, str], ChargePlan
-        ] = {}  # by the token that opened a route, and its endpoint
+        # By token, route and endpoint, if the token was authorized for the route.
+        self.authorized_routes: dict[tuple[object, RouteBudget, str], ChargePlan] = {}
         self._fail_open_logged_at = 0.0
 
     def find_plan(self, client_id: str | None, now: float) -> str | None:
-        """The caller's plan; None where there are no plans, and for strangers.
+        """Return the client's plan, or ``None`` if there are no plans or the call has no token.
 
-        :raises StoreUnavailable: where it must be read, and cannot.
+        :raises StoreUnavailable: if the plan must be read from the store, and cannot.
         """
         return None if self.plans is None or client_id is None else self.plans.find_plan(client_id, now)
 
     def charge(self, charge_plan: ChargePlan, now: float) -> AdmissionResult:
-        """Charge one call.
+        """Charge one call to all budgets of its charge plan.
 
-        :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
+        :raises StoreUnavailable: if the counters cannot be reached, and a limit fails closed.
         """
         cost = charge_plan.route_budget.cost
         return self._standing_refusal(charge_plan, cost, now) or self._charge_budgets(charge_plan, cost, now)
@@ -145,17 +145,20 @@ class Admission:
     def find_charge_plan(
         self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
     ) -> ChargePlan:
-        """The gate as it was worked out once for all such calls."""
+        """Return the charge plan of such calls; it is built once and cached."""
         key = (route_budget, endpoint, plan, caller)
-        gate = self._charge_plans.get(key)
-        if gate is None:
+        charge_plan = self._charge_plans.get(key)
+        if charge_plan is None:
             if len(self._charge_plans) >= _MAX_CHARGE_PLANS:
                 self._charge_plans.clear()
-            gate = self._charge_plans[key] = self.build_charge_plan(route_budget, endpoint, plan, caller)
-        return gate
+            charge_plan = self._charge_plans[key] = self.build_charge_plan(route_budget, endpoint, plan, caller)
+        return charge_plan
 
     def cache_authorized_route(self, token: object, endpoint: str, charge_plan: ChargePlan) -> None:
-        """Find the gate in ``opened`` from now on: the token opens the route, whenever it is still good."""
+        """Cache that a token is authorized for a route: ``authorized_routes`` has the charge plan from now on.
+
+        The entry does not mean that the token is still valid; that is verified for each call.
+        """
         if len(self.authorized_routes) >= _MAX_AUTHORIZED_ROUTES:
             self.authorized_routes.clear()
         self.authorized_routes[token, charge_plan.route_budget, endpoint] = charge_plan
@@ -163,7 +166,7 @@ class Admission:
     def build_charge_plan(
         self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
     ) -> ChargePlan:
-        """What this caller's call of this route is charged to."""
+        """Build the charge plan of this caller's calls of this route."""
         charges = []
         routes_plan = self.plans.default_plan if plan is None and self.plans is not None else plan
         if route_budget.limit is not None and (limit := route_budget.limit.of(routes_plan)) is not None:
@@ -181,78 +184,80 @@ class Admission:
         return ChargePlan(route_budget, plan, tuple(charges), budget.quota, holder, budget.fails_open)
 
     def _standing_refusal(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult | None:
-        """The refusal that is known before anything is charged."""
+        """Return the refusal if it is certain before anything is charged, else ``None``."""
         if charge_plan.quota is not None and self.plans is not None:
-            quota = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
-            if quota is not None:
-                return AdmissionResult(charge_plan, [], quota, None, False)
+            quota_result = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
+            if quota_result is not None:
+                return AdmissionResult(charge_plan, [], quota_result, None, False)
         for charge in charge_plan.charges:
-            spent = self.limiter.standing_refusal(charge.key, charge.limit, now, cost)
-            if spent is not None:
-                return AdmissionResult(charge_plan, [(charge, spent)], None, charge, False)
+            limit_result = self.limiter.standing_refusal(charge.key, charge.limit, now, cost)
+            if limit_result is not None:
+                return AdmissionResult(charge_plan, [(charge, limit_result)], None, charge, False)
         return None
 
     def _charge_budgets(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult:
-        counted = AdmissionResult(charge_plan, [])
+        result = AdmissionResult(charge_plan, [])
         try:
             for charge in charge_plan.charges:
                 try:
-                    spent = self.limiter.spend(charge.key, charge.limit, now, cost)
-                except StoreUnavailable as problem:
-                    self.fail_open(charge.fails_open, problem, now)
+                    limit_result = self.limiter.spend(charge.key, charge.limit, now, cost)
+                except StoreUnavailable as error:
+                    self.fail_open(charge.fails_open, error, now)
                     continue
-                counted.limit_results.append((charge, spent))
-                if not spent.is_admitted:
-                    counted.refused_by, counted.is_admitted = charge, False
+                result.limit_results.append((charge, limit_result))
+                if not limit_result.is_admitted:
+                    result.refused_by, result.is_admitted = charge, False
                     break
             else:
-                self._charge_quota(counted, cost, now)
+                self._charge_quota(result, cost, now)
         except StoreUnavailable:
-            self._refund(counted, cost, now)
+            self._refund(result, cost, now)
             raise
-        if not counted.is_admitted:
-            self._refund(counted, cost, now)
-        return counted
+        if not result.is_admitted:
+            self._refund(result, cost, now)
+        return result
 
     def _charge_quota(self, result: AdmissionResult, cost: int, now: float) -> None:
-        gate = result.charge_plan
-        if gate.quota is None or self.plans is None:
+        charge_plan = result.charge_plan
+        if charge_plan.quota is None or self.plans is None:
             return
         try:
-            result.quota_result = quota = self.plans.quotas.spend(gate.quota_holder, gate.quota, now, cost)
-            result.is_admitted = quota.is_admitted
-        except StoreUnavailable as problem:
-            self.fail_open(gate.quota_fails_open, problem, now)
+            result.quota_result = quota_result = self.plans.quotas.spend(
+                charge_plan.quota_holder, charge_plan.quota, now, cost
+            )
+            result.is_admitted = quota_result.is_admitted
+        except StoreUnavailable as error:
+            self.fail_open(charge_plan.quota_fails_open, error, now)
 
     def _refund(self, result: AdmissionResult, cost: int, now: float) -> None:
-        """Give back what a call was charged that is refused after all; what cannot be given back now is lost.
+        """Refund what a refused call was charged. What cannot be refunded now is lost.
 
-        Only the one that refuses is told: what the others say is no longer so.
+        Only the limit that refuses stays in the result: the refund makes the numbers of the others outdated.
         """
         charged, result.limit_results = (
             result.limit_results,
-            [one for one in result.limit_results if not one[1].is_admitted],
+            [(charge, limit_result) for charge, limit_result in result.limit_results if not limit_result.is_admitted],
         )
-        for charge, spent in charged:
-            if spent.is_admitted:
+        for charge, limit_result in charged:
+            if limit_result.is_admitted:
                 try:
-                    self.limiter.refund(charge.key, spent, now, cost)
+                    self.limiter.refund(charge.key, limit_result, now, cost)
                 except StoreUnavailable:
                     return
 
     def fail_open(self, fails_open: bool, error: StoreUnavailable, now: float) -> None:
-        """While nobody can count: go on, told in the log once a second; or raise the problem."""
+        """Log at most once a second that calls are not counted, if the limit fails open; otherwise raise ``error``."""
         if not fails_open:
             raise error
         if not 0 <= now - self._fail_open_logged_at < 1.0:
             self._fail_open_logged_at = now
-            _log.error("limits are not counted now, calls are let through: %s", error)
+            _log.error("the rate limit counters are unavailable, calls are allowed without being counted: %s", error)
 
 
 def _build_key(route_budget: RouteBudget, limit: RateLimit, endpoint: str, caller: Caller) -> str:
-    where = f"group|{limit.group}" if limit.group else f"{endpoint}|{route_budget.bucket}"
+    prefix = f"group|{limit.group}" if limit.group else f"{endpoint}|{route_budget.bucket}"
     if caller.client_id is None or limit.per == "address":
-        return f"{where}|address|{caller.network}"
+        return f"{prefix}|address|{caller.network}"
     if limit.per == "app":
-        return f"{where}|app|{caller.client_id}"
-    return f"{where}|{caller.client_id}|{caller.user_id or ''}"
+        return f"{prefix}|app|{caller.client_id}"
+    return f"{prefix}|{caller.client_id}|{caller.user_id or ''}"

@@ -1,4 +1,4 @@
-"""Counters that do not answer are left alone for a second: one caller tries again, the others are told at once."""
+"""Counters behind a circuit breaker: after a failure one call per second tries the backend, others fail at once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ R = TypeVar("R")
 
 
 class CircuitBreakerCounters:
-    """Counters behind a switch that a failure opens. A driver's timeout is paid once a second, not by every call."""
+    """Counter backend with a circuit breaker, so that one call per second waits for a driver's timeout, not every call.
+
+    ``CountersFull`` does not open the circuit.
+    """
 
     def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._counters = counters
-        self._breaker = CircuitBreaker("the counters of limits", clock)
+        self._breaker = CircuitBreaker("the rate limit counter backend", clock)
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        if self._breaker.retry_at is None:  # the usual case without one more call on the way: 0.2 us
+        if self._breaker.retry_at is None:  # fast path: saves 0.2 us for a function call
             try:
                 return self._counters.spend(key, min_tat, cost_s, max_tat)
-            except StoreUnavailable as problem:
-                self._trip(problem)
+            except StoreUnavailable as error:
+                self._trip(error)
                 raise
         return self._call(lambda: self._counters.spend(key, min_tat, cost_s, max_tat))
 
@@ -45,12 +48,12 @@ class CircuitBreakerCounters:
     def _call(self, operation: Callable[[], R]) -> R:
         self._breaker.check()
         try:
-            answer = operation()
-        except StoreUnavailable as problem:
-            self._trip(problem)
+            result = operation()
+        except StoreUnavailable as error:
+            self._trip(error)
             raise
         self._breaker.reset()
-        return answer
+        return result
 
     def _trip(self, error: StoreUnavailable) -> None:
         if not isinstance(error, CountersFull):

@@ -1,4 +1,7 @@
-"""Where to count. A store of counters does one thing: it moves the theoretical arrival time of a key, or refuses."""
+"""``Counters``: the interface of counter backends, and the backend in memory.
+
+A counter is the theoretical arrival time (TAT) of a key, the one number that GCRA needs.
+"""
 
 from __future__ import annotations
 
@@ -13,58 +16,67 @@ _MAX_KEYS = 100_000
 
 
 class Counters(Protocol):
-    """The contract, kept by all: ``spend`` is atomic among all processes that share the counters."""
+    """A counter backend. ``spend`` is atomic across all processes that share the backend."""
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        """Set ``tat = max(tat, base) + cost`` unless that is later than ``latest``.
+        """Set the key's TAT to ``max(tat, min_tat) + cost_s``, unless that is later than ``max_tat``.
 
-        Answers whether it was set, and the key's tat (all in seconds since 1970; cost in seconds).
+        A TAT is in seconds since 1970, the cost in seconds.
 
-        :raises StoreUnavailable: where the counters cannot be reached.
+        :returns: whether the TAT was set, and the key's TAT afterwards.
+        :raises StoreUnavailable: if the counters cannot be reached.
         """
         ...
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
-        """Give back what was spent; where ``tat`` is given, only if it is still the key's. Answers whether it was."""
+        """Reduce the key's TAT by ``cost_s``; if ``expected_tat`` is given, only if it still is the key's TAT.
+
+        :returns: whether the TAT was reduced.
+        :raises StoreUnavailable: if the counters cannot be reached.
+        """
         ...
 
     def read(self, key: str, default: float) -> float:
-        """The key's tat, or the default where nobody knows the key."""
+        """Return the key's TAT, or ``default`` if the key has no counter.
+
+        :raises StoreUnavailable: if the counters cannot be reached.
+        """
         ...
 
     def prune(self, now: float) -> None:
-        """Forget the keys whose budget is full."""
+        """Delete the counters of keys whose whole budget is available again."""
         ...
 
     def close(self) -> None: ...
 
 
 class CountersFull(StoreUnavailable):
-    """A new key cannot be counted; those that are known go on."""
+    """The memory has no space for a new key; keys that have a counter are still counted."""
 
 
 class MemoryCounters:
-    """For one process: nothing is shared. A hundred thousand keys at the most, about 15 MB.
+    """Counters in the memory of one process, not shared with others: at most 100,000 keys, about 15 MB.
 
-    A key is forgotten once its whole budget has come back and no earlier. While there are more keys with something
-    spent, a new one cannot be counted, and is refused as by a store that is down: each limit says what that means.
+    A key is removed once its whole budget is available again, and no earlier. If all keys have spent some of their
+    budget, a call with a new key raises ``CountersFull``. That is treated like an unavailable backend: the ``fail``
+    option of each limit decides.
     """
 
     def __init__(self) -> None:
         self._tats: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._next_prune_at = 0.0  # there is no room before then: a search of all keys is not for each call
+        self._next_prune_at = 0.0  # full until then: scanning all keys is too slow for every call
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         with self._lock:
             tat = self._tats.get(key)
-            moved = min_tat + cost_s if tat is None else max(tat, min_tat) + cost_s
-            if moved > max_tat:
+            new_tat = min_tat + cost_s if tat is None else max(tat, min_tat) + cost_s
+            if new_tat > max_tat:
                 return False, min_tat if tat is None else tat
             if tat is None and len(self._tats) >= _MAX_KEYS:
                 self._ensure_capacity(min_tat)
-            self._tats[key] = moved
-            return True, moved
+            self._tats[key] = new_tat
+            return True, new_tat
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         with self._lock:
@@ -84,14 +96,22 @@ class MemoryCounters:
         self._tats.clear()
 
     def _ensure_capacity(self, min_tat: float) -> None:
-        """``base`` may be the end of a lease that begins now: what counts as come back must have done so before."""
+        """Make space for a new key by removing the keys whose whole budget is available again.
+
+        If that frees less than a tenth of the space, it is not tried again for a second. ``min_tat`` may be the end
+        of a lease that begins now, so only budgets that were full before are removed.
+
+        :raises CountersFull: if there is still no space.
+        """
         if min_tat >= self._next_prune_at:
             self._remove_full_budgets(min_tat - 2 * LEASE_DURATION_S)
             if len(self._tats) < _MAX_KEYS * 0.9:
                 return
             self._next_prune_at = min_tat + 1.0
         if len(self._tats) >= _MAX_KEYS:
-            raise CountersFull(f"{_MAX_KEYS} callers are counted in memory already: set redis_url for more")
+            raise CountersFull(
+                f"the rate limit counters in memory are full ({_MAX_KEYS} keys): set redis_url to count more callers"
+            )
 
     def _remove_full_budgets(self, now: float) -> None:
         self._tats = {key: tat for key, tat in self._tats.items() if tat > now}

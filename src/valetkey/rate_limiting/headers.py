@@ -1,6 +1,7 @@
-"""The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-11), those of before them, and Retry-After.
+"""Response header fields of rate limits: RateLimit, the older X-RateLimit, and Retry-After.
 
-Here is also the short way to them: a call that a lease pays for.
+RateLimit and RateLimit-Policy follow draft-ietf-httpapi-ratelimit-headers-11; ``charge_lease`` is the fast path to
+them.
 """
 
 from __future__ import annotations
@@ -13,25 +14,30 @@ Fields = list[tuple[str, str]]
 
 
 def charge_lease(admission: Admission, charge_plan: ChargePlan, now: float) -> Fields | None:
-    """Charge one call to the lease that this process holds, and tell its fields.
+    """Charge one call to this process's lease, and return the call's header fields.
 
-    The usual call of a busy caller: ``count`` and ``rate_limit_fields`` say the same, and take 2 us more. None, and
-    nothing charged, where that is what is needed.
+    Fast path for busy callers: ``Admission.charge`` and ``rate_limit_fields`` have the same result and take 2 us more.
+    Returns ``None`` and charges nothing if the call needs them: no lease has enough left, the call has several
+    budgets, or the style of the fields is not ``ietf``.
     """
     charge = charge_plan.single_charge
     if charge is None or admission.fields_style != "ietf":
         return None
-    paid = admission.limiter.spend_lease(charge.key, charge.limit, now, charge_plan.route_budget.cost)
-    if paid is None:
+    lease_state = admission.limiter.spend_lease(charge.key, charge.limit, now, charge_plan.route_budget.cost)
+    if lease_state is None:
         return None
-    remaining, reset = paid
-    return [("RateLimit-Policy", charge.policy), ("RateLimit", f'"{charge.name}";r={remaining};t={math.ceil(reset)}')]
+    remaining, reset_after = lease_state
+    return [
+        ("RateLimit-Policy", charge.policy),
+        ("RateLimit", f'"{charge.name}";r={remaining};t={math.ceil(reset_after)}'),
+    ]
 
 
 def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -> Fields:
-    """The header fields that tell a caller its limits, what remains, and when to come back.
+    """Return the header fields with a caller's limits, what remains of them, and when to retry.
 
-    ``Retry-After`` (RFC 9110 §10.2.3) is told in every style, as the end of the refusing policy's window (draft §6).
+    A refused call has ``Retry-After`` (RFC 9110 §10.2.3) in every style; it is the end of the refusing policy's window
+    (draft §6).
     """
     fields = []
     if style in {"ietf", "both"}:
@@ -44,16 +50,16 @@ def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -
 
 
 def retry_after_seconds(result: AdmissionResult) -> int:
-    """Whole seconds after which the call may be tried again."""
+    """Return after how many whole seconds a refused call may be retried; at least 1."""
     return max(1, math.ceil(result.retry_after))
 
 
 def _ietf_fields(result: AdmissionResult) -> Fields:
     policies, values = [], []
-    for charge, spent in result.limit_results:
+    for charge, limit_result in result.limit_results:
         policies.append(charge.policy)
-        window = spent.reset_after if spent.is_admitted else spent.retry_after
-        values.append(f'"{charge.name}";r={spent.remaining};t={math.ceil(window)}')
+        window = limit_result.reset_after if limit_result.is_admitted else limit_result.retry_after
+        values.append(f'"{charge.name}";r={limit_result.remaining};t={math.ceil(window)}')
     if result.quota_result is not None:
         quota = result.quota_result
         name = quota_policy_name(quota.quota.unit)
@@ -65,23 +71,32 @@ def _ietf_fields(result: AdmissionResult) -> Fields:
 
 
 def quota_policy_name(unit: str) -> str:
-    """The name of a quota's policy."""
+    """Return the policy name of a quota in the RateLimit fields: ``quota-day`` or ``quota-month``."""
     return f"quota-{unit}"
 
 
 def _legacy_fields(result: AdmissionResult, now: float) -> Fields:
-    """The names that most APIs use, for the tightest of the limits; the reset is a moment, in seconds since 1970."""
-    told = [(spent.remaining, charge.limit.max_calls, spent.reset_after if spent.is_admitted else spent.retry_after)
-            for charge, spent in result.limit_results]  # fmt: skip
+    """Return the X-RateLimit fields, which most APIs use, of the limit or quota with the fewest remaining calls.
+
+    X-RateLimit-Reset is in seconds since 1970.
+    """
+    numbers = [
+        (
+            limit_result.remaining,
+            charge.limit.max_calls,
+            limit_result.reset_after if limit_result.is_admitted else limit_result.retry_after,
+        )
+        for charge, limit_result in result.limit_results
+    ]
     if result.quota_result is not None:
-        told.append(
+        numbers.append(
             (result.quota_result.remaining, result.quota_result.quota.max_calls, result.quota_result.reset_after)
         )
-    if not told:
+    if not numbers:
         return []
-    remaining, most, reset = min(told)
+    remaining, max_calls, reset_after = min(numbers)
     return [
-        ("X-RateLimit-Limit", str(most)),
+        ("X-RateLimit-Limit", str(max_calls)),
         ("X-RateLimit-Remaining", str(remaining)),
-        ("X-RateLimit-Reset", str(math.ceil(now + reset))),
+        ("X-RateLimit-Reset", str(math.ceil(now + reset_after))),
     ]

@@ -1,11 +1,11 @@
-"""A limit as a value: ``100/minute`` with a burst (GCRA, the leaky bucket as a meter)."""
+"""``Limit``: calls per period with a burst, as in ``100/minute burst 20`` (GCRA, the leaky bucket as a meter)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-LEASE_DURATION_S = 0.5  # how long a process may use what it took of a hot key's budget
+LEASE_DURATION_S = 0.5  # how long a process may spend a lease, its share of a hot key's budget
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LIMIT_PATTERN = re.compile(
     r"(?P<n>[1-9]\d{0,11})\s*/\s*(?:(?P<word>second|minute|hour|day)|(?P<seconds>[1-9]\d{0,6})\s*s)"
@@ -15,13 +15,13 @@ _LIMIT_PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most ``burst + n * t / period`` calls in any ``t`` seconds."""
+    """A limit that admits at most ``burst + max_calls * t / period_s`` calls in any ``t`` seconds."""
 
     max_calls: int
-    period_s: int  # seconds
+    period_s: int
     burst: int
-    emission_interval_s: float = field(init=False, repr=False)  # seconds of the budget that one call costs
-    burst_tolerance_s: float = field(init=False, repr=False)  # seconds by which a full burst may run ahead
+    emission_interval_s: float = field(init=False, repr=False)  # the budget that one call costs, in seconds
+    burst_tolerance_s: float = field(init=False, repr=False)  # how far a full burst may run ahead
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "emission_interval_s", self.period_s / self.max_calls)
@@ -32,18 +32,18 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """``n/period`` (second, minute, hour, day, or ``<seconds>s``), optionally followed by ``burst b``.
+    """Parse ``n/period`` (second, minute, hour, day, or ``<seconds>s``), optionally followed by ``burst b``.
 
-    The burst is a tenth of n where it is not said, and at least 1.
+    If no burst is given, it is a tenth of n, and at least 1.
 
-    :raises ValueError: with a sentence, on any other text.
+    :raises ValueError: if the text has another form; the message shows the right one.
     """
-    found = _LIMIT_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
-    if not found:
+    match = _LIMIT_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
         raise ValueError(
-            f"a limit reads like '100/minute' or '100/minute burst 20', not {text!r}: whole numbers from 1 on, for "
-            "each second, minute, hour, day or number of seconds, as '100/600s'"
+            f"a limit must look like '100/minute' or '100/minute burst 20', not {text!r}: use whole numbers of at "
+            "least 1, per second, minute, hour, day or number of seconds, as in '100/600s'"
         )
-    n = int(found["n"])
-    period = _PERIOD_SECONDS[found["word"]] if found["word"] else int(found["seconds"])
-    return Limit(n, period, int(found["burst"]) if found["burst"] else max(1, n // 10))
+    n = int(match["n"])
+    period = _PERIOD_SECONDS[match["word"]] if match["word"] else int(match["seconds"])
+    return Limit(n, period, int(match["burst"]) if match["burst"] else max(1, n // 10))

@@ -1,4 +1,4 @@
-"""The settings that are limits, and what plans say of limits and quotas."""
+"""Parses the limits in the settings, and the limits and quotas of plans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .quota import Quota, parse_quota
 
 @dataclass(frozen=True, slots=True)
 class PlanBudget:
-    """What a plan lets an app call; None: no limit, no quota."""
+    """Limit and quota of a plan, which each client with this plan has; ``None``: no limit, no quota."""
 
     limit: Limit | None
     quota: Quota | None
@@ -20,12 +20,15 @@ class PlanBudget:
 
 
 def parse_limits(settings: Settings) -> tuple[dict[str, Limit], dict[str, PlanBudget]]:
-    """The settings that are limits, by name; and the budgets of the plans.
+    """Parse the settings whose name ends in ``_limit``, and the limit and quota of each plan.
 
-    :raises SettingsError: with every one that cannot be: at the start, not when somebody signs in.
+    Called at start, so that an invalid limit is found then and not at the first sign-in.
+
+    :returns: the limits by name of the setting, and the budgets by name of the plan.
+    :raises SettingsError: if any of them is invalid; the message has one line for each.
     """
     limits, budgets, problems = {}, {}, []
-    for name in (one.name for one in fields(settings) if one.name.endswith("_limit")):
+    for name in (field.name for field in fields(settings) if field.name.endswith("_limit")):
         try:
             limits[name] = parse_limit(getattr(settings, name))
         except ValueError as problem:

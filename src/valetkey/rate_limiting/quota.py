@@ -1,4 +1,4 @@
-"""A quota as a value: so many calls in each calendar day or month, UTC."""
+"""``Quota``: calls per calendar day or month in UTC, as in ``1000/day``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _QUOTA_PATTERN = re.compile(r"(?P<n>[1-9]\d{0,14})\s*/\s*(?P<unit>day|month)")
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most ``n`` calls from the beginning of a day or month to its end."""
+    """A quota that admits at most ``max_calls`` calls per calendar day or month (UTC)."""
 
     max_calls: int
     unit: Literal["day", "month"]
 
     def period_bounds(self, now: float) -> tuple[float, float]:
-        """When the period that runs at ``now`` began, and when it ends; seconds since 1970."""
+        """Return the start and the end of the period that contains ``now``, in seconds since 1970."""
         day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if self.unit == "day":
             return day.timestamp(), (day + timedelta(days=1)).timestamp()
@@ -30,11 +30,11 @@ class Quota:
 
 
 def parse_quota(text: str) -> Quota:
-    """``n/day`` or ``n/month``.
+    """Parse ``n/day`` or ``n/month``.
 
-    :raises ValueError: with a sentence, on any other text.
+    :raises ValueError: if the text has another form; the message shows the right one.
     """
-    found = _QUOTA_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
-    if not found:
-        raise ValueError(f"a quota reads like '1000/day' or '10000/month', not {text!r}")
-    return Quota(int(found["n"]), "day" if found["unit"] == "day" else "month")
+    match = _QUOTA_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
+        raise ValueError(f"a quota must look like '1000/day' or '10000/month', not {text!r}")
+    return Quota(int(match["n"]), "day" if match["unit"] == "day" else "month")

@@ -1,4 +1,4 @@
-"""What a route says of its limit: ``RateLimit``, for what a text alone cannot say."""
+"""``RateLimit``: the limit of a route, with options that a plain string cannot express."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Literal
 
 from .limit import Limit, parse_limit
 
-_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}")  # goes into header fields and keys as it is
+_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}")  # used unescaped in header fields and counter keys
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How often a route may be called, by whom it is counted, and what happens where nobody can count.
+    """How often a route may be called, how its callers are counted, and what happens if they cannot be counted.
 
-    :param limit: ``100/minute``, ``100/minute burst 20``; or one for each plan,
-        ``{"free": "10/minute", "pro": "100/minute"}``: a plan that is not named has no limit of this kind.
-    :param group: the name of one budget that all routes of the group share; none: each route has its own.
-    :param per: whose budget it is: each ``user`` of each app (an app that acts for itself counts as one), each
-        ``app``, or each ``address`` (IPv6 by /64). Callers without a token are counted by address. Never the token.
-    :param fail: while the counters' store is down: ``closed`` answers 503, ``open`` lets all calls through.
-    :raises ValueError: with a sentence, where that cannot be read.
+    Pass it as ``limit=`` to ``require_oauth``, ``public`` or ``protect``.
+
+    :param limit: calls per period, as ``"100/minute"`` or ``"100/minute burst 20"``; or one such limit per plan, as
+        ``{"free": "10/minute", "pro": "100/minute"}``. Plans that are not listed have no per-route limit.
+    :param group: name of a budget that all routes with this group share. They must have the same ``limit`` and
+        ``per``. If it is omitted, each route has its own budget.
+    :param per: what has a budget of its own: each ``"user"`` of each client, each client (``"app"``), or each network
+        ``"address"`` (IPv6: each /64 network). A client that acts for itself counts as one user. Calls without a token
+        are always counted by address. A new token never starts a new budget.
+    :param fail: what happens while the counter backend is unavailable: ``"closed"`` responds with 503, ``"open"``
+        allows all calls.
+    :raises ValueError: if an argument is invalid; the message says what is allowed.
     """
 
     limit: str | Mapping[str, str]
@@ -33,15 +38,15 @@ class RateLimit:
 
     def __post_init__(self) -> None:
         if self.group is not None and not (isinstance(self.group, str) and _GROUP_NAME.fullmatch(self.group)):
-            raise ValueError(f"a group's name is up to 64 letters, digits, spaces and -_.:/, not {self.group!r}")
+            raise ValueError(f"group must be a name of up to 64 letters, digits, spaces and -_.:/, not {self.group!r}")
         if self.per not in ("user", "app", "address"):
             raise ValueError(f"per must be 'user', 'app' or 'address', not {self.per!r}")
         if self.fail not in ("closed", "open"):
             raise ValueError(f"fail must be 'closed' or 'open', not {self.fail!r}")
         if isinstance(self.limit, Mapping) and not self.limit:
-            raise ValueError("a limit by plan names at least one plan")
-        if isinstance(self.limit, Mapping) and any(isinstance(one, RateLimit) for one in self.limit.values()):
-            raise ValueError('a limit by plan is RateLimit({"free": "10/minute", ...}, group=...), with texts in it')
+            raise ValueError("a limit per plan must name at least one plan")
+        if isinstance(self.limit, Mapping) and any(isinstance(limit, RateLimit) for limit in self.limit.values()):
+            raise ValueError('limits per plan must be strings: RateLimit({"free": "10/minute", ...}, group=...)')
         budgets: dict[str | None, Limit] = {}
         if isinstance(self.limit, Mapping):
             budgets |= {plan: parse_limit(text) for plan, text in self.limit.items()}
@@ -55,11 +60,11 @@ class RateLimit:
 
     @property
     def budgets(self) -> Mapping[str | None, Limit]:
-        """The budget of each plan; where all have the same, under None."""
+        """The limit of each plan; or one limit for all plans, under the key ``None``."""
         return self._budgets
 
     def of(self, plan: str | None) -> Limit | None:
-        """The budget of callers who have this plan; None: no limit."""
+        """Return the limit of callers with this plan, or ``None`` if they have no per-route limit."""
         return self._budgets.get(plan if self.is_by_plan else None)
 
     def __str__(self) -> str:
@@ -69,21 +74,27 @@ class RateLimit:
 
 
 def parse_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int) -> RateLimit | None:
-    """The limit that a decorator was given.
+    """Parse the ``limit`` and ``cost`` arguments of a decorator.
 
-    :raises ValueError: where it cannot be read, or where a call could never pay its ``cost``.
+    :returns: the limit, or ``None`` if there is none.
+    :raises ValueError: if an argument is invalid, or ``cost`` exceeds the burst: every call would be refused.
     """
     if not (isinstance(cost, int) and cost >= 1):
-        raise ValueError(f"cost is a whole number, 1 or more, not {cost!r}")
+        raise ValueError(f"cost must be a whole number of at least 1, not {cost!r}")
     if limit is None:
         return None
-    read = limit if isinstance(limit, RateLimit) else RateLimit(limit)
-    for budget in read.budgets.values():
+    rate_limit = limit if isinstance(limit, RateLimit) else RateLimit(limit)
+    for budget in rate_limit.budgets.values():
         check_cost(cost, budget)
-    return read
+    return rate_limit
 
 
 def check_cost(cost: int, budget: Limit) -> None:
-    """:raises ValueError: where so dear a call could never be paid."""
+    """Check that a call of this cost can be admitted at all.
+
+    :raises ValueError: if the cost exceeds the burst: every call would be refused.
+    """
     if cost > budget.burst:
-        raise ValueError(f"cost={cost} can never be paid: the limit takes {budget.burst} at once; add `burst {cost}`")
+        raise ValueError(
+            f"cost={cost} exceeds the burst of {budget.burst}, so every call would be refused; add `burst {cost}`"
+        )

@@ -1,4 +1,4 @@
-"""Counting in Redis or Valkey: the movement is a script, which the server runs without interruption."""
+"""Counter backend in Redis or Valkey. Each change is a Lua script, which the server runs atomically."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-_TIMEOUT_S = 1.0  # for an answer; a limit is no reason to wait longer
+_TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 
-# Numbers travel with 17 digits, so that they are the same at both ends.
+# Numbers are sent with 17 significant digits, so that both ends have the same value.
 _SPEND_SCRIPT = """
 local tat = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])
-local moved = math.max(tat, tonumber(ARGV[1])) + tonumber(ARGV[2])
-if moved > tonumber(ARGV[3]) then return {0, string.format('%.17g', tat)} end
-local life = math.ceil((moved - tonumber(ARGV[1])) * 1000) + 1000
-redis.call('SET', KEYS[1], string.format('%.17g', moved), 'PX', life)
-return {1, string.format('%.17g', moved)}
+local new_tat = math.max(tat, tonumber(ARGV[1])) + tonumber(ARGV[2])
+if new_tat > tonumber(ARGV[3]) then return {0, string.format('%.17g', tat)} end
+local ttl_ms = math.ceil((new_tat - tonumber(ARGV[1])) * 1000) + 1000
+redis.call('SET', KEYS[1], string.format('%.17g', new_tat), 'PX', ttl_ms)
+return {1, string.format('%.17g', new_tat)}
 """
 _REFUND_SCRIPT = """
 local tat = redis.call('GET', KEYS[1])
@@ -26,7 +26,7 @@ return 1
 
 
 class RedisCounters:
-    """Keys expire by themselves. A server that lost its memory has given all budgets back."""
+    """Counters in Redis or Valkey. Keys expire by themselves. If the server loses its data, all budgets are full."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -35,10 +35,10 @@ class RedisCounters:
             from redis.retry import Retry
         except ImportError as cause:
             raise StoreUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
-        # Once more, since a connection may have been the old server's; the driver's own rule waits for seconds.
-        again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+        # Retry once, since the connection may be to a server that restarted; the driver's default policy waits seconds.
+        retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=again
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry
         )
         self._redis_error = redis.RedisError
         self._spend_script = self._redis.register_script(_SPEND_SCRIPT)
@@ -57,11 +57,11 @@ class RedisCounters:
         try:
             tat = self._redis.get(_redis_key(key))
         except self._redis_error as cause:
-            raise StoreUnavailable("Redis does not answer") from cause
+            raise StoreUnavailable("Redis does not respond; check redis_url and the server") from cause
         return default if tat is None else float(tat)
 
     def prune(self, now: float) -> None:
-        """Nothing to do: keys expire by themselves."""
+        """Do nothing: keys expire by themselves."""
 
     def close(self) -> None:
         self._redis.close()
@@ -70,7 +70,7 @@ class RedisCounters:
         try:
             return script(keys=[_redis_key(key)], args=[f"{number:.17g}" for number in numbers])
         except self._redis_error as cause:
-            raise StoreUnavailable("Redis does not answer") from cause
+            raise StoreUnavailable("Redis does not respond; check redis_url and the server") from cause
 
 
 def _redis_key(key: str) -> str:

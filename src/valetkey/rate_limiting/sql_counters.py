@@ -1,4 +1,4 @@
-"""Counting in a database: what a resource server alone, which may have none, does not import."""
+"""Counter backends in SQL. They are in a module of their own, since a ``ResourceServer`` does not import SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from valetkey.storage.engine.transaction import Transaction
 
 
 class SqlCounters:
-    """One row for each key, in PostgreSQL or in a SQLite file of its own."""
+    """Counters in a table with one row per key, in PostgreSQL or in a separate SQLite file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class SqlCounters:
 
 
 class SqliteCounters(SqlCounters):
-    """A file beside the SQLite store; made when it is first needed."""
+    """Counters in a SQLite file beside the database file; the file and its table are created on first use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_counter_store(path))

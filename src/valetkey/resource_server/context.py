@@ -1,4 +1,4 @@
-"""What the guard needs of the app it stands in: a ``Runtime`` has it, and so has a resource server alone."""
+"""``ResourceServerContext``: what the guard needs. ``Runtime`` and ``StandaloneContext`` implement it."""
 
 from __future__ import annotations
 
@@ -9,35 +9,44 @@ from valetkey.rate_limiting.admission import Admission
 
 
 class TokenVerifier(Protocol):
-    def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """The good token in an Authorization header.
+    """Verifies the access tokens that callers send."""
 
-        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
-        :raises StoreUnavailable: where nobody can tell now.
+    def verify_header(self, authorization: str, now: float) -> AccessToken:
+        """Return the access token in the value of an Authorization header.
+
+        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); ``log_detail`` says why.
+        :raises InvalidRequest: if the header is malformed.
+        :raises StoreUnavailable: if the token cannot be verified now.
         """
         ...
 
 
 class LastUsedRecorder(Protocol):
+    """Records when grants and personal access tokens were last used."""
+
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
-        """Remember that a grant or a personal access token was used; on the request's path: it writes nothing yet."""
+        """Record that a grant or a personal access token was used. Called in requests, so it must not write yet."""
         ...
 
 
 class UsageRecorder(Protocol):
+    """Counts the calls of each client."""
+
     def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
-        """Count one call of an app."""
+        """Count one call of a client."""
         ...
 
 
 class ClockFunction(Protocol):
+    """The clock; tests replace it."""
+
     def __call__(self) -> float:
-        """Seconds since 1970."""
+        """Return the current time in seconds since 1970."""
         ...
 
 
 class ResourceServerSettings(Protocol):
-    """The settings that the guard looks at."""
+    """The settings that the guard reads."""
 
     @property
     def api_resource(self) -> str: ...
@@ -46,7 +55,7 @@ class ResourceServerSettings(Protocol):
 
 
 class ResourceServerContext(Protocol):
-    """Found at ``app.extensions["valetkey"]``."""
+    """What the guard needs from the app; it is at ``app.extensions["valetkey"]``."""
 
     @property
     def settings(self) -> ResourceServerSettings: ...
@@ -56,18 +65,21 @@ class ResourceServerContext(Protocol):
     def verifier(self) -> TokenVerifier: ...
     @property
     def admission(self) -> Admission:
-        """``Admission(Limiter(counters))`` where there are no plans."""
+        """Charges calls; without plans it is ``Admission(Limiter(counters))``."""
         ...
 
     @property
     def last_used(self) -> LastUsedRecorder: ...
     @property
     def usage(self) -> UsageRecorder | None:
-        """Where calls are metered; None: nowhere."""
+        """Recorder of each client's calls, or ``None`` if calls are not metered."""
         ...
 
     @property
     def is_ready(self) -> bool: ...
     def get_ready(self) -> None:
-        """:raises StoreUnavailable: where the first request must be told to come back."""
+        """Prepare for the first request.
+
+        :raises StoreUnavailable: if that fails; the request gets 503, and the next one tries again.
+        """
         ...

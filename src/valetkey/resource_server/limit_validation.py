@@ -1,4 +1,4 @@
-"""What routes say of limits that contradicts the plans, or other routes of their group."""
+"""Finds limits of routes that contradict the plans, or other routes of the same group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .routes import Route
 
 
 def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
-    """Each in a sentence, before anything is served."""
+    """Yield a sentence for each contradiction. Called before the first request is served."""
     groups: dict[str, tuple[RateLimit, str]] = {}
     for route in routes:
         for protection in route.protections:
@@ -20,9 +20,9 @@ def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -
             limit = protection.limit
             if limit is None or limit.group is None:
                 continue
-            first, where = groups.setdefault(limit.group, (limit, route.path))
+            first, first_path = groups.setdefault(limit.group, (limit, route.path))
             if (first.budgets, first.per) != (limit.budgets, limit.per):
-                yield f"{where} and {route.path} share the limit of the group {limit.group}, but say it differently"
+                yield f"{first_path} and {route.path} have different limits in the rate limit group {limit.group}"
 
 
 def _plan_problems(path: str, protection: RouteProtection, budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
@@ -36,4 +36,4 @@ def _plan_problems(path: str, protection: RouteProtection, budgets: Mapping[str,
             try:
                 check_cost(protection.cost, budget.limit)
             except ValueError as problem:
-                yield f"{path} costs {protection.cost}, and so can never be called under the plan {plan}: {problem}"
+                yield f"{path} costs {protection.cost} and can never be called with the plan {plan}: {problem}"

@@ -1,4 +1,4 @@
-"""What a caller may still call: its plan, its limits and its quota, each with what remains. Asking costs none of it."""
+"""The limits endpoint: a caller's plan, limits and quota, with what remains of them. A request costs none of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .routes import Route
 
 
 def make_endpoint(routes: Callable[[], Iterable[Route]]) -> Endpoint:
-    """``GET /oauth/limits``, with any good access token."""
+    """Return the endpoint ``GET /oauth/limits``, for which any valid access token will do."""
     return Endpoint(
         "limits", "/limits", ("GET",), lambda call: _respond(call, routes()), cors=True, uses_bearer_token=True
     )
@@ -32,43 +32,45 @@ def _respond(call: Call, routes: Iterable[Route]) -> MachineResponse:
     runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
     plans = runtime.admission.plans
     plan = plans.find_plan(token.counted_as, call.now) if plans is not None else None
-    charged = _collect_charges(
-        call, routes, plan, Caller(token.counted_as, token.user_id, caller_network(call.address))
-    )
-    limits = [told for charge, where in charged if (told := _describe_limit(call, charge, where)) is not None]
+    caller = Caller(token.counted_as, token.user_id, caller_network(call.address))
+    charges = _collect_charges(call, routes, plan, caller)
+    limits = [limit for charge, names in charges if (limit := _describe_limit(call, charge, names)) is not None]
     quota = plans.budgets[plan].quota if plans is not None and plan is not None else None
-    answer: dict[str, Any] = {"client_id": token.client_id, "plan": plan, "limits": limits, "quota": None}
+    body: dict[str, Any] = {"client_id": token.client_id, "plan": plan, "limits": limits, "quota": None}
     if quota is not None:
-        left = runtime.quotas.peek(token.counted_as, quota, call.now)
-        answer["quota"] = {
+        result = runtime.quotas.peek(token.counted_as, quota, call.now)
+        body["quota"] = {
             "name": quota_policy_name(quota.unit),
             "limit": quota.max_calls,
             "period": quota.unit,
-            "used": quota.max_calls - left.remaining,
-            "remaining": left.remaining,
-            "reset": int(left.reset_after) + 1,
+            "used": quota.max_calls - result.remaining,
+            "remaining": result.remaining,
+            "reset": int(result.reset_after) + 1,
         }
-    return json_response(answer)
+    return json_response(body)
 
 
 def _collect_charges(
     call: Call, routes: Iterable[Route], plan: str | None, caller: Caller
 ) -> list[tuple[Charge, list[str]]]:
-    """Each budget once, with the routes that are charged to it."""
-    found: dict[str, tuple[Charge, list[str]]] = {}
+    """Return each budget once, with the names of the routes that are charged to it."""
+    charges: dict[str, tuple[Charge, list[str]]] = {}
     for route in routes:
         for protection in route.protections:
             if protection.is_public:
                 continue
             for charge in call.runtime.admission.build_charge_plan(protection, route.endpoint, plan, caller).charges:
-                found.setdefault(charge.key, (charge, []))[1].append(f"{' '.join(route.methods)} {route.path}")
-    return list(found.values())
+                charges.setdefault(charge.key, (charge, []))[1].append(f"{' '.join(route.methods)} {route.path}")
+    return list(charges.values())
 
 
 def _describe_limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, Any] | None:
-    """A limit and what remains; nothing of one that fails open while nobody can count."""
+    """Return a limit with what remains of it; ``None`` if the counters are unavailable and the limit fails open.
+
+    :raises StoreUnavailable: if the counters are unavailable and the limit fails closed.
+    """
     try:
-        left = call.runtime.limiter.peek(charge.key, charge.limit, call.now)
+        result = call.runtime.limiter.peek(charge.key, charge.limit, call.now)
     except StoreUnavailable:
         if not charge.fails_open:
             raise
@@ -79,6 +81,6 @@ def _describe_limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, 
         "limit": charge.limit.max_calls,
         "period": charge.limit.period_s,
         "burst": charge.limit.burst,
-        "remaining": left.remaining,
-        "reset": int(left.reset_after + 0.999),
+        "remaining": result.remaining,
+        "reset": int(result.reset_after + 0.999),
     }

@@ -19,14 +19,14 @@ METADATA_HEADERS = (
 
 
 def metadata_url(resource: str) -> str:
-    """Where a resource's metadata is: the well-known part goes between host and path (RFC 9728 §3.1)."""
+    """Return the URL of a resource's metadata; the well-known part is between host and path (RFC 9728 §3.1)."""
     parts = urlsplit(resource)
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}{query}"
 
 
 def build_metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: Iterable[str]) -> bytes:
-    """What a resource tells of itself (§2); members with nothing in them are left out (§3.2)."""
+    """Return a resource's metadata as JSON (RFC 9728 §2), without empty members (§3.2)."""
     body = {
         "resource": resource,
         "resource_name": name,
@@ -38,12 +38,12 @@ def build_metadata_document(resource: str, name: str, issuers: Iterable[str], sc
 
 
 def find_metadata_document(runtime: Runtime, path: str, host: str = "") -> bytes | None:
-    """The document of the resource whose path was asked for; None where there is none.
+    """Return the metadata document of the resource with this path, or ``None`` if there is none.
 
-    :param host: where several hosts have a resource at this path, whose is meant.
+    :param host: host of the request; preferred if resources of several hosts have this path.
     """
-    every = runtime.resources.all().values()
-    for resource in sorted(every, key=lambda one: urlsplit(one.resource).netloc != host):
+    resources = runtime.resources.all().values()
+    for resource in sorted(resources, key=lambda resource: urlsplit(resource.resource).netloc != host):
         if urlsplit(resource.resource).path.strip("/") == path.strip("/"):
             scopes = runtime.settings.scopes.keys() if resource.scopes is None else resource.scopes
             return build_metadata_document(resource.resource, resource.name, [runtime.settings.issuer], scopes)

@@ -1,4 +1,4 @@
-"""May this call pass? Token, audience, scope, limit: no Flask here."""
+"""Protection of routes: what a route requires, and the checks of a token against it. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from valetkey.rate_limiting.rate_limit import RateLimit, parse_rate_limit
 from .context import ResourceServerContext
 
 QUOTA_EXCEEDED_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-PROTECTION_ATTRIBUTE = "__valetkey_protection__"  # the attribute of a view that holds its Protection
-PROTECTION_BY_METHOD_ATTRIBUTE = (
-    "__valetkey_protection_by_method__"  # of a class of views: those of its methods that say nothing
-)
-DENIED_METHODS_ATTRIBUTE = "__valetkey_closed__"  # of a view that refuses everybody: which of its methods; empty: all
+PROTECTION_ATTRIBUTE = "__valetkey_protection__"  # attribute of a view: its RouteProtection
+# Attribute of a class-based view: the RouteProtection of its undecorated methods.
+PROTECTION_BY_METHOD_ATTRIBUTE = "__valetkey_protection_by_method__"
+DENIED_METHODS_ATTRIBUTE = "__valetkey_closed__"  # attribute of a view: the methods that are denied; empty: all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RouteProtection:
-    """What a route asks of its callers; made once, where the route is decorated, and equal to no other."""
+    """What a route requires of its callers. Created once, when the view is decorated; equal to no other object."""
 
-    scope_alternatives: tuple[frozenset[str], ...]  # one of these sets must be in the token; empty: any token
-    challenge_scope: str
-    optional: bool
+    # The token needs all scopes of one of these sets; empty: any token will do.
+    scope_alternatives: tuple[frozenset[str], ...]
+    challenge_scope: str  # the scope that the challenge names
+    optional: bool  # whether calls without a token are allowed too
     limit: RateLimit | None
     cost: int
-    bucket: str
-    resource: str | None = None  # None: the API of the server
+    bucket: str  # separates the budgets of views at one endpoint
+    resource: str | None = None  # None: the server's own API
     acr: tuple[str, ...] = ()  # any of these (RFC 9470)
-    max_age: int | None = None  # seconds since the person signed in
+    max_age: int | None = None  # seconds since the user signed in
     is_public: bool = False
 
     @property
     def step_up_parameters(self) -> dict[str, str]:
-        """The challenge's parameters that tell how to sign in (RFC 9470 §3)."""
-        told = {"acr_values": " ".join(self.acr), "max_age": "" if self.max_age is None else str(self.max_age)}
-        return {name: value for name, value in told.items() if value}
+        """Parameters of the challenge that say how the user has to sign in (RFC 9470 §3)."""
+        parameters = {"acr_values": " ".join(self.acr), "max_age": "" if self.max_age is None else str(self.max_age)}
+        return {name: value for name, value in parameters.items() if value}
 
 
 def build_protection(
@@ -58,26 +58,26 @@ def build_protection(
     max_age: int | None = None,
     is_public: bool = False,
 ) -> RouteProtection:
-    """A protection from what the decorator was given.
+    """Build a route's protection from the arguments of its decorator.
 
-    :raises ValueError: with a sentence, where that cannot be read.
+    :raises ValueError: if an argument is invalid; the message says why.
     """
     if scope is not None and not isinstance(scope, str):
         scope = tuple(scope)
     names = (scope,) if isinstance(scope, str) else scope or ()
-    alternatives = tuple(parse_scope(one) for one in names)
+    alternatives = tuple(parse_scope(name) for name in names)
     if scope is not None and (not alternatives or not all(alternatives)):
-        raise ValueError("name at least one scope, or none at all for any token")
+        raise ValueError("scope must name at least one scope; omit it to accept any token")
     _check_token_requirements(resource, acr, max_age)
-    limited = parse_rate_limit(limit, cost)
-    if is_public and limited is not None and limited.is_by_plan:
-        raise ValueError("callers of a public route have no plan: give one limit for all")
+    rate_limit = parse_rate_limit(limit, cost)
+    if is_public and rate_limit is not None and rate_limit.is_by_plan:
+        raise ValueError("callers of a public route have no plan: use one limit instead of a limit per plan")
     challenge_scope = names[0] if names else ""
     return RouteProtection(
         alternatives,
         challenge_scope,
         optional,
-        limited,
+        rate_limit,
         cost,
         bucket,
         resource,
@@ -88,32 +88,38 @@ def build_protection(
 
 
 def _check_token_requirements(resource: str | None, acr: str | None, max_age: int | None) -> None:
-    """:raises ValueError: where no token could ever meet them."""
+    """Check the arguments that restrict which tokens are accepted.
+
+    :raises ValueError: if no token could meet one of them.
+    """
     if resource is not None and (problem := resource_uri_problem(resource)):
-        raise ValueError(f"resource {resource!r} names no API: {problem}")
+        raise ValueError(f"resource {resource!r} is not a valid resource identifier: {problem}")
     if acr is not None and not (isinstance(acr, str) and acr.split()):
-        raise ValueError(f"acr is a text, the values between spaces, not {acr!r}")
+        raise ValueError(f"acr must be a string of space-separated values, not {acr!r}")
     if max_age is not None and not (isinstance(max_age, int) and max_age >= 0):
-        raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
+        raise ValueError(f"max_age must be a whole number of seconds, 0 or more, not {max_age!r}")
 
 
 def check_token(protection: RouteProtection, resource: str, token: AccessToken, now: float) -> None:
-    """See that the token is for this resource, and opens this route.
+    """Check that the token is for this resource and meets the route's requirements.
 
-    :raises InvalidToken, InsufficientScope: RFC 6750 §3.1.
-    :raises InsufficientUserAuthentication: RFC 9470 §3.
+    :raises InvalidToken: if the token is for another resource (RFC 6750 §3.1).
+    :raises InsufficientScope: if the token lacks a scope (RFC 6750 §3.1).
+    :raises InsufficientUserAuthentication: if the user signed in otherwise, or too long ago (RFC 9470 §3).
     """
     if resource not in token.audience:
         raise InvalidToken("the access token is for another resource", log_detail=f"aud {token.audience}")
-    wanted = protection.scope_alternatives
-    if wanted and not (wanted[0] <= token.scopes or any(scope <= token.scopes for scope in wanted[1:])):
+    alternatives = protection.scope_alternatives
+    if alternatives and not (
+        alternatives[0] <= token.scopes or any(scope <= token.scopes for scope in alternatives[1:])
+    ):
         raise InsufficientScope(_missing_scope_message(protection, token))
     if protection.acr or protection.max_age is not None:
         _check_user_authentication(token, protection, now)
 
 
 def record_use(context: ResourceServerContext, token: AccessToken, now: float) -> None:
-    """Remember that a person's token was used."""
+    """Record that a user's token was used: its grant, or the personal access token itself."""
     if token.client_id == PERSONAL_TOKEN_CLIENT_ID:
         context.last_used.record(token.jti, now, personal=True)
     elif token.grant_id is not None:
@@ -128,7 +134,7 @@ def _missing_scope_message(protection: RouteProtection, token: AccessToken) -> s
 
 
 def _check_user_authentication(token: AccessToken, protection: RouteProtection, now: float) -> None:
-    """RFC 9470 §3: the person must have signed in so, or so lately."""
+    """Check how and how long ago the user signed in (RFC 9470 §3)."""
     if protection.acr and token.acr not in protection.acr:
         raise InsufficientUserAuthentication("another way of signing in is needed")
     if protection.max_age is not None and (token.auth_time is None or now - token.auth_time > protection.max_age):
@@ -136,24 +142,26 @@ def _check_user_authentication(token: AccessToken, protection: RouteProtection, 
 
 
 def rate_limit_problem(result: AdmissionResult) -> tuple[str, dict[str, Any]]:
-    """What a caller is told who came too often: a sentence, and the members of the problem.
+    """Return the problem for a refused call (RFC 9457): the detail sentence, and the extra members.
 
-    ``reason`` tells a rate from a quota; ``violated-policies`` names the policy as the RateLimit fields do
-    (draft-ietf-httpapi-ratelimit-headers-11 §5).
+    The member ``reason`` tells whether a limit or a quota was exceeded; ``violated-policies`` has the policy name that
+    the RateLimit fields use (draft-ietf-httpapi-ratelimit-headers-11 §5).
     """
     if result.quota_result is not None and not result.quota_result.is_admitted:
         quota = result.quota_result.quota
-        told = (
+        detail = (
             f"the quota of {quota.max_calls} calls a {quota.unit} is used up; the next {quota.unit} begins at 00:00 UTC"
         )
         members = {"type": QUOTA_EXCEEDED_TYPE, "title": "Quota Exceeded", "reason": "quota-exceeded"}
-        return told, {**members, "violated-policies": [quota_policy_name(quota.unit)]}
-    refused = result.refused_by
-    assert refused is not None
-    limit, seconds = refused.limit, retry_after_seconds(result)
-    told = f"at most {limit.max_calls} calls in {limit.period_s} s, {limit.burst} of them at once; wait {seconds} s"
-    if refused.name != "default":
-        told = f"{refused.name}: {told}"
+        return detail, {**members, "violated-policies": [quota_policy_name(quota.unit)]}
+    charge = result.refused_by
+    assert charge is not None
+    limit, retry_after_s = charge.limit, retry_after_seconds(result)
+    detail = (
+        f"at most {limit.max_calls} calls in {limit.period_s} s, {limit.burst} of them at once; wait {retry_after_s} s"
+    )
+    if charge.name != "default":
+        detail = f"{charge.name}: {detail}"
     if (cost := result.charge_plan.route_budget.cost) > 1:
-        told += f"; this call counts as {cost}"
-    return told, {"reason": "rate-limited", "violated-policies": [refused.name]}
+        detail += f"; this call counts as {cost}"
+    return detail, {"reason": "rate-limited", "violated-policies": [charge.name]}

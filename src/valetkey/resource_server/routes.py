@@ -1,4 +1,4 @@
-"""The routes of an app, each with what it asks of its callers: read here, and nowhere else. No Flask here."""
+"""The routes of a Flask app, each with its protection. No other module reads them. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .guard.class_views import get_decorated_method
 from .guard.route_protection import apply_blueprint_protection, deny_undecorated_routes
 from .protection import DENIED_METHODS_ATTRIBUTE, PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, RouteProtection
 
-_VALETKEY_PREFIX = "valetkey_"  # how the endpoints of our blueprints begin
+_VALETKEY_PREFIX = "valetkey_"  # prefix of the endpoints of Valetkey's blueprints
 _log = logging.getLogger("valetkey")
-_AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})  # Flask answers them by itself
+_AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})  # Flask responds to them by itself
 
 
 class HasRoutes(Protocol):
-    """What is read of a Flask app."""
+    """The attributes of a Flask app that are read here."""
 
     url_map: Any
     view_functions: dict[str, Any]
@@ -28,53 +28,58 @@ class HasRoutes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What answers some methods at a path. A class of views has one for each of its methods."""
+    """A path, some methods, and the view that handles them. A class-based view has one route per method."""
 
     endpoint: str
-    path: str  # as the rule was written, /notes/<int:note_id>
+    path: str  # the rule of the route, such as /notes/<int:note_id>
     methods: tuple[str, ...]  # without the HEAD and OPTIONS that Flask adds
-    view: Callable[..., Any]  # a function, or the method of a class
+    view: Callable[..., Any]  # a function, or a method of a class-based view
     protections: tuple[RouteProtection, ...]  # outermost first; a call must pass all of them
-    rule: Any  # werkzeug's, with the converters
-    view_function: Any = None  # what Flask calls: the view, or the class with its decorators
-    is_denied: bool = False  # nobody said whom it is for, and so it refuses everybody (protect_by_default)
+    rule: Any  # the werkzeug rule, which has the converters
+    view_function: Any = None  # what Flask calls: the view, or the class-based view with its decorators
+    is_denied: bool = False  # whether all calls are refused, since the route is undecorated (protect_by_default)
 
     @property
     def protection(self) -> RouteProtection | None:
-        """Whom the route is for; None where nobody said it. The innermost that is not public counts."""
-        demanding = tuple(one for one in self.protections if not one.is_public)
-        return (demanding or self.protections)[-1] if self.protections else None
+        """The protection that describes the route, or ``None`` if the route is undecorated.
+
+        If there are several, it is the innermost that is not public, else the innermost.
+        """
+        non_public = tuple(protection for protection in self.protections if not protection.is_public)
+        return (non_public or self.protections)[-1] if self.protections else None
 
     def get_view_attribute(self, name: str) -> Any:
-        """What a decorator around the view left there under this name; None where there was none."""
+        """Return the attribute that a decorator set on the view, or ``None`` if there is none."""
         return getattr(self.view, name, getattr(self.view_function, name, None))
 
     @property
     def is_valetkey_route(self) -> bool:
-        """Whether it is one of Valetkey's own."""
+        """Whether the route belongs to Valetkey and not to the publisher."""
         return self.endpoint.startswith(_VALETKEY_PREFIX)
 
     def is_below(self, prefix: str) -> bool:
-        """Whether it belongs to the API that begins at this path."""
+        """Return whether the path is ``prefix`` or below it."""
         return self.path == prefix or self.path.startswith(f"{prefix}/")
 
     @property
     def scopes(self) -> frozenset[str]:
-        """Every scope that the route names."""
-        return frozenset().union(*(scope for one in self.protections for scope in one.scope_alternatives))
+        """All scopes that the route names."""
+        return frozenset().union(
+            *(scopes for protection in self.protections for scopes in protection.scope_alternatives)
+        )
 
 
 def iter_routes(app: HasRoutes) -> Iterator[Route]:
-    """Each route of the app, in the order in which they are tried; rules that only build URLs are left out."""
+    """Yield each route of the app, in the order of URL matching, without rules that only build URLs."""
     apply_blueprint_protection(app)
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
         if view is None or rule.build_only:
             continue
-        given = set(rule.methods or {"GET"})
-        methods = tuple(sorted(given - _AUTOMATIC_METHODS or given - {"OPTIONS"} or given))
-        made_from = getattr(view, "view_class", None)
-        if made_from is None or not hasattr(made_from, "methods"):
+        rule_methods = set(rule.methods or {"GET"})
+        methods = tuple(sorted(rule_methods - _AUTOMATIC_METHODS or rule_methods - {"OPTIONS"} or rule_methods))
+        view_class = getattr(view, "view_class", None)
+        if view_class is None or not hasattr(view_class, "methods"):
             yield Route(
                 rule.endpoint,
                 rule.rule,
@@ -87,18 +92,19 @@ def iter_routes(app: HasRoutes) -> Iterator[Route]:
             )
             continue
         for method in methods:
-            found = get_decorated_method(made_from, method.lower())
-            answers, asked = (view, ()) if found is None else (found, _get_protections(found))
+            method_view = get_decorated_method(view_class, method.lower())
+            inner = () if method_view is None else _get_protections(method_view)
             by_method: Mapping[str, RouteProtection] = getattr(view, PROTECTION_BY_METHOD_ATTRIBUTE, {})
-            around = (*_get_protections(view), *((by_method[method],) if method in by_method else ()))
-            is_closed = hasattr(view, DENIED_METHODS_ATTRIBUTE) and (
+            outer = (*_get_protections(view), *((by_method[method],) if method in by_method else ()))
+            is_denied = hasattr(view, DENIED_METHODS_ATTRIBUTE) and (
                 not getattr(view, DENIED_METHODS_ATTRIBUTE) or method in getattr(view, DENIED_METHODS_ATTRIBUTE)
             )
-            yield Route(rule.endpoint, rule.rule, (method,), answers, (*around, *asked), rule, view, is_closed)
+            handler = view if method_view is None else method_view
+            yield Route(rule.endpoint, rule.rule, (method,), handler, (*outer, *inner), rule, view, is_denied)
 
 
 def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
-    """The paths below a prefix about which nobody said whom they are for."""
+    """Return the paths of undecorated routes below a prefix, sorted."""
     return sorted(
         {
             route.path
@@ -109,21 +115,21 @@ def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
 
 
 def protect_routes(app: HasRoutes, prefix: str, *, deny_undecorated: bool) -> None:
-    """Before the first request: guard the views of protected blueprints, and tell of routes that nobody decided about.
+    """Before the first request: guard the views of protected blueprints, and warn in the log about undecorated routes.
 
-    :param close: whether those are refused.
+    :param deny_undecorated: whether calls of undecorated routes are refused.
     """
-    undecided = find_undecorated_paths(app, prefix)
-    if undecided:
+    undecorated = find_undecorated_paths(app, prefix)
+    if undecorated:
         _log.warning(
-            "nobody said who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
-            ", ".join(undecided),
-            "; until then it is closed" if deny_undecorated else "",
+            "nothing says who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
+            ", ".join(undecorated),
+            "; until then, calls are denied" if deny_undecorated else "",
         )
     if deny_undecorated:
         deny_undecorated_routes(app, prefix)
 
 
 def _get_protections(view: object) -> tuple[RouteProtection, ...]:
-    found: RouteProtection | None = getattr(view, PROTECTION_ATTRIBUTE, None)
-    return () if found is None else (found,)
+    protection: RouteProtection | None = getattr(view, PROTECTION_ATTRIBUTE, None)
+    return () if protection is None else (protection,)

@@ -1,4 +1,4 @@
-"""The world of a resource server alone: settings, judge and limits, without an authorization server or a database."""
+"""The context of a ``ResourceServer``: settings, token verifier and limits, without an authorization server."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ STANDALONE_SETTINGS = frozenset(
         "trusted_proxies",
     }
 )
-_FETCH_TIMEOUT_S = 3.0  # seconds that a call may wait for one answer of an issuer
+_FETCH_TIMEOUT_S = 3.0  # how long a call may wait for one response of an issuer
 _FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400)
 
 
 class StandaloneContext:
-    """What the guard needs, made of trusted issuers. Making one does no I/O, and it is ready at once."""
+    """The ``ResourceServerContext`` of a ``ResourceServer``. Creating one does no I/O, and it is ready at once."""
 
     is_ready = True
-    usage = None  # plans and metering are for those who register the apps
+    usage = None  # plans and metering need the server that registers the clients
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class StandaloneContext:
         )
 
     def get_ready(self) -> None:
-        """Nothing to do: an issuer is asked when its first token comes."""
+        """Do nothing: an issuer is contacted when its first token comes."""
 
     def close(self) -> None:
         self.admission.limiter.close()
 
 
 class NullLastUsed:
-    """Grants are their issuers'."""
+    """Recorder that records nothing, since the grants are at the issuers."""
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None: ...
 
@@ -91,29 +91,30 @@ class NullLastUsed:
 def build_context(
     options: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float]
 ) -> StandaloneContext:
-    """The world of what the publisher gave; keywords come before the app's configuration.
+    """Build the context from keyword arguments and the app's configuration; the former take precedence.
 
-    :raises SettingsError: with every problem together.
+    :raises SettingsError: if anything is invalid; the message lists every problem.
     """
     sources = (("", options), ("VALETKEY_", config))
-    wrong: list[str] = []
+    problems: list[str] = []
     issuers: dict[str, TrustedIssuer] = {}
     try:
         issuers = parse_issuers(_first_value("trusted_issuers", sources) or ())
     except (ValueError, TypeError) as problem:
-        wrong.append(str(problem))
+        problems.append(str(problem))
     resource = _first_value("resource", sources)
-    wrong += _resource_problems(resource)
-    wrong += [f"{name}: a resource server alone has no such setting" for name in _unknown_settings(sources)]
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    chosen = [
-        (where, {name: values[name] for name in values if name in STANDALONE_SETTINGS}) for where, values in sources
+    problems += _resource_problems(resource)
+    problems += [f"{name}: ResourceServer has no such setting, remove it" for name in _unknown_settings(sources)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    standalone_sources = [
+        (prefix, {name: values[name] for name in values if name in STANDALONE_SETTINGS}) for prefix, values in sources
     ]
-    # Its own host takes the issuer's place where it is judged what is production; no path is an endpoint of ours.
+    # The checks for production go by the issuer's host: here it is the resource's host. There are no OAuth endpoints,
+    # so the only path that counts as Valetkey's own is that of the metadata.
     parts = urlsplit(str(resource))
-    fixed = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": WELL_KNOWN}
-    settings = read_settings(("", fixed), *chosen)
+    fixed_values = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": WELL_KNOWN}
+    settings = read_settings(("", fixed_values), *standalone_sources)
     return StandaloneContext(settings, issuers, _make_counters(settings, _first_value("data_dir", sources)), clock)
 
 
@@ -122,15 +123,15 @@ def _first_value(name: str, sources: Iterable[tuple[str, Mapping[str, Any]]]) ->
 
 
 def _unknown_settings(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    known = {*STANDALONE_SETTINGS, "trusted_issuers"}
+    valid = {*STANDALONE_SETTINGS, "trusted_issuers"}
     return [
-        where + name.upper() if where else name for where, values in sources for name in values if name not in known
+        prefix + name.upper() if prefix else name for prefix, values in sources for name in values if name not in valid
     ]
 
 
 def _resource_problems(resource: Any) -> list[str]:
     if not isinstance(resource, str):
-        return ['resource: say what this API is called, like "https://api.example.com" (RFC 8707 §2)']
+        return ['resource must be the URL that identifies this API, such as "https://api.example.com" (RFC 8707 §2)']
     problem = endpoint_uri_problem(resource)
     return [f"resource {resource!r} cannot be used: {problem}"] if problem else []
 
@@ -140,6 +141,6 @@ def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
         return RedisCounters(settings.redis_url)
     if data_dir is None:
         return MemoryCounters()
-    from valetkey.rate_limiting.sql_counters import SqliteCounters  # here: it imports SQLAlchemy
+    from valetkey.rate_limiting.sql_counters import SqliteCounters  # imported here, since it imports SQLAlchemy
 
     return SqliteCounters(Path(data_dir) / "limits.db")

@@ -1,4 +1,4 @@
-"""Classes of views (MethodView, Flask-RESTful's Resource), method by method. No Flask here."""
+"""Class-based views (MethodView, Flask-RESTful's Resource), method by method. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 
 
 def get_view_methods(view: Any) -> dict[str, Any]:
-    """The methods of the class that a view was made from, by their names in HTTP; none where it is a function."""
-    made_from = getattr(view, "view_class", None)
-    names = getattr(made_from, "methods", None) or ()
-    found = {name.upper(): get_decorated_method(made_from, name.lower()) for name in names}
-    return {name: method for name, method in found.items() if method is not None}
+    """Return the methods of a class-based view by HTTP method, or an empty dict if the view is a function."""
+    view_class = getattr(view, "view_class", None)
+    names = getattr(view_class, "methods", None) or ()
+    methods = {name.upper(): get_decorated_method(view_class, name.lower()) for name in names}
+    return {name: method for name, method in methods.items() if method is not None}
 
 
 def get_decorated_method(view_class: Any, name: str) -> Any:
-    """A method of a class of views, in the decorators that Flask-RESTful puts around it at each call."""
+    """Return a method of a class-based view, or ``None`` if there is none with this name.
+
+    The method has the decorators that Flask-RESTful adds at each call.
+    """
     method = getattr(view_class, name, None)
-    given = getattr(view_class, "method_decorators", ())
-    for decorate in given.get(name, ()) if isinstance(given, Mapping) else given:
+    decorators = getattr(view_class, "method_decorators", ())
+    for decorate in decorators.get(name, ()) if isinstance(decorators, Mapping) else decorators:
         method = decorate(method) if method is not None else None
     return method

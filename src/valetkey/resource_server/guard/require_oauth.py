@@ -1,4 +1,4 @@
-"""The decorators that stand before a route: ``require_oauth`` and ``public``; and ``current_token``."""
+"""The decorators ``require_oauth`` and ``public``, and ``current_token``."""
 
 from __future__ import annotations
 
@@ -39,32 +39,41 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
-_CALLER_KEY, _FIELDS_KEY = "valetkey.caller", "valetkey.fields"  # in the WSGI environment, for the answer
+_CALLER_KEY, _FIELDS_KEY = "valetkey.caller", "valetkey.fields"  # keys in the WSGI environment, for finish_call
 
 
 def _current_token() -> AccessToken | None:
-    """Kept with the request, not in ``flask.g``: a test may hold that open for many requests."""
+    """Return the access token of the current request, or ``None`` if there is none.
+
+    It is stored in the WSGI environment and not in ``flask.g``, since a test may keep one application context open for
+    many requests.
+    """
     try:
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
-    except RuntimeError:  # outside of a request nobody calls
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # typed as Request, not as a proxy
+    except RuntimeError:  # outside of a request
         return None
-    token: AccessToken | None = asked.environ.get(TOKEN_KEY)
+    token: AccessToken | None = current.environ.get(TOKEN_KEY)
     return token
 
 
 class _CurrentToken(LocalProxy[AccessToken | None]):
-    """Says so where there is no token; and an attribute costs a quarter less than by werkzeug's own look-up."""
+    """Proxy for the access token of the current request.
+
+    If there is none, the error of an attribute access says so. An attribute access takes a quarter less time than with
+    werkzeug's own lookup.
+    """
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
         token = _current_token()
         if token is None:
-            raise AttributeError(f"no access token opened this: current_token is false and has no {name}")
+            raise AttributeError(f"the request has no access token: current_token is false and has no {name}")
         return getattr(token, name)
 
 
-#: The access token of this request; false where an anonymous caller was let through.
+#: The access token of the current request. It is false if the request has none: in a public view, in a view with
+#: ``require_oauth(optional=True)`` that is called without a token, and outside of requests.
 current_token: AccessToken = cast(AccessToken, _CurrentToken(_current_token))
 
 
@@ -81,27 +90,34 @@ def require_oauth(
     acr: str | None = None,
     max_age: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def require_oauth(scope: Any = None, **asked: Any) -> Any:
-    """Let a view be called with a good access token only (RFC 6750).
+def require_oauth(scope: Any = None, **options: Any) -> Any:
+    """Require a valid access token to call a view (RFC 6750).
 
-    :param scope: a string: all of its space-separated scopes are needed; a list: any one of its members (the
-        challenge names the first); left out: any good token will do.
-    :param optional: anonymous callers pass too; ``current_token`` is then false. A bad token is still refused.
-    :param limit: as ``100/minute`` or ``100/minute burst 20``, for each app and user together. The burst, which is
-        what may come at once, is a tenth of the number where it is not said. One for each plan is a mapping,
-        ``{"free": "10/minute", "pro": "100/minute"}``; more can be said by a ``RateLimit``.
-    :param cost: how many calls of limits and quotas one call takes.
-    :param resource: the token must be for this resource (RFC 8707) instead of the server's API.
-    :param acr: how the person must have signed in; any of the space-separated values (RFC 9470).
-    :param max_age: the most seconds that may have passed since (RFC 9470).
-    :raises ValueError: where the view is decorated, if the arguments cannot be read.
+    Write ``@require_oauth`` for any valid token, or ``@require_oauth("notes:read")`` for a scope. In the view,
+    ``current_token`` is the token. A request without a valid token gets 401, and one whose token lacks a scope gets
+    403, each with a ``WWW-Authenticate`` challenge and problem details (RFC 9457). A request over a limit or quota
+    gets 429 with ``Retry-After``.
+
+    :param scope: the scopes that the token must have. A string: all of its space-separated scopes. A list: all scopes
+        of any one of its strings; the challenge names the first. If it is omitted, any valid token will do.
+    :param optional: whether requests without a token are allowed too; ``current_token`` is then false. An invalid
+        token is still refused.
+    :param limit: how often each user of each client may call the view, such as ``"100/minute"`` or
+        ``"100/minute burst 20"``. The burst is how many calls may come at once; if it is omitted, it is a tenth of the
+        number. A mapping has a limit per plan, such as ``{"free": "10/minute", "pro": "100/minute"}``. A
+        ``RateLimit`` has more options.
+    :param cost: how many calls one call counts as, in limits and quotas.
+    :param resource: identifier of the resource that the token must be for (RFC 8707), instead of the server's API.
+    :param acr: how the user must have signed in: any one of these space-separated ``acr`` values (RFC 9470).
+    :param max_age: how many seconds may have passed since the user signed in (RFC 9470).
+    :raises ValueError: if an argument is invalid; raised when the decorator is applied, not in requests.
     """
     if callable(scope):
         return _guard(scope, build_protection(None, bucket=_bucket_name(scope)))
     if scope is not None and not isinstance(scope, str):
         scope = tuple(scope)
-    build_protection(scope, bucket="", **asked)  # told where the decorator stands, not when a call comes
-    return lambda view: _guard(view, build_protection(scope, bucket=_bucket_name(view), **asked))
+    build_protection(scope, bucket="", **options)  # raises here if an argument is invalid
+    return lambda view: _guard(view, build_protection(scope, bucket=_bucket_name(view), **options))
 
 
 @overload
@@ -109,16 +125,23 @@ def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def public(*, limit: str | RateLimit | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: int = 1) -> Any:
-    """Say that a view is for everybody, and how often: the limit is for each caller's network address.
+    """Declare that a view may be called without an access token, and optionally how often.
 
-    :raises ValueError: where the arguments cannot be read.
+    Write ``@public``, or ``@public(limit="60/minute")``. An API view that has neither ``@public`` nor
+    ``@require_oauth`` and is in no protected blueprint is named in a warning in the log, and denied if
+    ``protect_by_default`` is set.
+
+    :param limit: how often each network address may call the view, such as ``"60/minute burst 10"``; or a
+        ``RateLimit``. It cannot depend on the plan, since the caller has none.
+    :param cost: how many calls one call counts as.
+    :raises ValueError: if an argument is invalid; raised when the decorator is applied, not in requests.
     """
     if view is not None and not callable(view):
-        raise ValueError(f"say it by name: public(limit={view!r})")
+        raise ValueError(f"pass the limit by name: public(limit={view!r})")
     if view is not None:
         return _mark_public(view, build_protection(None, bucket=_bucket_name(view), is_public=True))
-    asked: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}
-    return lambda view: _mark_public(view, build_protection(None, bucket=_bucket_name(view), **asked))
+    options: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}
+    return lambda view: _mark_public(view, build_protection(None, bucket=_bucket_name(view), **options))
 
 
 def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
@@ -126,33 +149,36 @@ def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        app = current_app._get_current_object()  # type: ignore[attr-defined]  # once, not at each use
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
-        world: ResourceServerContext = app.extensions[EXTENSION]
-        environ, rule = asked.environ, asked.url_rule
+        # Resolve the proxies once, not at each use.
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # typed as Request, not as a proxy
+        context: ResourceServerContext = app.extensions[EXTENSION]
+        environ, rule = current.environ, current.url_rule
         endpoint = rule.endpoint if rule else ""
         try:
-            if not world.is_ready:
-                world.get_ready()
-            now = world.clock()
+            if not context.is_ready:
+                context.get_ready()
+            now = context.clock()
             authorization = environ.get("HTTP_AUTHORIZATION")
-            token = world.verifier.verify_header(authorization, now) if authorization else None
+            token = context.verifier.verify_header(authorization, now) if authorization else None
             if token is not None:
-                environ[_CALLER_KEY] = token.client_id, now, rule  # metered, also where it is refused
-                gate = world.admission.authorized_routes.get((token, protection, endpoint))
-                if gate is None or (gate.plan and gate.plan != world.admission.find_plan(token.counted_as, now)):
-                    gate = _authorize_token(world, protection, token, endpoint, now)
+                environ[_CALLER_KEY] = token.client_id, now, rule  # recorded as usage even if the call is refused
+                charge_plan = context.admission.authorized_routes.get((token, protection, endpoint))
+                if charge_plan is None or (
+                    charge_plan.plan and charge_plan.plan != context.admission.find_plan(token.counted_as, now)
+                ):
+                    charge_plan = _authorize_token(context, protection, token, endpoint, now)
                 if token.user_id is not None:
-                    record_use(world, token, now)
+                    record_use(context, token, now)
             elif protection.optional:
-                gate = _find_charge_plan(world, protection, None, endpoint, now)
+                charge_plan = _find_charge_plan(context, protection, None, endpoint, now)
             else:
                 raise MissingToken("an access token is required: send it as Authorization: Bearer")
             environ[TOKEN_KEY] = token
-            if gate.is_charged and (refused := _charge(world, gate, now, environ)) is not None:
-                return cast(R, refused)
+            if charge_plan.is_charged and (response := _charge(context, charge_plan, now, environ)) is not None:
+                return cast(R, response)
         except OAuthError as refusal:
-            return cast(R, _make_challenge_response(world, protection, refusal))
+            return cast(R, _make_challenge_response(context, protection, refusal))
         except StoreUnavailable as cause:
             return cast(R, _make_unavailable_response(cause))
         return call(*args, **kwargs)
@@ -163,7 +189,7 @@ def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
 
 def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
     if protection.limit is None and inspect.isfunction(view):
-        if not hasattr(view, PROTECTION_ATTRIBUTE):  # else a guard stands before the view already, and goes on to
+        if not hasattr(view, PROTECTION_ATTRIBUTE):  # else the view has a guard already, which stays in effect
             setattr(view, PROTECTION_ATTRIBUTE, protection)
         return view
 
@@ -171,53 +197,55 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
 
     @functools.wraps(view)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        world: ResourceServerContext = app.extensions[EXTENSION]
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
+        context: ResourceServerContext = app.extensions[EXTENSION]
         try:
-            if not world.is_ready:
-                world.get_ready()
-            now, rule = world.clock(), request.url_rule
-            gate = _find_charge_plan(world, protection, None, rule.endpoint if rule else "", now)
-            refused = _charge(world, gate, now, request.environ) if gate.is_charged else None
+            if not context.is_ready:
+                context.get_ready()
+            now, rule = context.clock(), request.url_rule
+            charge_plan = _find_charge_plan(context, protection, None, rule.endpoint if rule else "", now)
+            response = _charge(context, charge_plan, now, request.environ) if charge_plan.is_charged else None
         except StoreUnavailable as cause:
             return cast(R, _make_unavailable_response(cause))
-        return call(*args, **kwargs) if refused is None else cast(R, refused)
+        return call(*args, **kwargs) if response is None else cast(R, response)
 
     setattr(limited, PROTECTION_ATTRIBUTE, protection)
     return limited
 
 
 def _ensure_sync(view: Callable[P, R]) -> Callable[P, R]:
-    """The view as a plain call; told once whether it is async, since asking each time costs 4 us."""
+    """Return the view as a synchronous function. Checks only once whether it is async: each check costs 4 us."""
     if not inspect.iscoroutinefunction(view):
         return view
     return lambda *args, **kwargs: cast(R, current_app.ensure_sync(view)(*args, **kwargs))
 
 
 def _bucket_name(view: Callable[..., Any]) -> str:
-    """What tells the limits of two views at one endpoint apart, the same in every process."""
-    named = view.func if isinstance(view, functools.partial) else view
-    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(named).__qualname__)}"
+    """Return a name that separates the limits of two views at one endpoint, and is the same in every process."""
+    function = view.func if isinstance(view, functools.partial) else view
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
 def _authorize_token(
     context: ResourceServerContext, protection: RouteProtection, token: AccessToken, endpoint: str, now: float
 ) -> ChargePlan:
-    """What a token's calls of a route are charged to, if it opens it; remembered, but where a call may differ.
+    """Check that the token may call the route, and return the budgets that its calls are charged to.
 
-    :raises OAuthError: where it does not, as ``check_token``.
+    The result is cached, unless it may differ from call to call.
+
+    :raises OAuthError: if the token may not call the route; see ``check_token``.
     """
     check_token(protection, protection.resource or context.settings.api_resource, token, now)
-    gate = _find_charge_plan(context, protection, token, endpoint, now)
+    charge_plan = _find_charge_plan(context, protection, token, endpoint, now)
     if protection.max_age is None and not _is_limited_by_address(protection):
-        context.admission.cache_authorized_route(token, endpoint, gate)
-    return gate
+        context.admission.cache_authorized_route(token, endpoint, charge_plan)
+    return charge_plan
 
 
 def _find_charge_plan(
     context: ResourceServerContext, protection: RouteProtection, token: AccessToken | None, endpoint: str, now: float
 ) -> ChargePlan:
-    """The caller's budgets, never the token's."""
+    """Return the budgets that the call is charged to. They belong to the caller: a new token has no new budget."""
     by_address = _is_limited_by_address(protection) if token is not None else protection.limit is not None
     network = caller_network(current_address(context)) if by_address else ""
     caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
@@ -227,19 +255,20 @@ def _find_charge_plan(
 
 
 def _charge(context: ResourceServerContext, charge_plan: ChargePlan, now: float, environ: Environ) -> Response | None:
-    """Charge the call to its budgets, and keep their fields for the answer; the refusal, where one says no.
+    """Charge the call to its budgets, and store the header fields for the response.
 
-    :raises StoreUnavailable: where the counters cannot be reached, and a limit fails closed.
+    :returns: the error response if a budget refuses the call, else ``None``.
+    :raises StoreUnavailable: if the counters cannot be reached, and a limit fails closed.
     """
     fields = charge_lease(context.admission, charge_plan, now)
     if fields is not None:
         environ[_FIELDS_KEY] = fields
         return None
-    counted = context.admission.charge(charge_plan, now)
-    fields = rate_limit_fields(counted, context.admission.fields_style, now)
-    if fields:  # else those of a guard before this one stay
+    result = context.admission.charge(charge_plan, now)
+    fields = rate_limit_fields(result, context.admission.fields_style, now)
+    if fields:  # otherwise those of an outer guard stay
         environ[_FIELDS_KEY] = fields
-    return None if counted.is_admitted else _make_rate_limit_response(counted)
+    return None if result.is_admitted else _make_rate_limit_response(result)
 
 
 def _is_limited_by_address(protection: RouteProtection) -> bool:
@@ -247,7 +276,7 @@ def _is_limited_by_address(protection: RouteProtection) -> bool:
 
 
 def finish_call(context: ResourceServerContext) -> ResponseHook:
-    """Tell the caller its limits, also with an error of the view; meter the call."""
+    """Return the hook that adds rate limit fields to responses, also to errors of the view, and records usage."""
 
     def finish(environ: Environ, status: str, headers: Headers) -> None:
         fields: Fields | None = environ.get(_FIELDS_KEY)
@@ -265,7 +294,7 @@ def finish_call(context: ResourceServerContext) -> ResponseHook:
 def _make_challenge_response(
     context: ResourceServerContext, protection: RouteProtection, refusal: OAuthError
 ) -> Response:
-    """The refusal as problem details with its challenge (RFC 6750 §3, RFC 9457, RFC 9728 §5.1)."""
+    """Return the refusal as problem details (RFC 9457) with a challenge (RFC 6750 §3, RFC 9728 §5.1)."""
     log_refusal(refusal, request_id(), current_route())
     resource = protection.resource or context.settings.api_resource
     challenge = bearer.format_challenge(
@@ -275,20 +304,20 @@ def _make_challenge_response(
         scope=protection.challenge_scope if refusal.status in {401, 403} else "",
         **(protection.step_up_parameters if isinstance(refusal, InsufficientUserAuthentication) else {}),
     )
-    named = {} if isinstance(refusal, MissingToken) else {"error": refusal.error}  # RFC 6750 §3.1
-    response = problem(refusal.status, refusal.description, [("WWW-Authenticate", challenge)], **named)
+    error = {} if isinstance(refusal, MissingToken) else {"error": refusal.error}  # RFC 6750 §3.1
+    response = problem(refusal.status, refusal.description, [("WWW-Authenticate", challenge)], **error)
     if isinstance(refusal, InvalidToken):
         response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def _make_rate_limit_response(result: AdmissionResult) -> Response:
-    told, members = rate_limit_problem(result)
-    log_refusal(TooManyRequests(told), request_id(), current_route())
-    return problem(429, told, **members)
+    detail, members = rate_limit_problem(result)
+    log_refusal(TooManyRequests(detail), request_id(), current_route())
+    return problem(429, detail, **members)
 
 
 def _make_unavailable_response(cause: StoreUnavailable) -> Response:
     current_app.logger.error("%s: %s [%s]", current_route(), cause, request_id())
-    again = [("Retry-After", str(cause.retry_after))]
-    return problem(503, "the server cannot judge tokens or count calls now; try again", again)
+    headers = [("Retry-After", str(cause.retry_after))]
+    return problem(503, "the server cannot verify tokens or count calls now; try again", headers)

@@ -1,4 +1,4 @@
-"""Whom routes are for that say nothing themselves: their blueprint's ``protect``, or nobody."""
+"""Protection of undecorated routes: their blueprint's ``protect``, else deny if ``protect_by_default`` is set."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from valetkey.web.request_id import request_id
 from .class_views import get_view_methods
 from .require_oauth import require_oauth
 
-_DECORATOR_ATTRIBUTE = "__valetkey_protect__"  # the attribute of a blueprint that holds the decorator for its views
+_DECORATOR_ATTRIBUTE = "__valetkey_protect__"  # attribute of a blueprint: the decorator for its views
 B = TypeVar("B")
 View = Callable[..., Any]
 
 
 class HasViews(Protocol):
-    """What is read and changed of a Flask app."""
+    """The attributes of a Flask app that are read and changed here."""
 
     view_functions: dict[str, Any]
 
@@ -37,20 +37,23 @@ class HasViews(Protocol):
 
 
 def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: Any) -> B:
-    """Let all views of a blueprint be called with a good access token only, whenever they are added.
+    """Require a valid access token to call any view of a blueprint, whether it is added before or after this call.
 
-    What a view says itself (``@public``, ``@require_oauth``) counts instead, and so does ``protect`` of a blueprint
-    nested in this one. Each view has a limit of its own. The arguments are those of ``require_oauth``.
+    A view's own ``@public`` or ``@require_oauth`` takes precedence, and so does ``protect`` of a blueprint nested in
+    this one. ``limit`` is a separate budget for each view, unless it is a ``RateLimit`` with a group.
 
+    :param blueprint: the ``flask.Blueprint``; views are guarded at the app's first request.
+    :param scope: the scopes that the token must have, as in ``require_oauth``.
+    :param options: the other arguments of ``require_oauth``.
     :returns: the blueprint.
-    :raises ValueError: where the arguments cannot be read.
+    :raises ValueError: if an argument is invalid.
     """
     setattr(blueprint, _DECORATOR_ATTRIBUTE, require_oauth(scope, **options))
     return blueprint
 
 
 def apply_blueprint_protection(app: HasViews) -> None:
-    """Put the guards of protected blueprints before their views; once for each view, however often it is called."""
+    """Guard the views of protected blueprints. Each view is guarded once, also if this is called again."""
     for endpoint, view in list(app.view_functions.items()):
         decorate = _find_blueprint_decorator(app, endpoint)
         if decorate is not None:
@@ -58,64 +61,69 @@ def apply_blueprint_protection(app: HasViews) -> None:
 
 
 def deny_undecorated_routes(app: HasViews, prefix: str) -> None:
-    """Refuse every call of a route below the prefix about which nobody said whom it is for."""
+    """Deny all calls of undecorated routes below the prefix."""
     for endpoint, view in list(app.view_functions.items()):
         if not endpoint.startswith("valetkey_"):
             app.view_functions[endpoint] = _decorate_view(view, functools.partial(_deny_view, prefix))
 
 
 def _find_blueprint_decorator(app: HasViews, endpoint: str) -> Callable[[View], View] | None:
-    """What the nearest blueprint around an endpoint says; endpoints are named ``outer.inner.view``."""
+    """Return the decorator of the innermost protected blueprint of an endpoint, or ``None`` if there is none.
+
+    Endpoints in blueprints are named ``outer.inner.view``.
+    """
     name = endpoint
     while "." in name:
         name = name.rpartition(".")[0]
-        found: Callable[[View], View] | None = getattr(app.blueprints.get(name), _DECORATOR_ATTRIBUTE, None)
-        if found is not None:
-            return found
+        decorate: Callable[[View], View] | None = getattr(app.blueprints.get(name), _DECORATOR_ATTRIBUTE, None)
+        if decorate is not None:
+            return decorate
     return None
 
 
 def _decorate_view(view: View, decorate: Callable[[View], View]) -> View:
-    """The view with the decorator, where it or each of its methods has not said otherwise."""
+    """Return the view, decorated if it is undecorated; of a class-based view only the undecorated methods are."""
     if any(
-        hasattr(view, mark) for mark in (PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, DENIED_METHODS_ATTRIBUTE)
+        hasattr(view, name) for name in (PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, DENIED_METHODS_ATTRIBUTE)
     ):
         return view
     methods = get_view_methods(view)
-    undecided = {name for name, method in methods.items() if not hasattr(method, PROTECTION_ATTRIBUTE)}
-    if len(undecided) == len(methods):
+    undecorated = {name for name, method in methods.items() if not hasattr(method, PROTECTION_ATTRIBUTE)}
+    if len(undecorated) == len(methods):
         return decorate(view)
-    return _decorate_methods(view, decorate(view), frozenset(undecided)) if undecided else view
+    return _decorate_methods(view, decorate(view), frozenset(undecorated)) if undecorated else view
 
 
 def _decorate_methods(view: View, guarded: View, undecorated: frozenset[str]) -> View:
-    """A class of views of which only some methods say whom they are for."""
+    """Return a class-based view that calls ``guarded`` for its undecorated methods, and ``view`` for the others."""
 
     @functools.wraps(view)
-    def chosen(*args: Any, **kwargs: Any) -> Any:
+    def dispatch(*args: Any, **kwargs: Any) -> Any:
         method = "GET" if request.method == "HEAD" else request.method
         return (guarded if method in undecorated else view)(*args, **kwargs)
 
-    asked = getattr(guarded, PROTECTION_ATTRIBUTE, None)
-    setattr(chosen, PROTECTION_BY_METHOD_ATTRIBUTE, {} if asked is None else dict.fromkeys(undecorated, asked))
-    if asked is None:
-        setattr(chosen, DENIED_METHODS_ATTRIBUTE, undecorated)
-    return chosen
+    protection = getattr(guarded, PROTECTION_ATTRIBUTE, None)
+    setattr(
+        dispatch, PROTECTION_BY_METHOD_ATTRIBUTE, {} if protection is None else dict.fromkeys(undecorated, protection)
+    )
+    if protection is None:
+        setattr(dispatch, DENIED_METHODS_ATTRIBUTE, undecorated)
+    return dispatch
 
 
 def _deny_view(prefix: str, view: View) -> View:
-    refused = require_oauth(_make_denied_response)
+    deny = require_oauth(_make_denied_response)
 
     @functools.wraps(view)
-    def closed(*args: Any, **kwargs: Any) -> Any:
+    def denied(*args: Any, **kwargs: Any) -> Any:
         path = request.url_rule.rule if request.url_rule else request.path
-        return refused() if path == prefix or path.startswith(f"{prefix}/") else view(*args, **kwargs)
+        return deny() if path == prefix or path.startswith(f"{prefix}/") else view(*args, **kwargs)
 
-    setattr(closed, DENIED_METHODS_ATTRIBUTE, frozenset())
-    return closed
+    setattr(denied, DENIED_METHODS_ATTRIBUTE, frozenset())
+    return denied
 
 
 def _make_denied_response() -> Response:
-    refusal = Forbidden("this route is closed: its publisher has not said whom it is for")
+    refusal = Forbidden("access to this route is denied: its publisher has not declared who may call it")
     log_refusal(refusal, request_id(), current_route())
     return problem(refusal.status, refusal.description)

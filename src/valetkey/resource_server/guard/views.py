@@ -1,4 +1,4 @@
-"""The resource server's own views."""
+"""Flask views of the resource server: its metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("valetkey")
 
 
 def make_blueprint() -> Blueprint:
-    """The protected resource metadata of every resource (RFC 9728 §3)."""
+    """Return the blueprint that serves the metadata of every protected resource (RFC 9728 §3)."""
     blueprint = Blueprint("valetkey_resource_server", __name__)
     for path in (WELL_KNOWN, f"{WELL_KNOWN}/<path:path>"):
         blueprint.add_url_rule(path, "metadata", protected_resource_metadata, provide_automatic_options=False)
@@ -27,6 +27,7 @@ def make_blueprint() -> Blueprint:
 
 
 def protected_resource_metadata(path: str = "") -> Response:
+    """Respond with the metadata of the resource with this path, or 404."""
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
@@ -37,12 +38,12 @@ def protected_resource_metadata(path: str = "") -> Response:
 
 
 def preflight(path: str = "") -> Response:
-    """A browser asks before it sends the document's reader's own header, MCP-Protocol-Version say."""
+    """Respond to a CORS preflight: browsers send one if a script adds a header, such as MCP-Protocol-Version."""
     headers = (*PREFLIGHT_HEADERS, ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"))
     return Response(b"", 204, list(headers))
 
 
 def _handle_store_unavailable(cause: StoreUnavailable) -> Response:
     _log.error("%s: %s [%s]", current_route(), cause, request_id())
-    again = [("Retry-After", "2")]
-    return json_refusal(503, "temporarily_unavailable", "the server cannot answer now; try again", again)
+    headers = [("Retry-After", "2")]
+    return json_refusal(503, "temporarily_unavailable", "the server cannot answer now; try again", headers)

@@ -1,1 +1,1 @@
-"""Access tokens that others issued: whom to trust, how to verify, how to read them."""
+"""Access tokens of other issuers: which issuers are trusted, how their tokens are verified and read."""

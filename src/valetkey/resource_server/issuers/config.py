@@ -1,4 +1,4 @@
-"""Whose tokens are accepted, as the publisher says it; judged where it is said."""
+"""``TrustedIssuer`` and ``IntrospectionClient``: whose tokens are accepted. Invalid arguments raise at once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ StringOrStrings = str | Sequence[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntrospectionClient:
-    """How this API asks an issuer about tokens (RFC 7662), as the client that it is registered as there.
+    """Credentials and options for token introspection at an issuer (RFC 7662).
 
-    :param endpoint: left out: as the issuer's metadata says.
-    :param method: how the client proves itself (RFC 6749 §2.3.1).
-    :param prefix: how the opaque tokens of this issuer begin. Needed where several issuers have such tokens: one
-        must not be shown another's.
-    :param always: ask about JWTs too, so that a token that was revoked is refused within ``remember`` seconds.
-    :param remember: seconds for which an answer is believed.
-    :raises ValueError: where that cannot be.
+    Register the API as a client of the issuer, and pass this to ``TrustedIssuer(introspection=...)``.
+
+    :param client_id: the API's client id at the issuer.
+    :param client_secret: the API's client secret at the issuer.
+    :param endpoint: URL of the introspection endpoint. If it is omitted, it is taken from the issuer's metadata.
+    :param method: how the API authenticates, ``"client_secret_basic"`` or ``"client_secret_post"`` (RFC 6749 §2.3.1).
+    :param prefix: what the issuer's opaque tokens begin with. Required if several issuers have opaque tokens, so that
+        no issuer receives the tokens of another.
+    :param always: whether to introspect JWTs too, so that a revoked one is refused within ``remember`` seconds.
+    :param remember: how long to use the response for an active token, in seconds: 0 to 60.
+    :raises ValueError: if an argument is invalid.
     """
 
     client_id: str
@@ -49,23 +53,31 @@ class IntrospectionClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedIssuer:
-    """An authorization server whose access tokens this API takes.
+    """Authorization server whose access tokens a ``ResourceServer`` accepts.
 
-    :param issuer: its issuer identifier, exactly as its tokens say it, a slash at the end included.
-    :param like: whose product it is, which settles how tokens are read: ``auth0``, ``cognito``, ``entra``,
-        ``keycloak``, ``valetkey``, or ``standard``.
-    :param audience: what this issuer calls the API, where that is not the ``resource`` of the resource server.
-    :param clients: accept tokens of these apps only. Tokens that name no audience at all are accepted only of apps
-        that stand here.
-    :param algorithms: which signatures are believed; symmetric ones never are.
-    :param jwks_uri: where its keys are; left out: as its metadata says.
-    :param introspection: how to ask about opaque tokens.
-    :param scope_claims: where the scope is, as text or list; the first that the token has counts.
-    :param roles: for each role that the issuer gives, the scopes that it stands for.
-    :param role_claims: where those roles are; a path such as ``realm_access.roles`` leads into objects.
-    :param user_id: makes ``current_token.user_id`` of the claims; None where no person is behind the token.
-    :param token_types: ``at+jwt`` (RFC 9068), ``jwt`` for what came before it.
-    :raises ValueError: where that cannot be, with the sentence that says why.
+    Only the issuer identifier is required: keys are found through the issuer's metadata (OpenID Connect Discovery, else
+    RFC 8414).
+
+    :param issuer: the issuer identifier, exactly as in the ``iss`` claim of its tokens, including a trailing slash.
+    :param like: the issuer's product, which decides in which claims client, user and scope are: ``"auth0"``,
+        ``"cognito"``, ``"entra"``, ``"keycloak"``, ``"valetkey"``, or ``"standard"`` for others.
+    :param audience: the issuer's name for this API in the ``aud`` claim, if it is not the ``resource`` of the
+        ``ResourceServer``; one name or several.
+    :param clients: client ids whose tokens are accepted; if it is omitted, those of all clients. Tokens without an
+        ``aud`` claim are accepted only if their client is listed here.
+    :param algorithms: accepted signature algorithms; by default all asymmetric ones. Symmetric ones cannot be used.
+    :param jwks_uri: URL of the issuer's keys. If it is omitted, it is taken from the issuer's metadata.
+    :param introspection: how to introspect opaque tokens (RFC 7662). If it is omitted, they are refused.
+    :param scope_claims: names of the claims that can have the scope, as a string or a list. The first one that a token
+        has is used, the others are ignored. The default depends on ``like``.
+    :param roles: scopes for each role, such as ``{"editor": "notes:read notes:write"}``; added to the token's scopes.
+    :param role_claims: claims that have the roles, such as ``"roles"``, or ``"realm_access.roles"`` for a member of an
+        object. Required with ``roles``.
+    :param user_id: function that returns ``current_token.user_id`` from a token's claims, or ``None`` if the token has
+        no user. By default it is ``sub``, unless the client acts for itself.
+    :param token_types: accepted values of the ``typ`` header: ``"at+jwt"`` (RFC 9068), or ``"jwt"``, which also stands
+        for tokens without ``typ``. The default depends on ``like``; ``"standard"`` accepts both.
+    :raises ValueError: if an argument is invalid; the message says why.
     """
 
     issuer: str = field(kw_only=False)
@@ -85,41 +97,41 @@ class TrustedIssuer:
         problem = self._find_problem()
         if problem:
             raise ValueError(f"trusted issuer {self.issuer!r}: {problem}")
-        for name in ("audience", "scope_claims", "role_claims", "token_types"):  # one, or several
-            given = getattr(self, name)
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        for name in ("audience", "scope_claims", "role_claims", "token_types"):  # a string is a tuple of one
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
 
     @property
     def shape(self) -> TokenShape:
-        """How its tokens are read: the product's way, and what was said otherwise."""
-        known = TOKEN_SHAPES[self.like]
+        """How the issuer's tokens are read: as usual for the product, with the changes of this object."""
+        product = TOKEN_SHAPES[self.like]
         return TokenShape(
-            tuple(self.token_types) or known.token_types,
-            tuple(self.scope_claims) or known.scope_claims,
-            known.client_claims,
-            known.is_machine,
+            tuple(self.token_types) or product.token_types,
+            tuple(self.scope_claims) or product.scope_claims,
+            product.client_claims,
+            product.is_machine,
         )
 
     def _find_problem(self) -> str | None:
         if not isinstance(self.issuer, str) or (problem := endpoint_uri_problem(self.issuer)):
             return problem if isinstance(self.issuer, str) else "it is not a URL"
         if urlsplit(self.issuer).query:
-            return "an issuer has no query (RFC 8414 §2)"
+            return "an issuer identifier must not have a query (RFC 8414 §2)"
         if "{" in self.issuer:
-            return "name each tenant's issuer: a pattern trusts tenants that nobody knows"
+            return "list each tenant's issuer: a pattern would trust tenants of strangers"
         if self.like not in TOKEN_SHAPES:
             return f"like must be one of {', '.join(TOKEN_SHAPES)}"
         if isinstance(self.clients, str) or isinstance(self.algorithms, str):
-            return "clients and algorithms are lists"
-        if strange := [one for one in self.algorithms if one not in ALGORITHMS]:
-            return f"{', '.join(strange)}: only asymmetric algorithms prove who signed: {', '.join(ALGORITHMS)}"
+            return "clients and algorithms must be lists"
+        if unknown := [name for name in self.algorithms if name not in ALGORITHMS]:
+            return f"{', '.join(unknown)}: only asymmetric algorithms are accepted: {', '.join(ALGORITHMS)}"
         if self.jwks_uri is not None and (problem := endpoint_uri_problem(self.jwks_uri)):
             return f"jwks_uri cannot be used: {problem}"
         types = [self.token_types] if isinstance(self.token_types, str) else self.token_types
         if not set(types) <= {AT_JWT, JWT}:
-            return "token_types are at+jwt and jwt"
+            return "token_types must be at+jwt or jwt"
         if bool(self.roles) != bool(self.role_claims):
-            return "roles and role_claims belong together"
+            return "roles and role_claims belong together: set both or neither"
         return _roles_problem(self.roles)
 
 
@@ -128,24 +140,24 @@ def _roles_problem(roles: Mapping[str, str]) -> str | None:
         try:
             parse_scope(scope)
         except InvalidScope:
-            return f"roles: {scope!r}, for {role!r}, is no scope (RFC 6749 §3.3)"
+            return f"roles: {scope!r}, for {role!r}, is not a valid scope (RFC 6749 §3.3)"
     return None
 
 
 def parse_issuers(trusted_issuers: Sequence[str | TrustedIssuer]) -> dict[str, TrustedIssuer]:
-    """The trusted issuers, by identifier.
+    """Return the trusted issuers by identifier.
 
-    :raises ValueError: where there is none, one is named twice, or opaque tokens could go to the wrong one.
+    :raises ValueError: if there is none, one is listed twice, or opaque tokens could be sent to the wrong issuer.
     """
     if isinstance(trusted_issuers, str) or not trusted_issuers:
-        raise ValueError('trusted_issuers is a list with one issuer at least, like ["https://id.example.com"]')
-    issuers = [TrustedIssuer(one) if isinstance(one, str) else one for one in trusted_issuers]
-    prefixes = [one.introspection.prefix for one in issuers if one.introspection]
-    if len({one.issuer for one in issuers}) < len(issuers):
+        raise ValueError('trusted_issuers must be a list of at least one issuer, such as ["https://id.example.com"]')
+    issuers = [TrustedIssuer(issuer) if isinstance(issuer, str) else issuer for issuer in trusted_issuers]
+    prefixes = [issuer.introspection.prefix for issuer in issuers if issuer.introspection]
+    if len({issuer.issuer for issuer in issuers}) < len(issuers):
         raise ValueError("trusted_issuers names one issuer twice")
     if any(a.startswith(b) for i, a in enumerate(prefixes) for j, b in enumerate(prefixes) if i != j):
         raise ValueError(
-            "several issuers have introspection: give each IntrospectionClient the prefix of its tokens, "
-            "so that no issuer is shown another's"
+            "several issuers use introspection: give each IntrospectionClient the prefix of its tokens, "
+            "so that no issuer receives the tokens of another"
         )
-    return {one.issuer: one for one in issuers}
+    return {issuer.issuer: issuer for issuer in issuers}

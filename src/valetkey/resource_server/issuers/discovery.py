@@ -1,4 +1,4 @@
-"""Where an issuer has its keys and its introspection endpoint, as its own metadata says."""
+"""Finds the URLs of a trusted issuer's keys and introspection endpoint in the issuer's metadata."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OPENID_PATH, _OAUTH_PATH = "/.well-known/openid-configuration", "/.well-known/o
 
 
 class Discovery:
-    """The metadata of trusted issuers. Only an address made of a trusted issuer's identifier is ever asked for it.
+    """Cache of the metadata of trusted issuers. It is fetched only from URLs built from a trusted issuer's identifier.
 
-    :param ages: how long documents are kept, and when they are asked for again.
+    :param freshness: how long documents are cached, and when they are fetched again.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class Discovery:
         }
 
     def find_url(self, issuer: str, member: str) -> str:
-        """The address that an issuer's metadata gives as this member.
+        """Return the URL that an issuer's metadata has as this member.
 
-        :raises FetchProblem: where the metadata cannot be had, is another issuer's, or does not say.
+        :raises FetchError: if the metadata cannot be fetched, is for another issuer, or has no valid URL there.
         """
         url = self._documents[issuer].get().get(member)
         host = urlsplit(issuer).hostname
@@ -51,18 +51,20 @@ class Discovery:
             fetched = self._fetcher.get(oauth_metadata_url(issuer))
         document = fetched.json()
         if not isinstance(document, dict):
-            raise FetchFailed(f"the metadata of {host} is no JSON object")
+            raise FetchFailed(f"the metadata of {host} is not a JSON object")
         if document.get("issuer") != issuer:  # RFC 8414 §3.3, OpenID Connect Discovery §4.3
-            raise FetchFailed(f"the metadata at {host} is another issuer's: name it as the metadata does")
+            raise FetchFailed(
+                f"the metadata at {host} is for another issuer: write the issuer exactly as the metadata does"
+            )
         return document, fetched.max_age
 
 
 def openid_metadata_url(issuer: str) -> str:
-    """OpenID Connect Discovery §4: after the issuer's path."""
+    """Return the metadata URL of OpenID Connect Discovery §4: the well-known part is after the issuer's path."""
     return issuer.rstrip("/") + _OPENID_PATH
 
 
 def oauth_metadata_url(issuer: str) -> str:
-    """RFC 8414 §3.1: between host and path."""
+    """Return the metadata URL of RFC 8414 §3.1: the well-known part is between host and path."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}{_OAUTH_PATH}{parts.path.rstrip('/')}"

@@ -1,4 +1,4 @@
-"""Why a token is not good, and why nobody can tell now."""
+"""Errors of trusted issuers' tokens: the token is invalid, or cannot be verified now."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 
 
 class IssuerUnavailable(StoreUnavailable):
-    """What is needed to judge a token of this issuer cannot be had now, and is not known from before."""
+    """What is needed to verify a token of this issuer cannot be fetched now, and is not cached."""
 
     retry_after = 5
 
 
 def invalid_token(detail: str, description: str = "the access token is not accepted") -> InvalidToken:
-    """The refusal of a token; the caller learns the description, the log the detail."""
+    """Return the error for an invalid token.
+
+    :param detail: the reason, for the log only.
+    :param description: the ``error_description`` for the caller (RFC 6750 §3).
+    """
     return InvalidToken(description, log_detail=detail)

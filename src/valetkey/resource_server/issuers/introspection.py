@@ -1,4 +1,4 @@
-"""Asking an issuer about a token (RFC 7662): one question however many wait for the answer, and a short memory."""
+"""Introspection of tokens at their issuer (RFC 7662). Concurrent calls with the same token share one request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from .config import IntrospectionClient, TrustedIssuer
 from .discovery import Discovery
 from .errors import IssuerUnavailable
 
-_BACKOFF_S = 2.0  # seconds after a failure in which the issuer is not asked again
+_BACKOFF_S = 2.0  # how long no request is sent to an issuer after a failure
 
 Claims = Mapping[str, Any]
 
 
 class Introspector:
-    """Asks issuers. Answers are not kept here; failures are, for a moment, so that an outage costs no threads."""
+    """Introspects tokens at their issuers.
+
+    Responses are not cached here. After a failure, calls fail at once for ``_BACKOFF_S``, so that an outage does not
+    make threads wait.
+    """
 
     def __init__(self, fetcher: Fetcher, discovery: Discovery) -> None:
         self._fetcher = fetcher
@@ -33,29 +37,30 @@ class Introspector:
         self._unavailable_until: dict[str, float] = {}
 
     def introspect(self, value: str, digest: bytes, issuer: TrustedIssuer, now: float) -> Claims | None:
-        """What the issuer says of a token; None where it is not active.
+        """Return the members of the issuer's response, or ``None`` if the token is not active.
 
-        :raises IssuerUnavailable: where there is no answer.
+        :param digest: digest of the token, by which concurrent calls find each other.
+        :raises IssuerUnavailable: if the issuer does not respond as it should.
         """
         if now < self._unavailable_until.get(issuer.issuer, 0.0):
-            raise IssuerUnavailable(f"the introspection of {issuer.issuer} does not answer")
+            raise IssuerUnavailable(f"the introspection endpoint of {issuer.issuer} failed a moment ago")
         with self._lock:
-            answer = self._pending.get(digest)
-            is_ours = answer is None
-            if answer is None:
-                answer = self._pending[digest] = Future()
-        if is_ours:
+            response = self._pending.get(digest)
+            is_first = response is None
+            if response is None:
+                response = self._pending[digest] = Future()
+        if is_first:
             try:
-                answer.set_result(self._send_request(value, issuer))
-            except BaseException as problem:
-                answer.set_exception(problem)
+                response.set_result(self._send_request(value, issuer))
+            except BaseException as error:
+                response.set_exception(error)
             finally:
                 del self._pending[digest]
         try:
-            return answer.result()
+            return response.result()
         except FetchError as cause:
             self._unavailable_until[issuer.issuer] = now + _BACKOFF_S
-            raise IssuerUnavailable(f"the introspection of {issuer.issuer} does not answer: {cause}") from cause
+            raise IssuerUnavailable(f"the introspection endpoint of {issuer.issuer} failed: {cause}") from cause
 
     def _send_request(self, value: str, issuer: TrustedIssuer) -> Claims | None:
         client = issuer.introspection
@@ -64,20 +69,20 @@ class Introspector:
         form = {"token": value, "token_type_hint": "access_token"}
         if client.method == "client_secret_post":
             form |= {"client_id": client.client_id, "client_secret": client.client_secret}
-        fetched = self._fetcher.post_form(
+        response = self._fetcher.post_form(
             url, form, accept="application/json", authorization=_authorization_header(client)
         )
-        if fetched.status != 200:
-            raise FetchFailed(f"it answered {fetched.status}")
+        if response.status != 200:
+            raise FetchFailed(f"the response has status {response.status}")
         try:
-            members = parse_json_object(fetched.body)
+            members = parse_json_object(response.body)
         except ValueError as cause:
-            raise FetchFailed("it did not answer with a JSON object") from cause
+            raise FetchFailed("the response is not a JSON object") from cause
         return members if members.get("active") is True else None
 
 
 def _authorization_header(client: IntrospectionClient) -> str | None:
-    """RFC 6749 §2.3.1: both are form-encoded first."""
+    """Return the Basic credentials, of which both halves are form-encoded first (RFC 6749 §2.3.1); else ``None``."""
     if client.method != "client_secret_basic":
         return None
     pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"

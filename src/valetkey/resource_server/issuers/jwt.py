@@ -1,4 +1,4 @@
-"""JWTs of trusted issuers: whose a token says it is, and whether that issuer signed it (RFC 7519, RFC 8725)."""
+"""JWTs of trusted issuers: decodes them, and verifies their header and signature (RFC 7519, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ class _Registry(AlgorithmRegistry):
     max_header_length = _MAX_HEADER_LENGTH
 
 
-_REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)  # what we do not know is ignored
+_REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)  # unknown header members are ignored
 
 
 def decode_unverified(value: str) -> tuple[Members, Members]:
-    """The header and the claims of a JWT; nothing about them is proved yet.
+    """Return the header and the claims of a JWT without verifying them.
 
-    :raises InvalidToken: where it is none.
+    :raises InvalidToken: if the value is not a JWT, or is too long.
     """
     if len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
-        raise invalid_token("no JWT, or too long", "the access token is not known")
+        raise invalid_token("it is not a JWT, or too long", "the access token is not known")
     try:
         token = jws.extract_compact(value.encode(), registry=_REGISTRY)
         return token.headers(), parse_json_object(token.payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-        raise invalid_token(f"no JWT: {type(cause).__name__}", "the access token is not known") from cause
+        raise invalid_token(f"it is not a JWT: {type(cause).__name__}", "the access token is not known") from cause
 
 
 class SignatureVerifier:
-    """Verifies by the keys that issuers publish, and by no key that a token brings or points to."""
+    """Verifies signatures with the keys that issuers publish, never with a key in a token or at a URL in it."""
 
     def __init__(self, discovery: Discovery, keys: RemoteKeys) -> None:
         self._discovery = discovery
         self._keys = keys
 
     def verify(self, value: str, header: Members, issuer: TrustedIssuer) -> None:
-        """See that the issuer signed the token.
+        """Verify that the issuer signed the token.
 
-        :raises InvalidToken: where it did not, as far as its published keys tell.
-        :raises IssuerUnavailable: where its keys cannot be had.
+        :raises InvalidToken: if none of the issuer's published keys verifies the signature.
+        :raises IssuerUnavailable: if the keys cannot be fetched.
         """
         alg, kid = check_header(header, issuer)
         try:
-            uri = issuer.jwks_uri or self._discovery.find_url(issuer.issuer, "jwks_uri")
-            key = self._keys.find(uri, kid, alg)
+            jwks_uri = issuer.jwks_uri or self._discovery.find_url(issuer.issuer, "jwks_uri")
+            key = self._keys.find(jwks_uri, kid, alg)
         except FetchError as cause:
-            raise IssuerUnavailable(f"the keys of {issuer.issuer} cannot be had: {cause}") from cause
+            raise IssuerUnavailable(f"the keys of {issuer.issuer} cannot be fetched: {cause}") from cause
         if key is None:
             raise invalid_token(f"no key of {issuer.issuer} has this kid and algorithm")
         try:
@@ -73,17 +73,19 @@ class SignatureVerifier:
 
 
 def check_header(header: Members, issuer: TrustedIssuer) -> tuple[str, str | None]:
-    """The algorithm and the key's id, where the header may be that of an access token of this issuer.
+    """Check that the header can be that of an access token of this issuer; return algorithm and key id.
 
-    Members that bring a key or its address (jwk, jku, x5c, x5u) are not looked at.
+    Members that have a key or its URL (``jwk``, ``jku``, ``x5c``, ``x5u``) are ignored.
+
+    :raises InvalidToken: if it cannot.
     """
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", JWT)
     if not isinstance(alg, str) or alg not in issuer.algorithms:
-        raise invalid_token("its algorithm is not one of the issuer's")
-    if "crit" in header:  # RFC 7515 §4.1.11: none that we understand
-        raise invalid_token("crit names what is not understood")
+        raise invalid_token("its alg is not one of the issuer's algorithms")
+    if "crit" in header:  # RFC 7515 §4.1.11: no extension is supported
+        raise invalid_token("crit names extensions, and none is supported")
     if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_KID_LENGTH):
-        raise invalid_token("its kid is no short text")
+        raise invalid_token(f"its kid is not a string of at most {_MAX_KID_LENGTH} characters")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in issuer.shape.token_types:
-        raise invalid_token("its typ is not that of the issuer's access tokens")  # RFC 8725 §3.11, RFC 9068 §4
+        raise invalid_token("its typ is not one of the issuer's token_types")  # RFC 8725 §3.11, RFC 9068 §4
     return alg, kid

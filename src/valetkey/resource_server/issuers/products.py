@@ -1,4 +1,4 @@
-"""How the access tokens of well-known products look: what each calls the app, the scope, the person."""
+"""The access tokens of well-known products: which types they have, and which claims have client, scope and user."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ Claims = Mapping[str, Any]
 Product = Literal["standard", "auth0", "cognito", "entra", "keycloak", "valetkey"]
 
 AT_JWT = "at+jwt"  # RFC 9068 §2.1
-JWT = "jwt"  # said, or meant by silence, of tokens from before RFC 9068
+JWT = "jwt"  # type of tokens from before RFC 9068; also stands for a missing typ
 
 
 @dataclass(frozen=True, slots=True)
 class TokenShape:
-    """What a product's tokens are read by."""
+    """How the access tokens of a product are read."""
 
     token_types: tuple[str, ...] = (AT_JWT, JWT)
-    scope_claims: tuple[str, ...] = ("scope", "scp")  # the first that is there counts
+    scope_claims: tuple[str, ...] = ("scope", "scp")  # the first one that a token has is used
     client_claims: tuple[str, ...] = ("client_id", "azp", "cid", "appid")
-    is_machine: Callable[[Claims], bool] = lambda claims: False  # besides: no sub, or the client's own id
+    # Whether the client acts for itself. It also does if sub is missing, or is the client's id.
+    is_machine: Callable[[Claims], bool] = lambda claims: False
 
 
 def _is_auth0_machine(claims: Claims) -> bool:
@@ -28,7 +29,11 @@ def _is_auth0_machine(claims: Claims) -> bool:
 
 
 def _is_entra_machine(claims: Claims) -> bool:
-    """idtyp is an optional claim; without it: a token with no delegated scope speaks for the app itself."""
+    """Return whether the client acts for itself.
+
+    ``idtyp`` says so, but it is an optional claim. Without it, the client acts for itself if the token has no delegated
+    scope (``scp``).
+    """
     return claims.get("idtyp") == "app" or "scp" not in claims
 
 
@@ -42,7 +47,7 @@ TOKEN_SHAPES: Mapping[str, TokenShape] = {
     "cognito": TokenShape(token_types=(JWT,), scope_claims=("scope",), client_claims=("client_id",)),
     "entra": TokenShape(
         token_types=(JWT,),
-        scope_claims=("scp", "roles"),  # roles: what an administrator gave an app that acts for itself
+        scope_claims=("scp", "roles"),  # roles: what an administrator granted to a client that acts for itself
         client_claims=("azp", "appid"),
         is_machine=_is_entra_machine,
     ),

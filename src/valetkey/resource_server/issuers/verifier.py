@@ -1,4 +1,4 @@
-"""The verdict on the tokens of trusted issuers; what a ``TokenJudge`` is for our own."""
+"""Verifies the access tokens of trusted issuers, as ``AccessTokenVerifier`` does for Valetkey's own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .introspection import Introspector
 from .jwt import SignatureVerifier, decode_unverified
 from .products import AT_JWT
 
-_SIGNATURE_TTL_S = 300  # seconds until a signature is verified again: the issuer may have withdrawn the key
-_INACTIVE_TTL_S = 10  # seconds for which an inactive token is not asked about again
+_SIGNATURE_TTL_S = 300  # then a signature is verified again, since the issuer may have withdrawn the key
+_INACTIVE_TTL_S = 10  # how long an inactive token is not introspected again
 
 
 class _VerifiedToken(NamedTuple):
@@ -28,10 +28,10 @@ class _VerifiedToken(NamedTuple):
 
 
 class TrustedIssuerTokenVerifier:
-    """Judges access tokens of several issuers. A good one is remembered, and so is one that an issuer denied.
+    """Verifies access tokens of several issuers. Caches valid tokens, and those that an issuer says are inactive.
 
     :param resource: the resource identifier of this API.
-    :param leeway: seconds by which clocks may differ.
+    :param leeway_s: how many seconds clocks may differ.
     """
 
     def __init__(
@@ -49,45 +49,44 @@ class TrustedIssuerTokenVerifier:
         self._resource = resource
         self._leeway_s = leeway_s
         self._verified: TwoGenerationCache[_VerifiedToken] = TwoGenerationCache()
-        self._inactive: TwoGenerationCache[float] = (
-            TwoGenerationCache()
-        )  # apart: a flood of guesses must not push the good ones out
+        # A separate cache: a flood of invalid tokens must not evict valid ones.
+        self._inactive: TwoGenerationCache[float] = TwoGenerationCache()
 
     def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """The good token in an Authorization header.
+        """Return the access token in the value of an Authorization header.
 
-        :raises InvalidToken, InvalidRequest: where there is none (RFC 6750 §3.1); ``detail`` says why.
-        :raises IssuerUnavailable: where its issuer is needed to tell, and does not answer.
+        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); ``log_detail`` says why.
+        :raises InvalidRequest: if the header is malformed.
+        :raises IssuerUnavailable: if the token's issuer is needed to verify it, and does not respond.
         """
-        good = self._verified.recent.get(authorization)
-        if good is None or now >= good.cached_until:
-            good = self._get_or_verify(parse_bearer_token(authorization) or "", now)
-        return good.token
+        verified = self._verified.recent.get(authorization)
+        if verified is None or now >= verified.cached_until:
+            verified = self._get_or_verify(parse_bearer_token(authorization) or "", now)
+        return verified.token
 
     def _get_or_verify(self, value: str, now: float) -> _VerifiedToken:
         digest = sha256(value.encode()).digest()
-        # An opaque token may live for months, and is not kept in clear (decision 37).
-        shown = format_authorization_header(value) if value.count(".") == 2 else digest
-        good = self._verified.find(shown)
-        if good is None or now >= good.cached_until:
-            good = self._verify(value, digest, now)
-            self._verified.add(shown, good, self._verified.generation)
-        return good
+        # An opaque token may be valid for months, so the cache has only its digest (decision 37).
+        cache_key = format_authorization_header(value) if value.count(".") == 2 else digest
+        verified = self._verified.find(cache_key)
+        if verified is None or now >= verified.cached_until:
+            verified = self._verify(value, digest, now)
+            self._verified.add(cache_key, verified, self._verified.generation)
+        return verified
 
     def _verify(self, value: str, digest: bytes, now: float) -> _VerifiedToken:
-        denied_until = self._inactive.find(digest)
-        if denied_until is not None and now < denied_until:
-            raise invalid_token("the issuer said lately that it is not active", "the access token is not known")
+        inactive_until = self._inactive.find(digest)
+        if inactive_until is not None and now < inactive_until:
+            raise invalid_token("the issuer said a moment ago that it is not active", "the access token is not known")
         if value.count(".") != 2:
             return self._verify_by_introspection(value, digest, self._find_opaque_token_issuer(value), now)
         header, claims = decode_unverified(value)
         issuer = self._issuers.get(str(claims.get("iss")))
-        if issuer is None:  # before anything is fetched: a token names no address that we would ask
-            told = f"its iss is not trusted: {str(claims.get('iss'))[:100]!r}"
-            raise invalid_token(told, "the access token is not known")
-        token = build_access_token(
-            claims, issuer, self._resource, now, self._leeway_s
-        )  # also before anything is fetched
+        if issuer is None:  # checked before any request: a token must not choose where requests go
+            detail = f"its iss is not a trusted issuer: {str(claims.get('iss'))[:100]!r}"
+            raise invalid_token(detail, "the access token is not known")
+        # The claims are also checked before any request.
+        token = build_access_token(claims, issuer, self._resource, now, self._leeway_s)
         if str(header.get("typ", "")).lower().removeprefix("application/") != AT_JWT:
             check_is_access_token(claims, issuer)
         self._signature_verifier.verify(value, header, issuer)
@@ -99,7 +98,9 @@ class TrustedIssuerTokenVerifier:
         for issuer in self._issuers.values():
             if issuer.introspection and value.startswith(issuer.introspection.prefix):
                 return issuer
-        raise invalid_token("it is no JWT, and no issuer is asked about such a token", "the access token is not known")
+        raise invalid_token(
+            "it is not a JWT, and no issuer has introspection for such a token", "the access token is not known"
+        )
 
     def _verify_by_introspection(self, value: str, digest: bytes, issuer: TrustedIssuer, now: float) -> _VerifiedToken:
         assert issuer.introspection is not None
@@ -107,17 +108,20 @@ class TrustedIssuerTokenVerifier:
         if members is None:
             self._inactive.add(digest, now + _INACTIVE_TTL_S, self._inactive.generation)
             raise invalid_token("the issuer says that it is not active", "the access token is not known")
-        until = now + issuer.introspection.remember
-        token = self._read_introspection_response(members, issuer, until, now)
-        return _VerifiedToken(token, min(token.expires_at + self._leeway_s, until))
+        cached_until = now + issuer.introspection.remember
+        token = self._read_introspection_response(members, issuer, cached_until, now)
+        return _VerifiedToken(token, min(token.expires_at + self._leeway_s, cached_until))
 
     def _read_introspection_response(
         self, members: Mapping[str, Any], issuer: TrustedIssuer, cached_until: float, now: float
     ) -> AccessToken:
-        """An introspection's answer need not have exp, nor name who answers (RFC 7662 §2.2)."""
+        """Build the access token from an introspection response, which may lack ``exp`` and ``iss`` (RFC 7662 §2.2).
+
+        :raises InvalidToken: if the response is not for a usable access token of this issuer.
+        """
         if members.get("iss", issuer.issuer) != issuer.issuer:
-            raise invalid_token("the issuer says that it is another's")
+            raise invalid_token("the introspection response names another issuer")
         if str(members.get("typ", "Bearer")).lower() not in {"bearer", "at+jwt"}:
-            raise invalid_token("its typ is not that of access tokens")
+            raise invalid_token("its typ is not that of an access token")
         token = build_access_token({"exp": cached_until, **members}, issuer, self._resource, now, self._leeway_s)
         return replace(token, claims=members)
