@@ -56,10 +56,10 @@ def api(app: Flask, register: Register) -> Browser:
 
 
 def test_an_api_call_with_a_personal_token_acts_as_its_owner(ada: Browser, app: Flask) -> None:
-    answer = ada.call(value_of(create_token(app)))
+    response = ada.call(value_of(create_token(app)))
 
-    assert answer.status_code == 200
-    assert answer.json == {"user": "ada", "client": PERSONAL_TOKEN_CLIENT_ID}
+    assert response.status_code == 200
+    assert response.json == {"user": "ada", "client": PERSONAL_TOKEN_CLIENT_ID}
 
 
 def test_a_personal_token_is_limited_to_its_scope(ada: Browser, app: Flask) -> None:
@@ -471,7 +471,7 @@ def test_the_endpoint_returns_404_unless_a_scope_is_configured(ada: Browser) -> 
     token = ada.obtain_tokens()["access_token"]
 
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/x")):
-        answer = ada.http.open(
+        response = ada.http.open(
             f"/oauth/personal-tokens{path}", method=method, json={}, headers={"Authorization": f"Bearer {token}"}
         )
-        assert answer.status_code == 404
+        assert response.status_code == 404

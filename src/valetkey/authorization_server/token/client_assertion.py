@@ -20,7 +20,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.tokens.jws import ASSERTION_REGISTRY
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_MAX_LENGTH, _MAX_JTI_LENGTH = 8192, 256
+_MAX_LENGTH, _MAX_JTI_LENGTH = 8192, 256  # characters
 _MAX_LIFETIME_S = 3600  # from now; a used assertion is remembered until it expires, so the lifetime is limited
 _MAX_CLOCK_SKEW_S = 30  # by which a client's clock may be fast
 _JWT_TYPES = ("jwt", "client-authentication+jwt")
@@ -111,7 +111,7 @@ def _claims_problem(claims: Mapping[str, Any], client: Client, runtime: Runtime,
 
 
 def _is_audience_this_server(audience: Any, client: Client, runtime: Runtime) -> bool:
-    """Whether every audience is this server. A second audience could present the assertion here itself."""
+    """Whether this server is the only audience. Any other audience could use the assertion here."""
     settings = runtime.settings
     accepted = {settings.issuer}
     if not client.policy.assertion_audience_issuer_only:

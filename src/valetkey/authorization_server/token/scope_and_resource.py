@@ -72,7 +72,7 @@ def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[s
 
 
 def check_scope(requested_scope: str | None, client: Client, runtime: Runtime) -> frozenset[str]:
-    """Return the scope that a client requests, or its default scope if it requests none (RFC 6749 §3.3).
+    """Return the scope that a client requests, or its registered or default scope if it requests none (RFC 6749 §3.3).
 
     With ``openid``, unknown scopes are ignored (OpenID Connect Core §3.1.2.1).
 
@@ -105,7 +105,10 @@ def limit_scope_to_plan(scope: frozenset[str], client_id: str, runtime: Runtime)
 
 
 def limit_scope_to_resources(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:
-    """Remove the scopes that none of the resources defines, so that a token has only scopes that its audience uses."""
+    """Remove the scopes that none of the resources supports: a token carries no scope that its audience cannot use.
+
+    OpenID's own scopes stay. Nothing is removed if a resource does not say which scopes it supports.
+    """
     scopes_by_resource = [
         runtime.resources.get(resource).scopes for resource in resources if resource in runtime.resources.all()
     ]

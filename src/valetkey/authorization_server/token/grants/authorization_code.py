@@ -30,7 +30,7 @@ def redeem(request: TokenRequest) -> bytes:
             return _redeem_code(*cached, request, else_rows=())
     stored = grants.find_code(request.runtime.store, digest)
     if stored is None:
-        raise InvalidGrant("the code is not known", log_detail="unknown code")
+        raise InvalidGrant("the code is not known", log_detail="it is not in the store")
     return _redeem_code(*stored, request, else_rows=_replay_statements(stored[1], request))
 
 

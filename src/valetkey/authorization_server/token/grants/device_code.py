@@ -46,12 +46,17 @@ def _find_code(request: TokenRequest) -> DeviceCode:
     digest = Secret(request.parameters.require("device_code")).digest()
     code = device_codes.find(request.runtime.store, digest)
     if code is None or code.client_id != request.client.client_id:
-        raise InvalidGrant("the device_code is not known", log_detail="unknown code, or issued to another client")
+        raise InvalidGrant(
+            "the device_code is not known", log_detail="it is not in the store, or was issued to another client"
+        )
     return code
 
 
 def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
-    """Return the grant of the owner's consent; raise the errors of §3.5 if there is no decision, or a denial."""
+    """Return the grant that the owner's consent created.
+
+    :raises OAuthError: the error of §3.5, if the code has expired, was not decided, or was denied.
+    """
     if code.consumed_at is None and code.expires_at <= request.now:
         raise ExpiredToken("the device_code has expired: ask for another one")
     if code.decided_at is None:

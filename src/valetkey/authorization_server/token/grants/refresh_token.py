@@ -89,7 +89,7 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
 def _find_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
     token_and_grant = grants.find_refresh_token(request.runtime.store, secret.digest())
     if token_and_grant is None:
-        raise InvalidGrant("the refresh token is not known", log_detail="unknown token")
+        raise InvalidGrant("the refresh token is not known", log_detail="it is not in the store")
     return token_and_grant
 
 
