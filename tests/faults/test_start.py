@@ -18,7 +18,7 @@ from valetkey.storage.schema import HEAD_REVISION
 
 LATER_CODE = """
 from valetkey.storage import schema
-schema.HEAD, schema._REVISIONS = "9999", (*schema._REVISIONS, "9999")
+schema.HEAD_REVISION, schema._REVISIONS = "9999", (*schema._REVISIONS, "9999")
 from valetkey.cli import main
 main()
 """
@@ -120,7 +120,7 @@ def test_wrong_settings_are_told_all_together(tmp_path: Path) -> None:
 
 def test_plain_http_off_loopback(tmp_path: Path) -> None:
     [said] = refusal_messages(Deployment(tmp_path, settings={"issuer": "http://api.example.com"}), "serve")
-    assert "plain http" in said and "set issuer to an https:// URL" in said
+    assert "uses http" in said and "set issuer to an https:// URL" in said
 
 
 def test_a_wrong_encryption_key(deployment: Deployment) -> None:
