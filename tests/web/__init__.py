@@ -1,1 +1,1 @@
-"""The web kit."""
+"""Tests of ``valetkey.web``: WSGI, Flask adapters and error responses."""

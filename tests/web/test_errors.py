@@ -1,4 +1,4 @@
-"""Every error below the API's prefix is a problem with a reference; below our own paths it is JSON or a page."""
+"""Errors under ``api_prefix`` are problem details with a reference; on Valetkey's own paths they are JSON or a page."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ def app(make_app: MakeApp, sqlite_store_url: str) -> Flask:
     def fails() -> Any:
         raise RuntimeError("the drawer is stuck")
 
-    @app.post("/api/answers/<int:status>")
+    @app.post("/api/aborts/<int:status>")
     @public
-    def answers(status: int) -> Any:
+    def aborts(status: int) -> Any:
         abort(status)
 
-    @app.post("/api/says")
+    @app.post("/api/aborts-with-description")
     @public
-    def says() -> Any:
-        abort(422, description="the colour is not one of ours")
+    def aborts_with_description() -> Any:
+        abort(422, description="the colour is not available")
 
     app.add_url_rule("/page", "page", lambda: abort(404))
     return app
 
 
-def test_a_path_that_nobody_serves_is_a_problem_with_a_reference_that_the_log_has(
+def test_unknown_path_returns_problem_details_with_the_reference_of_its_log_line(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    missed = app.test_client().get("/api/nowhere")
+    refused = app.test_client().get("/api/nowhere")
 
-    assert missed.status_code == 404
-    assert missed.headers["Content-Type"] == "application/problem+json"
-    assert (missed.json["status"], missed.json["title"]) == (404, "Not Found")
-    assert missed.json["reference"] == missed.headers["Request-Id"]
-    assert missed.json["reference"] in caplog.text
+    assert refused.status_code == 404
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert (refused.json["status"], refused.json["title"]) == (404, "Not Found")
+    assert refused.json["reference"] == refused.headers["Request-Id"]
+    assert refused.json["reference"] in caplog.text
 
 
-def test_a_method_that_nobody_serves_is_a_problem_with_allow(app: Flask) -> None:
+def test_unsupported_method_returns_problem_details_with_the_allow_header(app: Flask) -> None:
     refused = app.test_client().delete("/api/public")
 
     assert refused.status_code == 405
@@ -66,19 +66,19 @@ def test_a_method_that_nobody_serves_is_a_problem_with_allow(app: Flask) -> None
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 418, 422, 429, 500, 503])
-def test_whatever_a_view_aborts_with_is_a_problem(app: Flask, status: int) -> None:
-    refused = app.test_client().post(f"/api/answers/{status}")
+def test_abort_in_a_view_returns_problem_details(app: Flask, status: int) -> None:
+    refused = app.test_client().post(f"/api/aborts/{status}")
 
     assert (refused.status_code, refused.mimetype) == (status, "application/problem+json")
     assert refused.json["status"] == status
     assert refused.json["reference"]
 
 
-def test_the_words_of_an_abort_are_the_problems_detail(app: Flask) -> None:
-    assert app.test_client().post("/api/says").json["detail"] == "the colour is not one of ours"
+def test_description_of_an_abort_becomes_the_detail_of_the_problem(app: Flask) -> None:
+    assert app.test_client().post("/api/aborts-with-description").json["detail"] == "the colour is not available"
 
 
-def test_json_that_is_none_is_told_in_words_for_programs(app: Flask) -> None:
+def test_malformed_json_returns_problem_details_that_name_the_mistake(app: Flask) -> None:
     app.add_url_rule("/api/reads", "reads", public(lambda: jsonify(request.get_json())), methods=["POST"])
 
     refused = app.test_client().post("/api/reads", data="{", content_type="application/json")
@@ -86,7 +86,7 @@ def test_json_that_is_none_is_told_in_words_for_programs(app: Flask) -> None:
     assert (refused.status_code, refused.json["detail"][:38]) == (400, "the request is malformed: its JSON, a ")
 
 
-def test_a_body_over_flasks_own_limit_is_a_problem(app: Flask) -> None:
+def test_body_over_the_max_content_length_of_flask_returns_problem_details(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = 10
     app.add_url_rule("/api/reads", "reads", public(lambda: jsonify(request.get_json())), methods=["POST"])
 
@@ -95,54 +95,56 @@ def test_a_body_over_flasks_own_limit_is_a_problem(app: Flask) -> None:
     assert (refused.status_code, refused.mimetype) == (413, "application/problem+json")
 
 
-def test_a_view_that_breaks_is_a_problem_without_what_broke(app: Flask) -> None:
+def test_exception_in_a_view_returns_problem_details_without_its_message(app: Flask) -> None:
     failed = app.test_client().get("/api/fails")
 
     assert (failed.status_code, failed.mimetype) == (500, "application/problem+json")
     assert "drawer" not in failed.text and "Traceback" not in failed.text
 
 
-def test_outside_the_prefix_the_hosts_pages_stay_as_they_are(app: Flask) -> None:
+def test_errors_of_the_host_outside_the_api_prefix_stay_unchanged(app: Flask) -> None:
     assert app.test_client().get("/page").mimetype == "text/html"
     assert app.test_client().get("/apiary").mimetype == "text/html"
 
 
-@pytest.mark.parametrize("handled", [404, NotFound, HTTPException, Exception])
-def test_the_hosts_own_handler_comes_first(make_app: MakeApp, sqlite_store_url: str, handled: Any) -> None:
+@pytest.mark.parametrize("code_or_exception", [404, NotFound, HTTPException, Exception])
+def test_error_handler_of_the_host_takes_precedence(
+    make_app: MakeApp, sqlite_store_url: str, code_or_exception: Any
+) -> None:
     app = make_app(sqlite_store_url)
-    app.register_error_handler(handled, lambda error: ("mine", 404))
+    app.register_error_handler(code_or_exception, lambda error: ("by the host", 404))
 
-    missed = app.test_client().get("/api/nowhere")
+    refused = app.test_client().get("/api/nowhere")
 
-    assert (missed.status_code, missed.text) == (404, "mine")
+    assert (refused.status_code, refused.text) == (404, "by the host")
 
 
-def test_a_setting_turns_problems_off(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_settings_disable_problem_details_and_request_ids(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, problem_details=False, request_ids=False)
 
-    missed = app.test_client().get("/api/nowhere")
+    refused = app.test_client().get("/api/nowhere")
 
-    assert missed.mimetype == "text/html"
-    assert "Request-Id" not in missed.headers
+    assert refused.mimetype == "text/html"
+    assert "Request-Id" not in refused.headers
 
 
 @pytest.mark.parametrize("header", ["Request-Id", "X-Request-Id"])
-def test_a_well_formed_request_id_is_the_reference(app: Flask, header: str) -> None:
+def test_well_formed_request_id_of_the_caller_becomes_the_reference(app: Flask, header: str) -> None:
     refused = app.test_client().get("/api/protected", headers={header: "order-17.b"})
 
     assert refused.status_code == 401
     assert refused.json["reference"] == refused.headers["Request-Id"] == "order-17.b"
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "a\u00ffb", "a;b", "vk_at_secret"])
-def test_a_malformed_request_id_is_replaced(app: Flask, given: str) -> None:
-    answer = app.test_client().get("/api/public", headers={"Request-Id": given})
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 65, "a\u00ffb", "a;b", "vk_at_secret"])
+def test_malformed_request_id_is_replaced(app: Flask, request_id: str) -> None:
+    response = app.test_client().get("/api/public", headers={"Request-Id": request_id})
 
-    assert answer.status_code == 200
-    assert answer.headers["Request-Id"] not in {"", given}
+    assert response.status_code == 200
+    assert response.headers["Request-Id"] not in {"", request_id}
 
 
-def test_the_log_can_be_told_the_request_id(app: Flask) -> None:
+def test_logging_filter_adds_the_request_id_to_records(app: Flask) -> None:
     record = logging.LogRecord("a", logging.INFO, "", 0, "", (), None)
     RequestIdFilter().filter(record)
     assert record.request_id == "-"  # type: ignore[attr-defined]
@@ -152,7 +154,7 @@ def test_the_log_can_be_told_the_request_id(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/jwks", "/.well-known/oauth-authorization-server"])
-def test_a_strange_method_at_an_endpoint_is_refused_as_json(app: Flask, path: str) -> None:
+def test_unknown_method_at_an_endpoint_returns_405_as_json(app: Flask, path: str) -> None:
     for method in ("TRACE", "BREW"):
         refused = app.test_client().open(path, method=method)
         assert (refused.status_code, refused.mimetype) == (405, "application/json"), method
@@ -160,7 +162,7 @@ def test_a_strange_method_at_an_endpoint_is_refused_as_json(app: Flask, path: st
         assert "PATCH" not in refused.headers["Allow"] and refused.headers["Allow"]
 
 
-def test_a_strange_method_at_a_page_is_refused_as_a_page(app: Flask) -> None:
+def test_unknown_method_at_a_page_returns_405_as_a_page(app: Flask) -> None:
     for path in ("/oauth/authorize", "/account/sign-in", "/device"):
         refused = app.test_client().open(path, method="TRACE")
         assert (refused.status_code, refused.mimetype) == (405, "text/html"), path
@@ -169,46 +171,46 @@ def test_a_strange_method_at_a_page_is_refused_as_a_page(app: Flask) -> None:
         assert "Reference" in refused.text
 
 
-def test_an_unknown_path_below_ours_is_json_to_a_program_and_a_page_to_a_browser(app: Flask) -> None:
-    program = app.test_client().get("/oauth/nowhere", headers={"Accept": "application/json"})
-    person = app.test_client().get("/oauth/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+def test_unknown_path_below_oauth_path_returns_json_to_programs_and_a_page_to_browsers(app: Flask) -> None:
+    for_program = app.test_client().get("/oauth/nowhere", headers={"Accept": "application/json"})
+    for_browser = app.test_client().get("/oauth/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
 
-    assert (program.status_code, program.json["error"]) == (404, "invalid_request")
-    assert program.headers["Valetkey-Reference"]
-    assert (person.status_code, person.mimetype) == (404, "text/html")
-    assert "There is no such page" in person.text
-    assert person.headers["Content-Security-Policy"] and person.headers["X-Frame-Options"] == "DENY"
+    assert (for_program.status_code, for_program.json["error"]) == (404, "invalid_request")
+    assert for_program.headers["Valetkey-Reference"]
+    assert (for_browser.status_code, for_browser.mimetype) == (404, "text/html")
+    assert "There is no such page" in for_browser.text
+    assert for_browser.headers["Content-Security-Policy"] and for_browser.headers["X-Frame-Options"] == "DENY"
 
 
 @pytest.mark.parametrize("path", ["/account/nowhere", "/account/tokens/nowhere", "/docs/nowhere"])
-def test_an_unknown_path_below_a_page_of_ours_is_a_page_too(app: Flask, path: str) -> None:
-    missed = app.test_client().get(path, headers={"Accept": "text/html"})
+def test_unknown_path_below_a_page_of_valetkey_returns_an_error_page(app: Flask, path: str) -> None:
+    refused = app.test_client().get(path, headers={"Accept": "text/html"})
 
-    assert missed.status_code == 404
-    assert "There is no such page" in missed.text
-    assert missed.headers["Content-Security-Policy"] and missed.headers["X-Frame-Options"] == "DENY"
+    assert refused.status_code == 404
+    assert "There is no such page" in refused.text
+    assert refused.headers["Content-Security-Policy"] and refused.headers["X-Frame-Options"] == "DENY"
 
 
-def test_where_nobody_else_has_pages_every_unknown_path_is_ours(tmp_path: Path) -> None:
+def test_standalone_server_renders_the_errors_of_all_paths(tmp_path: Path) -> None:
     http = create_app(data_dir=str(tmp_path), embedded_worker=False).test_client()
 
-    for missed in (http.get("/nowhere", headers={"Accept": "text/html"}), http.post("/", headers={"Accept": "*/*"})):
-        assert missed.status_code in {404, 405}
-        assert "Reference" in missed.text and missed.headers["X-Frame-Options"] == "DENY"
+    for refused in (http.get("/nowhere", headers={"Accept": "text/html"}), http.post("/", headers={"Accept": "*/*"})):
+        assert refused.status_code in {404, 405}
+        assert "Reference" in refused.text and refused.headers["X-Frame-Options"] == "DENY"
     assert http.get("/api/nowhere").mimetype == "application/problem+json"
     assert http.get("/nowhere", headers={"Accept": "application/json"}).json["error"] == "invalid_request"
 
 
 def break_store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    def down(*_: Any) -> Any:
-        raise StoreUnavailable("the database does not answer")
+    def fail(*_: Any) -> Any:
+        raise StoreUnavailable("the database does not respond")
 
     runtime: Runtime = app.extensions["valetkey"]
-    monkeypatch.setattr(runtime.store, "fetch_all", down)
-    monkeypatch.setattr(runtime.store, "write", down)
+    monkeypatch.setattr(runtime.store, "fetch_all", fail)
+    monkeypatch.setattr(runtime.store, "write", fail)
 
 
-def test_while_the_store_is_down_a_page_is_still_a_page_with_a_reference(
+def test_store_outage_shows_an_error_page_with_the_reference_of_its_log_line(
     app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     break_store(app, monkeypatch)
@@ -220,14 +222,14 @@ def test_while_the_store_is_down_a_page_is_still_a_page_with_a_reference(
     assert caplog.records[-1].message.split("[")[-1].rstrip("]") in refused.text
 
 
-def test_where_even_the_frame_cannot_be_made_it_is_plain_text(
+def test_store_outage_returns_plain_text_if_no_page_can_be_rendered(
     app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_keys(*_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise StoreUnavailable("the folder cannot be read")
 
     break_store(app, monkeypatch)
-    monkeypatch.setattr(app.extensions["valetkey"].cipher, "compute_hmacs", no_keys)
+    monkeypatch.setattr(app.extensions["valetkey"].cipher, "compute_hmacs", fail)
 
     refused = ada.get("/account")
 
@@ -235,7 +237,7 @@ def test_where_even_the_frame_cannot_be_made_it_is_plain_text(
     assert "Reference: " in refused.text
 
 
-def test_the_api_while_the_store_is_down_has_a_reference(
+def test_store_outage_returns_problem_details_with_a_reference_from_the_api(
     app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = ada.obtain_tokens()["access_token"]
