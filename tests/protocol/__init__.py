@@ -1,1 +1,1 @@
-"""The RFCs' words as pure values: vectors of their appendices, grammars, refusals."""
+"""Tests of ``valetkey.protocol``: test vectors of the RFCs, grammars and refusals."""

@@ -1,4 +1,4 @@
-"""The token in a request and the challenge in the answer (RFC 6750, RFC 9728), errors, problems."""
+"""Bearer tokens in requests, challenges in responses (RFC 6750, RFC 9728), errors and problem details."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidT
 @pytest.mark.parametrize(
     ("header", "token"),
     [(None, None), ("", None), ("Bearer abc", "abc"), ("bearer abc", "abc"), ("BEARER  abc ", "abc")],
+    ids=["no header", "empty header", "Bearer", "bearer", "BEARER with spaces around the token"],
 )
-def test_a_token_is_read_whatever_the_case_of_its_scheme(header: str | None, token: str | None) -> None:
+def test_the_bearer_scheme_is_case_insensitive(header: str | None, token: str | None) -> None:
     assert bearer.parse_bearer_token(header) == token
 
 
 @pytest.mark.parametrize(
-    ("header", "refusal"),
+    ("header", "error"),
     [
         ("Bearer", InvalidRequest),
         ("Bearer ", InvalidRequest),
@@ -34,14 +35,25 @@ def test_a_token_is_read_whatever_the_case_of_its_scheme(header: str | None, tok
         ("DPoP abc", MissingToken),
         ("abc", MissingToken),
     ],
+    ids=[
+        "no token",
+        "empty token",
+        "two tokens",
+        "two headers joined by a comma",
+        "too long",
+        "not ASCII",
+        "Basic scheme",
+        "DPoP scheme",
+        "no scheme",
+    ],
 )
-def test_anything_else_is_refused(header: str, refusal: type[OAuthError]) -> None:
-    with pytest.raises(refusal):
+def test_a_malformed_authorization_header_is_refused(header: str, error: type[OAuthError]) -> None:
+    with pytest.raises(error):
         bearer.parse_bearer_token(header)
 
 
 @given(st.text(max_size=100))
-def test_any_header_gives_a_token_or_a_refusal(header: str) -> None:
+def test_any_header_is_parsed_or_refused(header: str) -> None:
     try:
         token = bearer.parse_bearer_token(f"Bearer {header}")
     except OAuthError:
@@ -49,24 +61,24 @@ def test_any_header_gives_a_token_or_a_refusal(header: str) -> None:
     assert token and token.isascii() and " " not in token
 
 
-def test_a_challenge_names_error_scope_and_metadata() -> None:
-    told = bearer.format_challenge(
+def test_a_challenge_has_error_scope_and_resource_metadata() -> None:
+    challenge = bearer.format_challenge(
         InsufficientScope("more is needed"), realm="https://api", resource_metadata="https://api/m", scope="a b"
     )
 
-    assert told == (
+    assert challenge == (
         'Bearer realm="https://api", error="insufficient_scope", error_description="more is needed", '
         'scope="a b", resource_metadata="https://api/m"'
     )
 
 
-def test_a_challenge_to_who_sent_nothing_names_no_error() -> None:
-    told = bearer.format_challenge(MissingToken("x"), realm="r", resource_metadata="m")
+def test_a_challenge_to_a_request_without_a_token_has_no_error_code() -> None:
+    challenge = bearer.format_challenge(MissingToken("x"), realm="r", resource_metadata="m")
 
-    assert told == 'Bearer realm="r", resource_metadata="m"'
+    assert challenge == 'Bearer realm="r", resource_metadata="m"'
 
 
-def test_a_problem_is_that_of_rfc_9457() -> None:
+def test_problem_details_have_the_members_of_rfc_9457() -> None:
     assert json.loads(problem_body(401, "why", error="invalid_token")) == {
         "title": "Unauthorized",
         "status": 401,
@@ -75,8 +87,8 @@ def test_a_problem_is_that_of_rfc_9457() -> None:
     }
 
 
-def test_the_text_for_the_log_is_not_in_the_body() -> None:
-    refusal = InvalidToken("for the client", log_detail="for the log")
+def test_log_details_are_not_sent_to_the_client() -> None:
+    error = InvalidToken("for the client", log_detail="for the log")
 
-    assert refusal.body() == {"error": "invalid_token", "error_description": "for the client"}
-    assert "log" not in str(refusal)
+    assert error.body() == {"error": "invalid_token", "error_description": "for the client"}
+    assert "log" not in str(error)

@@ -22,13 +22,13 @@ LOOPBACK = ("http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb")
         "http://localhost:3000/",
     ],
 )
-def test_https_and_loopback_may_be_registered(uri: str) -> None:
+def test_https_and_loopback_redirect_uris_can_be_registered(uri: str) -> None:
     assert redirect_uri_problem(uri, native=False) is None
     assert redirect_uri_problem(uri, native=True) is None
 
 
 @pytest.mark.parametrize("uri", ["com.example.app:/cb", "com.example.app://cb", "org.example:/"])
-def test_a_private_use_scheme_with_a_dot_is_for_native_apps(uri: str) -> None:
+def test_a_private_use_scheme_with_a_dot_is_allowed_for_native_apps_only(uri: str) -> None:
     assert redirect_uri_problem(uri, native=True) is None
     assert redirect_uri_problem(uri, native=False) is not None
 
@@ -81,60 +81,61 @@ def test_a_private_use_scheme_with_a_dot_is_for_native_apps(uri: str) -> None:
         "https://app.example/" + "a" * 2000,
     ],
 )
-def test_anything_else_may_not_be_registered(uri: str) -> None:
+def test_other_redirect_uris_cannot_be_registered(uri: str) -> None:
     assert redirect_uri_problem(uri, native=True) is not None
     assert redirect_uri_problem(uri, native=False) is not None
 
 
 @given(st.text(max_size=60))
-def test_text_of_any_kind_is_judged(text: str) -> None:
+def test_any_text_is_checked_without_an_exception(text: str) -> None:
     for problem in (redirect_uri_problem(text, native=True), resource_uri_problem(text)):
         assert problem is None or problem
 
 
 @given(st.integers(1, 65535), st.sampled_from(LOOPBACK))
-def test_a_native_app_listens_on_any_port(port: int, registered: str) -> None:
-    sent = registered.replace("/cb", f":{port}/cb")
+def test_a_loopback_uri_of_a_native_app_can_have_any_port(port: int, registered: str) -> None:
+    requested = registered.replace("/cb", f":{port}/cb")
 
-    assert redirect_uri_matches(sent, (registered,), native=True)
-    assert not redirect_uri_matches(sent, (registered,), native=False)
+    assert redirect_uri_matches(requested, (registered,), native=True)
+    assert not redirect_uri_matches(requested, (registered,), native=False)
 
 
 @pytest.mark.parametrize("registered", LOOPBACK)
-def test_loopback_hosts_do_not_stand_for_each_other(registered: str) -> None:
-    matching = [sent for sent in LOOPBACK if redirect_uri_matches(sent, (registered,), native=True)]
+def test_different_loopback_hosts_do_not_match(registered: str) -> None:
+    matching = [uri for uri in LOOPBACK if redirect_uri_matches(uri, (registered,), native=True)]
 
     assert matching == [registered]
 
 
 @given(st.text(max_size=40))
-def test_only_the_registered_text_matches(sent: str) -> None:
+def test_only_the_registered_redirect_uri_matches(text: str) -> None:
     registered = "https://app.example/cb"
 
-    assert redirect_uri_matches(sent, (registered,), native=False) is (sent == registered)
-    assert redirect_uri_matches(registered + sent, (registered,), native=False) is (sent == "")
+    assert redirect_uri_matches(text, (registered,), native=False) is (text == registered)
+    assert redirect_uri_matches(registered + text, (registered,), native=False) is (text == "")
 
 
 @pytest.mark.parametrize(
-    "sent", ["HTTPS://app.example/cb", "https://APP.example/cb", "https://app.example/CB", "https://app.example/%63b"]
+    "requested",
+    ["HTTPS://app.example/cb", "https://APP.example/cb", "https://app.example/CB", "https://app.example/%63b"],
 )
-def test_case_and_encoding_are_not_folded(sent: str) -> None:
-    assert not redirect_uri_matches(sent, ("https://app.example/cb",), native=True)
+def test_redirect_uris_that_differ_in_case_or_encoding_do_not_match(requested: str) -> None:
+    assert not redirect_uri_matches(requested, ("https://app.example/cb",), native=True)
 
 
 @given(st.text("/?#@:;.%\\ab0", max_size=12), st.text("/?#@:;.%\\ab0", max_size=12))
-def test_a_loopback_uri_varies_in_its_port_and_in_nothing_else(before: str, after: str) -> None:
-    sent = f"http://127.0.0.1{before}/cb{after}"
-    if redirect_uri_matches(sent, ("http://127.0.0.1/cb",), native=True):
+def test_a_loopback_uri_can_differ_in_its_port_only(before: str, after: str) -> None:
+    requested = f"http://127.0.0.1{before}/cb{after}"
+    if redirect_uri_matches(requested, ("http://127.0.0.1/cb",), native=True):
         assert after == ""
         assert before == "" or (before[0] == ":" and before[1:].isdecimal())
 
 
 @pytest.mark.parametrize("uri", ["https://api.example", "https://api.example/v1?x=y", "http://127.0.0.1:8000"])
-def test_a_resource_is_an_absolute_url(uri: str) -> None:
+def test_an_absolute_http_url_can_be_a_resource(uri: str) -> None:
     assert resource_uri_problem(uri) is None
 
 
 @pytest.mark.parametrize("uri", ["", "api", "/api", "urn:x", "https://", "https://api.example#a", "https://a@b/", "\0"])
-def test_anything_else_is_no_resource(uri: str) -> None:
+def test_other_text_cannot_be_a_resource(uri: str) -> None:
     assert resource_uri_problem(uri)
