@@ -35,7 +35,10 @@ def parse_members(submitted: ClientMetadata) -> dict[str, Any]:
 
 
 def to_error_description(text: str) -> str:
-    """Return a text with every character replaced that error_description may not contain (RFC 7591 §3.2.2)."""
+    """Return a text as ``error_description``: printable ASCII without quotes and backslashes (RFC 7591 §3.2.2).
+
+    Other characters become ``?``, except that ``§`` becomes "section".
+    """
     plain = text.replace("§", "section ")
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in plain)
 

@@ -33,6 +33,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """Return the value of the secret."""
         return self._value
 
     def digest(self) -> bytes:

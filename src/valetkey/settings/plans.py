@@ -73,7 +73,7 @@ def plan_problems(plans: Any, default_plan: str, scopes: Any) -> list[str]:
         if plan.fail not in {"closed", "open"}:
             problems.append(f"plans: {name}: fail must be 'closed' or 'open'")
         if plan.scopes is not None and not isinstance(plan.scopes, str):
-            problems.append(f"plans: {name}: scopes must be one text, with spaces between the names")
+            problems.append(f"plans: {name}: scopes must be a string, with spaces between the names")
         elif isinstance(scopes, Mapping) and (unknown := (plan.allowed_scopes or frozenset()) - scopes.keys()):
             problems.append(f"plans: {name}: {' '.join(sorted(unknown))} is not in scopes")
     return problems

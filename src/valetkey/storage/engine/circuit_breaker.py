@@ -32,7 +32,7 @@ class CircuitBreaker:
 
         While the circuit is open, one call per second is allowed in order to try the backend.
 
-        :raises StoreTimeout: if the circuit is open, and another call is trying the backend or will do so.
+        :raises StoreTimeout: if the circuit is open and this call is not the one to try the backend.
         """
         if self.retry_at is None:
             return
