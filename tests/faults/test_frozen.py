@@ -61,7 +61,7 @@ def frozen_store(
     crowd: Crowd, outage: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Flask]:
     """An API whose store is this test's own PostgreSQL."""
-    monkeypatch.setattr(psycopg_timeout, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(psycopg_timeout, "ANSWER_TIMEOUT_S", PATIENCE)
     app = Flask("api")
     given = {"database_url": outage.create_database(), "data_dir": str(tmp_path), "encryption_keys": (ENCRYPTION_KEY,)}
     Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **given)
@@ -120,7 +120,7 @@ def test_a_redis_that_is_frozen_costs_a_second_once(redis_server: RedisServer, c
         waited = crowd(lambda: limiter.spend("frozen", MINUTE, time.time()))
         told = crowd(lambda: limiter.spend("another", MINUTE, time.time()))
 
-    assert {answer for _, answer in waited} <= {"StoreUnavailable", "StoreSilent"}
+    assert {answer for _, answer in waited} <= {"StoreUnavailable", "StoreTimeout"}
     assert max(seconds for seconds, _ in waited) < 1.8, "twice a second where a silent server is asked again"
     assert max(seconds for seconds, _ in told) < 0.5
     limiter.close()
@@ -135,7 +135,7 @@ def test_callers_do_not_queue_for_a_quota_whose_store_somebody_holds(sqlite_stor
 
     waited = crowd(lambda: quotas.spend("app", month, time.time()))
 
-    assert {answer for _, answer in waited} == {"StoreBusy", "StoreSilent"}
+    assert {answer for _, answer in waited} == {"StoreBusy", "StoreTimeout"}
     assert max(seconds for seconds, _ in waited) < BUSY_TIMEOUT_S * 1.5
     holder.close()
     store.close()
