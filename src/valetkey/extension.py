@@ -65,7 +65,7 @@ class Valetkey:
         valetkey = Valetkey(app, scopes={"profile": "See your name"})
 
     With an app factory, create it without an app and call ``init_app`` later. The extension's state is in
-    ``app.extensions["valetkey"]``; the ``Valetkey`` object only stores its arguments, so one can initialize several
+    ``app.extensions["valetkey"]``; the ``Valetkey`` object only stores its arguments, so it can be used for several
     apps.
 
     :param app: the Flask app; omit it to call ``init_app`` later.

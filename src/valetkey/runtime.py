@@ -200,13 +200,13 @@ class Runtime:
         :raises TooManyRequests: if the limit is exceeded.
         """
         try:
-            spent = self.limiter.spend(f"{limit_setting}|{key}", self.limits[limit_setting], now)
+            result = self.limiter.spend(f"{limit_setting}|{key}", self.limits[limit_setting], now)
         except StoreUnavailable as cause:
             self.admission.fail_open(True, cause, now)
             return
-        if not spent.is_admitted:
+        if not result.is_admitted:
             raise TooManyRequests(
-                "too many requests", retry_after=spent.retry_after, log_detail=f"{limit_setting} of {key}"
+                "too many requests", retry_after=result.retry_after, log_detail=f"{limit_setting} of {key}"
             )
 
     def charge_failed_authentication(self, address: str | None, now: float) -> None:
@@ -214,9 +214,10 @@ class Runtime:
 
         :raises TooManyRequests: if too many client authentications from this network have failed.
         """
-        spent = self.limiter.spend(f"client:{caller_network(address)}", self.limits["client_authentication_limit"], now)
-        if not spent.is_admitted:
-            raise TooManyRequests("too many failed client authentications", retry_after=spent.retry_after)
+        limit = self.limits["client_authentication_limit"]
+        result = self.limiter.spend(f"client:{caller_network(address)}", limit, now)
+        if not result.is_admitted:
+            raise TooManyRequests("too many failed client authentications", retry_after=result.retry_after)
 
     def _is_active_owner(self, sub: str) -> bool:
         return self.owners.find(sub) is not None

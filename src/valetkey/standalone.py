@@ -30,8 +30,8 @@ class ResourceServer:
         ResourceServer(app, trusted_issuers=["https://login.example"], resource="https://api.example")
 
     With an app factory, create it without an app and call ``init_app`` later. ``require_oauth``, ``public`` and
-    ``current_token`` work as with ``Valetkey``. It needs no database. The state is in ``app.extensions["valetkey"]``,
-    so one object can initialize several apps.
+    ``current_token`` work as with ``Valetkey``. It needs no database. Its state is in ``app.extensions["valetkey"]``,
+    so one object can be used for several apps.
 
     :param app: the Flask app; omit it to call ``init_app`` later.
     :param trusted_issuers: the issuers whose tokens are accepted: issuer identifiers (URLs), or ``TrustedIssuer``

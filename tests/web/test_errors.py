@@ -147,10 +147,10 @@ def test_malformed_request_id_is_replaced(app: Flask, request_id: str) -> None:
 def test_logging_filter_adds_the_request_id_to_records(app: Flask) -> None:
     record = logging.LogRecord("a", logging.INFO, "", 0, "", (), None)
     RequestIdFilter().filter(record)
-    assert record.request_id == "-"  # type: ignore[attr-defined]
+    assert record.request_id == "-"  # type: ignore[attr-defined]  # the filter adds this attribute
     with app.test_request_context("/api/public", headers={"Request-Id": "r1"}):
         RequestIdFilter().filter(record)
-    assert record.request_id == "r1"  # type: ignore[attr-defined]
+    assert record.request_id == "r1"  # type: ignore[attr-defined]  # the filter adds this attribute
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/jwks", "/.well-known/oauth-authorization-server"])

@@ -68,7 +68,7 @@ def _find_managed_client(call: Call) -> ManagedClient:
     if client is None:
         raise InvalidToken("the registration access token is not this client's", log_detail="the client was removed")
     if client.disabled_at is not None and not registration.waits:
-        raise Forbidden("the client was put out of service")
+        raise Forbidden("the client is disabled")
     return ManagedClient(client, registration, token)
 
 
@@ -114,7 +114,8 @@ def _check_body(call: Call, client: Client) -> None:
     if call.json_body.get("client_id") != client.client_id:
         raise InvalidRequest("client_id must be the one that was issued")
     if _SERVER_ISSUED_MEMBERS & call.json_body.keys():
-        raise InvalidRequest("what only the server issues must not be sent")  # §2.2
+        names = ", ".join(sorted(_SERVER_ISSUED_MEMBERS))
+        raise InvalidRequest(f"members that only the server issues must not be sent: {names}")  # §2.2
     secret = call.json_body.get("client_secret")
     if secret is None:
         return
@@ -127,8 +128,8 @@ def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> boo
 
     True if approval is pending already, or if an approved client changes: the operator approved the old metadata.
     """
-    asks_operator = call.runtime.settings.registration == "approve" and managed.registration.policy is None
-    return bool(managed.registration.waits) or (asks_operator and is_changed)
+    needs_operator = call.runtime.settings.registration == "approve" and managed.registration.policy is None
+    return bool(managed.registration.waits) or (needs_operator and is_changed)
 
 
 def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret | None, list[BoundStatement]]:

@@ -130,9 +130,9 @@ def _check_registration_allowed(token: InitialAccessToken | None, settings: Sett
 
 def _charge_registration(call: Call) -> None:
     limit = call.runtime.limits["registration_limit"]
-    spent = call.runtime.limiter.spend(f"register:{caller_network(call.address)}", limit, call.now)
-    if not spent.is_admitted:
-        raise TooManyRequests("too many registrations from this network", retry_after=spent.retry_after)
+    result = call.runtime.limiter.spend(f"register:{caller_network(call.address)}", limit, call.now)
+    if not result.is_admitted:
+        raise TooManyRequests("too many registrations from this network", retry_after=result.retry_after)
 
 
 def _filter_scope(text: str, settings: Settings) -> str:
@@ -145,5 +145,5 @@ def _filter_scope(text: str, settings: Settings) -> str:
     except InvalidScope as refusal:
         raise InvalidClientMetadata(refusal.description) from refusal
     if not registered:
-        raise InvalidClientMetadata("scope has no name that is known here")
+        raise InvalidClientMetadata("scope contains none of this server's scopes")
     return format_scope(registered)

@@ -218,7 +218,7 @@ def _validate_metadata(runtime: Runtime, policy: ClientPolicy, sent: Mapping[str
 def _check_member_types(sent: Mapping[str, Any]) -> None:
     """Check that each member has the right JSON type, on which the other checks rely.
 
-    :raises RegistrationRefused: if one has not.
+    :raises RegistrationRefused: if a member has another type.
     """
     try:
         parse_members({name: value for name, value in sent.items() if name != "client_name"})

@@ -23,9 +23,9 @@ def prune_unused_clients(runtime: Runtime) -> int:
         return 0
     before, removed = now - days * _DAY_S, 0
     for client_id in registrations.list_unused_client_ids(runtime.store, before):
-        _, secrets = clients.removal_statements(client_id)
+        _, remove_secrets = clients.removal_statements(client_id)
         rows = (
-            secrets,
+            remove_secrets,
             registrations.remove(client_id),
             change_feed.add("client", client_id, now, runtime.revocation_expiry),
             audit_statement("client.removed", now, client_id=client_id, detail=f"not used within {days} days"),

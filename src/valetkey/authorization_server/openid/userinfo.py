@@ -65,7 +65,7 @@ def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[s
     if "openid" not in token.scopes:
         raise InsufficientScope("the access token lacks the scope openid", challenge_parameters={"scope": "openid"})
     if token.user_id is None or token.grant_id is None:
-        raise InvalidToken("the access token is no person's")
+        raise InvalidToken("the access token does not belong to a user")
     return token.user_id, _requested_claims(token.grant_id, runtime)
 
 
@@ -75,7 +75,7 @@ def _requested_claims(grant_id: str, runtime: Runtime) -> frozenset[str]:
     if requested is None:
         grant = grants.find(runtime.store, grant_id)
         if grant is None:
-            raise InvalidToken("the access token is no person's", log_detail="its grant no longer exists")
+            raise InvalidToken("the access token does not belong to a user", log_detail="its grant no longer exists")
         requested = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
         if len(runtime.requested_claims_cache) >= _MAX_ENTRIES:
             runtime.requested_claims_cache.clear()

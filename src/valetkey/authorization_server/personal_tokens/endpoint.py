@@ -51,7 +51,7 @@ def delete_personal_token(call: Call) -> MachineResponse:
     caller = _check_caller(call)
     token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime)
     if token is None:
-        raise NotFound("there is no such token of this person's")
+        raise NotFound("this user has no such token")
     revoke_personal_token(token, call.runtime, call.now, call.address)
     return MachineResponse(204, b"", (("Cache-Control", "no-store"),))
 
@@ -64,7 +64,7 @@ def _check_caller(call: Call) -> AccessToken:
     """
     runtime, scope = call.runtime, call.runtime.settings.personal_access_token_api_scope
     if scope is None or runtime.settings.tokens_path is None:
-        raise NotFound("personal access tokens are not managed by apps here")
+        raise NotFound("this server does not let clients manage personal access tokens")
     value = bearer.parse_bearer_token(call.authorization)
     if value is None:
         raise MissingToken("an access token is required")
@@ -73,10 +73,10 @@ def _check_caller(call: Call) -> AccessToken:
         raise InvalidToken("the access token is for another resource")
     if token.client_id == PERSONAL_TOKEN_CLIENT_ID or scope not in token.scopes:
         raise InsufficientScope(
-            "managing personal access tokens needs a scope of its own", challenge_parameters={"scope": scope}
+            "managing personal access tokens requires another scope", challenge_parameters={"scope": scope}
         )
     if token.user_id is None:
-        raise InvalidToken("the access token is no person's")
+        raise InvalidToken("the access token does not belong to a user")
     if runtime.clients.find(token.client_id, call.now) is None or runtime.owners.find(token.user_id) is None:
         raise InvalidToken(
             "the access token was revoked", log_detail="client or resource owner was removed or disabled"

@@ -20,7 +20,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.personal_access_tokens import PersonalToken
 
 MAX_AUTH_AGE_S = 3600  # to create a token, a user must have signed in within this time
-MAX_ACTIVE_TOKENS = 100  # of one owner
+MAX_ACTIVE_TOKENS = 100  # per owner
 _DAY_S = 86400.0
 _PREFIX_LENGTH = 11  # the part of the value that is stored and shown in lists: vk_pat_ and 4 of 44 random characters
 

@@ -29,9 +29,9 @@ def read_or_request_plan(call: Call) -> MachineResponse:
     if requested is not None and requested not in runtime.settings.plans:
         raise InvalidRequest(f"there is no such plan; there are: {', '.join(runtime.settings.plans)}")
     if requested is not None and requested != (subscription.wanted or subscription.plan):
-        spent = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGE_LIMIT, call.now)
-        if not spent.is_admitted:
-            raise TooManyRequests("the plan was changed too often", retry_after=spent.retry_after)
+        result = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGE_LIMIT, call.now)
+        if not result.is_admitted:
+            raise TooManyRequests("the plan was changed too often", retry_after=result.retry_after)
         subscription = subscribe(runtime, client.client_id, requested)
     body = {"client_id": client.client_id, "plan": subscription.plan, "waits_for": subscription.wanted}
     return json_response({**body, "plans": list(runtime.settings.plans)})
