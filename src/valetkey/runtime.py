@@ -229,7 +229,7 @@ class Runtime:
         return self.limiter.spend(f"document:{host}", _DOCUMENT_FETCH_LIMIT, now).is_admitted
 
     def close(self) -> None:
-        """Stop the worker and the background thread, and close the connections. It waits 5 seconds for the worker."""
+        """Stop the worker and the background thread, and close the connections. Wait 5 s for the worker at most."""
         self._stop.set()
         if self._worker_thread is not None:
             self._worker_thread.join(timeout=5)
