@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from flask import Flask, jsonify
+from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
-from tests.support.browser_client import CALLBACK, EMAIL, SCOPES, Browser, Clock, find_secrets
+from tests.support.app import ENCRYPTION_KEY, MakeApp, Register, add_api_routes, prepare_database
+from tests.support.browser_client import CALLBACK, EMAIL, SCOPES, Browser, find_secrets, sign_in_new_account
+from tests.support.clock import Clock
 from tests.support.postgres import PostgreSQLServer
-from valetkey import Valetkey, current_token, public, require_oauth
+from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
-from valetkey.protocol.secret import BROWSER, SESSION, generate_secret
-from valetkey.runtime import Runtime, prepare_store
-from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Transaction
+from valetkey.runtime import Runtime
 from valetkey.storage.tables import metadata
 
 pytest_plugins = ["tests.support.fixtures"]
-
-ENCRYPTION_KEY = base64.b64encode(b"k" * 32).decode()
-
-MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def prepare_database(url: str) -> None:
-    """Make the tables and the keys in an empty database."""
-    app = Flask("prepared")
-    Valetkey(app, database_url=url, encryption_keys=(ENCRYPTION_KEY,), scopes=SCOPES, clock=Clock())
-    runtime: Runtime = app.extensions["valetkey"]
-    runtime.clock = Clock()  # type: ignore[assignment]
-    runtime.on_store_created.clear()  # no client of the command line: what a test does not make is not there
-    prepare_store(runtime)
-    runtime.close()
 
 
 @pytest.fixture(scope="session")
@@ -115,20 +98,6 @@ def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecod
         runtime.close()
 
 
-def add_api_routes(app: Flask) -> None:
-    """The routes of ``examples/quickstart``."""
-
-    @app.get("/api/public")
-    @public(limit="60/minute")
-    def public_api() -> Any:
-        return jsonify(message="Welcome")
-
-    @app.get("/api/protected")
-    @require_oauth("profile")
-    def protected_api() -> Any:
-        return jsonify(user=current_token.user_id, client=current_token.client_id)
-
-
 @pytest.fixture
 def app(make_app: MakeApp, store_url: str) -> Flask:
     return make_app(store_url)
@@ -137,9 +106,6 @@ def app(make_app: MakeApp, store_url: str) -> Flask:
 @pytest.fixture
 def runtime(app: Flask) -> Runtime:
     return app.extensions["valetkey"]
-
-
-Register = Callable[..., CreatedClient]
 
 
 @pytest.fixture
@@ -164,19 +130,6 @@ def shop(register: Register) -> CreatedClient:
 def ada(app: Flask, runtime: Runtime, shop: CreatedClient) -> Browser:
     """Ada, signed in, with the shop before her."""
     return sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
-
-
-def sign_in_new_account(browser: Browser, runtime: Runtime, email: str, name: str) -> Browser:
-    """Give a browser the cookies of a new account's sign-in (the pages that do it are in ``resource_owner/``)."""
-    now, sub = runtime.clock(), name.lower()
-    cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
-    digests = [cookie.digest() for cookie in cookies.values()]
-    session = accounts.Session(digests[1], sub, digests[0], now, now + 86400, None)
-    added = accounts.add(sub, email, name, None, now)
-    assert runtime.store.write(Transaction(added, (accounts.add_session(session),)))
-    for cookie, secret in cookies.items():
-        browser.http.set_cookie(cookie, secret.reveal())
-    return browser
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import EMAIL, PASSWORD, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.app import MakeApp
+from tests.support.browser_client import EMAIL, Browser
+from tests.support.clock import Clock
+from tests.support.store_assertions import assert_store_unchanged, count_rows
+from tests.support.user import PASSWORD
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.runtime import Runtime

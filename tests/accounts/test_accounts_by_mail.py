@@ -9,8 +9,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.browser_client import EMAIL, PASSWORD, Browser, Clock, count_rows
+from tests.support.app import MakeApp
+from tests.support.browser_client import EMAIL, Browser, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.store_assertions import count_rows
+from tests.support.user import PASSWORD
 from valetkey.accounts import mail_links
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.runtime import Runtime

@@ -1,4 +1,4 @@
-"""Browsers may call the API from where registered apps are, and nowhere else."""
+"""CORS: browsers may call the API from the origins of registered browser apps, and from no other origin."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp
+from tests.support.browser_client import Browser
+from tests.support.clock import Clock
 from valetkey import public
 from valetkey.api_helpers import use_cors
 from valetkey.authorization_server.clients.service import disable_client, register_client
@@ -19,7 +20,7 @@ from valetkey.storage import clients
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 APP, STRANGER = "https://app.example", "https://stranger.example"
-ASKS = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,x-own"}
+PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,x-own"}
 
 
 def add_app(app: Flask, origin: str = APP, policy: str = "browser") -> str:
@@ -28,24 +29,24 @@ def add_app(app: Flask, origin: str = APP, policy: str = "browser") -> str:
     return register_client(runtime, name="App", policy=policy, redirect_uris=uris).client_id
 
 
-def allowed(app: Flask, origin: str = APP, path: str = "/api/public") -> str | None:
+def allowed_origin(app: Flask, origin: str = APP, path: str = "/api/public") -> str | None:
     return app.test_client().get(path, headers={"Origin": origin}).headers.get("Access-Control-Allow-Origin")
 
 
-def test_a_registered_app_may_read_answers_and_what_matters_in_their_headers(app: Flask) -> None:
+def test_a_registered_app_may_read_responses_and_their_important_headers(app: Flask) -> None:
     add_app(app)
 
-    answer = app.test_client().get("/api/public", headers={"Origin": APP})
+    response = app.test_client().get("/api/public", headers={"Origin": APP})
 
-    assert answer.headers["Access-Control-Allow-Origin"] == APP
-    assert "Access-Control-Allow-Credentials" not in answer.headers
-    assert "Origin" in answer.headers["Vary"]
-    exposed = {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")}
-    wanted = {"RateLimit", "WWW-Authenticate", "Link", "ETag", "Request-Id", "Retry-After", "Location"}
-    assert wanted <= exposed
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert "Origin" in response.headers["Vary"]
+    exposed = {name.strip() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
+    expected = {"RateLimit", "WWW-Authenticate", "Link", "ETag", "Request-Id", "Retry-After", "Location"}
+    assert expected <= exposed
 
 
-def test_refusals_and_errors_can_be_read_too(app: Flask) -> None:
+def test_a_registered_app_may_read_error_responses(app: Flask) -> None:
     add_app(app)
 
     for path, status in (("/api/protected", 401), ("/api/nowhere", 404)):
@@ -54,26 +55,26 @@ def test_refusals_and_errors_can_be_read_too(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("origin", [STRANGER, "null", "https://app.example:444", "http://app.example", f"{APP}/", ""])
-def test_nobody_else_may(app: Flask, origin: str) -> None:
+def test_unregistered_origins_are_not_allowed(app: Flask, origin: str) -> None:
     add_app(app)
 
-    assert allowed(app, origin) is None
-    preflight = app.test_client().options("/api/protected", headers={"Origin": origin, **ASKS})
+    assert allowed_origin(app, origin) is None
+    preflight = app.test_client().options("/api/protected", headers={"Origin": origin, **PREFLIGHT})
     assert preflight.status_code == 204
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
-def test_an_answer_without_origin_still_varies_by_it(app: Flask) -> None:
+def test_a_response_to_a_request_without_origin_varies_by_origin(app: Flask) -> None:
     assert "Origin" in app.test_client().get("/api/public").headers["Vary"]
 
 
-def test_a_preflight_needs_no_token_and_passes_the_hosts_hooks(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_a_preflight_needs_no_token_and_skips_the_hosts_hooks(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url)
     app.before_request(lambda: ("sign in first", 403))
     app.add_url_rule("/api/protected", "change", lambda: "", methods=["PUT"])
     add_app(app)
 
-    preflight = app.test_client().options("/api/protected", headers={"Origin": APP, **ASKS})
+    preflight = app.test_client().options("/api/protected", headers={"Origin": APP, **PREFLIGHT})
 
     assert (preflight.status_code, preflight.data) == (204, b"")
     assert preflight.headers["Access-Control-Allow-Origin"] == APP
@@ -82,91 +83,95 @@ def test_a_preflight_needs_no_token_and_passes_the_hosts_hooks(make_app: MakeApp
     assert "Access-Control-Allow-Credentials" not in preflight.headers
 
 
-def test_headers_that_are_no_names_are_not_repeated(app: Flask) -> None:
+def test_malformed_requested_headers_are_not_echoed(app: Flask) -> None:
     add_app(app)
-    odd = {**ASKS, "Access-Control-Request-Headers": "x;y"}
+    malformed = {**PREFLIGHT, "Access-Control-Request-Headers": "x;y"}
 
-    preflight = app.test_client().options("/api/protected", headers={"Origin": APP, **odd})
+    preflight = app.test_client().options("/api/protected", headers={"Origin": APP, **malformed})
 
     assert preflight.headers["Access-Control-Allow-Headers"].startswith("Authorization, ")
 
 
-def test_outside_the_api_nothing_is_said(app: Flask) -> None:
+def test_responses_outside_the_api_have_no_cors_headers(app: Flask) -> None:
     app.add_url_rule("/page", "page", lambda: "x")
     add_app(app)
 
-    assert allowed(app, path="/page") is None
+    assert allowed_origin(app, path="/page") is None
     assert (
-        "Access-Control-Allow-Origin" not in app.test_client().options("/page", headers={"Origin": APP, **ASKS}).headers
+        "Access-Control-Allow-Origin"
+        not in app.test_client().options("/page", headers={"Origin": APP, **PREFLIGHT}).headers
     )
 
 
-def test_only_apps_in_browsers_count(app: Flask) -> None:
+def test_the_origins_of_apps_with_another_policy_are_not_allowed(app: Flask) -> None:
     add_app(app, policy="web")
 
-    assert allowed(app) is None
+    assert allowed_origin(app) is None
 
 
-def test_every_process_knows_a_new_app_within_a_second_and_a_disabled_one_no_more(
+def test_every_process_allows_a_new_app_and_refuses_a_disabled_app_within_a_second(
     make_app: MakeApp, store_url: str, clock: Clock
 ) -> None:
     here, there = (make_app(store_url) for _ in range(2))
-    assert (allowed(here), allowed(there)) == (None, None)
+    assert (allowed_origin(here), allowed_origin(there)) == (None, None)
 
     client_id = add_app(here)
     clock.forward(0.6)
-    assert (allowed(here), allowed(there)) == (APP, APP)
+    assert (allowed_origin(here), allowed_origin(there)) == (APP, APP)
 
     runtime: Runtime = here.extensions["valetkey"]
     client = clients.find(runtime.store, client_id, clock())
     assert client
     disable_client(runtime, client)
     clock.forward(0.6)
-    assert (allowed(here), allowed(there)) == (None, None)
+    assert (allowed_origin(here), allowed_origin(there)) == (None, None)
 
 
-def test_an_app_that_registers_itself_is_known_too(app: Flask, clock: Clock) -> None:
-    assert allowed(app) is None
+def test_an_app_that_registers_itself_is_allowed_if_its_policy_is_browser(app: Flask, clock: Clock) -> None:
+    assert allowed_origin(app) is None
     members = {"redirect_uris": [f"{APP}/back"], "token_endpoint_auth_method": "none", "application_type": "web"}
-    made = app.test_client().post("/oauth/register", json=members)
-    assert made.status_code == 201, made.text
-    policy = clients.find(app.extensions["valetkey"].store, made.json["client_id"], clock()).policy.name  # type: ignore[union-attr]
+    response = app.test_client().post("/oauth/register", json=members)
+    assert response.status_code == 201, response.text
+    client = clients.find(app.extensions["valetkey"].store, response.json["client_id"], clock())
+    assert client
 
     clock.forward(0.6)
 
-    assert allowed(app) == (APP if policy == "browser" else None)
+    assert allowed_origin(app) == (APP if client.policy.name == "browser" else None)
 
 
-def test_a_process_that_slept_through_the_feed_reads_everything_again(
+def test_a_process_that_missed_pruned_changes_reloads_all_origins(
     make_app: MakeApp, store_url: str, clock: Clock
 ) -> None:
     from valetkey.outbound.worker import prune
 
     here, there = (make_app(store_url) for _ in range(2))
-    assert allowed(there) is None
+    assert allowed_origin(there) is None
     add_app(here)
     clock.forward(7200)
     prune(here.extensions["valetkey"].store, clock())
 
-    assert allowed(there) == APP
+    assert allowed_origin(there) == APP
 
 
-def test_origins_cost_no_statement_per_call(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checking_an_origin_sends_no_sql_per_request(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     add_app(app)
     app.add_url_rule("/api/free", "free", public(lambda: jsonify()))
-    allowed(app)
-    asked: list[Any] = []
+    allowed_origin(app)
+    statements: list[Any] = []
     runtime: Runtime = app.extensions["valetkey"]
-    real = runtime.store.fetch_all
-    monkeypatch.setattr(runtime.store, "fetch_all", lambda bound: asked.append(bound) or real(bound))
+    fetch_all = runtime.store.fetch_all
+    monkeypatch.setattr(runtime.store, "fetch_all", lambda bound: statements.append(bound) or fetch_all(bound))
 
     for number in range(50):
-        allowed(app, f"https://unknown-{number}.example", "/api/free")
+        allowed_origin(app, f"https://unknown-{number}.example", "/api/free")
 
-    assert asked == []
+    assert statements == []
 
 
-def test_while_the_store_is_down_calls_go_on(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_succeed_without_cors_headers_while_the_database_is_down(
+    app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app.add_url_rule("/api/free", "free", public(lambda: jsonify()))
     app.test_client().get("/api/free")
 
@@ -176,53 +181,53 @@ def test_while_the_store_is_down_calls_go_on(app: Flask, clock: Clock, monkeypat
     monkeypatch.setattr(app.extensions["valetkey"].store, "fetch_all", down)
     clock.forward(5)
 
-    assert allowed(app, path="/api/free") is None
+    assert allowed_origin(app, path="/api/free") is None
 
 
-def test_a_setting_lets_all_in_or_turns_it_off(make_app: MakeApp, sqlite_store_url: str) -> None:
-    everybody, nobody = (make_app(sqlite_store_url, cors=chosen) for chosen in ("any", "off"))
+def test_the_cors_setting_allows_every_origin_or_none(make_app: MakeApp, sqlite_store_url: str) -> None:
+    any_origin, no_origin = (make_app(sqlite_store_url, cors=cors) for cors in ("any", "off"))
 
-    assert allowed(everybody, STRANGER) == "*"
-    assert allowed(nobody, STRANGER) is None
+    assert allowed_origin(any_origin, STRANGER) == "*"
+    assert allowed_origin(no_origin, STRANGER) is None
     with pytest.raises(SettingsError, match="cors must be"):
         Settings(cors="some")
 
 
-def test_an_app_reads_its_answer_with_its_token(app: Flask, ada: Browser) -> None:
+def test_an_app_may_read_the_response_to_a_request_with_a_token(app: Flask, ada: Browser) -> None:
     add_app(app)
     token = ada.obtain_tokens()["access_token"]
 
     headers = {"Authorization": f"Bearer {token}", "Origin": APP}
-    answer = ada.http.get("/api/protected", headers=headers)
+    response = ada.http.get("/api/protected", headers=headers)
 
-    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, APP)
+    assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (200, APP)
 
 
-def test_headers_of_the_hosts_own_cors_stay(app: Flask) -> None:
+def test_cors_headers_of_the_host_are_not_replaced(app: Flask) -> None:
     add_app(app)
     app.add_url_rule("/api/own", "own", public(lambda: ("", 200, {"Access-Control-Allow-Origin": "https://mine"})))
 
-    assert allowed(app, path="/api/own") == "https://mine"
+    assert allowed_origin(app, path="/api/own") == "https://mine"
 
 
-def test_it_works_alone() -> None:
+def test_use_cors_works_without_valetkey() -> None:
     app = Flask("plain")
     use_cors(app, "/v1", [APP])
     app.add_url_rule("/v1/one", "one", lambda: "x")
 
-    assert (allowed(app, APP, "/v1/one"), allowed(app, STRANGER, "/v1/one")) == (APP, None)
+    assert (allowed_origin(app, APP, "/v1/one"), allowed_origin(app, STRANGER, "/v1/one")) == (APP, None)
 
 
-def test_the_prefix_itself_belongs_to_what_is_below_it() -> None:
+def test_the_prefix_itself_is_below_the_prefix() -> None:
     app = Flask("plain")
     use_cors(app, "/v1", [APP])
     app.add_url_rule("/v1", "root", lambda: "x")
 
-    assert allowed(app, APP, "/v1") == APP
+    assert allowed_origin(app, APP, "/v1") == APP
 
 
 @pytest.mark.parametrize("wrong", [APP, "*", ["*"], [f"{APP}/"], [f"{APP}/path"], ["APP.example"], ["null"]])
-def test_what_no_browser_sends_as_its_origin_is_told_where_it_stands(wrong: Any) -> None:
+def test_use_cors_refuses_values_that_are_not_origins(wrong: Any) -> None:
     with pytest.raises(ValueError, match="origin"):
         use_cors(Flask("plain"), "/v1", wrong)
 
@@ -237,5 +242,5 @@ def test_what_no_browser_sends_as_its_origin_is_told_where_it_stands(wrong: Any)
         ("com.example.app:/back", set()),
     ],
 )
-def test_an_origin_is_written_as_browsers_do(uri: str, origin: set[str]) -> None:
+def test_the_origin_of_a_redirect_uri_is_written_as_browsers_do(uri: str, origin: set[str]) -> None:
     assert origins_of((uri,)) == origin

@@ -1,4 +1,7 @@
-"""Cursor pagination: every row once, in order, forwards and back, while rows come and go; on both databases."""
+"""Cursor pagination: each row once, in order, forwards and backwards, while rows are added and deleted.
+
+The tests run with both databases.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from flask import Flask, jsonify
 from flask.testing import FlaskClient
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import Clock
+from tests.support.app import MakeApp
+from tests.support.clock import Clock
 from valetkey import public
 from valetkey.api_helpers import open_cursor, paginate, seal_cursor, use_problems
 from valetkey.api_helpers.keyset import read_order
@@ -55,12 +58,12 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 
 
 def add(engine: sa.Engine, numbers: range, seed: int = 5) -> None:
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     with engine.begin() as connection:
         for number in numbers:
-            values = {"id": number, "colour": chance.choice("rgb"), "stars": chance.randint(1, 3), "mark": None}
-            values["price"] = Decimal(chance.randint(0, 200)) / 100
-            values["made"] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randint(0, 3))
+            values = {"id": number, "colour": generator.choice("rgb"), "stars": generator.randint(1, 3), "mark": None}
+            values["price"] = Decimal(generator.randint(0, 200)) / 100
+            values["made"] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=generator.randint(0, 3))
             values["code"] = str(uuid5(SPACE, str(number)))
             connection.execute(notes.insert().values(**values))
 
@@ -80,21 +83,22 @@ class Api:
             items = [getattr(item, "id", item) for item in page.items]
         return jsonify(items=items, next=page.next, prev=page.prev), 200, page.headers
 
-    def walk(self, path: str, way: str = "next", on: Callable[[], None] = lambda: None) -> list[Any]:
-        found: list[Any] = []
+    def walk(self, path: str, direction: str = "next", after_page: Callable[[], None] = lambda: None) -> list[Any]:
+        """Follow the links in one direction to the end, and return the items of all pages in list order."""
+        all_items: list[Any] = []
         for _ in range(200):
-            answer = self.http.get(path)
-            assert answer.status_code == 200, answer.text
-            items = answer.json["items"]
-            found = found + items if way == "next" else items + found
-            on()
-            links = {link["rel"]: link["url"] for link in requests.utils.parse_header_links(answer.headers["Link"])}
-            assert "first" in links and ("next" in links) == bool(answer.json["next"])
-            self.last = answer.json
-            if way not in links:
-                return found
-            path = links[way]
-        raise AssertionError("it does not end")
+            response = self.http.get(path)
+            assert response.status_code == 200, response.text
+            items = response.json["items"]
+            all_items = all_items + items if direction == "next" else items + all_items
+            after_page()
+            links = {link["rel"]: link["url"] for link in requests.utils.parse_header_links(response.headers["Link"])}
+            assert "first" in links and ("next" in links) == bool(response.json["next"])
+            self.last = response.json
+            if direction not in links:
+                return all_items
+            path = links[direction]
+        raise AssertionError("the list has more than 200 pages")
 
 
 @pytest.fixture
@@ -122,7 +126,7 @@ ORDERS: list[tuple[Any, ...]] = [
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: ", ".join(map(str, order)))
 @pytest.mark.parametrize("size", [1, 4, 37, 50])
-def test_each_row_comes_once_in_order_forwards_and_back(api: Api, order: tuple[Any, ...], size: int) -> None:
+def test_each_row_is_on_one_page_in_order_forwards_and_backwards(api: Api, order: tuple[Any, ...], size: int) -> None:
     add(api.engine, range(37))
     api.select = sa.select(Note).order_by(*order)
     with Session(api.engine) as session:
@@ -134,18 +138,18 @@ def test_each_row_comes_once_in_order_forwards_and_back(api: Api, order: tuple[A
         assert api.walk(back, "prev") == expected[: (len(expected) - 1) // size * size]
 
 
-def test_a_list_may_be_ordered_by_what_has_a_label(api: Api) -> None:
+def test_a_list_may_be_ordered_by_a_labeled_column(api: Api) -> None:
     add(api.engine, range(9))
     lower = sa.func.lower(Note.colour).label("lower")
-    for ordered in (lower, lower.desc()):
-        api.select = sa.select(Note.id, lower).order_by(ordered, Note.id.desc())
+    for order in (lower, lower.desc()):
+        api.select = sa.select(Note.id, lower).order_by(order, Note.id.desc())
         with api.engine.connect() as connection:
-            every = [{"id": row[0], "lower": row[1]} for row in connection.execute(api.select)]
+            expected = [{"id": row[0], "lower": row[1]} for row in connection.execute(api.select)]
 
-        assert api.walk("/api/notes?limit=2") == every
+        assert api.walk("/api/notes?limit=2") == expected
 
 
-def test_rows_that_come_and_go_move_no_other_row(api: Api) -> None:
+def test_added_and_deleted_rows_do_not_shift_other_rows(api: Api) -> None:
     add(api.engine, range(100, 120))
     api.select = sa.select(Note).order_by(Note.id)
     low = iter(range(99, 0, -1))
@@ -155,10 +159,10 @@ def test_rows_that_come_and_go_move_no_other_row(api: Api) -> None:
         with api.engine.begin() as connection:
             connection.execute(notes.delete().where(notes.c.id == 100 + (99 - number)))
 
-    assert api.walk("/api/notes", on=disturb) == list(range(100, 120)), "an offset would repeat and miss rows"
+    assert api.walk("/api/notes", after_page=disturb) == list(range(100, 120)), "an offset would repeat and miss rows"
 
 
-def test_the_row_that_a_cursor_names_may_be_gone(api: Api) -> None:
+def test_the_row_that_a_cursor_points_to_may_be_deleted(api: Api) -> None:
     add(api.engine, range(10))
     cursor = api.http.get("/api/notes").json["next"]
     with api.engine.begin() as connection:
@@ -167,7 +171,7 @@ def test_the_row_that_a_cursor_names_may_be_gone(api: Api) -> None:
     assert api.http.get(f"/api/notes?cursor={cursor}").json["items"] == [5, 6, 7, 8]
 
 
-def test_columns_come_as_mappings_and_one_column_as_its_values(api: Api) -> None:
+def test_several_columns_are_dicts_and_a_single_column_is_its_values(api: Api) -> None:
     add(api.engine, range(3))
     api.select = sa.select(notes.c.id, notes.c.code).order_by(notes.c.stars, notes.c.id)
     assert api.http.get("/api/notes").json["items"][0].keys() == {"id", "code"}
@@ -176,26 +180,26 @@ def test_columns_come_as_mappings_and_one_column_as_its_values(api: Api) -> None
     assert api.http.get("/api/notes").json["items"] == [str(uuid5(SPACE, str(number))) for number in range(3)]
 
 
-def test_an_empty_list_has_no_neighbours(api: Api) -> None:
-    answer = api.http.get("/api/notes")
+def test_an_empty_list_has_no_next_and_no_previous_page(api: Api) -> None:
+    response = api.http.get("/api/notes")
 
-    assert answer.json == {"items": [], "next": None, "prev": None}
-    assert answer.headers["Link"] == '</api/notes>; rel="first"'
+    assert response.json == {"items": [], "next": None, "prev": None}
+    assert response.headers["Link"] == '</api/notes>; rel="first"'
 
 
-def test_links_keep_the_filters_and_are_relative_where_the_host_is_not_known(api: Api) -> None:
+def test_links_have_the_filters_and_no_host_without_an_issuer(api: Api) -> None:
     add(api.engine, range(10))
 
-    answer = api.http.get("/api/notes?colour=r&limit=2", headers={"Host": "evil.example"})
+    response = api.http.get("/api/notes?colour=r&limit=2", headers={"Host": "evil.example"})
 
-    links = {link["rel"]: link["url"] for link in requests.utils.parse_header_links(answer.headers["Link"])}
+    links = {link["rel"]: link["url"] for link in requests.utils.parse_header_links(response.headers["Link"])}
     assert links["first"] == "/api/notes?colour=r&limit=2"
     assert parse_qs(urlsplit(links["next"]).query).keys() == {"colour", "limit", "cursor"}
-    assert "evil" not in answer.headers["Link"]
+    assert "evil" not in response.headers["Link"]
 
 
 @pytest.mark.parametrize("limit", ["0", "51", "-1", "x", "", "1e1", "٣", "9" * 30])
-def test_a_size_out_of_bounds_is_refused_with_the_bounds(api: Api, limit: str) -> None:
+def test_an_invalid_page_size_is_refused_with_the_valid_range(api: Api, limit: str) -> None:
     refused = api.http.get("/api/notes", query_string={"limit": limit})
 
     assert (refused.status_code, refused.mimetype) == (400, "application/problem+json")
@@ -214,12 +218,12 @@ def test_a_cursor_of_another_query_is_refused(api: Api) -> None:
     assert api.http.get(f"/api/notes?colour=r&cursor={cursor}").status_code == 400
 
 
-def test_a_changed_cursor_is_refused(api: Api) -> None:
+def test_a_modified_cursor_is_refused(api: Api) -> None:
     add(api.engine, range(10))
     cursor: str = api.http.get("/api/notes").json["next"]
 
-    changed = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(len(cursor) - 1)]
-    for other in [*changed, "", "x", "é", "a" * 3000, cursor[:-4], "=" * 10]:
+    modified = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(len(cursor) - 1)]
+    for other in [*modified, "", "x", "é", "a" * 3000, cursor[:-4], "=" * 10]:
         status = api.http.get("/api/notes", query_string={"cursor": other}).status_code
         assert status == (400 if other else 200), other
 
@@ -228,14 +232,14 @@ def test_a_changed_cursor_is_refused(api: Api) -> None:
     "value",
     [1, -5, 1.5, True, "é'\"", b"\x00\xff", Decimal("1.10"), SPACE, datetime(2024, 1, 1, 5), datetime.now(UTC).date()],
 )
-def test_a_cursor_brings_back_each_kind_of_value(app: Flask, value: Any) -> None:
+def test_a_cursor_returns_values_of_every_type(app: Flask, value: Any) -> None:
     with app.app_context():
         cursor = seal_cursor([value], "q", now=100, lifetime=10, key=KEY)
 
         assert open_cursor(cursor, "q", now=110, key=KEY) == [value]
 
 
-def test_a_cursor_has_an_end_and_a_key(app: Flask) -> None:
+def test_a_cursor_expires_and_needs_its_key(app: Flask) -> None:
     from valetkey.api_helpers import Problem
 
     with app.app_context():
@@ -251,7 +255,7 @@ def test_a_cursor_has_an_end_and_a_key(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("select", "said"),
+    ("select", "reason"),
     [
         (sa.select(Note), "order_by"),
         (sa.select(Note).order_by(Note.colour), "unique"),
@@ -265,20 +269,20 @@ def test_a_cursor_has_an_end_and_a_key(app: Flask) -> None:
         (sa.select(Note).order_by(Note.id).offset(5), "offset"),
     ],
 )
-def test_a_select_that_cannot_be_continued_is_told_why(select: sa.Select[Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_select_that_cannot_be_paged_is_refused_with_the_reason(select: sa.Select[Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         read_order(select)
 
 
-def test_a_null_that_only_the_rows_show_is_told(api: Api) -> None:
+def test_a_null_in_the_order_is_refused_when_it_is_read(api: Api) -> None:
     add(api.engine, range(3))
     with api.engine.connect() as connection, Flask("x").test_request_context("/"):
-        mixed = sa.select(notes).order_by(sa.func.lower(notes.c.mark), notes.c.id)
+        select = sa.select(notes).order_by(sa.func.lower(notes.c.mark), notes.c.id)
         with pytest.raises(ValueError, match="NULL"):
-            paginate(mixed, connection.execute, key=KEY)
+            paginate(select, connection.execute, key=KEY)
 
 
-def test_with_a_valetkey_its_keys_sign_its_clock_counts_and_links_are_whole(
+def test_with_valetkey_its_keys_and_clock_are_used_and_links_are_absolute(
     make_app: MakeApp, sqlite_store_url: str, clock: Clock
 ) -> None:
     app = make_app(sqlite_store_url)
@@ -286,19 +290,19 @@ def test_with_a_valetkey_its_keys_sign_its_clock_counts_and_links_are_whole(
     Base.metadata.create_all(engine)
     add(engine, range(10))
 
-    def listed() -> Any:
+    def list_notes() -> Any:
         with engine.connect() as connection:
             page = paginate(sa.select(notes.c.id).order_by(notes.c.id), connection.execute, usual=4)
         return jsonify(items=page.items, next=page.next), 200, page.headers
 
-    app.add_url_rule("/api/notes", "notes", public(listed))
+    app.add_url_rule("/api/notes", "notes", public(list_notes))
     http = app.test_client()
     first = http.get("/api/notes", headers={"Host": "127.0.0.1:8000"})
-    follow = f"/api/notes?cursor={first.json['next']}"
+    next_path = f"/api/notes?cursor={first.json['next']}"
 
     assert first.headers["Link"].startswith("<http://127.0.0.1:8000/api/notes?cursor=")
     assert "evil" not in http.get("/api/notes", headers={"Host": "evil.example"}).headers["Link"]
-    assert http.get(follow).json["items"] == [4, 5, 6, 7]
+    assert http.get(next_path).json["items"] == [4, 5, 6, 7]
     clock.forward(86_401)
-    assert http.get(follow).status_code == 400
+    assert http.get(next_path).status_code == 400
     engine.dispose()

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from tests.conftest import Register
-from tests.support.browser_client import CALLBACK, ISSUER, Browser, assert_store_unchanged, redirect_parameters
+from tests.support.app import Register
+from tests.support.browser_client import CALLBACK, ISSUER, Browser, redirect_parameters
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.authorization_server.clients.service import disable_client
 from valetkey.protocol.pkce import s256
 from valetkey.runtime import Runtime

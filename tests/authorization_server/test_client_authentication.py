@@ -8,9 +8,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import MakeApp, Register
-from tests.support.browser_client import Browser, Clock, assert_store_unchanged
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import Browser
+from tests.support.clock import Clock
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret, disable_client, enable_client, register_client
 from valetkey.protocol.secret import CLIENT_SECRET, generate_secret
 from valetkey.runtime import Runtime

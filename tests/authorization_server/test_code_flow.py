@@ -6,17 +6,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.conftest import Register
-from tests.support.browser_client import (
-    CALLBACK,
-    ISSUER,
-    PASSWORD,
-    Browser,
-    Clock,
-    assert_store_unchanged,
-    count_rows,
-    redirect_parameters,
-)
+from tests.support.app import Register
+from tests.support.browser_client import CALLBACK, ISSUER, Browser, redirect_parameters
+from tests.support.clock import Clock
+from tests.support.store_assertions import assert_store_unchanged, count_rows, dump_store
+from tests.support.user import PASSWORD
 from valetkey.runtime import Runtime
 
 pytestmark = pytest.mark.usefixtures("issuing_process")
@@ -84,17 +78,6 @@ def test_codes_tokens_and_secrets_are_stored_as_digests_only(ada: Browser, runti
     content = dump_store(runtime)
 
     assert not [secret for secret in secrets if secret.encode() in content]
-
-
-def dump_store(runtime: Runtime) -> bytes:
-    """Return every cell of every table, as bytes."""
-    from sqlalchemy import select
-
-    from valetkey.storage.engine.statement import Statement
-    from valetkey.storage.tables import metadata
-
-    rows = [row for table in metadata.sorted_tables for row in runtime.store.fetch_all(Statement(select(table))())]
-    return b"\n".join(bytes(c) if isinstance(c, bytes | memoryview) else str(c).encode() for row in rows for c in row)
 
 
 def test_a_second_request_for_the_same_scope_needs_no_consent(ada: Browser) -> None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from werkzeug.test import TestResponse
 
-from tests.conftest import Register
-from tests.support.browser_client import EMAIL, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.app import Register
+from tests.support.browser_client import EMAIL, Browser
+from tests.support.clock import Clock
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, grants
 from valetkey.storage.engine.transaction import Transaction
 
 pytestmark = pytest.mark.usefixtures("issuing_process")
-
-
-def check_refusal(refused: TestResponse, error: str, status: int = 400) -> None:
-    """Check the form of an error response of a machine endpoint (RFC 6749 §5.2)."""
-    assert (refused.status_code, refused.json["error"]) == (status, error), refused.text
-    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", refused.json["error_description"])
-    assert refused.headers["Content-Type"] == "application/json"
-    assert refused.headers["Cache-Control"] == "no-store"
-    assert refused.headers["Pragma"] == "no-cache"
-    assert "access_token" not in refused.json
 
 
 CODE_REFUSALS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import Register
-from tests.support.browser_client import Browser, assert_store_unchanged
+from tests.support.app import Register
+from tests.support.browser_client import Browser
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.runtime import Runtime
 
 FORM = "application/x-www-form-urlencoded"

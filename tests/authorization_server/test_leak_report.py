@@ -8,9 +8,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.authorization_server.test_personal_tokens import create_token, value_of
-from tests.conftest import MakeApp, Register
-from tests.support.browser_client import EMAIL, Browser, Clock, assert_store_unchanged
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import EMAIL, Browser
+from tests.support.clock import Clock
+from tests.support.personal_tokens import create_token, value_of
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.authorization_server.clients.service import add_secret
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, REFRESH_TOKEN, generate_secret
 from valetkey.runtime import Runtime

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp, Register
+from tests.support.app import MakeApp, Register
 from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime

@@ -6,18 +6,11 @@ import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from flask import Flask
 
-from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import MakeApp, Register
-from tests.support.browser_client import (
-    CALLBACK,
-    ISSUER,
-    SCOPES,
-    Browser,
-    Clock,
-    assert_store_unchanged,
-    count_rows,
-    redirect_parameters,
-)
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import CALLBACK, ISSUER, SCOPES, Browser, redirect_parameters
+from tests.support.clock import Clock
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import RegistrationRefused, register_client
 from valetkey.authorization_server.token.endpoint import GRANT_TYPES
 from valetkey.protocol.secret import ACCESS_TOKEN, generate_secret, is_well_formed

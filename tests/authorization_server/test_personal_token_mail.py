@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.authorization_server.test_personal_tokens import DAY_S, create_token, revoke_token
-from tests.conftest import MakeApp
-from tests.support.browser_client import EMAIL, Browser, Clock
+from tests.support.app import MakeApp
+from tests.support.browser_client import EMAIL, Browser
+from tests.support.clock import Clock
+from tests.support.personal_tokens import DAY_S, create_token, revoke_token
 from valetkey import Valetkey
 from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.personal_tokens.reminders import queue_reminders

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify
 
-from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import MakeApp, Register
-from tests.support.browser_client import EMAIL, ISSUER, SCOPES, Browser, Clock, assert_store_unchanged
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import EMAIL, ISSUER, SCOPES, Browser
+from tests.support.clock import Clock
+from tests.support.personal_tokens import DAY_S, create_token, revoke_token, value_of
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey import Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import RegistrationRefused, disable_client
 from valetkey.authorization_server.personal_tokens.service import (
-    CreatedToken,
     TokenSpec,
     create_personal_token,
-    revoke_personal_token,
 )
 from valetkey.outbound.worker import prune
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
@@ -26,28 +27,7 @@ from valetkey.runtime import Runtime
 from valetkey.storage import accounts, clients, personal_access_tokens
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
-DAY_S = 86400.0
 MANAGE_SCOPE = "tokens:manage"
-
-
-def create_token(
-    app: Flask, *scope: str, lifetime_s: float = 30 * DAY_S, sub: str = "ada", **fields: Any
-) -> CreatedToken:
-    """Create a personal access token, by default of Ada."""
-    runtime: Runtime = app.extensions["valetkey"]
-    now = runtime.clock()
-    spec = TokenSpec("Backup", frozenset(scope or ("profile",)), now + lifetime_s, **fields)
-    with app.test_request_context():
-        return create_personal_token(spec, Owner(sub), runtime, now, "192.0.2.1")
-
-
-def value_of(created: CreatedToken) -> str:
-    return created.secret.reveal()
-
-
-def revoke_token(app: Flask, created: CreatedToken) -> bool:
-    runtime: Runtime = app.extensions["valetkey"]
-    return revoke_personal_token(created.token, runtime, runtime.clock(), None)
 
 
 @pytest.fixture

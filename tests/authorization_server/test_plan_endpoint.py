@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp, Register
+from tests.support.app import MakeApp, Register
 from valetkey import Plan
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.authorization_server.plans.service import approve, subscribe

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.authorization_server.test_code_refusals import check_refusal
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.refusals import check_refusal
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, change_feed
@@ -89,7 +91,7 @@ def test_refresh_token_reuse_without_a_retry_window_revokes_the_family(make_app:
 
 
 def test_the_stored_retry_response_is_encrypted(ada: Browser, runtime: Runtime) -> None:
-    from tests.authorization_server.test_code_flow import dump_store
+    from tests.support.store_assertions import dump_store
 
     tokens = ada.refresh(ada.obtain_tokens()["refresh_token"]).json
 

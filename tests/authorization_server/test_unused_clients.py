@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, Browser, Clock
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, Browser
+from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.protocol.secret import Secret

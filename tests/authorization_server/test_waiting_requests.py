@@ -6,8 +6,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, update
 
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.browser_client import Browser, Clock, count_rows
+from tests.support.app import MakeApp
+from tests.support.browser_client import Browser, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.store_assertions import count_rows
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import tables

@@ -8,8 +8,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.browser_client import CALLBACK, EMAIL, Browser, Clock, redirect_parameters
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, EMAIL, Browser, redirect_parameters, sign_in_new_account
+from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.caches.owners import OwnerCache
 from valetkey.protocol import scope as scopes

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.protocol.errors import InvalidToken
 from valetkey.runtime import Runtime

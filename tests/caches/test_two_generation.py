@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from tests.conftest import Register
+from tests.support.app import Register
 from tests.support.browser_client import Browser
 from valetkey.caches.two_generation import AccessTokenCache
 from valetkey.protocol.access_token import AccessToken, parse_access_token

@@ -1,39 +1,15 @@
-"""An OpenID Provider that knows Ada and Bob, and a relying party that has been registered with it."""
+"""Fixtures: an OpenID Provider with accounts of Ada and Bob, and relying parties that are registered with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.conformance.registration import enrol, http, refuse, site  # noqa: F401  # fixtures
-from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, EMAIL
-from valetkey.authorization_server.clients.service import register_client
-from valetkey.runtime import Runtime
-from valetkey.storage import accounts
-from valetkey.storage.engine.transaction import Transaction
-
-MakeRelyingParty = Callable[..., RelyingParty]
-
-
-def create_accounts(app: Flask) -> None:
-    """Let Ada, of whom everything is known, and Bob, of whom nothing is, have accounts at an app."""
-    runtime: Runtime = app.extensions["valetkey"]
-    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", ADA_CLAIMS), ("bob", "bob@example.org", "", {})):
-        assert runtime.store.write(Transaction(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
-
-
-def register_relying_party(app: Flask, policy: str = "web", **metadata: Any) -> RelyingParty:
-    """A relying party of an app, with a browser in which nobody is signed in."""
-    runtime: Runtime = app.extensions["valetkey"]
-    metadata.setdefault("redirect_uris", [CALLBACK])
-    client = register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
-    return RelyingParty(app.test_client(), client, runtime)
+from tests.conformance.registration import expect_refusal, http, post_registration, website  # noqa: F401  # fixtures
+from tests.conformance.relying_party import MakeRelyingParty, RelyingParty, create_accounts, register_relying_party
+from tests.support.app import MakeApp
 
 
 @pytest.fixture
@@ -44,14 +20,14 @@ def provider(make_app: MakeApp, sqlite_store_url: str) -> Flask:
 
 
 @pytest.fixture
-def relying_party(provider: Flask) -> MakeRelyingParty:
-    """Register a relying party under a policy."""
+def make_relying_party(provider: Flask) -> MakeRelyingParty:
+    """Register a relying party with a client policy."""
     return partial(register_relying_party, provider)
 
 
 @pytest.fixture
-def rp(relying_party: MakeRelyingParty) -> RelyingParty:
-    """A relying party in whose browser Ada is signed in."""
-    made = relying_party()
-    made.sign_in_as("ada")
-    return made
+def rp(make_relying_party: MakeRelyingParty) -> RelyingParty:
+    """A relying party; Ada is signed in in its browser."""
+    party = make_relying_party()
+    party.sign_in_as("ada")
+    return party

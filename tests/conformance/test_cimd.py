@@ -14,9 +14,11 @@ import pytest
 from flask import Flask
 
 from tests.conformance.client_website import ClientWebsite
-from tests.conformance.test_rfc7523 import EC, JWKS, Robot
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, Browser, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.private_key_client import EC_KEY, JWKS, PrivateKeyClient
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import (
     CreatedClient,
     disable_client,
@@ -35,20 +37,20 @@ PATH = "/client.json"
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest) -> str:
-    """SQLite, but where what is tested is the store's work."""
+    """Use SQLite unless the test is parametrized with a store."""
     return str(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_store_url"))
 
 
-Describe = Callable[..., str]
+PublishDocument = Callable[..., str]
 
 
 @pytest.fixture
-def describe(site: ClientWebsite) -> Describe:
-    """Put a client's document on its site; its client_id."""
+def publish_document(website: ClientWebsite) -> PublishDocument:
+    """Publish a client's document on its web site; return its URL, which is the client_id."""
 
     def put(path: str = PATH, *, status: int = 200, headers: Any = None, **changes: Any) -> str:
         document = {
-            "client_id": site.url(path),
+            "client_id": website.url(path),
             "client_name": "Assistant",
             "client_uri": "https://assistant.example/",
             "redirect_uris": [CALLBACK, LOOPBACK],
@@ -56,44 +58,49 @@ def describe(site: ClientWebsite) -> Describe:
             "token_endpoint_auth_method": "none",
             **changes,
         }
-        told = {name: value for name, value in document.items() if value is not None}
-        return site.publish(path, told, status, **(headers or {}))
+        members = {name: value for name, value in document.items() if value is not None}
+        return website.publish(path, members, status, **(headers or {}))
 
     return put
 
 
-def with_client(browser: Browser, client_id: str) -> Browser:
+def set_client_id(browser: Browser, client_id: str) -> Browser:
+    """Make the browser's client the public client with this id."""
     browser.client = CreatedClient(client_id, None)
     return browser
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
-def test_a_client_that_nobody_registered_gets_tokens(ada: Browser, describe: Describe, runtime: Runtime) -> None:
-    """§3, §5: from the request to the refresh, as any other client; and nothing of it is kept as a client."""
-    with_client(ada, describe())
+def test_a_client_with_a_metadata_document_gets_tokens_without_registration(
+    ada: Browser, publish_document: PublishDocument, runtime: Runtime
+) -> None:
+    """§3, §5: from the authorization request to revocation like any other client; no client is stored."""
+    set_client_id(ada, publish_document())
     before = count_rows(runtime.store, "valetkey_clients")
 
-    answer = ada.obtain_tokens()
+    tokens = ada.obtain_tokens()
 
-    assert ada.call(answer["access_token"]).json == {"user": "ada", "client": ada.client.client_id}
-    again = ada.refresh(answer["refresh_token"])
-    assert again.status_code == 200
-    assert ada.revoke(again.json["refresh_token"]).status_code == 200
-    assert ada.call(again.json["access_token"]).status_code == 401
+    assert ada.call(tokens["access_token"]).json == {"user": "ada", "client": ada.client.client_id}
+    refreshed = ada.refresh(tokens["refresh_token"])
+    assert refreshed.status_code == 200
+    assert ada.revoke(refreshed.json["refresh_token"]).status_code == 200
+    assert ada.call(refreshed.json["access_token"]).status_code == 401
     assert count_rows(runtime.store, "valetkey_clients") == before
 
 
-def test_it_is_advertised_with_the_method_that_such_clients_use(app: Flask) -> None:
+def test_metadata_advertises_the_feature_and_its_authentication_methods(app: Flask) -> None:
     """§7."""
     for path in (METADATA, "/.well-known/openid-configuration"):
-        told = app.test_client().get(path).json
-        assert told["client_id_metadata_document_supported"] is True
-        assert {"none", "private_key_jwt"} <= set(told["token_endpoint_auth_methods_supported"])
+        metadata = app.test_client().get(path).json
+        assert metadata["client_id_metadata_document_supported"] is True
+        assert {"none", "private_key_jwt"} <= set(metadata["token_endpoint_auth_methods_supported"])
 
 
-def test_the_page_shows_who_asks_and_where_the_answer_goes(ada: Browser, describe: Describe) -> None:
-    """§6.4: the host of the redirect URI and the client_id, for the name is only what the client says of itself."""
-    with_client(ada, describe())
+def test_the_consent_page_shows_the_client_id_and_the_host_of_the_redirect_uri(
+    ada: Browser, publish_document: PublishDocument
+) -> None:
+    """§6.4: the name alone is not enough, because the client chose it."""
+    set_client_id(ada, publish_document())
 
     page = ada.get(ada.authorize().location)
 
@@ -102,9 +109,9 @@ def test_the_page_shows_who_asks_and_where_the_answer_goes(ada: Browser, describ
     assert "Assistant" in page.text
 
 
-def test_an_answer_to_a_program_on_the_device_is_warned_about(ada: Browser, describe: Describe) -> None:
-    """§6.1: anybody can run a program that says it is this client."""
-    with_client(ada, describe())
+def test_the_consent_page_warns_of_a_loopback_redirect(ada: Browser, publish_document: PublishDocument) -> None:
+    """§6.1: any program on the device can use the client_id of this client."""
+    set_client_id(ada, publish_document())
 
     local = ada.get(ada.authorize(redirect_uri=LOOPBACK).location)
     remote = ada.get(ada.authorize().location)
@@ -113,9 +120,9 @@ def test_an_answer_to_a_program_on_the_device_is_warned_about(ada: Browser, desc
     assert "Did you start this yourself?" not in remote.text
 
 
-def test_the_person_is_asked_each_time(ada: Browser, describe: Describe) -> None:
+def test_consent_is_required_each_time(ada: Browser, publish_document: PublishDocument) -> None:
     """RFC 8252 §8.6: the client's identity cannot be assured."""
-    with_client(ada, describe())
+    set_client_id(ada, publish_document())
     ada.obtain_tokens()
 
     assert "/consent/" in ada.authorize().location
@@ -131,9 +138,11 @@ def test_the_person_is_asked_each_time(ada: Browser, describe: Describe) -> None
         "http://localhost:4321/callback",
     ],
 )
-def test_the_redirect_uri_must_be_in_the_document(ada: Browser, describe: Describe, redirect_uri: str) -> None:
-    """§5: exactly; a loopback port may vary (RFC 8252 §7.3)."""
-    with_client(ada, describe())
+def test_the_redirect_uri_must_be_in_the_document(
+    ada: Browser, publish_document: PublishDocument, redirect_uri: str
+) -> None:
+    """§5: exact match; only a loopback port may differ (RFC 8252 §7.3)."""
+    set_client_id(ada, publish_document())
 
     assert ada.authorize(redirect_uri=redirect_uri).status_code == 400
     assert ada.authorize(redirect_uri="http://127.0.0.1:5555/callback").status_code == 303
@@ -162,17 +171,17 @@ def test_the_redirect_uri_must_be_in_the_document(ada: Browser, describe: Descri
         {"client_uri": "javascript:alert(1)"},
         {"grant_types": ["client_credentials"]},
         {"response_types": ["token"]},
-        {"jwks": {"keys": [EC.as_dict(private=True)]}, "token_endpoint_auth_method": "private_key_jwt"},
+        {"jwks": {"keys": [EC_KEY.as_dict(private=True)]}, "token_endpoint_auth_method": "private_key_jwt"},
         {"frontchannel_logout_uri": "https://shop.example;script-src/x"},
         {"scope": 5},
     ],
-    ids=lambda members: str(members)[:40],  # the same in each process: a key is new each time
+    ids=lambda members: str(members)[:40],  # must be the same in each process, and the key is random
 )
-def test_a_document_that_cannot_be_trusted_describes_nobody(
-    ada: Browser, runtime: Runtime, describe: Describe, changes: dict[str, Any]
+def test_a_client_with_an_invalid_document_is_refused(
+    ada: Browser, runtime: Runtime, publish_document: PublishDocument, changes: dict[str, Any]
 ) -> None:
-    """§4.1: client_id MUST be the URL; no secret, and no method that needs one."""
-    with_client(ada, describe(**changes))
+    """§4.1: client_id MUST be the URL of the document; no secret and no authentication method with a shared secret."""
+    set_client_id(ada, publish_document(**changes))
 
     with assert_store_unchanged(runtime):
         refused = ada.authorize()
@@ -200,30 +209,35 @@ def test_a_document_that_cannot_be_trusted_describes_nobody(
         (200, {"Content_Encoding": "gzip"}, b"x"),
     ],
 )
-def test_only_a_200_with_json_is_a_document(
-    ada: Browser, site: ClientWebsite, describe: Describe, status: int, headers: dict[str, str], body: bytes | None
+def test_only_a_200_response_with_json_is_accepted(
+    ada: Browser,
+    website: ClientWebsite,
+    publish_document: PublishDocument,
+    status: int,
+    headers: dict[str, str],
+    body: bytes | None,
 ) -> None:
-    """§5: MUST NOT follow redirects; every other status and type is an error."""
-    describe("/other.json", client_id=site.url(PATH))
-    client_id = describe(status=status, headers=headers)
+    """§5: MUST NOT follow redirects; every other status or media type is an error."""
+    publish_document("/other.json", client_id=website.url(PATH))
+    client_id = publish_document(status=status, headers=headers)
     if body is not None:
-        site.publish(PATH, body, status, **headers)
+        website.publish(PATH, body, status, **headers)
 
-    assert with_client(ada, client_id).authorize().status_code == 400
-    assert "/other.json" not in site.requested_paths
+    assert set_client_id(ada, client_id).authorize().status_code == 400
+    assert "/other.json" not in website.requested_paths
 
 
-def test_a_more_specific_json_type_will_do(ada: Browser, describe: Describe) -> None:
+def test_a_media_type_that_ends_in_json_is_accepted(ada: Browser, publish_document: PublishDocument) -> None:
     """§5."""
-    client_id = describe(headers={"Content_Type": "application/oauth-client+json; charset=utf-8"})
+    client_id = publish_document(headers={"Content_Type": "application/oauth-client+json; charset=utf-8"})
 
-    assert with_client(ada, client_id).authorize().status_code == 303
+    assert set_client_id(ada, client_id).authorize().status_code == 303
 
 
-def test_a_document_is_of_bounded_size(ada: Browser, describe: Describe) -> None:
+def test_a_document_of_more_than_5_kb_is_refused(ada: Browser, publish_document: PublishDocument) -> None:
     """§6.6: 5 KB."""
-    assert with_client(ada, describe(padding="x" * 4000)).authorize().status_code == 303
-    assert with_client(ada, describe("/large.json", padding="x" * 6000)).authorize().status_code == 400
+    assert set_client_id(ada, publish_document(padding="x" * 4000)).authorize().status_code == 303
+    assert set_client_id(ada, publish_document("/large.json", padding="x" * 6000)).authorize().status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -249,273 +263,289 @@ def test_a_document_is_of_bounded_size(ada: Browser, describe: Describe) -> None
         "https://assistant.example/" + "a" * 2000,
     ],
 )
-def test_what_is_not_such_a_url_is_not_fetched(
+def test_a_client_id_that_is_not_a_valid_document_url_is_not_fetched(
     ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, client_id: str
 ) -> None:
-    """§3: https, a path, no dot segments, no fragment, no user information."""
-    asked: list[str] = []
-    monkeypatch.setattr(runtime.fetcher, "get", lambda url, **_: asked.append(url))
+    """§3: https, a path, no dot segments, no fragment, no userinfo."""
+    fetched: list[str] = []
+    monkeypatch.setattr(runtime.fetcher, "get", lambda url, **_: fetched.append(url))
 
-    assert with_client(ada, client_id).authorize().status_code == 400
-    assert asked == []
+    assert set_client_id(ada, client_id).authorize().status_code == 400
+    assert fetched == []
 
 
-def test_off_loopback_http_will_not_do(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, monkeypatch: pytest.MonkeyPatch
+def test_http_urls_and_private_addresses_are_not_fetched_if_the_issuer_is_public(
+    make_app: MakeApp, sqlite_store_url: str, publish_document: PublishDocument, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """§3; and no private address is fetched (§6.5)."""
-    client_id = describe()
+    """§3: https only; §6.5: no private addresses."""
+    client_id = publish_document()
     app = make_app(sqlite_store_url, issuer="https://notes.example", metadata_document_clients="open")
-    asked_for: list[str] = []
+    fetched: list[str] = []
     fetch = app.extensions["valetkey"].fetcher.get
     monkeypatch.setattr(
-        app.extensions["valetkey"].fetcher, "get", lambda url, **more: asked_for.append(url) or fetch(url, **more)
+        app.extensions["valetkey"].fetcher, "get", lambda url, **options: fetched.append(url) or fetch(url, **options)
     )
 
-    asked = app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})
-    private = app.test_client().get(
+    over_http = app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})
+    over_https = app.test_client().get(
         "/oauth/authorize", query_string={"client_id": client_id.replace("http:", "https:")}
     )
 
-    assert (asked.status_code, private.status_code) == (400, 400)
-    assert asked_for == [client_id.replace("http:", "https:")], "which the guard refuses"
+    assert (over_http.status_code, over_https.status_code) == (400, 400)
+    assert fetched == [client_id.replace("http:", "https:")], "the fetcher refuses its address"
 
 
-def test_loopback_is_not_fetched_in_production(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: ClientWebsite
+def test_a_loopback_address_is_not_fetched_in_production(
+    make_app: MakeApp, sqlite_store_url: str, publish_document: PublishDocument, website: ClientWebsite
 ) -> None:
     app = make_app(sqlite_store_url, issuer="https://notes.example", metadata_document_clients="open")
     runtime: Runtime = app.extensions["valetkey"]
-    runtime.client_metadata_documents._allow_http_loopback = True  # the guard holds without the check of the URL
+    runtime.client_metadata_documents._allow_http_loopback = True  # even if the check of the URL allows it
 
-    assert runtime.clients.find(describe(), runtime.clock()) is None
-    assert site.requested_paths == []
+    assert runtime.clients.find(publish_document(), runtime.clock()) is None
+    assert website.requested_paths == []
 
 
-def test_a_document_is_kept_as_http_allows_a_minute_at_least(
-    ada: Browser, describe: Describe, site: ClientWebsite, clock: Clock
+def test_a_document_is_cached_for_its_max_age_but_at_least_a_minute(
+    ada: Browser, publish_document: PublishDocument, website: ClientWebsite, clock: Clock
 ) -> None:
     """§5.2."""
-    with_client(ada, describe(headers={"Cache_Control": "max-age=300"}))
+    set_client_id(ada, publish_document(headers={"Cache_Control": "max-age=300"}))
     ada.authorize()
     clock.forward(seconds=299)
     ada.authorize()
-    assert site.requested_paths == [PATH]
+    assert website.requested_paths == [PATH]
     clock.forward(seconds=2)
-    describe(redirect_uris=["https://moved.example/"], headers={"Cache_Control": "no-store"})
-    assert ada.authorize().status_code == 400, "the new document counts"
+    publish_document(redirect_uris=["https://moved.example/"], headers={"Cache_Control": "no-store"})
+    assert ada.authorize().status_code == 400, "the new document is used"
     clock.forward(seconds=59)
     ada.authorize()
-    assert site.requested_paths == [PATH] * 2, "not more than once a minute, whatever the document says"
+    assert website.requested_paths == [PATH] * 2, "not more than once a minute, whatever the document says"
     clock.forward(seconds=2)
     ada.authorize()
-    assert site.requested_paths == [PATH] * 3
+    assert website.requested_paths == [PATH] * 3
 
 
-def test_a_document_is_kept_a_day_at_most(ada: Browser, describe: Describe, site: ClientWebsite, clock: Clock) -> None:
+def test_a_document_is_cached_for_at_most_a_day(
+    ada: Browser, publish_document: PublishDocument, website: ClientWebsite, clock: Clock
+) -> None:
     """§5.2."""
-    with_client(ada, describe(headers={"Cache_Control": "max-age=99999999"}))
+    set_client_id(ada, publish_document(headers={"Cache_Control": "max-age=99999999"}))
     ada.authorize()
     clock.forward(seconds=86_401)
     ada.authorize()
 
-    assert site.requested_paths == [PATH] * 2
+    assert website.requested_paths == [PATH] * 2
 
 
-def test_errors_are_not_kept(ada: Browser, describe: Describe, site: ClientWebsite) -> None:
+def test_error_responses_and_invalid_documents_are_not_cached(
+    ada: Browser, publish_document: PublishDocument, website: ClientWebsite
+) -> None:
     """§5.2: MUST NOT cache error responses and invalid documents."""
-    with_client(ada, describe(status=500))
+    set_client_id(ada, publish_document(status=500))
     assert ada.authorize().status_code == 400
-    describe(client_id="https://other.example/")
+    publish_document(client_id="https://other.example/")
     assert ada.authorize().status_code == 400
-    describe()
+    publish_document()
 
     assert ada.authorize().status_code == 303
 
 
-def test_a_site_that_is_out_of_order_for_a_while_puts_nobody_out(
-    ada: Browser, describe: Describe, clock: Clock
+def test_a_cached_document_stays_valid_during_a_short_outage_of_its_site(
+    ada: Browser, publish_document: PublishDocument, clock: Clock
 ) -> None:
-    with_client(ada, describe())
-    answer = ada.obtain_tokens()
-    describe(status=503)
+    set_client_id(ada, publish_document())
+    tokens = ada.obtain_tokens()
+    publish_document(status=503)
     clock.forward(seconds=400)
-    assert ada.refresh(answer["refresh_token"]).status_code == 200
+    assert ada.refresh(tokens["refresh_token"]).status_code == 200
     clock.forward(seconds=3600)
 
-    assert ada.authorize().status_code == 400, "but not for ever"
+    assert ada.authorize().status_code == 400, "the cached document expires"
 
 
-def test_a_document_that_is_taken_down_puts_the_client_out(ada: Browser, describe: Describe, clock: Clock) -> None:
-    with_client(ada, describe())
-    answer = ada.obtain_tokens()
-    describe(status=404)
+def test_a_client_is_refused_after_its_document_was_removed(
+    ada: Browser, publish_document: PublishDocument, clock: Clock
+) -> None:
+    set_client_id(ada, publish_document())
+    tokens = ada.obtain_tokens()
+    publish_document(status=404)
     clock.forward(seconds=400)
 
-    assert ada.refresh(answer["refresh_token"]).status_code == 401
+    assert ada.refresh(tokens["refresh_token"]).status_code == 401
     assert ada.authorize().status_code == 400
 
 
-def test_one_host_is_not_asked_over_and_over(ada: Browser, describe: Describe, site: ClientWebsite) -> None:
-    """§6.5: a server must not be made to flood another one."""
-    client_id = describe(status=500)
+def test_fetches_from_one_host_are_limited(
+    ada: Browser, publish_document: PublishDocument, website: ClientWebsite
+) -> None:
+    """§6.5: requests must not make the server flood another one."""
+    client_id = publish_document(status=500)
     for _ in range(70):
-        with_client(ada, client_id).authorize()
+        set_client_id(ada, client_id).authorize()
 
-    assert len(site.requested_paths) == 60
+    assert len(website.requested_paths) == 60
 
 
-def test_a_scope_in_a_document_binds_and_what_is_not_known_is_passed_over(ada: Browser, describe: Describe) -> None:
-    with_client(ada, describe(scope="profile unknown"))
+def test_the_scope_in_the_document_is_the_limit_and_unknown_scopes_are_ignored(
+    ada: Browser, publish_document: PublishDocument
+) -> None:
+    set_client_id(ada, publish_document(scope="profile unknown"))
 
     assert "/consent/" in ada.authorize(scope=None).location
     assert "error=invalid_scope" in ada.authorize(scope="notes:write").location
 
 
-def test_a_public_client_of_a_document_has_no_secret(ada: Browser, describe: Describe) -> None:
-    client_id = describe()
-    sent = {"grant_type": "authorization_code", "code": "x", "client_id": client_id, "client_secret": "x"}
-
-    assert ada.http.post("/oauth/token", data=sent).status_code == 401
-    introspected = ada.http.post("/oauth/introspect", data={"token": "x", "client_id": client_id})
-    assert introspected.status_code == 401
-    machine = {"grant_type": "client_credentials", "client_id": client_id}
-    assert ada.http.post("/oauth/token", data=machine).json["error"] == "unauthorized_client"
-
-
-def test_a_client_of_a_document_may_prove_itself_by_its_key(
-    ada: Browser, describe: Describe, clock: Clock, site: ClientWebsite
+def test_a_public_client_with_a_document_cannot_authenticate_with_a_secret(
+    ada: Browser, publish_document: PublishDocument
 ) -> None:
-    """§4.1, §6.2: private_key_jwt; the audience is the issuer alone."""
-    client_id = describe(
-        token_endpoint_auth_method="private_key_jwt", jwks_uri=site.publish("/jwks", JWKS), client_name="Agent"
+    client_id = publish_document()
+    with_secret = {"grant_type": "authorization_code", "code": "x", "client_id": client_id, "client_secret": "x"}
+
+    assert ada.http.post("/oauth/token", data=with_secret).status_code == 401
+    introspection = ada.http.post("/oauth/introspect", data={"token": "x", "client_id": client_id})
+    assert introspection.status_code == 401
+    client_credentials = {"grant_type": "client_credentials", "client_id": client_id}
+    assert ada.http.post("/oauth/token", data=client_credentials).json["error"] == "unauthorized_client"
+
+
+def test_a_client_with_a_document_may_authenticate_with_private_key_jwt(
+    ada: Browser, publish_document: PublishDocument, clock: Clock, website: ClientWebsite
+) -> None:
+    """§4.1, §6.2: the audience of the assertion must be the issuer."""
+    client_id = publish_document(
+        token_endpoint_auth_method="private_key_jwt", jwks_uri=website.publish("/jwks", JWKS), client_name="Agent"
     )
-    with_client(ada, client_id)
-    robot = Robot(ada.http, client_id, clock)
-    sent = {"grant_type": "authorization_code", "code_verifier": "v" * 43}
+    set_client_id(ada, client_id)
+    client = PrivateKeyClient(ada.http, client_id, clock)
+    parameters = {"grant_type": "authorization_code", "code_verifier": "v" * 43}
 
     assert (
-        robot.send(robot.sign(aud="http://127.0.0.1:8000/oauth/token"), **sent, code=ada.obtain_code()).status_code
+        client.send(
+            client.sign(aud="http://127.0.0.1:8000/oauth/token"), **parameters, code=ada.obtain_code()
+        ).status_code
         == 401
     )
     assert ada.request_token("authorization_code", code=ada.obtain_code(), code_verifier="v" * 43).status_code == 401
-    assert robot.send(robot.sign(), **sent, code=ada.obtain_code()).status_code == 200
+    assert client.send(client.sign(), **parameters, code=ada.obtain_code()).status_code == 200
 
 
-def test_the_operator_can_put_such_a_client_out_and_let_it_back_in(
-    ada: Browser, runtime: Runtime, describe: Describe
+def test_the_operator_can_disable_and_enable_a_client_with_a_document(
+    ada: Browser, runtime: Runtime, publish_document: PublishDocument
 ) -> None:
-    with_client(ada, describe())
-    answer = ada.obtain_tokens()
-    row = find_or_create_client(runtime, ada.client.client_id)
-    assert row
-    disable_client(runtime, row)
+    set_client_id(ada, publish_document())
+    tokens = ada.obtain_tokens()
+    client = find_or_create_client(runtime, ada.client.client_id)
+    assert client
+    disable_client(runtime, client)
 
     assert ada.authorize().status_code == 400
-    assert ada.refresh(answer["refresh_token"]).status_code == 401
-    assert ada.call(answer["access_token"]).status_code == 401
-    enable_client(runtime, row)
+    assert ada.refresh(tokens["refresh_token"]).status_code == 401
+    assert ada.call(tokens["access_token"]).status_code == 401
+    enable_client(runtime, client)
     assert ada.authorize().status_code == 303
 
 
-def test_where_the_operator_approves_others_are_not_known(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, site: ClientWebsite
+def test_with_the_setting_approve_only_clients_that_the_operator_approved_are_accepted(
+    make_app: MakeApp, sqlite_store_url: str, publish_document: PublishDocument, website: ClientWebsite
 ) -> None:
     app = make_app(sqlite_store_url, metadata_document_clients="approve")
     runtime: Runtime = app.extensions["valetkey"]
-    browser = with_client(Browser(app.test_client(), CreatedClient("", None)), describe())
+    browser = set_client_id(Browser(app.test_client(), CreatedClient("", None)), publish_document())
     sign_in_new_account(browser, runtime, "eve@example.org", "Eve")
 
     assert browser.authorize().status_code == 400
-    assert site.requested_paths == [], "nothing is fetched for whom nobody knows"
+    assert website.requested_paths == [], "the document of an unapproved client is not fetched"
     assert find_or_create_client(runtime, browser.client.client_id)
     assert browser.authorize().status_code == 303
 
 
-def test_in_production_it_is_off_until_the_operator_says_otherwise(
-    make_app: MakeApp, sqlite_store_url: str, describe: Describe, monkeypatch: pytest.MonkeyPatch
+def test_metadata_documents_are_off_by_default_in_production(
+    make_app: MakeApp, sqlite_store_url: str, publish_document: PublishDocument, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(sqlite_store_url, issuer="https://notes.example")
     runtime: Runtime = app.extensions["valetkey"]
-    asked: list[str] = []
-    monkeypatch.setattr(runtime.fetcher, "get", lambda url, **_: asked.append(url))
+    fetched: list[str] = []
+    monkeypatch.setattr(runtime.fetcher, "get", lambda url, **_: fetched.append(url))
     client_id = "https://assistant.example/client.json"
 
     refused = app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})
 
     assert refused.status_code == 400
-    assert asked == []
+    assert fetched == []
     assert "client_id_metadata_document_supported" not in app.test_client().get(METADATA).json
 
 
-def test_a_registered_client_whose_id_is_a_url_stays_what_it_is(
-    runtime: Runtime, site: ClientWebsite, describe: Describe
+def test_a_registered_client_whose_id_is_a_url_is_not_replaced_by_a_document(
+    runtime: Runtime, website: ClientWebsite, publish_document: PublishDocument
 ) -> None:
     from valetkey.authorization_server.clients.service import register_client
 
-    client_id = describe()
+    client_id = publish_document()
     register_client(runtime, name="Own", policy="web", redirect_uris=[CALLBACK], client_id=client_id)
 
-    found = runtime.clients.find(client_id, runtime.clock())
-    assert found and (found.name, found.policy.name) == ("Own", "web")
-    assert site.requested_paths == []
+    client = runtime.clients.find(client_id, runtime.clock())
+    assert client and (client.name, client.policy.name) == ("Own", "web")
+    assert website.requested_paths == []
 
 
-def test_the_list_of_connected_apps_has_its_name(ada: Browser, describe: Describe) -> None:
-    with_client(ada, describe())
+def test_the_account_page_lists_the_client_with_its_name(ada: Browser, publish_document: PublishDocument) -> None:
+    set_client_id(ada, publish_document())
     ada.obtain_tokens()
 
     assert "Assistant" in ada.get("/account").text
 
 
-def test_many_who_ask_at_once_cost_one_fetch(app: Flask, describe: Describe, site: ClientWebsite) -> None:
-    client_id = describe()
-    ask = lambda _: app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})  # noqa: E731
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(16)))
-
-    assert site.requested_paths == [PATH]
-    assert json.loads(site.documents[PATH][2])["client_id"] == client_id
-
-
-def test_whoever_waits_for_slow_sites_leaves_threads_to_others(
-    ada: Browser, describe: Describe, runtime: Runtime, clock: Clock, site: ClientWebsite
+def test_simultaneous_requests_share_one_fetch(
+    app: Flask, publish_document: PublishDocument, website: ClientWebsite
 ) -> None:
-    """§6.5: a few strangers' sites must not stop the server; who is known already is served as they were known."""
-    shop, known, stranger = ada.client, describe(), describe("/stranger.json")
-    token = with_client(ada, known).obtain_tokens()["refresh_token"]
+    client_id = publish_document()
+    authorize = lambda _: app.test_client().get("/oauth/authorize", query_string={"client_id": client_id})  # noqa: E731
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(authorize, range(16)))
+
+    assert website.requested_paths == [PATH]
+    assert json.loads(website.documents[PATH][2])["client_id"] == client_id
+
+
+def test_slow_sites_do_not_block_the_requests_of_other_clients(
+    ada: Browser, publish_document: PublishDocument, runtime: Runtime, clock: Clock, website: ClientWebsite
+) -> None:
+    """§6.5: a few slow sites must not stop the server; clients whose document is cached are served from the cache."""
+    shop, cached, uncached = ada.client, publish_document(), publish_document("/uncached.json")
+    token = set_client_id(ada, cached).obtain_tokens()["refresh_token"]
     clock.forward(seconds=400)
-    before = list(site.requested_paths)
-    with ExitStack() as waiting:
+    paths_before = list(website.requested_paths)
+    with ExitStack() as fetch_slots:
         for _ in range(4):
-            waiting.enter_context(runtime.fetch_slot())
-        refused = with_client(ada, stranger).authorize()
-        sent = ada.post("/oauth/token", grant_type="authorization_code", client_id=stranger, code="x")
-        again = with_client(ada, known).refresh(token)
+            fetch_slots.enter_context(runtime.fetch_slot())
+        refused = set_client_id(ada, uncached).authorize()
+        token_response = ada.post("/oauth/token", grant_type="authorization_code", client_id=uncached, code="x")
+        refreshed = set_client_id(ada, cached).refresh(token)
         ada.client = shop
-        others = ada.authorize()
+        shop_response = ada.authorize()
 
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-    assert (sent.status_code, sent.json["error"]) == (503, "temporarily_unavailable")
-    assert (again.status_code, others.status_code) == (200, 303)
-    assert site.requested_paths == before
-    assert with_client(ada, stranger).authorize().status_code == 303, "a moment later"
+    assert (token_response.status_code, token_response.json["error"]) == (503, "temporarily_unavailable")
+    assert (refreshed.status_code, shop_response.status_code) == (200, 303)
+    assert website.requested_paths == paths_before
+    assert set_client_id(ada, uncached).authorize().status_code == 303, "a moment later"
 
 
-def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
-    """§5.2, §6.5: what came of it, a failure too, is theirs as well; it is not kept for whoever comes later."""
-    asked, all_wait, coming = [], Event(), count_from(1)
+def test_simultaneous_requests_share_the_failure_of_one_fetch() -> None:
+    """§5.2, §6.5: requests that wait for the same document share its result; a failure is not cached."""
+    fetched, all_waiting, arrivals = [], Event(), count_from(1)
 
     class SlowSite:
         def get(self, url: str, **_: Any) -> FetchResponse:
-            asked.append(url)
-            assert all_wait.wait(5)
-            raise FetchFailed("it never answers")
+            fetched.append(url)
+            assert all_waiting.wait(5)
+            raise FetchFailed("no response")
 
     @contextmanager
     def waiting() -> Iterator[None]:
-        if next(coming) == 3:
-            all_wait.set()
+        if next(arrivals) == 3:
+            all_waiting.set()
         yield
 
     documents = ClientMetadataDocumentCache(SlowSite(), set(), lambda *_: True, waiting, allow_http_loopback=False)  # type: ignore[arg-type]
@@ -523,6 +553,6 @@ def test_whoever_waits_for_the_same_slow_site_waits_for_one_fetch() -> None:
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(find, range(3))) == [None, None, None]
 
-    assert len(asked) == 1
+    assert len(fetched) == 1
     assert find(0) is None
-    assert len(asked) == 2
+    assert len(fetched) == 2

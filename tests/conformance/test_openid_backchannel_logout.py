@@ -16,8 +16,9 @@ from tests.conformance.logout_token_receiver import (
     run_logout_token_receiver,
     with_client,
 )
-from tests.conftest import MakeApp, Register
-from tests.support.browser_client import CALLBACK, ISSUER, Browser, Clock
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import CALLBACK, ISSUER, Browser
+from tests.support.clock import Clock
 from valetkey.accounts.sign_out import end_all_sessions_statements
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused
 from valetkey.authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB

@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.conformance.conftest import MakeRelyingParty, register_relying_party
-from tests.conformance.relying_party import RelyingParty, redirect_error
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, ISSUER, Clock, assert_store_unchanged, redirect_parameters
+from tests.conformance.relying_party import MakeRelyingParty, RelyingParty, redirect_error, register_relying_party
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, ISSUER, redirect_parameters
+from tests.support.clock import Clock
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 
 

@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conformance.conftest import MakeRelyingParty, register_relying_party
-from tests.conformance.relying_party import ADA_CLAIMS, ALL_SCOPES, RelyingParty, redirect_error
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, ISSUER, Clock, redirect_parameters
+from tests.conformance.relying_party import (
+    ADA_CLAIMS,
+    ALL_SCOPES,
+    MakeRelyingParty,
+    RelyingParty,
+    redirect_error,
+    register_relying_party,
+)
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, ISSUER, redirect_parameters
+from tests.support.clock import Clock
 from valetkey import Owner
 from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction

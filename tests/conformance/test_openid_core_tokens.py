@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
-from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import NONCE, RelyingParty, left_half_hash, redirect_error
-from tests.conftest import MakeApp
-from tests.support.browser_client import ISSUER, Clock, redirect_parameters
+from tests.conformance.relying_party import NONCE, MakeRelyingParty, RelyingParty, left_half_hash, redirect_error
+from tests.support.app import MakeApp
+from tests.support.browser_client import ISSUER, redirect_parameters
+from tests.support.clock import Clock
 from valetkey.cli.keys import keys
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime

@@ -8,10 +8,16 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
-from tests.conformance.conftest import MakeRelyingParty, create_accounts, register_relying_party
-from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty
-from tests.conftest import MakeApp
-from tests.support.browser_client import ISSUER, Clock, redirect_parameters
+from tests.conformance.relying_party import (
+    ADA_CLAIMS,
+    MakeRelyingParty,
+    RelyingParty,
+    create_accounts,
+    register_relying_party,
+)
+from tests.support.app import MakeApp
+from tests.support.browser_client import ISSUER, redirect_parameters
+from tests.support.clock import Clock
 from valetkey.cli.keys import keys
 from valetkey.cli.resources import resources
 

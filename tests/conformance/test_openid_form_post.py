@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import RelyingParty, hidden_fields
-from tests.support.browser_client import CALLBACK, ISSUER, assert_store_unchanged
+from tests.conformance.relying_party import MakeRelyingParty, RelyingParty, hidden_fields
+from tests.support.browser_client import CALLBACK, ISSUER
+from tests.support.store_assertions import assert_store_unchanged
 
 
 def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) -> None:

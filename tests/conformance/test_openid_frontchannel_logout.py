@@ -16,7 +16,7 @@ from tests.conformance.logout_token_receiver import (
     obtain_openid_tokens,
     with_client,
 )
-from tests.conftest import Register
+from tests.support.app import Register
 from tests.support.browser_client import ISSUER, Browser
 from valetkey.authorization_server.clients.service import RegistrationRefused
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from flask import Flask, session
 
-from tests.conformance.conftest import register_relying_party
 from tests.conformance.logout_token_receiver import (
     POST_LOGOUT_REDIRECT_URI,
     decode_token,
@@ -16,8 +15,8 @@ from tests.conformance.logout_token_receiver import (
     submit_logout_confirmation,
 )
 from tests.conformance.logout_token_receiver import LogoutTokenReceiver as Party
-from tests.conformance.relying_party import RelyingParty
-from tests.conftest import MakeApp
+from tests.conformance.relying_party import RelyingParty, register_relying_party
+from tests.support.app import MakeApp
 from tests.support.browser_client import redirect_parameters
 from valetkey import Owner
 

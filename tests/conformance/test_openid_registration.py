@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from tests.conformance.client_website import ClientWebsite
 from tests.conformance.registration import ExpectRefusal, PostRegistration, both_stores, call_configuration_endpoint
 from tests.conformance.test_rfc7591 import registered
-from tests.support.browser_client import CALLBACK, Browser, Clock
+from tests.support.browser_client import CALLBACK, Browser
+from tests.support.clock import Clock
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 

@@ -14,8 +14,9 @@ from tests.conformance.logout_token_receiver import (
     submit_logout_confirmation,
     with_client,
 )
-from tests.conftest import Register, sign_in_new_account
-from tests.support.browser_client import ISSUER, Browser, Clock, redirect_parameters
+from tests.support.app import Register
+from tests.support.browser_client import ISSUER, Browser, redirect_parameters, sign_in_new_account
+from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import RegistrationRefused
 from valetkey.runtime import Runtime
 

@@ -7,129 +7,88 @@ import hmac
 import json
 from collections.abc import Callable
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
-from joserfc import jws
-from joserfc.errors import SecurityWarning
-from joserfc.jwk import ECKey, OKPKey, RSAKey
-from werkzeug.test import TestResponse
+from joserfc.jwk import ECKey
 
 from tests.conformance.client_website import ClientWebsite
 from tests.conformance.registration import both_stores
-from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.browser_client import CALLBACK, ISSUER, Browser
+from tests.support.clock import Clock
+from tests.support.private_key_client import (
+    CLIENT_ASSERTION_TYPE,
+    EC_KEY,
+    ED25519_KEY,
+    JWKS,
+    RSA_KEY,
+    PrivateKeyClient,
+    sign_jws,
+)
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_ENDPOINT = "http://127.0.0.1:8000/oauth/token"
-ISSUER = "http://127.0.0.1:8000"
-EC = ECKey.generate_key("P-256", {"kid": "ec"})
-ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
-RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
-STRANGER = ECKey.generate_key("P-256", {"kid": "ec"})
-JWKS = {"keys": [key.as_dict(private=False) for key in (EC, ED, RSA)]}
+UNREGISTERED_KEY = ECKey.generate_key("P-256", {"kid": "ec"})
 
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest) -> str:
-    """SQLite, but where what is tested is the store's work."""
+    """Use SQLite unless the test is parametrized with a store."""
     return str(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_store_url"))
 
 
-class Robot:
-    """A service that proves itself by its key."""
-
-    def __init__(self, http: FlaskClient, client_id: str, clock: Clock) -> None:
-        self.http = http
-        self.client_id = client_id
-        self.clock = clock
-        self.made = 0
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        """The claims of a good assertion, changed; None leaves one out."""
-        self.made += 1
-        now = int(self.clock())
-        claims = {
-            "iss": self.client_id,
-            "sub": self.client_id,
-            "aud": ISSUER,
-            "exp": now + 60,
-            "iat": now,
-            "jti": f"n{self.made}",
-            **changes,
-        }
-        return {name: value for name, value in claims.items() if value is not None}
-
-    def sign(self, key: Any = EC, alg: str = "ES256", header: Any = None, **changes: Any) -> str:
-        told = {"alg": alg, "kid": key.kid, **(header or {})}
-        payload = json.dumps(self.claims(**changes)).encode()
-        return signed(told, payload, key)
-
-    def send(self, assertion: str, path: str = "/oauth/token", **more: Any) -> TestResponse:
-        sent = {"grant_type": "client_credentials", "token": "any"}
-        sent |= {"client_assertion_type": TYPE, "client_assertion": assertion, **more}
-        return self.http.post(path, data={name: value for name, value in sent.items() if value is not None})
-
-
-def signed(header: dict[str, Any], payload: bytes, key: Any) -> str:
-    with catch_warnings():
-        simplefilter("ignore", SecurityWarning)  # of algorithms that a server must judge all the same
-        return jws.serialize_compact(header, payload, key, algorithms=[header["alg"]])
-
-
 @pytest.fixture
-def robot(app: Flask, runtime: Runtime, clock: Clock) -> Robot:
-    made = register_client(
-        runtime, name="Robot", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
+def client(app: Flask, runtime: Runtime, clock: Clock) -> PrivateKeyClient:
+    created = register_client(
+        runtime, name="Service", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
     )
-    assert made.secret is None
-    return Robot(app.test_client(), made.client_id, clock)
+    assert created.secret is None
+    return PrivateKeyClient(app.test_client(), created.client_id, clock)
 
 
 @pytest.fixture
-def refused(robot: Robot, runtime: Runtime) -> Callable[..., None]:
-    """See an assertion refused as any wrong proof is, with nothing new in the store."""
+def expect_invalid_client(client: PrivateKeyClient, runtime: Runtime) -> Callable[..., None]:
+    """Send an assertion that must be refused with invalid_client and leave the store unchanged."""
 
-    def check(assertion: str, **more: Any) -> None:
+    def check(assertion: str, **parameters: Any) -> None:
         with assert_store_unchanged(runtime):
-            answer = robot.send(assertion, **more)
-        assert (answer.status_code, answer.json["error"]) == (401, "invalid_client"), answer.text
-        assert answer.headers["WWW-Authenticate"]
+            response = client.send(assertion, **parameters)
+        assert (response.status_code, response.json["error"]) == (401, "invalid_client"), response.text
+        assert response.headers["WWW-Authenticate"]
 
     return check
 
 
 @both_stores
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
-def test_an_assertion_proves_the_client_at_every_endpoint(robot: Robot, path: str) -> None:
-    """RFC 7521 §4.2: client_id is not needed, for the subject says it."""
-    assert robot.send(robot.sign(), path).status_code == 200
-    assert robot.send(robot.sign(), path, client_id=robot.client_id).status_code == 200
+def test_an_assertion_authenticates_the_client_at_every_endpoint(client: PrivateKeyClient, path: str) -> None:
+    """RFC 7521 §4.2: client_id is optional, because the subject identifies the client."""
+    assert client.send(client.sign(), path).status_code == 200
+    assert client.send(client.sign(), path, client_id=client.client_id).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("key", "alg"),
-    [(EC, "ES256"), (RSA, "RS256"), (RSA, "PS256"), (ED, "EdDSA"), (ED, "Ed25519")],
+    [(EC_KEY, "ES256"), (RSA_KEY, "RS256"), (RSA_KEY, "PS256"), (ED25519_KEY, "EdDSA"), (ED25519_KEY, "Ed25519")],
     ids=["ES256", "RS256", "PS256", "EdDSA", "Ed25519"],
 )
-def test_every_algorithm_that_is_advertised_works(robot: Robot, key: Any, alg: str) -> None:
-    """§5: RS256 and others; RFC 8414 §2: token_endpoint_auth_signing_alg_values_supported."""
-    told = robot.http.get("/.well-known/oauth-authorization-server").json
+def test_every_advertised_algorithm_is_accepted(client: PrivateKeyClient, key: Any, alg: str) -> None:
+    """§5: RS256 at least; RFC 8414 §2: token_endpoint_auth_signing_alg_values_supported."""
+    metadata = client.http.get("/.well-known/oauth-authorization-server").json
 
-    assert alg in told["token_endpoint_auth_signing_alg_values_supported"]
-    assert "private_key_jwt" in told["token_endpoint_auth_methods_supported"]
-    assert robot.send(robot.sign(key, alg)).status_code == 200
+    assert alg in metadata["token_endpoint_auth_signing_alg_values_supported"]
+    assert "private_key_jwt" in metadata["token_endpoint_auth_methods_supported"]
+    assert client.send(client.sign(key, alg)).status_code == 200
 
 
 @pytest.mark.parametrize("aud", [ISSUER, TOKEN_ENDPOINT, [ISSUER], [ISSUER, TOKEN_ENDPOINT]], ids=str)
-def test_the_audience_is_the_issuer_or_the_token_endpoint(robot: Robot, aud: Any) -> None:
+def test_the_audience_is_the_issuer_or_the_token_endpoint(client: PrivateKeyClient, aud: Any) -> None:
     """RFC 7523 §3, 3."""
-    assert robot.send(robot.sign(aud=aud)).status_code == 200
+    assert client.send(client.sign(aud=aud)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -148,19 +107,21 @@ def test_the_audience_is_the_issuer_or_the_token_endpoint(robot: Robot, aud: Any
     ],
     ids=str,
 )
-def test_an_assertion_for_anybody_else_is_refused(robot: Robot, refused: Callable[..., None], aud: Any) -> None:
-    """RFC 7523 §3, 3: MUST reject; also where another server could bring it here (RFC 9700 §2.5)."""
-    refused(robot.sign(aud=aud))
+def test_an_assertion_with_another_audience_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None], aud: Any
+) -> None:
+    """RFC 7523 §3, 3: MUST reject, so that another server cannot forward an assertion that it received (RFC 9700 §2.5)."""
+    expect_invalid_client(client.sign(aud=aud))
 
 
 @pytest.mark.parametrize("name", ["iss", "sub", "exp", "jti"])
 @pytest.mark.parametrize("value", [None, "", "another", 5, [], {}, True], ids=str)
-def test_the_claims_that_are_required_must_be_right(
-    robot: Robot, refused: Callable[..., None], name: str, value: Any
+def test_a_missing_or_wrong_required_claim_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None], name: str, value: Any
 ) -> None:
-    """RFC 7523 §3, 1, 2, 4; OpenID Connect Core §9: jti REQUIRED."""
-    if (name, value) != ("jti", "another"):  # that may be any text
-        refused(robot.sign(**{name: value}))
+    """RFC 7523 §3, 1, 2, 4; OpenID Connect Core §9: jti is REQUIRED."""
+    if (name, value) != ("jti", "another"):  # a jti may be any text
+        expect_invalid_client(client.sign(**{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -179,58 +140,66 @@ def test_the_claims_that_are_required_must_be_right(
     ],
     ids=str,
 )
-def test_an_assertion_is_good_in_its_time_only(
-    robot: Robot, refused: Callable[..., None], clock: Clock, times: dict[str, Any]
+def test_an_assertion_outside_its_validity_period_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None], clock: Clock, times: dict[str, Any]
 ) -> None:
-    """RFC 7523 §3, 4-6: MUST reject expired ones and those before nbf, MAY those far in the future or past."""
+    """RFC 7523 §3, 4-6: MUST reject after exp and before nbf, MAY reject an exp or iat that is far away."""
     now = int(clock())
-    refused(robot.sign(**{name: value if isinstance(value, str) else now + value for name, value in times.items()}))
+    expect_invalid_client(
+        client.sign(**{name: value if isinstance(value, str) else now + value for name, value in times.items()})
+    )
 
 
-def test_clocks_may_differ_a_little(robot: Robot, clock: Clock) -> None:
+def test_a_few_seconds_of_clock_skew_are_accepted(client: PrivateKeyClient, clock: Clock) -> None:
     """RFC 7523 §3, 4."""
     now = int(clock())
 
-    assert robot.send(robot.sign(nbf=now + 10, iat=now + 10)).status_code == 200
-    assert robot.send(robot.sign(exp=now - 3)).status_code == 200
-    assert robot.send(robot.sign(iat=None)).status_code == 200
+    assert client.send(client.sign(nbf=now + 10, iat=now + 10)).status_code == 200
+    assert client.send(client.sign(exp=now - 3)).status_code == 200
+    assert client.send(client.sign(iat=None)).status_code == 200
 
 
 @both_stores
-def test_an_assertion_is_good_once(robot: Robot, refused: Callable[..., None], runtime: Runtime) -> None:
-    """RFC 7523 §3, 7; at whatever endpoint, and also where the signature over the same jti is another."""
-    first = robot.sign(jti="same")
-    assert robot.send(first).status_code == 200
+def test_an_assertion_is_accepted_once(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None], runtime: Runtime
+) -> None:
+    """RFC 7523 §3, 7: at any endpoint, and even if another assertion has the same jti."""
+    first = client.sign(jti="same")
+    assert client.send(first).status_code == 200
     assert count_rows(runtime.store, "valetkey_assertions") == 1
 
-    refused(first)
-    refused(first, path="/oauth/introspect")
-    refused(robot.sign(jti="same"))
+    expect_invalid_client(first)
+    expect_invalid_client(first, path="/oauth/introspect")
+    expect_invalid_client(client.sign(jti="same"))
 
 
-def test_a_jti_is_the_clients_own(app: Flask, robot: Robot, runtime: Runtime, clock: Clock) -> None:
+def test_two_clients_may_use_the_same_jti(app: Flask, client: PrivateKeyClient, runtime: Runtime, clock: Clock) -> None:
     """§3, item 7."""
-    other = register_client(
+    created = register_client(
         runtime, name="Other", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
     )
-    second = Robot(app.test_client(), other.client_id, clock)
+    other = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
-    assert robot.send(robot.sign(jti="same")).status_code == 200
-    assert second.send(second.sign(jti="same")).status_code == 200
-
-
-def test_a_wrong_assertion_does_not_use_up_the_jti(robot: Robot, refused: Callable[..., None]) -> None:
-    """Nobody can spoil a client's assertions without its key."""
-    refused(robot.sign(STRANGER, jti="same"))
-
-    assert robot.send(robot.sign(jti="same")).status_code == 200
+    assert client.send(client.sign(jti="same")).status_code == 200
+    assert other.send(other.sign(jti="same")).status_code == 200
 
 
-def test_used_assertions_are_forgotten_when_they_have_expired(robot: Robot, runtime: Runtime, clock: Clock) -> None:
-    """§3, item 7: remembered as long as it could be accepted."""
+def test_a_refused_assertion_does_not_use_up_its_jti(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None]
+) -> None:
+    """Without the client's key, an attacker cannot make its assertions fail."""
+    expect_invalid_client(client.sign(UNREGISTERED_KEY, jti="same"))
+
+    assert client.send(client.sign(jti="same")).status_code == 200
+
+
+def test_used_assertions_are_deleted_after_they_expired(
+    client: PrivateKeyClient, runtime: Runtime, clock: Clock
+) -> None:
+    """§3, item 7: the jti is stored as long as the assertion would be accepted."""
     from valetkey.outbound.worker import prune
 
-    assert robot.send(robot.sign()).status_code == 200
+    assert client.send(client.sign()).status_code == 200
     prune(runtime.store, clock())
     assert count_rows(runtime.store, "valetkey_assertions") == 1
     clock.forward(seconds=200)
@@ -238,35 +207,39 @@ def test_used_assertions_are_forgotten_when_they_have_expired(robot: Robot, runt
     assert count_rows(runtime.store, "valetkey_assertions") == 0
 
 
-def test_a_strangers_signature_is_refused(robot: Robot, refused: Callable[..., None]) -> None:
+def test_an_assertion_with_an_invalid_signature_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None]
+) -> None:
     """RFC 7523 §3, 9: the signature MUST be valid."""
-    good = robot.sign()
-    head, claims, signature = good.split(".")
-    other = base64.urlsafe_b64encode(json.dumps(robot.claims(iss="x")).encode()).rstrip(b"=").decode()
+    assertion = client.sign()
+    header, claims, signature = assertion.split(".")
+    other_claims = base64.urlsafe_b64encode(json.dumps(client.claims(iss="x")).encode()).rstrip(b"=").decode()
 
-    refused(robot.sign(STRANGER))
-    refused(f"{head}.{other}.{signature}")
-    refused(f"{head}.{claims}.")
-    refused(f"{head}.{claims}.AAAA")
+    expect_invalid_client(client.sign(UNREGISTERED_KEY))
+    expect_invalid_client(f"{header}.{other_claims}.{signature}")
+    expect_invalid_client(f"{header}.{claims}.")
+    expect_invalid_client(f"{header}.{claims}.AAAA")
 
 
-def test_none_and_a_secret_made_of_the_public_key_are_no_signatures(robot: Robot, refused: Callable[..., None]) -> None:
+def test_the_algorithm_none_and_an_hmac_with_the_public_key_are_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None]
+) -> None:
     """RFC 8725 §3.1, §3.2."""
-    part = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()  # noqa: E731
+    encode = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()  # noqa: E731
 
     for alg in ("none", "None", "NONE", ""):
-        refused(f"{part({'alg': alg})}.{part(robot.claims())}.")
-    payload = json.dumps(robot.claims()).encode()
-    text = f"{part({'alg': 'HS256', 'kid': 'rsa'})}.{part(robot.claims())}"
-    tag = hmac.digest(RSA.as_pem(private=False), text.encode(), "sha256")
-    refused(f"{text}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}")
-    refused(signed({"alg": "RS512", "kid": "rsa"}, payload, RSA))
+        expect_invalid_client(f"{encode({'alg': alg})}.{encode(client.claims())}.")
+    payload = json.dumps(client.claims()).encode()
+    signing_input = f"{encode({'alg': 'HS256', 'kid': 'rsa'})}.{encode(client.claims())}"
+    mac = hmac.digest(RSA_KEY.as_pem(private=False), signing_input.encode(), "sha256")
+    expect_invalid_client(f"{signing_input}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
+    expect_invalid_client(sign_jws({"alg": "RS512", "kid": "rsa"}, payload, RSA_KEY))
 
 
 @pytest.mark.parametrize(
     "header",
     [
-        {"jwk": STRANGER.as_dict(private=False)},
+        {"jwk": UNREGISTERED_KEY.as_dict(private=False)},
         {"jku": "https://evil.example/jwks"},
         {"x5u": "https://evil.example/cert"},
         {"x5c": ["MIIB"]},
@@ -280,30 +253,32 @@ def test_none_and_a_secret_made_of_the_public_key_are_no_signatures(robot: Robot
         {"kid": 5},
         {"kid": ["ec"]},
     ],
-    ids=lambda header: str(header)[:30],  # the same in each process: a key is new each time
+    ids=lambda header: str(header)[:30],  # must be the same in each process, and the key is random
 )
-def test_a_header_that_misleads_is_refused(robot: Robot, refused: Callable[..., None], header: dict[str, Any]) -> None:
-    """RFC 8725 §3.8-§3.11, RFC 7515 §4.1.11; each is signed by the client's own key."""
-    refused(by_hand({"alg": "ES256", "kid": "ec", **header}, robot.claims()))
+def test_a_header_with_foreign_keys_extensions_or_another_type_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None], header: dict[str, Any]
+) -> None:
+    """RFC 8725 §3.8-§3.11, RFC 7515 §4.1.11; each is signed with the client's own key."""
+    expect_invalid_client(sign_any_header({"alg": "ES256", "kid": "ec", **header}, client.claims()))
 
 
-def by_hand(header: dict[str, Any], claims: Any) -> str:
-    """A JWS whose signature is right whatever its header says."""
+def sign_any_header(header: dict[str, Any], claims: Any) -> str:
+    """Return a JWS with a valid ES256 signature and any header, also one that joserfc would not sign."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
     encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()  # noqa: E731
-    text = f"{encode(json.dumps(header).encode())}.{encode(json.dumps(claims).encode())}"
-    r, s = decode_dss_signature(EC.private_key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-    return f"{text}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+    signing_input = f"{encode(json.dumps(header).encode())}.{encode(json.dumps(claims).encode())}"
+    r, s = decode_dss_signature(EC_KEY.private_key.sign(signing_input.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{signing_input}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "client-authentication+jwt"])
-def test_the_types_of_an_assertion_are_accepted(robot: Robot, typ: str) -> None:
+def test_the_header_types_of_assertions_are_accepted(client: PrivateKeyClient, typ: str) -> None:
     """RFC 8725 §3.11."""
     header = {"alg": "ES256", "kid": "ec", "typ": typ}
-    assert robot.send(by_hand(header, robot.claims())).status_code == 200
+    assert client.send(sign_any_header(header, client.claims())).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -324,128 +299,142 @@ def test_the_types_of_an_assertion_are_accepted(robot: Robot, typ: str) -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_what_is_no_assertion_is_refused(refused: Callable[..., None], assertion: str) -> None:
+def test_a_malformed_assertion_is_refused(expect_invalid_client: Callable[..., None], assertion: str) -> None:
     """§3, §3.2."""
-    refused(assertion)
+    expect_invalid_client(assertion)
 
 
-def test_an_assertion_is_of_bounded_size(robot: Robot, refused: Callable[..., None]) -> None:
-    """What nobody needs is not judged."""
-    assert robot.send(robot.sign(padding="x" * 5000)).status_code == 200
-    refused(robot.sign(padding="x" * 7000))
+def test_an_assertion_over_the_maximum_size_is_refused(
+    client: PrivateKeyClient, expect_invalid_client: Callable[..., None]
+) -> None:
+    """Rejected before its signature is verified."""
+    assert client.send(client.sign(padding="x" * 5000)).status_code == 200
+    expect_invalid_client(client.sign(padding="x" * 7000))
 
 
-def test_a_client_id_other_than_the_subject_is_refused(robot: Robot, runtime: Runtime) -> None:
-    """RFC 7521 §4.2: MUST identify the same client."""
+def test_a_client_id_other_than_the_subject_is_refused(client: PrivateKeyClient, runtime: Runtime) -> None:
+    """RFC 7521 §4.2: client_id MUST identify the same client."""
     with assert_store_unchanged(runtime):
-        answer = robot.send(robot.sign(), client_id="another")
+        response = client.send(client.sign(), client_id="another")
 
-    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+    assert (response.status_code, response.json["error"]) == (400, "invalid_request")
 
 
-def test_the_two_parameters_belong_together(robot: Robot, refused: Callable[..., None]) -> None:
+def test_an_assertion_requires_its_type(client: PrivateKeyClient, expect_invalid_client: Callable[..., None]) -> None:
     """RFC 7521 §4.2."""
-    refused(robot.sign(), client_assertion_type=None)
-    refused(robot.sign(), client_assertion_type="urn:ietf:params:oauth:client-assertion-type:saml2-bearer")
-    assert robot.send("", client_id=robot.client_id).status_code == 401
+    expect_invalid_client(client.sign(), client_assertion_type=None)
+    expect_invalid_client(
+        client.sign(), client_assertion_type="urn:ietf:params:oauth:client-assertion-type:saml2-bearer"
+    )
+    assert client.send("", client_id=client.client_id).status_code == 401
 
 
-def test_two_proofs_at_once_are_refused(robot: Robot, runtime: Runtime) -> None:
+def test_two_authentication_methods_at_once_are_refused(client: PrivateKeyClient, runtime: Runtime) -> None:
     """RFC 6749 §2.3."""
-    sent = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": robot.sign()}
+    parameters = {
+        "grant_type": "client_credentials",
+        "client_assertion_type": CLIENT_ASSERTION_TYPE,
+        "client_assertion": client.sign(),
+    }
     with assert_store_unchanged(runtime):
-        in_form = robot.http.post("/oauth/token", data={**sent, "client_secret": "x"})
-        by_basic = robot.http.post("/oauth/token", data=sent, auth=(robot.client_id, "x"))
+        in_form = client.http.post("/oauth/token", data={**parameters, "client_secret": "x"})
+        by_basic = client.http.post("/oauth/token", data=parameters, auth=(client.client_id, "x"))
 
     assert (in_form.status_code, by_basic.status_code) == (400, 400)
 
 
-def test_who_promised_a_signature_does_not_come_in_by_less(robot: Robot, runtime: Runtime) -> None:
-    """RFC 7591 §2: the registered method is the one that counts."""
-    sent = {"grant_type": "client_credentials"}
-    runtime.revoke(clients.add_secret(robot.client_id, Secret("x").digest(), 0))  # from before, say
+def test_a_client_with_private_key_jwt_cannot_authenticate_with_another_method(
+    client: PrivateKeyClient, runtime: Runtime
+) -> None:
+    """RFC 7591 §2: only the registered method is accepted."""
+    parameters = {"grant_type": "client_credentials"}
+    runtime.revoke(clients.add_secret(client.client_id, Secret("x").digest(), 0))  # as if left from an earlier method
     with assert_store_unchanged(runtime):
-        public = robot.http.post("/oauth/token", data={**sent, "client_id": robot.client_id})
-        secret = robot.http.post("/oauth/token", data=sent, auth=(robot.client_id, "x"))
+        public = client.http.post("/oauth/token", data={**parameters, "client_id": client.client_id})
+        secret = client.http.post("/oauth/token", data=parameters, auth=(client.client_id, "x"))
 
     assert (public.status_code, secret.status_code) == (401, 401)
 
 
-def test_who_has_a_secret_does_not_come_in_by_an_assertion(app: Flask, runtime: Runtime, clock: Clock) -> None:
+def test_a_client_with_another_method_cannot_authenticate_with_an_assertion(
+    app: Flask, runtime: Runtime, clock: Clock
+) -> None:
     for policy, uris in (("machine", ()), ("browser", (CALLBACK,))):
-        made = register_client(runtime, name="Other", policy=policy, redirect_uris=uris, members={"jwks": JWKS})
-        other = Robot(app.test_client(), made.client_id, clock)
+        created = register_client(runtime, name="Other", policy=policy, redirect_uris=uris, members={"jwks": JWKS})
+        other = PrivateKeyClient(app.test_client(), created.client_id, clock)
         assert other.send(other.sign()).status_code == 401
 
 
-def test_the_algorithm_that_was_registered_is_the_only_one(app: Flask, runtime: Runtime, clock: Clock) -> None:
-    """OpenID Connect Dynamic Client Registration §2: MUST be signed with it."""
+def test_only_the_registered_algorithm_is_accepted(app: Flask, runtime: Runtime, clock: Clock) -> None:
+    """OpenID Connect Dynamic Client Registration §2: assertions MUST be signed with it."""
     members = {"jwks": JWKS, "token_endpoint_auth_signing_alg": "RS256"}
-    made = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
-    robot = Robot(app.test_client(), made.client_id, clock)
+    created = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
+    client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
-    assert robot.send(robot.sign()).status_code == 401
-    assert robot.send(robot.sign(RSA, "RS256")).status_code == 200
+    assert client.send(client.sign()).status_code == 401
+    assert client.send(client.sign(RSA_KEY, "RS256")).status_code == 200
 
 
-def test_keys_are_read_from_jwks_uri_and_rotate(
-    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
+def test_keys_are_read_from_jwks_uri_and_may_rotate(
+    app: Flask, runtime: Runtime, clock: Clock, website: ClientWebsite
 ) -> None:
     """OpenID Connect Core §10.1.1."""
-    url = site.publish("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
-    made = register_client(
+    url = website.publish("/jwks", {"keys": [EC_KEY.as_dict(private=False)]}, Cache_Control="max-age=300")
+    created = register_client(
         runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
-    robot = Robot(app.test_client(), made.client_id, clock)
+    client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
-    assert robot.send(robot.sign()).status_code == 200
-    assert robot.send(robot.sign()).status_code == 200
-    assert site.requested_paths == ["/jwks"], "once"
-    site.publish("/jwks", {"keys": [ED.as_dict(private=False)]})
+    assert client.send(client.sign()).status_code == 200
+    assert client.send(client.sign()).status_code == 200
+    assert website.requested_paths == ["/jwks"], "once"
+    website.publish("/jwks", {"keys": [ED25519_KEY.as_dict(private=False)]})
     clock.forward(seconds=61)
-    assert robot.send(robot.sign(ED, "EdDSA")).status_code == 200
-    assert robot.send(robot.sign()).status_code == 401
+    assert client.send(client.sign(ED25519_KEY, "EdDSA")).status_code == 200
+    assert client.send(client.sign()).status_code == 401
 
 
-def test_a_client_may_sign_with_a_new_key_ten_seconds_after_its_keys_were_read(
-    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
+def test_an_unknown_key_id_reloads_the_keys_at_most_every_ten_seconds(
+    app: Flask, runtime: Runtime, clock: Clock, website: ClientWebsite
 ) -> None:
-    """OpenID Connect Core §10.1.1; and whoever makes up names of keys has them looked for no oftener."""
-    url = site.publish("/jwks", {"keys": [EC.as_dict(private=False)]}, Cache_Control="max-age=300")
-    made = register_client(
+    """OpenID Connect Core §10.1.1; invented key ids cause no more fetches than that."""
+    url = website.publish("/jwks", {"keys": [EC_KEY.as_dict(private=False)]}, Cache_Control="max-age=300")
+    created = register_client(
         runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
-    robot = Robot(app.test_client(), made.client_id, clock)
-    assert robot.send(robot.sign()).status_code == 200
-    site.publish("/jwks", {"keys": [ED.as_dict(private=False)]}, Cache_Control="max-age=300")
+    client = PrivateKeyClient(app.test_client(), created.client_id, clock)
+    assert client.send(client.sign()).status_code == 200
+    website.publish("/jwks", {"keys": [ED25519_KEY.as_dict(private=False)]}, Cache_Control="max-age=300")
 
     clock.forward(seconds=9)
-    assert robot.send(robot.sign(ED, "EdDSA")).status_code == 401
-    assert site.requested_paths == ["/jwks"]
+    assert client.send(client.sign(ED25519_KEY, "EdDSA")).status_code == 401
+    assert website.requested_paths == ["/jwks"]
     clock.forward(seconds=2)
-    assert robot.send(robot.sign(ED, "EdDSA")).status_code == 200
-    assert site.requested_paths == ["/jwks", "/jwks"]
+    assert client.send(client.sign(ED25519_KEY, "EdDSA")).status_code == 200
+    assert website.requested_paths == ["/jwks", "/jwks"]
 
 
-def test_a_jwks_uri_that_does_not_answer_is_a_refusal(
-    app: Flask, runtime: Runtime, clock: Clock, site: ClientWebsite
+def test_a_client_whose_jwks_uri_is_unavailable_is_refused(
+    app: Flask, runtime: Runtime, clock: Clock, website: ClientWebsite
 ) -> None:
     """§3.2."""
-    members = {"jwks_uri": site.url("/nothing")}
-    made = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
-    robot = Robot(app.test_client(), made.client_id, clock)
+    members = {"jwks_uri": website.url("/nothing")}
+    created = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
+    client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
-    assert robot.send(robot.sign()).status_code == 401
+    assert client.send(client.sign()).status_code == 401
 
 
-def test_a_client_that_signs_has_no_secret(runtime: Runtime) -> None:
+def test_private_key_jwt_cannot_be_registered_without_keys(runtime: Runtime) -> None:
     with pytest.raises(RegistrationRefused, match="jwks"):
         register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt")
 
 
-def test_a_lost_answer_is_given_again_though_the_proof_is_new(ada: Browser, runtime: Runtime, clock: Clock) -> None:
-    """A retry of a refresh is signed anew: it is the same request all the same."""
-    made = register_client(
+def test_a_retried_refresh_gets_the_same_response_although_its_assertion_is_new(
+    ada: Browser, runtime: Runtime, clock: Clock
+) -> None:
+    """A retry has a new assertion but counts as the same request."""
+    created = register_client(
         runtime,
         name="Shop",
         policy="web",
@@ -453,34 +442,34 @@ def test_a_lost_answer_is_given_again_though_the_proof_is_new(ada: Browser, runt
         redirect_uris=[CALLBACK],
         members={"jwks": JWKS},
     )
-    robot = Robot(ada.http, made.client_id, clock)
-    ada.client = CreatedClient(made.client_id, None)
-    first = robot.send(
-        robot.sign(),
+    client = PrivateKeyClient(ada.http, created.client_id, clock)
+    ada.client = CreatedClient(created.client_id, None)
+    tokens = client.send(
+        client.sign(),
         grant_type="authorization_code",
         code=ada.obtain_code(),
         code_verifier="v" * 43,
         redirect_uri=CALLBACK,
     ).json
-    refresh = lambda: robot.send(  # noqa: E731
-        robot.sign(), grant_type="refresh_token", refresh_token=first["refresh_token"]
+    refresh = lambda: client.send(  # noqa: E731
+        client.sign(), grant_type="refresh_token", refresh_token=tokens["refresh_token"]
     )
 
-    answer, again = refresh(), refresh()
+    first, second = refresh(), refresh()
 
-    assert (answer.status_code, again.status_code) == (200, 200)
-    assert answer.json == again.json
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json == second.json
 
 
-def test_guesses_are_limited_as_those_of_secrets_are(make_app: Any, sqlite_store_url: str, clock: Clock) -> None:
+def test_failed_assertions_are_limited_like_failed_secrets(make_app: Any, sqlite_store_url: str, clock: Clock) -> None:
     app = make_app(sqlite_store_url, client_authentication_limit="2/minute burst 2")
-    made = register_client(
+    created = register_client(
         app.extensions["valetkey"],
         name="R",
         policy="machine",
         auth_method="private_key_jwt",
         members={"jwks": JWKS},
     )
-    robot = Robot(app.test_client(), made.client_id, clock)
+    client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
-    assert [robot.send(robot.sign(STRANGER)).status_code for _ in range(3)] == [401, 401, 429]
+    assert [client.send(client.sign(UNREGISTERED_KEY)).status_code for _ in range(3)] == [401, 401, 429]

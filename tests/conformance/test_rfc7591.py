@@ -9,8 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conformance.registration import ExpectRefusal, PostRegistration, both_stores
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, Browser, Clock, assert_store_unchanged, count_rows
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, Browser
+from tests.support.clock import Clock
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
 from valetkey.authorization_server.clients.service import CreatedClient, enable_client
 from valetkey.protocol.secret import INITIAL_ACCESS_TOKEN, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret
@@ -375,7 +377,7 @@ def test_an_initial_access_token_that_lost_the_race_registers_nothing(
     runtime: Runtime = app.extensions["valetkey"]
     token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1)
     found = registrations_found(runtime, token)
-    monkeypatch.setattr("valetkey.storage.registrations.find_token", lambda *_: found)
+    monkeypatch.setattr("valetkey.storage.registrations.find_initial_access_token", lambda *_: found)
     send = lambda: app.test_client().post(  # noqa: E731
         "/oauth/register", json={"redirect_uris": [CALLBACK]}, headers={"Authorization": f"Bearer {token.reveal()}"}
     )

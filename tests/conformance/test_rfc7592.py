@@ -9,8 +9,9 @@ from flask.testing import FlaskClient
 
 from tests.conformance.registration import PostRegistration, call_configuration_endpoint
 from tests.conformance.test_rfc7591 import registered
-from tests.conftest import MakeApp
-from tests.support.browser_client import CALLBACK, Browser, assert_store_unchanged, count_rows, redirect_parameters
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, Browser, redirect_parameters
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
 from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, generate_secret
 from valetkey.runtime import Runtime
@@ -291,7 +292,7 @@ def test_what_was_approved_cannot_become_something_else_without_asking(
 
 @pytest.fixture
 def ada_on() -> Any:
-    from tests.conftest import sign_in_new_account
+    from tests.support.browser_client import sign_in_new_account
 
     def make(app: Any, information: Any) -> Browser:
         made = registered(type("Answer", (), {"json": information}))

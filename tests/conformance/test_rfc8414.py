@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import RelyingParty
-from tests.conftest import MakeApp
+from tests.conformance.relying_party import MakeRelyingParty, RelyingParty
+from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"

@@ -12,8 +12,10 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import ISSUER, Browser, Clock, assert_store_unchanged
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import ISSUER, Browser, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.runtime import Runtime

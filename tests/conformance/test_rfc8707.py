@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import RelyingParty, redirect_error, register_resource
-from tests.support.browser_client import ISSUER, assert_store_unchanged, redirect_parameters
+from tests.conformance.relying_party import MakeRelyingParty, RelyingParty, redirect_error, register_resource
+from tests.support.browser_client import ISSUER, redirect_parameters
+from tests.support.store_assertions import assert_store_unchanged
 
 NOTES, PHOTOS = "https://notes.example/v1", "https://photos.example"
 WRONG = [

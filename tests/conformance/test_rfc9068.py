@@ -6,9 +6,9 @@ import base64
 import json
 from typing import Any
 
-from tests.conformance.conftest import MakeRelyingParty
-from tests.conformance.relying_party import ADA_CLAIMS, RelyingParty, register_resource
-from tests.support.browser_client import ISSUER, Clock
+from tests.conformance.relying_party import ADA_CLAIMS, MakeRelyingParty, RelyingParty, register_resource
+from tests.support.browser_client import ISSUER
+from tests.support.clock import Clock
 
 NOTES = "https://notes.example"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.conformance.conftest import create_accounts, register_relying_party
-from tests.conformance.relying_party import RelyingParty, hidden_fields
-from tests.conftest import MakeApp
+from tests.conformance.relying_party import RelyingParty, create_accounts, hidden_fields, register_relying_party
+from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER, redirect_parameters
 
 

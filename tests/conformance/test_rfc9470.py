@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, jsonify
 
 from tests.conformance.relying_party import RelyingParty
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import require_oauth
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 

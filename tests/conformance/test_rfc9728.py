@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.relying_party import RelyingParty, register_resource
-from tests.conftest import MakeApp
+from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER, SCOPES
 from valetkey.resource_server.metadata import metadata_url
 

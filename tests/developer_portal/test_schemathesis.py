@@ -1,4 +1,4 @@
-"""Schemathesis makes up calls from the documents: no answer is a server's error, none is undocumented."""
+"""Schemathesis generates calls from the OpenAPI documents: every response is documented, none is a server error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.conftest import MakeApp
+from tests.support.app import MakeApp
 from valetkey import Plan
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.openapi import build_oauth_document
@@ -36,11 +36,11 @@ Try = Callable[[Flask, str, dict[str, str]], int]
 
 
 def _call_all(app: Flask, path: str, headers: dict[str, str]) -> int:
-    """Call every operation of the document at this path with made-up values; how many calls there were."""
+    """Call every operation of the document at this path with generated values. Return the number of calls."""
     schema = schemathesis.openapi.from_wsgi(path, app)
     calls = 0
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
 
         @settings(
             max_examples=_EXAMPLES,
@@ -62,7 +62,7 @@ def _call_all(app: Flask, path: str, headers: dict[str, str]) -> int:
 
 @pytest.fixture
 def quickstart(make_app: MakeApp, sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Flask:
-    """The app of ``examples/quickstart``, on a store of this test's own."""
+    """The app of ``examples/quickstart``, with a database of its own."""
     monkeypatch.chdir(tmp_path)
     path = Path(__file__).parents[2] / "examples" / "quickstart" / "app.py"
     spec = util.spec_from_file_location("quickstart_described", path)
@@ -73,29 +73,29 @@ def quickstart(make_app: MakeApp, sqlite_store_url: str, monkeypatch: pytest.Mon
     return app
 
 
-def test_the_quickstart_answers_as_its_document_says(quickstart: Flask) -> None:
+def test_the_quickstart_responds_as_its_document_says(quickstart: Flask) -> None:
     http = quickstart.test_client()
     validate(http.get("/openapi.json").get_json())
     runtime = quickstart.extensions["valetkey"]
     runtime.get_ready()
-    made = register_client(runtime, name="Robot", policy="machine", scope="profile")
-    assert made.secret is not None
-    form = {"grant_type": "client_credentials", "client_id": made.client_id, "client_secret": made.secret.reveal()}
+    robot = register_client(runtime, name="Robot", policy="machine", scope="profile")
+    assert robot.secret is not None
+    form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": robot.secret.reveal()}
     token = http.post("/oauth/token", data=form).get_json()["access_token"]
     for headers in ({}, {"Authorization": f"Bearer {token}"}, {"Authorization": "Bearer  x y"}):
         assert _call_all(quickstart, "/openapi.json", headers) > 1
     runtime.close()
 
 
-def test_the_oauth_endpoints_answer_as_their_description_says(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_the_oauth_endpoints_respond_as_their_document_says(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, plans={"free": Plan(), "pro": Plan(approval="manual")}, default_plan="free")
     runtime = app.extensions["valetkey"]
-    described = build_oauth_document(runtime)
-    validate(described)
-    assert "/oauth/plan" in described["paths"]
-    app.add_url_rule("/described.json", "described", lambda: jsonify(described))
+    document = build_oauth_document(runtime)
+    validate(document)
+    assert "/oauth/plan" in document["paths"]
+    app.add_url_rule("/document.json", "document", lambda: jsonify(document))
     robot = register_client(runtime, name="Robot", policy="machine")
     assert robot.secret is not None
     basic = b64encode(f"{robot.client_id}:{robot.secret.reveal()}".encode()).decode()
     for headers in ({}, {"Authorization": f"Basic {basic}"}):
-        assert _call_all(app, "/described.json", headers) > 100
+        assert _call_all(app, "/document.json", headers) > 100

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PostgreSQLServer
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 from tests.support.valetkey_server import Deployment
-
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.support.browser_client import count_rows
+from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
 from valetkey.storage.engine import store as storing
 from valetkey.storage.engine.open import open_store, sqlite_path

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import ENCRYPTION_KEY
+from tests.support.app import ENCRYPTION_KEY
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis import RedisServer
 from valetkey import RateLimit, Valetkey, public, require_oauth

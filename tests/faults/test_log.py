@@ -8,12 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.conftest import EMAIL, PASSWORD
-from tests.races.conftest import API_FILE
 from tests.support.concurrent_requests import post_request, send_together
 from tests.support.postgres import PostgreSQLServer
-from tests.support.user import User
-from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.user import EMAIL, PASSWORD, User
+from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 from tests.support.web_app import WebApp, parse_token_response
 
 WRONG_PASSWORD, WRONG_SECRET = "a green tram in may", "a-secret-that-is-wrong"
@@ -22,7 +20,7 @@ JWT = re.compile(r"eyJ[\w-]+\.")
 
 
 def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: Path, outage: PostgreSQLServer) -> None:
-    deployment = Deployment(tmp_path, app=API_FILE, settings={"database_url": outage.create_database()})
+    deployment = Deployment(tmp_path, app=LIMITED_API_FILE, settings={"database_url": outage.create_database()})
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
     app = WebApp.register(deployment)

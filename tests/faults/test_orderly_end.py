@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tests.races.conftest import API_FILE
-from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 
 CALLS = 120
 
@@ -17,7 +16,9 @@ CALLS = 120
 def test_two_workers_that_are_told_to_end_lose_no_call_and_no_quota(deployment: Deployment) -> None:
     plans = {"free": {"quota": "100000/month"}}
     deployed = Deployment(
-        deployment.data_dir, app=API_FILE, settings={**deployment.settings, "plans": plans, "default_plan": "free"}
+        deployment.data_dir,
+        app=LIMITED_API_FILE,
+        settings={**deployment.settings, "plans": plans, "default_plan": "free"},
     )
     made = deployed.create_client("machine")
     auth = (made["client_id"], made["client_secret"])

@@ -12,10 +12,9 @@ from pathlib import Path
 import httpx
 from flask import Flask
 
-from tests.races.conftest import API_FILE
 from tests.support.concurrent_requests import RawResponse, post_request, send_together
 from tests.support.postgres import PostgreSQLServer
-from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 from tests.support.web_app import WebApp
 from valetkey import Valetkey
 
@@ -23,7 +22,7 @@ CREDENTIALS = {"grant_type": "client_credentials"}
 
 
 def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, outage: PostgreSQLServer) -> None:
-    deployment = Deployment(tmp_path, app=API_FILE, settings={"database_url": outage.create_database()})
+    deployment = Deployment(tmp_path, app=LIMITED_API_FILE, settings={"database_url": outage.create_database()})
     deployment.run("init")
     auth = _machine(deployment)
     app = WebApp.register(deployment)

@@ -7,12 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.client import Client
-from tests.support.user import User
+from tests.support.user import CALLBACK, EMAIL, LOOPBACK_CALLBACK, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
-
-CALLBACK = "https://app.example/callback"
-LOOPBACK_CALLBACK = "http://127.0.0.1:49152/callback"
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,10 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
-from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.mcp_server import NotesServer, run_notes_server
 from tests.interop.node_program import run_node_program
 from tests.interop.web_server import WebServer
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 
 CALLBACK = "http://127.0.0.1:49152/callback"
 ABOUT = {

@@ -13,10 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.node_program import NODE_DIR
 from tests.support.program import NotInstalled, free_port
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 
 SCENARIOS = ["authorization-server-metadata-endpoint", "authorization-code-grant"]

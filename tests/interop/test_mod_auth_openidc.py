@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from tests.interop.apache import Apache
-from tests.interop.conftest import EMAIL
-from tests.support.user import User
+from tests.support.user import EMAIL, User
 from tests.support.valetkey_server import RunningServer
 
 

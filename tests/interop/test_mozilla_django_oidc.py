@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.interop.conftest import EMAIL
 from tests.support.program import Program, accepts_connections, free_port
-from tests.support.user import User
+from tests.support.user import EMAIL, User
 from tests.support.valetkey_server import RunningServer
 
 SITE = Path(__file__).parent / "django_site.py"

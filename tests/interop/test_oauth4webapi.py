@@ -8,9 +8,8 @@ import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from tests.interop.client import Client
-from tests.interop.conftest import CALLBACK
 from tests.interop.node_program import run_node_program
-from tests.support.user import User
+from tests.support.user import CALLBACK, User
 from tests.support.valetkey_server import RunningServer
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.interop.conftest import EMAIL, PASSWORD
 from tests.interop.node_program import NODE_DIR
 from tests.interop.web_server import WebServer
+from tests.support.user import EMAIL, PASSWORD
 from tests.support.valetkey_server import RunningServer
 
 LIBRARY = NODE_DIR / "node_modules" / "oidc-client-ts" / "dist" / "browser" / "oidc-client-ts.min.js"

@@ -10,9 +10,8 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.interop.client import Client
-from tests.interop.conftest import CALLBACK, EMAIL
 from tests.interop.node_program import run_node_program
-from tests.support.user import User
+from tests.support.user import CALLBACK, EMAIL, User
 from tests.support.valetkey_server import RunningServer
 
 GOODBYE = "https://app.example/goodbye"

@@ -18,14 +18,12 @@ from flask import Flask, jsonify
 from tests.interop.node_program import NODE_DIR
 from tests.support.form import parse_forms
 from tests.support.program import NotInstalled, Program, accepts_connections, find_program, free_port
-from tests.support.user import User
+from tests.support.user import CALLBACK, EMAIL, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey import IntrospectionClient, ResourceServer, TrustedIssuer, current_token, require_oauth
 from valetkey.protocol.pkce import s256
 
 RESOURCE = "https://api.example.com"
-CALLBACK = "https://app.example/callback"
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 CLIENTS = [
     {"client_id": "signed", "client_secret": "signed-secret", "format": "jwt"},
     {"client_id": "opaque", "client_secret": "opaque-secret", "format": "opaque"},

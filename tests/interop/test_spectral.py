@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp
 from tests.interop.node_program import NODE_DIR
 from tests.openapi.test_extensions import MAKERS
 from tests.openapi.test_openapi import _api
+from tests.support.app import MakeApp
 from tests.support.program import NotInstalled, find_program
 from valetkey.authorization_server.openapi import build_oauth_document
 from valetkey.openapi.document import build_document

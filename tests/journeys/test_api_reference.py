@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.pages.test_pages_suit_everybody import NAMELESS, TARGETS, TEXTS, _contrast
+from tests.support.accessibility import FIND_NAMELESS_ELEMENTS, FIND_TARGETS, FIND_TEXTS, contrast_ratio
+from tests.support.user import EMAIL, PASSWORD
 from tests.support.valetkey_server import Deployment, RunningServer
-
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +114,10 @@ def test_the_page_suits_a_small_phone_in_light_and_dark(browser: Browser, server
         page.locator("#op-search-try button").click()
         expect(page.locator("#op-search-try .result .status")).to_have_text("401")
         assert page.evaluate("document.documentElement.scrollWidth") <= 320  # WCAG 2.2 §1.4.10
-        small = [one for one in page.evaluate(TARGETS) if 0 < min(one["width"], one["height"]) < 24]
+        small = [one for one in page.evaluate(FIND_TARGETS) if 0 < min(one["width"], one["height"]) < 24]
         assert small == []  # §2.5.8
-        assert page.evaluate(NAMELESS) == []  # §4.1.2
-        faint = [one for one in page.evaluate(TEXTS) if _contrast(one["color"], one["behind"]) < 4.5]
+        assert page.evaluate(FIND_NAMELESS_ELEMENTS) == []  # §4.1.2
+        faint = [one for one in page.evaluate(FIND_TEXTS) if contrast_ratio(one["color"], one["behind"]) < 4.5]
         assert faint == []  # §1.4.3
 
 

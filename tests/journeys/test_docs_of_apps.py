@@ -16,14 +16,13 @@ import pytest
 
 from tests.journeys.checkout import PROJECT_DIR
 from tests.support.program import Program, free_port
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol import errors
 
 PAGE = (PROJECT_DIR / "docs" / "apps.md").read_text()
 CREATE, REGISTER = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 (SHOP,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-EMAIL, PASSWORD = "maya@example.org", "a violet tram in june"
 
 
 @pytest.fixture(scope="module")

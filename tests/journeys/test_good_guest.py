@@ -22,11 +22,11 @@ from flask_wtf import CSRFProtect, FlaskForm
 from sqlalchemy import inspect, text
 from wtforms import StringField
 
+from tests.support.user import CALLBACK
 from valetkey import Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256
 
-CALLBACK = "https://app.example/callback"
 VERIFIER = "v" * 43
 
 pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")  # Flask-Migrate's

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
-from tests.support.user import User
+from tests.journeys.api_servers import ApiServers
+from tests.support.user import EMAIL, PASSWORD, User
 
 
 class Login:

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import free_port
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.storage.engine.backup import back_up
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-EMAIL, PASSWORD = "maya@example.org", "a violet tram in june"
 CALLBACK = "https://shop.example/back"
 
 

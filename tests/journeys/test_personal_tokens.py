@@ -8,7 +8,8 @@ import time
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
+from tests.journeys.api_servers import ApiServers
+from tests.support.user import EMAIL, PASSWORD
 
 
 def test_a_token_is_made_copied_used_and_revoked(api: ApiServers, visitor: Page) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import PASSWORD, ApiServers
+from tests.journeys.api_servers import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.database import execute
-from tests.support.user import User
+from tests.support.user import PASSWORD, User
 
 EMAIL = "olu@example.com"
 

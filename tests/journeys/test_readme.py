@@ -16,37 +16,20 @@ from flask import Flask
 
 from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
 from tests.support.program import Program, free_port
+from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROGRAMS, README, find_blocks
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.cli.certificate import ensure_self_signed_certificate
 
-README = (PROJECT_DIR / "README.md").read_text()
-
-
-def blocks(section: str, language: str) -> list[str]:
-    """The blocks of a language in the section with this heading."""
-    text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-FIRST, TWO, CALL, WORLD = (
-    blocks(section, "sh")
-    for section in ("The first five minutes", "Two commands", "Call the API", "Serve it to the world")
-)
-MINE, PROGRAM, ROUTES, USERS, OTHERS = (
-    blocks(section, "python")
-    for section in (
-        "The first five minutes",
-        "The program",
-        "Protect routes",
-        "Your own users",
-        "Tokens of other servers",
-    )
+TWO, CALL, WORLD = (find_blocks(section, "sh") for section in ("Two commands", "Call the API", "Serve it to the world"))
+PROGRAM, ROUTES, USERS, OTHERS = (
+    find_blocks(section, "python")
+    for section in ("The program", "Protect routes", "Your own users", "Tokens of other servers")
 )
 QUICKSTART = (PROJECT_DIR / "examples" / "quickstart" / "app.py").read_text()
 
 
 def test_every_block_of_the_readme_is_run_here() -> None:
-    run = [*FIRST, *TWO, *CALL, *WORLD, *MINE, *PROGRAM, *ROUTES, *USERS, *OTHERS]
+    run = [*FIVE_MINUTES_COMMANDS, *TWO, *CALL, *WORLD, *FIVE_MINUTES_PROGRAMS, *PROGRAM, *ROUTES, *USERS, *OTHERS]
     assert README.count("```") == 2 * len(run)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
         assert (PROJECT_DIR / "".join(link)).exists(), link

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import EMAIL, PASSWORD, ApiServers
+from tests.journeys.api_servers import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
+from tests.support.user import EMAIL, PASSWORD
 
 
 def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(api: ApiServers, visitor: Page) -> None:

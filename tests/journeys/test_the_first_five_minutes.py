@@ -21,30 +21,31 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
-from tests.journeys.test_readme import FIRST, MINE
 from tests.support.program import Program
+from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROGRAMS
 
 MOST_COMMANDS, MOST_LINES, MOST_CONCEPTS, MOST_SECONDS = 2, 8, 3, 60
 
 
 def test_there_is_little_to_type() -> None:
-    commands = "".join(FIRST).splitlines()
-    lines = [line for line in "".join(MINE).splitlines() if line.strip()]
+    commands = "".join(FIVE_MINUTES_COMMANDS).splitlines()
+    lines = [line for line in "".join(FIVE_MINUTES_PROGRAMS).splitlines() if line.strip()]
 
     assert len(commands) <= MOST_COMMANDS, commands
     assert len(lines) <= MOST_LINES, lines
 
 
 def test_there_is_little_to_understand() -> None:
-    assert concepts(MINE[0]) == {"Valetkey", "scopes", "require_oauth"}  # an app, a scope, a protected route
-    assert len(concepts(MINE[0])) <= MOST_CONCEPTS
+    # an app, a scope, a protected route
+    assert concepts(FIVE_MINUTES_PROGRAMS[0]) == {"Valetkey", "scopes", "require_oauth"}
+    assert len(concepts(FIVE_MINUTES_PROGRAMS[0])) <= MOST_CONCEPTS
 
 
 def test_what_stands_there_ends_in_an_authorized_call_of_ones_own_route(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    (tmp_path / "app.py").write_text(MINE[0])
+    (tmp_path / "app.py").write_text(FIVE_MINUTES_PROGRAMS[0])
     began = time.monotonic()
-    server = serve(checkout, FIRST[0].splitlines()[1])
+    server = serve(checkout, FIVE_MINUTES_COMMANDS[0].splitlines()[1])
     try:
         url = f"http://127.0.0.1:{checkout.port}/api/notes"
         answer = paste(checkout, server.log)
@@ -63,9 +64,9 @@ def test_what_stands_there_ends_in_an_authorized_call_of_ones_own_route(tmp_path
 def test_it_ends_so_in_the_browser_too(tmp_path: Path, page: Page) -> None:
     """Two commands typed, and nothing pasted: the rest is pressed."""
     checkout = Checkout(tmp_path)
-    (tmp_path / "app.py").write_text(MINE[0])
+    (tmp_path / "app.py").write_text(FIVE_MINUTES_PROGRAMS[0])
     began = time.monotonic()
-    server = serve(checkout, FIRST[0].splitlines()[1])
+    server = serve(checkout, FIVE_MINUTES_COMMANDS[0].splitlines()[1])
     try:
         email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         page.goto(f"http://127.0.0.1:{checkout.port}/docs")
@@ -86,7 +87,7 @@ def test_it_ends_so_in_the_browser_too(tmp_path: Path, page: Page) -> None:
         server.kill()
 
 
-@pytest.mark.parametrize("command", FIRST[0].splitlines()[:1])
+@pytest.mark.parametrize("command", FIVE_MINUTES_COMMANDS[0].splitlines()[:1])
 def test_the_first_command_is_what_installed_this_environment(command: str) -> None:
     assert command == "pip install ."  # not run here: it needs the package index
 

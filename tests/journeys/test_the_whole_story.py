@@ -7,7 +7,7 @@ from itertools import count
 
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import ApiServers
+from tests.journeys.api_servers import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 
 ASKED = "profile notes:write"

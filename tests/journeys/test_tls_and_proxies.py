@@ -15,11 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from tests.journeys.third_party_app import ThirdPartyApp
 from tests.journeys.tls_proxy import CLIENT_ADDRESS, TlsProxy
 from tests.support.program import Program
-from tests.support.user import User
+from tests.support.user import EMAIL, PASSWORD, User
 from tests.support.valetkey_server import METADATA_PATH, SCOPES, Deployment, RunningServer
 from valetkey.cli.certificate import ensure_self_signed_certificate
-
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
 
 
 @pytest.fixture

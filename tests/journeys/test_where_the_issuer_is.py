@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp
+from tests.support.app import MakeApp
 from tests.support.form import parse_forms
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.pkce import s256

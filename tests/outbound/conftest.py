@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser_client import Clock
-from tests.support.hostile_server import Behaviour, HostileServer
+from tests.outbound.fetcher import LOOPBACK_NETWORKS, TIMEOUT_S, MakeFetcher
+from tests.support.clock import Clock
+from tests.support.hostile_server import Behaviour, HostileServer, StartHostileServer
 from valetkey.outbound.http import Fetcher
-
-TIMEOUT_S = 0.5
-LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
-
-MakeFetcher = Callable[..., Fetcher]
-StartHostileServer = Callable[..., HostileServer]
 
 
 @pytest.fixture

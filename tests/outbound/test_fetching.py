@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.outbound.conftest import LOOPBACK_NETWORKS, MakeFetcher, StartHostileServer
-from tests.support.hostile_server import create_server_certificate, redirect_to, respond_with
+from tests.outbound.fetcher import LOOPBACK_NETWORKS, MakeFetcher
+from tests.support.hostile_server import StartHostileServer, create_server_certificate, redirect_to, respond_with
 from valetkey.outbound.errors import FetchFailed, FetchRefused
 from valetkey.outbound.http import Fetcher, FetchResponse
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.clock import NOW
 from valetkey.outbound.freshness import HEURISTIC_LIFETIME_S, MAX_LIFETIME_S, compute_max_age
 
-NOW = 1_900_000_000.0
 IN_A_MINUTE, IN_AN_HOUR = formatdate(NOW + 60, usegmt=True), formatdate(NOW + 3600, usegmt=True)
 
 CASES: dict[str, tuple[dict[str, str], int]] = {

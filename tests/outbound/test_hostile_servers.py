@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.outbound.conftest import LOOPBACK_NETWORKS, TIMEOUT_S, MakeFetcher, StartHostileServer
+from tests.outbound.fetcher import LOOPBACK_NETWORKS, TIMEOUT_S, MakeFetcher
 from tests.support.hostile_server import (
     Behaviour,
+    StartHostileServer,
     create_server_certificate,
     drip,
     flood,

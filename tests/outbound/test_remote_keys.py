@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey.outbound.errors import FetchFailed, FetchRefused
 from valetkey.outbound.http import Fetcher, FetchResponse
 from valetkey.outbound.remote_keys import RemoteKeys

@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from urllib.parse import urlencode
 
 import httpx
 import pytest
 from playwright.sync_api import Page
 
-from tests.support.user import User
+from tests.pages.site import APP_NAME, LONG_EMAIL, SCOPES, USER_NAME, Site
+from tests.support.user import CALLBACK, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
-from valetkey.protocol.pkce import s256
-
-EMAIL = "wolfeschlegelsteinhausenbergerdorff.the.elder@mail.department.example.com"
-PASSWORD = "a violet tram in june"
-USER_NAME = "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff"
-APP_NAME = "The Society for Unbrokenverylongandveryproudapplicationnames"
-CALLBACK = "https://app.example/callback"
-SCOPES = {
-    "profile": "See your name and picture",
-    "notes:read": "Read your notes, the shared ones too",
-    "notes:write": "Change and delete your notes",
-}
-
-
-@dataclass(frozen=True)
-class Site:
-    """The server under test and what its pages are reached by."""
-
-    url: str
-    client_id: str
-    device_client_id: str = ""
-
-    def authorization_url(self, scope: str = " ".join(SCOPES)) -> str:
-        """Answer the address to which an app sends somebody."""
-        asked = {
-            "response_type": "code",
-            "client_id": self.client_id,
-            "redirect_uri": CALLBACK,
-            "scope": scope,
-            "code_challenge": s256("v" * 43),
-            "code_challenge_method": "S256",
-        }
-        return f"{self.url}/oauth/authorize?{urlencode(asked)}"
-
-    def sign_in(self, page: Page) -> None:
-        """Fill in the sign-in form that the page shows."""
-        page.get_by_label("E-mail address").fill(EMAIL)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.click("#sign-in")
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +18,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The bare service; two apps are known, and one of them is connected."""
     deployment = Deployment(tmp_path_factory.mktemp("pages"), settings={"scopes": SCOPES})
     deployment.run("init")
-    deployment.create_user(EMAIL, PASSWORD, name=USER_NAME)
+    deployment.create_user(LONG_EMAIL, PASSWORD, name=USER_NAME)
     asks, connected = (
         deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
         for name in (APP_NAME, "Sunflower")
     )
     device = deployment.create_client("native", name=APP_NAME, redirect_uris=["http://127.0.0.1/back"])["client_id"]
     with RunningServer(deployment) as server:
-        with User(EMAIL, PASSWORD) as person:
+        with User(LONG_EMAIL, PASSWORD) as person:
             person.allow(Site(server.url, connected).authorization_url())
         yield Site(server.url, asks, device)
 

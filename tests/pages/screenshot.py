@@ -6,11 +6,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.pages.conftest import CALLBACK, PASSWORD, Site
+from tests.pages.site import Site
 from tests.support.chromium import launch_chromium
+from tests.support.user import CALLBACK, EMAIL, PASSWORD
 from tests.support.valetkey_server import Deployment, RunningServer
 
-EMAIL = "maya@example.com"
 SETTINGS = {
     "site_name": "Notes",
     "scopes": {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.conftest import Register, sign_in_new_account
-from tests.support.browser_client import CALLBACK, Browser
+from tests.support.app import Register
+from tests.support.browser_client import CALLBACK, Browser, sign_in_new_account
 from tests.support.form import Form, parse_forms
 
 PAGE = Path(__file__).parents[2] / "docs" / "pages.md"

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from tests.pages.conftest import EMAIL, PASSWORD, SCOPES, Site
+from tests.pages.site import LONG_EMAIL, SCOPES, Site
+from tests.support.user import PASSWORD
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 
@@ -59,7 +60,7 @@ def test_the_app_is_told_in_a_frame_and_the_person_goes_on_to_it(
     app = f"http://127.0.0.1:{party.server_port}"
     deployment = Deployment(tmp_path, settings={"scopes": SCOPES})
     deployment.run("init")
-    deployment.create_user(EMAIL, PASSWORD)
+    deployment.create_user(LONG_EMAIL, PASSWORD)
     uris = ["--redirect-uri", f"{app}/back", "--post-logout-redirect-uri", f"{app}/after"]
     uris += ["--frontchannel-logout-uri", f"{app}/out", "--backchannel-logout-uri", f"{app}/told"]
     client_id = json.loads(deployment.run("clients", "create", "--name", "Shop", *uris, "--json"))["client_id"]

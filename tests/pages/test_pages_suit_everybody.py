@@ -8,33 +8,19 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.pages.conftest import EMAIL, PASSWORD, Site
+from tests.pages.site import LONG_EMAIL, Site
+from tests.support.accessibility import (
+    FIND_NAMELESS_ELEMENTS,
+    FIND_TARGETS,
+    FIND_TEXTS,
+    contrast_ratio,
+    parse_color,
+    relative_luminance,
+)
+from tests.support.user import PASSWORD
 
 Visit = Callable[[Page], None]
 Scheme = Literal["light", "dark"]
-
-# For each text: its colour and the colours behind it, from the text outwards.
-TEXTS = """() => {
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode, element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
-    const style = getComputedStyle(element), behind = [];
-    for (let e = element; e; e = e.parentElement) behind.push(getComputedStyle(e).backgroundColor);
-    found.push({text: node.data.trim(), color: style.color, behind, size: parseFloat(style.fontSize)});
-  }
-  return found;
-}"""
-# Buttons, boxes and fields, with the label that one may press instead of the box.
-TARGETS = """() => [...document.querySelectorAll('button, input:not([type=hidden]), a.button')]
-  .filter(e => e.checkVisibility()).map(e => {
-  const box = (e.type === 'checkbox' ? e.labels[0] : e).getBoundingClientRect();
-  return {id: e.id || e.name || e.textContent, width: box.width, height: box.height};
-})"""
-NAMELESS = """() => [...document.querySelectorAll('input:not([type=hidden]), button, a, img')]
-  .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim() && !e.hasAttribute('alt'))
-  .map(e => e.outerHTML)"""
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -52,10 +38,10 @@ def test_on_a_small_phone_in_light_and_dark_a_page_is_read_and_pressed_with_ease
     person.wait_for_load_state("load")  # with its style sheet
 
     assert person.evaluate("document.documentElement.scrollWidth") <= 320  # §1.4.10: no scrolling sideways
-    small = [target for target in person.evaluate(TARGETS) if min(target["width"], target["height"]) < 24]
+    small = [target for target in person.evaluate(FIND_TARGETS) if min(target["width"], target["height"]) < 24]
     assert small == []  # §2.5.8
-    assert person.evaluate(NAMELESS) == []  # §4.1.2
-    faint = [text for text in person.evaluate(TEXTS) if _contrast(text["color"], text["behind"]) < 4.5]
+    assert person.evaluate(FIND_NAMELESS_ELEMENTS) == []  # §4.1.2
+    faint = [text for text in person.evaluate(FIND_TEXTS) if contrast_ratio(text["color"], text["behind"]) < 4.5]
     assert faint == []  # §1.4.3
     assert person.locator("h1").count() == 1
     assert person.title()
@@ -68,7 +54,8 @@ def test_dark_is_dark_and_light_is_light(browser: Browser, site: Site) -> None:
         with browser.new_context(color_scheme=scheme) as context:
             page = context.new_page()
             page.goto(f"{site.url}/account/sign-in")
-            luminance[scheme] = _luminance(_rgba(page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
+            background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            luminance[scheme] = relative_luminance(parse_color(background)[:3])
     assert luminance["light"] > 0.7
     assert luminance["dark"] < 0.05
 
@@ -79,7 +66,7 @@ def test_one_signs_in_and_consents_by_keyboard_alone(page: Page, site: Site) -> 
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    page.keyboard.type(EMAIL)
+    page.keyboard.type(LONG_EMAIL)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
@@ -114,27 +101,3 @@ def _tab_to(page: Page, identifier: str) -> None:
         if page.evaluate("document.activeElement.id") == identifier:
             return
     raise AssertionError(f"no way by Tab to {identifier}")
-
-
-def _contrast(color: str, behind: list[str]) -> float:
-    ground: tuple[float, ...] = (255, 255, 255)
-    for layer in reversed(behind):
-        ground = _over(_rgba(layer), ground)
-    text = _over(_rgba(color), ground)
-    lighter, darker = sorted((_luminance(text), _luminance(ground)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _rgba(color: str) -> tuple[float, ...]:
-    numbers = [float(part) for part in color[color.index("(") + 1 : -1].replace(",", " ").replace("/", " ").split()]
-    return tuple([*numbers, 1.0][:4])
-
-
-def _over(color: tuple[float, ...], ground: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(color[3] * top + (1 - color[3]) * below for top, below in zip(color[:3], ground, strict=True))
-
-
-def _luminance(color: tuple[float, ...]) -> float:
-    shares = [part / 255 for part in color]
-    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
+from tests.races.service import Service
 from tests.support.program import free_port
-from tests.support.user import User
-from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.user import EMAIL, PASSWORD, User
+from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 from tests.support.web_app import WebApp
-
-API_FILE = Path(__file__).parents[1] / "support" / "limited_api.py"
-EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"
-
-
-@dataclass(frozen=True)
-class Service:
-    """Servers that share a database, which is also open to the test."""
-
-    deployment: Deployment
-    ports: tuple[int, int]
-    strict_ports: tuple[int, int]  # the same, with ``refresh_retry_window=0``
-    web_app: WebApp
-    maya: User
-
-    @property
-    def database_url(self) -> str:
-        return str(self.deployment.settings["database_url"])
 
 
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])
@@ -40,7 +22,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     database_url = f"sqlite:///{folder / 'valetkey.sqlite3'}"
     if request.param == "postgresql":
         database_url = request.getfixturevalue("postgresql").create_database()
-    usual = Deployment(folder, app=API_FILE, settings={"database_url": database_url})
+    usual = Deployment(folder, app=LIMITED_API_FILE, settings={"database_url": database_url})
     strict = replace(usual, settings={**usual.settings, "refresh_retry_window": 0, "issuer": usual.issuer})
     usual.run("init")
     usual.create_user(EMAIL, PASSWORD)

@@ -10,7 +10,7 @@ from collections import Counter
 
 import httpx
 
-from tests.races.conftest import Service
+from tests.races.service import Service
 from tests.support.concurrent_requests import send_together
 from tests.support.revocation import assert_revoked_within_one_second
 from tests.support.web_app import parse_token_response

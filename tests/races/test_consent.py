@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.races.conftest import Service
+from tests.races.service import Service
 from tests.support.concurrent_requests import post_request, send_together
 from tests.support.database import fetch_rows
 from tests.support.form import parse_forms
-from tests.support.web_app import CALLBACK, WebApp, code_from_redirect
+from tests.support.user import CALLBACK
+from tests.support.web_app import WebApp, code_from_redirect
 
 
 def test_a_form_sent_50_times_at_once_gives_one_code(service: Service) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.races.conftest import Service
+from tests.races.service import Service
 from tests.support.concurrent_requests import RawRequest, RawResponse, post_request, send_together
 from tests.support.database import fetch_rows
 from tests.support.form import parse_forms

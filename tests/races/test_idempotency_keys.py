@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from tests.races.conftest import Service
+from tests.races.service import Service
 from tests.support.concurrent_requests import RawRequest, post_request, send_together
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.races.conftest import API_FILE
 from tests.races.load_generator import generate_load
 from tests.support.program import free_port
-from tests.support.valetkey_server import Deployment, RunningServer
+from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 
 SLOW, FAST = "/api/slow", "/api/fast"  # of api.py
 
@@ -25,7 +24,7 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         settings["database_url"] = request.getfixturevalue("postgresql").create_database()
     if request.param == "redis":
         settings["redis_url"] = request.getfixturevalue("redis_server").url
-    deployment = Deployment(folder, app=Path(API_FILE), settings=settings)
+    deployment = Deployment(folder, app=Path(LIMITED_API_FILE), settings=settings)
     deployment.run("init")
     with (
         RunningServer(deployment, workers=4) as first,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import sha256
 
-from tests.races.conftest import Service
+from tests.races.service import Service
 from tests.support.concurrent_requests import RawResponse, send_together
 from tests.support.database import fetch_rows
 from tests.support.web_app import parse_token_response

@@ -1,4 +1,4 @@
-"""What a call costs, what is given back, what the fields say: the same on every store of counters."""
+"""Charges, refunds, leases and pruning, with each counter backend; the parsing of limits and addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey.rate_limiting.address import caller_address, caller_network
 from valetkey.rate_limiting.circuit_breaker_counters import CircuitBreakerCounters
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
@@ -43,29 +43,29 @@ def test_refused_calls_cost_nothing(limiter: Limiter, key: str) -> None:
     assert not limiter.spend(key, TEN, START + 6).is_admitted
 
 
-def test_processes_share_what_is_left(counters: Counters, key: str) -> None:
-    one, other = Limiter(counters), Limiter(counters)
+def test_processes_share_one_budget(counters: Counters, key: str) -> None:
+    first, second = Limiter(counters), Limiter(counters)
 
-    admitted = [process.spend(key, TEN, START).is_admitted for _ in range(10) for process in (one, other)]
+    admitted = [process.spend(key, TEN, START).is_admitted for _ in range(10) for process in (first, second)]
 
     assert admitted.count(True) == 10
 
 
-def test_a_call_may_cost_more(limiter: Limiter, key: str) -> None:
+def test_a_call_can_count_as_several(limiter: Limiter, key: str) -> None:
     assert limiter.spend(key, TEN, START, cost=7).is_admitted
     assert not limiter.spend(key, TEN, START, cost=4).is_admitted
     assert limiter.spend(key, TEN, START, cost=3).is_admitted
     assert not limiter.spend(key, TEN, START).is_admitted
 
 
-def test_a_refused_dear_call_does_not_stop_a_cheap_one(limiter: Limiter, key: str) -> None:
+def test_a_refused_expensive_call_does_not_block_a_cheap_one(limiter: Limiter, key: str) -> None:
     limiter.spend(key, TEN, START, cost=8)
     assert not limiter.spend(key, TEN, START, cost=5).is_admitted
 
     assert limiter.spend(key, TEN, START).is_admitted
 
 
-def test_what_is_given_back_can_be_spent_again(limiter: Limiter, key: str) -> None:
+def test_refunded_calls_can_be_spent_again(limiter: Limiter, key: str) -> None:
     for _ in range(10):
         limiter.spend(key, TEN, START)
     assert not limiter.spend(key, TEN, START).is_admitted
@@ -75,20 +75,20 @@ def test_what_is_given_back_can_be_spent_again(limiter: Limiter, key: str) -> No
     assert [limiter.spend(key, TEN, START).is_admitted for _ in range(3)] == [True, True, False]
 
 
-def test_giving_back_to_a_key_that_nobody_knows_is_harmless(limiter: Limiter, key: str) -> None:
+def test_a_refund_to_an_unused_key_does_not_enlarge_its_budget(limiter: Limiter, key: str) -> None:
     limiter.refund_best_effort(key, TEN)
 
     assert [limiter.spend(key, TEN, START).is_admitted for _ in range(11)].count(True) == 10
 
 
-def test_keys_do_not_know_each_other(limiter: Limiter, key: str) -> None:
+def test_each_key_has_its_own_budget(limiter: Limiter, key: str) -> None:
     for _ in range(11):
         limiter.spend(key, TEN, START)
 
     assert limiter.spend(f"{key} other", TEN, START).is_admitted
 
 
-def test_a_caller_learns_what_remains_and_when_to_come_back(limiter: Limiter, key: str) -> None:
+def test_the_result_has_the_remaining_calls_and_the_time_to_retry(limiter: Limiter, key: str) -> None:
     first = limiter.spend(key, TEN, START)
     assert (first.remaining, first.retry_after) == (9, 0)
     for _ in range(9):
@@ -102,7 +102,7 @@ def test_a_caller_learns_what_remains_and_when_to_come_back(limiter: Limiter, ke
     assert limiter.spend(key, TEN, START + refused.retry_after + 1e-3).is_admitted
 
 
-def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None:
+def test_pruning_deletes_only_full_budgets(counters: Counters, key: str) -> None:
     limiter = Limiter(counters)
     limiter.spend(key, TEN, START, cost=10)
     limiter.prune(START + 30)
@@ -111,8 +111,8 @@ def test_pruning_forgets_full_budgets_only(counters: Counters, key: str) -> None
     assert Limiter(counters).spend(key, TEN, START + 30, cost=5).is_admitted
 
 
-def test_a_lease_risks_some_seconds_of_a_slow_budget_at_the_most(counters: Counters, key: str) -> None:
-    """What a lease leaves unused is lost: of a thousand calls a day nothing is."""
+def test_a_lease_takes_at_most_a_few_seconds_of_a_slow_budget(counters: Counters, key: str) -> None:
+    """Unused calls of a lease are lost: of a limit of a thousand calls a day, none are."""
     day = Limit(1000, 86400, 1000)
     limiter = Limiter(counters)
     for n in range(25):
@@ -123,8 +123,8 @@ def test_a_lease_risks_some_seconds_of_a_slow_budget_at_the_most(counters: Count
     assert (later.is_admitted, later.remaining) == (True, 480)
 
 
-def test_another_limit_of_the_same_name_is_another_budget(counters: Counters, key: str) -> None:
-    """As after a new release: what was spent of ten an hour says nothing of six hundred a minute."""
+def test_changing_the_limit_of_a_key_starts_a_new_budget(counters: Counters, key: str) -> None:
+    """As after a new release: calls spent of ten an hour do not count against six hundred a minute."""
     before, after = Limit(10, 3600, 10), Limit(600, 60, 600)
     for _ in range(10):
         assert Limiter(counters).spend(key, before, START).is_admitted
@@ -137,7 +137,7 @@ def test_another_limit_of_the_same_name_is_another_budget(counters: Counters, ke
     assert limiter.peek(key, before, START).remaining == 0
 
 
-def test_a_lease_pays_for_its_own_limit_only(counters: Counters, key: str) -> None:
+def test_a_lease_is_used_only_for_its_own_limit(counters: Counters, key: str) -> None:
     limiter, hot = Limiter(counters), Limit(6000, 60, 6000)
     for _ in range(25):
         limiter.spend(key, hot, START)
@@ -146,39 +146,41 @@ def test_a_lease_pays_for_its_own_limit_only(counters: Counters, key: str) -> No
     assert limiter.spend_lease(key, Limit(60_000, 60, 60_000), START) is None
 
 
-def test_pruning_goes_through_all_keys_in_pieces(counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_deletes_all_full_budgets_in_batches(
+    counters: Counters, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("valetkey.storage.limits._MAX_KEYS_PER_BATCH", 3)
     keys = [f"{key} {n}" for n in range(20)]
-    for n, one in enumerate(keys):
-        counters.spend(one, START, 60.0 if n % 5 == 4 else 1.0, START + 60)
+    for n, name in enumerate(keys):
+        counters.spend(name, START, 60.0 if n % 5 == 4 else 1.0, START + 60)
 
     counters.prune(START + 30)
 
-    told = [counters.read(one, 0.0) for one in keys]
-    assert [tat for n, tat in enumerate(told) if n % 5 == 4] == [START + 60] * 4
+    tats = [counters.read(name, 0.0) for name in keys]
+    assert [tat for n, tat in enumerate(tats) if n % 5 == 4] == [START + 60] * 4
     if isinstance(counters, SqlCounters):
-        assert [tat for n, tat in enumerate(told) if n % 5 != 4] == [0.0] * 16
+        assert [tat for n, tat in enumerate(tats) if n % 5 != 4] == [0.0] * 16
 
 
-def test_a_new_file_can_be_pruned_and_refunded_before_it_is_spent_from(tmp_path: Path) -> None:
-    """``valetkey prune`` on the first day."""
+def test_a_new_sqlite_file_can_be_pruned_and_refunded_before_the_first_call(tmp_path: Path) -> None:
+    """As ``valetkey prune`` does before the first request."""
     counters = SqliteCounters(tmp_path / "new.db")
 
     counters.prune(START)
-    assert counters.refund("nobody", 1.0, None) is False
+    assert counters.refund("unused", 1.0, None) is False
 
     counters.close()
 
 
-def test_counters_that_cannot_be_reached_say_so(tmp_path: Path) -> None:
+def test_unreachable_counters_raise_store_unavailable(tmp_path: Path) -> None:
     for counters in (RedisCounters("redis://127.0.0.1:1/0"), SqliteCounters(tmp_path / "no" / "such" / "folder.db")):
         with pytest.raises(StoreUnavailable):
             counters.spend("key", START, 1.0, START + 1)
         counters.close()
 
 
-def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tried against a memory that forgets whatever came back until the end of a lease that begins now."""
+def test_freeing_memory_restores_no_spent_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a key is removed whose budget is full only at the end of a lease that begins now."""
     monkeypatch.setattr("valetkey.rate_limiting.counters._MAX_KEYS", 2)
     counters = MemoryCounters()
     counters.spend("spent", START, 60.0, START + 60)
@@ -186,66 +188,66 @@ def test_memory_makes_room_without_giving_anybody_budget_back(monkeypatch: pytes
         counters.spend(f"key {n}", START + 2 * n, 0.1, START + 60)
 
     assert counters.spend("spent", START + 8, 9.0, START + 68)[0] is False
-    counters.spend("soon back", START + 12, 0.3, START + 60)
+    counters.spend("nearly full", START + 12, 0.3, START + 60)
     with pytest.raises(StoreUnavailable):
         counters.spend("leases", START + 12 + LEASE_DURATION_S, 0.1, START + 60)
-    assert counters.read("soon back", 0.0) == START + 12.3
+    assert counters.read("nearly full", 0.0) == START + 12.3
 
 
-def test_memory_stays_small_whoever_calls_and_tells_newcomers_that_it_is_full() -> None:
+def test_memory_counters_are_bounded_and_refuse_new_keys_when_full() -> None:
     counters, limit = MemoryCounters(), Limit(10, 60, 10)
-    limiter, told = Limiter(counters), Counter[bool]()
+    limiter, results = Limiter(counters), Counter[bool]()
     for n in range(120_000):
         try:
-            told[limiter.spend(f"address|{n}", limit, START).is_admitted] += 1
+            results[limiter.spend(f"address|{n}", limit, START).is_admitted] += 1
         except StoreUnavailable:
-            told[False] += 1
+            results[False] += 1
 
-    assert told == {True: 100_000, False: 20_000}
+    assert results == {True: 100_000, False: 20_000}
     assert not limiter.spend("address|0", limit, START, cost=10).is_admitted
     later = Limiter(counters)
-    assert later.spend("a newcomer", limit, START + 60).is_admitted
+    assert later.spend("a new key", limit, START + 60).is_admitted
 
 
-def test_counters_that_are_down_are_asked_once_a_second() -> None:
-    counters, steady = _Down(), Clock(0)
-    circuit = CircuitBreakerCounters(counters, steady)
+def test_unavailable_counters_are_called_once_a_second() -> None:
+    counters, clock = _FailingCounters(), Clock(0)
+    circuit = CircuitBreakerCounters(counters, clock)
 
-    def ask() -> bool:
+    def spend() -> bool:
         try:
             return circuit.spend("key", START, 1.0, START + 60)[0]
         except StoreUnavailable:
             return False
 
-    assert [ask() for _ in range(100)] == [False] * 100
-    assert counters.asked == 1
-    steady.forward(1)
-    assert not ask()
-    assert counters.asked == 2
+    assert [spend() for _ in range(100)] == [False] * 100
+    assert counters.spend_calls == 1
+    clock.forward(1)
+    assert not spend()
+    assert counters.spend_calls == 2
     counters.is_down = False
-    assert not ask()
-    steady.forward(1)
-    assert [ask() for _ in range(5)] == [True] * 5
+    assert not spend()
+    clock.forward(1)
+    assert [spend() for _ in range(5)] == [True] * 5
 
 
-class _Down(MemoryCounters):
-    asked, is_down = 0, True
+class _FailingCounters(MemoryCounters):
+    spend_calls, is_down = 0, True
 
-    def spend(self, key: str, base: float, cost: float, latest: float) -> tuple[bool, float]:
-        self.asked += 1
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+        self.spend_calls += 1
         if self.is_down:
             raise StoreUnavailable("down")
-        return super().spend(key, base, cost, latest)
+        return super().spend(key, min_tat, cost_s, max_tat)
 
 
-def test_what_is_undone_was_never_spent(limiter: Limiter, key: str) -> None:
+def test_a_refunded_call_leaves_the_budget_full(limiter: Limiter, key: str) -> None:
     spent = limiter.spend(key, TEN, START)
     limiter.refund(key, spent, START)
 
     assert [limiter.spend(key, TEN, START).is_admitted for _ in range(11)].count(True) == 10
 
 
-def test_a_call_of_a_lease_is_undone_in_the_lease(counters: Counters, key: str) -> None:
+def test_a_call_from_a_lease_is_refunded_to_the_lease(counters: Counters, key: str) -> None:
     limiter, limit = Limiter(counters), Limit(100, 1, 200)
     for _ in range(30):
         spent = limiter.spend(key, limit, START)
@@ -256,18 +258,18 @@ def test_a_call_of_a_lease_is_undone_in_the_lease(counters: Counters, key: str) 
     assert limiter.spend(key, limit, START).remaining == before
 
 
-def test_nothing_is_undone_where_others_spent_since(counters: Counters, key: str) -> None:
-    """What they were charged may have counted on it."""
-    one, other = Limiter(counters), Limiter(counters)
-    spent = one.spend(key, TEN, START)
-    other.spend(key, TEN, START)
+def test_a_call_is_not_refunded_if_another_process_has_spent_since(counters: Counters, key: str) -> None:
+    """The charge of the later call depends on the earlier one."""
+    first, second = Limiter(counters), Limiter(counters)
+    spent = first.spend(key, TEN, START)
+    second.spend(key, TEN, START)
 
-    one.refund(key, spent, START)
+    first.refund(key, spent, START)
 
-    assert [other.spend(key, TEN, START).is_admitted for _ in range(9)].count(True) == 8
+    assert [second.spend(key, TEN, START).is_admitted for _ in range(9)].count(True) == 8
 
 
-def test_what_may_have_come_back_by_itself_is_not_given_back(limiter: Limiter, key: str) -> None:
+def test_budget_that_may_have_been_replenished_is_not_refunded(limiter: Limiter, key: str) -> None:
     fast = Limit(10, 1, 10)
     for _ in range(10):
         limiter.spend(key, fast, START)
@@ -277,14 +279,14 @@ def test_what_may_have_come_back_by_itself_is_not_given_back(limiter: Limiter, k
     assert not limiter.spend(key, fast, START).is_admitted
 
 
-def test_a_look_takes_nothing(counters: Counters, key: str) -> None:
+def test_peek_spends_nothing(counters: Counters, key: str) -> None:
     limiter = Limiter(counters)
     for _ in range(4):
         limiter.spend(key, TEN, START)
 
-    looks = [Limiter(counters).peek(key, TEN, START) for _ in range(20)]
+    results = [Limiter(counters).peek(key, TEN, START) for _ in range(20)]
 
-    assert {(one.is_admitted, one.remaining, one.reset_after) for one in looks} == {(True, 6, 24.0)}
+    assert {(result.is_admitted, result.remaining, result.reset_after) for result in results} == {(True, 6, 24.0)}
     assert limiter.spend(key, TEN, START, cost=6).is_admitted
     empty = limiter.peek(key, TEN, START)
     assert (empty.is_admitted, empty.remaining) == (False, 0)
@@ -302,7 +304,7 @@ def test_a_look_takes_nothing(counters: Counters, key: str) -> None:
         (" 10/day ", Limit(10, 86400, 1)),
     ],
 )
-def test_a_limit_is_read_as_it_is_said(text: str, limit: Limit) -> None:
+def test_limits_are_parsed(text: str, limit: Limit) -> None:
     assert parse_limit(text) == limit
     assert parse_limit(str(limit)) == limit
 
@@ -310,13 +312,13 @@ def test_a_limit_is_read_as_it_is_said(text: str, limit: Limit) -> None:
 @pytest.mark.parametrize(
     "text", ["", "100", "0/minute", "-1/minute", "1/0s", "1/fortnight", "1.5/minute", "1/minute burst 0", "x/minute"]
 )
-def test_any_other_text_is_refused_with_an_example(text: str) -> None:
+def test_any_other_text_raises_an_error_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="100/minute"):
         parse_limit(text)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "is_same"),
     [
         ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
@@ -331,8 +333,10 @@ def test_any_other_text_is_refused_with_an_example(text: str) -> None:
         (None, "nonsense", True),
     ],
 )
-def test_one_person_has_an_address_or_a_whole_64(one: str | None, other: str | None, same: bool) -> None:
-    assert (caller_network(one) == caller_network(other)) is same
+def test_one_caller_is_an_ipv4_address_or_an_ipv6_64_network(
+    first: str | None, second: str | None, is_same: bool
+) -> None:
+    assert (caller_network(first) == caller_network(second)) is is_same
 
 
 @pytest.mark.parametrize(
@@ -351,6 +355,8 @@ def test_one_person_has_an_address_or_a_whole_64(one: str | None, other: str | N
         (None, "1.1.1.1", None),
     ],
 )
-def test_only_a_trusted_proxy_is_believed(remote: str | None, forwarded: str | None, caller: str | None) -> None:
-    """RFC 9700 §4.13: whatever the caller itself wrote stands further left."""
+def test_forwarded_addresses_count_only_from_trusted_proxies(
+    remote: str | None, forwarded: str | None, caller: str | None
+) -> None:
+    """RFC 9700 §4.13: the entries that the caller can write are further left."""
     assert caller_address(remote, forwarded, ("10.0.0.0/8",)) == caller

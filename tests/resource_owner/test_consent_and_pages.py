@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, assert_store_unchanged, redirect_parameters
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser, redirect_parameters, sign_in_new_account
 from tests.support.form import parse_forms
+from tests.support.refusals import check_headers
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, clients, consents
-
-CSP = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-
-
-def check_headers(page: TestResponse) -> None:
-    """Check the security headers of a page, a redirect or an error page (RFC 9700 §4.2.4, §4.16)."""
-    assert page.headers["Content-Security-Policy"] == CSP, page.status
-    assert page.headers["X-Frame-Options"] == "DENY"
-    assert page.headers["X-Content-Type-Options"] == "nosniff"
-    assert page.headers["Referrer-Policy"] == "no-referrer"
-    assert page.headers["Cache-Control"] == "no-store"
-    assert "form-action" not in page.headers["Content-Security-Policy"]
 
 
 def test_every_page_has_its_headers(ada: Browser) -> None:

@@ -7,7 +7,7 @@ import logging
 import pytest
 from flask import Flask
 
-from tests.conftest import Register
+from tests.support.app import Register
 from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import CreatedClient
 

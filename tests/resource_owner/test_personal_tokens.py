@@ -11,17 +11,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.authorization_server.test_personal_tokens import create_token
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.resource_owner.test_consent_and_pages import check_headers
-from tests.support.browser_client import (
-    SCOPES,
-    Browser,
-    Clock,
-    assert_store_unchanged,
-    find_secrets,
-    redirect_parameters,
-)
+from tests.support.app import MakeApp
+from tests.support.browser_client import SCOPES, Browser, find_secrets, redirect_parameters, sign_in_new_account
+from tests.support.clock import Clock
+from tests.support.personal_tokens import create_token
+from tests.support.refusals import check_headers
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey.runtime import Runtime
 from valetkey.storage import personal_access_tokens
 

@@ -1,4 +1,4 @@
-"""An issuer that is not Valetkey, in a thread: it publishes what a test wants, and remembers what it was asked."""
+"""An issuer that is not Valetkey, in a thread. Tests set what it publishes, and read which requests it got."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote_plus
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 
 RESOURCE = "https://api.example.com"
 OPENID_CONFIGURATION_PATH, JWKS_PATH, INTROSPECTION_PATH = "/.well-known/openid-configuration", "/jwks", "/introspect"
@@ -23,7 +23,11 @@ _ALL_ALGORITHMS = ["RS256", "PS256", "ES256", "HS256"]
 
 
 class FakeIssuer:
-    """``published`` are its keys; ``known`` what introspection says of opaque tokens; ``answers`` overrides paths."""
+    """HTTP server with metadata, keys and introspection, which signs tokens.
+
+    ``published_keys`` are the keys that it publishes, ``introspection_responses`` the responses by opaque token, and
+    ``overridden_responses`` the responses by path that replace the usual ones.
+    """
 
     def __init__(self, clock: Clock, path: str = "") -> None:
         self.clock = clock
@@ -57,9 +61,9 @@ class FakeIssuer:
         }
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Those of RFC 9068; None takes one away."""
+        """Return the claims of RFC 9068 with changes; ``None`` removes a claim."""
         now = int(self.clock())
-        good = {
+        valid = {
             "iss": self.url,
             "sub": "maya",
             "aud": RESOURCE,
@@ -69,13 +73,13 @@ class FakeIssuer:
             "exp": now + 300,
             "jti": "1",
         }
-        return {name: value for name, value in {**good, **changes}.items() if value is not None}
+        return {name: value for name, value in {**valid, **changes}.items() if value is not None}
 
     def token(self, *, key: Key = RSA_KEY, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """An access token; ``header`` changes its header, None takes a member away."""
+        """Return a signed access token with changes of its claims and header; ``None`` removes a member."""
         alg = "RS256" if key.key_type == "RSA" else "ES256"
-        named = {"alg": alg, "typ": "at+jwt", "kid": key.kid, **(header or {})}
-        members = {name: value for name, value in named.items() if value is not None}
+        all_members = {"alg": alg, "typ": "at+jwt", "kid": key.kid, **(header or {})}
+        members = {name: value for name, value in all_members.items() if value is not None}
         registry = jws.JWSRegistry(algorithms=_ALL_ALGORITHMS, strict_check_header=False)
         registry.max_header_length = 8192
         return jws.serialize_compact(members, json.dumps(self.claims(**claims)).encode(), key, registry=registry)
@@ -86,11 +90,11 @@ class FakeIssuer:
         if path in self.overridden_responses:
             return self.overridden_responses[path]
         keys = [key.as_dict(private=False) for key in self.published_keys]
-        known = {
+        documents = {
             f"{self.url.removeprefix(self.origin)}{OPENID_CONFIGURATION_PATH}": self.metadata,
             JWKS_PATH: {"keys": keys},
         }
-        return (200, known[path], {"Cache-Control": self.cache_control}) if path in known else (404, {}, {})
+        return (200, documents[path], {"Cache-Control": self.cache_control}) if path in documents else (404, {}, {})
 
     def introspect(self, form: Mapping[str, list[str]], authorization: str) -> tuple[int, Any, Mapping[str, str]]:
         if self.is_down:

@@ -1,4 +1,4 @@
-"""A resource server alone, with an API of a few routes, and somebody who calls it."""
+"""A ``ResourceServer`` with an API of a few routes, and a method that calls it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
 from tests.resource_server.fake_issuer import RESOURCE
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import ResourceServer, TrustedIssuer, current_token, public, require_oauth
 
 
 class StandaloneApi:
     def __init__(self, clock: Clock, *issuers: str | TrustedIssuer, **settings: Any) -> None:
         self.app = Flask("api")
-        given = {"resource": RESOURCE, "outbound_allowed_networks": ("127.0.0.1/32",), **settings}
-        ResourceServer(self.app, trusted_issuers=issuers, clock=clock, **given)
+        options = {"resource": RESOURCE, "outbound_allowed_networks": ("127.0.0.1/32",), **settings}
+        ResourceServer(self.app, trusted_issuers=issuers, clock=clock, **options)
         add_routes(self.app)
 
     def call(self, token: str | None, path: str = "/api/notes") -> TestResponse:

@@ -1,4 +1,4 @@
-"""``require_oauth`` in all its forms, wherever Flask lets a view be."""
+"""``require_oauth`` in all its forms, with all kinds of Flask views."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from flask_restful import Api, Resource
 from sqlalchemy import select
 from werkzeug.test import EnvironBuilder
 
-from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.support.browser_client import SCOPES, Browser, Clock
+from tests.support.app import ENCRYPTION_KEY, MakeApp
+from tests.support.browser_client import SCOPES, Browser
+from tests.support.clock import Clock
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.errors import OAuthError
@@ -21,47 +22,47 @@ from valetkey.runtime import Runtime
 from valetkey.storage import tables
 from valetkey.storage.engine.statement import Statement
 
-CLASSES = ("view", "method", "decorators", "blueprint", "restful", "restful-decorators")
+VIEW_KINDS = ("view", "method", "decorators", "blueprint", "restful", "restful-decorators")
 
 
-def answer() -> Any:
+def caller() -> Any:
     return {"client": current_token.client_id if current_token else None}
 
 
 class Decorated(MethodView):
     @require_oauth("notes:read")
     def get(self) -> Any:
-        return answer()
+        return caller()
 
     @require_oauth("notes:write")
     def post(self) -> Any:
-        return answer()
+        return caller()
 
 
 class AllMethods(MethodView):
     decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as Flask's documentation writes it
 
     def get(self) -> Any:
-        return answer()
+        return caller()
 
 
 class Restful(Resource):
     @require_oauth("notes:read")
     def get(self) -> Any:
-        return answer()
+        return caller()
 
 
 class RestfulDecorators(Resource):
-    method_decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as its documentation writes it
+    method_decorators = [require_oauth("notes:read")]  # noqa: RUF012  # as Flask-RESTful's documentation writes it
 
     def get(self) -> Any:
-        return answer()
+        return caller()
 
 
 def add_routes(app: Flask) -> None:
     blueprint = Blueprint("notes", __name__)
     for target, path in ((app, "view"), (blueprint, "blueprint")):
-        target.add_url_rule(f"/api/{path}", path, require_oauth("notes:read")(lambda: jsonify(answer())))
+        target.add_url_rule(f"/api/{path}", path, require_oauth("notes:read")(lambda: jsonify(caller())))
     app.add_url_rule("/api/method", view_func=Decorated.as_view("method"))
     app.add_url_rule("/api/decorators", view_func=AllMethods.as_view("decorators"))
     app.register_blueprint(blueprint)
@@ -77,12 +78,12 @@ def add_routes(app: Flask) -> None:
         "async": require_oauth("notes:read"),
     }
     for name, decorator in forms.items():
-        app.add_url_rule(f"/api/{name}", name, decorator(lambda: jsonify(answer())))
+        app.add_url_rule(f"/api/{name}", name, decorator(lambda: jsonify(caller())))
 
 
 @pytest.fixture
 def api(make_app: MakeApp, sqlite_store_url: str) -> Browser:
-    """A machine that may ask for any scope, before an API with every form of route."""
+    """A client that can request any scope, and an API with routes of every form."""
     app = make_app(sqlite_store_url)
     add_routes(app)
     return Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
@@ -92,8 +93,8 @@ def token(api: Browser, scope: str) -> str:
     return str(api.request_token("client_credentials", scope=scope).json["access_token"])
 
 
-@pytest.mark.parametrize("path", CLASSES)
-def test_it_guards_a_route_of_any_kind(api: Browser, path: str) -> None:
+@pytest.mark.parametrize("path", VIEW_KINDS)
+def test_every_kind_of_view_requires_the_scope(api: Browser, path: str) -> None:
     good, other = token(api, "notes:read"), token(api, "profile")
 
     assert api.call(None, f"/api/{path}").status_code == 401
@@ -103,14 +104,14 @@ def test_it_guards_a_route_of_any_kind(api: Browser, path: str) -> None:
     assert (called.status_code, called.json) == (200, {"client": api.client.client_id})
 
 
-def test_who_lacks_a_scope_is_told_which_would_do(api: Browser) -> None:
-    told = {path: api.call(token(api, "notes:read"), f"/api/{path}").json.get("detail") for path in ("all", "any")}
+def test_the_refusal_names_the_scopes_that_would_suffice(api: Browser) -> None:
+    details = {path: api.call(token(api, "notes:read"), f"/api/{path}").json.get("detail") for path in ("all", "any")}
 
-    assert told["all"] == "the access token lacks the scope notes:write"
-    assert told["any"] == "the access token needs the scope notes:write or notes:read profile"
+    assert details["all"] == "the access token lacks the scope notes:write"
+    assert details["any"] == "the access token needs the scope notes:write or notes:read profile"
 
 
-def test_each_method_of_a_view_may_ask_for_another_scope(api: Browser) -> None:
+def test_each_method_of_a_class_based_view_can_require_another_scope(api: Browser) -> None:
     headers = {"Authorization": f"Bearer {token(api, 'notes:read')}"}
 
     assert api.http.get("/api/method", headers=headers).status_code == 200
@@ -133,18 +134,20 @@ def test_each_method_of_a_view_may_ask_for_another_scope(api: Browser) -> None:
         ("optional", "profile", 403),
     ],
 )
-def test_a_string_means_all_and_a_list_means_any(api: Browser, path: str, scope: str, status: int) -> None:
+def test_a_string_requires_all_its_scopes_and_a_list_any_of_its_strings(
+    api: Browser, path: str, scope: str, status: int
+) -> None:
     assert api.call(token(api, scope), f"/api/{path}").status_code == status
 
 
 @pytest.mark.parametrize(("path", "scope"), [("all", "notes:read notes:write"), ("any", "notes:write")])
-def test_the_challenge_names_the_scopes_or_the_first_choice(api: Browser, path: str, scope: str) -> None:
+def test_the_challenge_names_all_scopes_or_the_first_alternative(api: Browser, path: str, scope: str) -> None:
     refused = api.call(token(api, "profile"), f"/api/{path}")
 
     assert f'scope="{scope}"' in refused.headers["WWW-Authenticate"]
 
 
-def test_where_a_token_is_optional_anybody_passes_but_not_with_a_bad_one(api: Browser) -> None:
+def test_an_optional_token_can_be_omitted_but_must_not_be_invalid(api: Browser) -> None:
     anonymous = api.call(None, "/api/optional")
     assert (anonymous.status_code, anonymous.json) == (200, {"client": None})
 
@@ -152,7 +155,7 @@ def test_where_a_token_is_optional_anybody_passes_but_not_with_a_bad_one(api: Br
     assert api.http.get("/api/optional", headers={"Authorization": "Basic eDp5"}).status_code == 401
 
 
-def test_a_token_in_the_query_or_the_body_counts_for_nothing(api: Browser) -> None:
+def test_a_token_in_the_query_or_the_body_is_ignored(api: Browser) -> None:
     """RFC 9700 §4.3.2."""
     good = token(api, "notes:read")
 
@@ -161,7 +164,7 @@ def test_a_token_in_the_query_or_the_body_counts_for_nothing(api: Browser) -> No
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "arguments",
     [
         {"scope": ""},
         {"scope": []},
@@ -181,20 +184,20 @@ def test_a_token_in_the_query_or_the_body_counts_for_nothing(api: Browser) -> No
         {"scope": "a", "resource": "notes"},
     ],
 )
-def test_what_cannot_be_read_is_refused_where_the_view_is_decorated(wrong: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, OAuthError), match=r".") as refused:
-        require_oauth(**wrong)
+def test_invalid_arguments_raise_when_the_view_is_decorated(arguments: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, OAuthError), match=r".") as error:
+        require_oauth(**arguments)
 
-    assert str(refused.value)
+    assert str(error.value)
 
 
 @pytest.mark.parametrize("limit", ["60/minute", 60, {}])
-def test_a_limit_of_a_public_view_is_said_by_name(limit: Any) -> None:
+def test_the_limit_of_a_public_view_must_be_passed_by_name(limit: Any) -> None:
     with pytest.raises(ValueError, match="by name: public"):
         public(limit)
 
 
-def test_the_decorated_view_keeps_its_name_and_its_words() -> None:
+def test_a_decorated_view_keeps_its_name_and_docstring() -> None:
     def orders() -> str:
         """All orders."""
         return ""
@@ -203,7 +206,7 @@ def test_the_decorated_view_keeps_its_name_and_its_words() -> None:
         assert (decorated.__name__, decorated.__doc__) == ("orders", "All orders.")
 
 
-def test_an_app_factory_and_a_module_level_extension(tmp_path: Any, clock: Clock) -> None:
+def test_a_module_level_extension_works_with_an_app_factory(tmp_path: Any, clock: Clock) -> None:
     valet = Valetkey(
         scopes=SCOPES, clock=clock, embedded_worker=False, encryption_keys=(ENCRYPTION_KEY,), data_dir=str(tmp_path)
     )
@@ -218,49 +221,49 @@ def test_an_app_factory_and_a_module_level_extension(tmp_path: Any, clock: Clock
 
     apps = [create_app(number) for number in range(2)]
     runtimes: list[Runtime] = [app.extensions["valetkey"] for app in apps]
-    for one in runtimes:
-        one.get_ready()
+    for runtime in runtimes:
+        runtime.get_ready()
     robots = [
-        Browser(app.test_client(), register_client(one, name="R", policy="machine"))
-        for app, one in zip(apps, runtimes, strict=True)
+        Browser(app.test_client(), register_client(runtime, name="R", policy="machine"))
+        for app, runtime in zip(apps, runtimes, strict=True)
     ]
     tokens = [token(robot, "notes:read") for robot in robots]
 
-    statuses = [[robot.call(one, "/api/view").status_code for one in tokens] for robot in robots]
+    statuses = [[robot.call(value, "/api/view").status_code for value in tokens] for robot in robots]
 
-    assert statuses == [[200, 401], [401, 200]], "two issuers in one process do not take each other's tokens"
+    assert statuses == [[200, 401], [401, 200]], "two issuers in one process do not accept each other's tokens"
     issuers = [robot.get("/.well-known/oauth-authorization-server").json["issuer"] for robot in robots]
     assert issuers == ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
-    for one in runtimes:
-        one.close()
+    for runtime in runtimes:
+        runtime.close()
 
 
-def test_a_token_is_known_to_its_own_request_only(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """Also where a test holds one application context open for many requests."""
+def test_current_token_is_set_in_its_own_request_only(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """Also if a test keeps one application context open for many requests."""
     app = make_app(sqlite_store_url)
     add_routes(app)
-    app.add_url_rule("/api/stranger", "stranger", public(lambda: jsonify(answer())))
+    app.add_url_rule("/api/public", "public", public(lambda: jsonify(caller())))
     robot = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
     api = Browser(app.test_client(), robot)
     good = token(api, "notes:read")
 
     with app.app_context():
         assert not current_token
-        called = [api.call(shown, f"/api/{path}").json for shown, path in ((good, "bare"), (None, "stranger"))]
+        called = [api.call(value, f"/api/{path}").json for value, path in ((good, "bare"), (None, "public"))]
         assert not current_token
 
     assert called == [{"client": robot.client_id}, {"client": None}]
 
 
-def test_an_error_handler_may_be_guarded_too(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """There is no route then, and so nothing to name in the metering."""
+def test_an_error_handler_can_require_a_token(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """It has no route, so usage is recorded without one."""
     app = make_app(sqlite_store_url)
     app.register_error_handler(404, lambda problem: _not_found())
     api = Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
 
-    told = api.call(token(api, "profile"), "/nowhere")
+    response = api.call(token(api, "profile"), "/nowhere")
 
-    assert (told.status_code, told.json) == (404, {"client": api.client.client_id})
+    assert (response.status_code, response.json) == (404, {"client": api.client.client_id})
     runtime = app.extensions["valetkey"]
     runtime.usage.flush()
     assert [row[0] for row in runtime.store.fetch_all(_ROUTES())] == ["GET (no route)"]
@@ -271,22 +274,24 @@ _ROUTES = Statement(select(tables.usage.c.route))
 
 @require_oauth("profile", limit="10/minute")
 def _not_found() -> Any:
-    return answer(), 404
+    return caller(), 404
 
 
-def test_no_app_sees_the_token_of_another_that_was_asked_first(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """One after the other, with one WSGI environment, as a cascade of apps has it."""
+def test_an_app_does_not_see_the_token_of_the_app_before_it_in_a_cascade(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
+    """A cascade passes one WSGI environment to an app after the other."""
     first, second = make_app(sqlite_store_url), make_app(sqlite_store_url)
-    first.add_url_rule("/api/here", "here", require_oauth("profile")(lambda: (jsonify(answer()), 404)))
-    second.add_url_rule("/api/here", "here", public(lambda: jsonify(answer())))
+    first.add_url_rule("/api/here", "here", require_oauth("profile")(lambda: (jsonify(caller()), 404)))
+    second.add_url_rule("/api/here", "here", public(lambda: jsonify(caller())))
     robot = Browser(first.test_client(), register_client(first.extensions["valetkey"], name="R", policy="machine"))
     environ = EnvironBuilder("/api/here", headers={"Authorization": f"Bearer {token(robot, 'profile')}"}).get_environ()
 
-    told = [json.loads(b"".join(app.wsgi_app(environ, lambda *_: None))) for app in (first, second)]
+    bodies = [json.loads(b"".join(app.wsgi_app(environ, lambda *_: None))) for app in (first, second)]
 
-    assert told == [{"client": robot.client.client_id}, {"client": None}]
+    assert bodies == [{"client": robot.client.client_id}, {"client": None}]
 
 
-def test_who_asks_for_a_token_where_there_is_none_is_told_so() -> None:
+def test_an_attribute_of_current_token_without_a_token_raises_a_clear_error() -> None:
     with pytest.raises(AttributeError, match="current_token is false and has no user_id"):
         _ = current_token.user_id

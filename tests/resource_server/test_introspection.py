@@ -1,4 +1,4 @@
-"""Opaque tokens, and JWTs that are asked about (RFC 7662): what is asked, of whom, and how often."""
+"""Introspection of opaque tokens and JWTs (RFC 7662): what is sent to which issuer, and how often."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.resource_server.fake_issuer import INTROSPECTION_PATH, RESOURCE, FakeIssuer
 from tests.resource_server.standalone_api import StandaloneApi
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import IntrospectionClient, TrustedIssuer
 
 CLIENT = IntrospectionClient(client_id="notes api", client_secret="s3cret:%")
@@ -29,7 +29,7 @@ def api(clock: Clock, issuer: FakeIssuer) -> StandaloneApi:
     return StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=CLIENT))
 
 
-def test_an_opaque_token_is_asked_about_once_for_some_seconds(
+def test_an_opaque_token_is_introspected_once_in_some_seconds(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     for _ in range(5):
@@ -42,7 +42,7 @@ def test_an_opaque_token_is_asked_about_once_for_some_seconds(
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 2
 
 
-def test_however_the_header_is_written_it_is_asked_about_once_and_not_kept_in_clear(
+def test_all_spellings_of_the_header_share_one_cache_entry_with_only_the_digest(
     clock: Clock, issuer: FakeIssuer
 ) -> None:
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=CLIENT))
@@ -50,13 +50,11 @@ def test_however_the_header_is_written_it_is_asked_about_once_and_not_kept_in_cl
         assert api.app.test_client().get("/api/notes", headers={"Authorization": form}).status_code == 200
 
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 1
-    kept = api.app.extensions["valetkey"].verifier._verified.recent
-    assert len(kept) == 1 and all(isinstance(shown, bytes) for shown in kept)
+    cache = api.app.extensions["valetkey"].verifier._verified.recent
+    assert len(cache) == 1 and all(isinstance(key, bytes) for key in cache)
 
 
-def test_a_token_that_was_revoked_is_refused_within_seconds(
-    api: StandaloneApi, issuer: FakeIssuer, clock: Clock
-) -> None:
+def test_a_revoked_token_is_refused_within_seconds(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
     assert api.accepts("opaque")
     del issuer.introspection_responses["opaque"]
     clock.forward(5)
@@ -64,16 +62,18 @@ def test_a_token_that_was_revoked_is_refused_within_seconds(
     assert api.call("opaque").status_code == 401
 
 
-def test_no_memory_outlives_the_token(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
+def test_a_cached_response_is_not_used_after_the_token_has_expired(
+    api: StandaloneApi, issuer: FakeIssuer, clock: Clock
+) -> None:
     issuer.introspection_responses["short"] = {"active": True, **issuer.claims(exp=int(clock()) + 1)}
     assert api.accepts("short")
     clock.forward(6)
     issuer.is_down = True
 
-    assert api.call("short").status_code == 503  # its end has come: it is not taken from memory
+    assert api.call("short").status_code == 503  # it has expired, so the cached response is not used
 
 
-def test_an_unknown_token_is_asked_about_once_for_some_seconds(
+def test_an_inactive_token_is_introspected_once_in_some_seconds(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     for _ in range(5):
@@ -87,7 +87,7 @@ def test_an_unknown_token_is_asked_about_once_for_some_seconds(
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_the_api_proves_itself(clock: Clock, issuer: FakeIssuer, method: Any) -> None:
+def test_the_api_authenticates_at_the_introspection_endpoint(clock: Clock, issuer: FakeIssuer, method: Any) -> None:
     client = IntrospectionClient(client_id="notes api", client_secret="s3cret:%", method=method)
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=client))
 
@@ -95,33 +95,33 @@ def test_the_api_proves_itself(clock: Clock, issuer: FakeIssuer, method: Any) ->
     assert issuer.presented_credentials == [("notes api", "s3cret:%")]
 
 
-BAD: dict[str, dict[str, Any]] = {
-    "active as text": {"active": "true"},
-    "active as a number": {"active": 1},
+BAD_RESPONSES: dict[str, dict[str, Any]] = {
+    "active is a string": {"active": "true"},
+    "active is a number": {"active": 1},
     "expired": {"exp": 1},
     "for another API": {"aud": "https://other.example.com"},
-    "for nobody": {"aud": None},
-    "another issuer's": {"iss": "https://other.example.com"},
+    "without an audience": {"aud": None},
+    "of another issuer": {"iss": "https://other.example.com"},
     "bound to a key": {"cnf": {"jkt": "x"}},
     "of type DPoP": {"token_type": "DPoP"},
     "a refresh token": {"typ": "Refresh"},
-    "of no app": {"client_id": None},
-    "not good yet": {"nbf": 4_000_000_000},
+    "without a client": {"client_id": None},
+    "not yet valid": {"nbf": 4_000_000_000},
 }
 
 
-@pytest.mark.parametrize("other", BAD.values(), ids=BAD)
-def test_an_answer_that_does_not_fit_is_a_refusal(
-    api: StandaloneApi, issuer: FakeIssuer, other: dict[str, Any]
+@pytest.mark.parametrize("changes", BAD_RESPONSES.values(), ids=BAD_RESPONSES)
+def test_a_token_whose_response_does_not_fit_is_refused(
+    api: StandaloneApi, issuer: FakeIssuer, changes: dict[str, Any]
 ) -> None:
-    changed = {**issuer.introspection_responses["opaque"], **other}
+    changed = {**issuer.introspection_responses["opaque"], **changes}
     issuer.introspection_responses["opaque"] = {name: value for name, value in changed.items() if value is not None}
 
     assert api.call("opaque").status_code == 401
 
 
-def test_what_need_not_be_there_need_not_be_there(clock: Clock, issuer: FakeIssuer) -> None:
-    """RFC 7662 §2.2: only active is required; then the publisher must have named the apps."""
+def test_optional_members_of_the_response_can_be_missing(clock: Clock, issuer: FakeIssuer) -> None:
+    """RFC 7662 §2.2: only ``active`` is required. Without ``aud``, the client must be in the issuer's ``clients``."""
     issuer.introspection_responses["bare"] = {"active": True, "client_id": "shop", "scope": "notes:read"}
 
     assert not StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=CLIENT)).accepts("bare")
@@ -129,7 +129,9 @@ def test_what_need_not_be_there_need_not_be_there(clock: Clock, issuer: FakeIssu
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 302])
-def test_no_answer_is_503_and_a_rest(api: StandaloneApi, issuer: FakeIssuer, clock: Clock, status: int) -> None:
+def test_a_failed_introspection_gets_503_and_is_not_repeated_at_once(
+    api: StandaloneApi, issuer: FakeIssuer, clock: Clock, status: int
+) -> None:
     issuer.overridden_responses[INTROSPECTION_PATH] = (status, {"active": False}, {})
     for number in range(5):
         assert api.call(f"token {number}".replace(" ", "")).status_code == 503
@@ -141,13 +143,13 @@ def test_no_answer_is_503_and_a_rest(api: StandaloneApi, issuer: FakeIssuer, clo
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"active": true, "active": false}'])
-def test_an_answer_that_is_none_is_an_outage(api: StandaloneApi, issuer: FakeIssuer, body: bytes) -> None:
+def test_a_response_that_is_not_a_json_object_gets_503(api: StandaloneApi, issuer: FakeIssuer, body: bytes) -> None:
     issuer.overridden_responses[INTROSPECTION_PATH] = (200, body, {})
 
     assert api.call("opaque").status_code == 503
 
 
-def test_a_known_token_passes_while_the_issuer_is_away_and_is_remembered(
+def test_a_cached_token_is_accepted_while_the_issuer_is_unavailable(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     assert api.accepts("opaque")
@@ -158,13 +160,13 @@ def test_a_known_token_passes_while_the_issuer_is_away_and_is_remembered(
     assert api.call("opaque").status_code == 503
 
 
-def test_however_many_bring_a_token_it_is_asked_about_once(api: StandaloneApi, issuer: FakeIssuer) -> None:
-    everybody = threading.Barrier(8, timeout=5)
+def test_concurrent_calls_with_one_token_share_one_introspection(api: StandaloneApi, issuer: FakeIssuer) -> None:
+    barrier = threading.Barrier(8, timeout=5)
     issuer.release_event = threading.Event()
     threading.Timer(0.3, issuer.release_event.set).start()
 
     def call(_: int) -> bool:
-        everybody.wait()
+        barrier.wait()
         return api.accepts("opaque")
 
     with ThreadPoolExecutor(8) as pool:
@@ -172,23 +174,23 @@ def test_however_many_bring_a_token_it_is_asked_about_once(api: StandaloneApi, i
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 1
 
 
-def test_a_jwt_is_asked_about_only_where_the_publisher_says_always(clock: Clock, issuer: FakeIssuer) -> None:
-    once = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=CLIENT))
+def test_a_jwt_is_introspected_only_if_always_is_set(clock: Clock, issuer: FakeIssuer) -> None:
+    default_api = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=CLIENT))
     always = IntrospectionClient(client_id="api", client_secret="s", always=True)
-    each = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=always))
+    always_api = StandaloneApi(clock, TrustedIssuer(issuer.url, introspection=always))
     token = issuer.token()
 
-    assert once.accepts(token)
-    assert not each.accepts(token)
+    assert default_api.accepts(token)
+    assert not always_api.accepts(token)
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 1
     clock.forward(10)
     issuer.introspection_responses[token] = issuer.introspection_responses["opaque"]
-    assert each.accepts(token)
-    assert not each.accepts(issuer.token(exp=1))  # what is bad by itself is not asked about
+    assert always_api.accepts(token)
+    assert not always_api.accepts(issuer.token(exp=1))  # an expired token is not introspected
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 2
 
 
-def test_no_issuer_is_shown_the_token_of_another(clock: Clock, issuer: FakeIssuer) -> None:
+def test_no_issuer_receives_the_token_of_another(clock: Clock, issuer: FakeIssuer) -> None:
     with FakeIssuer(clock) as second:
         second.introspection_responses["b_1"] = {"active": True, **second.claims()}
         first, other = (
@@ -208,7 +210,7 @@ def test_without_introspection_an_opaque_token_is_refused(clock: Clock, issuer: 
     assert issuer.requested_paths == []
 
 
-def test_the_audience_of_an_answer_may_be_a_list(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_the_audience_of_a_response_can_be_a_list(api: StandaloneApi, issuer: FakeIssuer) -> None:
     issuer.introspection_responses["many"] = {**issuer.introspection_responses["opaque"], "aud": ["x", RESOURCE]}
 
     assert api.accepts("many")

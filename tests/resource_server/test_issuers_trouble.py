@@ -1,4 +1,4 @@
-"""Issuers that rotate keys, are away, lie or are slow; floods of tokens that nobody issued."""
+"""Issuers that rotate keys, are unavailable, publish wrong metadata or are slow; floods of forged tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.resource_server.fake_issuer import EC_KEY, JWKS_PATH, OPENID_CONFIGURATION_PATH, OTHER_RSA_KEY, FakeIssuer
 from tests.resource_server.standalone_api import StandaloneApi
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from tests.support.hostile_server import HostileServer, drip, flood, never_respond, redirect_to
 from valetkey import TrustedIssuer
 from valetkey.resource_server import standalone_context
@@ -30,7 +30,7 @@ def api(clock: Clock, issuer: FakeIssuer) -> StandaloneApi:
     return StandaloneApi(clock, issuer.url)
 
 
-def test_a_new_key_is_found_when_its_first_token_comes(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
+def test_a_new_key_is_fetched_when_its_first_token_comes(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
     assert api.accepts(issuer.token())
     clock.forward(31)
     issuer.published_keys = [OTHER_RSA_KEY]
@@ -38,7 +38,7 @@ def test_a_new_key_is_found_when_its_first_token_comes(api: StandaloneApi, issue
     assert api.accepts(issuer.token(key=OTHER_RSA_KEY))
 
 
-def test_a_withdrawn_key_is_no_longer_believed_not_even_for_tokens_that_were_seen(
+def test_tokens_of_a_withdrawn_key_are_refused_even_if_they_were_verified_before(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     token = issuer.token(exp=int(clock()) + 10_000)
@@ -50,7 +50,7 @@ def test_a_withdrawn_key_is_no_longer_believed_not_even_for_tokens_that_were_see
     assert not api.accepts(token)
 
 
-def test_a_flood_of_unknown_kids_asks_twice_a_minute_at_most(
+def test_a_flood_of_unknown_key_ids_fetches_keys_at_most_twice_a_minute(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     assert api.accepts(issuer.token())
@@ -63,7 +63,7 @@ def test_a_flood_of_unknown_kids_asks_twice_a_minute_at_most(
     assert api.accepts(issuer.token(jti="2"))
 
 
-def test_an_outage_is_survived_for_a_day_while_keys_are_known(
+def test_cached_keys_are_used_for_a_day_while_the_issuer_is_unavailable(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     assert api.accepts(issuer.token())
@@ -77,7 +77,7 @@ def test_an_outage_is_survived_for_a_day_while_keys_are_known(
     assert api.call(issuer.token()).status_code == 503
 
 
-def test_where_no_key_was_ever_known_it_is_503_and_soon_tried_again(
+def test_without_cached_keys_a_call_gets_503_and_the_issuer_is_soon_retried(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
     issuer.is_down = True
@@ -94,7 +94,7 @@ def test_where_no_key_was_ever_known_it_is_503_and_soon_tried_again(
     assert api.accepts(issuer.token())
 
 
-def test_one_issuer_that_is_away_leaves_the_other_alone(clock: Clock, issuer: FakeIssuer) -> None:
+def test_an_unavailable_issuer_does_not_affect_another(clock: Clock, issuer: FakeIssuer) -> None:
     with FakeIssuer(clock) as second:
         api = StandaloneApi(clock, issuer.url, second.url)
         second.is_down = True
@@ -103,13 +103,13 @@ def test_one_issuer_that_is_away_leaves_the_other_alone(clock: Clock, issuer: Fa
         assert api.accepts(issuer.token())
 
 
-def test_however_many_come_first_metadata_and_keys_are_fetched_once(api: StandaloneApi, issuer: FakeIssuer) -> None:
-    everybody, tokens = threading.Barrier(8, timeout=5), [issuer.token(jti=str(number)) for number in range(8)]
+def test_concurrent_first_calls_fetch_metadata_and_keys_once(api: StandaloneApi, issuer: FakeIssuer) -> None:
+    barrier, tokens = threading.Barrier(8, timeout=5), [issuer.token(jti=str(number)) for number in range(8)]
     issuer.release_event = threading.Event()
     threading.Timer(0.2, issuer.release_event.set).start()
 
     def call(token: str) -> bool:
-        everybody.wait()
+        barrier.wait()
         return api.accepts(token)
 
     with ThreadPoolExecutor(8) as pool:
@@ -117,7 +117,7 @@ def test_however_many_come_first_metadata_and_keys_are_fetched_once(api: Standal
     assert issuer.requested_paths == [OPENID_CONFIGURATION_PATH, JWKS_PATH]
 
 
-def test_nobody_waits_for_new_keys_while_the_old_ones_serve(issuer: FakeIssuer, clock: Clock) -> None:
+def test_no_call_waits_for_a_refresh_while_the_cached_keys_are_usable(issuer: FakeIssuer, clock: Clock) -> None:
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, jwks_uri=f"{issuer.url}{JWKS_PATH}"))
     assert api.accepts(issuer.token())
     clock.forward(3600)
@@ -135,53 +135,51 @@ def test_nobody_waits_for_new_keys_while_the_old_ones_serve(issuer: FakeIssuer, 
         assert first.result(5)
 
 
-LIES: dict[str, Callable[[FakeIssuer], None]] = {
-    "names another issuer": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (200, {**one.metadata, "issuer": "https://a"}, {})}
+WRONG_METADATA: dict[str, Callable[[FakeIssuer], None]] = {
+    "names another issuer": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (200, {**issuer.metadata, "issuer": "https://a"}, {})}
     ),
-    "names itself with a slash": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (200, {**one.metadata, "issuer": f"{one.url}/"}, {})}
+    "names itself with a slash at the end": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (200, {**issuer.metadata, "issuer": f"{issuer.url}/"}, {})}
     ),
-    "has no keys": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (200, {"issuer": one.url}, {})}
+    "has no keys": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (200, {"issuer": issuer.url}, {})}
     ),
-    "has keys behind plain http": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (200, {**one.metadata, "jwks_uri": "http://10.0.0.1/jwks"}, {})}
+    "has keys behind plain http": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (200, {**issuer.metadata, "jwks_uri": "http://10.0.0.1/jwks"}, {})}
     ),
-    "has keys in a file": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (200, {**one.metadata, "jwks_uri": "file:///etc/passwd"}, {})}
+    "has keys in a file": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (200, {**issuer.metadata, "jwks_uri": "file:///etc/passwd"}, {})}
     ),
-    "is a list": lambda one: one.overridden_responses.update({OPENID_CONFIGURATION_PATH: (200, [], {})}),
-    "is HTML": lambda one: one.overridden_responses.update({OPENID_CONFIGURATION_PATH: (200, b"<html>", {})}),
-    "is huge": lambda one: one.overridden_responses.update(
+    "is a list": lambda issuer: issuer.overridden_responses.update({OPENID_CONFIGURATION_PATH: (200, [], {})}),
+    "is HTML": lambda issuer: issuer.overridden_responses.update({OPENID_CONFIGURATION_PATH: (200, b"<html>", {})}),
+    "is huge": lambda issuer: issuer.overridden_responses.update(
         {OPENID_CONFIGURATION_PATH: (200, b"[" + b"0," * 100_000, {})}
     ),
-    "leads elsewhere": lambda one: one.overridden_responses.update(
-        {OPENID_CONFIGURATION_PATH: (302, {}, {"Location": f"{one.url}/other"})}
+    "redirects": lambda issuer: issuer.overridden_responses.update(
+        {OPENID_CONFIGURATION_PATH: (302, {}, {"Location": f"{issuer.url}/other"})}
     ),
-    "has a set that is none": lambda one: one.overridden_responses.update({JWKS_PATH: (200, {"keys": 5}, {})}),
+    "has a number as keys": lambda issuer: issuer.overridden_responses.update({JWKS_PATH: (200, {"keys": 5}, {})}),
 }
 
 
-@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_metadata_that_lies_is_an_outage(
-    api: StandaloneApi, issuer: FakeIssuer, lie: Callable[[FakeIssuer], None]
-) -> None:
-    lie(issuer)
+@pytest.mark.parametrize("publish", WRONG_METADATA.values(), ids=WRONG_METADATA)
+def test_wrong_metadata_gets_503(api: StandaloneApi, issuer: FakeIssuer, publish: Callable[[FakeIssuer], None]) -> None:
+    publish(issuer)
 
     assert api.call(issuer.token()).status_code == 503
 
 
-def test_a_redirect_into_the_own_network_is_not_followed(clock: Clock, issuer: FakeIssuer) -> None:
+def test_a_redirect_into_the_internal_network_is_not_followed(clock: Clock, issuer: FakeIssuer) -> None:
     with HostileServer(redirect_to("http://127.0.0.2/")) as inside, HostileServer(never_respond, "127.0.0.2") as secret:
         issuer.overridden_responses[JWKS_PATH] = (302, {}, {"Location": secret.url()})
-        api = StandaloneApi(clock, issuer.url)  # which may ask 127.0.0.1 only
+        api = StandaloneApi(clock, issuer.url)  # requests are allowed to 127.0.0.1 only
 
         assert api.call(issuer.token()).status_code == 503
         assert secret.requests == inside.requests == []
 
 
-SLOW = {
+SLOW_RESPONSES = {
     "silent": never_respond,
     "dripping": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" "),
     "dripping headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
@@ -189,8 +187,8 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("behaviour", SLOW.values(), ids=SLOW)
-def test_an_issuer_that_never_ends_is_an_outage_in_bounded_time(
+@pytest.mark.parametrize("behaviour", SLOW_RESPONSES.values(), ids=SLOW_RESPONSES)
+def test_a_response_that_never_ends_gets_503_in_bounded_time(
     clock: Clock, issuer: FakeIssuer, behaviour: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standalone_context, "_FETCH_TIMEOUT_S", 0.3)
@@ -199,7 +197,7 @@ def test_an_issuer_that_never_ends_is_an_outage_in_bounded_time(
         began = time.monotonic()
 
         with ThreadPoolExecutor(8) as pool:
-            statuses = [one.status_code for one in pool.map(api.call, [issuer.token(jti=str(n)) for n in range(8)])]
+            statuses = [call.status_code for call in pool.map(api.call, [issuer.token(jti=str(n)) for n in range(8)])]
 
         assert statuses == [503] * 8
         assert time.monotonic() - began < 2

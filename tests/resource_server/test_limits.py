@@ -1,23 +1,26 @@
-"""Limits on routes: for each app and user, or each network; told by RateLimit fields and Retry-After."""
+"""Limits of routes per user of a client, or per network; the RateLimit fields and Retry-After."""
 
 from __future__ import annotations
 
 from flask import Flask, abort, jsonify
 
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import Browser, sign_in_new_account
+from tests.support.clock import Clock
 from valetkey import public, require_oauth
 from valetkey.runtime import Runtime
 
 
 def add_limited(app: Flask) -> None:
     app.add_url_rule("/api/twice", "twice", require_oauth(limit="2/minute burst 2")(lambda: jsonify(ok=True)))
-    app.add_url_rule("/api/dear", "dear", require_oauth(limit="10/minute burst 10", cost=6)(lambda: jsonify(ok=True)))
+    app.add_url_rule(
+        "/api/expensive", "expensive", require_oauth(limit="10/minute burst 10", cost=6)(lambda: jsonify(ok=True))
+    )
     app.add_url_rule("/api/open", "open", public(limit="2/minute burst 2")(lambda: jsonify(ok=True)))
     app.add_url_rule("/api/broken", "broken", public(limit="2/minute burst 2")(lambda: abort(404)))
 
 
-def test_over_the_limit_is_a_429_that_says_when_to_come_back(app: Flask, ada: Browser, clock: Clock) -> None:
+def test_a_call_over_the_limit_gets_429_with_the_time_to_retry(app: Flask, ada: Browser, clock: Clock) -> None:
     add_limited(app)
     token = ada.obtain_tokens()["access_token"]
     calls = [ada.call(token, "/api/twice") for _ in range(3)]
@@ -35,7 +38,7 @@ def test_over_the_limit_is_a_429_that_says_when_to_come_back(app: Flask, ada: Br
     assert ada.call(token, "/api/twice").status_code == 200
 
 
-def test_a_new_token_brings_no_new_budget(app: Flask, ada: Browser) -> None:
+def test_a_new_token_does_not_start_a_new_budget(app: Flask, ada: Browser) -> None:
     add_limited(app)
 
     statuses = [ada.call(ada.obtain_tokens()["access_token"], "/api/twice").status_code for _ in range(3)]
@@ -43,7 +46,7 @@ def test_a_new_token_brings_no_new_budget(app: Flask, ada: Browser) -> None:
     assert statuses == [200, 200, 429]
 
 
-def test_apps_and_users_have_budgets_of_their_own(
+def test_each_user_of_each_client_has_a_separate_budget(
     app: Flask, ada: Browser, register: Register, runtime: Runtime
 ) -> None:
     add_limited(app)
@@ -55,7 +58,7 @@ def test_apps_and_users_have_budgets_of_their_own(
         assert [browser.call(token, "/api/twice").status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_refused_calls_spend_nothing(app: Flask, ada: Browser) -> None:
+def test_calls_without_a_valid_token_spend_nothing(app: Flask, ada: Browser) -> None:
     add_limited(app)
     for _ in range(5):
         assert ada.call("bad", "/api/twice").status_code == 401
@@ -64,11 +67,11 @@ def test_refused_calls_spend_nothing(app: Flask, ada: Browser) -> None:
     assert ada.call(ada.obtain_tokens()["access_token"], "/api/twice").headers["RateLimit"] == '"default";r=1;t=30'
 
 
-def test_a_dear_call_costs_more(app: Flask, ada: Browser) -> None:
+def test_a_call_with_a_cost_counts_as_several_calls(app: Flask, ada: Browser) -> None:
     add_limited(app)
     token = ada.obtain_tokens()["access_token"]
 
-    assert [ada.call(token, "/api/dear").status_code for _ in range(2)] == [200, 429]
+    assert [ada.call(token, "/api/expensive").status_code for _ in range(2)] == [200, 429]
 
 
 def test_a_public_route_is_limited_by_network(app: Flask, ada: Browser) -> None:
@@ -79,11 +82,11 @@ def test_a_public_route_is_limited_by_network(app: Flask, ada: Browser) -> None:
 
     assert [call("192.0.2.1") for _ in range(3)] == [200, 200, 429]
     assert call("192.0.2.2") == 200
-    assert [call(f"2001:db8::{n}") for n in range(1, 4)] == [200, 200, 429], "one person has a whole /64"
+    assert [call(f"2001:db8::{n}") for n in range(1, 4)] == [200, 200, 429], "an IPv6 /64 network is one caller"
     assert call("2001:db8:0:1::1") == 200
 
 
-def test_an_error_of_the_view_carries_the_fields_too(app: Flask, ada: Browser) -> None:
+def test_an_error_of_the_view_has_the_rate_limit_fields_too(app: Flask, ada: Browser) -> None:
     add_limited(app)
 
     failed = ada.get("/api/broken")
@@ -94,16 +97,16 @@ def test_an_error_of_the_view_carries_the_fields_too(app: Flask, ada: Browser) -
 
 def test_workers_share_one_budget(make_app: MakeApp, store_url: str) -> None:
     apps = [make_app(store_url) for _ in range(2)]
-    for one in apps:
-        add_limited(one)
-    clients = [one.test_client() for one in apps]
+    for app in apps:
+        add_limited(app)
+    clients = [app.test_client() for app in apps]
 
     statuses = [clients[n % 2].get("/api/open").status_code for n in range(4)]
 
     assert statuses == [200, 200, 429, 429]
 
 
-def test_a_forwarded_address_counts_behind_a_trusted_proxy_only(make_app: MakeApp, store_url: str) -> None:
+def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(make_app: MakeApp, store_url: str) -> None:
     """RFC 9700 §4.13."""
     trusting = make_app(store_url, trusted_proxies=("127.0.0.0/8",))
     add_limited(trusting)

@@ -1,4 +1,4 @@
-"""Tokens of trusted issuers: which pass, which do not, and that nothing is asked for that a token names."""
+"""Tokens of trusted issuers: which are accepted, which are refused, and that no URL in a token is requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.resource_server.fake_issuer import (
     FakeIssuer,
 )
 from tests.resource_server.standalone_api import StandaloneApi
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import TrustedIssuer
 
 
@@ -37,14 +37,14 @@ def api(clock: Clock, issuer: FakeIssuer) -> StandaloneApi:
     return StandaloneApi(clock, issuer.url)
 
 
-def test_a_string_is_enough_everything_else_is_discovered(api: StandaloneApi, issuer: FakeIssuer) -> None:
-    answered = api.call(issuer.token())
+def test_an_issuer_identifier_is_enough_and_the_rest_is_discovered(api: StandaloneApi, issuer: FakeIssuer) -> None:
+    response = api.call(issuer.token())
 
-    assert answered.json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
+    assert response.json == {"issuer": issuer.url, "user": "maya", "app": "shop"}
     assert issuer.requested_paths == [OPENID_CONFIGURATION_PATH, JWKS_PATH]
 
 
-def test_a_token_that_was_seen_costs_no_question_and_no_signature(
+def test_a_verified_token_needs_no_request_and_no_second_signature_check(
     api: StandaloneApi, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = issuer.token()
@@ -54,14 +54,16 @@ def test_a_token_that_was_seen_costs_no_question_and_no_signature(
     assert api.accepts(token)
 
 
-def test_metadata_of_rfc_8414_will_do(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_metadata_of_rfc_8414_is_used_if_there_is_no_openid_configuration(
+    api: StandaloneApi, issuer: FakeIssuer
+) -> None:
     issuer.overridden_responses[OPENID_CONFIGURATION_PATH] = (404, {}, {})
     issuer.overridden_responses["/.well-known/oauth-authorization-server"] = (200, issuer.metadata, {})
 
     assert api.accepts(issuer.token())
 
 
-def test_an_issuer_with_a_path_has_its_metadata_where_each_specification_says(clock: Clock) -> None:
+def test_metadata_of_an_issuer_with_a_path_is_found_by_the_rule_of_each_specification(clock: Clock) -> None:
     with FakeIssuer(clock, "/realms/shop") as issuer:
         api = StandaloneApi(clock, issuer.url)
         assert api.accepts(issuer.token())
@@ -72,7 +74,7 @@ def test_an_issuer_with_a_path_has_its_metadata_where_each_specification_says(cl
         assert StandaloneApi(clock, issuer.url).accepts(issuer.token())
 
 
-def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_the_challenge_has_the_url_of_the_resource_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
     refused = api.call(issuer.token(scope="notes:write"))
 
     assert refused.status_code == 403
@@ -88,13 +90,13 @@ def test_the_refusal_is_a_challenge_that_leads_to_the_metadata(api: StandaloneAp
     }
 
 
-def test_each_routes_own_resource_has_its_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_the_resource_of_a_route_has_its_own_metadata(api: StandaloneApi, issuer: FakeIssuer) -> None:
     assert api.call(issuer.token(), "/api/files").status_code == 401
     assert api.call(issuer.token(aud=[RESOURCE, "https://files.example.com/v1"]), "/api/files").status_code == 200
 
-    found = api.app.test_client().get("/.well-known/oauth-protected-resource/v1").json
-    assert found is not None
-    assert (found["resource"], found["scopes_supported"]) == ("https://files.example.com/v1", ["notes:read"])
+    metadata = api.app.test_client().get("/.well-known/oauth-protected-resource/v1").json
+    assert metadata is not None
+    assert (metadata["resource"], metadata["scopes_supported"]) == ("https://files.example.com/v1", ["notes:read"])
     assert api.app.test_client().get("/.well-known/oauth-protected-resource/v2").status_code == 404
 
 
@@ -113,7 +115,7 @@ def hmac_with_the_public_key(issuer: FakeIssuer) -> str:
 
 
 def with_crit(issuer: FakeIssuer) -> str:
-    """Well signed, but crit names what is no extension (RFC 7515 §4.1.11); the JOSE library would let it pass."""
+    """Return a correctly signed token whose crit names no extension (RFC 7515 §4.1.11); the JOSE library accepts it."""
     header = {"alg": "RS256", "typ": "at+jwt", "kid": "rsa", "crit": ["kid"]}
     signed = f"{encoded(header)}.{encoded(issuer.claims())}"
     private = serialization.load_pem_private_key(RSA_KEY.as_pem(private=True), None)
@@ -131,63 +133,63 @@ def other_claims(issuer: FakeIssuer) -> str:
     return f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}"
 
 
-BAD: dict[str, Any] = {
+INVALID_TOKENS: dict[str, Any] = {
     "not signed": unsigned,
     "signed with HMAC by the public key": hmac_with_the_public_key,
-    "signed by a key that it brings": own_key_in_the_header,
-    "signed by somebody else": lambda issuer: issuer.token(key=OTHER_RSA_KEY, header={"kid": "rsa"}),
-    "of another algorithm than its key": lambda issuer: issuer.token(key=EC_KEY, header={"kid": "rsa"}),
+    "signed by a key in its header": own_key_in_the_header,
+    "signed by another key": lambda issuer: issuer.token(key=OTHER_RSA_KEY, header={"kid": "rsa"}),
+    "with another algorithm than its key": lambda issuer: issuer.token(key=EC_KEY, header={"kid": "rsa"}),
     "changed after it was signed": other_claims,
     "with crit": with_crit,
     "expired": lambda issuer: issuer.token(exp=int(issuer.clock()) - 5),
     "without exp": lambda issuer: issuer.token(exp=None),
-    "with exp as text": lambda issuer: issuer.token(exp="2100"),
+    "with exp as a string": lambda issuer: issuer.token(exp="2100"),
     "with exp as true": lambda issuer: issuer.token(exp=True),
-    "not good yet": lambda issuer: issuer.token(nbf=int(issuer.clock()) + 60),
-    "made in the future": lambda issuer: issuer.token(iat=int(issuer.clock()) + 60),
+    "not yet valid": lambda issuer: issuer.token(nbf=int(issuer.clock()) + 60),
+    "issued in the future": lambda issuer: issuer.token(iat=int(issuer.clock()) + 60),
     "for another API": lambda issuer: issuer.token(aud="https://other.example.com"),
-    "for nobody": lambda issuer: issuer.token(aud=None),
+    "without an audience": lambda issuer: issuer.token(aud=None),
     "with an audience of numbers": lambda issuer: issuer.token(aud=[1, RESOURCE]),
-    "for an API whose name begins like ours": lambda issuer: issuer.token(aud=f"{RESOURCE}.evil.example"),
-    "of no app": lambda issuer: issuer.token(client_id=None),
+    "for an API whose name begins with ours": lambda issuer: issuer.token(aud=f"{RESOURCE}.evil.example"),
+    "without a client": lambda issuer: issuer.token(client_id=None),
     "bound to a key": lambda issuer: issuer.token(cnf={"jkt": "x"}),
     "an ID token by typ": lambda issuer: issuer.token(header={"typ": "JWT"}, nonce="n"),
     "an ID token with at_hash": lambda issuer: issuer.token(header={"typ": None}, at_hash="h"),
-    "an ID token of Keycloak's": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="ID"),
-    "a refresh token of Keycloak's": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="Refresh"),
-    "an ID token of Cognito's": lambda issuer: issuer.token(header={"typ": None}, token_use="id"),
+    "an ID token of Keycloak": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="ID"),
+    "a refresh token of Keycloak": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="Refresh"),
+    "an ID token of Cognito": lambda issuer: issuer.token(header={"typ": None}, token_use="id"),
     "a JWT without any scope": lambda issuer: issuer.token(header={"typ": "JWT"}, scope=None),
     "a logout token": lambda issuer: issuer.token(header={"typ": "logout+jwt"}),
     "a security event": lambda issuer: issuer.token(header={"typ": "JWT"}, events={}),
     "too long": lambda issuer: issuer.token(padding="x" * 9000),
     "with a huge header": lambda issuer: issuer.token(header={"x": "y" * 5000}),
     "opaque": lambda issuer: "9f8b7c6d5e4f",
-    "dots": lambda issuer: "..",
+    "only dots": lambda issuer: "..",
     "not base64": lambda issuer: "a.b.c",
-    "JSON that is no object": lambda issuer: f"{encoded({'alg': 'RS256'})}.W10.AA",
+    "with claims that are not a JSON object": lambda issuer: f"{encoded({'alg': 'RS256'})}.W10.AA",
 }
 
 
-@pytest.mark.parametrize("make", BAD.values(), ids=BAD)
-def test_a_bad_token_is_refused(api: StandaloneApi, issuer: FakeIssuer, make: Any) -> None:
+@pytest.mark.parametrize("make_invalid", INVALID_TOKENS.values(), ids=INVALID_TOKENS)
+def test_an_invalid_token_is_refused(api: StandaloneApi, issuer: FakeIssuer, make_invalid: Any) -> None:
     assert api.accepts(issuer.token())
 
-    refused = api.call(make(issuer))
+    refused = api.call(make_invalid(issuer))
 
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "JWT", None])
-def test_good_types(api: StandaloneApi, issuer: FakeIssuer, typ: str | None) -> None:
+def test_all_types_of_access_tokens_are_accepted(api: StandaloneApi, issuer: FakeIssuer, typ: str | None) -> None:
     assert api.accepts(issuer.token(header={"typ": typ}))
 
 
-def test_keycloak_before_24_repeats_the_nonce_in_access_tokens(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_an_access_token_of_keycloak_before_24_can_have_a_nonce(api: StandaloneApi, issuer: FakeIssuer) -> None:
     assert api.accepts(issuer.token(header={"typ": "JWT"}, typ="Bearer", nonce="n"))
 
 
-def test_clocks_may_differ_by_the_leeway_and_no_more(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
+def test_clocks_can_differ_by_the_leeway_and_no_more(api: StandaloneApi, issuer: FakeIssuer, clock: Clock) -> None:
     token = issuer.token(exp=int(clock()) + 10)
     clock.forward(14)
     assert api.accepts(token)
@@ -196,7 +198,7 @@ def test_clocks_may_differ_by_the_leeway_and_no_more(api: StandaloneApi, issuer:
     assert (refused.status_code, "expired" in refused.text) == (401, True)
 
 
-def test_no_address_that_a_token_names_is_asked(clock: Clock, api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_no_url_in_a_token_is_requested(clock: Clock, api: StandaloneApi, issuer: FakeIssuer) -> None:
     with FakeIssuer(clock) as evil:
         by_iss = evil.token()
         by_header = evil.token(
@@ -210,12 +212,12 @@ def test_no_address_that_a_token_names_is_asked(clock: Clock, api: StandaloneApi
 
 
 @pytest.mark.parametrize("almost", ["{}/", "{}#a", "{}?a=b", " {}"])
-def test_an_issuer_is_compared_letter_by_letter(api: StandaloneApi, issuer: FakeIssuer, almost: str) -> None:
+def test_the_issuer_must_match_exactly(api: StandaloneApi, issuer: FakeIssuer, almost: str) -> None:
     assert api.call(issuer.token(iss=almost.format(issuer.url))).status_code == 401
     assert issuer.requested_paths == []
 
 
-def test_what_cannot_be_good_causes_no_question(api: StandaloneApi, issuer: FakeIssuer) -> None:
+def test_a_token_that_cannot_be_valid_causes_no_request(api: StandaloneApi, issuer: FakeIssuer) -> None:
     for claims in ({"exp": 1}, {"aud": None}, {"client_id": None}):
         assert api.call(issuer.token(**claims)).status_code == 401
     for token in (issuer.token(header={"typ": "logout+jwt"}), unsigned(issuer), with_crit(issuer)):
@@ -223,7 +225,7 @@ def test_what_cannot_be_good_causes_no_question(api: StandaloneApi, issuer: Fake
     assert issuer.requested_paths == []
 
 
-def test_several_issuers_each_by_its_own_keys(clock: Clock, issuer: FakeIssuer) -> None:
+def test_tokens_of_several_issuers_are_verified_with_the_keys_of_each(clock: Clock, issuer: FakeIssuer) -> None:
     with FakeIssuer(clock) as second:
         second.published_keys = [OTHER_RSA_KEY]
         api = StandaloneApi(clock, issuer.url, second.url)
@@ -234,7 +236,7 @@ def test_several_issuers_each_by_its_own_keys(clock: Clock, issuer: FakeIssuer) 
         assert api.call(crossed).status_code == 401
 
 
-def test_audience_clients_and_algorithms_are_what_the_publisher_says(clock: Clock, issuer: FakeIssuer) -> None:
+def test_audience_clients_and_algorithms_are_restricted_as_configured(clock: Clock, issuer: FakeIssuer) -> None:
     trusted = TrustedIssuer(issuer.url, audience="account", clients=["shop"], algorithms=["ES256"])
     api = StandaloneApi(clock, trusted)
 
@@ -242,19 +244,17 @@ def test_audience_clients_and_algorithms_are_what_the_publisher_says(clock: Cloc
     assert not api.accepts(issuer.token(key=EC_KEY, aud="x"))
     assert not api.accepts(issuer.token(key=EC_KEY, aud="account", client_id="other"))
     assert not api.accepts(issuer.token(key=RSA_KEY, aud="account"))
-    assert api.accepts(issuer.token(key=EC_KEY, aud=None))  # no audience at all: the apps are named
+    assert api.accepts(issuer.token(key=EC_KEY, aud=None))  # without an audience, the configured clients count
 
 
-def test_only_at_jwt_where_the_publisher_says_so(clock: Clock, issuer: FakeIssuer) -> None:
+def test_token_types_can_be_restricted_to_at_jwt(clock: Clock, issuer: FakeIssuer) -> None:
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, token_types="at+jwt"))
 
     assert api.accepts(issuer.token())
     assert not api.accepts(issuer.token(header={"typ": "JWT"}))
 
 
-def test_the_first_scope_claim_counts_so_that_an_app_gets_no_more_than_it_was_given(
-    clock: Clock, issuer: FakeIssuer
-) -> None:
+def test_only_the_first_scope_claim_of_a_token_is_used(clock: Clock, issuer: FakeIssuer) -> None:
     api = StandaloneApi(clock, issuer.url)
 
     token = issuer.token(scope="notes:read", scp=["notes:write"], permissions=["notes:write"])
@@ -262,7 +262,7 @@ def test_the_first_scope_claim_counts_so_that_an_app_gets_no_more_than_it_was_gi
     assert api.call(token, "/api/any").json == {"scopes": ["notes:read"]}
 
 
-def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issuer: FakeIssuer) -> None:
+def test_roles_are_mapped_to_the_configured_scopes(clock: Clock, issuer: FakeIssuer) -> None:
     trusted = TrustedIssuer(
         issuer.url,
         roles={"editor": "notes:read notes:write"},
@@ -279,16 +279,16 @@ def test_roles_stand_for_the_scopes_that_the_publisher_named(clock: Clock, issue
     assert api.call(none, "/api/any").json == {"scopes": ["openid"]}
 
 
-def test_user_ids_of_two_issuers_are_kept_apart_by_the_publishers_function(clock: Clock, issuer: FakeIssuer) -> None:
+def test_the_user_id_function_decides_the_user_id(clock: Clock, issuer: FakeIssuer) -> None:
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, user_id=lambda claims: f"shop|{claims['email']}"))
 
-    answered = api.call(issuer.token(email="maya@example.com")).json
-    assert answered is not None
-    assert answered["user"] == "shop|maya@example.com"
-    assert api.call(issuer.token()).status_code == 401  # the claim that it needs is not there
+    body = api.call(issuer.token(email="maya@example.com")).json
+    assert body is not None
+    assert body["user"] == "shop|maya@example.com"
+    assert api.call(issuer.token()).status_code == 401  # without the claim that the function needs
 
 
-def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: FakeIssuer) -> None:
+def test_each_issuer_has_separate_limits_for_its_clients_and_users(clock: Clock, issuer: FakeIssuer) -> None:
     with FakeIssuer(clock) as second:
         api = StandaloneApi(clock, issuer.url, second.url)
         for _ in range(2):
@@ -297,10 +297,10 @@ def test_limits_are_for_each_issuers_app_and_user(clock: Clock, issuer: FakeIssu
         limited = api.call(issuer.token(jti="2"), "/api/any")
 
         assert (limited.status_code, "Retry-After" in limited.headers) == (429, True)
-        assert api.call(second.token(), "/api/any").status_code == 200  # same names, other people
+        assert api.call(second.token(), "/api/any").status_code == 200  # the same ids are other clients and users
 
 
-def test_limits_can_be_counted_in_a_file_for_all_processes(clock: Clock, issuer: FakeIssuer, tmp_path: Any) -> None:
+def test_processes_can_share_limits_through_a_file(clock: Clock, issuer: FakeIssuer, tmp_path: Any) -> None:
     first, second = (StandaloneApi(clock, issuer.url, data_dir=str(tmp_path)) for _ in range(2))
 
     statuses = [api.call(issuer.token(), "/api/any").status_code for api in (first, second, first, second)]

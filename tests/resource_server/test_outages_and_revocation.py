@@ -1,4 +1,4 @@
-"""Revocation is seen by every process within a second; a store that is down is a 503, never a 500."""
+"""Every process notices a revocation within a second; a store that is down causes a 503, never a 500."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp
+from tests.support.browser_client import Browser
+from tests.support.clock import Clock
 from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import disable_client, register_client
 from valetkey.protocol.secret import INTERACTION, generate_secret
@@ -33,26 +34,26 @@ def new_token(robot: Browser) -> str:
 
 @pytest.fixture
 def two(make_app: MakeApp, store_url: str) -> tuple[Browser, Browser]:
-    """One client before two processes that share a store."""
+    """One client, and two processes that share a store."""
     first, second = (make_app(store_url) for _ in range(2))
     robot = robot_of(first)
     return robot, Browser(second.test_client(), robot.client)
 
 
-def test_another_process_sees_a_revocation_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
+def test_another_process_refuses_a_revoked_token_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
     here, there = two
     token = new_token(here)
     assert there.call(token).status_code == 200
 
     here.revoke(token)
 
-    assert here.call(token).status_code == 401, "at once where it was revoked"
+    assert here.call(token).status_code == 401, "the process that revoked it refuses it at once"
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401
 
 
-def test_a_revocation_that_was_committed_late_is_seen_too(two: tuple[Browser, Browser], clock: Clock) -> None:
-    """Its row bears the moment at which it was begun; another process has read the feed since."""
+def test_a_revocation_that_is_committed_late_is_noticed_too(two: tuple[Browser, Browser], clock: Clock) -> None:
+    """Its row has the time when it was begun, and the other process has read the feed since."""
     here, there = two
     token = new_token(here)
     clock.forward(seconds=10)
@@ -65,7 +66,7 @@ def test_a_revocation_that_was_committed_late_is_seen_too(two: tuple[Browser, Br
     assert there.call(token).status_code == 401
 
 
-def test_another_process_sees_a_disabled_client_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
+def test_another_process_refuses_a_disabled_client_within_a_second(two: tuple[Browser, Browser], clock: Clock) -> None:
     here, there = two
     token = new_token(here)
     assert there.call(token).status_code == 200
@@ -80,17 +81,17 @@ def test_another_process_sees_a_disabled_client_within_a_second(two: tuple[Brows
     assert there.request_token("client_credentials").status_code == 401
 
 
-def test_a_person_who_is_put_out_is_out_everywhere(ada: Browser, app: Flask, clock: Clock) -> None:
-    answer = ada.obtain_tokens()
+def test_revoke_owner_revokes_all_tokens_of_the_owner(ada: Browser, app: Flask, clock: Clock) -> None:
+    tokens = ada.obtain_tokens()
 
     Valetkey.revoke_owner(app, "ada")
 
-    assert ada.call(answer["access_token"]).status_code == 401
+    assert ada.call(tokens["access_token"]).status_code == 401
     clock.forward(seconds=2)
-    assert ada.call(ada.obtain_tokens()["access_token"]).status_code == 200, "tokens from after it are good"
+    assert ada.call(ada.obtain_tokens()["access_token"]).status_code == 200, "tokens that are issued later are valid"
 
 
-def test_the_feed_is_read_anew_after_ten_minutes_and_forgets_nothing(
+def test_a_full_read_of_the_feed_after_ten_minutes_loses_no_revocation(
     two: tuple[Browser, Browser], clock: Clock
 ) -> None:
     here, there = two
@@ -109,7 +110,7 @@ def break_store(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.store, "write", down)
 
 
-def test_a_store_that_is_down_is_a_503_once_the_view_is_a_second_old(
+def test_calls_get_503_once_the_store_has_been_down_for_a_second(
     make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(sqlite_store_url)
@@ -119,7 +120,7 @@ def test_a_store_that_is_down_is_a_503_once_the_view_is_a_second_old(
     break_store(app.extensions["valetkey"], monkeypatch)
 
     clock.forward(seconds=0.9)
-    assert robot.call(token).status_code == 200, "what was read under a second ago is good enough"
+    assert robot.call(token).status_code == 200, "what was read less than a second ago is used"
     clock.forward(seconds=0.2)
     refused = robot.call(token)
 
@@ -129,7 +130,7 @@ def test_a_store_that_is_down_is_a_503_once_the_view_is_a_second_old(
     assert "WWW-Authenticate" not in refused.headers
 
 
-def test_an_operator_may_choose_to_accept_tokens_while_the_store_is_down(
+def test_an_operator_can_choose_to_accept_tokens_while_the_store_is_down(
     make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(sqlite_store_url, revocation_outage="accept")
@@ -141,10 +142,10 @@ def test_an_operator_may_choose_to_accept_tokens_while_the_store_is_down(
     clock.forward(seconds=60)
     assert robot.call(token).status_code == 200
     clock.forward(seconds=900)
-    assert robot.call(token).status_code == 401, "but none that has expired"
+    assert robot.call(token).status_code == 401, "expired tokens are refused all the same"
 
 
-def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
+def test_every_endpoint_and_page_responds_503_while_the_store_is_down(
     make_app: MakeApp, sqlite_store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(sqlite_store_url)
@@ -154,7 +155,7 @@ def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
     break_store(app.extensions["valetkey"], monkeypatch)
     clock.forward(seconds=120)
 
-    answers = [
+    responses = [
         robot.request_token("client_credentials"),
         robot.revoke(token),
         robot.introspect(token),
@@ -163,7 +164,7 @@ def test_every_endpoint_and_page_is_a_503_while_the_store_is_down(
         robot.get(f"/oauth/consent/{generate_secret(INTERACTION).reveal()}"),
     ]
 
-    assert [answer.status_code for answer in answers] == [503] * 6
-    assert {answer.headers["Retry-After"] for answer in answers} == {"2"}
-    assert answers[0].json["error"] == "temporarily_unavailable"
-    assert "database" not in "".join(answer.text for answer in answers)
+    assert [response.status_code for response in responses] == [503] * 6
+    assert {response.headers["Retry-After"] for response in responses} == {"2"}
+    assert responses[0].json["error"] == "temporarily_unavailable"
+    assert "database" not in "".join(response.text for response in responses)

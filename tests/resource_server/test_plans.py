@@ -15,8 +15,9 @@ import http_sf
 import pytest
 from flask import Flask, jsonify
 
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import Browser, sign_in_new_account
+from tests.support.clock import Clock
 from valetkey import Plan, RateLimit, SettingsError, Valetkey, public, require_oauth
 from valetkey.activity.background import BackgroundThread
 from valetkey.authorization_server.clients.service import CreatedClient

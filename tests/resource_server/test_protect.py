@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, jsonify
 from flask.views import MethodView
 from flask_restful import Api, Resource
 
-from tests.conftest import MakeApp
+from tests.support.app import MakeApp
 from tests.support.browser_client import Browser
 from valetkey import current_token, protect, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client

@@ -12,8 +12,9 @@ import pytest
 from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, Register, sign_in_new_account
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp, Register
+from tests.support.browser_client import Browser, sign_in_new_account
+from tests.support.clock import Clock
 from valetkey import RateLimit, public, require_oauth
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import Runtime

@@ -9,7 +9,7 @@ import pytest
 
 from tests.resource_server.fake_issuer import RESOURCE, FakeIssuer
 from tests.resource_server.standalone_api import StandaloneApi
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import TrustedIssuer
 
 GUID = "6731de76-14a6-49ae-97bc-6eba6914391e"

@@ -12,7 +12,7 @@ from flask import Blueprint, Flask
 
 from tests.resource_server.fake_issuer import RESOURCE, FakeIssuer
 from tests.resource_server.standalone_api import StandaloneApi
-from tests.support.browser_client import Clock
+from tests.support.clock import Clock
 from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, Valetkey, protect, require_oauth
 from valetkey.service import AppNotFound, load_app
 

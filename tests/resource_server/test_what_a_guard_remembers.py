@@ -9,8 +9,9 @@ import pytest
 from flask import Flask, jsonify
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import MakeApp
+from tests.support.browser_client import Browser
+from tests.support.clock import Clock
 from valetkey import Plan, RateLimit, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe

@@ -9,8 +9,6 @@ import pytest
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.store import Store
 
-NOW = 1_900_000_000.0
-
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import delete
 
-from tests.storage.conftest import NOW
-from tests.support.browser_client import count_rows
+from tests.support.clock import NOW
+from tests.support.store_assertions import count_rows
 from valetkey.storage import (
     accounts,
     change_feed,

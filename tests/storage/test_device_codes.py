@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.storage.conftest import NOW
+from tests.support.clock import NOW
 from valetkey.storage import device_codes, grants
 from valetkey.storage.device_codes import DeviceCode
 from valetkey.storage.engine.store import Store

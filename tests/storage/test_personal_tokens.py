@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.storage.conftest import NOW
-from tests.support.browser_client import count_rows
+from tests.support.clock import NOW
+from tests.support.store_assertions import count_rows
 from valetkey.outbound.worker import prune
 from valetkey.storage import change_feed, grants, personal_access_tokens
 from valetkey.storage.engine.statement import BoundStatement

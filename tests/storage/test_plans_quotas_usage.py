@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.clock import NOW
 from valetkey.storage import quotas, subscriptions, usage
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
@@ -9,7 +10,6 @@ from valetkey.storage.pruning import prune_statements
 from valetkey.storage.subscriptions import Subscription
 from valetkey.storage.usage import HourlyUsage
 
-NOW = 1_900_000_000.0
 PERIOD = (NOW - 1000, NOW + 1000)
 
 

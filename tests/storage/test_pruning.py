@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from tests.storage.conftest import NOW
-from tests.support.browser_client import count_rows
+from tests.support.clock import NOW
+from tests.support.store_assertions import count_rows
 from valetkey.outbound.worker import Worker, prune
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings

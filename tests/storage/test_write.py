@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.storage.conftest import NOW
-from tests.support.browser_client import count_rows
+from tests.support.clock import NOW
+from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
 from valetkey.storage import accounts, clients, grants, leases
 from valetkey.storage.engine.open import open_store

@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from tests.support.user import PASSWORD
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.pkce import s256
+from valetkey.protocol.secret import BROWSER, SESSION, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import tables
-from valetkey.storage.engine.statement import Statement
-from valetkey.storage.engine.store import Store
+from valetkey.storage import accounts
+from valetkey.storage.engine.transaction import Transaction
 
 ISSUER = "http://127.0.0.1:8000"
 SCOPES = {"profile": "See your name and picture", "notes:read": "Read your notes", "notes:write": "Write notes"}
 CODE_VERIFIER = "v" * 43
-CALLBACK = "https://shop.example/back"
-EMAIL, PASSWORD = "ada@example.org", "a violet tram in june"
+CALLBACK = "https://shop.example/back"  # of the client "Shop"
+EMAIL = "ada@example.org"  # of Ada
 
-# What a refusal leaves alone. The audit log, sessions and limits may tell of it.
-PROTOCOL_TABLES = (
-    tables.clients,
-    tables.client_secrets,
-    tables.registrations,
-    tables.initial_access_tokens,
-    tables.assertions,
-    tables.accounts,
-    tables.interactions,
-    tables.consents,
-    tables.grants,
-    tables.codes,
-    tables.device_codes,
-    tables.refresh_tokens,
-    tables.retry_answers,
-    tables.access_tokens,
-    tables.revocations,
-    tables.personal_access_tokens,
-)
-assert tables.metadata is tables.metadata  # its tables count, too
-_COUNT_STATEMENTS = {
-    table.name: Statement(select(func.count()).select_from(table)) for table in tables.metadata.sorted_tables
-}
 _SECRET_PATTERN = re.compile(r"vk_(?:ac|at|dc|rt|pat|cs|ss|br|in|di|ia|ra)_\w{50}|eyJ[\w-]+\.[\w-]+\.[\w-]+|v{43}")
-
-
-class Clock:
-    """Time stands still until a test moves it."""
-
-    def __init__(self, time: float = 1_900_000_000.0) -> None:
-        self.time = time
-
-    def __call__(self) -> float:
-        return self.time
-
-    def forward(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @dataclass
@@ -158,23 +120,20 @@ def redirect_parameters(response: TestResponse) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(response.location).query))
 
 
-def count_rows(store: Store, table: str) -> int:
-    row = store.fetch_one(_COUNT_STATEMENTS[table]())
-    assert row is not None
-    return int(row[0])
+def sign_in_new_account(browser: Browser, runtime: Runtime, email: str, name: str) -> Browser:
+    """Create an account without a password and sign it in, by giving the browser the cookies of a session.
 
-
-def count_protocol_rows(store: Store) -> dict[str, int]:
-    """How many rows each of the protocol's tables has."""
-    return {table.name: count_rows(store, table.name) for table in PROTOCOL_TABLES}
-
-
-@contextmanager
-def assert_store_unchanged(runtime: Runtime) -> Iterator[None]:
-    """Whatever happens inside leaves the protocol's tables as they were."""
-    before = count_protocol_rows(runtime.store)
-    yield
-    assert count_protocol_rows(runtime.store) == before
+    The pages that do this are tested in ``tests/resource_owner/``. The account's ``sub`` is the name in lower case.
+    """
+    now, sub = runtime.clock(), name.lower()
+    cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
+    browser_digest, session_digest = (cookie.digest() for cookie in cookies.values())
+    session = accounts.Session(session_digest, sub, browser_digest, now, now + 86400, None)
+    added = accounts.add(sub, email, name, None, now)
+    assert runtime.store.write(Transaction(added, (accounts.add_session(session),)))
+    for cookie, secret in cookies.items():
+        browser.http.set_cookie(cookie, secret.reveal())
+    return browser
 
 
 def find_secrets(text: str) -> list[str]:

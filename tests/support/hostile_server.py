@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 Behaviour = Callable[["HostileServer", socket.socket], None]
+StartHostileServer = Callable[..., "HostileServer"]  # the fixture start_hostile_server: (behaviour, address, tls)
 
 
 class HostileServer:

@@ -11,6 +11,9 @@ import httpx
 
 from tests.support.form import Form, parse_forms
 
+EMAIL, PASSWORD = "maya@example.com", "a violet tram in june"  # of Maya, the user of most tests over HTTP
+CALLBACK = "https://app.example/callback"  # the redirect URI of the app that she uses; it has no server
+LOOPBACK_CALLBACK = "http://127.0.0.1:49152/callback"  # the same of a native app (RFC 8252 §7.3)
 MAX_STEPS = 15
 
 

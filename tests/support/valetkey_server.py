@@ -17,6 +17,7 @@ import httpx
 from tests.support.program import Program, free_port
 
 METADATA_PATH = "/.well-known/oauth-authorization-server"
+LIMITED_API_FILE = Path(__file__).with_name("limited_api.py")  # a host app with rate limits, to deploy; not to import
 SCOPES = {"profile": "See your name and picture", "email": "See your e-mail address"}
 
 

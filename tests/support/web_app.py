@@ -12,10 +12,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from tests.support.concurrent_requests import RawRequest, RawResponse, post_request, send_together
-from tests.support.user import User
+from tests.support.user import CALLBACK, User
 from tests.support.valetkey_server import Deployment
 
-CALLBACK = "https://app.example/callback"
 CODE_VERIFIER = "a verifier that is long enough, 43 characters".replace(" ", "-").replace(",", "")
 
 

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify
 
-from tests.conftest import MakeApp
-from tests.support.browser_client import assert_store_unchanged
+from tests.support.app import MakeApp
+from tests.support.clock import NOW
+from tests.support.store_assertions import assert_store_unchanged
 from valetkey import Plan, SettingsError, Valetkey, current_token, require_oauth
 from valetkey.runtime import Runtime
 from valetkey.testing import Clock, headers_for, mint_token, prepared_store, throw_away_store
 from valetkey.testing.temporary_store import PreparedStore
-
-NOW = 1_900_000_000.0
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENCRYPTION_KEY, MakeApp
-from tests.support.browser_client import Browser, Clock
+from tests.support.app import ENCRYPTION_KEY, MakeApp
+from tests.support.browser_client import Browser
+from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings

@@ -13,8 +13,8 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeApp, sign_in_new_account
-from tests.support.browser_client import CALLBACK, EMAIL, Browser
+from tests.support.app import MakeApp
+from tests.support.browser_client import CALLBACK, EMAIL, Browser, sign_in_new_account
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.service import create_app

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, abort, jsonify, request
 from werkzeug.exceptions import HTTPException, NotFound
 
-from tests.conftest import MakeApp
+from tests.support.app import MakeApp
 from tests.support.browser_client import Browser
 from valetkey import public
 from valetkey.runtime import Runtime
