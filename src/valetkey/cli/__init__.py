@@ -1,4 +1,4 @@
-"""The ``valetkey`` command: what an operator does from a shell."""
+"""The ``valetkey`` command, for operators: one file for each subcommand, named after it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,35 @@ from . import (
     backup,
     check,
     clients,
+    db,
     grants,
     init,
     keys,
     login,
     openapi,
     plans,
+    prune,
     resources,
     scopes,
     serve,
     tokens,
     usage,
     users,
+    work,
 )
 
 _EXPECTED_ERRORS = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
 
 
 class _ErrorHandlingGroup(click.Group):
-    """What a person can mend is told in a sentence, not as a traceback."""
+    """Command group that prints errors which an operator can fix as a message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except _EXPECTED_ERRORS as problem:
-            lines = str(problem).splitlines() or [type(problem).__name__]
-            raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from problem
+        except _EXPECTED_ERRORS as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from error
 
 
 @click.group(cls=_ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +61,7 @@ def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
 for command in (
     init.init,
     serve.serve,
-    serve.work,
+    work.work,
     login.login,
     check.check,
     openapi.openapi,
@@ -72,8 +75,8 @@ for command in (
     keys.keys,
     grants.grants,
     audit.audit,
-    init.prune_command,
-    init.db,
+    prune.prune,
+    db.db,
     backup.backup,
 ):
     main.add_command(command)

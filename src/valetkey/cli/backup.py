@@ -1,4 +1,4 @@
-"""``valetkey backup``: a copy of the store while it is served."""
+"""``valetkey backup``: copy the SQLite database while it is in use."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .app_loading import with_runtime
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_runtime
 def backup(runtime: Runtime, file: Path) -> None:
-    """Copy the SQLite store into FILE, while it is in use.
+    """Copy the SQLite database to FILE while it is in use.
 
-    To restore, put the copy in the store's place, with no server running.
+    To restore it, stop all servers and put the copy in the place of the database.
     """
     size = back_up(runtime.settings.store_url, file)
     click.echo(f"{file} has {size:,} bytes.")
-    where = (
+    key_location = (
         "encryption_keys" if runtime.settings.encryption_keys else Path(runtime.settings.data_dir) / "encryption.key"
     )
-    click.echo(f"Keep {where} too, in another place: without it the copy's private keys cannot be read.")
+    click.echo(f"Keep {key_location} too, in another place: without it the copy's private keys cannot be read.")

@@ -1,4 +1,4 @@
-"""What ``valetkey serve`` prints: where everything is, and with ``--demo`` what to paste so as to call the API."""
+"""What ``valetkey serve`` prints when it starts: its addresses, and with ``--demo`` commands that call the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .init import DEMO_EMAIL, demo_credential_lines
 
 
 def banner_lines(runtime: Runtime, address: str) -> list[str]:
-    """The address, the pages, and the file of the store."""
+    """Return lines with the server's address, the addresses of its pages, and the file of a SQLite database."""
     issuer, settings = runtime.settings.issuer, runtime.settings
     account, store = settings.account_path, sqlite_path(settings.store_url)
     pages = {
@@ -35,12 +35,15 @@ def banner_lines(runtime: Runtime, address: str) -> list[str]:
 
 
 def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) -> list[str]:
-    """The demonstration user and app where they are new, and how each calls the first route that a token opens."""
+    """Return lines with shell commands that call the app's first protected route, as the demo client and as a user.
+
+    :param demo: credentials of the new demo user and client, which are printed too; ``None`` if they existed before.
+    """
     issuer, command, protected = runtime.settings.issuer, str(Path(sys.argv[0])), _find_protected_path(app)
     lines = ["", *demo_credential_lines(demo)] if demo else []
     if demo is None and runtime.has_built_in_accounts:
-        again = shlex.join([command, "--data-dir", runtime.settings.data_dir, "users", "password", DEMO_EMAIL])
-        lines += ["", f"Another password for {DEMO_EMAIL}:", f"  {again}"]
+        reset = shlex.join([command, "--data-dir", runtime.settings.data_dir, "users", "password", DEMO_EMAIL])
+        lines += ["", f"Another password for {DEMO_EMAIL}:", f"  {reset}"]
     if protected is None:
         return lines
     if demo:
@@ -50,8 +53,8 @@ def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | N
             f"  {_curl_with_client_credentials(runtime, demo, issuer + protected)}",
         ]
     scope = format_scope(limit_scope_to_plan(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime))
-    own = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
-    return [*lines, "", "Call it as yourself, through the browser:", f"  {own} -- curl {issuer}{protected}", ""]
+    login = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
+    return [*lines, "", "Call it as yourself, through the browser:", f"  {login} -- curl {issuer}{protected}", ""]
 
 
 def _curl_with_client_credentials(runtime: Runtime, demo: Mapping[str, str], url: str) -> str:
@@ -64,7 +67,7 @@ def _curl_with_client_credentials(runtime: Runtime, demo: Mapping[str, str], url
 
 
 def _find_protected_path(app: Flask) -> str | None:
-    """A route that a token opens and that can be called as it stands."""
+    """Return the path of the app's first GET route that needs a token and has no path parameters, or ``None``."""
     for route in iter_routes(app):
         needs_token = route.protection is not None and not route.protection.is_public
         if needs_token and not route.is_valetkey_route and not route.rule.arguments and "GET" in route.methods:

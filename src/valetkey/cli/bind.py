@@ -1,4 +1,4 @@
-"""Where a server listens and with which certificate: judged before it starts."""
+"""Check the address, port and certificate of ``valetkey serve`` before the server starts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import click
 
 
 def resolve_bind_address(host: str, port: int) -> str:
-    """The address of a host's name, IPv4 first, where the port is free.
+    """Return the IP address of a host name, preferring IPv4, after checking that its port is free.
 
-    :raises click.ClickException: with the sentence that says what to do.
+    :raises click.ClickException: if the host does not exist or the port is in use; the message says what to do.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as cause:
         raise click.ClickException(
             f"there is no host {host!r}: give --host an address of this machine, like 127.0.0.1 or 0.0.0.0"
         ) from cause
-    family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    family, *_, address = min(addresses, key=lambda info: info[0] != socket.AF_INET)
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,9 +33,11 @@ def resolve_bind_address(host: str, port: int) -> str:
 
 
 def check_certificate(cert: Path, key: Path) -> None:
-    """See that a server can use them; a key under a passphrase would ask each worker for it.
+    """Check that a server can use a certificate chain and its private key.
 
-    :raises click.ClickException: with the sentence that says what to do.
+    A key with a passphrase is refused: each worker would ask for it.
+
+    :raises click.ClickException: if they cannot be used; the message says what is needed.
     """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")

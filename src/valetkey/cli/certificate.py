@@ -1,4 +1,4 @@
-"""A self-signed certificate, for trying TLS out."""
+"""Self-signed certificate of ``valetkey serve --tls-self-signed``, for trying out TLS."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from cryptography.x509.oid import NameOID
 
 
 def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Certificate and key in a folder, good for a year; made where there are none that still serve these names."""
+    """Return the paths of a certificate and its key in a folder.
+
+    A new pair is generated, valid for a year, unless there is one that is valid for all the names for another day.
+
+    :param names: host names and IP addresses; ``localhost``, ``127.0.0.1`` and ``::1`` are added.
+    """
     cert_path, key_path = folder / "tls.crt", folder / "tls.key"
-    wanted = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
-    if key_path.exists() and _is_valid_for(cert_path, wanted):
+    all_names = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
+    if key_path.exists() and _is_valid_for(cert_path, all_names):
         return cert_path, key_path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted[0])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, all_names[0])])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -32,7 +37,7 @@ def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in wanted]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in all_names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -44,14 +49,14 @@ def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[
 
 
 def _is_valid_for(path: Path, names: Iterable[str]) -> bool:
-    """Whether a certificate is there, and good for these names for a day at least."""
+    """Return whether a certificate exists and is valid for these names for a day at least."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        certified = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
         return False
-    lasts = certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
-    return lasts and all(_general_name(name) in told for name in names)
+    expires_soon = certificate.not_valid_after_utc <= datetime.now(UTC) + timedelta(days=1)
+    return not expires_soon and all(_general_name(name) in certified for name in names)
 
 
 def _general_name(name: str) -> x509.GeneralName:

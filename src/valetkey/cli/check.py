@@ -1,4 +1,4 @@
-"""``valetkey check``: every unsafe or contradictory thing before it is served."""
+"""``valetkey check``: find errors and unsafe settings before the app is served."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ _PROBE_LIMIT = parse_limit("1/second")
 @click.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Judge settings, routes, store and keys.
+    """Check settings, routes, database and keys.
 
-    The exit status is 1 where something must be mended.
+    The exit status is 1 if there are problems that must be fixed.
     """
     app = load_app(context, allow_resource_server=True)
-    world: Runtime | StandaloneContext = app.extensions[EXTENSION]
+    extension: Runtime | StandaloneContext = app.extensions[EXTENSION]
     problems, advice = (
-        check_authorization_server(app, world) if isinstance(world, Runtime) else check_resource_server(app, world)
+        check_authorization_server(app, extension)
+        if isinstance(extension, Runtime)
+        else check_resource_server(app, extension)
     )
-    world.close()
+    extension.close()
     for line in problems:
         click.echo(f"problem: {line}")
     for line in advice:
@@ -47,9 +49,10 @@ def check(context: click.Context) -> None:
 
 
 def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str], list[str]]:
-    """What must be mended, and what could be better.
+    """Return the problems that must be fixed, and advice, for an app with a ``Valetkey``.
 
-    :raises StoreUnavailable, SettingsError: where the store or its keys cannot be used at all.
+    :raises StoreUnavailable: if the database does not respond, its schema is older or newer than this code needs, or
+        its signing keys cannot be decrypted.
     """
     problems = [*path_problems(app), *unknown_scopes(app, runtime.settings)]
     problems += limit_problems(iter_routes(app), runtime.plan_budgets)
@@ -63,13 +66,16 @@ def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str],
 
 
 def check_resource_server(app: Flask, context: StandaloneContext) -> tuple[list[str], list[str]]:
-    """The same of a resource server alone, whose scopes and plans are its issuers'."""
+    """Return the problems that must be fixed, and advice, for an app with a ``ResourceServer``.
+
+    Its scopes and plans are defined by its issuers, so they are not checked.
+    """
     problems = [*limit_problems(iter_routes(app), {}), *redis_problems(context.admission.limiter, context.clock())]
     return problems, list(undecorated_routes(app, context.settings))
 
 
 def unsafe_settings(settings: Settings) -> Iterator[str]:
-    """Settings that are allowed, and weaker than they could be."""
+    """Yield a sentence for each setting that is allowed but unsafe, or missing in production."""
     if settings.access_token_lifetime > 3600:
         yield "access_token_lifetime is over an hour: a stolen token is good as long (RFC 9700 §2.2.1)"
     if settings.authorization_code_lifetime > 120:
@@ -79,11 +85,11 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
     if settings.is_production and settings.store_url.startswith("sqlite"):
         yield "SQLite serves one machine; for more, set database_url to PostgreSQL"
     if settings.is_production and settings.security_contact is None:
-        yield "set security_contact: whoever finds a hole has nowhere to tell it (RFC 9116 §2.5.3)"
+        yield "set security_contact, so that security problems can be reported to you (RFC 9116 §2.5.3)"
 
 
 def redis_problems(limiter: Limiter, now: float) -> Iterator[str]:
-    """Who cannot count refuses what has a limit."""
+    """Yield a sentence if the counters of the limits, in Redis, do not respond."""
     try:
         limiter.peek("check", _PROBE_LIMIT, now)
     except StoreUnavailable:
@@ -91,7 +97,7 @@ def redis_problems(limiter: Limiter, now: float) -> Iterator[str]:
 
 
 def mail_server_advice(settings: Settings) -> Iterator[str]:
-    """Mail waits for it in the outbox."""
+    """Yield a sentence if the mail server does not respond. Mail stays in the outbox until it does."""
     if settings.mail_url:
         try:
             check_mail_server(settings)
@@ -100,20 +106,21 @@ def mail_server_advice(settings: Settings) -> Iterator[str]:
 
 
 def undecorated_routes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Routes under the API's prefix about which nobody said whom they are for."""
+    """Yield a sentence for each route under ``api_prefix`` without ``@public`` or ``@require_oauth``."""
     closed = ", and is closed (protect_by_default)" if settings.protect_by_default else ""
     for path in find_undecorated_paths(app, settings.api_prefix):
         yield f"{path} says neither @public nor @require_oauth{closed}"
 
 
 def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Scopes that a route demands and nobody can grant."""
+    """Yield a sentence for each scope that a route requires and the setting ``scopes`` does not have."""
     needed = {(route.endpoint, scope) for route in iter_routes(app) for scope in route.scopes - settings.scopes.keys()}
     for name, missing in sorted(needed):
         yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
 
 
 def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each scope that no route requires, except that of the personal token API."""
     used = {scope for route in iter_routes(app) for scope in route.scopes}
     for name in sorted(settings.scopes.keys() - used - {settings.personal_access_token_api_scope}):
         yield f"no route uses the scope {name!r}"

@@ -1,4 +1,4 @@
-"""``valetkey clients``: the apps that may ask for tokens."""
+"""``valetkey clients``: register and manage OAuth clients."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server.clients import service as registration
+from valetkey.authorization_server.clients import service
 from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
 from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
-from valetkey.storage import clients as stored
+from valetkey.storage import clients as client_storage
 from valetkey.storage import registrations
 from valetkey.storage.clients import Client
 
-from .app_loading import json_option, print_result, read_json_file, with_runtime
-from .printing import print_table
+from .app_loading import read_json_file, with_runtime
+from .printing import json_option, print_result, print_table
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _secret_only_option = click.option(
@@ -27,30 +27,28 @@ _secret_only_option = click.option(
 
 @click.group()
 def clients() -> None:
-    """Apps that may ask for tokens."""
+    """Apps that may request tokens."""
 
 
 @clients.command()
-@click.option("--name", help="The name that people see when they are asked.")
+@click.option("--name", help="The name that users see on the consent page.")
 @click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where to return to; may be repeated.")
-@click.option(
-    "--scope", "scopes", multiple=True, help="What it may ask for; may be repeated; all scopes where left out."
-)
+@click.option("--scope", "scopes", multiple=True, help="What it may request; may be repeated. [default: all scopes]")
 @click.option(
     "--grant-type", "grant_types", multiple=True, help="Instead of the policy's grant types; may be repeated."
 )
-@click.option("--client-id", help="A chosen client_id; random where left out.")
+@click.option("--client-id", help="The client_id. [default: random]")
 @click.option("--uri", help="The app's home page.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, help="Where logout may go on.")
 @click.option("--backchannel-logout-uri", help="Where logout tokens are sent.")
 @click.option("--frontchannel-logout-uri", help="What the browser loads at logout.")
 @click.option("--contact", help="An e-mail address of its developers.")
-@click.option("--auth-method", help="How it proves itself: the policy's first method where left out.")
+@click.option("--auth-method", help="How it authenticates. [default: the policy's first method]")
 @click.option("--jwks", type=_EXISTING_FILE, help="A file with its public keys, a JWK set, for private_key_jwt.")
 @click.option("--jwks-uri", help="Where its public keys are.")
 @click.option(
-    "--metadata", type=_EXISTING_FILE, help="A JSON file with any member of RFC 7591 §2; options count before it."
+    "--metadata", type=_EXISTING_FILE, help="A JSON file with members of RFC 7591 §2; other options override it."
 )
 @_secret_only_option
 @json_option
@@ -80,7 +78,7 @@ def create(
     Its secret is shown once and never again.
     """
     members = read_json_file(metadata) if metadata else {}
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "client_uri": uri,
         "contacts": [contact] if contact else None,
         "jwks": read_json_file(jwks) if jwks else None,
@@ -91,14 +89,14 @@ def create(
         "frontchannel_logout_uri": frontchannel_logout_uri,
         "frontchannel_logout_session_required": frontchannel_logout_uri is not None,
     }
-    members |= {key: value for key, value in given.items() if value}
+    members |= {key: value for key, value in options.items() if value}
     name = name or members.get("client_name")
     if name is None:
         raise click.UsageError("a name is needed: --name, or client_name in the file of --metadata")
     method = auth_method or members.get("token_endpoint_auth_method") or CLIENT_POLICIES[policy].auth_methods[0]
     if secret_only and method not in SECRET_AUTH_METHODS:
         raise click.UsageError(f"--secret-only: a client that proves itself by {method} has no secret")
-    made = registration.register_client(
+    registered = service.register_client(
         runtime,
         name=name,
         policy=policy,
@@ -109,7 +107,7 @@ def create(
         members=members,
         auth_method=auth_method,
     )
-    _print_secret(made.client_id, made.secret, secret_only, as_json)
+    _print_secret(registered.client_id, registered.secret, secret_only, as_json)
 
 
 @clients.command("list")
@@ -118,18 +116,18 @@ def create(
 def list_clients(runtime: Runtime, as_json: bool) -> None:
     """Show all apps.
 
-    `valetkey clients approve` lets in those that wait.
+    Those in state "waiting" registered themselves, and `valetkey clients approve` approves them.
     """
-    waiting = registrations.list_pending_client_ids(runtime.store)
+    pending_ids = registrations.list_pending_client_ids(runtime.store)
 
     def state(client: Client) -> str:
-        if client.client_id in waiting:
+        if client.client_id in pending_ids:
             return "waiting"
         return "disabled" if client.disabled_at else "active"
 
     rows = [
         {**_client_members(client), "name": client.name, "state": state(client)}
-        for client in stored.list_all(runtime.store)
+        for client in client_storage.list_all(runtime.store)
     ]
     print_table(rows, ("client_id", "policy", "state", "name"), as_json, empty_message="There are no apps.")
 
@@ -147,24 +145,24 @@ def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
 @click.argument("client_id")
 @with_runtime
 def approve(runtime: Runtime, client_id: str) -> None:
-    """Let in an app that waits for it.
+    """Approve an app that is waiting.
 
-    It registered itself, or describes itself at the URL that is its client_id.
+    It registered itself, or its client_id is the URL of its metadata document.
     """
-    registration.enable_client(runtime, _resolve_client(runtime, client_id))
+    service.enable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is approved.")
 
 
 @clients.command()
 @click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
-@click.option("--expires", default=86400, show_default=True, help="Seconds that it can be used.")
-@click.option("--uses", default=1, show_default=True, help="How many apps it registers.")
+@click.option("--expires", default=86400, show_default=True, help="Seconds until it expires.")
+@click.option("--uses", default=1, show_default=True, help="How many apps it can register.")
 @json_option
 @with_runtime
 def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool) -> None:
-    """Make an initial access token.
+    """Create an initial access token.
 
-    With it apps register themselves (RFC 7591). It is shown once.
+    Apps register themselves with it (RFC 7591). It is shown once.
     """
     if expires < 1 or uses < 1:
         raise click.UsageError("--expires and --uses must be 1 or more")
@@ -178,11 +176,11 @@ def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool)
 @click.argument("client_id")
 @with_runtime
 def disable(runtime: Runtime, client_id: str) -> None:
-    """Put an app out of service.
+    """Disable an app.
 
-    Its tokens are dead within a second.
+    Its tokens are revoked within a second.
     """
-    registration.disable_client(runtime, _resolve_client(runtime, client_id))
+    service.disable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is disabled.")
 
 
@@ -190,8 +188,8 @@ def disable(runtime: Runtime, client_id: str) -> None:
 @click.argument("client_id")
 @with_runtime
 def enable(runtime: Runtime, client_id: str) -> None:
-    """Let a disabled app back in; it needs new tokens."""
-    registration.enable_client(runtime, _find_client(runtime, client_id))
+    """Enable a disabled app; it needs new tokens."""
+    service.enable_client(runtime, _find_client(runtime, client_id))
     click.echo(f"{client_id} is enabled.")
 
 
@@ -202,17 +200,17 @@ def enable(runtime: Runtime, client_id: str) -> None:
     default=86400,
     show_default=True,
     type=click.IntRange(0, 366 * 86400),
-    help="Seconds that the old secret stays good.",
+    help="Seconds until the old secret expires.",
 )
 @_secret_only_option
 @json_option
 @with_runtime
 def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only: bool, as_json: bool) -> None:
-    """Give an app another secret.
+    """Generate a new secret for an app.
 
-    The old one stays good for a while.
+    The old one stays valid for a day, or as long as --old-lives says.
     """
-    secret = registration.add_secret(runtime, _find_client(runtime, client_id), old_secret_ttl_s=old_lives)
+    secret = service.add_secret(runtime, _find_client(runtime, client_id), old_secret_ttl_s=old_lives)
     _print_secret(client_id, secret, secret_only, as_json)
 
 
@@ -221,29 +219,36 @@ def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only:
 @click.confirmation_option(prompt="Remove this app and end all its tokens?")
 @with_runtime
 def remove(runtime: Runtime, client_id: str) -> None:
-    """Remove an app and end all its tokens."""
-    registration.remove_client(runtime, _find_client(runtime, client_id))
+    """Remove an app and revoke all its tokens."""
+    service.remove_client(runtime, _find_client(runtime, client_id))
     click.echo(f"{client_id} is removed.")
 
 
 def _print_secret(client_id: str, secret: Secret | None, secret_only: bool, as_json: bool) -> None:
-    shown = secret.reveal() if secret else None
+    secret_text = secret.reveal() if secret else None
     if secret_only:
-        click.echo(shown)
+        click.echo(secret_text)
         return
-    print_result({"client_id": client_id, "client_secret": shown}, as_json)
+    print_result({"client_id": client_id, "client_secret": secret_text}, as_json)
 
 
 def _find_client(runtime: Runtime, client_id: str) -> Client:
-    client = stored.find(runtime.store, client_id, runtime.clock())
+    """Return a client, disabled or not.
+
+    :raises click.ClickException: if there is no such client.
+    """
+    client = client_storage.find(runtime.store, client_id, runtime.clock())
     if client is None:
         raise click.ClickException(f"there is no client {client_id}")
     return client
 
 
 def _resolve_client(runtime: Runtime, client_id: str) -> Client:
-    """Also one that describes itself, of which nothing is kept yet."""
-    client = registration.find_or_create_client(runtime, client_id)
+    """Return a client like ``_find_client``; a client with a metadata document at its URL is created if needed.
+
+    :raises click.ClickException: if there is no such client.
+    """
+    client = service.find_or_create_client(runtime, client_id)
     if client is None:
         raise click.ClickException(f"there is no client {client_id}")
     return client

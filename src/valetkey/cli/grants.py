@@ -1,4 +1,4 @@
-"""``valetkey grants``: what people gave to apps."""
+"""``valetkey grants``: list and revoke what users allowed apps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from valetkey.authorization_server.connected_apps import revoke_connected_app
 from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.runtime import Runtime
 from valetkey.storage import consents
-from valetkey.storage import grants as stored
+from valetkey.storage import grants as grant_storage
 
-from .app_loading import json_option, with_runtime
-from .printing import print_table
+from .app_loading import with_runtime
+from .printing import json_option, print_table
 from .users_lookup import resolve_sub
 
 _MAX_LISTED = 1000
@@ -21,46 +21,46 @@ _MAX_LISTED = 1000
 
 @click.group()
 def grants() -> None:
-    """What people gave to apps."""
+    """What users allowed apps."""
 
 
 @grants.command("list")
 @click.option("--client", "client_id", default="", help="Of this app only, by its client_id.")
-@click.option("--user", default="", help="Of this person only: an e-mail address, or the sub that tokens have.")
+@click.option("--user", default="", help="Of this user only: an e-mail address, or the sub that tokens have.")
 @json_option
 @with_runtime
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
-    """Show the grants that are alive, newest first."""
-    owner = resolve_sub(runtime, user) if user else ""
-    found = stored.list_active(runtime.store, runtime.clock(), client_id=client_id, owner=owner, limit=_MAX_LISTED)
+    """Show the active grants, newest first."""
+    owner, now = resolve_sub(runtime, user) if user else "", runtime.clock()
+    active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
-    print_table((asdict(grant) for grant in found), columns, as_json, empty_message="No app has a grant.")
-    if len(found) == _MAX_LISTED and not as_json:
+    print_table((asdict(grant) for grant in active), columns, as_json, empty_message="No app has a grant.")
+    if len(active) == _MAX_LISTED and not as_json:
         click.echo(f"These are the newest {_MAX_LISTED}; name a --client or a --user for others.")
 
 
 @grants.command()
 @click.argument("grant_id", required=False)
-@click.option("--client", "client_id", help="All that the person gave this app.")
-@click.option("--user", help="Who gave it: an e-mail address, or the sub that tokens have.")
+@click.option("--client", "client_id", help="All that the user allowed this app.")
+@click.option("--user", help="Who allowed it: an e-mail address, or the sub that tokens have.")
 @with_runtime
 def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
-    """End a grant, or all that a person gave an app.
+    """Revoke a grant, or all that a user allowed an app.
 
-    A grant is named by its id, all of them by --client and --user. What was given with them is dead within a second.
+    Name one grant by its id, or all of a user's with --client and --user. Their tokens are revoked within a second.
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:
         owner = resolve_sub(runtime, user)
-        alive = stored.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
-        if not alive and consents.find(runtime.store, owner, client_id) is None:
+        active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
+        if not active and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")
         revoke_connected_app(owner, client_id, None, runtime, now)
         click.echo(f"All that {user} gave {client_id} is revoked.")
         return
     if grant_id is None or client_id or user:
         raise click.UsageError("name a grant's id, or a --client and a --user together")
-    grant = stored.find(runtime.store, grant_id)
+    grant = grant_storage.find(runtime.store, grant_id)
     if grant is None:
         raise click.ClickException(f"there is no grant {grant_id}; see `valetkey grants list`")
     runtime.revoke(*revoke_grant_statements(runtime, grant, now, "grant.revoked", None))

@@ -1,4 +1,4 @@
-"""``valetkey keys``: the keys that sign tokens, and a new key that encrypts the store."""
+"""``valetkey keys``: list and rotate the keys that sign tokens, and generate keys that encrypt the database."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
 from valetkey.tokens.encryption import generate_encryption_key, write_key_file
-from valetkey.tokens.key_rotation import rotation_statements as rotated
+from valetkey.tokens.key_rotation import rotation_statements
 
-from .app_loading import json_option, with_runtime
-from .printing import format_time, print_table
+from .app_loading import with_runtime
+from .printing import format_time, json_option, print_table
 
-_PUBLISH_AHEAD_S = 900  # seconds; three times what our JWK set may be cached
+_PUBLISH_AHEAD_S = 900  # three times as long as clients may cache Valetkey's JWK set
 
 
 @click.group()
 def keys() -> None:
-    """Keys that sign tokens; a new key that encrypts the store."""
+    """Keys that sign tokens, and keys that encrypt the database."""
 
 
 @keys.command("list")
@@ -32,19 +32,20 @@ def keys() -> None:
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
     """Show the signing keys, oldest first."""
-    shown = _describe_signing_keys(runtime)
-    print_table(shown, ("kid", "alg", "state", "active_at", "retired_at"), as_json, empty_message="There are no keys.")
+    rows = _describe_signing_keys(runtime)
+    print_table(rows, ("kid", "alg", "state", "active_at", "retired_at"), as_json, empty_message="There are no keys.")
 
 
 def _describe_signing_keys(runtime: Runtime) -> list[dict[str, Any]]:
+    """Return the members to print of each signing key, oldest first."""
     now = runtime.clock()
     rows = [row for row in signing_keys.list_all(runtime.store) if row.algorithm != "none"]
-    signing = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest, as they are in order
+    current_kids = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest: it comes last
     return [
         {
             "kid": row.kid,
             "alg": row.algorithm,
-            "state": _key_state(row, signing, now),
+            "state": _key_state(row, current_kids, now),
             "active_at": row.active_at,
             "retired_at": row.retired_at,
         }
@@ -53,6 +54,10 @@ def _describe_signing_keys(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) -> str:
+    """Return the state that ``keys list`` prints.
+
+    :param current_kids: the key that signs now, by algorithm.
+    """
     if row.retired_at is not None and row.retired_at <= now:
         return "retired"
     if row.active_at > now:
@@ -61,16 +66,16 @@ def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) 
 
 
 @keys.command()
-@click.option("--emergency", is_flag=True, help="The old keys are worth nothing at once, nor what they signed.")
+@click.option("--emergency", is_flag=True, help="Retire the old keys at once: all that they signed becomes invalid.")
 @json_option
 @with_runtime
 def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
-    """Make new signing keys.
+    """Generate new signing keys.
 
-    They are published now and used in a quarter of an hour; the old ones stay until their tokens end.
+    They are published now and sign in 15 minutes; the old ones stay until their tokens expire.
     """
     now = runtime.clock()
-    rows = rotated(
+    statements = rotation_statements(
         runtime.store,
         runtime.cipher,
         now,
@@ -79,7 +84,7 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
         emergency=emergency,
     )
     runtime.revoke(
-        *rows,
+        *statements,
         change_feed.add("changed", "keys", now, runtime.revocation_expiry),
         audit_statement("keys.created", now, detail="emergency" if emergency else None),
     )
@@ -91,23 +96,27 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
 
 
 @keys.command()
-@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Keep it there; one that is there stays.")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the key in this file. An existing file is not changed.",
+)
 def new(file: Path | None) -> None:
-    """Print a new key that encrypts the store.
+    """Print a new key that encrypts the database.
 
     It is for the setting encryption_keys: put it first, and keep the old ones behind it, comma-separated.
 
-    With --file, print what that file holds, and make it with a new key where it is not there yet: however often this
-    runs, the value is the same.
+    With --file, create that file with a new key if it does not exist, and print what it contains. Running this again
+    prints the same value.
     """
     if file is None:
         click.echo(generate_encryption_key())
         return
     try:
         write_key_file(file)
-        held = file.read_text().split()
+        file_keys = file.read_text().split()
     except OSError as cause:
         raise click.ClickException(f"{file} cannot be used: {cause.strerror}") from cause
-    if not held:
+    if not file_keys:
         raise click.ClickException(f"{file} holds no key: remove it, and a new one is made")
-    click.echo(",".join(held))
+    click.echo(",".join(file_keys))

@@ -1,4 +1,4 @@
-"""The page that the browser shows when ``valetkey login`` has its answer."""
+"""The page that the browser shows when ``valetkey login`` has received the authorization response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _CLOSE_PAGE_TEXT = "You can close this page and go back to the terminal."
 
 
 def render_login_page(authorization_response: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
-    """Headers and body. Everything is in it, the style under its hash: the server ends with the answer."""
+    """Return headers and body of the page.
+
+    Its style is inline, because the server stops after this response. The Content-Security-Policy allows it by hash.
+    """
     style = files("valetkey").joinpath("web/static/valetkey.css").read_text()
     template = files("valetkey").joinpath("cli/templates/login_ended.html").read_text()
     title = "Signed in" if "code" in authorization_response else "Not signed in"

@@ -1,4 +1,4 @@
-"""``valetkey openapi``: writes the API's OpenAPI document, and tells what a new one breaks."""
+"""``valetkey openapi``: write the API's OpenAPI document, and list what breaks clients of an older one."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from .app_loading import load_app, read_json_file
     "--check",
     "old",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Tell what breaks for those who rely on this older document; exit status 1 where something does.",
+    help="List what breaks clients of this older document; exit status 1 if there is anything.",
 )
 @click.option("--oauth", is_flag=True, help="Describe the OAuth endpoints instead of the API.")
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
-    """Write the OpenAPI document, or tell what a change breaks."""
-    before = None if old is None else _read_document(old)  # the same file may be written now
+    """Write the OpenAPI document, or list breaking changes."""
+    old_document = None if old is None else _read_document(old)  # read first: --output may name the same file
     runtime: Runtime = load_app(context).extensions[EXTENSION]
     try:
-        made = build_oauth_document(runtime) if oauth else runtime.build_openapi_document()
-    except ValueError as problem:
-        raise click.ClickException(str(problem)) from problem
+        document = build_oauth_document(runtime) if oauth else runtime.build_openapi_document()
+    except ValueError as cause:
+        raise click.ClickException(str(cause)) from cause
     finally:
         runtime.close()
     if output is not None:
-        output.write_text(_serialize(made), encoding="utf-8")
-        click.echo(f"{output} has {_count_operations(made)} operations.", err=True)
+        output.write_text(_serialize(document), encoding="utf-8")
+        click.echo(f"{output} has {_count_operations(document)} operations.", err=True)
     elif old is None:
-        click.echo(_serialize(made), nl=False)
-    if before is not None:
-        _check_compatibility(before, made)
+        click.echo(_serialize(document), nl=False)
+    if old_document is not None:
+        _check_compatibility(old_document, document)
 
 
 def _serialize(document: dict[str, Any]) -> str:
@@ -51,21 +51,28 @@ def _serialize(document: dict[str, Any]) -> str:
 
 def _count_operations(document: dict[str, Any]) -> int:
     return sum(
-        "responses" in one for item in document["paths"].values() for one in item.values() if isinstance(one, dict)
+        "responses" in operation
+        for path_item in document["paths"].values()
+        for operation in path_item.values()
+        if isinstance(operation, dict)
     )
 
 
 def _read_document(file: Path) -> dict[str, Any]:
-    old = read_json_file(file)
-    if not isinstance(old.get("paths"), dict):
+    document = read_json_file(file)
+    if not isinstance(document.get("paths"), dict):
         raise click.ClickException("the older file is no OpenAPI document: it has no paths")
-    return old
+    return document
 
 
 def _check_compatibility(old_document: dict[str, Any], new_document: dict[str, Any]) -> None:
+    """Print what breaks clients of the old document; exit with status 1 if there is anything.
+
+    :raises click.ClickException: if the old document is malformed.
+    """
     try:
         changes = list(dict.fromkeys(breaking_changes(old_document, new_document)))
-    except (AttributeError, LookupError, TypeError, ValueError) as cause:  # a list where an object has to be, say
+    except (AttributeError, LookupError, TypeError, ValueError) as cause:  # such as a list instead of an object
         raise click.ClickException(f"the older file is no OpenAPI document that can be read: {cause}") from cause
     for sentence in changes:
         click.echo(f"breaking: {sentence}")

@@ -1,4 +1,4 @@
-"""``valetkey plans``: which app has which plan."""
+"""``valetkey plans``: list plans, set the plan of a client, approve a requested plan."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 import click
 
-from valetkey.authorization_server.plans import service as subscribing
+from valetkey.authorization_server.plans import service
 from valetkey.authorization_server.plans.service import SubscriptionRefused
 from valetkey.runtime import Runtime
 from valetkey.storage import clients, subscriptions
 from valetkey.storage.subscriptions import Subscription
 
-from .app_loading import json_option, print_result, with_runtime
+from .app_loading import with_runtime
+from .printing import json_option, print_result
 
 
 @click.group()
 def plans() -> None:
-    """What apps may call: their plans, and who waits for one."""
+    """Plans of apps: their limits, quotas and scopes."""
 
 
 @plans.command("list")
@@ -27,38 +28,38 @@ def plans() -> None:
 @with_runtime
 def list_plans(runtime: Runtime, as_json: bool) -> None:
     """Show all plans, and the apps that chose one."""
-    known, subscribed = runtime.settings.plans, subscriptions.list_all(runtime.store)
+    all_plans, all_subscriptions = runtime.settings.plans, subscriptions.list_all(runtime.store)
     if as_json:
         default = runtime.settings.default_plan
-        told = [{"name": name, "default": name == default, **asdict(plan)} for name, plan in known.items()]
-        click.echo(json.dumps({"plans": told, "subscriptions": [asdict(one) for one in subscribed]}))
+        members = [{"name": name, "default": name == default, **asdict(plan)} for name, plan in all_plans.items()]
+        click.echo(json.dumps({"plans": members, "subscriptions": [asdict(row) for row in all_subscriptions]}))
         return
-    if not known:
+    if not all_plans:
         click.echo("There are no plans: Valetkey(app, plans={...}, default_plan=...) makes some.")
-    for name, plan in known.items():
+    for name, plan in all_plans.items():
         words = [plan.limit or "no limit", plan.quota or "no quota", plan.scopes or "all scopes", plan.approval]
         mark = " (default)" if name == runtime.settings.default_plan else ""
         click.echo(f"{name + mark:<24} {', '.join(words)}")
-    for one in subscribed:
-        waits = f", waits for {one.wanted}" if one.wanted else ""
-        gone = "" if one.plan in known else " (there is no such plan: the default counts)"
-        click.echo(f"  {one.client_id:<22} {one.plan}{gone}{waits}")
+    for subscription in all_subscriptions:
+        pending = f", waits for {subscription.wanted}" if subscription.wanted else ""
+        unknown = "" if subscription.plan in all_plans else " (there is no such plan: the default counts)"
+        click.echo(f"  {subscription.client_id:<22} {subscription.plan}{unknown}{pending}")
 
 
 @plans.command("set")
 @click.argument("client_id")
 @click.argument("plan")
-@click.option("--approved", is_flag=True, help="At once, also where the plan waits for approval.")
+@click.option("--approved", is_flag=True, help="At once, even if the plan needs approval.")
 @json_option
 @with_runtime
 def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_json: bool) -> None:
-    """Give an app a plan.
+    """Set the plan of an app.
 
-    One with manual approval waits until it is approved.
+    If the plan needs approval, `valetkey plans approve` must follow.
     """
     check_client_exists(runtime, client_id)
     try:
-        _print_subscription(subscribing.subscribe(runtime, client_id, plan, approved=approved), as_json)
+        _print_subscription(service.subscribe(runtime, client_id, plan, approved=approved), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
@@ -68,16 +69,19 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_jso
 @json_option
 @with_runtime
 def approve(runtime: Runtime, client_id: str, as_json: bool) -> None:
-    """Give an app the plan that it waits for."""
+    """Approve the plan that an app requested."""
     check_client_exists(runtime, client_id)
     try:
-        _print_subscription(subscribing.approve(runtime, client_id), as_json)
+        _print_subscription(service.approve(runtime, client_id), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
 
 def check_client_exists(runtime: Runtime, client_id: str) -> None:
-    """:raises click.ClickException: where there is no such app, of either kind."""
+    """Check that a client is registered, or that its id is the URL of a client metadata document.
+
+    :raises click.ClickException: if it is neither.
+    """
     if clients.find(
         runtime.store, client_id, runtime.clock()
     ) is None and not runtime.client_metadata_documents.is_document_url(client_id):
@@ -85,9 +89,9 @@ def check_client_exists(runtime: Runtime, client_id: str) -> None:
 
 
 def _print_subscription(subscription: Subscription, as_json: bool) -> None:
-    told: dict[str, Any] = {"client_id": subscription.client_id, "plan": subscription.plan}
+    members: dict[str, Any] = {"client_id": subscription.client_id, "plan": subscription.plan}
     if subscription.wanted:
-        told["wanted"] = subscription.wanted
+        members["wanted"] = subscription.wanted
         if not as_json:
-            told["approve it by"] = f"valetkey plans approve {subscription.client_id}"
-    print_result(told, as_json)
+            members["approve it by"] = f"valetkey plans approve {subscription.client_id}"
+    print_result(members, as_json)

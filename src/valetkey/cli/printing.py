@@ -1,4 +1,4 @@
-"""Lists for people to read and for scripts to parse."""
+"""Print the results of commands: as text for people, or with ``--json`` for scripts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ from typing import Any
 
 import click
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def print_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print one result: as a JSON object, or as text with a line for each member that is not ``None`` or ``[]``."""
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    members = {name: value for name, value in result.items() if value is not None and value != []}
+    width = max(map(len, members), default=0) + 1
+    for name, value in members.items():
+        for number, line in enumerate(value if isinstance(value, list) else [value]):
+            click.echo(f"{'' if number else name + ':':<{width}} {_format_value(name, line)}")
+
+
+def _format_value(name: str, value: Any) -> str:
+    if name.endswith("_at") and isinstance(value, int | float):
+        return f"{format_time(value)} UTC"
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+
 
 def print_table(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool, *, empty_message: str
 ) -> None:
-    """Print rows: as JSON whole, else these columns, aligned under their names; ``none`` where there are no rows."""
+    """Print rows: with all their members as JSON, or ``columns`` aligned under their names.
+
+    :param empty_message: printed instead of a table if there are no rows.
+    """
     rows = list(rows)
     if as_json:
         click.echo(json.dumps(rows))
@@ -28,6 +51,7 @@ def print_table(
 
 
 def format_time(timestamp: float, *, with_seconds: bool = False) -> str:
+    """Format a time, in seconds since 1970, as date and time in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S" if with_seconds else "%Y-%m-%d %H:%M")
 
 

@@ -1,4 +1,4 @@
-"""``valetkey resources``: the APIs that tokens can be for (RFC 8707)."""
+"""``valetkey resources``: manage the APIs that tokens can be for (RFC 8707)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from valetkey.protocol.algorithms import SIGNING_ALGORITHMS
 from valetkey.protocol.uri import normalize_resource, resource_uri_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed
-from valetkey.storage import resources as stored
+from valetkey.storage import resources as resource_storage
 
-from .app_loading import json_option, print_result, with_runtime
-from .printing import print_table
+from .app_loading import with_runtime
+from .printing import json_option, print_result, print_table
 
 
 @click.group()
@@ -23,14 +23,14 @@ def resources() -> None:
     """APIs that tokens can be for."""
 
 
-_name_option = click.option("--name", help="The name that people see.")
+_name_option = click.option("--name", help="The name that users see.")
 _token_format_option = click.option(
-    "--token-format", type=click.Choice(list(TOKEN_FORMATS)), help="What its tokens are."
+    "--token-format", type=click.Choice(list(TOKEN_FORMATS)), help="The format of its tokens."
 )
 _signing_alg_option = click.option(
-    "--signing-alg", type=click.Choice(list(SIGNING_ALGORITHMS)), help="What signs its JWTs."
+    "--signing-alg", type=click.Choice(list(SIGNING_ALGORITHMS)), help="The algorithm that signs its JWTs."
 )
-_scope_option = click.option("--scope", "scopes", multiple=True, help="What it knows; all scopes where left out.")
+_scope_option = click.option("--scope", "scopes", multiple=True, help="A scope of this API. [default: all scopes]")
 
 
 @resources.command()
@@ -46,9 +46,10 @@ def create(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
     problem = resource_uri_problem(url)
     if problem:
         raise click.ClickException(f"{url} cannot be a resource: {problem} (RFC 8707 §2)")
-    for one in runtime.resources.all():
-        if normalize_resource(one) == normalize_resource(url) and (one != url or url in stored.list_all(runtime.store)):
-            raise click.ClickException(f"there is a resource {one} already: use `valetkey resources update`")
+    stored_urls = resource_storage.list_all(runtime.store).keys()
+    for existing in runtime.resources.all():
+        if normalize_resource(existing) == normalize_resource(url) and (existing != url or url in stored_urls):
+            raise click.ClickException(f"there is a resource {existing} already: use `valetkey resources update`")
     _save_resource(runtime, url, {}, options, as_json)
 
 
@@ -61,10 +62,10 @@ def create(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
 @json_option
 @with_runtime
 def update(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
-    """Change a resource; the API of the server itself too."""
+    """Change a resource, or the API of the server itself."""
     if url not in runtime.resources.all():
         raise click.ClickException(f"there is no resource {url}")
-    _save_resource(runtime, url, dict(stored.list_all(runtime.store).get(url, {})), options, as_json)
+    _save_resource(runtime, url, dict(resource_storage.list_all(runtime.store).get(url, {})), options, as_json)
 
 
 @resources.command("list")
@@ -73,8 +74,8 @@ def update(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
 def list_resources(runtime: Runtime, as_json: bool) -> None:
     """Show all resources."""
     rows = [
-        {"resource": one.resource, "name": one.name, "token_format": one.token_format}
-        for one in runtime.resources.all().values()
+        {"resource": resource.resource, "name": resource.name, "token_format": resource.token_format}
+        for resource in runtime.resources.all().values()
     ]
     print_table(rows, ("resource", "token_format", "name"), as_json, empty_message="There are no resources.")
 
@@ -83,16 +84,22 @@ def list_resources(runtime: Runtime, as_json: bool) -> None:
 @click.argument("url")
 @with_runtime
 def remove(runtime: Runtime, url: str) -> None:
-    """Remove a resource; no more tokens are made for it."""
-    if url not in stored.list_all(runtime.store):
+    """Remove a resource: no more tokens are issued for it."""
+    if url not in resource_storage.list_all(runtime.store):
         raise click.ClickException(f"there is no resource {url} that could be removed")
-    runtime.revoke(stored.remove(url), *_change_statements(runtime, f"removed {url}"))
+    runtime.revoke(resource_storage.remove(url), *_change_statements(runtime, f"removed {url}"))
     click.echo(f"{url} is removed.")
 
 
 def _save_resource(
     runtime: Runtime, url: str, metadata: dict[str, Any], options: dict[str, Any], as_json: bool
 ) -> None:
+    """Store a resource and print it.
+
+    :param metadata: its metadata so far (RFC 9728 §2), which ``options`` override.
+    :param options: the command's options by name; ``None`` if not given.
+    :raises click.ClickException: if a scope is unknown.
+    """
     scopes = " ".join(options["scopes"]).split()
     unknown = set(scopes) - set(runtime.settings.scopes)
     if unknown:
@@ -104,8 +111,8 @@ def _save_resource(
         "scopes_supported": scopes or None,
     }
     metadata |= {name: value for name, value in new.items() if value is not None}
-    runtime.keys.get_signing_key(metadata.get("signing_alg", "ES256"), runtime.clock())  # made before it signs
-    runtime.revoke(stored.upsert(url, metadata, runtime.clock()), *_change_statements(runtime, url))
+    runtime.keys.get_signing_key(metadata.get("signing_alg", "ES256"), runtime.clock())  # generates the key, if needed
+    runtime.revoke(resource_storage.upsert(url, metadata, runtime.clock()), *_change_statements(runtime, url))
     print_result({"resource": url, **metadata}, as_json)
 
 

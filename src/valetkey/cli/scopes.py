@@ -1,4 +1,4 @@
-"""``valetkey scopes``: what apps can ask for, and where it is needed."""
+"""``valetkey scopes``: list the scopes that clients can request, and the routes that require them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from valetkey.resource_server.routes import iter_routes
 from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
 
-from .app_loading import json_option, load_app
-from .printing import print_table
+from .app_loading import load_app
+from .printing import json_option, print_table
 
 
 @click.group()
 def scopes() -> None:
-    """What apps can ask for."""
+    """Scopes that apps can request."""
 
 
 @scopes.command("list")
 @json_option
 @click.pass_context
 def list_scopes(context: click.Context, as_json: bool) -> None:
-    """Show each scope of the API, its words, and the routes that name it."""
+    """Show each scope, its words, and the routes that require it."""
     app = load_app(context)
     runtime: Runtime = app.extensions[EXTENSION]
     routes = list(iter_routes(app))

@@ -1,4 +1,4 @@
-"""``valetkey serve`` and ``work``: the processes that run all day."""
+"""``valetkey serve``: serve an app, or the authorization server alone, with Granian."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import ctypes
 import os
 import secrets
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +20,7 @@ from valetkey.runtime import Runtime
 from valetkey.settings import SettingsError
 from valetkey.web.context import EXTENSION
 
-from .app_loading import get_global_options, load_app, with_runtime
+from .app_loading import get_global_options, load_app
 from .banner import banner_lines, example_call_lines
 from .bind import check_certificate, resolve_bind_address
 from .certificate import ensure_self_signed_certificate
@@ -30,7 +28,7 @@ from .init import check_demo_allowed, create_demo_data
 from .served_issuer import find_served_issuer, save_served_issuer
 
 _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
-_BLOCKING_THREADS = 16  # most of them sleep until their write is committed: more writes for each commit
+_BLOCKING_THREADS = 16  # most of them wait for their write to be committed: the more, the more writes share a commit
 
 
 @click.command()
@@ -40,12 +38,12 @@ _BLOCKING_THREADS = 16  # most of them sleep until their write is committed: mor
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
-@click.option("--tls-self-signed", is_flag=True, help="Make a certificate, for trying TLS out.")
+@click.option("--tls-self-signed", is_flag=True, help="Generate a certificate, for trying out TLS.")
 @click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
-@click.option("--demo", is_flag=True, help="Make a demonstration user and app where there are none.")
+@click.option("--demo", is_flag=True, help="Create a demo user and app, if there are none.")
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
-    """Serve an app, or the bare authorization server.
+    """Serve an app, or the authorization server alone.
 
     APP is module:app or path/to/app.py.
     """
@@ -56,7 +54,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     tls = _uses_tls(options)
     host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
     address = f"{'https' if tls else 'http'}://{host}:{options['port']}"
-    os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for an app whose own sessions need one
+    os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for apps that read it for their own sessions
     app = load_app(context, issuer=address)
     runtime: Runtime = app.extensions[EXTENSION]
     problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
@@ -66,39 +64,25 @@ def serve(context: click.Context, /, **options: Any) -> None:
         check_demo_allowed(runtime)
     listen = resolve_bind_address(options["host"], options["port"])
     runtime.get_ready()
-    runtime.keys.get_signing_key("ES256", runtime.clock())  # there are keys, and encryption_keys opens them
+    runtime.keys.get_signing_key("ES256", runtime.clock())  # fails if there are no keys or they cannot be decrypted
     certificate = _prepare_certificate(options, runtime)
     demo = create_demo_data(runtime) if options["demo"] else None
-    before, issuer = find_served_issuer(runtime.settings.data_dir), runtime.settings.issuer
+    last_issuer, issuer = find_served_issuer(runtime.settings.data_dir), runtime.settings.issuer
     for line in banner_lines(runtime, address) + (example_call_lines(app, runtime, demo) if options["demo"] else []):
         click.echo(line)
-    if before not in {None, issuer}:
-        click.echo(f"Note: this store was served as {before} before; tokens from then are not good here.")
+    if last_issuer not in {None, issuer}:
+        click.echo(f"Note: this store was served as {last_issuer} before; tokens from then are not good here.")
     save_served_issuer(runtime.settings.data_dir, issuer)
-    runtime.close()  # the workers are forked: no thread and no connection of this process may be theirs
+    runtime.close()  # the workers are forked: they must not inherit threads or connections of this process
     _run_server(options, listen, certificate)
 
 
-@click.command()
-@click.option("--once", is_flag=True, help="Do what is due, and end.")
-@with_runtime
-def work(runtime: Runtime, once: bool) -> None:
-    """Send mail and prune, beside servers of other kinds.
-
-    `valetkey serve` does it by itself.
-    """
-    worker = runtime.make_worker()
-    if once:
-        click.echo(f"{worker.run_once()} jobs done")
-        return
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    click.echo("Working. Ctrl-C ends it.")
-    worker.run(stop)
-
-
 def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
+    """Run the server processes until they are stopped.
+
+    :param address: IP address to listen on.
+    :param certificate: files with the certificate chain and its key; ``None`` for plain HTTP.
+    """
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
     from granian.server import Server
@@ -106,11 +90,12 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
     if hasattr(os, "SCHED_BATCH"):
         # A worker's Python thread is slowed by its own network thread under the default scheduler.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
-        # Else glibc keeps heaps for each of the threads, and for good what a password once took: 110 MB under load, not
-        # 95. To take those 19 MB anew adds 12 ms to the 18 ms of a password.
-        for setting, value in _MALLOC_OPTIONS.items():
-            ctypes.CDLL(None).mallopt(setting, value)
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no mallopt()
+        # By default glibc keeps a heap for each thread, and never returns the 19 MB that hashing a password needs: a
+        # worker has 110 MB under load, with these options 95 MB. Allocating the 19 MB each time adds 12 ms to the 18 ms
+        # of a password hash.
+        for option, value in _MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
     cert, key = certificate or (None, None)
     Server(
         "valetkey.service:load_app_with_worker",
@@ -132,6 +117,10 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
 
 
 def _uses_tls(options: dict[str, Any]) -> bool:
+    """Return whether the server uses TLS.
+
+    :raises click.UsageError: if the options of TLS contradict each other.
+    """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key belong together")
     if options["tls_cert"] and options["tls_self_signed"]:
@@ -140,6 +129,10 @@ def _uses_tls(options: dict[str, Any]) -> bool:
 
 
 def _prepare_certificate(options: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+    """Return the files with the certificate chain and its key, or ``None`` for plain HTTP.
+
+    :raises click.ClickException: if they cannot be used.
+    """
     if not _uses_tls(options):
         return None
     if options["tls_self_signed"]:

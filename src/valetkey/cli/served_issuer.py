@@ -1,4 +1,4 @@
-"""Under which issuer a data directory was served last, so that later commands need not be told."""
+"""Store the issuer that a data directory was served as last: the default issuer of later commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _FILE_NAME = "issuer"
 
 
 def find_served_issuer(data_dir: str | None) -> str | None:
-    """The issuer that was served last from this folder; from ``VALETKEY_DATA_DIR`` or ``var`` where it is not named."""
+    """Return the issuer that a data directory was served as last, or ``None`` if it was not served.
+
+    :param data_dir: the directory; if ``None``, that of ``VALETKEY_DATA_DIR`` or else ``var``.
+    """
     try:
         return _issuer_file(data_dir or os.environ.get("VALETKEY_DATA_DIR") or "var").read_text().strip() or None
     except (OSError, ValueError):
@@ -18,7 +21,7 @@ def find_served_issuer(data_dir: str | None) -> str | None:
 
 
 def save_served_issuer(data_dir: str, issuer: str) -> None:
-    """Note it; where there is no such folder, or it cannot be written, nothing is noted."""
+    """Store the issuer in the data directory. Do nothing if the directory does not exist or is not writable."""
     if Path(data_dir).is_dir():
         with contextlib.suppress(OSError):
             _issuer_file(data_dir).write_text(issuer + "\n")

@@ -1,4 +1,4 @@
-"""``valetkey tokens``: personal access tokens, seen and made by an operator."""
+"""``valetkey tokens``: list, create and revoke users' personal access tokens."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from valetkey.runtime import Runtime
 from valetkey.storage import personal_access_tokens
 from valetkey.storage.personal_access_tokens import PersonalToken
 
-from .app_loading import json_option, print_result, with_runtime
-from .printing import print_table
+from .app_loading import with_runtime
+from .printing import json_option, print_result, print_table
 from .users_lookup import require_account, resolve_sub
 
 
 @click.group()
 def tokens() -> None:
-    """People's personal access tokens."""
+    """Users' personal access tokens."""
 
 
 @tokens.command("list")
-@click.option("--user", help="Of this person only: an e-mail address, or the sub that tokens have.")
+@click.option("--user", help="Of this user only: an e-mail address, or the sub that tokens have.")
 @json_option
 @with_runtime
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """Show tokens, without their values."""
     store, now = runtime.store, runtime.clock()
-    found = (
+    listed = (
         personal_access_tokens.list_by_owner(store, resolve_sub(runtime, user))
         if user
         else personal_access_tokens.list_all(store)
     )
     columns = ("id", "prefix", "state", "owner", "expires_at", "last_used_at", "name")
     print_table(
-        ({"owner": one.owner, **serialize_token(one, now)} for one in found),
+        ({"owner": token.owner, **serialize_token(token, now)} for token in listed),
         columns,
         as_json,
         empty_message="There are no personal access tokens.",
@@ -52,23 +52,23 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 @click.option("--user", required=True, help="Whose: an e-mail address, or the sub that tokens have.")
 @click.option("--name", required=True, help="What it is for.")
 @click.option("--scope", "scopes", multiple=True, help="What it may do; may be repeated.")
-@click.option("--days", default=30, show_default=True, help="After how many days it expires.")
+@click.option("--days", default=30, show_default=True, help="Days until it expires.")
 @json_option
 @with_runtime
 def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
-    """Make a token for a person; it is shown once and never again."""
+    """Create a token for a user; it is shown once and never again."""
     now = runtime.clock()
     owner = require_account(runtime, user).sub if runtime.has_built_in_accounts else user
-    wish = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
+    spec = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
     try:
         with runtime.app_context():
-            made = create_personal_token(wish, Owner(owner), runtime, now, None)
+            created = create_personal_token(spec, Owner(owner), runtime, now, None)
     except OAuthError as refusal:
         raise click.ClickException(
             refusal.description + (f" ({refusal.log_detail})" if refusal.log_detail else "")
         ) from refusal
     print_result(
-        {"token": made.secret.reveal(), "owner": made.token.owner, **serialize_token(made.token, now)}, as_json
+        {"token": created.secret.reveal(), "owner": created.token.owner, **serialize_token(created.token, now)}, as_json
     )
 
 
@@ -76,19 +76,20 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
 @click.argument("token")
 @with_runtime
 def revoke(runtime: Runtime, token: str) -> None:
-    """End a token, given by its id or by itself.
+    """Revoke a token, named by its id or its value.
 
-    It is dead within a second.
+    It becomes invalid within a second.
     """
-    found = _find_token(runtime, token)
-    if found is None:
+    personal_token = _find_token(runtime, token)
+    if personal_token is None:
         raise click.ClickException("there is no such token, or it is over")
-    if not revoke_personal_token(found, runtime, runtime.clock(), None):
-        raise click.ClickException(f"{found.token_id} was revoked before")
-    click.echo(f"{found.token_id} is revoked.")
+    if not revoke_personal_token(personal_token, runtime, runtime.clock(), None):
+        raise click.ClickException(f"{personal_token.token_id} was revoked before")
+    click.echo(f"{personal_token.token_id} is revoked.")
 
 
 def _find_token(runtime: Runtime, token: str) -> PersonalToken | None:
+    """Return a token by its id, or an active token by its value, or ``None`` if there is no such token."""
     if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
         return personal_access_tokens.find_active(runtime.store, Secret(token).digest(), runtime.clock())
     return personal_access_tokens.find(runtime.store, token)

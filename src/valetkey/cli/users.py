@@ -1,4 +1,4 @@
-"""``valetkey users``: the people whose data it is, where Valetkey keeps the accounts."""
+"""``valetkey users``: create and manage Valetkey's built-in accounts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from valetkey.protocol.claims import STANDARD_CLAIMS, claim_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, change_feed, grants, personal_access_tokens
 
-from .app_loading import json_option, print_result, read_json_file, with_runtime
-from .printing import print_table
+from .app_loading import read_json_file, with_runtime
+from .printing import json_option, print_result, print_table
 from .users_lookup import require_account
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,34 +28,36 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def users() -> None:
-    """People with an account."""
+    """Users with an account."""
 
 
 @users.command()
 @click.option("--email", required=True)
-@click.option("--name", default="", help="As people are addressed; the e-mail address's first part where left out.")
+@click.option("--name", default="", help="The name that pages show. [default: from --claims or --email]")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--claims", type=_EXISTING_FILE, help="A JSON file with standard claims (OpenID Connect Core §5.1).")
 @json_option
 @with_runtime
 def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
-    """Make an account.
+    """Create an account.
 
-    A password that is not given is made up and shown once.
+    Without --password-stdin, a password is generated and shown once.
     """
     if not runtime.has_built_in_accounts:
         raise click.ClickException("the app has users of its own (resource_owner=): Valetkey keeps no accounts here")
     if not is_email_address(email.strip()):
         raise click.ClickException("an e-mail address is needed, like ada@example.org")
-    given = sys.stdin.readline().rstrip("\n") if password_stdin else None
-    password = given or secrets.token_urlsafe(12)
+    chosen_password = sys.stdin.readline().rstrip("\n") if password_stdin else None
+    password = chosen_password or secrets.token_urlsafe(12)
     problem = password_problem(password, email=email)
     if problem:
         raise click.ClickException(problem)
-    told = _read_claims(claims, email) if claims else {}
-    name = name or str(told.get("name", "")) or email.partition("@")[0]
-    sub = create_account(runtime, name=name, email=email, password=password, claims=told)
-    print_result({"sub": sub, "email": email.strip().lower(), "password": None if given else password}, as_json)
+    account_claims = _read_claims(claims, email) if claims else {}
+    name = name or str(account_claims.get("name", "")) or email.partition("@")[0]
+    sub = create_account(runtime, name=name, email=email, password=password, claims=account_claims)
+    print_result(
+        {"sub": sub, "email": email.strip().lower(), "password": None if chosen_password else password}, as_json
+    )
 
 
 @users.command("list")
@@ -65,13 +67,13 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
     """Show all accounts."""
     rows = [
         {
-            "sub": one.sub,
-            "email": one.email,
-            "name": one.name,
-            "state": "disabled" if one.disabled_at else "active",
-            "created_at": int(one.created_at),
+            "sub": account.sub,
+            "email": account.email,
+            "name": account.name,
+            "state": "disabled" if account.disabled_at else "active",
+            "created_at": int(account.created_at),
         }
-        for one in accounts.list_all(runtime.store)
+        for account in accounts.list_all(runtime.store)
     ]
     print_table(rows, ("sub", "state", "created_at", "email", "name"), as_json, empty_message="Nobody has an account.")
 
@@ -80,9 +82,9 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
 @click.argument("user")
 @with_runtime
 def disable(runtime: Runtime, user: str) -> None:
-    """Put a person out, given by e-mail address or sub.
+    """Disable an account, named by e-mail address or sub.
 
-    Sessions, tokens and refresh tokens end within a second.
+    Its sessions, tokens and refresh tokens are revoked within a second.
     """
     account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
@@ -101,10 +103,10 @@ def disable(runtime: Runtime, user: str) -> None:
 @click.argument("user")
 @with_runtime
 def enable(runtime: Runtime, user: str) -> None:
-    """Let a disabled person back in; apps need new tokens."""
+    """Enable a disabled account; apps need new tokens."""
     account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
-        grants.revoke_all_of_owner(account.sub, now),  # one may have been given at the very moment of the disabling
+        grants.revoke_all_of_owner(account.sub, now),  # one may have been created while the account was being disabled
         accounts.set_disabled(account.sub, None),
         audit_statement("account.enabled", now, owner=account.sub),
     )
@@ -117,26 +119,29 @@ def enable(runtime: Runtime, user: str) -> None:
 @json_option
 @with_runtime
 def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -> None:
-    """Set another password and end all sessions.
+    """Set a new password and end all sessions.
 
-    A password that is not given is made up and shown once.
+    Without --password-stdin, a password is generated and shown once.
     """
     account, now = require_account(runtime, user), runtime.clock()
-    given = sys.stdin.readline().rstrip("\n") if password_stdin else None
-    new = given or secrets.token_urlsafe(12)
-    problem = password_problem(new, email=account.email, name=account.name)
+    chosen_password = sys.stdin.readline().rstrip("\n") if password_stdin else None
+    new_password = chosen_password or secrets.token_urlsafe(12)
+    problem = password_problem(new_password, email=account.email, name=account.name)
     if problem:
         raise click.ClickException(problem)
     runtime.revoke(
-        accounts.set_password(account.sub, hash_password(new)),
+        accounts.set_password(account.sub, hash_password(new_password)),
         *end_all_sessions_statements(account.sub, runtime, now),
         audit_statement("account.password_changed", now, owner=account.sub),
     )
-    print_result({"email": account.email, "password": None if given else new}, as_json)
+    print_result({"email": account.email, "password": None if chosen_password else new_password}, as_json)
 
 
 def _read_claims(path: Path, email: str) -> dict[str, Any]:
-    """The claims in a file; all that is wrong with them is told together."""
+    """Return the claims in a file.
+
+    :raises click.ClickException: if claims are invalid; the message lists every problem.
+    """
     claims = read_json_file(path)
     problems = [claim_problem(name, value) or "" for name, value in claims.items()]
     problems += [f"{name} is not a standard claim" for name in claims.keys() - STANDARD_CLAIMS.keys() - {"sub"}]

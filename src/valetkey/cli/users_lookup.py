@@ -1,4 +1,4 @@
-"""Whom a command means: an e-mail address of ours, or the ``sub`` that tokens have."""
+"""Find the user that a command names: by the e-mail address of a built-in account, or by ``sub``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from valetkey.storage.accounts import Account
 
 
 def find_account(runtime: Runtime, user: str) -> Account | None:
-    """The account by either name."""
+    """Return the account with this e-mail address or ``sub``, or ``None`` if there is none."""
     return accounts.find_by_email(runtime.store, user) if "@" in user else accounts.find(runtime.store, user)
 
 
 def require_account(runtime: Runtime, user: str) -> Account:
-    """The account; where there is none, the command ends with a sentence."""
+    """Return the account with this e-mail address or ``sub``.
+
+    :raises click.ClickException: if there is none.
+    """
     account = find_account(runtime, user)
     if account is None:
         raise click.ClickException(f"there is no account {user}; see `valetkey users list`")
@@ -23,6 +26,9 @@ def require_account(runtime: Runtime, user: str) -> Account:
 
 
 def resolve_sub(runtime: Runtime, user: str) -> str:
-    """The ``sub`` of an address of ours; anything else is one already, perhaps of the app's own people."""
+    """Return the ``sub`` of the built-in account with this e-mail address.
+
+    Anything else is returned unchanged: it is a ``sub``, perhaps of a user of the host app.
+    """
     account = find_account(runtime, user) if "@" in user else None
     return account.sub if account else user

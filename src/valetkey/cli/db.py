@@ -1,0 +1,48 @@
+"""``valetkey db``: the version of the database schema, and its upgrade."""
+
+from __future__ import annotations
+
+import click
+
+from valetkey.runtime import Runtime, prepare_store
+from valetkey.storage.engine.open import sqlite_path
+from valetkey.storage.schema import HEAD_REVISION, schema_version
+from valetkey.web.context import EXTENSION
+
+from .app_loading import load_app
+
+
+@click.group()
+def db() -> None:
+    """The schema of the database."""
+
+
+@db.command()
+@click.pass_context
+def upgrade(context: click.Context) -> None:
+    """Upgrade the schema to the revision that this version needs."""
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
+    before = _find_schema_version(runtime)
+    prepare_store(runtime)
+    click.echo(
+        f"The schema is {HEAD_REVISION}" + (f", it was {before}." if before and before != HEAD_REVISION else ".")
+    )
+    runtime.close()
+
+
+@db.command()
+@click.pass_context
+def version(context: click.Context) -> None:
+    """Show the schema's revision, and the one that this version needs."""
+    runtime: Runtime = load_app(context).extensions[EXTENSION]
+    click.echo(f"store: {_find_schema_version(runtime) or 'none'}, needed: {HEAD_REVISION}")
+    runtime.close()
+
+
+def _find_schema_version(runtime: Runtime) -> str | None:
+    """Return the revision of the database schema, or ``None`` if there is no schema.
+
+    A SQLite file that does not exist is not created.
+    """
+    path = sqlite_path(runtime.settings.store_url)
+    return schema_version(runtime.store) if path is None or path.exists() else None

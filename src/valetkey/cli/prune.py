@@ -1,0 +1,33 @@
+"""``valetkey prune``: delete expired rows from the database now."""
+
+from __future__ import annotations
+
+import click
+
+from valetkey.authorization_server.clients.unused import prune_unused_clients
+from valetkey.outbound import worker
+from valetkey.runtime import Runtime
+
+from .app_loading import with_runtime
+from .printing import json_option, print_result
+
+
+@click.command()
+@json_option
+@with_runtime
+def prune(runtime: Runtime, as_json: bool) -> None:
+    """Delete expired codes, tokens and sessions.
+
+    `serve` and `work` do it every hour.
+    """
+    removed = worker.prune(runtime.store, runtime.clock())
+    removed["unused clients"] = prune_unused_clients(runtime)
+    runtime.limiter.prune(runtime.clock())
+    if as_json:
+        print_result(removed, as_json)
+        return
+    for table, row_count in removed.items():
+        if row_count:
+            click.echo(f"{row_count:>9} {table.removeprefix('valetkey_').replace('_', ' ')}")
+    total = sum(removed.values())
+    click.echo(f"{total:>9} rows removed" if total else "0 rows removed")

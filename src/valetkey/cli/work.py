@@ -1,0 +1,31 @@
+"""``valetkey work``: a worker process for apps that another WSGI server serves."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from valetkey.runtime import Runtime
+
+from .app_loading import with_runtime
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Run the jobs that are due, then exit.")
+@with_runtime
+def work(runtime: Runtime, once: bool) -> None:
+    """Send mail and prune, if another WSGI server serves the app.
+
+    `valetkey serve` does both by itself.
+    """
+    worker = runtime.make_worker()
+    if once:
+        click.echo(f"{worker.run_once()} jobs done")
+        return
+    stop = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stop.set())
+    click.echo("Working. Ctrl-C ends it.")
+    worker.run(stop)
