@@ -1,4 +1,4 @@
-"""Files, error codes, migrations, types and help, as ``docs/structure.md`` promises them."""
+"""Rules for the whole project: files, error codes, migrations, commands and their help, types of the public API."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
 SOURCE = Path(valetkey.__file__).parent
 
 
-def test_no_file_is_over_350_lines() -> None:
-    long = {
+def test_no_file_is_longer_than_350_lines() -> None:
+    long_files = {
         str(path.relative_to(SOURCE)): lines
         for path in SOURCE.rglob("*.py")
         if (lines := len(path.read_text().splitlines())) > 350
     }
 
-    assert long == {}
+    assert long_files == {}
 
 
-def test_no_file_is_named_for_nothing() -> None:
-    named = {path.stem for path in SOURCE.rglob("*.py")}
+def test_no_file_has_a_name_without_meaning() -> None:
+    names = {path.stem for path in SOURCE.rglob("*.py")}
 
-    assert not named & {"utils", "util", "helpers", "common", "services", "manager", "misc"}
+    assert not names & {"utils", "util", "helpers", "common", "services", "manager", "misc"}
 
 
-def test_every_module_says_what_it_knows() -> None:
-    silent = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if not path.read_text().startswith('"""')]
+def test_every_module_has_a_docstring() -> None:
+    missing = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if not path.read_text().startswith('"""')]
 
-    assert silent == []
+    assert missing == []
 
 
 def test_there_is_one_class_for_each_error_code_and_status() -> None:
     classes = [
-        one
+        value
         for module in (errors, bearer)
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, OAuthError) and one not in {OAuthError, bearer.MissingToken}
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, OAuthError) and value not in {OAuthError, bearer.MissingToken}
     ]
-    codes = [(one.error, one.status) for one in {*classes}]
+    codes = [(error_class.error, error_class.status) for error_class in {*classes}]
 
     assert len(codes) == len(set(codes)) > 15
 
 
-def test_nobody_compares_the_text_of_an_exception() -> None:
-    sinners = [
+def test_no_code_compares_the_text_of_an_exception() -> None:
+    comparisons = [
         f"{path.name}: {line.strip()}"
         for path in SOURCE.rglob("*.py")
-        if path.parent.name != "storage"  # a driver's errors have no codes to go by on SQLite
+        if path.parent.name != "storage"  # errors of the SQLite driver have no codes
         for line in path.read_text().splitlines()
         if re.search(r"""["'] in str\(|str\(\w+\) ==|\.description ==""", line)
     ]
 
-    assert sinners == []
+    assert comparisons == []
 
 
-def test_the_revisions_that_the_code_knows_are_the_files() -> None:
+def test_the_revisions_in_the_code_are_the_migration_files() -> None:
     script = ScriptDirectory(str(SOURCE / "storage" / "migrations"))
     oldest_first = tuple(reversed([revision.revision for revision in script.walk_revisions()]))
 
@@ -80,7 +80,7 @@ def test_the_revisions_that_the_code_knows_are_the_files() -> None:
     assert script.get_current_head() == schema.HEAD_REVISION
 
 
-def test_the_migrations_make_the_tables(database_url: str) -> None:
+def test_the_migrations_create_the_tables_of_the_metadata(database_url: str) -> None:
     upgrade_schema(database_url)
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.connect() as connection:
@@ -93,37 +93,42 @@ def test_the_migrations_make_the_tables(database_url: str) -> None:
     assert difference == []
 
 
-def test_every_table_is_ours_by_its_name() -> None:
+def test_every_table_name_starts_with_valetkey() -> None:
     assert all(name.startswith("valetkey_") for name in metadata.tables)
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = [path]
+def list_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the names of a group and of all commands below it, as they follow each other on the command line."""
+    paths = [path]
     for name, command in group.commands.items():
-        found += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
-    return found
+        paths += list_commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return paths
 
 
-@pytest.mark.parametrize("command", commands(main), ids=" ".join)
+@pytest.mark.parametrize("command", list_commands(main), ids=" ".join)
 def test_each_command_has_help(command: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(main, [*command, "--help"])
+    result = CliRunner().invoke(main, [*command, "--help"])
 
-    assert shown.exit_code == 0, shown.output
-    described = shown.output.split("Usage:", 1)[1].split("\n\n")[1]
-    assert described.strip() and not described.strip().startswith("Options")
-
-
-@pytest.mark.parametrize("command", commands(main), ids=" ".join)
-def test_no_list_of_commands_cuts_a_sentence_off(command: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output
-
-    assert "...\n" not in shown.partition("Commands:")[2]
+    assert result.exit_code == 0, result.output
+    description = result.output.split("Usage:", 1)[1].split("\n\n")[1]
+    assert description.strip() and not description.strip().startswith("Options")
 
 
-def test_the_commands_are_those_of_the_design() -> None:
-    wanted = {"init", "serve", "work", "login", "users", "clients", "resources", "keys", "check", "prune", "db"}
+@pytest.mark.parametrize("command", list_commands(main), ids=" ".join)
+def test_no_sentence_in_a_list_of_commands_is_cut_off(command: tuple[str, ...]) -> None:
+    output = CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output
 
-    assert wanted <= main.commands.keys()
+    assert "...\n" not in output.partition("Commands:")[2]
+
+
+def test_no_command_is_missing() -> None:
+    expected = {"init", "serve", "work", "login", "users", "clients", "resources", "keys", "check", "prune", "db"}
+
+    assert expected <= main.commands.keys()
+
+
+def test_each_command_has_a_file_of_its_name() -> None:
+    assert {name for name in main.commands if not (SOURCE / "cli" / f"{name}.py").is_file()} == set()
 
 
 @pytest.fixture
@@ -135,13 +140,13 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_day_with_the_command_line(shell: Path) -> None:
-    """Also the first day's ``prune``, when no limit was ever spent from."""
+def test_the_commands_work_on_a_new_data_directory(shell: Path) -> None:
+    """Includes ``prune`` before any limit was ever charged."""
 
-    def run(*words: str, status: int = 0) -> str:
-        done = CliRunner().invoke(main, ["--data-dir", str(shell), *words])
-        assert done.exit_code == status, done.output
-        return done.output
+    def run(*arguments: str, status: int = 0) -> str:
+        result = CliRunner().invoke(main, ["--data-dir", str(shell), *arguments])
+        assert result.exit_code == status, result.output
+        return result.output
 
     assert "ready" in run("init")
     assert "store: 0002, needed: 0002" in run("db", "version")
@@ -161,11 +166,11 @@ def test_a_day_with_the_command_line(shell: Path) -> None:
     assert "Ready to serve" in run("check")
 
 
-def test_what_a_person_can_mend_is_a_sentence_and_no_traceback(shell: Path) -> None:
-    told = CliRunner().invoke(main, ["--app", "no_such_module:app", "check"])
+def test_an_error_that_the_operator_can_fix_is_a_message_without_a_traceback(shell: Path) -> None:
+    result = CliRunner().invoke(main, ["--app", "no_such_module:app", "check"])
 
-    assert told.exit_code == 1
-    assert told.output == "Error: there is no module no_such_module: name the app as module:app or path/to/app.py\n"
+    assert result.exit_code == 1
+    assert result.output == "Error: there is no module no_such_module: name the app as module:app or path/to/app.py\n"
 
 
 SNIPPET = """
@@ -221,28 +226,28 @@ def test_the_public_api_type_checks_from_outside(tmp_path: Path) -> None:
     snippet = tmp_path / "publisher.py"
     snippet.write_text(SNIPPET)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", snippet.name]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
 
-    revealed = [one.replace("builtins.", "") for one in re.findall(r'Revealed type is "([^"]+)"', told)]
+    revealed = [type_text.replace("builtins.", "") for type_text in re.findall(r'Revealed type is "([^"]+)"', output)]
     assert revealed[:4] == [
         "def (number: int) -> str",
         "def () -> int",
         "def () -> bytes",
         "def (*, name: str) -> str",
-    ], told
-    mistakes = re.findall(r"publisher.py:(\d+): error", told)
+    ], output
+    error_lines = re.findall(r"publisher.py:(\d+): error", output)
     lines = SNIPPET.splitlines()
-    assert {lines[int(number) - 1] for number in mistakes} == {
+    assert {lines[int(number) - 1] for number in error_lines} == {
         'one("wrong")',
         "require_oauth(5)",
         'Valetkey(app, scopes=["profile"])',
         "ResourceServer(app, trusted_issuers=[5])",
         'TrustedIssuer("https://id.example.com", like="okto")',
-    }, told
+    }, output
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "expected"),
     [
         (
             "import os\nimport no_such_package\n",
@@ -251,33 +256,35 @@ def test_the_public_api_type_checks_from_outside(tmp_path: Path) -> None:
         ("x = 1\ndef f(:\n", ("app.py:2", "def f(:", "SyntaxError: ")),
         ("import json\n\njson.loads('{')\n", ("app.py:3", "json.loads('{')", "JSONDecodeError: ")),
     ],
-    ids=["a missing package", "a slip of the pen", "an error in a library"],
+    ids=["a missing package", "a syntax error", "an error in a library"],
 )
-def test_an_app_that_cannot_be_loaded_is_told_in_few_lines(shell: Path, program: str, told: tuple[str, ...]) -> None:
+def test_the_error_of_an_app_that_cannot_be_loaded_is_five_lines_at_most(
+    shell: Path, program: str, expected: tuple[str, ...]
+) -> None:
     (shell / "app.py").write_text(program)
 
-    done = CliRunner().invoke(main, ["--app", str(shell / "app.py"), "check"])
+    result = CliRunner().invoke(main, ["--app", str(shell / "app.py"), "check"])
 
-    assert done.exit_code == 1
-    assert all(words in done.output for words in told), done.output
-    assert "Traceback" not in done.output
-    assert len(done.output.splitlines()) <= 5
+    assert result.exit_code == 1
+    assert all(text in result.output for text in expected), result.output
+    assert "Traceback" not in result.output
+    assert len(result.output.splitlines()) <= 5
 
 
 @pytest.mark.parametrize(
-    ("program", "name", "told"),
+    ("program", "name", "expected"),
     [
         ("app = {}", "app.py:other", "app.py has no other"),
         ("def create_app(): ...", "app.py:api", "app.py has no api"),
         ("from flask import Flask\napi = Flask('api')", "app.py", "has no app and no create_app; did you mean {}:api?"),
         ("def create_app():\n    return 1 / 0", "app.py", "ZeroDivisionError: division by zero"),
     ],
-    ids=["another name", "a factory is not what was named", "the name is told", "a factory that fails"],
+    ids=["another name", "another name and a factory", "no name but an app", "a factory that fails"],
 )
-def test_only_the_app_that_was_named_is_served(shell: Path, program: str, name: str, told: str) -> None:
+def test_only_the_named_app_is_loaded(shell: Path, program: str, name: str, expected: str) -> None:
     (shell / "app.py").write_text(program + "\n")
 
-    done = CliRunner().invoke(main, ["--app", str(shell / name), "check"])
+    result = CliRunner().invoke(main, ["--app", str(shell / name), "check"])
 
-    assert done.exit_code == 1
-    assert told.format(shell / "app.py") in done.output, done.output
+    assert result.exit_code == 1
+    assert expected.format(shell / "app.py") in result.output, result.output
