@@ -1,1 +1,1 @@
-"""Helpers for a good API, each alone."""
+"""Tests of ``valetkey.api_helpers``, each helper on its own."""

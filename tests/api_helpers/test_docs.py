@@ -1,4 +1,4 @@
-"""The programs of docs/api_helpers.md, run as they stand there."""
+"""The programs in docs/api_helpers.md run and do what the page says."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PROGRAMS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```"
 
 
 def problem(http: FlaskClient) -> None:
-    refused = http.post("/api/tickets")
-    assert (refused.status_code, refused.json["left"], refused.mimetype) == (409, 0, "application/problem+json")
+    response = http.post("/api/tickets")
+    assert (response.status_code, response.json["left"], response.mimetype) == (409, 0, "application/problem+json")
     assert http.get("/api/nowhere").mimetype == "application/problem+json"
 
 
 def pages(http: FlaskClient) -> None:
-    answer = http.get("/api/books?limit=5")
-    assert answer.json == {"items": [], "next": None}
-    assert answer.headers["Link"] == '</api/books?limit=5>; rel="first"'
+    response = http.get("/api/books?limit=5")
+    assert response.json == {"items": [], "next": None}
+    assert response.headers["Link"] == '</api/books?limit=5>; rel="first"'
 
 
 def conditional(http: FlaskClient) -> None:
@@ -50,13 +50,13 @@ def deprecation(http: FlaskClient) -> None:
 
 
 def request_ids(http: FlaskClient) -> None:
-    answer = http.get("/api/hello", headers={"Request-Id": "mine"})
-    assert answer.json == {"this is": "mine"} and answer.headers["Request-Id"] == "mine"
+    response = http.get("/api/hello", headers={"Request-Id": "mine"})
+    assert response.json == {"this is": "mine"} and response.headers["Request-Id"] == "mine"
 
 
 def cors(http: FlaskClient) -> None:
-    told = http.get("/api/hello", headers={"Origin": "https://app.example.com"}).headers
-    assert told["Access-Control-Allow-Origin"] == "https://app.example.com"
+    headers = http.get("/api/hello", headers={"Origin": "https://app.example.com"}).headers
+    assert headers["Access-Control-Allow-Origin"] == "https://app.example.com"
 
 
 def sizes(http: FlaskClient) -> None:
@@ -64,7 +64,7 @@ def sizes(http: FlaskClient) -> None:
     assert http.post("/api/notes", data=b"x" * 100_000).status_code == 413
 
 
-SHOWN: dict[str, Callable[[FlaskClient], None]] = {
+CHECKS: dict[str, Callable[[FlaskClient], None]] = {
     "Problem details": problem,
     "Pages of a list": pages,
     "Conditional requests": conditional,
@@ -77,17 +77,17 @@ SHOWN: dict[str, Callable[[FlaskClient], None]] = {
 }
 
 
-def test_each_section_has_a_program_and_each_program_is_run() -> None:
-    assert PROGRAMS.keys() == SHOWN.keys() == set(re.findall(r"^## (.+)$", PAGE, re.MULTILINE))
+def test_each_section_has_a_program_and_a_check() -> None:
+    assert PROGRAMS.keys() == CHECKS.keys() == set(re.findall(r"^## (.+)$", PAGE, re.MULTILINE))
 
 
-@pytest.mark.parametrize("title", SHOWN)
+@pytest.mark.parametrize("title", CHECKS)
 def test_the_program_does_what_the_page_says(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "program"}
     exec(compile(PROGRAMS[title], f"docs/api_helpers.md, {title}", "exec"), names)
 
-    SHOWN[title](names["app"].test_client())
+    CHECKS[title](names["app"].test_client())
 
     valetkey = names["app"].extensions.get("valetkey")
     if valetkey is not None:

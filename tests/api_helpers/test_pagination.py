@@ -40,7 +40,7 @@ class Note(Base):
     colour: Mapped[str]
     stars: Mapped[int]
     price: Mapped[Decimal] = mapped_column(sa.Numeric(8, 2))
-    made: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True))
     code: Mapped[str] = mapped_column(unique=True)
     mark: Mapped[str | None]
 
@@ -63,7 +63,7 @@ def add(engine: sa.Engine, numbers: range, seed: int = 5) -> None:
         for number in numbers:
             values = {"id": number, "colour": generator.choice("rgb"), "stars": generator.randint(1, 3), "mark": None}
             values["price"] = Decimal(generator.randint(0, 200)) / 100
-            values["made"] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=generator.randint(0, 3))
+            values["created_at"] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=generator.randint(0, 3))
             values["code"] = str(uuid5(SPACE, str(number)))
             connection.execute(notes.insert().values(**values))
 
@@ -118,9 +118,9 @@ ORDERS: list[tuple[Any, ...]] = [
     (Note.id.desc(),),
     (Note.colour, Note.id),
     (Note.colour.desc(), Note.stars, Note.id.desc()),
-    (Note.price.desc(), Note.made, Note.code),
+    (Note.price.desc(), Note.created_at, Note.code),
     (sa.func.coalesce(Note.mark, Note.colour), Note.stars.desc(), Note.id),
-    (Note.made.desc(), Note.id),
+    (Note.created_at.desc(), Note.id),
 ]
 
 

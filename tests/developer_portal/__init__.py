@@ -1,1 +1,1 @@
-"""The API reference and the documents beside it."""
+"""Tests of the developer portal: the API reference page and the documents for programs."""

@@ -1,4 +1,4 @@
-"""The programs in ``docs/api_reference.md`` run, and make valid documents."""
+"""The programs in ``docs/api_reference.md`` run and build valid OpenAPI documents."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=["own", "flask-smorest"])
-def test_each_program_makes_a_valid_document(program: str) -> None:
+def test_each_program_builds_a_valid_document(program: str) -> None:
     names: dict[str, Any] = {"__name__": "documented"}
     exec(program, names)
-    made = names["app"].test_client().get("/openapi.json").get_json()
-    validate(made)
-    operations = [one for item in made["paths"].values() for one in item.values()]
+    document = names["app"].test_client().get("/openapi.json").get_json()
+    validate(document)
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
     assert operations
-    assert all(one["security"] for one in operations)
+    assert all(operation["security"] for operation in operations)

@@ -1,4 +1,4 @@
-"""What breaks for whoever relies on an older OpenAPI document."""
+"""Breaking changes from an old OpenAPI document to a new one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _document() -> Document:
         },
     }
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Note"}}}
-    answer = {
+    item = {
         "type": "object",
         "required": ["id", "text"],
         "properties": {"id": {"type": "integer"}, "text": {"type": "string"}},
@@ -41,7 +41,7 @@ def _document() -> Document:
                     "responses": {
                         "200": {
                             "description": "OK",
-                            "content": {"application/json": {"schema": {"type": "array", "items": answer}}},
+                            "content": {"application/json": {"schema": {"type": "array", "items": item}}},
                         }
                     },
                 },
@@ -54,7 +54,7 @@ def _document() -> Document:
 
 
 GET, NOTE = ("paths", "/notes/{note_id}", "get"), ("components", "schemas", "Note")
-ANSWER = (*GET, "responses", "200", "content", "application/json", "schema", "items")
+ITEM = (*GET, "responses", "200", "content", "application/json", "schema", "items")
 
 
 def _at(document: Document, *path: str) -> Any:
@@ -64,106 +64,106 @@ def _at(document: Document, *path: str) -> Any:
 
 
 BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
-    "a path": (lambda d: d["paths"].pop("/status"), "the path /status is gone"),
-    "an operation": (
+    "removed path": (lambda d: d["paths"].pop("/status"), "the path /status was removed"),
+    "removed operation": (
         lambda d: d["paths"]["/notes/{note_id}"].pop("put"),
-        "the operation PUT /notes/{note_id} is gone",
+        "the operation PUT /notes/{note_id} was removed",
     ),
-    "a parameter": (
+    "removed parameter": (
         lambda d: _at(d, *GET)["parameters"].clear(),
-        "the query parameter q of GET /notes/{note_id} is gone",
+        "the query parameter q of GET /notes/{note_id} was removed",
     ),
-    "a parameter made required": (
+    "parameter becomes required": (
         lambda d: _at(d, *GET)["parameters"][0].update(required=True),
-        "the query parameter q of GET /notes/{note_id} is required now",
+        "the query parameter q of GET /notes/{note_id} is now required",
     ),
-    "a new required parameter": (
+    "new required parameter": (
         lambda d: _at(d, *GET)["parameters"].append({"name": "of", "in": "query", "required": True, "schema": {}}),
         "GET /notes/{note_id} has a new required query parameter, of",
     ),
-    "a member of the body made required": (
+    "body member becomes required": (
         lambda d: _at(d, *NOTE)["required"].append("colour"),
-        "the member colour of the body of PUT /notes/{note_id} is required now",
+        "the member colour of the body of PUT /notes/{note_id} is now required",
     ),
-    "a new required member of the body": (
+    "new required body member": (
         lambda d: _at(d, *NOTE)["required"].append("size2"),
         "the member size2 of the body of PUT /notes/{note_id} is new and required",
     ),
-    "a body made required": (
+    "body becomes required": (
         lambda d: d["paths"]["/notes/{note_id}"]["put"]["requestBody"].update(required=True),
-        "the body of PUT /notes/{note_id} is required now",
+        "the body of PUT /notes/{note_id} is now required",
     ),
-    "a narrowed type": (
+    "narrower type": (
         lambda d: _at(d, *NOTE)["properties"]["size"].update(type="integer"),
-        "the member size of the body of PUT /notes/{note_id} must be integer now, not null",
+        "the member size of the body of PUT /notes/{note_id} must now be integer, not null",
     ),
-    "a narrowed enum": (
+    "narrower enum": (
         lambda d: _at(d, *NOTE)["properties"]["colour"].update(enum=["red"]),
-        "the member colour of the body of PUT /notes/{note_id} may not be green any more",
+        "the member colour of the body of PUT /notes/{note_id} may no longer be green",
     ),
-    "a lower bound": (
+    "lower maximum": (
         lambda d: _at(d, *NOTE)["properties"]["text"].update(maxLength=100),
-        "the member text of the body of PUT /notes/{note_id} has a lower maxLength now, 100",
+        "the member text of the body of PUT /notes/{note_id} now has a lower maxLength, 100",
     ),
-    "a member of the answer": (
-        lambda d: _at(d, *ANSWER)["properties"].pop("text"),
-        "the member text of an item of the answer 200 of GET /notes/{note_id} is gone",
+    "removed response member": (
+        lambda d: _at(d, *ITEM)["properties"].pop("text"),
+        "the member text of an item of the 200 response of GET /notes/{note_id} was removed",
     ),
-    "a member of the answer that may be missing": (
-        lambda d: _at(d, *ANSWER)["required"].remove("id"),
-        "the member id of an item of the answer 200 of GET /notes/{note_id} may be missing now",
+    "response member becomes optional": (
+        lambda d: _at(d, *ITEM)["required"].remove("id"),
+        "the member id of an item of the 200 response of GET /notes/{note_id} may now be missing",
     ),
-    "another type in the answer": (
-        lambda d: _at(d, *ANSWER)["properties"]["id"].update(type=["integer", "string"]),
-        "the member id of an item of the answer 200 of GET /notes/{note_id} may be string now, not only integer",
+    "wider response type": (
+        lambda d: _at(d, *ITEM)["properties"]["id"].update(type=["integer", "string"]),
+        "the member id of an item of the 200 response of GET /notes/{note_id} may now be string, not only integer",
     ),
-    "a status": (
+    "removed status": (
         lambda d: d["paths"]["/status"]["get"].update(responses={"204": {"description": ""}}),
-        "GET /status answers 200 no more",
+        "GET /status no longer returns 200",
     ),
-    "a scope": (
+    "additional scope": (
         lambda d: _at(d, *GET).update(security=[{"oauth2": ["read", "write"]}, {"bearer": ["read", "write"]}]),
-        "GET /notes/{note_id} needs the scope write now",
+        "GET /notes/{note_id} now needs the scope write",
     ),
-    "a token": (
+    "access token required": (
         lambda d: d["paths"]["/notes/{note_id}"]["put"].update(security=[{"oauth2": []}]),
-        "PUT /notes/{note_id} needs an access token now",
+        "PUT /notes/{note_id} now needs an access token",
     ),
-    "a path parameter's type": (
+    "other type of a path parameter": (
         lambda d: d["paths"]["/notes/{note_id}"]["parameters"][0].update(schema={"type": "string", "enum": ["a"]}),
-        "the path parameter note_id of GET /notes/{note_id} must be string now, not integer",
+        "the path parameter note_id of GET /notes/{note_id} must now be string, not integer",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_what_breaks_callers_is_told_in_a_sentence(name: str) -> None:
+def test_each_breaking_change_is_reported_in_a_sentence(name: str) -> None:
     change, sentence = BREAKS[name]
     new = _document()
     change(new)
-    told = list(breaking_changes(_document(), new))
-    assert sentence in told
-    assert len(told) <= 4
+    sentences = list(breaking_changes(_document(), new))
+    assert sentence in sentences
+    assert len(sentences) <= 4
 
 
 COMPATIBLE: dict[str, Callable[[Document], object]] = {
-    "nothing": lambda d: None,
-    "a new path": lambda d: d["paths"].update({"/more": {"get": {"responses": {}}}}),
-    "a new optional parameter": lambda d: _at(d, *GET)["parameters"].append({"name": "n", "in": "query", "schema": {}}),
-    "a new optional member of the body": lambda d: _at(d, *NOTE)["properties"].update(more={"type": "string"}),
-    "a member of the body that may be left out": lambda d: _at(d, *NOTE)["required"].clear(),
-    "a wider enum": lambda d: _at(d, *NOTE)["properties"]["colour"]["enum"].append("blue"),
-    "a higher bound": lambda d: _at(d, *NOTE)["properties"]["text"].update(maxLength=500),
-    "a new member of the answer": lambda d: _at(d, *ANSWER)["properties"].update(more={"type": "string"}),
-    "a scope less": lambda d: _at(d, *GET).update(security=[{"oauth2": []}, {"bearer": []}]),
-    "another way in": lambda d: _at(d, *GET)["security"].append({"oauth2": ["admin"]}),
-    "a variable's name": lambda d: d["paths"].update({"/notes/{id}": d["paths"].pop("/notes/{note_id}")}),
-    "number for integer": lambda d: _at(d, *NOTE)["properties"]["size"].update(type=["number", "null"]),
+    "no change": lambda d: None,
+    "new path": lambda d: d["paths"].update({"/more": {"get": {"responses": {}}}}),
+    "new optional parameter": lambda d: _at(d, *GET)["parameters"].append({"name": "n", "in": "query", "schema": {}}),
+    "new optional body member": lambda d: _at(d, *NOTE)["properties"].update(more={"type": "string"}),
+    "body member becomes optional": lambda d: _at(d, *NOTE)["required"].clear(),
+    "wider enum": lambda d: _at(d, *NOTE)["properties"]["colour"]["enum"].append("blue"),
+    "higher maximum": lambda d: _at(d, *NOTE)["properties"]["text"].update(maxLength=500),
+    "new response member": lambda d: _at(d, *ITEM)["properties"].update(more={"type": "string"}),
+    "fewer scopes": lambda d: _at(d, *GET).update(security=[{"oauth2": []}, {"bearer": []}]),
+    "alternative scope": lambda d: _at(d, *GET)["security"].append({"oauth2": ["admin"]}),
+    "renamed path parameter": lambda d: d["paths"].update({"/notes/{id}": d["paths"].pop("/notes/{note_id}")}),
+    "number instead of integer": lambda d: _at(d, *NOTE)["properties"]["size"].update(type=["number", "null"]),
 }
 
 
 @pytest.mark.parametrize("name", COMPATIBLE)
-def test_what_is_added_or_allowed_besides_breaks_nobody(name: str) -> None:
+def test_additions_and_relaxed_requirements_are_compatible(name: str) -> None:
     new = copy.deepcopy(_document())
     COMPATIBLE[name](new)
     assert list(breaking_changes(_document(), new)) == []

@@ -1,4 +1,4 @@
-"""What a change of a JSON Schema does to those who send such values, and to those who read them."""
+"""Breaking changes of a JSON Schema, as a request schema and as a response schema."""
 
 from __future__ import annotations
 
@@ -35,111 +35,113 @@ MAP = {"type": "object", "additionalProperties": NUMBER}
 MAP_OF_TEXT = {"type": "object", "additionalProperties": TEXT}
 LIST = {"type": "array", "items": NUMBER}
 
-# Schemas before and after; the component Pet before and after; what it is for senders and for readers, or None.
+# The schema before and after, the component Pet before and after, the breaking change in requests and in responses.
 CHANGES: dict[str, tuple[Any, Any, Any, Any, str | None, str | None]] = {
-    "a member of what may be null goes": (
+    "a nullable object loses a member": (
         optional(PET), optional(PET), thing("a", a=NUMBER, b=NUMBER), thing("a", a=NUMBER),
-        None, "the member b of X is gone",
+        None, "the member b of X was removed",
     ),
-    "what may be null gets a required member": (
+    "a nullable object gets a required member": (
         thing(pet=optional(PET)), thing(pet=optional(PET)), thing(), thing("b", b=NUMBER),
         "the member b of the member pet of X is new and required", None,
     ),
     "the values of a map change": (
         MAP, MAP_OF_TEXT, None, None,
-        "a value of X must be string now, not integer", "a value of X may be string now, not only integer",
+        "a value of X must now be string, not integer", "a value of X may now be string, not only integer",
     ),
-    "a choice of values becomes one": (
-        text(enum=["a", "b"]), text(const="a"), None, None, "X may not be b any more", None,
+    "an enum becomes a const": (
+        text(enum=["a", "b"]), text(const="a"), None, None, "X may no longer be b", None,
     ),
-    "the one value is another": (
-        text(const="a"), text(const="b"), None, None, "X may not be a any more", "X may be b now, not only a",
+    "the const changes": (
+        text(const="a"), text(const="b"), None, None, "X may no longer be a", "X may now be b, not only a",
     ),
-    "the one value gets company": (
-        text(const="a"), text(enum=["a", "b"]), None, None, None, "X may be b now, not only a",
+    "a const becomes an enum": (
+        text(const="a"), text(enum=["a", "b"]), None, None, None, "X may now be b, not only a",
     ),
-    "the choice of values is free": (
-        text(enum=["a"]), TEXT, None, None, None, "X may be any value now, not only a",
+    "an enum is removed": (
+        text(enum=["a"]), TEXT, None, None, None, "X may now be any value, not only a",
     ),
-    "a format comes": (TEXT, text(format="uuid"), None, None, "X must be a uuid now", None),
-    "a format goes": (text(format="uuid"), TEXT, None, None, None, "X is no uuid any more"),
+    "a format is added": (TEXT, text(format="uuid"), None, None, "X must now be a uuid", None),
+    "a format is removed": (text(format="uuid"), TEXT, None, None, None, "X is no longer a uuid"),
     "a format changes": (
         text(format="date-time"), text(format="date"), None, None,
-        "X must be a date now", "X is no date-time any more",
+        "X must now be a date", "X is no longer a date-time",
     ),
-    "further members are refused": (
+    "additional members are refused": (
         thing(a=NUMBER), {**thing(a=NUMBER), "additionalProperties": False}, None, None,
-        "X takes no further members now", None,
+        "X no longer accepts additional members", None,
     ),
-    "a part of a whole goes": (
+    "a part of allOf is removed": (
         {"allOf": [thing(a=NUMBER), thing(b=NUMBER)]}, {"allOf": [thing(a=NUMBER)]}, None, None,
-        None, "the member b of X is gone",
+        None, "the member b of X was removed",
     ),
-    "a reference is beside its description": (
+    "a reference has a description beside it": (
         {**PET, "description": "Before"}, {**PET, "description": "After"}, thing(a=NUMBER), thing(),
-        None, "the member a of X is gone",
+        None, "the member a of X was removed",
     ),
-    "an alternative goes": (
+    "an alternative is removed": (
         {"oneOf": [kind("cat"), kind("dog"), kind("cow")]}, {"oneOf": [kind("cat"), kind("dog")]}, None, None,
-        "X may not be object as it was", None,
+        "X no longer accepts an alternative that it accepted, object", None,
     ),
-    "an alternative comes": (
+    "an alternative is added": (
         {"oneOf": [kind("cat"), kind("dog")]}, {"oneOf": [kind("cat"), kind("dog"), kind("cow")]}, None, None,
-        None, "X may be object now, as it never was",
+        None, "X may now be a new alternative, object",
     ),
-    "items may not be twice": (LIST, {**LIST, "uniqueItems": True}, None, None,
-        "X may not have an item twice any more", None,
+    "items must be unique": (LIST, {**LIST, "uniqueItems": True}, None, None,
+        "X must now have unique items", None,
     ),
-    "only some numbers are taken": (NUMBER, {**NUMBER, "multipleOf": 5}, None, None,
-        "X must be a multiple of 5 now", None,
+    "numbers must be multiples": (NUMBER, {**NUMBER, "multipleOf": 5}, None, None,
+        "X must now be a multiple of 5", None,
     ),
-    "the first of a pair changes": (
+    "the first type of a pair changes": (
         {"type": "array", "prefixItems": [NUMBER, TEXT]}, {"type": "array", "prefixItems": [TEXT, TEXT]}, None, None,
-        "an item of X must be string now, not integer", "an item of X may be string now, not only integer",
+        "an item of X must now be string, not integer", "an item of X may now be string, not only integer",
     ),
-    "what is left out means something else": (
+    "the default changes": (
         {**NUMBER, "default": 20}, {**NUMBER, "default": 50}, None, None,
-        "X means 50 now where it is left out, not 20", None,
+        "X now defaults to 50, not 20", None,
     ),
-    "the component has another name only": (PET, thing(a=NUMBER), thing(a=NUMBER), None, None, None),
-    "null is told in another way": ({"type": ["string", "null"]}, optional(TEXT), None, None, None, None),
-    "anything may be": (True, {}, None, None, None, None),
-    "the longest may be longer": (text(maxLength=5), text(maxLength=9), None, None, None, None),
+    "a component is written inline": (PET, thing(a=NUMBER), thing(a=NUMBER), None, None, None),
+    "null is written in another way": ({"type": ["string", "null"]}, optional(TEXT), None, None, None, None),
+    "any value is written in another way": (True, {}, None, None, None, None),
+    "the maximum length grows": (text(maxLength=5), text(maxLength=9), None, None, None, None),
 }  # fmt: skip
 
 
-def of_components(pet: Any) -> SchemaResolver:
+def resolver_with_pet(pet: Any) -> SchemaResolver:
     return SchemaResolver({"components": {"schemas": {"Pet": pet or {}}}})
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_is_told_to_whom_it_concerns(name: str) -> None:
-    before, after, old_pet, new_pet, for_senders, for_readers = CHANGES[name]
-    old, new = of_components(old_pet), of_components(new_pet)
+def test_a_schema_change_is_reported_for_requests_or_responses_or_both(name: str) -> None:
+    before, after, old_pet, new_pet, in_requests, in_responses = CHANGES[name]
+    old, new = resolver_with_pet(old_pet), resolver_with_pet(new_pet)
 
-    sent = [f"{one.location}X {one.description}" for one in RequestDiff(old, new).compare(before, after)]
-    read = [f"{one.location}X {one.description}" for one in ResponseDiff(new, old).compare(after, before)]
+    request_differences = RequestDiff(old, new).compare(before, after)
+    response_differences = ResponseDiff(new, old).compare(after, before)
 
-    assert (sent, read) == ([for_senders] if for_senders else [], [for_readers] if for_readers else [])
+    for differences, expected in ((request_differences, in_requests), (response_differences, in_responses)):
+        sentences = [f"{difference.location}X {difference.description}" for difference in differences]
+        assert sentences == ([expected] if expected else [])
 
 
-def test_schemas_that_hold_each_other_many_times_are_compared_in_no_time() -> None:
-    """Compared again wherever they stand, these would be ten million."""
+def test_recursive_schemas_are_compared_in_less_than_a_second() -> None:
+    """Without the cache of compared pairs, there would be ten million comparisons."""
     tree = thing(**{f"branch{number}": PET for number in range(10)})
-    grown = {**tree, "properties": {**tree["properties"], "branch0": TEXT}}
-    began = time.monotonic()
+    changed_tree = {**tree, "properties": {**tree["properties"], "branch0": TEXT}}
+    started_at = time.monotonic()
 
-    told = ResponseDiff(of_components(grown), of_components(tree)).compare(PET, PET)
+    differences = ResponseDiff(resolver_with_pet(changed_tree), resolver_with_pet(tree)).compare(PET, PET)
 
-    assert [one.location for one in told] == ["the member branch0 of "]
-    assert time.monotonic() - began < 1
+    assert [difference.location for difference in differences] == ["the member branch0 of "]
+    assert time.monotonic() - started_at < 1
 
 
-def test_statuses_headers_and_media_types_are_the_same_however_they_are_written() -> None:
-    def document(status: str, header: str, kind: str) -> dict[str, Any]:
-        answer = {"description": "OK", "content": {kind: {"schema": NUMBER}}}
+def test_equivalent_statuses_header_names_and_media_types_are_equal() -> None:
+    def document(status: str, header: str, media_type: str) -> dict[str, Any]:
+        response = {"description": "OK", "content": {media_type: {"schema": NUMBER}}}
         parameter = {"name": header, "in": "header", "schema": TEXT}
-        return {"paths": {"/a": {"get": {"parameters": [parameter], "responses": {status: answer}}}}}
+        return {"paths": {"/a": {"get": {"parameters": [parameter], "responses": {status: response}}}}}
 
     old = document("200", "If-Match", "application/json")
 

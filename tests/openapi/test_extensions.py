@@ -1,4 +1,4 @@
-"""Documents that APIFlask, flask-smorest and flask-openapi make, with what Valetkey adds: the real packages."""
+"""``add_security`` with the documents of the real packages APIFlask, flask-smorest and flask-openapi."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCOPES = {"pets:read": "See your pets", "pets:write": "Change your pets"}
 PATH = "/api/pets/{pet_id}"
 
 
-class Pet(Schema):  # type: ignore[misc]  # marshmallow's classes have no types here
+class Pet(Schema):  # type: ignore[misc]  # APIFlask's Schema is untyped
     age = Integer()
 
 
@@ -49,7 +49,7 @@ def _apiflask() -> tuple[Flask, dict[str, Any]]:
         return {}
 
     @app.spec_processor
-    def secured(spec: dict[str, Any]) -> dict[str, Any]:
+    def secure(spec: dict[str, Any]) -> dict[str, Any]:
         return add_security(spec, app)
 
     return app, app.test_client().get("/spec.json").get_json()
@@ -94,49 +94,51 @@ def _openapi() -> tuple[Flask, dict[str, Any]]:
     return app, add_security(app.api_doc, app)
 
 
-MAKERS = {"APIFlask": _apiflask, "flask-smorest": _smorest, "flask-openapi": _openapi}
+BUILDERS = {"APIFlask": _apiflask, "flask-smorest": _smorest, "flask-openapi": _openapi}
 
 
-@pytest.fixture(params=list(MAKERS))
-def made(request: pytest.FixtureRequest) -> tuple[Flask, dict[str, Any]]:
-    return MAKERS[request.param]()
+@pytest.fixture(params=list(BUILDERS))
+def app_and_spec(request: pytest.FixtureRequest) -> tuple[Flask, dict[str, Any]]:
+    return BUILDERS[request.param]()
 
 
-def test_the_document_stays_valid_and_tells_security_refusals_and_limit(made: tuple[Flask, dict[str, Any]]) -> None:
-    app, spec = made
+def test_the_document_stays_valid_and_gets_security_errors_and_limit(
+    app_and_spec: tuple[Flask, dict[str, Any]],
+) -> None:
+    app, spec = app_and_spec
     validate(spec)
-    found = spec["paths"][PATH]["get"]
-    assert found["security"] == [{"oauth2": ["pets:read"]}, {"bearer": ["pets:read"]}]
-    assert {"400", "401", "403", "429", "503"} <= {str(status) for status in found["responses"]}
-    assert set(found["responses"]["200"]["headers"]) >= {"RateLimit", "RateLimit-Policy"}
-    assert found["x-rate-limit"]["limit"] == 100
-    assert "See your pets" in found["description"]
+    operation = spec["paths"][PATH]["get"]
+    assert operation["security"] == [{"oauth2": ["pets:read"]}, {"bearer": ["pets:read"]}]
+    assert {"400", "401", "403", "429", "503"} <= {str(status) for status in operation["responses"]}
+    assert set(operation["responses"]["200"]["headers"]) >= {"RateLimit", "RateLimit-Policy"}
+    assert operation["x-rate-limit"]["limit"] == 100
+    assert "See your pets" in operation["description"]
     assert spec["paths"]["/api/status"]["get"]["security"] == []
     assert spec["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]["scopes"] == SCOPES
-    assert app.test_client().get("/api/pets/1").status_code == 401  # what the document says is so
+    assert app.test_client().get("/api/pets/1").status_code == 401  # the app enforces what the document says
 
 
-def test_what_the_extension_wrote_is_kept_and_the_given_document_is_not_changed(
-    made: tuple[Flask, dict[str, Any]],
+def test_existing_responses_stay_and_the_original_document_is_not_modified(
+    app_and_spec: tuple[Flask, dict[str, Any]],
 ) -> None:
-    app, spec = made
+    app, spec = app_and_spec
     spec["paths"][PATH]["get"]["responses"]["401"] = {"description": "Ours"}
     before = copy.deepcopy(spec)
-    again = add_security(spec, app)
+    secured = add_security(spec, app)
     assert spec == before
-    assert again["paths"][PATH]["get"]["responses"]["401"] == {"description": "Ours"}
+    assert secured["paths"][PATH]["get"]["responses"]["401"] == {"description": "Ours"}
     assert (
-        again["paths"][PATH]["get"]["responses"]["200"]["content"]
+        secured["paths"][PATH]["get"]["responses"]["200"]["content"]
         == (spec["paths"][PATH]["get"]["responses"]["200"]["content"])
     )
 
 
-def test_done_twice_it_says_nothing_twice(made: tuple[Flask, dict[str, Any]]) -> None:
-    app, spec = made
+def test_adding_security_twice_changes_nothing(app_and_spec: tuple[Flask, dict[str, Any]]) -> None:
+    app, spec = app_and_spec
     assert add_security(spec, app) == spec
 
 
-def test_swagger_2_is_refused_with_a_sentence() -> None:
+def test_a_swagger_2_document_is_refused() -> None:
     app = Flask("pets")
     Valetkey(app, scopes=SCOPES)
     with pytest.raises(ValueError, match="OpenAPI 3"):

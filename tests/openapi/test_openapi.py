@@ -1,4 +1,4 @@
-"""The OpenAPI document of a plain Flask app: its routes are the truth, and independent judges read it."""
+"""The OpenAPI document that Valetkey builds from the routes of a Flask app, checked by independent validators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
 
 
 class NewNote(BaseModel):
-    """What somebody writes down."""
+    """A note to write down."""
 
     text: str = Field(max_length=200, description="The words")
     tags: list[str] = []
@@ -100,35 +100,34 @@ def _api() -> Flask:
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     return build_document(_api())
 
 
-def test_the_document_is_valid_and_holds_the_routes_below_the_prefix(made: dict[str, Any]) -> None:
-    validate(made)
-    assert made["openapi"] == "3.1.0"
-    assert sorted(made["paths"]) == [
+def test_the_document_is_valid_and_contains_the_routes_below_the_prefix(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"] == "3.1.0"
+    assert sorted(document["paths"]) == [
         "/api/notes",
         "/api/notes/tags/{name}",
         "/api/notes/{note_id}",
         "/api/status/{colour}/{run}/{at}/{rest}",
     ]
-    operations = [one for item in made["paths"].values() for one in item.values()]
-    names = [one["operationId"] for one in operations]
-    assert sorted(names) == ["notes_add", "notes_remove", "notes_search", "notes_tags_get", "notes_tags_put", "status"]
+    ids = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    assert sorted(ids) == ["notes_add", "notes_remove", "notes_search", "notes_tags_get", "notes_tags_put", "status"]
 
 
-def test_words_come_from_the_docstring_without_what_is_for_readers_of_the_code(made: dict[str, Any]) -> None:
-    found = made["paths"]["/api/notes"]["get"]
-    assert found["summary"] == "Find notes"
-    assert found["description"].startswith("The newest come first.\n\n")
-    assert "not for readers" not in found["description"]
-    assert made["paths"]["/api/notes/{note_id}"]["delete"]["summary"] == "Remove"
-    assert found["tags"] == ["notes"]
+def test_summary_and_description_come_from_the_docstring_without_its_fields(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/api/notes"]["get"]
+    assert operation["summary"] == "Find notes"
+    assert operation["description"].startswith("The newest come first.\n\n")
+    assert "not for readers" not in operation["description"]
+    assert document["paths"]["/api/notes/{note_id}"]["delete"]["summary"] == "Remove"
+    assert operation["tags"] == ["notes"]
 
 
 @pytest.mark.parametrize(
-    "for_coders",
+    "fields",
     [
         ":param number: which\n:returns: the order",
         "Args:\n    number: which\n\nReturns:\n    The order.",
@@ -136,22 +135,23 @@ def test_words_come_from_the_docstring_without_what_is_for_readers_of_the_code(m
     ],
     ids=["Sphinx", "Google", "NumPy"],
 )
-def test_what_a_docstring_says_of_arguments_is_for_whoever_reads_the_code(for_coders: str) -> None:
-    def one(number: int) -> Any: ...
+def test_docstring_fields_are_left_out_of_the_description(fields: str) -> None:
+    def order(number: int) -> Any: ...
 
-    one.__doc__ = f"One order.\n\nIt shows what Returns\nbring.\n\n{for_coders}"
+    order.__doc__ = f"One order.\n\nIt shows what Returns\nbring.\n\n{fields}"
     app = _app()
-    app.add_url_rule("/api/orders/<int:number>", "one", public(one))
+    app.add_url_rule("/api/orders/<int:number>", "order", public(order))
 
-    told = build_document(app)["paths"]["/api/orders/{number}"]["get"]
+    operation = build_document(app)["paths"]["/api/orders/{number}"]["get"]
 
-    assert told["summary"] == "One order"
-    assert told["description"].startswith("It shows what Returns\nbring.\n\nFor everybody")
+    assert operation["summary"] == "One order"
+    assert operation["description"].startswith("It shows what Returns\nbring.\n\nPublic: ")
 
 
-def test_converters_become_schemas(made: dict[str, Any]) -> None:
+def test_url_converters_become_schemas(document: dict[str, Any]) -> None:
+    operations = [next(iter(item.values())) for item in document["paths"].values()]
     schemas = {
-        one["name"]: one["schema"] for item in made["paths"].values() for one in next(iter(item.values()))["parameters"]
+        parameter["name"]: parameter["schema"] for operation in operations for parameter in operation["parameters"]
     }
     assert schemas["note_id"] == {"type": "integer", "minimum": 1, "maximum": 99}
     assert schemas["name"] == {"type": "string", "minLength": 3, "maxLength": 3}
@@ -161,18 +161,19 @@ def test_converters_become_schemas(made: dict[str, Any]) -> None:
     assert schemas["rest"] == {"type": "string", "minLength": 1}
 
 
-def test_bodies_queries_and_answers_come_from_types(made: dict[str, Any]) -> None:
-    item, schemas = made["paths"]["/api/notes"], made["components"]["schemas"]
+def test_body_query_and_response_schemas_come_from_types(document: dict[str, Any]) -> None:
+    item, schemas = document["paths"]["/api/notes"], document["components"]["schemas"]
     assert item["post"]["requestBody"]["content"]["application/json"]["schema"] == _reference("NewNote")
     assert item["post"]["responses"]["201"]["content"]["application/json"]["schema"] == _reference("Note")
     assert item["post"]["responses"]["409"]["description"] == "There is such a note"
     assert item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["items"] == _reference("Note")
-    assert [(one["name"], one["required"]) for one in item["get"]["parameters"]] == [("q", True), ("limit", False)]
+    parameters = item["get"]["parameters"]
+    assert [(parameter["name"], parameter["required"]) for parameter in parameters] == [("q", True), ("limit", False)]
     assert schemas["NewNote"]["properties"]["text"]["maxLength"] == 200
     assert schemas["Status"]["required"] == ["ok"]
-    assert "Search" not in schemas  # its members are parameters; nothing refers to it
-    assert "204" in made["paths"]["/api/notes/{note_id}"]["delete"]["responses"]
-    put = made["paths"]["/api/notes/tags/{name}"]["put"]
+    assert "Search" not in schemas  # its members are parameters, so no schema refers to it
+    assert "204" in document["paths"]["/api/notes/{note_id}"]["delete"]["responses"]
+    put = document["paths"]["/api/notes/tags/{name}"]["put"]
     assert put["responses"]["200"]["content"]["application/json"]["schema"] == _reference("Note")
 
 
@@ -180,22 +181,22 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def test_scopes_are_security_requirements_one_for_each_alternative(made: dict[str, Any]) -> None:
-    paths = made["paths"]
+def test_each_scope_alternative_is_a_security_requirement(document: dict[str, Any]) -> None:
+    paths = document["paths"]
     either = paths["/api/notes"]["get"]["security"]
-    assert [one["oauth2"] for one in either if "oauth2" in one] == [["notes:read"], ["notes:write"]]
+    assert [entry["oauth2"] for entry in either if "oauth2" in entry] == [["notes:read"], ["notes:write"]]
     both = paths["/api/notes"]["post"]["security"]
     assert both == [{"oauth2": ["notes:read", "notes:write"]}, {"bearer": ["notes:read", "notes:write"]}]
     assert paths["/api/notes/{note_id}"]["delete"]["security"] == [{"oauth2": []}, {"bearer": []}]
     assert {} in paths["/api/notes/tags/{name}"]["get"]["security"]
     assert paths["/api/status/{colour}/{run}/{at}/{rest}"]["get"]["security"] == []
-    flow = made["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
+    flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
     assert flow["authorizationUrl"] == "http://127.0.0.1:8000/oauth/authorize"
     assert flow["scopes"] == SCOPES
 
 
-def test_refusals_and_limits_are_told_where_they_can_happen(made: dict[str, Any]) -> None:
-    paths = made["paths"]
+def test_error_responses_and_limits_are_documented_only_if_they_can_occur(document: dict[str, Any]) -> None:
+    paths = document["paths"]
     search = paths["/api/notes"]["get"]
     assert set(search["responses"]) == {"200", "400", "401", "403", "429", "503"}
     assert set(search["responses"]["200"]["headers"]) == {"RateLimit", "RateLimit-Policy"}
@@ -215,24 +216,24 @@ def test_refusals_and_limits_are_told_where_they_can_happen(made: dict[str, Any]
     assert "403" not in paths["/api/notes/{note_id}"]["delete"]["responses"]
 
 
-def test_resources_of_flask_restful_are_operations_too() -> None:
+def test_flask_restful_resources_are_documented() -> None:
     app = _app()
 
-    class Note_(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
+    class NoteResource(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
         method_decorators = (require_oauth("notes:read"),)
 
         def get(self, note_id: int) -> Any:
             """Read a note."""
             return {}
 
-    Api(app).add_resource(Note_, "/api/notes/<int:note_id>")
-    made = build_document(app)
-    validate(made)
-    found = made["paths"]["/api/notes/{note_id}"]["get"]
-    assert (found["summary"], found["security"][0]) == ("Read a note", {"oauth2": ["notes:read"]})
+    Api(app).add_resource(NoteResource, "/api/notes/<int:note_id>")
+    document = build_document(app)
+    validate(document)
+    operation = document["paths"]["/api/notes/{note_id}"]["get"]
+    assert (operation["summary"], operation["security"][0]) == ("Read a note", {"oauth2": ["notes:read"]})
 
 
-def test_paths_that_differ_in_names_only_are_one_and_two_apps_have_their_own() -> None:
+def test_paths_that_differ_only_in_parameter_names_are_one_path_of_their_app() -> None:
     app, other = _app(api_prefix="/v1"), _app()
 
     @app.get("/v1/notes/<int:note_id>")
@@ -243,14 +244,14 @@ def test_paths_that_differ_in_names_only_are_one_and_two_apps_have_their_own() -
     def remove(number: str) -> dict[str, str]:
         return {}
 
-    made = build_document(app)
-    validate(made)
-    assert list(made["paths"]) == ["/v1/notes/{note_id}"]
-    assert set(made["paths"]["/v1/notes/{note_id}"]) == {"get", "delete"}
+    document = build_document(app)
+    validate(document)
+    assert list(document["paths"]) == ["/v1/notes/{note_id}"]
+    assert set(document["paths"]["/v1/notes/{note_id}"]) == {"get", "delete"}
     assert build_document(other)["paths"] == {}
 
 
-def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> None:
+def test_the_error_for_a_type_without_schema_names_the_operation() -> None:
     app = _app()
 
     @app.post("/api/notes")
@@ -262,7 +263,7 @@ def test_a_type_that_has_no_schema_is_told_with_the_operation_that_has_it() -> N
         build_document(app)
 
 
-def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_fields_that_are_sent() -> None:
+def test_plans_group_limits_and_the_configured_rate_limit_headers_are_documented() -> None:
     plans = {
         "free": Plan(limit="60/minute", quota="10000/month", scopes="notes:read"),
         "pro": Plan(limit="600/minute", approval="manual"),
@@ -279,70 +280,72 @@ def test_limits_by_plan_shared_and_per_app_are_told_as_they_count_and_with_the_f
     def me() -> dict[str, str]:
         return {}
 
-    made = build_document(app)
-    validate(made)
-    found = made["paths"]["/api/search"]["get"]
-    assert [one["plan"] for one in found["x-rate-limit"]["policies"]] == ["free", "pro"]
-    assert found["x-rate-limit"]["description"] == (
+    document = build_document(app)
+    validate(document)
+    operation = document["paths"]["/api/search"]["get"]
+    assert [policy["plan"] for policy in operation["x-rate-limit"]["policies"]] == ["free", "pro"]
+    assert operation["x-rate-limit"]["description"] == (
         "On the plan free 10 calls a minute, 1 at once; on the plan pro 1,000 calls an hour, 100 at once, "
         "for each app, shared by all operations of the group search."
     )
-    assert set(found["responses"]["200"]["headers"]) == set(made["components"]["headers"]) - {
+    assert set(operation["responses"]["200"]["headers"]) == set(document["components"]["headers"]) - {
         "Retry-After",
         "WWW-Authenticate",
     }
-    assert "X-RateLimit-Limit" in found["responses"]["200"]["headers"]
-    assert "429" in made["paths"]["/api/me"]["get"]["responses"]  # by the plan of the app
-    assert {name: plan["description"] for name, plan in made["x-plans"].items()} == {
+    assert "X-RateLimit-Limit" in operation["responses"]["200"]["headers"]
+    assert "429" in document["paths"]["/api/me"]["get"]["responses"]  # because of the app's plan
+    assert {name: plan["description"] for name, plan in document["x-plans"].items()} == {
         "free": "60 calls a minute, 6 at once; 10,000 calls in each month (UTC), for each app over all operations. "
-        "Scopes: notes:read. Whoever asked for no other has it.",
-        "pro": "600 calls a minute, 60 at once, for each app over all operations. Whoever runs the API approves it.",
+        "Scopes: notes:read. This is the default plan.",
+        "pro": "600 calls a minute, 60 at once, for each app over all operations. The operator of the API has to "
+        "approve it.",
     }
 
 
-def test_a_route_that_refuses_everybody_is_not_told() -> None:
+def test_a_route_that_is_denied_to_all_callers_is_not_documented() -> None:
     app = _app(protect_by_default=True)
     app.add_url_rule("/api/forgotten", "forgotten", lambda: "")
     assert build_document(app)["paths"] == {}
 
 
 class Letters(BaseConverter):
-    """A host's own converter, of which there is one in many apps."""
+    """A custom converter with a regular expression, as many apps have one."""
 
     def __init__(self, url_map: Any, pattern: str) -> None:
         super().__init__(url_map)
         self.regex = pattern
 
 
-def test_a_converters_own_parentheses_are_no_end_of_the_variable() -> None:
+def test_converter_arguments_may_contain_parentheses() -> None:
     app = _app()
     app.url_map.converters["regex"] = Letters
     app.add_url_rule('/api/<regex("(a|b)+"):kind>/<any(x, "y,z"):rest>', "found", public(lambda kind, rest: {}))
 
-    made = build_document(app)
+    document = build_document(app)
 
-    validate(made)
-    [(path, item)] = made["paths"].items()
+    validate(document)
+    [(path, item)] = document["paths"].items()
     assert path == "/api/{kind}/{rest}"
-    assert [one["name"] for one in item["get"]["parameters"]] == ["kind", "rest"]
+    assert [parameter["name"] for parameter in item["get"]["parameters"]] == ["kind", "rest"]
 
 
-def test_a_method_that_openapi_has_no_word_for_is_left_out_and_head_alone_is_no_options() -> None:
+def test_methods_that_openapi_does_not_have_are_left_out_and_a_lone_head_is_documented() -> None:
     app = _app()
     app.add_url_rule("/api/cache", "cache", public(dict), methods=["GET", "PURGE"])
     app.add_url_rule("/api/there", "there", public(dict), methods=["HEAD"])
 
-    made = build_document(app)
+    document = build_document(app)
 
-    validate(made)
-    assert {path: set(item) for path, item in made["paths"].items()} == {"/api/cache": {"get"}, "/api/there": {"head"}}
+    validate(document)
+    methods = {path: set(item) for path, item in document["paths"].items()}
+    assert methods == {"/api/cache": {"get"}, "/api/there": {"head"}}
 
 
 class Condition(BaseModel):
     if_match: str = Field(alias="If-Match", description="The ETag that you read")
 
 
-def test_what_the_helpers_promise_is_told() -> None:
+def test_the_effects_of_helper_decorators_are_documented() -> None:
     app = _app()
 
     @app.post("/api/orders")
@@ -358,7 +361,7 @@ def test_what_the_helpers_promise_is_told() -> None:
     @deprecated(since="2025-01-31", sunset="2026-01-31", link="https://example.com/v2")
     @etagged
     @sparse_fields("id", "name")
-    def one(number: int) -> Any:
+    def read(number: int) -> Any:
         """One order."""
 
     @app.put("/api/orders/<int:number>")
@@ -367,27 +370,26 @@ def test_what_the_helpers_promise_is_told() -> None:
     def change(number: int) -> Any:
         """Change it."""
 
-    made = build_document(app)
+    document = build_document(app)
 
-    validate(made)
-    posted = made["paths"]["/api/orders"]["post"]
-    assert [(one["name"], one["in"], one["required"]) for one in posted["parameters"]] == [
-        ("Idempotency-Key", "header", True)
-    ]
-    assert {"400", "409", "413", "422"} <= set(posted["responses"])
-    assert posted["responses"]["409"]["description"] == "It is sold out", "the author's own words stay"
-    got = made["paths"]["/api/orders/{number}"]["get"]
-    assert [one["name"] for one in got["parameters"]] == ["number", "If-None-Match", "fields"]
-    assert {"Deprecation", "Sunset", "ETag"} <= set(got["responses"]["200"]["headers"])
-    assert "304" in got["responses"] and got["deprecated"]
-    assert got["description"].endswith(
-        "Deprecated since 2025-01-31. It stops answering on 2026-01-31. What to do instead: https://example.com/v2"
+    validate(document)
+    post = document["paths"]["/api/orders"]["post"]
+    [key] = post["parameters"]
+    assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", True)
+    assert {"400", "409", "413", "422"} <= set(post["responses"])
+    assert post["responses"]["409"]["description"] == "It is sold out", "descriptions of the view's author stay"
+    get = document["paths"]["/api/orders/{number}"]["get"]
+    assert [parameter["name"] for parameter in get["parameters"]] == ["number", "If-None-Match", "fields"]
+    assert {"Deprecation", "Sunset", "ETag"} <= set(get["responses"]["200"]["headers"])
+    assert "304" in get["responses"] and get["deprecated"]
+    assert get["description"].endswith(
+        "Deprecated since 2025-01-31. It stops responding on 2026-01-31. What to do instead: https://example.com/v2"
     )
-    changed = made["paths"]["/api/orders/{number}"]["put"]["parameters"][1]
-    assert (changed["name"], changed["in"], changed["required"]) == ("If-Match", "header", True)
+    if_match = document["paths"]["/api/orders/{number}"]["put"]["parameters"][1]
+    assert (if_match["name"], if_match["in"], if_match["required"]) == ("If-Match", "header", True)
 
 
-def test_a_class_that_is_deprecated_as_a_whole_is_told_so() -> None:
+def test_operations_of_a_deprecated_class_are_deprecated() -> None:
     class Old(MethodView):
         decorators = (deprecated(since="2025-01-31"),)
 
@@ -408,7 +410,7 @@ class Tree(TypedDict):
     branches: NotRequired[list[Tree]]
 
 
-def test_a_type_that_holds_itself_has_an_end() -> None:
+def test_recursive_types_are_documented() -> None:
     app = _app()
 
     @app.get("/api/tree")
@@ -416,16 +418,16 @@ def test_a_type_that_holds_itself_has_an_end() -> None:
     def tree() -> dict[str, Tree]:
         return {}
 
-    made = build_document(app)
+    document = build_document(app)
 
-    validate(made)
-    told = made["components"]["schemas"]["Tree"]
-    assert told["required"] == ["name"]
-    assert told["properties"]["branches"]["items"] == {"$ref": "#/components/schemas/Tree"}
+    validate(document)
+    schema = document["components"]["schemas"]["Tree"]
+    assert schema["required"] == ["name"]
+    assert schema["properties"]["branches"]["items"] == {"$ref": "#/components/schemas/Tree"}
 
 
-def test_a_pair_is_a_list_of_two_for_every_reader() -> None:
-    """Spectral holds a tuple, whose schema has no ``items``, to be an error."""
+def test_the_schema_of_a_tuple_has_items() -> None:
+    """Spectral reports an array schema without ``items`` as an error."""
     app = _app()
 
     @app.get("/api/place")
@@ -433,7 +435,7 @@ def test_a_pair_is_a_list_of_two_for_every_reader() -> None:
     def place() -> dict[str, tuple[float, float]]:
         return {}
 
-    answer = build_document(app)["paths"]["/api/place"]["get"]["responses"]["200"]
-    pair = answer["content"]["application/json"]["schema"]["additionalProperties"]
+    response = build_document(app)["paths"]["/api/place"]["get"]["responses"]["200"]
+    pair = response["content"]["application/json"]["schema"]["additionalProperties"]
 
     assert (pair["maxItems"], pair["items"]) == (2, {})

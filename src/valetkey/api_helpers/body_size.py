@@ -1,4 +1,4 @@
-"""How much a caller may send: refused before it is read (RFC 9110 §15.5.14)."""
+"""Limit the size of request bodies: respond 413 before the body is read (RFC 9110 §15.5.14)."""
 
 from __future__ import annotations
 
@@ -15,64 +15,78 @@ from valetkey.web.wsgi import Environ
 
 from .context import View, ensure_sync
 
-MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # the attribute of a view that holds the most bytes it takes
+MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # the attribute of a view that holds its largest body, in bytes
 
 
 def max_body(size: str | int) -> Any:
-    """The largest body that a view takes, as ``64 KiB`` or in bytes; it counts instead of the prefix's.
+    """Decorate a view with the largest request body that it accepts; a larger one gets 413.
 
-    :raises ValueError: where the size cannot be read.
+    The size replaces the limit of ``limit_bodies`` and of the setting ``max_body`` for this view, and may be larger.
+
+    :param size: a number of bytes, or text such as ``64 KiB`` or ``5 MB``.
+    :raises ValueError: if the size cannot be parsed.
     """
-    most = parse_size(size)
+    max_bytes = parse_size(size)
 
     def decorate(view: View) -> View:
         call = ensure_sync(view)
 
         @functools.wraps(view)
-        def bounded(*args: Any, **kwargs: Any) -> Any:
-            check_body_size(most)
+        def limited_view(*args: Any, **kwargs: Any) -> Any:
+            check_body_size(max_bytes)
             return call(*args, **kwargs)
 
-        setattr(bounded, MAX_BODY_ATTRIBUTE, most)
-        return bounded
+        setattr(limited_view, MAX_BODY_ATTRIBUTE, max_bytes)
+        return limited_view
 
     return decorate
 
 
 def limit_bodies(app: Flask, prefix: str, size: str | int) -> None:
-    """The largest body below a prefix, for all views that do not say another."""
-    most = parse_size(size)
+    """Limit the request bodies of all views below a prefix; a larger body gets 413.
+
+    ``max_body`` on a view overrides the limit. In an app with ``Valetkey``, the setting ``max_body`` does this for the
+    whole API.
+
+    :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
+    :param size: a number of bytes, or text such as ``64 KiB`` or ``5 MB``.
+    :raises ValueError: if the size cannot be parsed.
+    """
+    default_max_bytes = parse_size(size)
 
     def check() -> None:
         if _may_have_body(request.environ) and request_is_below(prefix):
             view = current_app.view_functions.get(request.endpoint or "")
-            check_body_size(getattr(view, MAX_BODY_ATTRIBUTE, most))
+            check_body_size(getattr(view, MAX_BODY_ATTRIBUTE, default_max_bytes))
 
     app.before_request(check)
 
 
 def _may_have_body(environ: Environ) -> bool:
-    """Whether there may be a body (RFC 9112 §6.3; HTTP/2 needs neither header): most calls bring none."""
-    told = environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
-    return bool(told) or not environ["SERVER_PROTOCOL"].startswith("HTTP/1")
+    """Whether the request may have a body (RFC 9112 §6.3; HTTP/2 needs neither header). Most requests have none."""
+    announced = environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
+    return bool(announced) or not environ["SERVER_PROTOCOL"].startswith("HTTP/1")
 
 
 def check_body_size(max_bytes: int) -> None:
-    """Refuse a body that is too large, also one that does not say how large it is, as it is read.
+    """Check the size of the current request's body.
 
-    :raises Problem: 413 where it says so itself; else whoever reads it meets the same refusal.
+    A body without ``Content-Length`` is checked while it is read: reading past the limit raises the same ``Problem``.
+
+    :raises Problem: 413 if ``Content-Length`` is larger than ``max_bytes``.
     """
     length = request.content_length
     if length is None:
         request.environ["wsgi.input"] = _SizeLimitedStream(request.environ["wsgi.input"], max_bytes)
     elif length > max_bytes:
         raise _body_too_large(max_bytes)
-    with contextlib.suppress(AttributeError):  # Flask 3.0: only the app's own MAX_CONTENT_LENGTH counts
-        request.max_content_length = max_bytes + 1  # at its own bound Werkzeug ends a body as if it were whole
+    with contextlib.suppress(AttributeError):  # Flask 3.0 has only MAX_CONTENT_LENGTH, for the whole app
+        # One more than the limit: at its own limit Werkzeug truncates a body of unknown length without an error.
+        request.max_content_length = max_bytes + 1
 
 
 class _SizeLimitedStream(io.RawIOBase):
-    """A body of unknown length; it cannot be read further than it may be long."""
+    """A request body of unknown length. Reading more than ``max_bytes`` raises ``Problem`` 413."""
 
     def __init__(self, stream: Any, max_bytes: int) -> None:
         self._stream, self._max_bytes, self._remaining_bytes = stream, max_bytes, max_bytes
@@ -90,4 +104,4 @@ class _SizeLimitedStream(io.RawIOBase):
 
 
 def _body_too_large(max_bytes: int) -> Problem:
-    return Problem(413, f"the body may have {max_bytes} bytes at the most", maximum=max_bytes)
+    return Problem(413, f"the body is too large: send at most {max_bytes} bytes", maximum=max_bytes)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110 §13): ETag and 304 for readers, If-Match and 412 against lost updates."""
+"""Conditional requests (RFC 9110 §13): ETag and 304 for reads, If-Match and 412 against lost updates."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ from valetkey.web.problem_responses import Problem
 
 from .context import View, ensure_sync
 
-ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # the attribute of a view whose answers have an ETag
+ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # the attribute of a view whose responses have an ETag
 
 
 def etag_of(version: object, *, weak: bool = False) -> str:
-    """A version number, time or content as the value of an ETag header (RFC 9110 §8.8.3).
+    """Return the value of an ETag header for a version (RFC 9110 §8.8.3): a SHA-256 digest, in quotes.
 
-    :param weak: the same meaning, not the same bytes; useless for ``If-Match``.
+    :param version: what changes with the resource: a version number, a time, or the content as text or bytes.
+    :param weak: return a weak ETag, for content that has the same meaning but not always the same bytes. A weak ETag
+        never matches ``If-Match``.
     """
     text = version if isinstance(version, bytes) else str(version).encode()
     return f'{"W/" if weak else ""}"{hashlib.sha256(text).hexdigest()[:32]}"'
 
 
 def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
-    """Give a view's answers to GET an ETag, and answer 304 to whom has them already (RFC 9110 §13.1.2).
+    """Decorate a view so that its 200 responses to GET and HEAD have an ETag, and conditional requests get 304.
 
-    An ``ETag`` or ``Last-Modified`` that the view sets counts; else the ETag is made from the content.
+    A request gets 304 if ``If-None-Match`` or ``If-Modified-Since`` shows that the client has the current response
+    (RFC 9110 §13.1.2, §13.1.3), and 412 if ``If-Match`` does not match (§13.1.1). The view still runs. If the view
+    sets no ``ETag``, it is computed from the content; streamed responses get none.
+
+    :param weak: compute weak ETags (see ``etag_of``).
     """
     if view is None:
         return lambda view: etagged(view, weak=weak)
     call = ensure_sync(view)
 
     @functools.wraps(view)
-    def conditional(*args: Any, **kwargs: Any) -> Response:
+    def conditional_view(*args: Any, **kwargs: Any) -> Response:
         response = current_app.make_response(call(*args, **kwargs))
         if request.method not in {"GET", "HEAD"} or response.status_code != 200:
             return response
@@ -45,49 +51,54 @@ def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
         etag = response.headers.get("ETag")
         if "If-Match" in request.headers and not _satisfies_if_match(etag):
             raise _precondition_failed(etag)
-        response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})  # for Werkzeug * matches nothing
+        # If-Match is checked above and hidden from Werkzeug, for which `If-Match: *` never matches.
+        response.make_conditional({**request.environ, "HTTP_IF_MATCH": ""})
         return response
 
-    setattr(conditional, ETAGGED_ATTRIBUTE, True)
-    return conditional
+    setattr(conditional_view, ETAGGED_ATTRIBUTE, True)
+    return conditional_view
 
 
 def check_preconditions(etag: str | None, *, last_modified: datetime | None = None, required: bool = False) -> None:
-    """See that a change is meant for the state that there is, in the order of RFC 9110 §13.2.2.
+    """Check the preconditions of a PUT, PATCH or DELETE before you change anything, to prevent lost updates.
 
-    :param etag: of the state that there is, as ``etag_of`` makes it; None where there is nothing yet.
-    :param last_modified: when that state was made; then ``If-Unmodified-Since`` counts too.
-    :param required: whether a change without a condition is refused.
-    :raises Problem: 412 where the state is another one, 428 where a condition is missing (RFC 6585 §3).
+    Evaluates ``If-Match``, ``If-Unmodified-Since`` and ``If-None-Match`` in the order of RFC 9110 §13.2.2.
+
+    :param etag: the ETag of the resource's current state, as ``etag_of`` returns it; None if it does not exist yet.
+    :param last_modified: when the resource was last modified; without it, ``If-Unmodified-Since`` is ignored. A
+        ``datetime`` without a time zone is UTC.
+    :param required: whether to refuse a request without a precondition.
+    :raises Problem: 412 if a precondition fails; 428 if ``required`` and there is none (RFC 6585 §3).
     """
-    since = request.if_unmodified_since  # None where it is no date: then it does not count (§13.1.4)
-    told = "If-Match" in request.headers or (since is not None and last_modified is not None)
+    since = request.if_unmodified_since  # None if the header is not a valid date: then it is ignored (§13.1.4)
+    is_conditional = "If-Match" in request.headers or (since is not None and last_modified is not None)
     if "If-Match" in request.headers:
         if not _satisfies_if_match(etag):
             raise _precondition_failed(etag)
     elif since is not None and last_modified is not None and _whole_seconds(last_modified) > since:
         raise _precondition_failed(etag)
-    others = request.if_none_match
-    if etag is not None and (others.star_tag or others.contains_weak(unquote_etag(etag)[0] or "")):
+    if_none_match = request.if_none_match
+    if etag is not None and (if_none_match.star_tag or if_none_match.contains_weak(unquote_etag(etag)[0] or "")):
         raise _precondition_failed(etag)
-    if required and not told and not others.star_tag:  # another tag says which state it is not meant for
-        raise Problem(428, 'send If-Match with the ETag that you read, as If-Match: "..."')
+    # If-None-Match with tags does not make a change conditional: it does not name the state to be changed.
+    if required and not is_conditional and not if_none_match.star_tag:
+        raise Problem(428, 'a precondition is required: send the ETag that you read, as If-Match: "..."')
 
 
 def _satisfies_if_match(etag: str | None) -> bool:
-    """RFC 9110 §13.1.1: ``*`` matches whatever there is, and a weak tag matches nothing."""
+    """Evaluate ``If-Match`` (RFC 9110 §13.1.1): ``*`` matches any existing resource; a weak ETag never matches."""
     if etag is None:
         return False
     tag, is_weak = unquote_etag(etag)
-    asked = request.if_match
-    return asked.star_tag or (not is_weak and tag is not None and asked.is_strong(tag))
+    if_match = request.if_match
+    return if_match.star_tag or (not is_weak and tag is not None and if_match.is_strong(tag))
 
 
 def _whole_seconds(moment: datetime) -> datetime:
-    """As the Last-Modified header tells it (RFC 9110 §8.8.2)."""
+    """Return the time in the precision of the Last-Modified header (RFC 9110 §8.8.2); UTC if it has no time zone."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0)
 
 
 def _precondition_failed(etag: str | None) -> Problem:
-    told = [("ETag", etag)] if etag else []
-    return Problem(412, "it is not in the state that you read any more; read it again", told)
+    headers = [("ETag", etag)] if etag else []
+    return Problem(412, "the resource is not in the state that the request requires; read it again", headers)

@@ -1,4 +1,4 @@
-"""What is around a helper: the app, perhaps a Valetkey in it, and who calls."""
+"""What the helpers need from the current app and request: Valetkey's runtime, its clock, the caller."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ View = Callable[..., Any]
 
 
 def find_runtime() -> Runtime | None:
-    """The runtime of this app; None where there is no Valetkey, or only a resource server without a store."""
-    found: Any = current_app.extensions.get(EXTENSION)
-    return found if hasattr(found, "store") and hasattr(found, "cipher") else None
+    """Return the runtime of the app's ``Valetkey``, or None if the app has none or only a ``ResourceServer``."""
+    extension: Any = current_app.extensions.get(EXTENSION)
+    return extension if hasattr(extension, "store") and hasattr(extension, "cipher") else None
 
 
 def current_time() -> float:
-    """Seconds since 1970, by the clock of the app's Valetkey where there is one."""
-    found: Any = current_app.extensions.get(EXTENSION)
-    return float(found.clock()) if hasattr(found, "clock") else time.time()
+    """Return the time in seconds since 1970, by Valetkey's clock if the app has one, else by the system's."""
+    extension: Any = current_app.extensions.get(EXTENSION)
+    return float(extension.clock()) if hasattr(extension, "clock") else time.time()
 
 
 def caller_key(runtime: Runtime) -> str:
-    """Who calls: the app and its user, or the network that an anonymous call came from; never the token."""
+    """Identify the caller: the token's client and user, or the caller's IP network if the request has no token.
+
+    The key is the same for all tokens of a client and user.
+    """
     token = request.environ.get(TOKEN_KEY)
     if token:
         return f"{token.client_id}|{token.user_id or ''}"
@@ -40,7 +43,7 @@ def caller_key(runtime: Runtime) -> str:
 
 
 def ensure_sync(view: View) -> View:
-    """The view as a plain call; told once whether it is async."""
+    """Return a synchronous function that calls the view; the view itself if it is not ``async``."""
     if not inspect.iscoroutinefunction(view):
         return view
     return lambda *args, **kwargs: current_app.ensure_sync(view)(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Cross-origin calls from browsers (the Fetch standard's CORS protocol), without credentials: no cookie counts."""
+"""Cross-origin requests from browsers (the CORS protocol of the Fetch standard), without credentials (cookies)."""
 
 from __future__ import annotations
 
@@ -22,39 +22,47 @@ _OriginCheck = Callable[[str], bool]
 
 
 def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _OriginCheck | None = None) -> None:
-    """Let programs in browsers call the routes below a prefix, and read what matters of the answers.
+    """Allow scripts on other origins to call the routes below a prefix and to read the responses.
 
-    Preflights are answered before any other hook: they bring no token. An answer that has CORS headers keeps them.
+    Preflight requests get their response before any ``before_request`` hook, because they carry no access token.
+    Cookies are never allowed (no ``Access-Control-Allow-Credentials``). A response that has its own
+    ``Access-Control-Allow-Origin`` is not changed. An app with ``Valetkey`` has the setting ``cors`` for its API
+    instead.
 
-    :param origins: those that may, as ``https://app.example``, or a function that says so; None: all.
-    :raises ValueError: where one of them is no origin, which no browser would ever send.
+    :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
+    :param origins: the allowed origins, such as ``["https://app.example"]``, or a function that takes an origin and
+        returns whether it is allowed. Default: every origin.
+    :raises ValueError: if an entry is not an origin as browsers send it: scheme, host and port, without a path.
     """
     add_response_hooks(app, set_up_cors(app, prefix, origins))
 
 
 def set_up_cors(app: Flask, prefix: str, origins: Collection[str] | _OriginCheck | None) -> ResponseHook:
-    """Answer an app's preflights; what is returned is to see each answer, as in ``use_cors``."""
+    """Install the handler of preflight requests, and return the hook that adds CORS headers to the other responses.
+
+    See ``use_cors`` for the parameters.
+    """
     allowed = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
     below = f"{prefix}/"
 
-    def tell(environ: Environ, status: str, headers: Headers) -> None:
+    def add_cors_headers(environ: Environ, status: str, headers: Headers) -> None:
         path = environ["PATH_INFO"]
         if path.startswith(below) or path == prefix:
             if allowed is not None:
-                headers.append(("Vary", "Origin"))  # also where there is none: a cache must not mix the two
+                headers.append(("Vary", "Origin"))  # also without Origin: caches must not mix the two responses
             origin = environ.get("HTTP_ORIGIN")
             if origin is None or any(name == "Access-Control-Allow-Origin" for name, _ in headers):
                 return
-            if (told := _allow_origin_value(origin, allowed)) is not None:
-                headers.append(("Access-Control-Allow-Origin", told))
+            if (allowed_origin := _allow_origin_value(origin, allowed)) is not None:
+                headers.append(("Access-Control-Allow-Origin", allowed_origin))
                 headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
 
     _handle_preflights(app, prefix, allowed)
-    return tell
+    return add_cors_headers
 
 
 def _handle_preflights(app: Flask, prefix: str, is_allowed: _OriginCheck | None) -> None:
-    """Before Flask sees them, so that a request which is none pays nothing for it."""
+    """Respond to preflight requests in WSGI middleware, so that other requests do not pay for a Flask hook."""
     inner = app.wsgi_app
 
     def preflight_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -64,36 +72,46 @@ def _handle_preflights(app: Flask, prefix: str, is_allowed: _OriginCheck | None)
                     return _preflight_response(is_allowed)(environ, start_response)
         return inner(environ, start_response)
 
-    app.wsgi_app = preflight_middleware  # type: ignore[method-assign]  # as Flask's documentation does
+    app.wsgi_app = preflight_middleware  # type: ignore[method-assign]  # Flask documents this way to add middleware
 
 
 def _parse_origins(origins: Collection[str]) -> frozenset[str]:
-    """Origins as browsers write them: scheme, host and perhaps a port, and nothing after it (RFC 6454 §6.2)."""
+    """Check that each origin is written as browsers send it: scheme, host, perhaps a port (RFC 6454 §6.2).
+
+    :raises ValueError: if one is not.
+    """
     if isinstance(origins, str):
-        raise ValueError(f"origins is a list, like [{origins!r}]; leave it out for all")
-    for one in origins:
-        if not _is_origin(one):
-            raise ValueError(f"{one!r} is no origin: write it like 'https://app.example'; for all leave origins out")
+        raise ValueError(f"origins must be a list, like [{origins!r}]; omit it to allow every origin")
+    for origin in origins:
+        if not _is_origin(origin):
+            raise ValueError(
+                f"{origin!r} is not an origin: write it like 'https://app.example'; omit origins to allow every origin"
+            )
     return frozenset(origins)
 
 
 def _preflight_response(is_allowed: _OriginCheck | None) -> Response:
-    """What may be sent; without Access-Control-Allow-Credentials, so a browser sends no cookie with it."""
+    """Respond to a preflight: allowed origin, methods of the URL, allowed headers; valid for 600 seconds.
+
+    Without ``Access-Control-Allow-Credentials``, so browsers send no cookies with the request.
+    """
     response = Response(status=204)
-    told = _allow_origin_value(request.headers.get("Origin", ""), is_allowed)
+    allowed_origin = _allow_origin_value(request.headers.get("Origin", ""), is_allowed)
     response.headers["Vary"] = "Origin, Access-Control-Request-Headers"
-    if told is None:
+    if allowed_origin is None:
         return response
     adapter = current_app.create_url_adapter(request)
-    asked = request.headers.get("Access-Control-Request-Headers", "")
-    response.headers["Access-Control-Allow-Origin"] = told
+    requested = request.headers.get("Access-Control-Request-Headers", "")
+    allowed_headers = requested if _are_header_names(requested) else _DEFAULT_ALLOWED_HEADERS
+    response.headers["Access-Control-Allow-Origin"] = allowed_origin
     response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(adapter.allowed_methods() if adapter else ()))
-    response.headers["Access-Control-Allow-Headers"] = asked if _are_header_names(asked) else _DEFAULT_ALLOWED_HEADERS
+    response.headers["Access-Control-Allow-Headers"] = allowed_headers
     response.headers["Access-Control-Max-Age"] = "600"
     return response
 
 
 def _allow_origin_value(origin: str, is_allowed: _OriginCheck | None) -> str | None:
+    """Return the value of ``Access-Control-Allow-Origin``, or None if the origin is not allowed."""
     if is_allowed is None:
         return "*"
     return origin if origin and is_allowed(origin) else None

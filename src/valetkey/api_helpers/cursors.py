@@ -1,4 +1,4 @@
-"""Cursors: a place in a list as a text that only we can make, good for one query and some time."""
+"""Cursors: a position in a list as signed text, valid for one query and a limited time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from valetkey.web.problem_responses import Problem
 from .context import find_runtime
 
 _PURPOSE = "valetkey cursor"
-_MAC_BYTES = 16  # bytes of HMAC-SHA-256 that are kept: 128 bits, as RFC 2104 §5 allows
-_MAX_LENGTH = 2000
+_MAC_BYTES = 16  # HMAC-SHA-256 is truncated to 128 bits, which RFC 2104 §5 allows
+_MAX_LENGTH = 2000  # characters
 Sign = Callable[[str], list[bytes]]
 
-# A type that JSON does not have: its letter, how it is written, how it is read.
+# Types that JSON does not have: the letter that marks the type, the encoder, the decoder.
 _TYPE_CODECS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     datetime: ("t", datetime.isoformat, datetime.fromisoformat),
     date: ("d", date.isoformat, date.fromisoformat),
@@ -30,15 +30,23 @@ _TYPE_CODECS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]]
     UUID: ("u", str, UUID),
     bytes: ("b", bytes.hex, bytes.fromhex),
 }
-_DECODERS = {letter: read for letter, _, read in _TYPE_CODECS.values()}
+_DECODERS = {letter: decode for letter, _, decode in _TYPE_CODECS.values()}
 
 
 def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float, key: bytes | None = None) -> str:
-    """A cursor.
+    """Return a signed cursor for a position in a list. Use it for lists that ``paginate`` cannot page.
 
-    :param place: the values that the place is known by; the caller can read them in the cursor.
-    :param query: what the cursor continues; it opens with this query only.
-    :param key: signs; where left out, ``encryption_keys`` of the app's Valetkey do.
+    The cursor is signed, not encrypted: callers can read the values in it.
+
+    :param place: the values that identify the position, such as the sort values of the last item. Each is a ``str``,
+        ``int``, ``float``, ``bool``, ``datetime``, ``date``, ``Decimal``, ``UUID`` or ``bytes``.
+    :param query: text that identifies the query, such as its path and filters. ``open_cursor`` accepts the cursor only
+        with the same text.
+    :param now: the current time, in seconds since 1970.
+    :param lifetime: seconds until the cursor expires.
+    :param key: secret that signs the cursor. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
+    :raises TypeError: if a value has another type.
+    :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
     body = json.dumps([int(now + lifetime), [_encode_value(value) for value in place]], separators=(",", ":"))
     mac = _compute_hmacs(key, f"{query}\0{body}")[0][:_MAC_BYTES]
@@ -46,9 +54,13 @@ def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float
 
 
 def open_cursor(cursor: str, query: str, *, now: float, key: bytes | None = None) -> list[Any]:
-    """The place that a cursor names.
+    """Verify a cursor of ``seal_cursor`` and return the values of its position.
 
-    :raises Problem: 400 where it was made by somebody else, for another query, or too long ago.
+    :param query: the text that the cursor was made with.
+    :param now: the current time, in seconds since 1970.
+    :param key: the secret that signed the cursor. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
+    :raises Problem: 400 if the cursor was not made with this key, is for another query, or has expired.
+    :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
     try:
         if len(cursor) > _MAX_LENGTH:
@@ -57,36 +69,42 @@ def open_cursor(cursor: str, query: str, *, now: float, key: bytes | None = None
         mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:].decode()
     except (ValueError, binascii.Error) as cause:
         raise _invalid_cursor() from cause
-    good = [hmac.compare_digest(mac, one[:_MAC_BYTES]) for one in _compute_hmacs(key, f"{query}\0{body}")]
-    if not any(good):
+    expected_macs = _compute_hmacs(key, f"{query}\0{body}")
+    matches = [hmac.compare_digest(mac, expected[:_MAC_BYTES]) for expected in expected_macs]
+    if not any(matches):
         raise _invalid_cursor()
-    ends, place = json.loads(body)
-    if now > ends:
-        raise Problem(400, "the cursor is too old; begin with the first page again")
+    expires_at, place = json.loads(body)
+    if now > expires_at:
+        raise Problem(400, "the cursor has expired; start again with the first page")
     return [_decode_value(value) for value in place]
 
 
 def _invalid_cursor() -> Problem:
-    return Problem(400, "the cursor is not one of this list with these filters; begin with the first page again")
+    return Problem(400, "the cursor is not valid for this list with these filters; start again with the first page")
 
 
 def _compute_hmacs(key: bytes | None, text: str) -> list[bytes]:
-    """HMACs of the text: the first is ours to give, all are good to accept."""
+    """Return the HMACs of the text: sign with the first; accept all, because ``encryption_keys`` may be rotated.
+
+    :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
+    """
     if key is not None:
         return [hmac.new(hashlib.sha256(_PURPOSE.encode() + key).digest(), text.encode(), "sha256").digest()]
     runtime = find_runtime()
     if runtime is None:
-        raise RuntimeError("a cursor is signed: give key= or add Valetkey(app)")
+        raise RuntimeError("a cursor needs a key to sign it: pass key=, or add Valetkey(app)")
     return [bytes.fromhex(signature) for signature in runtime.cipher.compute_hmacs(_PURPOSE, text)]
 
 
 def _encode_value(value: Any) -> Any:
     if isinstance(value, bool | int | float | str):
         return value
-    for known, (letter, write, _) in _TYPE_CODECS.items():
-        if isinstance(value, known):
-            return [letter, write(value)]
-    raise TypeError(f"a list cannot be continued after a value of type {type(value).__name__}")
+    for value_type, (letter, encode, _) in _TYPE_CODECS.items():
+        if isinstance(value, value_type):
+            return [letter, encode(value)]
+    raise TypeError(
+        f"a cursor cannot hold a value of type {type(value).__name__}: use text, numbers, dates, UUIDs or bytes"
+    )
 
 
 def _decode_value(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Routes that will go: ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and where to read about it."""
+"""Deprecated routes: the headers ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and ``Link``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from werkzeug.http import http_date
 
 from .context import View, ensure_sync
 
-DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # the attribute of a view that holds a Deprecated
+DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # the attribute of a view that holds its Deprecation
 DateLike = str | date | datetime | float
 
 
 @dataclass(frozen=True, slots=True)
 class Deprecation:
-    """Since when a route is deprecated and when it ends, in seconds since 1970."""
+    """When a route was deprecated and when it is shut down, in seconds since 1970, and a page about it."""
 
     since: float
     sunset: float | None
@@ -26,52 +26,62 @@ class Deprecation:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        told = [("Deprecation", f"@{int(self.since)}")]  # RFC 9745 §2.1: a structured-field date
+        """The headers that announce the deprecation in a response."""
+        headers = [("Deprecation", f"@{int(self.since)}")]  # RFC 9745 §2.1: a structured-field date
         if self.sunset is not None:
-            told.append(("Sunset", http_date(self.sunset)))  # RFC 8594 §3
+            headers.append(("Sunset", http_date(self.sunset)))  # RFC 8594 §3
         for relation in ("deprecation", "sunset") if self.sunset is not None else ("deprecation",):
             if self.link is not None:
-                told.append(("Link", f'<{self.link}>; rel="{relation}"; type="text/html"'))
-        return told
+                headers.append(("Link", f'<{self.link}>; rel="{relation}"; type="text/html"'))
+        return headers
 
 
 def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | None = None) -> Any:
-    """Tell with each answer of a view that it is deprecated.
+    """Decorate a view as deprecated: its responses get ``Deprecation``, ``Sunset`` and ``Link`` headers.
 
-    :param since: from when on: an ISO date or time, a ``date``, a ``datetime`` (UTC where it has no zone), or seconds
-        since 1970. It may be in the future.
-    :param sunset: when the route will stop answering.
-    :param link: the page that says what to do instead.
-    :raises ValueError: where a moment cannot be read, or the end comes before the deprecation (RFC 9745 §4).
+    The OpenAPI document marks the operation as deprecated. A class of views can have it in ``decorators``.
+
+    A date is an ISO 8601 date or time such as ``2026-01-31``, a ``date``, a ``datetime`` (UTC if it has no time zone),
+    or seconds since 1970.
+
+    :param since: when the route was or will be deprecated (RFC 9745).
+    :param sunset: when the route will stop responding (RFC 8594).
+    :param link: URL of a page that says what to use instead.
+    :raises ValueError: if a date cannot be parsed, if ``sunset`` is before ``since`` (RFC 9745 §4), or if ``link`` is
+        not a URL.
     """
-    told = Deprecation(_to_timestamp(since), None if sunset is None else _to_timestamp(sunset), link)
-    if told.sunset is not None and told.sunset < told.since:
+    deprecation = Deprecation(_to_timestamp(since), None if sunset is None else _to_timestamp(sunset), link)
+    if deprecation.sunset is not None and deprecation.sunset < deprecation.since:
         raise ValueError("sunset must not come before since (RFC 9745 §4)")
-    if link is not None and any(sign in link for sign in '<>"\r\n '):
-        raise ValueError(f"link {link!r} is no URL")
+    if link is not None and any(character in link for character in '<>"\r\n '):
+        raise ValueError(f"link {link!r} is not a URL: write it like 'https://api.example.com/v2'")
 
     def decorate(view: View) -> View:
         call = ensure_sync(view)
 
         @functools.wraps(view)
-        def announced(*args: Any, **kwargs: Any) -> Response:
+        def deprecated_view(*args: Any, **kwargs: Any) -> Response:
             response = current_app.make_response(call(*args, **kwargs))
-            for name, value in told.headers:
+            for name, value in deprecation.headers:
                 response.headers.add(name, value)
             return response
 
-        setattr(announced, DEPRECATED_ATTRIBUTE, told)
-        return announced
+        setattr(deprecated_view, DEPRECATED_ATTRIBUTE, deprecation)
+        return deprecated_view
 
     return decorate
 
 
 def _to_timestamp(moment: DateLike) -> float:
+    """Return the moment in seconds since 1970.
+
+    :raises ValueError: if it is text that is not an ISO 8601 date or time.
+    """
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
         except ValueError as cause:
-            raise ValueError(f"{moment!r} is no date: write it like '2026-01-31'") from cause
+            raise ValueError(f"{moment!r} is not a date: write it like '2026-01-31'") from cause
     if isinstance(moment, date) and not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     if isinstance(moment, datetime):

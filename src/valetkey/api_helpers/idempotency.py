@@ -1,4 +1,4 @@
-"""Idempotency keys (draft-ietf-httpapi-idempotency-key-header): a repeated POST is answered, not done again."""
+"""Idempotency keys (draft-ietf-httpapi-idempotency-key-header): a repeated POST gets the stored response."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .context import View, caller_key, ensure_sync, find_runtime
 if TYPE_CHECKING:
     from .idempotency_store import IdempotencyReservation
 
-IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # the attribute of a view: whether a key is required
+IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # the attribute of a view that holds whether a key is required
 _METHODS = frozenset({"POST", "PATCH"})
-_RETRYABLE_STATUSES = frozenset({408, 425, 429})  # refusals of the moment: another try may get through
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})  # temporary errors: the same request may succeed later
 _is_quoted_key = re.compile(
     r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"'
 ).fullmatch  # a structured-field string (RFC 9651 §3.3.3)
@@ -36,47 +36,58 @@ _log = logging.getLogger("valetkey")
 def idempotent(
     view: View | None = None, /, *, required: bool = False, gives_up_after: float = 60, largest: str | int = "1 MiB"
 ) -> Any:
-    """Let POST and PATCH be repeated: within 24 hours the same key of the same app and user gets the same answer.
+    """Decorate a view so that clients can safely repeat POST and PATCH requests with an ``Idempotency-Key`` header.
 
-    It goes below ``@require_oauth``. Answers with 5xx are not kept, so that such a request can be tried again.
+    The view runs once. For 24 hours, the same request with the same key gets the stored response, with the header
+    ``Idempotent-Replayed: true``. A key belongs to the client, the user, the method and the path. Responses are stored
+    encrypted in Valetkey's database, so the app needs a ``Valetkey``; they are not stored if their status is 5xx, 408,
+    425 or 429, so that the request can be tried again.
 
-    :param required: whether a request without ``Idempotency-Key`` is refused.
-    :param gives_up_after: seconds after which the key of a request that never ended (its process was killed) is
-        free again; more than the view ever takes.
-    :param largest: the most that a request, or an answer that is to be kept, may have.
-    :raises Problem: 400 on a missing or malformed key, 409 while the first request is at work, 422 where the key came
-        with another request, 413 on a larger body, 503 where the store does not answer.
+    Put it below ``@require_oauth``.
+
+    :param required: refuse POST and PATCH requests without the header.
+    :param gives_up_after: seconds after which the key of a request that never finished, because its process was
+        killed, can be used again. Must be longer than the view ever takes.
+    :param largest: largest request body, and largest response body that is stored: a number of bytes, or text such as
+        ``1 MiB``. After a larger response, the key gets 409 instead of the response.
+    :raises Problem: 400 if the key is malformed, or missing although required; 409 while the first request is being
+        processed; 413 if the body is too large; 422 if the key was used for a different request; 503 if the database
+        is unavailable.
+    :raises RuntimeError: if the app has no ``Valetkey``, or the decorator is above ``@require_oauth``.
+    :raises ValueError: if ``largest`` cannot be parsed.
     """
     if view is None:
         return lambda view: idempotent(view, required=required, gives_up_after=gives_up_after, largest=largest)
-    call, most = ensure_sync(view), parse_size(largest)
+    call, max_bytes = ensure_sync(view), parse_size(largest)
 
     @functools.wraps(view)
-    def once(*args: Any, **kwargs: Any) -> Any:
+    def idempotent_view(*args: Any, **kwargs: Any) -> Any:
         key = _read_key(request.headers.get("Idempotency-Key")) if request.method in _METHODS else None
         if key is None:
             if required and request.method in _METHODS:
-                raise Problem(400, "send an Idempotency-Key: a new random text for each thing that is to be done")
+                raise Problem(400, "an Idempotency-Key header is required: send a new random string for each operation")
             return call(*args, **kwargs)
-        claimed = _reserve(key, gives_up_after, most)
-        if isinstance(claimed, Response):
-            return claimed
+        reservation = _reserve(key, gives_up_after, max_bytes)
+        if isinstance(reservation, Response):
+            return reservation
         try:
             response = _call_view(call, args, kwargs)
         except BaseException:
-            _complete(claimed, None)
+            _complete(reservation, None)
             raise
-        _complete(claimed, response)
+        _complete(reservation, response)
         return response
 
-    setattr(once, IDEMPOTENT_ATTRIBUTE, required)
-    return once
+    setattr(idempotent_view, IDEMPOTENT_ATTRIBUTE, required)
+    return idempotent_view
 
 
 def _read_key(header: str | None) -> str | None:
-    """The key; as the draft writes it, in quotes, or as it is.
+    """Return the key from the header's value, or None if there is no header.
 
-    :raises Problem: 400 where it is malformed.
+    The draft puts the key in quotes; a key without quotes is accepted too.
+
+    :raises Problem: 400 if it is malformed.
     """
     if header is None:
         return None
@@ -89,48 +100,59 @@ def _read_key(header: str | None) -> str | None:
 
 
 def _reserve(key: str, gives_up_after: float, max_bytes: int) -> IdempotencyReservation | Response:
-    """The right to do the work, or the answer of whoever had it.
+    """Reserve the key for the current request, or return the stored response if the request was already processed.
 
-    :raises Problem: as ``idempotent`` says.
+    :raises Problem: 409, 413, 422 or 503, as described for ``idempotent``.
+    :raises RuntimeError: if the app has no ``Valetkey``.
     """
-    from .idempotency_store import reserve  # here: it needs a database; the other helpers do not
+    from .idempotency_store import reserve  # imported here because it needs a database; the other helpers do not
 
     runtime = find_runtime()
     if runtime is None:
-        raise RuntimeError("@idempotent keeps answers in the store of Valetkey: add Valetkey(app)")
+        raise RuntimeError("@idempotent stores responses in Valetkey's database: add Valetkey(app)")
     check_body_size(max_bytes)
-    where = f"{caller_key(runtime)}\0{request.method}\0{request.path}\0{key}"
+    full_key = f"{caller_key(runtime)}\0{request.method}\0{request.path}\0{key}"
+    key_digest = hashlib.sha256(full_key.encode()).digest()
     try:
-        return reserve(runtime, hashlib.sha256(where.encode()).digest(), _request_digest(), gives_up_after, max_bytes)
+        return reserve(runtime, key_digest, _request_digest(), gives_up_after, max_bytes)
     except StoreUnavailable as cause:
-        _log.error("idempotency: %s [%s]", cause, request_id())
+        _log.error("idempotency: the database is unavailable, responded 503: %s [%s]", cause, request_id())
         raise Problem(503, "the server cannot answer now; try again", [("Retry-After", "2")]) from cause
 
 
 def _request_digest() -> bytes:
-    """A digest of what was asked: query, type and body."""
-    parsed = "form" in vars(request)  # a hook of the host's has parsed and so consumed it
-    body = urlencode(list(request.form.items(multi=True))).encode() if parsed else request.get_data(cache=True)
-    told = f"{request.query_string.decode('latin-1')}\0{request.mimetype}\0".encode()
-    return hashlib.sha256(told + body).digest()
+    """Return a digest of the request: query string, media type and body."""
+    is_parsed = "form" in vars(request)  # a hook of the host app has parsed the form, which consumes the body
+    body = urlencode(list(request.form.items(multi=True))).encode() if is_parsed else request.get_data(cache=True)
+    head = f"{request.query_string.decode('latin-1')}\0{request.mimetype}\0".encode()
+    return hashlib.sha256(head + body).digest()
 
 
 def _call_view(call: View, args: Any, kwargs: Any) -> Response:
-    """The view's answer, or that of the app's error handlers."""
-    before = TOKEN_KEY in request.environ
+    """Return the response of the view, or of the app's error handler if it raises.
+
+    :raises Exception: what the view raised, if the app has no handler for it.
+    :raises RuntimeError: if the access token was checked inside the view: then the key is not bound to the caller.
+    """
+    had_token = TOKEN_KEY in request.environ
     try:
         rv = call(*args, **kwargs)
-    except Exception as problem:
-        rv = current_app.handle_user_exception(problem)  # raises it again where nobody handles it
-    if not before and TOKEN_KEY in request.environ:
-        raise RuntimeError("@idempotent goes below @require_oauth: the key belongs to the app and its user")
+    except Exception as error:
+        rv = current_app.handle_user_exception(error)  # raises it again if there is no handler
+    if not had_token and TOKEN_KEY in request.environ:
+        raise RuntimeError("put @idempotent below @require_oauth: a key belongs to the client and its user")
     return current_app.make_response(rv)
 
 
 def _complete(reservation: IdempotencyReservation, response: Response | None) -> None:
-    """Keep the answer, or free the key; the work is done, so a store that fails now refuses nothing."""
-    passing = response is None or response.status_code >= 500 or response.status_code in _RETRYABLE_STATUSES
+    """Store the response, or release the key if there is none or the request may be tried again.
+
+    The view has done its work, so an unavailable database is only logged.
+    """
     try:
-        reservation.release() if passing or response is None else reservation.save_response(response)
+        if response is None or response.status_code >= 500 or response.status_code in _RETRYABLE_STATUSES:
+            reservation.release()
+        else:
+            reservation.save_response(response)
     except StoreUnavailable as cause:
-        _log.error("idempotency: the answer is not kept: %s [%s]", cause, request_id())
+        _log.error("idempotency: the response was not stored: %s [%s]", cause, request_id())

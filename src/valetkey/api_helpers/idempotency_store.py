@@ -1,4 +1,4 @@
-"""The answers that idempotency keys give again, encrypted in the store."""
+"""Reservations of idempotency keys and their stored responses, encrypted in the database."""
 
 from __future__ import annotations
 
@@ -18,61 +18,79 @@ _UNSTORED_HEADERS = frozenset({"set-cookie", "date", "content-length"})
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyReservation:
-    """The right to do the work of one key; it ends with ``keep`` or ``free``."""
+    """The right to process the request of one key. End it with ``save_response`` or ``release``."""
 
     runtime: Runtime
     key_digest: bytes
-    begun_at: float
+    begun_at: float  # seconds since 1970; tells this reservation from a later one of the same key
     max_bytes: int
 
     def save_response(self, response: Response) -> None:
-        """:raises StoreUnavailable: where it cannot be written."""
+        """Store the response, or only its status if its body is larger than ``max_bytes``.
+
+        :raises StoreUnavailable: if it cannot be written.
+        """
         response.direct_passthrough = False
-        body, answer = response.get_data(), None
+        body, ciphertext = response.get_data(), None
         if len(body) <= self.max_bytes:
             headers = [pair for pair in response.headers.to_wsgi_list() if pair[0].lower() not in _UNSTORED_HEADERS]
-            answer = self.runtime.cipher.encrypt(json.dumps(headers).encode() + b"\n" + body, _row_id(self.key_digest))
+            plaintext = json.dumps(headers).encode() + b"\n" + body
+            ciphertext = self.runtime.cipher.encrypt(plaintext, _row_id(self.key_digest))
         status = response.status_code
         self.runtime.store.write(
-            Transaction(rows=(idempotency_keys.save_response(self.key_digest, self.begun_at, status, answer),))
+            Transaction(rows=(idempotency_keys.save_response(self.key_digest, self.begun_at, status, ciphertext),))
         )
 
     def release(self) -> None:
-        """:raises StoreUnavailable: where it cannot be written."""
+        """Delete the reservation, so that the request can be tried again.
+
+        :raises StoreUnavailable: if it cannot be written.
+        """
         self.runtime.store.write(Transaction(rows=(idempotency_keys.release(self.key_digest, self.begun_at),)))
 
 
 def reserve(
     runtime: Runtime, key_digest: bytes, request_digest: bytes, gives_up_after: float, max_bytes: int
 ) -> IdempotencyReservation | Response:
-    """The claim on a key, or the answer that was kept under it.
+    """Reserve a key, or return the response that is stored for it.
 
-    :raises Problem: 409 while its first request is at work, 422 where that was another request.
-    :raises StoreUnavailable: where the store does not answer.
+    :param key_digest: digest of the key and of all that it belongs to (client, user, method, path).
+    :param request_digest: digest of the rest of the request, to detect a key that is reused for a different request.
+    :param gives_up_after: seconds after which an unfinished reservation can be replaced.
+    :param max_bytes: largest response body that is stored.
+    :raises Problem: 409 while the first request is being processed, or if its response was too large to be stored;
+        422 if it was a different request.
+    :raises StoreUnavailable: if the database does not respond.
     """
     if not runtime.is_ready:
         runtime.get_ready()
     now = runtime.clock()
-    wanted = idempotency_keys.reserve(
+    reservation = idempotency_keys.reserve(
         key_digest,
         request_digest,
         now,
         abandoned_before=now - gives_up_after,
         expires_at=now + max(_TTL_S, gives_up_after),
     )
-    if runtime.store.write(Transaction(condition=wanted)):
+    if runtime.store.write(Transaction(condition=reservation)):
         return IdempotencyReservation(runtime, key_digest, now, max_bytes)
-    kept = idempotency_keys.find(runtime.store, key_digest)
-    if kept is not None and kept.request != request_digest:
-        raise Problem(422, "this Idempotency-Key came with another request; take a new one for each")
-    if kept is None or kept.status is None:
-        raise Problem(409, "the first request with this Idempotency-Key is still at work", [("Retry-After", "1")])
-    if kept.response is None:
-        raise Problem(409, f"this was done already, with status {kept.status}; the answer was too large to be kept")
-    return _replay_response(runtime, key_digest, kept.status, kept.response)
+    earlier = idempotency_keys.find(runtime.store, key_digest)
+    if earlier is not None and earlier.request != request_digest:
+        raise Problem(422, "this Idempotency-Key was used for a different request; use a new key for each request")
+    if earlier is None or earlier.status is None:
+        raise Problem(
+            409, "the first request with this Idempotency-Key is still being processed", [("Retry-After", "1")]
+        )
+    if earlier.response is None:
+        raise Problem(
+            409,
+            f"this request was already processed, with status {earlier.status}; its response was too large to store",
+        )
+    return _replay_response(runtime, key_digest, earlier.status, earlier.response)
 
 
 def _replay_response(runtime: Runtime, key_digest: bytes, status: int, ciphertext: bytes) -> Response:
+    """Decrypt a stored response, and mark it with ``Idempotent-Replayed: true``."""
     headers, _, body = runtime.cipher.decrypt(ciphertext, _row_id(key_digest)).partition(b"\n")
     response = Response(body, status)
     response.headers.clear()
@@ -82,4 +100,5 @@ def _replay_response(runtime: Runtime, key_digest: bytes, status: int, ciphertex
 
 
 def _row_id(key_digest: bytes) -> str:
+    """Return the context that a stored response is encrypted for, so that rows cannot be swapped."""
     return f"valetkey_idempotency_keys {key_digest.hex()}"

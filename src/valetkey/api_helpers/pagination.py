@@ -1,4 +1,4 @@
-"""Pages of a list: signed cursors, ``Link`` to the next, previous and first page (RFC 8288), bounds on their size."""
+"""Pagination of SQLAlchemy selects: signed cursors, ``Link`` headers (RFC 8288), limited page sizes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
 
 _DAY_S = 86400.0
-CURSOR_PARAMETER, LIMIT_PARAMETER = "cursor", "limit"  # the parameters that are ours
+CURSOR_PARAMETER, LIMIT_PARAMETER = "cursor", "limit"  # the query parameters that paginate reads
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: what is on it, and the cursors of its neighbours (None where there is none)."""
+    """One page of a list, as ``paginate`` returns it.
+
+    ``items`` are the selected entities or values, or dicts by column name if several columns are selected. ``next``
+    and ``prev`` are the cursors of the neighbouring pages, or None. ``headers`` has the ``Link`` header (RFC 8288); add
+    it to the response.
+    """
 
     items: list[Any]
     next: str | None
     prev: str | None
-    headers: list[tuple[str, str]]  # Link
+    headers: list[tuple[str, str]]
 
 
 def paginate(
@@ -41,41 +46,50 @@ def paginate(
     lifetime: float = _DAY_S,
     key: bytes | None = None,
 ) -> Page:
-    """The page that ``?cursor=`` and ``?limit=`` ask for; stable while rows are added and removed.
+    """Return the page of a select that the query parameters ``cursor`` and ``limit`` of the current request choose.
 
-    A cursor is good for the query that it was made in: the same path, other parameters, and order.
+    Uses keyset pagination: rows that are added or deleted between two requests do not shift the other rows, and late
+    pages are as fast as early ones. A cursor is valid only for the path, query parameters (except ``limit``) and order
+    that it was made with.
 
-    :param select: of SQLAlchemy, with an ``order_by`` that ends in something unique and is never NULL.
+    :param select: a SQLAlchemy select without limit and offset. Its ``order_by`` must end with a unique column, such as
+        the primary key, and its columns must never be NULL.
     :param execute: ``session.execute`` or ``connection.execute``.
-    :param usual: how many rows a page has where the caller does not say.
-    :param largest: how many it has at the most.
-    :param lifetime: seconds for which a cursor is good.
-    :param key: signs the cursors; where left out, ``encryption_keys`` of the app's Valetkey do.
-    :raises Problem: 400 on a cursor of another query, a changed or an old one, and on a size out of bounds.
-    :raises ValueError: where the select cannot be continued; the sentence says what to change.
+    :param usual: page size if the request has no ``limit``.
+    :param largest: largest page size that a request may choose.
+    :param lifetime: seconds until a cursor expires. Default: one day.
+    :param key: secret that signs the cursors. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
+    :raises Problem: 400 if the cursor was changed, has expired or is for another query, or if ``limit`` is not between
+        1 and ``largest``.
+    :raises ValueError: if the select cannot be paged this way. The message says what to change.
+    :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
     from .keyset import items_and_places, read_order
 
     ordered, size, now = read_order(select), _read_page_size(usual, largest), current_time()
     query = _query_digest(ordered.order_text)
-    asked = request.args.get(CURSOR_PARAMETER)
-    way, *place = open_cursor(asked, query, now=now, key=key) if asked else ["next"]
-    backwards = way == "prev"
+    cursor = request.args.get(CURSOR_PARAMETER)
+    direction, *place = open_cursor(cursor, query, now=now, key=key) if cursor else ["next"]
+    backwards = direction == "prev"
     rows = execute(ordered.select_after(place, size + 1, backwards=backwards)).all()
     has_more, rows = len(rows) > size, rows[:size]
     items, places = items_and_places(ordered, rows[::-1] if backwards else rows)
 
-    def cursor(way: str, place: tuple[Any, ...]) -> str:
-        return seal_cursor([way, *place], query, now=now, lifetime=lifetime, key=key)
+    def make_cursor(direction: str, place: tuple[Any, ...]) -> str:
+        return seal_cursor([direction, *place], query, now=now, lifetime=lifetime, key=key)
 
-    goes_on = bool(places) and (has_more or backwards)
-    came_from = bool(places) and (has_more if backwards else asked is not None)
-    following = cursor("next", places[-1]) if goes_on else None
-    preceding = cursor("prev", places[0]) if came_from else None
-    return Page(items, following, preceding, [("Link", _link_header(following, preceding))])
+    has_next = bool(places) and (has_more or backwards)
+    has_previous = bool(places) and (has_more if backwards else cursor is not None)
+    next_cursor = make_cursor("next", places[-1]) if has_next else None
+    previous_cursor = make_cursor("prev", places[0]) if has_previous else None
+    return Page(items, next_cursor, previous_cursor, [("Link", _link_header(next_cursor, previous_cursor))])
 
 
 def _read_page_size(default_size: int, max_size: int) -> int:
+    """Return the page size that the request chooses, or the default.
+
+    :raises Problem: 400 if it is not a number between 1 and ``max_size``.
+    """
     text = request.args.get(LIMIT_PARAMETER)
     if text is None:
         return default_size
@@ -85,28 +99,30 @@ def _read_page_size(default_size: int, max_size: int) -> int:
 
 
 def _query_digest(order: str) -> str:
-    """What a cursor is bound to: path, parameters without the page's own, order."""
-    others = sorted(
+    """Return a digest of what cursors are bound to: path, query parameters except ``cursor`` and ``limit``, order."""
+    filters = sorted(
         (name, value)
         for name, value in request.args.items(multi=True)
         if name not in {CURSOR_PARAMETER, LIMIT_PARAMETER}
     )
-    return hashlib.sha256(f"{request.path}\0{urlencode(others)}\0{order}".encode()).hexdigest()
+    return hashlib.sha256(f"{request.path}\0{urlencode(filters)}\0{order}".encode()).hexdigest()
 
 
 def _link_header(next_cursor: str | None, previous_cursor: str | None) -> str:
-    told = {"next": next_cursor, "prev": previous_cursor}
-    links = [f'<{_page_url(cursor)}>; rel="{relation}"' for relation, cursor in told.items() if cursor]
+    """Return the value of the ``Link`` header: the next, previous and first page (RFC 8288)."""
+    cursors = {"next": next_cursor, "prev": previous_cursor}
+    links = [f'<{_page_url(cursor)}>; rel="{relation}"' for relation, cursor in cursors.items() if cursor]
     return ", ".join([*links, f'<{_page_url(None)}>; rel="first"'])
 
 
 def _page_url(cursor: str | None) -> str:
-    """This request's address at another cursor: whole where the host is the issuer's, else without the host.
+    """Return the URL of the current request with another cursor, or without one (None).
 
-    The Host header is the caller's to write: it makes no address that others may be sent to.
+    The URL is absolute if the ``Host`` header is the issuer's host, and relative to the host otherwise: callers choose
+    the ``Host`` header, so it must not get into a URL that others may follow.
     """
-    kept = [(name, value) for name, value in request.args.items(multi=True) if name != CURSOR_PARAMETER]
-    parameters = urlencode([*kept, *([(CURSOR_PARAMETER, cursor)] if cursor else [])])
+    others = [(name, value) for name, value in request.args.items(multi=True) if name != CURSOR_PARAMETER]
+    parameters = urlencode([*others, *([(CURSOR_PARAMETER, cursor)] if cursor else [])])
     path = f"{request.script_root}{request.path}"
     runtime = find_runtime()
     issuer = urlsplit(runtime.settings.issuer) if runtime is not None else None

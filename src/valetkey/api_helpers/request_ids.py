@@ -1,4 +1,4 @@
-"""Request ids: the caller's ``Request-Id`` where it is well formed, or a new one; in answer, log and problem."""
+"""Request IDs: the caller's ``Request-Id`` if it is well formed, else a new one; in response, log and problem."""
 
 from __future__ import annotations
 
@@ -12,5 +12,11 @@ __all__ = ["RequestIdFilter", "request_id", "use_request_ids"]
 
 
 def use_request_ids(app: Flask, prefix: str = "") -> None:
-    """Tell the id with each answer below a prefix; an app with a Valetkey does so below ``api_prefix`` already."""
+    """Add a ``Request-Id`` header to every response below a prefix.
+
+    The ID is the caller's (``Request-Id`` or ``X-Request-Id``) if it is well formed, else a new one; ``request_id()``
+    returns it. An app with ``Valetkey`` has this for its ``api_prefix`` already.
+
+    :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
+    """
     add_response_hooks(app, make_request_id_hook(prefix))

@@ -1,4 +1,4 @@
-"""Sparse fields: ``?fields=id,author.name`` answers only these members."""
+"""Sparse fields: ``?fields=id,author.name`` limits a JSON response to these members."""
 
 from __future__ import annotations
 
@@ -12,48 +12,54 @@ from valetkey.web.problem_responses import Problem
 
 from .context import View, ensure_sync
 
-FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the attribute of a view that holds the names that may be asked for
-FieldTree = dict[str, Any]  # the name of a member: its tree, or None for all of it
+FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the attribute of a view that holds the names that ?fields= accepts
+FieldTree = dict[str, Any]  # by the name of a member: the FieldTree of its members, or None for all of it
 
 
-def sparse_fields(*known: str, within: str | None = None) -> Any:
-    """Let callers choose among the members of a view's JSON answer by ``?fields=``; without it all are answered.
+def sparse_fields(*fields: str, within: str | None = None) -> Any:
+    """Decorate a view so that ``?fields=id,author.name`` limits its JSON response to these members.
 
-    :param known: the members that there are, as ``id`` or ``author.name``.
-    :param within: the member that holds the objects, where the answer is an envelope like ``{"items": [...]}``.
-    :raises Problem: 400 on an unknown field; it names the known ones.
+    The response is an object or a list of objects. Without ``?fields=``, and with a status other than 2xx, it is not
+    changed. An unknown field gets 400; the problem details list the valid ones as ``known_fields``.
+
+    :param fields: the names that callers may request, such as ``id`` or ``author.name``. Requesting ``author`` returns
+        the whole object.
+    :param within: the member that holds the objects, if the response wraps them, as in ``{"items": [...]}``.
+    :raises ValueError: if there are no names, or a name has a comma or a space in it.
     """
-    if not known or any("," in name or " " in name for name in known):
-        raise ValueError('name each field that may be asked for, like sparse_fields("id", "author.name")')
+    if not fields or any("," in name or " " in name for name in fields):
+        raise ValueError('pass each field as a string of its own, like sparse_fields("id", "author.name")')
 
     def decorate(view: View) -> View:
         call = ensure_sync(view)
 
         @functools.wraps(view)
-        def chosen(*args: Any, **kwargs: Any) -> Any:
-            asked = request.args.getlist("fields")
-            if not asked:
+        def filtered_view(*args: Any, **kwargs: Any) -> Any:
+            requested = request.args.getlist("fields")
+            if not requested:
                 return call(*args, **kwargs)
-            tree = parse_fields(",".join(asked), known)
+            tree = parse_fields(",".join(requested), fields)
             return _filter_response(current_app.make_response(call(*args, **kwargs)), tree, within)
 
-        setattr(chosen, FIELDS_ATTRIBUTE, known)
-        return chosen
+        setattr(filtered_view, FIELDS_ATTRIBUTE, fields)
+        return filtered_view
 
     return decorate
 
 
 def parse_fields(text: str, valid_fields: tuple[str, ...]) -> FieldTree:
-    """The members that a query asks for.
+    """Parse the value of ``?fields=`` to the tree of requested members.
 
-    :raises Problem: 400 on one that is not known.
+    :raises Problem: 400 if a name is neither a valid field nor the start of one, as ``author`` is of ``author.name``.
     """
     names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if not any(one == name or one.startswith(f"{name}.") for one in valid_fields)]
+    unknown = [
+        name for name in names if not any(field == name or field.startswith(f"{name}.") for field in valid_fields)
+    ]
     if unknown:
         raise Problem(
             400,
-            f"there is no field {unknown[0]!r}; there are {', '.join(valid_fields)}",
+            f"there is no field {unknown[0]!r}; the fields are {', '.join(valid_fields)}",
             known_fields=list(valid_fields),
         )
     tree: FieldTree = {}
@@ -63,17 +69,18 @@ def parse_fields(text: str, valid_fields: tuple[str, ...]) -> FieldTree:
 
 
 def select_fields(value: Any, tree: FieldTree | None) -> Any:
-    """The chosen members of an object, or of each object in a list."""
+    """Return an object, or each object of a list, with only the members in the tree; all members if it is None."""
     if tree is None:
         return value
     if isinstance(value, list):
-        return [select_fields(one, tree) for one in value]
+        return [select_fields(item, tree) for item in value]
     if isinstance(value, Mapping):
         return {name: select_fields(value[name], tree[name]) for name in value if name in tree}
     return value
 
 
 def _add_path(tree: FieldTree, path: list[str]) -> None:
+    """Add a member to the tree, unless an object that contains it is there as a whole."""
     for name in path[:-1]:
         if name in tree and tree[name] is None:
             return
@@ -82,12 +89,13 @@ def _add_path(tree: FieldTree, path: list[str]) -> None:
 
 
 def _filter_response(response: Any, tree: FieldTree, within: str | None) -> Any:
+    """Limit the JSON of a 2xx response to the members in the tree; other responses are returned unchanged."""
     if not 200 <= response.status_code < 300 or not response.is_json or response.is_streamed:
         return response
-    whole = response.get_json()
+    body = response.get_json()
     if within is None:
-        whole = select_fields(whole, tree)
-    elif isinstance(whole, dict) and within in whole:
-        whole[within] = select_fields(whole[within], tree)
-    response.set_data(current_app.json.dumps(whole) + "\n")
+        body = select_fields(body, tree)
+    elif isinstance(body, dict) and within in body:
+        body[within] = select_fields(body[within], tree)
+    response.set_data(current_app.json.dumps(body) + "\n")
     return response

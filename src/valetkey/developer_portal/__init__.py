@@ -1,1 +1,1 @@
-"""Pages for the developers who use the API: the API reference."""
+"""The developer portal: the API reference page, the OpenAPI document, llms.txt, API catalog and security.txt."""

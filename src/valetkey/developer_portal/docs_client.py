@@ -1,4 +1,4 @@
-"""The client that the API reference is: public, in the browser, PKCE; it works without anybody registering it."""
+"""The OAuth client of the API reference page: public, in the browser, with PKCE. Valetkey registers it itself."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ DOCS_CLIENT_ID = "valetkey-docs"
 
 
 def docs_redirect_uri(settings: Settings) -> str:
-    """Where the reference gets its codes: on the issuer's own origin."""
+    """Return the redirect URI of the API reference, on the issuer's origin. Requires ``docs_path``."""
     return f"{settings.issuer}{settings.docs_path}/authorized"
 
 
 def register_docs_client(runtime: Runtime) -> None:
-    """See that the client is there, under this site's name and address; whether it may be used is the operator's."""
+    """Register the client of the API reference, or update its name and redirect URI if the settings changed.
+
+    Does nothing if ``docs_path`` is None. A client that the operator disabled stays disabled.
+    """
     settings, now = runtime.settings, runtime.clock()
     if settings.docs_path is None:
         return
-    wanted = {"client_name": f"{settings.name}: API reference", "redirect_uris": [docs_redirect_uri(settings)]}
-    known = clients.find(runtime.store, DOCS_CLIENT_ID, now)
-    if known is None:
-        sent = {
-            **wanted,
-            "grant_types": ["authorization_code"],  # no refresh token: what the page forgets is gone
+    current = {"client_name": f"{settings.name}: API reference", "redirect_uris": [docs_redirect_uri(settings)]}
+    client = clients.find(runtime.store, DOCS_CLIENT_ID, now)
+    if client is None:
+        registration = {
+            **current,
+            "grant_types": ["authorization_code"],  # no refresh token: the page stores no token that outlives it
             "token_endpoint_auth_method": "none",
         }
-        rules, metadata = parse_client_metadata(sent, CLIENT_POLICIES["browser"])
-        added = clients.add(DOCS_CLIENT_ID, rules.name, metadata, now)
-        runtime.write(
-            Transaction(added, (audit_statement("client.created", now, client_id=DOCS_CLIENT_ID),))
-        )  # or another did
-    elif not wanted.items() <= known.metadata.items():  # the site has another name, or the page has moved
-        moved = {**known.metadata, **wanted}
+        policy, metadata = parse_client_metadata(registration, CLIENT_POLICIES["browser"])
+        insert = clients.add(DOCS_CLIENT_ID, policy.name, metadata, now)  # inserts no row if another process has
+        runtime.write(Transaction(insert, (audit_statement("client.created", now, client_id=DOCS_CLIENT_ID),)))
+    elif not current.items() <= client.metadata.items():
+        updated = {**client.metadata, **current}
         runtime.revoke(
-            clients.change(known, metadata=moved, disabled_at=known.disabled_at),
+            clients.change(client, metadata=updated, disabled_at=client.disabled_at),
             change_feed.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_expiry),
             audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID),
         )

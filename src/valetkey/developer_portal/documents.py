@@ -1,4 +1,4 @@
-"""What is told of the API: made from its routes once, when somebody first asks. No Flask here."""
+"""The documents of the developer portal, each built once, at the first request. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .well_known import API_CATALOG_CONTENT_TYPE, api_catalog, llms_txt
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Bytes to serve, with their tag (RFC 9110 §8.8.3)."""
+    """The body of a response, with its content type and ETag."""
 
     body: bytes
     content_type: str
 
     @property
     def etag(self) -> str:
+        """The entity tag of the body, without quotes (RFC 9110 §8.8.3)."""
         return sha256(self.body).hexdigest()[:32]
 
 
 class PortalDocuments:
-    """The documents of one app; its routes do not change once it answers.
+    """Builds and caches the documents of one app, whose routes do not change after the first request.
 
-    :param make: makes the OpenAPI document.
+    :param build_openapi: returns the app's OpenAPI document.
     """
 
     def __init__(self, settings: Settings, build_openapi: Callable[[], dict[str, Any]]) -> None:

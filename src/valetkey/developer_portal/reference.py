@@ -1,4 +1,4 @@
-"""What the reference page shows, read from an OpenAPI document once. No Flask here."""
+"""The content of the API reference page, built from an OpenAPI document. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -18,72 +18,80 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
+    """A path, query or header parameter of an operation."""
+
     name: str
-    location: str  # path, query, header
+    location: str  # path, query or header
     type_text: str
     required: bool
     description: str
-    example: str
-    choices: tuple[str, ...]
+    example: str  # the default if the parameter is optional
+    choices: tuple[str, ...]  # the values of its enum
     is_array: bool
 
 
 @dataclass(frozen=True, slots=True)
 class OperationResponse:
+    """A response of an operation, for one status."""
+
     status: str
     description: str
     type_text: str
-    members: tuple[SchemaMember, ...]
+    members: tuple[SchemaMember, ...]  # empty for errors: the page describes problem details once
     is_error: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    anchor: str
-    method: str
+    """An operation as the page shows it; texts are empty if there is nothing to show."""
+
+    anchor: str  # id of its element on the page
+    method: str  # in upper case
     path: str
     summary: str
     paragraphs: tuple[str, ...]
-    access: str
-    limit: str
+    access: str  # which access token it needs, in English
+    limit: str  # its rate limit, in English
     scopes: tuple[str, ...]
     needs_token: bool
     deprecated: bool
     parameters: tuple[Parameter, ...]
     body_type_text: str
     body_members: tuple[SchemaMember, ...]
-    body_example: str
+    body_example: str  # indented JSON
     responses: tuple[OperationResponse, ...]
-    curl: str
+    curl: str  # an example call
 
 
 @dataclass(frozen=True, slots=True)
 class ApiReference:
+    """The whole content of the page."""
+
     title: str
     version: str
     description: str
-    groups: tuple[tuple[str, tuple[Operation, ...]], ...]
-    scopes: tuple[tuple[str, str], ...]
-    plans: tuple[tuple[str, str], ...]
+    groups: tuple[tuple[str, tuple[Operation, ...]], ...]  # tag, operations
+    scopes: tuple[tuple[str, str], ...]  # name, description
+    plans: tuple[tuple[str, str], ...]  # name, description
 
 
 def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
-    """The page's content: operations by their first tag, in the document's order."""
+    """Build the page's content from an OpenAPI document: operations grouped by their first tag, in document order."""
     components = document.get("components", {})
-    reader = _ReferenceBuilder(document, SchemaDescriber(components.get("schemas", {})))
+    builder = _ReferenceBuilder(document, SchemaDescriber(components.get("schemas", {})))
     groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:
             if method in item:
                 tags = item[method].get("tags") or [""]
-                groups.setdefault(tags[0], []).append(reader.build_operation(path, method, item))
+                groups.setdefault(tags[0], []).append(builder.build_operation(path, method, item))
     flows = components.get("securitySchemes", {}).get("oauth2", {}).get("flows", {})
     info = document["info"]
     return ApiReference(
         info["title"],
         info["version"],
         info.get("description", ""),
-        tuple((name, tuple(found)) for name, found in groups.items() if found),
+        tuple((tag, tuple(operations)) for tag, operations in groups.items() if operations),
         tuple(flows.get("authorizationCode", {}).get("scopes", {}).items()),
         tuple((name, plan["description"]) for name, plan in document.get("x-plans", {}).items()),
     )
@@ -95,32 +103,32 @@ class _ReferenceBuilder:
         self._base_url = (document.get("servers") or [{"url": ""}])[0]["url"]
 
     def build_operation(self, path: str, method: str, path_item: Mapping[str, Any]) -> Operation:
-        said = path_item[method]
-        given = [self._resolve(one) for one in (*path_item.get("parameters", ()), *said.get("parameters", ()))]
-        parameters = tuple(self._build_parameter(one) for one in given)
-        schema = self._json_schema(said.get("requestBody", {}))
+        source = path_item[method]
+        parameter_objects = (*path_item.get("parameters", ()), *source.get("parameters", ()))
+        parameters = tuple(self._build_parameter(self._resolve(parameter)) for parameter in parameter_objects)
+        schema = self._json_schema(source.get("requestBody", {}))
         example = "" if schema is None else json.dumps(self._describer.example(schema), indent=2, ensure_ascii=False)
-        access, limit = said.get("x-access", ""), said.get("x-rate-limit", {}).get("description", "")
-        security = said.get("security", ())
+        access, limit = source.get("x-access", ""), source.get("x-rate-limit", {}).get("description", "")
+        security = source.get("security", ())
         scopes = sorted({scope for entry in security for scope in entry.get("oauth2", ())})
-        name = said.get("operationId") or f"{method}-{path}"
+        name = source.get("operationId") or f"{method}-{path}"
         return Operation(
             anchor=re.sub(r"[^\w-]+", "-", f"op-{name}"),
             method=method.upper(),
             path=path,
-            summary=said.get("summary", ""),
-            paragraphs=tuple(_paragraphs(said.get("description", ""), access, limit)),
+            summary=source.get("summary", ""),
+            paragraphs=tuple(_paragraphs(source.get("description", ""), access, limit)),
             access=access,
             limit=limit,
             scopes=tuple(scopes),
             needs_token=bool(security),
-            deprecated=bool(said.get("deprecated")),
+            deprecated=bool(source.get("deprecated")),
             parameters=parameters,
             body_type_text="" if schema is None else self._describer.describe_type(schema),
             body_members=() if schema is None else tuple(self._describer.members(schema)),
             body_example=example,
             responses=tuple(
-                self._build_response(str(status), one) for status, one in sorted(said["responses"].items())
+                self._build_response(str(status), response) for status, response in sorted(source["responses"].items())
             ),
             curl=self._curl_command(
                 method.upper(), path, parameters, example, with_token=bool(security) and {} not in security
@@ -128,33 +136,35 @@ class _ReferenceBuilder:
         )
 
     def _resolve(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what the part's ``$ref`` points to in the document, or the part itself without ``$ref``."""
         reference = str(part.get("$ref", ""))
         if not reference.startswith("#/"):
             return part
-        found: Any = self._document
+        target: Any = self._document
         for name in reference[2:].split("/"):
-            found = found.get(name, {})
-        return dict(found)
+            target = target.get(name, {})
+        return dict(target)
 
     def _build_parameter(self, parameter: Mapping[str, Any]) -> Parameter:
         schema = parameter.get("schema", {})
-        found = self._describer.resolve(schema)
-        example = self._describer.example(schema) if parameter.get("required") else found.get("default", "")
+        resolved = self._describer.resolve(schema)
+        example = self._describer.example(schema) if parameter.get("required") else resolved.get("default", "")
         return Parameter(
             parameter["name"],
             parameter["in"],
             self._describer.describe_type(schema),
             bool(parameter.get("required")),
-            parameter.get("description") or found.get("description", ""),
+            parameter.get("description") or resolved.get("description", ""),
             _field_text(example),
-            tuple(_field_text(choice) for choice in found.get("enum", ())),
-            found.get("type") == "array",
+            tuple(_field_text(choice) for choice in resolved.get("enum", ())),
+            resolved.get("type") == "array",
         )
 
     def _json_schema(self, body_or_response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the schema of the first JSON media type, or None if there is none."""
         content = self._resolve(body_or_response).get("content", {})
-        for kind, media in content.items():
-            if "json" in kind:
+        for media_type, media in content.items():
+            if "json" in media_type:
                 schema: Mapping[str, Any] = media.get("schema", {})
                 return schema
         return None
@@ -163,45 +173,48 @@ class _ReferenceBuilder:
         response = self._resolve(response)
         schema = self._json_schema(response)
         code = int(status) if status.isdecimal() else 0
-        phrase = HTTPStatus(code).phrase if code in {one.value for one in HTTPStatus} else ""
-        described = response.get("description", "")
-        refused = code >= 400 or not code  # what problem details hold is told once, above
+        phrase = HTTPStatus(code).phrase if code in {http_status.value for http_status in HTTPStatus} else ""
+        is_error = code >= 400 or not code
         return OperationResponse(
             status,
-            described if described and described != phrase else phrase,
+            response.get("description", "") or phrase,
             self._describer.describe_type(schema) if schema else "",
-            tuple(self._describer.members(schema)) if schema and not refused else (),
-            refused,
+            tuple(self._describer.members(schema)) if schema and not is_error else (),
+            is_error,
         )
 
     def _curl_command(
         self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool
     ) -> str:
-        for one in parameters:
-            if one.location == "path":
-                path = path.replace(f"{{{one.name}}}", quote(one.example, safe=""))
-        query = urlencode([(one.name, one.example) for one in parameters if one.location == "query" and one.required])
+        """Return a curl command with example values for the path and for the required parameters."""
+        required = [parameter for parameter in parameters if parameter.required]
+        for parameter in parameters:
+            if parameter.location == "path":
+                path = path.replace(f"{{{parameter.name}}}", quote(parameter.example, safe=""))
+        query = urlencode(
+            [(parameter.name, parameter.example) for parameter in required if parameter.location == "query"]
+        )
         lines = ["curl " + (f"-X {method} " if method != "GET" else "")]
         lines[0] += shlex.quote(f"{self._base_url}{path}{f'?{query}' if query else ''}")
         if with_token:
             lines.append('-H "Authorization: Bearer $TOKEN"')
-        needed = [one for one in parameters if one.location == "header" and one.required]
-        lines += [f"-H {shlex.quote(f'{one.name}: {one.example}')}" for one in needed]
+        headers = [f"{parameter.name}: {parameter.example}" for parameter in required if parameter.location == "header"]
+        lines += [f"-H {shlex.quote(header)}" for header in headers]
         if body:
             lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(json.loads(body)))}"]
         return " \\\n  ".join(lines)
 
 
 def _paragraphs(description: str, access: str, limit: str) -> Iterator[str]:
-    """The author's own words, without those about access and limit, which the page shows apart."""
+    """Yield the description's paragraphs, without those about access and limit, which the page shows separately."""
     for paragraph in description.split("\n\n"):
-        words = " ".join(paragraph.split())
-        if words and words not in {access, f"Limit: {limit}"}:
-            yield words
+        text = " ".join(paragraph.split())
+        if text and text not in {access, f"Limit: {limit}"}:
+            yield text
 
 
 def _field_text(value: Any) -> str:
-    """A value as one types it into a field."""
+    """Format a value as the text of a form field: JSON for booleans and null, items of a list joined by commas."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""A JSON Schema in words, as a list of its members, and as an example."""
+"""Describe a JSON Schema: as text, as a list of its members, and as an example value."""
 
 from __future__ import annotations
 
@@ -31,77 +31,83 @@ _BOUND_TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaMember:
-    """One member of an object, with how deep it is nested."""
+    """One member of an object."""
 
     name: str
-    depth: int
+    depth: int  # 0 for a member of the described object, 1 for a member of such a member, ...
     type_text: str
     required: bool
     description: str
 
 
 class SchemaDescriber:
-    """Reads the schemas of one document."""
+    """Describes the schemas of one OpenAPI document."""
 
     def __init__(self, components: Mapping[str, Any]) -> None:
         self._components = components
 
     def resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema that a reference or a lone ``allOf`` leads to; what stands beside a reference counts more."""
+        """Return the schema with its ``$ref``, or its ``allOf`` of a single schema, replaced by what it refers to.
+
+        Keywords beside the reference override those of the referenced schema.
+        """
         reference = str(schema.get("$ref", ""))
         if reference:
-            found = self._components.get(reference.rpartition("/")[2], {})
-            return {**self.resolve(found), **{name: value for name, value in schema.items() if name != "$ref"}}
+            target = self._components.get(reference.rpartition("/")[2], {})
+            return {**self.resolve(target), **{name: value for name, value in schema.items() if name != "$ref"}}
         if len(schema.get("allOf", ())) == 1:
-            return {
-                **self.resolve(schema["allOf"][0]),
-                **{name: one for name, one in schema.items() if name != "allOf"},
-            }
+            siblings = {name: value for name, value in schema.items() if name != "allOf"}
+            return {**self.resolve(schema["allOf"][0]), **siblings}
         return schema
 
     def describe_type(self, schema: Mapping[str, Any], depth: int = 0) -> str:
-        """The type and its bounds, such as ``integer, 1 or more`` or ``list of Note``."""
-        named = str(schema.get("$ref", "")).rpartition("/")[2]
-        if named and self.resolve(schema).get("type") == "object":
-            return named
+        """Describe the type and its bounds, such as ``integer, 1 or more`` or ``list of Note``."""
+        component = str(schema.get("$ref", "")).rpartition("/")[2]
+        if component and self.resolve(schema).get("type") == "object":
+            return component
         schema = self.resolve(schema)
         if "const" in schema:
             return f"always {_format_value(schema['const'])}"
         if "enum" in schema:
-            return "one of " + ", ".join(_format_value(one) for one in schema["enum"])
+            return "one of " + ", ".join(_format_value(value) for value in schema["enum"])
         choices = schema.get("anyOf") or schema.get("oneOf")
         if choices and depth < _MAX_DEPTH:
-            return " or ".join(dict.fromkeys(self.describe_type(one, depth + 1) for one in choices))
+            return " or ".join(dict.fromkeys(self.describe_type(choice, depth + 1) for choice in choices))
         return ", ".join([self._describe_plain_type(schema, depth), *_describe_bounds(schema)])
 
     def _describe_plain_type(self, schema: Mapping[str, Any], depth: int) -> str:
-        told = schema.get("type", "any")
-        if isinstance(told, list):
-            return " or ".join(told)
-        if told == "array" and depth < _MAX_DEPTH:
+        json_type = schema.get("type", "any")
+        if isinstance(json_type, list):
+            return " or ".join(json_type)
+        if json_type == "array" and depth < _MAX_DEPTH:
             return f"list of {self.describe_type(schema.get('items', {}), depth + 1)}"
-        return f"{told} ({schema['format']})" if "format" in schema else str(told)
+        return f"{json_type} ({schema['format']})" if "format" in schema else str(json_type)
 
     def members(self, schema: Mapping[str, Any], depth: int = 0) -> Iterator[SchemaMember]:
-        """Every member of an object or of a list's objects, those of members after them, four levels deep."""
+        """Yield each member of an object, or of the objects in a list, followed by its own members.
+
+        At most four levels deep, so that recursive schemas end.
+        """
         schema = self._find_object(schema)
-        for name, one in schema.get("properties", {}).items():
-            found = self.resolve(one)
-            described = str(found.get("description", "")) if "$ref" not in one else str(one.get("description", ""))
-            yield SchemaMember(name, depth, self.describe_type(one), name in schema.get("required", ()), described)
+        for name, member in schema.get("properties", {}).items():
+            described = member if "$ref" in member else self.resolve(member)  # a component's text is about its type
+            description = str(described.get("description", ""))
+            required = name in schema.get("required", ())
+            yield SchemaMember(name, depth, self.describe_type(member), required, description)
             if depth + 1 < _MAX_DEPTH:
-                yield from self.members(one, depth + 1)
+                yield from self.members(member, depth + 1)
 
     def _find_object(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the object schema inside a list or inside the only object alternative, else the resolved schema."""
         schema = self.resolve(schema)
         if schema.get("type") == "array":
             return self._find_object(schema.get("items", {}))
-        choices = [self.resolve(one) for one in schema.get("anyOf") or schema.get("oneOf") or ()]
-        objects = [one for one in choices if "properties" in one]
+        choices = [self.resolve(choice) for choice in schema.get("anyOf") or schema.get("oneOf") or ()]
+        objects = [choice for choice in choices if "properties" in choice]
         return objects[0] if len(objects) == 1 else schema
 
     def example(self, schema: Mapping[str, Any], depth: int = 0) -> Any:
-        """A value of this schema, for somebody to begin from."""
+        """Return an example value: the schema's ``example``, ``default``, ``const`` or first choice, else made up."""
         schema = self.resolve(schema)
         for name in ("example", "default", "const"):
             if name in schema:
@@ -115,28 +121,28 @@ class SchemaDescriber:
         return self._plain_example(schema, depth)
 
     def _plain_example(self, schema: Mapping[str, Any], depth: int) -> Any:
-        told = schema.get("type")
-        kind = told[0] if isinstance(told, list) else told
-        if kind == "object":
+        types = schema.get("type")
+        json_type = types[0] if isinstance(types, list) else types
+        if json_type == "object":
             members = schema.get("properties", {}) if depth < _MAX_DEPTH else {}
-            return {name: self.example(one, depth + 1) for name, one in members.items()}
-        if kind == "array":
+            return {name: self.example(member, depth + 1) for name, member in members.items()}
+        if json_type == "array":
             return [self.example(schema["items"], depth + 1)] if depth < _MAX_DEPTH and "items" in schema else []
-        if kind == "string":
+        if json_type == "string":
             text = "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
             return _FORMAT_EXAMPLES.get(str(schema.get("format")), text)
         return {"integer": schema.get("minimum", 1), "number": schema.get("minimum", 1.5), "boolean": True}.get(
-            str(kind)
+            str(json_type)
         )
 
 
 def _describe_bounds(schema: Mapping[str, Any]) -> list[str]:
-    told = dict(schema)
-    if told.get("type") == "string" and told.get("minLength") == 1:
-        del told["minLength"]  # goes without saying
-    if "minLength" in told and told["minLength"] == told.get("maxLength"):
-        return [f"{told['minLength']} characters"]
-    return [words.format(told[name]) for name, words in _BOUND_TEXTS.items() if name in told]
+    bounds = dict(schema)
+    if bounds.get("type") == "string" and bounds.get("minLength") == 1:
+        del bounds["minLength"]  # not worth a line: it only excludes the empty string
+    if "minLength" in bounds and bounds["minLength"] == bounds.get("maxLength"):
+        return [f"{bounds['minLength']} characters"]
+    return [text.format(bounds[name]) for name, text in _BOUND_TEXTS.items() if name in bounds]
 
 
 def _format_value(value: object) -> str:

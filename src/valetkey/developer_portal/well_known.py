@@ -1,4 +1,4 @@
-"""Small documents by which programs find the API: its catalog, its security contact, its llms.txt. No Flask here."""
+"""Documents with which programs discover the API: API catalog, security.txt, llms.txt. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SECURITY_TXT_LIFETIME = timedelta(days=364)  # less than a year is recommended 
 
 
 def metadata_url(settings: Settings) -> str:
-    """Where the authorization server's metadata is (RFC 8414 §3.1), for an app at the issuer's path."""
+    """Return the URL of the authorization server's metadata (RFC 8414 §3.1), for an app at the issuer's path."""
     return f"{settings.issuer}/.well-known/oauth-authorization-server"
 
 
 def api_catalog(settings: Settings) -> dict[str, Any]:
-    """The catalog of this one API, as a link set (RFC 9727 §4, RFC 9264 §4.2)."""
+    """Build the API catalog, with this API as its only item, as a JSON link set (RFC 9727 §4, RFC 9264 §4.2)."""
     api = f"{settings.issuer}{settings.api_prefix}"
     links: dict[str, Any] = {"anchor": api}
     if settings.openapi_path is not None:  # RFC 8631
@@ -33,7 +33,10 @@ def api_catalog(settings: Settings) -> dict[str, Any]:
 
 
 def security_txt(settings: Settings, now: float) -> str:
-    """Where to report a vulnerability (RFC 9116); good for a year less a day from the day it is asked for."""
+    """Return security.txt, which says where to report a vulnerability (RFC 9116).
+
+    It expires 364 days after the start (UTC) of the day of ``now``, which is in seconds since 1970.
+    """
     day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     expires = (day + _SECURITY_TXT_LIFETIME).isoformat().replace("+00:00", "Z")
     return (
@@ -42,46 +45,47 @@ def security_txt(settings: Settings, now: float) -> str:
 
 
 def llms_txt(settings: Settings, reference: ApiReference) -> str:
-    """The API for a program that reads text: what it is, how to get a token, what can be called."""
+    """Describe the API as Markdown for language models: documents, how to get a token, scopes, operations."""
     lines = [f"# {reference.title} API", ""]
     if reference.description:
         lines += [f"> {' '.join(reference.description.split())}", ""]
     lines += [f"Base URL: {settings.issuer}", "", "## Documents", "", *_document_links(settings)]
     lines += ["", "## Getting a token", "", *_token_instructions(settings), "", "## Scopes", ""]
-    lines += [f"- `{name}`: {words}" for name, words in reference.scopes] or ["There are none."]
+    lines += [f"- `{name}`: {description}" for name, description in reference.scopes] or ["There are none."]
     lines += ["", "## Operations", ""]
-    lines += [_operation_line(one) for _, operations in reference.groups for one in operations] or ["There are none."]
+    operations = [operation for _, group in reference.groups for operation in group]
+    lines += [_operation_line(operation) for operation in operations] or ["There are none."]
     return "\n".join(lines) + "\n"
 
 
 def _document_links(settings: Settings) -> list[str]:
     links = [
-        (settings.openapi_path, "OpenAPI", "every operation with its parameters, answers, scopes and limits"),
-        (settings.docs_path, "API reference", "the same for people, with an Authorize button"),
+        (settings.openapi_path, "OpenAPI", "every operation with its parameters, responses, scopes and limits"),
+        (settings.docs_path, "API reference", "the same as a web page, with an Authorize button"),
     ]
-    found = [f"- [{name}]({settings.issuer}{path}): {words}" for path, name, words in links if path is not None]
-    return [*found, f"- [OAuth metadata]({metadata_url(settings)}): every endpoint of the authorization server"]
+    lines = [f"- [{name}]({settings.issuer}{path}): {content}" for path, name, content in links if path is not None]
+    return [*lines, f"- [OAuth metadata]({metadata_url(settings)}): every endpoint of the authorization server"]
 
 
 def _token_instructions(settings: Settings) -> list[str]:
     base = settings.issuer + settings.oauth_path
-    ways = [
-        f"- For a person: OAuth 2.0 authorization code with PKCE (S256). Authorize at {base}/authorize, "
+    lines = [
+        f"- On behalf of a user: OAuth 2.0 authorization code with PKCE (S256). Authorize at {base}/authorize, "
         f"redeem the code at {base}/token.",
-        f"- For a program itself: client credentials at {base}/token.",
+        f"- On behalf of the client itself: client credentials at {base}/token.",
     ]
     if settings.device_path is not None:
-        ways.append(f"- For a device without a browser: device authorization at {base}/device.")
+        lines.append(f"- For a device without a browser: device authorization at {base}/device.")
     if settings.registration != "closed":
-        ways.append(f"- A client registers itself at {base}/register (RFC 7591).")
+        lines.append(f"- A client registers itself at {base}/register (RFC 7591).")
     if settings.tokens_path is not None:
-        ways.append(
-            f"- A person makes a personal access token for a script at {settings.issuer}{settings.tokens_path}."
+        lines.append(
+            f"- A user creates a personal access token for a script at {settings.issuer}{settings.tokens_path}."
         )
-    ways.append("- Send the token as `Authorization: Bearer <token>`. A 401 or 403 says in WWW-Authenticate what is")
-    ways.append("  missing; a 429 says in Retry-After how many seconds to wait.")
-    ways.append(f"- Found a leaked token or client secret? POST it as `token` to {base}/report-leak: it is ended.")
-    return ways
+    lines.append("- Send the token as `Authorization: Bearer <token>`. A 401 or 403 says in WWW-Authenticate what is")
+    lines.append("  missing; a 429 says in Retry-After how many seconds to wait.")
+    lines.append(f"- Found a leaked token or client secret? POST it as `token` to {base}/report-leak to revoke it.")
+    return lines
 
 
 def _operation_line(operation: Operation) -> str:

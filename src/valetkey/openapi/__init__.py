@@ -1,1 +1,1 @@
-"""The OpenAPI document of the app's routes."""
+"""The OpenAPI document of the app: built from its routes, or another extension's document with security added."""

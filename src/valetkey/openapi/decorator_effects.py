@@ -1,6 +1,7 @@
-"""What decorators of ``api_helpers`` around a view promise: parameters, header fields, answers. No Flask here.
+"""Add the effects of the ``api_helpers`` decorators to an operation: parameters, header fields, responses.
 
-The rooms do not know each other: a decorator leaves a mark on the view, and here it is read by its name.
+This package does not import ``api_helpers`` (nor Flask): a decorator sets an attribute on the view, and this module
+reads the attribute by its name.
 """
 
 from __future__ import annotations
@@ -14,86 +15,86 @@ from valetkey.resource_server.routes import Route
 
 from .security import PROBLEM_CONTENT
 
-DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # since, sunset and link
-IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # whether a key is required
-ETAGGED_ATTRIBUTE = "__valetkey_etagged__"
-FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the names that may be asked for
+DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # an object with since, sunset and link
+IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # whether an Idempotency-Key is required
+ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # True if responses have an ETag
+FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the names that ?fields= accepts
 MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # in bytes
 STRING_SCHEMA = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)
 class _DecoratorEffect:
-    """What one decorator adds to an operation; what its author wrote of the same stays."""
+    """What one decorator adds to an operation. Parts that the operation already has are not replaced."""
 
     parameters: tuple[dict[str, Any], ...] = ()
-    response_headers: dict[str, str] = field(
-        default_factory=dict
-    )  # of answers that are no refusals, with what they mean
+    response_headers: dict[str, str] = field(default_factory=dict)  # of 2xx and 3xx responses: name to description
     responses: dict[str, dict[str, Any]] = field(default_factory=dict)
     description: str = ""
 
 
 def add_decorator_effects(operation: dict[str, Any], route: Route, method: str, max_body: str) -> None:
-    """Write into an operation what the decorators around its view promise.
+    """Add to an operation, in place, what the decorators around its view do.
 
-    :param max_body: the most that any body may have, as the setting says it; empty: there is no bound.
+    :param max_body: the setting ``max_body``, such as ``1 MiB``; empty if bodies are not limited.
     """
-    answers = operation.setdefault("responses", {})
-    for promise in _decorator_effects(route, method, max_body):
-        known = {(one.get("in"), str(one.get("name")).lower()) for one in operation.get("parameters", ())}
-        added = [one for one in promise.parameters if (one["in"], one["name"].lower()) not in known]
+    responses = operation.setdefault("responses", {})
+    for effect in _decorator_effects(route, method, max_body):
+        present = {(item.get("in"), str(item.get("name")).lower()) for item in operation.get("parameters", ())}
+        added = [item for item in effect.parameters if (item["in"], item["name"].lower()) not in present]
         if added:
             operation["parameters"] = [*operation.get("parameters", ()), *added]
-        for status, answer in promise.responses.items():
-            answers.setdefault(status, answer)
-        for status, answer in answers.items():
-            if str(status)[0] in "23" and "$ref" not in answer:
-                for name, meaning in promise.response_headers.items():
-                    answer.setdefault("headers", {}).setdefault(name, {"description": meaning, "schema": STRING_SCHEMA})
-        own = str(operation.get("description") or "")
-        if promise.description not in own:
-            operation["description"] = "\n\n".join(filter(None, [own, promise.description]))
-    operation["responses"] = dict(sorted(answers.items()))
+        for status, response in effect.responses.items():
+            responses.setdefault(status, response)
+        for status, response in responses.items():
+            if str(status)[0] in "23" and "$ref" not in response:
+                headers = response.setdefault("headers", {}) if effect.response_headers else {}
+                for name, meaning in effect.response_headers.items():
+                    headers.setdefault(name, {"description": meaning, "schema": STRING_SCHEMA})
+        description = str(operation.get("description") or "")
+        if effect.description not in description:
+            operation["description"] = "\n\n".join(filter(None, [description, effect.description]))
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _decorator_effects(route: Route, method: str, max_body: str) -> Iterator[_DecoratorEffect]:
-    if (end := route.get_view_attribute(DEPRECATED_ATTRIBUTE)) is not None:
-        yield _deprecation_effect(end)
+    if (deprecation := route.get_view_attribute(DEPRECATED_ATTRIBUTE)) is not None:
+        yield _deprecation_effect(deprecation)
     if route.get_view_attribute(IDEMPOTENT_ATTRIBUTE) is not None and method in {"POST", "PATCH"}:
         yield _idempotency_effect(route.get_view_attribute(IDEMPOTENT_ATTRIBUTE))
     if route.get_view_attribute(ETAGGED_ATTRIBUTE) and method in {"GET", "HEAD"}:
         yield _ETAG_EFFECT
     if (names := route.get_view_attribute(FIELDS_ATTRIBUTE)) is not None:
-        told = f"The members to answer, separated by commas: {', '.join(names)}. All where it is left out."
+        description = f"The members to return, separated by commas: {', '.join(names)}. All members if omitted."
         yield _DecoratorEffect(
-            (_parameter("fields", "query", told),), responses={"400": _problem_response("There is no such field.")}
+            (_parameter("fields", "query", description),),
+            responses={"400": _problem_response("There is no such field.")},
         )
-    own = route.get_view_attribute(MAX_BODY_ATTRIBUTE)
-    if (most := max_body if own is None else f"{own} bytes") and method in {"POST", "PUT", "PATCH"}:
-        yield _DecoratorEffect(responses={"413": _problem_response(f"The body may have {most} at the most.")})
+    view_limit = route.get_view_attribute(MAX_BODY_ATTRIBUTE)
+    if (limit := max_body if view_limit is None else f"{view_limit} bytes") and method in {"POST", "PUT", "PATCH"}:
+        yield _DecoratorEffect(responses={"413": _problem_response(f"The body may be at most {limit}.")})
 
 
 def _deprecation_effect(deprecation: Any) -> _DecoratorEffect:
-    words = f"Deprecated since {_iso_date(deprecation.since)}."
-    fields = {"Deprecation": "Since when the operation is deprecated (RFC 9745)."}
+    description = f"Deprecated since {_iso_date(deprecation.since)}."
+    headers = {"Deprecation": "Since when the operation is deprecated (RFC 9745)."}
     if deprecation.sunset is not None:
-        words += f" It stops answering on {_iso_date(deprecation.sunset)}."
-        fields["Sunset"] = "When the operation stops answering (RFC 8594)."
+        description += f" It stops responding on {_iso_date(deprecation.sunset)}."
+        headers["Sunset"] = "When the operation stops responding (RFC 8594)."
     if deprecation.link is not None:
-        words += f" What to do instead: {deprecation.link}"
-    return _DecoratorEffect(response_headers=fields, description=words)
+        description += f" What to do instead: {deprecation.link}"
+    return _DecoratorEffect(response_headers=headers, description=description)
 
 
 def _idempotency_effect(required: bool) -> _DecoratorEffect:
-    told = "A new random text for each thing that is to be done: sent again with it, the request is answered again."
+    description = "A new random string for each operation. A request repeated with its key gets the first response."
     return _DecoratorEffect(
-        (_parameter("Idempotency-Key", "header", told, required=required),),
-        {"Idempotent-Replayed": "`true` where this answer was given before."},
+        (_parameter("Idempotency-Key", "header", description, required=required),),
+        {"Idempotent-Replayed": "`true` if this is the stored response to an earlier request."},
         {
-            "400": _problem_response("The Idempotency-Key is malformed, or missing where it is needed."),
-            "409": _problem_response("The first request with this Idempotency-Key is still at work."),
-            "422": _problem_response("The Idempotency-Key came with another request."),
+            "400": _problem_response("The Idempotency-Key is malformed, or missing although it is required."),
+            "409": _problem_response("The first request with this Idempotency-Key is still being processed."),
+            "422": _problem_response("The Idempotency-Key was used for a different request."),
         },
     )
 
@@ -111,7 +112,7 @@ def _iso_date(timestamp: float) -> str:
 
 
 _ETAG_EFFECT = _DecoratorEffect(
-    (_parameter("If-None-Match", "header", "The `ETag` of an answer that you have: 304 where it is still good."),),
-    {"ETag": "Names this state of the answer (RFC 9110 §8.8.3)."},
-    {"304": {"description": "You have this answer already."}},
+    (_parameter("If-None-Match", "header", "The `ETag` of a response that you have: 304 if it is still current."),),
+    {"ETag": "The version of this response (RFC 9110 §8.8.3)."},
+    {"304": {"description": "The response that you have is still current."}},
 )

@@ -1,4 +1,4 @@
-"""What a publisher says of a view that annotations cannot: its body, its query, its answers."""
+"""``describe``: state a view's body, query and responses for the API reference, beyond what annotations say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
 
 @dataclass(frozen=True, slots=True)
 class ViewDescription:
-    """What was said of a view; types as pydantic understands them."""
+    """The arguments of ``describe`` for one view. The types are any that pydantic accepts."""
 
     body: Any = None
     query: Any = None
@@ -37,66 +37,71 @@ def describe(
     status: int | None = None,
     errors: Mapping[int, str] | None = None,
 ) -> Callable[[View], View]:
-    """Say what a view takes and gives, for the API reference. It checks nothing when a call comes.
+    """Declare the request and response types of a view, for the OpenAPI document and the API reference.
 
-    A type is a pydantic model, a dataclass, a ``TypedDict``, or a list or dict of such. The words about an
-    operation come from the view's docstring, and without ``response`` the answer comes from its return annotation.
+    The decorator documents; it does not validate requests or responses. Summary and description of the operation come
+    from the view's docstring. Without ``response=``, the response type is the view's return annotation.
 
-    :param body: the type of the JSON body.
-    :param query: the type whose members are the query's parameters.
-    :param headers: the type whose members are header fields that the view reads, such as a ``TypedDict`` with the
-        member ``If-Match``.
-    :param response: the type of the JSON answer.
-    :param status: the answer's status; 200 where there is an answer, 204 where the view returns None.
-    :param errors: what the view refuses, as ``{404: "There is no such note"}``; told as problem details.
+    A type is a pydantic model, a dataclass, a ``TypedDict``, or a list or dict of these.
+
+    :param body: type of the JSON request body.
+    :param query: type whose members are the query parameters.
+    :param headers: type whose members are the request headers that the view reads, for example a ``TypedDict`` with
+        the member ``If-Match``.
+    :param response: type of the JSON response body.
+    :param status: status of the successful response. Default: 200, or 204 if the view is annotated to return ``None``
+        and ``response=`` is not given.
+    :param errors: error responses of the view by status, for example ``{404: "There is no such note"}``. They are
+        documented as problem details (RFC 9457).
     """
-    said = ViewDescription(body, query, headers, response, status, dict(errors or {}))
+    description = ViewDescription(body, query, headers, response, status, dict(errors or {}))
 
-    def remember(view: View) -> View:
-        setattr(view, DESCRIPTION_ATTRIBUTE, said)
+    def decorate(view: View) -> View:
+        setattr(view, DESCRIPTION_ATTRIBUTE, description)
         return view
 
-    return remember
+    return decorate
 
 
 def get_view_description(view: Callable[..., Any]) -> ViewDescription:
-    """What was said of the view; its return annotation counts where no answer was described."""
-    said: ViewDescription = getattr(view, DESCRIPTION_ATTRIBUTE, None) or ViewDescription()
-    if said.response is not None:
-        return said
-    returned, status = _return_annotation(view)
-    return replace(said, response=returned, status=said.status or status)
+    """Return what ``describe`` declared for the view; the return annotation fills in a missing response type."""
+    description: ViewDescription = getattr(view, DESCRIPTION_ATTRIBUTE, None) or ViewDescription()
+    if description.response is not None:
+        return description
+    response, status = _return_annotation(view)
+    return replace(description, response=response, status=description.status or status)
 
 
 def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
-    """The type of the JSON that the view returns, and the status where there is no body."""
+    """Read the view's return annotation: the type of its JSON, or None, and 204 if it returns ``None``, else None."""
     function = inspect.unwrap(view)
     try:
-        found = typing.get_type_hints(function, include_extras=True).get("return", Any)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
+        annotation = typing.get_type_hints(function, include_extras=True).get("return", Any)
+    except (NameError, TypeError, AttributeError):  # names that are imported for type checkers only
         return None, None
-    if found is type(None):
+    if annotation is type(None):
         return None, 204
-    if typing.get_origin(found) is tuple:  # (body, status) or (body, status, headers)
-        found = typing.get_args(found)[0]
-    parts = typing.get_args(found) if typing.get_origin(found) in {typing.Union, types.UnionType} else (found,)
-    shaped = tuple(part for part in parts if has_json_schema(part))
-    return (functools.reduce(operator.or_, shaped) if shaped else None), None
+    if typing.get_origin(annotation) is tuple:  # (body, status) or (body, status, headers)
+        annotation = typing.get_args(annotation)[0]
+    is_union = typing.get_origin(annotation) in {typing.Union, types.UnionType}
+    alternatives = typing.get_args(annotation) if is_union else (annotation,)
+    json_types = tuple(alternative for alternative in alternatives if has_json_schema(alternative))
+    return (functools.reduce(operator.or_, json_types) if json_types else None), None
 
 
 def has_json_schema(python_type: Any) -> bool:
-    """Whether a type says what its JSON looks like: a model, a dataclass, a TypedDict, a list or dict."""
+    """Whether a JSON Schema can be derived from a type: a pydantic model, dataclass, TypedDict, list or dict."""
     origin = typing.get_origin(python_type)
     if origin is typing.Annotated:
         return has_json_schema(typing.get_args(python_type)[0])
     if not isinstance(python_type, type) and origin is None:
         return False
-    made = origin or python_type
-    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)  # whoever has a model has imported it
-    is_model = model is not None and isinstance(made, type) and issubclass(made, model)
+    base = origin or python_type
+    model = getattr(sys.modules.get("pydantic"), "BaseModel", None)  # code that defines a model has imported pydantic
+    is_model = model is not None and isinstance(base, type) and issubclass(base, model)
     return (
-        made in {list, dict, Sequence, Mapping}
+        base in {list, dict, Sequence, Mapping}
         or is_model
-        or typing.is_typeddict(made)
-        or hasattr(made, "__dataclass_fields__")
+        or typing.is_typeddict(base)
+        or hasattr(base, "__dataclass_fields__")
     )

@@ -1,4 +1,4 @@
-"""The OpenAPI document of an app: made from its routes, or completed where another extension made it."""
+"""The OpenAPI document of an app: built from its routes, or another extension's document with security added."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ OPENAPI_VERSION = "3.1.0"
 
 
 def build_document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the routes under ``api_prefix``.
+    """Build the OpenAPI 3.1 document of the routes under ``api_prefix``.
 
-    :raises ValueError: where ``describe`` named a type that has no JSON Schema, with the sentence that says which.
+    :raises ValueError: if ``describe`` was given a type that has no JSON Schema (the message names the operation), or
+        if a type is named ``Problem``, the name of the error response schema.
     """
     settings = _settings(app)
-    routes = [one for one in iter_routes(app) if _is_documented(one, settings)]
+    routes = [route for route in iter_routes(app) if _is_documented(route, settings)]
     schemas = SchemaBuilder()
-    operations = _build_operations(routes, schemas)
+    builders = _build_operations(routes, schemas)
     schemas.build()
     paths: dict[str, dict[str, Any]] = {}
-    for (path, method), one in operations.items():
-        written = one.build()
-        _rename_path_parameters(written, path_template(one.route.path), path)
-        add_operation_security(written, one.route, settings, allow_bearer_scopes=True)
-        add_decorator_effects(written, one.route, method, settings.max_body)
-        paths.setdefault(path, {})[method.lower()] = written
-    shared = shared_components(settings, frozenset().union(*(route.scopes for route in routes)))
-    needed = used_components(paths, schemas.components)
-    if "Problem" in needed:
-        raise ValueError("a type of the API is called Problem, as the schema of refusals is: give it another name")
-    shared["schemas"] = {**needed, **shared["schemas"]}
-    tags = sorted({tag for item in paths.values() for one in item.values() for tag in one.get("tags", ())})
+    for (path, method), builder in builders.items():
+        operation = builder.build()
+        _rename_path_parameters(operation, path_template(builder.route.path), path)
+        add_operation_security(operation, builder.route, settings, allow_bearer_scopes=True)
+        add_decorator_effects(operation, builder.route, method, settings.max_body)
+        paths.setdefault(path, {})[method.lower()] = operation
+    components = shared_components(settings, frozenset().union(*(route.scopes for route in routes)))
+    type_schemas = used_components(paths, schemas.components)
+    if "Problem" in type_schemas:
+        raise ValueError("a type of the API is named Problem, like the schema of error responses: rename the type")
+    components["schemas"] = {**type_schemas, **components["schemas"]}
+    tags = sorted({tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())})
     return {
         "openapi": OPENAPI_VERSION,
         "info": _info(settings),
@@ -53,83 +54,103 @@ def build_document(app: Flask) -> dict[str, Any]:
         **({"tags": [{"name": tag} for tag in tags]} if tags else {}),
         **_plans_member(settings),
         "paths": dict(sorted(paths.items())),
-        "components": shared,
+        "components": components,
     }
 
 
 def _is_documented(route: Route, settings: Settings) -> bool:
-    """Whether a route belongs into the document: what refuses everybody does not (protect_by_default)."""
+    """Whether a route belongs in the document: under ``api_prefix``, the host's, and not denied to all callers.
+
+    With ``protect_by_default``, a route without declared protection is denied to all callers.
+    """
     is_closed = route.is_denied or (settings.protect_by_default and route.protection is None)
     return not route.is_valetkey_route and route.is_below(settings.api_prefix) and not is_closed
 
 
 def load_or_build_document(app: Flask, openapi: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
-    """The document that the app is described by: another extension's, completed, or one made from the routes."""
+    """Return the app's OpenAPI document.
+
+    :param openapi: returns the document of another extension, to which security is added; None builds the document
+        from the routes.
+    """
     return build_document(app) if openapi is None else add_security(openapi(), app)
 
 
 def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
-    """A document that APIFlask, flask-smorest or flask-openapi made, with what Valetkey knows of its operations.
+    """Add security, error responses and rate limits to the OpenAPI document of another extension.
 
-    Each operation gets its security requirements, its refusals and its limit; the document gets the security
-    schemes. What stands there already is kept, security requirements excepted: the routes are the truth.
+    Use it with the document of APIFlask, flask-smorest or flask-openapi. Each operation gets its security
+    requirements, error responses and rate limit; the document gets the security schemes. Existing members are not
+    replaced, except security requirements: those always come from the app's routes.
 
-    :param spec: an OpenAPI 3 document; it is not changed.
-    :raises ValueError: for Swagger 2.0.
+    :param spec: an OpenAPI 3 document. It is not modified.
+    :param app: the Flask app that serves the operations, with a ``Valetkey``.
+    :returns: a copy of the document with the additions.
+    :raises ValueError: if the document is not OpenAPI 3, for example Swagger 2.0.
     """
     if not str(spec.get("openapi", "")).startswith("3."):
-        raise ValueError("an OpenAPI 3 document is needed: set the extension's OpenAPI version to 3.1.0")
-    settings, made = _settings(app), copy.deepcopy(spec)
+        raise ValueError("the document is not OpenAPI 3: set the extension's OpenAPI version to 3.1.0")
+    settings, document = _settings(app), copy.deepcopy(spec)
     routes = {
-        (without_parameter_names(path_template(one.path)), method): one
-        for one in iter_routes(app)
-        for method in one.methods
+        (without_parameter_names(path_template(route.path)), method): route
+        for route in iter_routes(app)
+        for method in route.methods
     }
-    found = []
-    for path, item in made.get("paths", {}).items():
+    documented_routes = []
+    for path, item in document.get("paths", {}).items():
         for method, operation in path_item_operations(item):
             route = routes.get((without_parameter_names(path), method))
             if route is not None and not route.is_valetkey_route:
-                found.append(route)
+                documented_routes.append(route)
                 add_operation_security(
                     operation, route, settings, allow_bearer_scopes=not spec["openapi"].startswith("3.0")
                 )
                 add_decorator_effects(operation, route, method, settings.max_body)
-    made |= _plans_member(settings)
-    shared = made.setdefault("components", {})
-    for kind, parts in shared_components(settings, frozenset().union(*(one.scopes for one in found))).items():
-        shared[kind] = {**shared.get(kind, {}), **parts} if kind == "securitySchemes" else parts | shared.get(kind, {})
-    return made
+    document |= _plans_member(settings)
+    components = document.setdefault("components", {})
+    scopes = frozenset().union(*(route.scopes for route in documented_routes))
+    for kind, added in shared_components(settings, scopes).items():
+        present = components.get(kind, {})
+        components[kind] = {**present, **added} if kind == "securitySchemes" else added | present
+    return document
 
 
 def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[tuple[str, str], OperationBuilder]:
-    """Each operation by path and method. Paths that differ in their variables' names only are one: the first's."""
-    written: dict[str, str] = {}
-    names: set[str] = set()
-    count = Counter(route.endpoint for route in routes for _ in route.methods)
-    found: dict[tuple[str, str], OperationBuilder] = {}
+    """Make a builder for each operation, by path template and method in upper case.
+
+    Paths that differ only in the names of their parameters are one path, with the names of the first. Methods that
+    OpenAPI does not have are left out.
+    """
+    paths: dict[str, str] = {}  # path template without parameter names: the first template of this shape
+    used_ids: set[str] = set()
+    operation_counts = Counter(route.endpoint for route in routes for _ in route.methods)
+    builders: dict[tuple[str, str], OperationBuilder] = {}
     for route in routes:
         template = path_template(route.path)
-        path = written.setdefault(without_parameter_names(template), template)
+        path = paths.setdefault(without_parameter_names(template), template)
+        id_needs_method = operation_counts[route.endpoint] > 1
         for method in route.methods:
-            if (path, method) not in found and method.lower() in METHODS:
-                name = _unique_operation_id(route.endpoint, method if count[route.endpoint] > 1 else "", names)
-                found[path, method] = OperationBuilder(route, method, name, schemas)
-    return found
+            if (path, method) not in builders and method.lower() in METHODS:
+                operation_id = _unique_operation_id(route.endpoint, method if id_needs_method else "", used_ids)
+                builders[path, method] = OperationBuilder(route, method, operation_id, schemas)
+    return builders
 
 
 def _unique_operation_id(endpoint: str, method: str, used_ids: set[str]) -> str:
-    """The endpoint's name, with the method where there are several, and a number where that is taken."""
-    wanted = name = "_".join([endpoint.replace(".", "_"), *filter(None, [method.lower()])])
+    """Return an operation id that is not in use, and add it to ``used_ids``.
+
+    The id is the endpoint, then the method (empty if the endpoint has only one), then a number if that id is in use.
+    """
+    base = operation_id = "_".join([endpoint.replace(".", "_"), *filter(None, [method.lower()])])
     number = 2
-    while name in used_ids:
-        name, number = f"{wanted}_{number}", number + 1
-    used_ids.add(name)
-    return name
+    while operation_id in used_ids:
+        operation_id, number = f"{base}_{number}", number + 1
+    used_ids.add(operation_id)
+    return operation_id
 
 
 def _rename_path_parameters(operation: dict[str, Any], template: str, path: str) -> None:
-    """Give the path's parameters the names that they have in the path they are written under."""
+    """Rename an operation's path parameters from those of its route's template to those of the documented path."""
     if template == path:
         return
     names = [part.split("}")[0] for part in path.split("{")[1:]]
@@ -142,8 +163,8 @@ def _plans_member(settings: Settings) -> dict[str, Any]:
 
 
 def _info(settings: Settings) -> dict[str, Any]:
-    told = {"description": settings.api_description} if settings.api_description else {}
-    return {"title": settings.name, "version": settings.api_version, **told}
+    description = {"description": settings.api_description} if settings.api_description else {}
+    return {"title": settings.name, "version": settings.api_version, **description}
 
 
 def _settings(app: Flask) -> Settings:

@@ -1,4 +1,4 @@
-"""A route's limit, and the plans, as the API reference tells them: as numbers and in words."""
+"""OpenAPI extensions ``x-rate-limit`` and ``x-plans``: rate limits and plans as numbers and as text."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ _PERIOD_NAMES = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
 def rate_limit_extension(protection: RouteProtection | None) -> dict[str, Any] | None:
-    """The members of ``x-rate-limit``; None where the route has no limit."""
+    """Return the members of ``x-rate-limit``, or None if the route has no limit.
+
+    A single limit gives ``limit`` (calls), ``window`` (seconds) and ``burst`` (calls), and ``plan`` if it is for one
+    plan; several limits are a list ``policies`` of these. ``cost`` is there if a call counts more than once.
+    """
     if protection is None:
         return None
     limits = list(_limits_by_plan(protection))
     if not limits:
         return None
     cost = {"cost": protection.cost} if protection.cost > 1 else {}
-    words = "; ".join(_describe_limit(name, limit) for name, limit in limits)
-    told = f"{words[0].upper()}{words[1:]}, {_describe_counter(protection)}."
+    limits_text = "; ".join(_describe_limit(name, limit) for name, limit in limits)
+    description = f"{limits_text[0].upper()}{limits_text[1:]}, {_describe_counter(protection)}."
     if protection.cost > 1:
-        told += f" Each call counts as {protection.cost}."
+        description += f" Each call counts as {protection.cost}."
     policies = [
         {"limit": limit.max_calls, "window": limit.period_s, "burst": limit.burst, **({"plan": name} if name else {})}
         for name, limit in limits
     ]
-    first = policies[0] if len(policies) == 1 else {"policies": policies}
-    return {**first, **cost, "description": told}
+    policy = policies[0] if len(policies) == 1 else {"policies": policies}
+    return {**policy, **cost, "description": description}
 
 
 def plans_extension(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The members of ``x-plans``: what an app may call in all, by its plan."""
+    """Return the members of ``x-plans``: for each plan its limit and quota over all operations, and a description."""
     return {
         name: {
             **({"limit": plan.limit} if plan.limit else {}),
@@ -51,19 +55,19 @@ def _describe_plan(plan: Plan, *, is_default: bool) -> str:
     if plan.quota:
         quota = parse_quota(plan.quota)
         parts.append(f"{quota.max_calls:,} calls in each {quota.unit} (UTC)")
-    told = f"{'; '.join(parts) or 'as many calls as the operations allow'}, for each app over all operations"
-    told = f"{told[0].upper()}{told[1:]}."
+    text = f"{'; '.join(parts) or 'as many calls as the operations allow'}, for each app over all operations"
+    text = f"{text[0].upper()}{text[1:]}."
     if plan.scopes is not None:
-        told += f" Scopes: {', '.join(plan.scopes.split()) or 'none'}."
+        text += f" Scopes: {', '.join(plan.scopes.split()) or 'none'}."
     if is_default:
-        told += " Whoever asked for no other has it."
+        text += " This is the default plan."
     elif plan.approval == "manual":
-        told += " Whoever runs the API approves it."
-    return told
+        text += " The operator of the API has to approve it."
+    return text
 
 
 def _limits_by_plan(protection: RouteProtection) -> Iterator[tuple[str, Limit]]:
-    """Each limit of the route, with the plan that it is for or ''."""
+    """Yield the name of a plan, or ``""`` for all plans, and its limit, for each limit of the route."""
     if protection.limit is not None:
         for plan, limit in protection.limit.budgets.items():
             yield plan or "", limit

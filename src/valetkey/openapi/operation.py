@@ -1,4 +1,4 @@
-"""A route as an operation of OpenAPI: its parameters, its body, its answers, and its words. No Flask here."""
+"""Build the OpenAPI operation object of a route: parameters, body, responses, summary. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .path_parameters import path_parameters
 from .schemas import SchemaBuilder
 from .security import PROBLEM_CONTENT
 
-# Sphinx's field lists, and the headings of Google's and NumPy's docstrings
+# Sections of a docstring that are for readers of the code: Sphinx field lists, headings of Google and NumPy style.
 _DOCSTRING_SECTIONS = re.compile(
     r"^\s*(?::(?:param|type|raises?|returns?|rtype)\b|(?:Args|Arguments|Parameters|Returns|Raises|Yields):?[ \t]*$)",
     re.MULTILINE,
@@ -24,7 +24,10 @@ _DOCSTRING_SECTIONS = re.compile(
 
 
 class OperationBuilder:
-    """One operation in the making: types are collected first, the object is written when schemas are made."""
+    """Builds one operation in two steps.
+
+    The constructor adds the operation's types to ``schemas``. Call ``build`` after ``schemas.build()``.
+    """
 
     def __init__(self, route: Route, method: str, operation_id: str, schemas: SchemaBuilder) -> None:
         self.route, self.method, self.operation_id = route, method, operation_id
@@ -40,15 +43,15 @@ class OperationBuilder:
 
     def _add_type(self, part: str, python_type: Any, mode: Any) -> None:
         if python_type is not None:
-            where = f"the {part} of {self.method} {self.route.path}"
-            self._schemas.add(self._schema_key(part), python_type, mode, where)
+            label = f"the {part} of {self.method} {self.route.path}"
+            self._schemas.add(self._schema_key(part), python_type, mode, label)
 
     def build(self) -> dict[str, Any]:
-        """The operation object, without what its protection adds."""
+        """Return the operation object, without security, limits and the effects of decorators."""
         summary, description = _summary_and_description(self.route.view, self.route.endpoint)
         blueprint = self.route.endpoint.rpartition(".")[0]
-        given = [*self._parameters("query", "query"), *self._parameters("headers", "header")]
-        parameters = [*path_parameters(self.route.rule), *given]
+        described = [*self._parameters("query", "query"), *self._parameters("headers", "header")]
+        parameters = [*path_parameters(self.route.rule), *described]
         body = None if self.view_description.body is None else self._content("body")
         return {
             "operationId": self.operation_id,
@@ -62,31 +65,34 @@ class OperationBuilder:
         }
 
     def _parameters(self, part: str, location: str) -> Iterator[dict[str, Any]]:
-        """The members of a type as parameters."""
+        """Yield a parameter object for each member of the type that ``describe`` declared for ``part``."""
         if getattr(self.view_description, part) is None:
             return
         for name, schema, required in self._schemas.properties(self._schema_key(part)):
-            told = {"description": schema["description"]} if "description" in schema else {}
-            yield {"name": name, "in": location, **told, "required": required, "schema": schema}
+            description = {"description": schema["description"]} if "description" in schema else {}
+            yield {"name": name, "in": location, **description, "required": required, "schema": schema}
 
     def _content(self, part: str) -> dict[str, Any]:
         return {"application/json": {"schema": self._schemas.get(self._schema_key(part))}}
 
     def _responses(self, description: ViewDescription) -> dict[str, Any]:
         status = description.status or 200
-        answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+        success: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if description.response is not None:
-            answer["content"] = self._content("response")
-        answers: dict[str, Any] = {str(status): answer}
-        if self.route.rule.arguments:  # what the path's converters do not take, and what is not there
-            answers["404"] = {"description": "There is nothing at this path."}
-        for code, words in description.errors.items():
-            answers[str(code)] = {"description": words, "content": PROBLEM_CONTENT}
-        return dict(sorted(answers.items()))
+            success["content"] = self._content("response")
+        responses: dict[str, Any] = {str(status): success}
+        if self.route.rule.arguments:  # the path's converters reject some values, and the view may not find the rest
+            responses["404"] = {"description": "There is nothing at this path."}
+        for error_status, text in description.errors.items():
+            responses[str(error_status)] = {"description": text, "content": PROBLEM_CONTENT}
+        return dict(sorted(responses.items()))
 
 
 def _summary_and_description(view: Any, endpoint: str) -> tuple[str, str]:
-    """The docstring's first sentence, and the rest without what is for the reader of the code."""
+    """Split the view's docstring into its first paragraph and the rest, without ``:param:`` and similar sections.
+
+    Without a docstring, the summary is the endpoint's name.
+    """
     doc = inspect.getdoc(inspect.unwrap(view)) or ""
     first, _, rest = _DOCSTRING_SECTIONS.split(doc, maxsplit=1)[0].strip().partition("\n\n")
     name = endpoint.rpartition(".")[2].replace("_", " ")

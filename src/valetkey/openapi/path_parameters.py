@@ -1,4 +1,4 @@
-"""A rule of Flask's as a path template of OpenAPI, its converters as schemas. No Flask here."""
+"""Translate a Flask URL rule to an OpenAPI path template and parameters. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ _LENGTHS = re.compile(r"\{(\d+)(,?)(\d*)\}$")
 
 
 def path_template(path: str) -> str:
-    """``/notes/<int:note_id>`` as ``/notes/{note_id}``."""
+    """Translate a rule to a path template: ``/notes/<int:note_id>`` becomes ``/notes/{note_id}``."""
     return _VARIABLE.sub(r"{\1}", path)
 
 
 def without_parameter_names(template: str) -> str:
-    """The template without its variables' names: two that are alike here are one path (OpenAPI 3.1 §4.8.8)."""
+    """Remove the parameter names from a path template: ``/notes/{note_id}`` becomes ``/notes/{}``.
+
+    Templates that are equal without the names are the same path (OpenAPI 3.1 §4.8.8).
+    """
     return re.sub(r"\{[^}]*\}", "{}", template)
 
 
 def path_parameters(rule: Any) -> list[dict[str, Any]]:
-    """The parameters in the path of a werkzeug rule."""
+    """Return the parameter objects for the variables of a werkzeug rule."""
     return [
         {"name": name, "in": "path", "required": True, "schema": _converter_schema(rule._converters.get(name))}
         for name in _VARIABLE.findall(rule.rule)
@@ -28,28 +31,28 @@ def path_parameters(rule: Any) -> list[dict[str, Any]]:
 
 
 def _converter_schema(converter: Any) -> dict[str, Any]:
-    """By the kind of the converter, subclasses of a host's own included."""
-    for kind in type(converter).__mro__:
-        make = _CONVERTER_SCHEMAS.get(kind.__name__)
-        if make is not None and kind.__module__.startswith("werkzeug."):
-            schema: dict[str, Any] = make(converter)
+    """Return the schema of the values that a converter accepts, by the werkzeug class that it is or inherits from."""
+    for converter_class in type(converter).__mro__:
+        build_schema = _CONVERTER_SCHEMAS.get(converter_class.__name__)
+        if build_schema is not None and converter_class.__module__.startswith("werkzeug."):
+            schema: dict[str, Any] = build_schema(converter)
             return schema
     return {"type": "string"}
 
 
 def _string_schema(converter: Any) -> dict[str, Any]:
-    found = _LENGTHS.search(converter.regex)
-    if found is None:
+    match = _LENGTHS.search(converter.regex)
+    if match is None:
         return {"type": "string", "minLength": 1}
-    least, comma, most = found.groups()
-    longest = most if comma else least
-    return {"type": "string", "minLength": int(least), **({"maxLength": int(longest)} if longest else {})}
+    lower, comma, upper = match.groups()
+    max_length = upper if comma else lower
+    return {"type": "string", "minLength": int(lower), **({"maxLength": int(max_length)} if max_length else {})}
 
 
 def _number_schema(json_type: str) -> Any:
     def schema(converter: Any) -> dict[str, Any]:
-        lowest = converter.min if converter.min is not None or converter.signed else 0
-        bounds = {"minimum": lowest, "maximum": converter.max}
+        minimum = converter.min if converter.min is not None or converter.signed else 0
+        bounds = {"minimum": minimum, "maximum": converter.max}
         return {"type": json_type, **{name: value for name, value in bounds.items() if value is not None}}
 
     return schema

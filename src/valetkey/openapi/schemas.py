@@ -1,4 +1,4 @@
-"""JSON Schemas of Python types, by pydantic: imported only where a document is made."""
+"""JSON Schemas of Python types. pydantic is imported only when a document is built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SchemaMode = Literal["validation", "serialization"]
 
 
 class SchemaBuilder:
-    """Collects types, then makes all their schemas at once, so that each has one name."""
+    """Collects types, then builds all their schemas together, so that a type has the same name everywhere.
+
+    Call ``add`` for each type, then ``build`` once; then ``get``, ``properties`` and ``components`` can be used.
+    """
 
     def __init__(self) -> None:
         self._adapters: dict[str, tuple[str, SchemaMode, Any]] = {}
@@ -22,10 +25,11 @@ class SchemaBuilder:
         self.components: dict[str, Any] = {}
 
     def add(self, key: str, python_type: Any, mode: SchemaMode, label: str) -> None:
-        """Remember a type under a key.
+        """Add a type, whose schema ``get(key)`` returns after ``build``.
 
-        :param where: whose it is, for the error's sentence.
-        :raises ValueError: where pydantic cannot describe it.
+        :param mode: ``validation`` for requests, ``serialization`` for responses (pydantic's two schemas of a type).
+        :param label: what the type is used for, such as ``the body of POST /notes``, for the error message.
+        :raises ValueError: if pydantic cannot make a JSON Schema of the type.
         """
         from pydantic import PydanticUserError, TypeAdapter
 
@@ -33,70 +37,76 @@ class SchemaBuilder:
             adapter: Any = TypeAdapter(_pydantic_compatible(python_type))
             adapter.json_schema(mode=mode)
         except PydanticUserError as cause:
-            told = str(cause.message).partition("\n")[0]
-            raise ValueError(f"{label}: {python_type!r} has no JSON Schema; use a pydantic model ({told})") from cause
+            reason = str(cause.message).partition("\n")[0]
+            raise ValueError(f"{label}: {python_type!r} has no JSON Schema; use a pydantic model ({reason})") from cause
         self._adapters[key] = (key, mode, adapter)
 
     def build(self) -> None:
-        """Make every schema; ``components`` then holds what they refer to."""
+        """Build the schemas of all added types, and set ``components`` to the schemas that they refer to."""
         if not self._adapters:
             return
         from pydantic import TypeAdapter
 
         inputs: list[Any] = list(self._adapters.values())
-        made, shared = TypeAdapter.json_schemas(inputs, ref_template=SCHEMA_REF_PREFIX + "{model}")
-        _add_missing_items([made, shared])
-        self._schemas = {str(key): schema for (key, _), schema in made.items()}
-        self.components = dict(shared.get("$defs", {}))
+        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=SCHEMA_REF_PREFIX + "{model}")
+        _add_missing_items([schemas, definitions])
+        self._schemas = {str(key): schema for (key, _), schema in schemas.items()}
+        self.components = dict(definitions.get("$defs", {}))
 
     def get(self, key: str) -> dict[str, Any]:
+        """Return the schema of the type that was added under this key."""
         return self._schemas[key]
 
     def properties(self, key: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
-        """Each property of an object's schema: its name, its schema, whether it must be there."""
+        """Yield each property of an object type: its name, its schema, whether it is required."""
         schema = resolve_reference(self.get(key), self.components)
-        for name, one in schema.get("properties", {}).items():
-            yield name, one, name in schema.get("required", ())
+        for name, property_schema in schema.get("properties", {}).items():
+            yield name, property_schema, name in schema.get("required", ())
 
 
 def resolve_reference(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a reference leads to; any other schema as it is."""
+    """Return the schema that ``$ref`` points to (empty if there is none), or the schema itself without ``$ref``."""
     name = str(schema.get("$ref", ""))
     return components.get(name.removeprefix(SCHEMA_REF_PREFIX), {}) if name.startswith(SCHEMA_REF_PREFIX) else schema
 
 
 def used_components(document: object, components: Mapping[str, Any]) -> dict[str, Any]:
-    """The components that a document needs, directly or through another."""
+    """Return the components that a document refers to, directly or through another component, sorted by name."""
     used: dict[str, Any] = {}
-    waiting = [document]
-    while waiting:
-        part = waiting.pop()
+    pending = [document]
+    while pending:
+        part = pending.pop()
         if isinstance(part, Mapping):
             name = str(part.get("$ref", "")).removeprefix(SCHEMA_REF_PREFIX)
             if name in components and name not in used:
                 used[name] = components[name]
-                waiting.append(components[name])
-            waiting += part.values()
+                pending.append(components[name])
+            pending += part.values()
         elif isinstance(part, list):
-            waiting += part
+            pending += part
     return dict(sorted(used.items()))
 
 
 def _add_missing_items(part: Any) -> None:
-    """Give every array its ``items``: of a tuple JSON Schema needs none, and readers of OpenAPI do."""
+    """Add an empty ``items``, in place, to every array schema without it, as in a tuple's.
+
+    JSON Schema does not require ``items`` beside ``prefixItems``; OpenAPI linters such as Spectral do.
+    """
     if isinstance(part, dict):
         if part.get("type") == "array":
             part.setdefault("items", {})
         part = list(part.values())
     if isinstance(part, list):
-        for one in part:
-            _add_missing_items(one)
+        for item in part:
+            _add_missing_items(item)
 
 
 def _pydantic_compatible(python_type: Any, converted_dicts: dict[Any, Any] | None = None) -> Any:
-    """The type as pydantic takes it: before Python 3.12 it wants the TypedDict of typing_extensions.
+    """Return the type with each ``typing.TypedDict`` in it replaced by an equal one of ``typing_extensions``.
 
-    :param made: what was made of which TypedDict, so that one which holds itself has an end.
+    pydantic needs that before Python 3.12; later the type is returned unchanged.
+
+    :param converted_dicts: replacement by TypedDict, so that a recursive TypedDict is converted once.
     """
     if sys.version_info >= (3, 12):
         return python_type
@@ -111,7 +121,7 @@ def _pydantic_compatible(python_type: Any, converted_dicts: dict[Any, Any] | Non
     if not arguments or typing.get_origin(python_type) in {typing.Literal, typing.Annotated}:
         return python_type
     origin = typing.get_origin(python_type)
-    converted = tuple(_pydantic_compatible(one, converted_dicts) for one in arguments)
+    converted = tuple(_pydantic_compatible(argument, converted_dicts) for argument in arguments)
     if converted == arguments:
         return python_type
     if origin is list or origin is dict:
@@ -122,13 +132,15 @@ def _pydantic_compatible(python_type: Any, converted_dicts: dict[Any, Any] | Non
 def _pydantic_compatible_dict(typed_dict: Any, converted_dicts: dict[Any, Any]) -> Any:
     import typing_extensions
 
-    make: Any = typing_extensions.TypedDict
-    portable = converted_dicts[typed_dict] = make(typed_dict.__name__, {})
-    portable.__doc__ = typed_dict.__doc__
+    create: Any = typing_extensions.TypedDict
+    converted = converted_dicts[typed_dict] = create(typed_dict.__name__, {})
+    converted.__doc__ = typed_dict.__doc__
     for name, hint in typing.get_type_hints(typed_dict, include_extras=True).items():
-        told = typing.get_origin(hint)  # __required_keys__ does not see through annotations that are strings
-        needed = told is typing.Required or (told is not typing.NotRequired and name in typed_dict.__required_keys__)
-        value = typing.get_args(hint)[0] if told in {typing.Required, typing.NotRequired} else hint
-        member = (typing.Required if needed else typing.NotRequired)[_pydantic_compatible(value, converted_dicts)]
-        portable.__annotations__[name] = member
-    return portable
+        marker = typing.get_origin(hint)  # __required_keys__ ignores Required and NotRequired in string annotations
+        is_required = marker is typing.Required or (
+            marker is not typing.NotRequired and name in typed_dict.__required_keys__
+        )
+        value = typing.get_args(hint)[0] if marker in {typing.Required, typing.NotRequired} else hint
+        member = (typing.Required if is_required else typing.NotRequired)[_pydantic_compatible(value, converted_dicts)]
+        converted.__annotations__[name] = member
+    return converted

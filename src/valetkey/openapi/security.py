@@ -1,4 +1,4 @@
-"""What a route's protection adds to its operation: security, refusals, limits. For any OpenAPI 3 document."""
+"""Add a route's protection to its operation: security requirements, error responses, rate limits (OpenAPI 3.x)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .limits import rate_limit_extension
 
 _IETF_HEADERS = {
     "RateLimit-Policy": "The limit: `q` calls in `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
-    "RateLimit": "What remains: `r` calls now, and the whole budget again in `t` seconds.",
+    "RateLimit": "What remains: `r` calls; the budget is full again in `t` seconds.",
 }
 _LEGACY_HEADERS = {
-    "X-RateLimit-Limit": "The limit: so many calls.",
-    "X-RateLimit-Remaining": "How many calls remain now.",
-    "X-RateLimit-Reset": "When the whole budget is there again, in seconds since 1970.",
+    "X-RateLimit-Limit": "The limit, as a number of calls.",
+    "X-RateLimit-Remaining": "The number of calls that remain.",
+    "X-RateLimit-Reset": "When the budget is full again, in seconds since 1970.",
 }
 _RATE_LIMIT_HEADERS = {
     "ietf": _IETF_HEADERS,
@@ -30,26 +30,26 @@ _ERROR_DESCRIPTIONS = {
     "BadRequest": "The request is malformed.",
     "Unauthorized": "No access token was sent, or it is expired, revoked or not for this API (RFC 6750 §3.1).",
     "Forbidden": "The access token lacks a scope that this operation needs; the challenge names it.",
-    "TooManyRequests": "The limit is reached; `Retry-After` says when to come back.",
-    "Unavailable": "Access tokens cannot be judged now; try again after `Retry-After` seconds.",
+    "TooManyRequests": "The limit is reached; try again after `Retry-After` seconds.",
+    "Unavailable": "Access tokens cannot be verified now; try again after `Retry-After` seconds.",
 }
 _PROBLEM_SCHEMA = {
     "type": "object",
     "description": "Problem details (RFC 9457).",
     "required": ["title", "status"],
     "properties": {
-        "type": {"type": "string", "description": "A URI that names the kind of problem; about:blank where left out."},
+        "type": {"type": "string", "description": "A URI that names the kind of problem; about:blank if omitted."},
         "title": {"type": "string", "description": "The status in words."},
         "status": {"type": "integer", "description": "The HTTP status."},
         "detail": {"type": "string", "description": "What is wrong, for the developer."},
-        "error": {"type": "string", "description": "The error code of RFC 6750 §3.1, where there is one."},
-        "reason": {"type": "string", "description": "Of a 429: `rate-limited` or `quota-exceeded`."},
+        "error": {"type": "string", "description": "The error code of RFC 6750 §3.1, if there is one."},
+        "reason": {"type": "string", "description": "Only with 429: `rate-limited` or `quota-exceeded`."},
         "violated-policies": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Of a 429: which of the limits that `RateLimit` tells.",
+            "description": "Only with 429: the names of the exceeded limits, as in `RateLimit`.",
         },
-        "reference": {"type": "string", "description": "Names this refusal in the server's log."},
+        "reference": {"type": "string", "description": "The id of this error response in the server's log."},
     },
 }
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -57,22 +57,22 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 def shared_components(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
-    """The parts that operations refer to: security schemes, refusals, header fields.
+    """Build the document's ``components``: security schemes, the problem schema, error responses, header fields.
 
-    :param scopes: those that some operation names, besides the publisher's.
+    :param scopes: the scopes that operations require; they are listed in addition to the setting ``scopes``.
     """
     return {
         "securitySchemes": _security_schemes(settings, scopes),
         "schemas": {"Problem": _PROBLEM_SCHEMA},
         "responses": {name: _error_response(name, settings) for name in _ERROR_DESCRIPTIONS},
         "headers": {
-            name: {"description": words, "schema": {"type": "string"}}
-            for name, words in _RATE_LIMIT_HEADERS[settings.rate_limit_fields].items()
+            name: {"description": description, "schema": {"type": "string"}}
+            for name, description in _RATE_LIMIT_HEADERS[settings.rate_limit_fields].items()
         }
         | {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
             "WWW-Authenticate": {
-                "description": "The challenge: what is wrong, and which scope would do (RFC 6750 §3).",
+                "description": "The challenge: what is wrong, and which scope is needed (RFC 6750 §3).",
                 "schema": {"type": "string"},
             },
         },
@@ -81,32 +81,32 @@ def shared_components(settings: Settings, scopes: frozenset[str]) -> dict[str, A
 
 def _security_schemes(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
     base = settings.issuer + settings.oauth_path
-    words = {name: settings.known_scopes.get(name, name) for name in sorted(scopes | settings.scopes.keys())}
+    descriptions = {name: settings.known_scopes.get(name, name) for name in sorted(scopes | settings.scopes.keys())}
     code = {"authorizationUrl": f"{base}/authorize", "tokenUrl": f"{base}/token", "refreshUrl": f"{base}/token"}
     return {
         "oauth2": {
             "type": "oauth2",
-            "description": "An access token of the authorization code flow with PKCE, or of a program for itself.",
+            "description": "An access token from the authorization code flow with PKCE, or from client credentials.",
             "flows": {
-                "authorizationCode": {**code, "scopes": words},
-                "clientCredentials": {"tokenUrl": f"{base}/token", "scopes": words},
+                "authorizationCode": {**code, "scopes": descriptions},
+                "clientCredentials": {"tokenUrl": f"{base}/token", "scopes": descriptions},
             },
         },
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "Any access token of this server in the Authorization header, personal ones too.",
+            "description": "Any access token of this server in the Authorization header, also a personal access token.",
         },
     }
 
 
 def _error_response(name: str, settings: Settings) -> dict[str, Any]:
-    fields = {
+    special = {
         "TooManyRequests": ("Retry-After", *_RATE_LIMIT_HEADERS[settings.rate_limit_fields]),
         "Unavailable": ("Retry-After",),
     }
-    named = fields.get(name, ("WWW-Authenticate",))
-    return {"description": _ERROR_DESCRIPTIONS[name], "headers": _header_references(*named), "content": PROBLEM_CONTENT}
+    headers = _header_references(*special.get(name, ("WWW-Authenticate",)))
+    return {"description": _ERROR_DESCRIPTIONS[name], "headers": headers, "content": PROBLEM_CONTENT}
 
 
 def _header_references(*names: str) -> dict[str, Any]:
@@ -116,95 +116,103 @@ def _header_references(*names: str) -> dict[str, Any]:
 def add_operation_security(
     operation: dict[str, Any], route: Route, settings: Settings, *, allow_bearer_scopes: bool
 ) -> None:
-    """Write into an operation what the route asks; what its author wrote of refusals stays.
+    """Add a route's security requirements, error responses and limit to its operation, in place.
 
-    :param roles: whether scopes may stand beside a bearer scheme (OpenAPI 3.1 and later).
+    Existing responses are not replaced. The requirements and the limit are also appended to the description.
+
+    :param allow_bearer_scopes: whether to list scopes under the bearer scheme; OpenAPI allows it from 3.1 on.
     """
     operation["security"] = _security_requirements(route, allow_bearer_scopes=allow_bearer_scopes)
     operation["x-access"] = access = describe_access(route, settings)
-    answers = operation.setdefault("responses", {})
-    is_counted = _is_rate_limited(route, settings)
-    for status, name in _possible_errors(route, is_rate_limited=is_counted):
-        answers.setdefault(status, {"$ref": f"#/components/responses/{name}"})
-    told = [access]
+    responses = operation.setdefault("responses", {})
+    is_rate_limited = _is_rate_limited(route, settings)
+    for status, name in _possible_errors(route, is_rate_limited=is_rate_limited):
+        responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
+    paragraphs = [access]
     limit = rate_limit_extension(route.protection)
     if limit is not None:
         operation["x-rate-limit"] = limit
-        told.append(f"Limit: {limit['description']}")
-    if is_counted:
-        _add_rate_limit_headers(answers, settings)
-    own = str(operation.get("description") or "")
-    operation["description"] = "\n\n".join(filter(None, [own, *(words for words in told if words not in own)]))
+        paragraphs.append(f"Limit: {limit['description']}")
+    if is_rate_limited:
+        _add_rate_limit_headers(responses, settings)
+    description = str(operation.get("description") or "")
+    added = [paragraph for paragraph in paragraphs if paragraph not in description]
+    operation["description"] = "\n\n".join(filter(None, [description, *added]))
 
 
 def _security_requirements(route: Route, *, allow_bearer_scopes: bool) -> list[dict[str, list[str]]]:
-    """Any one of the entries is enough; all scopes of an entry are needed (OpenAPI 3.1 §4.8.30)."""
-    demanding = [one for one in route.protections if not one.is_public]
-    if not demanding:
+    """Return the ``security`` of an operation, empty if it is public.
+
+    A request has to meet any one of the entries; an entry requires all of its scopes (OpenAPI 3.1 §4.8.30).
+    """
+    protections = [protection for protection in route.protections if not protection.is_public]
+    if not protections:
         return []
-    entries: list[dict[str, list[str]]] = []
-    for chosen in product(*(one.scope_alternatives or (frozenset[str](),) for one in demanding)):
-        scopes = sorted(frozenset().union(*chosen))
-        entries += [{"oauth2": scopes}, {"bearer": scopes if allow_bearer_scopes else []}]
-    unique = [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
-    return [*unique, {}] if all(one.optional for one in demanding) else unique
+    requirements: list[dict[str, list[str]]] = []
+    no_scopes = (frozenset[str](),)
+    for scope_sets in product(*(protection.scope_alternatives or no_scopes for protection in protections)):
+        scopes = sorted(frozenset().union(*scope_sets))
+        requirements += [{"oauth2": scopes}, {"bearer": scopes if allow_bearer_scopes else []}]
+    unique = [entry for number, entry in enumerate(requirements) if entry not in requirements[:number]]
+    return [*unique, {}] if all(protection.optional for protection in protections) else unique
 
 
 def _is_rate_limited(route: Route, settings: Settings) -> bool:
-    """Whether calls can be too many: by the route's limit, or by those of the app's plan."""
-    demanding = [one for one in route.protections if not one.is_public]
-    return any(one.limit is not None for one in route.protections) or bool(demanding and settings.plans)
+    """Whether a call can be refused with 429: the route has a limit, or it needs a token and the app has plans."""
+    needs_token = any(not protection.is_public for protection in route.protections)
+    return any(protection.limit is not None for protection in route.protections) or bool(needs_token and settings.plans)
 
 
 def _possible_errors(route: Route, *, is_rate_limited: bool) -> list[tuple[str, str]]:
-    demands = route.protection is not None and not route.protection.is_public
-    possible = {
-        ("400", "BadRequest"): demands,
-        ("401", "Unauthorized"): demands,
+    """Return the status and the component name of each error response that the route's protection can cause."""
+    needs_token = route.protection is not None and not route.protection.is_public
+    is_possible = {
+        ("400", "BadRequest"): needs_token,
+        ("401", "Unauthorized"): needs_token,
         ("403", "Forbidden"): bool(route.scopes),
         ("429", "TooManyRequests"): is_rate_limited,
-        ("503", "Unavailable"): demands or is_rate_limited,
+        ("503", "Unavailable"): needs_token or is_rate_limited,
     }
-    return [refusal for refusal, can_be in possible.items() if can_be]
+    return [error for error, possible in is_possible.items() if possible]
 
 
 def _add_rate_limit_headers(responses: Mapping[str, Any], settings: Settings) -> None:
-    for status, answer in responses.items():
-        if str(status)[0] in "23" and "$ref" not in answer:
-            answer.setdefault("headers", {}).update(
+    for status, response in responses.items():
+        if str(status)[0] in "23" and "$ref" not in response:
+            response.setdefault("headers", {}).update(
                 _header_references(*_RATE_LIMIT_HEADERS[settings.rate_limit_fields])
             )
 
 
 def describe_access(route: Route, settings: Settings) -> str:
-    """Whom an operation is for, as a sentence."""
+    """Describe in English which access token an operation needs."""
     protection = route.protection
     if protection is None:
-        return "Nobody has decided whom this operation is for."
+        return "No protection is declared for this operation."
     if protection.is_public:
-        return "For everybody: no access token is needed."
-    known = settings.known_scopes
-    named = [
-        " and ".join(f"`{scope}` ({known.get(scope, scope)})" for scope in sorted(scopes))
+        return "Public: no access token is needed."
+    descriptions = settings.known_scopes
+    alternatives = [
+        " and ".join(f"`{scope}` ({descriptions.get(scope, scope)})" for scope in sorted(scopes))
         for scopes in protection.scope_alternatives
     ]
-    needs = f"Needs the scope {', or '.join(named)}." if named else "Needs an access token, of any scope."
+    text = f"Needs the scope {', or '.join(alternatives)}." if alternatives else "Needs an access token, of any scope."
     if protection.optional:
-        needs = f"An access token is optional. {'One that is sent needs' + needs[5:] if named else ''}".strip()
-    return " ".join([needs, *_further_requirements(protection)])
+        text = f"An access token is optional. {'If sent, it needs' + text[5:] if alternatives else ''}".strip()
+    return " ".join([text, *_further_requirements(protection)])
 
 
 def _further_requirements(protection: Any) -> list[str]:
-    more = []
+    requirements = []
     if protection.resource:
-        more.append(f"The token must be for the resource {protection.resource}.")
+        requirements.append(f"The token must be for the resource {protection.resource}.")
     if protection.acr:
-        more.append(f"The person must have signed in by {' or '.join(protection.acr)}.")
+        requirements.append(f"The user must have signed in with {' or '.join(protection.acr)}.")
     if protection.max_age is not None:
-        more.append(f"The person must have signed in within the last {protection.max_age} seconds.")
-    return more
+        requirements.append(f"The user must have signed in within the last {protection.max_age} seconds.")
+    return requirements
 
 
 def path_item_operations(item: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The operations of a path item, by method in upper case."""
+    """Return the operations of a path item, each with its method in upper case."""
     return [(method.upper(), item[method]) for method in METHODS if isinstance(item.get(method), dict)]

@@ -1,14 +1,15 @@
-// The API reference's Authorize button and its calls. The token is in a variable of this page and nowhere else.
+// The Authorize button and the "Try it" forms of the API reference. The access token is only in a variable of this
+// page; it is never stored.
 "use strict";
 
 const server = document.getElementById("reference").dataset;
-const waitingKey = "valetkey-docs"; // what must outlive the way to the consent page: the verifier, never a token
-const shownFields = [
+const pendingKey = "valetkey-docs"; // session storage, during the visit to the consent page: the verifier, no token
+const displayedHeaders = [
   "content-type", "ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
   "retry-after", "www-authenticate", "location", "link", "etag", "deprecation", "sunset", "idempotent-replayed", "request-id",
 ];
 let token = null;
-let expiry = 0;
+let expiryTimer = 0;
 
 const find = (id) => document.getElementById(id);
 
@@ -16,52 +17,55 @@ function base64url(bytes) {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-function random() {
+function randomString() {
   return base64url(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-function tellProblem(words) {
+// Show a problem with the authorization; an empty text hides it.
+function showProblem(text) {
   const problem = find("authorize-problem");
-  problem.textContent = words;
-  problem.hidden = !words;
+  problem.textContent = text;
+  problem.hidden = !text;
 }
 
-// RFC 7636 §4.1: the verifier stays here, its hash goes to the consent page.
+// Send the user to the consent page. The code verifier stays here; its hash is sent (RFC 7636 §4.1).
 async function authorize(event) {
   event.preventDefault();
   const scopes = [...document.querySelectorAll("#authorize-form [name=scope]:checked")].map((box) => box.value);
-  const waiting = { verifier: random(), state: random(), at: location.hash };
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(waiting.verifier));
-  sessionStorage.setItem(waitingKey, JSON.stringify(waiting));
-  const asked = new URLSearchParams({
+  const pending = { verifier: randomString(), state: randomString(), hash: location.hash };
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(pending.verifier));
+  sessionStorage.setItem(pendingKey, JSON.stringify(pending));
+  const request = new URLSearchParams({
     response_type: "code",
     client_id: server.clientId,
     redirect_uri: server.redirectUri,
-    state: waiting.state,
+    state: pending.state,
     code_challenge: base64url(new Uint8Array(digest)),
     code_challenge_method: "S256",
   });
-  if (scopes.length) asked.set("scope", scopes.join(" "));
-  if (server.resource) asked.set("resource", server.resource);
-  location.assign(`${server.authorize}?${asked}`);
+  if (scopes.length) request.set("scope", scopes.join(" "));
+  if (server.resource) request.set("resource", server.resource);
+  location.assign(`${server.authorize}?${request}`);
 }
 
-async function comeBack() {
-  const answer = new URLSearchParams(location.search);
-  const waiting = JSON.parse(sessionStorage.getItem(waitingKey) || "null");
-  sessionStorage.removeItem(waitingKey);
-  if (!answer.has("state")) return;
-  history.replaceState(null, "", server.here + (waiting ? waiting.at : "")); // the code leaves the address
-  if (!waiting || answer.get("state") !== waiting.state || answer.get("iss") !== server.issuer) {
-    tellProblem("The answer was not to a question of this page. Press Authorize again."); // RFC 9700 §4.4, §4.7
+// Handle the authorization response in the page's URL, if there is one.
+async function handleRedirect() {
+  const response = new URLSearchParams(location.search);
+  const pending = JSON.parse(sessionStorage.getItem(pendingKey) || "null");
+  sessionStorage.removeItem(pendingKey);
+  if (!response.has("state")) return;
+  history.replaceState(null, "", server.here + (pending ? pending.hash : "")); // remove the code from the URL
+  // A response to another request, or from another issuer: RFC 9700 §4.4, §4.7
+  if (!pending || response.get("state") !== pending.state || response.get("iss") !== server.issuer) {
+    showProblem("The answer was not to a question of this page. Press Authorize again.");
     return;
   }
-  if (answer.has("error")) {
-    const denied = answer.get("error") === "access_denied";
-    tellProblem(denied ? "You did not allow it. Nothing was given to this page." : answer.get("error_description") || answer.get("error"));
+  if (response.has("error")) {
+    const denied = response.get("error") === "access_denied";
+    showProblem(denied ? "You did not allow it. Nothing was given to this page." : response.get("error_description") || response.get("error"));
     return;
   }
-  await redeem(answer.get("code"), waiting.verifier);
+  await redeem(response.get("code"), pending.verifier);
 }
 
 async function redeem(code, verifier) {
@@ -71,54 +75,57 @@ async function redeem(code, verifier) {
   });
   try {
     const response = await fetch(server.token, { method: "POST", body, credentials: "omit" });
-    const given = await response.json();
-    if (!response.ok) throw new Error(given.error_description || given.error);
-    token = given.access_token;
-    showToken(given);
+    const body = await response.json();
+    if (!response.ok) throw new Error(body.error_description || body.error);
+    token = body.access_token;
+    showToken(body);
   } catch (problem) {
-    tellProblem(`No token was given: ${problem.message}. Press Authorize again.`);
+    showProblem(`No token was given: ${problem.message}. Press Authorize again.`);
   }
 }
 
-function showToken(given) {
-  const until = new Date(Date.now() + given.expires_in * 1000);
-  const scopes = (given.scope || "").split(" ").filter(Boolean).join(", ") || "no scope";
-  const clock = until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+function showToken(tokenResponse) {
+  const expires = new Date(Date.now() + tokenResponse.expires_in * 1000);
+  const scopes = (tokenResponse.scope || "").split(" ").filter(Boolean).join(", ") || "no scope";
+  const clock = expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   find("authorized-words").textContent = `Authorized: ${scopes}. Good until ${clock}, or until this page is left.`;
   find("authorized").hidden = false;
   find("authorize-form").hidden = find("authorize-about").hidden = true;
-  tellProblem("");
-  expiry = setTimeout(() => drop("The token has expired."), given.expires_in * 1000);
-  hintAtTokens();
+  showProblem("");
+  expiryTimer = setTimeout(() => dropToken("The token has expired."), tokenResponse.expires_in * 1000);
+  updateTokenHints();
 }
 
-function drop(words) {
-  clearTimeout(expiry);
+// Delete the token from this page and show the Authorize form again, with the reason if there is one.
+function dropToken(reason) {
+  clearTimeout(expiryTimer);
   token = null;
   find("authorized").hidden = true;
   find("authorize-form").hidden = find("authorize-about").hidden = false;
-  tellProblem(words);
-  hintAtTokens();
+  showProblem(reason);
+  updateTokenHints();
 }
 
-async function forget() {
+// Delete the token from this page and revoke it (RFC 7009).
+async function revokeToken() {
   const body = new URLSearchParams({ token, client_id: server.clientId });
-  drop("");
+  dropToken("");
   find("authorize").focus();
   try {
     await fetch(server.revoke, { method: "POST", body, credentials: "omit" });
   } catch {
-    tellProblem("The server could not be told; the token will expire by itself.");
+    showProblem("The server could not be told; the token will expire by itself.");
   }
 }
 
-function hintAtTokens() {
+function updateTokenHints() {
   for (const form of document.querySelectorAll("form.try[data-needs-token=yes]")) {
     form.querySelector(".token-hint").textContent = token ? "with your token" : "without a token: press Authorize above to have one";
   }
 }
 
-function requestOf(form) {
+// Build the arguments of `fetch` from the fields of a "Try it" form.
+function buildRequest(form) {
   let path = form.dataset.path;
   const query = new URLSearchParams();
   const headers = token && form.dataset.needsToken === "yes" ? { Authorization: `Bearer ${token}` } : {};
@@ -129,10 +136,9 @@ function requestOf(form) {
     else if (field.dataset.in === "body") [body, headers["Content-Type"]] = [value, "application/json"];
     else if (value === "") continue;
     else if (field.dataset.in === "header") headers[field.name] = value;
-    else for (const one of field.dataset.several ? value.split(",") : [value]) query.append(field.name, one.trim());
+    else for (const item of field.dataset.several ? value.split(",") : [value]) query.append(field.name, item.trim());
   }
-  const asked = query.toString();
-  const url = server.serverPath + path + (asked ? `?${asked}` : "");
+  const url = server.serverPath + path + (query.toString() ? `?${query}` : "");
   return [url, { method: form.dataset.method, headers, body, credentials: "omit", cache: "no-store" }];
 }
 
@@ -141,41 +147,43 @@ async function send(event) {
   const form = event.currentTarget;
   const result = form.querySelector(".result");
   result.replaceChildren(element("p", "muted", "Sending…"));
-  const began = performance.now();
+  const startedAt = performance.now();
   try {
-    const response = await fetch(...requestOf(form));
+    const response = await fetch(...buildRequest(form));
     const text = await response.text();
-    result.replaceChildren(...shown(response, text, Math.round(performance.now() - began)));
+    result.replaceChildren(...renderResponse(response, text, Math.round(performance.now() - startedAt)));
   } catch {
     result.replaceChildren(element("p", "note bad", "The server could not be reached."));
   }
 }
 
 function element(name, className, text) {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
+  const created = document.createElement(name);
+  created.className = className;
+  created.textContent = text;
+  return created;
 }
 
-function shown(response, text, milliseconds) {
-  const head = element("p", "answered", "");
-  head.append(element("strong", `status s${String(response.status)[0]}`, String(response.status)));
-  head.append(` ${response.statusText} in ${milliseconds} ms`);
-  const fields = element("dl", "facts", "");
-  for (const name of shownFields.filter((one) => response.headers.has(one))) {
+// Return the elements that show a response: status and duration, headers, body.
+function renderResponse(response, text, milliseconds) {
+  const statusLine = element("p", "answered", "");
+  statusLine.append(element("strong", `status s${String(response.status)[0]}`, String(response.status)));
+  statusLine.append(` ${response.statusText} in ${milliseconds} ms`);
+  const headers = element("dl", "facts", "");
+  for (const name of displayedHeaders.filter((header) => response.headers.has(header))) {
     const row = document.createElement("div");
     row.append(element("dt", "", name), element("dd", "", response.headers.get(name)));
-    fields.append(row);
+    headers.append(row);
   }
-  const body = element("pre", "", pretty(text) || "(no body)");
+  const body = element("pre", "", formatBody(text) || "(no body)");
   body.tabIndex = 0;
   body.setAttribute("role", "region");
   body.setAttribute("aria-label", "Body of the answer");
-  return [head, fields, body];
+  return [statusLine, headers, body];
 }
 
-function pretty(text) {
+// Indent JSON; return at most 100,000 characters.
+function formatBody(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2).slice(0, 100000);
   } catch {
@@ -183,23 +191,23 @@ function pretty(text) {
   }
 }
 
-function begin() {
+function start() {
   find("authorize-part").hidden = false;
   find("without-script").hidden = true;
   for (const form of document.querySelectorAll("form.try")) {
     form.hidden = false;
     form.addEventListener("submit", send);
   }
-  hintAtTokens();
-  if (!find("authorize-form")) return;
-  find("forget").addEventListener("click", forget);
+  updateTokenHints();
+  if (!find("authorize-form")) return; // the operator disabled this page's client
+  find("forget").addEventListener("click", revokeToken);
   if (location.origin !== new URL(server.issuer).origin) {
     find("authorize-form").hidden = true;
-    tellProblem(`To authorize, open this page at ${server.issuer}: tokens are given to that address only.`);
+    showProblem(`To authorize, open this page at ${server.issuer}: tokens are given to that address only.`);
     return;
   }
   find("authorize-form").addEventListener("submit", authorize);
-  comeBack();
+  handleRedirect();
 }
 
-begin();
+start();

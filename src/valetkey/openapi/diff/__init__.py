@@ -1,1 +1,1 @@
-"""Breaking changes between two OpenAPI documents."""
+"""Find breaking changes between two OpenAPI documents."""

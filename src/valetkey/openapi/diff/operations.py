@@ -1,4 +1,4 @@
-"""What a new OpenAPI document takes from those who rely on the old one, in sentences. Pure."""
+"""List the breaking changes from an old OpenAPI document to a new one, as sentences. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -16,135 +16,141 @@ _SecurityRequirements = frozenset[tuple[str, frozenset[str]]]
 
 
 def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
-    """Each change by which a call that worked, or a program that reads the answer, may fail.
+    """Yield a sentence for each change that can make a working request, or a reader of its response, fail.
 
-    What is only added, and what is only allowed besides, breaks nobody.
+    Additions and relaxed requirements are not breaking. The caller removes duplicate sentences.
     """
-    sent, read = (
-        RequestDiff(SchemaResolver(old), SchemaResolver(new)),
-        ResponseDiff(SchemaResolver(new), SchemaResolver(old)),
-    )
-    paths = {without_parameter_names(path): item for path, item in new.get("paths", {}).items()}
-    for path, item in old.get("paths", {}).items():
-        found = paths.get(without_parameter_names(path))
-        if found is None:
-            yield f"the path {path} is gone"
+    request_diff = RequestDiff(SchemaResolver(old), SchemaResolver(new))
+    response_diff = ResponseDiff(SchemaResolver(new), SchemaResolver(old))
+    new_items = {without_parameter_names(path): item for path, item in new.get("paths", {}).items()}
+    for path, old_item in old.get("paths", {}).items():
+        new_item = new_items.get(without_parameter_names(path))
+        if new_item is None:
+            yield f"the path {path} was removed"
             continue
-        for method, before in path_item_operations(item):
-            after = dict(path_item_operations(found)).get(method)
-            where = f"{method} {path}"
+        for method, before in path_item_operations(old_item):
+            after = dict(path_item_operations(new_item)).get(method)
+            name = f"{method} {path}"
             if after is None:
-                yield f"the operation {where} is gone"
+                yield f"the operation {name} was removed"
                 continue
-            change = _OperationDiff(where, sent, read)
-            yield from change.parameters(_parameters(old, item, before), _parameters(new, found, after))
-            yield from change.body(
+            diff = _OperationDiff(name, request_diff, response_diff)
+            yield from diff.parameters(_parameters(old, old_item, before), _parameters(new, new_item, after))
+            yield from diff.body(
                 _resolve_reference(old, before.get("requestBody")), _resolve_reference(new, after.get("requestBody"))
             )
-            yield from change.responses(old, before, new, after)
-            yield from _security_changes(where, _security_requirements(old, before), _security_requirements(new, after))
+            yield from diff.responses(old, before, new, after)
+            yield from _security_changes(name, _security_requirements(old, before), _security_requirements(new, after))
 
 
 class _OperationDiff:
-    """One operation, before and after."""
+    """Compares the parameters, body and responses of one operation in the two documents."""
 
     def __init__(self, operation_name: str, request_diff: RequestDiff, response_diff: ResponseDiff) -> None:
         self._operation_name, self._request_diff, self._response_diff = operation_name, request_diff, response_diff
 
     def parameters(self, before: list[_JsonObject], after: list[_JsonObject]) -> Iterator[str]:
-        known, now = _by_location(before), _by_location(after)
-        for place, one in known.items():
-            told = f"the {place[0]} parameter {one['name']} of {self._operation_name}"
-            found = now.get(place)
-            if found is None:
-                yield f"{told} is gone"
+        """Yield the breaking changes of the parameters."""
+        old_parameters, new_parameters = _by_location(before), _by_location(after)
+        for location, old in old_parameters.items():
+            subject = f"the {location[0]} parameter {old['name']} of {self._operation_name}"
+            new = new_parameters.get(location)
+            if new is None:
+                yield f"{subject} was removed"
                 continue
-            if found.get("required") and not one.get("required"):
-                yield f"{told} is required now"
-            yield from self._narrowed_schema(told, one.get("schema", {}), found.get("schema", {}))
-        for place in now.keys() - known.keys():
-            if now[place].get("required"):
-                yield f"{self._operation_name} has a new required {place[0]} parameter, {now[place]['name']}"
+            if new.get("required") and not old.get("required"):
+                yield f"{subject} is now required"
+            yield from self._narrowed_schema(subject, old.get("schema", {}), new.get("schema", {}))
+        for location in new_parameters.keys() - old_parameters.keys():
+            new = new_parameters[location]
+            if new.get("required"):
+                yield f"{self._operation_name} has a new required {location[0]} parameter, {new['name']}"
 
     def body(self, before: _JsonObject | None, after: _JsonObject | None) -> Iterator[str]:
+        """Yield the breaking changes of the request body."""
         if not before:
             if after and after.get("required"):
-                yield f"{self._operation_name} needs a body now"
+                yield f"{self._operation_name} now needs a body"
             return
         if not after:
-            yield f"{self._operation_name} takes no body any more"
+            yield f"{self._operation_name} no longer accepts a body"
             return
         if after.get("required") and not before.get("required"):
-            yield f"the body of {self._operation_name} is required now"
-        for kind, schema in _media_type_schemas(before):
-            found = dict(_media_type_schemas(after)).get(kind)
-            if found is None:
-                yield f"{self._operation_name} takes no body of {kind} any more"
+            yield f"the body of {self._operation_name} is now required"
+        for media_type, schema in _media_type_schemas(before):
+            new_schema = dict(_media_type_schemas(after)).get(media_type)
+            if new_schema is None:
+                yield f"{self._operation_name} no longer accepts a body of type {media_type}"
             else:
-                yield from self._narrowed_schema(f"the body of {self._operation_name}", schema, found)
+                yield from self._narrowed_schema(f"the body of {self._operation_name}", schema, new_schema)
 
     def responses(
         self, old_document: _JsonObject, before: _JsonObject, new_document: _JsonObject, after: _JsonObject
     ) -> Iterator[str]:
-        for status, given in before.get("responses", {}).items():
+        """Yield the breaking changes of the 2xx responses. A client has to expect any error response."""
+        for status, old_response in before.get("responses", {}).items():
             if str(status)[0] != "2":
-                continue  # a program must expect any refusal
-            possible = after.get("responses", {})
-            found = possible.get(status, possible.get("2XX", possible.get("default")))
-            if found is None:
-                yield f"{self._operation_name} answers {status} no more"
                 continue
-            now = dict(_media_type_schemas(_resolve_reference(new_document, found)))
-            for kind, schema in _media_type_schemas(_resolve_reference(old_document, given)):
-                told = f"the answer {status} of {self._operation_name}"
-                if kind not in now:
-                    yield f"{told} is not {kind} any more"
+            new_responses = after.get("responses", {})
+            new_response = new_responses.get(status, new_responses.get("2XX", new_responses.get("default")))
+            if new_response is None:
+                yield f"{self._operation_name} no longer returns {status}"
+                continue
+            new_schemas = dict(_media_type_schemas(_resolve_reference(new_document, new_response)))
+            for media_type, schema in _media_type_schemas(_resolve_reference(old_document, old_response)):
+                subject = f"the {status} response of {self._operation_name}"
+                if media_type not in new_schemas:
+                    yield f"{subject} is no longer {media_type}"
                     continue
-                for one in self._response_diff.compare(now[kind], schema):
-                    yield f"{one.location}{told} {one.description}"
+                for difference in self._response_diff.compare(new_schemas[media_type], schema):
+                    yield f"{difference.location}{subject} {difference.description}"
 
     def _narrowed_schema(self, subject: str, before: _JsonObject, after: _JsonObject) -> Iterator[str]:
-        for one in self._request_diff.compare(before, after):
-            yield f"{one.location}{subject} {one.description}"
+        for difference in self._request_diff.compare(before, after):
+            yield f"{difference.location}{subject} {difference.description}"
 
 
 def _media_type_schemas(body_or_response: _JsonObject | None) -> list[tuple[str, _JsonObject]]:
-    """Each media type, without its parameters, and its schema."""
+    """Return each media type, in lower case and without its parameters, and its schema."""
     content = (body_or_response or {}).get("content", {})
-    return [(kind.partition(";")[0].strip().lower(), media.get("schema", {})) for kind, media in content.items()]
+    return [(name.partition(";")[0].strip().lower(), media.get("schema", {})) for name, media in content.items()]
 
 
 def _resolve_reference(document: _JsonObject, part: _JsonObject | None) -> _JsonObject | None:
+    """Return what the part's ``$ref`` points to in this document, or the part itself without ``$ref``."""
     reference = str((part or {}).get("$ref", ""))
     if not reference.startswith("#/"):
         return part
-    found: Any = document
+    target: Any = document
     for name in reference[2:].split("/"):
-        found = found.get(name, {})
-    return dict(found)
+        target = target.get(name, {})
+    return dict(target)
 
 
 def _parameters(document: _JsonObject, item: _JsonObject, operation: _JsonObject) -> list[_JsonObject]:
-    """Those of the path and those of the operation; the latter count where both have one."""
-    given = [
-        _resolve_reference(document, one) or {}
-        for one in (*item.get("parameters", ()), *operation.get("parameters", ()))
+    """Return the parameters of the path item and of the operation; the operation's replace those of the same name."""
+    parameters = [
+        _resolve_reference(document, parameter) or {}
+        for parameter in (*item.get("parameters", ()), *operation.get("parameters", ()))
     ]
-    return list({(one.get("in"), one.get("name")): one for one in given}.values())
+    return list({(parameter.get("in"), parameter.get("name")): parameter for parameter in parameters}.values())
 
 
 def _by_location(parameters: list[_JsonObject]) -> dict[tuple[str, Any], _JsonObject]:
-    """By where they are and their name; of those in the path the position is the name, and headers have no case."""
-    placed: dict[tuple[str, Any], _JsonObject] = {}
-    for one in parameters:
-        position = sum(where == "path" for where, _ in placed)
-        name = one["name"].lower() if one["in"] == "header" else one["name"]
-        placed[one["in"], position if one["in"] == "path" else name] = one
-    return placed
+    """Index parameters by location (``in``) and name.
+
+    Path parameters are indexed by position, because their names may change; header names are in lower case.
+    """
+    indexed: dict[tuple[str, Any], _JsonObject] = {}
+    for parameter in parameters:
+        position = sum(location == "path" for location, _ in indexed)
+        name = parameter["name"].lower() if parameter["in"] == "header" else parameter["name"]
+        indexed[parameter["in"], position if parameter["in"] == "path" else name] = parameter
+    return indexed
 
 
 def _security_requirements(document: _JsonObject, operation: _JsonObject) -> _SecurityRequirements | None:
-    """Each way to be let in, as a scheme and its scopes; None: anybody is."""
+    """Return each accepted security scheme with its scopes, or None if requests without credentials are accepted."""
     security = operation.get("security", document.get("security"))
     if not security or {} in security:
         return None
@@ -154,16 +160,17 @@ def _security_requirements(document: _JsonObject, operation: _JsonObject) -> _Se
 def _security_changes(
     operation_name: str, before: _SecurityRequirements | None, after: _SecurityRequirements | None
 ) -> Iterator[str]:
+    """Yield a sentence for each scheme and set of scopes that was sufficient before and no longer is."""
     if after is None:
         return
     if before is None:
-        yield f"{operation_name} needs an access token now"
+        yield f"{operation_name} now needs an access token"
         return
-    for scheme, scopes in sorted(before, key=lambda one: (one[0], sorted(one[1]))):
-        ways = [wanted for name, wanted in after if name == scheme]
-        if not ways:
-            yield f"{operation_name} is not opened by the security scheme {scheme} any more"
-        elif not any(wanted <= scopes for wanted in ways):
-            least = min(ways, key=lambda wanted: (len(wanted - scopes), sorted(wanted)))
+    for scheme, scopes in sorted(before, key=lambda requirement: (requirement[0], sorted(requirement[1]))):
+        alternatives = [required for name, required in after if name == scheme]
+        if not alternatives:
+            yield f"{operation_name} no longer accepts the security scheme {scheme}"
+        elif not any(required <= scopes for required in alternatives):
+            closest = min(alternatives, key=lambda required: (len(required - scopes), sorted(required)))
             if scheme == "oauth2" or not any(name == "oauth2" for name, _ in before):
-                yield f"{operation_name} needs the scope {' '.join(sorted(least - scopes))} now"
+                yield f"{operation_name} now needs the scope {' '.join(sorted(closest - scopes))}"

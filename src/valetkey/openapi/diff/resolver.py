@@ -1,4 +1,4 @@
-"""The schemas of one OpenAPI document, read for a comparison: references followed, alternatives told. Pure."""
+"""Read the schemas of one OpenAPI document for a comparison: follow references, list alternatives. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-_MAX_DEPTH = 8  # references and allOf that lead to each other
+_MAX_DEPTH = 8  # of nested references, allOf and alternatives, which may be recursive
 _ANY_VALUE: Schema = {}
 _NO_VALUE: Schema = {"enum": []}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
 class SchemaResolver:
-    """The schemas of a document. Each is read once: the same schema gives the same object."""
+    """Resolves the schemas of one document. Resolving the same schema object twice returns the same object."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._components: Mapping[str, Any] = document.get("components", {}).get("schemas", {})
-        self._resolved: dict[int, tuple[Any, Schema]] = {}  # with what was read, so that no other takes its id
+        # Resolved schemas by the id of the schema. The schema itself is stored too, so that its id is not reused.
+        self._resolved: dict[int, tuple[Any, Schema]] = {}
 
     def resolve(self, schema: Any, depth: int = 0) -> Schema:
-        """What a reference leads to, with the parts of an ``allOf`` in one."""
+        """Return the schema with its ``$ref`` followed and the parts of its ``allOf`` merged into one schema."""
         if isinstance(schema, bool):
             return _ANY_VALUE if schema else _NO_VALUE
-        known = self._resolved.get(id(schema))
-        if known is None:
-            known = self._resolved[id(schema)] = (schema, self._follow_references(schema, depth))
-        return known[1]
+        cached = self._resolved.get(id(schema))
+        if cached is None:
+            cached = self._resolved[id(schema)] = (schema, self._follow_references(schema, depth))
+        return cached[1]
 
     def _follow_references(self, schema: Schema, depth: int) -> Schema:
         name = str(schema.get("$ref", "")).rpartition("/")[2]
@@ -36,44 +37,47 @@ class SchemaResolver:
             return schema
         if name and len(schema) == 1:
             return self.resolve(parts[0], depth + 1)
-        own = {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
-        return _merge([*(self.resolve(one, depth + 1) for one in parts), own])
+        siblings = {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
+        return _merge([*(self.resolve(part, depth + 1) for part in parts), siblings])
 
     def alternatives(self, schema: Any, depth: int = 0) -> list[Schema]:
-        """The schemas of which a value has any one; null is a kind, and none of them."""
-        found = self.resolve(schema)
-        choices = found.get("anyOf") or found.get("oneOf")
+        """Return the alternatives of ``anyOf`` or ``oneOf``, nested ones included, or the schema itself without them.
+
+        An alternative that allows only null is left out: null is compared as a type (see ``types``).
+        """
+        resolved = self.resolve(schema)
+        choices = resolved.get("anyOf") or resolved.get("oneOf")
         if not choices or depth >= _MAX_DEPTH:
-            return [] if found.get("type") == "null" else [found]
-        return [one for choice in choices for one in self.alternatives(choice, depth + 1)]
+            return [] if resolved.get("type") == "null" else [resolved]
+        return [alternative for choice in choices for alternative in self.alternatives(choice, depth + 1)]
 
     def types(self, schema: Any, depth: int = 0) -> frozenset[str]:
-        """The types of value that may be; empty: any."""
-        found = self.resolve(schema)
-        choices = found.get("anyOf") or found.get("oneOf")
+        """Return the JSON types that a value may have, such as ``string`` or ``null``; empty if any type is allowed."""
+        resolved = self.resolve(schema)
+        choices = resolved.get("anyOf") or resolved.get("oneOf")
         if choices and depth < _MAX_DEPTH:
-            each = [self.types(one, depth + 1) for one in choices]
-            return frozenset().union(*each) if all(each) else frozenset()
-        told = found.get("type", ())
-        kinds = {told} if isinstance(told, str) else set(told)
-        if not kinds:
-            kinds = {_JSON_TYPES.get(type(one), "null") for one in allowed_values(found) or ()}
-        return frozenset(kinds | ({"null"} if found.get("nullable") else set()))
+            types_of_choices = [self.types(choice, depth + 1) for choice in choices]
+            return frozenset().union(*types_of_choices) if all(types_of_choices) else frozenset()
+        declared = resolved.get("type", ())
+        types = {declared} if isinstance(declared, str) else set(declared)
+        if not types:
+            types = {_JSON_TYPES.get(type(value), "null") for value in allowed_values(resolved) or ()}
+        return frozenset(types | ({"null"} if resolved.get("nullable") else set()))
 
 
 def allowed_values(schema: Schema) -> list[Any] | None:
-    """The only values that may be; None: all of the type."""
+    """Return the values of ``const`` or ``enum``, or None if the schema has neither."""
     if "const" in schema:
         return [schema["const"]]
     return list(schema["enum"]) if "enum" in schema else None
 
 
 def _merge(parts: list[Schema]) -> Schema:
-    """One schema that asks what all of these ask, as far as callers see it; what stands later counts where both say."""
-    whole: dict[str, Any] = {}
+    """Merge schemas into one: properties and required members are united; of any other keyword, the last one counts."""
+    merged: dict[str, Any] = {}
     for part in parts:
-        members = {**whole.get("properties", {}), **part.get("properties", {})}
-        required = [*whole.get("required", ()), *part.get("required", ())]
-        whole |= part
-        whole |= ({"properties": members} if members else {}) | ({"required": required} if required else {})
-    return whole
+        properties = {**merged.get("properties", {}), **part.get("properties", {})}
+        required = [*merged.get("required", ()), *part.get("required", ())]
+        merged |= part
+        merged |= ({"properties": properties} if properties else {}) | ({"required": required} if required else {})
+    return merged

@@ -1,7 +1,15 @@
-"""What differs between two JSON Schemas, for whoever sends such values and for whoever reads them. Pure.
+"""Compare two JSON Schemas, for request and for response values. Pure, no I/O.
 
-Who sends may go on where the new schema takes whatever the old one took; who reads, where the old one told whatever
-the new one gives. Either way values of the one schema are looked for that the other does not have.
+A changed request schema is compatible if it accepts every value that the old one accepted. A changed response schema
+is compatible if the old one allowed every value of the new one. Both are one question: does the producer's schema allow
+a value that the consumer's schema does not allow?
+
+============  =============  =============
+Values        Producer       Consumer
+============  =============  =============
+of requests   old schema     new schema
+of responses  new schema     old schema
+============  =============  =============
 """
 
 from __future__ import annotations
@@ -19,159 +27,177 @@ _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minPro
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where in a value something changed, as ``the member name of ``, and what."""
+    """A breaking change of a schema.
+
+    ``location`` says where in the value it is, such as ``the member name of ``, and is empty for the value itself;
+    ``description`` says what changed. The subject goes between the two.
+    """
 
     location: str
     description: str
 
     def nested_in(self, location: str) -> Difference:
+        """Return the same difference, located in a larger value."""
         return Difference(self.location + location, self.description)
 
 
 class _SchemaDiff(ABC):
-    """Finds what the schema ``gives`` has and the schema ``takes`` has not; one of them is old, the other new."""
+    """Finds values that the producer's schema allows and the consumer's does not (see the module's docstring)."""
 
     def __init__(self, producer: SchemaResolver, consumer: SchemaResolver) -> None:
         self._producer, self._consumer = producer, consumer
         self._compared: dict[tuple[int, int], list[Difference]] = {}
 
     def compare(self, producer: Any, consumer: Any) -> list[Difference]:
-        """Each difference once; a schema that holds itself has an end."""
+        """Return each difference once. Recursive schemas are compared once per pair."""
         pair = id(self._producer.resolve(producer)), id(self._consumer.resolve(consumer))
-        known = self._compared.get(pair)
-        if known is None:
-            self._compared[pair] = []  # what is being compared is not compared again inside of itself
-            known = self._compared[pair] = list(dict.fromkeys(self._find_differences(producer, consumer)))
-        return known
+        differences = self._compared.get(pair)
+        if differences is None:
+            self._compared[pair] = []  # a comparison of the same pair inside this one finds no differences and ends
+            differences = self._compared[pair] = list(dict.fromkeys(self._find_differences(producer, consumer)))
+        return differences
 
     def _find_differences(self, producer: Any, consumer: Any) -> Iterator[Difference]:
-        given, taken = self._producer.types(producer), self._consumer.types(consumer)
-        wide = taken | {"integer"} if "number" in taken else taken  # each integer is a number
-        if wide and not (given and given <= wide):
-            yield Difference(
-                "", self.describe_types(" or ".join(sorted(given - wide)) or "any value", " or ".join(sorted(wide)))
-            )
-        ways = self._consumer.alternatives(consumer)
-        for one in self._producer.alternatives(producer):
-            kinds = self._producer.types(one)
-            fitting = [
-                way for way in ways if not kinds or not self._consumer.types(way) or kinds & self._consumer.types(way)
+        produced, accepted = self._producer.types(producer), self._consumer.types(consumer)
+        if "number" in accepted:
+            accepted |= {"integer"}  # every integer is a number
+        if accepted and not (produced and produced <= accepted):
+            extra = " or ".join(sorted(produced - accepted)) or "any value"
+            yield Difference("", self.describe_types(extra, " or ".join(sorted(accepted))))
+        candidates = self._consumer.alternatives(consumer)
+        for alternative in self._producer.alternatives(producer):
+            types = self._producer.types(alternative)
+            matching = [
+                candidate
+                for candidate in candidates
+                if not types or not self._consumer.types(candidate) or types & self._consumer.types(candidate)
             ]
-            found = [self._compare_single(one, way) for way in fitting]
-            if len(found) == 1:
-                yield from found[0]
-            elif found and all(found):
-                yield Difference("", self.describe_alternative(str(one.get("title") or " or ".join(sorted(kinds)))))
+            results = [self._compare_single(alternative, candidate) for candidate in matching]
+            if len(results) == 1:
+                yield from results[0]
+            elif results and all(results):
+                title = str(alternative.get("title") or " or ".join(sorted(types)))
+                yield Difference("", self.describe_alternative(title))
 
     def _compare_single(self, producer: Schema, consumer: Schema) -> list[Difference]:
-        """Between two schemas without alternatives."""
-        found = [Difference("", words) for words in self._compare_keywords(producer, consumer)]
-        found += self.compare_members(producer, consumer)
+        """Compare two schemas that have no alternatives."""
+        differences = [Difference("", text) for text in self._compare_keywords(producer, consumer)]
+        differences += self.compare_members(producer, consumer)
         for name in producer.get("properties", {}).keys() & consumer.get("properties", {}).keys():
             inner = self.compare(producer["properties"][name], consumer["properties"][name])
-            found += [one.nested_in(f"the member {name} of ") for one in inner]
+            differences += [difference.nested_in(f"the member {name} of ") for difference in inner]
         if "items" in producer and "items" in consumer:
-            found += [one.nested_in("an item of ") for one in self.compare(producer["items"], consumer["items"])]
+            inner = self.compare(producer["items"], consumer["items"])
+            differences += [difference.nested_in("an item of ") for difference in inner]
         for first, second in zip(producer.get("prefixItems", ()), consumer.get("prefixItems", ()), strict=False):
-            found += [one.nested_in("an item of ") for one in self.compare(first, second)]
-        further = consumer.get("additionalProperties", True)
-        if isinstance(further, dict) and "object" in self._producer.types(producer):
-            inner = self.compare(producer.get("additionalProperties", True), further)
-            found += [one.nested_in("a value of ") for one in inner]
-        return found
+            differences += [difference.nested_in("an item of ") for difference in self.compare(first, second)]
+        additional = consumer.get("additionalProperties", True)
+        if isinstance(additional, dict) and "object" in self._producer.types(producer):
+            inner = self.compare(producer.get("additionalProperties", True), additional)
+            differences += [difference.nested_in("a value of ") for difference in inner]
+        return differences
 
     def _compare_keywords(self, producer: Schema, consumer: Schema) -> Iterator[str]:
-        values, known = allowed_values(producer), allowed_values(consumer)
-        if known is not None:
-            strange = None if values is None else [one for one in values if one not in known]
-            if strange is None or strange:
-                yield self.describe_values(strange, known)
-        if "format" in consumer and producer.get("format") != consumer["format"] and known is None:
+        produced, accepted = allowed_values(producer), allowed_values(consumer)
+        if accepted is not None:
+            extra = None if produced is None else [value for value in produced if value not in accepted]
+            if extra is None or extra:
+                yield self.describe_values(extra, accepted)
+        if "format" in consumer and producer.get("format") != consumer["format"] and accepted is None:
             yield self.describe_format(consumer["format"])
 
     @abstractmethod
-    def describe_types(self, extra: str, accepted: str) -> str: ...
+    def describe_types(self, extra: str, accepted: str) -> str:
+        """Say that the producer allows the types ``extra``, and the consumer only ``accepted``."""
+
     @abstractmethod
-    def describe_alternative(self, name: str) -> str: ...
+    def describe_alternative(self, name: str) -> str:
+        """Say that an alternative of the producer (its title, or its types) fits none of the consumer's."""
+
     @abstractmethod
-    def describe_values(self, extra: list[Any] | None, accepted: list[Any]) -> str: ...
+    def describe_values(self, extra: list[Any] | None, accepted: list[Any]) -> str:
+        """Say that the producer allows the values ``extra`` (None: any value), and the consumer only ``accepted``."""
+
     @abstractmethod
-    def describe_format(self, name: str) -> str: ...
+    def describe_format(self, name: str) -> str:
+        """Say that the consumer's values have the format ``name``, and the producer's need not."""
+
     @abstractmethod
-    def compare_members(self, producer: Schema, consumer: Schema) -> Iterator[Difference]: ...
+    def compare_members(self, producer: Schema, consumer: Schema) -> Iterator[Difference]:
+        """Compare which members an object has and which are required."""
 
 
 class RequestDiff(_SchemaDiff):
-    """Values that were taken and are not any more: the old schema gives, the new one takes."""
+    """Finds values that a request could send before and no longer can: old schema as producer, new as consumer."""
 
     def describe_types(self, extra: str, accepted: str) -> str:
-        return f"must be {accepted} now, not {extra}"
+        return f"must now be {accepted}, not {extra}"
 
     def describe_alternative(self, name: str) -> str:
-        return f"may not be {name} as it was"
+        return f"no longer accepts an alternative that it accepted, {name}"
 
     def describe_values(self, extra: list[Any] | None, accepted: list[Any]) -> str:
         if extra is None:
-            return f"must be one of {_join_values(accepted)} now"
-        return f"may not be {_join_values(extra)} any more"
+            return f"must now be one of {_join_values(accepted)}"
+        return f"may no longer be {_join_values(extra)}"
 
     def describe_format(self, name: str) -> str:
-        return f"must be a {name} now"
+        return f"must now be a {name}"
 
     def compare_members(self, producer: Schema, consumer: Schema) -> Iterator[Difference]:
-        known, now = producer.get("properties", {}), consumer.get("properties", {})
+        old_members, new_members = producer.get("properties", {}), consumer.get("properties", {})
         for name in consumer.get("required", ()):
             if name not in producer.get("required", ()):
-                words = "is required now" if name in known else "is new and required"
-                yield Difference(f"the member {name} of ", words)
+                text = "is now required" if name in old_members else "is new and required"
+                yield Difference(f"the member {name} of ", text)
         if consumer.get("additionalProperties") is False:
-            for name in known.keys() - now.keys():
-                yield Difference(f"the member {name} of ", "is not taken any more")
+            for name in old_members.keys() - new_members.keys():
+                yield Difference(f"the member {name} of ", "is no longer accepted")
             if producer.get("additionalProperties") is not False and "object" in self._producer.types(producer):
-                yield Difference("", "takes no further members now")
+                yield Difference("", "no longer accepts additional members")
 
     def _compare_keywords(self, producer: Schema, consumer: Schema) -> Iterator[str]:
         yield from super()._compare_keywords(producer, consumer)
-        for names, words, is_worse in ((_UPPER_BOUNDS, "lower", float.__lt__), (_LOWER_BOUNDS, "higher", float.__gt__)):
+        for names, text, is_worse in ((_UPPER_BOUNDS, "lower", float.__lt__), (_LOWER_BOUNDS, "higher", float.__gt__)):
             for name in names:
                 if name in consumer and (
                     name not in producer or is_worse(float(consumer[name]), float(producer[name]))
                 ):
-                    yield f"has a {words} {name} now, {consumer[name]}"
+                    yield f"now has a {text} {name}, {consumer[name]}"
         if "pattern" in consumer and consumer["pattern"] != producer.get("pattern"):
-            yield f"must match another pattern now, {consumer['pattern']}"
+            yield f"must now match another pattern, {consumer['pattern']}"
         if "multipleOf" in consumer and consumer["multipleOf"] != producer.get("multipleOf"):
-            yield f"must be a multiple of {consumer['multipleOf']} now"
+            yield f"must now be a multiple of {consumer['multipleOf']}"
         if consumer.get("uniqueItems") and not producer.get("uniqueItems"):
-            yield "may not have an item twice any more"
+            yield "must now have unique items"
         if "default" in producer and "default" in consumer and producer["default"] != consumer["default"]:
-            yield f"means {consumer['default']} now where it is left out, not {producer['default']}"
+            yield f"now defaults to {consumer['default']}, not {producer['default']}"
 
 
 class ResponseDiff(_SchemaDiff):
-    """What answers held and do not any more, and values that were never there: the new schema gives, the old one takes.
+    """Finds values that a response could not have before: new schema as producer, old schema as consumer.
 
-    A number or a text that may be longer or larger than before breaks nobody who reads.
+    Members that responses no longer have are breaking too. Wider bounds, such as a larger ``maxLength``, are not.
     """
 
     def describe_types(self, extra: str, accepted: str) -> str:
-        return f"may be {extra} now, not only {accepted}"
+        return f"may now be {extra}, not only {accepted}"
 
     def describe_alternative(self, name: str) -> str:
-        return f"may be {name} now, as it never was"
+        return f"may now be a new alternative, {name}"
 
     def describe_values(self, extra: list[Any] | None, accepted: list[Any]) -> str:
-        return f"may be {'any value' if extra is None else _join_values(extra)} now, not only {_join_values(accepted)}"
+        return f"may now be {'any value' if extra is None else _join_values(extra)}, not only {_join_values(accepted)}"
 
     def describe_format(self, name: str) -> str:
-        return f"is no {name} any more"
+        return f"is no longer a {name}"
 
     def compare_members(self, producer: Schema, consumer: Schema) -> Iterator[Difference]:
         for name in consumer.get("properties", {}):
             if name not in producer.get("properties", {}):
-                yield Difference(f"the member {name} of ", "is gone")
+                yield Difference(f"the member {name} of ", "was removed")
             elif name in consumer.get("required", ()) and name not in producer.get("required", ()):
-                yield Difference(f"the member {name} of ", "may be missing now")
+                yield Difference(f"the member {name} of ", "may now be missing")
 
 
 def _join_values(values: list[Any]) -> str:
