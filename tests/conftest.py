@@ -31,33 +31,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
-def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prepared") / "valetkey.db"
     prepare_database(f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture
-def sqlite_store_url(prepared_file: Path, tmp_path: Path) -> str:
+def sqlite_store_url(prepared_sqlite_file: Path, tmp_path: Path) -> str:
     """The URL of a SQLite store with tables and keys."""
-    return f"sqlite:///{shutil.copy(prepared_file, tmp_path / 'valetkey.db')}"
+    return f"sqlite:///{shutil.copy(prepared_sqlite_file, tmp_path / 'valetkey.db')}"
 
 
 @pytest.fixture(scope="session")
-def prepared_database(postgresql: PostgreSQLServer) -> str:
+def prepared_postgresql_url(postgresql: PostgreSQLServer) -> str:
     url = postgresql.create_database()
     prepare_database(url)
     return url
 
 
 @pytest.fixture
-def postgresql_store_url(prepared_database: str) -> str:
+def postgresql_store_url(prepared_postgresql_url: str) -> str:
     """The URL of a PostgreSQL store with tables and keys; emptied, for a new database costs ten times as much."""
     kept = {"valetkey_signing_keys"}
     emptied = [f"DELETE FROM {name}" for name in metadata.tables if name not in kept]
-    with psycopg.connect(prepared_database) as connection:
+    with psycopg.connect(prepared_postgresql_url) as connection:
         connection.execute("; ".join(emptied))
-    return prepared_database
+    return prepared_postgresql_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -133,7 +133,7 @@ def ada(app: Flask, runtime: Runtime, shop: CreatedClient) -> Browser:
 
 
 @pytest.fixture
-def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """Whatever the test does, no secret and no traceback reaches the log."""
     caplog.set_level(logging.DEBUG)
     yield caplog

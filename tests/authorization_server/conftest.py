@@ -8,7 +8,7 @@ from valetkey.caches.recently_issued import RecentlyIssued
 
 
 @pytest.fixture(autouse=True)
-def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
+def _check_log(clean_log: pytest.LogCaptureFixture) -> None:
     """Fail the test if a secret or a traceback is in the log."""
 
 

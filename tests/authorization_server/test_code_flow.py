@@ -134,7 +134,7 @@ def test_an_owner_cannot_grant_a_scope_that_was_not_requested(ada: Browser) -> N
 def test_a_denied_request_is_redirected_with_access_denied(ada: Browser, runtime: Runtime) -> None:
     redirect = ada.authorize()
     with assert_store_unchanged(runtime):
-        response = ada.approve(redirect.location, "deny")
+        response = ada.deny(redirect.location)
 
     assert response.status_code == 303
     assert redirect_parameters(response)["error"] == "access_denied"

@@ -62,9 +62,9 @@ def test_a_redirect_uri_that_is_not_registered_is_shown_to_the_person_only(rp: R
         assert (refused.status_code, refused.location) == (400, None)
 
 
-def test_a_registered_query_is_kept_and_added_to(relying_party: MakeRelyingParty) -> None:
+def test_a_registered_query_is_kept_and_added_to(make_relying_party: MakeRelyingParty) -> None:
     """§3.1.2.5, RFC 6749 §3.1.2."""
-    rp = relying_party(redirect_uris=[f"{CALLBACK}?foo=bar"])
+    rp = make_relying_party(redirect_uris=[f"{CALLBACK}?foo=bar"])
 
     answered = rp.complete_authorization(redirect_uri=f"{CALLBACK}?foo=bar")
 
@@ -213,9 +213,9 @@ def test_a_max_age_that_is_no_number_is_refused(rp: RelyingParty, max_age: str) 
     assert redirect_error(rp.authorize(max_age=max_age)) == "invalid_request"
 
 
-def test_default_max_age_counts_where_the_request_has_none(relying_party: MakeRelyingParty, clock: Clock) -> None:
+def test_default_max_age_counts_where_the_request_has_none(make_relying_party: MakeRelyingParty, clock: Clock) -> None:
     """§3.1.2.1: max_age, Registration §2."""
-    rp = relying_party(members={"default_max_age": 60})
+    rp = make_relying_party(members={"default_max_age": 60})
     rp.sign_in_as("ada")
     clock.forward(seconds=61)
 
@@ -254,7 +254,7 @@ def test_another_person_who_signs_in_all_the_same_is_login_required(rp: RelyingP
 
 
 def test_a_hint_that_is_no_id_token_for_this_client_is_refused(
-    rp: RelyingParty, relying_party: MakeRelyingParty
+    rp: RelyingParty, make_relying_party: MakeRelyingParty
 ) -> None:
     """§3.1.2.2: the issuer and audience of a hint."""
     answer = rp.obtain_tokens()
@@ -266,12 +266,15 @@ def test_a_hint_that_is_no_id_token_for_this_client_is_refused(
 
     for hint in (answer["access_token"], logout, unsigned, f"{head}.{body}.{signature[::-1]}", "nonsense", "a.b.c"):
         assert redirect_error(rp.authorize(id_token_hint=hint)) == "invalid_request"
-    assert redirect_error(relying_party(name="Other").authorize(id_token_hint=answer["id_token"])) == "invalid_request"
+    assert (
+        redirect_error(make_relying_party(name="Other").authorize(id_token_hint=answer["id_token"]))
+        == "invalid_request"
+    )
 
 
-def test_signed_userinfo_is_no_id_token(relying_party: MakeRelyingParty) -> None:
+def test_signed_userinfo_is_no_id_token(make_relying_party: MakeRelyingParty) -> None:
     """§3.1.2.2, RFC 8725 §3.12."""
-    rp = relying_party(members={"userinfo_signed_response_alg": "RS256"})
+    rp = make_relying_party(members={"userinfo_signed_response_alg": "RS256"})
     answer = rp.obtain_tokens()
     userinfo = rp.call_userinfo(answer["access_token"]).text
 
@@ -368,7 +371,7 @@ def test_an_error_comes_with_state_and_issuer(rp: RelyingParty) -> None:
 def test_consent_is_obtained_before_anything_is_released(rp: RelyingParty) -> None:
     """§3.1.2.4."""
     assert rp.requires_consent()
-    assert redirect_error(rp.approve(rp.authorize().location, decision="deny")) == "access_denied"
+    assert redirect_error(rp.deny(rp.authorize().location)) == "access_denied"
 
 
 def test_nobody_can_be_authenticated_and_keep_back_who_they_are(rp: RelyingParty) -> None:
@@ -395,22 +398,22 @@ def test_offline_access_is_consented_to_and_gives_a_refresh_token(rp: RelyingPar
     assert rp.refresh(answer["refresh_token"]).status_code == 200
 
 
-def test_a_client_without_the_grant_type_gets_no_refresh_token(relying_party: MakeRelyingParty) -> None:
+def test_a_client_without_the_grant_type_gets_no_refresh_token(make_relying_party: MakeRelyingParty) -> None:
     """§11."""
-    rp = relying_party(grant_types=["authorization_code"])
+    rp = make_relying_party(grant_types=["authorization_code"])
 
     assert "refresh_token" not in rp.obtain_tokens(scope="openid offline_access", prompt="consent")
 
 
-def test_a_relying_party_without_pkce_is_served_under_its_own_policy(relying_party: MakeRelyingParty) -> None:
+def test_a_relying_party_without_pkce_is_served_under_its_own_policy(make_relying_party: MakeRelyingParty) -> None:
     """§3.1.2.1: certified relying parties send no code_challenge."""
     plain = {"code_challenge": None, "code_challenge_method": None}
-    old = relying_party("oidc-compat")
+    old = make_relying_party("oidc-compat")
 
     redeemed = old.redeem(redirect_parameters(old.complete_authorization(**plain))["code"], code_verifier=None)
 
     assert old.decode_jwt(redeemed.json["id_token"])["sub"] == "ada"
-    assert redirect_error(relying_party().authorize(**plain)) == "invalid_request"
+    assert redirect_error(make_relying_party().authorize(**plain)) == "invalid_request"
 
 
 def test_a_code_used_again_after_half_a_minute_is_refused(rp: RelyingParty, clock: Clock) -> None:

@@ -77,9 +77,9 @@ def test_with_openid_alone_userinfo_tells_the_subject_alone(rp: RelyingParty) ->
     assert rp.call_userinfo(answer["access_token"]).json == {"sub": rp.decode_jwt(answer["id_token"])["sub"]}
 
 
-def test_a_claim_that_is_not_known_is_left_out_and_not_null(relying_party: MakeRelyingParty) -> None:
+def test_a_claim_that_is_not_known_is_left_out_and_not_null(make_relying_party: MakeRelyingParty) -> None:
     """§5.3.2: neither null nor an empty string."""
-    rp = relying_party()
+    rp = make_relying_party()
     rp.sign_in_as("bob")
 
     claims = rp.obtain_userinfo_claims(scope=ALL_SCOPES, signs_in_as="bob")
@@ -88,9 +88,9 @@ def test_a_claim_that_is_not_known_is_left_out_and_not_null(relying_party: MakeR
     assert claims == {"sub": "bob", "email": "bob@example.org", "email_verified": False, "updated_at": made_at}
 
 
-def test_what_nobody_has_verified_is_told_so(provider: Flask, relying_party: MakeRelyingParty) -> None:
+def test_what_nobody_has_verified_is_told_so(provider: Flask, make_relying_party: MakeRelyingParty) -> None:
     """§5.1: phone_number_verified, email_verified."""
-    rp, told = relying_party(), {"phone_number": "+1 555 0100"}
+    rp, told = make_relying_party(), {"phone_number": "+1 555 0100"}
     account = accounts.add("eve", "eve@example.org", "Eve", None, rp.runtime.clock(), claims=told)
     assert rp.runtime.store.write(Transaction(account))
     rp.sign_in_as("eve")
@@ -197,9 +197,9 @@ def test_a_token_without_openid_lacks_a_scope(rp: RelyingParty) -> None:
     assert 'scope="openid"' in refused.headers["WWW-Authenticate"]
 
 
-def test_a_machines_token_tells_of_nobody(relying_party: MakeRelyingParty) -> None:
+def test_a_machines_token_tells_of_nobody(make_relying_party: MakeRelyingParty) -> None:
     """§5.3: userinfo is about the person who signed in."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
 
     for scope in ("openid profile", "profile", None):
         token = robot.request_token("client_credentials", **({"scope": scope} if scope else {})).json["access_token"]
@@ -216,10 +216,10 @@ def test_a_person_who_is_out_is_told_of_no_more(rp: RelyingParty, clock: Clock) 
     assert rp.call_userinfo(token).status_code == 401
 
 
-def test_signed_userinfo_names_issuer_and_audience(relying_party: MakeRelyingParty) -> None:
+def test_signed_userinfo_names_issuer_and_audience(make_relying_party: MakeRelyingParty) -> None:
     """§5.3.2, Registration §2: userinfo_signed_response_alg."""
     for algorithm in ("RS256", "ES256"):
-        rp = relying_party(members={"userinfo_signed_response_alg": algorithm})
+        rp = make_relying_party(members={"userinfo_signed_response_alg": algorithm})
         answered = rp.call_userinfo(rp.obtain_tokens(scope="openid email")["access_token"])
 
         assert answered.content_type == "application/jwt"

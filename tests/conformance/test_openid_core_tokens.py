@@ -62,7 +62,7 @@ def test_at_hash_is_of_the_access_token_beside_it(rp: RelyingParty) -> None:
 
 
 def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
-    rp: RelyingParty, relying_party: MakeRelyingParty
+    rp: RelyingParty, make_relying_party: MakeRelyingParty
 ) -> None:
     """§2, §15.1, Registration §2: id_token_signed_response_alg; §3.1.3.6: at_hash by the hash of the signature."""
     kinds = {"RS256": "RSA", "ES256": "EC", "PS256": "RSA", "Ed25519": "OKP", "EdDSA": "OKP"}
@@ -71,7 +71,7 @@ def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
 
     for algorithm, kind in kinds.items():
         member = {"id_token_signed_response_alg": algorithm, "userinfo_signed_response_alg": algorithm}
-        party = rp if algorithm == "RS256" else relying_party(members=member)
+        party = rp if algorithm == "RS256" else make_relying_party(members=member)
         answer = party.obtain_tokens()
         header = header_of(answer["id_token"])
         keys = {key["kid"]: key for key in party.get("/oauth/jwks").json["keys"]}
@@ -84,11 +84,11 @@ def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
 
 
 def test_a_key_is_made_when_its_algorithm_is_first_wanted_and_then_rotates_with_the_others(
-    rp: RelyingParty, relying_party: MakeRelyingParty, clock: Clock
+    rp: RelyingParty, make_relying_party: MakeRelyingParty, clock: Clock
 ) -> None:
     """§10.1.1; Registration §2."""
     assert _published(rp) == ["ES256", "RS256"]
-    party = relying_party(members={"id_token_signed_response_alg": "PS256"})
+    party = make_relying_party(members={"id_token_signed_response_alg": "PS256"})
     assert _published(rp) == ["ES256", "PS256", "RS256"]  # before the first ID token
     old = header_of(party.obtain_tokens()["id_token"])["kid"]
 
@@ -162,12 +162,12 @@ def test_a_refreshed_id_token_is_about_the_same_sign_in(rp: RelyingParty, clock:
 
 
 def test_a_refresh_token_is_for_the_client_that_it_was_given_to(
-    rp: RelyingParty, relying_party: MakeRelyingParty
+    rp: RelyingParty, make_relying_party: MakeRelyingParty
 ) -> None:
     """§12.1."""
     token = rp.obtain_tokens()["refresh_token"]
 
-    assert relying_party(name="Other").refresh(token).json["error"] == "invalid_grant"
+    assert make_relying_party(name="Other").refresh(token).json["error"] == "invalid_grant"
     assert rp.http.post("/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}).status_code == 401
 
 
@@ -240,17 +240,17 @@ def test_the_command_keeps_the_old_key_until_its_last_id_token_ends(
     assert rp.decode_jwt(token)["sub"] == "ada"
 
 
-def test_a_public_subject_is_the_same_for_all_clients(rp: RelyingParty, relying_party: MakeRelyingParty) -> None:
+def test_a_public_subject_is_the_same_for_all_clients(rp: RelyingParty, make_relying_party: MakeRelyingParty) -> None:
     """§8."""
-    assert rp.obtain_id_token_claims()["sub"] == relying_party(name="Other").obtain_id_token_claims()["sub"]
+    assert rp.obtain_id_token_claims()["sub"] == make_relying_party(name="Other").obtain_id_token_claims()["sub"]
 
 
-def test_a_pairwise_subject_is_one_per_sector_and_tells_nothing(relying_party: MakeRelyingParty) -> None:
+def test_a_pairwise_subject_is_one_per_sector_and_tells_nothing(make_relying_party: MakeRelyingParty) -> None:
     """§8.1."""
     pairwise, bank = {"subject_type": "pairwise"}, "https://bank.example/back"
-    one, same_host = (relying_party(members=pairwise) for _ in range(2))
-    other = relying_party(members=pairwise, redirect_uris=[bank])
-    together = relying_party(members={**pairwise, "sector_identifier_uri": "https://shop.example/sector.json"})
+    one, same_host = (make_relying_party(members=pairwise) for _ in range(2))
+    other = make_relying_party(members=pairwise, redirect_uris=[bank])
+    together = make_relying_party(members={**pairwise, "sector_identifier_uri": "https://shop.example/sector.json"})
     redeemed = other.redeem(
         redirect_parameters(other.complete_authorization(redirect_uri=bank))["code"], redirect_uri=bank
     )
@@ -264,9 +264,9 @@ def test_a_pairwise_subject_is_one_per_sector_and_tells_nothing(relying_party: M
     assert one.obtain_id_token_claims()["sub"] == subs[0]
 
 
-def test_userinfo_and_the_id_token_name_the_same_pairwise_subject(relying_party: MakeRelyingParty) -> None:
+def test_userinfo_and_the_id_token_name_the_same_pairwise_subject(make_relying_party: MakeRelyingParty) -> None:
     """§5.3.2, §8.1; the access token, which the client can read, must not tell the other name."""
-    rp = relying_party(members={"subject_type": "pairwise"})
+    rp = make_relying_party(members={"subject_type": "pairwise"})
     answer = rp.obtain_tokens()
     sub = rp.decode_jwt(answer["id_token"])["sub"]
 
@@ -276,9 +276,9 @@ def test_userinfo_and_the_id_token_name_the_same_pairwise_subject(relying_party:
     assert rp.decode_jwt(rp.refresh(answer["refresh_token"]).json["id_token"])["sub"] == sub
 
 
-def test_a_pairwise_subject_serves_as_hint(relying_party: MakeRelyingParty, clock: Clock) -> None:
+def test_a_pairwise_subject_serves_as_hint(make_relying_party: MakeRelyingParty, clock: Clock) -> None:
     """§3.1.2.1: id_token_hint, §8.1."""
-    rp = relying_party(members={"subject_type": "pairwise"})
+    rp = make_relying_party(members={"subject_type": "pairwise"})
     answer = rp.obtain_tokens()
     sub = rp.decode_jwt(answer["id_token"])["sub"]
     clock.forward(seconds=1)

@@ -137,12 +137,12 @@ def test_every_claim_is_told_of_somebody_of_whom_all_is_known(rp: RelyingParty, 
 
 
 def test_every_display_and_subject_type_is_served(
-    rp: RelyingParty, relying_party: MakeRelyingParty, found: dict[str, Any]
+    rp: RelyingParty, make_relying_party: MakeRelyingParty, found: dict[str, Any]
 ) -> None:
     """§3: display_values_supported, subject_types_supported."""
     for display in found["display_values_supported"]:
         assert "code" in redirect_parameters(rp.complete_authorization(display=display))
-    subs = {kind: _sub(relying_party(members={"subject_type": kind})) for kind in found["subject_types_supported"]}
+    subs = {kind: _sub(make_relying_party(members={"subject_type": kind})) for kind in found["subject_types_supported"]}
 
     assert subs["public"] == "ada" != subs["pairwise"]
 

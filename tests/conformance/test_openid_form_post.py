@@ -42,7 +42,7 @@ def test_an_error_comes_in_a_form_too(rp: RelyingParty) -> None:
     rp.sign_out()
     silent = rp.authorize(prompt="none", response_mode="form_post")
     rp.sign_in_as("ada")
-    denied = rp.approve(rp.authorize(response_mode="form_post").location, decision="deny")
+    denied = rp.deny(rp.authorize(response_mode="form_post").location)
 
     assert hidden_fields(silent)["error"] == "login_required"
     assert hidden_fields(denied)["error"] == "access_denied"
@@ -81,10 +81,10 @@ def test_a_redirect_uri_that_is_not_registered_is_never_posted_to(rp: RelyingPar
     assert "evil.example" not in refused.text
 
 
-def test_a_redirect_uri_with_a_query_keeps_it(relying_party: MakeRelyingParty) -> None:
+def test_a_redirect_uri_with_a_query_keeps_it(make_relying_party: MakeRelyingParty) -> None:
     """§2."""
     uri = f"{CALLBACK}?a=1&b=2"
-    rp = relying_party(redirect_uris=[uri])
+    rp = make_relying_party(redirect_uris=[uri])
 
     page = rp.complete_authorization(redirect_uri=uri, response_mode="form_post")
 

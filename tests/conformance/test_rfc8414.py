@@ -64,9 +64,9 @@ def test_both_documents_agree(rp: RelyingParty, found: dict[str, Any]) -> None:
     assert found.items() <= rp.get("/.well-known/openid-configuration").json.items()
 
 
-def test_every_auth_method_that_is_told_with_a_secret_works(relying_party: MakeRelyingParty) -> None:
+def test_every_auth_method_that_is_told_with_a_secret_works(make_relying_party: MakeRelyingParty) -> None:
     """§2: token_endpoint_auth_methods_supported."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
     client_id, secret = robot.auth or ("", "")
     sent = {"grant_type": "client_credentials"}
 

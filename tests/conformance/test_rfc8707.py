@@ -49,9 +49,9 @@ def test_an_unknown_or_malformed_resource_is_an_invalid_target(rp: RelyingParty,
 
 
 @pytest.mark.parametrize("resource", WRONG)
-def test_the_token_endpoint_refuses_the_same(relying_party: MakeRelyingParty, resource: str) -> None:
+def test_the_token_endpoint_refuses_the_same(make_relying_party: MakeRelyingParty, resource: str) -> None:
     """§2.2."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
 
     refused = robot.request_token("client_credentials", scope="profile", resource=resource)
 
@@ -117,9 +117,9 @@ def test_each_refresh_may_take_another_part(rp: RelyingParty) -> None:
     assert rp.refresh(third["refresh_token"], resource=ISSUER).json["error"] == "invalid_target"
 
 
-def test_a_machine_asks_for_a_resource_at_the_token_endpoint(relying_party: MakeRelyingParty) -> None:
+def test_a_machine_asks_for_a_resource_at_the_token_endpoint(make_relying_party: MakeRelyingParty) -> None:
     """§2.2."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
 
     token = robot.request_token("client_credentials", scope="notes:read", resource=NOTES).json["access_token"]
 

@@ -71,9 +71,9 @@ def test_without_a_resource_the_default_is_the_audience(rp: RelyingParty) -> Non
     assert rp.decode_jwt(rp.obtain_tokens(scope="profile")["access_token"])["aud"] == ISSUER
 
 
-def test_a_machines_token_is_about_the_client(relying_party: MakeRelyingParty) -> None:
+def test_a_machines_token_is_about_the_client(make_relying_party: MakeRelyingParty) -> None:
     """§2.2: sub; and there was no sign-in."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
 
     claims = robot.decode_jwt(robot.request_token("client_credentials", scope="profile").json["access_token"])
 

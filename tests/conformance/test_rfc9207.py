@@ -15,7 +15,7 @@ def test_an_answer_with_a_code_names_the_issuer(rp: RelyingParty) -> None:
 
 def test_an_answer_with_an_error_names_the_issuer(rp: RelyingParty) -> None:
     """§2: error responses too."""
-    denied = rp.approve(rp.authorize().location, decision="deny")
+    denied = rp.deny(rp.authorize().location)
     refusals = [
         denied,
         rp.authorize(response_type="token"),

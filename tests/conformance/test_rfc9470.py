@@ -108,9 +108,9 @@ def test_a_refreshed_token_is_of_the_same_old_sign_in(bank: RelyingParty, clock:
     assert bank.call(token, "/api/recent").status_code == 401
 
 
-def test_a_machine_never_signed_in(bank: RelyingParty, relying_party: Any) -> None:
+def test_a_machine_never_signed_in(bank: RelyingParty, make_relying_party: Any) -> None:
     """§3."""
-    robot = relying_party("machine", redirect_uris=[])
+    robot = make_relying_party("machine", redirect_uris=[])
     token = robot.request_token("client_credentials", scope="profile").json["access_token"]
 
     assert robot.call(token, "/api/recent").status_code == 401

@@ -29,7 +29,7 @@ def maya() -> Iterator[User]:
 
 
 @pytest.fixture
-def outage() -> Iterator[PostgreSQLServer]:
+def disposable_postgresql() -> Iterator[PostgreSQLServer]:
     """A PostgreSQL server of this test's own, to be stopped and started."""
     with PostgreSQLServer() as server:
         yield server

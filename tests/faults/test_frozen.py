@@ -58,12 +58,16 @@ def crowd() -> Iterator[Crowd]:
 
 @pytest.fixture
 def frozen_store(
-    crowd: Crowd, outage: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crowd: Crowd, disposable_postgresql: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Flask]:
     """An API whose store is this test's own PostgreSQL."""
     monkeypatch.setattr(psycopg_timeout, "ANSWER_TIMEOUT_S", PATIENCE)
     app = Flask("api")
-    given = {"database_url": outage.create_database(), "data_dir": str(tmp_path), "encryption_keys": (ENCRYPTION_KEY,)}
+    given = {
+        "database_url": disposable_postgresql.create_database(),
+        "data_dir": str(tmp_path),
+        "encryption_keys": (ENCRYPTION_KEY,),
+    }
     Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **given)
     prepare_store(app.extensions["valetkey"])
     app.add_url_rule("/api/mine", "mine", require_oauth("profile", limit="1000/minute")(dict))
@@ -73,7 +77,7 @@ def frozen_store(
 
 
 def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
-    frozen_store: Flask, outage: PostgreSQLServer, crowd: Crowd
+    frozen_store: Flask, disposable_postgresql: PostgreSQLServer, crowd: Crowd
 ) -> None:
     """One after the other, each waiting its turn, they would wait for as long as there are callers."""
     headers = headers_for(frozen_store, "profile", user_id="ada")
@@ -82,7 +86,7 @@ def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
         return frozen_store.test_client().get("/api/mine", headers=headers).status_code
 
     assert {status for _, status in crowd(call)} == {200}
-    with outage.frozen():
+    with disposable_postgresql.frozen():
         time.sleep(1)  # a revocation feed is fresh so long, and needs no store
         first = crowd(call)
         then = crowd(call)
@@ -97,12 +101,12 @@ def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
 
 
 def test_a_route_whose_limit_fails_open_goes_on_while_the_database_is_frozen(
-    frozen_store: Flask, outage: PostgreSQLServer
+    frozen_store: Flask, disposable_postgresql: PostgreSQLServer
 ) -> None:
     client = frozen_store.test_client()
     assert client.get("/api/news").headers["RateLimit"]
 
-    with outage.frozen():
+    with disposable_postgresql.frozen():
         began = time.monotonic()
         answers = [client.get("/api/news") for _ in range(20)]
         waited = time.monotonic() - began

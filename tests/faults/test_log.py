@@ -19,14 +19,18 @@ OUR_SECRETS = re.compile(r"vk_[a-z]+_\w+")
 JWT = re.compile(r"eyJ[\w-]+\.")
 
 
-def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(tmp_path: Path, outage: PostgreSQLServer) -> None:
-    deployment = Deployment(tmp_path, app=LIMITED_API_FILE, settings={"database_url": outage.create_database()})
+def test_no_secret_is_logged_on_a_journey_with_refusals_and_an_outage(
+    tmp_path: Path, disposable_postgresql: PostgreSQLServer
+) -> None:
+    deployment = Deployment(
+        tmp_path, app=LIMITED_API_FILE, settings={"database_url": disposable_postgresql.create_database()}
+    )
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
     app = WebApp.register(deployment)
     with RunningServer(deployment) as server, User(EMAIL, PASSWORD) as maya:
         _walk(server, app, maya)
-        outage.stop()
+        disposable_postgresql.stop()
         _walk_in_vain(server, app, maya)
         log = server.log
     for reason in ("invalid_grant", "invalid_client", "invalid_token", "invalid_request", "PostgreSQL"):

@@ -21,8 +21,12 @@ from valetkey import Valetkey
 CREDENTIALS = {"grant_type": "client_credentials"}
 
 
-def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, outage: PostgreSQLServer) -> None:
-    deployment = Deployment(tmp_path, app=LIMITED_API_FILE, settings={"database_url": outage.create_database()})
+def test_every_kind_of_answer_is_503_while_the_database_is_down(
+    tmp_path: Path, disposable_postgresql: PostgreSQLServer
+) -> None:
+    deployment = Deployment(
+        tmp_path, app=LIMITED_API_FILE, settings={"database_url": disposable_postgresql.create_database()}
+    )
     deployment.run("init")
     auth = _machine(deployment)
     app = WebApp.register(deployment)
@@ -31,7 +35,7 @@ def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, 
         call = httpx.Request("GET", f"{server.url}/api/protected", headers={"Authorization": f"Bearer {token}"})
         with httpx.Client(timeout=15) as http:
             assert http.send(call).status_code == httpx.codes.OK
-            outage.stop()
+            disposable_postgresql.stop()
             time.sleep(1)  # a revocation feed is fresh so long, and needs no store
             refused = http.send(call)
             _check_unavailable(refused, "application/problem+json")
@@ -39,7 +43,7 @@ def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, 
             _check_unavailable(introspection, "application/json")
             assert introspection.json()["error"] == "temporarily_unavailable"
             _check_unavailable(http.get(app.authorization_url()), "text/html; charset=utf-8")
-            outage.start()
+            disposable_postgresql.start()
             deadline = time.monotonic() + 5
             while (answer := http.send(call)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
                 assert time.monotonic() < deadline
@@ -51,30 +55,32 @@ def test_every_kind_of_answer_is_503_while_the_database_is_down(tmp_path: Path, 
 
 
 def test_requests_that_meet_a_restart_of_the_database_succeed_or_get_503(
-    tmp_path: Path, outage: PostgreSQLServer
+    tmp_path: Path, disposable_postgresql: PostgreSQLServer
 ) -> None:
-    deployment = Deployment(tmp_path, settings={"database_url": outage.create_database()})
+    deployment = Deployment(tmp_path, settings={"database_url": disposable_postgresql.create_database()})
     deployment.run("init")
     deployment.run("resources", "update", deployment.issuer, "--token-format", "opaque")  # a write for each
     auth = _machine(deployment)
     with RunningServer(deployment) as server:
         assert _statuses(_crowd(server, auth, 20)) == {200}
-        outage.stop()
-        outage.start()
+        disposable_postgresql.stop()
+        disposable_postgresql.start()
         assert _statuses(_crowd(server, auth, 100)) <= {200, 503}
         assert _statuses(_crowd(server, auth, 20)) == {200}
 
 
-def test_an_embedded_app_that_starts_before_its_database_recovers(tmp_path: Path, outage: PostgreSQLServer) -> None:
-    settings = {"database_url": outage.create_database()}
+def test_an_embedded_app_that_starts_before_its_database_recovers(
+    tmp_path: Path, disposable_postgresql: PostgreSQLServer
+) -> None:
+    settings = {"database_url": disposable_postgresql.create_database()}
     Deployment(tmp_path, settings=settings).run("init")
-    outage.stop()
+    disposable_postgresql.stop()
     app = Flask(__name__)
     Valetkey(app, data_dir=str(tmp_path), embedded_worker=False, **settings)
     client = app.test_client()
     refused = client.get("/oauth/jwks")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    outage.start()
+    disposable_postgresql.start()
     assert client.get("/oauth/jwks").status_code == httpx.codes.OK
     app.extensions["valetkey"].close()
 

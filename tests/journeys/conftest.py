@@ -37,7 +37,7 @@ def app(api: ApiServers) -> Iterator[ThirdPartyApp]:
 
 
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])
-def visitor(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+def new_user_page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     """The browser of somebody who has never been here, with JavaScript and without."""
     with _new_context(browser, java_script_enabled=request.param) as context:
         yield context.new_page()

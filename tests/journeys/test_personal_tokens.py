@@ -12,27 +12,27 @@ from tests.journeys.api_servers import ApiServers
 from tests.support.user import EMAIL, PASSWORD
 
 
-def test_a_token_is_made_copied_used_and_revoked(api: ApiServers, visitor: Page) -> None:
-    visitor.goto(f"{api.url}/account/tokens/new?name=Backup&scope=profile&expires_in=7")
-    visitor.get_by_label("E-mail address").fill(EMAIL)
-    visitor.get_by_label("Password").fill(PASSWORD)
-    visitor.click("#sign-in")
-    expect(visitor.locator("#name")).to_have_value("Backup")
-    expect(visitor.locator("#scope-profile")).to_be_checked()
+def test_a_token_is_made_copied_used_and_revoked(api: ApiServers, new_user_page: Page) -> None:
+    new_user_page.goto(f"{api.url}/account/tokens/new?name=Backup&scope=profile&expires_in=7")
+    new_user_page.get_by_label("E-mail address").fill(EMAIL)
+    new_user_page.get_by_label("Password").fill(PASSWORD)
+    new_user_page.click("#sign-in")
+    expect(new_user_page.locator("#name")).to_have_value("Backup")
+    expect(new_user_page.locator("#scope-profile")).to_be_checked()
 
-    visitor.click("#create")
-    token = _copied(visitor)
+    new_user_page.click("#create")
+    token = _copied(new_user_page)
 
     answer = api.call(token)
     assert answer.status_code == 200
     assert set(api.call_every_process(token).values()) == {200}
-    visitor.click("#done")
-    expect(visitor.get_by_role("heading", name="Backup").first).to_be_visible()
-    assert token not in visitor.content()
-    _shows_last_use(visitor)
+    new_user_page.click("#done")
+    expect(new_user_page.get_by_role("heading", name="Backup").first).to_be_visible()
+    assert token not in new_user_page.content()
+    _shows_last_use(new_user_page)
 
-    visitor.locator("button.danger").first.click()
-    expect(visitor.get_by_text("Revoked").first).to_be_visible()
+    new_user_page.locator("button.danger").first.click()
+    expect(new_user_page.get_by_text("Revoked").first).to_be_visible()
     api.assert_revoked_everywhere_within_one_second(token)
 
 

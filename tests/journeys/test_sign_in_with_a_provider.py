@@ -29,9 +29,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def provider(openid_provider: StartProvider, port: int, monkeypatch: pytest.MonkeyPatch) -> OpenIDProvider:
+def provider(start_openid_provider: StartProvider, port: int, monkeypatch: pytest.MonkeyPatch) -> OpenIDProvider:
     """A provider that knows the quickstart, and is set in the environment."""
-    started = openid_provider(f"http://127.0.0.1:{port}/authorize")
+    started = start_openid_provider(f"http://127.0.0.1:{port}/authorize")
     monkeypatch.setenv("OIDC_ISSUER", started.issuer)
     monkeypatch.setenv("OIDC_CLIENT_ID", started.client_id)
     monkeypatch.setenv("OIDC_CLIENT_SECRET", started.client_secret)

@@ -9,31 +9,35 @@ from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.user import EMAIL, PASSWORD
 
 
-def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(api: ApiServers, visitor: Page) -> None:
+def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(
+    api: ApiServers, new_user_page: Page
+) -> None:
     told = []
     for email in (EMAIL, "nobody@example.com"):
-        visitor.goto(f"{api.url}/account/sign-in")
-        _sign_in(visitor, email, "not the password")
-        told.append(visitor.get_by_role("alert").inner_text())
-        expect(visitor.get_by_label("E-mail address")).to_have_value(email)
-        expect(visitor.get_by_label("Password")).to_have_value("")
+        new_user_page.goto(f"{api.url}/account/sign-in")
+        _sign_in(new_user_page, email, "not the password")
+        told.append(new_user_page.get_by_role("alert").inner_text())
+        expect(new_user_page.get_by_label("E-mail address")).to_have_value(email)
+        expect(new_user_page.get_by_label("Password")).to_have_value("")
     assert told == ["The e-mail address or the password is wrong."] * 2
-    assert not _session(visitor)
+    assert not _session(new_user_page)
 
 
-def test_who_signs_out_is_out(api: ApiServers, visitor: Page) -> None:
-    visitor.goto(f"{api.url}/account/sign-in")
-    _sign_in(visitor, EMAIL, PASSWORD)
-    expect(visitor.get_by_role("heading", name="Your account")).to_be_visible()
-    session = _session(visitor)
+def test_who_signs_out_is_out(api: ApiServers, new_user_page: Page) -> None:
+    new_user_page.goto(f"{api.url}/account/sign-in")
+    _sign_in(new_user_page, EMAIL, PASSWORD)
+    expect(new_user_page.get_by_role("heading", name="Your account")).to_be_visible()
+    session = _session(new_user_page)
 
-    visitor.click("#sign-out")
+    new_user_page.click("#sign-out")
 
-    expect(visitor.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert not _session(visitor)
-    visitor.context.add_cookies([{"name": "valetkey_session", "value": session, "url": api.url}])  # kept by a thief
-    visitor.goto(f"{api.url}/account")
-    expect(visitor.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(new_user_page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert not _session(new_user_page)
+    new_user_page.context.add_cookies(
+        [{"name": "valetkey_session", "value": session, "url": api.url}]
+    )  # kept by a thief
+    new_user_page.goto(f"{api.url}/account")
+    expect(new_user_page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 def test_another_account_can_be_chosen_on_the_consent_page(api: ApiServers, app: ThirdPartyApp, page: Page) -> None:
@@ -57,19 +61,19 @@ def test_after_signing_in_nobody_is_sent_to_another_site(api: ApiServers, page: 
 
 
 def test_a_consent_page_is_worth_nothing_in_another_browser(
-    api: ApiServers, app: ThirdPartyApp, page: Page, visitor: Page
+    api: ApiServers, app: ThirdPartyApp, page: Page, new_user_page: Page
 ) -> None:
     page.goto(app.start_authorization(api.first.metadata, scope="profile"))
     _sign_in(page, EMAIL, PASSWORD)
     consent = page.url
 
-    visitor.goto(f"{api.url}/account/sign-in")
-    _sign_in(visitor, EMAIL, PASSWORD)
-    answer = visitor.goto(consent)
+    new_user_page.goto(f"{api.url}/account/sign-in")
+    _sign_in(new_user_page, EMAIL, PASSWORD)
+    answer = new_user_page.goto(consent)
 
     assert answer is not None
     assert answer.status == 400
-    expect(visitor.locator("#allow")).to_have_count(0)
+    expect(new_user_page.locator("#allow")).to_have_count(0)
 
 
 def _sign_in(page: Page, email: str, password: str) -> None:

@@ -15,22 +15,22 @@ _numbers = count(1)
 
 
 def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
-    api: ApiServers, app: ThirdPartyApp, visitor: Page
+    api: ApiServers, app: ThirdPartyApp, new_user_page: Page
 ) -> None:
     metadata = api.first.metadata
 
-    visitor.goto(app.start_authorization(metadata, scope=ASKED))
-    expect(visitor.get_by_text("Sunflower")).to_be_visible()  # who asks is said before the password is given
-    _sign_up(visitor)
-    expect(visitor.get_by_role("heading", level=1)).to_have_text("Allow Sunflower to use your account?")
+    new_user_page.goto(app.start_authorization(metadata, scope=ASKED))
+    expect(new_user_page.get_by_text("Sunflower")).to_be_visible()  # who asks is said before the password is given
+    _sign_up(new_user_page)
+    expect(new_user_page.get_by_role("heading", level=1)).to_have_text("Allow Sunflower to use your account?")
 
-    visitor.click("#deny")
-    assert app.read_callback(visitor.url)["error"] == "access_denied"
+    new_user_page.click("#deny")
+    assert app.read_callback(new_user_page.url)["error"] == "access_denied"
 
-    visitor.goto(app.start_authorization(metadata, scope=ASKED))
-    visitor.get_by_label("Change your notes").uncheck()
-    visitor.click("#allow")
-    tokens = app.redeem(visitor.url)
+    new_user_page.goto(app.start_authorization(metadata, scope=ASKED))
+    new_user_page.get_by_label("Change your notes").uncheck()
+    new_user_page.click("#allow")
+    tokens = app.redeem(new_user_page.url)
     assert tokens["scope"] == "profile"
 
     assert api.call(tokens["access_token"]).json()["scope"] == ["profile"]
@@ -39,13 +39,13 @@ def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
     assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
     assert set(api.call_every_process(tokens["access_token"]).values()) == {200}
 
-    _wait_until_the_page_says_when_it_was_last_used(visitor, f"{api.url}/account")
-    expect(visitor.get_by_role("heading", name="Sunflower")).to_be_visible()
-    expect(visitor.get_by_text("See your name and picture")).to_be_visible()
-    expect(visitor.get_by_text("Change your notes")).to_have_count(0)
+    _wait_until_the_page_says_when_it_was_last_used(new_user_page, f"{api.url}/account")
+    expect(new_user_page.get_by_role("heading", name="Sunflower")).to_be_visible()
+    expect(new_user_page.get_by_text("See your name and picture")).to_be_visible()
+    expect(new_user_page.get_by_text("Change your notes")).to_have_count(0)
 
-    visitor.click(f"#revoke-{app.client_id}")
-    expect(visitor.get_by_text("No app can use your account.")).to_be_visible()
+    new_user_page.click(f"#revoke-{app.client_id}")
+    expect(new_user_page.get_by_text("No app can use your account.")).to_be_visible()
     api.assert_revoked_everywhere_within_one_second(tokens["access_token"])
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 

@@ -84,16 +84,16 @@ def test_from_discovery_to_logout_all_is_at_the_issuer(make_app: MakeApp, sqlite
     client = register_client(
         app.extensions["valetkey"], name="Shop", policy="native", redirect_uris=[CALLBACK], members=members
     )
-    visitor = Visitor(issuer, seen, app.test_client(), "/tenant" if place == TAKEN_OFF else "")
+    new_user_page = Visitor(issuer, seen, app.test_client(), "/tenant" if place == TAKEN_OFF else "")
 
-    found = visitor.document(f"{issuer}/.well-known/openid-configuration")
+    found = new_user_page.document(f"{issuer}/.well-known/openid-configuration")
     path = urlsplit(issuer).path
-    assert visitor.document(f"{_origin(issuer)}/.well-known/oauth-authorization-server{path}")["issuer"] == issuer
+    assert new_user_page.document(f"{_origin(issuer)}/.well-known/oauth-authorization-server{path}")["issuer"] == issuer
     endpoints = [value for name, value in found.items() if name.endswith(("_endpoint", "jwks_uri"))]
     assert found["issuer"] == issuer and all(url.startswith(f"{issuer}/oauth/") for url in endpoints)
 
     written = {"name": "Ada", "email": "ada@example.org", "password": "a violet tram in june"}
-    assert visitor.press(f"{issuer}/account/sign-up", "sign-up", **written).startswith(f"{issuer}/account")
+    assert new_user_page.press(f"{issuer}/account/sign-up", "sign-up", **written).startswith(f"{issuer}/account")
     asked = {
         "response_type": "code",
         "client_id": client.client_id,
@@ -102,32 +102,34 @@ def test_from_discovery_to_logout_all_is_at_the_issuer(make_app: MakeApp, sqlite
         "code_challenge": s256(VERIFIER),
         "code_challenge_method": "S256",
     }
-    came_back = visitor.press(f"{found['authorization_endpoint']}?{urlencode(asked)}", "allow")
+    came_back = new_user_page.press(f"{found['authorization_endpoint']}?{urlencode(asked)}", "allow")
     answer = dict(parse_qsl(urlsplit(came_back).query))
     assert came_back.startswith(CALLBACK) and answer["iss"] == issuer
 
     def token(**sent: str) -> dict[str, Any]:
-        told = visitor.send("POST", found["token_endpoint"], data={"client_id": client.client_id, **sent})
+        told = new_user_page.send("POST", found["token_endpoint"], data={"client_id": client.client_id, **sent})
         assert told.status_code == 200, told.text
         return dict(told.json or {})
 
     first = token(grant_type="authorization_code", code=answer["code"], code_verifier=VERIFIER, redirect_uri=CALLBACK)
     second = token(grant_type="refresh_token", refresh_token=first["refresh_token"])
     bearer = {"Authorization": f"Bearer {second['access_token']}"}
-    assert visitor.send("GET", found["userinfo_endpoint"], headers=bearer).json["email"] == "ada@example.org"
+    assert new_user_page.send("GET", found["userinfo_endpoint"], headers=bearer).json["email"] == "ada@example.org"
 
-    device = visitor.send("POST", found["device_authorization_endpoint"], data={"client_id": client.client_id}).json
+    device = new_user_page.send(
+        "POST", found["device_authorization_endpoint"], data={"client_id": client.client_id}
+    ).json
     assert device["verification_uri"] == f"{issuer}/device"
-    assert visitor.send("GET", device["verification_uri_complete"]).status_code == 200
+    assert new_user_page.send("GET", device["verification_uri_complete"]).status_code == 200
 
-    resource = visitor.document(f"{_origin(issuer)}/.well-known/oauth-protected-resource{path}")
+    resource = new_user_page.document(f"{_origin(issuer)}/.well-known/oauth-protected-resource{path}")
     assert (resource["resource"], resource["authorization_servers"]) == (issuer, [issuer])
-    refused = visitor.send("GET", f"{issuer}/api/protected")
+    refused = new_user_page.send("GET", f"{issuer}/api/protected")
     assert (
         f'resource_metadata="{_origin(issuer)}/.well-known/oauth-protected-resource{path}"'
         in (refused.headers["WWW-Authenticate"])
     )
 
     leaving = {"id_token_hint": first["id_token"], "post_logout_redirect_uri": AFTER}
-    left = visitor.send("GET", f"{found['end_session_endpoint']}?{urlencode(leaving)}")
+    left = new_user_page.send("GET", f"{found['end_session_endpoint']}?{urlencode(leaving)}")
     assert left.location == AFTER

@@ -31,7 +31,7 @@ def fetcher(make_fetcher: MakeFetcher) -> Fetcher:
 
 
 @pytest.fixture
-def serve() -> Iterator[StartHostileServer]:
+def start_hostile_server() -> Iterator[StartHostileServer]:
     with ExitStack() as servers:
 
         def start(behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> HostileServer:
@@ -41,7 +41,7 @@ def serve() -> Iterator[StartHostileServer]:
 
 
 @pytest.fixture
-def in_time() -> Callable[[], AbstractContextManager[None]]:
+def assert_in_time() -> Callable[[], AbstractContextManager[None]]:
     """Return a context manager that fails if its body takes more than a second longer than the fetch timeout."""
 
     @contextmanager

@@ -46,10 +46,10 @@ DRIPS: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("behaviour", DRIPS.values(), ids=DRIPS)
 def test_a_fetch_from_a_slow_server_ends_at_the_deadline(
-    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime, behaviour: Behaviour
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime, behaviour: Behaviour
 ) -> None:
-    server = serve(behaviour)
-    with in_time(), pytest.raises(FetchFailed, match=r"^127.0.0.1 did not respond within 0.5 seconds$"):
+    server = start_hostile_server(behaviour)
+    with assert_in_time(), pytest.raises(FetchFailed, match=r"^127.0.0.1 did not respond within 0.5 seconds$"):
         fetcher.get(server.url("/?secret=violet"))
 
 
@@ -76,28 +76,30 @@ FLOODS: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("behaviour", FLOODS.values(), ids=FLOODS)
 def test_a_response_that_is_too_large_or_invalid_is_not_read_to_its_end(
-    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime, behaviour: Behaviour
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime, behaviour: Behaviour
 ) -> None:
-    server = serve(behaviour)
-    with in_time(), pytest.raises(FetchFailed, match=r"^the (response of|connection to) 127.0.0.1 ") as failed:
+    server = start_hostile_server(behaviour)
+    with assert_in_time(), pytest.raises(FetchFailed, match=r"^the (response of|connection to) 127.0.0.1 ") as failed:
         fetcher.get(server.url("/?secret=violet"))
     assert "violet" not in str(failed.value)
 
 
-def test_a_body_may_have_exactly_max_bytes_and_not_one_more(fetcher: Fetcher, serve: StartHostileServer) -> None:
-    server = serve(flood(OK + b"\r\n", b"x" * 1000, 1))
+def test_a_body_may_have_exactly_max_bytes_and_not_one_more(
+    fetcher: Fetcher, start_hostile_server: StartHostileServer
+) -> None:
+    server = start_hostile_server(flood(OK + b"\r\n", b"x" * 1000, 1))
     assert len(fetcher.get(server.url(), max_bytes=1000).body) == 1000
     with pytest.raises(FetchFailed, match="more than 999 bytes"):
         fetcher.get(server.url(), max_bytes=999)
 
 
 def test_a_redirect_to_an_address_that_is_not_allowed_is_refused(
-    make_fetcher: MakeFetcher, serve: StartHostileServer, in_time: InTime
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime
 ) -> None:
-    internal = serve(respond_with(b"confidential"))
+    internal = start_hostile_server(respond_with(b"confidential"))
     for target in (internal.url(), f"http://localhost:{internal.port}/", f"http://[::ffff:127.0.0.1]:{internal.port}/"):
-        external = serve(redirect_to(target), "127.0.0.2")
-        with in_time(), pytest.raises(FetchRefused):
+        external = start_hostile_server(redirect_to(target), "127.0.0.2")
+        with assert_in_time(), pytest.raises(FetchRefused):
             make_fetcher("127.0.0.2/32").get(external.url(), max_redirects=3)
     assert internal.requests == []
 
@@ -106,39 +108,47 @@ def test_a_redirect_to_an_address_that_is_not_allowed_is_refused(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "http://a@127.0.0.1/", "//[/", "/#a"]
 )
 def test_a_redirect_to_an_invalid_url_or_another_scheme_is_refused(
-    fetcher: Fetcher, serve: StartHostileServer, target: str
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, target: str
 ) -> None:
     with pytest.raises(FetchRefused):
-        fetcher.get(serve(redirect_to(target)).url(), max_redirects=3)
+        fetcher.get(start_hostile_server(redirect_to(target)).url(), max_redirects=3)
 
 
-def test_a_redirect_loop_ends_after_max_redirects(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
-    server = serve(redirect_to("/again"))
-    with in_time(), pytest.raises(FetchFailed, match="redirects more than 3 times"):
+def test_a_redirect_loop_ends_after_max_redirects(
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime
+) -> None:
+    server = start_hostile_server(redirect_to("/again"))
+    with assert_in_time(), pytest.raises(FetchFailed, match="redirects more than 3 times"):
         fetcher.get(server.url(), max_redirects=3)
     assert len(server.requests) == 4
 
 
-def test_redirects_share_one_deadline(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
+def test_redirects_share_one_deadline(
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime
+) -> None:
     def behave(server: object, connection: object) -> None:
         time.sleep(0.2)
         redirect_to("/again")(server, connection)  # type: ignore[arg-type]  # passed on with their real types
 
-    server = serve(behave)
-    with in_time(), pytest.raises(FetchFailed, match="did not respond within"):
+    server = start_hostile_server(behave)
+    with assert_in_time(), pytest.raises(FetchFailed, match="did not respond within"):
         fetcher.get(server.url(), max_redirects=50)
 
 
-def test_the_body_of_a_redirect_is_limited_too(fetcher: Fetcher, serve: StartHostileServer, in_time: InTime) -> None:
+def test_the_body_of_a_redirect_is_limited_too(
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime
+) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n"
-    server = serve(flood(head, MEGABYTE, 10))
-    with in_time(), pytest.raises(FetchFailed):
+    server = start_hostile_server(flood(head, MEGABYTE, 10))
+    with assert_in_time(), pytest.raises(FetchFailed):
         fetcher.get(server.url(), max_redirects=3)
 
 
-def test_a_host_name_is_resolved_once_for_a_fetch(make_fetcher: MakeFetcher, serve: StartHostileServer) -> None:
+def test_a_host_name_is_resolved_once_for_a_fetch(
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer
+) -> None:
     """The connection is made to the address that was checked, even if the name changes its address (DNS rebinding)."""
-    internal = serve(respond_with(b"confidential"), "127.0.0.1")
+    internal = start_hostile_server(respond_with(b"confidential"), "127.0.0.1")
     lookups: list[str] = []
 
     def lookup(host: str, port: int) -> list[str]:
@@ -154,8 +164,10 @@ def test_a_host_name_is_resolved_once_for_a_fetch(make_fetcher: MakeFetcher, ser
     assert internal.requests == []
 
 
-def test_only_the_permitted_addresses_of_a_host_are_tried(make_fetcher: MakeFetcher, serve: StartHostileServer) -> None:
-    internal = serve(respond_with(b"confidential"), "127.0.0.1")
+def test_only_the_permitted_addresses_of_a_host_are_tried(
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer
+) -> None:
+    internal = start_hostile_server(respond_with(b"confidential"), "127.0.0.1")
     fetcher = make_fetcher("127.0.0.2/32", lookup=lambda host, port: ["127.0.0.1", "127.0.0.2", "::1"])
     with pytest.raises(FetchFailed):
         fetcher.get(internal.url(host="shop.example"))
@@ -166,9 +178,9 @@ def test_only_the_permitted_addresses_of_a_host_are_tried(make_fetcher: MakeFetc
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:7f00:1]", "[::1]", "0"]
 )
 def test_every_spelling_of_loopback_is_refused_in_production(
-    make_fetcher: MakeFetcher, serve: StartHostileServer, host: str
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer, host: str
 ) -> None:
-    server = serve(respond_with(b"confidential"))
+    server = start_hostile_server(respond_with(b"confidential"))
     for scheme in ("http", "https"):
         with pytest.raises(
             (FetchRefused, FetchFailed), match=r"has no public address|has no address|is not a URI"
@@ -226,20 +238,20 @@ def test_http_without_tls_is_for_loopback_only(make_fetcher: MakeFetcher, addres
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(
-    fetcher: Fetcher, serve: StartHostileServer, tmp_path: Path
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, tmp_path: Path
 ) -> None:
     tls, _ = create_server_certificate(tmp_path, ["127.0.0.1"])
-    server = serve(respond_with(), tls=tls)
+    server = start_hostile_server(respond_with(), tls=tls)
     with pytest.raises(FetchFailed, match=r"the certificate of 127.0.0.1 is not trusted"):
         fetcher.get(server.url())
     assert server.requests == []
 
 
 def test_a_certificate_for_another_name_is_refused(
-    make_fetcher: MakeFetcher, serve: StartHostileServer, tmp_path: Path
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer, tmp_path: Path
 ) -> None:
     tls, authority = create_server_certificate(tmp_path, ["other.example", "127.0.0.1"])
-    server = serve(respond_with(), tls=tls)
+    server = start_hostile_server(respond_with(), tls=tls)
     fetcher = make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(authority), lookup=lambda host, port: ["127.0.0.1"])
     with pytest.raises(FetchFailed, match=r"the certificate of shop.example is not trusted"):
         fetcher.get(server.url(host="shop.example"))
@@ -247,10 +259,10 @@ def test_a_certificate_for_another_name_is_refused(
 
 
 def test_a_tls_handshake_that_never_ends_ends_at_the_deadline(
-    fetcher: Fetcher, serve: StartHostileServer, in_time: InTime
+    fetcher: Fetcher, start_hostile_server: StartHostileServer, assert_in_time: InTime
 ) -> None:
-    server = serve(never_respond)
-    with in_time(), pytest.raises(FetchFailed, match="did not respond within"):
+    server = start_hostile_server(never_respond)
+    with assert_in_time(), pytest.raises(FetchFailed, match="did not respond within"):
         fetcher.get(f"https://127.0.0.1:{server.port}/")
 
 
@@ -260,10 +272,10 @@ def test_a_ca_file_without_certificates_is_a_failed_fetch(make_fetcher: MakeFetc
         make_fetcher(*LOOPBACK_NETWORKS, ca_file=str(tmp_path / "empty.pem")).get("https://127.0.0.1:1/")
 
 
-def test_a_lookup_that_hangs_ends_at_the_deadline(make_fetcher: MakeFetcher, in_time: InTime) -> None:
+def test_a_lookup_that_hangs_ends_at_the_deadline(make_fetcher: MakeFetcher, assert_in_time: InTime) -> None:
     finish = threading.Event()
     fetcher = make_fetcher(*LOOPBACK_NETWORKS, lookup=lambda host, port: ["127.0.0.1"] if finish.wait(5) else [])
-    with in_time(), pytest.raises(FetchFailed, match="did not respond within"):
+    with assert_in_time(), pytest.raises(FetchFailed, match="did not respond within"):
         fetcher.get("https://shop.example/")
     finish.set()
 
@@ -280,10 +292,10 @@ def test_an_invalid_host_name_is_not_looked_up(make_fetcher: MakeFetcher, name: 
 
 
 def test_concurrent_fetches_from_one_host_are_limited_and_do_not_delay_those_from_others(
-    make_fetcher: MakeFetcher, serve: StartHostileServer
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer
 ) -> None:
     respond = threading.Event()
-    slow, quick = serve(respond_after(respond), "127.0.0.2"), serve(respond_with())
+    slow, quick = start_hostile_server(respond_after(respond), "127.0.0.2"), start_hostile_server(respond_with())
     fetcher = make_fetcher(*LOOPBACK_NETWORKS, max_per_host=2, timeout_s=5)
     with ThreadPoolExecutor(6) as pool:
         fetches = [pool.submit(fetcher.get, slow.url()) for _ in range(6)]
@@ -294,9 +306,11 @@ def test_concurrent_fetches_from_one_host_are_limited_and_do_not_delay_those_fro
         assert [fetch.result().status for fetch in fetches] == [200] * 6
 
 
-def test_concurrent_fetches_of_the_process_are_limited(make_fetcher: MakeFetcher, serve: StartHostileServer) -> None:
+def test_concurrent_fetches_of_the_process_are_limited(
+    make_fetcher: MakeFetcher, start_hostile_server: StartHostileServer
+) -> None:
     respond = threading.Event()
-    servers = [serve(respond_after(respond), f"127.0.0.{number}") for number in range(2, 6)]
+    servers = [start_hostile_server(respond_after(respond), f"127.0.0.{number}") for number in range(2, 6)]
     fetcher = make_fetcher(*LOOPBACK_NETWORKS, max_fetches=3, timeout_s=5)
     with ThreadPoolExecutor(4) as pool:
         fetches = [pool.submit(fetcher.get, server.url()) for server in servers]
@@ -307,9 +321,9 @@ def test_concurrent_fetches_of_the_process_are_limited(make_fetcher: MakeFetcher
         assert [fetch.result().status for fetch in fetches] == [200] * 4
 
 
-def test_a_fetch_that_cannot_begin_before_the_deadline_fails(in_time: InTime) -> None:
+def test_a_fetch_that_cannot_begin_before_the_deadline_fails(assert_in_time: InTime) -> None:
     semaphore = HostSemaphore(max_fetches=2, max_per_host=1)
-    with semaphore.acquire("shop.example", Deadline.within(5)), in_time():
+    with semaphore.acquire("shop.example", Deadline.within(5)), assert_in_time():
         with semaphore.acquire("other.example", Deadline.within(5)):
             pass
         with (

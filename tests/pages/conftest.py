@@ -132,7 +132,7 @@ PAGES: dict[str, tuple[OpenPage, str]] = {  # how one gets there, and the headin
 
 
 @pytest.fixture(params=list(PAGES))
-def visit(request: pytest.FixtureRequest, site: Site) -> Callable[[Page], None]:
+def open_page(request: pytest.FixtureRequest, site: Site) -> Callable[[Page], None]:
     """Go to one of the pages; the test runs for each."""
     go, heading = PAGES[request.param]
 

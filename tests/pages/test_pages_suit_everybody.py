@@ -31,10 +31,12 @@ def person(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def test_on_a_small_phone_in_light_and_dark_a_page_is_read_and_pressed_with_ease(person: Page, visit: Visit) -> None:
+def test_on_a_small_phone_in_light_and_dark_a_page_is_read_and_pressed_with_ease(
+    person: Page, open_page: Visit
+) -> None:
     complaints: list[str] = []
     person.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    visit(person)
+    open_page(person)
     person.wait_for_load_state("load")  # with its style sheet
 
     assert person.evaluate("document.documentElement.scrollWidth") <= 320  # §1.4.10: no scrolling sideways
@@ -83,10 +85,10 @@ def test_one_signs_in_and_consents_by_keyboard_alone(page: Page, site: Site) -> 
     assert "code=" in back.value.url
 
 
-def test_nobody_can_put_a_page_into_a_frame_or_run_a_script_in_it(page: Page, visit: Visit) -> None:
+def test_nobody_can_put_a_page_into_a_frame_or_run_a_script_in_it(page: Page, open_page: Visit) -> None:
     answers: list[Any] = []
     page.on("response", lambda response: answers.append(response) if response.request.is_navigation_request() else None)
-    visit(page)
+    open_page(page)
     policy = answers[-1].headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy

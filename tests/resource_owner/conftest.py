@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
+def _check_log(clean_log: pytest.LogCaptureFixture) -> None:
     """Fail if the log contains a secret or a traceback."""

@@ -191,7 +191,7 @@ def test_the_sign_up_page_leads_back_to_consent(app: Flask, ada: Browser) -> Non
 def test_a_decision_other_than_allow_and_deny_is_refused(ada: Browser, runtime: Runtime, decision: str) -> None:
     consent_url = ada.authorize().location
     with assert_store_unchanged(runtime):
-        assert ada.approve(consent_url, decision).status_code == 400
+        assert ada.decide(consent_url, decision).status_code == 400
 
 
 def test_allow_without_a_scope_is_refused(ada: Browser, runtime: Runtime) -> None:

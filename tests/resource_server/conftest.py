@@ -1,4 +1,4 @@
-"""Every test of this room also watches the log."""
+"""Each test in this folder also checks the log."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _check_log(quiet_log: pytest.LogCaptureFixture) -> None:
-    """No secret and no traceback in the log."""
+def _check_log(clean_log: pytest.LogCaptureFixture) -> None:
+    """Check that the log has no secret and no traceback."""

@@ -69,10 +69,17 @@ class Browser:
     def authorize(self, **changes: str | None) -> TestResponse:
         return self.http.get("/oauth/authorize", query_string=self.authorization_parameters(**changes))
 
-    def approve(self, page_url: str, decision: str = "allow", scope: tuple[str, ...] = ("profile",)) -> TestResponse:
-        """Answer the consent page at this URL."""
-        path = urlsplit(page_url).path
-        return self.submit(path, {"decision": decision, "scope": list(scope)})
+    def approve(self, page_url: str, scope: tuple[str, ...] = ("profile",)) -> TestResponse:
+        """Press Allow on the consent page at this URL, with these scopes ticked."""
+        return self.decide(page_url, "allow", scope)
+
+    def deny(self, page_url: str) -> TestResponse:
+        """Press Deny on the consent page at this URL."""
+        return self.decide(page_url, "deny")
+
+    def decide(self, page_url: str, decision: str, scope: tuple[str, ...] = ("profile",)) -> TestResponse:
+        """Submit the consent page at this URL with any value of the field ``decision``."""
+        return self.submit(urlsplit(page_url).path, {"decision": decision, "scope": list(scope)})
 
     def obtain_code(self, *, scope: tuple[str, ...] = ("profile",), **changes: str | None) -> str:
         """A fresh code, whether or not the owner has to be asked."""

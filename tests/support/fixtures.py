@@ -19,12 +19,12 @@ from tests.support.valetkey_server import Deployment, RunningServer
 __all__ = [
     "browser",
     "database_url",
-    "openid_provider",
     "page",
     "postgresql",
     "postgresql_url",
     "redis_server",
     "redis_url",
+    "start_openid_provider",
     "start_server",
 ]
 
@@ -85,7 +85,7 @@ class StartProvider(Protocol):
 
 
 @pytest.fixture
-def openid_provider() -> Iterator[StartProvider]:
+def start_openid_provider() -> Iterator[StartProvider]:
     """Start an OpenID Provider whose one client has these redirect URIs; it ends with the test."""
     with ExitStack() as running:
         yield lambda *redirect_uris: running.enter_context(OpenIDProvider(redirect_uris))

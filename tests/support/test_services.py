@@ -60,9 +60,9 @@ def test_redis_is_empty_again_after_an_outage() -> None:
 
 
 def test_whoever_signs_in_at_the_openid_provider_is_known_to_the_flask_app_that_asked(
-    openid_provider: StartProvider,
+    start_openid_provider: StartProvider,
 ) -> None:
-    provider = openid_provider("http://127.0.0.1:9/authorize")
+    provider = start_openid_provider("http://127.0.0.1:9/authorize")
     app = Flask("client")
     app.secret_key = "of the test"
     google = OAuth(app).register(
