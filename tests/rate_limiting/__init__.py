@@ -1,1 +1,1 @@
-"""One contract, kept by memory, SQLite, PostgreSQL and Redis."""
+"""Rate limits. Most tests run with each counter backend: memory, SQLite, PostgreSQL and Redis."""

@@ -1,4 +1,4 @@
-"""Every store of counters, one after the other."""
+"""Fixture for each counter backend in turn."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from valetkey.storage.schema import upgrade_schema
 
 @pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql", "redis"])
 def counters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counters]:
-    made = _create_counters(request, tmp_path_factory.mktemp("limits"))
-    yield made
-    made.close()
+    created = _create_counters(request, tmp_path_factory.mktemp("limits"))
+    yield created
+    created.close()
 
 
 def _create_counters(request: pytest.FixtureRequest, folder: Path) -> Counters:

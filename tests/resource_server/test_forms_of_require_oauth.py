@@ -242,14 +242,14 @@ def test_current_token_is_set_in_its_own_request_only(make_app: MakeApp, sqlite_
     """Also if a test keeps one application context open for many requests."""
     app = make_app(sqlite_store_url)
     add_routes(app)
-    app.add_url_rule("/api/public", "public", public(lambda: jsonify(caller())))
+    app.add_url_rule("/api/open", "open", public(lambda: jsonify(caller())))
     robot = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
     api = Browser(app.test_client(), robot)
     good = token(api, "notes:read")
 
     with app.app_context():
         assert not current_token
-        called = [api.call(value, f"/api/{path}").json for value, path in ((good, "bare"), (None, "public"))]
+        called = [api.call(value, f"/api/{path}").json for value, path in ((good, "bare"), (None, "open"))]
         assert not current_token
 
     assert called == [{"client": robot.client_id}, {"client": None}]

@@ -1,4 +1,4 @@
-"""Plans: what an app may call, how often, and how much in a month; who subscribed to which; what is left of it."""
+"""Plans: their limits, quotas and scopes; the subscriptions of clients; usage and what remains of the limits."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ Token = Callable[..., str]
 @pytest.fixture
 def token(app: Flask, runtime: Runtime) -> Token:
     def of(client: CreatedClient, scope: str = "profile") -> str:
-        minted = runtime.token_generator.generate_access_token(
+        access_token = runtime.token_generator.generate_access_token(
             client_id=client.client_id,
             scope=frozenset(scope.split()),
             audience=(runtime.settings.api_resource,),
             now=runtime.clock(),
             grant=None,
         )
-        return minted.value
+        return access_token.value
 
     return of
 
@@ -76,24 +76,28 @@ def call(app: Flask, token: str, path: str = "/api/any") -> Any:
     return app.test_client().get(path, headers={"Authorization": f"Bearer {token}"})
 
 
-def lists(answer: Any, field: str) -> dict[str, dict[str, int]]:
-    parsed: Any = http_sf.parse(answer.headers[field].encode(), tltype="list")
+def parse_field(response: Any, field: str) -> dict[str, dict[str, int]]:
+    parsed: Any = http_sf.parse(response.headers[field].encode(), tltype="list")
     return {name: dict(parameters) for name, parameters in parsed}
 
 
-def test_the_limits_of_route_plan_and_quota_are_told_together(app: Flask, robot: CreatedClient, token: Token) -> None:
-    told = call(app, token(robot), "/api/mine/1")
+def test_the_fields_list_the_limits_of_route_plan_and_quota(app: Flask, robot: CreatedClient, token: Token) -> None:
+    response = call(app, token(robot), "/api/mine/1")
 
-    assert lists(told, "RateLimit-Policy") == {
+    assert parse_field(response, "RateLimit-Policy") == {
         "default": {"q": 2, "w": 60},
         "plan-free": {"q": 60, "w": 60},
         "quota-day": {"q": 8, "w": 86400},
     }
-    now = lists(told, "RateLimit")
-    assert {name: one["r"] for name, one in now.items()} == {"default": 1, "plan-free": 4, "quota-day": 7}
+    values = parse_field(response, "RateLimit")
+    assert {name: parameters["r"] for name, parameters in values.items()} == {
+        "default": 1,
+        "plan-free": 4,
+        "quota-day": 7,
+    }
 
 
-def test_a_call_over_the_plans_limit_takes_nothing_from_the_route_or_the_quota(
+def test_a_call_over_the_plans_limit_is_not_charged_to_the_route_or_the_quota(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     mine = token(robot)
@@ -105,47 +109,47 @@ def test_a_call_over_the_plans_limit_takes_nothing_from_the_route_or_the_quota(
         assert refused.status_code == 429
         assert refused.json["reason"] == "rate-limited"
         assert refused.json["violated-policies"] == ["plan-free"]
-        assert refused.headers["Retry-After"] == str(lists(refused, "RateLimit")["plan-free"]["t"]) == "1"
+        assert refused.headers["Retry-After"] == str(parse_field(refused, "RateLimit")["plan-free"]["t"]) == "1"
 
     clock.forward(1)
     after = call(app, mine, "/api/mine/1")
     assert after.status_code == 200
-    assert lists(after, "RateLimit")["default"]["r"] == 0, "the second of two: the refused ones took none"
-    assert lists(after, "RateLimit")["quota-day"]["r"] == 2
+    assert parse_field(after, "RateLimit")["default"]["r"] == 0, "the second of two: the refused calls were not charged"
+    assert parse_field(after, "RateLimit")["quota-day"]["r"] == 2
 
 
-def test_a_call_over_the_routes_limit_takes_nothing_from_the_plan(
+def test_a_call_over_the_routes_limit_is_not_charged_to_the_plan(
     app: Flask, robot: CreatedClient, token: Token
 ) -> None:
     mine = token(robot)
     statuses = [call(app, mine, "/api/mine/1").status_code for _ in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
 
-    assert lists(call(app, mine), "RateLimit")["plan-free"]["r"] == 2
+    assert parse_field(call(app, mine), "RateLimit")["plan-free"]["r"] == 2
 
 
-def test_strangers_have_the_default_plans_limit_of_a_route_by_their_address(app: Flask) -> None:
+def test_calls_without_a_token_have_the_default_plans_route_limit_per_address(app: Flask) -> None:
     @app.get("/api/maybe")
     @require_oauth(optional=True, limit={"free": "2/minute burst 2", "pro": "100/minute"})
     def maybe() -> Any:
         return jsonify(ok=True)
 
-    def stranger(address: str) -> int:
+    def call_from(address: str) -> int:
         return app.test_client().get("/api/maybe", environ_base={"REMOTE_ADDR": address}).status_code
 
-    assert [stranger("192.0.2.1") for _ in range(3)] == [200, 200, 429]
-    assert stranger("192.0.2.2") == 200
+    assert [call_from("192.0.2.1") for _ in range(3)] == [200, 200, 429]
+    assert call_from("192.0.2.2") == 200
 
 
-def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
+def test_an_exhausted_quota_refuses_calls_until_its_period_ends(
     app: Flask, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     def calls(times: int) -> list[int]:
-        made = []
+        statuses = []
         for _ in range(times):
-            made.append(call(app, token(robot)).status_code)
+            statuses.append(call(app, token(robot)).status_code)
             clock.forward(2)
-        return made
+        return statuses
 
     assert calls(9) == [200] * 8 + [429]
     refused = call(app, token(robot))
@@ -153,23 +157,27 @@ def test_a_quota_that_is_used_up_says_so_until_its_period_ends(
 
     assert refused.json["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
     assert (refused.json["reason"], refused.json["violated-policies"]) == ("quota-exceeded", ["quota-day"])
-    assert int(refused.headers["Retry-After"]) == lists(refused, "RateLimit")["quota-day"]["t"] == left
-    assert lists(refused, "RateLimit")["quota-day"]["r"] == 0
+    assert int(refused.headers["Retry-After"]) == parse_field(refused, "RateLimit")["quota-day"]["t"] == left
+    assert parse_field(refused, "RateLimit")["quota-day"]["r"] == 0
     clock.forward(left)
     assert calls(1) == [200]
 
 
-def test_an_app_has_the_default_plan_until_it_gets_another_which_counts_at_once(
+def test_a_client_has_the_default_plan_until_another_which_applies_at_once(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token
 ) -> None:
-    assert set(lists(call(app, token(robot)), "RateLimit")) == {"plan-free", "quota-day"}
+    assert set(parse_field(call(app, token(robot)), "RateLimit")) == {"plan-free", "quota-day"}
 
     subscribe(runtime, robot.client_id, "pro", approved=True)
 
-    assert set(lists(call(app, token(robot), "/api/mine/1"), "RateLimit")) == {"default", "plan-pro", "quota-month"}
+    assert set(parse_field(call(app, token(robot), "/api/mine/1"), "RateLimit")) == {
+        "default",
+        "plan-pro",
+        "quota-month",
+    }
 
 
-def test_another_process_hears_of_a_new_plan_within_a_second(
+def test_another_process_applies_a_new_plan_within_a_second(
     app: Flask, make_app: MakeApp, store_url: str, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     other: Runtime = make_app(store_url, plans=PLANS, default_plan="free").extensions["valetkey"]
@@ -177,10 +185,10 @@ def test_another_process_hears_of_a_new_plan_within_a_second(
     subscribe(other, robot.client_id, "pro", approved=True)
     clock.forward(0.6)
 
-    assert "plan-pro" in lists(call(app, token(robot)), "RateLimit")
+    assert "plan-pro" in parse_field(call(app, token(robot)), "RateLimit")
 
 
-def test_which_plan_an_app_has_is_read_once(
+def test_the_plan_of_a_client_is_read_from_the_store_once(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = token(robot)
@@ -194,8 +202,8 @@ def test_which_plan_an_app_has_is_read_once(
 
 
 def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, robot: CreatedClient) -> None:
-    asked = subscribe(runtime, robot.client_id, "pro")
-    assert (asked.plan, asked.wanted) == ("free", "pro")
+    subscription = subscribe(runtime, robot.client_id, "pro")
+    assert (subscription.plan, subscription.wanted) == ("free", "pro")
     assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "free"
 
     approve(runtime, robot.client_id)
@@ -208,7 +216,7 @@ def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, ro
         subscribe(runtime, robot.client_id, "gold")
 
 
-def test_an_app_cannot_be_granted_more_than_its_plan_allows(
+def test_a_client_cannot_be_granted_scopes_that_its_plan_lacks(
     app: Flask, runtime: Runtime, robot: CreatedClient, register: Register
 ) -> None:
     machine = Browser(app.test_client(), robot)
@@ -227,16 +235,18 @@ def test_an_app_cannot_be_granted_more_than_its_plan_allows(
     assert refreshed.json["scope"] == "profile"
 
 
-def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: CreatedClient, token: Token) -> None:
+def test_the_limits_endpoint_reports_what_remains_and_costs_nothing(
+    app: Flask, robot: CreatedClient, token: Token
+) -> None:
     mine = token(robot)
     for _ in range(2):
         call(app, mine, "/api/mine/1")
-    answers = [call(app, mine, "/oauth/limits") for _ in range(20)]
+    responses = [call(app, mine, "/oauth/limits") for _ in range(20)]
 
-    assert {one.status_code for one in answers} == {200}
-    told = answers[-1].json
-    assert (told["client_id"], told["plan"]) == (robot.client_id, "free")
-    assert told["quota"] | {"reset": 0} == {
+    assert {response.status_code for response in responses} == {200}
+    body = responses[-1].json
+    assert (body["client_id"], body["plan"]) == (robot.client_id, "free")
+    assert body["quota"] | {"reset": 0} == {
         "name": "quota-day",
         "limit": 8,
         "period": "day",
@@ -244,7 +254,7 @@ def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: CreatedClient
         "remaining": 6,
         "reset": 0,
     }
-    by_name = {one["name"]: one for one in told["limits"]}
+    by_name = {limit["name"]: limit for limit in body["limits"]}
     assert by_name["default"] == {
         "name": "default",
         "routes": ["GET /api/mine/<int:number>"],
@@ -256,10 +266,10 @@ def test_what_is_left_is_told_and_costs_nothing(app: Flask, robot: CreatedClient
     }
     assert by_name["plan-free"]["remaining"] == 3
     assert len(by_name["plan-free"]["routes"]) == 3
-    assert answers[0].headers["Access-Control-Allow-Origin"] == "*"
+    assert responses[0].headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_limits_are_for_holders_of_a_token(app: Flask) -> None:
+def test_the_limits_endpoint_requires_a_token(app: Flask) -> None:
     refused = app.test_client().get("/oauth/limits")
 
     assert refused.status_code == 401
@@ -267,7 +277,7 @@ def test_limits_are_for_holders_of_a_token(app: Flask) -> None:
     assert app.test_client().post("/oauth/limits").status_code == 405
 
 
-def test_calls_are_metered_by_app_template_status_and_hour(
+def test_calls_are_counted_by_client_route_status_and_hour(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     mine, weak = token(robot), token(robot, "notes:read")
@@ -282,16 +292,16 @@ def test_calls_are_metered_by_app_template_status_and_hour(
     counted = usage.list_between(runtime.store, clock.time - 7200, clock.time, robot.client_id)
 
     hour = int(clock.time) // 3600
-    assert [(one.hour - hour, one.route, one.status, one.calls) for one in counted] == [
+    assert [(row.hour - hour, row.route, row.status, row.calls) for row in counted] == [
         (-1, "GET /api/mine/<int:number>", 200, 2),
         (-1, "GET /api/mine/<int:number>", 429, 1),
         (-1, "GET /api/protected", 403, 1),
         (0, "GET /api/any", 200, 1),
     ]
-    assert sum(one[3] for one in usage.list_totals(runtime.store, clock.time - 7200, clock.time)) == 5
+    assert sum(row[3] for row in usage.list_totals(runtime.store, clock.time - 7200, clock.time)) == 5
 
 
-def test_usage_waits_for_a_store_that_is_down_and_stays_small(
+def test_usage_is_kept_in_bounded_memory_while_the_store_is_down(
     app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     def down(*_: Any) -> Any:
@@ -308,16 +318,16 @@ def test_usage_waits_for_a_store_that_is_down_and_stays_small(
 
     counted = usage.list_between(runtime.store, clock.time, clock.time, "app")
     assert len(counted) == 50
-    assert next(one.calls for one in counted if one.route == "GET /0") == 101
+    assert next(row.calls for row in counted if row.route == "GET /0") == 101
 
 
-def test_personal_tokens_carry_no_scope_that_the_default_plan_lacks(runtime: Runtime) -> None:
+def test_personal_tokens_have_no_scope_that_the_default_plan_lacks(runtime: Runtime) -> None:
     assert runtime.settings.personal_scopes == {"profile", "notes:read"}
 
 
 def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robot: CreatedClient) -> None:
     sent = {"grant_type": "client_credentials", "scope": "notes:write"}
-    refused = app.test_client().post("/oauth/token", data=sent, auth=(robot.client_id, robot.secret.reveal()))  # type: ignore[union-attr]
+    refused = app.test_client().post("/oauth/token", data=sent, auth=(robot.client_id, robot.secret.reveal()))  # type: ignore[union-attr]  # a machine client has a secret
 
     assert refused.status_code == 400
     assert refused.json["error"] == "invalid_scope"
@@ -326,13 +336,13 @@ def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robo
     )
 
 
-def test_the_reference_offers_what_the_default_plan_allows(app: Flask) -> None:
+def test_the_api_reference_offers_the_scopes_of_the_default_plan(app: Flask) -> None:
     page = app.test_client().get("/docs").text
 
     assert re.findall(r'name="scope" value="([^"]+)"', page) == ["notes:read", "profile"]
 
 
-def test_an_odd_status_costs_nobody_elses_count(
+def test_an_invalid_status_does_not_lose_other_counts(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     odd: dict[str, Any] = {"/api/seven": 7, "/api/teapot": "Teapot"}
@@ -344,7 +354,7 @@ def test_an_odd_status_costs_nobody_elses_count(
     runtime.usage.flush()
 
     counted = usage.list_between(runtime.store, clock.time, clock.time, robot.client_id)
-    assert {(one.route, one.status) for one in counted} == {
+    assert {(row.route, row.status) for row in counted} == {
         ("GET /api/any", 200),
         ("GET /api/seven", 7),
         ("GET /api/teapot", 0),
@@ -352,41 +362,41 @@ def test_an_odd_status_costs_nobody_elses_count(
     }
 
 
-def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_now_and_then(
+def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_at_times(
     app: Flask, runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, writes = runtime.store.write, itertools.count()
 
-    def now_and_then(what: Any) -> Any:
+    def write_or_fail(transaction: Any) -> Any:
         if next(writes) % 3 == 0:
             raise StoreUnavailable("down")
-        return write(what)
+        return write(transaction)
 
-    def note() -> None:
+    def record() -> None:
         for _ in range(5000):
             runtime.usage.record("app", "GET", "/", "200", clock.time)
 
-    monkeypatch.setattr(runtime.store, "write", now_and_then)
+    monkeypatch.setattr(runtime.store, "write", write_or_fail)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(5) as threads:
-            noted = [threads.submit(note) for _ in range(4)]
+            futures = [threads.submit(record) for _ in range(4)]
             for _ in range(50):
                 runtime.usage.flush()
-            for one in noted:
-                one.result()
+            for future in futures:
+                future.result()
     finally:
         sys.setswitchinterval(before)
-    runtime.background.close()  # it may be writing just now
+    runtime.background.close()  # it may be writing at the moment
     for _ in range(3):
         runtime.usage.flush()
 
-    assert sum(one.calls for one in usage.list_between(runtime.store, clock.time, clock.time, "app")) == 20_000
+    assert sum(row.calls for row in usage.list_between(runtime.store, clock.time, clock.time, "app")) == 20_000
 
 
-def test_the_background_writes_what_a_forked_process_counts(app: Flask, runtime: Runtime, clock: Clock) -> None:
-    """It inherits counts, and no thread: more calls of the same kind see to one."""
+def test_a_forked_process_starts_its_own_background_thread(app: Flask, runtime: Runtime, clock: Clock) -> None:
+    """A forked process inherits counts but no thread; the next calls of the same kind start one."""
     runtime.usage._pending = {(int(clock.time) // 3600, "app", "GET", "/", "200"): 5}
     for _ in range(16):
         runtime.usage.record("app", "GET", "/", "200", clock.time)
@@ -395,7 +405,7 @@ def test_the_background_writes_what_a_forked_process_counts(app: Flask, runtime:
     assert runtime.background._thread.is_alive()
 
 
-def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_job_does_not_stop_the_background_thread(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise ValueError("broken")
 
@@ -410,7 +420,7 @@ def test_a_job_that_fails_does_not_end_the_background(caplog: pytest.LogCaptureF
     caplog.clear()
 
 
-def test_usage_of_more_routes_and_apps_than_memory_holds_is_told_as_lost(
+def test_usage_beyond_the_bound_of_the_memory_is_logged_as_lost(
     app: Flask, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("valetkey.activity.usage._MAX_PENDING", 50)
@@ -420,11 +430,11 @@ def test_usage_of_more_routes_and_apps_than_memory_holds_is_told_as_lost(
     runtime.usage.flush()
 
     counted = usage.list_between(runtime.store, clock.time, clock.time, "app")
-    assert (len(counted), sum(one.calls for one in counted)) == (50, 51)
+    assert (len(counted), sum(row.calls for row in counted)) == (50, 51)
     assert "10 calls were not counted" in caplog.text
 
 
-def test_a_stopped_app_gives_back_what_it_did_not_use(
+def test_unused_calls_of_a_quota_are_returned_when_idle_and_at_exit(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
     subscribe(runtime, robot.client_id, "pro", approved=True)
@@ -432,9 +442,9 @@ def test_a_stopped_app_gives_back_what_it_did_not_use(
         assert call(app, token(robot)).status_code == 200
 
     def taken() -> int:
-        return quotas.find_charged(runtime.store, robot.client_id, "month", PERIOD[0])
+        return quotas.find_charged(runtime.store, robot.client_id, "month", period[0])
 
-    PERIOD = runtime.admission.plans.budgets["pro"].quota.period_bounds(clock.time)  # type: ignore[union-attr]
+    period = runtime.admission.plans.budgets["pro"].quota.period_bounds(clock.time)  # type: ignore[union-attr]  # the app has plans with a quota
     assert taken() > 40
     runtime.quotas.return_idle_slices()
     assert taken() > 40, "it is in use"
@@ -447,7 +457,7 @@ def test_a_stopped_app_gives_back_what_it_did_not_use(
 
 
 @pytest.mark.parametrize(
-    ("plans", "default", "said"),
+    ("plans", "default", "message"),
     [
         ({"free": Plan(limit="often")}, "free", "plans: free: a limit must look like"),
         ({"free": Plan(quota="10/week")}, "free", "plans: free: a quota must look like"),
@@ -456,40 +466,40 @@ def test_a_stopped_app_gives_back_what_it_did_not_use(
         ({"free": Plan()}, "pro", "default_plan must be one of free"),
         ({}, "pro", "there are no plans"),
         ({"a b": Plan()}, "a b", "must consist of letters"),
-        ({"free": Plan(approval="soon")}, "free", "approval must be"),  # type: ignore[arg-type]
+        ({"free": Plan(approval="soon")}, "free", "approval must be"),  # type: ignore[arg-type]  # wrong on purpose
         ({"free": {"limits": "1/minute"}}, "free", "'free' has unknown members: limits"),
         ("free", "free", "JSON"),
         (["free"], "free", "plans must map"),
     ],
 )
-def test_plans_are_judged_at_the_start(plans: Any, default: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_plans_raise_at_start(plans: Any, default: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         Valetkey(Flask("app"), plans=plans, default_plan=default, scopes={"profile": "See"})
 
 
-def test_plans_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = {"VALETKEY_PLANS": json.dumps({"free": {"quota": "5/day"}}), "VALETKEY_DEFAULT_PLAN": "free"}
+def test_plans_can_be_configured_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"VALETKEY_PLANS": json.dumps({"free": {"quota": "5/day"}}), "VALETKEY_DEFAULT_PLAN": "free"}
     app = Flask("app")
-    app.config.update(written)
+    app.config.update(config)
     Valetkey(app)
 
     assert app.extensions["valetkey"].settings.plans == {"free": Plan(quota="5/day")}
 
 
-def test_the_program_of_the_page_on_limits_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """docs/limits.md"""
+def test_the_program_in_the_docs_on_limits_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first code block of docs/limits.md."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
     names: dict[str, Any] = {"__name__": "limits"}
     exec(page.split("```python\n")[1].split("```")[0], names)
 
-    answer = names["app"].test_client().get("/api/status")
+    response = names["app"].test_client().get("/api/status")
 
-    assert answer.headers["RateLimit-Policy"] == '"default";q=60;w=60'
+    assert response.headers["RateLimit-Policy"] == '"default";q=60;w=60'
     names["app"].extensions["valetkey"].close()
 
 
-def test_a_limit_for_a_plan_that_there_is_not_stops_the_start(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_limits_that_contradict_the_plans_raise_at_the_first_request(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, plans={"free": Plan(limit="60/minute burst 2")}, default_plan="free")
     app.add_url_rule("/api/a", "a", require_oauth(limit={"gold": "1/minute"})(lambda: ""))
     app.add_url_rule("/api/b", "b", require_oauth(cost=3)(lambda: ""))
@@ -497,10 +507,10 @@ def test_a_limit_for_a_plan_that_there_is_not_stops_the_start(make_app: MakeApp,
     app.add_url_rule("/api/d", "d", public(limit=RateLimit("2/minute", group="g"))(lambda: ""))
 
     app.testing = True
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as error:
         app.test_client().get("/api/a")
 
-    sentences = str(told.value).splitlines()
+    sentences = str(error.value).splitlines()
     assert len(sentences) == 3
     assert "/api/a has a limit for the plan gold" in sentences[0]
     assert "/api/b costs 3" in sentences[1]

@@ -1,4 +1,4 @@
-"""What a ``RateLimit`` says that a text cannot: groups, whose budget it is, what happens while nobody can count."""
+"""``RateLimit``: groups, budgets per user, client or address, and calls while the counters are unavailable."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 
-def add(app: Flask, path: str, limit: Any, decorate: Callable[..., Any] = require_oauth, **more: Any) -> None:
-    view = decorate(limit=limit, **more)(lambda: jsonify(ok=True))
+def add(app: Flask, path: str, limit: Any, decorate: Callable[..., Any] = require_oauth, **options: Any) -> None:
+    view = decorate(limit=limit, **options)(lambda: jsonify(ok=True))
     app.add_url_rule(path, path.strip("/").replace("/", "_"), view)
 
 
@@ -43,7 +43,7 @@ def test_the_routes_of_a_group_share_one_budget(app: Flask, ada: Browser) -> Non
     assert calls[3].json["violated-policies"] == ["search"]
 
 
-def test_a_budget_can_be_the_apps_for_all_of_its_users(app: Flask, ada: Browser, runtime: Runtime) -> None:
+def test_a_budget_per_app_is_shared_by_all_users_of_the_client(app: Flask, ada: Browser, runtime: Runtime) -> None:
     add(app, "/api/app", RateLimit("2/minute burst 2", per="app"))
     eve = sign_in_new_account(Browser(app.test_client(), ada.client), runtime, "eve@example.org", "Eve")
     tokens = [browser.obtain_tokens()["access_token"] for browser in (ada, eve)]
@@ -51,10 +51,10 @@ def test_a_budget_can_be_the_apps_for_all_of_its_users(app: Flask, ada: Browser,
     assert [ada.call(tokens[n % 2], "/api/app").status_code for n in range(3)] == [200, 200, 429]
 
 
-def test_a_budget_can_be_the_addresss_whoever_calls(app: Flask, ada: Browser, register: Register) -> None:
+def test_a_budget_per_address_is_shared_by_all_clients(app: Flask, ada: Browser, register: Register) -> None:
     add(app, "/api/address", RateLimit("2/minute burst 2", per="address"))
     tokens = [
-        Browser(ada.http, register(name=name)).obtain_tokens()["access_token"] for name in ("One", "Other", "Third")
+        Browser(ada.http, register(name=name)).obtain_tokens()["access_token"] for name in ("First", "Second", "Third")
     ]
 
     def call(token: str, address: str) -> int:
@@ -69,25 +69,25 @@ Kill = Callable[[], None]
 
 @pytest.fixture
 def kill(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Kill:
-    """Where Redis was, nobody answers any more."""
-    circuit, dead = runtime.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
-    return lambda: monkeypatch.setattr(circuit, "_counters", dead)
+    """Function that makes the counters unreachable: there is no Redis at that address."""
+    circuit, unreachable = runtime.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
+    return lambda: monkeypatch.setattr(circuit, "_counters", unreachable)
 
 
-def test_a_limit_that_fails_closed_answers_503_at_once(app: Flask, ada: Browser, kill: Kill) -> None:
+def test_a_limit_that_fails_closed_responds_503_at_once(app: Flask, ada: Browser, kill: Kill) -> None:
     add(app, "/api/closed", RateLimit("2/minute burst 2"))
     token = ada.obtain_tokens()["access_token"]
     kill()
-    begun = time.monotonic()
+    started_at = time.monotonic()
 
     calls = [ada.call(token, "/api/closed") for _ in range(20)]
 
     assert {call.status_code for call in calls} == {503}
     assert {call.headers["Retry-After"] for call in calls} == {"2"}
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started_at < 2
 
 
-def test_a_limit_that_fails_open_lets_all_calls_through_and_claims_nothing(
+def test_a_limit_that_fails_open_allows_all_calls_without_rate_limit_fields(
     app: Flask, ada: Browser, clock: Clock, kill: Kill, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
@@ -99,20 +99,19 @@ def test_a_limit_that_fails_open_lets_all_calls_through_and_claims_nothing(
 
     assert {call.status_code for call in calls} == {200}
     assert not any("RateLimit" in call.headers for call in calls)
-    told = [one for one in caplog.records if "calls are allowed without being counted" in one.getMessage()]
-    assert len(told) == 1
+    assert caplog.text.count("calls are allowed without being counted") == 1
     clock.forward(1)
     ada.call(token, "/api/open")
-    assert len([one for one in caplog.records if "calls are allowed without being counted" in one.getMessage()]) == 2
+    assert caplog.text.count("calls are allowed without being counted") == 2
 
 
-def test_it_counts_again_when_the_store_is_back(
+def test_calls_are_counted_again_when_the_counters_are_back(
     app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
     token = ada.obtain_tokens()["access_token"]
-    circuit, steady = runtime.limiter._counters, Clock(0)
-    monkeypatch.setattr(circuit, "_breaker", CircuitBreaker("the counters", steady))
+    circuit, breaker_clock = runtime.limiter._counters, Clock(0)
+    monkeypatch.setattr(circuit, "_breaker", CircuitBreaker("the counters", breaker_clock))
 
     def down(*_: Any) -> Any:
         raise StoreUnavailable("down")
@@ -120,13 +119,13 @@ def test_it_counts_again_when_the_store_is_back(
     with monkeypatch.context() as outage:
         outage.setattr(circuit._counters, "spend", down)
         assert ada.call(token, "/api/open").status_code == 200
-    steady.forward(1)
+    breaker_clock.forward(1)
 
     assert statuses(lambda: ada.call(token, "/api/open"), 3) == [200, 200, 429]
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ({"limit": "often"}, "100/minute"),
         ({"limit": RateLimit}, "100/minute"),
@@ -136,32 +135,35 @@ def test_it_counts_again_when_the_store_is_back(
         ({"limit": "1/minute", "fail": "never"}, "fail must be"),
     ],
 )
-def test_what_cannot_be_a_limit_is_told_where_it_stands(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        RateLimit(given.pop("limit"), **given)
+def test_an_invalid_rate_limit_raises_when_it_is_created(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RateLimit(**arguments)
 
 
-def test_a_call_that_could_never_be_paid_is_told_where_it_stands() -> None:
+def test_a_cost_above_the_burst_raises_when_the_view_is_decorated() -> None:
     with pytest.raises(ValueError, match="every call would be refused"):
         require_oauth(limit={"free": "10/minute", "pro": "100/minute"}, cost=5)
     with pytest.raises(ValueError, match="no plan"):
-        public(limit={"free": "10/minute"})(lambda: "")  # type: ignore[call-overload]
+        public(limit={"free": "10/minute"})(lambda: "")  # type: ignore[call-overload]  # wrong on purpose
 
 
-def told(call: TestResponse, field: str) -> dict[str, dict[str, int]]:
-    """A field as an independent parser of structured fields reads it (RFC 9651)."""
+def parse_field(call: TestResponse, field: str) -> dict[str, dict[str, int]]:
+    """Parse a header field with an independent parser of structured fields (RFC 9651)."""
     parsed: Any = http_sf.parse(call.headers[field].encode(), tltype="list")
     return {name: dict(parameters) for name, parameters in parsed}
 
 
 def test_the_fields_agree_with_each_other_and_with_retry_after(app: Flask, ada: Browser, clock: Clock) -> None:
-    add(app, "/api/told", RateLimit("100/minute burst 3", group="told here"))
+    add(app, "/api/fields", RateLimit("100/minute burst 3", group="two words"))
     token = ada.obtain_tokens()["access_token"]
 
     refused = 0
     for _ in range(8):
-        call = ada.call(token, "/api/told")
-        policy, now = told(call, "RateLimit-Policy")["told here"], told(call, "RateLimit")["told here"]
+        call = ada.call(token, "/api/fields")
+        policy, now = (
+            parse_field(call, "RateLimit-Policy")["two words"],
+            parse_field(call, "RateLimit")["two words"],
+        )
         assert policy == {"q": 100, "w": 60}
         assert set(now) == {"r", "t"}
         if call.status_code == 429:
@@ -181,7 +183,7 @@ def test_the_fields_agree_with_each_other_and_with_retry_after(app: Flask, ada: 
         ("off", set()),
     ],
 )
-def test_the_operator_chooses_the_fields(
+def test_a_setting_decides_which_fields_a_response_has(
     make_app: MakeApp, sqlite_store_url: str, style: str, fields: set[str], clock: Clock
 ) -> None:
     app = make_app(sqlite_store_url, rate_limit_fields=style)

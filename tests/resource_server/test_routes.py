@@ -1,4 +1,4 @@
-"""What is read of an app's routes: by ``valetkey check``, the API reference and whoever else asks."""
+"""``iter_routes``: the routes and protections of an app, which ``valetkey check`` and the API reference use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _routes(app: Flask) -> dict[tuple[str, str], Route]:
     return {(method, route.path): route for route in iter_routes(app) for method in route.methods}
 
 
-def test_a_function_has_its_methods_and_what_its_decorator_says() -> None:
+def test_a_function_is_one_route_with_its_methods_and_scopes() -> None:
     app = Flask("api")
 
     @app.route("/api/notes/<int:note_id>", methods=["GET", "POST"])
@@ -30,7 +30,7 @@ def test_a_function_has_its_methods_and_what_its_decorator_says() -> None:
     assert not route.is_below("/ap")
 
 
-def test_a_class_has_a_route_for_each_method_with_the_methods_own_protection() -> None:
+def test_a_class_based_view_has_a_route_per_method_with_its_own_protection() -> None:
     app, blueprint = Flask("api"), Blueprint("notes", __name__, url_prefix="/api")
 
     class Notes(MethodView):
@@ -48,13 +48,13 @@ def test_a_class_has_a_route_for_each_method_with_the_methods_own_protection() -
     blueprint.add_url_rule("/notes", view_func=Notes.as_view("all"))
     app.register_blueprint(blueprint)
     routes = _routes(app)
-    read, write, nobody = (routes[method, "/api/notes"].protection for method in ("GET", "POST", "DELETE"))
+    read, write, delete = (routes[method, "/api/notes"].protection for method in ("GET", "POST", "DELETE"))
     assert read is not None and read.is_public
     assert write is not None and write.scope_alternatives == ({"notes:write"},)
-    assert nobody is None
+    assert delete is None
 
 
-def test_a_class_that_demands_a_token_is_not_opened_by_a_public_method() -> None:
+def test_a_public_method_does_not_open_a_class_that_requires_a_token() -> None:
     app = Flask("api")
 
     class Notes(MethodView):
@@ -65,15 +65,15 @@ def test_a_class_that_demands_a_token_is_not_opened_by_a_public_method() -> None
             return ""
 
     app.add_url_rule("/api/notes", view_func=Notes.as_view("notes"))
-    found = _routes(app)["GET", "/api/notes"].protection
-    assert found is not None and not found.is_public
+    protection = _routes(app)["GET", "/api/notes"].protection
+    assert protection is not None and not protection.is_public
 
 
-def test_resources_of_flask_restful_are_read_with_their_method_decorators() -> None:
+def test_routes_of_flask_restful_have_the_protection_of_their_method_decorators() -> None:
     app = Flask("api")
 
     class Note(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
-        method_decorators = {"get": [require_oauth("notes:read")]}  # noqa: RUF012  # as its documentation writes it
+        method_decorators = {"get": [require_oauth("notes:read")]}  # noqa: RUF012  # as Flask-RESTful's documentation writes it
 
         def get(self, note_id: int) -> Any:
             return {}

@@ -1,4 +1,4 @@
-"""Tokens as well-known products make them: the app, the person, the scope; and what is no access token."""
+"""Tokens of well-known products: client, user and scope of access tokens; other tokens are refused."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ COGNITO = {
     "username": "maya",
 }
 
-GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]] = {
-    "Keycloak, a person": (
+VALID_TOKENS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]] = {
+    "Keycloak, a user": (
         {"like": "keycloak", "audience": "account", "clients": ["shop"]},
         KEYCLOAK,
         "f:1:maya",
@@ -90,7 +90,7 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]
         "shop",
         {"notes:read", "profile"},
     ),
-    "Auth0, a person": ({"like": "auth0"}, AUTH0, "auth0|1", "shop", {"openid", "notes:read"}),
+    "Auth0, a user": ({"like": "auth0"}, AUTH0, "auth0|1", "shop", {"openid", "notes:read"}),
     "Auth0, by permissions": (
         {"like": "auth0", "scope_claims": "permissions"},
         AUTH0,
@@ -98,7 +98,7 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]
         "shop",
         {"notes:read", "notes:write"},
     ),
-    "Auth0, a machine": (
+    "Auth0, a client by itself": (
         {"like": "auth0"},
         {**AUTH0, "aud": RESOURCE, "sub": "shop@clients", "gty": "client-credentials", "scope": "notes:read"},
         None,
@@ -107,35 +107,35 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]
     ),
     "Entra, v2": ({"like": "entra", "audience": GUID}, ENTRA_2, "pairwise", "a0f6", {"notes:read"}),
     "Entra, v1": ({"like": "entra", "audience": "api://notes"}, ENTRA_1, "pairwise", "a0f6", {"notes:read"}),
-    "Entra, an app by itself": (
+    "Entra, a client by itself": (
         {"like": "entra", "audience": GUID},
         {**ENTRA_2, "scp": None, "roles": ["notes:read"], "sub": "oid"},
         None,
         "a0f6",
         {"notes:read"},
     ),
-    "Entra, a person with roles": (
+    "Entra, a user with roles": (
         {"like": "entra", "audience": GUID},
         {**ENTRA_2, "roles": ["notes:write"]},
         "pairwise",
         "a0f6",
         {"notes:read"},
     ),
-    "Cognito, a person": (
+    "Cognito, a user": (
         {"like": "cognito", "clients": ["shop"]},
         COGNITO,
         "maya",
         "shop",
         {"notes:read", "aws.cognito.signin.user.admin"},
     ),
-    "Cognito, a machine": (
+    "Cognito, a client by itself": (
         {"like": "cognito", "clients": ["shop"]},
         {**COGNITO, "sub": "shop", "username": None, "scope": "notes:read"},
         None,
         "shop",
         {"notes:read"},
     ),
-    "Okta, without being named": (
+    "Okta, as a standard issuer": (
         {},
         {"client_id": None, "cid": "shop", "scope": None, "scp": ["notes:read"], "uid": "1"},
         "maya",
@@ -145,8 +145,8 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, str, set[str]]
 }
 
 
-@pytest.mark.parametrize(("trusted", "claims", "user", "app", "scopes"), GOOD.values(), ids=GOOD)
-def test_a_products_access_token_is_read(
+@pytest.mark.parametrize(("trusted", "claims", "user", "app", "scopes"), VALID_TOKENS.values(), ids=VALID_TOKENS)
+def test_client_user_and_scopes_of_a_products_access_token_are_read(
     clock: Clock,
     issuer: FakeIssuer,
     trusted: dict[str, Any],
@@ -163,14 +163,14 @@ def test_a_products_access_token_is_read(
         assert api.call(token).json == {"issuer": issuer.url, "user": user, "app": app}
 
 
-BAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+OTHER_TOKENS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Keycloak's ID token": ({"like": "keycloak", "audience": "shop"}, {**KEYCLOAK, "typ": "ID", "aud": "shop"}),
     "Keycloak's refresh token": ({"like": "keycloak", "audience": "account"}, {**KEYCLOAK, "typ": "Refresh"}),
     "Keycloak's token that is bound by DPoP": (
         {"like": "keycloak", "audience": "account"},
         {**KEYCLOAK, "typ": "DPoP", "cnf": {"jkt": "x"}},
     ),
-    "Keycloak's token of another app": (
+    "Keycloak's token of another client": (
         {"like": "keycloak", "audience": "account", "clients": ["shop"]},
         {**KEYCLOAK, "azp": "other"},
     ),
@@ -178,7 +178,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"like": "auth0", "audience": "shop"},
         {"client_id": None, "scope": None, "aud": "shop", "sub": "auth0|1", "nickname": "maya"},
     ),
-    "Entra's ID token, where API and app share a name": (
+    "Entra's ID token, if API and client have the same id": (
         {"like": "entra", "audience": GUID},
         {**ENTRA_2, "azp": None, "azpacr": None, "scp": None, "roles": ["notes:read"], "nonce": "n"},
     ),
@@ -191,8 +191,8 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"like": "cognito", "clients": ["shop"], "audience": "shop"},
         {**COGNITO, "token_use": "id", "aud": "shop"},
     ),
-    "Cognito's token of another app": ({"like": "cognito", "clients": ["shop"]}, {**COGNITO, "client_id": "other"}),
-    "Cognito's token where no app was named": ({"like": "cognito"}, COGNITO),
+    "Cognito's token of another client": ({"like": "cognito", "clients": ["shop"]}, {**COGNITO, "client_id": "other"}),
+    "Cognito's token if no clients are configured": ({"like": "cognito"}, COGNITO),
     "Google's ID token": (
         {"audience": "shop.apps.googleusercontent.com"},
         {
@@ -203,12 +203,12 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "email": "maya@gmail.example",
         },
     ),
-    "another type than a Valetkey's": ({"like": "valetkey"}, {}),
+    "a typ that Valetkey does not use": ({"like": "valetkey"}, {}),
 }
 
 
-@pytest.mark.parametrize(("trusted", "claims"), BAD.values(), ids=BAD)
-def test_what_is_no_access_token_for_us_is_refused(
+@pytest.mark.parametrize(("trusted", "claims"), OTHER_TOKENS.values(), ids=OTHER_TOKENS)
+def test_tokens_that_are_no_access_tokens_for_this_api_are_refused(
     clock: Clock, issuer: FakeIssuer, trusted: dict[str, Any], claims: dict[str, Any]
 ) -> None:
     api = StandaloneApi(clock, TrustedIssuer(issuer.url, **trusted))
@@ -216,7 +216,7 @@ def test_what_is_no_access_token_for_us_is_refused(
     assert api.call(issuer.token(header={"typ": "JWT"}, **claims), "/api/any").status_code == 401
 
 
-def test_the_two_issuers_of_one_entra_tenant_may_both_be_trusted(clock: Clock) -> None:
+def test_both_issuers_of_one_entra_tenant_can_be_trusted(clock: Clock) -> None:
     with FakeIssuer(clock, "/t/") as first, FakeIssuer(clock, "/t/v2.0") as second:
         api = StandaloneApi(
             clock,

@@ -1,4 +1,4 @@
-"""A resource server alone: what it imports, what it weighs, and what it says to a publisher who is mistaken."""
+"""``ResourceServer``: what it imports, the memory that it needs, and the errors of a wrong configuration."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def notes():
 
 assert app.test_client().get("/api/notes").status_code == 401
 assert app.test_client().get("/.well-known/oauth-protected-resource").status_code == 200
-strange = ("sqlalchemy", "alembic", "authlib", "wtforms", "argon2", "granian", "valetkey.runtime", "valetkey.extension",
-           "valetkey.accounts", "valetkey.authorization_server", "valetkey.resource_owner",
-           "valetkey.storage.engine.store")
-print(sorted({name for name in sys.modules if name.startswith(strange)}))
+banned = ("sqlalchemy", "alembic", "authlib", "wtforms", "argon2", "granian", "valetkey.runtime", "valetkey.extension",
+          "valetkey.accounts", "valetkey.authorization_server", "valetkey.resource_owner",
+          "valetkey.storage.engine.store")
+print(sorted({name for name in sys.modules if name.startswith(banned)}))
 resident = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
 print(int(resident.split()[1]) // 1024)
 """
 
 
-def test_no_authorization_server_and_no_database_is_imported_and_it_is_small() -> None:
+def test_a_resource_server_imports_no_database_and_needs_little_memory() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
 
     imported, megabytes = done.stdout.splitlines()
@@ -49,20 +49,20 @@ def test_no_authorization_server_and_no_database_is_imported_and_it_is_small() -
     assert int(megabytes) < 60
 
 
-def test_two_apps_in_one_process_know_nothing_of_each_other(clock: Clock) -> None:
-    with FakeIssuer(clock) as one, FakeIssuer(clock) as two:
+def test_two_apps_in_one_process_accept_only_tokens_of_their_own_issuer(clock: Clock) -> None:
+    with FakeIssuer(clock) as first_issuer, FakeIssuer(clock) as second_issuer:
         first, second = (
-            StandaloneApi(clock, one.url),
-            StandaloneApi(clock, two.url, resource="https://other.example.com"),
+            StandaloneApi(clock, first_issuer.url),
+            StandaloneApi(clock, second_issuer.url, resource="https://other.example.com"),
         )
 
-        assert first.accepts(one.token())
-        assert not second.accepts(one.token())
-        assert second.accepts(two.token(aud="https://other.example.com"))
-        assert not first.accepts(two.token())
+        assert first.accepts(first_issuer.token())
+        assert not second.accepts(first_issuer.token())
+        assert second.accepts(second_issuer.token(aud="https://other.example.com"))
+        assert not first.accepts(second_issuer.token())
 
 
-def test_one_object_serves_several_apps_and_making_them_asks_nobody(clock: Clock) -> None:
+def test_one_resource_server_serves_several_apps_and_init_sends_no_request(clock: Clock) -> None:
     with FakeIssuer(clock) as issuer:
         server = ResourceServer(trusted_issuers=[issuer.url], resource=RESOURCE, clock=clock)
         apps = [Flask("one"), Flask("two")]
@@ -73,7 +73,7 @@ def test_one_object_serves_several_apps_and_making_them_asks_nobody(clock: Clock
         assert issuer.requested_paths == []
 
 
-def test_issuers_and_resource_may_come_from_the_apps_configuration(clock: Clock) -> None:
+def test_issuers_and_resource_can_be_in_the_apps_configuration(clock: Clock) -> None:
     app = Flask("api")
     app.config["VALETKEY_TRUSTED_ISSUERS"] = ["https://id.example.com"]
     app.config["VALETKEY_RESOURCE"] = RESOURCE
@@ -84,19 +84,23 @@ def test_issuers_and_resource_may_come_from_the_apps_configuration(clock: Clock)
 
 
 ISSUER = "https://id.example.com"
-ASKED = IntrospectionClient(client_id="a", client_secret="hidden")
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
+INTROSPECTION = IntrospectionClient(client_id="a", client_secret="hidden")
+WRONG_CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "trusted_issuers must be a list"),
-    "a string": ({"trusted_issuers": ISSUER}, "trusted_issuers must be a list"),
-    "one twice": ({"trusted_issuers": [ISSUER, ISSUER]}, "names one issuer twice"),
+    "a string instead of a list": ({"trusted_issuers": ISSUER}, "trusted_issuers must be a list"),
+    "one issuer twice": ({"trusted_issuers": [ISSUER, ISSUER]}, "names one issuer twice"),
     "plain http": ({"trusted_issuers": ["http://id.example.com"]}, "http is for loopback"),
     "no URL": ({"trusted_issuers": ["accounts.example.com"]}, "does not begin with a scheme"),
     "a pattern of tenants": (
         {"trusted_issuers": ["https://id.example.com/{t}"]},
         "each tenant's issuer",
     ),
-    "two that are asked about any opaque token": (
-        {"trusted_issuers": [TrustedIssuer(one, introspection=ASKED) for one in (ISSUER, "https://b.example.com")]},
+    "two issuers with introspection and no prefix": (
+        {
+            "trusted_issuers": [
+                TrustedIssuer(url, introspection=INTROSPECTION) for url in (ISSUER, "https://b.example.com")
+            ]
+        },
         "the prefix of its tokens",
     ),
     "no resource": ({"trusted_issuers": [ISSUER], "resource": None}, "resource must be the URL"),
@@ -105,7 +109,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"trusted_issuers": [ISSUER], "issuer": ISSUER},
         "issuer: ResourceServer has no such setting",
     ),
-    "a setting that nobody has": (
+    "an unknown setting": (
         {"trusted_issuers": [ISSUER], "colour": "red"},
         "colour: ResourceServer has no such setting",
     ),
@@ -113,16 +117,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
-def test_a_mistake_is_told_at_the_start(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError) as told:
-        ResourceServer(Flask("api"), **{"resource": RESOURCE, **given})
+@pytest.mark.parametrize(("options", "message"), WRONG_CONFIGURATIONS.values(), ids=WRONG_CONFIGURATIONS)
+def test_a_wrong_configuration_raises_at_start(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        ResourceServer(Flask("api"), **{"resource": RESOURCE, **options})
 
-    assert said in str(told.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"algorithms": ["RS256", "HS256"]}, "HS256: only asymmetric"),
         ({"algorithms": ["none"]}, "none: only asymmetric"),
@@ -135,22 +139,22 @@ def test_a_mistake_is_told_at_the_start(given: dict[str, Any], said: str) -> Non
         ({"roles": {"admin": 'a"b'}, "role_claims": "roles"}, "is not a valid scope"),
     ],
 )
-def test_a_mistake_about_an_issuer_is_told_where_it_is_made(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=f"trusted issuer '{ISSUER}'.*{said}"):
-        TrustedIssuer(ISSUER, **given)
+def test_an_invalid_trusted_issuer_raises_when_it_is_created(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"trusted issuer '{ISSUER}'.*{message}"):
+        TrustedIssuer(ISSUER, **options)
 
 
-@pytest.mark.parametrize("given", [{"method": "none"}, {"endpoint": "http://id.example.com/i"}, {"remember": 3600}])
-def test_a_mistake_about_introspection_is_told_where_it_is_made(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(given))):
-        IntrospectionClient(client_id="a", client_secret="b", **given)
+@pytest.mark.parametrize("options", [{"method": "none"}, {"endpoint": "http://id.example.com/i"}, {"remember": 3600}])
+def test_an_invalid_introspection_client_raises_when_it_is_created(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        IntrospectionClient(client_id="a", client_secret="b", **options)
 
 
-def test_the_secret_does_not_print() -> None:
-    assert "hidden" not in repr(TrustedIssuer(ISSUER, introspection=ASKED))
+def test_the_repr_of_an_issuer_does_not_contain_the_secret() -> None:
+    assert "hidden" not in repr(TrustedIssuer(ISSUER, introspection=INTROSPECTION))
 
 
-def test_an_app_is_one_or_the_other() -> None:
+def test_an_app_cannot_have_both_valetkey_and_a_resource_server() -> None:
     app = Flask("api")
     Valetkey(app)
 
@@ -169,7 +173,7 @@ def test_a_protected_blueprint_is_guarded_from_the_first_request_on(clock: Clock
         assert api.call(issuer.token(), "/api/all").status_code == 200
 
 
-def test_routes_that_nobody_decided_about_are_closed_where_that_was_asked_for(clock: Clock) -> None:
+def test_protect_by_default_denies_undecorated_routes(clock: Clock) -> None:
     api = StandaloneApi(clock, ISSUER, protect_by_default=True)
     api.app.add_url_rule("/api/forgotten", view_func=lambda: "open")
 
@@ -177,7 +181,7 @@ def test_routes_that_nobody_decided_about_are_closed_where_that_was_asked_for(cl
     assert api.call(None, "/api/status").status_code == 200
 
 
-def test_a_limit_by_plan_is_told_since_nobody_here_knows_the_plans(clock: Clock) -> None:
+def test_a_limit_per_plan_raises_since_a_resource_server_has_no_plans(clock: Clock) -> None:
     api = StandaloneApi(clock, ISSUER)
 
     @require_oauth(limit={"free": "1/minute", "pro": "10/minute"})
@@ -191,7 +195,7 @@ def test_a_limit_by_plan_is_told_since_nobody_here_knows_the_plans(clock: Clock)
         api.call(None, "/api/status")
 
 
-def test_the_command_says_that_it_is_not_for_such_an_app(tmp_path: Any) -> None:
+def test_the_command_does_not_serve_an_app_with_a_resource_server(tmp_path: Any) -> None:
     file = tmp_path / "alone.py"
     file.write_text(IMPORTS.partition("@app.get")[0])
 
@@ -199,11 +203,11 @@ def test_the_command_says_that_it_is_not_for_such_an_app(tmp_path: Any) -> None:
         load_app(str(file))
 
 
-def test_the_command_judges_its_routes_and_limits(tmp_path: Path) -> None:
+def test_the_check_command_checks_routes_and_limits_of_a_resource_server(tmp_path: Path) -> None:
     file = tmp_path / "alone.py"
     more = """
-@app.get("/api/nobody")
-def nobody():
+@app.get("/api/undecorated")
+def undecorated():
     return "?"
 
 
@@ -222,7 +226,7 @@ def by_plan():
         return done.returncode, done.stdout + done.stderr
 
     assert check(beginning) == (0, "Ready to serve.\n")
-    code, told = check(beginning + more)
+    code, output = check(beginning + more)
     assert code == 1
-    assert "problem: /api/by-plan has a limit for the plan free" in told
-    assert "advice:  /api/nobody says neither @public nor @require_oauth" in told
+    assert "problem: /api/by-plan has a limit for the plan free" in output
+    assert "advice:  /api/undecorated says neither @public nor @require_oauth" in output

@@ -1,4 +1,4 @@
-"""A token that opened a route is not judged by it anew: what may change between two calls is seen all the same."""
+"""The guard caches that a token may call a route; what can change between two calls is still checked."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.grants import list_active
 
 
-def answers() -> object:
+def respond() -> object:
     return jsonify(ok=True)
 
 
-def test_a_sign_in_grows_too_old(app: Flask, ada: Browser, clock: Clock) -> None:
+def test_max_age_refuses_a_token_whose_sign_in_has_become_too_old(app: Flask, ada: Browser, clock: Clock) -> None:
     """RFC 9470 §3."""
-    app.add_url_rule("/api/lately", "lately", require_oauth(max_age=300)(answers))
+    app.add_url_rule("/api/lately", "lately", require_oauth(max_age=300)(respond))
     token = ada.obtain_tokens()["access_token"]
     assert ada.call(token, "/api/lately").status_code == 200
 
@@ -40,23 +40,23 @@ def test_a_sign_in_grows_too_old(app: Flask, ada: Browser, clock: Clock) -> None
     assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
 
 
-def test_a_route_that_asks_for_more_refuses_the_same_token(app: Flask, ada: Browser) -> None:
-    app.add_url_rule("/api/little", "little", require_oauth("profile")(answers))
-    app.add_url_rule("/api/much", "much", require_oauth("profile notes:read")(answers))
+def test_a_route_that_requires_more_scopes_refuses_a_token_that_another_accepts(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/little", "little", require_oauth("profile")(respond))
+    app.add_url_rule("/api/much", "much", require_oauth("profile notes:read")(respond))
     token = ada.obtain_tokens()["access_token"]
 
     assert [ada.call(token, path).status_code for path in ("/api/little", "/api/much") * 2] == [200, 403] * 2
 
 
-def test_guards_of_one_endpoint_are_told_apart(app: Flask, ada: Browser) -> None:
-    app.add_url_rule("/api/both", "both", require_oauth("profile")(require_oauth("notes:write")(answers)))
+def test_each_of_two_guards_of_one_endpoint_checks_the_token(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/both", "both", require_oauth("profile")(require_oauth("notes:write")(respond)))
     token = ada.obtain_tokens()["access_token"]
 
     assert [ada.call(token, "/api/both").status_code for _ in range(3)] == [403] * 3
 
 
-def test_public_around_a_guard_opens_nothing_and_is_not_told(app: Flask, ada: Browser) -> None:
-    app.add_url_rule("/api/both", "both", public(require_oauth("profile")(answers)))
+def test_public_around_require_oauth_has_no_effect(app: Flask, ada: Browser) -> None:
+    app.add_url_rule("/api/both", "both", public(require_oauth("profile")(respond)))
 
     assert ada.call(None, "/api/both").status_code == 401
     assert ada.call(ada.obtain_tokens()["access_token"], "/api/both").status_code == 200
@@ -66,27 +66,27 @@ def test_public_around_a_guard_opens_nothing_and_is_not_told(app: Flask, ada: Br
     ]
 
 
-def test_a_guard_that_cannot_count_leaves_what_the_one_before_it_told(
+def test_a_guard_that_cannot_count_keeps_the_fields_of_the_outer_guard(
     app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inner = require_oauth(limit=RateLimit("5/minute burst 5", fail="open", group="down"))(answers)
+    inner = require_oauth(limit=RateLimit("5/minute burst 5", fail="open", group="down"))(respond)
     app.add_url_rule("/api/two", "two", require_oauth(limit="100/minute burst 50")(inner))
     spend = runtime.limiter.spend
 
-    def down(key: str, *more: Any) -> LimitResult:
+    def down(key: str, *arguments: Any) -> LimitResult:
         if key.startswith("group|down"):
             raise StoreUnavailable("down")
-        return spend(key, *more)
+        return spend(key, *arguments)
 
     monkeypatch.setattr(runtime.limiter, "spend", down)
 
-    answer = ada.call(ada.obtain_tokens()["access_token"], "/api/two")
+    response = ada.call(ada.obtain_tokens()["access_token"], "/api/two")
 
-    assert answer.status_code == 200
-    assert answer.headers["RateLimit"] == '"default";r=49;t=1'
+    assert response.status_code == 200
+    assert response.headers["RateLimit"] == '"default";r=49;t=1'
 
 
-def test_each_use_of_a_grant_is_noted(app: Flask, ada: Browser, clock: Clock, runtime: Runtime) -> None:
+def test_each_use_of_a_grant_is_recorded(app: Flask, ada: Browser, clock: Clock, runtime: Runtime) -> None:
     token, used = ada.obtain_tokens()["access_token"], []
     for _ in range(2):
         assert ada.call(token, "/api/protected").status_code == 200
@@ -99,7 +99,7 @@ def test_each_use_of_a_grant_is_noted(app: Flask, ada: Browser, clock: Clock, ru
 
 
 def test_a_view_at_two_endpoints_has_a_budget_at_each(app: Flask, ada: Browser) -> None:
-    view = require_oauth(limit="2/minute burst 2")(answers)
+    view = require_oauth(limit="2/minute burst 2")(respond)
     for endpoint in ("one", "other"):
         app.add_url_rule(f"/api/{endpoint}", endpoint, view)
     token = ada.obtain_tokens()["access_token"]
@@ -109,18 +109,18 @@ def test_a_view_at_two_endpoints_has_a_budget_at_each(app: Flask, ada: Browser) 
     assert called == {"/api/one": [200, 200, 429], "/api/other": [200, 200, 429]}
 
 
-def test_a_plan_changes_between_two_calls(make_app: MakeApp, store_url: str) -> None:
+def test_a_change_of_plan_applies_to_the_next_call(make_app: MakeApp, store_url: str) -> None:
     plans = {"free": Plan(limit="60/minute burst 5"), "pro": Plan(limit="6000/minute burst 600")}
     app = make_app(store_url, plans=plans, default_plan="free")
-    app.add_url_rule("/api/any", "any", require_oauth(answers))
-    client_id, call = machine(app)
+    app.add_url_rule("/api/any", "any", require_oauth(respond))
+    client_id, call = create_machine(app)
 
-    told = [call("/api/any").headers["RateLimit-Policy"]]
+    policies = [call("/api/any").headers["RateLimit-Policy"]]
     for plan in ("pro", "free"):
         subscribe(app.extensions["valetkey"], client_id, plan, approved=True)
-        told.append(call("/api/any").headers["RateLimit-Policy"])
+        policies.append(call("/api/any").headers["RateLimit-Policy"])
 
-    assert told == ['"plan-free";q=60;w=60', '"plan-pro";q=6000;w=60', '"plan-free";q=60;w=60']
+    assert policies == ['"plan-free";q=60;w=60', '"plan-pro";q=6000;w=60', '"plan-free";q=60;w=60']
 
 
 FIELDS = {
@@ -132,55 +132,57 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("style", FIELDS)
-def test_a_busy_caller_pays_and_is_told_the_cost_of_each_call(
+def test_calls_from_a_lease_are_charged_and_have_the_rate_limit_fields(
     make_app: MakeApp, store_url: str, style: str, clock: Clock
 ) -> None:
-    """After some twenty calls a lease pays."""
+    """After some twenty calls, calls are charged to a lease."""
     app = make_app(store_url, rate_limit_fields=style)
-    app.add_url_rule("/api/dear", "dear", require_oauth(limit="6000/minute burst 600", cost=3)(answers))
-    _, call = machine(app)
+    app.add_url_rule("/api/expensive", "expensive", require_oauth(limit="6000/minute burst 600", cost=3)(respond))
+    _, call = create_machine(app)
 
-    calls = [call("/api/dear") for _ in range(201)]
+    calls = [call("/api/expensive") for _ in range(201)]
 
-    assert [one.status_code for one in calls] == [200] * 200 + [429]
-    for number, one in enumerate(calls[:200], 1):
-        assert {name for name in dict(one.headers) if "RateLimit" in name} == FIELDS[style]
+    assert [response.status_code for response in calls] == [200] * 200 + [429]
+    for number, response in enumerate(calls[:200], 1):
+        assert {name for name in dict(response.headers) if "RateLimit" in name} == FIELDS[style]
         if style in {"ietf", "both"}:
-            assert one.headers["RateLimit"].startswith(f'"default";r={600 - 3 * number};')
+            assert response.headers["RateLimit"].startswith(f'"default";r={600 - 3 * number};')
         if style in {"legacy", "both"}:
-            assert one.headers["X-RateLimit-Remaining"] == str(600 - 3 * number)
-            assert clock.time <= int(one.headers["X-RateLimit-Reset"]) <= clock.time + 7
+            assert response.headers["X-RateLimit-Remaining"] == str(600 - 3 * number)
+            assert clock.time <= int(response.headers["X-RateLimit-Reset"]) <= clock.time + 7
 
 
-def test_another_limit_is_another_budget(make_app: MakeApp, store_url: str) -> None:
-    """Who used up the free plan's hundred of a day and pays from now on does not wait until tomorrow."""
+def test_a_plan_with_another_limit_starts_another_budget(make_app: MakeApp, store_url: str) -> None:
+    """A client that has used up the free plan's calls of the day need not wait until tomorrow after an upgrade."""
     plans = {"free": Plan(), "pro": Plan()}
     app = make_app(store_url, plans=plans, default_plan="free")
     limit = {"free": "100/day burst 2", "pro": "6000/minute burst 600"}
-    app.add_url_rule("/api/any", "any", require_oauth(limit=limit)(answers))
-    client_id, call = machine(app)
+    app.add_url_rule("/api/any", "any", require_oauth(limit=limit)(respond))
+    client_id, call = create_machine(app)
     runtime: Runtime = app.extensions["valetkey"]
 
     assert [call("/api/any").status_code for _ in range(3)] == [200, 200, 429]
     subscribe(runtime, client_id, "pro", approved=True)
     assert call("/api/any").headers["RateLimit"] == '"default";r=599;t=1'
     subscribe(runtime, client_id, "free", approved=True)
-    assert call("/api/any").status_code == 429, "going back and forth gives nothing back"
+    assert call("/api/any").status_code == 429, "changing back restores no budget"
 
 
-def test_a_call_that_the_plan_refuses_is_told_no_other_budget(make_app: MakeApp, store_url: str) -> None:
-    """What the route's limit was charged is given back, so its numbers would be wrong."""
+def test_a_call_that_the_plan_refuses_has_only_the_fields_of_the_plan(make_app: MakeApp, store_url: str) -> None:
+    """The charge to the route's limit is refunded, so its numbers would be wrong."""
     app = make_app(store_url, plans={"free": Plan(limit="60/hour burst 1")}, default_plan="free")
-    app.add_url_rule("/api/any", "any", require_oauth(limit="10/minute burst 10")(answers))
-    _, call = machine(app)
+    app.add_url_rule("/api/any", "any", require_oauth(limit="10/minute burst 10")(respond))
+    _, call = create_machine(app)
 
-    told = [call("/api/any").headers["RateLimit"] for _ in range(3)]
+    fields = [call("/api/any").headers["RateLimit"] for _ in range(3)]
 
-    assert told[0] == '"default";r=9;t=6, "plan-free";r=0;t=60'
-    assert told[1:] == ['"plan-free";r=0;t=60'] * 2
+    assert fields[0] == '"default";r=9;t=6, "plan-free";r=0;t=60'
+    assert fields[1:] == ['"plan-free";r=0;t=60'] * 2
 
 
-def test_memory_is_bounded(app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caches_of_the_guard_are_bounded(
+    app: Flask, ada: Browser, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(admission, "_MAX_CHARGE_PLANS", 5)
     monkeypatch.setattr(admission, "_MAX_AUTHORIZED_ROUTES", 5)
 
@@ -193,13 +195,13 @@ def test_memory_is_bounded(app: Flask, ada: Browser, runtime: Runtime, monkeypat
     assert 1 <= len(runtime.admission._charge_plans) <= 5
 
 
-def machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
-    """A program's client id, and what calls a path with its token."""
+def create_machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
+    """Return the id of a new machine client, and a function that calls a path with its token."""
     runtime: Runtime = app.extensions["valetkey"]
     client = register_client(runtime, name="Robot", policy="machine")
     audience = (runtime.settings.api_resource,)
-    minted = runtime.token_generator.generate_access_token(
+    access_token = runtime.token_generator.generate_access_token(
         client_id=client.client_id, scope=frozenset(), audience=audience, now=runtime.clock(), grant=None
     )
-    headers = {"Authorization": f"Bearer {minted.value}"}
+    headers = {"Authorization": f"Bearer {access_token.value}"}
     return client.client_id, lambda path: app.test_client().get(path, headers=headers)
