@@ -1,7 +1,7 @@
 """Write docs/conformance.md from the tests in tests/conformance: ``python docs/write_conformance.py``.
 
-A file there begins with the name of its specification, a test with the sections that it holds us to. Sections that
-tests elsewhere hold us to, and what is not offered, are listed here.
+The docstring of a file there begins with the name of its specification, the docstring of a test with the sections that
+it tests. Tests in other folders, and what is not offered, are listed here.
 """
 
 # ruff: noqa: E501  (a row of a table stays on its line)
@@ -15,13 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 HEAD = """# Conformance
 
-What of each specification Valetkey meets, and the test that shows it. A row is a test: its sections (with a remark
-where one helps), and what it says. Below: what is not offered, and what is done otherwise, each with the reason.
+Which requirements of each specification Valetkey meets, and the test that shows it. Each row is a test: the sections
+that it tests, sometimes with a remark, and what must hold. Below is what is not offered and what is done differently,
+with the reasons.
 
 """
 A, R, P = "tests/authorization_server/test_", "tests/resource_server/test_", "tests/protocol/test_"
 
-# What other tests show: specification, then section, file and test.
+# Tests in other folders, by specification: section, file and name of the test.
 ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
     "RFC 6749: The OAuth 2.0 Authorization Framework": [
         ("§2.3.1", f"{A}client_authentication.py", "test_a_client_may_send_its_secret_by_basic_or_in_the_form"),
@@ -79,7 +80,11 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§4", f"{A}introspection.py", "test_a_web_client_cannot_introspect_tokens_of_another_client"),
         ("§4", f"{A}introspection.py", "test_a_public_client_cannot_introspect"),
         ("§2.2: personal access tokens", f"{A}personal_tokens.py", "test_a_service_can_introspect_a_personal_token"),
-        ("§4", f"{A}personal_tokens.py", "test_introspection_reports_the_token_of_a_disabled_owner_as_inactive_at_once"),
+        (
+            "§4",
+            f"{A}personal_tokens.py",
+            "test_introspection_reports_the_token_of_a_disabled_owner_as_inactive_at_once",
+        ),
     ],
     "RFC 8252: OAuth 2.0 for Native Apps": [
         ("§7.1", f"{P}uri.py", "test_a_private_use_scheme_with_a_dot_is_allowed_for_native_apps_only"),
@@ -113,7 +118,11 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§4.9", f"{R}challenges.py", "test_a_token_for_another_resource_is_refused"),
         ("§4.11.2", "tests/accounts/test_accounts.py", "test_next_accepts_local_paths_only"),
         ("§4.12", f"{A}code_flow.py", "test_a_post_to_the_authorization_endpoint_is_redirected_to_get"),
-        ("§4.13", f"{A}client_authentication.py", "test_a_spoofed_x_forwarded_for_does_not_evade_the_limit_on_guessing"),
+        (
+            "§4.13",
+            f"{A}client_authentication.py",
+            "test_a_spoofed_x_forwarded_for_does_not_evade_the_limit_on_guessing",
+        ),
         (
             "§4.14.2",
             "tests/races/test_refresh_tokens.py",
@@ -123,12 +132,12 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
     ],
 }
 
-# What is not offered: what, how metadata would show it (a member, or a member and a value), and why not.
+# What is not offered: name, how metadata would show it (a member, or a member and a value), and the reason.
 NOT_OFFERED: list[tuple[str, str, str]] = [
-    ("Implicit and hybrid flows (Core §3.2, §3.3)", "response_types_supported=id_token", "they put tokens into URLs (RFC 9700 §2.1.2); so the certification profile `Dynamic OP`, which asks for them, is not met whole (Core §15.2)"),
+    ("Implicit and hybrid flows (Core §3.2, §3.3)", "response_types_supported=id_token", "they put tokens into URLs (RFC 9700 §2.1.2); the certification profile `Dynamic OP` requires them, so it is not met completely (Core §15.2)"),
     ("Password grant (RFC 6749 §4.3)", "grant_types_supported=password", "it shows the password to the app (RFC 9700 §2.4)"),
-    ("PKCE method plain (RFC 7636 §4.2)", "code_challenge_methods_supported=plain", "it does not help against a reader of the request (RFC 9700 §2.1.1)"),
-    ("Response modes fragment and web_message", "response_modes_supported=fragment", "no flow that is served needs them (RFC 9700 §4.17)"),
+    ("PKCE method plain (RFC 7636 §4.2)", "code_challenge_methods_supported=plain", "it does not protect against an attacker who reads the request (RFC 9700 §2.1.1)"),
+    ("Response modes fragment and web_message", "response_modes_supported=fragment", "no supported flow needs them (RFC 9700 §4.17)"),
     ("Request objects by value (Core §6.1, RFC 9101)", "request_object_signing_alg_values_supported", "refused as request_not_supported; not built yet"),
     ("Request objects by reference (Core §6.2)", "require_request_uri_registration", "refused as request_uri_not_supported; not built yet"),
     ("Pushed authorization requests (RFC 9126)", "pushed_authorization_request_endpoint", "not built yet"),
@@ -141,35 +150,37 @@ NOT_OFFERED: list[tuple[str, str, str]] = [
     ("CIBA", "backchannel_authentication_endpoint", "not built yet"),
     ("Signed introspection (RFC 9701)", "introspection_signing_alg_values_supported", "not built yet"),
     ("Encrypted ID tokens and userinfo (Core §10.2)", "id_token_encryption_alg_values_supported", "both go to the client itself over TLS"),
-    ("HS256 ID tokens (Core §10.1)", "id_token_signing_alg_values_supported=HS256", "they would need the client's secret in the clear, of which only a digest is kept"),
+    ("HS256 ID tokens (Core §10.1)", "id_token_signing_alg_values_supported=HS256", "they need the client secret in plain text, and only its digest is stored"),
     ("client_secret_jwt (Core §9)", "token_endpoint_auth_methods_supported=client_secret_jwt", "for the same reason"),
-    ("Unsigned ID tokens", "id_token_signing_alg_values_supported=none", "nobody should have to trust one"),
+    ("Unsigned ID tokens", "id_token_signing_alg_values_supported=none", "a client cannot verify them"),
     ("Aggregated and distributed claims (Core §5.6.2)", "claim_types_supported=distributed", "all claims are the provider's own"),
-    ("Claims in several languages (Core §5.2)", "claims_locales_supported", "an account has each claim once; claims_locales is taken and has no effect"),
-    ("Session management by iframe", "check_session_iframe", "browsers no longer send it the cookie that it needs"),
+    ("Claims in several languages (Core §5.2)", "claims_locales_supported", "an account has each claim once; claims_locales is accepted and has no effect"),
+    ("Session management by iframe", "check_session_iframe", "browsers no longer send the cookie that the iframe needs"),
     ("Signed metadata (RFC 8414 §2.1, RFC 9728 §2.2)", "signed_metadata", "metadata comes from its own origin over TLS"),
 ]  # fmt: skip
 
-OTHERWISE: list[tuple[str, str]] = [
-    ("Core §3.1.2.1, offline_access without prompt=consent", "a refresh token is given where the client registered the grant type and the person allowed the scope, now or before"),
-    ("Core §5.5, claims that no asked scope opens", "are asked about each time: consent remembers scopes only, so with prompt=none it is consent_required"),
-    ("Core §5.3, a token that was asked for with resource", "userinfo takes it only where the issuer is one of the resources: a token is for what was asked for (RFC 8707)"),
-    ("Core §3.1.2.1, id_token_hint under a retired key", "counts for thirty days, for whoever signs out should not fail by a rotation; after `valetkey keys rotate --emergency` no key from before proves anything"),
-    ("Core §8.1, the access token of a pairwise client", "is opaque, for the client could read the public name in a JWT"),
-    ("Core §3.1.2.1, PKCE", "is demanded of every client but those under the policy `oidc-compat`"),
-    ("Discovery §2, WebFinger", "relying parties are told their issuer"),
-    ("RFC 7009 §2.1, a personal access token", "is revoked by whoever shows it: it was given to no client that could authenticate"),
-    ("RFC 8252 §8.6, prompt=none for a native app", "is consent_required: nobody can tell who else listens at its redirect URI"),
+# What is done differently: section and subject, then the behavior and its reason.
+DIFFERENT: list[tuple[str, str]] = [
+    ("Core §3.1.2.1, offline_access without prompt=consent", "a refresh token is issued if the client registered the grant type and the user allowed the scope, now or before"),
+    ("Core §5.5, claims outside the requested scope", "need consent each time, because only consent to scopes is remembered; with prompt=none the error is consent_required"),
+    ("Core §5.3, a token that was requested with resource", "is accepted by userinfo only if the issuer is one of the resources: a token is valid only for the requested resources (RFC 8707)"),
+    ("Core §3.1.2.1, id_token_hint under a retired key", "is accepted for 30 days, so that sign-out works after a key rotation; after `valetkey keys rotate --emergency` no earlier key is accepted"),
+    ("Core §8.1, the access token of a pairwise client", "is opaque, because the client could read the public `sub` in a JWT"),
+    ("Core §3.1.2.1, PKCE", "is required of every client except those with the policy `oidc-compat`"),
+    ("Discovery §2, WebFinger", "is not offered: relying parties are configured with their issuer"),
+    ("RFC 7009 §2.1, a personal access token", "can be revoked without client authentication by anyone who has it: it belongs to no client"),
+    ("RFC 8252 §8.6, prompt=none for a native app", "is answered with consent_required: another app on the device may listen at the redirect URI"),
 ]  # fmt: skip
 
 SUITE = """
-## The OpenID Foundation's suite
+## Run the OpenID Foundation's conformance suite
 
-It judges a deployment from outside. Its plans that concern us are `oidcc-basic`, `oidcc-formpost-basic`, `oidcc-config`,
-`oidcc-3rdparty-init` and those of RP-initiated, back-channel and front-channel logout; of `oidcc-dynamic` the modules that
-need neither the implicit flow nor `request_uri`. We followed its modules by hand; the suite itself has not been run yet.
+The suite tests a deployment from outside. These of its plans apply: `oidcc-basic`, `oidcc-formpost-basic`,
+`oidcc-config`, `oidcc-3rdparty-init` and those of RP-initiated, back-channel and front-channel logout; of
+`oidcc-dynamic`, the modules that need neither the implicit flow nor `request_uri`. The steps of its modules were
+followed by hand; the suite itself has not been run yet.
 
-Its relying parties send no PKCE. They are made by command, two of them, each with the suite's own addresses:
+Its two relying parties do not use PKCE. Create each with a command, with the addresses of your suite:
 
 ```sh
 valetkey users create --email ada@example.org --claims ada.json --password-stdin < password
@@ -179,9 +190,10 @@ valetkey clients create --name Suite --policy oidc-compat --json \\
   --backchannel-logout-uri https://suite.example/test/a/valetkey/backchannel_logout
 ```
 
-or register themselves: `VALETKEY_REGISTRATION_POLICY=open` and `VALETKEY_REGISTRATION_PROFILE=oidc-compat`. Where the suite
-is not on the internet, `VALETKEY_OUTBOUND_ALLOWED_NETWORKS` names its network, and `VALETKEY_OUTBOUND_CA_FILE` has the
-authority of its certificate. What its browser does, with the ids of [pages.md](pages.md):
+Or let them register themselves: set `VALETKEY_REGISTRATION_POLICY=open` and
+`VALETKEY_REGISTRATION_PROFILE=oidc-compat`. If the suite is not on the internet, set
+`VALETKEY_OUTBOUND_ALLOWED_NETWORKS` to its network and `VALETKEY_OUTBOUND_CA_FILE` to the certificate authority of its
+certificate. The suite controls its browser with these commands; the ids are those of [pages.md](pages.md):
 
 ```json
 [
@@ -228,47 +240,53 @@ authority of its certificate. What its browser does, with the ids of [pages.md](
 
 
 def text() -> str:
-    """The page."""
+    """Return the page.
+
+    :raises LookupError: if a test in ``ELSEWHERE`` does not exist.
+    """
     parts = [HEAD]
     for name, rows in sorted(_rows().items()):
-        parts.append(f"## {name}\n\n| section | what is met |\n|---|---|\n{''.join(rows)}\n")
-    parts.append("## Not offered\n\n| what | why not |\n|---|---|\n")
-    parts += [f"| {what} | {why} |\n" for what, _, why in NOT_OFFERED]
-    parts.append("\n## Done otherwise\n\n| where | how, and why |\n|---|---|\n")
-    parts += [f"| {where} | {how} |\n" for where, how in OTHERWISE]
+        parts.append(f"## {name}\n\n| section | requirement and test |\n|---|---|\n{''.join(rows)}\n")
+    parts.append("## Not offered\n\n| feature | reason |\n|---|---|\n")
+    parts += [f"| {feature} | {reason} |\n" for feature, _, reason in NOT_OFFERED]
+    parts.append("\n## Done differently\n\n| section | behavior and reason |\n|---|---|\n")
+    parts += [f"| {section} | {behavior} |\n" for section, behavior in DIFFERENT]
     parts.append(SUITE)
     return "".join(parts)
 
 
 def _rows() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    """Return the table rows of each specification."""
+    rows: dict[str, list[str]] = {}
     for file in sorted((ROOT / "tests/conformance").glob("test_*.py")):
         module = ast.parse(file.read_text())
         name = (ast.get_docstring(module) or "").partition("\n")[0].rstrip(".")
         if not name.startswith(("RFC ", "OpenID ", "OAuth ", "Client ")):
             continue
         path = f"tests/conformance/{file.name}"
-        found.setdefault(name, []).extend(_row(said, path, test) for test, said in _tests(module))
+        rows.setdefault(name, []).extend(_row(section, path, test) for test, section in _tests(module))
     for name, tests in ELSEWHERE.items():
-        found.setdefault(name, []).extend(_row(*row) for row in tests if _exists(*row))
-    return found
+        for section, path, test in tests:
+            _check_exists(path, test)
+            rows.setdefault(name, []).append(_row(section, path, test))
+    return rows
 
 
 def _tests(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Return the name of each test in a module, with the first paragraph of its docstring."""
     for node in module.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             yield node.name, " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split()).rstrip(".")
 
 
-def _row(said: str, path: str, test: str) -> str:
+def _row(section: str, path: str, test: str) -> str:
     sentence = test.removeprefix("test_").replace("_", " ")
-    return f"| {said.replace('|', chr(92) + '|')} | [{sentence}](../{path}) |\n"
+    return f"| {section.replace('|', chr(92) + '|')} | [{sentence}](../{path}) |\n"
 
 
-def _exists(said: str, path: str, test: str) -> bool:
+def _check_exists(path: str, test: str) -> None:
     if test not in dict(_tests(ast.parse((ROOT / path).read_text()))):
-        raise LookupError(f"{path} has no {test}: mend ELSEWHERE in docs/write_conformance.py")
-    return True
+        raise LookupError(f"{path} has no {test}. Correct ELSEWHERE in docs/write_conformance.py.")
 
 
 if __name__ == "__main__":
