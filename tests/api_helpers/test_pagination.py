@@ -45,7 +45,7 @@ class Note(Base):
     mark: Mapped[str | None]
 
 
-notes: sa.Table = Note.__table__  # type: ignore[assignment]
+notes: sa.Table = Note.__table__  # type: ignore[assignment]  # typed as FromClause
 
 
 @pytest.fixture

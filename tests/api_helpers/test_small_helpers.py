@@ -114,12 +114,12 @@ def test_a_deprecated_route_has_deprecation_sunset_and_link_headers(app: Flask, 
     ]
     parsed, _ = http_sf.parse(headers["Deprecation"].encode(), tltype="item")
     assert parsed == datetime.fromtimestamp(1688169599, UTC)
-    assert app.view_functions["old"].__valetkey_deprecated__.sunset == 1704067200  # type: ignore[attr-defined]
+    assert app.view_functions["old"].__valetkey_deprecated__.sunset == 1704067200  # type: ignore[attr-defined]  # set by deprecated
 
 
 def test_a_class_based_view_may_be_deprecated(app: Flask, http: FlaskClient) -> None:
     class Old(MethodView):
-        decorators = [deprecated(since="2023-01-01")]  # noqa: RUF012
+        decorators = [deprecated(since="2023-01-01")]  # noqa: RUF012  # Flask documents a list
 
         def get(self) -> str:
             return "old"

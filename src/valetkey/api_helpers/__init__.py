@@ -3,19 +3,16 @@
 Each helper can be used on its own. All but ``idempotent`` also work in a Flask app without ``Valetkey``. Put the
 decorators below ``@require_oauth``.
 
-=====================================================  ==============================================================
-``Problem``, ``problem``, ``use_problems``             error responses as problem details (RFC 9457)
-``paginate``, ``Page``                                 pages of a SQLAlchemy select, with ``Link`` headers (RFC 8288)
-``seal_cursor``, ``open_cursor``                       signed cursors, for lists that are not selects
-``etagged``, ``etag_of``, ``check_preconditions``      conditional requests (RFC 9110 §13)
-``idempotent``                                         ``Idempotency-Key``: a repeated POST is executed once
-``sparse_fields``                                      ``?fields=`` selects the members of a JSON response
-``deprecated``                                         ``Deprecation`` and ``Sunset`` headers (RFC 9745, RFC 8594)
-``use_cors``                                           cross-origin requests from browsers
-``max_body``, ``limit_bodies``                         largest request body: 413 before it is read
-``request_id``, ``use_request_ids``,                   a ``Request-Id`` in responses, log records and problem details
-``RequestIdFilter``
-=====================================================  ==============================================================
+- ``Problem``, ``problem``, ``use_problems``: error responses as problem details (RFC 9457)
+- ``paginate``, ``Page``: pages of a SQLAlchemy select, with ``Link`` headers (RFC 8288)
+- ``seal_cursor``, ``open_cursor``: signed cursors, for lists that are not selects
+- ``etagged``, ``etag_of``, ``check_preconditions``: conditional requests (RFC 9110 §13)
+- ``idempotent``: ``Idempotency-Key``, so that a repeated POST is executed once
+- ``sparse_fields``: ``?fields=`` selects the members of a JSON response
+- ``deprecated``: ``Deprecation`` and ``Sunset`` headers (RFC 9745, RFC 8594)
+- ``use_cors``: cross-origin requests from browsers
+- ``max_body``, ``limit_bodies``: largest request body, refused with 413 before it is read
+- ``use_request_ids``, ``request_id``, ``RequestIdFilter``: a ``Request-Id`` in responses, logs and problem details
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _satisfies_if_match(etag: str | None) -> bool:
 
 
 def _whole_seconds(moment: datetime) -> datetime:
-    """Return the time in the precision of the Last-Modified header (RFC 9110 §8.8.2); UTC if it has no time zone."""
+    """Round down to seconds, the precision of the Last-Modified header (RFC 9110 §8.8.2); UTC if without time zone."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0)
 
 

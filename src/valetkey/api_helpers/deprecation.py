@@ -39,7 +39,7 @@ class Deprecation:
 def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | None = None) -> Any:
     """Decorate a view as deprecated: its responses get ``Deprecation``, ``Sunset`` and ``Link`` headers.
 
-    The OpenAPI document marks the operation as deprecated. A class of views can have it in ``decorators``.
+    The OpenAPI document marks the operation as deprecated. A class-based view can list it in ``decorators``.
 
     A date is an ISO 8601 date or time such as ``2026-01-31``, a ``date``, a ``datetime`` (UTC if it has no time zone),
     or seconds since 1970.

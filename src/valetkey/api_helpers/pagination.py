@@ -48,9 +48,8 @@ def paginate(
 ) -> Page:
     """Return the page of a select that the query parameters ``cursor`` and ``limit`` of the current request choose.
 
-    Uses keyset pagination: rows that are added or deleted between two requests do not shift the other rows, and late
-    pages are as fast as early ones. A cursor is valid only for the path, query parameters (except ``limit``) and order
-    that it was made with.
+    Uses keyset pagination: rows that are added or deleted between two requests do not shift the other rows. A cursor
+    is valid only for the path, query parameters (except ``limit``) and order that it was made with.
 
     :param select: a SQLAlchemy select without limit and offset. Its ``order_by`` must end with a unique column, such as
         the primary key, and its columns must never be NULL.

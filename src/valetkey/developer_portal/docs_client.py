@@ -14,7 +14,7 @@ DOCS_CLIENT_ID = "valetkey-docs"
 
 
 def docs_redirect_uri(settings: Settings) -> str:
-    """Return the redirect URI of the API reference, on the issuer's origin. Requires ``docs_path``."""
+    """Return the redirect URI of the API reference, on the issuer's origin. ``docs_path`` must not be None."""
     return f"{settings.issuer}{settings.docs_path}/authorized"
 
 

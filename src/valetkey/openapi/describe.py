@@ -73,7 +73,11 @@ def get_view_description(view: Callable[..., Any]) -> ViewDescription:
 
 
 def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
-    """Read the view's return annotation: the type of its JSON, or None, and 204 if it returns ``None``, else None."""
+    """Read the view's return annotation.
+
+    :returns: the type of the JSON response, None if the annotation has no JSON type; and the status, 204 if the view
+        is annotated to return ``None``, else None.
+    """
     function = inspect.unwrap(view)
     try:
         annotation = typing.get_type_hints(function, include_extras=True).get("return", Any)

@@ -18,7 +18,7 @@ _SecurityRequirements = frozenset[tuple[str, frozenset[str]]]
 def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
     """Yield a sentence for each change that can make a working request, or a reader of its response, fail.
 
-    Additions and relaxed requirements are not breaking. The caller removes duplicate sentences.
+    Additions and relaxed requirements are not breaking. A sentence can be repeated.
     """
     request_diff = RequestDiff(SchemaResolver(old), SchemaResolver(new))
     response_diff = ResponseDiff(SchemaResolver(new), SchemaResolver(old))
