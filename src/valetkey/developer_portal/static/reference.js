@@ -75,10 +75,10 @@ async function redeem(code, verifier) {
   });
   try {
     const response = await fetch(server.token, { method: "POST", body, credentials: "omit" });
-    const body = await response.json();
-    if (!response.ok) throw new Error(body.error_description || body.error);
-    token = body.access_token;
-    showToken(body);
+    const tokenResponse = await response.json();
+    if (!response.ok) throw new Error(tokenResponse.error_description || tokenResponse.error);
+    token = tokenResponse.access_token;
+    showToken(tokenResponse);
   } catch (problem) {
     showProblem(`No token was given: ${problem.message}. Press Authorize again.`);
   }
