@@ -256,7 +256,7 @@ def test_current_token_is_set_in_its_own_request_only(make_app: MakeApp, sqlite_
 
 
 def test_an_error_handler_can_require_a_token(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """It has no route, so usage is recorded without one."""
+    """An error handler has no route, so usage is recorded without one."""
     app = make_app(sqlite_store_url)
     app.register_error_handler(404, lambda problem: _not_found())
     api = Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
@@ -280,7 +280,7 @@ def _not_found() -> Any:
 def test_an_app_does_not_see_the_token_of_the_app_before_it_in_a_cascade(
     make_app: MakeApp, sqlite_store_url: str
 ) -> None:
-    """A cascade passes one WSGI environment to an app after the other."""
+    """A cascade passes one WSGI environment to several apps, one after the other."""
     first, second = make_app(sqlite_store_url), make_app(sqlite_store_url)
     first.add_url_rule("/api/here", "here", require_oauth("profile")(lambda: (jsonify(caller()), 404)))
     second.add_url_rule("/api/here", "here", public(lambda: jsonify(caller())))

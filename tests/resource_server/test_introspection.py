@@ -70,7 +70,7 @@ def test_a_cached_response_is_not_used_after_the_token_has_expired(
     clock.forward(6)
     issuer.is_down = True
 
-    assert api.call("short").status_code == 503  # it has expired, so the cached response is not used
+    assert api.call("short").status_code == 503  # the token has expired, so the cached response is not used
 
 
 def test_an_inactive_token_is_introspected_once_in_some_seconds(

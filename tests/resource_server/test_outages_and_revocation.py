@@ -53,7 +53,7 @@ def test_another_process_refuses_a_revoked_token_within_a_second(two: tuple[Brow
 
 
 def test_a_revocation_that_is_committed_late_is_noticed_too(two: tuple[Browser, Browser], clock: Clock) -> None:
-    """Its row has the time when it was begun, and the other process has read the feed since."""
+    """The row has the time before the commit, and the other process has read the feed since."""
     here, there = two
     token = new_token(here)
     clock.forward(seconds=10)

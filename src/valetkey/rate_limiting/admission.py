@@ -135,7 +135,7 @@ class Admission:
         return None if self.plans is None or client_id is None else self.plans.find_plan(client_id, now)
 
     def charge(self, charge_plan: ChargePlan, now: float) -> AdmissionResult:
-        """Charge one call to all budgets of its charge plan.
+        """Charge one call to all budgets of its charge plan; if one of them refuses it, the others are refunded.
 
         :raises StoreUnavailable: if the counters cannot be reached, and a limit fails closed.
         """

@@ -152,10 +152,12 @@ class Limiter:
                 state.tat -= cost_s
 
     def close(self) -> None:
+        """Close the counters. Leases that are not used up are lost."""
         self._keys.clear()
         self._counters.close()
 
     def prune(self, now: float) -> None:
+        """Delete the counters of keys whose whole budget is available again."""
         self._counters.prune(now)
 
     def _spend(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> LimitResult:

@@ -56,6 +56,7 @@ class RateLimit:
 
     @property
     def is_by_plan(self) -> bool:
+        """Whether there is a limit per plan instead of one for all."""
         return isinstance(self.limit, Mapping)
 
     @property

@@ -80,6 +80,6 @@ class ResourceServerContext(Protocol):
     def get_ready(self) -> None:
         """Prepare for the first request.
 
-        :raises StoreUnavailable: if that fails; the request gets 503, and the next one tries again.
+        :raises StoreUnavailable: if that is not possible now; the request then gets 503.
         """
         ...

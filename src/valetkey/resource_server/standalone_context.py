@@ -79,11 +79,12 @@ class StandaloneContext:
         """Do nothing: an issuer is contacted when its first token comes."""
 
     def close(self) -> None:
+        """Close the rate limit counters."""
         self.admission.limiter.close()
 
 
 class NullLastUsed:
-    """Recorder that records nothing, since the grants are at the issuers."""
+    """Does not record when grants were last used, since they are stored at the issuers."""
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None: ...
 

@@ -93,10 +93,10 @@ def require_oauth(
 def require_oauth(scope: Any = None, **options: Any) -> Any:
     """Require a valid access token to call a view (RFC 6750).
 
-    Write ``@require_oauth`` for any valid token, or ``@require_oauth("notes:read")`` for a scope. In the view,
-    ``current_token`` is the token. A request without a valid token gets 401, and one whose token lacks a scope gets
-    403, each with a ``WWW-Authenticate`` challenge and problem details (RFC 9457). A request over a limit or quota
-    gets 429 with ``Retry-After``.
+    Write ``@require_oauth`` for any valid token, or ``@require_oauth("notes:read")`` for a scope, below ``@app.get``
+    and other route decorators. In the view, ``current_token`` is the token. A request without a valid token gets 401,
+    and one whose token lacks a scope gets 403, each with a ``WWW-Authenticate`` challenge and problem details
+    (RFC 9457). A request over a limit or quota gets 429 with ``Retry-After``.
 
     :param scope: the scopes that the token must have. A string: all of its space-separated scopes. A list: all scopes
         of any one of its strings; the challenge names the first. If it is omitted, any valid token will do.
