@@ -103,7 +103,7 @@ class TrustedIssuer:
 
     @property
     def shape(self) -> TokenShape:
-        """How the issuer's tokens are read: the defaults of ``like``, unless ``token_types`` or ``scope_claims`` are set."""
+        """How the issuer's tokens are read: as ``like`` says, unless ``token_types`` or ``scope_claims`` are set."""
         product = TOKEN_SHAPES[self.like]
         return TokenShape(
             tuple(self.token_types) or product.token_types,
