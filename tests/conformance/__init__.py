@@ -1,1 +1,1 @@
-"""A file per specification, a test per MUST and SHOULD that concerns us."""
+"""One file per specification, with a test for each MUST and SHOULD that applies to Valetkey."""

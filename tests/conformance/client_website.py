@@ -1,4 +1,4 @@
-"""A client's web site on loopback: documents that a test puts there and changes."""
+"""The web site of a client, on loopback, with documents that a test publishes and changes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 
 class ClientWebsite:
-    """Serves documents by path; ``asked`` has the path of each request."""
+    """Serves documents by path; ``requested_paths`` has the path of each request."""
 
     def __init__(self) -> None:
         self.documents: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.requested_paths: list[str] = []
-        site = self
+        website = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.requested_paths.append(self.path)
-                status, headers, body = site.documents.get(self.path, (404, {}, b""))
+                website.requested_paths.append(self.path)
+                status, headers, body = website.documents.get(self.path, (404, {}, b""))
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(name, value)
@@ -37,10 +37,10 @@ class ClientWebsite:
         return f"http://127.0.0.1:{self._server.server_port}{path}"
 
     def publish(self, path: str, document: Any, status: int = 200, **headers: str) -> str:
-        """Serve a document; its URL. Bytes go as they are, everything else as JSON."""
+        """Serve a document and return its URL. Bytes are sent unchanged, everything else as JSON."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.documents[path] = (status, {"Content-Type": "application/json", **named}, body)
+        header_fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.documents[path] = (status, {"Content-Type": "application/json", **header_fields}, body)
         return self.url(path)
 
     def close(self) -> None:

@@ -21,12 +21,13 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.tokens.key_rotation import rotation_statements
 
 
-def header_of(token: str) -> dict[str, Any]:
-    head = token.partition(".")[0]
-    return dict(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))))
+def decode_header(token: str) -> dict[str, Any]:
+    header = token.partition(".")[0]
+    return dict(json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))))
 
 
 def rotate_keys(runtime: Runtime, now: float, *, emergency: bool = False) -> None:
+    """Rotate the signing keys: publish new keys 600 seconds before they sign; tokens live 3600 seconds."""
     rows = rotation_statements(
         runtime.store, runtime.cipher, now, publish_ahead_s=600, token_lifetime_s=3600, emergency=emergency
     )
@@ -48,62 +49,62 @@ def test_an_id_token_has_every_required_claim_in_its_json_type(rp: RelyingParty,
     assert "azp" not in claims
 
 
-def test_the_nonce_comes_back_as_it_was_sent(rp: RelyingParty) -> None:
+def test_the_id_token_contains_the_nonce_as_it_was_sent(rp: RelyingParty) -> None:
     """§2, §3.1.2.1: nonce."""
     assert rp.obtain_id_token_claims()["nonce"] == NONCE
     assert rp.obtain_id_token_claims(nonce="n" * 1000)["nonce"] == "n" * 1000
 
 
-def test_at_hash_is_of_the_access_token_beside_it(rp: RelyingParty) -> None:
+def test_at_hash_is_the_hash_of_the_access_token_in_the_same_response(rp: RelyingParty) -> None:
     """§3.1.3.6."""
-    answer = rp.obtain_tokens()
+    tokens = rp.obtain_tokens()
 
-    assert rp.decode_jwt(answer["id_token"])["at_hash"] == left_half_hash(answer["access_token"])
+    assert rp.decode_jwt(tokens["id_token"])["at_hash"] == left_half_hash(tokens["access_token"])
 
 
-def test_an_id_token_is_signed_with_rs256_unless_the_client_registered_another(
+def test_an_id_token_is_signed_with_rs256_unless_another_algorithm_is_registered(
     rp: RelyingParty, make_relying_party: MakeRelyingParty
 ) -> None:
-    """§2, §15.1, Registration §2: id_token_signed_response_alg; §3.1.3.6: at_hash by the hash of the signature."""
-    kinds = {"RS256": "RSA", "ES256": "EC", "PS256": "RSA", "Ed25519": "OKP", "EdDSA": "OKP"}
+    """§2, §15.1, Registration §2: id_token_signed_response_alg; §3.1.3.6: at_hash uses the hash of the algorithm."""
+    key_types = {"RS256": "RSA", "ES256": "EC", "PS256": "RSA", "Ed25519": "OKP", "EdDSA": "OKP"}
     advertised = rp.get("/.well-known/openid-configuration").json["id_token_signing_alg_values_supported"]
-    assert {*advertised} == kinds.keys()
+    assert {*advertised} == key_types.keys()
 
-    for algorithm, kind in kinds.items():
-        member = {"id_token_signed_response_alg": algorithm, "userinfo_signed_response_alg": algorithm}
-        party = rp if algorithm == "RS256" else make_relying_party(members=member)
-        answer = party.obtain_tokens()
-        header = header_of(answer["id_token"])
+    for algorithm, key_type in key_types.items():
+        members = {"id_token_signed_response_alg": algorithm, "userinfo_signed_response_alg": algorithm}
+        party = rp if algorithm == "RS256" else make_relying_party(members=members)
+        tokens = party.obtain_tokens()
+        header = decode_header(tokens["id_token"])
         keys = {key["kid"]: key for key in party.get("/oauth/jwks").json["keys"]}
-        assert (header["alg"], keys[header["kid"]]["kty"]) == (algorithm, kind)
+        assert (header["alg"], keys[header["kid"]]["kty"]) == (algorithm, key_type)
         assert not {"x5u", "x5c", "jku", "jwk"} & header.keys()
-        hashed = "sha512" if kind == "OKP" else "sha256"
-        assert party.decode_jwt(answer["id_token"])["at_hash"] == left_half_hash(answer["access_token"], hashed)
+        hash_name = "sha512" if key_type == "OKP" else "sha256"
+        assert party.decode_jwt(tokens["id_token"])["at_hash"] == left_half_hash(tokens["access_token"], hash_name)
         if party is not rp:
-            assert party.decode_jwt(party.call_userinfo(answer["access_token"]).text)["sub"] == "ada"
+            assert party.decode_jwt(party.call_userinfo(tokens["access_token"]).text)["sub"] == "ada"
 
 
-def test_a_key_is_made_when_its_algorithm_is_first_wanted_and_then_rotates_with_the_others(
+def test_the_key_of_an_algorithm_is_created_at_the_first_registration_and_then_rotates(
     rp: RelyingParty, make_relying_party: MakeRelyingParty, clock: Clock
 ) -> None:
     """§10.1.1; Registration §2."""
-    assert _published(rp) == ["ES256", "RS256"]
+    assert _published_algorithms(rp) == ["ES256", "RS256"]
     party = make_relying_party(members={"id_token_signed_response_alg": "PS256"})
-    assert _published(rp) == ["ES256", "PS256", "RS256"]  # before the first ID token
-    old = header_of(party.obtain_tokens()["id_token"])["kid"]
+    assert _published_algorithms(rp) == ["ES256", "PS256", "RS256"]  # before the first ID token
+    old_kid = decode_header(party.obtain_tokens()["id_token"])["kid"]
 
     rotate_keys(rp.runtime, clock())
-    assert _published(rp) == ["ES256", "ES256", "PS256", "PS256", "RS256", "RS256"]
-    assert header_of(party.obtain_tokens()["id_token"])["kid"] == old
+    assert _published_algorithms(rp) == ["ES256", "ES256", "PS256", "PS256", "RS256", "RS256"]
+    assert decode_header(party.obtain_tokens()["id_token"])["kid"] == old_kid
     clock.forward(seconds=601)
-    assert header_of(party.obtain_tokens()["id_token"])["kid"] != old
+    assert decode_header(party.obtain_tokens()["id_token"])["kid"] != old_kid
 
 
-def _published(party: RelyingParty) -> list[str]:
+def _published_algorithms(party: RelyingParty) -> list[str]:
     return sorted(key["alg"] for key in party.get("/oauth/jwks").json["keys"])
 
 
-def test_the_answer_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:
+def test_the_response_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:
     """§3.1.3.3."""
     redeemed = rp.redeem(rp.obtain_code(scope=("openid",)))
 
@@ -111,8 +112,8 @@ def test_the_answer_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:
     assert redeemed.content_type == "application/json"
 
 
-def test_auth_time_is_when_the_person_signed_in_and_not_when_the_token_was_made(rp: RelyingParty, clock: Clock) -> None:
-    """§2: auth_time; it is always told, so require_auth_time is met."""
+def test_auth_time_is_the_time_of_the_sign_in_and_not_of_the_token(rp: RelyingParty, clock: Clock) -> None:
+    """§2: auth_time; it is always present, as require_auth_time requires."""
     signed_in = int(clock.time)
     clock.forward(seconds=500)
 
@@ -121,7 +122,7 @@ def test_auth_time_is_when_the_person_signed_in_and_not_when_the_token_was_made(
     assert (claims["auth_time"], claims["iat"]) == (signed_in, signed_in + 500)
 
 
-def test_claims_asked_for_in_the_id_token_are_in_it(rp: RelyingParty) -> None:
+def test_claims_requested_for_the_id_token_are_in_it(rp: RelyingParty) -> None:
     """§5.5."""
     claims = rp.obtain_id_token_claims(claims=json.dumps({"id_token": {"email": {"essential": True}, "address": None}}))
 
@@ -130,38 +131,38 @@ def test_claims_asked_for_in_the_id_token_are_in_it(rp: RelyingParty) -> None:
     assert "name" not in claims
 
 
-def test_scope_claims_are_told_by_userinfo_and_not_in_the_id_token(rp: RelyingParty) -> None:
+def test_the_claims_of_scopes_are_in_userinfo_and_not_in_the_id_token(rp: RelyingParty) -> None:
     """§5.4."""
     assert not {"name", "email"} & rp.obtain_id_token_claims(scope="openid profile email").keys()
 
 
-def test_no_request_for_a_claim_can_change_what_the_provider_says(rp: RelyingParty) -> None:
+def test_a_claims_request_cannot_change_the_values_of_protocol_claims(rp: RelyingParty) -> None:
     """§2, §5.5."""
-    wishes = {name: {"value": "x"} for name in ("iss", "aud", "exp", "nonce", "auth_time", "azp")}
+    requested = {name: {"value": "x"} for name in ("iss", "aud", "exp", "nonce", "auth_time", "azp")}
 
-    claims = rp.obtain_id_token_claims(claims=json.dumps({"id_token": wishes}))
+    claims = rp.obtain_id_token_claims(claims=json.dumps({"id_token": requested}))
 
     assert (claims["iss"], claims["aud"], claims["nonce"]) == (ISSUER, rp.client.client_id, NONCE)
     assert "azp" not in claims
 
 
-def test_a_refreshed_id_token_is_about_the_same_sign_in(rp: RelyingParty, clock: Clock) -> None:
-    """§12.2: iss, sub, aud, auth_time are the same; iat is new; there is no nonce."""
-    answer = rp.obtain_tokens(scope="openid offline_access")
-    first = rp.decode_jwt(answer["id_token"])
+def test_a_refreshed_id_token_has_the_claims_of_the_same_sign_in(rp: RelyingParty, clock: Clock) -> None:
+    """§12.2: iss, sub, aud and auth_time are the same; iat is new; there is no nonce."""
+    tokens = rp.obtain_tokens(scope="openid offline_access")
+    first = rp.decode_jwt(tokens["id_token"])
     clock.forward(seconds=3600)
 
-    again = rp.refresh(answer["refresh_token"]).json
-    second = rp.decode_jwt(again["id_token"])
+    refreshed = rp.refresh(tokens["refresh_token"]).json
+    second = rp.decode_jwt(refreshed["id_token"])
 
     for name in ("iss", "sub", "aud", "auth_time", "acr", "amr", "sid"):
         assert first[name] == second[name]
     assert second["iat"] == first["iat"] + 3600
     assert "nonce" not in second and "azp" not in second
-    assert second["at_hash"] == left_half_hash(again["access_token"])
+    assert second["at_hash"] == left_half_hash(refreshed["access_token"])
 
 
-def test_a_refresh_token_is_for_the_client_that_it_was_given_to(
+def test_a_refresh_token_is_accepted_only_from_the_client_it_was_issued_to(
     rp: RelyingParty, make_relying_party: MakeRelyingParty
 ) -> None:
     """§12.1."""
@@ -173,44 +174,44 @@ def test_a_refresh_token_is_for_the_client_that_it_was_given_to(
 
 def test_the_next_key_is_published_before_it_signs(rp: RelyingParty, clock: Clock) -> None:
     """§10.1.1."""
-    before = header_of(rp.obtain_tokens()["id_token"])["kid"]
+    kid_before = decode_header(rp.obtain_tokens()["id_token"])["kid"]
     published = {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
 
     rotate_keys(rp.runtime, clock.time)
-    then = {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
-    assert published < then
-    assert header_of(rp.obtain_tokens()["id_token"])["kid"] == before
+    published_after = {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
+    assert published < published_after
+    assert decode_header(rp.obtain_tokens()["id_token"])["kid"] == kid_before
 
     clock.forward(seconds=601)
-    assert header_of(rp.obtain_tokens()["id_token"])["kid"] in then - published
+    assert decode_header(rp.obtain_tokens()["id_token"])["kid"] in published_after - published
 
 
-def test_tokens_of_the_key_before_are_good_while_they_live(rp: RelyingParty, clock: Clock) -> None:
+def test_tokens_signed_by_the_previous_key_stay_valid_until_they_expire(rp: RelyingParty, clock: Clock) -> None:
     """§10.1.1: the verification keys of old tokens stay published."""
     rotate_keys(rp.runtime, clock.time)
     clock.forward(seconds=599)
-    answer = rp.obtain_tokens()
+    tokens = rp.obtain_tokens()
     clock.forward(seconds=2)
 
-    assert rp.decode_jwt(answer["id_token"])["sub"] == "ada"
-    assert rp.call_userinfo(answer["access_token"]).status_code == 200
-    assert "code" in rp.authorize(prompt="none", id_token_hint=answer["id_token"]).location
+    assert rp.decode_jwt(tokens["id_token"])["sub"] == "ada"
+    assert rp.call_userinfo(tokens["access_token"]).status_code == 200
+    assert "code" in rp.authorize(prompt="none", id_token_hint=tokens["id_token"]).location
 
 
-def test_an_id_token_of_a_retired_key_is_still_a_hint(rp: RelyingParty, clock: Clock) -> None:
-    """§3.1.2.1, RP-Initiated Logout §2: an expired one counts, and nobody is kept from signing out by a rotation."""
+def test_an_id_token_signed_by_a_retired_key_is_accepted_as_a_hint(rp: RelyingParty, clock: Clock) -> None:
+    """§3.1.2.1, RP-Initiated Logout §2: a hint may have expired, and a rotation must not prevent a sign-out."""
     hint = rp.obtain_tokens()["id_token"]
     for _ in range(2):
         rotate_keys(rp.runtime, clock.time)
         clock.forward(seconds=600 + 3600)
 
-    assert header_of(hint)["kid"] not in {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
+    assert decode_header(hint)["kid"] not in {key["kid"] for key in rp.get("/oauth/jwks").json["keys"]}
     assert "code" in redirect_parameters(rp.authorize(prompt="none", id_token_hint=hint))
     assert "You are signed out" in rp.get("/oauth/logout", query_string={"id_token_hint": hint}).text
 
 
-def test_after_an_emergency_no_key_from_before_proves_anything(rp: RelyingParty, clock: Clock) -> None:
-    """§10.1.1; nor does one that was retired long ago."""
+def test_after_an_emergency_rotation_no_older_id_token_is_accepted_as_a_hint(rp: RelyingParty, clock: Clock) -> None:
+    """§10.1.1; also if its key was retired long ago."""
     hints = []
     for _ in range(3):
         hints.append(rp.obtain_tokens()["id_token"])
@@ -224,19 +225,19 @@ def test_after_an_emergency_no_key_from_before_proves_anything(rp: RelyingParty,
     assert "code" in redirect_parameters(rp.authorize(prompt="none", id_token_hint=rp.obtain_tokens()["id_token"]))
 
 
-def test_the_command_keeps_the_old_key_until_its_last_id_token_ends(
+def test_keys_rotate_keeps_the_old_key_until_its_last_id_token_expires(
     rp: RelyingParty, make_app: MakeApp, sqlite_store_url: str, clock: Clock
 ) -> None:
-    """§10.1.1: ID tokens live longer than access tokens."""
+    """§10.1.1: ID tokens are valid longer than access tokens."""
     script = ScriptInfo(create_app=lambda: make_app(sqlite_store_url))
     assert CliRunner().invoke(keys, ["rotate"], obj=script).exit_code == 0
     rp.runtime.keys.invalidate_cache()
     clock.forward(seconds=899)
     token = rp.obtain_tokens()["id_token"]
-    kid = header_of(token)["kid"]
+    kid = decode_header(token)["kid"]
     clock.forward(seconds=3599)
 
-    assert header_of(rp.obtain_tokens()["id_token"])["kid"] != kid
+    assert decode_header(rp.obtain_tokens()["id_token"])["kid"] != kid
     assert rp.decode_jwt(token)["sub"] == "ada"
 
 
@@ -245,63 +246,69 @@ def test_a_public_subject_is_the_same_for_all_clients(rp: RelyingParty, make_rel
     assert rp.obtain_id_token_claims()["sub"] == make_relying_party(name="Other").obtain_id_token_claims()["sub"]
 
 
-def test_a_pairwise_subject_is_one_per_sector_and_tells_nothing(make_relying_party: MakeRelyingParty) -> None:
+def test_a_pairwise_subject_is_the_same_within_a_sector_and_does_not_contain_the_sub(
+    make_relying_party: MakeRelyingParty,
+) -> None:
     """§8.1."""
     pairwise, bank = {"subject_type": "pairwise"}, "https://bank.example/back"
-    one, same_host = (make_relying_party(members=pairwise) for _ in range(2))
+    first, same_host = (make_relying_party(members=pairwise) for _ in range(2))
     other = make_relying_party(members=pairwise, redirect_uris=[bank])
-    together = make_relying_party(members={**pairwise, "sector_identifier_uri": "https://shop.example/sector.json"})
+    same_sector = make_relying_party(members={**pairwise, "sector_identifier_uri": "https://shop.example/sector.json"})
     redeemed = other.redeem(
         redirect_parameters(other.complete_authorization(redirect_uri=bank))["code"], redirect_uri=bank
     )
     other_sub = other.decode_jwt(redeemed.json["id_token"])["sub"]
 
-    subs = [party.obtain_id_token_claims()["sub"] for party in (one, same_host, together)]
+    subs = [party.obtain_id_token_claims()["sub"] for party in (first, same_host, same_sector)]
 
     assert len({*subs}) == 1
     assert other_sub not in {*subs, "ada"}
     assert "ada" not in subs[0] and len(subs[0]) == 43
-    assert one.obtain_id_token_claims()["sub"] == subs[0]
+    assert first.obtain_id_token_claims()["sub"] == subs[0]
 
 
-def test_userinfo_and_the_id_token_name_the_same_pairwise_subject(make_relying_party: MakeRelyingParty) -> None:
-    """§5.3.2, §8.1; the access token, which the client can read, must not tell the other name."""
+def test_userinfo_introspection_and_the_id_token_have_the_same_pairwise_subject(
+    make_relying_party: MakeRelyingParty,
+) -> None:
+    """§5.3.2, §8.1; the access token must not reveal the public subject, so it is opaque."""
     rp = make_relying_party(members={"subject_type": "pairwise"})
-    answer = rp.obtain_tokens()
-    sub = rp.decode_jwt(answer["id_token"])["sub"]
+    tokens = rp.obtain_tokens()
+    sub = rp.decode_jwt(tokens["id_token"])["sub"]
 
-    assert rp.call_userinfo(answer["access_token"]).json["sub"] == sub
-    assert rp.introspect(answer["access_token"]).json["sub"] == sub
-    assert "." not in answer["access_token"]
-    assert rp.decode_jwt(rp.refresh(answer["refresh_token"]).json["id_token"])["sub"] == sub
+    assert rp.call_userinfo(tokens["access_token"]).json["sub"] == sub
+    assert rp.introspect(tokens["access_token"]).json["sub"] == sub
+    assert "." not in tokens["access_token"]
+    assert rp.decode_jwt(rp.refresh(tokens["refresh_token"]).json["id_token"])["sub"] == sub
 
 
-def test_a_pairwise_subject_serves_as_hint(make_relying_party: MakeRelyingParty, clock: Clock) -> None:
+def test_an_id_token_hint_and_a_requested_sub_may_be_pairwise(
+    make_relying_party: MakeRelyingParty, clock: Clock
+) -> None:
     """§3.1.2.1: id_token_hint, §8.1."""
     rp = make_relying_party(members={"subject_type": "pairwise"})
-    answer = rp.obtain_tokens()
-    sub = rp.decode_jwt(answer["id_token"])["sub"]
+    tokens = rp.obtain_tokens()
+    sub = rp.decode_jwt(tokens["id_token"])["sub"]
     clock.forward(seconds=1)
 
-    assert "code" in rp.authorize(prompt="none", id_token_hint=answer["id_token"]).location
+    assert "code" in rp.authorize(prompt="none", id_token_hint=tokens["id_token"]).location
     by_sub = {"prompt": "none", "claims": json.dumps({"id_token": {"sub": {"value": sub}}})}
     by_other = {"prompt": "none", "claims": json.dumps({"id_token": {"sub": {"value": "ada"}}})}
     assert "code" in rp.authorize(**by_sub).location
     assert redirect_error(rp.authorize(**by_other)) == "login_required"
 
 
-@pytest.mark.parametrize("kind", ["id_token", "refresh_token"])
-def test_an_id_token_is_no_access_token(rp: RelyingParty, kind: str) -> None:
-    """§16.3 and RFC 9068 §5: kinds of tokens do not pass for each other."""
-    token = rp.obtain_tokens(scope="openid profile")[kind]
+@pytest.mark.parametrize("token_type", ["id_token", "refresh_token"])
+def test_id_tokens_and_refresh_tokens_are_not_accepted_as_access_tokens(rp: RelyingParty, token_type: str) -> None:
+    """§16.3, RFC 9068 §5: one type of token must not be accepted as another."""
+    token = rp.obtain_tokens(scope="openid profile")[token_type]
 
     assert rp.call_userinfo(token).status_code == 401
     assert rp.call(token).status_code == 401
-    if kind == "id_token":
+    if token_type == "id_token":
         assert rp.introspect(token).json == {"active": False}
 
 
-def test_sessions_of_one_person_have_names_of_their_own(rp: RelyingParty, clock: Clock) -> None:
+def test_each_session_of_a_user_has_its_own_sid(rp: RelyingParty, clock: Clock) -> None:
     """Back-Channel Logout §2.1: sid."""
     first = rp.obtain_id_token_claims()["sid"]
     clock.forward(seconds=1)

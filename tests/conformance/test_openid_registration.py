@@ -1,4 +1,4 @@
-"""OpenID Connect Dynamic Client Registration 1.0, and what the logout specifications add to it."""
+"""OpenID Connect Dynamic Client Registration 1.0, with the members that the logout specifications add."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conformance.client_website import ClientWebsite
-from tests.conformance.registration import ExpectRefusal, PostRegistration, both_stores, call_configuration_endpoint
-from tests.conformance.test_rfc7591 import registered
+from tests.conformance.registration import (
+    ExpectRefusal,
+    PostRegistration,
+    both_stores,
+    call_configuration_endpoint,
+    created_client,
+)
 from tests.support.browser_client import CALLBACK, Browser
 from tests.support.clock import Clock
 from valetkey.runtime import Runtime
@@ -22,21 +27,23 @@ OTHER_HOST = "https://elsewhere.example/back"
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest) -> str:
-    """SQLite, but where what is tested is the store's work."""
+    """Use SQLite unless the test is parametrized with a store."""
     return str(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_store_url"))
 
 
-def claims_of(id_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims of an ID token, unverified."""
-    read = lambda part: json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))  # noqa: E731
+def decode_unverified(id_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the claims of a JWT without verifying it."""
+    decode = lambda part: json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))  # noqa: E731
     header, payload, _ = id_token.split(".")
-    return read(header), read(payload)
+    return decode(header), decode(payload)
 
 
 @both_stores
-def test_every_member_is_registered_and_told(http: FlaskClient, enrol: PostRegistration) -> None:
-    """§2, §3.2; and read again (§4.3)."""
-    sent = {
+def test_every_supported_member_is_registered_and_returned(
+    http: FlaskClient, post_registration: PostRegistration
+) -> None:
+    """§2, §3.2, §4.3."""
+    metadata = {
         "application_type": "web",
         "subject_type": "public",
         "id_token_signed_response_alg": "ES256",
@@ -54,15 +61,15 @@ def test_every_member_is_registered_and_told(http: FlaskClient, enrol: PostRegis
         "frontchannel_logout_session_required": True,
     }
 
-    answer = enrol(**sent)
+    response = post_registration(**metadata)
 
-    assert answer.status_code == 201, answer.text
-    assert {name: answer.json[name] for name in sent} == sent
-    assert {name: call_configuration_endpoint(http, answer.json).json[name] for name in sent} == sent
+    assert response.status_code == 201, response.text
+    assert {name: response.json[name] for name in metadata} == metadata
+    assert {name: call_configuration_endpoint(http, response.json).json[name] for name in metadata} == metadata
 
 
 @pytest.mark.parametrize(
-    ("wrong", "value"),
+    ("member", "value"),
     [
         ("application_type", "desktop"),
         ("subject_type", "private"),
@@ -96,38 +103,42 @@ def test_every_member_is_registered_and_told(http: FlaskClient, enrol: PostRegis
         ("sector_identifier_uri", 5),
     ],
 )
-def test_a_member_that_cannot_be_is_refused(refuse: ExpectRefusal, wrong: str, value: Any) -> None:
+def test_an_invalid_member_is_refused(expect_refusal: ExpectRefusal, member: str, value: Any) -> None:
     """§3.3: invalid_client_metadata."""
-    refuse("invalid_client_metadata", **{wrong: value})
+    expect_refusal("invalid_client_metadata", **{member: value})
 
 
-def test_what_is_not_offered_is_ignored_and_not_told(enrol: PostRegistration) -> None:
-    """§2: members of encryption and of request objects."""
-    sent = {"id_token_encrypted_response_alg": "RSA-OAEP", "request_uris": ["https://shop.example/request"]}
+def test_unsupported_members_are_ignored_and_not_returned(post_registration: PostRegistration) -> None:
+    """§2: members about encryption and request objects."""
+    metadata = {"id_token_encrypted_response_alg": "RSA-OAEP", "request_uris": ["https://shop.example/request"]}
 
-    assert not sent.keys() & enrol(**sent).json.keys()
-
-
-def test_the_registered_algorithms_sign_what_the_client_gets(ada: Browser, enrol: PostRegistration) -> None:
-    """§2: id_token_signed_response_alg, by default RS256; userinfo_signed_response_alg, by default none."""
-    ada.client = registered(enrol())
-    answer = ada.obtain_tokens(scope=("openid",))
-    assert claims_of(answer["id_token"])[0]["alg"] == "RS256"
-    assert ada.call(answer["access_token"], "/oauth/userinfo").content_type == "application/json"
-
-    ada.client = registered(enrol(id_token_signed_response_alg="ES256", userinfo_signed_response_alg="ES256"))
-    answer = ada.obtain_tokens(scope=("openid",))
-    assert claims_of(answer["id_token"])[0]["alg"] == "ES256"
-    userinfo = ada.call(answer["access_token"], "/oauth/userinfo")
-    assert userinfo.content_type == "application/jwt"
-    assert claims_of(userinfo.text)[0]["alg"] == "ES256"
+    assert not metadata.keys() & post_registration(**metadata).json.keys()
 
 
-def test_default_max_age_counts_where_a_request_says_nothing(
-    ada: Browser, enrol: PostRegistration, clock: Clock
+def test_id_tokens_and_userinfo_are_signed_with_the_registered_algorithms(
+    ada: Browser, post_registration: PostRegistration
 ) -> None:
-    """§2: max_age of the request overrides it."""
-    ada.client = registered(enrol(default_max_age=60))
+    """§2: id_token_signed_response_alg, RS256 by default; userinfo_signed_response_alg, unsigned by default."""
+    ada.client = created_client(post_registration().json)
+    tokens = ada.obtain_tokens(scope=("openid",))
+    assert decode_unverified(tokens["id_token"])[0]["alg"] == "RS256"
+    assert ada.call(tokens["access_token"], "/oauth/userinfo").content_type == "application/json"
+
+    ada.client = created_client(
+        post_registration(id_token_signed_response_alg="ES256", userinfo_signed_response_alg="ES256").json
+    )
+    tokens = ada.obtain_tokens(scope=("openid",))
+    assert decode_unverified(tokens["id_token"])[0]["alg"] == "ES256"
+    userinfo = ada.call(tokens["access_token"], "/oauth/userinfo")
+    assert userinfo.content_type == "application/jwt"
+    assert decode_unverified(userinfo.text)[0]["alg"] == "ES256"
+
+
+def test_default_max_age_applies_to_requests_without_max_age(
+    ada: Browser, post_registration: PostRegistration, clock: Clock
+) -> None:
+    """§2: max_age in the request overrides it."""
+    ada.client = created_client(post_registration(default_max_age=60).json)
     ada.obtain_tokens(scope=("openid",))
     clock.forward(seconds=120)
 
@@ -135,104 +146,112 @@ def test_default_max_age_counts_where_a_request_says_nothing(
     assert "code=" in ada.authorize(prompt="none", scope="openid", max_age="300").location
 
 
-def test_require_auth_time_is_met(ada: Browser, enrol: PostRegistration) -> None:
+def test_require_auth_time_is_supported(ada: Browser, post_registration: PostRegistration) -> None:
     """§2."""
-    ada.client = registered(enrol(require_auth_time=True))
+    ada.client = created_client(post_registration(require_auth_time=True).json)
 
-    assert isinstance(claims_of(ada.obtain_tokens(scope=("openid",))["id_token"])[1]["auth_time"], int)
+    assert isinstance(decode_unverified(ada.obtain_tokens(scope=("openid",))["id_token"])[1]["auth_time"], int)
 
 
-def test_the_sector_must_list_every_redirect_uri(
-    enrol: PostRegistration, refuse: ExpectRefusal, site: ClientWebsite
+def test_the_sector_document_must_contain_every_redirect_uri(
+    post_registration: PostRegistration, expect_refusal: ExpectRefusal, website: ClientWebsite
 ) -> None:
-    """§5: the values of redirect_uris MUST be in the array, else an error MUST be returned."""
+    """§5: redirect_uris MUST all be in the array, else an error MUST be returned."""
     uris = [CALLBACK, OTHER_HOST]
-    whole = site.publish("/whole.json", [*uris, "https://third.example/back"])
-    part = site.publish("/part.json", [CALLBACK])
+    complete = website.publish("/complete.json", [*uris, "https://third.example/back"])
+    incomplete = website.publish("/incomplete.json", [CALLBACK])
 
-    answer = enrol(redirect_uris=uris, subject_type="pairwise", sector_identifier_uri=whole)
+    response = post_registration(redirect_uris=uris, subject_type="pairwise", sector_identifier_uri=complete)
 
-    assert answer.status_code == 201
-    assert answer.json["sector_identifier_uri"] == whole
-    refuse("invalid_client_metadata", redirect_uris=uris, sector_identifier_uri=part)
+    assert response.status_code == 201
+    assert response.json["sector_identifier_uri"] == complete
+    expect_refusal("invalid_client_metadata", redirect_uris=uris, sector_identifier_uri=incomplete)
 
 
 @pytest.mark.parametrize("document", [{}, "x", None, b"{", b"", [[CALLBACK]], {"redirect_uris": [CALLBACK]}], ids=str)
-def test_a_sector_that_is_no_array_is_refused(refuse: ExpectRefusal, site: ClientWebsite, document: Any) -> None:
-    """§5: an array of redirect_uri values."""
-    refuse("invalid_client_metadata", sector_identifier_uri=site.publish("/sector.json", document))
-
-
-def test_a_sector_that_does_not_answer_is_refused(refuse: ExpectRefusal, site: ClientWebsite) -> None:
-    """§5."""
-    refuse("invalid_client_metadata", sector_identifier_uri=site.url("/nothing"))
-    moved = site.publish("/moved", [CALLBACK], 302, Location=site.publish("/sector.json", [CALLBACK]))
-    refuse("invalid_client_metadata", sector_identifier_uri=moved)
-    assert "/sector.json" not in site.requested_paths
-
-
-def test_the_sector_is_looked_at_again_when_the_registration_changes(
-    http: FlaskClient, enrol: PostRegistration, site: ClientWebsite, runtime: Runtime
+def test_a_sector_document_that_is_not_an_array_of_uris_is_refused(
+    expect_refusal: ExpectRefusal, website: ClientWebsite, document: Any
 ) -> None:
-    """§5; else a client could grow into a sector that is not its own."""
-    sector = site.publish("/sector.json", [CALLBACK])
-    answer = enrol(sector_identifier_uri=sector, subject_type="pairwise").json
-    sent = {"client_id": answer["client_id"], "redirect_uris": [OTHER_HOST], "sector_identifier_uri": sector}
+    """§5: an array of redirect_uri values."""
+    expect_refusal("invalid_client_metadata", sector_identifier_uri=website.publish("/sector.json", document))
 
-    refused = call_configuration_endpoint(http, answer, "PUT", json=sent)
+
+def test_a_sector_document_that_cannot_be_fetched_is_refused(
+    expect_refusal: ExpectRefusal, website: ClientWebsite
+) -> None:
+    """§5."""
+    expect_refusal("invalid_client_metadata", sector_identifier_uri=website.url("/nothing"))
+    redirected = website.publish("/moved", [CALLBACK], 302, Location=website.publish("/sector.json", [CALLBACK]))
+    expect_refusal("invalid_client_metadata", sector_identifier_uri=redirected)
+    assert "/sector.json" not in website.requested_paths
+
+
+def test_the_sector_document_is_checked_again_at_each_update(
+    http: FlaskClient, post_registration: PostRegistration, website: ClientWebsite, runtime: Runtime
+) -> None:
+    """§5; otherwise a client could add redirect URIs that do not belong to its sector."""
+    sector = website.publish("/sector.json", [CALLBACK])
+    information = post_registration(sector_identifier_uri=sector, subject_type="pairwise").json
+    update = {"client_id": information["client_id"], "redirect_uris": [OTHER_HOST], "sector_identifier_uri": sector}
+
+    refused = call_configuration_endpoint(http, information, "PUT", json=update)
 
     assert refused.json["error"] == "invalid_client_metadata"
-    found = clients.find(runtime.store, answer["client_id"], runtime.clock())
-    assert found and found.redirect_uris == (CALLBACK,)
+    client = clients.find(runtime.store, information["client_id"], runtime.clock())
+    assert client and client.redirect_uris == (CALLBACK,)
 
 
-def test_pairwise_subjects_of_several_hosts_need_a_sector(refuse: ExpectRefusal, enrol: PostRegistration) -> None:
-    """OpenID Connect Core §8.1: the client MUST register a sector_identifier_uri."""
-    refuse("invalid_client_metadata", redirect_uris=[CALLBACK, OTHER_HOST], subject_type="pairwise")
-    assert enrol(redirect_uris=[CALLBACK, f"{CALLBACK}/2"], subject_type="pairwise").status_code == 201
-
-
-def test_two_clients_of_one_sector_know_a_person_by_one_subject(
-    ada: Browser, enrol: PostRegistration, site: ClientWebsite
+def test_pairwise_subjects_with_redirect_uris_on_several_hosts_require_a_sector(
+    expect_refusal: ExpectRefusal, post_registration: PostRegistration
 ) -> None:
-    """OpenID Connect Core §8.1: by the host of the sector_identifier_uri; others know the person by another."""
-    sector = site.publish("/sector.json", [CALLBACK, OTHER_HOST])
+    """OpenID Connect Core §8.1: the client MUST register a sector_identifier_uri."""
+    expect_refusal("invalid_client_metadata", redirect_uris=[CALLBACK, OTHER_HOST], subject_type="pairwise")
+    assert post_registration(redirect_uris=[CALLBACK, f"{CALLBACK}/2"], subject_type="pairwise").status_code == 201
+
+
+def test_two_clients_of_one_sector_get_the_same_subject_for_a_user(
+    ada: Browser, post_registration: PostRegistration, website: ClientWebsite
+) -> None:
+    """OpenID Connect Core §8.1: the host of the sector_identifier_uri is the sector; others get another subject."""
+    sector = website.publish("/sector.json", [CALLBACK, OTHER_HOST])
     subjects = []
-    for more in ({"sector_identifier_uri": sector}, {"sector_identifier_uri": sector}, {}):
-        ada.client = registered(enrol(subject_type="pairwise", **more))
-        subjects.append(claims_of(ada.obtain_tokens(scope=("openid",))["id_token"])[1]["sub"])
+    for metadata in ({"sector_identifier_uri": sector}, {"sector_identifier_uri": sector}, {}):
+        ada.client = created_client(post_registration(subject_type="pairwise", **metadata).json)
+        subjects.append(decode_unverified(ada.obtain_tokens(scope=("openid",))["id_token"])[1]["sub"])
 
     assert subjects[0] == subjects[1] != subjects[2]
     assert "ada" not in subjects
 
 
-def test_the_answer_says_how_to_read_the_registration(http: FlaskClient, enrol: PostRegistration) -> None:
+def test_a_client_can_read_its_registration_with_its_token(
+    http: FlaskClient, post_registration: PostRegistration
+) -> None:
     """§4: client configuration endpoint."""
-    answer = enrol().json
+    information = post_registration().json
 
-    assert call_configuration_endpoint(http, answer).status_code == 200
-    assert call_configuration_endpoint(http, answer, token="x").status_code == 401
+    assert call_configuration_endpoint(http, information).status_code == 200
+    assert call_configuration_endpoint(http, information, token="x").status_code == 401
 
 
-def asked_by(ada: Browser, **metadata: Any) -> list[str]:
-    """The pages on which a person hears of a client: the sign-in for its sake, and the consent."""
-    ada.client = registered(ada.http.post("/oauth/register", json={"redirect_uris": [CALLBACK], **metadata}))
+def pages_about_client(ada: Browser, **metadata: Any) -> list[str]:
+    """Register a client and return the pages about it that a user sees: the sign-in page and the consent page."""
+    ada.client = created_client(ada.http.post("/oauth/register", json={"redirect_uris": [CALLBACK], **metadata}).json)
     path = ada.authorize(scope="openid").location
     return [ada.get(f"/account/sign-in?next={path}").text, ada.get(path).text]
 
 
-def test_the_person_is_shown_the_policy_and_the_terms_of_the_client(ada: Browser) -> None:
+def test_the_pages_link_to_the_privacy_policy_and_terms_of_the_client(ada: Browser) -> None:
     """§2: policy_uri, tos_uri; the OpenID Provider SHOULD display them."""
     policy, terms = "https://shop.example/policy", "https://shop.example/terms?a=1&b=2"
 
-    for page in asked_by(ada, policy_uri=policy, tos_uri=terms):
+    for page in pages_about_client(ada, policy_uri=policy, tos_uri=terms):
         assert f'<a href="{policy}" rel="noopener noreferrer nofollow">' in page
         assert f'<a href="{terms.replace("&", "&amp;")}" rel="noopener noreferrer nofollow">' in page
-    for page in asked_by(ada):
+    for page in pages_about_client(ada):
         assert "Privacy policy" not in page and "Terms of service" not in page
 
 
-PICTURES = {
+IMAGES = {
     "image/png": b"\x89PNG\r\n\x1a\n...",
     "image/jpeg": b"\xff\xd8\xff...",
     "image/gif": b"GIF89a...",
@@ -240,41 +259,43 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_the_person_is_shown_the_logo_of_the_client_from_here(ada: Browser, site: ClientWebsite, kind: str) -> None:
-    """§2: logo_uri SHOULD be displayed; RFC 9700 §4.2.4: no page of ours brings anybody else in."""
-    logo = site.publish("/logo", PICTURES[kind], Content_Type="text/html")
+@pytest.mark.parametrize("media_type", IMAGES)
+def test_the_pages_show_the_logo_of_the_client_from_the_servers_own_origin(
+    ada: Browser, website: ClientWebsite, media_type: str
+) -> None:
+    """§2: logo_uri SHOULD be displayed; RFC 9700 §4.2.4: no page loads resources from other origins."""
+    logo = website.publish("/logo", IMAGES[media_type], Content_Type="text/html")
 
-    pages = asked_by(ada, logo_uri=logo, redirect_uris=[site.url("/back"), CALLBACK])
+    pages = pages_about_client(ada, logo_uri=logo, redirect_uris=[website.url("/back"), CALLBACK])
 
-    shown = f"/oauth/logo?client_id={ada.client.client_id}"
-    assert all(f'<img class="logo" src="{shown}" alt=""' in page and logo not in page for page in pages)
+    path = f"/oauth/logo?client_id={ada.client.client_id}"
+    assert all(f'<img class="logo" src="{path}" alt=""' in page and logo not in page for page in pages)
     for _ in range(2):
-        answer = ada.get(shown)
-        assert (answer.status_code, answer.content_type, answer.data) == (200, kind, PICTURES[kind])
-    assert site.requested_paths == ["/logo"], "once"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        response = ada.get(path)
+        assert (response.status_code, response.content_type, response.data) == (200, media_type, IMAGES[media_type])
+    assert website.requested_paths == ["/logo"], "fetched once"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
 
 
-def test_a_logo_on_the_host_of_somebody_else_is_not_shown(ada: Browser, site: ClientWebsite) -> None:
-    """RFC 7591 §5: else anybody could put on the face of a bank."""
-    logo = site.publish("/logo", PICTURES["image/png"])
+def test_a_logo_on_another_host_than_the_clients_is_not_shown(ada: Browser, website: ClientWebsite) -> None:
+    """RFC 7591 §5: otherwise a client could show the logo of a bank."""
+    logo = website.publish("/logo", IMAGES["image/png"])
 
-    assert all('class="logo"' not in page for page in asked_by(ada, logo_uri=logo))
+    assert all('class="logo"' not in page for page in pages_about_client(ada, logo_uri=logo))
     assert ada.get(f"/oauth/logo?client_id={ada.client.client_id}").status_code == 404
-    assert site.requested_paths == []
+    assert website.requested_paths == []
 
 
 @pytest.mark.parametrize("document", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<script>", b"", b"\x89PNG"])
-def test_what_is_no_picture_is_not_shown(ada: Browser, site: ClientWebsite, document: bytes) -> None:
-    """RFC 7591 §5; an SVG may hold a script."""
-    logo = site.publish("/logo", document, Content_Type="image/png")
-    asked_by(ada, logo_uri=logo, redirect_uris=[site.url("/back"), CALLBACK])
+def test_a_logo_that_is_not_a_bitmap_image_is_not_shown(ada: Browser, website: ClientWebsite, document: bytes) -> None:
+    """RFC 7591 §5; an SVG may contain a script."""
+    logo = website.publish("/logo", document, Content_Type="image/png")
+    pages_about_client(ada, logo_uri=logo, redirect_uris=[website.url("/back"), CALLBACK])
 
     assert ada.get(f"/oauth/logo?client_id={ada.client.client_id}").status_code == 404
 
 
-def test_whoever_has_no_logo_has_none(ada: Browser) -> None:
-    for query in ("", "?client_id=nobody", f"?client_id={ada.client.client_id}"):
+def test_a_client_without_a_logo_and_an_unknown_client_get_a_404_for_the_logo(ada: Browser) -> None:
+    for query in ("", "?client_id=unknown", f"?client_id={ada.client.client_id}"):
         assert ada.get(f"/oauth/logo{query}").status_code == 404

@@ -110,7 +110,7 @@ def test_the_audience_is_the_issuer_or_the_token_endpoint(client: PrivateKeyClie
 def test_an_assertion_with_another_audience_is_refused(
     client: PrivateKeyClient, expect_invalid_client: Callable[..., None], aud: Any
 ) -> None:
-    """RFC 7523 §3, 3: MUST reject, so that another server cannot forward an assertion that it received (RFC 9700 §2.5)."""
+    """RFC 7523 §3, 3: MUST reject; otherwise another server could replay it here (RFC 9700 §2.5)."""
     expect_invalid_client(client.sign(aud=aud))
 
 
@@ -307,7 +307,7 @@ def test_a_malformed_assertion_is_refused(expect_invalid_client: Callable[..., N
 def test_an_assertion_over_the_maximum_size_is_refused(
     client: PrivateKeyClient, expect_invalid_client: Callable[..., None]
 ) -> None:
-    """Rejected before its signature is verified."""
+    """No legitimate assertion is that long."""
     assert client.send(client.sign(padding="x" * 5000)).status_code == 200
     expect_invalid_client(client.sign(padding="x" * 7000))
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conformance.registration import PostRegistration, call_configuration_endpoint
-from tests.conformance.test_rfc7591 import registered
+from tests.conformance.registration import PostRegistration, call_configuration_endpoint, created_client
 from tests.support.app import MakeApp
 from tests.support.browser_client import CALLBACK, Browser, redirect_parameters
 from tests.support.store_assertions import assert_store_unchanged, count_rows
@@ -22,128 +21,132 @@ OTHER = "https://shop.example/other"
 
 
 @pytest.fixture
-def shop_information(enrol: PostRegistration) -> dict[str, Any]:
+def shop_information(post_registration: PostRegistration) -> dict[str, Any]:
     """The client information response of a client that registered itself."""
-    return dict(enrol(client_name="Shop", grant_types=["authorization_code", "refresh_token"]).json)
+    return dict(post_registration(client_name="Shop", grant_types=["authorization_code", "refresh_token"]).json)
 
 
-def known(runtime: Runtime, information: Any) -> Client:
+def find_client(runtime: Runtime, information: Any) -> Client:
     client = clients.find(runtime.store, information["client_id"], runtime.clock())
     assert client
     return client
 
 
-def put(http: FlaskClient, information: Any, token: str | None = None, **metadata: Any) -> Any:
-    sent = {"client_id": information["client_id"], "redirect_uris": [CALLBACK], **metadata}
-    return call_configuration_endpoint(http, information, "PUT", token, json=sent)
+def update(http: FlaskClient, information: Any, token: str | None = None, **metadata: Any) -> Any:
+    document = {"client_id": information["client_id"], "redirect_uris": [CALLBACK], **metadata}
+    return call_configuration_endpoint(http, information, "PUT", token, json=document)
 
 
-def test_the_answer_to_a_registration_says_where_and_how_it_is_managed(shop_information: dict[str, Any]) -> None:
-    """§3: both REQUIRED; the URL's place is the server's (§1.3: it MUST NOT be made up by the client)."""
+def test_the_registration_response_has_the_configuration_url_and_token(shop_information: dict[str, Any]) -> None:
+    """§3: both are REQUIRED; §1.3: the client MUST NOT construct the URL itself."""
     url = shop_information["registration_client_uri"]
 
     assert url.startswith("http://127.0.0.1:8000/oauth/register/")
     assert shop_information["registration_access_token"]
 
 
-def test_a_client_reads_its_registration(http: FlaskClient, shop_information: dict[str, Any]) -> None:
-    """§2.1; the secret is kept as a digest, so it is not told again."""
-    told = call_configuration_endpoint(http, shop_information)
+def test_a_client_can_read_its_registration(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.1; the secret is not returned again, because only its digest is stored."""
+    response = call_configuration_endpoint(http, shop_information)
 
-    secret = {"client_secret", "client_secret_expires_at"}
-    assert told.status_code == 200
-    assert told.headers["Cache-Control"] == "no-store"
-    assert told.json == {name: value for name, value in shop_information.items() if name not in secret}
-
-
-def test_a_change_takes_the_place_of_all_that_was_registered(
-    http: FlaskClient, shop_information: dict[str, Any]
-) -> None:
-    """§2.2: members that are left out are as if they were null: back to the default."""
-    changed = put(http, shop_information, redirect_uris=[OTHER], client_uri="https://shop.example/")
-
-    assert changed.status_code == 200
-    assert changed.json["redirect_uris"] == [OTHER]
-    assert changed.json["client_uri"] == "https://shop.example/"
-    assert "client_name" not in changed.json
-    assert changed.json["grant_types"] == ["authorization_code"]
-    assert changed.json["client_id"] == shop_information["client_id"]
+    omitted = {"client_secret", "client_secret_expires_at"}
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json == {name: value for name, value in shop_information.items() if name not in omitted}
 
 
-def test_a_change_counts_at_once(ada: Browser, http: FlaskClient, shop_information: dict[str, Any]) -> None:
+def test_an_update_replaces_all_registered_metadata(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.2: omitted members are treated like null and get their default."""
+    response = update(http, shop_information, redirect_uris=[OTHER], client_uri="https://shop.example/")
+
+    assert response.status_code == 200
+    assert response.json["redirect_uris"] == [OTHER]
+    assert response.json["client_uri"] == "https://shop.example/"
+    assert "client_name" not in response.json
+    assert response.json["grant_types"] == ["authorization_code"]
+    assert response.json["client_id"] == shop_information["client_id"]
+
+
+def test_an_update_takes_effect_at_once(ada: Browser, http: FlaskClient, shop_information: dict[str, Any]) -> None:
     """§2.2."""
-    ada.client = registered(type("Answer", (), {"json": shop_information}))
+    ada.client = created_client(shop_information)
     assert ada.authorize().status_code == 303
-    put(http, shop_information, redirect_uris=[OTHER])
+    update(http, shop_information, redirect_uris=[OTHER])
 
     assert ada.authorize().status_code == 400, "the old redirect URI"
     assert ada.authorize(redirect_uri=OTHER).status_code == 303
 
 
-def test_the_token_is_another_after_a_change(http: FlaskClient, shop_information: dict[str, Any]) -> None:
-    """§2.2, §5: rotated; the old one opens nothing."""
-    changed = put(http, shop_information).json
+def test_an_update_rotates_the_registration_access_token(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.2, §5: the previous token is invalid."""
+    updated = update(http, shop_information).json
 
-    assert changed["registration_access_token"] != shop_information["registration_access_token"]
+    assert updated["registration_access_token"] != shop_information["registration_access_token"]
     assert call_configuration_endpoint(http, shop_information).status_code == 401
-    assert put(http, shop_information).status_code == 401
+    assert update(http, shop_information).status_code == 401
     assert call_configuration_endpoint(http, shop_information, "DELETE").status_code == 401
-    assert call_configuration_endpoint(http, changed).status_code == 200
+    assert call_configuration_endpoint(http, updated).status_code == 200
 
 
-def test_of_two_changes_with_one_token_one_counts(
+def test_of_two_updates_with_the_same_token_one_succeeds(
     http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second has read the registration before the first wrote."""
+    """The second request read the registration before the first one wrote."""
     from valetkey.storage import registrations
 
     stale = registrations.find(runtime.store, shop_information["client_id"])
     monkeypatch.setattr("valetkey.storage.registrations.find", lambda *_: stale)
 
-    statuses = [put(http, shop_information, redirect_uris=[uri]).status_code for uri in (CALLBACK, OTHER)]
-    removed = call_configuration_endpoint(http, shop_information, "DELETE")
+    statuses = [update(http, shop_information, redirect_uris=[uri]).status_code for uri in (CALLBACK, OTHER)]
+    deletion = call_configuration_endpoint(http, shop_information, "DELETE")
 
     assert statuses == [200, 401]
-    assert removed.status_code == 401
-    assert known(runtime, shop_information).redirect_uris == (CALLBACK,)
+    assert deletion.status_code == 401
+    assert find_client(runtime, shop_information).redirect_uris == (CALLBACK,)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_the_token_of_one_client_does_nothing_to_another(
-    http: FlaskClient, runtime: Runtime, enrol: PostRegistration, shop_information: dict[str, Any], method: str
+def test_a_registration_access_token_is_refused_for_another_client(
+    http: FlaskClient,
+    runtime: Runtime,
+    post_registration: PostRegistration,
+    shop_information: dict[str, Any],
+    method: str,
 ) -> None:
-    """§2: the token is bound to the one client."""
-    other = enrol(client_name="Other").json
-    sent = {"client_id": shop_information["client_id"], "redirect_uris": [OTHER]}
+    """§2: a token is bound to one client."""
+    other = post_registration(client_name="Other").json
+    document = {"client_id": shop_information["client_id"], "redirect_uris": [OTHER]}
 
     with assert_store_unchanged(runtime):
         refused = call_configuration_endpoint(
-            http, shop_information, method, other["registration_access_token"], json=sent
+            http, shop_information, method, other["registration_access_token"], json=document
         )
 
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
-    assert known(runtime, shop_information).redirect_uris == (CALLBACK,)
+    assert find_client(runtime, shop_information).redirect_uris == (CALLBACK,)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_only_a_registration_access_token_opens_it(
+def test_other_tokens_and_tokens_in_the_query_are_refused(
     http: FlaskClient, ada: Browser, shop_information: dict[str, Any], method: str
 ) -> None:
-    """§2: MUST be a bearer token that was issued for this; never in the URL."""
-    access = ada.obtain_tokens()["access_token"]
-    secret, right = shop_information["client_secret"], shop_information["registration_access_token"]
+    """§2: the token MUST be the bearer token issued for the client, and is not accepted in the URL."""
+    access_token = ada.obtain_tokens()["access_token"]
+    secret, registration_token = shop_information["client_secret"], shop_information["registration_access_token"]
     path = shop_information["registration_client_uri"].removeprefix("http://127.0.0.1:8000")
 
-    for token in (access, secret, generate_secret(REGISTRATION_ACCESS_TOKEN).reveal(), "x"):
+    for token in (access_token, secret, generate_secret(REGISTRATION_ACCESS_TOKEN).reveal(), "x"):
         assert call_configuration_endpoint(http, shop_information, method, token, json={}).status_code == 401
-    for more in ("", f"&access_token={right}", f"&registration_access_token={right}"):
-        refused = http.open(path + more, method=method, json={})
+    for parameter in ("", f"&access_token={registration_token}", f"&registration_access_token={registration_token}"):
+        refused = http.open(path + parameter, method=method, json={})
         assert refused.status_code == 401
         assert refused.headers["WWW-Authenticate"] == 'Bearer realm="registration"'
 
 
-def test_a_registration_access_token_is_no_access_token(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+def test_a_registration_access_token_is_not_accepted_as_an_access_token(
+    http: FlaskClient, shop_information: dict[str, Any]
+) -> None:
     """§3."""
     headers = {"Authorization": f"Bearer {shop_information['registration_access_token']}"}
 
@@ -151,23 +154,27 @@ def test_a_registration_access_token_is_no_access_token(http: FlaskClient, shop_
     assert http.get("/oauth/userinfo", headers=headers).status_code == 401
 
 
-def test_a_client_that_is_not_known_is_refused_as_a_wrong_token_is(
+def test_an_unknown_client_and_a_wrong_token_get_the_same_response(
     http: FlaskClient, shop_information: dict[str, Any]
 ) -> None:
-    """§2.1: 401 where the client does not exist."""
-    url = shop_information["registration_client_uri"].replace(shop_information["client_id"], "nobody")
-    nobody = call_configuration_endpoint(http, {**shop_information, "registration_client_uri": url})
-    wrong = call_configuration_endpoint(
+    """§2.1: 401 if the client does not exist."""
+    url = shop_information["registration_client_uri"].replace(shop_information["client_id"], "unknown")
+    unknown_client = call_configuration_endpoint(http, {**shop_information, "registration_client_uri": url})
+    wrong_token = call_configuration_endpoint(
         http, shop_information, token=generate_secret(REGISTRATION_ACCESS_TOKEN).reveal()
     )
 
-    assert (nobody.status_code, nobody.json) == (wrong.status_code, wrong.json) == (401, wrong.json)
+    assert (
+        (unknown_client.status_code, unknown_client.json)
+        == (wrong_token.status_code, wrong_token.json)
+        == (401, wrong_token.json)
+    )
 
 
-def test_a_client_of_the_operators_cannot_be_managed(http: FlaskClient, runtime: Runtime) -> None:
+def test_a_client_that_the_operator_created_cannot_be_managed(http: FlaskClient, runtime: Runtime) -> None:
     """§2, §5."""
-    made = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
-    url = f"http://127.0.0.1:8000/oauth/register/client?client_id={made.client_id}"
+    created = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    url = f"http://127.0.0.1:8000/oauth/register/client?client_id={created.client_id}"
 
     refused = call_configuration_endpoint(
         http, {"registration_client_uri": url}, token=generate_secret(REGISTRATION_ACCESS_TOKEN).reveal()
@@ -177,7 +184,7 @@ def test_a_client_of_the_operators_cannot_be_managed(http: FlaskClient, runtime:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error"),
+    ("change", "error"),
     [
         ({"client_id": None}, "invalid_request"),
         ({"client_id": "another"}, "invalid_request"),
@@ -195,123 +202,125 @@ def test_a_client_of_the_operators_cannot_be_managed(http: FlaskClient, runtime:
     ],
     ids=str,
 )
-def test_a_change_that_cannot_be_made_changes_nothing(
-    http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any], wrong: dict[str, Any], error: str
+def test_a_refused_update_changes_nothing(
+    http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any], change: dict[str, Any], error: str
 ) -> None:
     """§2.2."""
-    before = known(runtime, shop_information)
+    before = find_client(runtime, shop_information)
 
-    refused = put(http, shop_information, **wrong)
+    refused = update(http, shop_information, **change)
 
     assert (refused.status_code, refused.json["error"]) == (400, error)
-    assert known(runtime, shop_information) == before
-    assert call_configuration_endpoint(http, shop_information).status_code == 200, "the token is still good"
+    assert find_client(runtime, shop_information) == before
+    assert call_configuration_endpoint(http, shop_information).status_code == 200, "the token is still valid"
 
 
-def test_the_secret_that_was_issued_may_be_sent_again(http: FlaskClient, shop_information: dict[str, Any]) -> None:
-    """§2.2: it MUST match."""
-    assert put(http, shop_information, client_secret=shop_information["client_secret"]).status_code == 200
+def test_an_update_may_contain_the_issued_secret(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+    """§2.2: client_secret MUST match the issued one."""
+    assert update(http, shop_information, client_secret=shop_information["client_secret"]).status_code == 200
 
 
-def test_the_secret_stays_good_after_a_change(http: FlaskClient, shop_information: dict[str, Any]) -> None:
+def test_the_secret_stays_valid_after_an_update(http: FlaskClient, shop_information: dict[str, Any]) -> None:
     """§2.2."""
-    changed = put(http, shop_information)
+    response = update(http, shop_information)
     auth = (shop_information["client_id"], shop_information["client_secret"])
 
-    assert "client_secret" not in changed.json
+    assert "client_secret" not in response.json
     assert http.post("/oauth/introspect", data={"token": "any"}, auth=auth).status_code == 200
 
 
-def test_who_becomes_public_has_no_secret_left_and_who_becomes_confidential_gets_one(
+def test_a_change_to_public_removes_the_secret_and_a_change_to_confidential_issues_one(
     http: FlaskClient, shop_information: dict[str, Any]
 ) -> None:
     """§2.2."""
     auth = (shop_information["client_id"], shop_information["client_secret"])
-    public = put(http, shop_information, token_endpoint_auth_method="none").json
+    public = update(http, shop_information, token_endpoint_auth_method="none").json
     assert http.post("/oauth/revoke", data={"token": "any"}, auth=auth).status_code == 401
 
-    confidential = put(http, public).json
+    confidential = update(http, public).json
 
     assert confidential["client_secret"] not in {None, shop_information["client_secret"]}
     auth = (confidential["client_id"], confidential["client_secret"])
     assert http.post("/oauth/introspect", data={"token": "any"}, auth=auth).status_code == 200
 
 
-def test_a_removed_client_is_gone_with_all_that_it_was_given(
+def test_deleting_a_client_revokes_its_codes_and_tokens(
     ada: Browser, http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any]
 ) -> None:
-    """§2.3: 204; codes, tokens and refresh tokens are no good any more."""
-    ada.client = registered(type("Answer", (), {"json": shop_information}))
-    answer = ada.obtain_tokens()
-    assert ada.call(answer["access_token"]).status_code == 200
+    """§2.3: 204; codes, access tokens and refresh tokens are invalid afterwards."""
+    ada.client = created_client(shop_information)
+    tokens = ada.obtain_tokens()
+    assert ada.call(tokens["access_token"]).status_code == 200
 
-    removed = call_configuration_endpoint(http, shop_information, "DELETE")
+    deletion = call_configuration_endpoint(http, shop_information, "DELETE")
 
-    assert (removed.status_code, removed.data) == (204, b"")
-    assert ada.call(answer["access_token"]).status_code == 401
-    assert ada.refresh(answer["refresh_token"]).status_code == 401
+    assert (deletion.status_code, deletion.data) == (204, b"")
+    assert ada.call(tokens["access_token"]).status_code == 401
+    assert ada.refresh(tokens["refresh_token"]).status_code == 401
     assert ada.authorize().status_code == 400
     assert call_configuration_endpoint(http, shop_information).status_code == 401
     assert count_rows(runtime.store, "valetkey_registrations") == 0
     assert clients.find(runtime.store, shop_information["client_id"], runtime.clock()) is None
 
 
-def test_a_client_that_the_operator_disabled_cannot_let_itself_back_in(
+def test_a_client_that_the_operator_disabled_cannot_enable_itself(
     http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any]
 ) -> None:
-    """§2.1: 403 where the client may not."""
-    disable_client(runtime, known(runtime, shop_information))
+    """§2.1: 403 if the client is not allowed."""
+    disable_client(runtime, find_client(runtime, shop_information))
 
     for method in ("GET", "PUT", "DELETE"):
-        sent = {"client_id": shop_information["client_id"], "redirect_uris": [CALLBACK]}
-        assert call_configuration_endpoint(http, shop_information, method, json=sent).status_code == 403
-    assert known(runtime, shop_information).disabled_at is not None
+        document = {"client_id": shop_information["client_id"], "redirect_uris": [CALLBACK]}
+        assert call_configuration_endpoint(http, shop_information, method, json=document).status_code == 403
+    assert find_client(runtime, shop_information).disabled_at is not None
 
 
-def test_what_was_approved_cannot_become_something_else_without_asking(
-    make_app: MakeApp, store_url: str, ada_on: Any
+def test_with_the_policy_approve_an_update_of_an_approved_client_needs_a_new_approval(
+    make_app: MakeApp, store_url: str, sign_in_eve: Any
 ) -> None:
     app = make_app(store_url, registration_policy="approve")
     runtime: Runtime = app.extensions["valetkey"]
     http = app.test_client()
-    first = http.post("/oauth/register", json={"redirect_uris": [CALLBACK], "client_name": "Shop"}).json
-    assert call_configuration_endpoint(http, first).status_code == 200, "it may look while it waits"
-    waiting = put(http, first, client_name="Shop")
-    assert known(runtime, first).disabled_at is not None, "a change does not let it in"
-    enable_client(runtime, known(runtime, first))
+    registration = http.post("/oauth/register", json={"redirect_uris": [CALLBACK], "client_name": "Shop"}).json
+    assert call_configuration_endpoint(http, registration).status_code == 200, (
+        "a client may read its registration before approval"
+    )
+    updated = update(http, registration, client_name="Shop")
+    assert find_client(runtime, registration).disabled_at is not None, "an update does not enable the client"
+    enable_client(runtime, find_client(runtime, registration))
 
-    same = put(http, waiting.json, client_name="Shop")
-    assert known(runtime, first).disabled_at is None
-    ada = ada_on(app, first)
-    token = ada.obtain_tokens()["access_token"]
-    assert put(http, same.json, redirect_uris=[OTHER], client_name="Shop").status_code == 200
+    unchanged = update(http, updated.json, client_name="Shop")
+    assert find_client(runtime, registration).disabled_at is None
+    eve = sign_in_eve(app, registration)
+    token = eve.obtain_tokens()["access_token"]
+    assert update(http, unchanged.json, redirect_uris=[OTHER], client_name="Shop").status_code == 200
 
-    assert known(runtime, first).disabled_at is not None
-    assert ada.call(token).status_code == 401
+    assert find_client(runtime, registration).disabled_at is not None
+    assert eve.call(token).status_code == 401
 
 
 @pytest.fixture
-def ada_on() -> Any:
+def sign_in_eve() -> Any:
     from tests.support.browser_client import sign_in_new_account
 
     def make(app: Any, information: Any) -> Browser:
-        made = registered(type("Answer", (), {"json": information}))
+        client = created_client(information)
         return sign_in_new_account(
-            Browser(app.test_client(), made), app.extensions["valetkey"], "eve@example.org", "Eve"
+            Browser(app.test_client(), client), app.extensions["valetkey"], "eve@example.org", "Eve"
         )
 
     return make
 
 
-def test_an_update_binds_what_is_redeemed_later(
+def test_a_pending_request_is_not_redirected_to_a_redirect_uri_that_was_removed(
     ada: Browser, http: FlaskClient, shop_information: dict[str, Any]
 ) -> None:
-    """A request that waits for consent does not return to a redirect URI that was taken away meanwhile."""
-    ada.client = registered(type("Answer", (), {"json": shop_information}))
-    asked = ada.authorize()
-    put(http, shop_information, redirect_uris=[OTHER])
+    """The redirect URI is checked again when the user gives consent."""
+    ada.client = created_client(shop_information)
+    redirect = ada.authorize()
+    update(http, shop_information, redirect_uris=[OTHER])
 
-    answered = ada.approve(asked.location)
+    response = ada.approve(redirect.location)
 
-    assert answered.status_code == 400
-    assert "code" not in (redirect_parameters(answered) if answered.location else {})
+    assert response.status_code == 400
+    assert "code" not in (redirect_parameters(response) if response.location else {})

@@ -1,4 +1,4 @@
-"""A machine client that authenticates with ``private_key_jwt`` (OpenID Connect Core §9, RFC 7523 §2.2), and its keys."""
+"""A client that authenticates with ``private_key_jwt`` (OpenID Connect Core §9, RFC 7523 §2.2), and its keys."""
 
 from __future__ import annotations
 
