@@ -1,4 +1,7 @@
-"""What every test may ask for: the real services, an app on either store, a clock, a browser."""
+"""Fixtures for all tests: an app on SQLite or PostgreSQL, a clock, clients and a signed-in user.
+
+The fixtures of real services (PostgreSQL, Redis, Chromium, a Valetkey server) are in ``tests/support/fixtures.py``.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,13 @@ pytest_plugins = ["tests.support.fixtures"]
 
 @pytest.fixture
 def clock() -> Clock:
+    """A clock that stands still until the test moves it. Every app of the test uses it."""
     return Clock()
 
 
 @pytest.fixture(scope="session")
 def prepared_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with tables and signing keys, for tests to copy. Do not write to it."""
     path = tmp_path_factory.mktemp("prepared") / "valetkey.db"
     prepare_database(f"sqlite:///{path}")
     return path
@@ -39,12 +44,13 @@ def prepared_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sqlite_store_url(prepared_sqlite_file: Path, tmp_path: Path) -> str:
-    """The URL of a SQLite store with tables and keys."""
+    """The URL of a SQLite database with tables and signing keys, of this test alone."""
     return f"sqlite:///{shutil.copy(prepared_sqlite_file, tmp_path / 'valetkey.db')}"
 
 
 @pytest.fixture(scope="session")
 def prepared_postgresql_url(postgresql: PostgreSQLServer) -> str:
+    """The URL of a PostgreSQL database with tables and signing keys, which all tests share."""
     url = postgresql.create_database()
     prepare_database(url)
     return url
@@ -52,89 +58,97 @@ def prepared_postgresql_url(postgresql: PostgreSQLServer) -> str:
 
 @pytest.fixture
 def postgresql_store_url(prepared_postgresql_url: str) -> str:
-    """The URL of a PostgreSQL store with tables and keys; emptied, for a new database costs ten times as much."""
-    kept = {"valetkey_signing_keys"}
-    emptied = [f"DELETE FROM {name}" for name in metadata.tables if name not in kept]
+    """The URL of a PostgreSQL database with tables and signing keys and no other rows.
+
+    The shared database is emptied for each test: to create a new one takes ten times as long.
+    """
+    statements = [f"DELETE FROM {name}" for name in metadata.tables if name != "valetkey_signing_keys"]
     with psycopg.connect(prepared_postgresql_url) as connection:
-        connection.execute("; ".join(emptied))
+        connection.execute("; ".join(statements))
     return prepared_postgresql_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a store with tables and keys: the test runs on SQLite and on PostgreSQL."""
+    """The URL of a database with tables and signing keys. The test runs twice: on SQLite and on PostgreSQL."""
     return str(request.getfixturevalue(f"{request.param}_store_url"))
 
 
 @pytest.fixture(scope="session")
 def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """The compiled Jinja templates, which all apps share: each app would compile them again."""
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
 
 
 @pytest.fixture
 def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecodeCache) -> Iterator[MakeApp]:
-    """Make an app with an API of two routes; ``database_url`` says on which store. It is closed with the test."""
-    made: list[Runtime] = []
+    """Return a function that creates a Flask app with Valetkey and an API of two routes.
+
+    It takes the database's URL and settings of Valetkey. The app is closed at the end of the test.
+    """
+    runtimes: list[Runtime] = []
 
     def make(database_url: str, **settings: Any) -> Flask:
         app = Flask("api")
         app.jinja_options = {"bytecode_cache": compiled_templates}
-        given = {
+        options = {
             "scopes": SCOPES,
             "data_dir": str(tmp_path),
             "encryption_keys": (ENCRYPTION_KEY,),
             "embedded_worker": False,
             **settings,
         }
-        Valetkey(app, database_url=database_url, clock=clock, **given)
+        Valetkey(app, database_url=database_url, clock=clock, **options)
         runtime: Runtime = app.extensions["valetkey"]
         runtime.clock = clock  # type: ignore[assignment]  # PostgreSQL's own clock would correct it
-        made.append(runtime)
+        runtimes.append(runtime)
         add_api_routes(app)
         return app
 
     yield make
-    for runtime in made:
+    for runtime in runtimes:
         runtime.close()
 
 
 @pytest.fixture
 def app(make_app: MakeApp, store_url: str) -> Flask:
+    """An app with the default settings, on SQLite and on PostgreSQL."""
     return make_app(store_url)
 
 
 @pytest.fixture
 def runtime(app: Flask) -> Runtime:
+    """The runtime of ``app``."""
     return app.extensions["valetkey"]
 
 
 @pytest.fixture
 def register(runtime: Runtime) -> Register:
-    """Register a client under a policy."""
+    """Return a function that registers a client of ``app`` with a policy and with client metadata."""
 
-    def make(policy: str = "web", **metadata: Any) -> CreatedClient:
+    def register_with_defaults(policy: str = "web", **metadata: Any) -> CreatedClient:
         if policy != "machine":
             metadata.setdefault("redirect_uris", [CALLBACK])
         return register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
 
-    return make
+    return register_with_defaults
 
 
 @pytest.fixture
 def shop(register: Register) -> CreatedClient:
-    """A web application."""
+    """A client named Shop with the policy ``web``."""
     return register()
 
 
 @pytest.fixture
 def ada(app: Flask, runtime: Runtime, shop: CreatedClient) -> Browser:
-    """Ada, signed in, with the shop before her."""
+    """The browser of Ada, who is signed in and uses the client ``shop``."""
     return sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
 
 
 @pytest.fixture
 def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Whatever the test does, no secret and no traceback reaches the log."""
+    """The log. At the end of the test it must contain no secret and no traceback."""
     caplog.set_level(logging.DEBUG)
     yield caplog
     logged = caplog.text

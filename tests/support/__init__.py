@@ -1,1 +1,4 @@
-"""Real services for the tests, each started on a free loopback port and stopped again."""
+"""Helpers that several test files use: real services, HTTP clients, and assertions.
+
+Each service is started on a free loopback port and stopped at the end of the tests.
+"""

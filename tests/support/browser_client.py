@@ -1,4 +1,7 @@
-"""The words of RFC 6749 as verbs: ask, answer, redeem, refresh, call; and a clock that a test moves."""
+"""A user's browser and an OAuth client, both in the process of the test.
+
+The methods of ``Browser`` are the steps of RFC 6749: authorize, approve, redeem, refresh, revoke, call.
+"""
 
 from __future__ import annotations
 
@@ -29,32 +32,36 @@ _SECRET_PATTERN = re.compile(r"vk_(?:ac|at|dc|rt|pat|cs|ss|br|in|di|ia|ra)_\w{50
 
 @dataclass
 class Browser:
-    """What a person's browser and a client's server do (RFC 6749 §4.1)."""
+    """The requests of a user's browser and of a client's server in the code flow (RFC 6749 §4.1)."""
 
     http: FlaskClient
     client: CreatedClient
 
     @property
     def auth(self) -> tuple[str, str] | None:
+        """The credentials for HTTP Basic, or ``None`` if the client is public."""
         return (self.client.client_id, self.client.secret.reveal()) if self.client.secret else None
 
     def get(self, path: str, **options: Any) -> TestResponse:
+        """Request a page without following redirects."""
         return self.http.get(path, **options)
 
     def submit(self, path: str, data: dict[str, Any], page_path: str | None = None) -> TestResponse:
-        """Send a form of ours, with the CSRF token that its page gives."""
+        """Submit a form of Valetkey with the CSRF token of its page, by default the page at ``path``."""
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.http.get(page_path or path).text)
         return self.http.post(path, data={"csrf_token": token[1] if token else "", **data})
 
     def sign_up(self, email: str = EMAIL, password: str = PASSWORD, **fields: str) -> TestResponse:
+        """Create an account on the sign-up page."""
         return self.submit("/account/sign-up", {"name": "Ada", "email": email, "password": password, **fields})
 
     def sign_in(self, email: str = EMAIL, password: str = PASSWORD, **fields: str) -> TestResponse:
+        """Sign in on the sign-in page."""
         return self.submit("/account/sign-in", {"email": email, "password": password, **fields})
 
     def authorization_parameters(self, **changes: str | None) -> dict[str, str]:
-        """The parameters of an authorization request; None leaves one out."""
-        asked: dict[str, str | None] = {
+        """Return the parameters of an authorization request with these changes; ``None`` leaves one out."""
+        parameters: dict[str, str | None] = {
             "response_type": "code",
             "client_id": self.client.client_id,
             "redirect_uri": CALLBACK,
@@ -64,9 +71,10 @@ class Browser:
             "code_challenge_method": "S256",
             **changes,
         }
-        return {name: value for name, value in asked.items() if value is not None}
+        return {name: value for name, value in parameters.items() if value is not None}
 
     def authorize(self, **changes: str | None) -> TestResponse:
+        """Send an authorization request. The response redirects to a page or to the client."""
         return self.http.get("/oauth/authorize", query_string=self.authorization_parameters(**changes))
 
     def approve(self, page_url: str, scope: tuple[str, ...] = ("profile",)) -> TestResponse:
@@ -82,48 +90,54 @@ class Browser:
         return self.submit(urlsplit(page_url).path, {"decision": decision, "scope": list(scope)})
 
     def obtain_code(self, *, scope: tuple[str, ...] = ("profile",), **changes: str | None) -> str:
-        """A fresh code, whether or not the owner has to be asked."""
-        asked = self.authorize(scope=" ".join(scope), **changes)
-        if "/consent/" in asked.location:
-            asked = self.approve(asked.location, scope=scope)
-        return redirect_parameters(asked)["code"]
+        """Return a new authorization code. If there is a consent page, allow the whole scope on it."""
+        redirect = self.authorize(scope=" ".join(scope), **changes)
+        if "/consent/" in redirect.location:
+            redirect = self.approve(redirect.location, scope=scope)
+        return redirect_parameters(redirect)["code"]
 
     def redeem(self, code: str, **changes: str | None) -> TestResponse:
-        sent = {"code": code, "redirect_uri": CALLBACK, "code_verifier": CODE_VERIFIER, **changes}
-        return self.request_token("authorization_code", **sent)
+        """Redeem an authorization code with these changes of the parameters; ``None`` leaves one out."""
+        parameters = {"code": code, "redirect_uri": CALLBACK, "code_verifier": CODE_VERIFIER, **changes}
+        return self.request_token("authorization_code", **parameters)
 
     def refresh(self, refresh_token: str, **changes: str | None) -> TestResponse:
+        """Redeem a refresh token."""
         return self.request_token("refresh_token", refresh_token=refresh_token, **changes)
 
     def request_token(self, grant_type: str, **parameters: Any) -> TestResponse:
+        """Send a token request of any grant type."""
         return self.post("/oauth/token", grant_type=grant_type, **parameters)
 
     def obtain_tokens(self, **changes: Any) -> dict[str, Any]:
-        """The answer of the token endpoint to a fresh code."""
+        """Obtain a new code, redeem it, and return the token response (RFC 6749 §5.1)."""
         redeemed = self.redeem(self.obtain_code(**changes))
         assert redeemed.status_code == 200, redeemed.text
         return dict(redeemed.json or {})
 
     def revoke(self, token: str, **parameters: str | None) -> TestResponse:
+        """Revoke a token of this client (RFC 7009)."""
         return self.post("/oauth/revoke", token=token, **parameters)
 
     def introspect(self, token: str, **parameters: str | None) -> TestResponse:
+        """Introspect a token as this client (RFC 7662)."""
         return self.post("/oauth/introspect", token=token, **parameters)
 
     def post(self, path: str, **parameters: Any) -> TestResponse:
-        """POST as this client, which proves itself by HTTP Basic or names itself."""
+        """Send a POST request as this client: by HTTP Basic, or with its ``client_id`` if it is public."""
         if self.auth is None:
             parameters = {"client_id": self.client.client_id, **parameters}
         data = {name: value for name, value in parameters.items() if value is not None}
         return self.http.post(path, data=data, auth=self.auth)
 
     def call(self, token: str | None = None, path: str = "/api/protected", **options: Any) -> TestResponse:
+        """Call a route of the API, with this access token or without a token."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return self.http.get(path, headers=headers, **options)
 
 
 def redirect_parameters(response: TestResponse) -> dict[str, str]:
-    """The parameters that a redirect carries."""
+    """Return the query parameters of a redirect."""
     return dict(parse_qsl(urlsplit(response.location).query))
 
 
@@ -144,5 +158,5 @@ def sign_in_new_account(browser: Browser, runtime: Runtime, email: str, name: st
 
 
 def find_secrets(text: str) -> list[str]:
-    """The codes, tokens, secrets and verifiers that stand in a text."""
+    """Return the codes, tokens, secrets and code verifiers that a text contains."""
     return _SECRET_PATTERN.findall(text)

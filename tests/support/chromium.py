@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, that reaches this machine only."""
+"""Debian's Chromium, driven by Playwright. It can connect only to this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHROMIUM_ARGUMENTS = [
 
 @contextmanager
 def launch_chromium() -> Iterator[Browser]:
-    """Run a headless Chromium; each person in a test gets a context of their own (``new_context()``)."""
+    """Run a headless Chromium. Create a context (``new_context()``) for each user of a test: it has their cookies."""
     executable = find_program(["chromium", "chromium-browser"], package="chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)

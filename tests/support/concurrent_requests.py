@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urlencode
 
-TIMEOUT_S = 30  # seconds: all must have been answered by then
+TIMEOUT_S = 30  # for a connection and for each read
 
 
 @dataclass(frozen=True)
 class RawRequest:
-    """One HTTP request as bytes, and the port of 127.0.0.1 that it goes to."""
+    """An HTTP request as bytes, and the port of 127.0.0.1 to which it is sent."""
 
     port: int
     content: bytes
@@ -23,7 +23,7 @@ class RawRequest:
 
 @dataclass(frozen=True)
 class RawResponse:
-    """What came back: status, body and header fields (names in lower case)."""
+    """Status, body and header fields (names in lower case) of an HTTP response."""
 
     status: int
     body: bytes
@@ -38,7 +38,7 @@ def post_request(
     auth: tuple[str, str] | None = None,
     cookie: str | None = None,
 ) -> RawRequest:
-    """A form sent by POST, on a connection of its own."""
+    """Return a POST request with a form as its body. Its connection is used for no other request."""
     body = urlencode(fields)
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close"]
     lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
@@ -50,9 +50,9 @@ def post_request(
 
 
 def send_together(requests: Sequence[RawRequest]) -> list[RawResponse]:
-    """Send all requests within a few milliseconds and answer their answers, in the same order.
+    """Send all requests within a few milliseconds. Return the responses in the order of the requests.
 
-    :raises OSError: where one gets no answer.
+    :raises OSError: if a request gets no complete response.
     """
     with send_without_reading(requests) as connections:
         return [read_response(connection) for connection in connections]
@@ -60,9 +60,9 @@ def send_together(requests: Sequence[RawRequest]) -> list[RawResponse]:
 
 @contextmanager
 def send_without_reading(requests: Sequence[RawRequest]) -> Iterator[list[socket.socket]]:
-    """The connections of requests that were sent within a few milliseconds, their answers unread.
+    """Send all requests within a few milliseconds. Yield their connections; no response has been read.
 
-    Each waits, complete but for its last byte, until all are connected.
+    All but the last byte of each request is sent first; the last bytes follow when all connections are open.
     """
     with ExitStack() as stack:
         connections = []
@@ -77,14 +77,14 @@ def send_without_reading(requests: Sequence[RawRequest]) -> Iterator[list[socket
 
 
 def read_response(connection: socket.socket) -> RawResponse:
-    """The whole answer on a connection.
+    """Read the whole response on a connection.
 
-    :raises OSError: where the server has gone before it was complete.
+    :raises OSError: if the server closes the connection before the response is complete.
     """
     response = HTTPResponse(connection)
     try:
         response.begin()
         body = response.read()
     except (HTTPException, IncompleteRead) as cause:
-        raise ConnectionResetError("the answer is not complete") from cause
+        raise ConnectionResetError("the response is incomplete") from cause
     return RawResponse(response.status, body, {name.lower(): value for name, value in response.getheaders()})

@@ -1,4 +1,4 @@
-"""A look into the store itself, past the server."""
+"""Queries of the server's database, not through the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 
 
 def fetch_rows(database_url: str, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query."""
+    """Return the rows of a query."""
     with closing(_connect(database_url)) as connection:
         return list(connection.execute(query).fetchall())
 

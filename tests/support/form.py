@@ -1,4 +1,4 @@
-"""The forms of a page, as a browser without JavaScript sees them."""
+"""The forms of an HTML page, as a browser without JavaScript submits them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ FieldPair = tuple[str, str]
 
 @dataclass
 class Form:
-    """A form: where it goes, what it sends untouched, and what a person may press or tick."""
+    """An HTML form.
+
+    :ivar action: the URL to which it is submitted, as written in the page.
+    :ivar method: ``get`` or ``post``.
+    :ivar fields: name and value of each input field, as it is on the page.
+    :ivar choices: name and value of each checkbox and radio button.
+    :ivar checked: the choices that are ticked.
+    :ivar buttons: name and value of each submit button, by its id (or by its value, if it has no id).
+    """
 
     action: str
     method: str
@@ -21,11 +29,14 @@ class Form:
     buttons: dict[str, FieldPair] = field(default_factory=dict)
 
     def has_field(self, name: str) -> bool:
-        """Is there a field of this name to fill in?"""
-        return any(name == known for known, _ in self.fields)
+        """Return whether the form has an input field of this name."""
+        return any(name == field_name for field_name, _ in self.fields)
 
     def fill_in(self, values: Mapping[str, str], button_id: str | None = None) -> list[FieldPair]:
-        """Answer what the form sends when these fields are written and the button of this id is pressed."""
+        """Return what the form sends if these fields are filled in and the button with this id is pressed.
+
+        :raises AssertionError: if the form lacks one of the fields.
+        """
         if unknown := [name for name in values if not self.has_field(name)]:
             raise AssertionError(f"no field {unknown} in the form to {self.action!r}: {self.fields}")
         pairs = [(name, values.get(name, value)) for name, value in self.fields] + self.checked
@@ -33,10 +44,10 @@ class Form:
 
 
 def parse_forms(html: str) -> list[Form]:
-    """Answer the forms of an HTML page in their order."""
-    reader = _FormParser()
-    reader.feed(html)
-    return reader.forms
+    """Return the forms of an HTML page in their order."""
+    parser = _FormParser()
+    parser.feed(html)
+    return parser.forms
 
 
 class _FormParser(HTMLParser):
@@ -46,12 +57,12 @@ class _FormParser(HTMLParser):
         self._current_form: Form | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._current_form = Form(given.get("action", ""), given.get("method", "get").lower())
+            self._current_form = Form(attributes.get("action", ""), attributes.get("method", "get").lower())
             self.forms.append(self._current_form)
-        elif self._current_form is not None and "disabled" not in given:
-            self._add_field(self._current_form, tag, given)
+        elif self._current_form is not None and "disabled" not in attributes:
+            self._add_field(self._current_form, tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

@@ -1,4 +1,4 @@
-"""Servers on loopback that misbehave on purpose, and certificates for them."""
+"""Servers on loopback addresses that misbehave on purpose, and certificates for them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ StartHostileServer = Callable[..., "HostileServer"]  # the fixture start_hostile
 
 
 class HostileServer:
-    """A TCP server that does one thing to everybody who connects, and remembers what they sent."""
+    """A TCP server that reads a request on each connection, records it, and then calls ``behaviour``.
+
+    :ivar requests: the requests, as bytes.
+    :ivar sni_names: the server name of each TLS handshake (RFC 6066 §3), ``None`` if the client sent none.
+    """
 
     def __init__(self, behaviour: Behaviour, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
-        self.sni_names: list[str | None] = []  # asked for by SNI
+        self.sni_names: list[str | None] = []
         self.stopping = threading.Event()
         self.address = address
         self._behaviour = behaviour
@@ -39,6 +43,7 @@ class HostileServer:
         self._threads[0].start()
 
     def url(self, path: str = "/", *, host: str | None = None) -> str:
+        """Return a URL of this server, with its address or with another host name."""
         return f"{'https' if self._tls else 'http'}://{host or self.address}:{self.port}{path}"
 
     def __enter__(self) -> HostileServer:
@@ -71,13 +76,13 @@ class HostileServer:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Headers, and as much of the body as Content-Length says."""
-    got = b""
-    while b"\r\n\r\n" not in got:
+    """Read a request: its head, and as much of the body as Content-Length says."""
+    received = b""
+    while b"\r\n\r\n" not in received:
         if not (piece := connection.recv(65536)):
-            return got
-        got += piece
-    head, _, body = got.partition(b"\r\n\r\n")
+            return received
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     while len(body) < length:
         body += connection.recv(65536)
@@ -85,14 +90,14 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def respond_with(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> Behaviour:
-    """Answer well."""
-    named = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
-    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    """Send a correct response. Underscores in the names of headers become hyphens."""
+    fields = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return lambda server, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
 
 
 def respond_after(event: threading.Event) -> Behaviour:
-    """Answer well, but later."""
+    """Send a correct response when the event is set, or after 5 seconds."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         event.wait(5)
@@ -102,11 +107,12 @@ def respond_after(event: threading.Event) -> Behaviour:
 
 
 def redirect_to(location: str, status: str = "302 Found") -> Behaviour:
+    """Send a redirect."""
     return respond_with(b"", status, Location=location)
 
 
 def drip(head: bytes, piece: bytes) -> Behaviour:
-    """Send something, then a drop twenty times a second for ever: no single wait is long."""
+    """Send ``head``, then ``piece`` twenty times a second without end: no single read waits for long."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
@@ -117,7 +123,7 @@ def drip(head: bytes, piece: bytes) -> Behaviour:
 
 
 def flood(head: bytes, piece: bytes, times: int) -> Behaviour:
-    """Send a great deal as fast as it is taken."""
+    """Send ``head``, then ``piece`` so many times, as fast as the client reads."""
 
     def behave(server: HostileServer, connection: socket.socket) -> None:
         connection.sendall(head)
@@ -128,15 +134,20 @@ def flood(head: bytes, piece: bytes, times: int) -> Behaviour:
 
 
 def never_respond(server: HostileServer, connection: socket.socket) -> None:
+    """Leave the connection open for 5 seconds and send nothing."""
     server.stopping.wait(5)
 
 
 def gzip_bomb(megabytes: int) -> bytes:
+    """Return zeros that are so many megabytes long after decompression."""
     return gzip.compress(bytes(megabytes * 1_000_000))
 
 
 def create_server_certificate(folder: Path, names: Iterable[str]) -> tuple[ssl.SSLContext, Path]:
-    """A self-signed certificate for these names, and the file that trusts it."""
+    """Create a self-signed certificate for these names and IP addresses.
+
+    Return the TLS context of a server that uses it, and the path of a CA file with which a client trusts it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hostile")])
     now = datetime.now(UTC)
@@ -155,16 +166,16 @@ def create_server_certificate(folder: Path, names: Iterable[str]) -> tuple[ssl.S
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
     )
-    authority, both = folder / "authority.pem", folder / "both.pem"
+    ca_file, key_and_certificate = folder / "authority.pem", folder / "both.pem"
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    authority.write_bytes(pem)
-    plain = key.private_bytes(
+    ca_file.write_bytes(pem)
+    private_key = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    both.write_bytes(plain + pem)
+    key_and_certificate.write_bytes(private_key + pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    return context, authority
+    context.load_cert_chain(key_and_certificate)
+    return context, ca_file
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -1,4 +1,7 @@
-"""The app whose servers race: a route, one that works once, and two with limits that tell when they admitted a call."""
+"""A host app for the tests of races: a protected route, an idempotent one, and two with rate limits.
+
+The limited routes respond with the id of the process and the times between which they admitted the call.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ Valetkey(app, scopes={"profile": "See your name and picture"})
 
 @app.before_request
 def record_arrival() -> None:
+    """Store when the call arrived, before any limit was checked."""
     g.arrived = time.time()
 
 
@@ -48,5 +52,5 @@ def fast() -> ResponseReturnValue:
 
 
 def _admission_times() -> str:
-    """The call was admitted by this process between these two moments."""
+    """Return the process id and two Unix times between which the call was admitted, separated by blanks."""
     return f"{os.getpid()} {g.arrived!r} {time.time()!r}"

@@ -1,4 +1,4 @@
-"""An OpenID Provider that we did not write, in a process of its own."""
+"""An OpenID Provider that is not Valetkey: npm's ``oidc-provider``, in its own process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ NODE_DIR = Path(__file__).parents[1] / "interop" / "node"
 
 
 class OpenIDProvider:
-    """npm's ``oidc-provider`` with one client and forms that any login and password get through.
+    """npm's ``oidc-provider`` with one client. It accepts any login with any password.
 
-    Who signs in as ``maya`` is ``sub`` "maya", e-mail "maya@example.com", in the ID token and at userinfo.
+    The login is the user's ``sub``; their e-mail address is the login at ``example.com``. Both are in the ID token and
+    at the userinfo endpoint.
     """
 
     client_id = "quickstart"
@@ -46,26 +47,26 @@ class OpenIDProvider:
 
     @property
     def issuer(self) -> str:
-        """The provider's issuer, as its metadata says it."""
+        """The provider's issuer identifier, as in its metadata."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """All that the provider has printed so far."""
+        """The output of the provider so far."""
         return self._program.log if self._program else ""
 
     def sign_in(self, browser: httpx.Client, url: str, *, login: str = "maya") -> httpx.Response:
-        """Visit an app's login, sign in at the provider, consent and answer the page after that."""
+        """Open the login URL of an app, sign in at the provider and consent. Return the app's page after that."""
         page = browser.get(url, follow_redirects=True)
         while page.is_success and str(page.url).startswith(f"{self.issuer}/"):
             form = parse_forms(page.text)[0]
-            written = {"login": login, "password": "any"} if form.has_field("password") else {}
+            values = {"login": login, "password": "any"} if form.has_field("password") else {}
             target = urljoin(str(page.url), form.action)
-            page = browser.post(target, data=dict(form.fill_in(written)), follow_redirects=True)
+            page = browser.post(target, data=dict(form.fill_in(values)), follow_redirects=True)
         return page
 
     def close(self) -> None:
-        """Stop the provider; it has kept nothing."""
+        """Stop the provider and remove its directory."""
         if self._program is not None:
             self._program.kill()
             self._program = None

@@ -1,4 +1,4 @@
-"""One PostgreSQL server from the installed binaries, with new databases within milliseconds."""
+"""A PostgreSQL server, started from the installed binaries, that creates databases within milliseconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ NON_DURABLE_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes
 
 
 class PostgreSQLServer:
-    """A server in a temporary directory; it can be stopped and started again on the same port and data."""
+    """A PostgreSQL server in a temporary directory. It can be stopped and started again with the same port and data.
+
+    :param durable: whether committed data survives ``kill()``. If not, the server is faster.
+    """
 
     def __init__(self, *, durable: bool = False, max_connections: int = 200) -> None:
         self.port = free_port()
@@ -56,7 +59,7 @@ class PostgreSQLServer:
         self.close()
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         settings = [word for setting in self._settings for word in ("-c", setting)]
         self._program = Program(
             [str(find_postgresql_binaries() / "postgres"), "-D", str(self._data), *settings],
@@ -64,40 +67,40 @@ class PostgreSQLServer:
             is_ready=self._is_ready,
             cwd=self._directory,
             run_as=self._run_as,
-            stop_signal=signal.SIGINT,  # "fast": clients are told and cut off
+            stop_signal=signal.SIGINT,  # "fast" shutdown: transactions are rolled back and connections closed
         )
 
     def stop(self) -> None:
-        """Stop the server as its operator does; its data stays."""
+        """Stop the server as an operator does. Its data stays."""
         if self._program is not None:
             self._program.stop()
             self._program = None
 
     def kill(self) -> None:
-        """Stop the server as a power cut does; with ``durable=True`` what was committed stays."""
+        """Stop the server as a power cut does. With ``durable=True`` all committed data stays."""
         if self._program is not None:
             self._program.kill()
             self._program = None
 
     def frozen(self) -> AbstractContextManager[None]:
-        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        """Suspend the server during the block: it accepts connections and data but does not respond."""
         assert self._program is not None
         return self._program.frozen()
 
     def close(self) -> None:
-        """Stop the server and remove its data."""
+        """Stop the server at once and remove its data."""
         self.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
-        """Answer the URL of a database of this server."""
+        """Return the URL of a database of this server."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, prepare: Callable[[str], object] | None = None) -> str:
-        """Create a database and answer its URL.
+        """Create a database and return its URL. The database is empty, or a copy of one that ``prepare`` filled.
 
-        ``like`` prepares a database, given its URL: it runs once, and each call copies the result. It must
-        have closed its connections when it returns.
+        :param prepare: a function that fills the database at a URL. It runs once per server, and each further call
+            copies its result. It must close its connections before it returns.
         """
         if prepare is None:
             return self._create_from_template(f"test_{next(self._database_numbers)}")
@@ -108,7 +111,7 @@ class PostgreSQLServer:
         return self._create_from_template(f"test_{next(self._database_numbers)}", template)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, even if clients are connected to it."""
         self._execute("DROP DATABASE {} WITH (FORCE)", url.rpartition("/")[2])
 
     def _create_from_template(self, name: str, template: str = "template0") -> str:
@@ -123,9 +126,9 @@ class PostgreSQLServer:
         command = [str(find_postgresql_binaries() / "initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust"]
         command += ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
         command = with_parent_death_signal(command, self._run_as)
-        done = subprocess.run(command, cwd=self._directory, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise AssertionError(f"initdb failed\n{done.stdout}{done.stderr}")
+        completed = subprocess.run(command, cwd=self._directory, capture_output=True, text=True, check=False)
+        if completed.returncode:
+            raise AssertionError(f"initdb failed\n{completed.stdout}{completed.stderr}")
 
     def _is_ready(self) -> bool:
         try:
@@ -136,9 +139,12 @@ class PostgreSQLServer:
 
 
 def find_postgresql_binaries() -> Path:
-    """Answer the directory of the newest installed PostgreSQL server, 15 or later."""
-    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    usable = [path for path in found if int(path.parent.name) >= 15]
-    if usable:
-        return max(usable, key=lambda path: int(path.parent.name))
+    """Return the directory of the programs of the newest installed PostgreSQL server.
+
+    :raises NotInstalled: if there is no PostgreSQL 15 or later.
+    """
+    directories = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    supported = [path for path in directories if int(path.parent.name) >= 15]
+    if supported:
+        return max(supported, key=lambda path: int(path.parent.name))
     raise NotInstalled("PostgreSQL 15+ is not installed: run `make test`, or as root `apt-get install postgresql`")

@@ -1,4 +1,4 @@
-"""A program that a test starts: its log, its readiness, its end."""
+"""Programs that tests start: start one and wait until it is ready, read its output, stop, suspend or kill it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from pathlib import Path
 
 
 class StartFailed(AssertionError):
-    """The program ended, or did not answer in time; the message ends with its log."""
+    """A program ended during its start or was not ready in time. The message contains its output."""
 
 
 class NotInstalled(AssertionError):
-    """Something that the tests need is not installed; the message says what to install."""
+    """A program that the tests need is not installed. The message says how to install it."""
 
 
-_random = random.SystemRandom()  # a test may set the seed of the common one
+_random = random.SystemRandom()  # a test may set the seed of the module's generator
 
 
 def free_port() -> int:
-    """Answer a port of 127.0.0.1 that nobody listens on now.
+    """Return a port of 127.0.0.1 on which no server listens.
 
-    Below those that the system gives to connections: one of them could take the port before its server does.
+    It is below the ports that the system assigns to outgoing connections (from 32768), for such a connection could use
+    the port before the server does.
     """
     while True:
         port = _random.randrange(10_240, 32_768)
@@ -38,7 +39,10 @@ def free_port() -> int:
 
 
 def find_program(names: Sequence[str], package: str) -> str:
-    """Answer the path of the first program found; raise ``Missing`` that names the Debian package."""
+    """Return the path of the first of these programs that is installed.
+
+    :raises NotInstalled: if none is. The message names the Debian package.
+    """
     for name in names:
         if path := shutil.which(name):
             return path
@@ -46,7 +50,7 @@ def find_program(names: Sequence[str], package: str) -> str:
 
 
 def accepts_connections(port: int) -> bool:
-    """Is anybody listening on this port of 127.0.0.1?"""
+    """Return whether a server listens on this port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -55,9 +59,17 @@ def accepts_connections(port: int) -> bool:
 
 
 class Program:
-    """One child process in a session of its own, so that its own children end with it.
+    """A child process in its own session, so that its children can be ended with it.
 
-    It ends too when the thread that started it ends: a killed test run leaves nothing behind.
+    It also ends with the thread that started it: a test run that is killed leaves no processes behind.
+
+    :param log: the file to which standard output and standard error are appended.
+    :param is_ready: is called every 20 ms until it returns true.
+    :param environment: the environment variables; by default those of the test run.
+    :param run_as: the Unix account that runs the program; by default that of the test run.
+    :param timeout_s: how long the program may take until it is ready.
+    :param stop_signal: the signal that ``stop()`` sends.
+    :raises StartFailed: if the program ends before it is ready, or is not ready in time.
     """
 
     def __init__(
@@ -92,53 +104,59 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The process that was started, which leads its group."""
+        """The id of the process, which is also the id of its process group."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """All that the program has printed so far."""
+        """The output of the program so far."""
         return self._log.read_text(errors="replace")
 
     def is_running(self) -> bool:
-        """Has the program not ended yet?"""
+        """Return whether the program has not ended yet."""
         return self._process.poll() is None
 
     def stop(self, timeout_s: float = 15) -> int:
-        """Ask the program to end and answer its exit code; raise where it does not end in time."""
+        """Send the stop signal and return the program's exit code.
+
+        :raises AssertionError: if it does not end in time. It has been killed then.
+        """
         if self.is_running():
             self._process.send_signal(self._stop_signal)
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running {timeout_s} s after it was told to stop\n{self.log}") from None
+            raise AssertionError(f"still running {timeout_s} s after the stop signal\n{self.log}") from None
         finally:
             self.kill()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let the program and all its children stand still: the kernel answers for them, and they say nothing."""
-        family = _process_tree(self._process.pid)
-        for pid in family:
+        """Suspend the program and its descendants during the block.
+
+        The kernel still accepts connections and data for them, but they do not respond.
+        """
+        pids = _process_tree(self._process.pid)
+        for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in family:
+            for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the program and its children at once, as ``kill -9`` and a power cut do; return when none is left."""
-        family = _process_tree(self._process.pid) if self.is_running() else []
+        """End the program and its descendants at once, as ``kill -9`` does, and wait until none is left."""
+        pids = _process_tree(self._process.pid) if self.is_running() else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        for pid in family:  # PostgreSQL's lead groups of their own
+        for pid in pids:  # PostgreSQL's child processes have their own process groups
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
         deadline = time.monotonic() + 5
-        while any(map(_is_still_running, family)) and time.monotonic() < deadline:
+        while any(map(_is_still_running, pids)) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
@@ -147,23 +165,23 @@ class Program:
             if not self.is_running():
                 raise StartFailed(f"exit code {self._process.returncode}\n{self.log}")
             if time.monotonic() > deadline:
-                raise StartFailed(f"no answer within {timeout_s} s\n{self.log}")
-            time.sleep(0.02)  # another process: there is no clock of ours to move
-        if not self.is_running():  # whoever answered, it was somebody else on this port
+                raise StartFailed(f"not ready within {timeout_s} s\n{self.log}")
+            time.sleep(0.02)  # real time: the test's clock does not move another process
+        if not self.is_running():  # another program on this port responded
             raise StartFailed(f"exit code {self._process.returncode}\n{self.log}")
 
 
 def _process_tree(pid: int) -> list[int]:
-    """A process and its descendants, the elders first."""
+    """Return the ids of a process and its descendants, parents before their children."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:  # it has just ended
         children = []
-    return [pid, *(one for child in children for one in _process_tree(int(child)))]
+    return [pid, *(descendant for child in children for descendant in _process_tree(int(child)))]
 
 
 def _is_still_running(pid: int) -> bool:
-    """Whether a process that was killed has not ended yet; nobody may have asked for its exit code."""
+    """Return whether a killed process has not ended yet. A zombie, whose exit code was not read, has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -171,7 +189,13 @@ def _is_still_running(pid: int) -> bool:
 
 
 def with_parent_death_signal(command: Sequence[str], run_as: str | None = None) -> list[str]:
-    """Answer the command so changed that it ends with the thread that starts it, run by this Unix account."""
+    """Return the command with ``setpriv`` in front of it, so that it ends with the thread that starts it.
+
+    Without ``setpriv`` the command is returned unchanged.
+
+    :param run_as: the Unix account that runs the command; by default that of the test run.
+    :raises NotInstalled: if ``run_as`` is set and ``setpriv`` is not installed.
+    """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         if run_as is not None:

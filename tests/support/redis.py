@@ -1,4 +1,4 @@
-"""One Redis (or Valkey) server that keeps nothing on disk."""
+"""A Redis (or Valkey) server that stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.program import Program, find_program, free_port
 
 
 class RedisServer:
-    """A server in a temporary directory; it can be stopped and started again on the same port, empty."""
+    """A Redis server in a temporary directory. It can be stopped and started again on the same port, without data."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -36,7 +36,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it responds."""
         server = find_program(["redis-server", "valkey-server"], package="redis-server")
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._program = Program(
@@ -47,23 +47,23 @@ class RedisServer:
         )
 
     def stop(self) -> None:
-        """Stop the server; all that it knew is gone."""
+        """Stop the server. Its data is lost."""
         if self._program is not None:
             self._program.stop()
             self._program = None
 
     def frozen(self) -> AbstractContextManager[None]:
-        """The server stands still: it takes what it is sent, and answers nothing until it goes on."""
+        """Suspend the server during the block: it accepts connections and data but does not respond."""
         assert self._program is not None
         return self._program.frozen()
 
     def flush(self) -> None:
-        """Forget every key of every database."""
-        if (answer := self._send_command("FLUSHALL")) != b"+OK\r\n":
-            raise AssertionError(f"Redis answered {answer!r}")
+        """Delete every key of every database."""
+        if (response := self._send_command("FLUSHALL")) != b"+OK\r\n":
+            raise AssertionError(f"Redis responded {response!r} to FLUSHALL")
 
     def close(self) -> None:
-        """Stop the server and remove its directory."""
+        """Stop the server at once and remove its directory."""
         if self._program is not None:
             self._program.kill()
             self._program = None

@@ -1,4 +1,4 @@
-"""A token that was revoked is honoured by no call that begins a second later."""
+"""Check that a revoked token is rejected everywhere within one second."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ ONLY_UNAUTHORIZED = {401}
 
 
 def assert_revoked_within_one_second(get_statuses: Callable[[], Collection[int]]) -> None:
-    """Ask for the statuses of some calls, until all are 401.
+    """Call ``get_statuses`` until all statuses are 401.
 
-    :raises AssertionError: where one that began over a second after the first is not. How long a call takes is
-        the machine's affair: one that began in time may end later.
+    Call this right after the revocation. The second counts until a call begins, not until it ends, because a loaded
+    machine may take long to respond.
+
+    :raises AssertionError: if ``get_statuses`` is called more than a second after the first time and one of its
+        statuses is not 401.
     """
-    revoked = began = time.monotonic()
+    revoked_at = began_at = time.monotonic()
     while (statuses := set(get_statuses())) != ONLY_UNAUTHORIZED:
-        assert began - revoked < 1, f"after a second: {statuses}"
-        began = time.monotonic()
+        assert began_at - revoked_at < 1, f"after a second: {statuses}"
+        began_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The services that other tests stand on do what those tests believe."""
+"""The services of ``tests/support/`` behave as the tests that use them expect."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from tests.support.program import NotInstalled, Program, StartFailed, find_progr
 from tests.support.redis import RedisServer
 
 
-def _one_row(url: str) -> None:
+def _create_one_row(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE visits AS SELECT 1 AS number")
 
 
-def _rows(url: str) -> int:
+def _count_rows(url: str) -> int:
     with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT count(*) FROM visits").fetchone()
-    assert found is not None
-    return int(found[0])
+        row = connection.execute("SELECT count(*) FROM visits").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
-def test_a_database_made_like_another_starts_as_its_copy_and_goes_its_own_way(postgresql: PostgreSQLServer) -> None:
-    first, second = postgresql.create_database(prepare=_one_row), postgresql.create_database(prepare=_one_row)
+def test_databases_with_the_same_preparation_are_independent_copies(postgresql: PostgreSQLServer) -> None:
+    first, second = (postgresql.create_database(prepare=_create_one_row) for _ in range(2))
     with psycopg.connect(first) as connection:
         connection.execute("INSERT INTO visits VALUES (2)")
-    assert (_rows(first), _rows(second)) == (2, 1)
+    assert (_count_rows(first), _count_rows(second)) == (2, 1)
 
 
-def test_a_durable_postgresql_keeps_what_was_committed_before_the_power_cut() -> None:
+def test_a_durable_postgresql_server_has_its_committed_data_after_a_kill() -> None:
     with PostgreSQLServer(durable=True) as server:
         url = server.create_database()
-        _one_row(url)
+        _create_one_row(url)
         server.kill()
         with pytest.raises(psycopg.OperationalError):
-            _rows(url)
+            _count_rows(url)
         server.start()
-        assert _rows(url) == 1
+        assert _count_rows(url) == 1
 
 
-def test_redis_is_empty_again_after_an_outage() -> None:
+def test_a_redis_server_is_empty_after_a_restart() -> None:
     with RedisServer() as server:
         with redis.Redis.from_url(server.url) as client:
             client.set("limit", "1")
@@ -59,7 +59,7 @@ def test_redis_is_empty_again_after_an_outage() -> None:
             assert client.get("limit") is None
 
 
-def test_whoever_signs_in_at_the_openid_provider_is_known_to_the_flask_app_that_asked(
+def test_a_flask_app_gets_the_claims_of_the_user_who_signed_in_at_the_openid_provider(
     start_openid_provider: StartProvider,
 ) -> None:
     provider = start_openid_provider("http://127.0.0.1:9/authorize")
@@ -74,21 +74,21 @@ def test_whoever_signs_in_at_the_openid_provider_is_known_to_the_flask_app_that_
     )
     app.add_url_rule("/login", view_func=lambda: google.authorize_redirect("http://127.0.0.1:9/authorize"))
     app.add_url_rule("/authorize", "authorize", lambda: google.authorize_access_token()["userinfo"])
-    the_app = {"http://127.0.0.1:9": httpx.WSGITransport(app)}
+    app_transport = {"http://127.0.0.1:9": httpx.WSGITransport(app)}
 
-    with httpx.Client(mounts=the_app) as browser:
-        answer = provider.sign_in(browser, "http://127.0.0.1:9/login", login="maya")
+    with httpx.Client(mounts=app_transport) as browser:
+        response = provider.sign_in(browser, "http://127.0.0.1:9/login", login="maya")
 
-    assert answer.json()["email"] == "maya@example.com"
-    assert answer.json()["iss"] == provider.issuer
+    assert response.json()["email"] == "maya@example.com"
+    assert response.json()["iss"] == provider.issuer
 
 
-def test_the_browser_reaches_nothing_but_this_machine(page: Page) -> None:
+def test_the_browser_can_connect_only_to_this_machine(page: Page) -> None:
     with pytest.raises(Exception, match="ERR_NAME_NOT_RESOLVED"):
         page.goto("http://elsewhere.example/")
 
 
-def test_a_program_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> None:
+def test_a_program_that_ends_at_its_start_raises_an_error_with_its_output(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match="no such setting"):
         Program(
             [sys.executable, "-c", "raise SystemExit('no such setting')"],
@@ -97,6 +97,6 @@ def test_a_program_that_ends_at_once_is_told_with_its_log(tmp_path: Path) -> Non
         )
 
 
-def test_what_is_not_installed_is_named_with_its_package() -> None:
+def test_a_missing_program_raises_an_error_that_names_its_package() -> None:
     with pytest.raises(NotInstalled, match="apt-get install valet"):
         find_program(["no-such-program"], package="valet")

@@ -1,4 +1,4 @@
-"""Somebody with a browser: follows redirects, keeps cookies, fills in the forms that stand on the pages."""
+"""A resource owner with a browser without JavaScript: follows redirects, stores cookies, submits the forms of pages."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ MAX_STEPS = 15
 
 @dataclass(frozen=True)
 class CallbackRequest:
-    """The request with which a browser comes back to the app; only ``form_post`` has a body."""
+    """The request with which a browser returns to the app. Only the response mode ``form_post`` has a body."""
 
     url: str
     body: str | None = None
 
 
 class User:
-    """A resource owner who signs in with a password and answers consent pages, over plain HTTP.
+    """A resource owner who signs in with a password and decides on consent pages, over HTTP.
 
-    Nothing that leaves the pages is fetched: the redirect to the app is the answer.
+    The redirect to the app is not followed, but returned.
     """
 
     def __init__(self, email: str, password: str) -> None:
@@ -44,28 +44,31 @@ class User:
 
     @property
     def cookies(self) -> httpx.Cookies:
-        """The cookies of this person's browser."""
+        """The cookies of this user's browser."""
         return self._http.cookies
 
     @property
     def headers(self) -> httpx.Headers:
-        """What this person's browser sends with every request; it may be changed."""
+        """The header fields that this user's browser sends with every request. Tests may change them."""
         return self._http.headers
 
     def allow(self, authorization_url: str, *, scopes: Collection[str] | None = None) -> str:
-        """Visit, sign in where asked, allow (only ``scopes`` if given) and answer the redirect to the app."""
+        """Open the URL, sign in if there is a sign-in page, and allow the request. Return the redirect to the app.
+
+        :param scopes: the scopes to tick; by default those that are ticked on the page.
+        """
         return self._authorize(authorization_url, "allow", scopes).url
 
     def allow_in_any_response_mode(self, authorization_url: str) -> CallbackRequest:
-        """Like ``allow``, for any response mode: answer the request that reaches the app."""
+        """Do as ``allow`` does, for any response mode. Return the request to the app."""
         return self._authorize(authorization_url, "allow", None)
 
     def deny(self, authorization_url: str) -> str:
-        """Visit, sign in where asked, deny and answer the redirect to the app."""
+        """Open the URL, sign in if there is a sign-in page, and deny the request. Return the redirect to the app."""
         return self._authorize(authorization_url, "deny", None).url
 
     def approve_device(self, verification_url: str) -> None:
-        """Confirm the code that a device shows (RFC 8628 §3.3.1) and allow what it asks."""
+        """Confirm the code that a device shows (RFC 8628 §3.3.1) and allow its request."""
         page = self.get_page(verification_url)
         if any(form.has_field("password") for form in parse_forms(page.text)):
             page = self.get_page(urljoin(str(page.url), self.sign_in(page).headers["location"]))
@@ -74,47 +77,49 @@ class User:
             raise AssertionError(f"{page.url}: {page.status_code}\n{page.text}")
 
     def sign_up(self, sign_up_url: str, *, name: str) -> None:
-        """Make an account with this person's e-mail address and password."""
+        """Create an account with this user's e-mail address and password."""
         page = self._http.get(sign_up_url)
         form = _form_with_field(page, "password")
         page = self._submit_form(page, form, form.fill_in({"name": name, **self._credentials()}, "sign-up"))
         if not page.has_redirect_location:
-            raise AssertionError(f"sign-up answered {page.status_code}\n{page.text}")
+            raise AssertionError(f"the sign-up page responded {page.status_code}\n{page.text}")
 
     def get_page(self, url: str) -> httpx.Response:
-        """Read a page of the account, following redirects, as the person who is signed in (or not)."""
+        """Request a page and follow redirects, signed in or not."""
         return self._http.get(url, follow_redirects=True)
 
     def sign_in(self, page: httpx.Response) -> httpx.Response:
-        """Fill in the sign-in form of a page and answer what comes."""
+        """Submit the sign-in form of a page. Return the response."""
         form = _form_with_field(page, "password")
         return self._submit_form(page, form, form.fill_in(self._credentials(), "sign-in"))
 
     def press(self, page: httpx.Response, button_id: str) -> httpx.Response:
-        """Press the button of this id on a page and answer what comes, redirects followed."""
+        """Press the button with this id on a page. Follow redirects and return the last response."""
         form = _form_with_button(page, button_id)
-        answer = self._submit_form(page, form, form.fill_in({}, button_id))
-        if answer.has_redirect_location:
-            return self.get_page(urljoin(str(page.url), answer.headers["location"]))
-        return answer
+        response = self._submit_form(page, form, form.fill_in({}, button_id))
+        if response.has_redirect_location:
+            return self.get_page(urljoin(str(page.url), response.headers["location"]))
+        return response
 
     def _authorize(self, url: str, button_id: str, scopes: Collection[str] | None) -> CallbackRequest:
-        home = httpx.URL(url).netloc
+        issuer_host = httpx.URL(url).netloc
         page = self._http.get(url)
         for _ in range(MAX_STEPS):
             if page.has_redirect_location:
                 target = urljoin(str(page.url), page.headers["location"])
-                if httpx.URL(target).netloc != home:
+                if httpx.URL(target).netloc != issuer_host:
                     return CallbackRequest(target)
                 page = self._http.get(target)
             elif page.status_code == httpx.codes.OK:
                 for form in parse_forms(page.text):
-                    if httpx.URL(urljoin(str(page.url), form.action)).netloc != home:  # form_post
+                    if httpx.URL(urljoin(str(page.url), form.action)).netloc != issuer_host:  # form_post
                         return CallbackRequest(form.action, urlencode(form.fields))
                 page = self._submit_page(page, button_id, scopes)
             else:
                 raise AssertionError(f"{page.request.method} {page.url}: {page.status_code}\n{page.text}")
-        raise AssertionError(f"no redirect to the app after {MAX_STEPS} steps, but {page.url}\n{page.text}")
+        raise AssertionError(
+            f"no redirect to the app within {MAX_STEPS} steps; the last page is {page.url}\n{page.text}"
+        )
 
     def _submit_page(self, page: httpx.Response, button_id: str, scopes: Collection[str] | None) -> httpx.Response:
         forms = parse_forms(page.text)
@@ -131,7 +136,7 @@ class User:
 
     def _submit_form(self, page: httpx.Response, form: Form, fields: list[tuple[str, str]]) -> httpx.Response:
         if form.method != "post":
-            raise AssertionError(f"the form to {form.action!r} is sent by {form.method}")
+            raise AssertionError(f"the form to {form.action!r} has the method {form.method}, not post")
         body: dict[str, list[str]] = {}
         for name, value in fields:
             body.setdefault(name, []).append(value)

@@ -1,4 +1,4 @@
-"""The server under test: ``python -m valetkey serve`` in a process of its own."""
+"""The server under test: ``python -m valetkey serve`` as a child process, and the other commands of ``valetkey``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ SCOPES = {"profile": "See your name and picture", "email": "See your e-mail addr
 
 @dataclass(frozen=True)
 class Deployment:
-    """What servers share when they are one service: the data directory, the settings and the host app.
+    """Data directory, settings and host app that all servers of one service share.
 
-    ``settings`` are named as in ``Settings`` (``{"refresh_retry_window": 0}``); what is no string is written
-    as the environment has it.
+    :param app: the Python file or module of the host app; by default ``valetkey serve`` runs without one.
+    :param settings: settings by their names in ``Settings`` (``{"refresh_retry_window": 0}``). They become environment
+        variables: strings as they are, lists separated by commas, everything else as JSON.
+    :param port: the port of the first server.
     """
 
     data_dir: Path
@@ -36,26 +38,31 @@ class Deployment:
 
     @property
     def issuer(self) -> str:
-        """The issuer of all its servers: unless set, the URL of the one on the deployment's own port."""
+        """The issuer of all servers: the setting, or the URL of the server on the deployment's port."""
         return str(self.settings.get("issuer", f"http://127.0.0.1:{self.port}"))
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every process of this deployment."""
-        ours = {"issuer": self.issuer, "data_dir": str(self.data_dir), **self.settings}
+        """The environment variables of every process of this deployment."""
+        settings = {"issuer": self.issuer, "data_dir": str(self.data_dir), **self.settings}
         if self.app is None:
-            ours.setdefault("scopes", SCOPES)
+            settings.setdefault("scopes", SCOPES)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALETKEY_")}
-        return inherited | {f"VALETKEY_{name.upper()}": _to_environment_value(value) for name, value in ours.items()}
+        return inherited | {
+            f"VALETKEY_{name.upper()}": _to_environment_value(value) for name, value in settings.items()
+        }
 
     def command(self, *arguments: str) -> list[str]:
-        """Answer the command line of ``valetkey`` with these arguments for this deployment."""
+        """Return the command line of ``valetkey`` with these arguments for this deployment."""
         app = ["--app", _resolve_app(self.app)] if self.app else []
         return [sys.executable, "-m", "valetkey", *app, *arguments]
 
     def run(self, *arguments: str, stdin: str = "") -> str:
-        """Run one ``valetkey`` command to its end and answer what it printed; raise where it fails."""
-        done = subprocess.run(
+        """Run a ``valetkey`` command and return its standard output.
+
+        :raises AssertionError: if its exit code is not 0.
+        """
+        completed = subprocess.run(
             self.command(*arguments),
             input=stdin,
             capture_output=True,
@@ -65,10 +72,10 @@ class Deployment:
             timeout=60,
             check=False,
         )
-        if done.returncode:
-            what = f"valetkey {' '.join(arguments)}: exit code {done.returncode}"
-            raise AssertionError(f"{what}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        if completed.returncode:
+            failure = f"valetkey {' '.join(arguments)}: exit code {completed.returncode}"
+            raise AssertionError(f"{failure}\n{completed.stdout}{completed.stderr}")
+        return completed.stdout
 
     def create_client(
         self,
@@ -79,9 +86,9 @@ class Deployment:
         redirect_uris: Sequence[str] = (),
         jwks: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Register a client and answer its ``client_id`` and ``client_secret`` (``None`` if it has none).
+        """Register a client. Return its ``client_id`` and ``client_secret`` (``None`` if it has no secret).
 
-        :param jwks: the public keys of a client that proves itself by ``private_key_jwt``.
+        :param jwks: the public keys of a client that authenticates with ``private_key_jwt``.
         """
         arguments = ["--name", name, "--policy", policy, "--scope", scope]
         arguments += [word for uri in redirect_uris for word in ("--redirect-uri", uri)]
@@ -92,13 +99,19 @@ class Deployment:
         return dict(json.loads(self.run("clients", "create", *arguments, "--json")))
 
     def create_user(self, email: str, password: str, *, name: str = "Maya") -> dict[str, Any]:
-        """Create an account that signs in with this e-mail address and password."""
+        """Create an account with this e-mail address and password. Return its members as printed by the command."""
         arguments = ["--email", email, "--name", name, "--password-stdin", "--json"]
         return dict(json.loads(self.run("users", "create", *arguments, stdin=password)))
 
 
 class RunningServer:
-    """One server of a deployment; several may run at once, on one database, under one issuer."""
+    """A server of a deployment. Several can run at the same time, with one database and one issuer.
+
+    :param workers: the number of worker processes.
+    :param port: by default the deployment's port.
+    :param options: more options of ``valetkey serve``.
+    :raises StartFailed: if the server does not start.
+    """
 
     _log_numbers = itertools.count(1)
 
@@ -114,9 +127,9 @@ class RunningServer:
         self.issuer = deployment.issuer
         self.port = port or deployment.port
         self.url = f"http://127.0.0.1:{self.port}"
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
+        arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         self._program = Program(
-            self.deployment.command("serve", *where, *options),
+            self.deployment.command("serve", *arguments, *options),
             log=deployment.data_dir / f"server-{next(self._log_numbers)}.log",
             is_ready=self._is_ready,
             environment=self.deployment.environment,
@@ -131,29 +144,29 @@ class RunningServer:
 
     @property
     def pid(self) -> int:
-        """The server's main process."""
+        """The id of the server's main process."""
         return self._program.pid
 
     @property
     def log(self) -> str:
-        """All that the server and its workers have printed so far."""
+        """The output of the server and its workers so far."""
         return self._program.log
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The authorization server's metadata (RFC 8414), as this server gives it."""
+        """The authorization server metadata (RFC 8414) from this server."""
         return dict(httpx.get(f"{self.url}{METADATA_PATH}").raise_for_status().json())
 
     def start_another(self, *, workers: int = 1) -> RunningServer:
-        """Start one more server on another port, with this one's database and issuer."""
+        """Start another server of the same deployment on another port."""
         return RunningServer(self.deployment, workers=workers, port=free_port())
 
     def is_running(self) -> bool:
-        """Has the server not ended yet?"""
+        """Return whether the server has not ended yet."""
         return self._program.is_running()
 
     def stop(self) -> int:
-        """Ask the server to end, as an operator does, and answer its exit code."""
+        """Stop the server as an operator does and return its exit code."""
         return self._program.stop()
 
     def kill(self) -> None:
