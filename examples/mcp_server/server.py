@@ -1,4 +1,4 @@
-"""An MCP server whose people sign in with Valetkey: reading notes takes one scope, adding one takes another."""
+"""An MCP server whose users sign in with Valetkey: reading notes needs one scope, adding a note another."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 ISSUER = os.environ.get("VALETKEY_ISSUER", "http://127.0.0.1:8000")
-RESOURCE = os.environ.get("MCP_URL", "http://127.0.0.1:9000/mcp")  # what tokens must be for (RFC 8707)
-SCOPES = {"add_note": "notes:write"}  # what a tool takes besides notes:read
+RESOURCE = os.environ.get("MCP_URL", "http://127.0.0.1:9000/mcp")  # the audience of its tokens (RFC 8707)
+SCOPES = {"add_note": "notes:write"}  # scope that a tool needs in addition to notes:read
 
 
 class ValetkeyTokens(TokenVerifier):
-    """Accepts the issuer's JWT access tokens (RFC 9068) that are for this server and have not expired."""
+    """Verifier that accepts the issuer's JWT access tokens (RFC 9068) for this server until they expire."""
 
     keys = jwt.PyJWKClient(f"{ISSUER}/oauth/jwks")
 
@@ -41,15 +41,18 @@ class ValetkeyTokens(TokenVerifier):
         )
 
     def read(self, token: str) -> dict:
-        if jwt.get_unverified_header(token).get("typ") != "at+jwt":  # an ID token is none
+        if jwt.get_unverified_header(token).get("typ") != "at+jwt":  # refuses ID tokens
             raise jwt.InvalidTokenError
         key = self.keys.get_signing_key_from_jwt(token)
-        needed = {"require": ["exp", "iss", "aud", "sub", "client_id"]}
-        return jwt.decode(token, key, algorithms=["ES256", "RS256"], audience=RESOURCE, issuer=ISSUER, options=needed)
+        options = {"require": ["exp", "iss", "aud", "sub", "client_id"]}
+        return jwt.decode(token, key, algorithms=["ES256", "RS256"], audience=RESOURCE, issuer=ISSUER, options=options)
 
 
 class ToolScopes:
-    """Refuses a call whose token lacks the tool's scope and names that scope, so that the client can ask for it."""
+    """Middleware that refuses a call if the token lacks the tool's scope.
+
+    The response names that scope, so that the client can request it.
+    """
 
     def __init__(self, app):
         self.app = app
@@ -58,28 +61,29 @@ class ToolScopes:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["user"].is_authenticated:
             return await self.app(scope, receive, send)
         body = await Request(scope, receive).body()
-        needed = needed_scopes(body)
-        if needed <= set(scope["auth"].scopes):
-            return await self.app(scope, replayed(body, receive), send)
-        together = " ".join(["notes:read", *sorted(needed)])  # a client may ask for no more than it reads here
-        challenge = f'Bearer error="insufficient_scope", scope="{together}"'
-        where = build_resource_metadata_url(mcp.settings.auth.resource_server_url)
-        headers = {"WWW-Authenticate": f'{challenge}, resource_metadata="{where}"'}
+        required = required_scopes(body)
+        if required <= set(scope["auth"].scopes):
+            return await self.app(scope, replay_body(body, receive), send)
+        all_scopes = " ".join(["notes:read", *sorted(required)])  # clients may request exactly what is listed here
+        challenge = f'Bearer error="insufficient_scope", scope="{all_scopes}"'
+        metadata_url = build_resource_metadata_url(mcp.settings.auth.resource_server_url)
+        headers = {"WWW-Authenticate": f'{challenge}, resource_metadata="{metadata_url}"'}
         return await JSONResponse({"error": "insufficient_scope"}, 403, headers)(scope, receive, send)
 
 
-def needed_scopes(body: bytes) -> set[str]:
-    """The further scopes of the tools that a JSON-RPC body calls; none where the body is no such thing."""
+def required_scopes(body: bytes) -> set[str]:
+    """Return the scopes of ``SCOPES`` that the tool calls in a JSON-RPC body need; empty if it is not JSON-RPC."""
     try:
-        sent = json.loads(body)
-        calls = [call for call in (sent if isinstance(sent, list) else [sent]) if call.get("method") == "tools/call"]
+        message = json.loads(body)
+        messages = message if isinstance(message, list) else [message]
+        calls = [call for call in messages if call.get("method") == "tools/call"]
         return {SCOPES[name] for call in calls if (name := call["params"]["name"]) in SCOPES}
     except (ValueError, AttributeError, LookupError, TypeError):
         return set()
 
 
-def replayed(body: bytes, receive):
-    """The body once more, for the app; then whatever comes."""
+def replay_body(body: bytes, receive):
+    """Return an ASGI ``receive`` that returns the body, which was read already, and then the next messages."""
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def next_message():
@@ -103,7 +107,7 @@ NOTES = ["Water the tomatoes"]
 
 @mcp.tool()
 def read_notes() -> list[str]:
-    """All notes."""
+    """List all notes."""
     return NOTES
 
 
@@ -115,7 +119,7 @@ def add_note(text: str) -> str:
 
 
 if __name__ == "__main__":
-    where = urlsplit(RESOURCE)
-    app = mcp.streamable_http_app(streamable_http_path=where.path)
-    app.user_middleware.append(Middleware(ToolScopes))  # the last: it needs to know whose token this is
-    uvicorn.run(app, host=where.hostname, port=where.port)
+    url = urlsplit(RESOURCE)
+    app = mcp.streamable_http_app(streamable_http_path=url.path)
+    app.user_middleware.append(Middleware(ToolScopes))  # after the authentication, whose scopes it reads
+    uvicorn.run(app, host=url.hostname, port=url.port)

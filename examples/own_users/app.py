@@ -1,4 +1,4 @@
-"""An app that has accounts and a sign-in already (Flask-Login): Valetkey asks them, and keeps no people of its own.
+"""An app with its own accounts and sign-in (Flask-Login): Valetkey uses them and has no accounts of its own.
 
 Needs Flask-Login, Flask-SQLAlchemy and Flask-WTF.
 """
@@ -20,7 +20,7 @@ from valetkey import Owner, Valetkey, current_token, require_oauth
 
 app = Flask(__name__)
 app.config.update(
-    SECRET_KEY=os.environ.get("SECRET_KEY"),  # `valetkey serve` makes one where there is none
+    SECRET_KEY=os.environ.get("SECRET_KEY"),  # `valetkey serve` generates one if it is not set
     SQLALCHEMY_DATABASE_URI=os.environ.get("DATABASE_URL", "sqlite:///people.db"),
 )
 db = SQLAlchemy(app)
@@ -30,7 +30,7 @@ login_manager.login_view = "login"
 
 
 class User(UserMixin, db.Model):
-    id = db.Column(db.String(32), primary_key=True, default=lambda: uuid4().hex)  # never given to anybody else
+    id = db.Column(db.String(32), primary_key=True, default=lambda: uuid4().hex)  # never reused
     email = db.Column(db.String(254), unique=True, nullable=False)
     name = db.Column(db.String(100), nullable=False)
     password_hash = db.Column(db.String(200), nullable=False)
@@ -53,31 +53,32 @@ def load_user(user_id):
 
 
 class People:
-    """The four things that Valetkey asks of an app's own accounts, and how a sign-in ends."""
+    """What Valetkey needs to know about the app's accounts: four methods, and ``sign_out``, which is optional."""
 
     def current(self):
-        """Who is signed in on this request, and since when; None: nobody."""
+        """Return the user who is signed in on this request, and since when; None if nobody is signed in."""
         return self._owner(current_user, session.get("signed_in_at")) if current_user.is_authenticated else None
 
     def sign_in_url(self, next, *, fresh=False, acr_values=()):
-        """Where people sign in; `next` is the local path to come back to.
+        """Return the URL of the sign-in page; `next` is the local path to redirect to after the sign-in.
 
-        This form asks for the password each time, so it serves `fresh`; it knows one way to sign in, so no `acr`.
+        `fresh` asks for a new sign-in: this form always requires the password. There is only one way to sign in, so
+        `acr_values` is ignored.
         """
         return url_for("login", next=next)
 
     def find(self, sub):
-        """The person; None: gone, and so out everywhere."""
+        """Return the user; None if the account was deleted, which makes all its tokens invalid."""
         user = load_user(sub)
         return self._owner(user) if user else None
 
     def claims(self, sub, scope):
-        """What an app may know about the person under these scopes."""
+        """Return the claims about the user that a client may read with these scopes."""
         user = load_user(sub)
         return {"name": user.name} if user and "profile" in scope else {}
 
     def sign_out(self):
-        """End this sign-in: an app asked for it, and the apps are told. Without this method, apps cannot ask."""
+        """Sign the user out; a client requested it. Without this method, clients cannot request sign-out."""
         logout_user()
 
     def _owner(self, user, since=None):
@@ -125,7 +126,7 @@ def join():
 @app.post("/leave")
 @login_required
 def leave():
-    Valetkey.revoke_owner(app, current_user.get_id())  # every token for them is dead within a second
+    Valetkey.revoke_owner(app, current_user.get_id())  # all their tokens become invalid within a second
     db.session.delete(current_user._get_current_object())
     db.session.commit()
     logout_user()
@@ -141,10 +142,10 @@ def home():
 def sign_in(user):
     login_user(user)
     session["signed_in_at"] = time.time()
-    session["sid"] = uuid4().hex  # names this sign-in to apps
+    session["sid"] = uuid4().hex  # identifies this session to clients
     target = request.args.get("next", "/")
     if not re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", target):  # browsers skip a tab and read a backslash as a slash
-        abort(400)  # a path of this site, and nothing else
+        abort(400)  # only a path of this site is allowed
     return redirect(target, 303)
 
 

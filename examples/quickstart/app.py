@@ -8,7 +8,7 @@ from flask import Flask, jsonify, url_for
 from valetkey import Valetkey, current_token, public, require_oauth
 
 app = Flask(__name__)
-app.secret_key = os.environ.get("SECRET_KEY")  # `valetkey serve` makes one where there is none
+app.secret_key = os.environ.get("SECRET_KEY")  # `valetkey serve` generates one if it is not set
 valet = Valetkey(app, scopes={"profile": "See your name and picture"})
 provider = OAuth(app).register(
     "provider",
@@ -51,5 +51,5 @@ def authorize():
 
 
 @app.errorhandler(OAuthError)
-def not_signed_in(problem):
-    return jsonify(error=problem.error), 400
+def not_signed_in(error):
+    return jsonify(error=error.error), 400

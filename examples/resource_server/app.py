@@ -1,4 +1,4 @@
-"""Notes whose access tokens come from elsewhere: from any server that publishes its keys, or another Valetkey."""
+"""An API for notes that accepts access tokens of other servers: another Valetkey, or any that publishes its keys."""
 
 import os
 
@@ -13,10 +13,11 @@ ResourceServer(
     resource=os.environ.get("RESOURCE", "http://127.0.0.1:5000"),
     scopes={"notes:read": "Read your notes", "notes:write": "Write notes"},
 )
-notes: dict[tuple[str, str], list[str]] = {}  # a person is an issuer and a user id: other issuers have a "1" too
+notes: dict[tuple[str, str], list[str]] = {}  # keyed by issuer and user id: user ids of two issuers may be equal
 
 
 def owner() -> tuple[str, str]:
+    """Return the issuer of the token and its user, or its client if it has no user."""
     return current_token.issuer, current_token.user_id or current_token.client_id
 
 

@@ -1,4 +1,4 @@
-"""Atlas: a public API of the world's countries, subdivisions and currencies, and of people's own lists of places."""
+"""Atlas: a public API with countries, subdivisions and currencies, and with private lists of places for each user."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PLANS = {
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The app; ``valetkey serve atlas`` calls this.
+    """Create the app; ``valetkey serve atlas`` calls this.
 
-    :param config: Flask's configuration; ``ATLAS_DATABASE_URL`` says where Atlas keeps its own data.
+    :param config: Flask configuration; ``ATLAS_DATABASE_URL`` is the database with Atlas's own data.
     """
     app = Flask(__name__)
     app.config.update(config or {})
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # names are in their own letters
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # JSON has names like "Åland" as they are
     app.json.sort_keys = False  # type: ignore[attr-defined]
     database.init_app(app)
     Valetkey(app, scopes=SCOPES, plans=PLANS, default_plan="free", site_name="Atlas")

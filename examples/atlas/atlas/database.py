@@ -1,4 +1,4 @@
-"""Atlas's own database: what there is in the world, and the lists that people keep. Valetkey's is another one."""
+"""Atlas's own database, separate from Valetkey's: countries, subdivisions, currencies, and the lists of users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Country(Base):
     name: Mapped[str]
     official_name: Mapped[str | None]
     flag: Mapped[str]
-    searched: Mapped[str]  # its names as people type them: small letters without accents
+    searched: Mapped[str]  # its names in lowercase without accents, see gazetteer.searchable()
 
 
 class Subdivision(Base):
@@ -51,8 +51,8 @@ class Currency(Base):
 
 class Edition(Base):
     __tablename__ = "edition"
-    one: Mapped[int] = mapped_column(primary_key=True)  # there is one row
-    edition: Mapped[str]  # of the world that is in the tables above
+    one: Mapped[int] = mapped_column(primary_key=True)  # always 1: the table has one row
+    edition: Mapped[str]  # of the data in the tables above
 
 
 class PlaceList(Base):
@@ -66,7 +66,7 @@ class PlaceList(Base):
 
 
 def init_app(app: Flask) -> None:
-    """Open the database that ``ATLAS_DATABASE_URL`` names; an empty one gets its tables and the world."""
+    """Open the database of ``ATLAS_DATABASE_URL``; create and fill its tables if they are missing or outdated."""
     url = app.config.get("ATLAS_DATABASE_URL") or os.environ.get("ATLAS_DATABASE_URL", "sqlite:///var/atlas.db")
     file = make_url(url).database
     if file:
@@ -78,16 +78,19 @@ def init_app(app: Flask) -> None:
 
 
 def session() -> AbstractContextManager[Session]:
-    """``with session() as s:`` one transaction, committed at the end."""
+    """Return a session for one transaction: ``with session() as s: ...`` commits at the end."""
     return current_app.extensions["atlas"].begin()
 
 
 def _write_ahead(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")  # who reads does not wait for who writes
+    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
 
 
 def _fill(engine: Engine) -> None:
-    """Tables, and the world where it is not there or of another edition. Several processes may come here at once."""
+    """Create missing tables, and replace the data if it is of another edition.
+
+    Safe if several processes start at once.
+    """
     with engine.begin() as connection:
         for table in Base.metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -98,12 +101,12 @@ def _fill(engine: Engine) -> None:
             return
     with engine.begin() as connection:
         connection.execute(insert(Edition).prefix_with("OR REPLACE"), {"one": 1, "edition": gazetteer.EDITION})
-        for table, rows in WORLD.items():
+        for table, rows in REFERENCE_DATA.items():
             connection.execute(delete(table))
             connection.execute(insert(table), rows)
 
 
-WORLD = {
+REFERENCE_DATA = {
     Country: gazetteer.COUNTRIES,
     Subdivision: gazetteer.SUBDIVISIONS,
     Currency: gazetteer.CURRENCIES,

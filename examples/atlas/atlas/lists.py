@@ -1,4 +1,4 @@
-"""Lists of places: private, one owner each, with a scope for reading and one for writing."""
+"""Lists of places: each belongs to one user; one scope allows reading them, another one writing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from . import database, shapes
 from .database import Country, PlaceList, Subdivision
 
 api = Blueprint("lists", __name__, url_prefix="/api/lists")
-WRITES = RateLimit(
-    {"free": "20/minute burst 10", "pro": "200/minute burst 50"}, group="writes"
-)  # beside the plan's own
-WRONG = {400: "The body is no JSON.", 415: "The body says that it is no JSON.", 422: "It is not as described."}
-UNKNOWN = {404: "You have no such list."}
-CHANGED = {412: "It was changed since you read it.", 428: "Say in `If-Match` which state you read."}
-NOBODY = {403: "The access token lacks the scope, or is a program's own: a list belongs to a person."}
-MOST = 1000  # lists of one person
+# Applies in addition to the limit of the plan. The routes that name it share one budget.
+WRITE_LIMIT = RateLimit({"free": "20/minute burst 10", "pro": "200/minute burst 50"}, group="writes")
+MAX_LISTS = 1000  # of one user
+
+# Descriptions of errors in the OpenAPI document.
+INVALID_BODY = {
+    400: "The body is not JSON.",
+    415: "The Content-Type is not JSON.",
+    422: "The body does not match its schema.",
+}
+UNKNOWN_LIST = {404: "You have no such list."}
+CHANGED = {412: "The list was changed since you read it.", 428: "The header `If-Match` is missing."}
+FORBIDDEN = {403: "The access token lacks the scope, or has no user: lists belong to users."}
 
 
 @api.get("")
@@ -32,121 +37,128 @@ MOST = 1000  # lists of one person
 @describe(
     query=shapes.Paged,
     response=shapes.PlaceLists,
-    errors=NOBODY | {400: "There is no such page.", 422: "The query is not as described."},
+    errors=FORBIDDEN | {400: "There is no such page.", 422: "A query parameter is invalid."},
 )
 def my_lists() -> Any:
-    """My lists, by name."""
-    asked = shapes.read(shapes.Paged, request.args.to_dict())
-    mine = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
+    """List your lists, by name."""
+    page_query = shapes.read(shapes.Paged, request.args.to_dict())
+    select_lists = select(PlaceList).where(PlaceList.owner == _owner()).order_by(PlaceList.name, PlaceList.id)
     with database.session() as session:
-        page = paginate(mine, session.execute, usual=asked.limit, largest=shapes.LARGEST_PAGE)
-    return {"items": [_shown(one) for one in page.items]}, page.headers
+        page = paginate(select_lists, session.execute, usual=page_query.limit, largest=shapes.LARGEST_PAGE)
+    return {"items": [_serialize(place_list) for place_list in page.items]}, page.headers
 
 
 @api.post("")
-@require_oauth("places:write", limit=WRITES)
+@require_oauth("places:write", limit=WRITE_LIMIT)
 @idempotent
 @describe(
-    body=shapes.WantedList,
+    body=shapes.PlaceListInput,
     response=shapes.PlaceList,
     status=201,
-    errors=NOBODY | WRONG | {409: "You have as many lists as one may have, or the first request is still at work."},
+    errors=FORBIDDEN
+    | INVALID_BODY
+    | {409: "You have the maximum number of lists, or the first request with this `Idempotency-Key` has not ended."},
 )
 def make_list() -> Any:
-    """Make a list of places."""
-    owner, wanted = _owner(), _wanted()
+    """Create a list of places."""
+    owner, list_input = _owner(), _read_list_input()
     with database.session() as session:
-        _check_places(session, wanted)
-        if (session.scalar(select(func.count()).where(PlaceList.owner == owner)) or 0) >= MOST:
-            abort(409, f"a person may have {MOST} lists: delete one first")
-        made = PlaceList(id=str(uuid.uuid4()), owner=owner, version=1, changed_at=time.time(), **wanted.model_dump())
-        session.add(made)
-    return _shown(made), 201, {"Location": url_for(".one_list", list_id=made.id), "ETag": _etag(made)}
+        _check_places(session, list_input)
+        if (session.scalar(select(func.count()).where(PlaceList.owner == owner)) or 0) >= MAX_LISTS:
+            abort(409, f"a user may have {MAX_LISTS} lists: delete one first")
+        place_list = PlaceList(
+            id=str(uuid.uuid4()), owner=owner, version=1, changed_at=time.time(), **list_input.model_dump()
+        )
+        session.add(place_list)
+    headers = {"Location": url_for(".one_list", list_id=place_list.id), "ETag": _etag(place_list)}
+    return _serialize(place_list), 201, headers
 
 
 @api.get("/<uuid:list_id>")
 @require_oauth("places:read")
 @etagged
-@describe(response=shapes.PlaceList, errors=NOBODY | UNKNOWN)
+@describe(response=shapes.PlaceList, errors=FORBIDDEN | UNKNOWN_LIST)
 def one_list(list_id: uuid.UUID) -> Any:
-    """One of my lists."""
+    """Read one of your lists."""
     with database.session() as session:
-        found = _mine(session, list_id)
-    return _shown(found), {"ETag": _etag(found)}
+        place_list = _get_own_list(session, list_id)
+    return _serialize(place_list), {"ETag": _etag(place_list)}
 
 
 @api.put("/<uuid:list_id>")
-@require_oauth("places:write", limit=WRITES)
+@require_oauth("places:write", limit=WRITE_LIMIT)
 @describe(
-    body=shapes.WantedList,
+    body=shapes.PlaceListInput,
     headers=shapes.Condition,
     response=shapes.PlaceList,
-    errors=NOBODY | UNKNOWN | CHANGED | WRONG,
+    errors=FORBIDDEN | UNKNOWN_LIST | CHANGED | INVALID_BODY,
 )
 def change_list(list_id: uuid.UUID) -> Any:
-    """Change one of my lists, unless somebody else did since I read it."""
-    wanted = _wanted()
+    """Change one of your lists, if it has not changed since you read it."""
+    list_input = _read_list_input()
     with database.session() as session:
-        _check_places(session, wanted)
-        known = _mine(session, list_id)
-        check_preconditions(_etag(known), required=True)
-        values = {"version": known.version + 1, "changed_at": time.time(), **wanted.model_dump()}
-        _check_won(session.execute(update(PlaceList).where(*_as_read(known)).values(values)))
-        session.refresh(known)
-    return _shown(known), {"ETag": _etag(known)}
+        _check_places(session, list_input)
+        place_list = _get_own_list(session, list_id)
+        check_preconditions(_etag(place_list), required=True)
+        values = {"version": place_list.version + 1, "changed_at": time.time(), **list_input.model_dump()}
+        _check_one_row(session.execute(update(PlaceList).where(*_is_unchanged(place_list)).values(values)))
+        session.refresh(place_list)
+    return _serialize(place_list), {"ETag": _etag(place_list)}
 
 
 @api.delete("/<uuid:list_id>")
-@require_oauth("places:write", limit=WRITES)
-@describe(headers=shapes.Condition, status=204, errors=NOBODY | UNKNOWN | CHANGED)
+@require_oauth("places:write", limit=WRITE_LIMIT)
+@describe(headers=shapes.Condition, status=204, errors=FORBIDDEN | UNKNOWN_LIST | CHANGED)
 def delete_list(list_id: uuid.UUID) -> Any:
-    """Delete one of my lists, unless somebody changed it since I read it."""
+    """Delete one of your lists, if it has not changed since you read it."""
     with database.session() as session:
-        known = _mine(session, list_id)
-        check_preconditions(_etag(known), required=True)
-        _check_won(session.execute(delete(PlaceList).where(*_as_read(known))))
+        place_list = _get_own_list(session, list_id)
+        check_preconditions(_etag(place_list), required=True)
+        _check_one_row(session.execute(delete(PlaceList).where(*_is_unchanged(place_list))))
     return "", 204
 
 
 def _owner() -> str:
+    """Return the id of the user who authorized the token; a token from client credentials has no user."""
     if current_token.user_id is None:
-        abort(403, "a list belongs to a person: call with a token that a person gave")
+        abort(403, "lists belong to users: call with a token that a user authorized")
     return current_token.user_id
 
 
-def _mine(session: Session, list_id: uuid.UUID) -> PlaceList:
-    """My list; whether somebody else has one of this id is nobody's business."""
-    found = session.get(PlaceList, str(list_id))
-    if found is None or found.owner != _owner():
+def _get_own_list(session: Session, list_id: uuid.UUID) -> PlaceList:
+    """Return a list of the current user. The list of another user is a 404, so that callers cannot probe for ids."""
+    place_list = session.get(PlaceList, str(list_id))
+    if place_list is None or place_list.owner != _owner():
         abort(404, "you have no such list")
-    return found
+    return place_list
 
 
-def _etag(one: PlaceList) -> str:
-    return etag_of(f"{one.id} {one.version}")
+def _etag(place_list: PlaceList) -> str:
+    return etag_of(f"{place_list.id} {place_list.version}")
 
 
-def _as_read(one: PlaceList) -> tuple[ColumnElement[bool], ...]:
-    """The list, if it is still what we read: between that and the change somebody else may have changed it."""
-    return PlaceList.id == one.id, PlaceList.version == one.version
+def _is_unchanged(place_list: PlaceList) -> tuple[ColumnElement[bool], ...]:
+    """Return conditions of an UPDATE or DELETE that fail if another request changed the list after it was read."""
+    return PlaceList.id == place_list.id, PlaceList.version == place_list.version
 
 
-def _check_won(done: Result[Any]) -> None:
-    if done.rowcount != 1:  # type: ignore[attr-defined]  # what an UPDATE and a DELETE answer has it
-        raise Problem(412, "it was changed while you asked; read it again")
+def _check_one_row(result: Result[Any]) -> None:
+    if result.rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE or DELETE has rowcount
+        raise Problem(412, "the list was changed by another request; read it again")
 
 
-def _wanted() -> shapes.WantedList:
-    return shapes.read(shapes.WantedList, request.get_json())
+def _read_list_input() -> shapes.PlaceListInput:
+    return shapes.read(shapes.PlaceListInput, request.get_json())
 
 
-def _check_places(session: Session, wanted: shapes.WantedList) -> None:
-    codes = {place.code for place in wanted.places}
-    known = {*session.scalars(select(Country.alpha_2).where(Country.alpha_2.in_(codes)))}
-    known |= {*session.scalars(select(Subdivision.code).where(Subdivision.code.in_(codes)))}
-    if codes - known:
-        abort(422, f"ISO knows no place {', '.join(sorted(codes - known))}")
+def _check_places(session: Session, list_input: shapes.PlaceListInput) -> None:
+    """Refuse the request with 422 if a place is not in ISO 3166."""
+    codes = {place.code for place in list_input.places}
+    existing = {*session.scalars(select(Country.alpha_2).where(Country.alpha_2.in_(codes)))}
+    existing |= {*session.scalars(select(Subdivision.code).where(Subdivision.code.in_(codes)))}
+    if codes - existing:
+        abort(422, f"ISO 3166 has no place {', '.join(sorted(codes - existing))}")
 
 
-def _shown(one: PlaceList) -> dict[str, Any]:
-    return shapes.PlaceList.model_validate(one).model_dump()
+def _serialize(place_list: PlaceList) -> dict[str, Any]:
+    return shapes.PlaceList.model_validate(place_list).model_dump()

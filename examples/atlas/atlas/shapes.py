@@ -1,4 +1,4 @@
-"""What goes in and out as JSON: requests are judged by these models, and the reference is made from them."""
+"""Pydantic models of the API's JSON: they validate requests, and the OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 
 class Row(BaseModel):
+    """Base of models that are read from a database row."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
 class Paged(BaseModel):
-    """Which page is wanted; the `Link` header of a page names the one before and the one after."""
+    """Query parameters of a page. The `Link` header of a page has the URLs of the previous and the next page."""
 
-    limit: int = Field(50, ge=1, le=LARGEST_PAGE, description="The most that the page may have.")
-    cursor: str | None = Field(None, description="Where the page begins, as a `Link` header says it.")
+    limit: int = Field(50, ge=1, le=LARGEST_PAGE, description="The maximum number of items on the page.")
+    cursor: str | None = Field(None, description="Where the page begins; taken from a `Link` header.")
 
 
 class Chosen(BaseModel):
-    """Which of its members are wanted."""
+    """Query parameter that selects members of the response."""
 
-    fields: str | None = Field(None, description="The members to answer, separated by commas; all where left out.")
+    fields: str | None = Field(None, description="Members to return, separated by commas. Default: all.")
 
 
 class Search(Chosen, Paged):
-    """What a page of the world may be asked for."""
+    """Query parameters of a search."""
 
     q: str = Field("", max_length=100, description="Part of a name; accents and capitals do not matter.")
 
@@ -48,7 +50,7 @@ class Country(Row):
 
 
 class Subdivision(Row):
-    """A district, state, province or the like, of ISO 3166-2."""
+    """A subdivision of a country in ISO 3166-2, such as a state, province or district."""
 
     code: str = Field(examples=["PT-11"])
     country: str = Field(examples=["PT"])
@@ -84,7 +86,7 @@ class Currencies(BaseModel):
 
 
 class Place(BaseModel):
-    """A place in somebody's list."""
+    """A place in a list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,8 +94,8 @@ class Place(BaseModel):
     note: str = Field("", max_length=500)
 
 
-class WantedList(BaseModel):
-    """A list as its owner wants it."""
+class PlaceListInput(BaseModel):
+    """The name and the places of a list that is created or changed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -102,13 +104,13 @@ class WantedList(BaseModel):
 
 
 class Condition(BaseModel):
-    """Which state of a list a change is meant for."""
+    """Request header that names the version of a list that a change is based on."""
 
     if_match: str = Field(alias="If-Match", description="The `ETag` of the list as you read it.", examples=['"3f"'])
 
 
 class PlaceList(Row):
-    """A list as it is kept."""
+    """A stored list of places."""
 
     id: str
     name: str
@@ -117,7 +119,7 @@ class PlaceList(Row):
 
 
 class PlaceLists(BaseModel):
-    """A page of somebody's lists."""
+    """A page of the user's lists."""
 
     items: list[PlaceList]
 
@@ -125,13 +127,13 @@ class PlaceLists(BaseModel):
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def read(shape: type[Shape], given: object) -> Shape:
-    """What a caller sent, judged.
+def read(shape: type[Shape], data: object) -> Shape:
+    """Return the query or body of a request as a model.
 
-    :raises Problem: 422 that tells of each member what is wrong with it.
+    :raises Problem: a 422 response that lists the invalid members.
     """
     try:
-        return shape.model_validate(given)
-    except ValidationError as wrong:
-        errors = [{"at": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in wrong.errors()]
-        raise Problem(422, "this is not as the API's description says", errors=errors) from wrong
+        return shape.model_validate(data)
+    except ValidationError as invalid:
+        errors = [{"at": ".".join(map(str, error["loc"])), "detail": error["msg"]} for error in invalid.errors()]
+        raise Problem(422, "the request does not match the API's description", errors=errors) from invalid

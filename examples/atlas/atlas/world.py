@@ -1,4 +1,4 @@
-"""What everybody may read: countries, subdivisions and currencies."""
+"""Public routes: countries, subdivisions and currencies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from .gazetteer import searchable
 
 api = Blueprint("world", __name__, url_prefix="/api")
 LIMIT = "120/minute burst 60"
-NO_FIELD = {400: "There is no such field."}
-WRONG = {400: "There is no such field, or no such page.", 422: "The query is not as described."}
-Answer = tuple[dict[str, Any], list[tuple[str, str]]]
-UNKNOWN = {404: "ISO knows no such thing."}
+PageResponse = tuple[dict[str, Any], list[tuple[str, str]]]  # body and headers
+
+# Descriptions of errors in the OpenAPI document.
+UNKNOWN_FIELD = {400: "There is no such field."}
+INVALID_QUERY = {400: "There is no such field, or no such page.", 422: "A query parameter is invalid."}
+UNKNOWN = {404: "The ISO standard has no such code."}
 
 
 @api.get("/countries")
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Country.model_fields, within="items")
-@describe(query=shapes.Search, response=shapes.Countries, errors=WRONG)
+@describe(query=shapes.Search, response=shapes.Countries, errors=INVALID_QUERY)
 def countries() -> Any:
-    """All countries."""
+    """List all countries."""
     return _page(Country, shapes.Country)
 
 
@@ -37,20 +39,20 @@ def countries() -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Country.model_fields)
-@describe(query=shapes.Chosen, response=shapes.Country, errors=UNKNOWN | NO_FIELD)
+@describe(query=shapes.Chosen, response=shapes.Country, errors=UNKNOWN | UNKNOWN_FIELD)
 def country(alpha_2: str) -> Any:
-    """One country."""
-    return _one(Country, alpha_2, shapes.Country)
+    """Read one country."""
+    return _get(Country, alpha_2, shapes.Country)
 
 
 @api.get("/countries/<string(length=2):alpha_2>/subdivisions")
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Subdivision.model_fields, within="items")
-@describe(query=shapes.Search, response=shapes.Subdivisions, errors=UNKNOWN | WRONG)
+@describe(query=shapes.Search, response=shapes.Subdivisions, errors=UNKNOWN | INVALID_QUERY)
 def subdivisions(alpha_2: str) -> Any:
-    """The states, provinces, districts or the like of a country."""
-    _one(Country, alpha_2, shapes.Country)
+    """List the subdivisions of a country, such as states, provinces or districts."""
+    _get(Country, alpha_2, shapes.Country)
     return _page(Subdivision, shapes.Subdivision, Subdivision.country == alpha_2.upper())
 
 
@@ -58,19 +60,19 @@ def subdivisions(alpha_2: str) -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Subdivision.model_fields)
-@describe(query=shapes.Chosen, response=shapes.Subdivision, errors=UNKNOWN | NO_FIELD)
+@describe(query=shapes.Chosen, response=shapes.Subdivision, errors=UNKNOWN | UNKNOWN_FIELD)
 def subdivision(code: str) -> Any:
-    """One subdivision of a country."""
-    return _one(Subdivision, code, shapes.Subdivision)
+    """Read one subdivision of a country."""
+    return _get(Subdivision, code, shapes.Subdivision)
 
 
 @api.get("/currencies")
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Currency.model_fields, within="items")
-@describe(query=shapes.Search, response=shapes.Currencies, errors=WRONG)
+@describe(query=shapes.Search, response=shapes.Currencies, errors=INVALID_QUERY)
 def currencies() -> Any:
-    """All currencies."""
+    """List all currencies."""
     return _page(Currency, shapes.Currency)
 
 
@@ -78,25 +80,26 @@ def currencies() -> Any:
 @public(limit=LIMIT)
 @etagged
 @sparse_fields(*shapes.Currency.model_fields)
-@describe(query=shapes.Chosen, response=shapes.Currency, errors=UNKNOWN | NO_FIELD)
+@describe(query=shapes.Chosen, response=shapes.Currency, errors=UNKNOWN | UNKNOWN_FIELD)
 def currency(alpha_3: str) -> Any:
-    """One currency."""
-    return _one(Currency, alpha_3, shapes.Currency)
+    """Read one currency."""
+    return _get(Currency, alpha_3, shapes.Currency)
 
 
-def _page(table: Any, shape: type[BaseModel], *which: ColumnElement[bool]) -> Answer:
-    """The rows that were asked for, by name."""
-    asked = shapes.read(shapes.Search, request.args.to_dict())
-    found = select(table).where(*which, table.searched.contains(searchable(asked.q), autoescape=True))
-    found = found.order_by(table.name, *table.__table__.primary_key)
+def _page(table: Any, shape: type[BaseModel], *conditions: ColumnElement[bool]) -> PageResponse:
+    """Return a page of rows that match the query parameters, by name."""
+    search = shapes.read(shapes.Search, request.args.to_dict())
+    rows = select(table).where(*conditions, table.searched.contains(searchable(search.q), autoescape=True))
+    rows = rows.order_by(table.name, *table.__table__.primary_key)
     with database.session() as session:
-        page = paginate(found, session.execute, usual=asked.limit, largest=shapes.LARGEST_PAGE)
+        page = paginate(rows, session.execute, usual=search.limit, largest=shapes.LARGEST_PAGE)
     return {"items": [shape.model_validate(row).model_dump() for row in page.items]}, page.headers
 
 
-def _one(table: Any, key: str, shape: type[BaseModel]) -> dict[str, Any]:
+def _get(table: Any, key: str, shape: type[BaseModel]) -> dict[str, Any]:
+    """Return the row with this primary key; the response is 404 if there is none."""
     with database.session() as session:
         row = session.get(table, key.upper())
     if row is None:
-        abort(404, f"ISO knows no {shape.__name__.lower()} {key.upper()}")
+        abort(404, f"ISO has no {shape.__name__.lower()} {key.upper()}")
     return shape.model_validate(row).model_dump()

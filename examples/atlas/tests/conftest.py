@@ -1,4 +1,4 @@
-"""Atlas under test: the app as it is served, with databases that go away."""
+"""Fixtures: the app with temporary databases."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytest_plugins = ["valetkey.testing"]
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    """One app for all tests, for it takes a while to fill the world in; Valetkey's store is new in each test."""
+    """One app for all tests, because filling its database takes a while. Valetkey's database is new in each test."""
     return create_app({"ATLAS_DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('atlas') / 'atlas.db'}"})
 
 
 @pytest.fixture(autouse=True)
-def _no_lists(app: Flask) -> Iterator[None]:
+def _delete_lists(app: Flask) -> Iterator[None]:
     yield
     with app.app_context(), database.session() as session:
         session.execute(delete(database.PlaceList))

@@ -1,4 +1,4 @@
-"""People's own lists: what a token opens, and what it does not."""
+"""Lists of places: what callers may do with which token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ada(headers_for: Headers) -> dict[str, str]:
     return headers_for("places:read places:write", user_id="ada")
 
 
-def test_a_list_is_made_once_however_often_it_is_asked_for(client: FlaskClient, ada: dict[str, str]) -> None:
+def test_a_repeated_request_creates_one_list(client: FlaskClient, ada: dict[str, str]) -> None:
     key = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
     first = client.post("/api/lists", json=SUMMER, headers=ada | key)
     again = client.post("/api/lists", json=SUMMER, headers=ada | key)
@@ -31,8 +31,8 @@ def test_a_list_is_made_once_however_often_it_is_asked_for(client: FlaskClient, 
     assert len(client.get("/api/lists", headers=ada).json["items"]) == 1
 
 
-def if_match(answer: TestResponse) -> dict[str, str]:
-    return {"If-Match": answer.headers["ETag"]}
+def if_match(response: TestResponse) -> dict[str, str]:
+    return {"If-Match": response.headers["ETag"]}
 
 
 @pytest.fixture
@@ -40,34 +40,36 @@ def bob(headers_for: Headers) -> dict[str, str]:
     return headers_for("places:read places:write", user_id="bob")
 
 
-def test_a_list_is_made_read_changed_and_deleted(client: FlaskClient, ada: dict[str, str]) -> None:
-    made = client.post("/api/lists", json=SUMMER, headers=ada)
-    assert made.status_code == 201
-    assert {name: made.json[name] for name in SUMMER} == SUMMER
+def test_a_list_is_created_read_changed_and_deleted(client: FlaskClient, ada: dict[str, str]) -> None:
+    created = client.post("/api/lists", json=SUMMER, headers=ada)
+    assert created.status_code == 201
+    assert {name: created.json[name] for name in SUMMER} == SUMMER
 
-    read = client.get(made.location, headers=ada)
-    assert read.json == made.json
-    changed = client.put(made.location, json={"name": "Winter"}, headers=ada | if_match(read))
+    read = client.get(created.location, headers=ada)
+    assert read.json == created.json
+    changed = client.put(created.location, json={"name": "Winter"}, headers=ada | if_match(read))
     assert (changed.json["name"], changed.json["places"]) == ("Winter", [])
-    assert [one["name"] for one in client.get("/api/lists", headers=ada).json["items"]] == ["Winter"]
+    assert [item["name"] for item in client.get("/api/lists", headers=ada).json["items"]] == ["Winter"]
 
-    assert client.delete(made.location, headers=ada | if_match(changed)).status_code == 204
-    assert client.get(made.location, headers=ada).status_code == 404
+    assert client.delete(created.location, headers=ada | if_match(changed)).status_code == 204
+    assert client.get(created.location, headers=ada).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_a_list_is_its_owners_alone(client: FlaskClient, ada: dict[str, str], bob: dict[str, str], method: str) -> None:
-    made = client.post("/api/lists", json=SUMMER, headers=ada)
+def test_other_users_have_no_access_to_a_list(
+    client: FlaskClient, ada: dict[str, str], bob: dict[str, str], method: str
+) -> None:
+    created = client.post("/api/lists", json=SUMMER, headers=ada)
     body = SUMMER if method == "PUT" else None
 
-    refused = client.open(made.location, method=method, json=body, headers=bob | if_match(made))
+    refused = client.open(created.location, method=method, json=body, headers=bob | if_match(created))
 
     assert refused.status_code == 404
     assert client.get("/api/lists", headers=bob).json["items"] == []
-    assert client.get(made.location, headers=ada).json == made.json
+    assert client.get(created.location, headers=ada).json == created.json
 
 
-def test_reading_needs_one_scope_and_writing_another(client: FlaskClient, headers_for: Headers) -> None:
+def test_reading_and_writing_need_different_scopes(client: FlaskClient, headers_for: Headers) -> None:
     reader, writer = headers_for("places:read", user_id="ada"), headers_for("places:write", user_id="ada")
 
     assert client.post("/api/lists", json=SUMMER, headers=reader).status_code == 403
@@ -77,54 +79,54 @@ def test_reading_needs_one_scope_and_writing_another(client: FlaskClient, header
     assert client.get("/api/lists").status_code == 401
 
 
-def test_a_programs_own_token_has_no_lists(client: FlaskClient, headers_for: Headers) -> None:
-    answer = client.get("/api/lists", headers=headers_for("places:read", client_id="robot"))
+def test_a_token_without_a_user_is_refused(client: FlaskClient, headers_for: Headers) -> None:
+    response = client.get("/api/lists", headers=headers_for("places:read", client_id="robot"))
 
-    assert answer.status_code == 403
-    assert "belongs to a person" in answer.json["detail"]
+    assert response.status_code == 403
+    assert "belong to users" in response.json["detail"]
 
 
-def test_a_list_that_did_not_change_is_not_sent_again(client: FlaskClient, ada: dict[str, str]) -> None:
-    made = client.post("/api/lists", json=SUMMER, headers=ada)
+def test_an_unchanged_list_is_not_sent_again(client: FlaskClient, ada: dict[str, str]) -> None:
+    created = client.post("/api/lists", json=SUMMER, headers=ada)
 
-    again = client.get(made.location, headers=ada | {"If-None-Match": made.headers["ETag"]})
+    again = client.get(created.location, headers=ada | {"If-None-Match": created.headers["ETag"]})
 
     assert (again.status_code, again.data) == (304, b"")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_who_changes_a_list_says_which_state_she_read(client: FlaskClient, ada: dict[str, str], method: str) -> None:
-    made = client.post("/api/lists", json=SUMMER, headers=ada)
-    client.put(made.location, json={"name": "By her phone"}, headers=ada | if_match(made))
-    body = {"name": "By her laptop"} if method == "PUT" else None
+def test_a_change_must_name_the_current_version(client: FlaskClient, ada: dict[str, str], method: str) -> None:
+    created = client.post("/api/lists", json=SUMMER, headers=ada)
+    client.put(created.location, json={"name": "From the phone"}, headers=ada | if_match(created))
+    body = {"name": "From the laptop"} if method == "PUT" else None
 
-    silent = client.open(made.location, method=method, json=body, headers=ada)
-    late = client.open(made.location, method=method, json=body, headers=ada | if_match(made))
+    without_version = client.open(created.location, method=method, json=body, headers=ada)
+    with_old_version = client.open(created.location, method=method, json=body, headers=ada | if_match(created))
 
-    assert (silent.status_code, late.status_code) == (428, 412)
-    assert client.get(made.location, headers=ada).json["name"] == "By her phone"
+    assert (without_version.status_code, with_old_version.status_code) == (428, 412)
+    assert client.get(created.location, headers=ada).json["name"] == "From the phone"
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_of_two_changes_at_the_same_moment_one_wins(
+def test_one_of_two_simultaneous_changes_wins(
     client: FlaskClient, ada: dict[str, str], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = client.post("/api/lists", json=SUMMER, headers=ada)
+    created = client.post("/api/lists", json=SUMMER, headers=ada)
 
-    def somebody_was_quicker(*_: object, **__: object) -> None:
-        with database.session() as other:
-            other.execute(update(database.PlaceList).values(version=2, name="By her phone"))
+    def change_from_the_phone(*_: object, **__: object) -> None:
+        with database.session() as session:
+            session.execute(update(database.PlaceList).values(version=2, name="From the phone"))
 
-    monkeypatch.setattr(lists, "check_preconditions", somebody_was_quicker)
-    body = {"name": "By her laptop"} if method == "PUT" else None
-    late = client.open(made.location, method=method, json=body, headers=ada | if_match(made))
+    monkeypatch.setattr(lists, "check_preconditions", change_from_the_phone)
+    body = {"name": "From the laptop"} if method == "PUT" else None
+    refused = client.open(created.location, method=method, json=body, headers=ada | if_match(created))
 
-    assert late.status_code == 412
-    assert client.get(made.location, headers=ada).json["name"] == "By her phone"
+    assert refused.status_code == 412
+    assert client.get(created.location, headers=ada).json["name"] == "From the phone"
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "invalid_member"),
     [
         ({}, "name"),
         ({"name": " "}, "name"),
@@ -133,16 +135,16 @@ def test_of_two_changes_at_the_same_moment_one_wins(
         ({"name": "x", "places": [{"code": "PT"}] * 101}, "places"),
     ],
 )
-def test_what_is_no_list_is_told_member_by_member(
-    client: FlaskClient, ada: dict[str, str], body: dict[str, Any], told: str
+def test_an_invalid_body_is_refused_with_its_invalid_members(
+    client: FlaskClient, ada: dict[str, str], body: dict[str, Any], invalid_member: str
 ) -> None:
     refused = client.post("/api/lists", json=body, headers=ada)
 
     assert refused.status_code == 422
-    assert [one["at"] for one in refused.json["errors"]] == [told]
+    assert [error["at"] for error in refused.json["errors"]] == [invalid_member]
 
 
-def test_a_place_that_iso_does_not_know_is_named(client: FlaskClient, ada: dict[str, str]) -> None:
+def test_an_unknown_place_is_named_in_the_error(client: FlaskClient, ada: dict[str, str]) -> None:
     refused = client.post("/api/lists", json={"name": "x", "places": [{"code": "PT-99"}]}, headers=ada)
 
-    assert (refused.status_code, refused.json["detail"]) == (422, "ISO knows no place PT-99")
+    assert (refused.status_code, refused.json["detail"]) == (422, "ISO 3166 has no place PT-99")

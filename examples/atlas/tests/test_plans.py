@@ -1,4 +1,4 @@
-"""What an app's plan is worth."""
+"""The limits and quotas of the plans."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from flask.testing import FlaskClient
 from valetkey.testing import Clock
 
 Headers = Callable[..., dict[str, str]]
-ALMOST = 0.95  # of a burst that comes in an instant a process may admit some calls fewer, and never one more
+ALMOST = 0.95  # if a whole burst arrives at once, a process may admit slightly fewer calls, but never more
 LIST: dict[str, Any] = {"name": "Summer"}
 
 
 @pytest.mark.parametrize(("plan", "at_once"), [("free", 30), ("pro", 100)])
-def test_a_plan_says_how_many_calls_may_come_at_once(
-    client: FlaskClient, headers_for: Headers, plan: str, at_once: int
-) -> None:
+def test_a_plan_limits_the_calls_in_a_burst(client: FlaskClient, headers_for: Headers, plan: str, at_once: int) -> None:
     headers = headers_for("places:read", user_id="ada", plan=plan)
 
     statuses = Counter(client.get("/api/lists", headers=headers).status_code for _ in range(at_once + 1))
@@ -30,7 +28,7 @@ def test_a_plan_says_how_many_calls_may_come_at_once(
 
 
 @pytest.mark.parametrize(("plan", "at_once"), [("free", 10), ("pro", 50)])
-def test_writing_has_a_limit_of_its_own(
+def test_writing_has_its_own_limit(
     client: FlaskClient, headers_for: Headers, valetkey_clock: Clock, plan: str, at_once: int
 ) -> None:
     headers = headers_for("places:write", user_id="ada", plan=plan)
@@ -43,14 +41,14 @@ def test_writing_has_a_limit_of_its_own(
     assert client.post("/api/lists", json=LIST, headers=headers).status_code == 201
 
 
-def test_a_refusal_says_whether_it_is_the_rate_and_when_to_come_back(client: FlaskClient, headers_for: Headers) -> None:
+def test_a_429_says_which_limit_was_exceeded_and_when_to_retry(client: FlaskClient, headers_for: Headers) -> None:
     headers = headers_for("places:read", user_id="ada")
-    answers = [client.get("/api/lists", headers=headers) for _ in range(31)]
+    responses = [client.get("/api/lists", headers=headers) for _ in range(31)]
 
-    assert '"quota-month";q=10000' in answers[0].headers["RateLimit-Policy"]
-    assert answers[-1].json["title"] != "Quota Exceeded"
-    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert '"quota-month";q=10000' in responses[0].headers["RateLimit-Policy"]
+    assert responses[-1].json["title"] != "Quota Exceeded"
+    assert int(responses[-1].headers["Retry-After"]) >= 1
 
 
-def test_only_the_operator_makes_an_app_a_professional() -> None:
+def test_the_plan_pro_needs_approval() -> None:
     assert {name: plan.approval for name, plan in PLANS.items()} == {"free": "auto", "pro": "manual"}

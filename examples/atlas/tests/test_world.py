@@ -1,4 +1,4 @@
-"""What everybody may read."""
+"""The public routes: countries, subdivisions and currencies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.http import parse_list_header
 
 
-def test_a_country_is_known_by_its_two_letters(client: FlaskClient) -> None:
+def test_a_country_is_found_by_its_two_letter_code(client: FlaskClient) -> None:
     portugal = client.get("/api/countries/PT").json
 
     assert portugal["name"] == "Portugal"
@@ -17,7 +17,7 @@ def test_a_country_is_known_by_its_two_letters(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "names"),
     [
         ("/api/countries?q=cote d'iv", ["Côte d'Ivoire"]),
         ("/api/countries?q=portuguese rep", ["Portugal"]),
@@ -25,20 +25,20 @@ def test_a_country_is_known_by_its_two_letters(client: FlaskClient) -> None:
         ("/api/currencies?q=zloty", ["Zloty"]),
     ],
 )
-def test_search_minds_neither_capitals_nor_accents(client: FlaskClient, path: str, found: list[str]) -> None:
-    assert [one["name"] for one in client.get(path).json["items"]] == found
+def test_search_ignores_case_and_accents(client: FlaskClient, path: str, names: list[str]) -> None:
+    assert [item["name"] for item in client.get(path).json["items"]] == names
 
 
 @pytest.mark.parametrize("path", ["countries/ZZ", "countries/ZZ/subdivisions", "subdivisions/ZZ-99", "currencies/ZZZ"])
-def test_what_iso_does_not_know_is_a_problem_that_says_so(client: FlaskClient, path: str) -> None:
-    answer = client.get(f"/api/{path}")
+def test_an_unknown_code_is_a_404_with_problem_details(client: FlaskClient, path: str) -> None:
+    response = client.get(f"/api/{path}")
 
-    assert answer.status_code == 404
-    assert answer.content_type == "application/problem+json"
-    assert answer.json["detail"].startswith("ISO knows no")
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+    assert response.json["detail"].startswith("ISO has no")
 
 
-def test_the_world_is_sent_once(client: FlaskClient) -> None:
+def test_unchanged_data_is_not_sent_again(client: FlaskClient) -> None:
     first = client.get("/api/countries")
 
     again = client.get("/api/countries", headers={"If-None-Match": first.headers["ETag"]})
@@ -46,7 +46,7 @@ def test_the_world_is_sent_once(client: FlaskClient) -> None:
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_callers_choose_the_members_they_want(client: FlaskClient) -> None:
+def test_callers_can_select_members(client: FlaskClient) -> None:
     portugal = client.get("/api/countries?q=portugal&fields=name,flag").json["items"]
     refused = client.get("/api/countries/PT?fields=capital")
 
@@ -55,17 +55,17 @@ def test_callers_choose_the_members_they_want(client: FlaskClient) -> None:
     assert "alpha_2, alpha_3" in refused.json["detail"]
 
 
-def test_the_pages_together_are_the_whole_and_each_names_the_next(client: FlaskClient) -> None:
-    path, seen = "/api/countries?limit=100&fields=alpha_2", []
+def test_following_the_links_to_the_next_page_returns_every_country_once(client: FlaskClient) -> None:
+    path, codes = "/api/countries?limit=100&fields=alpha_2", []
     while path:
         page = client.get(path)
-        seen += [one["alpha_2"] for one in page.json["items"]]
+        codes += [item["alpha_2"] for item in page.json["items"]]
         links = parse_list_header(page.headers["Link"])
         path = next((link.split(">")[0].strip("<") for link in links if 'rel="next"' in link), "")
 
-    assert len(seen) == len(set(seen)) == len(gazetteer.COUNTRIES)
+    assert len(codes) == len(set(codes)) == len(gazetteer.COUNTRIES)
 
 
 @pytest.mark.parametrize(("query", "status"), [("cursor=made-up", 400), ("limit=0", 422), ("limit=251", 422)])
-def test_there_is_no_such_page(client: FlaskClient, query: str, status: int) -> None:
+def test_an_invalid_cursor_or_limit_is_refused(client: FlaskClient, query: str, status: int) -> None:
     assert client.get(f"/api/currencies?{query}").status_code == status
