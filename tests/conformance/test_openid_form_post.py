@@ -1,4 +1,4 @@
-"""OAuth 2.0 Form Post Response Mode 1.0: the answer as a form that the browser posts."""
+"""OAuth 2.0 Form Post Response Mode 1.0: the authorization response as a form that the browser posts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.browser_client import CALLBACK, ISSUER
 from tests.support.store_assertions import assert_store_unchanged
 
 
-def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) -> None:
+def test_the_response_is_a_form_that_a_script_posts_to_the_client(rp: RelyingParty) -> None:
     """§2."""
     page = rp.complete_authorization(response_mode="form_post")
 
@@ -20,7 +20,7 @@ def test_the_answer_is_a_form_that_posts_itself_to_the_client(rp: RelyingParty) 
         assert b"submit()" in served.data
 
 
-def test_the_code_in_the_form_is_good(rp: RelyingParty) -> None:
+def test_the_code_in_the_form_is_valid(rp: RelyingParty) -> None:
     """§2."""
     fields = hidden_fields(rp.complete_authorization(response_mode="form_post"))
 
@@ -28,7 +28,7 @@ def test_the_code_in_the_form_is_good(rp: RelyingParty) -> None:
     assert rp.redeem(fields["code"]).json["id_token"]
 
 
-def test_nothing_of_the_answer_is_in_a_url(rp: RelyingParty) -> None:
+def test_the_code_is_not_in_a_url(rp: RelyingParty) -> None:
     """§4."""
     page = rp.complete_authorization(response_mode="form_post")
     code = hidden_fields(page)["code"]
@@ -37,7 +37,7 @@ def test_nothing_of_the_answer_is_in_a_url(rp: RelyingParty) -> None:
     assert page.text.count(code) == 1 and f'value="{code}"' in page.text
 
 
-def test_an_error_comes_in_a_form_too(rp: RelyingParty) -> None:
+def test_an_error_is_posted_in_a_form_too(rp: RelyingParty) -> None:
     """§2."""
     rp.sign_out()
     silent = rp.authorize(prompt="none", response_mode="form_post")
@@ -49,8 +49,8 @@ def test_an_error_comes_in_a_form_too(rp: RelyingParty) -> None:
     assert {hidden_fields(page)["state"] for page in (silent, denied)} == {"xyz"}
 
 
-def test_the_page_is_not_cached_framed_or_open_to_other_scripts(rp: RelyingParty) -> None:
-    """§4, RFC 9700 §4.16: no-store; and no form-action, which would stop the post."""
+def test_the_page_cannot_be_cached_or_framed_and_runs_no_other_scripts(rp: RelyingParty) -> None:
+    """§4, RFC 9700 §4.16; the policy has no form-action, which would block the form."""
     page = rp.complete_authorization(response_mode="form_post")
 
     assert page.headers["Cache-Control"] == "no-store"
@@ -60,8 +60,8 @@ def test_the_page_is_not_cached_framed_or_open_to_other_scripts(rp: RelyingParty
     assert page.headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_what_the_client_sent_is_text_in_the_form(rp: RelyingParty) -> None:
-    """§4: state is escaped."""
+def test_the_state_is_escaped_in_the_form(rp: RelyingParty) -> None:
+    """§4."""
     state = '"><script>alert(1)</script>&amp;'
 
     page = rp.complete_authorization(response_mode="form_post", state=state)
@@ -71,7 +71,7 @@ def test_what_the_client_sent_is_text_in_the_form(rp: RelyingParty) -> None:
     assert hidden_fields(page)["state"] == state
 
 
-def test_a_redirect_uri_that_is_not_registered_is_never_posted_to(rp: RelyingParty) -> None:
+def test_the_form_is_not_posted_to_an_unregistered_redirect_uri(rp: RelyingParty) -> None:
     """§2, RFC 9700 §4.11.2."""
     with assert_store_unchanged(rp.runtime):
         refused = rp.authorize(redirect_uri="https://evil.example/", response_mode="form_post")
@@ -81,7 +81,7 @@ def test_a_redirect_uri_that_is_not_registered_is_never_posted_to(rp: RelyingPar
     assert "evil.example" not in refused.text
 
 
-def test_a_redirect_uri_with_a_query_keeps_it(make_relying_party: MakeRelyingParty) -> None:
+def test_the_form_keeps_the_query_of_the_redirect_uri(make_relying_party: MakeRelyingParty) -> None:
     """§2."""
     uri = f"{CALLBACK}?a=1&b=2"
     rp = make_relying_party(redirect_uris=[uri])
@@ -91,7 +91,7 @@ def test_a_redirect_uri_with_a_query_keeps_it(make_relying_party: MakeRelyingPar
     assert f'action="{CALLBACK}?a=1&amp;b=2"' in page.text
 
 
-def test_another_response_mode_is_refused_by_redirect(rp: RelyingParty) -> None:
-    """Multiple Response Types §2.1: fragment is for the implicit flow, which is not served."""
+def test_an_unsupported_response_mode_is_refused_by_redirect(rp: RelyingParty) -> None:
+    """Multiple Response Types §2.1: fragment is for the implicit flow, which is not supported."""
     for mode in ("fragment", "web_message", "query.jwt"):
         assert "error=invalid_request" in rp.authorize(response_mode=mode).location

@@ -25,6 +25,7 @@ FRAME = "https://shop.example/logout?theme=dark"
 
 @pytest.fixture
 def rp(register: Register, ada: Browser) -> Browser:
+    """Ada's browser at a relying party with front-channel logout."""
     members = {
         "frontchannel_logout_uri": FRAME,
         "frontchannel_logout_session_required": True,
@@ -34,18 +35,19 @@ def rp(register: Register, ada: Browser) -> Browser:
 
 
 def frames_of(page: Any) -> list[str]:
+    """Return the URLs of the frames on a page."""
     return [unescape(uri) for uri in re.findall(r'<iframe src="([^"]+)"', page.text)]
 
 
-def test_discovery_says_that_it_is_supported_with_sessions(rp: Browser) -> None:
+def test_discovery_advertises_front_channel_logout_with_session_ids(rp: Browser) -> None:
     """§3."""
-    found = rp.get("/.well-known/openid-configuration").json
+    metadata = rp.get("/.well-known/openid-configuration").json
 
-    assert found["frontchannel_logout_supported"] is True
-    assert found["frontchannel_logout_session_supported"] is True
+    assert metadata["frontchannel_logout_supported"] is True
+    assert metadata["frontchannel_logout_session_supported"] is True
 
 
-def test_the_page_loads_each_uri_with_issuer_and_session_and_then_goes_on(rp: Browser) -> None:
+def test_the_page_loads_each_logout_uri_with_issuer_and_session_and_then_redirects(rp: Browser) -> None:
     """§2, §3; RP-Initiated Logout §3."""
     hint = obtain_openid_tokens(rp)["id_token"]
     page = rp.get(
@@ -65,27 +67,27 @@ def test_the_page_loads_each_uri_with_issuer_and_session_and_then_goes_on(rp: Br
     assert not is_signed_in(rp)
 
 
-def test_a_client_that_does_not_need_them_gets_no_issuer_and_session(register: Register, ada: Browser) -> None:
-    """§2: both or none."""
+def test_a_client_that_does_not_require_a_session_gets_no_issuer_and_session(register: Register, ada: Browser) -> None:
+    """§2: iss and sid are sent together or not at all."""
     rp = with_client(ada, register(members={"frontchannel_logout_uri": FRAME}))
     hint = obtain_openid_tokens(rp)["id_token"]
 
     assert frames_of(rp.get("/oauth/logout", query_string={"id_token_hint": hint})) == [FRAME]
 
 
-def test_only_the_clients_origins_may_be_framed(rp: Browser) -> None:
-    """§4: the page's policy names them and nothing else."""
+def test_the_page_may_frame_the_clients_origins_only(rp: Browser) -> None:
+    """§4: the page's Content-Security-Policy."""
     hint = obtain_openid_tokens(rp)["id_token"]
     page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
 
-    policy = dict(one.split(" ", 1) for one in page.headers["Content-Security-Policy"].split("; "))
+    policy = dict(directive.split(" ", 1) for directive in page.headers["Content-Security-Policy"].split("; "))
     assert policy["frame-src"] == "https://shop.example"
     assert (policy["default-src"], policy["frame-ancestors"]) == ("'none'", "'none'")
     assert "script-src" not in policy
 
 
-def test_a_client_that_was_not_visited_is_not_framed(rp: Browser, shop: Any) -> None:
-    """§3: those logged in to in the session."""
+def test_a_client_without_a_login_in_the_session_is_not_framed(rp: Browser, shop: Any) -> None:
+    """§3: only clients that the user logged in to during the session."""
     hint = obtain_openid_tokens(with_client(rp, shop))["id_token"]
     page = rp.get("/oauth/logout", query_string={"id_token_hint": hint})
 
@@ -93,7 +95,7 @@ def test_a_client_that_was_not_visited_is_not_framed(rp: Browser, shop: Any) -> 
     assert "frame-src" not in page.headers["Content-Security-Policy"]
 
 
-def test_the_sign_out_button_does_it_too(rp: Browser) -> None:
+def test_the_sign_out_button_loads_the_logout_uris(rp: Browser) -> None:
     """§3."""
     obtain_openid_tokens(rp)
     page = rp.submit("/account/sign-out", {}, page_path="/account")
@@ -112,14 +114,16 @@ def test_the_sign_out_button_does_it_too(rp: Browser) -> None:
         "https://shop.example/logout#f",
     ],
 )
-def test_a_uri_of_another_origin_than_a_redirect_uris_is_not_registered(register: Register, uri: str) -> None:
+def test_a_logout_uri_with_another_origin_than_the_redirect_uris_is_not_registered(
+    register: Register, uri: str
+) -> None:
     """§2: scheme, domain and port as those of a registered redirect URI."""
     with pytest.raises(RegistrationRefused, match="frontchannel_logout_uri"):
         register(members={"frontchannel_logout_uri": uri})
 
 
-def test_a_host_that_would_change_the_pages_policy_is_not_registered(register: Register) -> None:
-    """§4: the URI's host stands in Content-Security-Policy."""
+def test_a_host_name_that_would_change_the_content_security_policy_is_not_registered(register: Register) -> None:
+    """§4: the host is part of the page's Content-Security-Policy."""
     host = "https://shop.example;script-src"
     with pytest.raises(RegistrationRefused, match="frontchannel_logout_uri"):
         register(redirect_uris=[f"{host}/back"], members={"frontchannel_logout_uri": f"{host}/logout"})

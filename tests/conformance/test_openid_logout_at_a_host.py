@@ -1,4 +1,4 @@
-"""RP-Initiated, Back-Channel and Front-Channel Logout where a host keeps the people (``resource_owner=``)."""
+"""RP-Initiated, Back-Channel and Front-Channel Logout with a host that manages its own users (``resource_owner=``)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flask import Flask, session
 
 from tests.conformance.logout_token_receiver import (
     POST_LOGOUT_REDIRECT_URI,
+    LogoutTokenReceiver,
     decode_token,
     run_logout_token_receiver,
     submit_logout_confirmation,
 )
-from tests.conformance.logout_token_receiver import LogoutTokenReceiver as Party
 from tests.conformance.relying_party import RelyingParty, register_relying_party
 from tests.support.app import MakeApp
 from tests.support.browser_client import redirect_parameters
@@ -23,8 +23,8 @@ from valetkey import Owner
 FRAME = "https://shop.example/frame"
 
 
-class People:
-    """A host's own accounts; the sign-in is in the host's session."""
+class HostAccounts:
+    """A host's accounts; its own session cookie has the sign-in. It does not implement ``sign_out``."""
 
     def current(self) -> Owner | None:
         return Owner("maya", auth_time=session["since"], sid=session["sid"]) if "sid" in session else None
@@ -39,64 +39,64 @@ class People:
         return {}
 
 
-class PeopleWhoLeave(People):
-    """The same, and it says how a sign-in ends."""
+class HostAccountsWithSignOut(HostAccounts):
+    """The same accounts with ``sign_out``."""
 
     def sign_out(self) -> None:
         session.clear()
 
 
 @pytest.fixture
-def party() -> Iterator[Party]:
+def receiver() -> Iterator[LogoutTokenReceiver]:
     with run_logout_token_receiver() as running:
         yield running
 
 
-def _at_host(make_app: MakeApp, store_url: str, people: People, **members: Any) -> RelyingParty:
-    app: Flask = make_app(store_url, resource_owner=people)
+def _at_host(make_app: MakeApp, store_url: str, accounts: HostAccounts, **members: Any) -> RelyingParty:
+    app: Flask = make_app(store_url, resource_owner=accounts)
     app.secret_key = "of the test"
     rp = register_relying_party(app, members={"post_logout_redirect_uris": [POST_LOGOUT_REDIRECT_URI], **members})
-    with rp.http.session_transaction() as kept:
-        kept.update(sid="of-maya", since=rp.runtime.clock())
+    with rp.http.session_transaction() as host_session:
+        host_session.update(sid="of-maya", since=rp.runtime.clock())
     return rp
 
 
 @pytest.fixture
-def rp(make_app: MakeApp, sqlite_store_url: str, party: Party) -> RelyingParty:
-    told = {"backchannel_logout_uri": party.url, "frontchannel_logout_uri": FRAME}
-    return _at_host(make_app, sqlite_store_url, PeopleWhoLeave(), **told)
+def rp(make_app: MakeApp, sqlite_store_url: str, receiver: LogoutTokenReceiver) -> RelyingParty:
+    members = {"backchannel_logout_uri": receiver.url, "frontchannel_logout_uri": FRAME}
+    return _at_host(make_app, sqlite_store_url, HostAccountsWithSignOut(), **members)
 
 
-def test_a_host_that_does_not_say_how_a_sign_in_ends_has_no_such_endpoint(
+def test_without_a_sign_out_method_of_the_host_there_is_no_logout_endpoint(
     make_app: MakeApp, sqlite_store_url: str
 ) -> None:
-    """§2.1; Back-Channel §2.1: the host tells of the ends itself, by Valetkey.end_session."""
-    rp = _at_host(make_app, sqlite_store_url, People())
-    found = rp.get("/.well-known/openid-configuration").json
+    """§2.1; Back-Channel §2.1: the host reports sign-outs itself, with Valetkey.end_session."""
+    rp = _at_host(make_app, sqlite_store_url, HostAccounts())
+    metadata = rp.get("/.well-known/openid-configuration").json
 
-    assert not {"end_session_endpoint", "frontchannel_logout_supported"} & found.keys()
-    assert found["backchannel_logout_supported"] is True
+    assert not {"end_session_endpoint", "frontchannel_logout_supported"} & metadata.keys()
+    assert metadata["backchannel_logout_supported"] is True
     assert rp.get("/oauth/logout").status_code == 404
 
 
-def test_an_app_signs_its_person_out_at_the_host(rp: RelyingParty, party: Party) -> None:
+def test_a_relying_party_can_sign_its_user_out_at_the_host(rp: RelyingParty, receiver: LogoutTokenReceiver) -> None:
     """§2, §3; Back-Channel §2.5; Front-Channel §2."""
-    found = rp.get("/.well-known/openid-configuration").json
-    assert found["end_session_endpoint"].endswith("/oauth/logout")
+    metadata = rp.get("/.well-known/openid-configuration").json
+    assert metadata["end_session_endpoint"].endswith("/oauth/logout")
     hint = rp.obtain_tokens()["id_token"]
 
-    done = rp.get(
+    page = rp.get(
         "/oauth/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
     )
 
-    assert FRAME in done.text and POST_LOGOUT_REDIRECT_URI in done.text
+    assert FRAME in page.text and POST_LOGOUT_REDIRECT_URI in page.text
     assert rp.runtime.make_worker().run_once() == 1
-    [token] = party.logout_tokens
+    [token] = receiver.logout_tokens
     assert decode_token(rp, token)[1]["sid"] == "of-maya"
     assert redirect_parameters(rp.authorize(prompt="none"))["error"] == "login_required"
 
 
-def test_without_a_hint_the_person_is_asked_first(rp: RelyingParty) -> None:
+def test_without_a_hint_the_user_must_confirm(rp: RelyingParty) -> None:
     """§2."""
     page = rp.get("/oauth/logout")
     assert page.status_code == 200

@@ -23,7 +23,7 @@ from valetkey.runtime import Runtime
 
 @pytest.fixture
 def rp(register: Register, ada: Browser) -> Browser:
-    """Ada at a relying party that registered where logout goes on."""
+    """Ada's browser at a relying party with two post-logout redirect URIs."""
     return with_client(
         ada,
         register(
@@ -32,28 +32,29 @@ def rp(register: Register, ada: Browser) -> Browser:
     )
 
 
-def logout(browser: Browser, **asked: str) -> Any:
-    return browser.get("/oauth/logout", query_string=asked)
+def logout(browser: Browser, **parameters: str) -> Any:
+    """Send a logout request."""
+    return browser.get("/oauth/logout", query_string=parameters)
 
 
-def test_discovery_names_the_endpoint(rp: Browser) -> None:
+def test_discovery_contains_the_endpoint(rp: Browser) -> None:
     """§2.1."""
     assert rp.get("/.well-known/openid-configuration").json["end_session_endpoint"] == f"{ISSUER}/oauth/logout"
 
 
-def test_with_the_hint_of_this_sign_in_the_person_is_signed_out_and_goes_on(rp: Browser) -> None:
+def test_the_hint_of_the_current_session_signs_the_user_out_and_redirects(rp: Browser) -> None:
     """§2, §3."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    done = logout(rp, id_token_hint=hint, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI, state="a b&c")
+    response = logout(rp, id_token_hint=hint, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI, state="a b&c")
 
-    assert done.status_code == 303
-    assert done.location.startswith(POST_LOGOUT_REDIRECT_URI)
-    assert redirect_parameters(done) == {"state": "a b&c"}  # §3: returned as it was
+    assert response.status_code == 303
+    assert response.location.startswith(POST_LOGOUT_REDIRECT_URI)
+    assert redirect_parameters(response) == {"state": "a b&c"}  # §3: returned unchanged
     assert not is_signed_in(rp)
 
 
-def test_without_state_nothing_is_added(rp: Browser) -> None:
-    """§3: exactly the registered URI."""
+def test_without_state_the_redirect_uri_is_not_changed(rp: Browser) -> None:
+    """§3."""
     hint = obtain_openid_tokens(rp)["id_token"]
 
     assert (
@@ -62,40 +63,42 @@ def test_without_state_nothing_is_added(rp: Browser) -> None:
     )
 
 
-def test_state_is_added_to_a_query_that_is_there(rp: Browser) -> None:
+def test_state_is_added_to_the_query_of_the_redirect_uri(rp: Browser) -> None:
     """§3."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    done = logout(rp, id_token_hint=hint, post_logout_redirect_uri=f"{POST_LOGOUT_REDIRECT_URI}?from=logout", state="x")
+    response = logout(
+        rp, id_token_hint=hint, post_logout_redirect_uri=f"{POST_LOGOUT_REDIRECT_URI}?from=logout", state="x"
+    )
 
-    assert done.location == f"{POST_LOGOUT_REDIRECT_URI}?from=logout&state=x"
+    assert response.location == f"{POST_LOGOUT_REDIRECT_URI}?from=logout&state=x"
 
 
-def test_a_request_by_post_comes_to_the_same(rp: Browser) -> None:
+def test_a_logout_request_may_be_sent_by_post(rp: Browser) -> None:
     """§2: GET and POST must be supported."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    sent = rp.http.post(
+    response = rp.http.post(
         "/oauth/logout", data={"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
     )
 
-    assert sent.status_code == 303
-    assert rp.get(sent.location).location == POST_LOGOUT_REDIRECT_URI
+    assert response.status_code == 303
+    assert rp.get(response.location).location == POST_LOGOUT_REDIRECT_URI
     assert not is_signed_in(rp)
 
 
-def test_a_hint_that_was_posted_is_in_no_address(rp: Browser, clock: Clock) -> None:
-    """§2: clients post what must not be in a log; it is sealed on its way, and only for ten minutes."""
+def test_a_posted_hint_does_not_appear_in_a_url(rp: Browser, clock: Clock) -> None:
+    """§2: clients post a hint so that it is in no log; the redirect has it encrypted, valid for ten minutes."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    posted = {"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
+    form = {"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
 
-    sent_on = rp.http.post("/oauth/logout", data=posted).location
-    assert not any(part in sent_on for part in hint.split("."))
-    changed = sent_on.replace("sealed.", "sealed.A", 1)
-    assert rp.get(changed).status_code == 400
+    location = rp.http.post("/oauth/logout", data=form).location
+    assert not any(part in location for part in hint.split("."))
+    modified = location.replace("sealed.", "sealed.A", 1)
+    assert rp.get(modified).status_code == 400
     clock.forward(seconds=601)
-    assert rp.get(sent_on).status_code == 400
+    assert rp.get(location).status_code == 400
     assert is_signed_in(rp)
 
-    assert rp.get(rp.http.post("/oauth/logout", data=posted).location).location == POST_LOGOUT_REDIRECT_URI
+    assert rp.get(rp.http.post("/oauth/logout", data=form).location).location == POST_LOGOUT_REDIRECT_URI
     assert not is_signed_in(rp)
 
 
@@ -110,50 +113,50 @@ def test_an_expired_hint_is_accepted(rp: Browser, clock: Clock) -> None:
     )
 
 
-def test_without_a_hint_the_person_is_asked(rp: Browser) -> None:
-    """§2: the person is asked whether to log out."""
-    asked = logout(rp, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI, state="x")
+def test_without_a_hint_the_user_must_confirm(rp: Browser) -> None:
+    """§2: the provider asks the user whether to log out."""
+    page = logout(rp, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI, state="x")
 
-    assert asked.status_code == 200
-    assert "Shop" in asked.text
+    assert page.status_code == 200
+    assert "Shop" in page.text
     assert is_signed_in(rp)
-    assert submit_logout_confirmation(rp, asked, "log-out").location == f"{POST_LOGOUT_REDIRECT_URI}?state=x"
+    assert submit_logout_confirmation(rp, page, "log-out").location == f"{POST_LOGOUT_REDIRECT_URI}?state=x"
     assert not is_signed_in(rp)
 
 
-def test_a_person_who_says_no_stays_and_is_sent_nowhere(rp: Browser) -> None:
-    """§2, §3: the redirect follows a logout."""
-    asked = logout(rp, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
-    stayed = submit_logout_confirmation(rp, asked, "stay")
+def test_a_user_who_declines_stays_signed_in_and_is_not_redirected(rp: Browser) -> None:
+    """§2, §3: a redirect requires a logout."""
+    page = logout(rp, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
+    response = submit_logout_confirmation(rp, page, "stay")
 
-    assert (stayed.status_code, stayed.location) == (200, None)
+    assert (response.status_code, response.location) == (200, None)
     assert is_signed_in(rp)
 
 
-def test_without_anything_the_person_is_asked_and_then_sees_that_it_is_done(rp: Browser) -> None:
+def test_without_parameters_the_user_must_confirm_and_then_sees_a_page(rp: Browser) -> None:
     """§2: every parameter is optional."""
-    asked = logout(rp)
-    done = submit_logout_confirmation(rp, asked, "log-out")
+    page = logout(rp)
+    response = submit_logout_confirmation(rp, page, "log-out")
 
-    assert (done.status_code, done.location) == (200, None)
-    assert "You are signed out" in done.text
+    assert (response.status_code, response.location) == (200, None)
+    assert "You are signed out" in response.text
     assert not is_signed_in(rp)
 
 
-def test_with_only_a_state_it_is_the_same(rp: Browser) -> None:
+def test_with_only_a_state_there_is_no_redirect(rp: Browser) -> None:
     """§2."""
     assert submit_logout_confirmation(rp, logout(rp, state="x"), "log-out").location is None
 
 
-def test_whoever_is_signed_out_already_goes_on(rp: Browser, app: Flask) -> None:
-    """§4: logout may come after the session's end."""
-    stranger = with_client(Browser(app.test_client(), rp.client), rp.client)
+def test_a_user_who_is_already_signed_out_is_redirected(rp: Browser, app: Flask) -> None:
+    """§4: the session may have ended before the logout request."""
+    signed_out = with_client(Browser(app.test_client(), rp.client), rp.client)
 
     assert (
-        logout(stranger, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI).location
+        logout(signed_out, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI).location
         == POST_LOGOUT_REDIRECT_URI
     )
-    assert "You are signed out" in logout(stranger).text
+    assert "You are signed out" in logout(signed_out).text
 
 
 @pytest.mark.parametrize(
@@ -169,64 +172,66 @@ def test_whoever_is_signed_out_already_goes_on(rp: Browser, app: Flask) -> None:
         "javascript:alert(1)",
     ],
 )
-def test_an_address_that_was_not_registered_is_never_gone_to(rp: Browser, uri: str) -> None:
-    """§3: exact match; a page says so, and nobody is signed out."""
+def test_an_unregistered_redirect_uri_is_refused(rp: Browser, uri: str) -> None:
+    """§3: exact match; a page shows the error and the user stays signed in."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    for asked in ({"id_token_hint": hint}, {"client_id": rp.client.client_id}):
-        refused = logout(rp, **asked, post_logout_redirect_uri=uri)
+    for parameters in ({"id_token_hint": hint}, {"client_id": rp.client.client_id}):
+        refused = logout(rp, **parameters, post_logout_redirect_uri=uri)
         assert (refused.status_code, refused.location) == (400, None)
     assert is_signed_in(rp)
 
 
-def test_an_address_without_hint_or_client_is_refused(rp: Browser) -> None:
-    """§3: the address must be confirmed to be the relying party's."""
+def test_a_redirect_uri_without_a_hint_or_client_id_is_refused(rp: Browser) -> None:
+    """§3: the provider must confirm that the URI belongs to the relying party."""
     assert logout(rp, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI).status_code == 400
 
 
-def test_an_address_of_another_client_is_refused(rp: Browser, shop: Any) -> None:
+def test_the_redirect_uri_of_another_client_is_refused(rp: Browser, shop: Any) -> None:
     """§3."""
     hint = obtain_openid_tokens(with_client(rp, shop))["id_token"]
 
     assert logout(rp, id_token_hint=hint, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI).status_code == 400
 
 
-@pytest.mark.parametrize("spoil", ["changed", "unsigned", "nonsense", "access token"])
-def test_a_hint_that_we_did_not_issue_is_refused(rp: Browser, spoil: str) -> None:
-    """§2: the OP must validate that it issued the ID Token."""
+@pytest.mark.parametrize("defect", ["changed", "unsigned", "nonsense", "access token"])
+def test_a_hint_that_is_not_an_id_token_of_this_provider_is_refused(rp: Browser, defect: str) -> None:
+    """§2: the provider must validate that it issued the ID token."""
     tokens = obtain_openid_tokens(rp)
-    head, body, mark = tokens["id_token"].split(".")
+    header, payload, signature = tokens["id_token"].split(".")
     hints = {
-        "changed": f"{head}.{body[:-2]}{'AA' if body[-2:] != 'AA' else 'BB'}.{mark}",
-        "unsigned": f"eyJhbGciOiJub25lIn0.{body}.",
+        "changed": f"{header}.{payload[:-2]}{'AA' if payload[-2:] != 'AA' else 'BB'}.{signature}",
+        "unsigned": f"eyJhbGciOiJub25lIn0.{payload}.",
         "nonsense": "nonsense",
         "access token": tokens["access_token"],
     }
-    refused = logout(rp, id_token_hint=hints[spoil], post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
+    refused = logout(rp, id_token_hint=hints[defect], post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
 
     assert (refused.status_code, refused.location) == (400, None)
     assert is_signed_in(rp)
 
 
-def test_a_client_id_other_than_the_hints_is_refused(rp: Browser, shop: Any) -> None:
-    """§2: when both are present they must match."""
+def test_a_client_id_that_does_not_match_the_hint_is_refused(rp: Browser, shop: Any) -> None:
+    """§2: if both are present, they must match."""
     hint = obtain_openid_tokens(rp)["id_token"]
 
     assert logout(rp, id_token_hint=hint, client_id=shop.client_id).status_code == 400
     assert is_signed_in(rp)
 
 
-def test_the_hint_of_another_person_ends_nothing_by_itself(rp: Browser, app: Flask, runtime: Runtime) -> None:
-    """§2: the person is asked where the hint names somebody else."""
+def test_the_hint_of_another_user_does_not_sign_out_without_confirmation(
+    rp: Browser, app: Flask, runtime: Runtime
+) -> None:
+    """§2: the user is asked if the hint is for another user."""
     hint = obtain_openid_tokens(rp)["id_token"]
     eve = sign_in_new_account(Browser(app.test_client(), rp.client), runtime, "eve@example.org", "Eve")
 
-    asked = logout(eve, id_token_hint=hint, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
-    assert asked.status_code == 200
+    page = logout(eve, id_token_hint=hint, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
+    assert page.status_code == 200
     assert is_signed_in(eve)
 
 
-def test_the_hint_of_another_sign_in_ends_nothing_by_itself(rp: Browser) -> None:
-    """§4: a sid that is not the current session's is suspect, though the person is the same."""
+def test_the_hint_of_another_session_does_not_sign_out_without_confirmation(rp: Browser) -> None:
+    """§4: a sid of another session is suspect, even if the user is the same."""
     rp.http.delete_cookie("valetkey_session")
     rp.sign_up("second@example.org")
     hint = obtain_openid_tokens(rp)["id_token"]
@@ -237,7 +242,7 @@ def test_the_hint_of_another_sign_in_ends_nothing_by_itself(rp: Browser) -> None
     assert is_signed_in(rp)
 
 
-def test_no_other_site_can_confirm(rp: Browser) -> None:
+def test_another_site_cannot_submit_the_confirmation(rp: Browser) -> None:
     """§2: cross-site request forgery."""
     forged = rp.http.post("/oauth/logout/confirm", data={"decision": "log-out", "client_id": rp.client.client_id})
 
@@ -245,8 +250,8 @@ def test_no_other_site_can_confirm(rp: Browser) -> None:
     assert is_signed_in(rp)
 
 
-def test_the_confirmation_is_checked_like_the_request(rp: Browser) -> None:
-    """§3: a hidden field is input too."""
+def test_the_hidden_fields_of_the_confirmation_are_checked_again(rp: Browser) -> None:
+    """§3: hidden fields are user input."""
     page = logout(rp, client_id=rp.client.client_id, post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI)
     page_with_evil = type("Page", (), {"text": page.text.replace(POST_LOGOUT_REDIRECT_URI, "https://evil.example/")})
 
@@ -256,15 +261,15 @@ def test_the_confirmation_is_checked_like_the_request(rp: Browser) -> None:
 
 def test_a_parameter_sent_twice_is_refused(rp: Browser) -> None:
     """§2, RFC 6749 §3.1."""
-    twice = f"/oauth/logout?post_logout_redirect_uri={POST_LOGOUT_REDIRECT_URI}&post_logout_redirect_uri=https://evil.example"
+    url = f"/oauth/logout?post_logout_redirect_uri={POST_LOGOUT_REDIRECT_URI}&post_logout_redirect_uri=https://evil.example"
 
-    assert rp.get(twice).status_code == 400
+    assert rp.get(url).status_code == 400
 
 
-def test_what_is_unknown_or_about_languages_is_ignored(rp: Browser) -> None:
-    """§2: no error for ui_locales, nor for what is not understood."""
+def test_unknown_parameters_and_hints_are_ignored(rp: Browser) -> None:
+    """§2: ui_locales, logout_hint and unknown parameters cause no error."""
     hint = obtain_openid_tokens(rp)["id_token"]
-    done = logout(
+    response = logout(
         rp,
         id_token_hint=hint,
         ui_locales="tlh fr",
@@ -273,10 +278,10 @@ def test_what_is_unknown_or_about_languages_is_ignored(rp: Browser) -> None:
         post_logout_redirect_uri=POST_LOGOUT_REDIRECT_URI,
     )
 
-    assert done.location == POST_LOGOUT_REDIRECT_URI
+    assert response.location == POST_LOGOUT_REDIRECT_URI
 
 
-def test_a_pairwise_hint_names_the_person(register: Register, ada: Browser) -> None:
+def test_the_hint_of_a_pairwise_client_signs_the_user_out(register: Register, ada: Browser) -> None:
     """§2, OpenID Connect Core §8."""
     members = {"subject_type": "pairwise", "post_logout_redirect_uris": [POST_LOGOUT_REDIRECT_URI]}
     rp = with_client(ada, register(members=members))
@@ -289,13 +294,13 @@ def test_a_pairwise_hint_names_the_person(register: Register, ada: Browser) -> N
 
 
 @pytest.mark.parametrize("uri", ["http://shop.example/after", "javascript:x", "https://shop.example/#f", "after"])
-def test_an_address_that_is_no_place_to_go_is_not_registered(register: Register, uri: str) -> None:
+def test_an_invalid_post_logout_redirect_uri_is_not_registered(register: Register, uri: str) -> None:
     """§3.1."""
     with pytest.raises(RegistrationRefused, match="post_logout_redirect_uris"):
         register(members={"post_logout_redirect_uris": [uri]})
 
 
-def test_a_sign_in_that_was_only_renewed_keeps_its_name(rp: Browser) -> None:
+def test_a_renewed_sign_in_keeps_its_sid(rp: Browser) -> None:
     """§4, Back-Channel §2.1: the hint from before prompt=login still names the session."""
     rp.http.delete_cookie("valetkey_session")
     rp.sign_up("renewed@example.org")

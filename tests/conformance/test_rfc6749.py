@@ -9,33 +9,33 @@ from tests.support.browser_client import redirect_parameters
 
 
 @pytest.mark.parametrize("state", ["xyz", "a b+c&d=e%20", "é✓", '"<>\\', "=" * 500])
-def test_state_comes_back_exactly_as_it_was_sent(rp: RelyingParty, state: str) -> None:
+def test_state_is_returned_exactly_as_it_was_sent(rp: RelyingParty, state: str) -> None:
     """§4.1.2, §4.1.2.1."""
     assert redirect_parameters(rp.complete_authorization(state=state))["state"] == state
     assert redirect_parameters(rp.authorize(state=state, response_type="token"))["state"] == state
 
 
-def test_without_state_none_comes_back(rp: RelyingParty) -> None:
+def test_without_state_none_is_returned(rp: RelyingParty) -> None:
     """§4.1.2."""
     assert "state" not in redirect_parameters(rp.complete_authorization(state=None))
     assert "state" not in redirect_parameters(rp.complete_authorization(state=""))
 
 
-def test_an_empty_parameter_counts_as_left_out(rp: RelyingParty) -> None:
+def test_an_empty_parameter_counts_as_omitted(rp: RelyingParty) -> None:
     """§3.1, §3.2."""
     assert redirect_error(rp.authorize(response_type="")) == "invalid_request"
     assert "code" in redirect_parameters(rp.complete_authorization(prompt="", max_age="", claims="", request=""))
     assert rp.redeem(redirect_parameters(rp.complete_authorization())["code"], resource="").status_code == 200
 
 
-def test_parameters_that_are_not_recognized_are_ignored(rp: RelyingParty) -> None:
+def test_unrecognized_parameters_are_ignored(rp: RelyingParty) -> None:
     """§3.1, §3.2."""
     code = redirect_parameters(rp.complete_authorization(unknown="1"))["code"]
 
     assert rp.redeem(code, unknown="1").status_code == 200
 
 
-def test_the_token_answer_has_its_members_and_is_not_cached(rp: RelyingParty) -> None:
+def test_the_token_response_has_its_members_and_is_not_cached(rp: RelyingParty) -> None:
     """§5.1."""
     redeemed = rp.redeem(redirect_parameters(rp.complete_authorization(scope="profile"))["code"])
 
@@ -62,7 +62,7 @@ def test_a_code_is_short_lived_and_cannot_be_guessed(rp: RelyingParty) -> None:
     assert rp.runtime.settings.authorization_code_lifetime <= 600
 
 
-def test_neither_the_implicit_nor_the_password_grant_is_there(rp: RelyingParty) -> None:
-    """§4.2, §4.3, as RFC 9700 §2.1.2 and §2.4 want it."""
+def test_the_implicit_and_password_grants_are_not_supported(rp: RelyingParty) -> None:
+    """§4.2, §4.3; RFC 9700 §2.1.2 and §2.4 forbid them."""
     assert redirect_error(rp.authorize(response_type="token")) == "unsupported_response_type"
     assert rp.request_token("password", username="a", password="b").json["error"] == "unsupported_grant_type"

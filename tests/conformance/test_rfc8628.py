@@ -25,65 +25,72 @@ from valetkey.storage.engine.transaction import Transaction
 
 @dataclass
 class Device:
-    """A television, and the person before it with a browser elsewhere."""
+    """A television, and the browser of its user on another device."""
 
     machine: Browser
-    person: Browser
+    user: Browser
 
-    def ask(self, **sent: Any) -> TestResponse:
-        return self.machine.post("/oauth/device", **{"scope": "profile", **sent})
+    def request_authorization(self, **parameters: Any) -> TestResponse:
+        """Send a device authorization request."""
+        return self.machine.post("/oauth/device", **{"scope": "profile", **parameters})
 
-    def codes(self, **sent: Any) -> dict[str, Any]:
-        asked = self.ask(**sent)
-        assert asked.status_code == 200, asked.text
-        return dict(asked.json)
+    def obtain_codes(self, **parameters: Any) -> dict[str, Any]:
+        """Return the device authorization response."""
+        response = self.request_authorization(**parameters)
+        assert response.status_code == 200, response.text
+        return dict(response.json)
 
-    def poll(self, device_code: str, **sent: Any) -> TestResponse:
-        return self.machine.request_token(DEVICE_CODE_GRANT_TYPE, device_code=device_code, **sent)
+    def poll(self, device_code: str, **parameters: Any) -> TestResponse:
+        """Send a token request."""
+        return self.machine.request_token(DEVICE_CODE_GRANT_TYPE, device_code=device_code, **parameters)
 
-    def enter(self, user_code: str) -> TestResponse:
-        return self.person.submit("/device", {"user_code": user_code})
+    def enter_code(self, user_code: str) -> TestResponse:
+        """Submit a user code on the device page."""
+        return self.user.submit("/device", {"user_code": user_code})
 
-    def answer(self, user_code: str, decision: str = "allow", scope: tuple[str, ...] = ("profile",)) -> TestResponse:
-        entered = self.enter(user_code)
-        assert entered.status_code == 303, entered.text
-        return self.person.submit(entered.location, {"decision": decision, "scope": list(scope)})
+    def decide(self, user_code: str, decision: str = "allow", scope: tuple[str, ...] = ("profile",)) -> TestResponse:
+        """Enter a user code and submit the consent page."""
+        response = self.enter_code(user_code)
+        assert response.status_code == 303, response.text
+        return self.user.submit(response.location, {"decision": decision, "scope": list(scope)})
 
 
-def error_of(response: TestResponse) -> tuple[int, str]:
+def status_and_error(response: TestResponse) -> tuple[int, str]:
+    """Return the status and the error code of a response."""
     return response.status_code, response.json["error"]
 
 
 @pytest.fixture
 def tv(register: Register, app: Flask, ada: Browser) -> Device:
+    """A television whose user is Ada."""
     return Device(Browser(app.test_client(), register("native", name="Television")), ada)
 
 
 def test_the_response_has_every_member_and_is_not_cached(tv: Device) -> None:
     """§3.2."""
-    asked = tv.ask()
+    response = tv.request_authorization()
 
-    assert asked.headers["Cache-Control"] == "no-store"
-    assert asked.json["verification_uri"] == f"{ISSUER}/device"
-    assert asked.json["verification_uri_complete"] == f"{ISSUER}/device?user_code={asked.json['user_code']}"
-    assert (asked.json["expires_in"], asked.json["interval"]) == (600, 5)
-    assert re.fullmatch(r"vk_dc_\w{50}", asked.json["device_code"])
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json["verification_uri"] == f"{ISSUER}/device"
+    assert response.json["verification_uri_complete"] == f"{ISSUER}/device?user_code={response.json['user_code']}"
+    assert (response.json["expires_in"], response.json["interval"]) == (600, 5)
+    assert re.fullmatch(r"vk_dc_\w{50}", response.json["device_code"])
 
 
-def test_a_user_code_is_eight_letters_that_are_hard_to_misread(tv: Device) -> None:
+def test_a_user_code_has_eight_consonants_that_are_hard_to_misread(tv: Device) -> None:
     """§5.1, §6.1."""
-    shown = {tv.codes()["user_code"] for _ in range(20)}
+    user_codes = {tv.obtain_codes()["user_code"] for _ in range(20)}
 
-    assert len(shown) == 20
-    assert all(re.fullmatch(r"[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}", code) for code in shown)
+    assert len(user_codes) == 20
+    assert all(re.fullmatch(r"[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}", code) for code in user_codes)
 
 
-def test_metadata_names_the_endpoint_and_the_grant_type(tv: Device) -> None:
+def test_metadata_contains_the_endpoint_and_the_grant_type(tv: Device) -> None:
     """§4."""
-    found = tv.machine.get("/.well-known/oauth-authorization-server").json
+    metadata = tv.machine.get("/.well-known/oauth-authorization-server").json
 
-    assert found["device_authorization_endpoint"] == f"{ISSUER}/oauth/device"
-    assert DEVICE_CODE_GRANT_TYPE in found["grant_types_supported"]
+    assert metadata["device_authorization_endpoint"] == f"{ISSUER}/oauth/device"
+    assert DEVICE_CODE_GRANT_TYPE in metadata["grant_types_supported"]
 
 
 def test_a_confidential_client_must_authenticate_at_the_endpoint(register: Register, app: Flask, ada: Browser) -> None:
@@ -91,23 +98,29 @@ def test_a_confidential_client_must_authenticate_at_the_endpoint(register: Regis
     web = register("web", grant_types=["authorization_code", DEVICE_CODE_GRANT_TYPE])
     device = Device(Browser(app.test_client(), web), ada)
 
-    assert device.ask().status_code == 200
-    unproved = app.test_client().post("/oauth/device", data={"client_id": web.client_id})
-    assert error_of(unproved) == (401, "invalid_client")
+    assert device.request_authorization().status_code == 200
+    unauthenticated = app.test_client().post("/oauth/device", data={"client_id": web.client_id})
+    assert status_and_error(unauthenticated) == (401, "invalid_client")
 
 
 def test_a_client_without_the_grant_type_is_refused_at_both_endpoints(ada: Browser, runtime: Runtime) -> None:
     """§3.1, RFC 6749 §5.2."""
     with assert_store_unchanged(runtime):
-        assert error_of(ada.post("/oauth/device", scope="profile")) == (400, "unauthorized_client")
-        assert error_of(ada.request_token(DEVICE_CODE_GRANT_TYPE, device_code="x")) == (400, "unauthorized_client")
+        assert status_and_error(ada.post("/oauth/device", scope="profile")) == (400, "unauthorized_client")
+        assert status_and_error(ada.request_token(DEVICE_CODE_GRANT_TYPE, device_code="x")) == (
+            400,
+            "unauthorized_client",
+        )
 
 
-def test_a_scope_or_resource_that_is_not_served_is_refused(tv: Device, runtime: Runtime) -> None:
+def test_an_unknown_scope_or_resource_is_refused(tv: Device, runtime: Runtime) -> None:
     """§3.2, RFC 6749 §5.2, RFC 8707 §2."""
     with assert_store_unchanged(runtime):
-        assert error_of(tv.ask(scope="nonsense")) == (400, "invalid_scope")
-        assert error_of(tv.ask(resource="https://elsewhere.example")) == (400, "invalid_target")
+        assert status_and_error(tv.request_authorization(scope="nonsense")) == (400, "invalid_scope")
+        assert status_and_error(tv.request_authorization(resource="https://elsewhere.example")) == (
+            400,
+            "invalid_target",
+        )
 
 
 def test_get_is_refused(tv: Device) -> None:
@@ -115,162 +128,165 @@ def test_get_is_refused(tv: Device) -> None:
     assert tv.machine.get("/oauth/device").status_code == 405
 
 
-def test_until_the_person_has_answered_the_device_is_told_to_wait(tv: Device) -> None:
+def test_polling_before_the_user_decides_is_authorization_pending(tv: Device) -> None:
     """§3.5."""
-    assert error_of(tv.poll(tv.codes()["device_code"])) == (400, "authorization_pending")
+    assert status_and_error(tv.poll(tv.obtain_codes()["device_code"])) == (400, "authorization_pending")
 
 
-def test_a_device_that_polls_too_fast_slows_down_by_five_seconds_each_time(tv: Device, clock: Clock) -> None:
-    """§3.5: for this and all later requests."""
-    code = tv.codes()["device_code"]
+def test_each_poll_that_is_too_early_adds_five_seconds_to_the_interval(tv: Device, clock: Clock) -> None:
+    """§3.5: the longer interval applies to this and all later polls."""
+    code = tv.obtain_codes()["device_code"]
     tv.poll(code)
 
-    told = []
-    for wait in (5, 3, 10, 15, 14, 20):  # asked for: 5, 5, 10, then 10, ...
-        clock.forward(wait)
-        told.append(error_of(tv.poll(code))[1])
-    pending, slower = "authorization_pending", "slow_down"
-    assert told == [pending, slower, pending, pending, pending, pending]
+    errors = []
+    for wait_s in (5, 3, 10, 15, 14, 20):  # the interval is 5, 5, 10, then 10, ...
+        clock.forward(wait_s)
+        errors.append(status_and_error(tv.poll(code))[1])
+    pending, slow_down = "authorization_pending", "slow_down"
+    assert errors == [pending, slow_down, pending, pending, pending, pending]
 
 
-def test_a_device_that_then_waits_long_enough_is_in_good_standing(tv: Device, clock: Clock) -> None:
+def test_after_slow_down_a_poll_after_the_longer_interval_is_accepted(tv: Device, clock: Clock) -> None:
     """§3.5."""
-    code = tv.codes()["device_code"]
+    code = tv.obtain_codes()["device_code"]
     tv.poll(code)
-    assert error_of(tv.poll(code))[1] == "slow_down"
+    assert status_and_error(tv.poll(code))[1] == "slow_down"
 
     clock.forward(9)
-    assert error_of(tv.poll(code))[1] == "slow_down"  # ten seconds are asked for now, and fifteen from here
+    assert status_and_error(tv.poll(code))[1] == "slow_down"  # the interval was ten seconds and is fifteen from now on
     clock.forward(15)
-    assert error_of(tv.poll(code))[1] == "authorization_pending"
+    assert status_and_error(tv.poll(code))[1] == "authorization_pending"
 
 
-def test_an_expired_code_is_called_so(tv: Device, clock: Clock) -> None:
+def test_an_expired_code_is_an_expired_token(tv: Device, clock: Clock) -> None:
     """§3.5."""
-    codes = tv.codes()
+    codes = tv.obtain_codes()
     clock.forward(600)
 
-    assert error_of(tv.poll(codes["device_code"])) == (400, "expired_token")
-    assert "not known, or has expired" in tv.enter(codes["user_code"]).text
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "expired_token")
+    assert "not known, or has expired" in tv.enter_code(codes["user_code"]).text
 
 
-def test_a_code_that_was_allowed_expires_too(tv: Device, clock: Clock) -> None:
+def test_an_allowed_device_code_expires_too(tv: Device, clock: Clock) -> None:
     """§3.2: expires_in is the lifetime of both codes."""
-    codes = tv.codes()
-    tv.answer(codes["user_code"])
+    codes = tv.obtain_codes()
+    tv.decide(codes["user_code"])
     clock.forward(600)
 
-    assert error_of(tv.poll(codes["device_code"])) == (400, "expired_token")
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "expired_token")
 
 
 def test_a_code_cannot_be_allowed_after_it_expired(tv: Device, clock: Clock, runtime: Runtime) -> None:
     """§3.2."""
-    entered = tv.enter(tv.codes()["user_code"])
-    page = tv.person.get(entered.location)
+    entered = tv.enter_code(tv.obtain_codes()["user_code"])
+    page = tv.user.get(entered.location)
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
     clock.forward(600)
 
     with assert_store_unchanged(runtime):
-        late = tv.person.http.post(
+        late = tv.user.http.post(
             entered.location, data={"csrf_token": token[1], "decision": "allow", "scope": "profile"}
         )
     assert late.status_code == 400
 
 
-def test_a_denial_is_a_denial(tv: Device) -> None:
+def test_a_denied_request_is_access_denied(tv: Device) -> None:
     """§3.5."""
-    codes = tv.codes()
-    assert "You denied access" in tv.answer(codes["user_code"], "deny").text
+    codes = tv.obtain_codes()
+    assert "You denied access" in tv.decide(codes["user_code"], "deny").text
 
-    assert error_of(tv.poll(codes["device_code"])) == (400, "access_denied")
-    assert error_of(tv.poll(codes["device_code"])) == (400, "access_denied")
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "access_denied")
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "access_denied")
 
 
 def test_an_allowed_device_gets_a_token_and_calls_the_api(tv: Device) -> None:
     """§3.4, §3.5."""
-    codes = tv.codes()
-    assert "connected" in tv.answer(codes["user_code"]).text
+    codes = tv.obtain_codes()
+    assert "connected" in tv.decide(codes["user_code"]).text
 
-    got = tv.poll(codes["device_code"])
-    assert got.status_code == 200
-    assert got.headers["Cache-Control"] == "no-store"
-    assert (got.json["token_type"], got.json["scope"]) == ("Bearer", "profile")
-    assert tv.machine.call(got.json["access_token"]).json["user"] == "ada"
-    assert tv.machine.refresh(got.json["refresh_token"]).status_code == 200
+    response = tv.poll(codes["device_code"])
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert (response.json["token_type"], response.json["scope"]) == ("Bearer", "profile")
+    assert tv.machine.call(response.json["access_token"]).json["user"] == "ada"
+    assert tv.machine.refresh(response.json["refresh_token"]).status_code == 200
 
 
-def test_the_owner_may_grant_less_than_is_asked_for(tv: Device) -> None:
+def test_the_user_may_allow_less_than_the_requested_scope(tv: Device) -> None:
     """§3.3, RFC 6749 §3.3."""
-    codes = tv.codes(scope="profile notes:read")
-    tv.answer(codes["user_code"], scope=("notes:read", "notes:write"))
+    codes = tv.obtain_codes(scope="profile notes:read")
+    tv.decide(codes["user_code"], scope=("notes:read", "notes:write"))
 
     assert tv.poll(codes["device_code"]).json["scope"] == "notes:read"
 
 
-def test_with_openid_there_is_an_id_token(tv: Device, clock: Clock) -> None:
+def test_with_the_scope_openid_there_is_an_id_token(tv: Device, clock: Clock) -> None:
     """§3.1, OpenID Connect Core §2."""
-    codes = tv.codes(scope="openid profile")
-    tv.answer(codes["user_code"], scope=("openid", "profile"))
-    got = tv.poll(codes["device_code"]).json
+    codes = tv.obtain_codes(scope="openid profile")
+    tv.decide(codes["user_code"], scope=("openid", "profile"))
+    tokens = tv.poll(codes["device_code"]).json
 
     keys = KeySet.import_key_set(tv.machine.get("/oauth/jwks").json)
-    claims = jwt.decode(got["id_token"], keys, algorithms=["RS256"]).claims
+    claims = jwt.decode(tokens["id_token"], keys, algorithms=["RS256"]).claims
     assert (claims["sub"], claims["aud"], claims["auth_time"]) == ("ada", tv.machine.client.client_id, int(clock()))
-    assert "sid" not in claims  # the television is not in the browser's session
+    assert "sid" not in claims  # the device is not part of the browser's session
 
 
-def test_a_device_code_is_redeemed_once_and_a_second_time_ends_what_it_gave(tv: Device) -> None:
-    """§3.5, as RFC 6749 §4.1.2 has it for codes."""
-    codes = tv.codes()
-    tv.answer(codes["user_code"])
-    got = tv.poll(codes["device_code"]).json
+def test_device_code_reuse_revokes_the_tokens(tv: Device) -> None:
+    """§3.5; the same as RFC 6749 §4.1.2 for authorization codes."""
+    codes = tv.obtain_codes()
+    tv.decide(codes["user_code"])
+    tokens = tv.poll(codes["device_code"]).json
 
-    assert error_of(tv.poll(codes["device_code"])) == (400, "invalid_grant")
-    assert tv.machine.call(got["access_token"]).status_code == 401
-    assert error_of(tv.machine.refresh(got["refresh_token"])) == (400, "invalid_grant")
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "invalid_grant")
+    assert tv.machine.call(tokens["access_token"]).status_code == 401
+    assert status_and_error(tv.machine.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
 
 
 def test_another_client_cannot_use_the_device_code(tv: Device, register: Register, app: Flask) -> None:
-    """§3.4: the code is bound to the client that asked for it."""
-    codes = tv.codes()
-    tv.answer(codes["user_code"])
-    thief = Device(Browser(app.test_client(), register("native", name="Thief")), tv.person)
+    """§3.4: a device code is bound to the client that requested it."""
+    codes = tv.obtain_codes()
+    tv.decide(codes["user_code"])
+    thief = Device(Browser(app.test_client(), register("native", name="Thief")), tv.user)
 
-    assert error_of(thief.poll(codes["device_code"])) == (400, "invalid_grant")
+    assert status_and_error(thief.poll(codes["device_code"])) == (400, "invalid_grant")
     assert tv.poll(codes["device_code"]).status_code == 200
 
 
-def test_a_token_is_for_the_resource_that_was_asked_for(tv: Device) -> None:
+def test_a_token_is_issued_only_for_the_requested_resource(tv: Device) -> None:
     """RFC 8707 §2."""
-    codes = tv.codes(resource=ISSUER)
-    tv.answer(codes["user_code"])
+    codes = tv.obtain_codes(resource=ISSUER)
+    tv.decide(codes["user_code"])
 
-    assert error_of(tv.poll(codes["device_code"], resource="https://elsewhere.example")) == (400, "invalid_target")
+    assert status_and_error(tv.poll(codes["device_code"], resource="https://elsewhere.example")) == (
+        400,
+        "invalid_target",
+    )
     assert tv.poll(codes["device_code"], resource=ISSUER).status_code == 200
 
 
-def test_a_person_who_is_put_out_gives_the_device_nothing(tv: Device, runtime: Runtime) -> None:
+def test_a_device_gets_no_token_if_the_user_was_disabled(tv: Device, runtime: Runtime) -> None:
     """§3.5, RFC 6749 §5.2."""
-    codes = tv.codes()
-    tv.answer(codes["user_code"])
+    codes = tv.obtain_codes()
+    tv.decide(codes["user_code"])
     runtime.store.write(Transaction(rows=(accounts.set_disabled("ada", runtime.clock()),)))
 
-    assert error_of(tv.poll(codes["device_code"])) == (400, "invalid_grant")
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "invalid_grant")
 
 
-def test_the_page_asks_to_sign_in_and_comes_back_with_the_code(tv: Device, app: Flask) -> None:
+def test_the_page_redirects_to_the_sign_in_and_keeps_the_code(tv: Device, app: Flask) -> None:
     """§3.3."""
-    stranger = Browser(app.test_client(), tv.machine.client)
-    complete = tv.codes()["verification_uri_complete"].removeprefix(ISSUER)
+    signed_out = Browser(app.test_client(), tv.machine.client)
+    complete = tv.obtain_codes()["verification_uri_complete"].removeprefix(ISSUER)
 
-    sent = stranger.get(complete)
-    assert sent.status_code == 303
-    assert "next=/device?user_code%3D" in sent.location
+    response = signed_out.get(complete)
+    assert response.status_code == 303
+    assert "next=/device?user_code%3D" in response.location
 
 
-def test_the_code_is_read_without_regard_to_case_and_dashes(tv: Device) -> None:
+def test_case_dashes_and_spaces_in_the_user_code_are_ignored(tv: Device) -> None:
     """§6.1."""
-    code = tv.codes()["user_code"]
+    code = tv.obtain_codes()["user_code"]
 
     for typed in (
         code,
@@ -279,68 +295,70 @@ def test_the_code_is_read_without_regard_to_case_and_dashes(tv: Device) -> None:
         f" {code.replace('-', ' ')} ",
         code.replace("-", "\u2013"),
     ):
-        assert tv.enter(typed).status_code == 303, typed
+        assert tv.enter_code(typed).status_code == 303, typed
 
 
-def test_the_complete_uri_shows_the_code_and_asks_whether_it_is_the_devices(tv: Device) -> None:
-    """§3.3.1: the person confirms; nothing is skipped."""
-    codes = tv.codes()
-    page = tv.person.get(codes["verification_uri_complete"].removeprefix(ISSUER))
+def test_the_complete_uri_shows_the_code_and_asks_the_user_to_compare_it(tv: Device) -> None:
+    """§3.3.1: the user must confirm the code."""
+    codes = tv.obtain_codes()
+    page = tv.user.get(codes["verification_uri_complete"].removeprefix(ISSUER))
 
     assert page.status_code == 200
     assert codes["user_code"] in page.text
     assert "Does your device show this code?" in page.text
-    assert error_of(tv.poll(codes["device_code"]))[1] == "authorization_pending"
+    assert status_and_error(tv.poll(codes["device_code"]))[1] == "authorization_pending"
 
 
-def test_the_consent_page_names_app_code_and_scope_and_warns_of_strangers(tv: Device) -> None:
+def test_the_consent_page_shows_app_code_and_scope_and_a_warning(tv: Device) -> None:
     """§5.4: remote phishing."""
-    codes = tv.codes()
-    page = tv.person.get(tv.enter(codes["user_code"]).location)
+    codes = tv.obtain_codes()
+    page = tv.user.get(tv.enter_code(codes["user_code"]).location)
 
-    for words in ("Television", codes["user_code"], "See your name and picture", "Is this your device?"):
-        assert words in page.text
+    for text in ("Television", codes["user_code"], "See your name and picture", "Is this your device?"):
+        assert text in page.text
 
 
-def test_the_person_is_asked_also_where_they_allowed_the_app_before(tv: Device) -> None:
+def test_consent_is_required_even_if_the_app_was_allowed_before(tv: Device) -> None:
     """§5.4."""
-    tv.answer(tv.codes()["user_code"])
-    again = tv.codes()
+    tv.decide(tv.obtain_codes()["user_code"])
+    second = tv.obtain_codes()
 
-    assert tv.person.get(tv.enter(again["user_code"]).location).status_code == 200
-    assert error_of(tv.poll(again["device_code"]))[1] == "authorization_pending"
+    assert tv.user.get(tv.enter_code(second["user_code"]).location).status_code == 200
+    assert status_and_error(tv.poll(second["device_code"]))[1] == "authorization_pending"
 
 
-def test_one_person_guesses_ten_codes_and_then_waits(tv: Device, clock: Clock) -> None:
+def test_a_user_can_enter_ten_wrong_codes_and_then_must_wait(tv: Device, clock: Clock) -> None:
     """§5.1, §5.2."""
-    right = tv.codes()["user_code"]
-    told = [tv.enter("BBBB-BBBB").status_code for _ in range(11)]
+    correct = tv.obtain_codes()["user_code"]
+    statuses = [tv.enter_code("BBBB-BBBB").status_code for _ in range(11)]
 
-    assert told == [400] * 10 + [429]
-    assert tv.enter(right).status_code == 429
+    assert statuses == [400] * 10 + [429]
+    assert tv.enter_code(correct).status_code == 429
     clock.forward(60)
-    assert tv.enter(right).status_code == 303
+    assert tv.enter_code(correct).status_code == 303
 
 
-def test_a_right_code_costs_no_guess(tv: Device) -> None:
+def test_correct_codes_do_not_count_towards_the_limit(tv: Device) -> None:
     """§5.1."""
     for _ in range(12):
-        assert tv.enter(tv.codes()["user_code"]).status_code == 303
+        assert tv.enter_code(tv.obtain_codes()["user_code"]).status_code == 303
 
 
-def test_many_accounts_at_one_address_share_a_limit(tv: Device, app: Flask, runtime: Runtime) -> None:
+def test_accounts_at_one_address_share_a_limit_of_wrong_codes(tv: Device, app: Flask, runtime: Runtime) -> None:
     """§5.1."""
     statuses = []
     for number in range(4):
-        person = Browser(app.test_client(), tv.machine.client)
-        guesser = Device(tv.machine, sign_in_new_account(person, runtime, f"p{number}@example.org", f"p{number}"))
-        statuses += [guesser.enter("BBBB-BBBB").status_code for _ in range(9)]
+        browser = Browser(app.test_client(), tv.machine.client)
+        device = Device(tv.machine, sign_in_new_account(browser, runtime, f"p{number}@example.org", f"p{number}"))
+        statuses += [device.enter_code("BBBB-BBBB").status_code for _ in range(9)]
     assert statuses.count(400) == 30
 
 
-def test_the_approval_is_bound_to_the_sign_in_that_entered_the_code(tv: Device, app: Flask, runtime: Runtime) -> None:
-    """§5.3, §5.4: not another person's, not another browser's."""
-    entered = tv.enter(tv.codes()["user_code"])
+def test_only_the_browser_and_sign_in_that_entered_the_code_can_approve_it(
+    tv: Device, app: Flask, runtime: Runtime
+) -> None:
+    """§5.3, §5.4: neither another user nor another browser."""
+    entered = tv.enter_code(tv.obtain_codes()["user_code"])
     other = Browser(app.test_client(), tv.machine.client)
     sign_in_new_account(other, runtime, "eve@example.org", "Eve")
 
@@ -349,73 +367,75 @@ def test_the_approval_is_bound_to_the_sign_in_that_entered_the_code(tv: Device, 
     assert refused.status_code == 400
 
 
-def test_a_link_to_the_consent_page_opens_in_no_other_browser(tv: Device, app: Flask) -> None:
-    """§5.4: also with the same sign-in."""
-    entered = tv.enter(tv.codes()["user_code"])
+def test_a_link_to_the_consent_page_does_not_open_in_another_browser(tv: Device, app: Flask) -> None:
+    """§5.4: even with the same sign-in."""
+    entered = tv.enter_code(tv.obtain_codes()["user_code"])
     other = Browser(app.test_client(), tv.machine.client)
-    other.http.set_cookie("valetkey_session", tv.person.http.get_cookie("valetkey_session").value)
+    other.http.set_cookie("valetkey_session", tv.user.http.get_cookie("valetkey_session").value)
 
     refused = other.get(entered.location)
     assert refused.status_code == 400
     assert "this browser" in refused.text
 
 
-def test_in_the_same_browser_another_sign_in_cannot_answer(tv: Device, runtime: Runtime) -> None:
+def test_another_sign_in_in_the_same_browser_cannot_approve_the_code(tv: Device, runtime: Runtime) -> None:
     """§5.3."""
-    entered = tv.enter(tv.codes()["user_code"])
-    cookie = tv.person.http.get_cookie("valetkey_browser")
-    sign_in_new_account(tv.person, runtime, "eve@example.org", "Eve")
-    tv.person.http.set_cookie("valetkey_browser", cookie.value)
+    entered = tv.enter_code(tv.obtain_codes()["user_code"])
+    cookie = tv.user.http.get_cookie("valetkey_browser")
+    sign_in_new_account(tv.user, runtime, "eve@example.org", "Eve")
+    tv.user.http.set_cookie("valetkey_browser", cookie.value)
 
     with assert_store_unchanged(runtime):
-        refused = tv.person.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
+        refused = tv.user.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert refused.status_code == 400
     assert "this sign-in" in refused.text
 
 
-def test_no_other_site_can_send_the_forms(tv: Device, runtime: Runtime) -> None:
+def test_another_site_cannot_submit_the_forms(tv: Device, runtime: Runtime) -> None:
     """§5.4, RFC 6749 §10.12."""
-    code = tv.codes()["user_code"]
-    entered = tv.enter(code)
+    code = tv.obtain_codes()["user_code"]
+    entered = tv.enter_code(code)
 
     with assert_store_unchanged(runtime):
-        forged = tv.person.http.post("/device", data={"user_code": code})
+        forged = tv.user.http.post("/device", data={"user_code": code})
         assert forged.status_code == 400
-        forged = tv.person.http.post(entered.location, data={"decision": "allow", "scope": "profile"})
+        forged = tv.user.http.post(entered.location, data={"decision": "allow", "scope": "profile"})
         assert forged.status_code == 400
 
 
-def test_a_request_is_answered_once(tv: Device, runtime: Runtime) -> None:
+def test_a_request_can_be_decided_once(tv: Device, runtime: Runtime) -> None:
     """§3.3."""
-    codes = tv.codes()
-    first, second = tv.enter(codes["user_code"]), tv.enter(codes["user_code"])
-    tv.person.submit(first.location, {"decision": "deny"})
+    codes = tv.obtain_codes()
+    first, second = tv.enter_code(codes["user_code"]), tv.enter_code(codes["user_code"])
+    tv.user.submit(first.location, {"decision": "deny"})
 
-    assert tv.person.get(second.location).status_code == 400
+    assert tv.user.get(second.location).status_code == 400
     with assert_store_unchanged(runtime):
-        late = tv.person.submit(second.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
+        late = tv.user.submit(second.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert late.status_code == 400
-    assert error_of(tv.poll(codes["device_code"]))[1] == "access_denied"
+    assert status_and_error(tv.poll(codes["device_code"]))[1] == "access_denied"
 
 
-def test_a_devices_request_is_no_authorization_request(tv: Device) -> None:
-    """Neither kind of waiting request opens at the other's page."""
-    entered = tv.enter(tv.codes()["user_code"])
-    waiting = entered.location.rsplit("/", 1)[1]
+def test_device_requests_and_authorization_requests_do_not_open_on_each_others_page(tv: Device) -> None:
+    """The ids of the two kinds of pending requests are not interchangeable."""
+    entered = tv.enter_code(tv.obtain_codes()["user_code"])
+    device_request = entered.location.rsplit("/", 1)[1]
 
-    assert tv.person.get(f"/oauth/consent/{waiting}").status_code == 400
-    consent = tv.person.authorize(scope="profile").location.rsplit("/", 1)[1]
-    assert tv.person.get(f"/device/{consent}").status_code == 400
+    assert tv.user.get(f"/oauth/consent/{device_request}").status_code == 400
+    authorization_request = tv.user.authorize(scope="profile").location.rsplit("/", 1)[1]
+    assert tv.user.get(f"/device/{authorization_request}").status_code == 400
 
 
-def test_secrets_are_kept_as_digests_only(tv: Device, tmp_path: Any) -> None:
-    """§5.2: the device code in the store opens nothing."""
-    code = tv.codes()["device_code"]
+def test_only_the_digest_of_the_device_code_is_stored(tv: Device, tmp_path: Any) -> None:
+    """§5.2: the device code itself is in no file of the database."""
+    code = tv.obtain_codes()["device_code"]
 
     assert code.encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_without_a_device_path_nothing_of_it_is_served_or_advertised(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_without_a_device_path_the_grant_is_neither_served_nor_advertised(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
     """RFC 8414 §2: only what works is advertised."""
     app = make_app(sqlite_store_url, device_path=None)
     client = register_client(
@@ -423,15 +443,15 @@ def test_without_a_device_path_nothing_of_it_is_served_or_advertised(make_app: M
     )
     tv = Browser(app.test_client(), client)
 
-    found = tv.get("/.well-known/oauth-authorization-server").json
-    assert "device_authorization_endpoint" not in found
-    assert DEVICE_CODE_GRANT_TYPE not in found["grant_types_supported"]
+    metadata = tv.get("/.well-known/oauth-authorization-server").json
+    assert "device_authorization_endpoint" not in metadata
+    assert DEVICE_CODE_GRANT_TYPE not in metadata["grant_types_supported"]
     assert tv.post("/oauth/device", scope="profile").status_code == 400
     assert tv.get("/device").status_code == 404
 
 
-def test_one_address_asks_for_so_many_codes_and_no_more(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """§5.2: the store does not fill up."""
+def test_device_authorization_requests_are_limited_by_address(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """§5.2: requests must not fill the database."""
     app = make_app(sqlite_store_url, device_authorization_limit="2/minute burst 2")
     client = register_client(
         app.extensions["valetkey"], name="TV", policy="native", redirect_uris=["http://127.0.0.1/back"]

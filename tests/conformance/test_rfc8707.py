@@ -12,7 +12,7 @@ from tests.support.browser_client import ISSUER, redirect_parameters
 from tests.support.store_assertions import assert_store_unchanged
 
 NOTES, PHOTOS = "https://notes.example/v1", "https://photos.example"
-WRONG = [
+INVALID_RESOURCES = [
     "notes",
     "/v1",
     "https://notes.example/v1#part",
@@ -29,76 +29,81 @@ def two_resources(rp: RelyingParty) -> None:
     register_resource(rp.runtime, PHOTOS)
 
 
-def ask_for(rp: RelyingParty, *resources: str, **more: str) -> TestResponse:
-    """An authorization request for several resources, allowed."""
-    asked = rp.authorization_parameters(**{"scope": "notes:read notes:write", **more})
+def request_resources(rp: RelyingParty, *resources: str, **more: str) -> TestResponse:
+    """Send an authorization request for these resources, allow it and return the response to the client."""
+    parameters = rp.authorization_parameters(**{"scope": "notes:read notes:write", **more})
     return rp.follow_to_client(
-        rp.get("/oauth/authorize", query_string=[*asked.items(), *(("resource", one) for one in resources)])
+        rp.get(
+            "/oauth/authorize", query_string=[*parameters.items(), *(("resource", resource) for resource in resources)]
+        )
     )
 
 
 def audience(rp: RelyingParty, token: str) -> Any:
+    """Return the audience of a token by introspection."""
     return rp.introspect(token).json["aud"]
 
 
-@pytest.mark.parametrize("resource", WRONG)
+@pytest.mark.parametrize("resource", INVALID_RESOURCES)
 def test_an_unknown_or_malformed_resource_is_an_invalid_target(rp: RelyingParty, resource: str) -> None:
-    """§2: an absolute URI without a fragment, and one that is served; compared as it is written."""
+    """§2: it must be an absolute URI without a fragment and exactly that of a registered resource."""
     with assert_store_unchanged(rp.runtime):
         assert redirect_error(rp.authorize(resource=resource)) == "invalid_target"
 
 
-@pytest.mark.parametrize("resource", WRONG)
-def test_the_token_endpoint_refuses_the_same(make_relying_party: MakeRelyingParty, resource: str) -> None:
+@pytest.mark.parametrize("resource", INVALID_RESOURCES)
+def test_the_token_endpoint_refuses_an_unknown_or_malformed_resource(
+    make_relying_party: MakeRelyingParty, resource: str
+) -> None:
     """§2.2."""
-    robot = make_relying_party("machine", redirect_uris=[])
+    machine_client = make_relying_party("machine", redirect_uris=[])
 
-    refused = robot.request_token("client_credentials", scope="profile", resource=resource)
+    refused = machine_client.request_token("client_credentials", scope="profile", resource=resource)
 
     assert (refused.status_code, refused.json["error"]) == (400, "invalid_target")
 
 
-@pytest.mark.parametrize("written", [PHOTOS, f"{PHOTOS}/", "HTTPS://Photos.Example"])
-def test_a_resource_without_a_path_may_be_written_with_a_slash(rp: RelyingParty, written: str) -> None:
-    """§2, RFC 3986 §6.2.2.1, §6.2.3: JavaScript's URL writes it so; the token names the resource as the server does."""
-    first = rp.redeem(redirect_parameters(ask_for(rp, written))["code"], resource=written).json
-    again = rp.refresh(first["refresh_token"], resource=written).json
+@pytest.mark.parametrize("spelling", [PHOTOS, f"{PHOTOS}/", "HTTPS://Photos.Example"])
+def test_equivalent_spellings_of_a_resource_without_a_path_are_accepted(rp: RelyingParty, spelling: str) -> None:
+    """§2, RFC 3986 §6.2.2.1, §6.2.3; JavaScript's URL adds the slash. The token has the registered spelling."""
+    first = rp.redeem(redirect_parameters(request_resources(rp, spelling))["code"], resource=spelling).json
+    refreshed = rp.refresh(first["refresh_token"], resource=spelling).json
 
-    assert [audience(rp, one["access_token"]) for one in (first, again)] == [PHOTOS, PHOTOS]
+    assert [audience(rp, response["access_token"]) for response in (first, refreshed)] == [PHOTOS, PHOTOS]
 
 
-def test_the_parameter_may_come_several_times(rp: RelyingParty) -> None:
+def test_several_resources_may_be_requested(rp: RelyingParty) -> None:
     """§2."""
-    token = rp.redeem(redirect_parameters(ask_for(rp, NOTES, PHOTOS))["code"]).json["access_token"]
+    token = rp.redeem(redirect_parameters(request_resources(rp, NOTES, PHOTOS))["code"]).json["access_token"]
 
     assert audience(rp, token) == [NOTES, PHOTOS]
 
 
-def test_one_resource_that_is_not_served_spoils_the_request(rp: RelyingParty) -> None:
+def test_one_unknown_resource_makes_the_request_invalid(rp: RelyingParty) -> None:
     """§2."""
-    assert redirect_error(ask_for(rp, NOTES, "https://unknown.example")) == "invalid_target"
+    assert redirect_error(request_resources(rp, NOTES, "https://unknown.example")) == "invalid_target"
 
 
-def test_a_token_is_for_the_resource_that_was_asked_for_and_for_no_other(rp: RelyingParty) -> None:
+def test_a_token_is_accepted_by_the_requested_resource_only(rp: RelyingParty) -> None:
     """§2.2, §3."""
-    token = rp.redeem(redirect_parameters(ask_for(rp, PHOTOS))["code"]).json["access_token"]
+    token = rp.redeem(redirect_parameters(request_resources(rp, PHOTOS))["code"]).json["access_token"]
 
     assert audience(rp, token) == PHOTOS
     assert rp.call(token).status_code == 401
     assert rp.call_userinfo(token).status_code == 401
 
 
-def test_a_token_request_takes_a_part_of_what_was_granted(rp: RelyingParty) -> None:
+def test_a_token_request_may_select_some_of_the_granted_resources(rp: RelyingParty) -> None:
     """§2.2."""
-    redeemed = rp.redeem(redirect_parameters(ask_for(rp, NOTES, PHOTOS))["code"], resource=NOTES).json
+    redeemed = rp.redeem(redirect_parameters(request_resources(rp, NOTES, PHOTOS))["code"], resource=NOTES).json
 
     assert audience(rp, redeemed["access_token"]) == NOTES
     assert redeemed["scope"] == "notes:read"
 
 
-def test_a_token_request_gets_no_more_than_was_granted_and_spoils_nothing(rp: RelyingParty) -> None:
+def test_a_token_request_for_another_resource_is_refused_and_keeps_the_code_valid(rp: RelyingParty) -> None:
     """§2.2."""
-    code = redirect_parameters(ask_for(rp, PHOTOS))["code"]
+    code = redirect_parameters(request_resources(rp, PHOTOS))["code"]
     with assert_store_unchanged(rp.runtime):
         refused = rp.redeem(code, resource=NOTES)
 
@@ -106,9 +111,9 @@ def test_a_token_request_gets_no_more_than_was_granted_and_spoils_nothing(rp: Re
     assert rp.redeem(code, resource=PHOTOS).status_code == 200
 
 
-def test_each_refresh_may_take_another_part(rp: RelyingParty) -> None:
-    """§2.2: a refresh token for several resources, access tokens for one each."""
-    first = rp.redeem(redirect_parameters(ask_for(rp, NOTES, PHOTOS))["code"], resource=NOTES).json
+def test_each_refresh_may_select_other_granted_resources(rp: RelyingParty) -> None:
+    """§2.2: one refresh token for several resources, access tokens for some of them."""
+    first = rp.redeem(redirect_parameters(request_resources(rp, NOTES, PHOTOS))["code"], resource=NOTES).json
     second = rp.refresh(first["refresh_token"], resource=PHOTOS).json
     third = rp.refresh(second["refresh_token"]).json
 
@@ -117,28 +122,28 @@ def test_each_refresh_may_take_another_part(rp: RelyingParty) -> None:
     assert rp.refresh(third["refresh_token"], resource=ISSUER).json["error"] == "invalid_target"
 
 
-def test_a_machine_asks_for_a_resource_at_the_token_endpoint(make_relying_party: MakeRelyingParty) -> None:
+def test_a_machine_client_requests_a_resource_at_the_token_endpoint(make_relying_party: MakeRelyingParty) -> None:
     """§2.2."""
-    robot = make_relying_party("machine", redirect_uris=[])
+    machine_client = make_relying_party("machine", redirect_uris=[])
 
-    token = robot.request_token("client_credentials", scope="notes:read", resource=NOTES).json["access_token"]
+    token = machine_client.request_token("client_credentials", scope="notes:read", resource=NOTES).json["access_token"]
 
-    assert audience(robot, token) == NOTES
-
-
-def test_the_scope_is_cut_to_what_the_resource_knows(rp: RelyingParty) -> None:
-    """§2.2: and told to the client, as RFC 6749 §5.1 has it."""
-    assert rp.redeem(redirect_parameters(ask_for(rp, NOTES))["code"]).json["scope"] == "notes:read"
+    assert audience(machine_client, token) == NOTES
 
 
-def test_without_the_parameter_a_token_is_for_the_api_of_the_server(rp: RelyingParty) -> None:
+def test_the_scope_is_reduced_to_the_scopes_of_the_resource(rp: RelyingParty) -> None:
+    """§2.2; the response contains the scope (RFC 6749 §5.1)."""
+    assert rp.redeem(redirect_parameters(request_resources(rp, NOTES))["code"]).json["scope"] == "notes:read"
+
+
+def test_without_the_parameter_the_audience_is_the_issuer(rp: RelyingParty) -> None:
     """§2: the default."""
     assert audience(rp, rp.obtain_tokens(scope="profile")["access_token"]) == ISSUER
 
 
-def test_openid_beside_a_resource_gives_an_id_token(rp: RelyingParty) -> None:
-    """§2; userinfo is a resource of the issuer's and has to be asked for."""
-    answer = rp.redeem(redirect_parameters(ask_for(rp, PHOTOS, ISSUER, scope="openid"))["code"]).json
+def test_a_request_with_openid_and_a_resource_returns_an_id_token(rp: RelyingParty) -> None:
+    """§2; userinfo belongs to the issuer, which must be among the requested resources."""
+    tokens = rp.redeem(redirect_parameters(request_resources(rp, PHOTOS, ISSUER, scope="openid"))["code"]).json
 
-    assert rp.decode_jwt(answer["id_token"])["sub"] == "ada"
-    assert rp.call_userinfo(answer["access_token"]).status_code == 200
+    assert rp.decode_jwt(tokens["id_token"])["sub"] == "ada"
+    assert rp.call_userinfo(tokens["access_token"]).status_code == 200

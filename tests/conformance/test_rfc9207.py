@@ -7,13 +7,13 @@ from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER, redirect_parameters
 
 
-def test_an_answer_with_a_code_names_the_issuer(rp: RelyingParty) -> None:
+def test_a_response_with_a_code_has_the_issuer(rp: RelyingParty) -> None:
     """§2."""
     assert redirect_parameters(rp.complete_authorization())["iss"] == ISSUER
     assert redirect_parameters(rp.complete_authorization(scope="profile"))["iss"] == ISSUER
 
 
-def test_an_answer_with_an_error_names_the_issuer(rp: RelyingParty) -> None:
+def test_a_response_with_an_error_has_the_issuer(rp: RelyingParty) -> None:
     """§2: error responses too."""
     denied = rp.deny(rp.authorize().location)
     refusals = [
@@ -28,21 +28,21 @@ def test_an_answer_with_an_error_names_the_issuer(rp: RelyingParty) -> None:
     assert all("error" in redirect_parameters(refusal) for refusal in refusals)
 
 
-def test_the_issuer_is_in_the_form_too(rp: RelyingParty) -> None:
+def test_a_form_post_response_has_the_issuer(rp: RelyingParty) -> None:
     """§2, Form Post Response Mode §2."""
     assert hidden_fields(rp.complete_authorization(response_mode="form_post"))["iss"] == ISSUER
 
 
-def test_metadata_says_so_and_names_the_same_issuer(rp: RelyingParty) -> None:
+def test_metadata_advertises_the_parameter_and_has_the_same_issuer(rp: RelyingParty) -> None:
     """§2.3, §3."""
     for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
-        found = rp.get(path).json
-        assert found["authorization_response_iss_parameter_supported"] is True
-        assert found["issuer"] == ISSUER
+        metadata = rp.get(path).json
+        assert metadata["authorization_response_iss_parameter_supported"] is True
+        assert metadata["issuer"] == ISSUER
 
 
-def test_an_issuer_with_a_path_is_named_whole(make_app: MakeApp, sqlite_store_url: str) -> None:
-    """§2.1: character by character that of the metadata."""
+def test_the_parameter_is_the_whole_issuer_including_its_path(make_app: MakeApp, sqlite_store_url: str) -> None:
+    """§2.1: identical to the issuer in the metadata."""
     app = make_app(sqlite_store_url, issuer=f"{ISSUER}/tenant")
     create_accounts(app)
     rp = register_relying_party(app)

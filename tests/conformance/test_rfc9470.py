@@ -17,7 +17,7 @@ GOLD = "urn:example:acr:gold"
 
 @pytest.fixture
 def bank(provider: Flask, rp: RelyingParty) -> RelyingParty:
-    """An API of which some routes want more than a token."""
+    """A relying party of an API with routes that require a recent sign-in or an acr value."""
 
     @provider.get("/api/recent")
     @require_oauth("profile", max_age=300)
@@ -37,7 +37,7 @@ def bank(provider: Flask, rp: RelyingParty) -> RelyingParty:
     return rp
 
 
-def test_a_sign_in_that_is_too_old_is_a_401_that_says_how_recent_it_must_be(bank: RelyingParty, clock: Clock) -> None:
+def test_a_sign_in_that_is_too_old_gets_401_with_max_age(bank: RelyingParty, clock: Clock) -> None:
     """§3: insufficient_user_authentication, max_age."""
     token = bank.obtain_tokens(scope="profile")["access_token"]
     assert bank.call(token, "/api/recent").status_code == 200
@@ -53,8 +53,8 @@ def test_a_sign_in_that_is_too_old_is_a_401_that_says_how_recent_it_must_be(bank
     assert refused.json["error"] == "insufficient_user_authentication"
 
 
-def test_an_acr_that_will_not_do_is_a_401_that_names_those_that_do(bank: RelyingParty) -> None:
-    """§3: acr_values in order of preference; both may be told at once."""
+def test_an_insufficient_acr_gets_401_with_the_accepted_values(bank: RelyingParty) -> None:
+    """§3: acr_values in order of preference; a challenge may contain both parameters."""
     refused = bank.call(bank.obtain_tokens(scope="profile")["access_token"], "/api/gold")
 
     assert refused.status_code == 401
@@ -63,7 +63,7 @@ def test_an_acr_that_will_not_do_is_a_401_that_names_those_that_do(bank: Relying
     assert bank.call(bank.obtain_tokens(scope="profile")["access_token"], "/api/password").status_code == 200
 
 
-def test_a_route_that_asks_for_no_more_is_not_touched(bank: RelyingParty, clock: Clock) -> None:
+def test_a_route_without_these_requirements_accepts_an_old_sign_in(bank: RelyingParty, clock: Clock) -> None:
     """§3."""
     token = bank.obtain_tokens(scope="profile")["access_token"]
     clock.forward(seconds=301)
@@ -71,7 +71,7 @@ def test_a_route_that_asks_for_no_more_is_not_touched(bank: RelyingParty, clock:
     assert bank.call(token).status_code == 200
 
 
-def test_a_missing_scope_is_told_first(bank: RelyingParty, clock: Clock) -> None:
+def test_a_missing_scope_is_refused_before_an_old_sign_in(bank: RelyingParty, clock: Clock) -> None:
     """§3, RFC 6750 §3.1."""
     token = bank.obtain_tokens(scope="notes:read")["access_token"]
     clock.forward(seconds=301)
@@ -79,7 +79,9 @@ def test_a_missing_scope_is_told_first(bank: RelyingParty, clock: Clock) -> None
     assert bank.call(token, "/api/recent").status_code == 403
 
 
-def test_a_client_comes_back_with_what_the_challenge_told_it(bank: RelyingParty, clock: Clock) -> None:
+def test_an_authorization_request_with_the_challenges_values_gets_a_sufficient_token(
+    bank: RelyingParty, clock: Clock
+) -> None:
     """§4, §5."""
     bank.obtain_tokens(scope="profile")
     clock.forward(seconds=301)
@@ -89,34 +91,34 @@ def test_a_client_comes_back_with_what_the_challenge_told_it(bank: RelyingParty,
     assert bank.call(token, "/api/recent").status_code == 200
 
 
-def test_the_token_tells_how_and_when_the_person_signed_in(bank: RelyingParty, clock: Clock) -> None:
+def test_the_token_and_introspection_contain_acr_and_auth_time(bank: RelyingParty, clock: Clock) -> None:
     """§6.1, §6.2: JWT and introspection."""
     token = bank.obtain_tokens(scope="profile")["access_token"]
 
-    for told in (bank.decode_jwt(token), bank.introspect(token).json):
-        assert (told["acr"], told["auth_time"]) == (PASSWORD_ACR, int(clock.time))
+    for claims in (bank.decode_jwt(token), bank.introspect(token).json):
+        assert (claims["acr"], claims["auth_time"]) == (PASSWORD_ACR, int(clock.time))
 
 
-def test_a_refreshed_token_is_of_the_same_old_sign_in(bank: RelyingParty, clock: Clock) -> None:
-    """§6, RFC 9068 §2.2.1: no refresh makes a sign-in more recent."""
-    answer = bank.obtain_tokens(scope="profile")
+def test_a_refresh_does_not_make_the_sign_in_more_recent(bank: RelyingParty, clock: Clock) -> None:
+    """§6, RFC 9068 §2.2.1."""
+    tokens = bank.obtain_tokens(scope="profile")
     clock.forward(seconds=301)
 
-    token = bank.refresh(answer["refresh_token"]).json["access_token"]
+    token = bank.refresh(tokens["refresh_token"]).json["access_token"]
 
     assert bank.decode_jwt(token)["auth_time"] == int(clock.time) - 301
     assert bank.call(token, "/api/recent").status_code == 401
 
 
-def test_a_machine_never_signed_in(bank: RelyingParty, make_relying_party: Any) -> None:
+def test_a_client_credentials_token_never_satisfies_max_age(bank: RelyingParty, make_relying_party: Any) -> None:
     """§3."""
-    robot = make_relying_party("machine", redirect_uris=[])
-    token = robot.request_token("client_credentials", scope="profile").json["access_token"]
+    machine_client = make_relying_party("machine", redirect_uris=[])
+    token = machine_client.request_token("client_credentials", scope="profile").json["access_token"]
 
-    assert robot.call(token, "/api/recent").status_code == 401
+    assert machine_client.call(token, "/api/recent").status_code == 401
 
 
-def test_metadata_says_that_both_are_heeded(bank: RelyingParty) -> None:
+def test_metadata_contains_the_supported_acr_values(bank: RelyingParty) -> None:
     """§7: acr_values_supported."""
     for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
         assert bank.get(path).json["acr_values_supported"] == [PASSWORD_ACR]

@@ -15,52 +15,52 @@ WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
 @pytest.fixture
-def found(rp: RelyingParty) -> dict[str, Any]:
+def metadata(rp: RelyingParty) -> dict[str, Any]:
     return dict(rp.get(WELL_KNOWN).json or {})
 
 
-def test_the_document_names_the_resource_and_its_authorization_server(found: dict[str, Any]) -> None:
+def test_the_document_contains_the_resource_and_its_authorization_server(metadata: dict[str, Any]) -> None:
     """§2: resource is required."""
-    assert found["resource"] == ISSUER
-    assert found["authorization_servers"] == [ISSUER]
+    assert metadata["resource"] == ISSUER
+    assert metadata["authorization_servers"] == [ISSUER]
 
 
-def test_the_authorization_server_that_is_named_is_there(rp: RelyingParty, found: dict[str, Any]) -> None:
+def test_the_listed_authorization_server_has_metadata(rp: RelyingParty, metadata: dict[str, Any]) -> None:
     """§2: authorization_servers; RFC 8414 §3.3."""
-    issuer = found["authorization_servers"][0]
+    issuer = metadata["authorization_servers"][0]
 
     assert rp.get(f"{issuer}/.well-known/oauth-authorization-server").json["issuer"] == issuer
 
 
-def test_scopes_and_ways_to_send_the_token_are_told(found: dict[str, Any]) -> None:
+def test_scopes_and_bearer_methods_are_listed(metadata: dict[str, Any]) -> None:
     """§2: scopes_supported, bearer_methods_supported."""
-    assert found["scopes_supported"] == sorted(SCOPES)
-    assert found["bearer_methods_supported"] == ["header"]
-    assert isinstance(found["resource_name"], str)
+    assert metadata["scopes_supported"] == sorted(SCOPES)
+    assert metadata["bearer_methods_supported"] == ["header"]
+    assert isinstance(metadata["resource_name"], str)
 
 
-def test_no_member_is_null_or_empty(found: dict[str, Any]) -> None:
-    """§3.2: parameters with zero values are left out."""
-    assert all(value not in (None, [], "") for value in found.values())
+def test_no_member_is_null_or_empty(metadata: dict[str, Any]) -> None:
+    """§3.2: parameters with zero values are omitted."""
+    assert all(value not in (None, [], "") for value in metadata.values())
 
 
 def test_the_document_is_json_for_every_origin(rp: RelyingParty) -> None:
     """§3.2."""
-    answered = rp.get(WELL_KNOWN)
+    response = rp.get(WELL_KNOWN)
 
-    assert (answered.status_code, answered.content_type) == (200, "application/json")
-    assert answered.headers["Access-Control-Allow-Origin"] == "*"
-    assert answered.headers["Cache-Control"] == "public, max-age=300"
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert response.headers["Cache-Control"] == "public, max-age=300"
 
 
 @pytest.mark.parametrize("path", [WELL_KNOWN, f"{WELL_KNOWN}/mcp"])
 def test_a_script_of_any_origin_may_send_its_own_headers(rp: RelyingParty, path: str) -> None:
-    """§3.1, Fetch §4.8: MCP clients in a browser send MCP-Protocol-Version, so the browser asks first."""
-    asked = rp.http.options(path, headers={"Access-Control-Request-Headers": "mcp-protocol-version"})
+    """§3.1, Fetch §4.8: for MCP-Protocol-Version, which MCP clients send, a browser sends a preflight request."""
+    preflight = rp.http.options(path, headers={"Access-Control-Request-Headers": "mcp-protocol-version"})
 
-    assert asked.status_code == 204
-    assert asked.headers["Access-Control-Allow-Origin"] == "*"
-    assert "MCP-Protocol-Version" in asked.headers["Access-Control-Allow-Headers"]
+    assert preflight.status_code == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+    assert "MCP-Protocol-Version" in preflight.headers["Access-Control-Allow-Headers"]
 
 
 @pytest.mark.parametrize(
@@ -72,23 +72,23 @@ def test_a_script_of_any_origin_may_send_its_own_headers(rp: RelyingParty, path:
         ("https://api.example:8443/v1?tenant=1", f"https://api.example:8443{WELL_KNOWN}/v1?tenant=1"),
     ],
 )
-def test_the_well_known_part_stands_between_host_and_path(resource: str, url: str) -> None:
+def test_the_well_known_part_is_between_host_and_path(resource: str, url: str) -> None:
     """§3.1."""
     assert metadata_url(resource) == url
 
 
 @pytest.mark.parametrize("resource", [f"{ISSUER}/v1", f"{ISSUER}/v1/notes", "https://notes.example/n"])
-def test_every_resource_has_a_document_in_which_it_is_named_as_it_is(rp: RelyingParty, resource: str) -> None:
-    """§3.3: identical to the one that the URL was made from."""
+def test_the_document_of_each_resource_has_its_exact_url(rp: RelyingParty, resource: str) -> None:
+    """§3.3: identical to the URL from which the document's URL was built."""
     register_resource(rp.runtime, resource, resource_name="Notes", scopes_supported=["notes:read"])
 
-    found = rp.get(metadata_url(resource)).json
+    metadata = rp.get(metadata_url(resource)).json
 
-    assert found["resource"] == resource
-    assert (found["resource_name"], found["scopes_supported"]) == ("Notes", ["notes:read"])
+    assert metadata["resource"] == resource
+    assert (metadata["resource_name"], metadata["scopes_supported"]) == ("Notes", ["notes:read"])
 
 
-def test_of_two_resources_at_one_path_the_host_tells_which(rp: RelyingParty) -> None:
+def test_resources_with_the_same_path_are_distinguished_by_host(rp: RelyingParty) -> None:
     """§3.3: a client must not use a document that names another resource."""
     for host in ("notes.example", "photos.example"):
         register_resource(rp.runtime, f"https://{host}/v1")
@@ -99,22 +99,22 @@ def test_of_two_resources_at_one_path_the_host_tells_which(rp: RelyingParty) -> 
     assert rp.get(WELL_KNOWN, headers={"Host": "unknown.example"}).json["resource"] == ISSUER
 
 
-def test_what_is_no_resource_has_no_document(rp: RelyingParty) -> None:
+def test_a_path_without_a_resource_has_no_document(rp: RelyingParty) -> None:
     """§3.2."""
     assert rp.get(f"{WELL_KNOWN}/nothing/here").status_code == 404
 
 
-def test_the_challenge_says_where_the_document_is(rp: RelyingParty) -> None:
+def test_the_challenge_contains_the_url_of_the_document(rp: RelyingParty) -> None:
     """§5.1: on 401 and on 403."""
-    told = f'resource_metadata="{ISSUER}{WELL_KNOWN}"'
-    little = rp.obtain_tokens(scope="notes:read")["access_token"]
+    parameter = f'resource_metadata="{ISSUER}{WELL_KNOWN}"'
+    wrong_scope = rp.obtain_tokens(scope="notes:read")["access_token"]
 
-    for refused, status in ((rp.call(), 401), (rp.call("bad"), 401), (rp.call(little), 403)):
+    for refused, status in ((rp.call(), 401), (rp.call("bad"), 401), (rp.call(wrong_scope), 403)):
         assert refused.status_code == status
-        assert told in refused.headers["WWW-Authenticate"]
+        assert parameter in refused.headers["WWW-Authenticate"]
 
 
-def test_the_challenge_leads_to_the_document_of_that_resource(make_app: MakeApp, sqlite_store_url: str) -> None:
+def test_the_url_in_the_challenge_is_that_of_the_configured_resource(make_app: MakeApp, sqlite_store_url: str) -> None:
     """§5.1, §3.3."""
     http = make_app(sqlite_store_url, resource="https://api.example/v1").test_client()
     challenge = http.get("/api/protected").headers["WWW-Authenticate"]
@@ -123,10 +123,10 @@ def test_the_challenge_leads_to_the_document_of_that_resource(make_app: MakeApp,
     assert http.get(url).json["resource"] == "https://api.example/v1"
 
 
-def test_the_authorization_server_names_its_resources(rp: RelyingParty) -> None:
+def test_the_authorization_servers_metadata_lists_its_resources(rp: RelyingParty) -> None:
     """§4: protected_resources."""
     register_resource(rp.runtime, "https://notes.example/v1")
 
-    told = rp.get("/.well-known/oauth-authorization-server").json["protected_resources"]
+    resources = rp.get("/.well-known/oauth-authorization-server").json["protected_resources"]
 
-    assert told == [ISSUER, "https://notes.example/v1"]
+    assert resources == [ISSUER, "https://notes.example/v1"]
