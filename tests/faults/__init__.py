@@ -1,1 +1,1 @@
-"""Kills, outages and wrong set-ups: what was answered stays, what cannot be done is said in a sentence."""
+"""Kills, outages and invalid setups: no confirmed write is lost, and every failure has a clear message."""

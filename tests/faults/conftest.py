@@ -1,4 +1,4 @@
-"""A deployment that is initialised, with one app and Maya."""
+"""Fixtures: a deployment with a user, the user, and a PostgreSQL server to stop."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.support.valetkey_server import Deployment
 
 @pytest.fixture
 def deployment(tmp_path: Path, database_url: str) -> Deployment:
-    """A service with tables, keys and Maya's account, on SQLite and on PostgreSQL; nothing runs yet."""
-    made = Deployment(tmp_path, settings={"database_url": database_url})
-    made.run("init")
-    made.create_user(EMAIL, PASSWORD)
-    return made
+    """A deployment with tables, signing keys and Maya's account, on SQLite and on PostgreSQL. No server runs yet."""
+    deployment = Deployment(tmp_path, settings={"database_url": database_url})
+    deployment.run("init")
+    deployment.create_user(EMAIL, PASSWORD)
+    return deployment
 
 
 @pytest.fixture
 def maya() -> Iterator[User]:
-    """Maya, who allows what is asked."""
-    with User(EMAIL, PASSWORD) as person:
-        yield person
+    """Maya, the resource owner."""
+    with User(EMAIL, PASSWORD) as user:
+        yield user
 
 
 @pytest.fixture
 def disposable_postgresql() -> Iterator[PostgreSQLServer]:
-    """A PostgreSQL server of this test's own, to be stopped and started."""
+    """A PostgreSQL server of this test alone, which may stop, suspend and kill it."""
     with PostgreSQLServer() as server:
         yield server

@@ -1,4 +1,4 @@
-"""Commands that must refuse: each ends with a sentence and an exit status, never with a traceback."""
+"""Run ``valetkey`` commands that must fail: with an error message and an exit status, without a traceback."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from tests.support.valetkey_server import Deployment
 
 
 def run_refused_commands(deployment: Deployment, *commands: str, prefix: Sequence[str] = ()) -> list[list[str]]:
-    """The lines with which each ``valetkey`` command refused; the commands run at the same time.
+    """Run ``valetkey`` commands at the same time and return the lines of each error message.
 
-    :param before: words before the command, such as a program that takes its rights away.
+    :param commands: the arguments of each command, separated by blanks. ``serve`` gets the deployment's port.
+    :param prefix: words before each command, such as a program that drops its privileges.
+    :raises AssertionError: if a command succeeds, prints a traceback, or prints anything except an error message.
     """
-    here = deployment.data_dir if deployment.data_dir.is_dir() else deployment.data_dir.parent
-    started = [
+    folder = deployment.data_dir if deployment.data_dir.is_dir() else deployment.data_dir.parent
+    processes = [
         subprocess.Popen(
             [*prefix, *deployment.command(*_arguments(deployment, command))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=deployment.environment,
-            cwd=here,
+            cwd=folder,
         )
         for command in commands
     ]
-    return [_read_refusal(process) for process in started]
+    return [_read_refusal(process) for process in processes]
 
 
 def refusal_messages(deployment: Deployment, *commands: str, prefix: Sequence[str] = ()) -> list[str]:
-    """The one sentence with which each command refused."""
-    said = run_refused_commands(deployment, *commands, prefix=prefix)
-    assert all(len(lines) == 1 for lines in said), said
-    return [lines[0] for lines in said]
+    """Do as ``run_refused_commands`` does and return each error message, which must be a single line."""
+    messages = run_refused_commands(deployment, *commands, prefix=prefix)
+    assert all(len(lines) == 1 for lines in messages), messages
+    return [lines[0] for lines in messages]
 
 
 def _arguments(deployment: Deployment, command: str) -> list[str]:
@@ -41,10 +43,10 @@ def _arguments(deployment: Deployment, command: str) -> list[str]:
 
 def _read_refusal(process: subprocess.Popen[str]) -> list[str]:
     try:
-        printed, said = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=30)
     finally:
-        process.kill()  # where it did not refuse
-    assert process.returncode > 0, printed + said
-    assert "Traceback" not in printed + said, said
-    assert printed == "" and said.startswith("Error: "), printed + said
-    return said.removeprefix("Error: ").splitlines()
+        process.kill()  # if it did not end by itself
+    assert process.returncode > 0, output + errors
+    assert "Traceback" not in output + errors, errors
+    assert output == "" and errors.startswith("Error: "), output + errors
+    return errors.removeprefix("Error: ").splitlines()

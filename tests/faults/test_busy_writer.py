@@ -1,4 +1,4 @@
-"""Nobody waits for a busy store longer than a writer alone would, however many wait."""
+"""A caller waits for a busy database no longer than the busy timeout, however many other callers wait."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
-from valetkey.storage.engine import store as storing
+from valetkey.storage.engine import store as store_module
 from valetkey.storage.engine.open import open_store, sqlite_path
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Row, Store
 from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Transaction
 
 
-class Busy:
-    """A driver and its connection; each attempt to write fails once the test lets it."""
+class FailingDriver:
+    """A driver and its connection. Each attempt to write fails as soon as the test sets ``may_fail``."""
 
     dialect = "sqlite"
 
@@ -29,7 +29,7 @@ class Busy:
         self.attempts: list[int] = []
         self.may_fail = threading.Event()
 
-    def connect(self) -> Busy:
+    def connect(self) -> FailingDriver:
         return self
 
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
@@ -44,33 +44,33 @@ class Busy:
         pass
 
 
-def test_no_writer_waits_for_the_attempts_of_all_the_others() -> None:
-    """Each attempt may last 2 s where a database is gone: eight, one after the other, would be a hang."""
-    driver = Busy()
+def test_waiting_writers_share_one_failed_attempt() -> None:
+    """An attempt may take 2 s if the database is gone: eight attempts, one after the other, would take 16 s."""
+    driver = FailingDriver()
     store = Store(driver)
 
-    def refused(_: int) -> None:
+    def write(_: int) -> None:
         with pytest.raises(StoreUnavailable):
             store.write(Transaction())
 
-    with ThreadPoolExecutor(8) as crowd:
-        first = crowd.submit(refused, 0)
+    with ThreadPoolExecutor(8) as writers:
+        first = writers.submit(write, 0)
         while not driver.attempts:
             time.sleep(0.001)
-        others = [crowd.submit(refused, number) for number in range(1, 8)]
+        others = [writers.submit(write, number) for number in range(1, 8)]
         while len(store._queue) < 7:
             time.sleep(0.001)
         driver.may_fail.set()
-        for one in (first, *others):
-            one.result(10)
+        for future in (first, *others):
+            future.result(10)
     assert driver.attempts == [1, 7]
 
 
-PATIENCE = 0.6  # seconds, instead of 2
+BUSY_TIMEOUT_S = 0.6  # instead of 2
 
 
-class Held:
-    """A store whose database somebody else holds."""
+class LockedStore:
+    """A store whose database is locked by another connection until ``release``."""
 
     def __init__(self, url: str) -> None:
         self.store = open_store(url)
@@ -85,15 +85,15 @@ class Held:
     def release(self) -> None:
         self._other.rollback()
 
-    def seconds(self) -> tuple[float, bool]:
-        """How long one write took, and whether it was written."""
-        began = time.monotonic()
+    def write(self) -> tuple[float, bool]:
+        """Write an audit event. Return how many seconds this took, and whether it was written."""
+        began_at = time.monotonic()
         try:
             self.store.write(Transaction(rows=(audit_statement("token.revoked", 1.0),)))
             written = True
         except StoreBusy:
             written = False
-        return time.monotonic() - began, written
+        return time.monotonic() - began_at, written
 
     def close(self) -> None:
         self._other.close()
@@ -101,42 +101,42 @@ class Held:
 
 
 @pytest.fixture
-def held(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    monkeypatch.setattr(storing, "BUSY_TIMEOUT_S", PATIENCE)
-    held = Held(store_url)
-    yield held
-    held.close()
+def locked_store(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LockedStore]:
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT_S", BUSY_TIMEOUT_S)
+    locked_store = LockedStore(store_url)
+    yield locked_store
+    locked_store.close()
 
 
-def test_each_of_many_waits_as_long_as_one_alone(held: Held) -> None:
-    """Without the deadlines the second batch begins to wait when the first has ended: twice as long."""
-    with ThreadPoolExecutor(8) as crowd:
-        told = []
+def test_each_of_many_writers_waits_as_long_as_a_single_writer(locked_store: LockedStore) -> None:
+    """Without a deadline per writer, the second batch would start to wait when the first has failed: twice as long."""
+    with ThreadPoolExecutor(8) as writers:
+        futures = []
         for _ in range(8):
-            told.append(crowd.submit(held.seconds))
-            time.sleep(PATIENCE / 10)  # they come one after the other, while the first waits
-        waited = [one.result(20) for one in told]
+            futures.append(writers.submit(locked_store.write))
+            time.sleep(BUSY_TIMEOUT_S / 10)  # the others arrive while the first waits
+        results = [future.result(20) for future in futures]
 
-    assert not any(written for _, written in waited)
-    assert max(seconds for seconds, _ in waited) < PATIENCE * 1.5
-    assert min(seconds for seconds, _ in waited) > PATIENCE * 0.8
+    assert not any(written for _, written in results)
+    assert max(seconds for seconds, _ in results) < BUSY_TIMEOUT_S * 1.5
+    assert min(seconds for seconds, _ in results) > BUSY_TIMEOUT_S * 0.8
 
 
-def test_who_came_later_gets_through_when_the_store_is_free_in_time(held: Held) -> None:
-    with ThreadPoolExecutor(2) as crowd:
-        first = crowd.submit(held.seconds)
-        time.sleep(PATIENCE / 2)
-        second = crowd.submit(held.seconds)
+def test_a_later_writer_succeeds_if_the_lock_is_released_before_its_own_deadline(locked_store: LockedStore) -> None:
+    with ThreadPoolExecutor(2) as writers:
+        first = writers.submit(locked_store.write)
+        time.sleep(BUSY_TIMEOUT_S / 2)
+        second = writers.submit(locked_store.write)
         assert first.result(20)[1] is False
-        held.release()
+        locked_store.release()
         assert second.result(20)[1] is True
-    assert count_rows(held.store, "valetkey_audit") == 1
+    assert count_rows(locked_store.store, "valetkey_audit") == 1
 
 
-def test_a_store_that_was_busy_has_its_patience_again(held: Held) -> None:
-    held.seconds()
-    with ThreadPoolExecutor(1) as crowd:
-        again = crowd.submit(held.seconds)
-        time.sleep(PATIENCE / 2)
-        held.release()
-        assert again.result(20)[1] is True
+def test_the_next_write_after_a_busy_timeout_waits_for_the_full_timeout_again(locked_store: LockedStore) -> None:
+    locked_store.write()
+    with ThreadPoolExecutor(1) as writers:
+        second = writers.submit(locked_store.write)
+        time.sleep(BUSY_TIMEOUT_S / 2)
+        locked_store.release()
+        assert second.result(20)[1] is True

@@ -1,6 +1,7 @@
-"""A server that was stopped in the middle of its work: it takes what it is sent, and never answers.
+"""Suspended database servers: they accept connections and data but do not respond.
 
-No socket tells that, and no timeout of TCP's ends it. Whoever waits is let go, and the others are told at once.
+The socket reports no error and TCP has no timeout for this. Callers that wait get an error after a bounded time, and
+callers after them get it at once.
 """
 
 from __future__ import annotations
@@ -31,44 +32,51 @@ from valetkey.storage.engine.store import BUSY_TIMEOUT_S
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.testing import headers_for
 
-PATIENCE = 1.0  # seconds, in place of 4.5
-CROWD = 6
-MINUTE = Limit(1000, 60, 1000)
+RESPONSE_TIMEOUT_S = 1.0  # instead of 4.5
+MAX_WAIT_S = RESPONSE_TIMEOUT_S + 2 + 1  # a response timeout or a connect timeout (2 s), and the wait for a turn
+CALLERS = 6
+PER_MINUTE = Limit(1000, 60, 1000)
 
 
-Ask = Callable[[], Any]
-Crowd = Callable[[Ask], list[tuple[float, Any]]]
+Call = Callable[[], Any]
+CallTogether = Callable[[Call], list[tuple[float, Any]]]
 
 
 @pytest.fixture
-def crowd() -> Iterator[Crowd]:
-    """Several threads that ask at once: what each was answered, and after how many seconds."""
+def call_together() -> Iterator[CallTogether]:
+    """Return a function that calls a function in several threads at the same time.
 
-    def asked(ask: Ask) -> tuple[float, Any]:
-        began = time.monotonic()
+    It returns the seconds and the result of each call. The result of a ``StoreUnavailable`` is its class name.
+    """
+
+    def measure(call: Call) -> tuple[float, Any]:
+        began_at = time.monotonic()
         try:
-            answer = ask()
-        except StoreUnavailable as problem:
-            answer = type(problem).__name__
-        return time.monotonic() - began, answer
+            result = call()
+        except StoreUnavailable as error:
+            result = type(error).__name__
+        return time.monotonic() - began_at, result
 
-    with ThreadPoolExecutor(CROWD) as threads:
-        yield lambda ask: list(threads.map(asked, [ask] * CROWD))
+    with ThreadPoolExecutor(CALLERS) as threads:
+        yield lambda call: list(threads.map(measure, [call] * CALLERS))
 
 
 @pytest.fixture
-def frozen_store(
-    crowd: Crowd, disposable_postgresql: PostgreSQLServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def app(
+    call_together: CallTogether,  # its threads end after the app is closed
+    disposable_postgresql: PostgreSQLServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Flask]:
-    """An API whose store is this test's own PostgreSQL."""
-    monkeypatch.setattr(psycopg_timeout, "ANSWER_TIMEOUT_S", PATIENCE)
+    """An app whose database is in ``disposable_postgresql``."""
+    monkeypatch.setattr(psycopg_timeout, "ANSWER_TIMEOUT_S", RESPONSE_TIMEOUT_S)
     app = Flask("api")
-    given = {
+    settings = {
         "database_url": disposable_postgresql.create_database(),
         "data_dir": str(tmp_path),
         "encryption_keys": (ENCRYPTION_KEY,),
     }
-    Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **given)
+    Valetkey(app, scopes={"profile": "See"}, embedded_worker=False, **settings)
     prepare_store(app.extensions["valetkey"])
     app.add_url_rule("/api/mine", "mine", require_oauth("profile", limit="1000/minute")(dict))
     app.add_url_rule("/api/news", "news", public(limit=RateLimit("1000/minute", fail="open"))(dict))
@@ -76,70 +84,74 @@ def frozen_store(
     app.extensions["valetkey"].close()
 
 
-def test_a_database_that_is_frozen_is_a_503_for_everybody_in_bounded_time(
-    frozen_store: Flask, disposable_postgresql: PostgreSQLServer, crowd: Crowd
+def test_all_callers_get_503_in_bounded_time_while_the_database_is_suspended(
+    app: Flask, disposable_postgresql: PostgreSQLServer, call_together: CallTogether
 ) -> None:
-    """One after the other, each waiting its turn, they would wait for as long as there are callers."""
-    headers = headers_for(frozen_store, "profile", user_id="ada")
+    """If each caller waited for its own timeout after the others, the wait would grow with the number of callers."""
+    headers = headers_for(app, "profile", user_id="ada")
 
     def call() -> int:
-        return frozen_store.test_client().get("/api/mine", headers=headers).status_code
+        return app.test_client().get("/api/mine", headers=headers).status_code
 
-    assert {status for _, status in crowd(call)} == {200}
+    assert {status for _, status in call_together(call)} == {200}
     with disposable_postgresql.frozen():
-        time.sleep(1)  # a revocation feed is fresh so long, and needs no store
-        first = crowd(call)
-        then = crowd(call)
+        time.sleep(1)  # for a second the change feed is fresh and needs no database
+        first_calls = call_together(call)
+        later_calls = call_together(call)
     deadline = time.monotonic() + 5
     while call() != 200:
-        assert time.monotonic() < deadline, "it did not come back by itself"
+        assert time.monotonic() < deadline, "the app does not recover by itself"
         time.sleep(0.1)
 
-    assert {status for _, status in first + then} == {503}
-    assert max(seconds for seconds, _ in first) < PATIENCE + 2 + 1, "an answer, or a connection, and one turn"
-    assert sum(seconds < 0.5 for seconds, _ in then) >= CROWD - 1, "one asks again for all"
+    assert {status for _, status in first_calls + later_calls} == {503}
+    assert max(seconds for seconds, _ in first_calls) < MAX_WAIT_S
+    assert sum(seconds < 0.5 for seconds, _ in later_calls) >= CALLERS - 1, "only one caller tries the database again"
 
 
-def test_a_route_whose_limit_fails_open_goes_on_while_the_database_is_frozen(
-    frozen_store: Flask, disposable_postgresql: PostgreSQLServer
+def test_a_route_whose_limit_fails_open_responds_while_the_database_is_suspended(
+    app: Flask, disposable_postgresql: PostgreSQLServer
 ) -> None:
-    client = frozen_store.test_client()
+    client = app.test_client()
     assert client.get("/api/news").headers["RateLimit"]
 
     with disposable_postgresql.frozen():
-        began = time.monotonic()
-        answers = [client.get("/api/news") for _ in range(20)]
-        waited = time.monotonic() - began
+        began_at = time.monotonic()
+        responses = [client.get("/api/news") for _ in range(20)]
+        duration_s = time.monotonic() - began_at
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert "RateLimit" not in answers[-1].headers
-    assert waited < PATIENCE + 2 + 1
+    assert {response.status_code for response in responses} == {200}
+    assert "RateLimit" not in responses[-1].headers
+    assert duration_s < MAX_WAIT_S
 
 
-def test_a_redis_that_is_frozen_costs_a_second_once(redis_server: RedisServer, crowd: Crowd) -> None:
+def test_callers_wait_for_a_suspended_redis_server_only_once(
+    redis_server: RedisServer, call_together: CallTogether
+) -> None:
     limiter = Limiter(RedisCounters(redis_server.url))
-    assert limiter.spend("frozen", MINUTE, time.time()).is_admitted
+    assert limiter.spend("frozen", PER_MINUTE, time.time()).is_admitted
 
     with redis_server.frozen():
-        waited = crowd(lambda: limiter.spend("frozen", MINUTE, time.time()))
-        told = crowd(lambda: limiter.spend("another", MINUTE, time.time()))
+        first_calls = call_together(lambda: limiter.spend("frozen", PER_MINUTE, time.time()))
+        later_calls = call_together(lambda: limiter.spend("another", PER_MINUTE, time.time()))
 
-    assert {answer for _, answer in waited} <= {"StoreUnavailable", "StoreTimeout"}
-    assert max(seconds for seconds, _ in waited) < 1.8, "twice a second where a silent server is asked again"
-    assert max(seconds for seconds, _ in told) < 0.5
+    assert {result for _, result in first_calls} <= {"StoreUnavailable", "StoreTimeout"}
+    assert max(seconds for seconds, _ in first_calls) < 1.8, "a second call to the silent server would take 2 s"
+    assert max(seconds for seconds, _ in later_calls) < 0.5
     limiter.close()
 
 
-def test_callers_do_not_queue_for_a_quota_whose_store_somebody_holds(sqlite_store_url: str, crowd: Crowd) -> None:
-    """Each would wait two seconds for the store, and all those before it."""
+def test_callers_do_not_queue_for_a_quota_while_the_database_is_locked(
+    sqlite_store_url: str, call_together: CallTogether
+) -> None:
+    """In a queue, each caller would wait two seconds for the database and for every caller before it."""
     store = open_store(sqlite_store_url)
-    quotas, month = Quotas(store, time.time), Quota(10_000, "month")
-    holder = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
+    quotas, per_month = Quotas(store, time.time), Quota(10_000, "month")
+    locking_connection = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
+    locking_connection.execute("BEGIN IMMEDIATE")
 
-    waited = crowd(lambda: quotas.spend("app", month, time.time()))
+    calls = call_together(lambda: quotas.spend("app", per_month, time.time()))
 
-    assert {answer for _, answer in waited} == {"StoreBusy", "StoreTimeout"}
-    assert max(seconds for seconds, _ in waited) < BUSY_TIMEOUT_S * 1.5
-    holder.close()
+    assert {result for _, result in calls} == {"StoreBusy", "StoreTimeout"}
+    assert max(seconds for seconds, _ in calls) < BUSY_TIMEOUT_S * 1.5
+    locking_connection.close()
     store.close()

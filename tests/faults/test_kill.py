@@ -1,6 +1,7 @@
-"""``kill -9`` in the middle of 200 token requests: what was answered is there, and nothing is half-written.
+"""After ``kill -9`` during 200 token requests, all issued tokens are stored and no transaction is half-written.
 
-Shown once to fail where a claim and its rows are two transactions: 1 to 3 codes were used up for nothing.
+The test failed once, on purpose, with a build that redeemed a code and stored its tokens in two transactions: 1 to 3
+codes were used up without tokens.
 """
 
 from __future__ import annotations
@@ -22,78 +23,83 @@ from tests.support.user import User
 from tests.support.valetkey_server import Deployment, RunningServer
 from tests.support.web_app import WebApp, parse_token_response
 
-# Each names rows that can only be there where one transaction was cut in two.
+# Each query finds rows that exist only if a part of a transaction was written.
 HALF_WRITTEN = {
     "a refresh token without its grant": """
         SELECT 1 FROM valetkey_refresh_tokens t LEFT JOIN valetkey_grants g ON g.grant_id = t.grant_id
         WHERE g.grant_id IS NULL""",
-    "a code used up for nothing, or tokens for a code that is still good": """
+    "a redeemed code without tokens, or tokens of a code that is not redeemed": """
         SELECT 1 FROM valetkey_codes c WHERE (c.consumed_at IS NOT NULL) <>
         (EXISTS (SELECT 1 FROM valetkey_refresh_tokens t WHERE t.grant_id = c.grant_id))""",
     "a used refresh token without its successor": """
         SELECT 1 FROM valetkey_refresh_tokens used WHERE used.used_at IS NOT NULL AND NOT EXISTS
         (SELECT 1 FROM valetkey_refresh_tokens t WHERE t.digest = used.successor AND t.parent = used.digest)""",
-    "a successor of a refresh token that is still good": """
+    "a successor of a refresh token that is not used": """
         SELECT 1 FROM valetkey_refresh_tokens t JOIN valetkey_refresh_tokens used ON used.digest = t.parent
         WHERE used.used_at IS NULL""",
-    "a used refresh token without its retry answer": """
+    "a used refresh token without its stored response for retries": """
         SELECT 1 FROM valetkey_refresh_tokens used WHERE used.used_at IS NOT NULL AND NOT EXISTS
         (SELECT 1 FROM valetkey_retry_answers a WHERE a.digest = used.digest)""",
 }
 
 
-def test_what_was_answered_is_there_after_a_kill_and_nothing_is_half_written(
+def test_a_kill_loses_no_issued_token_and_leaves_no_half_written_transaction(
     deployment: Deployment, maya: User
 ) -> None:
     deployment = replace(deployment, settings={**deployment.settings, "refresh_retry_window": 60})
     deployment.run("resources", "update", deployment.issuer, "--token-format", "opaque")
     app = WebApp.register(deployment)
     machine = deployment.create_client("machine")
-    robot = (machine["client_id"], machine["client_secret"])
+    machine_auth = (machine["client_id"], machine["client_secret"])
     port = deployment.port
     with RunningServer(deployment) as server:
         refresh_tokens = [app.obtain_tokens(maya)["refresh_token"] for _ in range(67)]
         refreshes = [app.refresh_request(port, token) for token in refresh_tokens]
         redemptions = [app.redemption_request(port, app.obtain_code(maya)) for _ in range(67)]
-        kinds = (redemptions, refreshes, [_credentials(port, robot)] * 67)
+        kinds = (redemptions, refreshes, [_client_credentials_request(port, machine_auth)] * 67)
         requests = list(chain.from_iterable(zip(*kinds, strict=True)))[:200]
-        answers = _kill_in_the_middle(server, requests)
-    answered = [answer for answer in answers if answer is not None]
-    assert {answer.status for answer in answered} == {200}
-    assert 50 <= len(answered) < 200
-    for what, query in HALF_WRITTEN.items():
-        assert fetch_rows(str(deployment.settings["database_url"]), query) == [], what
+        results = _kill_after_60_responses(server, requests)
+    responses = [response for response in results if response is not None]
+    assert {response.status for response in responses} == {200}
+    assert 50 <= len(responses) < 200
+    for description, query in HALF_WRITTEN.items():
+        assert fetch_rows(str(deployment.settings["database_url"]), query) == [], description
     with RunningServer(deployment):
-        _check_all_active(answered, app, robot, port)
-        newest = [parse_token_response(answer).get("refresh_token") for answer in answered]
-        again = [app.refresh_request(port, token) for token in newest if token]
-        lost = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
-        again += [request for request in lost if request in refreshes]  # used or not, it gets its answer
-        assert {answer.status for answer in send_together(again)} == {200}
+        _check_all_active(responses, app, machine_auth, port)
+        new_tokens = [parse_token_response(response).get("refresh_token") for response in responses]
+        retries = [app.refresh_request(port, token) for token in new_tokens if token]
+        lost = [request for request, response in zip(requests, results, strict=True) if response is None]
+        retries += [request for request in lost if request in refreshes]  # succeed whether the token was used or not
+        assert {response.status for response in send_together(retries)} == {200}
 
 
-def _kill_in_the_middle(server: RunningServer, requests: list[RawRequest]) -> list[RawResponse | None]:
-    answers: list[RawResponse | None] = []
+def _kill_after_60_responses(server: RunningServer, requests: list[RawRequest]) -> list[RawResponse | None]:
+    """Send all requests together, and kill the server when 60 responses are read.
+
+    Return a response for each request, or ``None`` if its connection ended without one.
+    """
+    responses: list[RawResponse | None] = []
     with send_without_reading(requests) as connections:
         for connection in connections:
-            if len(answers) == 60:
+            if len(responses) == 60:
                 server.kill()
             try:
-                answers.append(read_response(connection))
+                responses.append(read_response(connection))
             except OSError:
-                answers.append(None)
-    return answers
+                responses.append(None)
+    return responses
 
 
-def _check_all_active(answered: list[RawResponse], app: WebApp, robot: tuple[str, str], port: int) -> None:
-    asked = []
-    for told in map(parse_token_response, answered):
-        auth = app.auth if "refresh_token" in told else robot
-        tokens = [told[kind] for kind in ("access_token", "refresh_token") if kind in told]
-        asked += [post_request(port, "/oauth/introspect", [("token", token)], auth=auth) for token in tokens]
-    assert [json.loads(answer.body)["active"] for answer in send_together(asked)] == [True] * len(asked)
+def _check_all_active(responses: list[RawResponse], app: WebApp, machine_auth: tuple[str, str], port: int) -> None:
+    """Introspect the tokens of all token responses. Each must be active."""
+    requests = []
+    for issued in map(parse_token_response, responses):
+        auth = app.auth if "refresh_token" in issued else machine_auth
+        tokens = [issued[member] for member in ("access_token", "refresh_token") if member in issued]
+        requests += [post_request(port, "/oauth/introspect", [("token", token)], auth=auth) for token in tokens]
+    assert [json.loads(response.body)["active"] for response in send_together(requests)] == [True] * len(requests)
 
 
-def _credentials(port: int, auth: tuple[str, str]) -> RawRequest:
-    """A token request of a client for itself (RFC 6749 §4.4.2)."""
+def _client_credentials_request(port: int, auth: tuple[str, str]) -> RawRequest:
+    """Return a token request with the client credentials grant (RFC 6749 §4.4.2)."""
     return post_request(port, "/oauth/token", [("grant_type", "client_credentials")], auth=auth)
