@@ -1,1 +1,1 @@
-"""Clients that we did not write complete the protocol against a running server."""
+"""Client libraries and other software from third parties, tested with a running server."""

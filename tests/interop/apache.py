@@ -1,4 +1,4 @@
-"""Apache with mod_auth_openidc, as an operator puts it before an app that knows nothing of OpenID Connect."""
+"""Apache with mod_auth_openidc, in front of an app that does not support OpenID Connect itself."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ OIDCRedirectURI http://127.0.0.1:{port}/protected/callback
 OIDCCryptoPassphrase {passphrase}
 OIDCScope "openid profile email"
 OIDCPKCEMethod S256
-{more}
+{extra_configuration}
 <Location /protected/>
     AuthType openid-connect
     Require valid-user
-    # the app behind would read these; here they are told
+    # an app behind Apache would read these values; the test reads them from the response
     Header set Seen-User "expr=%{{REMOTE_USER}}"
     Header set Seen-Email "expr=%{{HTTP:OIDC_CLAIM_email}}"
     Header set Seen-Name "expr=%{{HTTP:OIDC_CLAIM_name}}"
@@ -46,7 +46,7 @@ _LOADED_MODULES = ("mpm_event", "authn_core", "authz_core", "authz_user", "heade
 
 
 class Apache:
-    """A web server of its own folder and port; ``configure`` it with a client, then enter."""
+    """An Apache server with its own folder and port. Call ``configure()`` with a client, then enter the context."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -55,12 +55,12 @@ class Apache:
         self.post_logout_redirect_uri = f"http://127.0.0.1:{self.port}/goodbye"
 
     def configure(self, *, issuer: str, client_id: str, client_secret: str, extra_configuration: str = "") -> Self:
-        """Make it a relying party."""
+        """Set the relying party that Apache is; ``extra_configuration`` is added to Apache's configuration file."""
         self._client_settings = {
             "issuer": issuer,
             "client_id": client_id,
             "client_secret": client_secret,
-            "more": extra_configuration,
+            "extra_configuration": extra_configuration,
         }
         return self
 
@@ -94,7 +94,7 @@ class Apache:
                 **self._client_settings,
             )
         )
-        account = None if os.geteuid() else "www-data"  # Apache does not answer as root
+        account = None if os.geteuid() else "www-data"  # as root, Apache does not serve requests
         if account:
             owner = pwd.getpwnam(account)
             for path in (self._folder, *self._folder.rglob("*")):
@@ -109,7 +109,7 @@ class Apache:
         )
 
     def _is_ready(self) -> bool:
-        """An accepted connection is not enough: it may be closed again while Apache brings its children up."""
+        """Return whether Apache responds; a connection alone may be closed again while Apache starts its children."""
         try:
             return httpx.get(self.url + "page").status_code < httpx.codes.INTERNAL_SERVER_ERROR
         except httpx.TransportError:
@@ -117,5 +117,5 @@ class Apache:
 
     @property
     def log(self) -> str:
-        """What Apache and the module had to say."""
+        """The error log of Apache and the module."""
         return (self._folder / "error.log").read_text(errors="replace")

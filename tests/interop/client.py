@@ -1,4 +1,4 @@
-"""What an app's developer knows after registering it."""
+"""The credentials of a registered client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Client:
-    """A registered client; a public one has no secret, a machine's no redirect URI."""
+    """A registered client; a public client has no secret, a machine client no redirect URI."""
 
     client_id: str
     client_secret: str | None

@@ -1,6 +1,6 @@
-"""A Django site whose people sign in elsewhere, by mozilla-django-oidc; run by test_mozilla_django_oidc in a process.
+"""A Django site whose users sign in at the provider, with mozilla-django-oidc; test_mozilla_django_oidc runs it.
 
-SITE in the environment has its port, its folder and the settings of the relying party, as JSON.
+The environment variable SITE has its port, its folder and the settings of the relying party, as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 SITE: dict[str, Any] = json.loads(os.environ["SITE"])
 settings.configure(
-    SECRET_KEY="of a site that lives for one test",
+    SECRET_KEY="the secret key of the test",
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF="__main__",
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(SITE["folder"]) / "people.db"}},
@@ -49,25 +49,25 @@ django.setup()
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Who is signed in."""
+    """Return the e-mail address of the signed-in user, or null."""
     user: Any = request.user
     return JsonResponse({"email": user.email if user.is_authenticated else None})
 
 
 def expire_sign_in(request: HttpRequest) -> HttpResponse:
-    """Make the sign-in so old that it has to be renewed."""
+    """Expire the sign-in, so that it must be renewed."""
     request.session["oidc_id_token_expiration"] = 0
     return JsonResponse({})
 
 
 def provider_logout(request: HttpRequest) -> str:
-    """Where a person is signed out at the provider too (RP-Initiated Logout §2)."""
-    leaving = {"id_token_hint": request.session["oidc_id_token"], "post_logout_redirect_uri": SITE["goodbye"]}
-    return f"{SITE['logout']}?{urlencode(leaving)}"
+    """Return the URL that signs the user out at the provider too (RP-Initiated Logout §2)."""
+    parameters = {"id_token_hint": request.session["oidc_id_token"], "post_logout_redirect_uri": SITE["goodbye"]}
+    return f"{SITE['logout']}?{urlencode(parameters)}"
 
 
 def _make_url_patterns() -> list[Any]:
-    from django.urls import include, path  # they need the apps that setup() loads
+    from django.urls import include, path  # importable only after setup()
 
     pages = [path("", home), path("failed", home), path("age", expire_sign_in, name="age")]
     return [*pages, path("oidc/", include("mozilla_django_oidc.urls"))]

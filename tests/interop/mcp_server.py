@@ -1,4 +1,4 @@
-"""``examples/mcp_server``, run as its README says, in front of a server of its own."""
+"""``examples/mcp_server``, run as its README says, with its own Valetkey server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCOPES = {"notes:read": "Read your notes", "notes:write": "Add to your notes"}
 
 @dataclass(frozen=True)
 class NotesServer:
-    """The MCP server's URL, and the authorization server that it sends people to."""
+    """The URL of the MCP server, and its authorization server."""
 
     url: str
     issuer: str
@@ -30,7 +30,7 @@ class NotesServer:
 
 @contextmanager
 def run_notes_server(folder: Path, email: str, password: str, **settings: Any) -> Iterator[NotesServer]:
-    """Run both servers; this person has an account."""
+    """Run the MCP server and Valetkey; a user with this e-mail address and password has an account."""
     url = f"http://127.0.0.1:{free_port()}/mcp"
     deployment = Deployment(folder, settings={"scopes": json.dumps(SCOPES), **settings})
     deployment.run("init")

@@ -1,4 +1,4 @@
-"""Programs in Node that use a client which we did not write; each asks for a person where it needs one."""
+"""Node programs that use a third-party client; a program prints an action when it needs its user to act."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from tests.support.user import User
 
 NODE_DIR = Path(__file__).parent / "node"
 _USER_ACTIONS: Mapping[str, Callable[[User, str], Any]] = {
-    "visit": lambda person, url: vars(person.allow_in_any_response_mode(url)),
-    "connect": lambda person, url: person.approve_device(url),
+    "visit": lambda user, url: vars(user.allow_in_any_response_mode(url)),
+    "connect": lambda user, url: user.approve_device(url),
 }
 
 
 def run_node_program(program: str, configuration: Mapping[str, Any], user: User | None = None) -> Any:
-    """Run the program, be the person that it asks for, and answer what it saw: the JSON of its last line."""
+    """Run a Node program and let the user perform its actions; return the JSON of its last line.
+
+    An action is a line like ``visit https://...``; the result is written to the program's standard input.
+
+    :raises NotInstalled: if the Node packages are missing
+    :raises AssertionError: with the program's output, if it fails
+    """
     if not (NODE_DIR / "node_modules" / "openid-client").is_dir():
         raise NotInstalled("the Node packages are not installed: run `make test`")
     with subprocess.Popen(
@@ -36,9 +42,9 @@ def run_node_program(program: str, configuration: Mapping[str, Any], user: User 
         lines = []
         for line in process.stdout:
             lines.append(line)
-            what, _, url = line.strip().partition(" ")
-            if user is not None and what in _USER_ACTIONS:
-                process.stdin.write(json.dumps(_USER_ACTIONS[what](user, url)) + "\n")
+            action, _, url = line.strip().partition(" ")
+            if user is not None and action in _USER_ACTIONS:
+                process.stdin.write(json.dumps(_USER_ACTIONS[action](user, url)) + "\n")
                 process.stdin.flush()
     if process.returncode:
         raise AssertionError("".join(lines))

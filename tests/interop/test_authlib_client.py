@@ -1,4 +1,4 @@
-"""Authlib's OAuth 2.0 client, and its judgement of our metadata."""
+"""Authlib's OAuth 2.0 client and its metadata validator."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def _connect(client: Client, method: str) -> OAuth2Session:
     )
 
 
-def _sign_in(session: OAuth2Session, metadata: dict[str, Any], person: User) -> dict[str, Any]:
+def _sign_in(session: OAuth2Session, metadata: dict[str, Any], user: User) -> dict[str, Any]:
     verifier = generate_token(48)
     url, state = session.create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
-    answer = person.allow(url)
+    redirect_url = user.allow(url)
     return dict(
         session.fetch_token(
-            metadata["token_endpoint"], authorization_response=answer, state=state, code_verifier=verifier
+            metadata["token_endpoint"], authorization_response=redirect_url, state=state, code_verifier=verifier
         )
     )
 
 
-def test_the_metadata_stands_before_authlibs_validator(server: RunningServer) -> None:
+def test_authlib_accepts_the_metadata(server: RunningServer) -> None:
     metadata = AuthorizationServerMetadata(server.metadata)
 
     metadata.validate()
@@ -52,7 +52,7 @@ def test_the_metadata_stands_before_authlibs_validator(server: RunningServer) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_web_app_signs_in_refreshes_and_revokes(
+def test_a_web_client_can_sign_in_refresh_and_revoke(
     server: RunningServer, web_client: Client, maya: User, method: str
 ) -> None:
     metadata = server.metadata
@@ -72,7 +72,7 @@ def test_a_web_app_signs_in_refreshes_and_revokes(
             session.refresh_token(metadata["token_endpoint"], second["refresh_token"])
 
 
-def test_a_native_app_signs_in_and_refreshes_without_a_secret(
+def test_a_native_client_can_sign_in_and_refresh_without_a_secret(
     server: RunningServer, native_client: Client, maya: User
 ) -> None:
     with _connect(native_client, "none") as session:
@@ -82,7 +82,7 @@ def test_a_native_app_signs_in_and_refreshes_without_a_secret(
     assert second["refresh_token"] != first["refresh_token"]
 
 
-def test_a_code_without_its_verifier_is_worth_nothing(server: RunningServer, native_client: Client, maya: User) -> None:
+def test_a_code_with_a_wrong_verifier_is_refused(server: RunningServer, native_client: Client, maya: User) -> None:
     with _connect(native_client, "none") as session:
         url, state = session.create_authorization_url(
             server.metadata["authorization_endpoint"], code_verifier=generate_token(48)
@@ -97,7 +97,9 @@ def test_a_code_without_its_verifier_is_worth_nothing(server: RunningServer, nat
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client, method: str) -> None:
+def test_a_machine_client_gets_a_token_with_client_credentials(
+    server: RunningServer, machine_client: Client, method: str
+) -> None:
     with _connect(machine_client, method) as session:
         token = session.fetch_token(server.metadata["token_endpoint"], grant_type="client_credentials")
         claims = _introspect(session, server.metadata, token["access_token"])
@@ -109,8 +111,8 @@ def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client
 
 
 def _introspect(session: OAuth2Session, metadata: dict[str, Any], token: str) -> dict[str, Any]:
-    answer = session.introspect_token(metadata["introspection_endpoint"], token, "access_token")
-    return dict(answer.json())
+    response = session.introspect_token(metadata["introspection_endpoint"], token, "access_token")
+    return dict(response.json())
 
 
 def _is_active(session: OAuth2Session, metadata: dict[str, Any], token: str) -> bool:

@@ -1,4 +1,4 @@
-"""oidc-client-ts, an app in the browser on an origin of its own: CORS, silent renewal, two tabs at once."""
+"""oidc-client-ts, a browser app on another origin: CORS, silent renewal, two tabs at once."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ const manager = new oidc.UserManager({ ...%s, userStore: stored });
 
 @pytest.fixture
 def app(server: RunningServer) -> Iterator[str]:
-    """The URL of an app that nobody has allowed anything yet."""
+    """The URL of a new browser app; no user has allowed it access yet."""
     with WebServer() as web:
         url = f"{web.url}/app"
-        made = server.deployment.create_client(
+        created = server.deployment.create_client(
             "browser", name="The page", scope="", redirect_uris=[url, f"{web.url}/silent"]
         )
         settings = {
             "authority": server.issuer,
-            "client_id": made["client_id"],
+            "client_id": created["client_id"],
             "redirect_uri": url,
             "silent_redirect_uri": f"{web.url}/silent",
             "scope": "openid profile email",
@@ -41,15 +41,15 @@ def app(server: RunningServer) -> Iterator[str]:
             "monitorSession": False,
             "automaticSilentRenew": False,
         }
-        told = json.dumps(settings)
+        settings_json = json.dumps(settings)
         web.pages["/library.js"] = ("text/javascript", LIBRARY.read_bytes())
-        web.pages["/app"] = ("text/html", (_PAGE % (told, "")).encode())
-        web.pages["/silent"] = ("text/html", (_PAGE % (told, "manager.signinSilentCallback();")).encode())
+        web.pages["/app"] = ("text/html", (_PAGE % (settings_json, "")).encode())
+        web.pages["/silent"] = ("text/html", (_PAGE % (settings_json, "manager.signinSilentCallback();")).encode())
         yield url
 
 
 def _sign_in(page: Page, app: str) -> dict[str, Any]:
-    """Send Maya to sign in, and answer what the app knows when she is back."""
+    """Let Maya sign in and allow access; return the user object of the app."""
     page.goto(app)
     with page.expect_navigation(url="**/account/sign-in**"):
         page.evaluate("() => { manager.signinRedirect() }")
@@ -62,13 +62,13 @@ def _sign_in(page: Page, app: str) -> dict[str, Any]:
     return user
 
 
-def test_an_app_in_the_browser_signs_in_and_reads_userinfo_across_origins(page: Page, app: str) -> None:
+def test_a_browser_app_can_sign_in_and_read_userinfo_across_origins(page: Page, app: str) -> None:
     user = _sign_in(page, app)
 
     assert (user["profile"]["name"], user["profile"]["email"]) == ("Maya", EMAIL)
 
 
-def test_it_renews_with_its_refresh_token(page: Page, app: str) -> None:
+def test_a_browser_app_can_renew_with_its_refresh_token(page: Page, app: str) -> None:
     user = _sign_in(page, app)
 
     renewed = page.evaluate("async () => ({ ...(await manager.signinSilent()) })")
@@ -78,7 +78,7 @@ def test_it_renews_with_its_refresh_token(page: Page, app: str) -> None:
     assert renewed["profile"]["sub"] == user["profile"]["sub"]
 
 
-def test_it_renews_in_a_hidden_frame_without_one(page: Page, app: str) -> None:
+def test_a_browser_app_without_a_refresh_token_can_renew_in_a_hidden_frame(page: Page, app: str) -> None:
     user = _sign_in(page, app)
     page.evaluate(
         "async () => manager.storeUser({ ...(await manager.getUser()), refresh_token: undefined, "
@@ -95,34 +95,34 @@ def test_two_tabs_that_refresh_at_once_both_stay_signed_in(page: Page, app: str)
     user = _sign_in(page, app)
     other = page.context.new_page()
     other.goto(app)
-    sent = _hold_two(page.context)
+    bodies = _delay_until_both_arrive(page.context)
 
     for tab in (page, other):
         with tab.expect_request("**/oauth/token"):
             tab.evaluate("() => { window.renewing = manager.signinSilent() }")
     tokens = [tab.evaluate("async () => (await renewing).access_token") for tab in (page, other)]
 
-    assert len(sent) == 2
-    assert all(user["refresh_token"] in body for body in sent)
+    assert len(bodies) == 2
+    assert all(user["refresh_token"] in body for body in bodies)
     assert user["access_token"] not in tokens
     for tab in (page, other):
         assert tab.evaluate("async () => (await manager.signinSilent()).access_token") not in tokens
 
 
-def _hold_two(context: BrowserContext) -> list[str]:
-    """Let the next two token requests go only when both are there, and answer their bodies."""
-    held: list[Route] = []
+def _delay_until_both_arrive(context: BrowserContext) -> list[str]:
+    """Delay the next two token requests until both have arrived; return the list that gets their bodies."""
+    routes: list[Route] = []
     bodies: list[str] = []
 
-    def hold(route: Route) -> None:
+    def delay(route: Route) -> None:
         if len(bodies) == 2:
             route.continue_()
             return
-        held.append(route)
+        routes.append(route)
         bodies.append(route.request.post_data or "")
         if len(bodies) == 2:
-            for one in held:
-                one.continue_()
+            for delayed in routes:
+                delayed.continue_()
 
-    context.route("**/oauth/token", hold)
+    context.route("**/oauth/token", delay)
     return bodies

@@ -1,4 +1,4 @@
-"""A resource server alone, and the access tokens of servers that run in other processes: oidc-provider, Valetkey."""
+"""A stand-alone resource server with access tokens of issuers in other processes: oidc-provider and Valetkey."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ CLIENTS = [
     {"client_id": "opaque", "client_secret": "opaque-secret", "format": "opaque"},
     {"client_id": "api", "client_secret": "api-secret", "format": "opaque"},
 ]
-SECRETS = {one["client_id"]: one["client_secret"] for one in CLIENTS}
+SECRETS = {client["client_id"]: client["client_secret"] for client in CLIENTS}
 
 
 @dataclass
 class Provider:
-    """npm's ``oidc-provider`` with clients whose access tokens are JWTs, and others whose tokens are opaque."""
+    """npm's ``oidc-provider`` with two kinds of clients: their access tokens are JWTs or opaque."""
 
     issuer: str
 
     def post(self, path: str, client: str, **form: str) -> dict[str, Any]:
-        answered = httpx.post(f"{self.issuer}{path}", data=form, auth=(client, SECRETS[client]))
-        assert answered.is_success, answered.text
-        return dict(answered.json()) if answered.content else {}
+        response = httpx.post(f"{self.issuer}{path}", data=form, auth=(client, SECRETS[client]))
+        assert response.is_success, response.text
+        return dict(response.json()) if response.content else {}
 
     def machine_token(self, client: str, scope: str = "notes:read", resource: str = RESOURCE) -> str:
-        answered = self.post("/token", client, grant_type="client_credentials", scope=scope, resource=resource)
-        return str(answered["access_token"])
+        response = self.post("/token", client, grant_type="client_credentials", scope=scope, resource=resource)
+        return str(response["access_token"])
 
     def sign_in(self, client: str) -> dict[str, Any]:
-        """Maya signs in and consents; what the app gets for the code."""
-        asked = {
+        """Sign Maya in, consent, redeem the code and return the token response."""
+        parameters = {
             "client_id": client,
             "response_type": "code",
             "redirect_uri": CALLBACK,
@@ -59,27 +59,28 @@ class Provider:
             "nonce": "n",
         }
         with httpx.Client() as browser:
-            answered = browser.get(f"{self.issuer}/auth?{urlencode(asked)}")
+            response = browser.get(f"{self.issuer}/auth?{urlencode(parameters)}")
             for _ in range(15):
-                if answered.is_redirect:
-                    target = urljoin(str(answered.url), answered.headers["Location"])
+                if response.is_redirect:
+                    target = urljoin(str(response.url), response.headers["Location"])
                     if target.startswith(CALLBACK):
                         break
-                    answered = browser.get(target)
+                    response = browser.get(target)
                     continue
-                form = parse_forms(answered.text)[0]
-                written = {"login": "maya", "password": "any"} if form.has_field("password") else {}
-                answered = browser.post(urljoin(str(answered.url), form.action), data=dict(form.fill_in(written)))
+                form = parse_forms(response.text)[0]
+                fields = {"login": "maya", "password": "any"} if form.has_field("password") else {}
+                response = browser.post(urljoin(str(response.url), form.action), data=dict(form.fill_in(fields)))
         code = parse_qs(urlsplit(target).query)["code"][0]
         return self.post("/token", client, grant_type="authorization_code", code=code, redirect_uri=CALLBACK)
 
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """Run the ``oidc-provider``."""
     if not (NODE_DIR / "node_modules" / "oidc-provider").is_dir():
         raise NotInstalled("oidc-provider is not installed: run `make test`")
     port, folder = free_port(), tmp_path_factory.mktemp("provider")
-    running = Program(
+    program = Program(
         [find_program(["node"], package="nodejs"), str(NODE_DIR / "issuing_provider.mjs")],
         log=folder / "provider.log",
         is_ready=lambda: accepts_connections(port),
@@ -90,12 +91,12 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
         cwd=folder,
     )
     yield Provider(f"http://127.0.0.1:{port}")
-    running.kill()
+    program.kill()
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A Valetkey whose API lives elsewhere."""
+    """A Valetkey server for an API in another process."""
     scopes = {"notes:read": "Read your notes"}
     deployment = Deployment(tmp_path_factory.mktemp("service"), settings={"resource": RESOURCE, "scopes": scopes})
     deployment.run("init")
@@ -105,6 +106,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 
 class Api:
+    """A resource server that trusts these issuers."""
+
     def __init__(self, *issuers: str | TrustedIssuer) -> None:
         self.app = Flask("api")
         ResourceServer(
@@ -125,12 +128,12 @@ class Api:
 
 @pytest.fixture
 def api(provider: Provider) -> Api:
-    asked = IntrospectionClient(client_id="api", client_secret="api-secret", remember=1)
-    return Api(TrustedIssuer(provider.issuer, introspection=asked))
+    introspection = IntrospectionClient(client_id="api", client_secret="api-secret", remember=1)
+    return Api(TrustedIssuer(provider.issuer, introspection=introspection))
 
 
 @pytest.mark.parametrize("client", ["signed", "opaque"])
-def test_a_machines_token_passes_and_speaks_for_no_person(provider: Provider, api: Api, client: str) -> None:
+def test_a_client_credentials_token_is_accepted_and_has_no_user(provider: Provider, api: Api, client: str) -> None:
     token = provider.machine_token(client)
 
     assert token.count(".") == (2 if client == "signed" else 0)
@@ -138,23 +141,25 @@ def test_a_machines_token_passes_and_speaks_for_no_person(provider: Provider, ap
 
 
 @pytest.mark.parametrize("client", ["signed", "opaque"])
-def test_a_persons_token_passes_and_her_other_tokens_do_not(provider: Provider, api: Api, client: str) -> None:
-    got = provider.sign_in(client)
+def test_a_users_access_token_is_accepted_but_not_the_id_token_or_refresh_token(
+    provider: Provider, api: Api, client: str
+) -> None:
+    tokens = provider.sign_in(client)
 
-    assert api.call(got["access_token"]).json == {"issuer": provider.issuer, "user": "maya", "app": client}
-    assert api.call(got["id_token"]).status_code == 401
-    assert api.call(got["refresh_token"]).status_code == 401
+    assert api.call(tokens["access_token"]).json == {"issuer": provider.issuer, "user": "maya", "app": client}
+    assert api.call(tokens["id_token"]).status_code == 401
+    assert api.call(tokens["refresh_token"]).status_code == 401
 
 
 @pytest.mark.parametrize("client", ["signed", "opaque"])
-def test_a_token_of_too_little_scope_or_for_another_api_does_not_pass(
+def test_a_token_without_the_scope_or_for_another_resource_is_refused(
     provider: Provider, api: Api, client: str
 ) -> None:
     assert api.call(provider.machine_token(client, scope="notes:write")).status_code == 403
     assert api.call(provider.machine_token(client, resource="https://other.example.com")).status_code == 401
 
 
-def test_an_opaque_token_that_was_revoked_is_refused_a_second_later(provider: Provider, api: Api) -> None:
+def test_a_revoked_opaque_token_is_refused_a_second_later(provider: Provider, api: Api) -> None:
     token = provider.machine_token("opaque")
     assert api.call(token).status_code == 200
     provider.post("/token/revocation", "opaque", token=token)
@@ -166,49 +171,49 @@ def test_an_opaque_token_that_was_revoked_is_refused_a_second_later(provider: Pr
     assert api.call(token).status_code == 401
 
 
-def test_a_valetkey_and_another_server_are_trusted_at_once(
+def test_a_resource_server_can_trust_valetkey_and_another_issuer_at_once(
     service: RunningServer, provider: Provider, tmp_path: Path
 ) -> None:
     api = Api(TrustedIssuer(service.issuer, like="valetkey"), provider.issuer)
-    made = service.deployment.create_client("machine", scope="notes:read")
+    created = service.deployment.create_client("machine", scope="notes:read")
     form = {"grant_type": "client_credentials", "scope": "notes:read"}
-    answered = httpx.post(
-        service.metadata["token_endpoint"], data=form, auth=(made["client_id"], made["client_secret"])
+    tokens = httpx.post(
+        service.metadata["token_endpoint"], data=form, auth=(created["client_id"], created["client_secret"])
     ).json()
 
-    ours = api.call(answered["access_token"])
-    theirs = api.call(provider.machine_token("signed"))
+    of_valetkey = api.call(tokens["access_token"])
+    of_other_issuer = api.call(provider.machine_token("signed"))
 
-    assert ours.json == {"issuer": service.issuer, "user": None, "app": made["client_id"]}
-    assert theirs.json == {"issuer": provider.issuer, "user": None, "app": "signed"}
+    assert of_valetkey.json == {"issuer": service.issuer, "user": None, "app": created["client_id"]}
+    assert of_other_issuer.json == {"issuer": provider.issuer, "user": None, "app": "signed"}
 
 
-def test_a_persons_token_of_a_valetkey_elsewhere_passes_by_its_signature_and_by_introspection(
+def test_a_users_token_of_another_valetkey_is_accepted_by_signature_and_by_introspection(
     service: RunningServer,
 ) -> None:
     app = service.deployment.create_client("web", scope="notes:read", redirect_uris=[CALLBACK])
     machine = service.deployment.create_client("machine", scope="notes:read")
-    token = _authorized(service, app)
-    always = IntrospectionClient(
+    token = _obtain_access_token(service, app)
+    introspection = IntrospectionClient(
         client_id=machine["client_id"], client_secret=machine["client_secret"], always=True, remember=0
     )
-    signed = Api(TrustedIssuer(service.issuer, like="valetkey"))
-    asked = Api(TrustedIssuer(service.issuer, like="valetkey", introspection=always))
+    by_signature = Api(TrustedIssuer(service.issuer, like="valetkey"))
+    by_introspection = Api(TrustedIssuer(service.issuer, like="valetkey", introspection=introspection))
 
-    people = {api.call(token).json["user"] for api in (signed, asked)}
+    users = {api.call(token).json["user"] for api in (by_signature, by_introspection)}
 
-    assert len(people) == 1
-    assert None not in people
+    assert len(users) == 1
+    assert None not in users
     httpx.post(
         service.metadata["revocation_endpoint"], data={"token": token}, auth=(app["client_id"], app["client_secret"])
     ).raise_for_status()
-    assert asked.call(token).status_code == 401
+    assert by_introspection.call(token).status_code == 401
 
 
-def _authorized(service: RunningServer, app: dict[str, Any]) -> str:
-    """The access token that Maya gives the app."""
+def _obtain_access_token(service: RunningServer, app: dict[str, Any]) -> str:
+    """Let Maya allow the app access and return its access token."""
     verifier = "v" * 43
-    asked = {
+    parameters = {
         "client_id": app["client_id"],
         "response_type": "code",
         "redirect_uri": CALLBACK,
@@ -217,12 +222,12 @@ def _authorized(service: RunningServer, app: dict[str, Any]) -> str:
         "code_challenge_method": "S256",
     }
     with User(EMAIL, PASSWORD) as maya:
-        reached = maya.allow(f"{service.metadata['authorization_endpoint']}?{urlencode(asked)}")
+        redirect_url = maya.allow(f"{service.metadata['authorization_endpoint']}?{urlencode(parameters)}")
     form = {
         "grant_type": "authorization_code",
-        "code": parse_qs(urlsplit(reached).query)["code"][0],
+        "code": parse_qs(urlsplit(redirect_url).query)["code"][0],
         "redirect_uri": CALLBACK,
         "code_verifier": verifier,
     }
-    answered = httpx.post(service.metadata["token_endpoint"], data=form, auth=(app["client_id"], app["client_secret"]))
-    return str(answered.raise_for_status().json()["access_token"])
+    response = httpx.post(service.metadata["token_endpoint"], data=form, auth=(app["client_id"], app["client_secret"]))
+    return str(response.raise_for_status().json()["access_token"])

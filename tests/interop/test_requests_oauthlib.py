@@ -1,4 +1,4 @@
-"""requests-oauthlib, with oauthlib beneath it."""
+"""requests-oauthlib and oauthlib, on which it is based."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def _plain_http_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
-def _sign_in(session: OAuth2Session, server: RunningServer, person: User, **credentials: Any) -> dict[str, Any]:
+def _sign_in(session: OAuth2Session, server: RunningServer, user: User, **credentials: Any) -> dict[str, Any]:
     url, _ = session.authorization_url(server.metadata["authorization_endpoint"])
-    answer = person.allow(url)
-    return dict(session.fetch_token(server.metadata["token_endpoint"], authorization_response=answer, **credentials))
+    redirect_url = user.allow(url)
+    return dict(
+        session.fetch_token(server.metadata["token_endpoint"], authorization_response=redirect_url, **credentials)
+    )
 
 
-def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
+def test_a_web_client_can_sign_in_refresh_introspect_and_revoke(
     server: RunningServer, web_client: Client, maya: User
 ) -> None:
     metadata = server.metadata
@@ -47,7 +49,7 @@ def test_a_web_app_signs_in_refreshes_introspects_and_revokes(
             session.refresh_token(metadata["token_endpoint"], second["refresh_token"], auth=basic)
 
 
-def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_client: Client, maya: User) -> None:
+def test_a_native_client_can_sign_in_without_a_secret(server: RunningServer, native_client: Client, maya: User) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:
@@ -56,7 +58,9 @@ def test_a_native_app_signs_in_without_a_secret(server: RunningServer, native_cl
     assert token["token_type"] == "Bearer"
 
 
-def test_a_person_who_denies_is_heard_by_the_app(server: RunningServer, native_client: Client, maya: User) -> None:
+def test_the_client_gets_an_error_if_the_user_denies_access(
+    server: RunningServer, native_client: Client, maya: User
+) -> None:
     with OAuth2Session(
         native_client.client_id, redirect_uri=native_client.redirect_uri, scope=SCOPE, pkce="S256"
     ) as session:
@@ -65,7 +69,7 @@ def test_a_person_who_denies_is_heard_by_the_app(server: RunningServer, native_c
             session.fetch_token(server.metadata["token_endpoint"], authorization_response=maya.deny(url))
 
 
-def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client: Client) -> None:
+def test_a_machine_client_gets_a_token_with_client_credentials(server: RunningServer, machine_client: Client) -> None:
     basic = HTTPBasicAuth(machine_client.client_id, str(machine_client.client_secret))
     with OAuth2Session(client=BackendApplicationClient(machine_client.client_id)) as session:
         token = session.fetch_token(server.metadata["token_endpoint"], scope=["profile"], auth=basic)
@@ -76,6 +80,6 @@ def test_a_machine_gets_a_token_for_itself(server: RunningServer, machine_client
 
 
 def _introspect(session: OAuth2Session, metadata: dict[str, Any], token: str, auth: HTTPBasicAuth) -> Any:
-    answer = session.post(metadata["introspection_endpoint"], data={"token": token}, auth=auth, withhold_token=True)
-    answer.raise_for_status()
-    return answer.json()
+    response = session.post(metadata["introspection_endpoint"], data={"token": token}, auth=auth, withhold_token=True)
+    response.raise_for_status()
+    return response.json()

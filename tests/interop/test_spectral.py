@@ -1,4 +1,4 @@
-"""Spectral, a linter of OpenAPI documents that we did not write, finds no error in any that we make."""
+"""Spectral, a linter, finds no errors in the OpenAPI documents of Valetkey."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ import pytest
 from flask import Flask
 
 from tests.interop.node_program import NODE_DIR
-from tests.openapi.test_extensions import MAKERS
-from tests.openapi.test_openapi import _api
 from tests.support.app import MakeApp
+from tests.support.openapi_apps import PETS_APPS, create_notes_api
 from tests.support.program import NotInstalled, find_program
 from valetkey.authorization_server.openapi import build_oauth_document
 from valetkey.openapi.document import build_document
 
 
-def _quickstart(make_app: MakeApp, store: str) -> dict[str, Any]:
-    made: dict[str, Any] = make_app(store).test_client().get("/openapi.json").get_json()
-    return made
+def _served_document(make_app: MakeApp, store: str) -> dict[str, Any]:
+    document: dict[str, Any] = make_app(store).test_client().get("/openapi.json").get_json()
+    return document
 
 
-def test_no_document_has_an_error(make_app: MakeApp, sqlite_store_url: str, tmp_path: Path) -> None:
+def test_spectral_finds_no_error_in_the_openapi_documents(
+    make_app: MakeApp, sqlite_store_url: str, tmp_path: Path
+) -> None:
     app: Flask = make_app(sqlite_store_url)
     documents = {
-        "routes": build_document(_api()),
-        "served": _quickstart(make_app, sqlite_store_url),
+        "routes": build_document(create_notes_api()),
+        "served": _served_document(make_app, sqlite_store_url),
         "oauth": build_oauth_document(app.extensions["valetkey"]),
-        **{name: make()[1] for name, make in MAKERS.items()},
+        **{name: create_app()[1] for name, create_app in PETS_APPS.items()},
     }
-    # Spectral knows OpenAPI up to 3.1; what flask-openapi writes as 3.2 differs in nothing that is used here.
-    for name, one in documents.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps({**one, "openapi": "3.1.0"}))
+    # Spectral supports OpenAPI up to 3.1; the document of flask-openapi, which is 3.2, uses no feature of 3.2.
+    for name, document in documents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**document, "openapi": "3.1.0"}))
 
     assert _errors(tmp_path) == []
 
 
-def test_spectral_sees_two_operations_of_one_name(tmp_path: Path) -> None:
-    made = build_document(_api())
-    made["paths"]["/api/notes"]["get"]["operationId"] = "notes_add"
-    (tmp_path / "wrong.json").write_text(json.dumps(made))
+def test_spectral_reports_duplicate_operation_ids(tmp_path: Path) -> None:
+    document = build_document(create_notes_api())
+    document["paths"]["/api/notes"]["get"]["operationId"] = "notes_add"
+    (tmp_path / "wrong.json").write_text(json.dumps(document))
 
-    assert [one["code"] for one in _errors(tmp_path)] == ["operation-operationId-unique"]
+    assert [error["code"] for error in _errors(tmp_path)] == ["operation-operationId-unique"]
 
 
 def _errors(folder: Path) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def _errors(folder: Path) -> list[dict[str, Any]]:
     if not program.is_file():
         raise NotInstalled("the Node packages are not installed: run `make test`")
     files = [str(path) for path in sorted(folder.glob("*.json"))]
-    done = subprocess.run(
+    result = subprocess.run(
         [
             find_program(["node"], package="nodejs"),
             str(program),
@@ -69,7 +70,7 @@ def _errors(folder: Path) -> list[dict[str, Any]]:
         timeout=120,
         check=False,
     )
-    if done.returncode not in {0, 1}:
-        pytest.fail(done.stdout + done.stderr)
-    found: list[dict[str, Any]] = json.loads(done.stdout[done.stdout.index("[") :])
-    return [one for one in found if one["severity"] == 0]
+    if result.returncode not in {0, 1}:
+        pytest.fail(result.stdout + result.stderr)
+    findings: list[dict[str, Any]] = json.loads(result.stdout[result.stdout.index("[") :])
+    return [finding for finding in findings if finding["severity"] == 0]

@@ -1,4 +1,4 @@
-"""A web server in a thread of the test, on loopback, whose pages the test writes."""
+"""A web server on loopback, in a thread of the test, with pages that the test sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from valetkey.cli.certificate import ensure_self_signed_certificate
 
 
 class WebServer:
-    """Serves ``pages``: for each path a content type and a body. With a folder for its certificate, over TLS."""
+    """Serves ``pages``: the content type and body of each path. Uses TLS if it has a folder for its certificate."""
 
     def __init__(self, certificate_dir: Path | None = None) -> None:
         self.pages: dict[str, tuple[str, bytes]] = {}
@@ -38,9 +38,9 @@ class WebServer:
 def _make_handler(pages: dict[str, tuple[str, bytes]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            kind, body = pages.get(self.path.partition("?")[0], (None, b""))
-            self.send_response(200 if kind else 404)
-            self.send_header("Content-Type", kind or "text/plain")
+            content_type, body = pages.get(self.path.partition("?")[0], (None, b""))
+            self.send_response(200 if content_type else 404)
+            self.send_header("Content-Type", content_type or "text/plain")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

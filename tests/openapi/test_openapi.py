@@ -2,106 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import pytest
-from flask import Blueprint, Flask
 from flask.views import MethodView
 from flask_restful import Api, Resource
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 from werkzeug.routing import BaseConverter
 
-from valetkey import Plan, RateLimit, Valetkey, describe, public, require_oauth
+from tests.support.openapi_apps import NOTES_SCOPES, create_notes_api, create_notes_app
+from valetkey import Plan, RateLimit, describe, public, require_oauth
 from valetkey.api_helpers import deprecated, etagged, idempotent, max_body, sparse_fields
 from valetkey.openapi.document import build_document
-
-SCOPES = {"notes:read": "Read your notes", "notes:write": "Change your notes"}
-
-
-class NewNote(BaseModel):
-    """A note to write down."""
-
-    text: str = Field(max_length=200, description="The words")
-    tags: list[str] = []
-
-
-class Note(NewNote):
-    id: int
-
-
-@dataclass
-class Search:
-    q: str
-    limit: int = 20
-
-
-class Status(TypedDict):
-    ok: bool
-    since: NotRequired[str]
-
-
-def _app(**settings: Any) -> Flask:
-    app = Flask("notes")
-    Valetkey(app, scopes=SCOPES, site_name="Notes", **settings)
-    return app
-
-
-def _api() -> Flask:
-    app, notes = _app(), Blueprint("notes", __name__, url_prefix="/api/notes")
-
-    @notes.get("")
-    @require_oauth(["notes:read", "notes:write"], limit="100/minute")
-    @describe(query=Search)
-    def search() -> list[Note]:
-        """Find notes.
-
-        The newest come first.
-
-        :param q: not for readers of the reference
-        """
-        return []
-
-    @notes.post("")
-    @describe(body=NewNote, response=Note, status=201, errors={409: "There is such a note"})
-    @require_oauth("notes:read notes:write")
-    def add() -> Any:
-        """Write a note down."""
-
-    @notes.delete("/<int(min=1, max=99):note_id>")
-    @require_oauth
-    def remove(note_id: int) -> None:
-        return None
-
-    class Tags(MethodView):
-        @require_oauth(optional=True)
-        def get(self, name: str) -> dict[str, int]:
-            return {}
-
-        @require_oauth("notes:write", cost=2, limit="10/hour burst 4", max_age=300)
-        def put(self, name: str) -> tuple[Note, int]:
-            raise AssertionError("only described, never called")
-
-    notes.add_url_rule("/tags/<string(length=3):name>", view_func=Tags.as_view("tags"))
-    app.register_blueprint(notes)
-
-    @app.get("/api/status/<any(red, green):colour>/<uuid:run>/<float(signed=True):at>/<path:rest>")
-    @public(limit="60/minute burst 60")
-    def status(colour: str, run: uuid.UUID, at: float, rest: str) -> Status:
-        return {"ok": True}
-
-    @app.get("/elsewhere")
-    def elsewhere() -> str:
-        return ""
-
-    return app
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return build_document(_api())
+    return build_document(create_notes_api())
 
 
 def test_the_document_is_valid_and_contains_the_routes_below_the_prefix(document: dict[str, Any]) -> None:
@@ -139,7 +57,7 @@ def test_docstring_fields_are_left_out_of_the_description(fields: str) -> None:
     def order(number: int) -> Any: ...
 
     order.__doc__ = f"One order.\n\nIt shows what Returns\nbring.\n\n{fields}"
-    app = _app()
+    app = create_notes_app()
     app.add_url_rule("/api/orders/<int:number>", "order", public(order))
 
     operation = build_document(app)["paths"]["/api/orders/{number}"]["get"]
@@ -192,7 +110,7 @@ def test_each_scope_alternative_is_a_security_requirement(document: dict[str, An
     assert paths["/api/status/{colour}/{run}/{at}/{rest}"]["get"]["security"] == []
     flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
     assert flow["authorizationUrl"] == "http://127.0.0.1:8000/oauth/authorize"
-    assert flow["scopes"] == SCOPES
+    assert flow["scopes"] == NOTES_SCOPES
 
 
 def test_error_responses_and_limits_are_documented_only_if_they_can_occur(document: dict[str, Any]) -> None:
@@ -217,7 +135,7 @@ def test_error_responses_and_limits_are_documented_only_if_they_can_occur(docume
 
 
 def test_flask_restful_resources_are_documented() -> None:
-    app = _app()
+    app = create_notes_app()
 
     class NoteResource(Resource):  # type: ignore[misc]  # Flask-RESTful has no types
         method_decorators = (require_oauth("notes:read"),)
@@ -234,7 +152,7 @@ def test_flask_restful_resources_are_documented() -> None:
 
 
 def test_paths_that_differ_only_in_parameter_names_are_one_path_of_their_app() -> None:
-    app, other = _app(api_prefix="/v1"), _app()
+    app, other = create_notes_app(api_prefix="/v1"), create_notes_app()
 
     @app.get("/v1/notes/<int:note_id>")
     def read(note_id: int) -> dict[str, str]:
@@ -252,7 +170,7 @@ def test_paths_that_differ_only_in_parameter_names_are_one_path_of_their_app() -
 
 
 def test_the_error_for_a_type_without_schema_names_the_operation() -> None:
-    app = _app()
+    app = create_notes_app()
 
     @app.post("/api/notes")
     @describe(body=object())
@@ -268,7 +186,7 @@ def test_plans_group_limits_and_the_configured_rate_limit_headers_are_documented
         "free": Plan(limit="60/minute", quota="10000/month", scopes="notes:read"),
         "pro": Plan(limit="600/minute", approval="manual"),
     }
-    app = _app(plans=plans, default_plan="free", rate_limit_fields="legacy")
+    app = create_notes_app(plans=plans, default_plan="free", rate_limit_fields="legacy")
 
     @app.get("/api/search")
     @require_oauth("notes:read", limit=RateLimit({"free": "10/minute", "pro": "1000/hour"}, group="search", per="app"))
@@ -303,7 +221,7 @@ def test_plans_group_limits_and_the_configured_rate_limit_headers_are_documented
 
 
 def test_a_route_that_is_denied_to_all_callers_is_not_documented() -> None:
-    app = _app(protect_by_default=True)
+    app = create_notes_app(protect_by_default=True)
     app.add_url_rule("/api/forgotten", "forgotten", lambda: "")
     assert build_document(app)["paths"] == {}
 
@@ -317,7 +235,7 @@ class Letters(BaseConverter):
 
 
 def test_converter_arguments_may_contain_parentheses() -> None:
-    app = _app()
+    app = create_notes_app()
     app.url_map.converters["regex"] = Letters
     app.add_url_rule('/api/<regex("(a|b)+"):kind>/<any(x, "y,z"):rest>', "found", public(lambda kind, rest: {}))
 
@@ -330,7 +248,7 @@ def test_converter_arguments_may_contain_parentheses() -> None:
 
 
 def test_methods_that_openapi_does_not_have_are_left_out_and_a_lone_head_is_documented() -> None:
-    app = _app()
+    app = create_notes_app()
     app.add_url_rule("/api/cache", "cache", public(dict), methods=["GET", "PURGE"])
     app.add_url_rule("/api/there", "there", public(dict), methods=["HEAD"])
 
@@ -346,7 +264,7 @@ class Condition(BaseModel):
 
 
 def test_the_effects_of_helper_decorators_are_documented() -> None:
-    app = _app()
+    app = create_notes_app()
 
     @app.post("/api/orders")
     @require_oauth
@@ -397,7 +315,7 @@ def test_operations_of_a_deprecated_class_are_deprecated() -> None:
         def get(self) -> Any:
             """Old."""
 
-    app = _app()
+    app = create_notes_app()
     app.add_url_rule("/api/old", view_func=Old.as_view("old"))
 
     assert build_document(app)["paths"]["/api/old"]["get"]["deprecated"]
@@ -411,7 +329,7 @@ class Tree(TypedDict):
 
 
 def test_recursive_types_are_documented() -> None:
-    app = _app()
+    app = create_notes_app()
 
     @app.get("/api/tree")
     @public
@@ -428,7 +346,7 @@ def test_recursive_types_are_documented() -> None:
 
 def test_the_schema_of_a_tuple_has_items() -> None:
     """Spectral reports an array schema without ``items`` as an error."""
-    app = _app()
+    app = create_notes_app()
 
     @app.get("/api/place")
     @public
