@@ -1,1 +1,1 @@
-"""What may happen once, asked for by many at once, from two server processes and more."""
+"""Simultaneous requests to several server processes for what may happen only once."""

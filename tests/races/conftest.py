@@ -1,4 +1,4 @@
-"""Two servers on one database, one app, and Maya, who allows what it asks for."""
+"""Fixtures: servers that share a database, a registered client and a user."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from tests.support.web_app import WebApp
 
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Two servers with the default settings and two with no retry window, on SQLite and on PostgreSQL."""
+    """Two servers with the default settings and two without a retry window, on SQLite and on PostgreSQL."""
     folder = tmp_path_factory.mktemp("races")
     database_url = f"sqlite:///{folder / 'valetkey.sqlite3'}"
     if request.param == "postgresql":
         database_url = request.getfixturevalue("postgresql").create_database()
-    usual = Deployment(folder, app=LIMITED_API_FILE, settings={"database_url": database_url})
-    strict = replace(usual, settings={**usual.settings, "refresh_retry_window": 0, "issuer": usual.issuer})
-    usual.run("init")
-    usual.create_user(EMAIL, PASSWORD)
-    web_app = WebApp.register(usual)
+    deployment = Deployment(folder, app=LIMITED_API_FILE, settings={"database_url": database_url})
+    strict_settings = {**deployment.settings, "refresh_retry_window": 0, "issuer": deployment.issuer}
+    strict_deployment = replace(deployment, settings=strict_settings)
+    deployment.run("init")
+    deployment.create_user(EMAIL, PASSWORD)
+    web_app = WebApp.register(deployment)
     with ExitStack() as stack:
 
-        def started(deployment: Deployment, port: int) -> int:
+        def start_server(deployment: Deployment, port: int) -> int:
             return stack.enter_context(RunningServer(deployment, port=port)).port
 
         yield Service(
-            usual,
-            (started(usual, usual.port), started(usual, free_port())),
-            (started(strict, free_port()), started(strict, free_port())),
+            deployment,
+            (start_server(deployment, deployment.port), start_server(deployment, free_port())),
+            (start_server(strict_deployment, free_port()), start_server(strict_deployment, free_port())),
             web_app,
             stack.enter_context(User(EMAIL, PASSWORD)),
         )

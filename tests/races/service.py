@@ -11,11 +11,17 @@ from tests.support.web_app import WebApp
 
 @dataclass(frozen=True)
 class Service:
-    """Servers that share a database, which is also open to the test."""
+    """Servers that share a database.
+
+    :ivar ports: of two servers with the default settings.
+    :ivar strict_ports: of two servers with ``refresh_retry_window=0``.
+    :ivar web_app: a registered client.
+    :ivar maya: a user with an account.
+    """
 
     deployment: Deployment
     ports: tuple[int, int]
-    strict_ports: tuple[int, int]  # the same, with ``refresh_retry_window=0``
+    strict_ports: tuple[int, int]
     web_app: WebApp
     maya: User
 

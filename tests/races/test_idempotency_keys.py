@@ -1,4 +1,4 @@
-"""A POST with an Idempotency-Key is done once, however many arrive at whichever process."""
+"""Requests with the same Idempotency-Key run the view only once, whichever process they arrive at."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from tests.races.service import Service
 from tests.support.concurrent_requests import RawRequest, post_request, send_together
 
 
-def token(service: Service) -> str:
-    made = service.deployment.create_client("machine")
+def obtain_token(service: Service) -> str:
+    """Register a machine client and return an access token for it."""
+    client = service.deployment.create_client("machine")
     fields = [("grant_type", "client_credentials"), ("scope", "profile")]
-    [answer] = send_together(
-        [post_request(service.ports[0], "/oauth/token", fields, auth=(made["client_id"], made["client_secret"]))]
-    )
-    return str(json.loads(answer.body)["access_token"])
+    auth = (client["client_id"], client["client_secret"])
+    [response] = send_together([post_request(service.ports[0], "/oauth/token", fields, auth=auth)])
+    return str(json.loads(response.body)["access_token"])
 
 
-def order(port: int, bearer: str, key: str) -> RawRequest:
-    fields = f"Authorization: Bearer {bearer}\r\nIdempotency-Key: {key}\r\nConnection: close".encode()
-    plain = post_request(port, "/api/orders", [("what", "a book")])
-    return RawRequest(port, plain.content.replace(b"Connection: close", fields))
+def order_request(port: int, token: str, key: str) -> RawRequest:
+    """Return a POST request with an access token and an idempotency key."""
+    fields = f"Authorization: Bearer {token}\r\nIdempotency-Key: {key}\r\nConnection: close".encode()
+    request = post_request(port, "/api/orders", [("what", "a book")])
+    return RawRequest(port, request.content.replace(b"Connection: close", fields))
 
 
-def test_of_100_simultaneous_posts_one_is_done_and_the_others_wait_or_get_its_answer(service: Service) -> None:
-    bearer = token(service)
+def test_of_100_simultaneous_posts_one_runs_and_the_others_get_409_or_its_response(service: Service) -> None:
+    token = obtain_token(service)
 
-    answers = send_together([order(service.ports[number % 2], bearer, "k1") for number in range(100)])
+    responses = send_together([order_request(service.ports[number % 2], token, "k1") for number in range(100)])
 
-    statuses = Counter(answer.status for answer in answers)
+    statuses = Counter(response.status for response in responses)
     assert statuses.keys() <= {201, 409}, statuses
-    done = [answer for answer in answers if answer.status == 201]
-    assert len([answer for answer in done if "idempotent-replayed" not in answer.headers]) == 1
-    [later] = send_together([order(service.ports[1], bearer, "k1")])
-    assert {answer.body for answer in done} == {later.body}
+    created = [response for response in responses if response.status == 201]
+    assert len([response for response in created if "idempotent-replayed" not in response.headers]) == 1
+    [later] = send_together([order_request(service.ports[1], token, "k1")])
+    assert {response.body for response in created} == {later.body}
 
 
-def test_other_keys_at_the_same_moment_are_all_done(service: Service) -> None:
-    bearer = token(service)
+def test_simultaneous_posts_with_different_keys_all_run(service: Service) -> None:
+    token = obtain_token(service)
 
-    answers = send_together([order(service.ports[number % 2], bearer, f"own-{number}") for number in range(40)])
+    responses = send_together(
+        [order_request(service.ports[number % 2], token, f"own-{number}") for number in range(40)]
+    )
 
-    assert {answer.status for answer in answers} == {201}
-    assert len({answer.body for answer in answers}) == 40
+    assert {response.status for response in responses} == {201}
+    assert len({response.body for response in responses}) == 40

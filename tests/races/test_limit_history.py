@@ -1,12 +1,12 @@
-"""Eight processes that hammer one key: never one call over ``b + n * t / period`` in any window, nor over a quota.
+"""Eight processes that use one budget never exceed a limit, ``burst + n * t / period`` in any t seconds, or a quota.
 
-Also while one of them is killed, and across a restart of the store. PostgreSQL keeps what was spent through its
-restart, and so does the SQLite file. Redis promises it only where it is set up to keep its data: one that comes back
-empty gives every budget back once, which a last test shows.
+This holds while one of them is killed, and across a restart of the database. The counters survive a restart of
+PostgreSQL, as they do in the SQLite file. They survive a restart of Redis only if Redis is configured to store its data
+on disk: if it starts empty, each budget is available once more, which the third test shows.
 
-Shown once to fail where a quota's slice is looked for and then taken in two statements: 192 calls over the quota on
-SQLite. A lease that is charged at its beginning is caught in ``test_limits.py``, whose callers rest and come back, and
-in ``tests/rate_limiting/test_the_bound.py``.
+The test of quotas failed once, on purpose, with a build that read a quota's slice and charged it in two statements: 192
+calls over the quota on SQLite. A lease that is charged at its start instead of its end is found by ``test_limits.py``,
+whose callers pause and call again, and by ``tests/rate_limiting/test_the_bound.py``.
 """
 
 from __future__ import annotations
@@ -36,62 +36,74 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.schema import upgrade_schema
 
 PROCESSES = 8
-FAST = Limit(400, 1, 400)
-MONTH = Quota(3000, "month")
+LIMIT = Limit(400, 1, 400)
+QUOTA = Quota(3000, "month")
 
 
-def open_counters(kind: str, where: str) -> Counters:
-    if kind == "sqlite":
-        return SqliteCounters(Path(where))
-    return RedisCounters(where) if kind == "redis" else SqlCounters(open_store(where))
+def open_counters(backend: str, location: str) -> Counters:
+    if backend == "sqlite":
+        return SqliteCounters(Path(location))
+    return RedisCounters(location) if backend == "redis" else SqlCounters(open_store(location))
 
 
-def spend(folder: Path, ready: Any, seconds: float, kind: str, where: str) -> None:
-    limiter, told = Limiter(open_counters(kind, where)), notes(folder)
-    ready.wait(120)
-    until = time.time() + seconds
-    while (before := time.time()) < until:
+def spend_limit(folder: Path, barrier: Any, duration_s: float, backend: str, location: str) -> None:
+    """Call as often as the limit admits, and write two times between which each call was admitted."""
+    limiter, admissions_file = Limiter(open_counters(backend, location)), open_admissions_file(folder)
+    barrier.wait(120)
+    deadline = time.time() + duration_s
+    while (earliest := time.time()) < deadline:
         try:
-            admitted = limiter.spend("hammered", FAST, before).is_admitted
+            is_admitted = limiter.spend("shared", LIMIT, earliest).is_admitted
         except StoreUnavailable:
             time.sleep(0.01)
             continue
-        if admitted:
-            os.write(told, f"{before!r} {time.time()!r}\n".encode())
+        if is_admitted:
+            os.write(admissions_file, f"{earliest!r} {time.time()!r}\n".encode())
         else:
             time.sleep(0.001)
 
 
-def take(folder: Path, ready: Any, seconds: float, url: str) -> None:
-    counted, told = Quotas(open_store(url), time.time), notes(folder)
-    ready.wait(120)
-    now = time.time()  # all in one month, also at midnight
-    while time.time() < now + seconds:
+def spend_quota(folder: Path, barrier: Any, duration_s: float, url: str) -> None:
+    """Call as often as the quota admits, and write a line for each admitted call."""
+    process_quotas, admissions_file = Quotas(open_store(url), time.time), open_admissions_file(folder)
+    barrier.wait(120)
+    now = time.time()  # the same for all calls, so that they are in one month even if the month ends now
+    while time.time() < now + duration_s:
         try:
-            if counted.spend("app", MONTH, now).is_admitted:
-                os.write(told, b"taken\n")
+            if process_quotas.spend("app", QUOTA, now).is_admitted:
+                os.write(admissions_file, b"admitted\n")
         except StoreUnavailable:
             time.sleep(0.01)
-    counted.return_all_slices()
+    process_quotas.return_all_slices()
 
 
-def notes(folder: Path) -> int:
-    """Where a process tells what it let through: each line at once, so that no kill takes one back."""
-    return os.open(folder / f"{os.getpid()}.told", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+def open_admissions_file(folder: Path) -> int:
+    """Open the file of this process's admissions, unbuffered: a kill loses no line that was written."""
+    return os.open(folder / f"{os.getpid()}.admissions", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
 
-def run(
-    target: Callable[..., None], folder: Path, seconds: float, *given: Any, meanwhile: Callable[[], None] | None = None
+def run_processes(
+    target: Callable[..., None],
+    folder: Path,
+    duration_s: float,
+    *arguments: Any,
+    meanwhile: Callable[[], None] | None = None,
 ) -> list[list[str]]:
-    """What each of eight processes told in so many seconds, after one third of which one of them is killed."""
+    """Run a function in eight processes and kill one of them after a third of the time.
+
+    :param target: ``spend_limit`` or ``spend_quota``.
+    :param arguments: the further arguments of ``target``.
+    :param meanwhile: is called after the kill.
+    :return: the lines that each process wrote.
+    """
     spawn = multiprocessing.get_context("spawn")
-    ready = spawn.Barrier(PROCESSES + 1)
-    processes = [spawn.Process(target=target, args=(folder, ready, seconds, *given)) for _ in range(PROCESSES)]
+    barrier = spawn.Barrier(PROCESSES + 1)
+    processes = [spawn.Process(target=target, args=(folder, barrier, duration_s, *arguments)) for _ in range(PROCESSES)]
     try:
         for process in processes:
             process.start()
-        ready.wait(120)
-        processes[0].join(seconds / 3)
+        barrier.wait(120)
+        processes[0].join(duration_s / 3)
         processes[0].kill()
         if meanwhile is not None:
             meanwhile()
@@ -101,16 +113,18 @@ def run(
         for process in processes:
             process.kill()
     assert [process.exitcode for process in processes[1:]] == [0] * (PROCESSES - 1)
-    return [file.read_text().splitlines() for file in folder.glob("*.told")]
+    return [file.read_text().splitlines() for file in folder.glob("*.admissions")]
 
 
-def history(told: list[list[str]]) -> CallResults:
-    moments = [line.split() for lines in told for line in lines]
-    return CallResults(admissions=[(float(first), float(last)) for first, last in moments])
+def parse_admissions(lines_by_process: list[list[str]]) -> CallResults:
+    """Return the admissions of all processes of ``spend_limit``."""
+    admissions = [line.split() for lines in lines_by_process for line in lines]
+    return CallResults(admissions=[(float(earliest), float(latest)) for earliest, latest in admissions])
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """The name of a backend of counters, and its file or URL."""
     if request.param == "sqlite":
         return "sqlite", str(tmp_path / "limits.db")
     if request.param == "redis":
@@ -120,47 +134,49 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     return "postgresql", url
 
 
-def test_no_window_of_the_history_is_over_the_bound(shared: tuple[str, str], tmp_path: Path) -> None:
-    calls = history(run(spend, tmp_path, 2, *shared))
+def test_eight_processes_never_exceed_a_shared_limit(backend: tuple[str, str], tmp_path: Path) -> None:
+    calls = parse_admissions(run_processes(spend_limit, tmp_path, 2, *backend))
 
-    assert len(calls.admissions) > FAST.burst, "more than a burst, or nothing was shown"
-    assert calls.excess(FAST.max_calls, FAST.period_s, FAST.burst) <= 0
+    assert len(calls.admissions) > LIMIT.burst, "not more than a burst: the limit was not reached"
+    assert calls.excess(LIMIT.max_calls, LIMIT.period_s, LIMIT.burst) <= 0
 
 
 @pytest.fixture
-def durable() -> Iterator[PostgreSQLServer]:
+def durable_postgresql() -> Iterator[PostgreSQLServer]:
+    """A PostgreSQL server of this test alone, whose committed data survives a kill."""
     with PostgreSQLServer(durable=True) as server:
         yield server
 
 
-def test_a_restart_of_postgresql_gives_no_budget_back(durable: PostgreSQLServer, tmp_path: Path) -> None:
-    url = durable.create_database()
+def test_a_restart_of_postgresql_gives_no_budget_back(durable_postgresql: PostgreSQLServer, tmp_path: Path) -> None:
+    url = durable_postgresql.create_database()
     upgrade_schema(url)
 
     def restart() -> None:
-        durable.kill()
-        durable.start()
+        durable_postgresql.kill()
+        durable_postgresql.start()
 
-    calls = history(run(spend, tmp_path, 3, "postgresql", url, meanwhile=restart))
+    calls = parse_admissions(run_processes(spend_limit, tmp_path, 3, "postgresql", url, meanwhile=restart))
 
-    assert len(calls.admissions) > FAST.burst
-    assert calls.excess(FAST.max_calls, FAST.period_s, FAST.burst) <= 0
+    assert len(calls.admissions) > LIMIT.burst
+    assert calls.excess(LIMIT.max_calls, LIMIT.period_s, LIMIT.burst) <= 0
 
 
-def test_redis_that_kept_nothing_gives_each_budget_back_once(redis_server: RedisServer) -> None:
+def test_a_redis_server_that_restarts_empty_gives_each_budget_back_once(redis_server: RedisServer) -> None:
     limit = Limit(10, 86400, 10)
     limiter = Limiter(RedisCounters(redis_server.url))
     assert [limiter.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
     redis_server.stop()
     redis_server.start()
 
-    again = Limiter(RedisCounters(redis_server.url))
+    new_limiter = Limiter(RedisCounters(redis_server.url))
 
-    assert [again.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
+    assert [new_limiter.spend("lost", limit, time.time()).is_admitted for _ in range(11)].count(True) == 10
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_of_quotas(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def quotas_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database with tables, on SQLite and on PostgreSQL."""
     url = f"sqlite:///{tmp_path / 'quotas.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql").create_database()
@@ -168,12 +184,11 @@ def store_of_quotas(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-def test_no_call_is_let_through_over_a_quota(store_of_quotas: str, tmp_path: Path) -> None:
-    told = run(take, tmp_path, 3, store_of_quotas)
-    let_through = sum(map(len, told))
+def test_eight_processes_never_exceed_a_shared_quota(quotas_url: str, tmp_path: Path) -> None:
+    admitted = sum(map(len, run_processes(spend_quota, tmp_path, 3, quotas_url)))
 
-    store, period = open_store(store_of_quotas), MONTH.period_bounds(time.time())
-    taken = quotas.find_charged(store, "app", "month", period[0])
+    store, period = open_store(quotas_url), QUOTA.period_bounds(time.time())
+    charged = quotas.find_charged(store, "app", "month", period[0])
     store.close()
-    assert let_through <= taken <= MONTH.max_calls
-    assert let_through > MONTH.max_calls * 0.8, "what a killed process held, and no more, is lost"
+    assert admitted <= charged <= QUOTA.max_calls
+    assert admitted > QUOTA.max_calls * 0.8, "only the slice of the killed process is lost"

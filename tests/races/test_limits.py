@@ -1,4 +1,4 @@
-"""A limit of n/period with burst b admits at most ``b + n * t / period`` calls in any t seconds, over all processes."""
+"""A limit of n/period with burst b admits at most ``b + n * t / period`` calls in any t seconds, in all processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.races.load_generator import generate_load
 from tests.support.program import free_port
 from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
 
-SLOW, FAST = "/api/slow", "/api/fast"  # of api.py
+SLOW, FAST = "/api/slow", "/api/fast"  # of tests/support/limited_api.py
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])
@@ -33,19 +33,22 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield first.port, second.port
 
 
-def test_100_a_minute_is_never_exceeded(ports: tuple[int, int]) -> None:
-    """Shown once to fail where the limit is read and then spent in two statements, on SQLite and on PostgreSQL."""
+def test_a_limit_of_100_per_minute_is_never_exceeded(ports: tuple[int, int]) -> None:
+    """The test failed once, on purpose, with a build that read and charged the counter in two statements.
+
+    It failed on SQLite and on PostgreSQL.
+    """
     calls = generate_load(ports, SLOW, duration_s=2)
     assert set(calls.statuses) == {200, 429}
     assert len(calls.admissions) >= 10  # the burst
     assert calls.excess(100, 60, burst=10) <= 0
 
 
-def test_a_fast_limit_whose_budget_is_leased_is_never_exceeded(ports: tuple[int, int]) -> None:
-    """Two processes or three take leases, and still hold them when all others spend a budget that is full again.
+def test_a_limit_whose_budget_is_leased_is_never_exceeded(ports: tuple[int, int]) -> None:
+    """Two or three processes take leases and still have them when all processes spend a budget that is full again.
 
-    Shown once to fail where a lease is charged at its beginning instead of its end: 60 calls too many on SQLite,
-    43 on PostgreSQL, 46 on Redis.
+    The test failed once, on purpose, with a build that charged a lease at its start instead of its end: 60 calls too
+    many on SQLite, 43 on PostgreSQL, 46 on Redis.
     """
     calls = generate_load(ports, FAST, duration_s=1, callers=3, max_calls_per_caller=24)
     time.sleep(0.35)

@@ -1,4 +1,4 @@
-"""Processes that start together open the store together."""
+"""Processes that start at the same time can all open the database."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from valetkey.storage.engine.sqlite import SqliteDriver
 from valetkey.storage.engine.statement import Statement
 
 
-def test_a_new_sqlite_file_that_another_process_is_creating_is_waited_for(tmp_path: Path) -> None:
-    """SQLite refuses the switch to WAL at once while another holds the file, whatever the busy timeout."""
+def test_opening_waits_for_a_sqlite_file_that_another_process_is_creating(tmp_path: Path) -> None:
+    """While another connection has locked the file, SQLite refuses WAL mode at once, despite the busy timeout."""
     path = tmp_path / "new.db"
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("CREATE TABLE begun (made INTEGER)")
-        threading.Timer(0.2, other.execute, ["COMMIT"]).start()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other_process:
+        other_process.execute("BEGIN IMMEDIATE")
+        other_process.execute("CREATE TABLE new_table (number INTEGER)")
+        threading.Timer(0.2, other_process.execute, ["COMMIT"]).start()
         with closing(SqliteDriver(path).connect()) as connection:
             assert connection.fetch_all(Statement(text("PRAGMA journal_mode"))()) == [("wal",)]
