@@ -251,7 +251,7 @@ def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
 
     It raises ``SettingsError`` if paths or limits conflict, protects the routes and logs warnings.
     """
-    stop_waiting_for_migrate = hide_tables_from_migrate(app)
+    finish_hiding_tables = hide_tables_from_migrate(app)
 
     def check_app() -> None:
         problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
@@ -262,7 +262,7 @@ def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
             for blueprint in app.blueprints.values():
                 if blueprint.name.startswith("valetkey_"):
                     csrf.exempt(blueprint)
-        stop_waiting_for_migrate()
+        finish_hiding_tables()
         protect_routes(app, runtime.settings.api_prefix, deny_undecorated=runtime.settings.protect_by_default)
         _warn_unread_variables(runtime.settings)
         _warn_issuer_port_mismatch(runtime.settings)
