@@ -1,1 +1,1 @@
-"""How fast, beside other servers, in one run."""
+"""Benchmarks that compare Valetkey with other authorization servers, all measured in one run."""

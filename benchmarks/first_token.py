@@ -1,4 +1,4 @@
-"""How long a server takes until its first answer."""
+"""How long a server takes from its start to the first token."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 import httpx
 
-from benchmarks.place import Place, free_port
 from benchmarks.servers import Client
+from benchmarks.testbed import Testbed, free_port
 from tests.support.valetkey_server import Deployment
 
 
-def first_token(place: Place, deployment: Deployment, client: Client) -> float:
-    """Start the server and answer the seconds until a machine has its first token."""
+def first_token(testbed: Testbed, deployment: Deployment, client: Client) -> float:
+    """Start a server and return the seconds until a client has its first token, with client credentials."""
     body = {"grant_type": "client_credentials", "scope": "profile"}
     port = free_port()
     url = f"http://127.0.0.1:{port}/oauth/token"
@@ -26,6 +26,6 @@ def first_token(place: Place, deployment: Deployment, client: Client) -> float:
             except (httpx.TransportError, ValueError):
                 return False
 
-        begun = time.perf_counter()
-        place.start(running, command, has_token, environment=deployment.environment, cores=place.both)
-        return time.perf_counter() - begun
+        started_at = time.perf_counter()
+        testbed.start(running, command, has_token, environment=deployment.environment, cores=testbed.both_cores)
+        return time.perf_counter() - started_at

@@ -1,4 +1,4 @@
-"""What the benchmark measures beside and with: installed into ``benchmarks/.peers``, and from Debian."""
+"""Install the other servers into ``benchmarks/.peers``, and the programs that measure from Debian."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-RECIPES = HERE / "peers"
+PEER_SOURCES = HERE / "peers"
 PEERS = HERE / ".peers"
 NODE = PEERS / "node"
 PYTHON = PEERS / "python" / "bin" / "python"
@@ -19,46 +19,51 @@ DEBIAN = HERE.parent / "requirements" / "debian.sh"
 
 def install() -> None:
     """Install what is missing, in the versions of the lock files."""
-    debian("wrk", "wrk")
+    install_debian_package("wrk", "wrk")
     for program in ("taskset", "chrt", "setpriv"):
-        debian(program, "util-linux")
-    debian("node", "nodejs")
-    debian("npm", "npm")
-    _install("node-oidc-provider", RECIPES / "package-lock.json", NODE / "lock", _install_node)
-    _install(
+        install_debian_package(program, "util-linux")
+    install_debian_package("node", "nodejs")
+    install_debian_package("npm", "npm")
+    _install_peer("node-oidc-provider", PEER_SOURCES / "package-lock.json", NODE / "lock", _install_node)
+    _install_peer(
         "django-oauth-toolkit and Authlib",
-        RECIPES / "requirements.lock",
+        PEER_SOURCES / "requirements.lock",
         PEERS / "python/lock",
         _install_python,
     )
-    for source in RECIPES.glob("*.mjs"):
-        shutil.copy(source, NODE)  # Node looks for packages beside the program
+    for source in PEER_SOURCES.glob("*.mjs"):
+        shutil.copy(source, NODE)  # Node looks for packages in the folder of the program
 
 
-def debian(wanted: str, package: str) -> None:
-    """See to it that a program (or a file of this pattern) is there; else install Debian's package."""
-    if shutil.which(wanted) or glob.glob(wanted):
+def install_debian_package(program: str, package: str) -> None:
+    """Install a Debian package, unless its program is installed.
+
+    :param program: name of the program, or a pattern of its path.
+    :raises SystemExit: if the package cannot be installed.
+    """
+    if shutil.which(program) or glob.glob(program):
         return
     if subprocess.run([DEBIAN, package], check=False).returncode:
         raise SystemExit(1)
 
 
-def _install(what: str, lock: Path, installed: Path, act: Callable[[], None]) -> None:
-    if installed.exists() and installed.read_bytes() == lock.read_bytes():
+def _install_peer(name: str, lock_file: Path, installed_lock_file: Path, install_packages: Callable[[], None]) -> None:
+    """Install packages, unless the versions in their lock file are installed."""
+    if installed_lock_file.exists() and installed_lock_file.read_bytes() == lock_file.read_bytes():
         return
-    print(f"Installing {what} into {PEERS} ...", flush=True)
-    act()
-    shutil.copy(lock, installed)
+    print(f"Installing {name} into {PEERS} ...", flush=True)
+    install_packages()
+    shutil.copy(lock_file, installed_lock_file)
 
 
 def _install_node() -> None:
     NODE.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(RECIPES / name, NODE)
+        shutil.copy(PEER_SOURCES / name, NODE)
     subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=NODE, check=True)
 
 
 def _install_python() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", PYTHON.parents[1]], check=True)
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes", "--no-deps"]
-    subprocess.run([*pip, "-r", str(RECIPES / "requirements.lock")], check=True)
+    subprocess.run([*pip, "-r", str(PEER_SOURCES / "requirements.lock")], check=True)

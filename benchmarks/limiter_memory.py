@@ -1,4 +1,4 @@
-"""How much memory a million different callers cost: ``python -m benchmarks.limiter_memory [number]``."""
+"""Memory that the rate limiter needs for a million callers: ``python -m benchmarks.limiter_memory [callers]``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 LIMIT = Limit(10, 60, 10)
 
 
-def resident() -> float:
-    """Megabytes of this process."""
+def resident_mb() -> float:
+    """Return the resident memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 
 
 def main(callers: int) -> None:
-    """One call of each caller, counted in memory and then in a SQLite file."""
+    """Count one call of each caller, in memory and then in a SQLite file, and print memory and time."""
     print(f"{callers:,} callers, one call each; MB before and after, us for each call")
     with tempfile.TemporaryDirectory() as folder:
         kinds: tuple[tuple[str, Counters], ...] = (
@@ -31,15 +31,15 @@ def main(callers: int) -> None:
             ("SQLite", SqliteCounters(Path(folder) / "limits.db")),
         )
         for name, counters in kinds:
-            limiter, before, begun, refused = Limiter(counters), resident(), time.perf_counter(), 0
+            limiter, before_mb, started_at, uncounted = Limiter(counters), resident_mb(), time.perf_counter(), 0
             now = time.time()
             for number in range(callers):
                 try:
                     limiter.spend(f"route|address|{number}", LIMIT, now)
                 except StoreUnavailable:
-                    refused += 1
-            each = (time.perf_counter() - begun) / callers * 1e6
-            print(f"{name:<8} {before:6.1f} {resident():6.1f} {each:7.1f}  uncounted: {refused:,}")
+                    uncounted += 1
+            each_us = (time.perf_counter() - started_at) / callers * 1e6
+            print(f"{name:<8} {before_mb:6.1f} {resident_mb():6.1f} {each_us:7.1f}  uncounted: {uncounted:,}")
             limiter.close()
 
 

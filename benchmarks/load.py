@@ -1,4 +1,4 @@
-"""One measured load: wrk sends, a script in ``lua/`` judges every answer."""
+"""A measured load: wrk sends requests, and a script in ``lua/`` checks every response."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ SCRIPTS = Path(__file__).parent / "lua"
 CONNECTIONS = 32
 
 
-class WrongAnswers(AssertionError):
-    """A server answered otherwise than it should; the message has the first such answer."""
+class WrongResponse(AssertionError):
+    """A server sent a wrong response or none; the message contains the first wrong response."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one load found. ``busy`` is the share of its core that wrk itself used."""
+class Measurement:
+    """The result of a load. ``wrk_cpu_share`` is the share of its core that wrk itself used."""
 
     per_second: float
     p50_ms: float
     p99_ms: float
-    busy: float
+    wrk_cpu_share: float
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests for one server: the script that sends them, and its data."""
+    """Requests to one server: the script that sends them, and its data."""
 
     url: str
     script: str
     data: dict[str, Any]
     threads: int = 1
 
-    def run(self, seconds: float, cores: str) -> Measured:
-        """Send for so long and answer what came.
+    def run(self, seconds: float, cores: str) -> Measurement:
+        """Send requests for so many seconds.
 
-        :raises WrongAnswers: where one answer is wrong, or none came.
+        :param cores: CPU cores that wrk uses, as ``taskset`` takes them.
+        :raises WrongResponse: if a response is wrong, or there is none.
         """
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as data:
-            data.write(f"return {_lua(self.data)}\n")
+            data.write(f"return {_to_lua(self.data)}\n")
             data.flush()
-            shape = [
+            wrk_options = [
                 f"-t{self.threads}",
                 f"-c{CONNECTIONS}",
                 f"-d{max(1, round(seconds))}s",
                 "--timeout",
                 "10s",
             ]
-            used = _seconds_of_children()
-            done = subprocess.run(
+            cpu_before_s = _children_cpu_s()
+            process = subprocess.run(
                 [
                     "taskset",
                     "-c",
                     cores,
                     "wrk",
-                    *shape,
+                    *wrk_options,
                     "-s",
                     f"{self.script}.lua",
                     self.url,
@@ -72,26 +73,27 @@ class Load:
                 timeout=seconds + 60,
                 check=False,
             )
-            used = _seconds_of_children() - used
-        found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        if not found:
-            raise WrongAnswers(f"wrk gave no result for {self.url}\n{done.stdout}{done.stderr}")
-        result = json.loads(found[0].removeprefix("RESULT "))
+            wrk_cpu_s = _children_cpu_s() - cpu_before_s
+        result_lines = [line for line in process.stdout.splitlines() if line.startswith("RESULT ")]
+        if not result_lines:
+            raise WrongResponse(f"wrk printed no result for {self.url}\n{process.stdout}{process.stderr}")
+        result = json.loads(result_lines[0].removeprefix("RESULT "))
         if result["wrong"] or result["broken"] or not result["finished"]:
-            raise WrongAnswers(f"{self.url} ({self.script}): {json.dumps(result, indent=1)}")
-        took = result["seconds"]
-        return Measured(result["finished"] / took, result["p50_ms"], result["p99_ms"], used / took)
+            raise WrongResponse(f"{self.url} ({self.script}): {json.dumps(result, indent=1)}")
+        duration_s = result["seconds"]
+        return Measurement(result["finished"] / duration_s, result["p50_ms"], result["p99_ms"], wrk_cpu_s / duration_s)
 
 
-def _seconds_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _children_cpu_s() -> float:
+    """Return the CPU seconds that ended child processes used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
-def _lua(value: Any) -> str:
-    """Answer a value in Lua's words; texts are ASCII."""
+def _to_lua(value: Any) -> str:
+    """Return a value as a Lua expression. Strings must be ASCII."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_lua(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {_to_lua(member)}" for name, member in value.items()) + "}"
     if isinstance(value, list):
-        return "{" + ",\n".join(map(_lua, value)) + "}"
+        return "{" + ",\n".join(map(_to_lua, value)) + "}"
     return json.dumps(value)

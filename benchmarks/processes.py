@@ -1,4 +1,4 @@
-"""The machine's processes: which are ours, what they hold, and how busy the others are."""
+"""CPU time and memory of this run's processes, and of the machine's other processes."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-TICK = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class Others:
-    """How busy programs that are not of this run have been since this was made."""
+class OtherProcesses:
+    """Measures how busy programs outside this run are, from the creation of the object."""
 
     def __init__(self) -> None:
-        self._all, self._idle = _ticks()
-        self._ours = _ours()
+        self._total, self._idle = _machine_ticks()
+        self._own = _own_ticks()
 
-    def share(self) -> float:
-        """Answer the share of all cores that they used."""
-        everything, idle = _ticks()
-        passed = everything - self._all
-        used = passed - (idle - self._idle) - (_ours() - self._ours)
-        return max(0.0, used / passed) if passed else 0.0
+    def cpu_share(self) -> float:
+        """Return the share of all cores that other programs used, from 0 to 1."""
+        total, idle = _machine_ticks()
+        elapsed = total - self._total
+        used = elapsed - (idle - self._idle) - (_own_ticks() - self._own)
+        return max(0.0, used / elapsed) if elapsed else 0.0
 
 
 def descendants(pid: int) -> list[int]:
-    """Answer all processes that this one started, and those that they started."""
+    """Return the ids of all processes that a process started, and that those started."""
     children: list[int] = []
-    with suppress(OSError):  # it has ended
+    with suppress(OSError):  # the process has ended
         for task in Path(f"/proc/{pid}/task").iterdir():
             children += map(int, (task / "children").read_text().split())
-    return children + [deeper for child in children for deeper in descendants(child)]
+    return children + [descendant for child in children for descendant in descendants(child)]
 
 
-def largest_below(pid: int) -> float:
-    """Answer the resident memory, in MB, of the largest process that this one started."""
-    return max(map(_resident, descendants(pid) or [pid])) / 1e6
+def largest_descendant_mb(pid: int) -> float:
+    """Return the resident memory, in MB, of the largest process that a process started."""
+    return max(map(_resident_bytes, descendants(pid) or [pid])) / 1e6
 
 
-def _ours() -> float:
-    """Ticks used by this process and those it started: they run, or they have ended and been waited for."""
+def _own_ticks() -> float:
+    """Return the ticks used by this process and by all that it started, whether they run or have ended."""
     own, ended = os.times(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    alive = sum(map(_used, descendants(os.getpid())))
-    return (own.user + own.system + ended.ru_utime + ended.ru_stime) * TICK + alive
+    running = sum(map(_process_ticks, descendants(os.getpid())))
+    return (own.user + own.system + ended.ru_utime + ended.ru_stime) * TICKS_PER_SECOND + running
 
 
-def _used(pid: int) -> int:
-    with suppress(OSError):
+def _process_ticks(pid: int) -> int:
+    with suppress(OSError):  # the process has ended
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(after_name[11]) + int(after_name[12])
     return 0
 
 
-def _ticks() -> tuple[int, int]:
-    """All ticks of all cores, and those in which a core was idle or waited for a disk."""
-    numbers = [int(one) for one in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return sum(numbers), numbers[3] + numbers[4]
+def _machine_ticks() -> tuple[int, int]:
+    """Return all ticks of all cores, and those in which a core was idle or waited for a disk."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
 
 
-def _resident(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(status.get("VmRSS", "0 kB").split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""A run's figures: for a person as tables, for a program as JSON."""
+"""The results of a run, as Markdown tables and as JSON."""
 
 from __future__ import annotations
 
@@ -12,64 +12,78 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.installation import NODE
-from benchmarks.rows import TARGETS, USUAL, Target
+from benchmarks.rows import DEFAULT_ROWS, TARGETS, Target
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass
-class Figures:
-    """The rounds of each contender, by row and name, and how they were made."""
+class Results:
+    """The results of a run. The names of the fields are those of the JSON file.
+
+    :ivar rounds: how often each contender was measured.
+    :ivar seconds: how long each load was.
+    :ivar values: the value of each round, by row and name of the contender.
+    :ivar units: the unit of the values, by row and name of the contender.
+    :ivar others: the share of the CPU that other programs used, by row.
+    """
 
     rounds: int
     seconds: float
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     units: dict[str, dict[str, str]] = field(default_factory=dict)
-    others: dict[str, float] = field(default_factory=dict)  # share of the machine that other programs used
+    others: dict[str, float] = field(default_factory=dict)
 
 
-def ratio(target: Target, figures: Figures) -> tuple[float, float, float]:
-    """Answer the median, least and greatest of the rounds' ratios (or of the values themselves)."""
-    row = figures.values[target.row]
-    mine = row[target.ours]
+def ratio(target: Target, results: Results) -> tuple[float, float, float]:
+    """Return the median, the lowest and the highest ratio of the rounds.
+
+    A target without a peer has no ratio: its values are used instead.
+    """
+    row = results.values[target.row]
+    values = row[target.ours]
     if target.against:
-        mine = [ours / theirs for ours, theirs in zip(mine, row[target.against], strict=True)]
-    return median(mine), min(mine), max(mine)
+        values = [ours / theirs for ours, theirs in zip(values, row[target.against], strict=True)]
+    return median(values), min(values), max(values)
 
 
-def tables(figures: Figures) -> str:
-    """Answer both tables, in Markdown: ratios against targets, then every figure."""
+def format_tables(results: Results) -> str:
+    """Return two Markdown tables: the ratios with their targets, then all values."""
     lines = [
-        "| row | act | ours | peer | ratio | rounds | first | then | |",
+        "| row | operation | Valetkey | peer | ratio | rounds | target | next target | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for target in TARGETS:
-        if target.row in figures.values:
-            lines.append(_target_line(target, figures))
+        if target.row in results.values:
+            lines.append(_target_line(target, results))
     lines += ["", "| row | measured | median | rounds |", "|---|---|---|---|"]
-    for row, contenders in figures.values.items():
+    for row, contenders in results.values.items():
         for name, values in contenders.items():
-            unit = figures.units[row][name]
-            each = " ".join(map(_short, values))
-            lines.append(f"| {row} | {name} | {_short(median(values))} {unit} | {each} |")
+            unit = results.units[row][name]
+            rounds = " ".join(map(_format_value, values))
+            lines.append(f"| {row} | {name} | {_format_value(median(values))} {unit} | {rounds} |")
     return "\n".join(lines)
 
 
-def write(figures: Figures) -> Path:
-    """Write the run as JSON and, if it has all rows, as the latest table; answer the JSON's path."""
+def write_results(results: Results) -> Path:
+    """Write the results as JSON and return the path of that file.
+
+    The tables are written too: to ``latest.md`` if all default rows were measured, else to ``large_store.md`` if P8
+    was.
+    """
     now = datetime.now(UTC)
     RESULTS.mkdir(exist_ok=True)
     targets = [
         {
             **asdict(target),
-            "ratio": middle,
-            "least": least,
-            "most": most,
-            "reached": _is_reached(target, middle),
+            "ratio": median_ratio,
+            "least": lowest,
+            "most": highest,
+            "reached": _is_reached(target, median_ratio),
         }
         for target in TARGETS
-        if target.row in figures.values
-        for middle, least, most in [ratio(target, figures)]
+        if target.row in results.values
+        for median_ratio, lowest, highest in [ratio(target, results)]
     ]
     facts = {
         "measured_at": now.isoformat(timespec="seconds"),
@@ -77,36 +91,38 @@ def write(figures: Figures) -> Path:
         "cores": os.cpu_count(),
     }
     path = RESULTS / f"{now:%Y-%m-%d-%H%M}.json"
-    path.write_text(json.dumps({**facts, **asdict(figures), "targets": targets}, indent=1) + "\n")
-    kept = "latest.md" if set(USUAL) <= set(figures.values) else "crowded.md" if "P8" in figures.values else None
-    if kept:
-        words = [f"# Measured on {now:%Y-%m-%d}", how(figures), tables(figures)]
-        (RESULTS / kept).write_text("\n\n".join(words) + "\n")
+    path.write_text(json.dumps({**facts, **asdict(results), "targets": targets}, indent=1) + "\n")
+    has_default_rows = set(DEFAULT_ROWS) <= set(results.values)
+    page = "latest.md" if has_default_rows else "large_store.md" if "P8" in results.values else None
+    if page:
+        parts = [f"# Measured on {now:%Y-%m-%d}", describe_run(results), format_tables(results)]
+        (RESULTS / page).write_text("\n\n".join(parts) + "\n")
     return path
 
 
-def how(figures: Figures) -> str:
-    """Answer in a sentence how the figures were made."""
+def describe_run(results: Results) -> str:
+    """Return a text that says how the values were measured, with the versions of the programs."""
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
-    worst = max(figures.others, key=lambda row: figures.others[row])
+    busiest = max(results.others, key=lambda row: results.others[row])
     return (
-        f"{figures.rounds} interleaved rounds of {figures.seconds:g} s each, medians. Other programs used up to "
-        f"{figures.others[worst]:.0%} of the machine meanwhile (in {worst}). {versions}."
+        f"{results.rounds} interleaved rounds of {results.seconds:g} s each, medians. Other programs used up to "
+        f"{results.others[busiest]:.0%} of the machine meanwhile (in {busiest}). {versions}."
     )
 
 
-def _target_line(target: Target, figures: Figures) -> str:
-    row = figures.values[target.row]
-    middle, least, most = ratio(target, figures)
+def _target_line(target: Target, results: Results) -> str:
+    """Return a target's line of the table."""
+    row = results.values[target.row]
+    median_ratio, lowest, highest = ratio(target, results)
     bound = "at most " if target.less_is_better else ""
-    reached = "reached" if _is_reached(target, middle) else "missed"
+    reached = "reached" if _is_reached(target, median_ratio) else "missed"
     cells = [
         target.row,
         target.act,
-        _short(median(row[target.ours])),
-        _short(median(row[target.against])) if target.against else "",
-        f"**{middle:.2f}**",
-        f"{least:.2f} to {most:.2f}",
+        _format_value(median(row[target.ours])),
+        _format_value(median(row[target.against])) if target.against else "",
+        f"**{median_ratio:.2f}**",
+        f"{lowest:.2f} to {highest:.2f}",
         f"{bound}{target.first:g}",
         target.then,
         reached,
@@ -118,7 +134,8 @@ def _is_reached(target: Target, value: float) -> bool:
     return value <= target.first if target.less_is_better else value >= target.first
 
 
-def _short(value: float) -> str:
+def _format_value(value: float) -> str:
+    """Format a value with three significant digits, or more if it is 1,000 or more."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

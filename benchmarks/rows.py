@@ -1,4 +1,4 @@
-"""The rows of the table: which contenders each has, and which ratio is aimed at."""
+"""The rows of the benchmark: the contenders of each, and the target of each ratio."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import acts, people, servers
-from benchmarks.crowd import crowd
+from benchmarks import servers, users, workloads
+from benchmarks.background_sign_ins import sign_in_continuously
 from benchmarks.first_token import first_token
+from benchmarks.large_store import fill_store
 from benchmarks.load import Load
-from benchmarks.people import Person
-from benchmarks.place import Place
-from benchmarks.processes import largest_below
+from benchmarks.processes import largest_descendant_mb
 from benchmarks.servers import Server
-from benchmarks.visitors import signing_in
+from benchmarks.testbed import Testbed
+from benchmarks.users import User
 
 APP = Path(__file__).parent / "app.py"
 PROTECTED, PUBLIC = "/api/protected", "/api/public"
 DISCOVERY = "/.well-known/openid-configuration"
-VISITORS = 20
-LOAD_IS_LIMIT = 0.8
+SIGN_IN_ACCOUNTS = 20
+MAX_WRK_CPU_SHARE = 0.8  # above it, wrk may be what limits the measured rate
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of a row: a number for each round."""
+    """One of the servers or variants that a row compares.
+
+    :ivar run: generates load for so many seconds and returns the measured value.
+    """
 
     name: str
     run: Callable[[float], float]
@@ -36,7 +39,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class Target:
-    """``ours`` / ``against`` (or ``ours`` itself) shall reach ``first``; ``then`` says what comes after."""
+    """Target for the ratio of two contenders. The names of the fields are those of the JSON results.
+
+    :ivar act: what is compared, as the table says it.
+    :ivar ours: name of Valetkey's contender.
+    :ivar against: name of the contender to compare with; ``None`` if the target is for the value of ``ours`` itself.
+    :ivar first: the ratio to reach.
+    :ivar then: the next target.
+    :ivar less_is_better: whether ``first`` is an upper limit.
+    """
 
     row: str
     act: str
@@ -47,154 +58,175 @@ class Target:
     less_is_better: bool = False
 
 
-Row = Callable[[Place, ExitStack], list[Contender]]
+Row = Callable[[Testbed, ExitStack], list[Contender]]
 
 
-def protected_route(place: Place, running: ExitStack) -> list[Contender]:
-    ours = _app(place, running)
-    authlib, toolkit = servers.authlib(place, running), servers.toolkit(place, running)
+def protected_route(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P1: a protected route with scope and limit, and the public route of the same app."""
+    ours = _app(testbed, running)
+    authlib, toolkit = servers.authlib(testbed, running), servers.toolkit(testbed, running)
     return [
-        _rate(place, "valetkey, protected", acts.call(ours, PROTECTED)),
-        _rate(place, "valetkey, public", acts.get_public(ours, PUBLIC)),
-        _rate(place, "Flask alone", acts.get_public(servers.flask_floor(place, running), PUBLIC)),
-        _rate(place, "Authlib, protected", acts.call(authlib, "/protected")),
-        _rate(place, "django-oauth-toolkit, protected", acts.call(toolkit, "/protected")),
-        _rate(place, "django-oauth-toolkit, public", acts.get_public(toolkit, "/public")),
+        _rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
+        _rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
+        _rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
+        _rate(testbed, "Authlib, protected", workloads.call(authlib, "/protected")),
+        _rate(testbed, "django-oauth-toolkit, protected", workloads.call(toolkit, "/protected")),
+        _rate(testbed, "django-oauth-toolkit, public", workloads.get_public(toolkit, "/public")),
     ]
 
 
-def remote_tokens(place: Place, running: ExitStack) -> list[Contender]:
-    ours = servers.resource_server(place, running)
+def remote_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """R1: a protected route of a resource server, with JWTs of another server."""
+    ours = servers.resource_server(testbed, running)
     return [
-        _rate(place, "valetkey, tokens of another server", acts.call(ours, PROTECTED)),
-        _rate(place, "valetkey alone, public", acts.get_public(ours, PUBLIC)),
+        _rate(testbed, "valetkey, tokens of another server", workloads.call(ours, PROTECTED)),
+        _rate(testbed, "valetkey alone, public", workloads.get_public(ours, PUBLIC)),
     ]
 
 
-def jwt_tokens(place: Place, running: ExitStack) -> list[Contender]:
+def jwt_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P2: client credentials, JWT access tokens."""
     return [
-        _rate(place, server.name, acts.client_credentials(server, acts.JWT))
+        _rate(testbed, server.name, workloads.client_credentials(server, workloads.JWT))
         for server in (
-            _service(place, running),
-            servers.node_provider(place, running, jwt=True),
-            servers.authlib(place, running),
+            _service(testbed, running),
+            servers.node_provider(testbed, running, jwt=True),
+            servers.authlib(testbed, running),
         )
     ]
 
 
-def opaque_tokens(place: Place, running: ExitStack) -> list[Contender]:
+def opaque_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P3: client credentials, opaque access tokens, on SQLite and on PostgreSQL."""
     contenders = []
-    postgresql = place.postgresql()
+    postgresql = testbed.postgresql()
     for name, ours, theirs in (
         ("SQLite", None, None),
         ("PostgreSQL", postgresql.create_database(), postgresql.create_database()),
     ):
-        made = servers.new_deployment(place, database_url=ours, opaque=True)
+        deployment = servers.create_deployment(testbed, database_url=ours, opaque=True)
         for server in (
-            servers.valetkey(place, running, made),
-            servers.toolkit(place, running, theirs),
+            servers.valetkey(testbed, running, deployment),
+            servers.toolkit(testbed, running, theirs),
         ):
-            load = acts.client_credentials(server, acts.OPAQUE)
-            contenders.append(_rate(place, f"{server.name}, {name}", load))
+            load = workloads.client_credentials(server, workloads.OPAQUE)
+            contenders.append(_rate(testbed, f"{server.name}, {name}", load))
     return contenders
 
 
-def introspection(place: Place, running: ExitStack) -> list[Contender]:
-    opaque = servers.valetkey(place, running, servers.new_deployment(place, opaque=True))
-    node = servers.node_provider(place, running, jwt=False)
+def introspection(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P4: introspection of opaque tokens and of JWTs."""
+    opaque = servers.valetkey(testbed, running, servers.create_deployment(testbed, opaque=True))
+    node = servers.node_provider(testbed, running, jwt=False)
     return [
-        _rate(place, "valetkey, opaque", acts.introspection(opaque)),
-        _rate(place, "valetkey, JWT", acts.introspection(_service(place, running))),
-        _rate(place, node.name, acts.introspection(node)),
+        _rate(testbed, "valetkey, opaque", workloads.introspection(opaque)),
+        _rate(testbed, "valetkey, JWT", workloads.introspection(_service(testbed, running))),
+        _rate(testbed, node.name, workloads.introspection(node)),
     ]
 
 
-def refresh(place: Place, running: ExitStack) -> list[Contender]:
-    return [_rotating(place, server.name, server, who) for server, who in _with_people(place, running)]
+def refresh(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P5: refresh with rotation."""
+    return [
+        _rotation_rate(testbed, server.name, server, signed_in)
+        for server, signed_in in _servers_with_users(testbed, running)
+    ]
 
 
-def code_flow(place: Place, running: ExitStack) -> list[Contender]:
-    return [_rate(place, server.name, acts.code_flow(server, who)) for server, who in _with_people(place, running)]
+def code_flow(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P6: authorization request and code exchange with PKCE."""
+    return [
+        _rate(testbed, server.name, workloads.code_flow(server, signed_in))
+        for server, signed_in in _servers_with_users(testbed, running)
+    ]
 
 
-def two_workers(place: Place, running: ExitStack) -> list[Contender]:
+def two_workers(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P7: two workers and one, on both cores."""
     contenders = []
     for workers in (2, 1):
-        app = _app(place, running, workers=workers, cores=place.both)
-        service = _service(place, running, workers=workers, cores=place.both)
+        app = _app(testbed, running, workers=workers, cores=testbed.both_cores)
+        service = _service(testbed, running, workers=workers, cores=testbed.both_cores)
         for act, load in (
-            ("protected route", acts.call(app, PROTECTED)),
-            ("tokens", acts.client_credentials(service, acts.JWT)),
+            ("protected route", workloads.call(app, PROTECTED)),
+            ("tokens", workloads.client_credentials(service, workloads.JWT)),
         ):
             name = f"valetkey, {act}, {workers} worker{'s'[: workers - 1]}"
-            contenders.append(_rate(place, name, load, cores=place.both))
+            contenders.append(_rate(testbed, name, load, cores=testbed.both_cores))
     return contenders
 
 
-def footprint(place: Place, running: ExitStack) -> list[Contender]:
-    server = _service(place, running)
-    flows = acts.code_flow(server, _people(place, server))
+def footprint(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P9: memory of the largest worker after many code flows, and the time from start to first token."""
+    server = _service(testbed, running)
+    flows = workloads.code_flow(server, _sign_in_users(testbed, server))
 
-    def memory(seconds: float) -> float:
-        _run(place, flows, seconds)
-        return largest_below(server.program.pid)
+    def memory_mb(seconds: float) -> float:
+        _run(testbed, flows, seconds)
+        return largest_descendant_mb(server.program.pid)
 
-    deployment, machines, _ = _service_made(place)
+    deployment, machines, _ = _service_deployment(testbed)
     return [
-        Contender("valetkey, memory of a worker", memory, "MB"),
-        Contender("valetkey, first token", lambda _: first_token(place, deployment, machines[0]), "s"),
+        Contender("valetkey, memory of a worker", memory_mb, "MB"),
+        Contender("valetkey, first token", lambda _: first_token(testbed, deployment, machines[0]), "s"),
     ]
 
 
-def sign_ins(place: Place, running: ExitStack) -> list[Contender]:
-    server = _app(place, running)
-    load = acts.call(server, PROTECTED)
-    people.make_accounts(server, VISITORS)
+def sign_ins(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P10: latency of a protected route while users sign in with passwords, and without them."""
+    server = _app(testbed, running)
+    load = workloads.call(server, PROTECTED)
+    users.create_accounts(server, SIGN_IN_ACCOUNTS)
 
-    def disturbed(seconds: float) -> float:
-        with signing_in(server, VISITORS, core=place.cores[1]):
-            return load.run(seconds, str(place.cores[1])).p99_ms
+    def p99_ms(seconds: float) -> float:
+        return load.run(seconds, str(testbed.cores[1])).p99_ms
+
+    def p99_ms_during_sign_ins(seconds: float) -> float:
+        with sign_in_continuously(server, SIGN_IN_ACCOUNTS, core=testbed.cores[1]):
+            return p99_ms(seconds)
 
     return [
-        Contender("valetkey, p99 while people sign in", disturbed, "ms"),
-        Contender("valetkey, p99", lambda s: load.run(s, str(place.cores[1])).p99_ms, "ms"),
+        Contender("valetkey, p99 while users sign in", p99_ms_during_sign_ins, "ms"),
+        Contender("valetkey, p99", p99_ms, "ms"),
     ]
 
 
-def documents(place: Place, running: ExitStack) -> list[Contender]:
-    ours = _app(place, running)
+def documents(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P11: discovery and the JWK set, and the public route of the same app."""
+    ours = _app(testbed, running)
     return [
-        _rate(place, "valetkey, discovery", acts.get_document(ours, DISCOVERY, '"issuer"')),
-        _rate(place, "valetkey, JWKS", acts.get_document(ours, "/oauth/jwks", '"keys"')),
-        _rate(place, "valetkey, public", acts.get_public(ours, PUBLIC)),
-        _rate(place, "Flask alone", acts.get_public(servers.flask_floor(place, running), PUBLIC)),
+        _rate(testbed, "valetkey, discovery", workloads.get_document(ours, DISCOVERY, '"issuer"')),
+        _rate(testbed, "valetkey, JWKS", workloads.get_document(ours, "/oauth/jwks", '"keys"')),
+        _rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
+        _rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
     ]
 
 
-def userinfo(place: Place, running: ExitStack) -> list[Contender]:
-    ours = servers.valetkey(place, running, servers.new_deployment(place, app=APP))
-    who = people.sign_in(ours, people.sign_up_at(ours), scope="openid profile")
+def userinfo(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P12: userinfo, and the protected route of the same app."""
+    ours = servers.valetkey(testbed, running, servers.create_deployment(testbed, app=APP))
+    signed_in = users.sign_in(ours, users.sign_up_function(ours), scope="openid profile")
     return [
-        _rate(place, "valetkey, userinfo", acts.userinfo(ours, who)),
-        _rate(place, "valetkey, protected", acts.call(ours, PROTECTED)),
+        _rate(testbed, "valetkey, userinfo", workloads.userinfo(ours, signed_in)),
+        _rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
     ]
 
 
-def crowded_store(place: Place, running: ExitStack) -> list[Contender]:
-    """The same acts on a store with few things in it, and on one with millions."""
+def large_store(testbed: Testbed, running: ExitStack) -> list[Contender]:
+    """P8: the same operations on a database with millions of rows, and on one with few."""
     contenders = []
-    for name in ("crowded", "small"):
-        made = servers.new_deployment(place, app=APP, opaque=True)
-        if name == "crowded":
-            crowd(next(Path(made[0].data_dir).glob("*.db")), now=time.time())
-        server = servers.valetkey(place, running, made)
-        who = people.sign_in(server, people.sign_up_at(server))
+    for name in ("large", "small"):
+        deployment = servers.create_deployment(testbed, app=APP, opaque=True)
+        if name == "large":
+            fill_store(next(Path(deployment[0].data_dir).glob("*.db")), now=time.time())
+        server = servers.valetkey(testbed, running, deployment)
+        signed_in = users.sign_in(server, users.sign_up_function(server))
         contenders += [
-            _rate(place, f"{name}, tokens for machines", acts.client_credentials(server, acts.OPAQUE)),
-            _rate(place, f"{name}, protected route", acts.call(server, PROTECTED)),
-            _rate(place, f"{name}, introspection", acts.introspection(server)),
-            _rotating(place, f"{name}, refresh", server, who),
-            _rate(place, f"{name}, code flow", acts.code_flow(server, who)),
+            _rate(testbed, f"{name}, tokens for machines", workloads.client_credentials(server, workloads.OPAQUE)),
+            _rate(testbed, f"{name}, protected route", workloads.call(server, PROTECTED)),
+            _rate(testbed, f"{name}, introspection", workloads.introspection(server)),
+            _rotation_rate(testbed, f"{name}, refresh", server, signed_in),
+            _rate(testbed, f"{name}, code flow", workloads.code_flow(server, signed_in)),
         ]
     return contenders
 
@@ -207,14 +239,14 @@ ROWS: dict[str, Row] = {
     "P5": refresh,
     "P6": code_flow,
     "P7": two_workers,
-    "P8": crowded_store,
+    "P8": large_store,
     "P9": footprint,
     "P10": sign_ins,
     "P11": documents,
     "P12": userinfo,
     "R1": remote_tokens,
 }
-USUAL = [row for row in ROWS if row != "P8"]  # whose store of some GB takes minutes to fill
+DEFAULT_ROWS = [row for row in ROWS if row != "P8"]  # filling the database of P8, 5 GB, takes minutes
 NODE_JWT, NODE_OPAQUE, TOOLKIT = (
     "node-oidc-provider, JWT",
     "node-oidc-provider, opaque",
@@ -238,13 +270,13 @@ TARGETS = [
     Target("P7", "2 workers / 1, client_credentials",
            "valetkey, tokens, 2 workers", "valetkey, tokens, 1 worker", 1.8, "1.9"),
     *(
-        Target("P8", f"{act}, crowded store / small", f"crowded, {act}", f"small, {act}", 0.85, "0.95")
-        for act in ("tokens for machines", "protected route", "introspection", "refresh", "code flow")
+        Target("P8", f"{operation}, large store / small", f"large, {operation}", f"small, {operation}", 0.85, "0.95")
+        for operation in ("tokens for machines", "protected route", "introspection", "refresh", "code flow")
     ),
     Target("P9", "memory of a worker, MB", "valetkey, memory of a worker", None, 110, "85", True),
     Target("P9", "start to first token, s", "valetkey, first token", None, 2, "1", True),
-    Target("P10", "p99 while people sign in / without",
-           "valetkey, p99 while people sign in", "valetkey, p99", 3, "1.5", True),
+    Target("P10", "p99 while users sign in / without",
+           "valetkey, p99 while users sign in", "valetkey, p99", 3, "1.5", True),
     Target("P11", "discovery / plain JSON route", "valetkey, discovery", "valetkey, public", 0.9, "1"),
     Target("P11", "JWKS / plain JSON route", "valetkey, JWKS", "valetkey, public", 0.9, "1"),
     Target("P12", "userinfo / protected route", "valetkey, userinfo", "valetkey, protected", 0.8, "1"),
@@ -254,47 +286,53 @@ TARGETS = [
 # fmt: on
 
 
-def _service(place: Place, running: ExitStack, *, workers: int = 1, cores: str | None = None) -> Server:
-    """The bare service; two servers of one row share its database."""
-    return servers.valetkey(place, running, _service_made(place), workers=workers, cores=cores)
+def _service(testbed: Testbed, running: ExitStack, *, workers: int = 1, cores: str | None = None) -> Server:
+    """Start Valetkey without an app. All such servers of a run share one database."""
+    return servers.valetkey(testbed, running, _service_deployment(testbed), workers=workers, cores=cores)
 
 
-def _service_made(place: Place) -> servers.Made:
-    return place.once("service", lambda: servers.new_deployment(place))
+def _service_deployment(testbed: Testbed) -> servers.DeploymentWithClients:
+    return testbed.once("service", lambda: servers.create_deployment(testbed))
 
 
-def _app(place: Place, running: ExitStack, *, workers: int = 1, cores: str | None = None) -> Server:
-    made = place.once("app", lambda: servers.new_deployment(place, app=APP))
-    return servers.valetkey(place, running, made, workers=workers, cores=cores)
+def _app(testbed: Testbed, running: ExitStack, *, workers: int = 1, cores: str | None = None) -> Server:
+    """Start Valetkey with ``app.py``. All such servers of a run share one database."""
+    deployment = testbed.once("app", lambda: servers.create_deployment(testbed, app=APP))
+    return servers.valetkey(testbed, running, deployment, workers=workers, cores=cores)
 
 
-def _with_people(place: Place, running: ExitStack) -> list[tuple[Server, list[Person]]]:
-    ours = _service(place, running)
-    nodes = [servers.node_provider(place, running, jwt=jwt) for jwt in (True, False)]
+def _servers_with_users(testbed: Testbed, running: ExitStack) -> list[tuple[Server, list[User]]]:
+    """Start Valetkey and node-oidc-provider, each with signed-in users."""
+    ours = _service(testbed, running)
+    node_providers = [servers.node_provider(testbed, running, jwt=jwt) for jwt in (True, False)]
     return [
-        (ours, _people(place, ours)),
-        *((node, people.sign_in(node, people.nothing)) for node in nodes),
+        (ours, _sign_in_users(testbed, ours)),
+        *((node_provider, users.sign_in(node_provider, users.no_sign_up)) for node_provider in node_providers),
     ]
 
 
-def _people(place: Place, server: Server) -> list[Person]:
-    who = place.once("people", lambda: people.sign_in(server, people.sign_up_at(server)))
-    for person in who:
-        person.server = server  # it was started anew for this row, perhaps on another port
-    return who
+def _sign_in_users(testbed: Testbed, server: Server) -> list[User]:
+    """Return users who are signed in at Valetkey without an app; later rows get the same users."""
+    signed_in = testbed.once("users", lambda: users.sign_in(server, users.sign_up_function(server)))
+    for user in signed_in:
+        user.server = server  # each row starts a new server, perhaps on another port
+    return signed_in
 
 
-def _rate(place: Place, name: str, load: Load, *, cores: str | None = None) -> Contender:
-    return Contender(name, lambda seconds: _run(place, load, seconds, cores))
+def _rate(testbed: Testbed, name: str, load: Load, *, cores: str | None = None) -> Contender:
+    """Return a contender whose value is the load's rate per second."""
+    return Contender(name, lambda seconds: _run(testbed, load, seconds, cores))
 
 
-def _rotating(place: Place, name: str, server: Server, who: list[Person]) -> Contender:
-    """Refresh with rotation; each round begins with new refresh tokens."""
-    return Contender(name, lambda seconds: _run(place, acts.rotation(server, who), seconds))
+def _rotation_rate(testbed: Testbed, name: str, server: Server, signed_in: list[User]) -> Contender:
+    """Return a contender for refresh with rotation; each round begins with new refresh tokens."""
+    return Contender(name, lambda seconds: _run(testbed, workloads.rotation(server, signed_in), seconds))
 
 
-def _run(place: Place, load: Load, seconds: float, cores: str | None = None) -> float:
-    measured = load.run(seconds, cores or str(place.cores[1]))
-    if measured.busy > LOAD_IS_LIMIT:
-        print(f"wrk used {measured.busy:.0%} of its core: {load.url} may be faster than this.", flush=True)
-    return measured.per_second
+def _run(testbed: Testbed, load: Load, seconds: float, cores: str | None = None) -> float:
+    """Run a load and return its rate per second."""
+    measurement = load.run(seconds, cores or str(testbed.cores[1]))
+    if measurement.wrk_cpu_share > MAX_WRK_CPU_SHARE:
+        share = f"{measurement.wrk_cpu_share:.0%}"
+        print(f"wrk used {share} of its core: {load.url} may be faster than this.", flush=True)
+    return measurement.per_second

@@ -1,4 +1,4 @@
-"""The servers that are measured, each started alone on its core: ours, the peers, a plain Flask app."""
+"""The servers that are measured: Valetkey, other authorization servers, a plain Flask app."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.installation import NODE, PYTHON, RECIPES
-from benchmarks.place import Place, configuration, free_port
+from benchmarks.installation import NODE, PEER_SOURCES, PYTHON
+from benchmarks.testbed import Testbed, free_port, peer_environment
 from tests.support.program import Program, accepts_connections
 from tests.support.valetkey_server import Deployment
 
@@ -26,6 +26,8 @@ GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws"]
 
 @dataclass(frozen=True)
 class Client:
+    """An OAuth client that is registered at a server."""
+
     client_id: str
     client_secret: str
     redirect_uri: str = REDIRECT_URI
@@ -33,7 +35,12 @@ class Client:
 
 @dataclass
 class Server:
-    """A running server and who may call it: ``machines`` for themselves, ``apps`` for people."""
+    """A running server.
+
+    :ivar machines: clients that use client credentials.
+    :ivar apps: clients that users sign in to.
+    :ivar endpoints: URLs of the OAuth endpoints, by their names in the metadata.
+    """
 
     name: str
     url: str
@@ -43,73 +50,82 @@ class Server:
     endpoints: dict[str, str] = field(default_factory=dict)
 
 
-Made = tuple[Deployment, list[Client], list[Client]]  # with its machines and its apps
+DeploymentWithClients = tuple[Deployment, list[Client], list[Client]]  # with its machines and its apps
 
 
-def new_deployment(
-    place: Place, *, app: Path | None = None, database_url: str | None = None, opaque: bool = False
-) -> Made:
-    """Initialise a Valetkey with its clients; many people may sign up from this one address."""
+def create_deployment(
+    testbed: Testbed, *, app: Path | None = None, database_url: str | None = None, opaque: bool = False
+) -> DeploymentWithClients:
+    """Create the database of a Valetkey server, with clients. Its sign-up limit allows many users from one address."""
     settings = {"sign_up_limit": "1000/hour burst 1000"}
     if database_url:
         settings["database_url"] = database_url
-    deployment = Deployment(place.folder(), app=app, settings=settings)
+    deployment = Deployment(testbed.folder(), app=app, settings=settings)
     deployment.run("init")
     if opaque:
         deployment.run("resources", "update", deployment.issuer, "--token-format", "opaque")
 
     def create(number: int) -> Client:
         if number < MACHINES:
-            made = deployment.create_client("machine", name=f"Machine {number}")
+            created = deployment.create_client("machine", name=f"Machine {number}")
         else:
             uris = [REDIRECT_URI]
-            made = deployment.create_client("web", name=f"App {number}", scope="openid profile", redirect_uris=uris)
-        return Client(made["client_id"], made["client_secret"])
+            created = deployment.create_client("web", name=f"App {number}", scope="openid profile", redirect_uris=uris)
+        return Client(created["client_id"], created["client_secret"])
 
-    with ThreadPoolExecutor(2) as two:
-        clients = list(two.map(create, range(MACHINES + APPS)))
+    with ThreadPoolExecutor(2) as pool:
+        clients = list(pool.map(create, range(MACHINES + APPS)))
     return deployment, clients[:MACHINES], clients[MACHINES:]
 
 
 def valetkey(
-    place: Place,
+    testbed: Testbed,
     running: ExitStack,
-    made: Made,
+    deployment_with_clients: DeploymentWithClients,
     *,
     workers: int = 1,
     cores: str | None = None,
 ) -> Server:
-    """Start ``valetkey serve`` as it is by default; a second one of a deployment gets a port of its own."""
-    deployment, machines, apps = made
+    """Start ``valetkey serve`` with its defaults; a second server of a deployment gets another port."""
+    deployment, machines, apps = deployment_with_clients
     port = free_port() if accepts_connections(deployment.port) else deployment.port
     command = deployment.command("serve", "--port", str(port), "--workers", str(workers))
     url = f"http://127.0.0.1:{port}"
-    program = place.start(running, command, lambda: _answers(url), environment=deployment.environment, cores=cores)
-    found = httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
-    endpoints = {name: found[name].replace(deployment.issuer, url) for name in found if name.endswith("_endpoint")}
+    program = testbed.start(
+        running, command, lambda: _has_metadata(url), environment=deployment.environment, cores=cores
+    )
+    metadata = httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
+    endpoints = {
+        name: value.replace(deployment.issuer, url) for name, value in metadata.items() if name.endswith("_endpoint")
+    }
     return Server("valetkey", url, program, machines, apps, endpoints)
 
 
-def node_provider(place: Place, running: ExitStack, *, jwt: bool) -> Server:
-    """Start node-oidc-provider in memory; access tokens are ES256 JWTs, or opaque as it does by default."""
-    port, clients = free_port(), _clients(MACHINES + APPS)
-    program = place.start(
+def node_provider(testbed: Testbed, running: ExitStack, *, jwt: bool) -> Server:
+    """Start node-oidc-provider, which stores everything in memory.
+
+    :param jwt: whether access tokens are ES256 JWTs; otherwise they are opaque, which is its default.
+    """
+    port, clients = free_port(), _generate_clients(MACHINES + APPS)
+    program = testbed.start(
         running,
         ["node", str(NODE / "node_provider.mjs")],
         lambda: accepts_connections(port),
-        environment=configuration(port=port, clients=[vars(one) for one in clients], format="jwt" if jwt else "opaque"),
+        environment=peer_environment(
+            port=port, clients=[vars(client) for client in clients], format="jwt" if jwt else "opaque"
+        ),
     )
     url = f"http://127.0.0.1:{port}"
-    found = httpx.get(f"{url}/.well-known/openid-configuration").raise_for_status().json()
+    metadata = httpx.get(f"{url}/.well-known/openid-configuration").raise_for_status().json()
     name = f"node-oidc-provider, {'JWT' if jwt else 'opaque'}"
-    return Server(name, url, program, clients[:MACHINES], clients[MACHINES:], found)
+    return Server(name, url, program, clients[:MACHINES], clients[MACHINES:], metadata)
 
 
-def resource_server(place: Place, running: ExitStack) -> Server:
-    """Start an API alone, for the JWTs of node-oidc-provider, which has the clients."""
-    issuer, port = node_provider(place, running, jwt=True), free_port()
+def resource_server(testbed: Testbed, running: ExitStack) -> Server:
+    """Start an API with ``ResourceServer`` that accepts JWTs of a node-oidc-provider, which has the clients."""
+    issuer, port = node_provider(testbed, running, jwt=True), free_port()
     root = Path(__file__).parents[1]
-    program = place.start(
+    program = testbed.start(
         running,
         [sys.executable, *GRANIAN, "--host", "127.0.0.1", "--port", str(port), "benchmarks.remote_app:app"],
         lambda: accepts_connections(port),
@@ -118,13 +134,16 @@ def resource_server(place: Place, running: ExitStack) -> Server:
     return Server("valetkey", f"http://127.0.0.1:{port}", program, issuer.machines, [], issuer.endpoints)
 
 
-def toolkit(place: Place, running: ExitStack, database_url: str | None = None) -> Server:
-    """Start django-oauth-toolkit on a database of its own; clear secrets, else it does 3 a second."""
-    url = database_url or f"sqlite://{place.folder() / 'toolkit.sqlite3'}"
-    clients = _clients(MACHINES)
-    environment = configuration(database_url=url, clients=[vars(one) for one in clients])
-    subprocess.run([PYTHON, RECIPES / "toolkit.py"], env=environment, check=True, cwd=place.folder())
-    server = _granian(place, running, "django-oauth-toolkit", "toolkit:application", environment, threads=2)
+def toolkit(testbed: Testbed, running: ExitStack, database_url: str | None = None) -> Server:
+    """Start django-oauth-toolkit on its own database.
+
+    Client secrets are stored as plain text: with hashed ones it issues 3 tokens per second.
+    """
+    url = database_url or f"sqlite://{testbed.folder() / 'toolkit.sqlite3'}"
+    clients = _generate_clients(MACHINES)
+    environment = peer_environment(database_url=url, clients=[vars(client) for client in clients])
+    subprocess.run([PYTHON, PEER_SOURCES / "toolkit.py"], env=environment, check=True, cwd=testbed.folder())
+    server = _start_granian(testbed, running, "django-oauth-toolkit", "toolkit:application", environment, threads=2)
     server.machines = clients
     server.endpoints = {"token_endpoint": f"{server.url}/oauth/token/"}
     if not database_url:
@@ -132,23 +151,23 @@ def toolkit(place: Place, running: ExitStack, database_url: str | None = None) -
     return server
 
 
-def authlib(place: Place, running: ExitStack) -> Server:
+def authlib(testbed: Testbed, running: ExitStack) -> Server:
     """Start an Authlib server that stores nothing and signs ES256."""
-    port, clients = free_port(), _clients(MACHINES)
-    environment = configuration(port=port, clients=[vars(one) for one in clients])
-    server = _granian(place, running, "Authlib", "authlib_server:app", environment, port)
+    port, clients = free_port(), _generate_clients(MACHINES)
+    environment = peer_environment(port=port, clients=[vars(client) for client in clients])
+    server = _start_granian(testbed, running, "Authlib", "authlib_server:app", environment, port)
     server.machines = clients
     server.endpoints = {"token_endpoint": f"{server.url}/token"}
     return server
 
 
-def flask_floor(place: Place, running: ExitStack) -> Server:
+def plain_flask(testbed: Testbed, running: ExitStack) -> Server:
     """Start a plain Flask app."""
-    return _granian(place, running, "Flask alone", "benchmarks.floor:app", dict(os.environ))
+    return _start_granian(testbed, running, "Flask alone", "benchmarks.plain_flask_app:app", dict(os.environ))
 
 
-def _granian(
-    place: Place,
+def _start_granian(
+    testbed: Testbed,
     running: ExitStack,
     name: str,
     app: str,
@@ -156,10 +175,11 @@ def _granian(
     port: int | None = None,
     threads: int = 1,
 ) -> Server:
+    """Start a WSGI app with Granian, in the Python environment of the other servers."""
     port = port or free_port()
-    paths = f"{RECIPES}:{RECIPES.parents[1]}"
+    paths = f"{PEER_SOURCES}:{PEER_SOURCES.parents[1]}"
     command = [str(PYTHON), *GRANIAN, "--host", "127.0.0.1", "--port", str(port)]
-    program = place.start(
+    program = testbed.start(
         running,
         [*command, "--blocking-threads", str(threads), app],
         lambda: accepts_connections(port),
@@ -168,11 +188,11 @@ def _granian(
     return Server(name, f"http://127.0.0.1:{port}", program)
 
 
-def _clients(how_many: int) -> list[Client]:
-    return [Client(f"client-{number}", secrets.token_urlsafe(32)) for number in range(how_many)]
+def _generate_clients(count: int) -> list[Client]:
+    return [Client(f"client-{number}", secrets.token_urlsafe(32)) for number in range(count)]
 
 
-def _answers(url: str) -> bool:
+def _has_metadata(url: str) -> bool:
     try:
         return httpx.get(f"{url}/.well-known/oauth-authorization-server").is_success
     except httpx.TransportError:
@@ -180,7 +200,7 @@ def _answers(url: str) -> bool:
 
 
 def _check_durable(url: str) -> None:
-    """The peer's SQLite must write ahead as ours does, or the comparison is none."""
+    """Check that the SQLite database is in WAL mode, like Valetkey's: otherwise the comparison would not be fair."""
     with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":

@@ -1,5 +1,5 @@
--- Sends the given requests in turn; every answer must have the status and fit the pattern.
-dofile("answers.lua")
+-- Sends the requests of the data in turn; every response must have the status and match the pattern.
+dofile("check_responses.lua")
 local data, turn
 
 function init(arguments)
@@ -13,7 +13,7 @@ function request()
 end
 
 function response(status, headers, body)
-  if judge(status == data.status and body:find(data.pattern), status, headers, body) then
+  if check(status == data.status and body:find(data.pattern), status, headers, body) then
     finished = finished + 1
   end
 end

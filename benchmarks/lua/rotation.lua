@@ -1,5 +1,5 @@
--- Each thread is one client with refresh tokens of its own: the answer's new token is the one used next.
-dofile("answers.lua")
+-- Each thread is one client with its own refresh tokens: the new token of a response is used later.
+dofile("check_responses.lua")
 local mine, tokens, first, last
 
 function init(arguments)
@@ -15,7 +15,7 @@ end
 
 function response(status, headers, body)
   local new = body:match('"refresh_token"%s*:%s*"([^"]+)"')
-  if judge(status == 200 and new and body:find('"access_token"', 1, true), status, headers, body) then
+  if check(status == 200 and new and body:find('"access_token"', 1, true), status, headers, body) then
     last = last + 1
     tokens[last] = new
     finished = finished + 1

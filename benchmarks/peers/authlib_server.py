@@ -1,4 +1,4 @@
-"""Authlib, for the benchmark: RFC 9068 tokens, nothing stored, and one protected route."""
+"""Authorization server with Authlib: RFC 9068 tokens, nothing is stored, and one protected route."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, KeySet
 CONFIGURATION = json.loads(os.environ["CONFIGURATION"])
 ISSUER = f"http://127.0.0.1:{CONFIGURATION['port']}"
 RESOURCE = "https://api.example"
-KEYS = KeySet([ECKey.generate_key("P-256", {"kid": "one", "alg": "ES256", "use": "sig"})])
+KEYS = KeySet([ECKey.generate_key("P-256", {"kid": "first", "alg": "ES256", "use": "sig"})])
 
 
 class Client(ClientMixin):

@@ -1,19 +1,19 @@
-// node-oidc-provider in memory, for the benchmark: the clients and the format of access tokens are given.
+// Authorization server with node-oidc-provider, in memory, with the configured clients and format of access tokens.
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
 const { port, clients, format } = JSON.parse(process.env.CONFIGURATION);
-const ALL = 20_000; // entries kept of each model: more than any measured request needs
+const MAX_ENTRIES = 20_000; // of each model: more than the measured requests need
 
-// The adapter that comes with the package walks all tokens of a grant at each new one, and so gets slower
-// the longer a session lives. This one does one Map operation for each act.
+// The package's own adapter iterates over all tokens of a grant for each new one, so it gets slower the longer a
+// session lasts. This one does one Map operation for each call.
 class Memory {
   entries = new Map();
 
   upsert(id, payload) {
     this.entries.delete(id);
     this.entries.set(id, payload);
-    if (this.entries.size > ALL) this.entries.delete(this.entries.keys().next().value);
+    if (this.entries.size > MAX_ENTRIES) this.entries.delete(this.entries.keys().next().value);
   }
 
   find(id) { return this.entries.get(id); }
@@ -57,7 +57,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: {
     keys: [
       signingKey('ec', { namedCurve: 'P-256' }, 'ES256'),
-      signingKey('rsa', { modulusLength: 2048 }, 'RS256'), // of ID tokens, which nobody asks for here
+      signingKey('rsa', { modulusLength: 2048 }, 'RS256'), // for ID tokens, which no benchmark requests
     ],
   },
   cookies: { keys: ['only for the benchmark'] },

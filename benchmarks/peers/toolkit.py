@@ -1,4 +1,4 @@
-"""django-oauth-toolkit, for the benchmark: opaque tokens in the database given, and one protected route.
+"""Authorization server with django-oauth-toolkit: opaque tokens in the configured database, and one protected route.
 
 ``python toolkit.py`` creates the tables and the clients; any WSGI server then serves ``toolkit:application``.
 """
@@ -17,7 +17,7 @@ CONFIGURATION = json.loads(os.environ["CONFIGURATION"])
 
 
 def database(url: str) -> dict[str, object]:
-    """Django's words for a database URL; connections are kept, and every commit is on disk."""
+    """Return Django's settings for a database URL. Connections stay open, and every commit is written to disk."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return {
@@ -45,7 +45,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     DATABASES={"default": database(CONFIGURATION["database_url"])},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
-    MIDDLEWARE=[],  # the fewest that it works with
+    MIDDLEWARE=[],  # none is needed
     OAUTH2_PROVIDER={"SCOPES": {"profile": "See your name"}},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
 )
@@ -71,6 +71,7 @@ urlpatterns = [
 
 
 def prepare() -> None:
+    """Create the tables and the clients."""
     from django.core.management import call_command
     from oauth2_provider.models import Application
 
@@ -79,7 +80,7 @@ def prepare() -> None:
         Application.objects.create(
             client_id=client["client_id"],
             client_secret=client["client_secret"],
-            hash_client_secret=False,  # its default costs a third of a second for each token
+            hash_client_secret=False,  # checking a hashed secret takes a third of a second
             client_type=Application.CLIENT_CONFIDENTIAL,
             authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
         )

@@ -1,4 +1,4 @@
-"""A store full of other people's things: a million clients, ten million tokens, and what hangs on them."""
+"""Fill a SQLite database with a million clients and ten million tokens, and the grants of those tokens."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 CLIENTS, TOKENS = 1_000_000, 10_000_000
-A_YEAR = 365 * 86400
-_NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :many)"
+YEAR_S = 365 * 86400
+_NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :row_count)"
 _METADATA = (
     '{"client_name":"Crowd","token_endpoint_auth_method":"client_secret_basic","grant_types":["client_credentials"]}'
 )
@@ -15,7 +15,7 @@ _CLAIMS = (
     '{"iss":"https://id.example","sub":"crowd","aud":"https://id.example","client_id":"crowd","iat":1,"exp":2,'
     '"jti":"0123456789abcdefghijkl","scope":"profile"}'
 )
-_FILLINGS = (
+_INSERTS = (  # kind of row, which has a number of rows, and the INSERT
     (
         "clients",
         "valetkey_clients(client_id, policy, metadata, created_at) SELECT 'crowd-' || n, 'machine', :metadata, 0",
@@ -35,24 +35,27 @@ _FILLINGS = (
 )
 
 
-def crowd(path: Path, *, now: float, clients: int = CLIENTS, tokens: int = TOKENS) -> None:
-    """Fill a SQLite store; half of the tokens are refresh tokens, half opaque access tokens."""
-    many = {"clients": clients, "tokens": tokens // 2}
-    values = {"metadata": _METADATA, "claims": _CLAIMS, "until": now + A_YEAR}
+def fill_store(path: Path, *, now: float, clients: int = CLIENTS, tokens: int = TOKENS) -> None:
+    """Fill a SQLite database; half of the tokens are refresh tokens, half opaque access tokens."""
+    row_counts = {"clients": clients, "tokens": tokens // 2}
+    values = {"metadata": _METADATA, "claims": _CLAIMS, "until": now + YEAR_S}
     with sqlite3.connect(path, isolation_level=None) as store:
         store.execute("PRAGMA synchronous = OFF")
-        store.execute("PRAGMA cache_size = -4000000")  # 4 GB: the digests come in no order
+        store.execute("PRAGMA cache_size = -4000000")  # 4 GB, because the digests are not in order
         indexes = store.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         ).fetchall()
         for name, _ in indexes:
-            store.execute(f'DROP INDEX "{name}"')  # made again in one go, which is faster
-        for kind, filling in _FILLINGS:
-            table = filling.partition("(")[0]
-            print(f"{many[kind]:,} rows into {table}", flush=True)
-            named = {name: value for name, value in values.items() if f":{name}" in filling}
-            into, _, select = filling.partition(" SELECT ")
-            store.execute(f"INSERT INTO {into} {_NUMBERS} SELECT {select} FROM numbers", {**named, "many": many[kind]})
+            store.execute(f'DROP INDEX "{name}"')  # created again after all inserts, which is faster
+        for kind, insert in _INSERTS:
+            table = insert.partition("(")[0]
+            print(f"{row_counts[kind]:,} rows into {table}", flush=True)
+            parameters = {name: value for name, value in values.items() if f":{name}" in insert}
+            into, _, select = insert.partition(" SELECT ")
+            store.execute(
+                f"INSERT INTO {into} {_NUMBERS} SELECT {select} FROM numbers",
+                {**parameters, "row_count": row_counts[kind]},
+            )
         for _, sql in indexes:
             store.execute(sql)
         store.execute("PRAGMA wal_checkpoint(TRUNCATE)")

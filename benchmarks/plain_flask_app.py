@@ -1,4 +1,4 @@
-"""A plain Flask route: what any answer costs before OAuth begins."""
+"""Plain Flask app, without Valetkey: what a response costs before any OAuth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The acts that are measured, as loads: what is sent, and what a right answer is."""
+"""The operations that are measured: which requests are sent, and what a correct response is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from benchmarks.load import Load
-from benchmarks.people import Person
 from benchmarks.servers import Client, Server
+from benchmarks.users import User
 
-TOKENS = 512
+TOKENS = 512  # different tokens in a load that presents tokens
 FORM = "Content-Type: application/x-www-form-urlencoded"
 ANY_TOKEN = '"access_token"%s*:%s*"'
 JWT = ANY_TOKEN + 'eyJ[^."]+%.[^."]+%.[^."]+"'
@@ -21,89 +21,94 @@ OPAQUE = ANY_TOKEN + '[^."]+"'
 
 
 def get_public(server: Server, path: str) -> Load:
-    """A route for anybody."""
+    """Call a public route."""
     return Load(server.url, "replay", _data(200, '"message"', [_head("GET", server.url + path) + "\r\n"]))
 
 
 def call(server: Server, path: str) -> Load:
-    """A protected route, with many tokens of many clients."""
+    """Call a protected route with many tokens of many clients."""
     url = server.url + path
     requests = [_head("GET", url, f"Authorization: Bearer {token}") + "\r\n" for _, token in _machine_tokens(server)]
     return Load(server.url, "replay", _data(200, '"message"', requests))
 
 
 def get_document(server: Server, path: str, pattern: str) -> Load:
-    """A document that the server has for everybody."""
+    """Fetch a public document that matches ``pattern``, such as the metadata."""
     return Load(server.url, "replay", _data(200, pattern, [_head("GET", server.url + path) + "\r\n"]))
 
 
-def userinfo(server: Server, people: Sequence[Person]) -> Load:
-    """Userinfo, with a token of each person's."""
+def userinfo(server: Server, users: Sequence[User]) -> Load:
+    """Call userinfo with one token of each user."""
     url = f"{server.url}/oauth/userinfo"
-    requests = [_head("GET", url, f"Authorization: Bearer {one.tokens()['access_token']}") + "\r\n" for one in people]
+    requests = [_head("GET", url, f"Authorization: Bearer {user.tokens()['access_token']}") + "\r\n" for user in users]
     return Load(server.url, "replay", _data(200, '"sub"', requests))
 
 
 def client_credentials(server: Server, pattern: str) -> Load:
-    """Tokens for machines; ``pattern`` says of which format."""
+    """Request tokens with client credentials. The responses must match ``pattern``: ``JWT`` or ``OPAQUE``."""
     url = server.endpoints["token_endpoint"]
-    requests = [_post(url, one, {"grant_type": "client_credentials", "scope": "profile"}) for one in server.machines]
+    form = {"grant_type": "client_credentials", "scope": "profile"}
+    requests = [_post(url, client, form) for client in server.machines]
     return Load(server.url, "replay", _data(200, pattern, requests))
 
 
 def introspection(server: Server) -> Load:
-    """Introspection of live tokens, each by the client that has it."""
+    """Introspect active tokens, each by the client that it was issued to."""
     url = server.endpoints["introspection_endpoint"]
     requests = [_post(url, client, {"token": token}) for client, token in _machine_tokens(server)]
     return Load(server.url, "replay", _data(200, '"active"%s*:%s*true', requests))
 
 
-def rotation(server: Server, people: Sequence[Person]) -> Load:
-    """Refresh with rotation: each app rotates the tokens of its people."""
+def rotation(server: Server, users: Sequence[User]) -> Load:
+    """Refresh with rotation: each app uses the refresh tokens of its users in turn."""
     url = server.endpoints["token_endpoint"]
     clients = [
         {
             "head": _head("POST", url, _basic(app), FORM),
-            "refresh_tokens": [person.refresh_token() for person in people if person.app is app],
+            "refresh_tokens": [user.refresh_token() for user in users if user.app is app],
         }
         for app in server.apps
     ]
     return Load(server.url, "rotation", {"clients": clients}, threads=len(clients))
 
 
-def code_flow(server: Server, people: Sequence[Person]) -> Load:
-    """Authorization code with PKCE, of people who are signed in and have consented before."""
+def code_flow(server: Server, users: Sequence[User]) -> Load:
+    """Run the authorization code flow with PKCE, for users who are signed in and have consented before."""
     url = server.endpoints["token_endpoint"]
-    everybody = [
+    requests = [
         {
-            "authorize": _head("GET", person.authorization_url, f"Cookie: {person.cookie}") + "\r\n",
-            "head": _head("POST", url, _basic(person.app), FORM),
+            "authorize": _head("GET", user.authorization_url, f"Cookie: {user.cookie}") + "\r\n",
+            "head": _head("POST", url, _basic(user.app), FORM),
             "redeem": urlencode(
                 {
                     "grant_type": "authorization_code",
-                    "redirect_uri": person.app.redirect_uri,
-                    "code_verifier": person.verifier,
+                    "redirect_uri": user.app.redirect_uri,
+                    "code_verifier": user.verifier,
                 }
             ),
         }
-        for person in people
+        for user in users
     ]
-    return Load(server.url, "code_flow", {"people": everybody})
+    return Load(server.url, "code_flow", {"users": requests})
 
 
 def get_token(server: Server, client: Client) -> str:
-    """Answer one token of a machine."""
-    answer = httpx.post(
+    """Return a new access token, with client credentials.
+
+    :raises AssertionError: if the server issues none.
+    """
+    response = httpx.post(
         server.endpoints["token_endpoint"],
         data={"grant_type": "client_credentials", "scope": "profile"},
         auth=(client.client_id, client.client_secret),
     )
-    if not answer.is_success:
-        raise AssertionError(f"{server.name}: no token: {answer.status_code}\n{answer.text}")
-    return str(answer.json()["access_token"])
+    if not response.is_success:
+        raise AssertionError(f"{server.name}: no token: {response.status_code}\n{response.text}")
+    return str(response.json()["access_token"])
 
 
 def _machine_tokens(server: Server) -> list[tuple[Client, str]]:
+    """Return ``TOKENS`` new access tokens, each with its client."""
     return [(client, get_token(server, client)) for client in islice(cycle(server.machines), TOKENS)]
 
 

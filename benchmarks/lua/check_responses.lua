@@ -1,7 +1,7 @@
--- Judges every answer and sums up; loaded by each script. A wrong answer is counted, the first is kept.
+-- Checks every response and prints the result; loaded by each script. Wrong responses are counted, the first is stored.
 wrong, first_wrong, finished = 0, "", 0
 
-function judge(good, status, headers, body)
+function check(good, status, headers, body)
   if good then return true end
   wrong = wrong + 1
   if first_wrong == "" then first_wrong = status .. " " .. (headers["Location"] or "") .. " " .. body:sub(1, 400) end
