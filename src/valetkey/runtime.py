@@ -45,7 +45,8 @@ from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
 from .storage.engine.statement import BoundStatement
 from .storage.engine.transaction import StoreUnavailable, Transaction
-from .storage.grants import AuthorizationCode, Grant, RefreshToken
+from .storage.grants import AuthorizationCode, Grant
+from .storage.refresh_tokens import RefreshToken
 from .storage.schema import check_schema, schema_version, upgrade_schema
 from .tokens.encryption import Cipher
 from .tokens.generator import TokenGenerator

@@ -24,6 +24,7 @@ from valetkey.storage import (
     interactions,
     opaque_tokens,
     outbox,
+    refresh_tokens,
     resources,
     signing_keys,
     tables,
@@ -34,8 +35,9 @@ from valetkey.storage.engine.open import sqlite_path
 from valetkey.storage.engine.statement import BoundStatement, Statement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.grants import AuthorizationCode, Grant, RefreshToken, RetryAnswer
+from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
+from valetkey.storage.refresh_tokens import RefreshToken, RetryAnswer
 from valetkey.storage.signing_keys import SigningKeyRow
 
 DIGEST_1, DIGEST_2, DIGEST_3 = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
@@ -264,27 +266,27 @@ def test_a_code_is_consumed_once_and_only_if_its_grant_is_not_revoked(store: Sto
 def test_a_refresh_token_is_used_once_and_only_if_its_grant_is_not_revoked(store: Store) -> None:
     put(store, grants.add(GRANT))
     for digest in (DIGEST_1, DIGEST_2):
-        put(store, grants.add_refresh_token(RefreshToken(digest, "g", None, NOW, NOW + 100)))
-    assert grants.is_refresh_token_unused(store, DIGEST_1)
-    assert store.write(Transaction(grants.use_refresh_token(DIGEST_1, NOW, DIGEST_3)))
-    assert not store.write(Transaction(grants.use_refresh_token(DIGEST_1, NOW, DIGEST_3)))
-    assert not grants.is_refresh_token_unused(store, DIGEST_1)
+        put(store, refresh_tokens.add(RefreshToken(digest, "g", None, NOW, NOW + 100)))
+    assert refresh_tokens.is_unused(store, DIGEST_1)
+    assert store.write(Transaction(refresh_tokens.use(DIGEST_1, NOW, DIGEST_3)))
+    assert not store.write(Transaction(refresh_tokens.use(DIGEST_1, NOW, DIGEST_3)))
+    assert not refresh_tokens.is_unused(store, DIGEST_1)
 
-    token_and_grant = grants.find_refresh_token(store, DIGEST_1)
+    token_and_grant = refresh_tokens.find(store, DIGEST_1)
     assert token_and_grant
     assert (token_and_grant[0].used_at, bytes(token_and_grant[0].successor or b"")) == (NOW, DIGEST_3)
     put(store, grants.revoke("g", NOW))
-    assert not store.write(Transaction(grants.use_refresh_token(DIGEST_2, NOW, DIGEST_3)))
-    assert not grants.is_refresh_token_unused(store, DIGEST_3)
+    assert not store.write(Transaction(refresh_tokens.use(DIGEST_2, NOW, DIGEST_3)))
+    assert not refresh_tokens.is_unused(store, DIGEST_3)
 
 
 def test_a_retry_answer_can_be_stored_and_removed(store: Store) -> None:
     retry_answer = RetryAnswer(DIGEST_1, DIGEST_2, b"\x00encrypted", NOW + 10)
-    put(store, grants.add_retry_answer(retry_answer))
+    put(store, refresh_tokens.add_retry_answer(retry_answer))
 
-    assert grants.find_retry_answer(store, DIGEST_1) == retry_answer
-    put(store, grants.remove_retry_answer(DIGEST_1))
-    assert grants.find_retry_answer(store, DIGEST_1) is None
+    assert refresh_tokens.find_retry_answer(store, DIGEST_1) == retry_answer
+    put(store, refresh_tokens.remove_retry_answer(DIGEST_1))
+    assert refresh_tokens.find_retry_answer(store, DIGEST_1) is None
 
 
 def test_revoking_a_client_adds_each_unrevoked_grant_to_the_change_feed(store: Store) -> None:

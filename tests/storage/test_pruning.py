@@ -18,12 +18,14 @@ from valetkey.storage import (
     interactions,
     opaque_tokens,
     outbox,
+    refresh_tokens,
 )
 from valetkey.storage.accounts import Session
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.grants import AuthorizationCode, Grant, RefreshToken, RetryAnswer
+from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
+from valetkey.storage.refresh_tokens import RefreshToken, RetryAnswer
 from valetkey.storage.tables import metadata
 
 DAY = 86400.0
@@ -38,8 +40,8 @@ def fill(store: Store, until: float) -> None:
                 interactions.add(Interaction(digest, b"b", "c", "{}", until)),
                 grants.add(Grant(name, "c", "o", "", "[]", None, None, None, NOW, until)),
                 grants.add_code(AuthorizationCode(digest, name, "c", "u", 1, None, None, until)),
-                grants.add_refresh_token(RefreshToken(digest, name, None, NOW, until)),
-                grants.add_retry_answer(RetryAnswer(digest, b"r", b"a", until)),
+                refresh_tokens.add(RefreshToken(digest, name, None, NOW, until)),
+                refresh_tokens.add_retry_answer(RetryAnswer(digest, b"r", b"a", until)),
                 opaque_tokens.add(digest, {"exp": until}),
                 change_feed.add("token", name, NOW, until),
                 accounts.add_session(Session(digest, "s", b"b", NOW, until, None)),

@@ -8,9 +8,10 @@ from valetkey.activity.audit import AuditEvent, audit_statement
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, generate_secret, random_id
 from valetkey.runtime import Runtime
-from valetkey.storage import change_feed, grants
+from valetkey.storage import change_feed, grants, refresh_tokens
 from valetkey.storage.engine.statement import BoundStatement
-from valetkey.storage.grants import Grant, RefreshToken
+from valetkey.storage.grants import Grant
+from valetkey.storage.refresh_tokens import RefreshToken
 
 _EXPIRY_PRECISION_S = 86400.0  # only pruning reads a grant's expiry, so extending it once a day is enough
 
@@ -94,7 +95,7 @@ def issue_refresh_token(grant: Grant, runtime: Runtime, now: float, *, parent: b
     """
     secret, expires_at = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
     token = RefreshToken(secret.digest(), grant.grant_id, parent, now, expires_at)
-    insert = grants.add_refresh_token(token)
+    insert = refresh_tokens.add(token)
     if grant.expires_at >= expires_at - _EXPIRY_PRECISION_S:
         return NewRefreshToken(secret, token, grant, (insert,))
     extended = replace(grant, expires_at=expires_at)

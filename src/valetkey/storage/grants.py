@@ -1,4 +1,4 @@
-"""Grants (what a resource owner authorized a client to do), with their authorization codes and refresh tokens."""
+"""Grants (what a resource owner authorized a client to do), with their authorization codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    delete,
     exists,
     insert,
     literal,
@@ -27,7 +26,7 @@ from sqlalchemy import (
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .tables import accounts, codes, consents, grants, refresh_tokens, retry_answers, sessions
+from .tables import accounts, codes, consents, grants, sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,47 +76,20 @@ class AuthorizationCode:
     consumed_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
-    """A refresh token (RFC 6749 §6). Times are seconds since 1970."""
-
-    digest: bytes
-    grant_id: str
-    parent: bytes | None  # digest of the token that was exchanged for this one
-    issued_at: float
-    expires_at: float
-    used_at: float | None = None
-    successor: bytes | None = None  # digest of the token that this one was exchanged for
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAnswer:
-    """The encrypted response to a refresh request, stored for some seconds for a client that lost it and retries.
-
-    :param digest: of the refresh token that was used.
-    :param request: digest of the request; only the same request gets the response again.
-    """
-
-    digest: bytes
-    request: bytes
-    answer: bytes
-    expires_at: float
-
-
-_GRANT_COLUMNS = columns_of(grants, Grant)
-_GRANT_COLUMN_NAMES = [column.name for column in _GRANT_COLUMNS]
+GRANT_COLUMNS = columns_of(grants, Grant)
+_GRANT_COLUMN_NAMES = [column.name for column in GRANT_COLUMNS]
 _CODE_COLUMNS = columns_of(codes, AuthorizationCode)
-_REFRESH_COLUMNS = columns_of(refresh_tokens, RefreshToken)
 
 
-def _unrevoked_grant(grant_id: object) -> Select[int]:
+def unrevoked_grant(grant_id: object) -> Select[int]:
+    """Return a subquery that has a row if the grant exists and is not revoked."""
     return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
 
 
 add = InsertStatement(grants, Grant)
 # Locks the consent's row (on SQLite the whole database) until the grant is committed: a concurrent removal of the
 # consent waits, and then revokes the new grant too.
-_SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in _GRANT_COLUMNS)).where(
+_SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS)).where(
     consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
 )
 _ADD_IF_CONSENTED = Statement(
@@ -143,46 +115,21 @@ _ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
     )
 )
 add_code = InsertStatement(codes, AuthorizationCode)
-add_refresh_token = InsertStatement(refresh_tokens, RefreshToken)
-_FIND_GRANT = Statement(select(*_GRANT_COLUMNS).where(grants.c.grant_id == bindparam("grant_id")))
+_FIND_GRANT = Statement(select(*GRANT_COLUMNS).where(grants.c.grant_id == bindparam("grant_id")))
 _FIND_CODE = Statement(
-    select(*_CODE_COLUMNS, *_GRANT_COLUMNS)
+    select(*_CODE_COLUMNS, *GRANT_COLUMNS)
     .join_from(codes, grants, codes.c.grant_id == grants.c.grant_id)
     .where(codes.c.digest == bindparam("digest"))
-)
-_FIND_REFRESH = Statement(
-    select(*_REFRESH_COLUMNS, *_GRANT_COLUMNS)
-    .join_from(refresh_tokens, grants, refresh_tokens.c.grant_id == grants.c.grant_id)
-    .where(refresh_tokens.c.digest == bindparam("digest"))
-)
-_FIND_UNUSED_REFRESH = Statement(
-    select(refresh_tokens.c.digest).where(
-        refresh_tokens.c.digest == bindparam("digest"), refresh_tokens.c.used_at.is_(None)
-    )
 )
 _CONSUME_CODE = Statement(
     update(codes)
     .where(
         codes.c.digest == bindparam("wanted"),
         codes.c.consumed_at.is_(None),
-        exists(_unrevoked_grant(codes.c.grant_id)),
+        exists(unrevoked_grant(codes.c.grant_id)),
     )
     .values(consumed_at=bindparam("now"))
 )
-_USE_REFRESH = Statement(
-    update(refresh_tokens)
-    .where(
-        refresh_tokens.c.digest == bindparam("wanted"),
-        refresh_tokens.c.used_at.is_(None),
-        exists(_unrevoked_grant(refresh_tokens.c.grant_id)),
-    )
-    .values(used_at=bindparam("now"), successor=bindparam("next"))
-)
-add_retry_answer = InsertStatement(retry_answers, RetryAnswer)
-_FIND_RETRY_ANSWER = Statement(
-    select(*columns_of(retry_answers, RetryAnswer)).where(retry_answers.c.digest == bindparam("digest"))
-)
-_REMOVE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.digest == bindparam("wanted")))
 _EXTEND = Statement(
     update(grants).where(grants.c.grant_id == bindparam("wanted")).values(expires_at=bindparam("until"))
 )
@@ -219,17 +166,6 @@ def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | 
     return (AuthorizationCode(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
 
 
-def find_refresh_token(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
-    """Return the refresh token, also if it is used or expired, with its grant; ``None`` if there is none."""
-    row = store.fetch_one(_FIND_REFRESH(digest=digest))
-    return (RefreshToken(*row[: len(_REFRESH_COLUMNS)]), Grant(*row[len(_REFRESH_COLUMNS) :])) if row else None
-
-
-def is_refresh_token_unused(store: Store, digest: bytes) -> bool:
-    """Return whether the refresh token exists and was never used."""
-    return store.fetch_one(_FIND_UNUSED_REFRESH(digest=digest)) is not None
-
-
 def add_if_consented(grant: Grant) -> BoundStatement:
     """Return the conditional write that adds a grant; it adds none if the owner has withdrawn the consent."""
     return _ADD_IF_CONSENTED(**add(grant).values)
@@ -253,24 +189,6 @@ def add_if_consented_and_signed_in(
 def consume_code(digest: bytes, now: float) -> BoundStatement:
     """Return the conditional write that consumes a code: it succeeds once, and only if the grant is not revoked."""
     return _CONSUME_CODE(wanted=digest, now=now)
-
-
-def use_refresh_token(digest: bytes, now: float, successor: bytes) -> BoundStatement:
-    """Return the conditional write that uses a refresh token: it succeeds once, and only if the grant is not revoked.
-
-    :param successor: digest of the refresh token that replaces it.
-    """
-    return _USE_REFRESH(wanted=digest, now=now, next=successor)
-
-
-def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
-    """Return the stored response for a used refresh token, also if it has expired; ``None`` if there is none."""
-    row = store.fetch_one(_FIND_RETRY_ANSWER(digest=digest))
-    return RetryAnswer(*row) if row else None
-
-
-def remove_retry_answer(digest: bytes) -> BoundStatement:
-    return _REMOVE_RETRY_ANSWER(wanted=digest)
 
 
 def extend(grant_id: str, expires_at: float) -> BoundStatement:

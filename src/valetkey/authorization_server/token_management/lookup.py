@@ -10,7 +10,7 @@ from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.errors import InvalidToken
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
-from valetkey.storage import grants
+from valetkey.storage import refresh_tokens
 from valetkey.storage.grants import Grant
 
 
@@ -61,7 +61,7 @@ def _access_token_info(token: AccessToken) -> TokenInfo:
 
 
 def _refresh_token_info(runtime: Runtime, value: str, now: float, include_used: bool) -> TokenInfo | None:
-    token_and_grant = grants.find_refresh_token(runtime.store, Secret(value).digest())
+    token_and_grant = refresh_tokens.find(runtime.store, Secret(value).digest())
     if token_and_grant is None:
         return None
     token, grant = token_and_grant

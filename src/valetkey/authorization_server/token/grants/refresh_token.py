@@ -20,10 +20,11 @@ from valetkey.authorization_server.token.scope_and_resource import (
 from valetkey.protocol.errors import InvalidGrant, OAuthError
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
-from valetkey.storage import grants
+from valetkey.storage import refresh_tokens
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.grants import Grant, RefreshToken, RetryAnswer
+from valetkey.storage.grants import Grant
+from valetkey.storage.refresh_tokens import RefreshToken, RetryAnswer
 from valetkey.tokens.encryption import decrypt_with_secret, encrypt_with_secret
 
 from .request import TokenRequest
@@ -79,7 +80,7 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
     rows = [*successor.rows, *_retry_statements(secret, token, body, request)]
     if access_token.row is not None:
         rows.append(access_token.row)
-    condition = grants.use_refresh_token(token.digest, request.now, successor.token.digest)
+    condition = refresh_tokens.use(token.digest, request.now, successor.token.digest)
     if not request.runtime.write(Transaction(condition, tuple(rows))):
         return None
     successor.remember(request.runtime)
@@ -87,7 +88,7 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
 
 
 def _find_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
-    token_and_grant = grants.find_refresh_token(request.runtime.store, secret.digest())
+    token_and_grant = refresh_tokens.find(request.runtime.store, secret.digest())
     if token_and_grant is None:
         raise InvalidGrant("the refresh token is not known", log_detail="it is not in the store")
     return token_and_grant
@@ -126,10 +127,10 @@ def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request:
 def _find_retry_response(secret: Secret, token: RefreshToken, request: TokenRequest) -> bytes | None:
     """Return the response to the first use if this is the same request, in the window, with the successor unused."""
     store = request.runtime.store
-    stored = grants.find_retry_answer(store, token.digest)
+    stored = refresh_tokens.find_retry_answer(store, token.digest)
     if stored is None or stored.expires_at < request.now or bytes(stored.request) != _fingerprint(request):
         return None
-    if token.successor is None or not grants.is_refresh_token_unused(store, bytes(token.successor)):
+    if token.successor is None or not refresh_tokens.is_unused(store, bytes(token.successor)):
         return None
     return decrypt_with_secret(secret.reveal(), bytes(stored.answer))
 
@@ -143,10 +144,10 @@ def _retry_statements(
         return []
     encrypted = encrypt_with_secret(secret.reveal(), response)
     retry_answer = RetryAnswer(token.digest, _fingerprint(request), encrypted, request.now + window)
-    rows = [grants.add_retry_answer(retry_answer)]
+    rows = [refresh_tokens.add_retry_answer(retry_answer)]
     if token.parent is not None and request.now - token.issued_at <= window:
         rows.append(
-            grants.remove_retry_answer(bytes(token.parent))
+            refresh_tokens.remove_retry_answer(bytes(token.parent))
         )  # the client has the response that contained this token
     return rows
 
