@@ -18,7 +18,7 @@ from flask import Flask
 
 from tests.support.app import ENCRYPTION_KEY
 from tests.support.postgres import PostgreSQLServer
-from tests.support.redis import RedisServer
+from tests.support.redis_server import RedisServer
 from valetkey import RateLimit, Valetkey, public, require_oauth
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter

@@ -22,7 +22,7 @@ import pytest
 
 from tests.races.load_generator import CallResults
 from tests.support.postgres import PostgreSQLServer
-from tests.support.redis import RedisServer
+from tests.support.redis_server import RedisServer
 from valetkey.rate_limiting.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter

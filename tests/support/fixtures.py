@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from tests.support.chromium import launch_chromium
 from tests.support.openid_provider import OpenIDProvider
 from tests.support.postgres import PostgreSQLServer
-from tests.support.redis import RedisServer
+from tests.support.redis_server import RedisServer
 from tests.support.valetkey_server import Deployment, RunningServer
 
 __all__ = [

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 from tests.support.fixtures import StartProvider
 from tests.support.postgres import PostgreSQLServer
 from tests.support.program import NotInstalled, Program, StartFailed, find_program
-from tests.support.redis import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 def _create_one_row(url: str) -> None:
