@@ -1,1 +1,1 @@
-"""How the pages look and behave in a real browser."""
+"""The HTML pages in a real browser."""

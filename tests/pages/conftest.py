@@ -1,4 +1,4 @@
-"""One server, somebody with an account and a long name, and the pages that they come to."""
+"""Fixtures: a server, and a function that opens one of its pages."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from tests.pages.site import APP_NAME, LONG_EMAIL, SCOPES, USER_NAME, Site
+from tests.pages.site_under_test import APP_NAME, LONG_EMAIL, SCOPES, USER_NAME, OpenPage, Site
 from tests.support.user import CALLBACK, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The bare service; two apps are known, and one of them is connected."""
+    """A server without a host app, with a user and three clients. The user has allowed one of the clients."""
     deployment = Deployment(tmp_path_factory.mktemp("pages"), settings={"scopes": SCOPES})
     deployment.run("init")
     deployment.create_user(LONG_EMAIL, PASSWORD, name=USER_NAME)
-    asks, connected = (
+    requesting_client_id, connected_client_id = (
         deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
         for name in (APP_NAME, "Sunflower")
     )
-    device = deployment.create_client("native", name=APP_NAME, redirect_uris=["http://127.0.0.1/back"])["client_id"]
+    device_client = deployment.create_client("native", name=APP_NAME, redirect_uris=["http://127.0.0.1/back"])
     with RunningServer(deployment) as server:
-        with User(LONG_EMAIL, PASSWORD) as person:
-            person.allow(Site(server.url, connected).authorization_url())
-        yield Site(server.url, asks, device)
+        with User(LONG_EMAIL, PASSWORD) as user:
+            user.allow(Site(server.url, connected_client_id).authorization_url())
+        yield Site(server.url, requesting_client_id, device_client["client_id"])
 
 
 def _open_sign_in(page: Page, site: Site) -> None:
@@ -64,8 +64,8 @@ def _open_device(page: Page, site: Site) -> None:
 
 
 def _open_device_with_code(page: Page, site: Site) -> None:
-    asked = httpx.post(f"{site.url}/oauth/device", data={"client_id": site.device_client_id})
-    page.goto(asked.json()["verification_uri_complete"])
+    response = httpx.post(f"{site.url}/oauth/device", data={"client_id": site.device_client_id})
+    page.goto(response.json()["verification_uri_complete"])
     site.sign_in(page)
 
 
@@ -110,34 +110,33 @@ def _open_front_page(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/")
 
 
-OpenPage = Callable[[Page, Site], None]
-PAGES: dict[str, tuple[OpenPage, str]] = {  # how one gets there, and the heading
-    "first": (_open_front_page, ""),
+PAGES: dict[str, tuple[Callable[[Page, Site], None], str]] = {  # the function that opens it, and its heading
+    "front page": (_open_front_page, ""),
     "sign-in": (_open_sign_in, "Sign in"),
     "sign-up": (_open_sign_up, "Create an account"),
-    "a form with mistakes": (_open_invalid_sign_up, "Create an account"),
+    "sign-up, with errors": (_open_invalid_sign_up, "Create an account"),
     "consent": (_open_consent, "to use your account"),
     "account": (_open_account, "Your account"),
     "device": (_open_device, "Connect a device"),
-    "device, with its code": (_open_device_with_code, "Connect a device"),
+    "device, with a code": (_open_device_with_code, "Connect a device"),
     "device, consent": (_open_device_consent, "to use your account"),
     "logout": (_open_logout, "Sign out of"),
     "signed out": (_open_signed_out, "You are signed out"),
     "new token": (_open_new_token, "New personal access token"),
-    "new token, with mistakes": (_open_invalid_new_token, "New personal access token"),
-    "token made": (_open_created_token, "Copy your new token now"),
+    "new token, with errors": (_open_invalid_new_token, "New personal access token"),
+    "created token": (_open_created_token, "Copy your new token now"),
     "tokens": (_open_tokens, "Personal access tokens"),
     "refused": (_open_refusal, "This request cannot go on"),
 }
 
 
 @pytest.fixture(params=list(PAGES))
-def open_page(request: pytest.FixtureRequest, site: Site) -> Callable[[Page], None]:
-    """Go to one of the pages; the test runs for each."""
-    go, heading = PAGES[request.param]
+def open_page(request: pytest.FixtureRequest, site: Site) -> OpenPage:
+    """Return a function that opens one of the pages. The test runs for each page."""
+    open_in_site, heading = PAGES[request.param]
 
-    def there(page: Page) -> None:
-        go(page, site)
+    def open_and_check_heading(page: Page) -> None:
+        open_in_site(page, site)
         assert heading in page.locator("h1").inner_text()
 
-    return there
+    return open_and_check_heading

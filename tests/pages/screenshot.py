@@ -1,4 +1,4 @@
-"""Take the README's picture of the consent page: ``python -m tests.pages.screenshot docs/consent.png``."""
+"""Take the screenshot of the consent page for the README: ``python -m tests.pages.screenshot docs/consent.png``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.pages.site import Site
+from tests.pages.site_under_test import Site
 from tests.support.chromium import launch_chromium
 from tests.support.user import CALLBACK, EMAIL, PASSWORD
 from tests.support.valetkey_server import Deployment, RunningServer
@@ -22,21 +22,14 @@ SETTINGS = {
 
 
 def take_screenshot(path: Path) -> None:
-    """Write a picture of the real page, as Chromium shows it to somebody who has signed in."""
+    """Write a screenshot of the consent page, as Chromium shows it after sign-in."""
     with tempfile.TemporaryDirectory() as folder:
         deployment = Deployment(Path(folder), settings=SETTINGS)
         deployment.run("init")
         deployment.create_user(EMAIL, PASSWORD)
-        about = [
-            "--client-id",
-            "sunflower",
-            "--uri",
-            "https://sunflower.example",
-            "--contact",
-            "hello@sunflower.example",
-        ]
-        client = ["clients", "create", "--name", "Sunflower", "--policy", "web", "--redirect-uri", CALLBACK]
-        deployment.run(*client, *about)
+        command = ["clients", "create", "--name", "Sunflower", "--policy", "web", "--redirect-uri", CALLBACK]
+        command += ["--client-id", "sunflower", "--uri", "https://sunflower.example"]
+        deployment.run(*command, "--contact", "hello@sunflower.example")
         with RunningServer(deployment) as server, launch_chromium() as browser:
             context = browser.new_context(viewport={"width": 720, "height": 400}, device_scale_factor=1.25)
             page = context.new_page()

@@ -1,4 +1,4 @@
-"""docs/pages.md names the fields and buttons that the real pages have: programs that drive the pages go by it."""
+"""docs/pages.md lists the fields and buttons of the real pages, for programs that fill them in."""
 
 from __future__ import annotations
 
@@ -17,53 +17,56 @@ PAGE = Path(__file__).parents[2] / "docs" / "pages.md"
 
 @pytest.fixture
 def pages(app: Flask, ada: Browser, register: Register) -> dict[str, str]:
-    """Each page of docs/pages.md as a browser gets it."""
+    """The HTML of each page in docs/pages.md, by its heading there."""
     device = register("native", name="Television")
-    asked = app.test_client().post("/oauth/device", data={"client_id": device.client_id, "scope": "profile"}).json
-    stranger = app.test_client()
-    ada.obtain_tokens(scope=("openid",))  # allowed, and remembered
-    given = ada.get(f"/device?user_code={asked['user_code']}").text
+    response = app.test_client().post("/oauth/device", data={"client_id": device.client_id, "scope": "profile"})
+    device_codes = response.json
+    signed_out = app.test_client()
+    ada.obtain_tokens(scope=("openid",))  # the consent is remembered
     return {
-        "Sign in": stranger.get("/account/sign-in").text,
-        "Create an account": stranger.get("/account/sign-up").text,
+        "Sign in": signed_out.get("/account/sign-in").text,
+        "Create an account": signed_out.get("/account/sign-up").text,
         "Consent": ada.get(ada.authorize().location).text,
         "Connect a device": ada.get("/device").text,
-        "Connect a device, the code given": given,
+        "Connect a device, the code given": ada.get(f"/device?user_code={device_codes['user_code']}").text,
         "Personal access tokens": ada.get("/account/tokens").text,
         "A new personal access token": ada.get("/account/tokens/new").text,
         "Sign out": ada.get("/oauth/logout").text,
-        "Signed out": stranger.get("/oauth/logout").text,
-        "Signed out, apps are told": _signed_out_of_an_app(app, register),
+        "Signed out": signed_out.get("/oauth/logout").text,
+        "Signed out, apps are told": _get_signed_out_page_with_frames(app, register),
         "Going back to the app": ada.authorize(response_mode="form_post", prompt="none", scope="openid").text,
     }
 
 
-def _signed_out_of_an_app(app: Flask, register: Register) -> str:
-    """The page after signing out of an app that is told by the front channel."""
+def _get_signed_out_page_with_frames(app: Flask, register: Register) -> str:
+    """Sign out of an app that uses front-channel logout. Return the page after that, which has a frame."""
     members = {"post_logout_redirect_uris": [CALLBACK], "frontchannel_logout_uri": "https://shop.example/out"}
     eve = Browser(app.test_client(), register(members=members))
     sign_in_new_account(eve, app.extensions["valetkey"], "eve@example.org", "Eve")
-    asked = {"id_token_hint": eve.obtain_tokens(scope=("openid",))["id_token"], "post_logout_redirect_uri": CALLBACK}
-    return eve.get("/oauth/logout", query_string=asked).text
+    id_token = eve.obtain_tokens(scope=("openid",))["id_token"]
+    parameters = {"id_token_hint": id_token, "post_logout_redirect_uri": CALLBACK}
+    return eve.get("/oauth/logout", query_string=parameters).text
 
 
-def test_every_field_and_button_is_written_down_and_no_other(pages: dict[str, str]) -> None:
-    written = {title: set(re.findall(r"^\| `([^`]+)` \|", text, re.M)) for title, text in _sections()}
+def test_the_docs_list_exactly_the_fields_and_buttons_of_the_pages(pages: dict[str, str]) -> None:
+    documented = {title: set(re.findall(r"^\| `([^`]+)` \|", text, re.M)) for title, text in _sections()}
 
-    assert {title: _seen(text) for title, text in pages.items()} == written
+    assert {title: _find_names(html) for title, html in pages.items()} == documented
 
 
 def _sections() -> list[tuple[str, str]]:
+    """Return heading and text of each section of docs/pages.md."""
     parts = re.split(r"^## (.+)$", PAGE.read_text(), flags=re.M)[1:]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _seen(page: str) -> set[str]:
+def _find_names(page: str) -> set[str]:
+    """Return the names of all fields and ``#id`` of all buttons and links of a page."""
     links = {f"#{link}" for link in re.findall(r'<a [^>]*id="([^"]+)"', page)}
-    chosen = set(re.findall(r'<select [^>]*name="([^"]+)"', page))
-    return links | chosen | {name for form in parse_forms(page) for name in _names(form)}
+    selects = set(re.findall(r'<select [^>]*name="([^"]+)"', page))
+    return links | selects | {name for form in parse_forms(page) for name in _names_in_form(form)}
 
 
-def _names(form: Form) -> set[str]:
+def _names_in_form(form: Form) -> set[str]:
     fields = {name for name, _ in form.fields + form.choices}
     return fields | {f"#{button}" for button in form.buttons if button}

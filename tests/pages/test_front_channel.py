@@ -1,4 +1,4 @@
-"""Front-channel logout in a real browser: the policy lets the frame load, and the page goes on by itself."""
+"""Front-channel logout in a real browser: the CSP allows the frame, and the page redirects to the app by itself."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from tests.pages.site import LONG_EMAIL, SCOPES, Site
+from tests.pages.site_under_test import LONG_EMAIL, SCOPES, Site
 from tests.support.user import PASSWORD
 from tests.support.valetkey_server import Deployment, RunningServer
 from valetkey.protocol.pkce import s256
 
 
 @pytest.fixture
-def answers() -> Event:
-    """Set: the relying party answers in its frame."""
+def may_respond() -> Event:
+    """An event: when it is set, the relying party responds to the request of the frame."""
     return Event()
 
 
 @pytest.fixture
-def party(answers: Event) -> Iterator[ThreadingHTTPServer]:
-    """A relying party's server that answers everything."""
+def relying_party(may_respond: Event) -> Iterator[ThreadingHTTPServer]:
+    """The server of a relying party, which responds to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.startswith("/out"):
-                answers.wait(30)
+                may_respond.wait(30)
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -45,37 +45,44 @@ def party(answers: Event) -> Iterator[ThreadingHTTPServer]:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield server
-        answers.set()
+        may_respond.set()
         server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize(("is_slow", "most"), [(False, 2_500), (True, 8_000)], ids=["at once", "after 3 s"])
-def test_the_app_is_told_in_a_frame_and_the_person_goes_on_to_it(
-    party: ThreadingHTTPServer, answers: Event, tmp_path: Path, page: Page, is_slow: bool, most: int
+@pytest.mark.parametrize(
+    ("is_slow", "timeout_ms"), [(False, 2_500), (True, 8_000)], ids=["app responds", "app does not respond"]
+)
+def test_the_app_is_notified_in_a_frame_and_the_browser_is_redirected_to_it(
+    relying_party: ThreadingHTTPServer,
+    may_respond: Event,
+    tmp_path: Path,
+    page: Page,
+    is_slow: bool,
+    timeout_ms: int,
 ) -> None:
-    """At once when the frame is loaded; and where it never is, after three seconds."""
+    """The redirect comes as soon as the frame has loaded, or after three seconds."""
     if not is_slow:
-        answers.set()
-    app = f"http://127.0.0.1:{party.server_port}"
+        may_respond.set()
+    app = f"http://127.0.0.1:{relying_party.server_port}"
     deployment = Deployment(tmp_path, settings={"scopes": SCOPES})
     deployment.run("init")
     deployment.create_user(LONG_EMAIL, PASSWORD)
     uris = ["--redirect-uri", f"{app}/back", "--post-logout-redirect-uri", f"{app}/after"]
-    uris += ["--frontchannel-logout-uri", f"{app}/out", "--backchannel-logout-uri", f"{app}/told"]
+    uris += ["--frontchannel-logout-uri", f"{app}/out", "--backchannel-logout-uri", f"{app}/backchannel"]
     client_id = json.loads(deployment.run("clients", "create", "--name", "Shop", *uris, "--json"))["client_id"]
     with RunningServer(deployment) as server:
-        asked = {"response_type": "code", "client_id": client_id, "scope": "openid", "redirect_uri": f"{app}/back"}
-        asked |= {"code_challenge": s256("v" * 43), "code_challenge_method": "S256"}
-        page.goto(f"{server.url}/oauth/authorize?{urlencode(asked)}")
+        request = {"response_type": "code", "client_id": client_id, "scope": "openid", "redirect_uri": f"{app}/back"}
+        request |= {"code_challenge": s256("v" * 43), "code_challenge_method": "S256"}
+        page.goto(f"{server.url}/oauth/authorize?{urlencode(request)}")
         Site(server.url, client_id).sign_in(page)
         page.click("#allow")
         page.wait_for_url(f"{app}/back?**")
-        after = urlencode({"client_id": client_id, "post_logout_redirect_uri": f"{app}/after", "state": "x"})
-        page.goto(f"{server.url}/oauth/logout?{after}")
+        request = {"client_id": client_id, "post_logout_redirect_uri": f"{app}/after", "state": "x"}
+        page.goto(f"{server.url}/oauth/logout?{urlencode(request)}")
         with page.expect_request(f"{app}/out?**") as frame:
             page.click("#log-out", no_wait_after=True)
-        page.wait_for_url(f"{app}/after?state=x", timeout=most)
-        told = parse_qs(urlsplit(frame.value.url).query)
-        assert told["iss"] == [server.url]
-        assert told["sid"][0]
+        page.wait_for_url(f"{app}/after?state=x", timeout=timeout_ms)
+        parameters = parse_qs(urlsplit(frame.value.url).query)
+        assert parameters["iss"] == [server.url]
+        assert parameters["sid"][0]

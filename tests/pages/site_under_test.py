@@ -1,7 +1,8 @@
-"""The server under test of the page tests, and names that are hard to lay out."""
+"""The server of the page tests, and long names that must fit on its pages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -20,17 +21,20 @@ SCOPES = {
 }
 
 
+OpenPage = Callable[[Page], None]  # the fixture open_page
+
+
 @dataclass(frozen=True)
 class Site:
-    """The server under test and what its pages are reached by."""
+    """The URL of the server under test, and the clients whose requests lead to its pages."""
 
     url: str
     client_id: str
     device_client_id: str = ""
 
     def authorization_url(self, scope: str = " ".join(SCOPES)) -> str:
-        """Answer the address to which an app sends somebody."""
-        asked = {
+        """Return the URL of an authorization request."""
+        parameters = {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": CALLBACK,
@@ -38,10 +42,10 @@ class Site:
             "code_challenge": s256("v" * 43),
             "code_challenge_method": "S256",
         }
-        return f"{self.url}/oauth/authorize?{urlencode(asked)}"
+        return f"{self.url}/oauth/authorize?{urlencode(parameters)}"
 
     def sign_in(self, page: Page) -> None:
-        """Fill in the sign-in form that the page shows."""
+        """Submit the sign-in form of the page."""
         page.get_by_label("E-mail address").fill(LONG_EMAIL)
         page.get_by_label("Password").fill(PASSWORD)
         page.click("#sign-in")
