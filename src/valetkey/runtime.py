@@ -36,7 +36,7 @@ from .rate_limiting.counters import Counters
 from .rate_limiting.limit import parse_limit
 from .rate_limiting.limit_settings import parse_limits
 from .rate_limiting.limiter import Limiter
-from .rate_limiting.quotas import Quotas
+from .rate_limiting.quota_counter import Quotas
 from .rate_limiting.redis_counters import RedisCounters
 from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from .settings import Settings

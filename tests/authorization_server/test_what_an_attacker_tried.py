@@ -8,7 +8,7 @@ import pytest
 
 from valetkey import public, require_oauth
 from valetkey.protocol.authorization_response import AuthorizationResponse
-from valetkey.protocol.uri import redirect_uri_matches
+from valetkey.protocol.redirect_uri import redirect_uri_matches
 from valetkey.resource_server.guard.require_oauth import _bucket_name
 
 

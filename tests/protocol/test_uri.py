@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetkey.protocol.uri import redirect_uri_matches, redirect_uri_problem, resource_uri_problem
+from valetkey.protocol.redirect_uri import redirect_uri_matches, redirect_uri_problem
+from valetkey.protocol.uri import resource_uri_problem
 
 LOOPBACK = ("http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb")
 

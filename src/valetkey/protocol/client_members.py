@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from .algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from .client_policy import ClientPolicy
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .uri import endpoint_uri_problem, page_uri_problem, redirect_uri_problem
+from .redirect_uri import redirect_uri_problem
+from .uri import endpoint_uri_problem, page_uri_problem
 
 ClientMetadata = Mapping[str, Any]
 _MAX_LENGTH, _MAX_ITEMS, _MAX_KEYS = 2000, 32, 16

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from .client_members import ClientMetadata, logout_problems, parse_members, to_error_description
 from .client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .uri import is_native_redirect_uri, redirect_uri_problem
+from .redirect_uri import is_native_redirect_uri, redirect_uri_problem
 
 _RESPONSE_TYPES = frozenset({"code"})
 

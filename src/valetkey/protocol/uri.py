@@ -1,4 +1,4 @@
-"""Redirect URIs (RFC 6749 §3.1.2, RFC 9700 §2.1, RFC 8252 §7) and resource identifiers (RFC 8707 §2)."""
+"""URIs: loopback hosts, resource identifiers (RFC 8707 §2), page and endpoint URLs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 _MAX_LENGTH = 2000
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_LOOPBACK_LITERAL = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]{1,5})?(?P<rest>[/?].*)?")
-_DANGEROUS_SCHEMES = frozenset(
-    {"javascript", "data", "vbscript", "file", "blob", "about", "mailto", "ws", "wss", "ftp", "view-source"}
-)
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -19,50 +15,9 @@ def is_loopback_host(host: str | None) -> bool:
     return host in _LOOPBACK_HOSTS
 
 
-def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
-    """Return why a URI cannot be registered as a redirect URI, or ``None`` if it can.
-
-    https is always allowed, http for loopback addresses only, and private-use schemes (with a dot, RFC 8252 §7.1)
-    for native apps only.
-    """
-    parts, problem = _split(uri)
-    if parts is None:
-        return problem
-    if parts.scheme == "https":
-        return None if parts.hostname else "it has no host"
-    if parts.scheme == "http":
-        return None if is_loopback_host(parts.hostname) else "http is for loopback addresses only; use https"
-    if parts.scheme in _DANGEROUS_SCHEMES:
-        return f"the scheme {parts.scheme}: is never redirected to"
-    if not native:
-        return "it is not https"
-    if "." not in parts.scheme:
-        return "a private-use scheme needs a dot, like com.example.app (RFC 8252 §7.1)"
-    return None
-
-
-def is_native_redirect_uri(uri: str) -> bool:
-    """Return whether a redirect URI leads to a program on the user's device (RFC 8252 §7.1, §7.3)."""
-    parts, _ = _split(uri)
-    return parts is not None and (parts.scheme not in {"https", "http"} or is_loopback_host(parts.hostname))
-
-
-def redirect_uri_matches(uri: str, registered: tuple[str, ...], *, native: bool) -> bool:
-    """Return whether a redirect URI is registered.
-
-    The comparison is exact, except that a loopback URI of a native app may have any port (RFC 8252 §7.3).
-    """
-    if uri in registered:
-        return True
-    if not native or not uri.isascii():
-        return False
-    loopback = _without_port(uri)
-    return loopback is not None and any(loopback == _without_port(registered_uri) for registered_uri in registered)
-
-
 def resource_uri_problem(uri: str) -> str | None:
     """Return why a URI cannot be a resource indicator (RFC 8707 §2: absolute, no fragment), or ``None`` if it can."""
-    parts, problem = _split(uri)
+    parts, problem = split_uri(uri)
     if parts is None:
         return problem
     return None if parts.scheme in {"https", "http"} and parts.hostname else "it is not an http(s) URL"
@@ -70,7 +25,7 @@ def resource_uri_problem(uri: str) -> str | None:
 
 def host_of(uri: str) -> str | None:
     """Return the host of a URI, or ``None`` if it has none or is invalid."""
-    parts, _ = _split(uri)
+    parts, _ = split_uri(uri)
     return parts.hostname if parts else None
 
 
@@ -88,7 +43,7 @@ def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bo
 
     :param allow_http_loopback: whether an http URL is allowed if its host is a loopback address.
     """
-    parts, _ = _split(client_id)
+    parts, _ = split_uri(client_id)
     if parts is None or not parts.hostname or parts.path in {"", "/"}:
         return False
     if any(segment.lower().replace("%2e", ".") in {".", ".."} for segment in parts.path.split("/")):
@@ -115,14 +70,7 @@ def endpoint_uri_problem(uri: str) -> str | None:
     return problem
 
 
-def _without_port(uri: str) -> tuple[str, str] | None:
-    match = _LOOPBACK_LITERAL.fullmatch(uri)
-    if not match or int((match[2] or ":1")[1:]) > 65535:
-        return None
-    return match[1], match["rest"] or ""
-
-
-def _split(uri: str) -> tuple[SplitResult | None, str | None]:
+def split_uri(uri: str) -> tuple[SplitResult | None, str | None]:
     if len(uri) > _MAX_LENGTH:
         return None, "it is longer than 2000 characters"
     if not _PRINTABLE.fullmatch(uri) or "\\" in uri:

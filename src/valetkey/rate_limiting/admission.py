@@ -16,7 +16,7 @@ from .rate_limit import RateLimit
 if TYPE_CHECKING:  # a ResourceServer has no plans, and must not import the database
     from .limit_settings import PlanBudget
     from .quota import Quota
-    from .quotas import QuotaResult, Quotas
+    from .quota_counter import QuotaResult, Quotas
 
 FieldsStyle = Literal["ietf", "legacy", "both", "off"]  # the setting rate_limit_fields
 _MAX_CHARGE_PLANS = 20_000

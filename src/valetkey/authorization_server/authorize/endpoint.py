@@ -21,7 +21,7 @@ from valetkey.protocol.errors import (
     UnsupportedResponseType,
 )
 from valetkey.protocol.parameters import Parameters, reject_repeated
-from valetkey.protocol.uri import redirect_uri_matches
+from valetkey.protocol.redirect_uri import redirect_uri_matches
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 

@@ -18,9 +18,9 @@ from valetkey.protocol.client_members import is_supported_member, logout_problem
 from valetkey.protocol.client_metadata import parse_client_metadata
 from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from valetkey.protocol.errors import InvalidScope, OAuthError
+from valetkey.protocol.redirect_uri import redirect_uri_problem
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, generate_secret, random_id
-from valetkey.protocol.uri import redirect_uri_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, clients, grants, personal_access_tokens, registrations, subscriptions
 from valetkey.storage.clients import Client
