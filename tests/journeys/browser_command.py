@@ -1,4 +1,4 @@
-"""A browser for ``$BROWSER``: signs in as the person of the environment, allows, and goes back to the app."""
+"""Browser for ``$BROWSER``: opens a URL, signs in as ``$EMAIL`` with ``$PASSWORD``, allows, follows the redirect."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import httpx
 from tests.support.user import User
 
 if __name__ == "__main__":
-    with User(os.environ["EMAIL"], os.environ["PASSWORD"]) as person:
-        httpx.get(person.allow(sys.argv[1]))
+    with User(os.environ["EMAIL"], os.environ["PASSWORD"]) as user:
+        httpx.get(user.allow(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""A checkout of its own for ``make``: the project's files, and this virtual environment."""
+"""Temporary checkouts for ``make`` and the README's commands: the project's files, with this virtual environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMOVED_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "PORT", "T", "S
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder in which the README's commands are run; nothing in the real one is touched or installed."""
+    """A copy of the project's files in which commands run. Nothing is installed, and the real files do not change."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -35,12 +35,12 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What somebody has set who has set nothing; ``make test`` hands its own variables down."""
+        """The environment without settings of Valetkey and without the variables that ``make test`` sets."""
         inherited = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
         return {name: value for name, value in inherited.items() if not name.startswith(("VALETKEY_", "OIDC_"))}
 
     def start(self, command: list[str]) -> Program:
-        """Run ``make serve``, or what else serves the quickstart on this checkout's port."""
+        """Start ``make serve``, or another command that serves the quickstart on ``port``; wait until it is ready."""
         log = self.folder / "log"
         log.unlink(missing_ok=True)
         environment = self.environment | {"PORT": str(self.port)}
@@ -54,7 +54,10 @@ class Checkout:
 
 
 def search_log(log: str, pattern: str) -> tuple[str, ...]:
-    """Answer what the groups of a pattern matched in what a program printed."""
-    found = re.search(pattern, log)
-    assert found, log
-    return found.groups()
+    """Return the groups of a pattern's first match in a log.
+
+    :raises AssertionError: if there is no match.
+    """
+    match = re.search(pattern, log)
+    assert match, log
+    return match.groups()

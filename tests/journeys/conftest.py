@@ -1,4 +1,4 @@
-"""One service of two servers, the first with two workers, and the app that wants to use its API."""
+"""Fixtures: an API served by two servers, a third-party app that is registered there, and browsers of new users."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.valetkey_server import Deployment, RunningServer
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServers]:
-    """Two servers on one database, with Maya's account."""
-    app = Path(__file__).with_name("process_header_app.py")
+    """Two servers on one database, the first with two workers. Maya has an account."""
+    app = Path(__file__).with_name("process_header_api.py")
     deployment = Deployment(tmp_path_factory.mktemp("journeys"), app=app)
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
@@ -28,17 +28,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServers]:
 
 @pytest.fixture
 def app(api: ApiServers) -> Iterator[ThirdPartyApp]:
-    """An app that its developer has just registered."""
-    with ThirdPartyApp() as made:
-        made.credentials = api.first.deployment.create_client(
-            "web", name="Sunflower", scope="profile notes:write", redirect_uris=[made.redirect_uri]
+    """A newly registered app."""
+    with ThirdPartyApp() as third_party_app:
+        third_party_app.credentials = api.first.deployment.create_client(
+            "web", name="Sunflower", scope="profile notes:write", redirect_uris=[third_party_app.redirect_uri]
         )
-        yield made
+        yield third_party_app
 
 
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])
 def new_user_page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    """The browser of somebody who has never been here, with JavaScript and without."""
+    """A page in a browser without cookies, with JavaScript and without."""
     with _new_context(browser, java_script_enabled=request.param) as context:
         yield context.new_page()
 

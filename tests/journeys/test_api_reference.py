@@ -1,4 +1,4 @@
-"""A developer opens ``/docs``, authorizes, and calls the API from the page, in a real browser."""
+"""The API reference at ``/docs`` in a real browser: authorize, and call the API from the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.valetkey_server import Deployment, RunningServer
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    app = Path(__file__).with_name("api_reference.py")
+    app = Path(__file__).with_name("api_with_reference.py")
     deployment = Deployment(tmp_path_factory.mktemp("reference"), app=app)
     deployment.run("init")
     deployment.create_user(EMAIL, PASSWORD)
@@ -32,14 +32,14 @@ def _authorize(page: Page, server: RunningServer, email: str = EMAIL) -> None:
     page.click("#sign-in")
 
 
-def test_a_developer_authorizes_on_the_page_and_calls_with_the_token(page: Page, server: RunningServer) -> None:
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+def test_a_developer_authorizes_on_the_page_and_calls_the_api_with_the_token(page: Page, server: RunningServer) -> None:
+    console_errors: list[str] = []
+    page.on("console", lambda message: console_errors.append(message.text) if message.type == "error" else None)
     _authorize(page, server)
     expect(page.get_by_role("heading", level=1)).to_contain_text("API reference")
     page.click("#allow")
     expect(page.locator("#authorized-words")).to_contain_text("notes:read, notes:write")
-    assert page.url == f"{server.url}/docs#op-search"  # the code is in no history
+    assert page.url == f"{server.url}/docs#op-search"  # the code does not stay in the browser's history
 
     search = page.locator("#op-search-try")
     search.get_by_label("q").fill("otter")
@@ -54,14 +54,14 @@ def test_a_developer_authorizes_on_the_page_and_calls_with_the_token(page: Page,
     add.get_by_role("button").click()
     expect(add.locator(".result .status")).to_have_text("201")
 
-    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
-    assert kept == '[{},{},""]'  # the token is in no place that outlives the page
+    storage = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+    assert storage == '[{},{},""]'  # the token is only in the memory of the page
     page.reload()
     expect(page.locator("#authorize")).to_be_visible()
-    assert complaints == []
+    assert console_errors == []
 
 
-def test_the_token_can_be_forgotten_and_is_dead_then(page: Page, server: RunningServer) -> None:
+def test_forgetting_the_token_revokes_it(page: Page, server: RunningServer) -> None:
     server.deployment.create_user("ines@example.com", PASSWORD)
     _authorize(page, server, "ines@example.com")
     page.click("#allow")
@@ -74,7 +74,7 @@ def test_the_token_can_be_forgotten_and_is_dead_then(page: Page, server: Running
     expect(search.locator(".result")).to_contain_text("Bearer realm=")
 
 
-def test_denying_is_told_and_gives_no_token(browser: Browser, server: RunningServer) -> None:
+def test_the_page_has_no_token_after_the_user_denied(browser: Browser, server: RunningServer) -> None:
     with browser.new_context() as context:
         server.deployment.create_user("noor@example.com", PASSWORD)
         page = context.new_page()
@@ -90,12 +90,12 @@ def test_denying_is_told_and_gives_no_token(browser: Browser, server: RunningSer
         expect(page.locator("#authorize-problem")).to_have_text("You did not allow it. Nothing was given to this page.")
 
 
-def test_a_code_that_the_page_did_not_ask_for_is_not_redeemed(page: Page, server: RunningServer) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_a_code_that_the_page_did_not_request_is_not_redeemed(page: Page, server: RunningServer) -> None:
+    request_urls: list[str] = []
+    page.on("request", lambda request: request_urls.append(request.url))
     page.goto(f"{server.url}/docs/authorized?code=stolen&state=guessed&iss={server.url}")
     expect(page.locator("#authorize-problem")).to_contain_text("not to a question of this page")
-    assert not [url for url in asked if "/oauth/token" in url]
+    assert not [url for url in request_urls if "/oauth/token" in url]
 
 
 def test_a_public_operation_is_called_without_a_token(page: Page, server: RunningServer) -> None:
@@ -107,21 +107,21 @@ def test_a_public_operation_is_called_without_a_token(page: Page, server: Runnin
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_suits_a_small_phone_in_light_and_dark(browser: Browser, server: RunningServer, scheme: str) -> None:
+def test_the_page_is_accessible_on_a_small_phone(browser: Browser, server: RunningServer, scheme: str) -> None:
     with browser.new_context(color_scheme=scheme, viewport={"width": 320, "height": 640}) as context:  # type: ignore[arg-type]
         page = context.new_page()
         page.goto(f"{server.url}/docs")
         page.locator("#op-search-try button").click()
         expect(page.locator("#op-search-try .result .status")).to_have_text("401")
         assert page.evaluate("document.documentElement.scrollWidth") <= 320  # WCAG 2.2 §1.4.10
-        small = [one for one in page.evaluate(FIND_TARGETS) if 0 < min(one["width"], one["height"]) < 24]
-        assert small == []  # §2.5.8
+        targets = page.evaluate(FIND_TARGETS)
+        assert [target for target in targets if 0 < min(target["width"], target["height"]) < 24] == []  # §2.5.8
         assert page.evaluate(FIND_NAMELESS_ELEMENTS) == []  # §4.1.2
-        faint = [one for one in page.evaluate(FIND_TEXTS) if contrast_ratio(one["color"], one["behind"]) < 4.5]
-        assert faint == []  # §1.4.3
+        texts = page.evaluate(FIND_TEXTS)
+        assert [text for text in texts if contrast_ratio(text["color"], text["behind"]) < 4.5] == []  # §1.4.3
 
 
-def test_without_javascript_the_whole_reference_can_be_read(browser: Browser, server: RunningServer) -> None:
+def test_the_whole_reference_can_be_read_without_javascript(browser: Browser, server: RunningServer) -> None:
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(f"{server.url}/docs")
@@ -131,7 +131,7 @@ def test_without_javascript_the_whole_reference_can_be_read(browser: Browser, se
         assert not any(form.is_visible() for form in page.locator("form.try").all())
 
 
-def test_one_calls_by_keyboard_alone(page: Page, server: RunningServer) -> None:
+def test_an_operation_can_be_called_with_the_keyboard_only(page: Page, server: RunningServer) -> None:
     page.goto(f"{server.url}/docs")
     page.locator("#op-status-try select").focus()
     page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""``examples/atlas``: its README as it stands there, its own tests, run as its publisher would."""
+"""``examples/atlas``: the commands of its README run, its description is up to date, and its own tests pass."""
 
 from __future__ import annotations
 
@@ -26,92 +26,92 @@ PATH = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 @dataclass(frozen=True)
-class Served:
+class RunningAtlas:
     """Atlas, served from a copy of its folder."""
 
     folder: Path
     port: int
     server: Program
 
-    def paste(self, script: str, **more: str) -> str:
-        """Run what a block says and answer what it prints."""
-        script = script.replace("8000", str(self.port))  # the one that is free here
-        done = run(["bash", "-ec", script], self.folder, **more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def run_script(self, script: str, **more_environment: str) -> str:
+        """Run a code block of the README and return its output. The port in it is replaced with the server's."""
+        process = run(["bash", "-ec", script.replace("8000", str(self.port))], self.folder, **more_environment)
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
 
 
 @pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAtlas]:
     folder = tmp_path_factory.mktemp("atlas") / "atlas"
     shutil.copytree(ATLAS, folder, ignore=shutil.ignore_patterns("var", "__pycache__"))
-    install, go_there, serve = INSTALL_AND_SERVE.splitlines()
-    assert (install, go_there) == ("pip install . pycountry", "cd examples/atlas")  # done here, in other words
+    install, change_folder, serve = INSTALL_AND_SERVE.splitlines()
+    # Not run: the package is installed already, and the copy of the folder is used.
+    assert (install, change_folder) == ("pip install . pycountry", "cd examples/atlas")
     port = free_port()
     server = Program(
         ["bash", "-c", f"exec {serve} --port {port}"],
         log=folder.parent / "log",
-        is_ready=lambda: _answers(port),
+        is_ready=lambda: _is_ready(port),
         environment=environment(),
         cwd=folder,
     )
-    yield Served(folder, port, server)
+    yield RunningAtlas(folder, port, server)
     server.kill()
 
 
-def test_everybody_reads_the_world(atlas: Served) -> None:
-    found, parts = (json.loads(atlas.paste(line)) for line in READ.splitlines())
+def test_public_routes_need_no_token(atlas: RunningAtlas) -> None:
+    countries, subdivisions = (json.loads(atlas.run_script(line)) for line in READ.splitlines())
 
-    assert [one["name"] for one in found["items"]] == ["Côte d'Ivoire"]
-    assert "Lisboa" in [one["name"] for one in parts["items"]]
+    assert [country["name"] for country in countries["items"]] == ["Côte d'Ivoire"]
+    assert "Lisboa" in [subdivision["name"] for subdivision in subdivisions["items"]]
 
 
-def test_a_person_makes_a_list_through_the_browser(atlas: Served) -> None:
+def test_a_user_creates_a_list_with_a_token_from_the_browser(atlas: RunningAtlas) -> None:
     email, password = search_log(atlas.server.log, r"User:\s+(\S+)\s+password: (\S+)")
     browser = f"{sys.executable} -m tests.journeys.browser_command %s &"
     path = f"{PROJECT_DIR}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 
-    made = json.loads(atlas.paste(WRITE, EMAIL=email, PASSWORD=password, BROWSER=browser, PYTHONPATH=path))
+    output = atlas.run_script(WRITE, EMAIL=email, PASSWORD=password, BROWSER=browser, PYTHONPATH=path)
 
-    assert made["places"] == [{"code": "PT-11", "note": "Alfama"}]
+    assert json.loads(output)["places"] == [{"code": "PT-11", "note": "Alfama"}]
     assert {path.name for path in (atlas.folder / "var").glob("*.db")} >= {"atlas.db", "valetkey.db"}
 
 
-def test_the_operator_gives_an_app_a_plan(atlas: Served) -> None:
+def test_the_operator_approves_the_plan_of_an_app(atlas: RunningAtlas) -> None:
     issuer = f"http://127.0.0.1:{atlas.port}"
 
-    told = atlas.paste(SUBSCRIBE + "valetkey --app atlas plans list\n", VALETKEY_ISSUER=issuer).splitlines()
+    output = atlas.run_script(SUBSCRIBE + "valetkey --app atlas plans list\n", VALETKEY_ISSUER=issuer)
 
-    assert told[-1].split() == ["tourist", "pro"]
+    assert output.splitlines()[-1].split() == ["tourist", "pro"]
 
 
-def test_the_description_in_the_repository_is_what_the_command_writes(atlas: Served) -> None:
-    told = atlas.paste(DESCRIBE)
+def test_the_openapi_document_in_the_repository_is_up_to_date(atlas: RunningAtlas) -> None:
+    output = atlas.run_script(DESCRIBE)
 
-    assert told.splitlines()[0] == "compatible"
+    assert output.splitlines()[0] == "compatible"
     written = (atlas.folder / "openapi.json").read_text().replace(f"127.0.0.1:{atlas.port}", "127.0.0.1:8000")
     assert written == (ATLAS / "openapi.json").read_text()
 
 
-def test_its_own_tests_pass() -> None:
-    done = run([*["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]], ATLAS)
+def test_the_tests_of_the_example_pass() -> None:
+    process = run(["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"], ATLAS)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     assert TEST == "python -m pytest\n"
 
 
-def run(command: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    asked = {"cwd": folder, "env": environment() | more, "capture_output": True, "text": True, "timeout": 120}
-    return subprocess.run(command, check=False, **asked)
+def run(command: list[str], folder: Path, **more_environment: str) -> subprocess.CompletedProcess[str]:
+    options = {"cwd": folder, "env": environment() | more_environment, "capture_output": True, "text": True}
+    return subprocess.run(command, check=False, timeout=120, **options)
 
 
 def environment() -> dict[str, str]:
-    """What somebody has set who has entered a virtual environment and set nothing else."""
-    ours = ("VALETKEY_", "ATLAS_", "PYTEST_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {"PATH": PATH}
+    """Return the environment of a shell with an activated virtual environment and no settings."""
+    settings = ("VALETKEY_", "ATLAS_", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(settings)} | {"PATH": PATH}
 
 
-def _answers(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/api/countries/PT", timeout=5).is_success
     except httpx.TransportError:

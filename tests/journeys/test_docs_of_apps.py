@@ -1,4 +1,4 @@
-"""docs/apps.md: its app signs somebody in and calls, its commands run, and its errors are those that there are."""
+"""docs/apps.md: its program signs a user in and calls the API, its commands run, and its error codes exist."""
 
 from __future__ import annotations
 
@@ -35,16 +35,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.mark.parametrize("way", ["by the operator", "by itself"])
-def test_the_app_signs_somebody_in_and_calls(server: RunningServer, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("registered_by", ["the operator", "the app"])
+def test_the_program_signs_a_user_in_and_calls_the_api(
+    server: RunningServer, tmp_path: Path, registered_by: str
+) -> None:
     port = free_port()
 
-    def here(text: str) -> str:
+    def with_local_urls(text: str) -> str:
         return text.replace("http://127.0.0.1:8000", server.url).replace("5000", str(port))
 
-    (tmp_path / "shop.py").write_text(here(SHOP))
-    given = _created(server, here(CREATE)) if way == "by the operator" else _registered(here(REGISTER))
-    credentials = {"CLIENT_ID": given["client_id"], "CLIENT_SECRET": given["client_secret"]}
+    (tmp_path / "shop.py").write_text(with_local_urls(SHOP))
+    if registered_by == "the operator":
+        client = _create_by_command(server, with_local_urls(CREATE))
+    else:
+        client = _register_by_script(with_local_urls(REGISTER))
+    credentials = {"CLIENT_ID": client["client_id"], "CLIENT_SECRET": client["client_secret"]}
     shop = Program(
         [sys.executable, "shop.py"],
         log=tmp_path / "log",
@@ -54,35 +59,35 @@ def test_the_app_signs_somebody_in_and_calls(server: RunningServer, tmp_path: Pa
     )
     try:
         with User(EMAIL, PASSWORD) as maya, httpx.Client() as browser:
-            begun = browser.get(f"http://127.0.0.1:{port}/")
-            called = browser.get(maya.allow(begun.headers["Location"])).json()
+            redirect = browser.get(f"http://127.0.0.1:{port}/")
+            api_response = browser.get(maya.allow(redirect.headers["Location"])).json()
     finally:
         shop.kill()
-    assert called["message"] == "This is a protected API route"
-    assert called["user"]
+    assert api_response["message"] == "This is a protected API route"
+    assert api_response["user"]
 
 
-def test_each_error_in_the_table_is_one_that_there_is() -> None:
-    known = {getattr(one, "error", None) for one in vars(errors).values()}
-    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE.split("## When it is refused")[1]))
+def test_each_error_code_on_the_page_exists() -> None:
+    error_codes = {getattr(value, "error", None) for value in vars(errors).values()}
+    codes_on_page = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE.split("## When it is refused")[1]))
 
-    assert named - known == {
+    assert codes_on_page - error_codes == {
         "error_description", "redirect_uri", "code_verifier", "grant_type", "max_age", "acr_values"
     }  # fmt: skip
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_each_link_leads_to_a_file() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert (PROJECT_DIR / "docs" / link).exists(), link
 
 
-def _created(server: RunningServer, command: str) -> dict[str, str]:
+def _create_by_command(server: RunningServer, command: str) -> dict[str, str]:
     return dict(json.loads(server.deployment.run(*shlex.split(command)[1:], "--json")))
 
 
-def _registered(command: str) -> dict[str, str]:
-    done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout))
+def _register_by_script(script: str) -> dict[str, str]:
+    process = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True)
+    return dict(json.loads(process.stdout))
 
 
 def _redirects(port: int) -> bool:

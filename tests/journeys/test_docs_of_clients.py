@@ -1,4 +1,4 @@
-"""docs/clients.md says what the policies say, and its commands run as they stand there."""
+"""docs/clients.md: its table matches the policies, and its commands run."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ ROWS = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", PAGE, re.MULTILINE))
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    made = Deployment(tmp_path_factory.mktemp("clients"))
-    made.run("init")
+    deployment = Deployment(tmp_path_factory.mktemp("clients"))
+    deployment.run("init")
     key = ECKey.generate_key("P-256").as_dict(private=False)
-    (made.data_dir / "robot.jwks.json").write_text(json.dumps({"keys": [key]}))
-    return made
+    (deployment.data_dir / "robot.jwks.json").write_text(json.dumps({"keys": [key]}))
+    return deployment
 
 
-def test_the_table_has_each_policy_as_it_is() -> None:
+def test_the_table_describes_each_policy_correctly() -> None:
     assert ROWS.keys() == CLIENT_POLICIES.keys()
     for policy in CLIENT_POLICIES.values():
-        _, methods, grant_types, demanded = ROWS[policy.name].split(" | ")
+        _, methods, grant_types, requirements = ROWS[policy.name].split(" | ")
         assert re.findall(r"`(\w+)`", methods) == list(policy.auth_methods)
         named = [name or DEVICE_CODE_GRANT_TYPE for name in re.findall(r"`(\w+)`|device code", grant_types)]
         assert named == [*policy.default_grant_types, *policy.optional_grant_types]
-        assert ("PKCE" in demanded and "without PKCE" not in demanded) == (
+        assert ("PKCE" in requirements and "without PKCE" not in requirements) == (
             policy.pkce_required and "authorization_code" in policy.default_grant_types
         )
-        assert ("asked each time" in demanded) == policy.always_prompt_for_consent
+        assert ("asked each time" in requirements) == policy.always_prompt_for_consent
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_its_commands_run(deployment: Deployment, command: list[str]) -> None:
+def test_each_command_on_the_page_runs(deployment: Deployment, command: list[str]) -> None:
     assert command[0] == "valetkey"
-    told = json.loads(deployment.run(*command[1:], "--json"))
-    assert told.get("client_id") or told.get("initial_access_token")
+    output = json.loads(deployment.run(*command[1:], "--json"))
+    assert output.get("client_id") or output.get("initial_access_token")
 
 
-def test_every_policy_that_a_command_can_give_has_one() -> None:
-    shown = {command[command.index("--policy") + 1] for command in COMMANDS}
-    assert shown == CLIENT_POLICIES.keys() - {"agent"}, "an agent is a document at a URL"
+def test_there_is_a_command_for_every_policy() -> None:
+    policies = {command[command.index("--policy") + 1] for command in COMMANDS}
+    assert policies == CLIENT_POLICIES.keys() - {"agent"}, "agents have a metadata document, not a command"
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_each_link_leads_to_a_file() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert (Path(PROJECT_DIR) / "docs" / link).exists(), link

@@ -1,4 +1,4 @@
-"""docs/operating.md names the commands that there are, all of them, with options that they have."""
+"""docs/operating.md lists every command, and its examples use existing commands and options."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ TABLE = PAGE.split("## All commands")[1]
 
 
 def test_every_command_is_in_the_table() -> None:
-    named = {
+    listed = {
         name
         for first in re.findall(r"^\| (`.*?) \|", TABLE, re.MULTILINE)
         for name in re.findall(r"`(?:valetkey )?(\w+)`", first)
     }
 
-    assert named == main.commands.keys()
+    assert listed == main.commands.keys()
 
 
-def test_the_table_names_what_groups_can_do() -> None:
-    for group in (one for one in main.commands.values() if isinstance(one, click.Group)):
-        (told,) = re.findall(rf"^\| .*`(?:valetkey )?{group.name}`.*$", TABLE, re.MULTILINE)
-        assert [name for name in group.commands if f"`{name}`" not in told and name != "token"] == [], group.name
+def test_the_table_names_the_subcommands_of_each_group() -> None:
+    for group in (command for command in main.commands.values() if isinstance(command, click.Group)):
+        (row,) = re.findall(rf"^\| .*`(?:valetkey )?{group.name}`.*$", TABLE, re.MULTILINE)
+        assert [name for name in group.commands if f"`{name}`" not in row and name != "token"] == [], group.name
 
 
-def test_each_command_that_it_shows_is_one() -> None:
-    shown = [line.split() for line in re.findall(r"`valetkey ([a-z][^`]*)`", PAGE)]
-    assert len(shown) > 20
-    for words in shown:
+def test_each_example_uses_an_existing_command_and_its_options() -> None:
+    examples = [line.split() for line in re.findall(r"`valetkey ([a-z][^`]*)`", PAGE)]
+    assert len(examples) > 20
+    for words in examples:
         command: click.Command = main
         while isinstance(command, click.Group) and words and words[0] in command.commands:
             command = command.commands[words.pop(0)]
-        options = {name for one in command.params for name in one.opts}
+        options = {name for parameter in command.params for name in parameter.opts}
         assert command is not main and {word for word in words if word.startswith("-")} <= options, words
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_each_link_leads_to_a_file() -> None:
     for link in re.findall(r"\]\(([^)#]+)", PAGE):
         assert (PROJECT_DIR / "docs" / link).exists(), link

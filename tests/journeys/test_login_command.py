@@ -1,4 +1,4 @@
-"""``valetkey login``: a person at a terminal gets a token through the browser."""
+"""``valetkey login``: a user at a terminal gets a token through the browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.user import EMAIL, PASSWORD, User
 
 
 class Login:
-    """The command, waiting for a browser to open the address that it printed."""
+    """The running command, which has printed its URL and waits for the browser."""
 
     def __init__(self, api: ApiServers, *arguments: str) -> None:
         command = api.first.deployment.command("login", "--issuer", api.url, "--no-browser", *arguments)
@@ -33,9 +33,9 @@ class Login:
         return dict(parse_qsl(urlsplit(self.url).query))["redirect_uri"]
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for the end and answer the exit code, the output and the complaints."""
-        output, complaints = self._process.communicate(timeout=20)
-        return self._process.returncode, output, complaints
+        """Wait until the command ends, and return its exit code, its output and its error output."""
+        output, errors = self._process.communicate(timeout=20)
+        return self._process.returncode, output, errors
 
     def kill(self) -> None:
         self._process.kill()
@@ -44,14 +44,14 @@ class Login:
 
 @pytest.fixture
 def maya() -> Iterator[User]:
-    with User(EMAIL, PASSWORD) as person:
-        yield person
+    with User(EMAIL, PASSWORD) as user:
+        yield user
 
 
-def test_the_printed_address_leads_through_the_browser_to_a_token(api: ApiServers, page: Page) -> None:
+def test_opening_the_printed_url_and_signing_in_yields_a_token(api: ApiServers, page: Page) -> None:
     login = Login(api, "--scope", "profile")
 
-    with socket.create_connection(_place(login.redirect_uri)):  # a browser's spare connection holds nothing up
+    with socket.create_connection(_address(login.redirect_uri)):  # browsers open connections that they never use
         page.goto(login.url)
         page.get_by_label("E-mail address").fill(EMAIL)
         page.get_by_label("Password").fill(PASSWORD)
@@ -66,7 +66,7 @@ def test_the_printed_address_leads_through_the_browser_to_a_token(api: ApiServer
     assert api.call(token.strip()).json()["scope"] == ["profile"]
 
 
-def test_the_token_may_be_for_another_api(api: ApiServers, maya: User) -> None:
+def test_resource_requests_a_token_for_another_api(api: ApiServers, maya: User) -> None:
     photos = "https://photos.example/v1"
     api.first.deployment.run("resources", "create", photos, "--scope", "profile notes:write")
     login = Login(api, "--scope", "profile", "--resource", photos)
@@ -78,7 +78,7 @@ def test_the_token_may_be_for_another_api(api: ApiServers, maya: User) -> None:
     assert api.call(token.strip()).status_code == 401
 
 
-def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(api: ApiServers, maya: User) -> None:
+def test_curl_runs_with_the_token_as_its_authorization_header(api: ApiServers, maya: User) -> None:
     login = Login(api, "--", "curl", "-sS", "-w", "%{http_code}", f"{api.url}/api/protected")
     httpx.get(maya.allow(login.url))
     code, output, _ = login.end()
@@ -87,7 +87,7 @@ def test_after_two_dashes_curl_runs_with_the_token_which_no_process_list_shows(a
     assert output.endswith("200")
 
 
-def test_any_other_command_finds_the_token_in_its_environment(api: ApiServers, maya: User) -> None:
+def test_any_other_command_runs_with_the_token_in_its_environment(api: ApiServers, maya: User) -> None:
     login = Login(api, "--", "sh", "-c", 'printf "%s" "$VALETKEY_TOKEN"; exit 3')
     httpx.get(maya.allow(login.url))
     code, output, _ = login.end()
@@ -95,40 +95,42 @@ def test_any_other_command_finds_the_token_in_its_environment(api: ApiServers, m
     assert api.call(output).status_code == 200
 
 
-def test_a_no_is_told_in_a_sentence(api: ApiServers, maya: User) -> None:
+def test_the_command_fails_with_a_message_if_the_user_denies(api: ApiServers, maya: User) -> None:
     login = Login(api)
     assert "Not signed in" in httpx.get(maya.deny(login.url)).text
     assert login.end() == (1, "", "Error: not signed in: the resource owner denied the request\n")
 
 
 @pytest.mark.parametrize(
-    ("answer", "complaint"),
+    ("parameters", "message"),
     [
         ("code=stolen&state=another", "the answer was not for this sign-in; try again"),
         ("code=stolen&state={state}&iss=https://evil.example", "the answer was not for this sign-in; try again"),
         ("code=stolen&state={state}", "the answer was not for this sign-in; try again"),
         ("code=made-up&state={state}&iss={issuer}", "no token:"),
     ],
-    ids=["another sign-in's state", "another issuer's code", "no issuer's code", "a code that nobody gave"],
+    ids=["state of another sign-in", "code of another issuer", "code without an issuer", "unknown code"],
 )
-def test_an_answer_that_is_not_for_this_sign_in_gets_no_token(api: ApiServers, answer: str, complaint: str) -> None:
+def test_an_authorization_response_for_another_request_yields_no_token(
+    api: ApiServers, parameters: str, message: str
+) -> None:
     login = Login(api)
     state = dict(parse_qsl(urlsplit(login.url).query))["state"]
-    httpx.get(f"{login.redirect_uri}?{answer.format(state=state, issuer=api.url)}")
-    code, output, complaints = login.end()
+    httpx.get(f"{login.redirect_uri}?{parameters.format(state=state, issuer=api.url)}")
+    code, output, errors = login.end()
     assert (code, output) == (1, "")
-    assert complaint in complaints
-    assert "Traceback" not in complaints
+    assert message in errors
+    assert "Traceback" not in errors
 
 
-def test_an_address_that_is_no_authorization_server_is_told_in_a_sentence(api: ApiServers) -> None:
+def test_the_command_fails_with_a_message_if_the_issuer_is_not_an_authorization_server(api: ApiServers) -> None:
     command = api.first.deployment.command("login", "--issuer", "http://127.0.0.1:9", "--no-browser")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: http://127.0.0.1:9 does not answer as an authorization server")
+    process = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert process.returncode == 1
+    assert process.stderr.startswith("Error: http://127.0.0.1:9 does not answer as an authorization server")
 
 
-def _place(url: str) -> tuple[str, int]:
+def _address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None

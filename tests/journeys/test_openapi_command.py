@@ -1,4 +1,4 @@
-"""``valetkey openapi``: the document as a file, and what a new one breaks."""
+"""``valetkey openapi``: print or write the OpenAPI document, and find breaking changes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from openapi_spec_validator import validate
 
 from tests.support.valetkey_server import Deployment
 
-APP = Path(__file__).with_name("api_reference.py")
+APP = Path(__file__).with_name("api_with_reference.py")
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    return Deployment(tmp_path_factory.mktemp("openapi"), app=APP)  # no `init`: the document needs no store
+    return Deployment(tmp_path_factory.mktemp("openapi"), app=APP)  # no `init`: the document needs no database
 
 
 def test_the_document_is_printed_or_written(deployment: Deployment) -> None:
@@ -27,30 +27,30 @@ def test_the_document_is_printed_or_written(deployment: Deployment) -> None:
     assert json.loads(file.read_text()) == printed
 
 
-def test_the_oauth_endpoints_have_a_description(deployment: Deployment) -> None:
-    described = json.loads(deployment.run("openapi", "--oauth"))
-    validate(described)
-    assert {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"} <= set(described["paths"])
+def test_the_oauth_endpoints_have_their_own_document(deployment: Deployment) -> None:
+    document = json.loads(deployment.run("openapi", "--oauth"))
+    validate(document)
+    assert {"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"} <= set(document["paths"])
 
 
-def test_breaking_changes_are_told_and_fail(deployment: Deployment) -> None:
+def test_breaking_changes_are_printed_and_the_exit_status_is_1(deployment: Deployment) -> None:
     old = deployment.data_dir / "old.json"
     deployment.run("openapi", "-o", str(old))
     assert deployment.run("openapi", "--check", str(old)) == "compatible\n"
 
-    made = json.loads(old.read_text())
-    made["paths"]["/api/gone"] = {"get": {"responses": {"200": {"description": "OK"}}}}
-    old.write_text(json.dumps(made))
+    document = json.loads(old.read_text())
+    document["paths"]["/api/gone"] = {"get": {"responses": {"200": {"description": "OK"}}}}
+    old.write_text(json.dumps(document))
     with pytest.raises(AssertionError, match=r"exit code 1\n.*breaking: the path /api/gone was removed"):
         deployment.run("openapi", "--check", str(old))
 
 
-def test_the_file_that_is_compared_with_may_be_the_one_that_is_written(deployment: Deployment) -> None:
-    file = deployment.data_dir / "kept.json"
+def test_the_old_document_may_be_overwritten_by_the_new_one(deployment: Deployment) -> None:
+    file = deployment.data_dir / "current.json"
     deployment.run("openapi", "-o", str(file))
-    made = json.loads(file.read_text())
-    made["paths"]["/api/gone"] = {"get": {"responses": {"200": {"description": "OK"}}}}
-    file.write_text(json.dumps(made))
+    document = json.loads(file.read_text())
+    document["paths"]["/api/gone"] = {"get": {"responses": {"200": {"description": "OK"}}}}
+    file.write_text(json.dumps(document))
 
     with pytest.raises(AssertionError, match="the path /api/gone was removed"):
         deployment.run("openapi", "-o", str(file), "--check", str(file))
@@ -61,15 +61,15 @@ def test_the_file_that_is_compared_with_may_be_the_one_that_is_written(deploymen
 @pytest.mark.parametrize(
     "paths", ['["/a"]', '{"/api/status/{colour}": []}', '{"/api/notes": {"get": {"parameters": 1}}}']
 )
-def test_a_document_that_is_broken_is_told_in_a_sentence(deployment: Deployment, paths: str) -> None:
-    wrong = deployment.data_dir / "broken.json"
-    wrong.write_text(f'{{"openapi": "3.1.0", "paths": {paths}}}')
+def test_a_malformed_old_document_is_refused_with_a_message(deployment: Deployment, paths: str) -> None:
+    malformed = deployment.data_dir / "malformed.json"
+    malformed.write_text(f'{{"openapi": "3.1.0", "paths": {paths}}}')
     with pytest.raises(AssertionError, match="Error: the older file is no OpenAPI document"):
-        deployment.run("openapi", "--check", str(wrong))
+        deployment.run("openapi", "--check", str(malformed))
 
 
-def test_a_file_that_is_no_document_is_told_in_a_sentence(deployment: Deployment) -> None:
-    wrong = deployment.data_dir / "wrong.json"
-    wrong.write_text('{"openapi": "3.1.0"}')
+def test_an_old_document_without_paths_is_refused_with_a_message(deployment: Deployment) -> None:
+    without_paths = deployment.data_dir / "without_paths.json"
+    without_paths.write_text('{"openapi": "3.1.0"}')
     with pytest.raises(AssertionError, match="no OpenAPI document"):
-        deployment.run("openapi", "--check", str(wrong))
+        deployment.run("openapi", "--check", str(without_paths))

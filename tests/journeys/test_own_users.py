@@ -1,4 +1,4 @@
-"""A host that has people of its own: ``resource_owner=`` as an object, and as a plain function."""
+"""A host with its own users: ``resource_owner=`` as an object, and as a function."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ CALLBACK = "http://127.0.0.1:9/callback"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
-    """``examples/own_users`` with two workers."""
+    """A server of ``examples/own_users`` with two workers."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'people.db'}")
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with RunningServer(Deployment(tmp_path, app=OWN_USERS, port=free_port()), workers=2) as running:
         yield running
 
 
-def test_the_hosts_people_sign_in_at_the_host_and_allow_apps_here(server: RunningServer) -> None:
+def test_users_sign_in_at_the_host_and_allow_apps_at_valetkey(server: RunningServer) -> None:
     with User("maya@example.com", "a violet tram in june") as maya, ThirdPartyApp() as app:
         app.credentials = server.deployment.create_client("web", name="Sunflower", redirect_uris=[app.redirect_uri])
         maya.sign_up(f"{server.url}/join", name="Maya")
-        maya.cookies.clear()  # so that the host's own sign-in is on the way
+        maya.cookies.clear()  # so that she has to sign in at the host
 
         tokens = app.redeem(maya.allow(app.start_authorization(server.metadata, scope="profile")))
 
@@ -51,13 +51,12 @@ def test_the_hosts_people_sign_in_at_the_host_and_allow_apps_here(server: Runnin
         maya.press(maya.get_page(f"{server.url}/"), "leave")
 
         assert app.refresh(refreshed["refresh_token"]).json()["error"] == "invalid_grant"
-        mine, late = f"{server.url}/api/me", refreshed["access_token"]
-        assert_revoked_within_one_second(
-            lambda: [app.call(mine, late).status_code for _ in range(20)]
-        )  # both workers answer
+        url, access_token = f"{server.url}/api/me", refreshed["access_token"]
+        # 20 calls, so that both workers respond
+        assert_revoked_within_one_second(lambda: [app.call(url, access_token).status_code for _ in range(20)])
 
 
-def test_there_is_no_second_sign_in_beside_the_hosts(server: RunningServer) -> None:
+def test_valetkey_has_no_sign_in_page_if_the_host_has_one(server: RunningServer) -> None:
     with User("maya@example.com", "a violet tram in june") as maya:
         for page in ("sign-in", "sign-up"):
             assert maya.get_page(f"{server.url}/account/{page}").status_code == 404
@@ -66,7 +65,7 @@ def test_there_is_no_second_sign_in_beside_the_hosts(server: RunningServer) -> N
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Flask]:
-    """A host whose whole answer to "who is signed in?" is one function."""
+    """A host whose ``resource_owner`` is a function that returns the signed-in user."""
     app = Flask("host")
     app.secret_key = "of the test"
     Valetkey(
@@ -94,48 +93,51 @@ def host(tmp_path: Path) -> Iterator[Flask]:
     runtime.close()
 
 
-def test_a_function_that_names_who_is_signed_in_is_enough(host: Flask) -> None:
+def test_a_function_that_returns_the_signed_in_user_is_enough(host: Flask) -> None:
     browser = host.test_client()
-    page = browser.get(_authorization_request(host), follow_redirects=True)
-    assert [one.location for one in page.history if "/login" in str(one.location)]  # sent to the host's sign-in, once
+    page = browser.get(_authorization_url(host), follow_redirects=True)
+    assert any("/login" in str(response.location) for response in page.history)  # redirected to the host's sign-in
 
-    allowed = browser.post(page.request.path, data={**_hidden(page.text), "scope": "profile", "decision": "allow"})
+    form = {**_csrf_field(page.text), "scope": "profile", "decision": "allow"}
+    allowed = browser.post(page.request.path, data=form)
     tokens = _redeem(host.test_client(), dict(parse_qsl(urlsplit(allowed.location).query))["code"], host)
 
-    called = host.test_client().get("/api/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
-    assert called.json == {"user": "maya"}
+    response = host.test_client().get("/api/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert response.json == {"user": "maya"}
 
 
-def test_without_a_sign_in_page_nobody_is_sent_anywhere(tmp_path: Path) -> None:
+def test_without_a_sign_in_url_the_account_page_is_refused_instead_of_a_redirect(tmp_path: Path) -> None:
     host = Flask("host")
     Valetkey(host, resource_owner=lambda: None, data_dir=str(tmp_path), embedded_worker=False)
-    answer = host.test_client().get("/account")
+    response = host.test_client().get("/account")
     host.extensions["valetkey"].close()
-    assert answer.status_code == 400
-    assert "Sign in to the site first" in answer.text
+    assert response.status_code == 400
+    assert "Sign in to the site first" in response.text
 
 
-def _authorization_request(host: Flask) -> str:
-    made = register_client(host.extensions["valetkey"], name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
-    host.config["CLIENT_ID"] = made.client_id
-    asked = {
+def _authorization_url(host: Flask) -> str:
+    """Register a client and return the URL of its authorization request."""
+    client = register_client(host.extensions["valetkey"], name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
+    host.config["CLIENT_ID"] = client.client_id
+    parameters = {
         "response_type": "code",
-        "client_id": made.client_id,
+        "client_id": client.client_id,
         "scope": "profile",
         "code_challenge": s256("v" * 43),
         "code_challenge_method": "S256",
     }
-    return f"/oauth/authorize?{urlencode(asked)}"
+    return f"/oauth/authorize?{urlencode(parameters)}"
 
 
 def _redeem(client: FlaskClient, code: str, host: Flask) -> dict[str, Any]:
-    sent = {"grant_type": "authorization_code", "code": code, "code_verifier": "v" * 43}
-    answer = client.post("/oauth/token", data={**sent, "client_id": host.config["CLIENT_ID"]})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json or {})
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": "v" * 43}
+    response = client.post("/oauth/token", data={**form, "client_id": host.config["CLIENT_ID"]})
+    assert response.status_code == 200, response.text
+    return dict(response.json or {})
 
 
-def _hidden(page: str) -> dict[str, str]:
-    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-    assert found, page
-    return {"csrf_token": found[1]}
+def _csrf_field(page: str) -> dict[str, str]:
+    """Return the hidden field of a form with its value."""
+    match = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert match, page
+    return {"csrf_token": match[1]}

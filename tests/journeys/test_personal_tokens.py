@@ -1,4 +1,4 @@
-"""A person makes a token for a program of theirs, copies it, calls with it, and takes it back; operators too."""
+"""Personal access tokens: users and operators create, use and revoke them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.journeys.api_servers import ApiServers
 from tests.support.user import EMAIL, PASSWORD
 
 
-def test_a_token_is_made_copied_used_and_revoked(api: ApiServers, new_user_page: Page) -> None:
+def test_a_user_creates_copies_uses_and_revokes_a_token(api: ApiServers, new_user_page: Page) -> None:
     new_user_page.goto(f"{api.url}/account/tokens/new?name=Backup&scope=profile&expires_in=7")
     new_user_page.get_by_label("E-mail address").fill(EMAIL)
     new_user_page.get_by_label("Password").fill(PASSWORD)
@@ -21,23 +21,22 @@ def test_a_token_is_made_copied_used_and_revoked(api: ApiServers, new_user_page:
     expect(new_user_page.locator("#scope-profile")).to_be_checked()
 
     new_user_page.click("#create")
-    token = _copied(new_user_page)
+    token = _select_token(new_user_page)
 
-    answer = api.call(token)
-    assert answer.status_code == 200
+    assert api.call(token).status_code == 200
     assert set(api.call_every_process(token).values()) == {200}
     new_user_page.click("#done")
     expect(new_user_page.get_by_role("heading", name="Backup").first).to_be_visible()
     assert token not in new_user_page.content()
-    _shows_last_use(new_user_page)
+    _wait_for_last_use(new_user_page)
 
     new_user_page.locator("button.danger").first.click()
     expect(new_user_page.get_by_text("Revoked").first).to_be_visible()
     api.assert_revoked_everywhere_within_one_second(token)
 
 
-def test_whoever_finds_one_ends_it_everywhere(api: ApiServers) -> None:
-    token = _made_by_operator(api)["token"]
+def test_a_leak_report_revokes_a_token_everywhere(api: ApiServers) -> None:
+    token = _create_by_command(api)["token"]
     assert set(api.call_every_process(token).values()) == {200}
 
     reported = httpx.post(f"{api.url}/oauth/report-leak", json=[{"token": token, "type": "valetkey_personal"}])
@@ -46,39 +45,39 @@ def test_whoever_finds_one_ends_it_everywhere(api: ApiServers) -> None:
     api.assert_revoked_everywhere_within_one_second(token)
 
 
-def test_an_operator_makes_lists_and_revokes(api: ApiServers) -> None:
+def test_an_operator_creates_lists_and_revokes_tokens(api: ApiServers) -> None:
     run = api.first.deployment.run
-    made = _made_by_operator(api)
-    assert api.call(made["token"]).status_code == 200
+    created = _create_by_command(api)
+    assert api.call(created["token"]).status_code == 200
 
-    listed = json.loads(run("tokens", "list", "--user", EMAIL, "--json"))
-    (mine,) = [one for one in listed if one["id"] == made["id"]]
-    assert (mine["name"], mine["state"], mine["scope"]) == ("Nightly", "active", "profile")
-    assert made["token"] not in json.dumps(listed)
+    tokens = json.loads(run("tokens", "list", "--user", EMAIL, "--json"))
+    (listed,) = [token for token in tokens if token["id"] == created["id"]]
+    assert (listed["name"], listed["state"], listed["scope"]) == ("Nightly", "active", "profile")
+    assert created["token"] not in json.dumps(tokens)
     assert "Nightly" in run("tokens", "list")
 
-    assert "is revoked" in run("tokens", "revoke", made["id"])
-    api.assert_revoked_everywhere_within_one_second(made["token"])
-    by_itself = _made_by_operator(api)["token"]
-    assert "is revoked" in run("tokens", "revoke", by_itself)
+    assert "is revoked" in run("tokens", "revoke", created["id"])
+    api.assert_revoked_everywhere_within_one_second(created["token"])
+    token_value = _create_by_command(api)["token"]
+    assert "is revoked" in run("tokens", "revoke", token_value)
 
 
-def _made_by_operator(api: ApiServers) -> dict[str, str]:
-    words = ("--user", EMAIL, "--name", "Nightly", "--scope", "profile", "--days", "7", "--json")
-    return dict(json.loads(api.first.deployment.run("tokens", "create", *words)))
+def _create_by_command(api: ApiServers) -> dict[str, str]:
+    options = ("--user", EMAIL, "--name", "Nightly", "--scope", "profile", "--days", "7", "--json")
+    return dict(json.loads(api.first.deployment.run("tokens", "create", *options)))
 
 
-def _copied(page: Page) -> str:
-    """What a person's click on the token selects, to be copied."""
+def _select_token(page: Page) -> str:
+    """Click on the new token, check that the click selects it for copying, and return it."""
     page.click("#value")
-    shown = page.locator("#value").inner_text()
-    assert page.evaluate("String(window.getSelection())").strip() == shown
-    return shown
+    token = page.locator("#value").inner_text()
+    assert page.evaluate("String(window.getSelection())").strip() == token
+    return token
 
 
-def _shows_last_use(page: Page) -> None:
-    """It is written within a second or so of the call."""
-    until = time.monotonic() + 5
+def _wait_for_last_use(page: Page) -> None:
+    """Reload until the page shows that the token was used, which is written about a second after the call."""
+    deadline = time.monotonic() + 5
     while "not yet" in page.locator("li.card").first.inner_text():
-        assert time.monotonic() < until, "the page does not tell that the token was used"
+        assert time.monotonic() < deadline, "the page does not show that the token was used"
         page.reload()

@@ -1,4 +1,4 @@
-"""The README's commands and programs, run as they stand there."""
+"""The README: every command and every program in it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROG
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.cli.certificate import ensure_self_signed_certificate
 
-TWO, CALL, WORLD = (find_blocks(section, "sh") for section in ("Two commands", "Call the API", "Serve it to the world"))
+SERVE, CALL, PRODUCTION = (
+    find_blocks(section, "sh") for section in ("Two commands", "Call the API", "Serve it to the world")
+)
 PROGRAM, ROUTES, USERS, OTHERS = (
     find_blocks(section, "python")
     for section in ("The program", "Protect routes", "Your own users", "Tokens of other servers")
@@ -28,9 +30,19 @@ PROGRAM, ROUTES, USERS, OTHERS = (
 QUICKSTART = (PROJECT_DIR / "examples" / "quickstart" / "app.py").read_text()
 
 
-def test_every_block_of_the_readme_is_run_here() -> None:
-    run = [*FIVE_MINUTES_COMMANDS, *TWO, *CALL, *WORLD, *FIVE_MINUTES_PROGRAMS, *PROGRAM, *ROUTES, *USERS, *OTHERS]
-    assert README.count("```") == 2 * len(run)
+def test_every_code_block_of_the_readme_is_tested_and_every_link_leads_to_a_file() -> None:
+    tested = [
+        *FIVE_MINUTES_COMMANDS,
+        *SERVE,
+        *CALL,
+        *PRODUCTION,
+        *FIVE_MINUTES_PROGRAMS,
+        *PROGRAM,
+        *ROUTES,
+        *USERS,
+        *OTHERS,
+    ]
+    assert README.count("```") == 2 * len(tested)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
         assert (PROJECT_DIR / "".join(link)).exists(), link
 
@@ -41,68 +53,72 @@ def test_the_program_is_the_quickstart_and_has_at_most_forty_lines_of_code() -> 
     assert len(code) <= 40
 
 
-def test_the_two_commands_and_those_that_call_the_api(tmp_path: Path) -> None:
+def test_the_commands_that_serve_and_call_the_quickstart_work(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    serve, test = TWO[0].splitlines()
-    assert test == "make test"  # by which this test is run
+    serve, test = SERVE[0].splitlines()
+    assert test == "make test"  # not run: it runs this test
     server = checkout.start(serve.split())
     try:
         email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         browser = f"{sys.executable} -m tests.journeys.browser_command %s &"
-        person = {
+        user = {
             "EMAIL": email,
             "PASSWORD": password,
             "BROWSER": browser,
             "PYTHONPATH": f"{PROJECT_DIR / 'src'}:{PROJECT_DIR}",
         }
-        answers = _run(checkout, "".join(CALL), person)
+        output = _run(checkout, "".join(CALL), user)
     finally:
         server.kill()
-    robot, called = (json.loads(line) for line in answers.splitlines())
-    assert robot == {"message": "This is a protected API route", "user": None}
-    assert called["message"] == "This is a protected API route"
-    assert called["user"]
+    called_as_robot, called_as_user = (json.loads(line) for line in output.splitlines())
+    assert called_as_robot == {"message": "This is a protected API route", "user": None}
+    assert called_as_user["message"] == "This is a protected API route"
+    assert called_as_user["user"]
 
 
-def test_serving_it_to_the_world(tmp_path: Path, postgresql_url: str, redis_url: str) -> None:
+def test_the_commands_for_production_serve_with_tls_postgresql_and_redis(
+    tmp_path: Path, postgresql_url: str, redis_url: str
+) -> None:
     checkout = Checkout(tmp_path)
     (tmp_path / "app.py").write_text(QUICKSTART)
     certificate, key = ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])
     certificate.rename(tmp_path / "cert.pem")
     key.rename(tmp_path / "key.pem")
     port = free_port()
-    ours = {  # what differs from one machine to the next
+    replacements = {  # addresses that are different here
         "https://api.example.com": f"https://127.0.0.1:{port}",
         "postgresql://valetkey@127.0.0.1:5432/valetkey": postgresql_url,
         "redis://127.0.0.1:6379/0": redis_url,
         "0.0.0.0": "127.0.0.1",
         "--port 443": f"--port {port}",
     }
-    exports = "".join(line + "\n" for line in WORLD[0].splitlines() if line.startswith("export"))
-    script = "set -e\n. .venv/bin/activate\n" + exports + WORLD[0]  # who pastes the exports twice has the same keys
-    for theirs, mine in ours.items():
-        assert theirs in script
-        script = script.replace(theirs, mine)
+    exports = "".join(line + "\n" for line in PRODUCTION[0].splitlines() if line.startswith("export"))
+    script = (
+        "set -e\n. .venv/bin/activate\n" + exports + PRODUCTION[0]
+    )  # the exports twice: the keys must stay the same
+    for original, replacement in replacements.items():
+        assert original in script
+        script = script.replace(original, replacement)
     server = Program(
         ["bash", "-c", script],
         log=tmp_path / "log",
-        is_ready=lambda: _metadata(port) is not None,
+        is_ready=lambda: _fetch_metadata(port) is not None,
         environment=checkout.environment,
         cwd=tmp_path,
     )
     try:
-        metadata = _metadata(port)
+        metadata = _fetch_metadata(port)
         assert metadata is not None
         assert metadata["issuer"] == f"https://127.0.0.1:{port}"
         assert "Ready to serve" in server.log
-        assert not list(tmp_path.glob("**/*.db"))  # everything is in PostgreSQL and Redis
+        assert not list(tmp_path.glob("**/*.db"))  # all data is in PostgreSQL and Redis
     finally:
         server.kill()
 
 
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The app of one of the README's programs, with its state in a folder of its own."""
+    """The app of one of the README's programs, with a new data directory."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(request.param, "README.md", "exec"), names)
@@ -112,7 +128,7 @@ def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("program", ROUTES, indirect=True, ids=["routes"])
-def test_routes_are_protected_as_it_says(program: Flask) -> None:
+def test_the_routes_of_the_example_are_protected_as_described(program: Flask) -> None:
     def status(method: str, path: str, **options: Any) -> int:
         return program.test_client().open(path, method=method, **options).status_code
 
@@ -122,55 +138,57 @@ def test_routes_are_protected_as_it_says(program: Flask) -> None:
     assert status("GET", "/api/hello", headers={"Authorization": "Bearer made-up"}) == 401
 
     for scope, statuses in {"notes:read": (200, 403, 200, 403), "notes:read notes:write": (200, 200, 200, 204)}.items():
-        header = {"Authorization": f"Bearer {_token(program, scope)}"}
+        header = {"Authorization": f"Bearer {_issue_token(program, scope)}"}
         paths = ("GET", "/api/notes"), ("GET", "/api/export"), ("GET", "/api/me"), ("DELETE", "/api/notes/1")
-        assert tuple(status(*one, headers=header) for one in paths) == statuses
+        assert tuple(status(method, path, headers=header) for method, path in paths) == statuses
     export = program.test_client().get("/api/export", headers=header)
     assert export.status_code == 429  # a burst of two, each call counts as two
 
 
 @pytest.mark.parametrize("program", USERS, indirect=True, ids=["users"])
-def test_the_hosts_users_are_asked_for_at_the_hosts_sign_in(program: Flask) -> None:
+def test_users_of_the_host_are_redirected_to_the_hosts_sign_in(program: Flask) -> None:
     assert program.test_client().get("/account").location == "/login?next=%2Faccount"
 
 
 @pytest.mark.parametrize("program", OTHERS, indirect=True, ids=["others"])
-def test_an_api_alone_tells_whose_tokens_it_takes(program: Flask) -> None:
-    told = program.test_client().get("/.well-known/oauth-protected-resource").json
+def test_the_metadata_of_a_resource_server_lists_its_trusted_issuers(program: Flask) -> None:
+    metadata = program.test_client().get("/.well-known/oauth-protected-resource").json
 
-    assert told is not None
-    assert len(told["authorization_servers"]) == 2
+    assert metadata is not None
+    assert len(metadata["authorization_servers"]) == 2
     assert program.test_client().get("/api/notes").status_code == 401
 
 
-def _token(app: Flask, scope: str) -> str:
+def _issue_token(app: Flask, scope: str) -> str:
+    """Register a machine client and return an access token with this scope."""
     runtime = app.extensions["valetkey"]
     runtime.get_ready()
     client = register_client(runtime, name=f"Robot for {scope}", policy="machine", scope=scope)
     assert client.secret is not None
-    sent = {"grant_type": "client_credentials", "scope": scope}
-    answer = app.test_client().post("/oauth/token", data=sent, auth=(client.client_id, client.secret.reveal()))
-    return str(answer.json["access_token"]) if answer.json else answer.text
+    form = {"grant_type": "client_credentials", "scope": scope}
+    response = app.test_client().post("/oauth/token", data=form, auth=(client.client_id, client.secret.reveal()))
+    return str(response.json["access_token"]) if response.json else response.text
 
 
-def _run(checkout: Checkout, script: str, more: dict[str, str]) -> str:
-    script = script.replace("8000", str(checkout.port))  # the one that is free here
-    done = subprocess.run(
-        ["bash", "-ec", script],
+def _run(checkout: Checkout, script: str, more_environment: dict[str, str]) -> str:
+    """Run a script in the checkout, with the checkout's port instead of 8000, and return its output."""
+    process = subprocess.run(
+        ["bash", "-ec", script.replace("8000", str(checkout.port))],
         cwd=checkout.folder,
-        env=checkout.environment | more,
+        env=checkout.environment | more_environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
-def _metadata(port: int) -> dict[str, Any] | None:
+def _fetch_metadata(port: int) -> dict[str, Any] | None:
+    """Return the metadata of the server on this port, or ``None`` if it does not respond."""
     try:
-        answer = httpx.get(f"https://127.0.0.1:{port}/.well-known/oauth-authorization-server", verify=False)
+        response = httpx.get(f"https://127.0.0.1:{port}/.well-known/oauth-authorization-server", verify=False)
     except httpx.TransportError:
         return None
-    return dict(answer.json()) if answer.is_success else None
+    return dict(response.json()) if response.is_success else None

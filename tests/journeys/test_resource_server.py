@@ -1,4 +1,4 @@
-"""examples/resource_server in one process, the Valetkey that issues its tokens in another."""
+"""``examples/resource_server``, with tokens of a Valetkey server in another process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from tests.support.program import Program, accepts_connections, free_port
 EXAMPLE = Path(__file__).parents[2] / "examples" / "resource_server" / "app.py"
 
 
-def test_an_api_elsewhere_takes_our_tokens_and_outlives_us(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_resource_server_accepts_tokens_of_valetkey_even_after_valetkey_stopped(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     port = free_port()
     api, resource = f"http://127.0.0.1:{port}", "http://127.0.0.1:5000"
     scopes = {"notes:read": "Read your notes", "notes:write": "Write notes"}
     issuer = start_server(resource=resource, scopes=scopes)
-    made = issuer.deployment.create_client("machine", scope="notes:read notes:write")
+    client = issuer.deployment.create_client("machine", scope="notes:read notes:write")
     example = Program(
         [sys.executable, "-m", "flask", "--app", str(EXAMPLE), "run", "--port", str(port)],
         log=tmp_path / "example.log",
@@ -27,21 +29,21 @@ def test_an_api_elsewhere_takes_our_tokens_and_outlives_us(start_server: StartSe
         cwd=tmp_path,
     )
     try:
-        got = httpx.post(
+        token_response = httpx.post(
             issuer.metadata["token_endpoint"],
             data={"grant_type": "client_credentials", "scope": "notes:read notes:write"},
-            auth=(made["client_id"], made["client_secret"]),
+            auth=(client["client_id"], client["client_secret"]),
         ).json()
-        caller = httpx.Client(base_url=api, headers={"Authorization": f"Bearer {got['access_token']}"})
-        found = httpx.get(f"{api}/.well-known/oauth-protected-resource").json()
+        caller = httpx.Client(base_url=api, headers={"Authorization": f"Bearer {token_response['access_token']}"})
+        metadata = httpx.get(f"{api}/.well-known/oauth-protected-resource").json()
 
-        assert (found["resource"], found["authorization_servers"]) == (resource, [issuer.issuer])
+        assert (metadata["resource"], metadata["authorization_servers"]) == (resource, [issuer.issuer])
         assert httpx.get(f"{api}/api/notes").status_code == 401
         assert caller.post("/api/notes", json={"text": "Milk"}).status_code == 201
         issuer.kill()
-        answered = caller.get("/api/notes")
+        response = caller.get("/api/notes")
 
-        assert answered.json() == ["Milk"]
-        assert "RateLimit" in answered.headers
+        assert response.json() == ["Milk"]
+        assert "RateLimit" in response.headers
     finally:
         example.kill()

@@ -1,4 +1,4 @@
-"""TLS in the server itself, and a server behind somebody else's TLS."""
+"""TLS in the server, and a server behind a reverse proxy that terminates TLS."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from valetkey.cli.certificate import ensure_self_signed_certificate
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A browser that knows none of our self-signed certificates and goes on."""
+    """A page in a browser that ignores certificate errors."""
     with browser.new_context(ignore_https_errors=True) as context:
         yield context.new_page()
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A database with Maya's account; each test starts a server on it with settings of its own."""
-    made = Deployment(tmp_path_factory.mktemp("proxies"))
-    made.run("init")
-    made.create_user(EMAIL, PASSWORD)
-    return made
+    """A database with Maya's account. Each test starts a server on it with other settings."""
+    deployment = Deployment(tmp_path_factory.mktemp("proxies"))
+    deployment.run("init")
+    deployment.create_user(EMAIL, PASSWORD)
+    return deployment
 
 
 @pytest.fixture
 def app(deployment: Deployment) -> Iterator[ThirdPartyApp]:
-    """An app that wants to use the API."""
-    with ThirdPartyApp() as made:
-        made.credentials = deployment.create_client(
-            "web", name="Sunflower", scope="profile email", redirect_uris=[made.redirect_uri]
+    """A registered app."""
+    with ThirdPartyApp() as third_party_app:
+        third_party_app.credentials = deployment.create_client(
+            "web", name="Sunflower", scope="profile email", redirect_uris=[third_party_app.redirect_uri]
         )
-        yield made
+        yield third_party_app
 
 
-def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page: Page) -> None:
+def test_tls_self_signed_serves_everything_over_https(tmp_path: Path, page: Page) -> None:
     deployment = Deployment(tmp_path)
     issuer = f"https://127.0.0.1:{deployment.port}"
 
     with _served_with_tls(deployment, issuer):
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
-        metadata = httpx.get(f"{issuer}{METADATA_PATH}", verify=trusting).json()
+        ssl_context = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+        metadata = httpx.get(f"{issuer}{METADATA_PATH}", verify=ssl_context).json()
         assert metadata["issuer"] == issuer
         assert metadata["token_endpoint"].startswith(f"{issuer}/")
 
@@ -70,23 +70,23 @@ def test_with_a_self_signed_certificate_everything_is_https(tmp_path: Path, page
     assert account.value.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_a_certificate_is_kept_as_long_as_it_serves_and_made_anew_for_another_name(tmp_path: Path) -> None:
+def test_a_self_signed_certificate_is_replaced_only_if_it_lacks_a_name(tmp_path: Path) -> None:
     cert, key = ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])
     first = cert.read_bytes()
 
     assert ensure_self_signed_certificate(tmp_path, ["localhost"])[0].read_bytes() == first
-    another = ensure_self_signed_certificate(tmp_path, ["id.example"])[0].read_bytes()
-    assert another != first
-    assert ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])[0].read_bytes() == another
+    second = ensure_self_signed_certificate(tmp_path, ["id.example"])[0].read_bytes()
+    assert second != first
+    assert ensure_self_signed_certificate(tmp_path, ["127.0.0.1"])[0].read_bytes() == second
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_host_to_listen_on_may_be_a_name(tmp_path: Path) -> None:
+def test_host_may_be_a_host_name(tmp_path: Path) -> None:
     with RunningServer(Deployment(tmp_path), options=("--host", "localhost")) as server:
         assert server.metadata["issuer"] == server.issuer
 
 
-def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_address(
+def test_behind_a_tls_proxy_the_whole_flow_uses_the_public_url(
     deployment: Deployment, app: ThirdPartyApp, tmp_path: Path, page: Page
 ) -> None:
     with TlsProxy(tmp_path, deployment.port) as proxy:
@@ -101,20 +101,20 @@ def test_behind_a_proxy_that_ends_tls_the_whole_flow_works_under_the_public_addr
             assert app.redeem(page.url)["scope"] == "profile"
 
             page.goto(f"{proxy.url}/account")
-            expect(
-                page.locator("dl", has_text="First allowed").get_by_text(CLIENT_ADDRESS)
-            ).to_be_visible()  # where access was allowed from
+            expect(page.locator("dl", has_text="First allowed").get_by_text(CLIENT_ADDRESS)).to_be_visible()
     assert {cookie["name"] for cookie in page.context.cookies()} >= {"__Host-valetkey_session"}
 
 
 @pytest.mark.parametrize(
-    ("trusted", "address"), [("", "127.0.0.1"), ("127.0.0.1/32", "198.51.100.9")], ids=["nobody", "the proxy"]
+    ("trusted", "address"),
+    [("", "127.0.0.1"), ("127.0.0.1/32", "198.51.100.9")],
+    ids=["no trusted proxy", "a trusted proxy"],
 )
-def test_only_a_trusted_proxy_is_believed_about_who_calls(
+def test_x_forwarded_for_is_used_only_if_it_comes_from_a_trusted_proxy(
     deployment: Deployment, app: ThirdPartyApp, trusted: str, address: str
 ) -> None:
-    believing = replace(deployment, settings={"trusted_proxies": trusted, "scopes": SCOPES})
-    with RunningServer(believing) as server, User(EMAIL, PASSWORD) as maya:
+    configured = replace(deployment, settings={"trusted_proxies": trusted, "scopes": SCOPES})
+    with RunningServer(configured) as server, User(EMAIL, PASSWORD) as maya:
         maya.headers["X-Forwarded-For"] = "203.0.113.200, 198.51.100.9"
         maya.allow(app.start_authorization(server.metadata, scope="email profile"))
         assert address in maya.get_page(f"{server.url}/account").text
@@ -122,12 +122,12 @@ def test_only_a_trusted_proxy_is_believed_about_who_calls(
 
 @contextmanager
 def _served_with_tls(deployment: Deployment, issuer: str) -> Iterator[None]:
-    """The server with a certificate that it makes for itself; the issuer follows from how it is started."""
+    """Run a server with ``--tls-self-signed`` and without the setting ``issuer``, so that the issuer is its own URL."""
     environment = {name: value for name, value in deployment.environment.items() if name != "VALETKEY_ISSUER"}
     server = Program(
         deployment.command("serve", "--port", str(deployment.port), "--tls-self-signed"),
         log=deployment.data_dir / "server.log",
-        is_ready=lambda: _answers(issuer),
+        is_ready=lambda: _is_ready(issuer),
         environment=environment,
         cwd=deployment.data_dir,
     )
@@ -137,8 +137,8 @@ def _served_with_tls(deployment: Deployment, issuer: str) -> Iterator[None]:
         server.kill()
 
 
-def _answers(issuer: str) -> bool:
+def _is_ready(issuer: str) -> bool:
     try:
-        return httpx.get(f"{issuer}{METADATA_PATH}", verify=False).is_success  # is anybody there? trust comes later
+        return httpx.get(f"{issuer}{METADATA_PATH}", verify=False).is_success  # the test verifies the certificate
     except httpx.TransportError:
         return False

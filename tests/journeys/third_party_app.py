@@ -1,4 +1,4 @@
-"""An app of somebody else: sends people to the authorization server and waits for them to come back."""
+"""A third-party web app: sends users to the authorization server and receives the redirect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from valetkey.protocol.pkce import s256
 
 
 class ThirdPartyApp:
-    """A web app on a loopback port; what comes back to its redirect URI is shown as the page's text."""
+    """A web app on a loopback port, as an OAuth client.
+
+    :ivar credentials: its ``client_id`` and ``client_secret``, set after registration.
+    :ivar verify: the TLS verification of its requests, as httpx takes it.
+    """
 
     def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _CallbackHandler)
@@ -35,14 +39,14 @@ class ThirdPartyApp:
 
     @property
     def client_id(self) -> str:
-        """What the app is known by at the authorization server."""
+        """The app's ``client_id``."""
         return str(self.credentials["client_id"])
 
     def start_authorization(self, metadata: dict[str, Any], *, scope: str) -> str:
-        """Answer the address to which the app sends its visitor, who has pressed "Connect"."""
+        """Return the URL of a new authorization request, to which the app sends its user."""
         self._metadata = metadata
         self._verifier, self._state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
-        asked = {
+        parameters = {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": self.redirect_uri,
@@ -51,28 +55,28 @@ class ThirdPartyApp:
             "code_challenge": s256(self._verifier),
             "code_challenge_method": "S256",
         }
-        return f"{metadata['authorization_endpoint']}?{urlencode(asked)}"
+        return f"{metadata['authorization_endpoint']}?{urlencode(parameters)}"
 
     def read_callback(self, callback_url: str) -> dict[str, str]:
-        """Answer the parameters that the visitor brought back, once they prove to be for this app."""
+        """Return the other parameters of an authorization response, after checking its ``state`` and ``iss``."""
         assert callback_url.startswith(self.redirect_uri), callback_url
-        answer = dict(parse_qsl(urlsplit(callback_url).query))
-        assert answer.pop("state") == self._state
-        assert answer.pop("iss") == self._metadata["issuer"]  # RFC 9207 §2.4
-        return answer
+        response = dict(parse_qsl(urlsplit(callback_url).query))
+        assert response.pop("state") == self._state
+        assert response.pop("iss") == self._metadata["issuer"]  # RFC 9207 §2.4
+        return response
 
     def redeem(self, callback_url: str) -> dict[str, Any]:
-        """Redeem the code that the visitor brought back and answer the tokens."""
+        """Redeem the code of an authorization response and return the token response."""
         grant = {"grant_type": "authorization_code", "code": self.read_callback(callback_url)["code"]}
         grant |= {"redirect_uri": self.redirect_uri, "code_verifier": self._verifier}
         return self._request_tokens(grant).raise_for_status().json()
 
     def refresh(self, refresh_token: str) -> httpx.Response:
-        """Ask for new tokens without the visitor."""
+        """Send a refresh token request."""
         return self._request_tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     def call(self, url: str, access_token: str) -> httpx.Response:
-        """Call an API."""
+        """Call an API with a token."""
         return httpx.get(url, headers={"Authorization": f"Bearer {access_token}"}, verify=self.verify)
 
     def _request_tokens(self, parameters: dict[str, str]) -> httpx.Response:
@@ -88,4 +92,4 @@ class _CallbackHandler(BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html><title>The app</title><p>Back at the app.")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the path holds a code."""
+        """Log nothing: the path contains a code."""

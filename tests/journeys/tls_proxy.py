@@ -1,4 +1,4 @@
-"""A proxy in front of a server, as operators have one: it ends TLS and says who called."""
+"""A reverse proxy that terminates TLS and adds the client's address to ``X-Forwarded-For``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import httpx
 
 from valetkey.cli.certificate import ensure_self_signed_certificate
 
-CLIENT_ADDRESS = "203.0.113.7"  # what the proxy says of everybody
+CLIENT_ADDRESS = "203.0.113.7"  # the proxy adds it for every client
 
 
 class TlsProxy:
-    """``https://localhost:port``, passed on to a port of 127.0.0.1 in plain HTTP."""
+    """Proxy from ``https://localhost:port`` to a port of 127.0.0.1 with plain HTTP."""
 
     def __init__(self, folder: Path, upstream_port: int) -> None:
         certificate, key = ensure_self_signed_certificate(folder, ["localhost"])
@@ -37,25 +37,25 @@ class TlsProxy:
 
 
 def _make_handler(upstream_port: int) -> type[BaseHTTPRequestHandler]:
-    class PassingOn(BaseHTTPRequestHandler):
+    class ForwardingHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            said = self.headers.get("X-Forwarded-For")
+            forwarded_for = self.headers.get("X-Forwarded-For")
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-            headers["X-Forwarded-For"] = f"{said}, {CLIENT_ADDRESS}" if said else CLIENT_ADDRESS
+            headers["X-Forwarded-For"] = f"{forwarded_for}, {CLIENT_ADDRESS}" if forwarded_for else CLIENT_ADDRESS
             url = f"http://127.0.0.1:{upstream_port}{self.path}"
-            answer = httpx.request(self.command, url, headers=headers, content=body, timeout=30)
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.multi_items():
+            response = httpx.request(self.command, url, headers=headers, content=body, timeout=30)
+            self.send_response(response.status_code)
+            for name, value in response.headers.multi_items():
                 if name not in {"content-encoding", "content-length", "transfer-encoding", "date", "server"}:
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
+            self.send_header("Content-Length", str(len(response.content)))
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(response.content)
 
         do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
-    return PassingOn
+    return ForwardingHandler

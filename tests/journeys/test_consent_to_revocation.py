@@ -1,4 +1,4 @@
-"""From signing up to taking the key back, in a real browser, with and without JavaScript."""
+"""From sign-up and consent to revocation, in a real browser, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from playwright.sync_api import Page, expect
 from tests.journeys.api_servers import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 
-ASKED = "profile notes:write"
+REQUESTED_SCOPE = "profile notes:write"
 _numbers = count(1)
 
 
-def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
+def test_a_user_signs_up_allows_some_of_the_scopes_and_revokes_access(
     api: ApiServers, app: ThirdPartyApp, new_user_page: Page
 ) -> None:
     metadata = api.first.metadata
 
-    new_user_page.goto(app.start_authorization(metadata, scope=ASKED))
-    expect(new_user_page.get_by_text("Sunflower")).to_be_visible()  # who asks is said before the password is given
+    new_user_page.goto(app.start_authorization(metadata, scope=REQUESTED_SCOPE))
+    expect(new_user_page.get_by_text("Sunflower")).to_be_visible()  # the sign-in page names the app
     _sign_up(new_user_page)
     expect(new_user_page.get_by_role("heading", level=1)).to_have_text("Allow Sunflower to use your account?")
 
     new_user_page.click("#deny")
     assert app.read_callback(new_user_page.url)["error"] == "access_denied"
 
-    new_user_page.goto(app.start_authorization(metadata, scope=ASKED))
+    new_user_page.goto(app.start_authorization(metadata, scope=REQUESTED_SCOPE))
     new_user_page.get_by_label("Change your notes").uncheck()
     new_user_page.click("#allow")
     tokens = app.redeem(new_user_page.url)
@@ -39,7 +39,7 @@ def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
     assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
     assert set(api.call_every_process(tokens["access_token"]).values()) == {200}
 
-    _wait_until_the_page_says_when_it_was_last_used(new_user_page, f"{api.url}/account")
+    _wait_for_last_use(new_user_page, f"{api.url}/account")
     expect(new_user_page.get_by_role("heading", name="Sunflower")).to_be_visible()
     expect(new_user_page.get_by_text("See your name and picture")).to_be_visible()
     expect(new_user_page.get_by_text("Change your notes")).to_have_count(0)
@@ -50,7 +50,7 @@ def test_a_person_signs_up_grants_fewer_and_takes_the_key_back(
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_on_a_second_visit_only_what_is_new_is_asked_and_nothing_new_is_not(
+def test_a_second_request_asks_only_for_new_scopes_and_for_nothing_if_there_are_none(
     api: ApiServers, app: ThirdPartyApp, page: Page
 ) -> None:
     metadata = api.first.metadata
@@ -62,7 +62,7 @@ def test_on_a_second_visit_only_what_is_new_is_asked_and_nothing_new_is_not(
     page.goto(app.start_authorization(metadata, scope="profile"))
     assert app.redeem(page.url)["scope"] == "profile"
 
-    page.goto(app.start_authorization(metadata, scope=ASKED))
+    page.goto(app.start_authorization(metadata, scope=REQUESTED_SCOPE))
     expect(page.locator("label", has_text="Change your notes")).to_be_visible()
     expect(page.locator("label", has_text="See your name")).to_have_count(0)
     page.click("#allow")
@@ -77,12 +77,12 @@ def _sign_up(page: Page) -> None:
     page.click("#sign-up")
 
 
-def _wait_until_the_page_says_when_it_was_last_used(page: Page, account: str) -> None:
-    """Last uses are written in batches of a second."""
+def _wait_for_last_use(page: Page, account_url: str) -> None:
+    """Reload the account page until it shows when the app was last used. Last uses are written once per second."""
     deadline = time.monotonic() + 5
-    page.goto(account)
+    page.goto(account_url)
     while page.get_by_text("not yet").count():
-        assert time.monotonic() < deadline, "the account page never said when the app was last used"
+        assert time.monotonic() < deadline, "the account page does not show when the app was last used"
         page.wait_for_timeout(100)
         page.reload()
     expect(page.locator("dt", has_text="Last used")).to_be_visible()

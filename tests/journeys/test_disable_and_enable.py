@@ -1,4 +1,4 @@
-"""The operator puts a person or an app out, and lets them back in."""
+"""The operator disables a user or an app, and enables them again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ EMAIL = "olu@example.com"
 
 @pytest.fixture
 def tokens(api: ApiServers, app: ThirdPartyApp) -> Iterator[dict[str, Any]]:
-    """What the app got from a person of its own."""
+    """The tokens of the app for Olu."""
     api.first.deployment.create_user(EMAIL, PASSWORD, name="Olu")
     with User(EMAIL, PASSWORD) as olu:
         yield app.redeem(olu.allow(app.start_authorization(api.first.metadata, scope="profile")))
 
 
-def test_who_is_put_out_and_let_back_in_needs_new_tokens(
+def test_tokens_from_before_stay_revoked_after_disable_and_enable(
     api: ApiServers, app: ThirdPartyApp, tokens: dict[str, Any]
 ) -> None:
     run = api.first.deployment.run
@@ -35,16 +35,17 @@ def test_who_is_put_out_and_let_back_in_needs_new_tokens(
     run("clients", "enable", app.client_id)
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
-    time.sleep(1.2)  # what was issued within a second of the app's being put out is dead too
+    time.sleep(1.2)  # tokens issued within a second of `clients disable` are revoked too
     with User(EMAIL, PASSWORD) as olu:
-        again = app.redeem(olu.allow(app.start_authorization(api.first.metadata, scope="profile")))
-        assert api.call(again["access_token"]).status_code == 200
+        new_tokens = app.redeem(olu.allow(app.start_authorization(api.first.metadata, scope="profile")))
+        assert api.call(new_tokens["access_token"]).status_code == 200
 
         run("users", "disable", EMAIL)
-        api.assert_revoked_everywhere_within_one_second(again["access_token"])
+        api.assert_revoked_everywhere_within_one_second(new_tokens["access_token"])
         assert olu.get_page(f"{api.url}/account").url.path == "/account/sign-in"
-        assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
-        late = f"sqlite:///{api.first.deployment.data_dir / 'valetkey.db'}"
-        execute(late, "UPDATE valetkey_grants SET revoked_at = NULL")  # as if given while the person was put out
+        assert app.refresh(new_tokens["refresh_token"]).json()["error"] == "invalid_grant"
+        database_url = f"sqlite:///{api.first.deployment.data_dir / 'valetkey.db'}"
+        # as if the grant was created while the account was being disabled
+        execute(database_url, "UPDATE valetkey_grants SET revoked_at = NULL")
         run("users", "enable", EMAIL)
-        assert app.refresh(again["refresh_token"]).json()["error"] == "invalid_grant"
+        assert app.refresh(new_tokens["refresh_token"]).json()["error"] == "invalid_grant"

@@ -1,4 +1,4 @@
-"""Any WSGI server serves the app, and the ``flask`` command knows ours."""
+"""The app runs under other WSGI servers, and ``flask valetkey`` runs Valetkey's commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVE = "import sys, werkzeug.serving as w; from app import app; w.run_simple('1
 
 @pytest.fixture(params=["threaded=True", "processes=3"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The quickstart as Werkzeug's own server runs it, by threads and by forked processes; no `serve`, no `init`."""
+    """The quickstart under Werkzeug's server, with threads and with forked processes; without `serve` and `init`."""
     shutil.copy(QUICKSTART, tmp_path)
     port = free_port()
     text = QUICKSTART.read_text().replace("Valetkey(app, ", f'Valetkey(app, issuer="http://127.0.0.1:{port}", ')
@@ -29,7 +29,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     program = Program(
         [sys.executable, "-W", "ignore", "-c", SERVE.format(f", {request.param}"), str(port)],
         log=tmp_path / "log",
-        is_ready=lambda: _answers(port),
+        is_ready=lambda: _is_ready(port),
         cwd=tmp_path,
     )
     try:
@@ -41,12 +41,12 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_the_quickstart_works_under_another_server_and_with_the_flask_command(server: str, tmp_path: Path) -> None:
     arguments = ["clients", "create", "--name", "Robot", "--policy", "machine", "--scope", "profile", "--json"]
     flask = [sys.executable, "-m", "flask", "--app", "app.py", "valetkey"]
-    made = json.loads(subprocess.run([*flask, *arguments], cwd=tmp_path, capture_output=True, check=True).stdout)
+    client = json.loads(subprocess.run([*flask, *arguments], cwd=tmp_path, capture_output=True, check=True).stdout)
 
-    credentials = (made["client_id"], made["client_secret"])
-    for _ in range(5):  # whichever process answers
-        answer = httpx.post(f"{server}/oauth/token", data={"grant_type": "client_credentials"}, auth=credentials)
-        header = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    credentials = (client["client_id"], client["client_secret"])
+    for _ in range(5):  # different processes may respond
+        response = httpx.post(f"{server}/oauth/token", data={"grant_type": "client_credentials"}, auth=credentials)
+        header = {"Authorization": f"Bearer {response.json()['access_token']}"}
         assert httpx.get(f"{server}/api/protected", headers=header).json()["user"] is None
 
     with User("maya@example.com", "a violet tram in june") as maya:
@@ -54,7 +54,7 @@ def test_the_quickstart_works_under_another_server_and_with_the_flask_command(se
         assert "Connected apps" in maya.get_page(f"{server}/account").text
 
 
-def _answers(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/api/public", timeout=5).is_success
     except httpx.TransportError:

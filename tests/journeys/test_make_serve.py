@@ -1,4 +1,4 @@
-"""``make serve``: the pages, the sign-in, and one line to paste that ends in an authorized API call."""
+"""``make serve``: it prints the addresses of the pages, demo credentials, and a command that calls the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.journeys.checkout import Checkout, search_log
 from tests.support.user import User
 
-STARTED_WITHIN = 3.0  # seconds, for every start but the first
+MAX_START_S = 3.0  # of every start except the first
 
 
 @pytest.fixture
@@ -19,12 +19,13 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_the_line_that_make_serve_prints_ends_in_an_authorized_call(checkout: Checkout) -> None:
+def test_the_printed_command_and_the_printed_credentials_work(checkout: Checkout) -> None:
     server = checkout.start(["make", "serve"])
     try:
-        pasted = subprocess.run(["bash", "-c", _line_to_paste(server.log)], capture_output=True, text=True, check=True)
-        assert pasted.stdout.startswith("HTTP/1.1 200 OK")
-        assert '"message":"This is a protected API route"' in pasted.stdout
+        command = ["bash", "-c", _printed_curl_command(server.log)]
+        process = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert process.stdout.startswith("HTTP/1.1 200 OK")
+        assert '"message":"This is a protected API route"' in process.stdout
 
         email, password = search_log(server.log, r"User:\s+(\S+)\s+password: (\S+)")
         account = search_log(server.log, r"Pages:\s+(\S+)")[0]
@@ -37,25 +38,25 @@ def test_the_line_that_make_serve_prints_ends_in_an_authorized_call(checkout: Ch
         server.kill()
 
 
-def test_a_second_start_is_quick_and_shows_no_secret_again(checkout: Checkout) -> None:
+def test_a_second_start_is_fast_and_does_not_print_the_secrets_again(checkout: Checkout) -> None:
     first = checkout.start(["make", "serve"])
     secrets = search_log(first.log, r"password: (\S+)\n.*secret: (\S+)")
     first.kill()
 
-    took = []
+    durations_s = []
     for _ in range(3):  # the machine may be busy with something else
-        began = time.monotonic()
+        started_at = time.monotonic()
         second = checkout.start(["make", "serve"])
-        took.append(time.monotonic() - began)
+        durations_s.append(time.monotonic() - started_at)
         log = second.log
         second.kill()
         assert "Sign-in:" in log
         assert not any(secret in log for secret in secrets)
-        assert "users password demo@example.org" in log  # how to have another one
-        if took[-1] < STARTED_WITHIN:
+        assert "users password demo@example.org" in log  # the command that sets another password
+        if durations_s[-1] < MAX_START_S:
             return
-    raise AssertionError(f"seconds to the first answer: {took}")
+    raise AssertionError(f"seconds to the first response: {durations_s}")
 
 
-def _line_to_paste(log: str) -> str:
+def _printed_curl_command(log: str) -> str:
     return next(line.strip() for line in log.splitlines() if line.strip().startswith("curl -i"))

@@ -1,4 +1,4 @@
-"""Signing in, failing to, and signing out, with and without JavaScript."""
+"""Sign-in, failed sign-in and sign-out, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ from tests.journeys.third_party_app import ThirdPartyApp
 from tests.support.user import EMAIL, PASSWORD
 
 
-def test_a_wrong_password_is_told_without_saying_whether_the_account_exists(
+def test_the_message_for_a_wrong_password_does_not_reveal_whether_the_account_exists(
     api: ApiServers, new_user_page: Page
 ) -> None:
-    told = []
+    messages = []
     for email in (EMAIL, "nobody@example.com"):
         new_user_page.goto(f"{api.url}/account/sign-in")
         _sign_in(new_user_page, email, "not the password")
-        told.append(new_user_page.get_by_role("alert").inner_text())
+        messages.append(new_user_page.get_by_role("alert").inner_text())
         expect(new_user_page.get_by_label("E-mail address")).to_have_value(email)
         expect(new_user_page.get_by_label("Password")).to_have_value("")
-    assert told == ["The e-mail address or the password is wrong."] * 2
-    assert not _session(new_user_page)
+    assert messages == ["The e-mail address or the password is wrong."] * 2
+    assert not _session_cookie(new_user_page)
 
 
-def test_who_signs_out_is_out(api: ApiServers, new_user_page: Page) -> None:
+def test_sign_out_ends_the_session_even_for_a_stolen_cookie(api: ApiServers, new_user_page: Page) -> None:
     new_user_page.goto(f"{api.url}/account/sign-in")
     _sign_in(new_user_page, EMAIL, PASSWORD)
     expect(new_user_page.get_by_role("heading", name="Your account")).to_be_visible()
-    session = _session(new_user_page)
+    session = _session_cookie(new_user_page)
 
     new_user_page.click("#sign-out")
 
     expect(new_user_page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert not _session(new_user_page)
-    new_user_page.context.add_cookies(
-        [{"name": "valetkey_session", "value": session, "url": api.url}]
-    )  # kept by a thief
+    assert not _session_cookie(new_user_page)
+    new_user_page.context.add_cookies([{"name": "valetkey_session", "value": session, "url": api.url}])
     new_user_page.goto(f"{api.url}/account")
     expect(new_user_page.get_by_role("heading", name="Sign in")).to_be_visible()
 
@@ -54,13 +52,13 @@ def test_another_account_can_be_chosen_on_the_consent_page(api: ApiServers, app:
     assert app.redeem(page.url)["scope"] == "profile"
 
 
-def test_after_signing_in_nobody_is_sent_to_another_site(api: ApiServers, page: Page) -> None:
+def test_sign_in_does_not_redirect_to_another_site(api: ApiServers, page: Page) -> None:
     page.goto(f"{api.url}/account/sign-in?next=//evil.example/%5C")
     _sign_in(page, EMAIL, PASSWORD)
     assert page.url == f"{api.url}/account"
 
 
-def test_a_consent_page_is_worth_nothing_in_another_browser(
+def test_a_consent_page_is_refused_in_another_browser(
     api: ApiServers, app: ThirdPartyApp, page: Page, new_user_page: Page
 ) -> None:
     page.goto(app.start_authorization(api.first.metadata, scope="profile"))
@@ -69,10 +67,10 @@ def test_a_consent_page_is_worth_nothing_in_another_browser(
 
     new_user_page.goto(f"{api.url}/account/sign-in")
     _sign_in(new_user_page, EMAIL, PASSWORD)
-    answer = new_user_page.goto(consent)
+    response = new_user_page.goto(consent)
 
-    assert answer is not None
-    assert answer.status == 400
+    assert response is not None
+    assert response.status == 400
     expect(new_user_page.locator("#allow")).to_have_count(0)
 
 
@@ -82,5 +80,7 @@ def _sign_in(page: Page, email: str, password: str) -> None:
     page.click("#sign-in")
 
 
-def _session(page: Page) -> str:
-    return next((c["value"] for c in page.context.cookies() if c["name"] == "valetkey_session"), "")
+def _session_cookie(page: Page) -> str:
+    """Return the value of the session cookie, or an empty string if there is none."""
+    cookies = page.context.cookies()
+    return next((cookie["value"] for cookie in cookies if cookie["name"] == "valetkey_session"), "")

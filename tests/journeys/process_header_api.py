@@ -1,4 +1,4 @@
-"""The API of the journeys: like the quickstart's, and each answer says which process gave it."""
+"""The API of the journeys; the header ``Process`` of each response has the id of the process. Not to import."""
 
 from __future__ import annotations
 

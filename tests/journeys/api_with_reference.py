@@ -1,4 +1,4 @@
-"""An API with a reference, as ``tests/journeys/test_api_reference.py`` reads it."""
+"""A small API with an OpenAPI document and a reference at ``/docs``; not to import, but to deploy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host with Flask-WTF's CSRFProtect, Flask-Migrate and Flask-Admin: nothing of theirs or ours gets in the way."""
+"""Valetkey in a host app with Flask-WTF's CSRFProtect, Flask-Migrate and Flask-Admin: all of them keep working."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ class NoteForm(FlaskForm):
     text = StringField()
 
 
-class Admitting(ModelView):
-    """The host's admin view of its notes; its forms are Flask-WTF's, as CSRFProtect wants them."""
+class NoteAdminView(ModelView):
+    """The host's admin view of its notes. Its forms have the tokens that CSRFProtect requires."""
 
     form_base_class = FlaskForm
 
 
 @dataclass(frozen=True)
 class Host:
+    """The host app with its database, its model of notes, and the folder of its migrations."""
+
     app: Flask
     db: Any
     note: Any
@@ -54,9 +56,9 @@ class Host:
             return [note.text for note in self.db.session.scalars(self.db.select(self.note))]
 
 
-@pytest.fixture(params=["in a store of its own", "in the host's database"])
+@pytest.fixture(params=["in its own database", "in the host's database"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    """All three and Valetkey in one app, made by a factory in which Valetkey is neither first nor last."""
+    """An app with all three extensions and Valetkey, which is initialized neither first nor last."""
     url = f"sqlite:///{tmp_path / 'host.db'}"
     shared = {"database_url": url} if request.param == "in the host's database" else {}
     app = Flask("host", root_path=str(tmp_path))
@@ -69,9 +71,8 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     db.init_app(app)
     valet.init_app(app)
     csrf.init_app(app)
-    chosen = lambda name, kind, parents: name != "of_another_program"  # noqa: E731 - the host's own choice
-    Migrate(app, db, directory=str(tmp_path / "migrations"), include_name=chosen)
-    Admin(app, name="Host").add_view(Admitting(note, db, endpoint="notes"))
+    Migrate(app, db, directory=str(tmp_path / "migrations"), include_name=_is_included)
+    Admin(app, name="Host").add_view(NoteAdminView(note, db, endpoint="notes"))
     _add_routes(app, db, note)
     runtime = app.extensions["valetkey"]
     runtime.get_ready()
@@ -81,21 +82,27 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
         db.engine.dispose()
 
 
+def _is_included(name: str | None, kind: str, parents: Any) -> bool:
+    """Return whether Flask-Migrate handles a table: the setting ``include_name`` of the host."""
+    return name != "of_another_program"
+
+
 @pytest.fixture
-def logging_as_it_was() -> Iterator[None]:
-    """Flask-Migrate sets up logging by a file, which turns off every logger that there is."""
-    loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
-    before = [(one, one.disabled, one.level) for one in (logging.getLogger(), *loggers)]
+def restore_logging() -> Iterator[None]:
+    """Restore logging after the test: Flask-Migrate configures it from a file, which disables all existing loggers."""
+    values = logging.Logger.manager.loggerDict.values()
+    loggers = [logging.getLogger(), *(logger for logger in values if isinstance(logger, logging.Logger))]
+    states = [(logger, logger.disabled, logger.level) for logger in loggers]
     handlers = logging.getLogger().handlers[:]
     yield
     logging.getLogger().handlers[:] = handlers
-    for one, disabled, level in before:
-        one.disabled = disabled
-        one.setLevel(level)
+    for logger, disabled, level in states:
+        logger.disabled = disabled
+        logger.setLevel(level)
 
 
 @pytest.fixture
-def migrated(host: Host, logging_as_it_was: None) -> Host:
+def migrated(host: Host, restore_logging: None) -> Host:
     """The host after its first ``flask db migrate`` and ``upgrade``, in a database that another program uses too."""
     with host.app.app_context(), host.db.engine.begin() as connection:
         connection.execute(text("CREATE TABLE of_another_program (id INTEGER)"))
@@ -104,7 +111,7 @@ def migrated(host: Host, logging_as_it_was: None) -> Host:
     return host
 
 
-def test_flask_db_migrate_sees_the_hosts_tables_and_none_of_ours(migrated: Host) -> None:
+def test_flask_db_migrate_handles_the_hosts_tables_and_ignores_valetkeys(migrated: Host) -> None:
     first = _only_file(migrated.migrations)
     assert "create_table('note'" in first
     assert "valetkey" not in first
@@ -116,51 +123,52 @@ def test_flask_db_migrate_sees_the_hosts_tables_and_none_of_ours(migrated: Host)
     assert {"note", "alembic_version"} <= tables
 
 
-def test_the_hosts_forms_still_need_the_hosts_token(migrated: Host) -> None:
+def test_the_hosts_forms_still_require_the_hosts_csrf_token(migrated: Host) -> None:
     browser = migrated.app.test_client()
     assert browser.post("/notes", data={"text": "forged"}).status_code == 400
-    token = _token(browser.get("/notes").text, "host_token")
+    token = _find_token(browser.get("/notes").text, "host_token")
     assert browser.post("/notes", data={"text": "meant", "host_token": token}).status_code == 200
     assert migrated.notes() == ["meant"]
 
 
-def test_the_admin_lists_and_creates_as_before(migrated: Host) -> None:
+def test_flask_admin_lists_and_creates_notes(migrated: Host) -> None:
     browser = migrated.app.test_client()
     assert browser.get("/admin/").status_code == 200
     assert browser.post("/admin/notes/new/", data={"text": "forged"}).status_code == 400
-    token = _token(browser.get("/admin/notes/new/").text, "host_token")
-    made = browser.post("/admin/notes/new/", data={"text": "by hand", "host_token": token})
-    assert made.status_code == 302
+    token = _find_token(browser.get("/admin/notes/new/").text, "host_token")
+    created = browser.post("/admin/notes/new/", data={"text": "by hand", "host_token": token})
+    assert created.status_code == 302
     assert "by hand" in browser.get("/admin/notes/").text
     assert migrated.notes() == ["by hand"]
 
 
-def test_our_pages_and_endpoints_need_our_token_and_not_the_hosts(host: Host) -> None:
+def test_valetkeys_forms_require_its_own_csrf_token_only(host: Host) -> None:
     runtime = host.app.extensions["valetkey"]
     client = register_client(runtime, name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
     browser = host.app.test_client()
 
     form = browser.get("/account/sign-up").text
-    person = {"name": "Maya", "email": "maya@example.com", "password": "a violet tram in june"}
-    assert browser.post("/account/sign-up", data=person).status_code == 400
-    browser.post("/account/sign-up", data={**person, "csrf_token": _token(form, "csrf_token")})
+    account = {"name": "Maya", "email": "maya@example.com", "password": "a violet tram in june"}
+    assert browser.post("/account/sign-up", data=account).status_code == 400
+    browser.post("/account/sign-up", data={**account, "csrf_token": _find_token(form, "csrf_token")})
 
-    asked = {"response_type": "code", "client_id": client.client_id, "scope": "profile"}
-    asked |= {"code_challenge": s256(VERIFIER), "code_challenge_method": "S256"}
-    consent = browser.get(f"/oauth/authorize?{urlencode(asked)}", follow_redirects=True)
-    answer = {"decision": "allow", "scope": "profile"}
-    forged = browser.post(consent.request.path, data=answer)
+    parameters = {"response_type": "code", "client_id": client.client_id, "scope": "profile"}
+    parameters |= {"code_challenge": s256(VERIFIER), "code_challenge_method": "S256"}
+    consent = browser.get(f"/oauth/authorize?{urlencode(parameters)}", follow_redirects=True)
+    decision = {"decision": "allow", "scope": "profile"}
+    forged = browser.post(consent.request.path, data=decision)
     assert (forged.status_code, "Location" in forged.headers) == (400, False)
-    allowed = browser.post(consent.request.path, data={**answer, "csrf_token": _token(consent.text, "csrf_token")})
+    csrf_token = _find_token(consent.text, "csrf_token")
+    allowed = browser.post(consent.request.path, data={**decision, "csrf_token": csrf_token})
     assert allowed.location.startswith(f"{CALLBACK}?code=")
 
     tokens = _redeem(host.app.test_client(), client.client_id, allowed.location)
     header = {"Authorization": f"Bearer {tokens['access_token']}"}
     assert host.app.test_client().get("/api/notes", headers=header).status_code == 200
-    ended = host.app.test_client().post(
+    revoked = host.app.test_client().post(
         "/oauth/revoke", data={"client_id": client.client_id, "token": tokens["access_token"]}
     )
-    assert ended.status_code == 200
+    assert revoked.status_code == 200
 
 
 def _add_routes(app: Flask, db: Any, note: Any) -> None:
@@ -185,20 +193,22 @@ def _flask_db(host: Host, *arguments: str) -> str:
 
 
 def _only_file(folder: Path) -> str:
-    (found,) = folder.glob("*.py")
-    return found.read_text()
+    """Return the text of the only Python file in a folder."""
+    (file,) = folder.glob("*.py")
+    return file.read_text()
 
 
-def _token(page: str, name: str) -> str:
-    found = re.search(rf'name="{name}"[^>]*value="([^"]+)"', page)
-    assert found, page
-    return found[1]
+def _find_token(page: str, name: str) -> str:
+    """Return the value of the form field with this name."""
+    match = re.search(rf'name="{name}"[^>]*value="([^"]+)"', page)
+    assert match, page
+    return match[1]
 
 
 def _redeem(client: FlaskClient, client_id: str, location: str) -> dict[str, Any]:
     code = re.search(r"code=([^&]+)", location)
     assert code
-    sent = {"grant_type": "authorization_code", "code": code[1], "code_verifier": VERIFIER, "client_id": client_id}
-    answer = client.post("/oauth/token", data=sent)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json or {})
+    form = {"grant_type": "authorization_code", "code": code[1], "code_verifier": VERIFIER, "client_id": client_id}
+    response = client.post("/oauth/token", data=form)
+    assert response.status_code == 200, response.text
+    return dict(response.json or {})

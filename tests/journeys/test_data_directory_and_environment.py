@@ -1,4 +1,4 @@
-"""Keys that are made once, the issuer that was served last, and settings in the environment that nobody reads."""
+"""Key files, the issuer that a data directory was served as last, and warnings about unused environment variables."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from valetkey.settings import sources
 
 
 def valetkey(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as somebody does who has set nothing else."""
-    plain = {name: value for name, value in Deployment(folder).environment.items() if not name.startswith("VALETKEY_")}
+    """Run a ``valetkey`` command in a folder, with no other settings in the environment than these."""
+    inherited = Deployment(folder).environment.items()
+    without_settings = {name: value for name, value in inherited if not name.startswith("VALETKEY_")}
     return subprocess.run(
         [sys.executable, "-m", "valetkey", *arguments],
         cwd=folder,
-        env=plain | environment,
+        env=without_settings | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -31,25 +32,25 @@ def valetkey(folder: Path, *arguments: str, **environment: str) -> subprocess.Co
     )
 
 
-def test_a_file_of_encryption_keys_is_made_once(tmp_path: Path) -> None:
+def test_keys_new_creates_a_key_file_only_once(tmp_path: Path) -> None:
     first = valetkey(tmp_path, "keys", "new", "--file", "valetkey.keys").stdout
-    again = valetkey(tmp_path, "keys", "new", "--file", "valetkey.keys").stdout
+    second = valetkey(tmp_path, "keys", "new", "--file", "valetkey.keys").stdout
 
-    assert first == again
+    assert first == second
     assert len(first.strip()) == 44
     assert stat.S_IMODE((tmp_path / "valetkey.keys").stat().st_mode) == 0o600
     assert valetkey(tmp_path, "keys", "new").stdout != first
 
 
-@pytest.mark.parametrize(("name", "said"), [("no/such/folder", "No such file"), ("empty", "holds no key")])
-def test_a_file_of_keys_that_cannot_be_is_told(tmp_path: Path, name: str, said: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("no/such/folder", "No such file"), ("empty", "holds no key")])
+def test_keys_new_fails_with_a_message_if_the_file_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").touch()
-    done = valetkey(tmp_path, "keys", "new", "--file", name)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
+    process = valetkey(tmp_path, "keys", "new", "--file", name)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert message in process.stderr
 
 
-def test_other_encryption_keys_are_told_with_the_way_back(tmp_path: Path) -> None:
+def test_the_error_about_wrong_encryption_keys_says_how_to_fix_them(tmp_path: Path) -> None:
     assert valetkey(tmp_path, "init").returncode == 0
     key = valetkey(tmp_path, "keys", "new").stdout.strip()
 
@@ -63,34 +64,35 @@ def test_other_encryption_keys_are_told_with_the_way_back(tmp_path: Path) -> Non
     assert "with new keys in front" in valetkey(tmp_path, "init", VALETKEY_ENCRYPTION_KEYS=key).stderr
 
 
-def test_a_command_has_the_issuer_that_was_served_last(tmp_path: Path) -> None:
+def test_commands_use_the_issuer_that_was_served_last(tmp_path: Path) -> None:
     port = free_port()
-    served = Deployment(tmp_path, settings={"issuer": f"http://127.0.0.1:{port}"}, port=port)
-    with RunningServer(served):
+    deployment = Deployment(tmp_path, settings={"issuer": f"http://127.0.0.1:{port}"}, port=port)
+    with RunningServer(deployment):
         pass
 
-    listed = valetkey(tmp_path, "resources", "list", VALETKEY_DATA_DIR=str(tmp_path)).stdout
+    resources = valetkey(tmp_path, "resources", "list", VALETKEY_DATA_DIR=str(tmp_path)).stdout
     login = valetkey(tmp_path, "--data-dir", str(tmp_path), "login", "--no-browser").stderr
 
-    assert f"http://127.0.0.1:{port}" in listed
-    assert f"http://127.0.0.1:{port} does not answer" in login, "it is served no longer"
+    assert f"http://127.0.0.1:{port}" in resources
+    assert f"http://127.0.0.1:{port} does not answer" in login, "the server has stopped"
 
 
-def test_serving_under_another_name_is_told(tmp_path: Path) -> None:
+def test_serve_prints_a_note_if_the_issuer_has_changed(tmp_path: Path) -> None:
     with RunningServer(Deployment(tmp_path)) as first:
         assert "was served as" not in first.log
     with RunningServer(Deployment(tmp_path)) as second:
         assert f"Note: this store was served as {first.issuer} before" in second.log
 
 
-def warnings_at_first_request(app: Flask, caplog: pytest.LogCaptureFixture) -> str:
+def warnings_of_requests(app: Flask, caplog: pytest.LogCaptureFixture) -> str:
+    """Send two requests and return the log."""
     with caplog.at_level(logging.WARNING, "valetkey"):
         app.test_client().get("/nowhere")
         app.test_client().get("/nowhere")
     return caplog.text
 
 
-def test_variables_that_nobody_reads_are_named_once(
+def test_environment_variables_without_effect_are_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sources, "_COMMAND_VALUES", ({}, {}))
@@ -100,14 +102,14 @@ def test_variables_that_nobody_reads_are_named_once(
     app = Flask("host")
     Valetkey(app, data_dir=str(tmp_path), issuer="http://127.0.0.1:8000")
 
-    told = warnings_at_first_request(app, caplog)
+    warnings = warnings_of_requests(app, caplog)
 
-    assert told.count("VALETKEY_DATABASE_URL, VALETKEY_SITE_NAME in the environment has no effect here") == 1
-    assert "ISSUER" not in told, "it has the same value"
-    assert "hidden" not in told
+    assert warnings.count("VALETKEY_DATABASE_URL, VALETKEY_SITE_NAME in the environment has no effect here") == 1
+    assert "ISSUER" not in warnings, "the setting has the same value"
+    assert "hidden" not in warnings
 
 
-def test_variables_that_the_command_read_are_not_named(
+def test_environment_variables_that_the_command_uses_are_not_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sources, "_COMMAND_VALUES", ({"site_name": "Mine"}, {}))
@@ -115,7 +117,7 @@ def test_variables_that_the_command_read_are_not_named(
     app = Flask("host")
     Valetkey(app, data_dir=str(tmp_path))
 
-    assert warnings_at_first_request(app, caplog) == ""
+    assert warnings_of_requests(app, caplog) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,10 +131,10 @@ def test_variables_that_the_command_read_are_not_named(
         ("https://api.example.com", "127.0.0.1:5000", False),
     ],
 )
-def test_who_serves_on_another_port_than_the_issuers_is_told(
+def test_a_request_to_another_port_than_the_issuers_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, issuer: str, host: str, warns: bool
 ) -> None:
-    """As `flask run` does."""
+    """`flask run`, for example, serves on another port by default."""
     app = Flask("host")
     Valetkey(app, data_dir=str(tmp_path), issuer=issuer)
 
