@@ -1,4 +1,4 @@
-"""All settings in one frozen object, validated once at start; an error lists all problems together."""
+"""All settings of Valetkey in one immutable object, validated once at start; an error lists all problems together."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
 class SettingsError(Exception):
-    """The settings are invalid. The message has one line for each problem."""
+    """Valetkey's settings are invalid. The message has one line for each problem."""
 
 
 def _setting(default: Any, doc: str, *, hidden: bool = False) -> Any:
-    """Return a dataclass field with a default and its documentation.
+    """Return the dataclass field of a setting, with its default and its documentation.
 
     :param hidden: whether the value is secret and must not appear in ``repr``.
     """
@@ -277,22 +277,25 @@ class Settings:
 
     @property
     def outbound_networks(self) -> tuple[str, ...]:
-        """Networks that outgoing requests may reach besides public addresses."""
+        """Networks that outgoing HTTP requests may reach besides public addresses.
+
+        If ``outbound_allowed_networks`` is empty: the loopback networks in development, none in production.
+        """
         return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK_NETWORKS)
 
     @property
     def registration(self) -> str:
-        """The effective ``registration_policy``: ``closed``, ``approve`` or ``open``."""
+        """Which clients may register: the setting ``registration_policy`` or its default, ``closed`` or ``open``."""
         return self.registration_policy or ("closed" if self.is_production else "open")
 
     @property
     def metadata_documents(self) -> str:
-        """The effective ``metadata_document_clients``: ``off``, ``approve`` or ``open``."""
+        """Whether a ``client_id`` may be a URL: ``metadata_document_clients`` or its default, ``off`` or ``open``."""
         return self.metadata_document_clients or ("off" if self.is_production else "open")
 
     @property
     def api_resource(self) -> str:
-        """Resource identifier of the API (RFC 8707 §2)."""
+        """Resource identifier of the API (RFC 8707 §2): the setting ``resource``, or the issuer if it is empty."""
         return self.resource or self.issuer
 
     @property
@@ -302,7 +305,7 @@ class Settings:
 
     @property
     def tokens_path(self) -> str | None:
-        """Path of the page for personal access tokens; ``None`` if such tokens are disabled."""
+        """URL path of the page for personal access tokens; ``None`` if such tokens are disabled."""
         account_path = self.account_path or f"{self.oauth_path}/account"
         return f"{account_path}/tokens" if self.personal_access_tokens_path == "" else self.personal_access_tokens_path
 
@@ -325,10 +328,10 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """Name of the site, shown on pages."""
+        """Name of the site, shown on pages: the setting ``site_name``, or the issuer's host if it is empty."""
         return self.site_name or urlsplit(self.issuer).netloc
 
     @property
     def store_url(self) -> str:
-        """SQLAlchemy URL of the database."""
+        """SQLAlchemy URL of the database: ``database_url``, or a SQLite file in ``data_dir`` if that is empty."""
         return self.database_url or f"sqlite:///{Path(self.data_dir).absolute() / 'valetkey.db'}"

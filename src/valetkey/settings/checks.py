@@ -1,4 +1,4 @@
-"""Checks of the settings. Each returns one sentence per problem, or an empty list if there is none."""
+"""Checks of the settings: functions that return one sentence per problem, or an empty list if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans that apps can subscribe to."""
+"""Plans that apps (OAuth clients) can subscribe to: their rate limit, quota and scopes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A plan that apps can subscribe to: its limit, quota and scopes.
+    """A plan that apps (OAuth clients) can subscribe to: its rate limit, quota and scopes.
 
     Pass plans as ``Valetkey(plans={"free": Plan(limit="60/minute")}, default_plan="free")``.
 
@@ -35,7 +35,7 @@ class Plan:
 
 
 def parse_plans(value: Any) -> Any:
-    """Convert plans written as JSON objects to ``Plan`` values.
+    """Convert the value of the setting ``plans`` and return it: JSON objects, by plan name, become ``Plan`` values.
 
     A value of another type is returned unchanged; ``plan_problems`` reports it later.
 
@@ -57,9 +57,9 @@ def _parse_plan(name: str, options: Mapping[str, Any]) -> Plan:
 
 
 def plan_problems(plans: Any, default_plan: str, scopes: Any) -> list[str]:
-    """Return what is wrong with the plans, one sentence per problem.
+    """Return what is wrong with the setting ``plans``, one sentence per problem; an empty list if nothing is.
 
-    Limits and quotas are not checked here: ``rate_limiting.limit_settings`` parses them.
+    Rate limits and quotas are not checked here: ``rate_limiting.limit_settings`` parses them.
     """
     if not isinstance(plans, Mapping) or not all(isinstance(plan, Plan) for plan in plans.values()):
         return ['plans must map each name to a Plan, like {"free": Plan(limit="60/minute")}']

@@ -47,7 +47,7 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
 
 
 def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings in environment variables ``VALETKEY_<NAME>``.
+    """Return the settings in environment variables ``VALETKEY_<NAME>``: texts by lower-case setting name.
 
     Variables that Kubernetes injects for a service called "valetkey" are ignored.
     """
@@ -60,7 +60,7 @@ def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a Flask configuration: its keys ``VALETKEY_<NAME>``."""
+    """Return the settings in a Flask configuration: the values of its keys ``VALETKEY_<NAME>`` by lower-case name."""
     return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
 
 
@@ -103,7 +103,7 @@ _COMMAND_VALUES: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 def set_command_values(environ: Mapping[str, str], fallbacks: Mapping[str, Any]) -> None:
-    """Make apps that are loaded from now on read the environment.
+    """Make Flask apps that are loaded from now on take settings from environment variables.
 
     Only the ``valetkey`` command, and the worker processes that it starts, call this.
 
@@ -115,7 +115,7 @@ def set_command_values(environ: Mapping[str, str], fallbacks: Mapping[str, Any])
 
 
 def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of the environment and the fallbacks with the lowest precedence.
+    """Return two dictionaries: settings from environment variables, and fallbacks with the lowest precedence.
 
     Both are empty unless the ``valetkey`` command runs the app.
     """
@@ -123,7 +123,9 @@ def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def ignored_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
-    """Return the ``VALETKEY_`` variables that have no effect, because no ``valetkey`` command runs the app.
+    """Return the names of ``VALETKEY_`` environment variables that have no effect, sorted.
+
+    They have none if the app is not run by a ``valetkey`` command; the list is empty if it is.
 
     A variable that equals the setting in effect is not returned.
     """

@@ -19,7 +19,11 @@ from .tables import accounts, sessions
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A resource owner's account. Times are seconds since 1970."""
+    """A resource owner's account, as stored in its database row. Times are seconds since 1970.
+
+    ``disabled_at`` is ``None`` if the account is enabled, ``email_verified_at`` if the address is not verified, and
+    ``password_hash`` if the account has no password.
+    """
 
     sub: str
     email: str
@@ -37,7 +41,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A sign-in of a resource owner in one browser. Times are seconds since 1970."""
+    """A sign-in session of a resource owner in one browser. Times are seconds since 1970.
+
+    ``ended_at`` is ``None`` until the session is ended, for example by signing out.
+    """
 
     digest: bytes  # of the session cookie
     sub: str
@@ -123,7 +130,13 @@ def add(
     now: float,
     claims: Mapping[str, Any] | None = None,
 ) -> BoundStatement:
-    """Return the conditional write that adds an account; it adds none if the ``sub`` or the e-mail address is taken."""
+    """Return the SQL statement, to be run as a transaction's condition, that adds an account.
+
+    It adds none if another account has the same ``sub`` or e-mail address.
+
+    :param now: when the account was created (seconds since 1970).
+    :param claims: OpenID Connect claims about the owner.
+    """
     return _ADD(
         sub=sub,
         email=email,
@@ -137,13 +150,13 @@ def add(
 
 
 def find(store: Store, sub: str) -> Account | None:
-    """Return the account, also if it is disabled; ``None`` if there is none with this ``sub``."""
+    """Return the account with this ``sub`` (the owner's id), also if it is disabled; ``None`` if there is none."""
     row = store.fetch_one(_FIND_BY_SUB(sub=sub))
     return Account(*row) if row else None
 
 
 def find_by_email(store: Store, email: str) -> Account | None:
-    """Return the account with this address, or ``None``. Case and surrounding spaces do not matter."""
+    """Return the account with this e-mail address, or ``None``. Case and surrounding spaces do not matter."""
     row = store.fetch_one(_FIND_BY_EMAIL(email=email.strip().lower()))
     return Account(*row) if row else None
 
@@ -158,20 +171,20 @@ def set_password(sub: str, password_hash: str) -> BoundStatement:
 
 
 def set_disabled(sub: str, disabled_at: float | None) -> BoundStatement:
-    """Return the statement that disables an account, or enables it again if ``disabled_at`` is ``None``."""
+    """Return the SQL statement, not yet run, that disables an account, or enables it if ``disabled_at`` is ``None``."""
     return _SET_DISABLED(wanted=sub, moment=disabled_at)
 
 
 def set_email_verified(sub: str, email: str, verified_at: float) -> BoundStatement:
-    """Return the statement that marks an account's e-mail address as verified.
+    """Return the SQL statement, not yet run, that marks an account's e-mail address as verified.
 
-    It changes nothing if the account has another address by now.
+    It changes nothing if the account's address is not ``email`` any more.
     """
     return _SET_EMAIL_VERIFIED(wanted=sub, address=email, moment=verified_at)
 
 
 def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
-    """Return the session and its account.
+    """Return the sign-in session with this digest of its cookie, and its account.
 
     ``None`` if there is no such session, if it has ended or expired, or if the account is disabled.
     """
@@ -180,12 +193,14 @@ def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Sessio
 
 
 def list_active_sessions(store: Store, sub: str, now: float) -> list[Session]:
-    """Return an account's sessions that have neither ended nor expired."""
+    """Return the account's sign-in sessions that have neither ended nor expired, in no particular order."""
     return [Session(*row) for row in store.fetch_all(_LIST_ACTIVE_SESSIONS(sub=sub, now=now))]
 
 
 def has_session_from_browser(store: Store, browser: bytes, sub: str) -> bool:
-    """Return whether the account was ever signed in to from this browser; sessions that are over count, until pruned.
+    """Return whether the account was signed in to from this browser before.
+
+    Ended and expired sessions count too, until their rows are pruned 90 days after they expire.
 
     :param browser: digest of the cookie that identifies the browser.
     """
@@ -193,18 +208,23 @@ def has_session_from_browser(store: Store, browser: bytes, sub: str) -> bool:
 
 
 def end_session(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that ends a session; it changes nothing if the session has ended already."""
+    """Return the SQL statement, to be run as a transaction's condition, that ends a session.
+
+    It changes nothing if the session has ended already.
+
+    :param digest: digest of the session cookie.
+    """
     return _END_SESSION(wanted=digest, now=now)
 
 
 def end_other_sessions(sub: str, current_digest: bytes, now: float) -> BoundStatement:
-    """Return the statement that ends all sessions of an account except the current one.
+    """Return the SQL statement, not yet run, that ends all sessions of an account except the current one.
 
-    :param current_digest: the digest of the session that stays active.
+    :param current_digest: digest of the cookie of the session that stays active.
     """
     return _END_OTHER_SESSIONS(of=sub, kept=current_digest, now=now)
 
 
 def end_sessions(sub: str, now: float) -> BoundStatement:
-    """Return the statement that ends all sessions of an account."""
+    """Return the SQL statement, not yet run, that ends all sign-in sessions of an account."""
     return _END_SESSIONS(of=sub, now=now)

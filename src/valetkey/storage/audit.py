@@ -14,7 +14,12 @@ from .tables import audit
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """What an audit entry says. ``at`` is in seconds since 1970."""
+    """The content of an audit log entry: event, client, resource owner and so on; ``None`` if it does not concern one.
+
+    :param at: when the event happened (seconds since 1970).
+    :param owner: ``sub`` of the resource owner.
+    :param address: IP address of the request that caused the event.
+    """
 
     at: float
     event: str
@@ -45,12 +50,12 @@ class AuditEntry:
 
 
 def list_latest(store: Store, limit: int) -> list[AuditEntry]:
-    """Return the newest ``limit`` entries, oldest first."""
+    """Return the newest ``limit`` entries of the audit log; the oldest of them comes first."""
     return [AuditEntry(row[0], AuditRow(*row[1:])) for row in reversed(store.fetch_all(_LIST_LATEST(most=limit)))]
 
 
 def list_after(store: Store, audit_id: int, limit: int, *, since: float = 0.0) -> list[AuditEntry]:
-    """Return up to ``limit`` entries with a higher id than ``audit_id``, oldest first.
+    """Return up to ``limit`` entries of the audit log with a higher id than ``audit_id``, oldest first.
 
     :param since: leave out entries from before this time (seconds since 1970).
     """

@@ -18,7 +18,7 @@ ChangeKind = Literal["token", "grant", "client", "owner", "all", "changed"]
 
 
 class ChangeFeedEntry(NamedTuple):
-    """A row of the change feed. ``at`` is in seconds since 1970."""
+    """A row of the change feed: what was revoked or changed. ``at`` is in seconds since 1970."""
 
     revocation_id: int
     kind: ChangeKind
@@ -53,21 +53,28 @@ _ADD_FOR_UNREVOKED_GRANTS = Statement(
 
 
 def list_since(store: Store, since: float) -> list[ChangeFeedEntry]:
-    """Return the entries whose time is at or after ``since`` (seconds since 1970), in no particular order."""
+    """Return the entries of the change feed from ``since`` on (seconds since 1970), in no particular order."""
     return [ChangeFeedEntry(*row) for row in store.fetch_all(_LIST_SINCE(since=since))]
 
 
 def add(kind: ChangeKind, subject: str, at: float, expires_at: float) -> BoundStatement:
-    """Return the statement that adds an entry.
+    """Return the SQL statement, not yet run, that adds an entry to the change feed.
 
-    :param expires_at: when the entry may be pruned: no earlier than the end of the last token that it revokes.
+    :param kind: what is revoked or changed, such as ``grant`` or ``client``.
+    :param subject: id of the token, grant or client, or the owner's ``sub``, depending on ``kind``.
+    :param at: time of the change (seconds since 1970).
+    :param expires_at: when the entry may be pruned (seconds since 1970): no earlier than the expiry of the last token
+        that it revokes.
     """
     return _ADD(kind=kind, subject=subject, at=at, expires_at=expires_at)
 
 
 def add_for_unrevoked_grants(owner: str, client_id: str, at: float, expires_at: float) -> BoundStatement:
-    """Return the statement that adds a ``grant`` entry for each unrevoked grant of an owner to a client.
+    """Return the SQL statement, not yet run, that announces the revocation of all grants of an owner to a client.
 
-    In a transaction it must come before the statement that revokes these grants, since it selects unrevoked ones.
+    It adds a change feed entry of the kind ``grant`` for each of these grants that is not revoked. In a transaction it
+    must come before the statement that revokes them, since it selects unrevoked ones.
+
+    :param expires_at: when the entries may be pruned (seconds since 1970).
     """
     return _ADD_FOR_UNREVOKED_GRANTS(of_owner=owner, of_client=client_id, at=at, expires_at=expires_at)

@@ -1,4 +1,4 @@
-"""Used client assertions: each may be used only once (RFC 7523 §3, ``jti``)."""
+"""Records of used client assertions (JWTs that authenticate clients), each valid only once (RFC 7523 §3, ``jti``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _MARK_USED = Statement(_mark_used)
 
 
 def mark_used(client_id: str, jti: str, expires_at: float) -> BoundStatement:
-    """Return the conditional write that records an assertion as used; it adds no row if it is recorded already.
+    """Return the SQL statement, to be run as a transaction's condition, that records an assertion as used.
+
+    It adds no row if the same client's assertion with the same ``jti`` is recorded already.
 
     :param expires_at: when the assertion expires (seconds since 1970); the row is pruned after that.
     """

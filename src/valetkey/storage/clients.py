@@ -22,6 +22,7 @@ from .tables import client_secrets, clients
 class Client:
     """A registered client. Times are seconds since 1970.
 
+    :param policy: the rules for this kind of client, for example ``web`` or ``machine``.
     :param metadata: the client's metadata under the names of RFC 7591 §2.
     :param disabled_at: when the client was disabled; ``None`` if it is enabled.
     :param secret_digests: digest and expiry of each secret; an expiry of ``None`` means that it does not expire.
@@ -117,7 +118,7 @@ _DELETE_SECRETS = Statement(delete(client_secrets).where(client_secrets.c.client
 
 
 def find(store: Store, client_id: str, now: float) -> Client | None:
-    """Return the client with its unexpired secrets, also if the client is disabled; ``None`` if there is none."""
+    """Return the client, also if it is disabled, with digests of its unexpired secrets; ``None`` if there is none."""
     row = store.fetch_one(_FIND(client_id=client_id))
     if row is None:
         return None
@@ -126,18 +127,18 @@ def find(store: Store, client_id: str, now: float) -> Client | None:
 
 
 def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
-    """Return the client with this secret, or ``None`` if no client has it or it has expired."""
+    """Return the client whose secret has this digest; ``None`` if no client has the secret, or if it has expired."""
     row = store.fetch_one(_FIND_BY_SECRET(digest=digest, now=now))
     return find(store, row[0], now) if row else None
 
 
 def list_all(store: Store) -> list[Client]:
-    """Return all clients, oldest first, without their secrets."""
+    """Return all clients, oldest first, including disabled ones; ``secret_digests`` is left empty."""
     return [_client_from_row(_ClientRow(*row), ()) for row in store.fetch_all(_ALL())]
 
 
 def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return id and redirect URIs of each enabled client with this policy."""
+    """Return pairs of client id and redirect URIs of all enabled clients that have a policy, e.g. ``browser``."""
     rows = store.fetch_all(_LIST_BY_POLICY(policy=policy))
     return [(client_id, tuple(json.loads(metadata).get("redirect_uris", ()))) for client_id, metadata in rows]
 
@@ -153,17 +154,20 @@ def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | No
 
 
 def expire_secret(digest: bytes, expires_at: float) -> BoundStatement:
-    """Return the statement that sets the expiry of one secret."""
+    """Return the SQL statement, not yet run, that sets the expiry of the client secret with this digest."""
     return _EXPIRE_SECRET(wanted=digest, until=expires_at)
 
 
 def expire_secrets(client_id: str, expires_at: float) -> BoundStatement:
-    """Return the statement that lets a client's secrets expire at ``expires_at``, unless they expire earlier."""
+    """Return the SQL statement, not yet run, that lets a client's secrets expire at ``expires_at``.
+
+    Secrets that expire earlier are not changed.
+    """
     return _EXPIRE_SECRETS(of=client_id, until=expires_at)
 
 
 def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> BoundStatement:
-    """Return the statement that writes the client's policy, metadata and ``disabled_at``.
+    """Return the SQL statement, not yet run, that writes the client's policy, metadata and ``disabled_at``.
 
     :param metadata: new metadata; ``None`` keeps ``client.metadata``.
     :param disabled_at: when the client was disabled (seconds since 1970); ``None`` enables it.
@@ -177,7 +181,7 @@ def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disable
 
 
 def removal_statements(client_id: str) -> tuple[BoundStatement, ...]:
-    """Return two statements: the first removes the client, the second its secrets."""
+    """Return two SQL statements, not yet run: the first removes the client, the second its secrets."""
     return _DELETE(wanted=client_id), _DELETE_SECRETS(wanted=client_id)
 
 
@@ -194,7 +198,10 @@ def make_client(
     disabled_at: float | None = None,
     secrets: tuple[tuple[bytes, float | None], ...] = (),
 ) -> Client:
-    """Build a client from its metadata, which must have been validated before."""
+    """Build a ``Client`` from its metadata, which must have been validated before.
+
+    :param secrets: digest and expiry of each client secret (``None``: it does not expire).
+    """
     return Client(
         client_id,
         policy,

@@ -15,7 +15,11 @@ from .tables import consents, grants
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A remembered consent. Times are seconds since 1970; ``address`` is the IP address of the latest consent."""
+    """A resource owner's remembered consent to a client's scopes. Times are seconds since 1970.
+
+    :param scope: scope names, separated by spaces.
+    :param address: IP address from which the owner consented last; ``None`` if unknown.
+    """
 
     owner: str  # ``sub`` of the resource owner
     client_id: str
@@ -27,7 +31,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class ConsentWithLastUse:
-    """A consent, and when any grant of the same owner and client was last used; ``None`` if never."""
+    """A remembered consent, and when a grant of the same owner to the same client was last used; ``None`` if never."""
 
     consent: Consent
     last_used_at: float | None
@@ -67,20 +71,21 @@ _REMEMBER = Statement(_remember)
 
 
 def find(store: Store, owner: str, client_id: str) -> Consent | None:
-    """Return the remembered consent, or ``None`` if there is none."""
+    """Return the remembered consent of the owner to the client, or ``None`` if there is none."""
     row = store.fetch_one(_FIND(owner=owner, client_id=client_id))
     return Consent(*row) if row else None
 
 
 def list_by_owner(store: Store, owner: str) -> list[ConsentWithLastUse]:
-    """Return the owner's consents, the latest first."""
+    """Return the owner's remembered consents, the latest first, each with the time of its last use."""
     return [ConsentWithLastUse(Consent(*row[:-1]), row[-1]) for row in store.fetch_all(_LIST_BY_OWNER(owner=owner))]
 
 
 def remember(consent: Consent) -> BoundStatement:
-    """Return the statement that adds a consent, or replaces scope, ``granted_at`` and address of the earlier one.
+    """Return the SQL statement, not yet run, that stores a consent of an owner to a client.
 
-    ``first_granted_at`` of the earlier one stays.
+    If the owner has consented to the client before, scope, ``granted_at`` and address of that consent are replaced, and
+    its ``first_granted_at`` stays.
     """
     return _REMEMBER(**{column.name: getattr(consent, column.name) for column in _COLUMNS})
 

@@ -1,4 +1,4 @@
-"""Device codes (RFC 8628): the device polls while the resource owner decides in a browser."""
+"""Device codes (RFC 8628): the device polls the token endpoint while the resource owner decides in a browser."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class DeviceCode:
     """A device code with its user code (RFC 8628 §3.2) and the owner's decision. Times are seconds since 1970.
 
     :param resources: JSON list of the requested resources (RFC 8707).
+    :param digest: digest of the device code.
+    :param scope: requested scope names, separated by spaces.
+    :param polled_at: when the device last polled the token endpoint; ``None`` if it has not yet.
     :param interval: seconds that the device must wait between two polls.
     :param decided_at: when the owner approved or denied; ``None`` while the decision is pending.
     :param grant_id: the grant, if the owner approved; ``None`` after ``decided_at`` is set means denied.
-    :param consumed_at: when the device received its tokens.
+    :param consumed_at: when the device received its tokens; ``None`` before that.
     """
 
     digest: bytes
@@ -95,7 +98,10 @@ _CONSUME = Statement(
 
 
 def add(code: DeviceCode) -> BoundStatement:
-    """Return the conditional write that adds a device code; it adds none if the user code is already in use."""
+    """Return the SQL statement, to be run as a transaction's condition, that adds a device code.
+
+    It adds none if the user code is already in use.
+    """
     return _ADD(**{column.name: getattr(code, column.name) for column in _COLUMNS})
 
 
@@ -110,15 +116,20 @@ def find_by_user_code(store: Store, user_code: str) -> DeviceCode | None:
 
 
 def record_poll(digest: bytes, now: float, leeway_s: float) -> BoundStatement:
-    """Return the conditional write that records a poll; it changes nothing if the poll comes before the interval ends.
+    """Return the SQL statement, to be run as a transaction's condition, that records a device's poll.
 
+    It changes nothing if the device polls before the interval since its last poll has passed.
+
+    :param digest: digest of the device code.
     :param leeway_s: seconds by which a poll may come too early.
     """
     return _RECORD_POLL(wanted=digest, now=now, leeway=leeway_s)
 
 
 def slow_down(digest: bytes, extra_interval_s: float, now: float) -> BoundStatement:
-    """Return the statement that records a poll and lengthens the interval: the device polls too often (RFC 8628 §3.5).
+    """Return the SQL statement, not yet run, that records a poll and lengthens the polling interval.
+
+    It is for a device that polls too often (RFC 8628 §3.5, ``slow_down``).
 
     :param extra_interval_s: seconds to add to the interval.
     """
@@ -126,17 +137,17 @@ def slow_down(digest: bytes, extra_interval_s: float, now: float) -> BoundStatem
 
 
 def decide(digest: bytes, grant_id: str | None, now: float) -> BoundStatement:
-    """Return the conditional write that stores the owner's decision.
+    """Return the SQL statement, to be run as a transaction's condition, that approves or denies a device code.
 
-    It changes nothing if there is a decision already, or if the code has expired.
+    It changes nothing if the owner has approved or denied the code already, or if the code has expired.
 
-    :param grant_id: the grant if the owner approved, ``None`` if the owner denied.
+    :param grant_id: id of the new grant if the owner approved, ``None`` if the owner denied.
     """
     return _DECIDE(wanted=digest, given=grant_id, now=now)
 
 
 def consume(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that consumes the code.
+    """Return the SQL statement, to be run as a transaction's condition, that marks a device code as used.
 
     It succeeds only once, and only while the code's grant is not revoked.
     """

@@ -1,4 +1,4 @@
-"""Grants (what a resource owner authorized a client to do), with their authorization codes."""
+"""Grants (what a resource owner authorized a client to do), and their authorization codes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ from .tables import accounts, codes, consents, grants, sessions
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An authorization that a client has received. Times are seconds since 1970.
+    """What a resource owner has authorized a client to do. Times are seconds since 1970.
 
     :param owner: ``sub`` of the resource owner.
     :param scope: scope names, separated by spaces.
     :param resources: JSON list of the resources (RFC 8707) that tokens of this grant may be for.
     :param auth_time: when the owner signed in; ``None`` if not known.
-    :param amr: authentication methods (RFC 8176), separated by spaces.
+    :param acr: authentication context class of the sign-in (OpenID Connect Core §2); ``None`` if not known.
+    :param amr: authentication methods of the sign-in (RFC 8176), separated by spaces.
     :param sid: session id of the sign-in (OpenID Connect logout); ``None`` if there was no such session.
-    :param claims: individually requested claims (OpenID Connect Core §5.5) as JSON.
+    :param claims: individually requested claims (OpenID Connect Core §5.5) as JSON; ``None`` if there are none.
     """
 
     grant_id: str
@@ -82,7 +83,7 @@ _CODE_COLUMNS = columns_of(codes, AuthorizationCode)
 
 
 def unrevoked_grant(grant_id: object) -> Select[int]:
-    """Return a subquery that has a row if the grant exists and is not revoked."""
+    """Return an SQL subquery that has one row if the grant exists and is not revoked, else none."""
     return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
 
 
@@ -155,31 +156,37 @@ _REVOKE_ALL_OF_CLIENT = Statement(_REVOKE_UNREVOKED.where(grants.c.client_id == 
 
 
 def find(store: Store, grant_id: str) -> Grant | None:
-    """Return the grant, also if it is revoked or expired; ``None`` if there is none."""
+    """Return the grant with this id, also if it is revoked or expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND_GRANT(grant_id=grant_id))
     return Grant(*row) if row else None
 
 
 def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | None:
-    """Return the code, also if it is consumed or expired, with its grant; ``None`` if there is none."""
+    """Return the authorization code with this digest and its grant; ``None`` if there is none.
+
+    Used and expired codes are returned too.
+    """
     row = store.fetch_one(_FIND_CODE(digest=digest))
     return (AuthorizationCode(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
 
 
 def add_if_consented(grant: Grant) -> BoundStatement:
-    """Return the conditional write that adds a grant; it adds none if the owner has withdrawn the consent."""
+    """Return the SQL statement, to be run as a transaction's condition, that adds a grant.
+
+    It adds none if the owner has no remembered consent to the client, for example because it was withdrawn.
+    """
     return _ADD_IF_CONSENTED(**add(grant).values)
 
 
 def add_if_consented_and_signed_in(
     grant: Grant, session_digest: bytes, consented_scope: str, now: float
 ) -> BoundStatement:
-    """Return the conditional write that adds a grant if nothing has changed since the request was checked.
+    """Return the SQL statement, to be run as a transaction's condition, that adds a grant of a signed-in owner.
 
-    It adds none unless the consent still has the scope ``consented_scope``, the owner's session is active, and the
-    owner's account is enabled.
+    It checks again what may have changed since the authorization request was checked: it adds none unless the owner's
+    remembered consent still has the scope ``consented_scope``, the owner's session is active and the account enabled.
 
-    :param session_digest: the digest of the owner's session.
+    :param session_digest: digest of the owner's session cookie.
     """
     return _ADD_IF_CONSENTED_AND_SIGNED_IN(
         **add(grant).values, session=session_digest, consented=consented_scope, now=now
@@ -187,32 +194,38 @@ def add_if_consented_and_signed_in(
 
 
 def consume_code(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that consumes a code: it succeeds once, and only if the grant is not revoked."""
+    """Return the SQL statement, to be run as a transaction's condition, that marks an authorization code as exchanged.
+
+    It succeeds once, and only if the code's grant is not revoked.
+    """
     return _CONSUME_CODE(wanted=digest, now=now)
 
 
 def extend(grant_id: str, expires_at: float) -> BoundStatement:
-    """Return the statement that sets a grant's expiry: that of its newest refresh token."""
+    """Return the SQL statement, not yet run, that sets the expiry of a grant to that of its newest refresh token."""
     return _EXTEND(wanted=grant_id, until=expires_at)
 
 
 def revoke(grant_id: str, now: float) -> BoundStatement:
-    """Return the conditional write that revokes a grant; it changes nothing if the grant is revoked already."""
+    """Return the SQL statement, to be run as a transaction's condition, that revokes a grant.
+
+    It changes nothing if the grant is revoked already.
+    """
     return _REVOKE(wanted=grant_id, now=now)
 
 
 def revoke_all_of_owner_and_client(owner: str, client_id: str, now: float) -> BoundStatement:
-    """Return the statement that revokes all grants of one owner to one client."""
+    """Return the SQL statement, not yet run, that revokes all grants of one owner to one client."""
     return _REVOKE_ALL_OF_OWNER_AND_CLIENT(of_owner=owner, of_client=client_id, now=now)
 
 
 def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
-    """Return the statement that revokes all grants of an owner, to any client."""
+    """Return the SQL statement, not yet run, that revokes all grants of an owner, to any client."""
     return _REVOKE_ALL_OF_OWNER(of_owner=owner, now=now)
 
 
 def revoke_all_of_client(client_id: str, now: float) -> BoundStatement:
-    """Return the statement that revokes all grants of a client, from any owner."""
+    """Return the SQL statement, not yet run, that revokes all grants of a client, from any owner."""
     return _REVOKE_ALL_OF_CLIENT(of_client=client_id, now=now)
 
 
@@ -222,7 +235,11 @@ def set_last_used(grant_id: str, used_at: float) -> BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class ActiveGrant:
-    """A grant that is neither revoked nor expired, with its last use. Times are seconds since 1970."""
+    """A grant that is neither revoked nor expired. Times are seconds since 1970.
+
+    :param owner: ``sub`` of the resource owner.
+    :param last_used_at: when a token of the grant was last used; ``None`` if never.
+    """
 
     grant_id: str
     client_id: str
@@ -256,7 +273,7 @@ def list_active(
     """Return up to ``limit`` grants that are neither revoked nor expired, newest first.
 
     :param client_id: only grants of this client; empty for all clients.
-    :param owner: only grants of this owner; empty for all owners.
+    :param owner: only grants of the resource owner with this ``sub``; empty for all owners.
     """
     rows = store.fetch_all(_LIST_ACTIVE(now=now, client_id=client_id, owner=owner, most=limit))
     return [ActiveGrant(*row) for row in rows]
@@ -274,18 +291,23 @@ _LIST_CLIENT_SESSIONS = Statement(
 
 
 def list_client_ids_in_session(store: Store, sid: str) -> list[str]:
-    """Return the ids of the clients that received a grant in this session, also if the grant is revoked or expired."""
+    """Return the sorted ids of the clients that received a grant in a sign-in session.
+
+    Clients whose grant is revoked or expired are included.
+
+    :param sid: id of the session, as in ID tokens.
+    """
     return sorted(row[0] for row in store.fetch_all(_LIST_CLIENT_IDS_IN_SESSION(sid=sid)))
 
 
 def list_active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
-    """Return the grants of this session that are neither revoked nor expired."""
+    """Return the grants of the sign-in session with this ``sid`` that are neither revoked nor expired."""
     return [Grant(*row) for row in store.fetch_all(_LIST_ACTIVE_IN_SESSION(sid=sid, now=now))]
 
 
 def list_client_sessions(store: Store, owner: str) -> list[tuple[str, str | None]]:
-    """Return each pair of client id and ``sid`` for which this owner has, or had, a grant.
+    """Return the pairs of client id and session id (``sid``) of all grants of an owner, also revoked and expired ones.
 
-    ``sid`` is ``None`` for grants that were not made in a session.
+    The session id is ``None`` for grants that were not made in a sign-in session.
     """
     return [(row[0], row[1]) for row in store.fetch_all(_LIST_CLIENT_SESSIONS(owner=owner))]

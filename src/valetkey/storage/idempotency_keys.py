@@ -1,4 +1,4 @@
-"""Idempotency keys: requests in progress, and the responses that retries receive."""
+"""Idempotency keys (``Idempotency-Key`` header): requests in progress, and the responses that retries receive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from .tables import idempotency_keys as keys
 
 
 class IdempotencyRecord(NamedTuple):
-    """The stored request and response of a key.
+    """What is stored for an idempotency key: the request that reserved it, and the response.
 
     :param request: digest of the request that reserved the key.
     :param status: HTTP status of the response; ``None`` while that request is in progress.
-    :param response: the encrypted response; ``None`` while in progress, or if it was too large to store.
+    :param response: the encrypted response; ``None`` while the request is in progress, or if the response was too
+        large to store.
     """
 
     request: bytes
@@ -48,12 +49,15 @@ _RELEASE = Statement(delete(keys).where(_IS_IN_PROGRESS))
 
 
 def reserve(digest: bytes, request: bytes, now: float, *, abandoned_before: float, expires_at: float) -> BoundStatement:
-    """Return the conditional write that reserves a key for the work of one request.
+    """Return the SQL statement, to be run as a transaction's condition, that reserves an idempotency key for a request.
 
-    It succeeds if the key is new, if it has expired, or if its request has no response and began at or before
-    ``abandoned_before``.
+    It succeeds if the key is new or has expired, or if the request that reserved it has no response and began at or
+    before ``abandoned_before``. All times are seconds since 1970.
 
+    :param digest: digest of the key and of what it belongs to, such as the client.
     :param request: digest of the request.
+    :param now: when the request began.
+    :param expires_at: when the key may be reused for another request.
     """
     return _RESERVE(
         digest=digest, request=request, begun_at=now, expires_at=expires_at, now=now, given_up=abandoned_before
@@ -61,19 +65,26 @@ def reserve(digest: bytes, request: bytes, now: float, *, abandoned_before: floa
 
 
 def find(store: Store, digest: bytes) -> IdempotencyRecord | None:
-    """Return what is stored for a key, or ``None``. Expired keys that are not pruned yet are returned too."""
+    """Return what is stored for the idempotency key with this digest, or ``None``; also if it has expired."""
     row = store.fetch_one(_FIND(digest=digest))
     return None if row is None else IdempotencyRecord(bytes(row[0]), row[1], None if row[2] is None else bytes(row[2]))
 
 
 def save_response(digest: bytes, begun_at: float, status: int, response: bytes | None) -> BoundStatement:
-    """Return the statement that stores the response of the request that began at ``begun_at``.
+    """Return the SQL statement, not yet run, that stores the response to the request that reserved a key.
 
-    It changes nothing if another request has reserved the key since, or if a response is stored already.
+    It changes nothing if another request has reserved the idempotency key since, or if a response is stored already.
+
+    :param digest: digest of the idempotency key.
+    :param begun_at: when the request began, as passed to ``reserve`` as ``now``.
+    :param response: the encrypted response; ``None`` if it is too large to store.
     """
     return _SAVE_RESPONSE(of=digest, begun=begun_at, status=status, answer=response)
 
 
 def release(digest: bytes, begun_at: float) -> BoundStatement:
-    """Return the statement that frees the key of the unfinished request that began at ``begun_at``."""
+    """Return the SQL statement, not yet run, that frees an idempotency key, so that it can be reserved again.
+
+    It changes nothing unless the key is reserved by the unfinished request that began at ``begun_at``.
+    """
     return _RELEASE(of=digest, begun=begun_at)

@@ -1,4 +1,4 @@
-"""Interactions: validated authorization requests that are pending sign-in and consent."""
+"""Interactions: validated authorization requests that wait for the user to sign in and consent in the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from .tables import interactions
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A validated authorization request of one browser. Times are seconds since 1970."""
+    """A validated authorization request, stored until the user approves or denies it. Times are seconds since 1970.
+
+    :param digest: digest of the secret that identifies the request while the user signs in and decides.
+    :param decided_at: when the user approved or denied; ``None`` before that.
+    """
 
     digest: bytes
     browser: bytes  # digest of the cookie that identifies the browser
@@ -46,19 +50,24 @@ _REMOVE_ALL_BUT_NEWEST = Statement(
 
 
 def find(store: Store, digest: bytes) -> Interaction | None:
-    """Return the interaction, also if it is decided or expired; ``None`` if there is none."""
+    """Return the stored authorization request with this digest, also if it is decided or expired; else ``None``."""
     row = store.fetch_one(_FIND(digest=digest))
     return Interaction(row[0], bytes(row[1]), *row[2:]) if row else None
 
 
 def decide(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that marks an interaction as decided; it succeeds only once."""
+    """Return the SQL statement, to be run as a transaction's condition, that marks an authorization request as decided.
+
+    It succeeds only once, so that the user cannot approve the same request twice.
+    """
     return _DECIDE(wanted=digest, now=now)
 
 
 def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:
-    """Return the statement that removes a browser's undecided interactions, except for the newest ``limit`` ones.
+    """Return the SQL statement, not yet run, that removes a browser's older undecided authorization requests.
 
-    It bounds what one browser can store: a user does not decide about dozens of requests at the same time.
+    The newest ``limit`` requests stay.
+
+    This bounds what one browser can store: a user does not decide about dozens of requests at the same time.
     """
     return _REMOVE_ALL_BUT_NEWEST(of=browser, most=limit)

@@ -1,4 +1,4 @@
-"""Named leases: a row says which process does a task, and until when."""
+"""Named leases: exclusive rights of one process, the holder, to do a task until a certain time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ _ACQUIRE = Statement(_acquire)
 
 
 def acquire(name: str, holder: str, now: float, until: float) -> BoundStatement:
-    """Return the conditional write that acquires or extends a lease.
+    """Return the SQL statement, to be run as a transaction's condition, that acquires or extends a lease.
 
-    It succeeds if there is no such lease, if ``holder`` has it already, or if another holder's lease has ended.
+    A lease is the exclusive right of one process to do a task. The statement succeeds if there is no lease with this
+    name, if ``holder`` has it already, or if another holder's lease has ended.
+
+    :param name: name of the task.
+    :param holder: id of the process.
 
     :param until: when the lease ends (seconds since 1970).
     """

@@ -1,6 +1,7 @@
-"""Rate limit counters by GCRA: a row for each key holds its theoretical arrival time (TAT).
+"""Rate limit counters by GCRA (generic cell rate algorithm): one row for each counter key.
 
-One statement checks the limit and updates the TAT. Times and costs are in seconds.
+The row holds the theoretical arrival time (TAT): the time at which the counter's budget is full again. One statement
+checks the limit and updates this time. Times are seconds since 1970, and costs are seconds too.
 """
 
 from __future__ import annotations
@@ -50,23 +51,31 @@ _PRUNE = Statement(
 
 
 def spend(key: str, base: float, cost: float, latest: float) -> BoundStatement:
-    """Return the statement that sets ``tat = max(tat, base) + cost``, unless that would be later than ``latest``.
+    """Return the SQL statement, not yet run, that charges a call to a rate limit counter.
 
-    It returns a row with the new TAT, or no row if the limit is exceeded. For a new key, ``tat`` is ``base + cost``.
+    It sets the counter's theoretical arrival time to ``max(tat, base) + cost``, or to ``base + cost`` for a new key.
+    Its result is one row with the new time. If that would be later than ``latest``, the limit is exceeded:
+    nothing changes, and the result has no row.
+
+    :param key: key of the counter.
+    :param cost: cost of the call in seconds.
     """
     return _SPEND(key=key, base=base, cost=cost, latest=latest)
 
 
 def read(store: Store, key: str) -> float | None:
-    """Return the key's TAT, or ``None`` if the key has no row."""
+    """Return the theoretical arrival time (TAT) of a rate limit counter, or ``None`` if it has no row."""
     row = store.fetch_one(_READ(key=key))
     return float(row[0]) if row else None
 
 
 def refund(key: str, cost: float, expected_tat: float | None) -> BoundStatement:
-    """Return the conditional write that gives ``cost`` back to a key.
+    """Return the SQL statement, to be run as a transaction's condition, that refunds a call to a rate limit counter.
 
-    :param expected_tat: change nothing unless the key's TAT still has this value; ``None`` for any value.
+    :param key: key of the counter.
+    :param cost: cost of the call in seconds.
+    :param expected_tat: change nothing unless the counter's theoretical arrival time still has this value; ``None`` for
+        any value.
     """
     if expected_tat is None:
         return _REFUND_ALWAYS(wanted=key, cost=cost)
@@ -74,9 +83,9 @@ def refund(key: str, cost: float, expected_tat: float | None) -> BoundStatement:
 
 
 def prune(store: Store, now: float) -> None:
-    """Remove the keys whose budget is full again: such a row has the same meaning as no row.
+    """Remove the rate limit counters whose budget is full again: such a row has the same meaning as no row.
 
-    Keys are removed in order and in batches, so that other requests can count between two batches.
+    They are removed in batches in the order of their keys, so that requests can be counted between two batches.
 
     :raises StoreUnavailable: if the store cannot be read or written.
     """

@@ -14,7 +14,7 @@ from .tables import mail_links
 
 @dataclass(frozen=True, slots=True)
 class MailLink:
-    """A link that was sent by mail. Times are seconds since 1970."""
+    """A link that was sent by mail. Times are seconds since 1970; ``digest`` is that of the secret in the link."""
 
     digest: bytes
     purpose: str  # sign_up, reset or verify
@@ -42,16 +42,22 @@ _INVALIDATE_ALL = Statement(
 
 
 def find_active(store: Store, digest: bytes, now: float) -> MailLink | None:
-    """Return the link; ``None`` if there is none, or if it was used or has expired."""
+    """Return the mail link whose secret has this digest; ``None`` if there is none, or if it is used or expired."""
     row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
     return MailLink(bytes(row[0]), *row[1:]) if row else None
 
 
 def mark_used(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that marks a link as used; it succeeds once, and only before the link expires."""
+    """Return the SQL statement, to be run as a transaction's condition, that marks a mail link as used.
+
+    It succeeds once, and only before the link expires.
+    """
     return _MARK_USED(wanted=digest, now=now)
 
 
 def invalidate_all(email: str, now: float) -> BoundStatement:
-    """Return the statement that marks all unused links to an address as used."""
+    """Return the SQL statement, not yet run, that invalidates all unused mail links sent to an address.
+
+    They are marked as used.
+    """
     return _INVALIDATE_ALL(to=email, now=now)

@@ -1,4 +1,4 @@
-"""Opaque access tokens, stored as a digest with the claims that a JWT access token would contain."""
+"""Opaque access tokens: only the digest is stored, with the claims that a JWT access token would contain."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ _FIND = Statement(
 
 
 def add(digest: bytes, claims: Mapping[str, Any]) -> BoundStatement:
-    """Return the statement that adds a token; ``claims["exp"]`` is its expiry."""
+    """Return the SQL statement, not yet run, that adds an opaque access token.
+
+    :param claims: claims of the token; ``exp`` (seconds since 1970) is required.
+    """
     return _ADD(_OpaqueTokenRow(digest, to_json(claims), float(claims["exp"])))
 
 
 def find(store: Store, digest: bytes) -> Mapping[str, Any] | None:
-    """Return the claims of a token, or ``None`` if there is none. Expired tokens are found until they are pruned."""
+    """Return the claims of the opaque access token with this digest, or ``None`` if there is none.
+
+    Expired tokens are found too, until they are pruned an hour after they expire.
+    """
     row = store.fetch_one(_FIND(digest=digest))
     return dict(json.loads(row[1])) if row else None

@@ -19,7 +19,7 @@ from .tables import outbox
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of the outbox. ``kind`` selects its handler; ``attempts`` counts the attempts that were begun."""
+    """A background job. ``kind`` selects the code that runs it; ``attempts`` counts the attempts that were begun."""
 
     job_id: str
     kind: str
@@ -64,40 +64,60 @@ _MARK_FAILED = Statement(
 
 
 def add(kind: str, payload: Mapping[str, Any], due_at: float) -> BoundStatement:
-    """Return the statement that adds a job, to be run at or after ``due_at`` (seconds since 1970)."""
+    """Return the SQL statement, not yet run, that adds a background job.
+
+    :param kind: kind of the job, which selects the code that runs it.
+    :param payload: data for that code, stored as JSON.
+    :param due_at: the job is run at or after this time (seconds since 1970).
+    """
     return _ADD(_JobRow(random_id(), kind, to_json(payload), due_at, 0))
 
 
 def list_due(store: Store, now: float) -> list[Job]:
-    """Return up to 500 jobs that are due, have not failed for good and that no worker has leased; earliest first."""
+    """Return up to 500 jobs that are due, earliest first.
+
+    Jobs that have failed for good, or that another worker is running, are left out.
+    """
     return [Job(row[0], row[1], dict(json.loads(row[2])), row[3]) for row in store.fetch_all(_LIST_DUE(now=now))]
 
 
 def acquire(job_id: str, now: float, until: float) -> BoundStatement:
-    """Return the conditional write that leases a job to a worker and counts an attempt.
+    """Return the SQL statement, to be run as a transaction's condition, that assigns a job to a worker.
 
-    It changes nothing if the job has failed for good, or while another worker's lease lasts.
+    It also counts an attempt.
 
-    :param until: when the lease ends (seconds since 1970): a worker that has not finished by then counts as stopped.
+    It changes nothing if the job has failed for good, or while it is assigned to another worker.
+
+    :param until: when the assignment ends (seconds since 1970): a worker that has not finished by then counts as
+        stopped, and the job can be assigned again.
     """
     return _ACQUIRE(wanted=job_id, now=now, until=until)
 
 
 def complete(job_id: str) -> BoundStatement:
-    """Return the statement that removes a job that is done."""
+    """Return the SQL statement, not yet run, that removes a background job that is done."""
     return _COMPLETE(wanted=job_id)
 
 
 def schedule_retry(job_id: str, due_at: float, problem: str) -> BoundStatement:
-    """Return the statement that schedules another attempt, ends the lease and stores what went wrong."""
+    """Return the SQL statement, not yet run, that schedules another attempt at a background job.
+
+    Any worker can run the job from then on.
+
+    :param due_at: time of the next attempt (seconds since 1970).
+    :param problem: why this attempt failed, stored for the operator.
+    """
     return _SCHEDULE_RETRY(wanted=job_id, due=due_at, why=problem)
 
 
 def postpone(job_id: str, due_at: float) -> BoundStatement:
-    """Return the statement that moves a job to a later time without counting an attempt."""
+    """Return the SQL statement, not yet run, that moves a background job to the time ``due_at``, without an attempt."""
     return _POSTPONE(wanted=job_id, due=due_at)
 
 
 def mark_failed(job_id: str, now: float, problem: str) -> BoundStatement:
-    """Return the statement that marks a job as failed for good and stores what went wrong."""
+    """Return the SQL statement, not yet run, that marks a background job as failed, so that it is not tried again.
+
+    :param problem: why the last attempt failed, stored for the operator.
+    """
     return _MARK_FAILED(wanted=job_id, now=now, why=problem)

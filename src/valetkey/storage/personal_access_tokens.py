@@ -1,4 +1,4 @@
-"""Personal access tokens, which resource owners create for their own programs. Only digests are stored."""
+"""Personal access tokens, which resource owners create for their own programs. Only their digests are stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class PersonalToken:
     """A personal access token. Times are seconds since 1970.
 
     :param scope: scope names, separated by spaces.
-    :param resources: JSON list of the resources that the token is for.
+    :param owner: ``sub`` of the resource owner.
+    :param resources: JSON list of the resources (RFC 8707) that the token is valid for.
     :param prefix: the beginning of the token, by which its owner recognizes it.
     :param grant_id: if a client created the token for its owner: the client's grant; the token is invalid once that
         is revoked. ``None`` if the owner created it.
@@ -110,15 +111,15 @@ _MARK_REMINDED = Statement(
 
 
 def add(token: PersonalToken) -> BoundStatement:
-    """Return the conditional write that adds a token.
+    """Return the SQL statement, to be run as a transaction's condition, that adds a personal access token.
 
-    It adds none if the token's id exists already, which happens if the same form is submitted twice.
+    It adds none if the token's id exists already, which happens if the page's form is submitted twice.
     """
     return _ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS})
 
 
 def find_active(store: Store, digest: bytes, now: float) -> PersonalToken | None:
-    """Return the token with this digest.
+    """Return the personal access token with this digest.
 
     ``None`` if there is none, if it has expired or is revoked, or if a client created it whose grant is revoked.
     """
@@ -127,33 +128,38 @@ def find_active(store: Store, digest: bytes, now: float) -> PersonalToken | None
 
 
 def find(store: Store, token_id: str) -> PersonalToken | None:
-    """Return the token with this id, also if it is revoked or expired; ``None`` if there is none."""
+    """Return the personal access token with this id, also if it is revoked or expired; ``None`` if there is none."""
     row = store.fetch_one(_FIND_BY_ID(token_id=token_id))
     return PersonalToken(*row) if row else None
 
 
 def list_by_owner(store: Store, owner: str) -> list[PersonalToken]:
-    """Return all tokens of an owner, newest first, including revoked and expired ones."""
+    """Return all personal access tokens of an owner, newest first, including revoked and expired ones."""
     return [PersonalToken(*row) for row in store.fetch_all(_LIST_BY_OWNER(of_owner=owner))]
 
 
 def list_all(store: Store) -> list[PersonalToken]:
-    """Return all tokens of all owners, newest first, including revoked and expired ones."""
+    """Return the personal access tokens of all owners, newest first, including revoked and expired ones."""
     return [PersonalToken(*row) for row in store.fetch_all(_LIST_ALL())]
 
 
 def revoke(token_id: str, owner: str, now: float) -> BoundStatement:
-    """Return the conditional write that revokes a token; it succeeds once, and only if the token is ``owner``'s."""
+    """Return the SQL statement, to be run as a transaction's condition, that revokes a personal access token.
+
+    It succeeds once, and only if the token belongs to ``owner``.
+    """
     return _REVOKE(wanted=token_id, of_owner=owner, at=now)
 
 
 def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
-    """Return the statement that revokes all tokens of an owner."""
+    """Return the SQL statement, not yet run, that revokes all personal access tokens of an owner."""
     return _REVOKE_ALL_OF_OWNER(of_owner=owner, at=now)
 
 
 def client_revocation_statements(client_id: str, now: float, expires_at: float) -> tuple[BoundStatement, ...]:
-    """Return the statements that revoke all tokens that a client created, and announce each on the change feed.
+    """Return SQL statements, not yet run, that revoke all personal access tokens that a client created.
+
+    They also add each token to the change feed, the rows by which all processes learn of revocations.
 
     :param expires_at: when the entries of the change feed may be pruned (seconds since 1970).
     """
@@ -167,7 +173,10 @@ def set_last_used(token_id: str, used_at: float) -> BoundStatement:
 
 
 def list_due_for_reminder(store: Store, days: int, now: float) -> list[PersonalToken]:
-    """Return up to 500 active tokens that expire within ``days`` days and whose owners still need that reminder."""
+    """Return up to 500 valid personal access tokens whose owners need a reminder of the expiry.
+
+    These tokens expire within ``days`` days, and no reminder for this or a smaller number of days was sent.
+    """
     return [
         PersonalToken(*row)
         for row in store.fetch_all(_LIST_DUE_FOR_REMINDER(now=now, until=now + days * _DAY_S, days=days))
@@ -175,9 +184,11 @@ def list_due_for_reminder(store: Store, days: int, now: float) -> list[PersonalT
 
 
 def mark_reminded(token_id: str, days: int) -> BoundStatement:
-    """Return the conditional write that records the reminder ``days`` days before expiry as sent.
+    """Return the SQL statement, to be run as a transaction's condition, that records an expiry reminder as sent.
 
-    It changes nothing if the token is revoked, or if this or a later reminder is recorded already: of two workers only
-    one sends it.
+    It changes nothing if the personal access token is revoked, or if this or a later reminder is recorded already: of
+    two workers only one sends it.
+
+    :param days: which reminder it is, as a number of days before the expiry.
     """
     return _MARK_REMINDED(wanted=token_id, days=days, told=days)

@@ -1,4 +1,4 @@
-"""Retention: removes rows that are no longer needed, so that tables do not grow without limit."""
+"""Retention rules, and SQL statements that remove rows no longer needed, so that tables do not grow without limit."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
 
 
 def _batch_statements(table: Table, is_expired: ColumnElement[bool]) -> tuple[Statement, Statement]:
-    """Return two statements: one counts the rows of the next batch, one removes them."""
+    """Return two SQL statements: the first counts the next batch of rows to be removed, the second removes them."""
     key = tuple(table.primary_key.columns)
     batch = select(*key).where(is_expired).limit(MAX_ROWS_PER_BATCH)
     count = select(func.count()).select_from(batch.subquery())
@@ -88,9 +88,10 @@ _REMOVE_EXPIRED_RETRY_ANSWERS = Statement(delete(retry_answers).where(retry_answ
 
 
 def prune_statements(now: float) -> list[tuple[str, BoundStatement, BoundStatement]]:
-    """Return for each table: its name, a query for the number of rows in the next batch, and their removal.
+    """Return for each table that rows are removed from: its name and two SQL statements, not yet run.
 
-    A batch has at most ``MAX_ROWS_PER_BATCH`` rows; if it has that many, run both again.
+    The first counts the next batch of rows that are no longer needed at ``now`` (seconds since 1970), the second
+    removes it. A batch has at most ``MAX_ROWS_PER_BATCH`` rows; if it has that many, run both statements again.
     """
     return [
         (name, count(before=now - retention_s), remove(before=now - retention_s))
@@ -99,5 +100,8 @@ def prune_statements(now: float) -> list[tuple[str, BoundStatement, BoundStateme
 
 
 def remove_expired_retry_answers(now: float) -> BoundStatement:
-    """Return the statement that removes the responses for retried refresh requests that have expired."""
+    """Return the SQL statement, not yet run, that removes expired copies of responses to refresh requests.
+
+    The copies are stored for some seconds for clients that lose the response and retry.
+    """
     return _REMOVE_EXPIRED_RETRY_ANSWERS(before=now)

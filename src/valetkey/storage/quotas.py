@@ -1,6 +1,6 @@
-"""How much of a quota is charged in a period: a row for each client, quota and period.
+"""Quota counters: the number of calls that a client has used in a day or month, one row for each quota and period.
 
-One statement checks the limit and adds the charge.
+One statement checks the quota and adds calls to the number.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def charge(
 
     ``None`` if the total would exceed ``limit``; then nothing is charged. When this returns, the charge is durable.
 
+    :param quota: unit of the quota, ``day`` or ``month``.
     :param period: begin and end of the quota's period (seconds since 1970).
+    :param limit: number of calls that the quota allows in the period.
     :raises StoreUnavailable: if the store cannot be written.
     """
     begins_at, ends_at = period
@@ -61,18 +63,24 @@ def charge(
 
 
 def find_charged(store: Store, client_id: str, quota: str, begins_at: float) -> int:
-    """Return the number of calls charged to a client's quota in the period that began at ``begins_at``."""
+    """Return the number of calls charged to a client's quota in the period that began at ``begins_at``, or 0."""
     row = store.fetch_one(_FIND_CHARGED(of=client_id, named=quota, since=begins_at))
     return int(row[0]) if row else 0
 
 
 def refund(client_id: str, quota: str, begins_at: float, amount: int) -> BoundStatement:
-    """Return the statement that gives ``amount`` calls back to the period that began at ``begins_at``."""
+    """Return the SQL statement, not yet run, that gives ``amount`` unused calls back to a client's quota.
+
+    :param quota: unit of the quota, ``day`` or ``month``.
+    :param begins_at: begin of the period that the calls were charged to (seconds since 1970).
+    """
     return _REFUND(of=client_id, named=quota, since=begins_at, rest=amount)
 
 
 def write_refunds(store: Store, rows: tuple[BoundStatement, ...]) -> None:
-    """Write refunds in one transaction.
+    """Give unused calls back to quotas, in one transaction.
+
+    :param rows: statements that ``refund`` returned.
 
     :raises StoreUnavailable: if the store cannot be written; then nothing is given back.
     """

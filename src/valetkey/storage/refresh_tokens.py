@@ -1,4 +1,4 @@
-"""Refresh tokens (RFC 6749 §6), and the responses that are stored for a retry."""
+"""Refresh tokens (RFC 6749 §6), and responses to refresh requests, stored for clients that retry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .tables import grants, refresh_tokens, retry_answers
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token (RFC 6749 §6). Times are seconds since 1970."""
+    """A refresh token (RFC 6749 §6), stored as a digest. Times are seconds since 1970.
+
+    ``used_at`` and ``successor`` are ``None`` until the token is used.
+    """
 
     digest: bytes
     grant_id: str
@@ -30,8 +33,10 @@ class RefreshToken:
 class RetryAnswer:
     """The encrypted response to a refresh request, stored for some seconds for a client that lost it and retries.
 
-    :param digest: of the refresh token that was used.
-    :param request: digest of the request; only the same request gets the response again.
+    :param digest: digest of the refresh token that was used.
+    :param request: digest of the refresh request; only the same request gets the response again.
+    :param answer: the encrypted response.
+    :param expires_at: when the response expires (seconds since 1970).
     """
 
     digest: bytes
@@ -69,18 +74,23 @@ _REMOVE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.dig
 
 
 def find(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
-    """Return the refresh token, also if it is used or expired, with its grant; ``None`` if there is none."""
+    """Return the refresh token with this digest and its grant; ``None`` if there is none.
+
+    Used and expired tokens are returned too.
+    """
     row = store.fetch_one(_FIND(digest=digest))
     return (RefreshToken(*row[: len(_COLUMNS)]), Grant(*row[len(_COLUMNS) :])) if row else None
 
 
 def is_unused(store: Store, digest: bytes) -> bool:
-    """Return whether the refresh token exists and was never used."""
+    """Return whether the refresh token with this digest exists and was never used."""
     return store.fetch_one(_FIND_UNUSED(digest=digest)) is not None
 
 
 def use(digest: bytes, now: float, successor: bytes) -> BoundStatement:
-    """Return the conditional write that uses a refresh token: it succeeds once, and only if the grant is not revoked.
+    """Return the SQL statement, to be run as a transaction's condition, that marks a refresh token as used.
+
+    It succeeds once, and only if the token's grant is not revoked.
 
     :param successor: digest of the refresh token that replaces it.
     """
@@ -88,7 +98,10 @@ def use(digest: bytes, now: float, successor: bytes) -> BoundStatement:
 
 
 def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
-    """Return the stored response for a used refresh token, also if it has expired; ``None`` if there is none."""
+    """Return the stored response to the request that used a refresh token, also if it has expired; else ``None``.
+
+    :param digest: digest of the used refresh token.
+    """
     row = store.fetch_one(_FIND_RETRY_ANSWER(digest=digest))
     return RetryAnswer(*row) if row else None
 

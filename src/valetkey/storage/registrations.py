@@ -14,7 +14,10 @@ from .tables import clients, consents, device_codes, grants, initial_access_toke
 
 @dataclass(frozen=True, slots=True)
 class InitialAccessToken:
-    """An initial access token: with it, ``uses_left`` more clients of one policy can register."""
+    """An initial access token: with it, ``uses_left`` more clients can register. Times are seconds since 1970.
+
+    :param policy: the policy that these clients get, for example ``web`` or ``machine``.
+    """
 
     digest: bytes
     policy: str
@@ -27,8 +30,9 @@ class InitialAccessToken:
 class Registration:
     """The registration of a client that registered itself.
 
-    :param digest: of the registration access token.
-    :param policy: the policy of the initial access token; ``None`` if it follows from the client's metadata.
+    :param digest: digest of the registration access token (RFC 7592 §3).
+    :param policy: the client policy set by the initial access token, for example ``web``; ``None`` if the policy
+        it follows from the client's metadata.
     :param waits: 1 while the operator's approval is pending, else 0.
     """
 
@@ -76,13 +80,13 @@ _REMOVE_IF_TOKEN_MATCHES = Statement(
 
 
 def find_initial_access_token(store: Store, digest: bytes, now: float) -> InitialAccessToken | None:
-    """Return the initial access token; ``None`` if there is none, if it has expired or has no uses left."""
+    """Return the initial access token with this digest; ``None`` if there is none, or if it is expired or used up."""
     row = store.fetch_one(_FIND_TOKEN(digest=digest, now=now))
     return InitialAccessToken(*row) if row else None
 
 
 def use_initial_access_token(digest: bytes, now: float) -> BoundStatement:
-    """Return the conditional write that takes one use of an initial access token.
+    """Return the SQL statement, to be run as a transaction's condition, that uses an initial access token once.
 
     It changes nothing if the token has expired or has no uses left.
     """
@@ -96,23 +100,25 @@ def find(store: Store, client_id: str) -> Registration | None:
 
 
 def list_pending_client_ids(store: Store) -> frozenset[str]:
-    """Return the ``client_id`` of each client that is pending the operator's approval."""
+    """Return the ids of the clients that registered themselves and that the operator has not approved yet."""
     return frozenset(client_id for (client_id,) in store.fetch_all(_LIST_PENDING()))
 
 
 def change(registration: Registration, new_digest: bytes, *, is_pending: bool) -> BoundStatement:
-    """Return the conditional write that replaces the registration access token and sets whether approval is pending.
+    """Return the SQL statement, to be run as a transaction's condition, that replaces a registration access token.
+
+    It also sets whether the operator's approval is pending (``is_pending``).
 
     It changes nothing if the token was replaced since ``registration`` was read: of several requests with the same
     token, one succeeds.
 
-    :param new_digest: of the new registration access token.
+    :param new_digest: digest of the new registration access token.
     """
     return _CHANGE(wanted=registration.client_id, old=bytes(registration.digest), new=new_digest, waits=int(is_pending))
 
 
 def approve(client_id: str) -> BoundStatement:
-    """Return the statement that marks a registration as approved by the operator."""
+    """Return the SQL statement, not yet run, that marks a client's registration as approved by the operator."""
     return _APPROVE(wanted=client_id)
 
 
@@ -121,7 +127,7 @@ def remove(client_id: str) -> BoundStatement:
 
 
 def remove_if_token_matches(registration: Registration) -> BoundStatement:
-    """Return the conditional write that removes a registration.
+    """Return the SQL statement, to be run as a transaction's condition, that removes a client's registration.
 
     It changes nothing if the registration access token was replaced since ``registration`` was read.
     """
@@ -149,5 +155,8 @@ def list_unused_client_ids(store: Store, created_before: float) -> list[str]:
 
 
 def remove_client_if_unused(client_id: str, created_before: float) -> BoundStatement:
-    """Return the conditional write that removes a client; it removes none if the client has been used meanwhile."""
+    """Return the SQL statement, to be run as a transaction's condition, that removes a client that was never used.
+
+    It removes nothing if the client does not fulfil the conditions of ``list_unused_client_ids`` any more.
+    """
     return _REMOVE_CLIENT_IF_UNUSED(wanted=client_id, before=created_before)

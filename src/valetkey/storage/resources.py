@@ -1,4 +1,4 @@
-"""Protected resources in addition to the default one (RFC 8707, RFC 9728)."""
+"""Protected resources (APIs) besides the one of the ``resource`` setting (RFC 8707, RFC 9728)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ _UPSERT = Statement(_upsert)
 
 
 def list_all(store: Store) -> dict[str, Mapping[str, Any]]:
-    """Return the metadata (RFC 9728 §2) of each resource by its identifier."""
+    """Return a dictionary from each protected resource's identifier to its metadata (RFC 9728 §2)."""
     return {resource: dict(json.loads(metadata)) for resource, metadata in store.fetch_all(_ALL())}
 
 
 def upsert(resource: str, metadata: Mapping[str, Any], now: float) -> BoundStatement:
-    """Return the statement that adds a resource, or replaces its metadata."""
+    """Return the SQL statement, not yet run, that adds a protected resource, or replaces its metadata.
+
+    :param resource: identifier of the resource, a URL (RFC 8707 §2).
+    """
     return _UPSERT(resource=resource, metadata=to_json(metadata), created_at=now)
 
 

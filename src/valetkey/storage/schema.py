@@ -1,4 +1,4 @@
-"""Schema version of the database, and its upgrade to the version that this code needs (Alembic)."""
+"""The version of the database schema, and its upgrade by Alembic to the version that this code needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def schema_version(store: Store) -> str | None:
 def check_schema(store: Store) -> None:
     """Check that the database has the schema that this code needs.
 
-    :raises StoreUnavailable: if it has not; the message says what to do.
+    :raises StoreUnavailable: if it has an older or newer schema or no tables; the message says what to do.
     """
     version = schema_version(store)
     if version is None:
@@ -55,7 +55,7 @@ def check_schema(store: Store) -> None:
 
 
 def upgrade_schema(url: str) -> None:
-    """Upgrade the schema to the newest revision; a new database gets all tables.
+    """Upgrade the schema of the database at a URL to the newest revision; a new database gets all tables.
 
     Several processes may call this at the same time.
 

@@ -1,4 +1,4 @@
-"""The server's signing keys, with the private keys encrypted."""
+"""The key pairs with which the server signs tokens; the private keys are encrypted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from .tables import signing_keys
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyRow:
-    """A signing key as it is stored. Times are seconds since 1970."""
+    """A database row with a key pair for signing tokens. Times are seconds since 1970.
+
+    :param kid: id of the key, as in the header of tokens (RFC 7517 §4.5).
+    :param active_at: from when on the key may sign tokens; the newest such key of an algorithm does.
+    :param retired_at: from when on the key is not published and its tokens are invalid; ``None`` if not planned.
+    """
 
     kid: str
     algorithm: str
@@ -45,12 +50,12 @@ _RETIRE_AND_ERASE = Statement(
 
 
 def list_all(store: Store) -> list[SigningKeyRow]:
-    """Return all keys, including retired ones, in the order in which they become active."""
+    """Return all signing keys, including retired ones, in the order in which they become active."""
     return [SigningKeyRow(*row) for row in store.fetch_all(_ALL())]
 
 
 def retire(kid: str, retired_at: float) -> BoundStatement:
-    """Return the statement that retires a key.
+    """Return the SQL statement, not yet run, that retires a signing key.
 
     From ``retired_at`` on (seconds since 1970), the key is not published, and tokens that it signed are invalid.
     """
@@ -58,5 +63,10 @@ def retire(kid: str, retired_at: float) -> BoundStatement:
 
 
 def retire_and_erase(kid: str, retired_at: float) -> BoundStatement:
-    """Return the statement that retires a key and erases its private key, which may be in an attacker's hands."""
+    """Return the SQL statement, not yet run, that retires a signing key and erases its private key.
+
+    It is for a private key that may have been stolen.
+
+    :param retired_at: from when on tokens that the key signed are invalid (seconds since 1970).
+    """
     return _RETIRE_AND_ERASE(wanted=kid, moment=retired_at)

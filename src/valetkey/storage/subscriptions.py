@@ -1,4 +1,4 @@
-"""Subscriptions: each client's plan, and the plan that it has requested."""
+"""Subscriptions: each client's plan (rate limit, quota and scopes), and the plan that it has requested."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from .tables import subscriptions
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A client's subscription.
+    """A client's subscription to a plan.
 
-    :param wanted: the requested plan, while the operator's approval is pending; else ``None``.
+    :param plan: name of the plan in effect.
+
+    :param wanted: name of the requested plan while the operator's approval is pending; else ``None``.
     :param since: when the subscription was last changed (seconds since 1970).
     """
 
@@ -50,7 +52,7 @@ _REMOVE = Statement(delete(subscriptions).where(subscriptions.c.client_id == bin
 
 
 def find(store: Store, client_id: str) -> Subscription | None:
-    """Return the client's subscription; ``None`` if it has none, which means the default plan."""
+    """Return the client's subscription to a plan; ``None`` if it has none, which means the default plan."""
     row = store.fetch_one(_FIND(client_id=client_id))
     return Subscription(*row) if row else None
 
@@ -60,12 +62,12 @@ def list_all(store: Store) -> list[Subscription]:
 
 
 def upsert(subscription: Subscription) -> BoundStatement:
-    """Return the statement that adds a client's subscription, or replaces the one that it has."""
+    """Return the SQL statement, not yet run, that adds or replaces a client's subscription to a plan."""
     return _UPSERT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
 
 
 def approve(client_id: str, plan: str, now: float) -> BoundStatement:
-    """Return the conditional write that gives a client the plan that it requested.
+    """Return the SQL statement, to be run as a transaction's condition, that gives a client the plan that it requested.
 
     It changes nothing if the client has no pending request for this plan.
     """

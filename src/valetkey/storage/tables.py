@@ -1,4 +1,4 @@
-"""All tables. Times are seconds since 1970 as floats; digests are SHA-256; lists and objects are JSON text."""
+"""All database tables. Times are seconds since 1970 as floats; digests are SHA-256; lists and objects are JSON text."""
 
 from __future__ import annotations
 

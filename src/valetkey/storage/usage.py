@@ -1,4 +1,4 @@
-"""Usage: the number of calls by hour, client, route and HTTP status."""
+"""Usage statistics of the API: the number of calls by hour, client, route and HTTP status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class HourlyUsage:
-    """The number of calls of a client to a route in one hour.
+    """The number of calls in one hour, by one client to one route, that had the same HTTP status.
 
     :param hour: whole hours since 1970.
     :param route: method and URL rule, for example ``GET /api/places/<id>``.
@@ -59,12 +59,15 @@ _LIST_TOTALS = Statement(
 
 
 def add_calls(hourly_usage: HourlyUsage) -> BoundStatement:
-    """Return the statement that adds ``hourly_usage.calls`` to the number that is stored for that hour."""
+    """Return the SQL statement, not yet run, that adds calls to the usage statistics.
+
+    It adds ``hourly_usage.calls`` to the number stored for the same hour, client, route and HTTP status.
+    """
     return _ADD_CALLS(**{name: getattr(hourly_usage, name) for name in (*_KEY_COLUMNS, "calls")})
 
 
 def list_between(store: Store, since: float, until: float, client_id: str | None = None) -> list[HourlyUsage]:
-    """Return the usage of all hours from the one that contains ``since`` to the one that contains ``until``.
+    """Return the number of calls by hour, from the hour that contains ``since`` to the one that contains ``until``.
 
     Both are seconds since 1970, and both hours are included.
 
@@ -78,9 +81,10 @@ def list_between(store: Store, since: float, until: float, client_id: str | None
 
 
 def list_totals(store: Store, since: float, until: float) -> list[tuple[str, str, int, int]]:
-    """Return tuples of client id, route, status and total calls.
+    """Return tuples of client id, route, HTTP status and total number of calls.
 
-    They cover all hours from the one that contains ``since`` to the one that contains ``until``, both included.
+    The totals cover all hours from the one that contains ``since`` to the one that contains ``until`` (seconds since
+    1970), both included.
     """
     rows = store.fetch_all(_LIST_TOTALS(first=int(since // HOUR_S), last=int(until // HOUR_S)))
     return [(client_id, route, status, int(calls)) for client_id, route, status, calls in rows]

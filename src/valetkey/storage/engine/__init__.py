@@ -1,1 +1,1 @@
-"""Database access below the tables: drivers, connections, statements and transactions."""
+"""Database access: drivers for SQLite and PostgreSQL, connections, SQL statements and transactions."""

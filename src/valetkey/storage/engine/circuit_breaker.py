@@ -1,4 +1,4 @@
-"""Circuit breaker for a backend that times out: calls fail at once, and one call per second tries the backend again."""
+"""Circuit breaker: after a backend has timed out, calls fail at once; one call per second tries the backend again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _RESET_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """Circuit breaker that opens after a timeout, so that one call per second waits for the timeout instead of all.
+    """Circuit breaker for a backend such as a database: after a timeout it is open, and calls fail without waiting.
 
-    It uses the process's monotonic clock, as it measures the time since this process saw a timeout. Thread-safe.
+    While it is open, one call per second may try the backend; a response closes it. The time
+    is that of the process's monotonic clock, as it is measured from the timeout that this process saw. Thread-safe.
 
     :param name: name of the backend for error messages, such as "the PostgreSQL database".
     """
@@ -30,7 +31,7 @@ class CircuitBreaker:
     def check(self) -> None:
         """Check that the backend may be called now.
 
-        While the circuit is open, one call per second is allowed in order to try the backend.
+        While the circuit is open, because the backend timed out, one call per second is allowed to try the backend.
 
         :raises StoreTimeout: if the circuit is open and this call is not the one to try the backend.
         """
@@ -46,9 +47,9 @@ class CircuitBreaker:
             self.trip()
 
     def trip(self) -> None:
-        """Open the circuit: the backend did not respond in time."""
+        """Open the circuit, since the backend did not respond in time: calls fail at once for the next second."""
         self.retry_at = self._clock() + _RESET_TIMEOUT_S
 
     def reset(self) -> None:
-        """Close the circuit: the backend responded."""
+        """Close the circuit, since the backend responded: calls are allowed again."""
         self.retry_at = None

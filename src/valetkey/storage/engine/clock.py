@@ -18,13 +18,16 @@ _SELECT_NOW = Statement(text("SELECT extract(epoch FROM clock_timestamp())::doub
 def store_clock(store: Store, local_clock: Callable[[], float]) -> Callable[[], float]:
     """Return the clock to use with a store, in seconds since 1970-01-01 UTC.
 
-    With SQLite it is the local clock, as the database is on this machine.
+    With SQLite it is ``local_clock``, as the database is on this machine; with PostgreSQL it is a ``StoreClock``.
     """
     return StoreClock(store, local_clock) if store.dialect == "postgresql" else local_clock
 
 
 class StoreClock:
-    """The local clock plus its offset from the database server's clock, measured once a minute."""
+    """A clock that follows the database server's: the local clock plus an offset that is measured once a minute.
+
+    Calling it returns seconds since 1970-01-01 UTC.
+    """
 
     def __init__(self, store: Store, local_clock: Callable[[], float]) -> None:
         self._store = store

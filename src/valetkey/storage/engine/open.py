@@ -1,4 +1,4 @@
-"""Creating a store from a database URL."""
+"""Functions that create a ``Store``, the access to a database, from a URL or a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .transaction import StoreUnavailable
 
 
 def open_store(url: str) -> Store:
-    """Return a store for a URL, ``sqlite:///path`` or ``postgresql://...``; it connects at its first use.
+    """Return a ``Store`` for a database URL, ``sqlite:///path`` or ``postgresql://...``; it connects at its first use.
 
     :raises StoreUnavailable: if the URL is invalid.
     """
@@ -23,7 +23,7 @@ def open_store(url: str) -> Store:
 
 
 def open_counter_store(path: Path) -> Store:
-    """Return a store for rate limits in a SQLite file.
+    """Return a ``Store`` for rate limit counters in a SQLite file.
 
     Its writes are not synced to disk: it does no harm if a power failure loses the last counts.
     """

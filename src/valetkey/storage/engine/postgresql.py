@@ -17,7 +17,7 @@ _TCP_USER_TIMEOUT_MS = 3000  # the connection is closed if the server acknowledg
 
 
 class PostgresqlDriver:
-    """Driver for PostgreSQL.
+    """Driver for PostgreSQL: opens connections to one database.
 
     :param url: database URL; psycopg reads it, so it may have libpq parameters.
     """
@@ -68,7 +68,7 @@ def _server_message(cause: Exception) -> str:
 
 
 class PostgresqlConnection:
-    """A PostgreSQL connection; see ``Connection``."""
+    """A PostgreSQL connection with the methods of the protocol ``Connection``."""
 
     def __init__(self, raw: Any, circuit_breaker: CircuitBreaker) -> None:
         import psycopg
@@ -129,15 +129,17 @@ class PostgresqlConnection:
         return results
 
     def _check_circuit_breaker(self) -> None:
-        """Fail at once if the circuit is open; a closed connection raises its own error and is replaced by a new one.
+        """Fail at once if the server has timed out within the last second.
 
-        :raises StoreTimeout: if the circuit is open.
+        A closed connection is not checked: its next statement raises an error, and a new connection replaces it.
+
+        :raises StoreTimeout: if the server has timed out and it is not time to try it again.
         """
         if self._circuit_breaker.retry_at is not None and not self.raw.closed:
             self._circuit_breaker.check()
 
     def _to_store_error(self, cause: Exception) -> StoreUnavailable:
-        """Return the exception to raise for a driver error; a timeout opens the circuit."""
+        """Return the exception to raise for a psycopg error; a timeout opens the circuit breaker."""
         message = f"the PostgreSQL database failed: {cause}"
         if not isinstance(cause, self._answer_timeout_error):
             return StoreUnavailable(message)
@@ -150,7 +152,7 @@ class PostgresqlConnection:
             self._lock_timeout_s = timeout_s
 
     def _execute_all(self, statements: Sequence[BoundStatement]) -> list[int]:
-        """Run statements and return the row count of each; all are sent before the first response is read."""
+        """Run SQL statements and return how many rows each changed; all are sent before the first response is read."""
         if len(statements) < 2:
             return [self.raw.execute(*sql_and_values(statement, "postgresql")).rowcount for statement in statements]
         with self.raw.pipeline():

@@ -1,4 +1,4 @@
-"""Helpers for the modules of ``storage``: rows as frozen records, and INSERT statements for them."""
+"""Helpers for the modules of ``storage``: rows as frozen dataclasses (records), and INSERT statements for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from .statement import BoundStatement, Statement
 
 
 def columns_of(table: Table, record_type: type) -> list[Column[Any]]:
-    """Return the columns named by a record's fields, in their order, so that ``record_type(*row)`` works."""
+    """Return the table columns named by a dataclass's fields, in their order, so that ``record_type(*row)`` works."""
     return [table.c[field.name] for field in dataclasses.fields(record_type)]
 
 
 class InsertStatement:
-    """``INSERT`` statement for records of a type; calling it with a record returns the bound statement."""
+    """``INSERT`` statement for a table whose rows are dataclass instances (records).
+
+    Calling it with a record returns a ``BoundStatement``, not yet run, that inserts the record.
+    """
 
     def __init__(self, table: Table, record_type: type) -> None:
         self._names = [field.name for field in dataclasses.fields(record_type)]
@@ -37,10 +40,10 @@ def _bind(name: str) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Return compact JSON with sorted keys, for a text column."""
+    """Return a value as compact JSON with sorted keys, for a text column."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def names_to_text(names: Iterable[str]) -> str:
-    """Return names sorted and separated by spaces, for a text column."""
+    """Return names, such as scopes, sorted and separated by spaces, for a text column."""
     return " ".join(sorted(names))

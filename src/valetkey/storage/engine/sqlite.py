@@ -1,4 +1,7 @@
-"""SQLite driver: WAL, synchronous FULL, one writer at a time (https://www.sqlite.org/wal.html)."""
+"""SQLite driver: write-ahead log (WAL), ``synchronous = FULL``, one writer at a time.
+
+See https://www.sqlite.org/wal.html.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from .transaction import StoreBusy, StoreUnavailable, Transaction
 
 
 class SqliteDriver:
-    """Driver for a SQLite file.
+    """Driver for SQLite: opens connections to one database file.
 
     :param synchronous: value of ``PRAGMA synchronous``; ``OFF`` can lose the last commits in a power failure.
     """
@@ -44,7 +47,7 @@ class SqliteDriver:
 
 
 def _enable_wal(raw: sqlite3.Connection) -> None:
-    """Switch to WAL, trying again while the file is locked.
+    """Switch the database to write-ahead logging (WAL); try again for up to 2 seconds while the file is locked.
 
     SQLite's busy timeout has no effect here if several processes open a new file at once.
     """
@@ -60,7 +63,7 @@ def _enable_wal(raw: sqlite3.Connection) -> None:
 
 
 class SqliteConnection:
-    """A SQLite connection; see ``Connection``."""
+    """A SQLite connection with the methods of the protocol ``Connection``."""
 
     def __init__(self, raw: sqlite3.Connection, path: Path) -> None:
         self.raw = raw
@@ -110,7 +113,7 @@ class SqliteConnection:
 
 
 def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
-    """Return the exception to raise for an error of SQLite."""
+    """Return the exception to raise for a SQLite error; its message says which database failed and what to do."""
     text = str(cause)
     if "locked" in text or "busy" in text:
         return StoreBusy(f"the database {path} is busy")

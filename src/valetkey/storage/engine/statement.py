@@ -1,4 +1,4 @@
-"""SQL statements that SQLAlchemy Core compiles once and the database driver runs."""
+"""SQL statements that SQLAlchemy Core compiles once and the database driver runs many times."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INSERT_BY_DIALECT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": pos
 
 
 class BoundStatement(NamedTuple):
-    """A statement with the values of its parameters, ready to run."""
+    """An SQL statement with the values of its parameters, not yet run; see ``Store.fetch_all`` and ``Store.write``."""
 
     statement: Statement
     values: Mapping[str, Any]
 
 
 class CompiledStatement(NamedTuple):
-    """The SQL of a statement in one dialect."""
+    """The SQL text of a statement in one dialect, with the names of its parameters."""
 
     sql: str
     constants: dict[str, Any]  # values of parameters that SQLAlchemy made from literals
@@ -35,13 +35,13 @@ class CompiledStatement(NamedTuple):
 
 
 class Statement:
-    """A SQLAlchemy Core construct; calling it with parameter values returns a bound statement.
+    """An SQL statement with parameters; calling it with their values returns a ``BoundStatement``, not yet run.
 
     The driver runs the compiled SQL directly, which costs a quarter of the execution by SQLAlchemy Core.
 
-    :param construct: the construct. For ``ON CONFLICT``, whose class differs by dialect, a function that takes the
-        dialect's ``insert`` and returns the construct. If the SQL differs by dialect, a mapping of dialect names to
-        constructs.
+    :param construct: the SQLAlchemy Core construct. For ``ON CONFLICT``, whose class differs by dialect, a function
+        that takes the dialect's ``insert`` and returns the construct. If the SQL differs by dialect, a mapping of
+        dialect names to constructs.
     """
 
     __slots__ = ("_compiled", "_construct")
@@ -54,7 +54,7 @@ class Statement:
         return BoundStatement(self, values)
 
     def compile(self, dialect: str) -> CompiledStatement:
-        """Return the SQL for a dialect, compiled at first use and then cached."""
+        """Return the SQL for a dialect, ``sqlite`` or ``postgresql``; it is compiled at first use and then cached."""
         compiled = self._compiled.get(dialect)
         if compiled is None:
             construct = self._construct
@@ -71,7 +71,7 @@ class Statement:
 
 
 def sql_and_values(bound_statement: BoundStatement, dialect: str) -> tuple[str, list[Any]]:
-    """Return the SQL and the values for the driver's ``execute``.
+    """Return the SQL text in a dialect and the parameter values in the order of their placeholders.
 
     :raises TypeError: if a value is missing, or its parameter does not exist: a programming error.
     """

@@ -1,4 +1,4 @@
-"""The store: reads on one connection per thread, and writes of concurrent requests in one commit."""
+"""The store, access to the database: one read connection per thread, concurrent write transactions in one commit."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Connection(Protocol):
     def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
         """Run several transactions in one durable commit and return, for each, whether its condition was met.
 
+        A transaction's condition is met if its SQL statement changed exactly one row, or if it has no condition.
+
         :param timeout_s: maximum time to wait for locks of other transactions, in seconds.
         :raises StoreBusy: if a lock is not released within ``timeout_s``.
         """
@@ -52,9 +54,10 @@ class Driver(Protocol):
 
 
 class _PendingTransaction:
-    """A transaction in the queue.
+    """A transaction that waits in the queue to be committed.
 
-    Its thread waits until the transaction is settled, or until the thread becomes the leader, which commits the queue.
+    Its thread waits until the transaction is settled, or until the thread becomes the leader: the one
+    thread that commits the queue.
     """
 
     __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_leader", "is_settled", "transaction")
@@ -73,18 +76,21 @@ class _PendingTransaction:
         self._wake_lock.acquire()
 
     def make_leader(self) -> None:
-        """Wake the thread up to commit the queue."""
+        """Wake the waiting thread up and make it the leader, the thread that commits the queue."""
         self.is_leader = True
         self._wake_lock.release()
 
     def settle(self, condition_met: bool, failure: BaseException | None = None) -> None:
-        """Wake the thread up with the result of its transaction."""
+        """Wake the waiting thread up with its transaction's result: whether the condition was met, or the error."""
         self.condition_met, self.failure, self.is_settled = condition_met, failure, True
         self._wake_lock.release()
 
 
 class Store:
-    """Reads and writes rows. Thread-safe and fork-safe: a forked child opens its own connections."""
+    """Access to the database: runs queries and write transactions.
+
+    It is thread-safe and fork-safe: a forked child opens its own connections.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -139,7 +145,9 @@ class Store:
         return rows[0] if rows else None
 
     def write(self, transaction: Transaction) -> bool:
-        """Run a transaction and return whether its condition was met. The commit is durable when this returns.
+        """Run a write transaction and return whether its condition was met. The commit is durable when this returns.
+
+        The condition is met if its SQL statement changed exactly one row, or if the transaction has none.
 
         One thread at a time, the leader, commits the transactions of all waiting threads together: on a disk that
         needs 0.25 ms per commit, 16 writes cost little more than one. The other threads sleep until their own
@@ -174,7 +182,7 @@ class Store:
         self._reset()
 
     def _run_as_leader(self, pending: _PendingTransaction) -> None:
-        """Commit batches until the given transaction is settled, then make the next thread in the queue the leader."""
+        """Commit queued transactions until the given one is settled; then let the next thread in the queue continue."""
         try:
             while not pending.is_settled:
                 self._commit_next_batch()
@@ -214,7 +222,7 @@ class Store:
                 pending.settle(condition_met)
 
     def _requeue_or_reject(self, batch: Sequence[_PendingTransaction], error: StoreBusy) -> None:
-        """Settle transactions whose deadline has passed with an error, and put the later ones back into the queue."""
+        """Reject the transactions whose deadline has passed, since the database is busy, and queue the others again."""
         earliest = time.monotonic() + _MIN_TIMEOUT_S
         requeued = [pending for pending in batch if pending.deadline > earliest]
         with self._queue_lock:

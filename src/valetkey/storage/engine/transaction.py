@@ -1,4 +1,4 @@
-"""A write transaction, which may depend on a condition, and the exceptions of a store."""
+"""A write transaction, which may depend on a condition, and the exceptions of database access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StoreUnavailable(Exception):
 
 
 class StoreBusy(StoreUnavailable):
-    """Other transactions held a lock for longer than the timeout. Nothing was written."""
+    """Other transactions held a database lock for longer than the timeout. Nothing was written."""
 
 
 class StoreTimeout(StoreUnavailable):
@@ -28,14 +28,14 @@ class StoreTimeout(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """The statements of one short write transaction.
+    """The SQL statements of one short write transaction.
 
-    The transaction is committed in either case, as the rows of a refused request must be durable too.
+    It is committed whether or not the condition is met, as the rows of a refused request must be durable too.
 
-    :param condition: a conditional write, which decides a race between transactions: it is met if it changes exactly
-        one row. ``None`` counts as met.
+    :param condition: the statement that runs first and decides which of several concurrent transactions succeeds: the
+        condition is met if the statement changes exactly one row. ``None`` counts as met.
     :param rows: statements to run if the condition is met.
-    :param else_rows: statements to run if it is not.
+    :param else_rows: statements to run if the condition is not met.
     """
 
     condition: BoundStatement | None = None

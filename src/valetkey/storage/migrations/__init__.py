@@ -1,1 +1,1 @@
-"""Alembic migration scripts, run by ``valetkey.storage.schema.upgrade_schema``."""
+"""Alembic scripts that create and upgrade the tables; ``valetkey.storage.schema.upgrade_schema`` runs them."""

@@ -1,4 +1,4 @@
-"""Alembic environment; ``valetkey.storage.schema.upgrade_schema`` passes the connection."""
+"""Alembic's environment script, which runs the migrations on the connection that ``upgrade_schema`` passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create the initial tables."""
+"""Migration 0001: create the tables of the first version (accounts, clients, grants, tokens and so on)."""
 
 from __future__ import annotations
 

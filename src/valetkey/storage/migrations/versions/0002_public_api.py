@@ -1,6 +1,7 @@
-"""Add tables for plans, quotas, usage, personal access tokens, idempotency keys and mail links.
+"""Migration 0002: add tables for plans, quotas, usage, personal access tokens, idempotency keys and mail links.
 
-Also add the column ``email_verified_at`` of accounts, and an index to find interactions by browser.
+Also add the column ``email_verified_at`` of accounts, and an index to find a browser's pending
+authorization requests (interactions).
 """
 
 from __future__ import annotations
