@@ -1,1 +1,1 @@
-"""The authorization server (RFC 6749 §1.1): a file for each endpoint and grant type."""
+"""The OAuth authorization server (RFC 6749 §1.1), with one module for each endpoint and each grant type."""

@@ -1,4 +1,4 @@
-"""The apps that a resource owner has allowed: list them, and revoke one."""
+"""Connected apps, i.e. the clients to which a resource owner has granted access: list them, and revoke one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from valetkey.storage import change_feed, clients, consents, grants
 
 @dataclass(frozen=True, slots=True)
 class ConnectedApp:
-    """An entry of an owner's list of connected apps. Times are in seconds since 1970."""
+    """A client to which an owner has granted access, as the account page lists it. Times in seconds since 1970."""
 
     client_id: str
     name: str
@@ -24,7 +24,7 @@ class ConnectedApp:
 
 
 def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[ConnectedApp]:
-    """Return the clients that the owner has allowed, with the granted scopes and the last use."""
+    """Return the clients to which the owner has granted access, with the granted scopes and the last use."""
     descriptions: Mapping[str, str] = runtime.settings.known_scopes
     apps = []
     for app in consents.list_by_owner(runtime.store, owner):
@@ -45,9 +45,11 @@ def list_connected_apps(owner: str, runtime: Runtime, now: float) -> list[Connec
 
 
 def revoke_connected_app(owner: str, client_id: str, address: str | None, runtime: Runtime, now: float) -> None:
-    """Revoke the owner's consent for a client, and every grant behind it.
+    """Revoke the owner's consent for a client, and all grants of the owner to the client.
 
-    Every process rejects the client's tokens within a second.
+    Every process rejects the tokens of these grants within a second.
+
+    :param address: the IP address of the request, for the audit log.
     """
     runtime.revoke(
         consents.remove(owner, client_id),

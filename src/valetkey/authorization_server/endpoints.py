@@ -1,4 +1,4 @@
-"""Table of the authorization server's machine endpoints."""
+"""Table of the authorization server's machine endpoints, i.e. those that programs call and no browser visits."""
 
 from __future__ import annotations
 

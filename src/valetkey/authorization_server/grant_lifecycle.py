@@ -1,4 +1,7 @@
-"""A grant and its family of refresh tokens: create, extend and revoke them, as statements for one transaction."""
+"""Create, extend and revoke a grant and its refresh tokens.
+
+Functions return SQL statements, not yet executed, so that the caller can write all of them in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,16 @@ def new_grant(
     sid: str | None = None,
     claims: str | None = None,
 ) -> Grant:
-    """Return the grant that an owner gives a client, with the time and method of the owner's sign-in.
+    """Return a new grant of an owner to a client, with the time and method of the owner's sign-in.
 
-    The caller stores it.
+    The caller stores the grant.
 
     :param scope: the granted scopes, separated by spaces.
     :param resources: the granted resources, as a JSON list.
-    :param expires_at: when the grant may be pruned, in seconds since 1970; issuing a refresh token extends it.
-    :param sid: the session that the grant may end with, or None if the grant outlives the session.
-    :param claims: the individually requested claims, as JSON, or None if there are none.
+    :param expires_at: when the grant may be deleted from the database, in seconds since 1970; issuing a refresh token
+        extends it.
+    :param sid: the id of the owner's session, or ``None`` if the end of the session does not affect the grant.
+    :param claims: the claims that were requested individually (``claims`` parameter), as JSON; ``None`` if none were.
     """
     return Grant(
         grant_id=random_id(),
@@ -56,7 +60,9 @@ def new_grant(
 def revoke_grant_statements(
     runtime: Runtime, grant: Grant, now: float, event: AuditEvent, address: str | None
 ) -> tuple[BoundStatement, ...]:
-    """Return the statements that revoke a grant, announce it to every process through the change feed, and audit it.
+    """Return the SQL statements, not yet executed, that revoke a grant and write the revocation to the audit log.
+
+    One of them announces the revocation in the change feed, a table that every process polls.
 
     :param event: the audit event, which says why the grant is revoked.
     :param address: the caller's network address, for the audit log.
@@ -72,7 +78,7 @@ def revoke_grant_statements(
 
 @dataclass(slots=True)
 class NewRefreshToken:
-    """A new refresh token with its grant, and the statements that store them."""
+    """A new refresh token, its grant, and the SQL statements, not yet executed, that store both."""
 
     secret: Secret
     token: RefreshToken
@@ -80,18 +86,20 @@ class NewRefreshToken:
     rows: tuple[BoundStatement, ...]
 
     def remember(self, runtime: Runtime) -> Secret:
-        """Cache the token for its first use in this process, and return the secret for the client.
+        """Cache the refresh token, so that its first use in this process needs no query, and return its value.
 
-        Call it after ``rows`` were written.
+        Call this method after the statements in ``rows`` were executed.
         """
         runtime.recent_refresh_tokens.add(self.token.digest, (self.token, self.grant))
         return self.secret
 
 
 def issue_refresh_token(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> NewRefreshToken:
-    """Create a refresh token, and extend its grant if the grant would expire more than a day before the token.
+    """Create a refresh token, and return it with the SQL statements that store it; the caller executes them.
 
-    :param parent: the digest of the refresh token that this one replaces, or None for the first token of a grant.
+    The grant is extended if it would expire more than a day before the token.
+
+    :param parent: the digest of the refresh token that this one replaces, or ``None`` for the first token of a grant.
     """
     secret, expires_at = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
     token = RefreshToken(secret.digest(), grant.grant_id, parent, now, expires_at)

@@ -23,21 +23,24 @@ _CACHEABLE_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "p
 
 
 def authorization_server_metadata(call: Call) -> MachineResponse:
+    """Return the authorization server metadata as JSON (RFC 8414)."""
     return _metadata_response(call, build_metadata)
 
 
 def openid_configuration(call: Call) -> MachineResponse:
+    """Return the OpenID Provider metadata as JSON (OpenID Connect Discovery §4)."""
     return _metadata_response(call, build_openid_metadata)
 
 
 def jwks(call: Call) -> MachineResponse:
+    """Return the public keys that verify this server's tokens, as a JWK set (RFC 7517 §5)."""
     _refresh_feed(call)
     jwk_set = call.runtime.keys.jwks(call.now)
     return _cached_response(call.runtime, "jwks", jwk_set, lambda: jwk_set)
 
 
 def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]) -> MachineResponse:
-    """Return a metadata document, built from the settings and the list of resources.
+    """Return a metadata document as JSON, built by ``build`` from the settings and the list of resources.
 
     Settings do not change while a process runs, so the cached response is valid until the resources change.
     """
@@ -49,20 +52,22 @@ def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]
 
 
 def _refresh_feed(call: Call) -> None:
-    """Apply the changes of keys and resources that other processes made.
+    """Load the keys and resources that other processes changed.
 
-    If the store is down, the cached keys and resources are served.
+    If the database is down, the cached keys and resources are used.
     """
     with suppress(StoreUnavailable):
         call.runtime.feed.refresh(call.now)
 
 
 def _cached_response(runtime: Runtime, name: str, source: object, build_body: Callable[[], bytes]) -> MachineResponse:
-    """Return a response that HTTP caches store for five minutes and then revalidate by ETag (RFC 9110 §13.1.2).
+    """Return a JSON response that HTTP caches store for five minutes and then revalidate by ETag (RFC 9110 §13.1.2).
 
-    The last response is reused as long as ``source`` is the same object; that costs a third of building it.
+    The last response of this name is reused as long as ``source`` is the same object, which takes a third of the time
+    of building a new one.
 
-    :param source: the object from which ``build_body`` builds the document; it is replaced when it changes.
+    :param name: the name of the document, which is the key of its response in the cache.
+    :param source: the object from which ``build_body`` builds the body; a new object means that the data changed.
     """
     entry = runtime.metadata_responses.get(name)
     if entry is not None and entry[0] is source:
@@ -75,7 +80,7 @@ def _cached_response(runtime: Runtime, name: str, source: object, build_body: Ca
 
 
 def build_metadata(runtime: Runtime) -> dict[str, Any]:
-    """Return the authorization server metadata (RFC 8414 §2). It names only what the settings enable."""
+    """Return the authorization server metadata (RFC 8414 §2), which lists only enabled features."""
     settings = runtime.settings
     base = settings.issuer + settings.oauth_path
     device = settings.device_path is not None
@@ -110,7 +115,7 @@ def build_metadata(runtime: Runtime) -> dict[str, Any]:
 
 
 def _registration_metadata(runtime: Runtime, base: str) -> dict[str, Any]:
-    """Return the members for dynamic client registration and client metadata documents, if they are enabled."""
+    """Return the metadata members for dynamic client registration and client metadata documents, if enabled."""
     members: dict[str, Any] = {}
     if runtime.settings.registration != "closed":
         members["registration_endpoint"] = f"{base}/register"
@@ -120,7 +125,7 @@ def _registration_metadata(runtime: Runtime, base: str) -> dict[str, Any]:
 
 
 def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
-    """Return the OpenID Provider metadata (OpenID Connect Discovery §3): ``build_metadata`` and OpenID's members."""
+    """Return the OpenID Provider metadata (OpenID Connect Discovery §3), which extends that of ``build_metadata``."""
     base = runtime.settings.issuer + runtime.settings.oauth_path
     return {
         **build_metadata(runtime),
@@ -140,10 +145,10 @@ def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
 
 
 def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
-    """Return the members for logout.
+    """Return the metadata members for OpenID Connect logout.
 
     Back-channel logout is always available. The logout endpoint and front-channel logout need accounts that can sign a
-    user out: the built-in ones, or a host's that implement ``SupportsSignOut``.
+    user out: Valetkey's built-in accounts, or accounts of the host that implement ``SupportsSignOut``.
     """
     back_channel = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
     if not runtime.supports_sign_out:

@@ -1,4 +1,4 @@
-"""OpenAPI document of the OAuth endpoints: what machines send, and what they receive."""
+"""OpenAPI document of the OAuth endpoints: the requests that programs send, and the responses that they receive."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _register_operation() -> dict[str, Any]:
 
 
 def _registration_path_item() -> dict[str, Any]:
-    """Return the operations with which a client reads, changes and deletes its own registration (RFC 7592)."""
+    """Return the OpenAPI path item of the client configuration endpoint: read, change, delete (RFC 7592)."""
     response_schema = _object_schema({"client_id": _STRING}, "client_id")
     request_schema = {**_CLIENT_METADATA_SCHEMA, "required": ["client_id"]}
     request_schema["properties"] = {"client_id": _STRING, **_CLIENT_METADATA_SCHEMA["properties"]}

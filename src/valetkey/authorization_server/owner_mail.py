@@ -1,4 +1,8 @@
-"""Mail to a resource owner: queued in the transaction that it reports, addressed when it is sent."""
+"""Mail to a resource owner.
+
+A mail is queued in the same transaction as the change that it reports. The background worker looks up the owner's
+address when it sends the mail.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,22 @@ OWNER_MAIL_JOB = "owner_mail"
 def owner_mail_statements(
     owner: str, subject: str, text: str, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """Return the statement that queues a mail to an owner, or nothing if mail is not configured (``mail_url``)."""
+    """Return the SQL statement, not yet executed, that queues a mail to an owner.
+
+    The tuple is empty if mail is not configured (``mail_url``).
+
+    :param owner: the ``sub`` of the resource owner.
+    """
     if not runtime.settings.mail_url:
         return ()
     return (outbox.add(OWNER_MAIL_JOB, {"owner": owner, "subject": subject, "text": text}, now),)
 
 
 def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Send a queued mail to the address that the owner's account has now; discard it if there is none.
+    """Send a queued mail to the current address of the owner's account; send nothing if the account has no address.
 
-    :param payload: what ``owner_mail_statements`` queued: ``owner``, ``subject`` and ``text``.
-    :raises MailNotSent: if the mail server or the host's accounts fail; the worker tries again.
+    :param payload: the data that ``owner_mail_statements`` queued: ``owner``, ``subject`` and ``text``.
+    :raises MailNotSent: if the mail server or the host's accounts fail; the worker tries again later.
     :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
     with runtime.app_context():
@@ -37,7 +46,7 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def _find_address(owner: str, runtime: Runtime) -> str:
-    """Return the owner's email address, or an empty string if the owner or the address does not exist."""
+    """Return an owner's email address, or an empty string if the account does not exist or has no address."""
     try:
         account = runtime.owners.find(owner)
         if account is None:

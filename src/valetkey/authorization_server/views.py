@@ -1,4 +1,4 @@
-"""Flask views of the authorization server. They translate HTTP; the decisions are made in the other modules."""
+"""Flask views of the authorization server: read the HTTP request, call the other modules, build the HTTP response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CLIENT_ERROR_ADVICE = (
 
 
 def make_blueprints() -> tuple[Blueprint, Blueprint]:
-    """Return two blueprints: the machine endpoints, and the authorization endpoint, which browsers visit."""
+    """Return two blueprints: one for the endpoints that programs call, one for the authorization endpoint."""
     machine_blueprint = Blueprint("valetkey_machines", __name__)
     for endpoint in ENDPOINTS:
         methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # all, so that the dispatcher rejects as JSON
@@ -58,16 +58,16 @@ def make_blueprints() -> tuple[Blueprint, Blueprint]:
 
 
 def render_refusal_page(refusal: OAuthError) -> Response:
-    """Show a refusal on a page, because there is no checked URI to redirect it to (RFC 6749 §4.1.2.1)."""
+    """Return a page that shows an error to the user, because it must not be redirected (RFC 6749 §4.1.2.1)."""
     is_client_error = not isinstance(refusal, TooManyRequests)
     return pages.render_refusal_page(refusal, advice=_CLIENT_ERROR_ADVICE if is_client_error else "")
 
 
 def add_authorize_fast_path(app: Flask, runtime: Runtime, owners: BuiltInAccounts, path: str) -> None:
-    """Add a WSGI middleware that authorizes silently without entering Flask, which took 250 of 600 us.
+    """Add a WSGI middleware that handles authorization requests that need no page without entering Flask.
 
-    A request that needs a page goes on to ``authorize``, which checks it from the start. So does every request of an
-    app that sets ``TRUSTED_HOSTS``, which only Flask checks.
+    Flask took 250 of the 600 us of such a request. A request that needs a page is passed on to the view ``authorize``,
+    which checks it from the start. If the app sets ``TRUSTED_HOSTS``, which only Flask checks, all requests are.
 
     :param path: the path of the authorization endpoint.
     """
@@ -88,7 +88,7 @@ def add_authorize_fast_path(app: Flask, runtime: Runtime, owners: BuiltInAccount
 
 
 def _silent_redirect_location(environ: Environ, runtime: Runtime, owners: BuiltInAccounts) -> str | None:
-    """Return the URL to redirect to if the request can be authorized silently, else None."""
+    """Return the URL with the authorization code to redirect to, or ``None`` if the request needs Flask or a page."""
     query, secret = environ.get("QUERY_STRING", ""), cookies.session_secret_of(environ, runtime)
     if secret is None or len(query) > _MAX_REQUEST_BYTES:
         return None
@@ -108,7 +108,7 @@ def _silent_redirect_location(environ: Environ, runtime: Runtime, owners: BuiltI
 
 @lru_cache(maxsize=1024)
 def _encode_redirect_uri(redirect_uri: str) -> str:
-    """Encode a redirect URI as Flask encodes a Location header. Never fails, because the code is issued by then."""
+    """Encode a redirect URI as Flask encodes a Location header. Never raises, because the code was issued already."""
     try:
         return iri_to_uri(redirect_uri)
     except UnicodeError:  # registered before such hosts were rejected
@@ -116,7 +116,12 @@ def _encode_redirect_uri(redirect_uri: str) -> str:
 
 
 def authorize() -> Response:
-    """The authorization endpoint (RFC 6749 §3.1)."""
+    """Handle a GET request at the authorization endpoint (RFC 6749 §3.1).
+
+    Redirect to the client with an authorization code or an error, or to the page for sign-in and consent.
+
+    :raises InvalidRequest: if the client or the redirect URI is not valid; the error is shown on a page.
+    """
     if (cause := request.environ.get(_UNAVAILABLE_KEY)) is not None:  # do not wait again for a store that is down
         raise cause
     runtime = current_runtime()

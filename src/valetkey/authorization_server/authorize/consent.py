@@ -1,4 +1,7 @@
-"""The resource owner's decision: load the request, then issue a code, deny or refuse (RFC 6749 §4.1.2)."""
+"""The resource owner's decision about an authorization request (RFC 6749 §4.1.2).
+
+Load the stored request, then issue an authorization code, or return an error to the client.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually req
 
 @dataclass(frozen=True, slots=True)
 class PendingAuthorization:
-    """A stored request that waits for its owner's decision in the browser that began it."""
+    """A stored authorization request that waits for the resource owner's decision, in the browser that sent it."""
 
     digest: bytes  # of the interaction id
     request: AuthorizationRequest
@@ -42,7 +45,7 @@ class PendingAuthorization:
 
 @dataclass(frozen=True, slots=True)
 class ConsentPrompt:
-    """The contents of the consent page."""
+    """What the consent page shows: the client, the requested scopes, and the host that it redirects to."""
 
     target: CheckedTarget
     scopes: tuple[tuple[str, str, bool], ...]  # name, description, whether it was granted before
@@ -52,11 +55,13 @@ class ConsentPrompt:
 
 
 def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> PendingAuthorization:
-    """Return a request that waits for a decision.
+    """Return the authorization request that was stored under an id and waits for the resource owner's decision.
 
-    :param browser: the digest of the browser's cookie.
-    :raises InvalidRequest: if the request was decided, has expired, began in another browser, was stored by another
-        version of Valetkey, or would not pass with the client as it is now. The text is for the user.
+    :param interaction_id: the id that ``save_interaction`` returned, as the URL of the consent page contains it.
+    :param browser: the digest of the cookie that identifies the browser.
+    :raises InvalidRequest: if there is no such request, or the request was decided, has expired, was sent by another
+        browser, was stored by another version of Valetkey, or is no longer valid because the client was changed or
+        removed. The error message is for the user.
     """
     well_formed = is_well_formed(interaction_id, INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
@@ -72,7 +77,7 @@ def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: flo
 
 
 def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: Runtime) -> ConsentPrompt:
-    """Return what the consent page shows: each requested scope, described, and whether it was granted before."""
+    """Return what the consent page shows for a request to this owner."""
     parts = urlsplit(pending.request.redirect_uri)
     scopes = describe_scopes(pending.request.scope, pending.request.client_id, owner, runtime)
     individual_claims = claims_beyond_scope(pending.request)
@@ -96,9 +101,10 @@ def allow(
     runtime: Runtime,
     now: float,
 ) -> AuthorizationResponse:
-    """Record the owner's consent, and return the response that takes an authorization code to the client.
+    """Record the owner's consent, and return the response that redirects an authorization code to the client.
 
-    :param scope: what the owner left ticked: scopes, and ``INDIVIDUAL_CLAIMS``.
+    :param scope: the checkboxes that the owner left ticked on the consent page: names of scopes, and
+        ``INDIVIDUAL_CLAIMS`` for the claims that the client requests individually.
     :param address: the owner's network address, for the consent and the audit log.
     :raises InvalidRequest: if the request was decided already.
     """
@@ -124,13 +130,14 @@ def issue_remembered(
     now: float,
     authenticated_session: AuthenticatedSession | None = None,
 ) -> AuthorizationResponse | None:
-    """Issue an authorization code on a remembered consent, without a prompt.
+    """Issue an authorization code because the owner's consent is remembered, without showing a page.
 
-    Return the response that takes the code to the client, or None if the owner has to be asked after all.
+    Return the response that redirects the code to the client, or ``None`` if a page is needed after all, because the
+    consent or the session is no longer valid.
 
-    :param authenticated_session: the session and consent as they were cached. The code is issued only if the session
-        is still valid, the account is not disabled, and the consent still has the same scope. Without it, the code is
-        issued if there is a consent.
+    :param authenticated_session: the session and the remembered consent as the caller read or cached them. The code
+        is issued only if the session is still valid, the account is not disabled, and the consent still has the same
+        scope. If ``None``, the code is issued if any consent of the owner for the client is remembered.
     """
     secret, grant, code = _make_grant_and_code(request, owner, runtime, now)
     if authenticated_session is None:
@@ -148,7 +155,7 @@ def issue_remembered(
 def deny(
     pending: PendingAuthorization, owner: Owner, address: str | None, runtime: Runtime, now: float
 ) -> AuthorizationResponse:
-    """Record the owner's denial, and return the response that reports it to the client.
+    """Record that the owner denied a request, and return the response that redirects ``access_denied`` to the client.
 
     :raises InvalidRequest: if the request was decided already.
     """
@@ -161,7 +168,9 @@ def deny(
 
 
 def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
-    """Close the request without a decision, and return the response that takes the refusal to the client.
+    """Close a request without the owner's decision, and return the response that redirects an error to the client.
+
+    :param refusal: the error to report to the client.
 
     :raises InvalidRequest: if the request was decided already.
     """
@@ -173,7 +182,7 @@ def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime,
 def _make_grant_and_code(
     request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
 ) -> tuple[Secret, Grant, AuthorizationCode]:
-    """Return a new code's secret, its grant, and the code's row. The caller stores them."""
+    """Return a new authorization code, its grant, and the code's database row. The caller stores grant and row."""
     secret = generate_secret(AUTHORIZATION_CODE)
     expires_at = now + runtime.settings.authorization_code_lifetime
     grant = new_grant(
@@ -200,13 +209,16 @@ def _make_grant_and_code(
 
 
 def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
-    """Return the standard claims that are requested individually and that no requested scope includes, sorted."""
+    """Return the names of the claims that are requested in ``claims`` but by no requested scope, sorted."""
     included = claims_of_scope(frozenset(request.scope))
     requested = {name for claims in request.claims.values() for name in claims}
     return sorted(requested & STANDARD_CLAIMS.keys() - included)
 
 
 def _select_ticked_claims(requested_claims: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
-    """Return the individually requested claims that a ticked scope includes, or all if they were ticked themselves."""
+    """Return the individually requested claims that the owner granted.
+
+    They are the claims that a ticked scope includes, or all if the checkbox ``INDIVIDUAL_CLAIMS`` is ticked.
+    """
     included = STANDARD_CLAIMS.keys() if INDIVIDUAL_CLAIMS in ticked else claims_of_scope(ticked)
     return {name: claim_request for name, claim_request in requested_claims.items() if name in included}

@@ -1,4 +1,4 @@
-"""Remembered consents: read one for the consent page, and write a new decision."""
+"""Remembered consents: read the scopes that an owner granted to a client before, and store a new consent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REQUIRED_SCOPES = frozenset({"openid"})
 
 @dataclass(frozen=True, slots=True)
 class ConsentDecision:
-    """An owner's consent: the scopes that the client requested, and those of them that the owner left ticked."""
+    """A resource owner's consent: the scopes that a client requested, and those that the owner granted."""
 
     client: Client
     requested_scope: tuple[str, ...]
@@ -32,7 +32,7 @@ class ConsentDecision:
 def describe_scopes(
     scope: Sequence[str], client_id: str, owner: Owner, runtime: Runtime
 ) -> list[tuple[str, str, bool]]:
-    """Return each scope's name, its description, and whether the owner granted it to this client before."""
+    """Return a tuple for each scope: name, description, and whether the owner granted it to this client before."""
     previous = consents.find(runtime.store, owner.sub, client_id)
     granted_before = parse_scope(previous.scope) if previous else frozenset()
     descriptions = runtime.settings.known_scopes
@@ -40,7 +40,10 @@ def describe_scopes(
 
 
 def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    """Return the statements that remember and audit a consent, and mail the owner if the client is new to them."""
+    """Return the SQL statements, not yet executed, that store a consent and write it to the audit log.
+
+    If the owner had granted this client no access before, a statement queues a mail that tells the owner.
+    """
     client, owner = decision.client, decision.owner
     previous = consents.find(runtime.store, owner.sub, client.client_id)
     event = audit_statement(
@@ -71,7 +74,7 @@ def _remembered_consent_statement(previous: Consent | None, decision: ConsentDec
 def _first_consent_mail_statements(
     previous: Consent | None, decision: ConsentDecision, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """Return the statement that mails the owner if a client gains access for the first time, else nothing."""
+    """Return the SQL statement that queues a mail to the owner about a first consent, or nothing if none is due."""
     if previous is not None or not runtime.settings.mail_url or not decision.owner.email:
         return ()
     account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"

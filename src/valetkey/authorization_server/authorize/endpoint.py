@@ -1,7 +1,7 @@
 """Checks of an authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.2), in two stages.
 
-Until the client and redirect URI are checked, a refusal is shown to the user and never redirected (RFC 6749 §4.1.2.1).
-After that every refusal is redirected to the client.
+First the client and the redirect URI are checked; if that fails, the error is shown to the user on a page and never
+redirected (RFC 6749 §4.1.2.1). Then the other parameters are checked; their errors are redirected to the client.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
-    """Return the client and redirect URI of a request, checked against the registration.
+    """Return the client and the redirect URI of an authorization request, after checking that both are registered.
 
-    :param pairs: the parameters of the request; a name may occur several times.
-    :raises InvalidRequest: if one of them is missing or not registered. The text is for the user, because there is no
-        URI to redirect it to.
+    :param pairs: names and values of the request's parameters; a name may occur several times.
+    :raises InvalidRequest: if the client or the redirect URI is missing or not registered. The error message is for
+        the user, because there is no URI to redirect it to.
     """
     client = _find_client(_single_value(pairs, "client_id"), runtime, now)
     sent = _single_value(pairs, "redirect_uri")
@@ -54,9 +54,11 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
 
 
 def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: float) -> AuthorizationRequest:
-    """Return the request after checking its other parameters.
+    """Check all parameters of an authorization request except ``client_id`` and ``redirect_uri``, and return it.
 
-    :raises OAuthError: if a parameter is invalid; the refusal is for the client.
+    :param pairs: names and values of the request's parameters; a name may occur several times.
+    :param target: the client and the redirect URI, which ``check_target`` checked before.
+    :raises OAuthError: if a parameter is invalid; the caller redirects this error to the client.
     """
     parameters = reject_repeated(pairs)
     _check_unsupported_parameters(parameters)
@@ -89,9 +91,9 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
 
 
 def recheck_target(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
-    """Return the target of a request that was checked before, checked against the client as it is now.
+    """Check the client and the redirect URI of a stored request again, and return them.
 
-    :raises InvalidRequest: if the client was changed, and the request would not pass now.
+    :raises InvalidRequest: if the client was removed or disabled meanwhile, or no longer has this redirect URI.
     """
     client = _find_client(request.client_id, runtime, now)
     redirect_uri = _check_redirect_uri(request.redirect_uri, client)
@@ -110,7 +112,10 @@ def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
 
 
 def _is_redirect_uri_required(pairs: Pairs) -> bool:
-    """Whether ``redirect_uri`` is required: by OpenID Connect, unless a request object may contain it (Core §6.1)."""
+    """Return whether ``redirect_uri`` is required.
+
+    OpenID Connect requires it, unless a request object may contain it (OpenID Connect Core §6.1).
+    """
     is_openid = any(name == "scope" and "openid" in value.split() for name, value in pairs)
     return is_openid and not any(name in {"request", "request_uri"} for name, _ in pairs)
 
@@ -186,9 +191,12 @@ def _read_acr_values(parameters: Parameters, client: Client) -> tuple[str, ...]:
 
 
 def _read_hinted_subs(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...]:
-    """Return the ``sub`` values of the owners who may decide, as this client knows them (OpenID Connect Core §3.1.2.2).
+    """Return the ``sub`` values of the resource owners that the client expects (OpenID Connect Core §3.1.2.2).
 
-    The tuple is empty if any owner may.
+    They come from the ``claims`` parameter or the ``id_token_hint``. An empty tuple means that any owner may sign in.
+
+    :param hint: the ``sub`` of the ``id_token_hint``, or ``None`` if the request has none.
+    :raises InvalidRequest: if ``id_token_hint`` and ``claims`` name different owners.
     """
     requested_subs = tuple(str(sub) for sub in requested_values(claims.get("id_token", {}).get("sub", {})))
     if hint is None:

@@ -1,4 +1,4 @@
-"""Silent authorization: the owner is signed in, and has allowed the client everything that it requests."""
+"""Silent authorization: issue a code without a page if the owner is signed in and consented to this request before."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from .prompt import required_prompt
 def authorize_silently(
     query: str, session: Secret, find_owner: Callable[[Secret], Owner | None], runtime: Runtime, now: float
 ) -> AuthorizationResponse | None:
-    """Return the response that redirects an authorization code to the client, or None if the request needs a page.
+    """Return the response that redirects an authorization code to the client, or ``None`` if the request needs a page.
 
-    Pages are the sign-in and the consent, a form to post, and a refusal; the view checks the request again for them.
+    A page is needed to sign in, to ask for consent, to send the response by ``form_post``, and to report an error. The
+    caller then passes the request to the Flask view, which checks it again.
 
-    :param query: the query string of the request.
-    :param session: the secret in the browser's session cookie, which nothing has verified yet.
-    :param find_owner: returns the owner who is signed in with a session secret.
-    :raises StoreUnavailable: if the store cannot be read or written.
+    :param query: the query string of the authorization request.
+    :param session: the secret in the browser's session cookie, not verified yet.
+    :param find_owner: returns the owner who is signed in with a session secret, or ``None``.
+    :raises StoreUnavailable: if the database cannot be read or written.
     """
     try:
         pairs = decode_pairs(query)
@@ -63,7 +64,7 @@ def authorize_silently(
 def _read_authenticated_session(
     session: Secret, owner: Owner, client_id: str, runtime: Runtime
 ) -> AuthenticatedSession | None:
-    """Return the session with the remembered consent, or None if there is no consent."""
+    """Return the session with the owner's remembered consent for a client, or ``None`` if there is no consent."""
     consent = consents.find(runtime.store, owner.sub, client_id)
     return AuthenticatedSession(session.digest(), owner, consent.scope) if consent else None
 

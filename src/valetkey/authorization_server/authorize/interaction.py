@@ -1,4 +1,7 @@
-"""Storage of checked requests until their owner decides; limited, because anyone can begin a request."""
+"""Storage of checked authorization requests until the resource owner has decided.
+
+The number of requests is limited for each owner, network and browser, because anyone can begin a request.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,14 @@ def save_interaction(
     runtime: Runtime,
     now: float,
 ) -> Secret:
-    """Store a checked request, bound to a browser, and return the id with which ``load_pending`` finds it.
+    """Store a checked authorization request of a browser, and return the id with which ``load_pending`` finds it.
 
-    Only the newest 20 requests of a browser stay.
+    All but the newest 20 stored requests of the browser are deleted.
 
-    :param browser: the digest of the browser's cookie.
-    :param owner: the owner who is signed in, or None.
-    :raises TooManyRequests: if the owner, or the network of a browser without a sign-in, has begun too many.
+    :param browser: the digest of the cookie that identifies the browser.
+    :param owner: the owner who is signed in, or ``None`` if no one is.
+    :param address: the browser's IP address; its network is limited if no owner is signed in.
+    :raises TooManyRequests: if the owner, or without a sign-in the browser's network, has begun too many requests.
     """
     _charge_interaction(owner, address, runtime, now)
     secret = generate_secret(INTERACTION)
@@ -48,9 +52,11 @@ def save_interaction(
 
 
 def _charge_interaction(owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
-    """Charge the owner's budget, or the network's if there is no sign-in.
+    """Count a new request against the owner's limit, or against the network's limit if no owner is signed in.
 
-    An owner has a budget apart from the network's, so that strangers behind the same address cannot use it up.
+    An owner has a limit apart from the network's, so that strangers behind the same address cannot use it up.
+
+    :raises TooManyRequests: if the limit is exceeded.
     """
     key = f"interaction-of|{owner.sub}" if owner else f"interaction|{caller_network(address)}"
     spent = runtime.limiter.spend(key, runtime.limits["interaction_limit"], now)

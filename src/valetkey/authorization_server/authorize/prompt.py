@@ -1,4 +1,4 @@
-"""The prompt that a request needs before a code can be issued: sign-in, consent, or none."""
+"""The prompt that an authorization request needs before a code can be issued: sign-in, consent, or none."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ def required_prompt(
     now: float,
     consented_scope: str | None = None,
 ) -> RequiredPrompt:
-    """Return the prompt that a request needs next.
+    """Return the prompt that an authorization request needs next; ``issue`` means that it needs none.
 
-    A sign-in that the client requires is done if it happened after ``request.begun_at``.
+    If the client requires a new sign-in, a sign-in after ``request.begun_at`` satisfies it.
 
-    :param consented_scope: the scope of the remembered consent, if the caller has read it.
-    :raises OAuthError: if no prompt can help: an essential ``acr`` cannot be reached here, another owner than the
-        requested one signed in, or the host does not report when an owner signed in. The refusal is for the client.
+    :param owner: the owner who is signed in, or ``None`` if no one is.
+    :param consented_scope: the scope of the remembered consent; if ``None``, it is read from the database.
+    :raises OAuthError: if no prompt can help: an essential ``acr`` is not supported, another owner than the requested
+        one signed in, or the host does not report when an owner signed in. The caller redirects this error to the
+        client.
     """
     if owner is None:
         return "sign_in"
@@ -55,9 +57,11 @@ def required_prompt(
 
 
 def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -> None:
-    """Refuse a request with ``prompt=none`` that needs a prompt (OpenID Connect Core §3.1.2.6).
+    """Reject a request with ``prompt=none`` that needs a prompt (OpenID Connect Core §3.1.2.6).
 
-    :raises OAuthError: ``login_required`` or ``consent_required``.
+    :param required: the prompt that the request needs, as ``required_prompt`` returned it.
+    :raises LoginRequired: if the user has to sign in.
+    :raises ConsentRequired: if the user has to consent.
     """
     if "none" not in request.prompt or required == "issue":
         return
@@ -69,7 +73,11 @@ def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -
 
 
 def _check_host_support(request: AuthorizationRequest, owner: Owner) -> None:
-    """Refuse requests that depend on the sign-in if the host's function does not report one (``auth_time``)."""
+    """Reject ``max_age`` and some values of ``prompt`` if the host does not report when the owner signed in.
+
+    :raises OAuthError: if ``owner.auth_time`` is ``None``, and the request has ``max_age``, or ``login`` or
+        ``select_account`` in ``prompt``.
+    """
     if owner.auth_time is not None:
         return
     if request.max_age is not None or "login" in request.prompt:
@@ -86,7 +94,9 @@ def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bo
 
 
 def _is_requested_owner(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
-    """Whether id_token_hint or claims name this owner, or name none (OpenID Connect Core §3.1.2.1, §3.1.2.2).
+    """Return whether this owner is the one that the client expects, or the client expects no particular one.
+
+    A client names an owner in ``id_token_hint`` or ``claims`` (OpenID Connect Core §3.1.2.1, §3.1.2.2).
 
     :raises LoginRequired: if another owner signed in for this request; prompting again would never end.
     """
@@ -110,7 +120,12 @@ def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
 def _is_consent_remembered(
     request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, consented_scope: str | None
 ) -> bool:
-    """Whether the owner allowed all of this before, to a client whose identity is assured (RFC 8252 §8.6)."""
+    """Return whether the owner consented to everything in the request before, so that no prompt is needed.
+
+    Always false if the client's policy demands a prompt each time, as its identity is not assured (RFC 8252 §8.6).
+
+    :param consented_scope: the scope of the remembered consent; if ``None``, it is read from the database.
+    """
     if target.client.policy.always_prompt_for_consent:
         return False
     if consented_scope is None:

@@ -1,4 +1,4 @@
-"""An authorization request after its checks, in the form in which it is stored until the owner decides."""
+"""An authorization request after its checks, which can be stored as JSON until the owner decides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from valetkey.storage.clients import Client
 
 @dataclass(frozen=True, slots=True)
 class CheckedTarget:
-    """A client and one of its registered redirect URIs: the only place that a response is ever sent to.
+    """A client and one of its registered redirect URIs; authorization responses are sent only to such a URI.
 
     Only ``check_target`` and ``recheck_target`` in ``authorize.endpoint`` create one.
     """
@@ -26,18 +26,19 @@ class CheckedTarget:
     issuer: str
 
     def response(self, parameters: dict[str, str]) -> AuthorizationResponse:
-        """Return a response with these parameters, ``state`` and ``iss`` (RFC 9207)."""
+        """Return an authorization response with these parameters, the request's ``state``, and ``iss`` (RFC 9207)."""
         if self.state is not None:
             parameters = {**parameters, "state": self.state}
         return AuthorizationResponse(self.redirect_uri, self.mode, {**parameters, "iss": self.issuer})
 
     def refusal_response(self, refusal: OAuthError) -> AuthorizationResponse:
+        """Return an authorization response that reports an error to the client (RFC 6749 §4.1.2.1)."""
         return self.response(refusal.body())
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """The checked parameters of a request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
+    """The checked parameters of an authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1)."""
 
     client_id: str
     redirect_uri: str
@@ -57,13 +58,14 @@ class AuthorizationRequest:
     claims: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
+        """Return the request as JSON, to be stored until the owner decides."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> AuthorizationRequest:
-        """Return the request that ``to_json`` wrote.
+        """Return the request that ``to_json`` serialized.
 
-        :raises KeyError, TypeError: if another version of Valetkey wrote it, with other fields.
+        :raises KeyError, TypeError: if another version of Valetkey serialized it, with other fields.
         """
         members = json.loads(text)
         lists = {name: tuple(members[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}

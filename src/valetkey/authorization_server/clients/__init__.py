@@ -1,1 +1,1 @@
-"""Clients: registration, management, removal, logos."""
+"""OAuth clients: registration, management and removal, and the logos that consent pages show."""

@@ -1,4 +1,4 @@
-"""Initial access tokens: the operator issues one to authorize a client's dynamic registration (RFC 7591 §3)."""
+"""Initial access tokens: the operator creates one to authorize dynamic client registration (RFC 7591 §3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from valetkey.storage.registrations import InitialAccessToken
 
 
 def create_initial_access_token(runtime: Runtime, *, policy: str, lifetime_s: int, max_uses: int) -> Secret:
-    """Create a token with which ``max_uses`` clients can register under a policy within ``lifetime_s`` seconds."""
+    """Create an initial access token, with which clients can register themselves, and return its value.
+
+    :param policy: name of the client policy, e.g. ``web`` or ``machine``, under which the clients are registered.
+    :param lifetime_s: seconds until the token expires.
+    :param max_uses: how many clients can register with the token.
+    """
     secret, now = generate_secret(INITIAL_ACCESS_TOKEN), runtime.clock()
     row = registrations.add_initial_access_token(
         InitialAccessToken(secret.digest(), policy, max_uses, now, now + lifetime_s)

@@ -1,4 +1,4 @@
-"""Endpoint that serves client logos (RFC 7591 §2) to the consent pages, so that pages load nothing from other sites."""
+"""Endpoint that serves client logos (RFC 7591 §2), so that consent pages load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _HEADERS = (
 def serve_logo(call: Call) -> MachineResponse:
     """Return the image at a client's ``logo_uri``.
 
-    The server fetches it, so that the site that hosts it learns nothing about the user (RFC 9700 §4.2.4).
+    The server fetches the image, so that the site that hosts it learns nothing about the user (RFC 9700 §4.2.4).
 
-    :raises NotFound: if the client has no logo that may be displayed, or it cannot be fetched.
+    :raises NotFound: if the client does not exist, has no logo that may be displayed, or the logo cannot be fetched.
     """
     client = call.runtime.clients.find(parse_parameters(call.query).get("client_id") or "", call.now)
     uri = displayable_logo_uri(client) if client else None
@@ -36,7 +36,7 @@ def serve_logo(call: Call) -> MachineResponse:
 
 
 def displayable_logo_uri(client: Client) -> str | None:
-    """Return the client's ``logo_uri``, or ``None`` if it has none that may be displayed.
+    """Return the client's ``logo_uri``, or ``None`` if the client has no logo that may be displayed.
 
     The logo must be on the host of a redirect URI or of a ``client_id`` that is a URL; otherwise a client could display
     the logo of another company (RFC 7591 §5).

@@ -29,7 +29,7 @@ _SERVER_ISSUED_MEMBERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ManagedClient:
-    """A client that authenticated with its registration access token, with its registration and that token."""
+    """A client that authenticated with its registration access token, its registration, and that token."""
 
     client: Client
     registration: Registration
@@ -37,7 +37,7 @@ class ManagedClient:
 
 
 def manage_registration(call: Call) -> MachineResponse:
-    """Handle GET, PUT and DELETE for the client to which the registration access token belongs."""
+    """Handle a GET, PUT or DELETE request of a client for its own registration, and return the response."""
     handlers: dict[str, Callable[[Call, ManagedClient], MachineResponse]] = {
         "GET": _read_registration,
         "HEAD": _read_registration,
@@ -50,8 +50,8 @@ def manage_registration(call: Call) -> MachineResponse:
 def _find_managed_client(call: Call) -> ManagedClient:
     """Return the client that the ``client_id`` in the query names, authenticated by its registration access token.
 
-    :raises MissingToken: if there is no token.
-    :raises InvalidToken: if the token is unknown or another client's, or the client was removed (§2.1).
+    :raises MissingToken: if the request has no registration access token.
+    :raises InvalidToken: if the token is unknown or another client's, or the client was removed (RFC 7592 §2.1).
     :raises Forbidden: if the operator disabled the client.
     """
     value = bearer.parse_bearer_token(call.authorization)
@@ -81,7 +81,7 @@ def _read_registration(call: Call, managed: ManagedClient) -> MachineResponse:
 
 
 def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """Replace all metadata of the client and issue a new registration access token (§2.2)."""
+    """Replace all metadata of the client and issue a new registration access token (RFC 7592 §2.2)."""
     _check_body(call, managed.client)
     runtime, client = call.runtime, managed.client
     rules, metadata = validate_metadata(call.json_body, managed.registration.policy, runtime)
@@ -102,7 +102,7 @@ def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse
 
 
 def _delete_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """Remove the client and revoke its grants and tokens (§2.3)."""
+    """Remove the client, revoke its grants and tokens, and return status 204 (RFC 7592 §2.3)."""
     client = managed.client
     rows = [*clients.removal_statements(client.client_id), *_revoke_token_statements(call, client)]
     rows.append(audit_statement("client.removed", call.now, client_id=client.client_id, address=call.address))
@@ -124,7 +124,7 @@ def _check_body(call: Call, client: Client) -> None:
 
 
 def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> bool:
-    """Return whether the operator must approve the client after this change.
+    """Return whether the operator must approve the client after this update of its metadata.
 
     True if approval is pending already, or if an approved client changes: the operator approved the old metadata.
     """
@@ -133,7 +133,12 @@ def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> boo
 
 
 def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret | None, list[BoundStatement]]:
-    """Return the client secret to issue, if any, and the statements that adapt the secrets to the new auth method."""
+    """Return the client secret to issue, and the SQL statements that adapt the stored secrets to a new auth method.
+
+    The secret is ``None`` if the client has one already, or the method does not use a secret.
+
+    :param method: the new ``token_endpoint_auth_method``.
+    """
     if method not in SECRET_AUTH_METHODS:
         return None, [clients.expire_secrets(client.client_id, now)]
     if client.secret_digests:
@@ -157,9 +162,11 @@ def _feed_statement(kind: change_feed.ChangeKind, call: Call, client: Client) ->
 
 
 def _write(call: Call, condition: BoundStatement, rows: list[BoundStatement]) -> None:
-    """Write the change if the registration access token is still current.
+    """Write the change of a registration if its registration access token was not replaced meanwhile.
 
-    :raises InvalidToken: if another request has replaced the token meanwhile.
+    :param condition: the SQL statement that changes the registration; it has no effect if the token was replaced.
+    :param rows: the SQL statements to execute in the same transaction.
+    :raises InvalidToken: if another request has replaced the token meanwhile; nothing is written.
     """
     if not call.runtime.write(Transaction(condition, tuple(rows))):
         raise InvalidToken("the registration access token was used up", log_detail="another change was first")

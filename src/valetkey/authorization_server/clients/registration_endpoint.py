@@ -30,11 +30,11 @@ from .sector_identifier import check_sector_identifier
 def register(call: Call) -> MachineResponse:
     """Register a client from the metadata in the request body (RFC 7591 §3.1).
 
-    This response is the only one that contains the client secret.
+    Return the client information response with status 201. It is the only response that contains the client secret.
 
     :raises MissingToken: if registration is closed and there is no initial access token.
     :raises InvalidToken: if the initial access token is unknown, expired or used up.
-    :raises TooManyRequests: if this network registers too many clients.
+    :raises TooManyRequests: if too many clients were registered from the caller's network.
     :raises InvalidRedirectUri, InvalidClientMetadata: if the metadata cannot be registered.
     """
     runtime = call.runtime
@@ -72,7 +72,8 @@ def validate_metadata(
     """Check the metadata of a registration request and return the client's policy and the metadata to store.
 
     :param sent: the metadata as the client sent it.
-    :param initial_access_policy: the policy of the initial access token; ``None`` if there is no token.
+    :param initial_access_policy: name of the client policy that the initial access token prescribes, e.g. ``web``;
+        ``None`` if the request has no such token.
     :raises InvalidRedirectUri, InvalidClientMetadata: if the metadata cannot be registered (RFC 7591 §3.2.2).
     """
     settings = runtime.settings
@@ -100,7 +101,7 @@ def client_information(
     """Return the body of a client information response (RFC 7591 §3.2.1, RFC 7592 §3).
 
     :param issued_at: when the client was registered, in seconds since 1970.
-    :param secret: the client secret, if one was issued by this request.
+    :param secret: the client secret if this request issued one, else ``None``.
     """
     settings = runtime.settings
     body: dict[str, Any] = {
@@ -118,7 +119,7 @@ def client_information(
 
 
 def _response_members(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stored metadata with the member names of RFC 7591 §2, where ``scope`` may be only a default."""
+    """Return the stored client metadata with the member names of RFC 7591 §2: ``default_scope`` becomes ``scope``."""
     members = dict(metadata)
     return {"scope": members.pop("default_scope"), **members} if "default_scope" in members else members
 
@@ -136,9 +137,9 @@ def _charge_registration(call: Call) -> None:
 
 
 def _filter_scope(text: str, settings: Settings) -> str:
-    """Return the requested scope without the scopes that this server does not have (RFC 7591 §2 allows it).
+    """Return the requested scopes that this server has; unknown scopes are removed, as RFC 7591 §2 allows.
 
-    :raises InvalidClientMetadata: if the scope is malformed, or none of its scopes exists.
+    :raises InvalidClientMetadata: if the requested scope is malformed, or this server has none of its scopes.
     """
     try:
         registered = parse_scope(text) & settings.known_scopes.keys()

@@ -1,4 +1,7 @@
-"""Check of ``sector_identifier_uri``: a document that lists a sector's redirect URIs (OpenID Connect Core §8.1)."""
+"""Check of the client metadata member ``sector_identifier_uri`` (OpenID Connect Core §8.1).
+
+It is the URL of a document that lists the redirect URIs of all clients that receive the same pairwise ``sub``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> No
 
     See OpenID Connect Dynamic Client Registration §5. Metadata without ``sector_identifier_uri`` is accepted.
 
-    :raises InvalidClientMetadata: if the document cannot be fetched, or one of ``redirect_uris`` is missing in it.
+    :raises InvalidClientMetadata: if the document cannot be fetched, or does not list one of the ``redirect_uris``.
     """
     uri = metadata.get("sector_identifier_uri")
     if uri is None:

@@ -1,4 +1,4 @@
-"""Removal of clients that registered themselves but were never used: open registration must not fill the database."""
+"""Removal of clients that registered themselves but were never used, so that they do not fill the database."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _DAY_S = 86400.0
 
 
 def prune_unused_clients(runtime: Runtime) -> int:
-    """Remove clients that registered themselves and were not used within ``unused_registration_days``.
+    """Remove clients that registered themselves and were not used within ``unused_registration_days`` days.
 
     Clients are kept if a user ever granted them access, if the operator approved them, if they registered with an
     initial access token, or if they may use the client credentials grant.
 
-    :returns: the number of removed clients; if the setting is 0, none is removed.
+    :returns: the number of removed clients; 0 if the setting ``unused_registration_days`` is 0.
     """
     days, now = runtime.settings.unused_registration_days, runtime.clock()
     if not days:

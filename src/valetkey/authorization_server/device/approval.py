@@ -1,4 +1,4 @@
-"""The user's side of device authorization (RFC 8628 §3.3): enter the code, then allow or deny."""
+"""The user's side of device authorization (RFC 8628 §3.3): enter the user code, then allow or deny the request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CLOSED_REQUEST_MESSAGE = "This code was answered already, or has expired. Start
 
 @dataclass(frozen=True, slots=True)
 class DeviceConsent:
-    """A device's request that waits for the decision of the owner who entered its code."""
+    """A device authorization request that waits for the decision of the owner who entered its user code."""
 
     digest: bytes  # of the interaction id
     device_code: DeviceCode
@@ -38,21 +38,25 @@ class DeviceConsent:
 
     @property
     def scope(self) -> tuple[str, ...]:
+        """The scopes that the device requests, sorted."""
         return tuple(sorted(parse_scope(self.device_code.scope)))
 
     @property
     def user_code(self) -> str:
+        """The user code as the device shows it, with a dash in the middle."""
         return format_user_code(self.device_code.user_code)
 
 
 def enter_user_code(
     entered_code: str, owner: Owner, browser: bytes, address: str | None, runtime: Runtime, now: float
 ) -> Secret:
-    """Look up the code that an owner entered, and return the id with which ``load_device_consent`` finds its request.
+    """Check the user code that an owner entered, and return an id to pass to ``load_device_consent``.
 
-    :param browser: the digest of the browser's cookie.
-    :raises InvalidRequest: if the code does not exist, was decided, or has expired. The text is for the user.
-    :raises TooManyRequests: if this owner or this network guessed too often (§5.1).
+    :param browser: the digest of the cookie that identifies the browser.
+    :param address: the browser's IP address, whose network is limited.
+    :raises InvalidRequest: if the code does not exist, has expired, or its request was decided. The error message is
+        for the user.
+    :raises TooManyRequests: if this owner or this network entered too many wrong codes (§5.1).
     """
     settings = runtime.settings
     guesses = [
@@ -80,11 +84,12 @@ def enter_user_code(
 def load_device_consent(
     interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float
 ) -> DeviceConsent:
-    """Return a device's request that waits for this owner's decision.
+    """Return the device authorization request that waits for this owner's decision.
 
-    :param browser: the digest of the browser's cookie.
-    :raises InvalidRequest: if the code was entered by another owner, in another session or in another browser, or if
-        the request was decided or has expired. The text is for the user.
+    :param interaction_id: the id that ``enter_user_code`` returned.
+    :param browser: the digest of the cookie that identifies the browser.
+    :raises InvalidRequest: if the user code was entered by another owner, in another session or in another browser, or
+        if the request was decided or has expired. The error message is for the user.
     """
     well_formed = is_well_formed(interaction_id, DEVICE_INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
@@ -105,7 +110,7 @@ def load_device_consent(
 def describe_requested_scopes(
     device_consent: DeviceConsent, owner: Owner, runtime: Runtime
 ) -> list[tuple[str, str, bool]]:
-    """Return each requested scope's name, its description, and whether the owner granted it before."""
+    """Return a tuple for each requested scope: name, description, and whether the owner granted it before."""
     return describe_scopes(device_consent.scope, device_consent.client.client_id, owner, runtime)
 
 
@@ -117,10 +122,11 @@ def allow(
     runtime: Runtime,
     now: float,
 ) -> None:
-    """Grant the device the scopes that the owner left ticked.
+    """Grant the device the requested scopes that the owner left ticked, and record the consent.
 
     The grant belongs to no session: a television stays connected when its owner signs out on the phone.
 
+    :param scope: the scopes that the owner left ticked.
     :param address: the owner's network address, for the consent and the audit log.
     :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
     """
@@ -145,7 +151,9 @@ def allow(
 
 
 def deny(device_consent: DeviceConsent, owner: Owner, address: str | None, runtime: Runtime, now: float) -> None:
-    """Record the owner's denial, which the device learns at its next poll.
+    """Record that the owner denied the request; the device gets ``access_denied`` at its next poll.
+
+    :param address: the owner's network address, for the audit log.
 
     :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
     """

@@ -1,4 +1,4 @@
-"""The device authorization endpoint (RFC 8628 §3.1): codes for a device without a browser."""
+"""The device authorization endpoint (RFC 8628 §3.1), at which a device without a browser gets its codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def device_authorization(call: Call) -> MachineResponse:
     """Return a device code, with which the device polls, and a user code, which the user enters (§3.2).
 
     :raises TemporarilyUnavailable: if five generated user codes were all in use.
-    :raises TooManyRequests: if this network requested too many.
+    :raises TooManyRequests: if the caller's network requested too many device codes.
+    :raises OAuthError: if client authentication fails, the client may not use the device code grant, or the scope or
+        a resource is not allowed.
     """
     settings = call.runtime.settings
     client = authenticate(call)

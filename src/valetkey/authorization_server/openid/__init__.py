@@ -1,1 +1,1 @@
-"""OpenID Connect: ID tokens, userinfo, subjects and logout."""
+"""OpenID Connect: ID tokens, the userinfo endpoint, subject identifiers and logout."""

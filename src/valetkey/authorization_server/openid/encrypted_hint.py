@@ -1,4 +1,4 @@
-"""Encryption of a posted ``id_token_hint`` before it is put into a URL, because it identifies a user.
+"""Encryption of an ``id_token_hint`` that was sent by POST before it is put into a URL; it identifies a user.
 
 RP-Initiated Logout §2 and OpenID Connect Core §3.1.2.1 allow clients to post a request so that its parameters appear
 neither in server logs nor in the browser's history. A redirect that repeats them must not undo that.
@@ -19,12 +19,12 @@ _PURPOSE = "id_token_hint in an address"
 
 
 def encrypt_hints(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> list[tuple[str, str]]:
-    """Return the parameters with each ``id_token_hint`` encrypted, so that a URL can carry them."""
+    """Return the parameters of a request with each ``id_token_hint`` encrypted, so that they can be put into a URL."""
     return [(name, _encrypt_hint(value, runtime, now) if name == "id_token_hint" else value) for name, value in pairs]
 
 
 def decrypt_hint(hint: str, runtime: Runtime, now: float) -> str | None:
-    """Return the ``id_token_hint`` as the client sent it; a hint that is not encrypted is returned unchanged.
+    """Return an ``id_token_hint`` as the client sent it; one that is not encrypted is returned unchanged.
 
     Return ``None`` if it cannot be decrypted with this server's keys, or was encrypted more than ten minutes ago.
     """

@@ -32,7 +32,8 @@ def make_id_token(
 ) -> str | None:
     """Return the ID token to issue with an access token, or ``None`` if the scope ``openid`` was not granted.
 
-    :param nonce: the ``nonce`` of the authorization request.
+    :param access_token: the value of the access token, from which ``at_hash`` is computed.
+    :param nonce: the ``nonce`` of the authorization request; ``None`` if it had none, or at a refresh.
     """
     if "openid" not in parse_scope(grant.scope):
         return None
@@ -56,18 +57,19 @@ def make_id_token(
 
 
 def ensure_signing_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
-    """Create signing keys for the algorithms in a client's metadata, so that they are published before their use."""
+    """Create missing signing keys for the algorithms in a client's metadata, to publish them before their first use."""
     for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
         if member in metadata:
             runtime.keys.get_signing_key(metadata[member], now)
 
 
 def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
-    """Return the ``sub`` of an ``id_token_hint``, or ``None`` if there is no hint.
+    """Return the ``sub`` of an ``id_token_hint``, or ``None`` if the request has none.
 
     An expired ID token is accepted (OpenID Connect Core §3.1.2.1).
 
-    :raises InvalidRequest: if the hint is not an ID token of this server, or was issued to another client.
+    :param hint: the value of the parameter ``id_token_hint``, encrypted or not; ``None`` if it was not sent.
+    :raises InvalidRequest: if it is not an ID token of this server, or was issued to another client.
     """
     if hint is None:
         return None
@@ -79,7 +81,7 @@ def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) ->
 
 
 def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] | None:
-    """Return the claims of an ID token that this server issued, or ``None`` if the token is anything else.
+    """Return the claims of an ID token that this server issued, or ``None`` if it did not issue the token.
 
     The token may be expired, and may be signed with a retired key.
     """
@@ -110,9 +112,10 @@ def _requested_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
 
 
 def _at_hash(access_token: str, algorithm: str) -> str:
-    """Return ``at_hash``: the left half of the token's digest, base64url-encoded (OpenID Connect Core §3.1.3.6).
+    """Return the ``at_hash`` claim for an access token (OpenID Connect Core §3.1.3.6).
 
-    The hash function is the one that the signature algorithm uses.
+    It is the left half of the token's digest, base64url-encoded. The hash function is the one that the signature
+    algorithm uses.
     """
     hash_function = hashlib.sha256 if algorithm.endswith("256") else hashlib.sha512  # Ed25519: RFC 8032 §5.1
     digest = hash_function(access_token.encode("ascii")).digest()

@@ -26,12 +26,12 @@ _MAX_STATE_LENGTH = 2048
 class LogoutRequest:
     """A checked logout request. Only ``check_logout_request`` creates one.
 
-    :param client: the client that sent it; ``None`` if the request names none.
+    :param client: the client that sent the request; ``None`` if neither ``client_id`` nor ``id_token_hint`` names one.
     :param location: where to redirect after logout: one of the client's registered ``post_logout_redirect_uris`` with
         the ``state`` added; ``None`` if the request has no ``post_logout_redirect_uri``.
-    :param sub: the ``sub`` of the hint, which may be pairwise; ``None`` without a hint.
-    :param sid: the ``sid`` of the hint; ``None`` if it has none.
-    :param parameters: the parameters as they were sent.
+    :param sub: the ``sub`` of the ``id_token_hint``, which may be pairwise; ``None`` if there is no hint.
+    :param sid: the session id (``sid``) of the ``id_token_hint``; ``None`` if there is no hint, or it has no ``sid``.
+    :param parameters: the parameters of the request, as they were sent.
     """
 
     client: Client | None
@@ -41,15 +41,19 @@ class LogoutRequest:
     parameters: Parameters
 
     def matches_session(self, owner: Owner, runtime: Runtime) -> bool:
-        """Return whether the hint names the owner's current session; then the user need not confirm the logout."""
+        """Return whether the ``id_token_hint`` names the owner's current session.
+
+        If it does, the user need not confirm the logout.
+        """
         if self.client is None or self.sub is None or self.sid is None or owner.sid is None:
             return False
         return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, runtime), owner.sid)
 
 
 def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> LogoutRequest:
-    """Check the parameters of a logout request.
+    """Check the parameters of a logout request, and return the request.
 
+    :param pairs: names and values of the request's parameters.
     :raises InvalidRequest: if a check fails. Its description is shown to the user on a page, since nothing may be
         redirected to a URI that is not registered.
     """

@@ -1,4 +1,7 @@
-"""Logout tokens (OpenID Connect Back-Channel Logout §2.4): the worker builds each one just before it posts it."""
+"""Logout tokens: tell a client that a user's session ended (OpenID Connect Back-Channel Logout §2.4).
+
+The background worker builds each token just before it posts it.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,14 @@ _SUCCESS_STATUSES = (200, 204)
 
 
 def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Post a logout token to a client's ``backchannel_logout_uri``; job handler of ``LOGOUT_TOKEN_JOB``.
+    """Post a logout token to a client's ``backchannel_logout_uri``.
 
-    :param payload: ``client_id``, ``owner`` (the ``sub`` of the resource owner) and ``sid`` (of the ended session).
+    The background worker calls this function for each queued job of the kind ``LOGOUT_TOKEN_JOB``.
+
+    :param payload: the job's data: ``client_id``, ``owner`` (the ``sub`` of the resource owner) and ``sid`` (the id of
+        the ended session).
     :raises FetchError: if the client cannot be reached, or does not respond with 200 or 204 (§2.8). The worker
-        retries.
+        tries again later.
     """
     now = runtime.clock()
     try:
@@ -43,17 +49,21 @@ def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def wants_logout_token(client: Client, sid: str | None) -> bool:
-    """Return whether a client is sent a logout token when a session ends (§2.2).
+    """Return whether a client is registered to receive a logout token when a session ends (§2.2).
 
-    :param sid: the session's id; ``None`` if it has none. Clients that registered
-        ``backchannel_logout_session_required`` are sent nothing then.
+    :param sid: the session's id, or ``None`` if it has none. If ``None``, the result is ``False`` for a client that
+        registered ``backchannel_logout_session_required``.
     """
     needs_sid = client.metadata.get("backchannel_logout_session_required", False)
     return "backchannel_logout_uri" in client.metadata and not (needs_sid and sid is None)
 
 
 def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | None, now: float) -> str:
-    """Return a signed logout token for one client; its ``typ`` header distinguishes it from an ID token (§2.4)."""
+    """Return a signed logout token for a client; its ``typ`` header distinguishes it from an ID token (§2.4).
+
+    :param owner: the ``sub`` of the resource owner.
+    :param sid: the id of the ended session, or ``None`` if it has none.
+    """
     claims = {
         "iss": runtime.settings.issuer,
         "aud": client.client_id,

@@ -1,4 +1,4 @@
-"""Claims of a resource owner, checked before they are released: a host's accounts may return values of any type."""
+"""Claims of a resource owner, checked before a client gets them: the host's accounts may return any type of value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _log = logging.getLogger("valetkey")
 
 
 def read_owner_claims(owner: str, scope: frozenset[str], runtime: Runtime) -> dict[str, Any]:
-    """Return the owner's claims for a scope, without null and empty values (OpenID Connect Core §5.3.2).
+    """Return the claims of a resource owner that a scope includes, without empty values (OpenID Connect Core §5.3.2).
 
-    A claim whose JSON type differs from the one in §5.1 is omitted, and a warning is logged.
+    A claim with another JSON type than in §5.1 is omitted, and a warning is logged.
+
+    :param owner: the ``sub`` of the resource owner.
     """
     claims = {name: value for name, value in runtime.owners.claims(owner, scope).items() if value not in (None, "")}
     problems = {name: problem for name, value in claims.items() if (problem := claim_problem(name, value))}

@@ -1,4 +1,4 @@
-"""End of a session: which clients are notified, and which of their grants are revoked (OpenID Connect logout)."""
+"""End of a user's session: notify the clients, and revoke some of their grants (OpenID Connect logout)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from .logout_token import LOGOUT_TOKEN_JOB, wants_logout_token
 def logout_statements(
     owner: str, sid: str, runtime: Runtime, now: float, address: str | None
 ) -> tuple[BoundStatement, ...]:
-    """Return the statements that queue the logout tokens of a session and revoke the grants that end with it.
+    """Return the SQL statements, not yet executed, for the end of a session.
 
-    For a client that registered a logout URI, grants with ``openid`` and without ``offline_access`` are revoked
-    (Back-Channel Logout §2.7). Other clients keep their grants: the user allowed them to use an API, which does not
-    depend on the session.
+    They queue a logout token for each client of the session, and revoke some of the grants. For a client that
+    registered a logout URI, grants with ``openid`` and without ``offline_access`` are revoked (Back-Channel Logout
+    §2.7). The grants of other clients are not revoked: the user allowed them to use an API, which does not depend on
+    the session.
 
+    :param owner: the ``sub`` of the resource owner.
+    :param sid: the id of the session that ends.
     :param address: the IP address of the request, for the audit log.
     """
     client_ids = grants.list_client_ids_in_session(runtime.store, sid)
@@ -37,7 +40,10 @@ def logout_statements(
 
 
 def owner_logout_statements(owner: str, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    """Return the statements that queue logout tokens for all sessions of an owner who is being disabled."""
+    """Return the SQL statements, not yet executed, that queue logout tokens for all sessions of an owner.
+
+    They are used when the owner's account is disabled.
+    """
     client_sessions = grants.list_client_sessions(runtime.store, owner)
     return tuple(
         row
@@ -47,7 +53,10 @@ def owner_logout_statements(owner: str, runtime: Runtime, now: float) -> tuple[B
 
 
 def frontchannel_logout_uris(sid: str, runtime: Runtime, now: float) -> tuple[str, ...]:
-    """Return the URIs that the browser must load to end the session at each client (Front-Channel Logout §2, §3)."""
+    """Return the URIs that the browser must load to end a session at each client (Front-Channel Logout §2, §3).
+
+    :param sid: the id of the session.
+    """
     return tuple(
         _frontchannel_logout_uri(client, sid, runtime)
         for client in _logout_clients(sid, runtime, now)
@@ -65,7 +74,7 @@ def _logout_clients(sid: str, runtime: Runtime, now: float) -> Iterator[Client]:
 def _logout_token_statements(
     client_id: str, owner: str, sid: str | None, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """Return the statement that queues a logout token for a client; none if the client does not want one.
+    """Return the SQL statement that queues a logout token for a client, or nothing if the client receives none.
 
     If the client's metadata document is not cached, the job is queued anyway: the worker fetches the document.
     """

@@ -1,4 +1,4 @@
-"""The userinfo endpoint (OpenID Connect Core §5.3): GET, or POST with the token in a header or in the form."""
+"""The userinfo endpoint (OpenID Connect Core §5.3): GET or POST, with an access token."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _CLAIMS_TTL_S = 0.5
 
 
 def userinfo(call: Call) -> MachineResponse:
-    """Return the claims that the access token grants, as JSON.
+    """Return the user's claims that the access token of the request grants, as JSON.
 
-    If the client registered ``userinfo_signed_response_alg``, they are returned as a signed JWT.
+    If the client registered ``userinfo_signed_response_alg``, the claims are returned as a signed JWT.
     """
     runtime = call.runtime
     token = runtime.verifier.verify(_read_token(call), call.now)
@@ -55,10 +55,12 @@ def _read_token(call: Call) -> str:
 
 
 def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
-    """Return the token's resource owner and the claims that its grant requested by name (``claims`` parameter, §5.5).
+    """Check an access token, and return its owner's ``sub`` and the names of the individually requested claims.
+
+    A client requests claims individually with the ``claims`` parameter (§5.5).
 
     :raises InvalidToken: if the token is for another resource, or has no resource owner.
-    :raises InsufficientScope: if it lacks the scope ``openid``.
+    :raises InsufficientScope: if the token lacks the scope ``openid``.
     """
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
@@ -70,7 +72,12 @@ def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[s
 
 
 def _requested_claims(grant_id: str, runtime: Runtime) -> frozenset[str]:
-    """Return the userinfo claims that a grant requested by name; cached without expiry, as they never change."""
+    """Return the names of the userinfo claims that were requested individually (``claims`` parameter) for a grant.
+
+    The result is cached without expiry, because it never changes.
+
+    :raises InvalidToken: if the grant no longer exists.
+    """
     requested = runtime.requested_claims_cache.get(grant_id)
     if requested is None:
         grant = grants.find(runtime.store, grant_id)
@@ -90,7 +97,7 @@ def _select_claims(token: AccessToken, owner: str, requested_claims: frozenset[s
 
 
 def _cached_owner_claims(owner: str, scope: frozenset[str], call: Call) -> Mapping[str, Any]:
-    """Return the owner's claims for a scope, cached for half a second, as long as the change feed.
+    """Return the owner's claims for a scope; they are cached for half a second.
 
     :raises InvalidToken: if the owner does not exist or is disabled.
     """

@@ -1,1 +1,1 @@
-"""Personal access tokens: create, list, revoke, remind."""
+"""Personal access tokens: create, list and revoke them, and remind users before they expire."""

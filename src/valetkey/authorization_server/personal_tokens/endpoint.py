@@ -1,7 +1,7 @@
 """Endpoints with which a client lists, creates and revokes a user's personal access tokens (Valetkey's own extension).
 
-A token created here never has more rights than the access token of the request: its scope is a subset, it is revoked
-together with the client's grant, and a personal access token cannot call these endpoints.
+A personal access token created here never has more rights than the access token of the request: its scope is a subset,
+it is revoked together with the client's grant, and it cannot call these endpoints.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ from .service import (
 
 
 def list_or_create_personal_tokens(call: Call) -> MachineResponse:
-    """Handle GET, which lists the user's tokens without their values, and POST, which creates one and returns it."""
+    """List the user's personal access tokens without their values (GET), or create one and return it (POST)."""
     handlers: dict[str, Callable[[Call, AccessToken], MachineResponse]] = {"GET": _list_tokens, "POST": _create_token}
     return handlers[call.method](call, _check_caller(call))
 
 
 def delete_personal_token(call: Call) -> MachineResponse:
-    """Handle DELETE: revoke one of the user's tokens. Return 204 also if it was expired or revoked already.
+    """Revoke one of the user's personal access tokens (DELETE).
 
-    :raises NotFound: if the user has no such token.
+    Return status 204, also if the token was expired or revoked already.
+
+    :raises NotFound: if the user has no personal access token with this id.
     """
     caller = _check_caller(call)
     token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime)
@@ -60,7 +62,9 @@ def _check_caller(call: Call) -> AccessToken:
     """Return the access token of the request after checking that it may manage its user's personal access tokens.
 
     :raises NotFound: if ``personal_access_token_api_scope`` or ``personal_access_tokens_path`` is not set.
-    :raises MissingToken, InvalidToken, InsufficientScope: as in RFC 6750 §3.1.
+    :raises MissingToken: if the request has no access token.
+    :raises InvalidToken: if the token is not valid here, or belongs to no user (RFC 6750 §3.1).
+    :raises InsufficientScope: if the token lacks that scope, or is itself a personal access token.
     """
     runtime, scope = call.runtime, call.runtime.settings.personal_access_token_api_scope
     if scope is None or runtime.settings.tokens_path is None:
@@ -104,9 +108,11 @@ def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
 
 
 def _check_auth_age(caller: AccessToken, now: float) -> None:
-    """Check that the user signed in within the last hour, as the page for these tokens does.
+    """Check that the user signed in within the last hour, as the page for personal access tokens does.
 
-    So a stolen access token or an unattended session cannot be used to create tokens.
+    Otherwise a stolen access token or an unattended session could be used to create tokens.
+
+    :param caller: the access token of the request.
 
     :raises InsufficientUserAuthentication: if the sign-in is older than ``MAX_AUTH_AGE_S`` (RFC 9470 §3).
     """

@@ -1,4 +1,4 @@
-"""Reminder mails: sent once seven days and once one day before a personal access token expires."""
+"""Reminder mails: sent seven days and one day before a personal access token expires."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _REMINDER_DAYS = (1, 7)  # one day first: then the reminder for seven days is no
 
 
 def queue_reminders(runtime: Runtime) -> int:
-    """Queue the reminders that are due and return their number. Concurrent workers queue each reminder only once."""
+    """Queue the reminder mails that are due, and return how many were queued.
+
+    Concurrent workers queue each reminder only once. Return 0 if mail or the page for the tokens is not configured.
+    """
     if not runtime.settings.mail_url or not runtime.settings.tokens_path:
         return 0
     now = runtime.clock()

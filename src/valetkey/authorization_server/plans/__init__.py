@@ -1,1 +1,1 @@
-"""Plans of clients: subscribe, approve, request another plan."""
+"""Plans, which limit the calls and scopes of clients: subscribe a client, approve, request another plan."""

@@ -13,13 +13,14 @@ _CHANGE_LIMIT = parse_limit("10/day burst 10")  # per client: each plan has its 
 
 
 def read_or_request_plan(call: Call) -> MachineResponse:
-    """Return the client's plan. With the parameter ``plan``, subscribe it to that plan first.
+    """Return the client's plan. If the request has the parameter ``plan``, subscribe the client to that plan first.
 
-    A plan with manual approval is only requested: the operator must approve it.
+    If that plan needs manual approval, it is only requested, and the client stays on its plan until the operator
+    approves.
 
     :raises InvalidClient: if client authentication fails.
     :raises NotFound: if no plans are configured.
-    :raises InvalidRequest: if there is no such plan.
+    :raises InvalidRequest: if the requested plan does not exist.
     :raises TooManyRequests: if the client changes its plan too often.
     """
     client, runtime = authenticate_confidential(call), call.runtime

@@ -10,11 +10,11 @@ from valetkey.storage.subscriptions import Subscription
 
 
 class SubscriptionRefused(Exception):
-    """The client cannot be subscribed to this plan; the message says why."""
+    """The client cannot be subscribed to the requested plan; the message says why."""
 
 
 def get_subscription(runtime: Runtime, client_id: str) -> Subscription:
-    """Return the client's subscription.
+    """Return a client's subscription, i.e. its plan and the plan that it has requested.
 
     It is a subscription to the default plan if the client never subscribed, or its plan is no longer in the settings.
     """
@@ -27,11 +27,11 @@ def get_subscription(runtime: Runtime, client_id: str) -> Subscription:
 
 
 def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = False) -> Subscription:
-    """Subscribe a client to a plan. A plan with manual approval is only recorded as requested.
+    """Subscribe a client to a plan, or record that it requests the plan if the plan needs manual approval.
 
     :param approved: whether the operator approves the plan with this call.
-    :returns: the new subscription.
-    :raises SubscriptionRefused: if there is no such plan.
+    :returns: the client's subscription after the call.
+    :raises SubscriptionRefused: if the plan does not exist.
     """
     rules = runtime.settings.plans.get(plan)
     if rules is None:
@@ -54,7 +54,7 @@ def approve(runtime: Runtime, client_id: str) -> Subscription:
     """Subscribe a client to the plan that it requested.
 
     :returns: the new subscription.
-    :raises SubscriptionRefused: if the client has no pending request, or has changed it meanwhile.
+    :raises SubscriptionRefused: if the client has not requested a plan, or requested another plan meanwhile.
     """
     now, pending = runtime.clock(), get_subscription(runtime, client_id)
     if pending.wanted is None:

@@ -28,9 +28,9 @@ _EMBEDDED_KEY_MEMBERS = frozenset({"jwk", "jku", "x5c", "x5u"})  # a key sent wi
 
 
 def read_asserted_client_id(assertion: str) -> str:
-    """Return the client_id that an assertion claims, before anything about it is verified.
+    """Return the ``client_id`` that a client assertion claims as its subject. Nothing is verified yet.
 
-    :raises InvalidClient: if it is not a JWT with a subject.
+    :raises InvalidClient: if the assertion is not a JWT with a subject.
     """
     subject = _parse_assertion(assertion)[1].get("sub")
     if not isinstance(subject, str) or not subject or "\0" in subject:
@@ -39,11 +39,11 @@ def read_asserted_client_id(assertion: str) -> str:
 
 
 def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: float) -> str | None:
-    """Return why an assertion does not authenticate a client, or None if it does.
+    """Return why a client assertion does not authenticate a client, or ``None`` if it does.
 
     A valid assertion is marked as used, and is not accepted again.
 
-    :raises InvalidClient: if it is not a JWT.
+    :raises InvalidClient: if the assertion is not a JWT.
     """
     header, claims = _parse_assertion(assertion)
     problem = _header_problem(header, client) or _claims_problem(claims, client, runtime, now)
@@ -111,7 +111,7 @@ def _claims_problem(claims: Mapping[str, Any], client: Client, runtime: Runtime,
 
 
 def _is_audience_this_server(audience: Any, client: Client, runtime: Runtime) -> bool:
-    """Whether this server is the only audience. Any other audience could use the assertion here."""
+    """Return whether this server is the assertion's only audience; any other audience could replay it here."""
     settings = runtime.settings
     accepted = {settings.issuer}
     if not client.policy.assertion_audience_issuer_only:

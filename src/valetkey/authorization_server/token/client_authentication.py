@@ -1,4 +1,4 @@
-"""Client authentication (RFC 6749 §2.3, RFC 7521 §4.2)."""
+"""Client authentication by secret, by signed assertion, or by ``client_id`` alone (RFC 6749 §2.3, RFC 7521 §4.2)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class _Credentials:
 
 
 def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
-    """Return the client that made the call, authenticated by its registered method, and charge the call to its limit.
+    """Authenticate the client that sent a request by its registered method, count the request, and return the client.
 
-    A public client is identified by its client_id only.
+    A public client is identified by its ``client_id`` only.
 
-    :param limit_setting: the setting of the limit. Each client has a budget of its own. A public client has one per
-        network, because anyone could use up its budget by sending its client_id.
+    :param limit_setting: name of the setting with the rate limit of the endpoint. Requests are counted for each client.
+        For a public client they are counted for each client and network, because anyone could use up its limit by
+        sending its ``client_id``.
     :raises InvalidClient: if the client is unknown or disabled, or if authentication fails.
     :raises InvalidRequest: if the request uses two methods at once, or names two clients.
-    :raises TooManyRequests: if authentication failed too often from this network, or the client calls too often.
+    :raises TooManyRequests: if authentication failed too often from this network, or the client exceeds its limit.
     """
     credentials = (
         _read_basic_credentials(call)
@@ -54,9 +55,9 @@ def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
 
 
 def authenticate_confidential(call: Call, limit_setting: str = "token_limit") -> Client:
-    """Authenticate a client like ``authenticate``, at an endpoint that public clients may not use.
+    """Authenticate a client like ``authenticate``, but reject public clients.
 
-    :raises InvalidClient: also for a public client.
+    :raises InvalidClient: if authentication fails, or the client is public.
     """
     client = authenticate(call, limit_setting)
     if client.is_public:
@@ -65,7 +66,7 @@ def authenticate_confidential(call: Call, limit_setting: str = "token_limit") ->
 
 
 def _authentication_problem(client: Client, credentials: _Credentials, call: Call) -> str | None:
-    """Return why the credentials do not authenticate the client by its registered method, or None if they do."""
+    """Return why the credentials do not authenticate the client by its registered method, or ``None`` if they do."""
     secret, assertion = credentials.secret, credentials.assertion
     if client.is_public:
         return "a public client sent a secret or an assertion" if secret or assertion else None
@@ -87,7 +88,7 @@ def _check_client_id_matches(credentials: _Credentials, parameters: Parameters) 
 
 
 def _read_assertion_credentials(parameters: Parameters) -> _Credentials | None:
-    """Return the credentials of an assertion in the parameters, or None if there is none."""
+    """Return the credentials of a client assertion in the parameters, or ``None`` if the request has no assertion."""
     kind, assertion = parameters.get("client_assertion_type"), parameters.get("client_assertion")
     if kind is None and assertion is None:
         return None
@@ -107,7 +108,7 @@ def _read_form_credentials(parameters: Parameters) -> _Credentials:
 
 
 def _read_basic_credentials(call: Call) -> _Credentials | None:
-    """Return the credentials of the Authorization header, or None if there is none.
+    """Return the credentials in the Authorization header, or ``None`` if the request has no such header.
 
     The client_id and the secret are form-encoded before base64 (RFC 6749 §2.3.1).
     """

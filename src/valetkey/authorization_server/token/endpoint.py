@@ -1,4 +1,4 @@
-"""The token endpoint (RFC 6749 §3.2)."""
+"""The token endpoint (RFC 6749 §3.2): authenticate the client, and call the handler of the requested grant type."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def token_response_body(
     refresh_token: Secret | None = None,
     id_token: str | None = None,
 ) -> bytes:
-    """Return the JSON body of a token response; ``refresh_token`` and ``id_token`` are left out if they are None."""
+    """Return the JSON body of a token response, without ``refresh_token`` or ``id_token`` if it is ``None``."""
     body: dict[str, str | int] = {
         "access_token": access_token.value,
         "token_type": "Bearer",

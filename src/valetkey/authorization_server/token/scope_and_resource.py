@@ -16,9 +16,10 @@ _MAX_ECHOED_LENGTH = 200  # characters of an invalid scope that an error repeats
 
 
 def read_resources(parameters: Parameters, runtime: Runtime, client: Client, scope: frozenset[str]) -> tuple[str, ...]:
-    """Return the resources that a request names, or the client's default resource if it names none.
+    """Return the resources that a request names in ``resource``, or the client's default resource if it names none.
 
-    :raises InvalidTarget: if a resource is malformed, or is not served here.
+    :param scope: the scope of the request; if no resource is named, ``openid`` adds the issuer for userinfo.
+    :raises InvalidTarget: if a resource is malformed, or is not registered at this server.
     """
     requested = parameters.getlist("resource")
     if not requested:
@@ -35,7 +36,8 @@ def read_resources(parameters: Parameters, runtime: Runtime, client: Client, sco
 def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
     """Return the resources that a token request names, or all resources of the grant if it names none.
 
-    :raises InvalidTarget: if a resource was not granted (RFC 8707 §2.2).
+    :param granted: the resources of the grant.
+    :raises InvalidTarget: if a requested resource was not granted (RFC 8707 §2.2).
     """
     requested = parameters.getlist("resource")
     return (
@@ -47,9 +49,9 @@ def narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[
 
 
 def _find_resource(requested: str, candidates: Collection[str], error_message: str) -> str:
-    """Return the candidate that equals a requested resource after normalization.
+    """Return the resource among the candidates that equals the requested resource URI after normalization.
 
-    :raises InvalidTarget: with ``error_message``, if there is none.
+    :raises InvalidTarget: if none does; ``error_message`` is its description.
     """
     if requested in candidates:
         return requested
@@ -63,7 +65,7 @@ def _find_resource(requested: str, candidates: Collection[str], error_message: s
 def narrow_scope(parameters: Parameters, granted: frozenset[str]) -> frozenset[str]:
     """Return the scope that a token request names, or the whole granted scope if it names none (RFC 6749 §6).
 
-    :raises InvalidScope: if it names more than was granted.
+    :raises InvalidScope: if it names a scope that was not granted.
     """
     requested = parse_scope(parameters.get("scope"))
     if not requested <= granted:
@@ -99,15 +101,16 @@ def check_scope(requested_scope: str | None, client: Client, runtime: Runtime) -
 
 
 def limit_scope_to_plan(scope: frozenset[str], client_id: str, runtime: Runtime) -> frozenset[str]:
-    """Remove the scopes that the client's plan does not allow. OpenID's own scopes are not subject to plans."""
+    """Return a scope without the scopes that the client's plan does not allow; OpenID's own scopes always stay."""
     allowed = runtime.subscriptions.get_allowed_scopes(client_id, runtime.clock())
     return scope if allowed is None else scope - (runtime.settings.scopes.keys() - allowed)
 
 
 def limit_scope_to_resources(scope: frozenset[str], resources: tuple[str, ...], runtime: Runtime) -> frozenset[str]:
-    """Remove the scopes that none of the resources supports: a token carries no scope that its audience cannot use.
+    """Return a scope without the scopes that none of the resources supports.
 
-    OpenID's own scopes stay. Nothing is removed if a resource does not say which scopes it supports.
+    So a token has no scope that its audience cannot use. OpenID's own scopes are not removed. Nothing is removed if
+    one of the resources does not declare which scopes it supports.
     """
     scopes_by_resource = [
         runtime.resources.get(resource).scopes for resource in resources if resource in runtime.resources.all()

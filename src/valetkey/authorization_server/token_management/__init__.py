@@ -1,1 +1,1 @@
-"""Introspection, revocation and leak reports."""
+"""Endpoints for issued tokens: introspection, revocation and leak reports."""

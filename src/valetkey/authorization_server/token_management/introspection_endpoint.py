@@ -1,4 +1,4 @@
-"""Token introspection (RFC 7662)."""
+"""The introspection endpoint (RFC 7662): a client asks whether a token is active."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ _INACTIVE = {"active": False}
 
 
 def introspect(call: Call) -> MachineResponse:
-    """Return a token's members if it is active and the client may introspect it, else ``{"active": false}`` (§2.2)."""
+    """Return the state of a token as JSON (RFC 7662 §2.2).
+
+    The response has the token's members if it is active and the client may introspect it, else ``{"active": false}``.
+
+    :raises InvalidClient: if client authentication fails, or the client is public.
+    :raises TooManyRequests: if the client introspects too often.
+    """
     client = authenticate_confidential(call, "introspection_limit")
     token = find_token(call.runtime, call.parameters.require("token"), call.now)
     if token is None or not _may_introspect(client, token) or not _is_active(token, call):
@@ -32,7 +38,7 @@ def _may_introspect(client: Client, token: TokenInfo) -> bool:
 
 
 def _is_active(token: TokenInfo, call: Call) -> bool:
-    """Whether the token's client and owner still exist and are enabled."""
+    """Return whether the token's client and owner still exist and are enabled."""
     if not token.is_personal and call.runtime.clients.find(token.client_id, call.now) is None:
         return False
     return token.owner is None or call.runtime.owners.find(token.owner) is not None

@@ -1,8 +1,8 @@
-"""The endpoint for leak reports: it revokes the token or client secret that is reported.
+"""The endpoint for leak reports, which revokes the tokens and client secrets that are reported as leaked.
 
-Anyone may report, without authentication, and the response reveals nothing: it is 202 for every value, whether it was
-active, expired, or never issued here. The body is a form with ``token``, or JSON as secret scanners send it: a list of
-objects with ``token``, one such object, or a list of strings.
+Anyone may report, without authentication, and the response reveals nothing: its status is 202 for every value, whether
+the value was active, expired, or never issued here. The body is a form with ``token``, or JSON as secret scanners send
+it: a list of objects with ``token``, one such object, or a list of strings.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _MAX_TOKEN_LENGTH = 8192
 
 
 def report_leak(call: Call) -> MachineResponse:
-    """Revoke every reported token and client secret.
+    """Revoke all tokens and client secrets in a leak report, and return status 202.
 
     :raises InvalidRequest: if the body is malformed, or has no tokens, or more than 50.
-    :raises TooManyRequests: if this network reported too many.
+    :raises TooManyRequests: if too many tokens were reported from the caller's network.
     """
     tokens = _read_reported_tokens(call)
     _charge_leak_report(call, len(tokens))
@@ -69,7 +69,7 @@ def _charge_leak_report(call: Call, count: int) -> None:
 
 
 def _revocation_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
-    """Return the statements that revoke a reported value; none if it is not an active token or secret."""
+    """Return the SQL statements that revoke a reported value; none if it is not an active token or client secret."""
     if len(value) > _MAX_TOKEN_LENGTH or not value.isascii():
         return ()
     if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
@@ -95,9 +95,9 @@ def _personal_token_statements(value: str, call: Call) -> tuple[BoundStatement, 
 
 
 def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...]:
-    """Return the statements that revoke the whole grant of an access or refresh token, as in RFC 7009 §2.1.
+    """Return the SQL statements that revoke the whole grant of an access or refresh token, as in RFC 7009 §2.1.
 
-    An access token without a grant, which a client has for itself, is revoked alone.
+    An access token without a grant, which was issued to a client for itself, is revoked alone.
     """
     runtime, now = call.runtime, call.now
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
@@ -117,9 +117,9 @@ def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...
 
 
 def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
-    """Return the statements that expire a client secret.
+    """Return the SQL statements that expire a client secret; none if the secret is unknown or expired.
 
-    If the client may use client_credentials, they also revoke its tokens.
+    If the client may use the client credentials grant, its tokens are revoked too.
     """
     runtime, now, digest = call.runtime, call.now, Secret(value).digest()
     client = clients.find_by_secret(runtime.store, digest, now)
@@ -136,7 +136,7 @@ def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, .
 
 
 def _secret_mail_statements(client: Client, call: Call) -> tuple[BoundStatement, ...]:
-    """Return the statements that mail the operator and the contacts of the client's registration."""
+    """Return the SQL statements that queue a mail about a leaked secret to the operator and the client's contacts."""
     settings = call.runtime.settings
     if not settings.mail_url:
         return ()

@@ -1,4 +1,4 @@
-"""Look up a token of any kind, with its client and owner; for revocation, introspection and leak reports."""
+"""Look up an access token, refresh token or personal access token for introspection, revocation and leak reports."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from valetkey.storage.grants import Grant
 class TokenInfo:
     """An active token, with the members that introspection returns (RFC 7662 §2.2).
 
-    :param owner: the owner's ``sub``, or None if the client has the token for itself.
-    :param jti: None for a refresh token.
+    :param owner: the ``sub`` of the resource owner, or ``None`` if the token was issued to a client for itself.
+    :param grant_id: the grant of the token, or ``None`` if it has none.
+    :param jti: the id of an access token; ``None`` for a refresh token.
+    :param members: the members of the introspection response.
     :param is_personal: whether it is a personal access token, which belongs to no client.
     """
 
@@ -33,10 +35,12 @@ class TokenInfo:
 
 
 def find_token(runtime: Runtime, value: str, now: float, *, include_used: bool = False) -> TokenInfo | None:
-    """Return the active token with this value, or None; ``token_type_hint`` is not needed (RFC 7009 §2.1).
+    """Return the active token with this value, or ``None`` if there is none.
 
-    :param include_used: also find a refresh token that was exchanged for its successor. Within the retry window it
-        can be exchanged for the same successor again.
+    ``token_type_hint`` is not needed, because the value shows the type of the token (RFC 7009 §2.1).
+
+    :param include_used: whether to find also a refresh token that was exchanged for its successor. A retry within
+        ``refresh_retry_window`` seconds can still exchange it for the same successor.
     """
     if is_well_formed(value, REFRESH_TOKEN):
         return _refresh_token_info(runtime, value, now, include_used)

@@ -1,4 +1,4 @@
-"""Token revocation (RFC 7009): either token of a grant revokes the other one too."""
+"""The revocation endpoint (RFC 7009): revoking the access token or the refresh token of a grant revokes both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .lookup import TokenInfo, find_token
 
 
 def revoke(call: Call) -> MachineResponse:
-    """Revoke a token. The status is 200 whether or not there was one to revoke (§2.2).
+    """Revoke a token, and return status 200, also if the token does not exist or was revoked before (§2.2).
 
     A personal access token is revoked without client authentication, because it was issued to no client.
 

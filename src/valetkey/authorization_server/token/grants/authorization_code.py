@@ -17,11 +17,13 @@ from .request import TokenRequest
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Exchange an authorization code for tokens, once. A second use revokes the tokens of the first (§4.1.2).
+    """Exchange an authorization code for tokens, and return the JSON body of the response.
 
-    A code that this process issued is in its cache; only other codes are read from the store.
+    A code works once; a second use revokes the tokens of the first (§4.1.2). A code that this process issued is in its
+    cache; only other codes are read from the database.
 
-    :raises InvalidGrant: if the code is unknown, expired, used, another client's, or not valid with this request.
+    :raises InvalidGrant: if the code is unknown, expired, used or another client's, if its grant was revoked, or if
+        ``redirect_uri`` or ``code_verifier`` does not match.
     """
     digest = Secret(request.parameters.require("code")).digest()
     cached = request.runtime.recent_codes.pop(digest)
@@ -37,9 +39,9 @@ def redeem(request: TokenRequest) -> bytes:
 def _redeem_code(
     code: AuthorizationCode, grant: Grant, request: TokenRequest, else_rows: tuple[BoundStatement, ...]
 ) -> bytes:
-    """Check a code and its grant, then exchange it.
+    """Check an authorization code and its grant, exchange the code for tokens, and return the JSON body.
 
-    :param else_rows: the statements to write if another request used the code first.
+    :param else_rows: the SQL statements to execute if another request used the code first.
     """
     if code.client_id != request.client.client_id:
         raise InvalidGrant("the code is not known", log_detail="the code was issued to another client")

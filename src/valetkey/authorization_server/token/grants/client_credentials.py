@@ -1,4 +1,4 @@
-"""The client credentials grant (RFC 6749 §4.4)."""
+"""The client credentials grant at the token endpoint (RFC 6749 §4.4): a client gets a token for itself."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .request import TokenRequest
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Issue an access token for the client itself, without a refresh token (§4.4.3).
+    """Issue an access token for the client itself, without a refresh token, and return the JSON body (§4.4.3).
 
     :raises UnauthorizedClient: if the client is public.
-    :raises InvalidScope: if nothing of the requested scope applies to a token without a user.
+    :raises InvalidScope: if none of the requested scopes can be granted to a token without a user.
     """
     if request.client.is_public:
         raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4

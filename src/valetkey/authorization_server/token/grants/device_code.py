@@ -1,4 +1,4 @@
-"""The device code grant at the token endpoint (RFC 8628 §3.4): the device polls until the user has decided."""
+"""The device code grant at the token endpoint (RFC 8628 §3.4), which the device polls until the user has decided."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _POLL_LEEWAY_S = 0.5  # tolerance, because two requests take different times to 
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Exchange a device code for tokens, once, after the owner has allowed the request.
+    """Exchange a device code for tokens after the owner has allowed the request, and return the JSON body.
 
-    A second use revokes the tokens of the first.
+    A device code works once; a second use revokes the tokens of the first.
 
-    :raises AuthorizationPending: if the owner has not decided (§3.5).
+    :raises AuthorizationPending: if the owner has not decided yet (§3.5).
     :raises SlowDown: if the device polls too often; it has to wait 5 seconds longer between polls from then on (§3.5).
     :raises AccessDenied: if the owner denied the request.
     :raises ExpiredToken: if the code has expired.
@@ -53,9 +53,12 @@ def _find_code(request: TokenRequest) -> DeviceCode:
 
 
 def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
-    """Return the grant that the owner's consent created.
+    """Return the grant that the owner's consent to the device's request created.
 
-    :raises OAuthError: the error of §3.5, if the code has expired, was not decided, or was denied.
+    :raises AuthorizationPending, SlowDown: if the owner has not decided yet (§3.5).
+    :raises AccessDenied: if the owner denied the request.
+    :raises ExpiredToken: if the device code has expired.
+    :raises InvalidGrant: if the grant was deleted.
     """
     if code.consumed_at is None and code.expires_at <= request.now:
         raise ExpiredToken("the device_code has expired: ask for another one")

@@ -1,4 +1,4 @@
-"""Issue the first tokens of a grant, for an authorization code or a device code."""
+"""Issue the first tokens of a grant in exchange for an authorization code or a device code."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def issue_first_tokens(
     else_rows: tuple[BoundStatement, ...],
     nonce: str | None = None,
 ) -> bytes | None:
-    """Issue a grant's first tokens, and return the token response.
+    """Issue the first tokens of a grant, and return the JSON body of the token response.
 
-    Return None if the condition is not met: the code was used, or its grant revoked, in the meantime.
+    Return ``None`` if the code was used, or its grant revoked, in the meantime.
 
-    Tokens are generated before the write, so that a failure does not use the code up.
+    Tokens are generated before the code is marked as used, so that a failure does not use the code up.
 
-    :param condition: the statement that marks the code as used, if it was not.
-    :param else_rows: the statements to write if the condition is not met.
-    :param nonce: the ``nonce`` of the authorization request, for the ID token.
+    :param condition: the SQL statement that marks the code as used; it has no effect if the code was used before, or
+        its grant was revoked.
+    :param else_rows: the SQL statements to execute if ``condition`` has no effect.
+    :param nonce: the ``nonce`` of the authorization request, for the ID token; ``None`` if it had none.
     :raises OAuthError: if the tokens cannot be issued; nothing is written.
     """
     audience = narrow_resources(request.parameters, grant.resource_list)

@@ -1,4 +1,4 @@
-"""Refreshing an access token (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14)."""
+"""The refresh token grant at the token endpoint (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ _CLIENT_PROOF_PARAMETERS = frozenset({"client_secret", "client_assertion"})
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Exchange a refresh token for new tokens, once.
+    """Exchange a refresh token for new tokens, and return the JSON body of the response.
 
-    The same request within ``refresh_retry_window`` gets the same response again, because a response can be lost on
-    the network. Any other second use revokes the family, because then a thief has one of the two tokens.
+    A refresh token works once. The same request within ``refresh_retry_window`` seconds gets the same response again,
+    because a response can be lost on the network. Any other second use revokes the grant with all its tokens, because
+    two parties have the token and one of them may be a thief.
 
-    A token that this process issued is in its cache; only other tokens are read from the store.
+    A token that this process issued is in its cache; only other tokens are read from the database.
 
     :raises InvalidGrant: if the token is unknown, expired, used or another client's, or its grant was revoked.
     """
@@ -58,9 +59,9 @@ def redeem(request: TokenRequest) -> bytes:
 
 
 def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes | None:
-    """Replace a token by its successor, and return the response.
+    """Replace a refresh token by its successor, and return the JSON body with the new tokens.
 
-    Return None if the token was used, or its grant revoked, in the meantime.
+    Return ``None`` if the refresh token was used, or its grant revoked, in the meantime.
     """
     _check_active(token, grant, request)
     audience = narrow_resources(request.parameters, grant.resource_list)
@@ -105,7 +106,10 @@ def _check_active(token: RefreshToken, grant: Grant, request: TokenRequest) -> N
 
 
 def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:
-    """Return the response to the first use if this is a retry of it, else revoke the family and raise InvalidGrant."""
+    """Return the response to the first use of a refresh token again if this request is a retry of that use.
+
+    :raises InvalidGrant: if it is not a retry; the grant with all its tokens is revoked.
+    """
     body = _find_retry_response(secret, token, request)
     if body is None:
         request.runtime.revoke(
@@ -125,7 +129,10 @@ def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request:
 
 
 def _find_retry_response(secret: Secret, token: RefreshToken, request: TokenRequest) -> bytes | None:
-    """Return the response to the first use if this is the same request, in the window, with the successor unused."""
+    """Return the response to the first use of a refresh token, or ``None`` if this request is not a retry of that use.
+
+    A retry is the same request within ``refresh_retry_window`` seconds, before the token's successor was used.
+    """
     store = request.runtime.store
     stored = refresh_tokens.find_retry_answer(store, token.digest)
     if stored is None or stored.expires_at < request.now or bytes(stored.request) != _fingerprint(request):
@@ -138,7 +145,10 @@ def _find_retry_response(secret: Secret, token: RefreshToken, request: TokenRequ
 def _retry_statements(
     secret: Secret, token: RefreshToken, response: bytes, request: TokenRequest
 ) -> list[BoundStatement]:
-    """Return the statements that store the response for a retry, encrypted with the token that it replaces."""
+    """Return the SQL statements, not yet executed, that store a token response so that a retry can get it again.
+
+    The response is encrypted with the refresh token of the request. The list is empty if ``refresh_retry_window`` is 0.
+    """
     window = request.runtime.settings.refresh_retry_window
     if window == 0:
         return []
@@ -153,9 +163,9 @@ def _retry_statements(
 
 
 def _fingerprint(request: TokenRequest) -> bytes:
-    """Return a hash of what must be equal in a retry: the client, and every parameter except its credentials.
+    """Return a hash of what must be equal in a retry: the client, and all parameters except the client's credentials.
 
-    Credentials are left out because an assertion is new in each request.
+    Credentials are left out because a client assertion is new in each request.
     """
     single = {name: value for name, value in request.parameters.values.items() if name not in _CLIENT_PROOF_PARAMETERS}
     single["client_id"] = request.client.client_id

@@ -1,4 +1,4 @@
-"""The token request that every grant type handles."""
+"""The token request that the token endpoint passes to the handler of each grant type."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TokenRequest:
     def check_owner(self, grant: Grant) -> None:
         """Check that the account of the grant's owner exists and is enabled.
 
-        :raises InvalidGrant: if not.
+        :raises InvalidGrant: if it does not exist or is disabled.
         """
         if not self.runtime.owner_cache.is_active(grant.owner, self.now):
             raise InvalidGrant("the grant was revoked", log_detail="the resource owner was deleted or disabled")
