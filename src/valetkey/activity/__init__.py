@@ -1,1 +1,1 @@
-"""Records of activity: audit events, refused requests, usage, and times of last use."""
+"""Records of activity: audit events, refused requests, calls per client and route, and times of last use."""

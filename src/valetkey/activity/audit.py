@@ -1,4 +1,4 @@
-"""Security events of the audit log. Each is written in the same transaction as the change that it records."""
+"""Security events of the audit log. Each event is written in the same transaction as the change that it records."""
 
 from __future__ import annotations
 
@@ -56,10 +56,13 @@ def audit_statement(
     address: str | None = None,
     detail: str | None = None,
 ) -> BoundStatement:
-    """Return the statement that adds an event to the audit log.
+    """Return the SQL statement, not yet executed, that adds an event to the audit log.
 
-    :param now: time of the event, seconds since 1970.
-    :param address: network address of the caller.
+    :param now: time of the event, in seconds since 1970.
+    :param client_id: the client that the event is about, or ``None``.
+    :param owner: id of the resource owner that the event is about, or ``None``.
+    :param grant_id: the grant that the event is about, or ``None``.
+    :param address: network address that the request came from, or ``None``.
     :param detail: more about the event: names and ids only, never a secret.
     """
     return add(AuditRow(now, event, client_id, owner, grant_id, address, detail))

@@ -1,4 +1,4 @@
-"""The thread that writes to the store, once a second, what requests have recorded in memory."""
+"""Background thread that writes to the database, once a second, what requests have recorded in memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _log = logging.getLogger("valetkey")
 
 
 class BackgroundThread:
-    """Runs each job once a second and at the end of the process. The first ``ensure_running`` starts the thread.
+    """Thread that runs each job once a second, and once more when the process exits.
 
-    A job that raises an exception is logged and run again a second later. Each process has its own thread, also after
-    a fork.
+    The first call of ``ensure_running`` starts the thread. If a job raises an exception, the exception is logged and
+    the job runs again a second later. Each process has its own thread, also after a fork.
     """
 
     def __init__(self) -> None:
@@ -26,28 +26,28 @@ class BackgroundThread:
         self._start_lock = threading.Lock()
 
     def add(self, job: Callable[[], None], *, at_exit: Callable[[], None] | None = None) -> None:
-        """Add a job.
+        """Add a job that runs once a second.
 
-        :param at_exit: runs instead of ``job`` at the end of the process.
+        :param at_exit: function that is called instead of ``job`` when the process exits.
         """
         self._jobs.append(job)
         self._exit_jobs.append(at_exit or job)
 
     def ensure_running(self) -> None:
-        """Start the thread unless it is running, which takes 0.1 us to find out."""
+        """Start the thread unless it is running. If it is running, the call takes 0.1 us."""
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
     def run_jobs(self) -> None:
-        """Run all jobs now."""
+        """Run all jobs now, in the calling thread."""
         _run_all(self._jobs)
 
     def run_exit_jobs(self) -> None:
-        """Run all jobs as at the end of the process."""
+        """Run what runs when the process exits: the ``at_exit`` function of each job, or else the job itself."""
         _run_all(self._exit_jobs)
 
     def close(self) -> None:
-        """Stop the thread, wait up to 5 seconds for it, and run all jobs as at the end of the process."""
+        """Stop the thread, wait up to 5 seconds for it to end, and call ``run_exit_jobs``."""
         self._stop_event.set()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout=5)

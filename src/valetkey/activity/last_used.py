@@ -1,4 +1,4 @@
-"""When a grant or a personal access token was last used: recorded in memory, written in batches."""
+"""Times when grants and personal access tokens were last used: recorded in memory, written in batches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TouchFunction = Callable[[str, float], BoundStatement]  # returns the statement
 
 
 class LastUsedBuffer:
-    """Buffer for times of last use, accurate to 30 seconds.
+    """Buffer for the times when grants and personal access tokens were last used, accurate to 30 seconds.
 
-    ``record`` costs a dictionary look-up on the request's path; the background thread writes once a second and at the
-    end of the process.
+    ``record`` only costs the request a dictionary look-up. The background thread writes the times to the database once
+    a second and when the process exits.
     """
 
     def __init__(self, store: Store, background: BackgroundThread) -> None:
@@ -33,9 +33,10 @@ class LastUsedBuffer:
         background.add(self.flush)
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
-        """Record the use of a grant, or of a personal access token.
+        """Record that a grant or a personal access token was used; at most one use in 30 seconds is recorded.
 
-        :param grant_or_token_id: ``grant_id``, or the token's ``token_id`` if ``personal`` is true.
+        :param grant_or_token_id: id of the grant; id of the personal access token if ``personal`` is true.
+        :param now: time of the use, in seconds since 1970.
         """
         if now - self._recorded_at.get(grant_or_token_id, 0.0) < _PRECISION_S:
             return
@@ -49,7 +50,10 @@ class LastUsedBuffer:
         self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write the pending times. If the store is unavailable they are dropped: no response has promised them."""
+        """Write the recorded times of last use to the database.
+
+        If the database is unavailable, the times are dropped: no response has promised them.
+        """
         pending, self._pending = self._pending, {}
         if pending:
             with contextlib.suppress(StoreUnavailable):

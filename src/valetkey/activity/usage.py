@@ -1,6 +1,6 @@
-"""Usage: how often each client calls which route. Counted in memory, written in batches.
+"""Usage: how often each client calls each route. Counted in memory, written to the database in batches.
 
-These counts are statistics. They may lose calls, so quotas are not counted here.
+These counts are statistics and may lose calls, so quotas are counted elsewhere, in ``rate_limiting``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ UsageKey = tuple[int, str, str, str, str]  # hours since 1970, client_id, method
 
 
 class UsageBuffer:
-    """Buffer for usage counts. ``record`` counts in memory; the background thread writes once a second and at exit."""
+    """Buffer for the numbers of calls per hour, client, route and status.
+
+    ``record`` counts in memory. The background thread writes the counts to the database once a second and when the
+    process exits.
+    """
 
     def __init__(self, store: Store, background: BackgroundThread) -> None:
         self._store = store
@@ -38,9 +42,10 @@ class UsageBuffer:
     def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
         """Count one call of a client.
 
+        :param method: HTTP method of the call, such as ``GET``.
         :param url_rule: URL rule of the route, such as ``/api/places/<id>``.
         :param status: status code of the response, such as ``200``.
-        :param now: seconds since 1970.
+        :param now: time of the call, in seconds since 1970.
         """
         key = (int(now) // usage.HOUR_S, client_id, method, url_rule, status)
         with self._lock:
@@ -53,7 +58,7 @@ class UsageBuffer:
             self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write the pending counts. If the store is unavailable, they stay pending."""
+        """Write the counts to the database. If it is unavailable, they stay in memory until the next flush."""
         with self._lock:
             pending, self._pending, dropped, self._dropped_calls = self._pending, {}, self._dropped_calls, 0
         if dropped:

@@ -1,1 +1,1 @@
-"""Rate limits and quotas: their values, the GCRA limiter, the admission of calls, and four counter backends."""
+"""Rate limits and quotas: how they are parsed and counted, when calls are refused, and where counters are stored."""

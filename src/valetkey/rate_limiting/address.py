@@ -13,9 +13,10 @@ _ADDRESS_WITH_PORT = re.compile(
 
 @lru_cache(maxsize=4096)
 def caller_network(address: str | None) -> str:
-    """Return the network that counts as one caller: the IPv4 address, or the /64 network of the IPv6 address.
+    """Return the network that counts as one caller in rate limits: the IPv4 address, or the IPv6 address's /64 network.
 
-    A single subscriber usually has a whole IPv6 /64. Returns ``"unknown"`` if there is no valid address.
+    The /64 network counts as one, since a single subscriber usually has all of it.
+    Returns ``"unknown"`` if there is no valid address.
     """
     parsed = _parse(address or "")
     if parsed is None:
@@ -28,8 +29,13 @@ def caller_network(address: str | None) -> str:
 def caller_address(remote_addr: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]) -> str | None:
     """Return the caller's address: the last in X-Forwarded-For that is not the address of a trusted proxy.
 
-    Entries further left are ignored, since the caller can write them (RFC 9700 §4.13). If ``remote_addr`` is not a
+    Addresses further left are ignored, since the caller can write them (RFC 9700 §4.13). If ``remote_addr`` is not a
     trusted proxy, X-Forwarded-For is ignored. If all addresses are trusted proxies, the first of them is returned.
+    ``None`` if the address is not known.
+
+    :param remote_addr: address that the connection to the server comes from, or ``None``.
+    :param forwarded_for: value of the X-Forwarded-For header, or ``None``.
+    :param trusted_proxies: networks of the trusted proxies, such as ``10.0.0.0/8``.
     """
     address = remote_addr
     hops = [hop.strip() for hop in (forwarded_for or "").split(",")]
@@ -45,7 +51,7 @@ def _is_trusted(address: str | None, proxies: tuple[str, ...]) -> bool:
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
-    """Return the address without port and zone, or ``None`` if it is not valid.
+    """Parse an IP address, ignoring port and IPv6 zone; return ``None`` if the text is not a valid address.
 
     An IPv4 address that a dual-stack socket reports as IPv6 (``::ffff:192.0.2.1``) is returned as IPv4.
     """

@@ -1,4 +1,4 @@
-"""Admission of calls: charges each call to the route's limit, the plan's limit and the plan's quota together."""
+"""Admission of API calls: each is charged to the route's limit, and to the limit and quota of the client's plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("valetkey")
 
 
 class RouteBudget(Protocol):
-    """Limit and cost of a route. All calls of the route use the same object, which is equal to no other."""
+    """Rate limit of a route, and how many calls one call counts as. A route has one such object, equal to no other."""
 
     @property
     def limit(self) -> RateLimit | None: ...
@@ -36,7 +36,11 @@ class RouteBudget(Protocol):
 
 
 class Caller(NamedTuple):
-    """The caller that a call is counted for. ``network`` is used if there is no token, or the limit is per address."""
+    """The client, user and network that an API call is counted for.
+
+    ``client_id`` is ``None`` if the call has no access token; ``user_id`` also if the client acts for itself.
+    ``network`` counts if there is no token or the limit is per address.
+    """
 
     client_id: str | None
     user_id: str | None
@@ -45,7 +49,11 @@ class Caller(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A budget that a call is charged to. ``name`` is its policy name, ``policy`` its item in RateLimit-Policy."""
+    """A rate limit that an API call of one caller is charged to.
+
+    ``name`` is its name in the RateLimit header fields, ``policy`` its item in the RateLimit-Policy field, and ``key``
+    the name of the caller's counter.
+    """
 
     name: str
     key: str
@@ -59,7 +67,7 @@ class Charge:
 
 @dataclass(slots=True)
 class ChargePlan:
-    """All budgets that a call of one route by one caller is charged to."""
+    """The limits and the quota that each call of one route by one caller is charged to."""
 
     route_budget: RouteBudget
     plan: str | None  # the caller's plan when this was built
@@ -77,7 +85,7 @@ class ChargePlan:
 
 @dataclass(slots=True)
 class AdmissionResult:
-    """Whether one call is admitted, and the result of each budget."""
+    """Whether one API call is admitted, and the result of each limit and quota that it was charged to."""
 
     charge_plan: ChargePlan
     limit_results: list[tuple[Charge, LimitResult]]
@@ -94,10 +102,13 @@ class AdmissionResult:
 
 
 class PlanLimits:
-    """The budgets of plans, the function that finds a client's plan, and the quotas.
+    """The limit and quota of each plan, the function that finds a client's plan, and the counter of the quotas.
 
-    :param default_plan: the plan of clients that have no other. Calls without a token have its per-route limits, but
-        not its own limit and quota.
+    :param budgets: limit and quota of each plan, by name of the plan.
+    :param default_plan: the plan of clients that have no other. Calls without a token have the per-route limits of this
+        plan, but not the plan's own limit and quota.
+    :param find_plan: function that returns the name of a client's plan for a client id and the current time.
+    :param quotas: counts the calls of each client's quota.
     """
 
     def __init__(
@@ -114,7 +125,7 @@ class PlanLimits:
 
 
 class Admission:
-    """Charges calls to their budgets. A call that any budget refuses is charged to none."""
+    """Charges API calls to their limits and quotas. A call that one of them refuses is charged to none of them."""
 
     def __init__(
         self, limiter: Limiter, plans: PlanLimits | None = None, *, fields_style: FieldsStyle = "ietf"
@@ -128,16 +139,16 @@ class Admission:
         self._fail_open_logged_at = 0.0
 
     def find_plan(self, client_id: str | None, now: float) -> str | None:
-        """Return the client's plan, or ``None`` if there are no plans or the call has no token.
+        """Return the name of the client's plan, or ``None`` if there are no plans or ``client_id`` is ``None``.
 
-        :raises StoreUnavailable: if the plan must be read from the store, and cannot.
+        :raises StoreUnavailable: if the plan must be read from the database, and cannot be.
         """
         return None if self.plans is None or client_id is None else self.plans.find_plan(client_id, now)
 
     def charge(self, charge_plan: ChargePlan, now: float) -> AdmissionResult:
-        """Charge one call to all budgets of its charge plan; if one of them refuses it, the others are refunded.
+        """Charge one call to the limits and the quota in ``charge_plan``; if one refuses the call, refund the others.
 
-        :raises StoreUnavailable: if the counters cannot be reached, and a limit fails closed.
+        :raises StoreUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
         """
         cost = charge_plan.route_budget.cost
         return self._standing_refusal(charge_plan, cost, now) or self._charge_budgets(charge_plan, cost, now)
@@ -145,7 +156,7 @@ class Admission:
     def find_charge_plan(
         self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
     ) -> ChargePlan:
-        """Return the charge plan of such calls; it is built once and cached."""
+        """Return what the caller's calls of a route are charged to, cached. See ``build_charge_plan``."""
         key = (route_budget, endpoint, plan, caller)
         charge_plan = self._charge_plans.get(key)
         if charge_plan is None:
@@ -155,9 +166,9 @@ class Admission:
         return charge_plan
 
     def cache_authorized_route(self, token: object, endpoint: str, charge_plan: ChargePlan) -> None:
-        """Cache that a token is authorized for a route: ``authorized_routes`` has the charge plan from now on.
+        """Cache in ``authorized_routes`` that a token may call a route, and which limits and quota its calls are charged to.
 
-        The entry does not mean that the token is still valid; that is verified for each call.
+        The cache entry does not mean that the token is still valid; the token is verified for each call.
         """
         if len(self.authorized_routes) >= _MAX_AUTHORIZED_ROUTES:
             self.authorized_routes.clear()
@@ -166,7 +177,12 @@ class Admission:
     def build_charge_plan(
         self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
     ) -> ChargePlan:
-        """Build the charge plan of this caller's calls of this route."""
+        """Return the limits and the quota that the caller's calls of a route are charged to.
+
+        :param route_budget: limit and cost of the route.
+        :param endpoint: name of the route's Flask endpoint.
+        :param plan: the client's plan; ``None`` if there are no plans or the call has no token.
+        """
         charges = []
         routes_plan = self.plans.default_plan if plan is None and self.plans is not None else plan
         if route_budget.limit is not None and (limit := route_budget.limit.of(routes_plan)) is not None:
@@ -184,7 +200,7 @@ class Admission:
         return ChargePlan(route_budget, plan, tuple(charges), budget.quota, holder, budget.fails_open)
 
     def _standing_refusal(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult | None:
-        """Return the refusal if it is certain before anything is charged, else ``None``."""
+        """Return the result of a call that will be refused for certain, without charging it; else return ``None``."""
         if charge_plan.quota is not None and self.plans is not None:
             quota_result = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
             if quota_result is not None:
@@ -230,9 +246,9 @@ class Admission:
             self.fail_open(charge_plan.quota_fails_open, error, now)
 
     def _refund(self, result: AdmissionResult, cost: int, now: float) -> None:
-        """Refund what a refused call was charged. What cannot be refunded now is lost.
+        """Refund a refused call to the limits that had admitted it. What cannot be refunded now is lost.
 
-        Only the limit that refuses stays in the result: the refund makes the numbers of the others outdated.
+        Only the limit that refuses stays in ``result``: the refund makes the numbers of the other limits outdated.
         """
         charged, result.limit_results = (
             result.limit_results,
@@ -246,7 +262,10 @@ class Admission:
                     return
 
     def fail_open(self, fails_open: bool, error: StoreUnavailable, now: float) -> None:
-        """Log at most once a second that calls are not counted, if the limit fails open; otherwise raise ``error``."""
+        """Allow a call that cannot be counted, if ``fails_open`` is true; otherwise raise ``error``.
+
+        At most once a second, an allowed call is logged.
+        """
         if not fails_open:
             raise error
         if not 0 <= now - self._fail_open_logged_at < 1.0:

@@ -1,4 +1,4 @@
-"""Counters behind a circuit breaker: after a failure one call per second tries the backend, others fail at once."""
+"""Circuit breaker for counter backends: after a failure, one call per second tries the backend, others fail at once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ R = TypeVar("R")
 
 
 class CircuitBreakerCounters:
-    """Counter backend with a circuit breaker, so that one call per second waits for a driver's timeout, not every call.
+    """Counter backend with a circuit breaker: it calls another backend, unless that one failed within the last second.
 
-    ``CountersFull`` does not open the circuit.
+    During an outage only one call per second waits for the driver's timeout; the others raise ``StoreUnavailable`` at
+    once. ``CountersFull`` does not count as a failure.
     """
 
     def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,6 +1,8 @@
 """``Counters``: the interface of counter backends, and the backend in memory.
 
-A counter is the theoretical arrival time (TAT) of a key, the one number that GCRA needs.
+Each caller of a limit has a counter, which has a name (its key). The counter's value is one number, the theoretical
+arrival time (TAT) of GCRA (generic cell rate algorithm): the time, in seconds since 1970, when the caller's whole
+budget is available again.
 """
 
 from __future__ import annotations
@@ -16,50 +18,52 @@ _MAX_KEYS = 100_000
 
 
 class Counters(Protocol):
-    """A counter backend. ``spend`` is atomic across all processes that share the backend."""
+    """Interface of a counter backend. ``spend`` is atomic across all processes that share the backend."""
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        """Set the key's TAT to ``max(tat, min_tat) + cost_s``, unless that is later than ``max_tat``.
+        """Set a counter's theoretical arrival time to ``max(tat, min_tat) + cost_s``, unless that is after ``max_tat``.
 
-        A TAT is in seconds since 1970, the cost in seconds.
-
-        :returns: whether the TAT was set, and the key's TAT afterwards.
+        :param key: name of the counter. A new counter starts at ``min_tat``.
+        :param cost_s: what the call costs, in seconds. The other times are in seconds since 1970.
+        :returns: whether the time was set, and the counter's time afterwards.
         :raises StoreUnavailable: if the counters cannot be reached.
         """
         ...
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
-        """Reduce the key's TAT by ``cost_s``; if ``expected_tat`` is given, only if it still is the key's TAT.
+        """Reduce a counter's theoretical arrival time by ``cost_s`` seconds.
 
-        :returns: whether the TAT was reduced.
+        :param key: name of the counter.
+        :param expected_tat: the time is only reduced if it is still this one; ``None``: it may be any.
+        :returns: whether the time was reduced; false if there is no such counter.
         :raises StoreUnavailable: if the counters cannot be reached.
         """
         ...
 
     def read(self, key: str, default: float) -> float:
-        """Return the key's TAT, or ``default`` if the key has no counter.
+        """Return the theoretical arrival time of the counter with this key, or ``default`` if there is none.
 
         :raises StoreUnavailable: if the counters cannot be reached.
         """
         ...
 
     def prune(self, now: float) -> None:
-        """Delete the counters of keys whose whole budget is available again."""
+        """Delete the counters whose whole budget is available again at ``now``, in seconds since 1970."""
         ...
 
     def close(self) -> None: ...
 
 
 class CountersFull(StoreUnavailable):
-    """The memory has no space for a new key; keys that have a counter are still counted."""
+    """``MemoryCounters`` has no space for a new counter. Callers that have a counter are still counted."""
 
 
 class MemoryCounters:
-    """Counters in the memory of one process, not shared with others: at most 100,000 keys, about 15 MB.
+    """Counters in the memory of one process, not shared with others: at most 100,000 counters, about 15 MB.
 
-    A key is removed once its whole budget is available again, and no earlier. If all keys have spent some of their
-    budget, a call with a new key raises ``CountersFull``. That is treated like an unavailable backend: the ``fail``
-    option of each limit decides.
+    A counter is removed once its whole budget is available again, and no earlier. If there are 100,000 counters that
+    cannot be removed, a call that needs a new one raises ``CountersFull``. That is treated like an unavailable backend:
+    the ``fail`` option of each limit decides whether the call is allowed.
     """
 
     def __init__(self) -> None:
@@ -96,10 +100,10 @@ class MemoryCounters:
         self._tats.clear()
 
     def _ensure_capacity(self, min_tat: float) -> None:
-        """Make space for a new key by removing the keys whose whole budget is available again.
+        """Make space for a new counter by removing the counters whose whole budget is available again.
 
-        If that frees less than a tenth of the space, it is not tried again for a second. ``min_tat`` may be the end
-        of a lease that begins now, so only budgets that were full before are removed.
+        If that frees less than a tenth of the space, it is not tried again for a second. ``min_tat`` may be up to
+        ``LEASE_DURATION_S`` in the future, so only counters whose budget was full before now are removed.
 
         :raises CountersFull: if there is still no space.
         """

@@ -1,7 +1,6 @@
 """Response header fields of rate limits: RateLimit, the older X-RateLimit, and Retry-After.
 
-RateLimit and RateLimit-Policy follow draft-ietf-httpapi-ratelimit-headers-11; ``charge_lease`` is the fast path to
-them.
+RateLimit and RateLimit-Policy follow draft-ietf-httpapi-ratelimit-headers-11.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ Fields = list[tuple[str, str]]
 
 
 def charge_lease(admission: Admission, charge_plan: ChargePlan, now: float) -> Fields | None:
-    """Charge one call to this process's lease, and return the call's header fields.
+    """Charge one call to the lease that this process holds, and return the header fields as name-value pairs.
 
-    Fast path for busy callers: ``Admission.charge`` and ``rate_limit_fields`` have the same result and take 2 us more.
-    Returns ``None`` and charges nothing if the call needs them: no lease has enough left, the call has several
-    budgets, or the style of the fields is not ``ietf``.
+    A lease is a share of a caller's budget that one process may spend from memory. This is the fast path for busy
+    callers: ``Admission.charge`` and ``rate_limit_fields`` have the same result and take 2 us more. Returns ``None``
+    and charges nothing if those functions are needed: there is no lease or not enough is left of it, the call has
+    several limits or a quota, or the setting ``rate_limit_fields`` is not ``ietf``.
     """
     charge = charge_plan.single_charge
     if charge is None or admission.fields_style != "ietf":
@@ -34,10 +34,13 @@ def charge_lease(admission: Admission, charge_plan: ChargePlan, now: float) -> F
 
 
 def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -> Fields:
-    """Return the header fields with a caller's limits, what remains of them, and when to retry.
+    """Return the header fields, as name-value pairs, with a caller's limits, what remains, and when to retry.
 
-    A refused call has ``Retry-After`` (RFC 9110 §10.2.3) in every style; it is the end of the refusing policy's window
-    (draft §6).
+    The response to a refused call has ``Retry-After`` (RFC 9110 §10.2.3) in every style; it is the end of the window
+    of the limit or quota that refused the call (draft §6).
+
+    :param style: the setting ``rate_limit_fields``: which of RateLimit and X-RateLimit fields to return.
+    :param now: seconds since 1970.
     """
     fields = []
     if style in {"ietf", "both"}:
@@ -50,7 +53,7 @@ def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -
 
 
 def retry_after_seconds(result: AdmissionResult) -> int:
-    """Return after how many whole seconds a refused call may be retried; at least 1."""
+    """Return the number of whole seconds, at least 1, after which a refused call may be retried."""
     return max(1, math.ceil(result.retry_after))
 
 
@@ -71,14 +74,14 @@ def _ietf_fields(result: AdmissionResult) -> Fields:
 
 
 def quota_policy_name(unit: str) -> str:
-    """Return the policy name of a quota in the RateLimit fields: ``quota-day`` or ``quota-month``."""
+    """Return the name of a quota in the RateLimit header fields: ``quota-day`` or ``quota-month``."""
     return f"quota-{unit}"
 
 
 def _legacy_fields(result: AdmissionResult, now: float) -> Fields:
-    """Return the X-RateLimit fields, which most APIs use, of the limit or quota with the fewest remaining calls.
+    """Return the X-RateLimit header fields, which most APIs use, for the limit or quota with the fewest calls left.
 
-    X-RateLimit-Reset is in seconds since 1970.
+    The list is empty if the call has no limit and no quota. X-RateLimit-Reset is in seconds since 1970.
     """
     numbers = [
         (

@@ -1,4 +1,4 @@
-"""``Limit``: calls per period with a burst, as in ``100/minute burst 20`` (GCRA, the leaky bucket as a meter)."""
+"""``Limit``: calls per period with a burst, as in ``100/minute burst 20``. The algorithm is GCRA, a leaky bucket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMIT_PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit that admits at most ``burst + max_calls * t / period_s`` calls in any ``t`` seconds."""
+    """A rate limit that admits at most ``burst + max_calls * t / period_s`` calls in any ``t`` seconds."""
 
     max_calls: int
     period_s: int
@@ -32,11 +32,12 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """Parse ``n/period`` (second, minute, hour, day, or ``<seconds>s``), optionally followed by ``burst b``.
+    """Parse a rate limit such as ``100/minute`` or ``100/600s burst 20``.
 
-    If no burst is given, it is a tenth of n, and at least 1.
+    The period is second, minute, hour, day, or a number of seconds followed by ``s``. The burst is how many calls may
+    come at once; if it is omitted, it is a tenth of the number of calls, and at least 1.
 
-    :raises ValueError: if the text has another form; the message shows the right one.
+    :raises ValueError: if the text is not such a limit; the message shows valid ones.
     """
     match = _LIMIT_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match:

@@ -1,4 +1,4 @@
-"""Parses the limits in the settings, and the limits and quotas of plans."""
+"""Parses the rate limits in the settings, and the limits and quotas of plans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from .quota import Quota, parse_quota
 
 @dataclass(frozen=True, slots=True)
 class PlanBudget:
-    """Limit and quota of a plan, which each client with this plan has; ``None``: no limit, no quota."""
+    """Rate limit and quota that each client has whose plan this is.
+
+    ``limit`` is ``None`` if the plan has no limit, ``quota`` is ``None`` if it has no quota. If ``fails_open`` is true,
+    calls are allowed while they cannot be counted.
+    """
 
     limit: Limit | None
     quota: Quota | None
@@ -22,10 +26,10 @@ class PlanBudget:
 def parse_limits(settings: Settings) -> tuple[dict[str, Limit], dict[str, PlanBudget]]:
     """Parse the settings whose name ends in ``_limit``, and the limit and quota of each plan.
 
-    Called at start, so that an invalid limit is found then and not at the first sign-in.
+    Called when the app starts, so that an invalid limit is found then and not at the first sign-in.
 
-    :returns: the limits by name of the setting, and the budgets by name of the plan.
-    :raises SettingsError: if any of them is invalid; the message has one line for each.
+    :returns: the limits by name of the setting, and the limit and quota of each plan by name of the plan.
+    :raises SettingsError: if any limit or quota is invalid; the message has one line for each.
     """
     limits, budgets, problems = {}, {}, []
     for name in (field.name for field in fields(settings) if field.name.endswith("_limit")):

@@ -1,12 +1,14 @@
-"""GCRA (generic cell rate algorithm) on shared counters, with leases for hot keys.
+"""Rate limiter: GCRA (generic cell rate algorithm) on counters that all processes share, with leases for busy callers.
 
-The bound: a limit of n/period with burst b admits at most ``b + n * t / period`` calls in any ``t`` seconds, over
-all processes. Each call moves the key's theoretical arrival time (TAT) by one emission interval, and is admitted
-if the TAT is then at most b intervals ahead of now.
+A limit of n calls per period with burst b admits at most ``b + n * t / period`` calls in any ``t`` seconds, over all
+processes. The counter of each caller is its theoretical arrival time (TAT): the time when its whole budget is available
+again. Each call moves the TAT by one emission interval (period / n), and is admitted if the TAT is then at most b
+intervals ahead of now.
 
-A lease spends k calls at once, which the process may use within ``LEASE_DURATION_S``. It is charged as if it were used
-at its end: the TAT moves on from ``max(tat, now + LEASE_DURATION_S)``. So each call is charged at or after the time
-when it comes, and the bound holds as for single calls. Calls of a lease that are not used are lost, never spent twice.
+A lease is k calls that a process spends from the counter in one step, and may then admit from memory within
+``LEASE_DURATION_S``. It is charged as if all its calls came at its end: the TAT moves on from
+``max(tat, now + LEASE_DURATION_S)``. So each call is charged at or after the time when it comes, and the bound holds as
+for single calls. Calls of a lease that are not used are lost, never spent twice.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _MIN_REFUND_S = 2 * LEASE_DURATION_S
 
 @dataclass(slots=True)  # not frozen: that would cost 0.5 us per call
 class LimitResult:
-    """Whether one call is admitted, and the numbers for the RateLimit fields."""
+    """Whether a rate limit admits one call, and the numbers for the RateLimit header fields."""
 
     is_admitted: bool
     limit: Limit
@@ -44,9 +46,11 @@ class LimitResult:
 
 @dataclass(slots=True)
 class _KeyState:
-    """A key as this process last saw it; may be outdated, except for the lease, which belongs to this process.
+    """What this process has cached about one caller's budget: the counter as last read or changed, and the lease.
 
-    ``counter_key`` is the name of the key's counter. It contains the limit, so changing a limit starts a new counter.
+    The counter may have been changed by other processes since. The lease, the calls that this process may admit
+    without the counter, belongs to this process only. ``counter_key`` is the counter's name in the backend; it contains
+    the limit, so changing a limit starts a new counter.
     """
 
     limit: Limit
@@ -62,14 +66,20 @@ class _KeyState:
 
 
 class Limiter:
-    """Spends calls from budgets. Safe for threads. Times are in seconds since 1970, from the caller's clock."""
+    """Charges calls to rate limits.
+
+    A ``key`` names what is limited, such as a route and a client; each key has a budget. Safe for threads. ``now``
+    is in seconds since 1970.
+    """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = CircuitBreakerCounters(counters)
         self._keys: OrderedDict[str, _KeyState] = OrderedDict()
 
     def spend(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult:
-        """Spend ``cost`` calls from the budget of ``key``. A refused call spends nothing.
+        """Charge ``cost`` calls to the budget of ``key``, and return whether the limit admits them.
+
+        A refused call is not charged.
 
         :raises StoreUnavailable: if the counters cannot be reached.
         """
@@ -78,12 +88,13 @@ class Limiter:
             return self._spend(state, limit, now, cost * limit.emission_interval_s)
 
     def spend_lease(self, key: str, limit: Limit, now: float, cost: int = 1) -> tuple[int, float] | None:
-        """Spend ``cost`` calls from this process's lease of ``key``, with the result that ``spend`` would have.
+        """Charge ``cost`` calls to the lease that this process holds for ``key``, without the shared counter.
 
-        Fast path for hot keys: one function, and no ``LimitResult``.
+        A lease is a share of the budget that a process may spend from memory. This is the fast path of ``spend`` for
+        busy callers, with the same numbers: one function, and no ``LimitResult``.
 
         :returns: the remaining calls, and the seconds until the whole budget is available again; ``None``, and nothing
-            is spent, if there is no lease or not enough is left of it. Call ``spend`` then.
+            is charged, if there is no lease or not enough is left of it. Call ``spend`` then.
         """
         state = self._keys.get(key)
         if state is None or state.limit is not limit:
@@ -100,7 +111,7 @@ class Limiter:
         return int(left_s / limit.emission_interval_s + 1e-6) if left_s > 0.0 else 0, ahead_s
 
     def standing_refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult | None:
-        """Return the refusal if it is certain without reading the counter, else ``None``."""
+        """Return the result if it is certain, without reading the counter, that the call is refused; else ``None``."""
         state, cost_s = self._keys.get(key), cost * limit.emission_interval_s
         if state is None or state.limit != limit or now >= state.refused_until:
             return None
@@ -109,7 +120,7 @@ class Limiter:
         return self._refused_result(state, limit, now, cost_s)
 
     def peek(self, key: str, limit: Limit, now: float) -> LimitResult:
-        """Return what remains of a budget, and whether a call would be admitted now. Spends nothing.
+        """Return what remains of the budget of ``key``, and whether a call would be admitted now. Nothing is charged.
 
         :raises StoreUnavailable: if the counters cannot be reached.
         """
@@ -124,10 +135,10 @@ class Limiter:
         return LimitResult(result.remaining > 0, limit, result.remaining, result.reset_after, retry_after_s)
 
     def refund_best_effort(self, key: str, limit: Limit, cost: int = 1) -> None:
-        """Refund calls that were spent a moment ago and should not count after all.
+        """Refund ``cost`` calls that were charged a moment ago and should not count after all.
 
-        Does nothing if the budget that they cost may have been replenished meanwhile (less than ``_MIN_REFUND_S``):
-        budget that comes back twice could be spent twice.
+        Does nothing if they cost less than ``_MIN_REFUND_S`` seconds of budget: that may have been replenished
+        meanwhile, and budget that comes back twice could be spent twice.
 
         :raises StoreUnavailable: if the counters cannot be reached.
         """
@@ -140,8 +151,10 @@ class Limiter:
             state.refused_until = 0.0
 
     def refund(self, key: str, result: LimitResult, now: float, cost: int = 1) -> None:
-        """Refund a call that was just admitted, unless the key's counter has changed since. Never refunds too much.
+        """Refund a call that was just admitted, unless the counter of ``key`` has changed since.
 
+        :param result: what ``spend`` returned for the call.
+        :param cost: how many calls were charged for the call.
         :raises StoreUnavailable: if the counters cannot be reached.
         """
         state, cost_s = self._get_state(key, result.limit), cost * result.limit.emission_interval_s
@@ -152,12 +165,12 @@ class Limiter:
                 state.tat -= cost_s
 
     def close(self) -> None:
-        """Close the counters. Leases that are not used up are lost."""
+        """Close the counter backend. Calls that this process holds in leases and has not used are lost."""
         self._keys.clear()
         self._counters.close()
 
     def prune(self, now: float) -> None:
-        """Delete the counters of keys whose whole budget is available again."""
+        """Delete the counters whose whole budget is available again at ``now``, in seconds since 1970."""
         self._counters.prune(now)
 
     def _spend(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> LimitResult:

@@ -18,7 +18,7 @@ class Quota:
     unit: Literal["day", "month"]
 
     def period_bounds(self, now: float) -> tuple[float, float]:
-        """Return the start and the end of the period that contains ``now``, in seconds since 1970."""
+        """Return the start and the end of the day or month (UTC) that contains ``now``, in seconds since 1970."""
         day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if self.unit == "day":
             return day.timestamp(), (day + timedelta(days=1)).timestamp()
@@ -30,9 +30,9 @@ class Quota:
 
 
 def parse_quota(text: str) -> Quota:
-    """Parse ``n/day`` or ``n/month``.
+    """Parse a quota such as ``1000/day`` or ``10000/month``.
 
-    :raises ValueError: if the text has another form; the message shows the right one.
+    :raises ValueError: if the text is not such a quota; the message shows valid ones.
     """
     match = _QUOTA_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match:

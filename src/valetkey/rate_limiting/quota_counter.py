@@ -1,8 +1,9 @@
-"""Quotas, counted exactly over all processes: each process takes slices from the store and spends them from memory.
+"""Counting of quotas, exact over all processes: each process reserves some calls in the database at a time.
 
-A slice is committed before the first of its calls is admitted, so no crash and no race admits more than the quota.
-A process returns what it does not use within ``SLICE_TTL_S``; the slices of a process that is killed are lost. Slices
-grow with the traffic, and shrink to single calls towards the end of the quota.
+The calls of a client's quota that a process has reserved are a slice: the process admits them from memory. The database
+commits a slice before the first of its calls is admitted, so no crash and no race admits more than the quota. A process
+returns what it does not use within ``SLICE_TTL_S``; the slices of a process that is killed are lost. Slices grow with
+the traffic, and shrink to single calls towards the end of the quota.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _log = logging.getLogger("valetkey")
 
 @dataclass(slots=True)
 class QuotaResult:
-    """Whether one call is admitted, and the numbers for the RateLimit fields."""
+    """Whether a quota admits one call, and the numbers for the RateLimit header fields."""
 
     is_admitted: bool
     quota: Quota
@@ -40,7 +41,7 @@ class QuotaResult:
 
 @dataclass(slots=True)
 class _QuotaSlice:
-    """A slice of a client's quota: the calls that this process may admit without the store."""
+    """The calls of a client's quota that this process has reserved, and may admit without asking the database."""
 
     calls_left: int = 0
     period_begins_at: float = 0.0
@@ -54,7 +55,7 @@ class _QuotaSlice:
 
 
 class Quotas:
-    """Spends calls from quotas. Safe for threads. Times are in seconds since 1970."""
+    """Charges calls to the quotas of clients. Safe for threads. ``now`` is in seconds since 1970."""
 
     def __init__(self, store: Store, clock: Callable[[], float], wake: Callable[[], None] = lambda: None) -> None:
         self._store = store
@@ -65,9 +66,11 @@ class Quotas:
         self._slices: dict[tuple[str, str], _QuotaSlice] = {}
 
     def spend(self, client_id: str, quota: Quota, now: float, cost: int = 1) -> QuotaResult:
-        """Spend ``cost`` calls from the client's quota. A refused call spends nothing.
+        """Charge ``cost`` calls to the client's quota, and return whether the quota admits them.
 
-        :raises StoreUnavailable: if a new slice is needed, and the store cannot be written.
+        A refused call is not charged.
+
+        :raises StoreUnavailable: if calls must be reserved in the database, and it cannot be written.
         """
         quota_slice = self._get_slice(client_id, quota)
         with quota_slice.lock:
@@ -82,7 +85,10 @@ class Quotas:
             return _build_result(quota_slice, quota, now, is_admitted)
 
     def standing_refusal(self, client_id: str, quota: Quota, now: float, cost: int = 1) -> QuotaResult | None:
-        """Return the refusal if it is certain without reading the store, else ``None``."""
+        """Return the refused result if the quota was found to be used up within the last second; else ``None``.
+
+        Does not read the database.
+        """
         quota_slice = self._slices.get((client_id, quota.unit))
         if (
             quota_slice is None
@@ -93,11 +99,11 @@ class Quotas:
         return _build_result(quota_slice, quota, now, is_admitted=False)
 
     def peek(self, client_id: str, quota: Quota, now: float) -> QuotaResult:
-        """Return what remains of the quota. Spends nothing.
+        """Return what remains of the client's quota, and whether a call would be admitted now. Nothing is charged.
 
-        The slices of other processes count as used until they are returned.
+        Calls that other processes have reserved count as used until they are returned.
 
-        :raises StoreUnavailable: if the store cannot be read.
+        :raises StoreUnavailable: if the database cannot be read.
         """
         period = quota.period_bounds(now)
         quota_slice = self._slices.get((client_id, quota.unit))
@@ -110,11 +116,11 @@ class Quotas:
         return QuotaResult(remaining > 0, quota, remaining, period[1] - period[0], period[1] - now)
 
     def return_idle_slices(self) -> None:
-        """Return to the store what is left of slices that were not used for ``SLICE_TTL_S``. A background job."""
+        """Return reserved calls of clients that made none for ``SLICE_TTL_S`` to the database. Run once a second."""
         self._return_slices(self._clock() - SLICE_TTL_S)
 
     def return_all_slices(self) -> None:
-        """Return to the store what is left of all slices. Called when the process exits."""
+        """Return all reserved calls that were not used to the database. Called when the process exits."""
         self._return_slices(float("inf"))
 
     def _get_slice(self, client_id: str, quota: Quota) -> _QuotaSlice:
@@ -127,7 +133,7 @@ class Quotas:
         return quota_slice
 
     def _start_period(self, quota_slice: _QuotaSlice, quota: Quota, now: float) -> None:
-        """Reset a slice for a new period. Calls that are left of the previous period expire."""
+        """Reset a client's reserved calls for a new day or month. Calls that are left of the previous period expire."""
         quota_slice.period_begins_at, quota_slice.period_ends_at = quota.period_bounds(now)
         quota_slice.calls_left = quota_slice.total_taken = 0
         quota_slice.size, quota_slice.exhausted_until = 1, 0.0
@@ -143,7 +149,10 @@ class Quotas:
         return has_slice
 
     def _take_slice(self, quota_slice: _QuotaSlice, client_id: str, quota: Quota, cost: int) -> bool:
-        """Take enough calls from the store for this call, and more if calls come fast. Return whether it succeeded."""
+        """Reserve calls in the database: enough for a call of this cost, and more if calls come fast.
+
+        Returns whether the calls were reserved; false if too few are left of the quota.
+        """
         now, period = quota_slice.used_at, (quota_slice.period_begins_at, quota_slice.period_ends_at)
         quota_slice.size = (
             min(quota_slice.size * 2, _MAX_SLICE_CALLS) if now - quota_slice.taken_at < SLICE_TTL_S else 1

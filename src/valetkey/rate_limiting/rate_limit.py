@@ -1,4 +1,4 @@
-"""``RateLimit``: the limit of a route, with options that a plain string cannot express."""
+"""``RateLimit``: the rate limit of a route, with options that a string such as ``100/minute`` cannot express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}")  # used unescape
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How often a route may be called, how its callers are counted, and what happens if they cannot be counted.
+    """How often a route may be called, how its callers are counted, and what happens if calls cannot be counted.
 
     Pass it as ``limit=`` to ``require_oauth``, ``public`` or ``protect``.
 
@@ -56,7 +56,7 @@ class RateLimit:
 
     @property
     def is_by_plan(self) -> bool:
-        """Whether there is a limit per plan instead of one for all."""
+        """Whether each plan has a limit of its own, instead of one limit for all callers."""
         return isinstance(self.limit, Mapping)
 
     @property
@@ -65,7 +65,7 @@ class RateLimit:
         return self._budgets
 
     def of(self, plan: str | None) -> Limit | None:
-        """Return the limit of callers with this plan, or ``None`` if they have no per-route limit."""
+        """Return the limit of callers with this plan, or ``None`` if such callers have no limit for the route."""
         return self._budgets.get(plan if self.is_by_plan else None)
 
     def __str__(self) -> str:
@@ -75,10 +75,10 @@ class RateLimit:
 
 
 def parse_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: int) -> RateLimit | None:
-    """Parse the ``limit`` and ``cost`` arguments of a decorator.
+    """Return the rate limit that the ``limit`` and ``cost`` arguments of ``require_oauth`` or ``public`` describe.
 
-    :returns: the limit, or ``None`` if there is none.
-    :raises ValueError: if an argument is invalid, or ``cost`` exceeds the burst: every call would be refused.
+    :returns: the rate limit, or ``None`` if ``limit`` is ``None``.
+    :raises ValueError: if an argument is invalid, or ``cost`` exceeds the burst, so that every call would be refused.
     """
     if not (isinstance(cost, int) and cost >= 1):
         raise ValueError(f"cost must be a whole number of at least 1, not {cost!r}")
@@ -91,9 +91,9 @@ def parse_rate_limit(limit: str | Mapping[str, str] | RateLimit | None, cost: in
 
 
 def check_cost(cost: int, budget: Limit) -> None:
-    """Check that a call of this cost can be admitted at all.
+    """Check that a limit can admit a call that counts as ``cost`` calls.
 
-    :raises ValueError: if the cost exceeds the burst: every call would be refused.
+    :raises ValueError: if the cost exceeds the limit's burst, so that every call would be refused.
     """
     if cost > budget.burst:
         raise ValueError(

@@ -26,7 +26,10 @@ return 1
 
 
 class RedisCounters:
-    """Counters in Redis or Valkey. Keys expire by themselves. If the server loses its data, all budgets are full."""
+    """Rate limit counters in Redis or Valkey, where each expires once its whole budget is available again.
+
+    If the Redis server loses its data, all callers have their whole budget.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -61,7 +64,7 @@ class RedisCounters:
         return default if tat is None else float(tat)
 
     def prune(self, now: float) -> None:
-        """Do nothing: keys expire by themselves."""
+        """Do nothing: Redis deletes expired counters by itself."""
 
     def close(self) -> None:
         self._redis.close()

@@ -1,4 +1,4 @@
-"""Counter backends in SQL. They are in a module of their own, since a ``ResourceServer`` does not import SQLAlchemy."""
+"""Rate limit counters in SQL databases. A separate module, since a ``ResourceServer`` does not import SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from valetkey.storage.engine.transaction import Transaction
 
 
 class SqlCounters:
-    """Counters in a table with one row per key, in PostgreSQL or in a separate SQLite file."""
+    """Rate limit counters in a table with one row per counter, in PostgreSQL or in a separate SQLite file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class SqlCounters:
 
 
 class SqliteCounters(SqlCounters):
-    """Counters in a SQLite file beside the database file; the file and its table are created on first use."""
+    """Rate limit counters in a SQLite file beside the database file; the file and its table are created on first use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_counter_store(path))

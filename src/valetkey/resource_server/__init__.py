@@ -1,1 +1,1 @@
-"""The resource server (RFC 6749 §1.1): protection of routes, challenges, rate limits, tokens of other issuers."""
+"""The resource server (RFC 6749 §1.1): protected routes, ``WWW-Authenticate`` challenges, tokens of other issuers."""

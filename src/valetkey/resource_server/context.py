@@ -1,4 +1,7 @@
-"""``ResourceServerContext``: what the guard needs. ``Runtime`` and ``StandaloneContext`` implement it."""
+"""``ResourceServerContext``: what the code in front of protected views needs to verify tokens and count calls.
+
+``Runtime`` implements it in a Valetkey server, ``StandaloneContext`` in an app that only has ``ResourceServer``.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,47 @@ from valetkey.rate_limiting.admission import Admission
 
 
 class TokenVerifier(Protocol):
-    """Verifies the access tokens that callers send."""
+    """Interface of objects that verify the access tokens that callers send."""
 
     def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """Return the access token in the value of an Authorization header.
+        """Verify the access token in an Authorization header, and return it.
 
-        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); ``log_detail`` says why.
+        :param authorization: the value of the header, such as ``Bearer <token>``.
+        :param now: seconds since 1970.
+        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); the error's ``log_detail`` says why.
         :raises InvalidRequest: if the header is malformed.
-        :raises StoreUnavailable: if the token cannot be verified now.
+        :raises StoreUnavailable: if the token cannot be verified now, as the database or issuer does not respond.
         """
         ...
 
 
 class LastUsedRecorder(Protocol):
-    """Records when grants and personal access tokens were last used."""
+    """Interface of objects that record when grants and personal access tokens were last used."""
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
-        """Record that a grant or a personal access token was used. Called in requests, so it must not write yet."""
+        """Record that a grant or a personal access token was used. Called in requests, so it must not write to disk.
+
+        :param grant_or_token_id: id of the grant; id of the personal access token if ``personal`` is true.
+        :param now: time of the use, in seconds since 1970.
+        """
         ...
 
 
 class UsageRecorder(Protocol):
-    """Counts the calls of each client."""
+    """Interface of objects that count how often each client calls each route."""
 
     def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
-        """Count one call of a client."""
+        """Count one call of a client. Called in requests.
+
+        :param url_rule: URL rule of the route, such as ``/api/places/<id>``.
+        :param status: status code of the response, such as ``200``.
+        :param now: time of the call, in seconds since 1970.
+        """
         ...
 
 
 class ClockFunction(Protocol):
-    """The clock; tests replace it."""
+    """Interface of the clock, a function that tests replace."""
 
     def __call__(self) -> float:
         """Return the current time in seconds since 1970."""
@@ -46,7 +60,7 @@ class ClockFunction(Protocol):
 
 
 class ResourceServerSettings(Protocol):
-    """The settings that the guard reads."""
+    """The settings that are read when a protected view is called."""
 
     @property
     def api_resource(self) -> str: ...
@@ -55,7 +69,10 @@ class ResourceServerSettings(Protocol):
 
 
 class ResourceServerContext(Protocol):
-    """What the guard needs from the app; it is at ``app.extensions["valetkey"]``."""
+    """What the code in front of protected views needs from the app.
+
+    It is stored as ``app.extensions["valetkey"]``.
+    """
 
     @property
     def settings(self) -> ResourceServerSettings: ...
@@ -65,21 +82,21 @@ class ResourceServerContext(Protocol):
     def verifier(self) -> TokenVerifier: ...
     @property
     def admission(self) -> Admission:
-        """Charges calls; without plans it is ``Admission(Limiter(counters))``."""
+        """Charges calls to rate limits and quotas. An app without plans has ``Admission(Limiter(counters))``."""
         ...
 
     @property
     def last_used(self) -> LastUsedRecorder: ...
     @property
     def usage(self) -> UsageRecorder | None:
-        """Recorder of each client's calls, or ``None`` if calls are not metered."""
+        """Counts how often each client calls each route; ``None`` if calls are not counted."""
         ...
 
     @property
     def is_ready(self) -> bool: ...
     def get_ready(self) -> None:
-        """Prepare for the first request.
+        """Load what is needed to verify tokens and count calls; called in the first request.
 
-        :raises StoreUnavailable: if that is not possible now; the request then gets 503.
+        :raises StoreUnavailable: if this is not possible now; the request then gets 503.
         """
         ...

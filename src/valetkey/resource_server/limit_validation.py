@@ -1,4 +1,4 @@
-"""Finds limits of routes that contradict the plans, or other routes of the same group."""
+"""Finds rate limits of routes that contradict the plans in the settings, or other routes of the same limit group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from .routes import Route
 
 
 def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
-    """Yield a sentence for each contradiction. Called before the first request is served."""
+    """Yield one sentence for each rate limit that contradicts the plans, or another route of its group.
+
+    Called before the first request is served.
+
+    :param budgets: limit and quota of each plan, by name of the plan.
+    """
     groups: dict[str, tuple[RateLimit, str]] = {}
     for route in routes:
         for protection in route.protections:

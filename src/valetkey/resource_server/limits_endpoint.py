@@ -1,4 +1,7 @@
-"""The limits endpoint: a caller's plan, limits and quota, with what remains of them. A request costs none of it."""
+"""The limits endpoint: a caller's plan, limits and quota, with what remains of them.
+
+Requests to it are not charged to the limits and quota that it shows.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from .routes import Route
 
 
 def make_endpoint(routes: Callable[[], Iterable[Route]]) -> Endpoint:
-    """Return the endpoint ``GET /oauth/limits``, for which any valid access token will do."""
+    """Return the endpoint ``GET /oauth/limits``, which requires an access token but no scope.
+
+    :param routes: function that returns the routes of the app.
+    """
     return Endpoint(
         "limits", "/limits", ("GET",), lambda call: _respond(call, routes()), cors=True, uses_bearer_token=True
     )
@@ -53,7 +59,7 @@ def _respond(call: Call, routes: Iterable[Route]) -> MachineResponse:
 def _collect_charges(
     call: Call, routes: Iterable[Route], plan: str | None, caller: Caller
 ) -> list[tuple[Charge, list[str]]]:
-    """Return each budget once, with the names of the routes that are charged to it."""
+    """Return each rate limit of the caller once, with the methods and paths of the routes that are charged to it."""
     charges: dict[str, tuple[Charge, list[str]]] = {}
     for route in routes:
         for protection in route.protections:
@@ -65,9 +71,11 @@ def _collect_charges(
 
 
 def _describe_limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, Any] | None:
-    """Return a limit with what remains of it; ``None`` if the counters are unavailable and the limit fails open.
+    """Return the JSON object for one limit, with what remains of it.
 
-    :raises StoreUnavailable: if the counters are unavailable and the limit fails closed.
+    Returns ``None`` if the counters are unavailable and calls are allowed then.
+
+    :raises StoreUnavailable: if the counters are unavailable and calls are refused then.
     """
     try:
         result = call.runtime.limiter.peek(charge.key, charge.limit, call.now)

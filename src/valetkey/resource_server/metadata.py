@@ -1,4 +1,4 @@
-"""Protected resource metadata (RFC 9728)."""
+"""Protected resource metadata (RFC 9728): tells clients which issuer and scopes an API accepts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ METADATA_HEADERS = (
 
 
 def metadata_url(resource: str) -> str:
-    """Return the URL of a resource's metadata; the well-known part is between host and path (RFC 9728 §3.1)."""
+    """Return the URL of a resource's metadata: the well-known path between its host and path (RFC 9728 §3.1)."""
     parts = urlsplit(resource)
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}{query}"
 
 
 def build_metadata_document(resource: str, name: str, issuers: Iterable[str], scopes: Iterable[str]) -> bytes:
-    """Return a resource's metadata as JSON (RFC 9728 §2), without empty members (§3.2)."""
+    """Return a resource's metadata as JSON (RFC 9728 §2), without empty members (§3.2).
+
+    :param resource: the resource identifier.
+    :param name: the resource's name, for users to read.
+    :param issuers: identifiers of the authorization servers whose tokens the resource accepts.
+    :param scopes: the scopes of the resource.
+    """
     body = {
         "resource": resource,
         "resource_name": name,
@@ -38,9 +44,10 @@ def build_metadata_document(resource: str, name: str, issuers: Iterable[str], sc
 
 
 def find_metadata_document(runtime: Runtime, path: str, host: str = "") -> bytes | None:
-    """Return the metadata document of the resource with this path, or ``None`` if there is none.
+    """Return the metadata of the resource whose identifier has this path, as JSON, or ``None`` if there is none.
 
-    :param host: host of the request; preferred if resources of several hosts have this path.
+    :param path: path of the resource identifier, with or without slashes at its ends.
+    :param host: host of the request. If resources on several hosts have this path, the one on this host is preferred.
     """
     resources = runtime.resources.all().values()
     for resource in sorted(resources, key=lambda resource: urlsplit(resource.resource).netloc != host):

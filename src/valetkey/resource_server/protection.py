@@ -1,4 +1,7 @@
-"""Protection of routes: what a route requires, and the checks of a token against it. Does not import Flask."""
+"""Protection of routes: what a route requires of callers, and the check of a token against that.
+
+Does not import Flask.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class RouteProtection:
 
     @property
     def step_up_parameters(self) -> dict[str, str]:
-        """Parameters of the challenge that say how the user has to sign in (RFC 9470 §3)."""
+        """Parameters of the ``WWW-Authenticate`` challenge that say how the user must sign in (RFC 9470 §3).
+
+        They are ``acr_values`` and ``max_age``, without those that the route does not require.
+        """
         parameters = {"acr_values": " ".join(self.acr), "max_age": "" if self.max_age is None else str(self.max_age)}
         return {name: value for name, value in parameters.items() if value}
 
@@ -58,8 +64,10 @@ def build_protection(
     max_age: int | None = None,
     is_public: bool = False,
 ) -> RouteProtection:
-    """Build a route's protection from the arguments of its decorator.
+    """Build a route's protection from the arguments of ``require_oauth`` or ``public``.
 
+    :param bucket: name that separates the rate limit counters of views at one endpoint.
+    :param is_public: whether the decorator is ``public``.
     :raises ValueError: if an argument is invalid; the message says why.
     """
     if scope is not None and not isinstance(scope, str):
@@ -88,9 +96,9 @@ def build_protection(
 
 
 def _check_token_requirements(resource: str | None, acr: str | None, max_age: int | None) -> None:
-    """Check the arguments that restrict which tokens are accepted.
+    """Check the ``resource``, ``acr`` and ``max_age`` arguments of ``require_oauth``.
 
-    :raises ValueError: if no token could meet one of them.
+    :raises ValueError: if an argument is not valid, so that no token could meet it.
     """
     if resource is not None and (problem := resource_uri_problem(resource)):
         raise ValueError(f"resource {resource!r} is not a valid resource identifier: {problem}")
@@ -101,11 +109,14 @@ def _check_token_requirements(resource: str | None, acr: str | None, max_age: in
 
 
 def check_token(protection: RouteProtection, resource: str, token: AccessToken, now: float) -> None:
-    """Check that the token is for this resource and meets the route's requirements.
+    """Check that a verified token is for this resource and meets the route's requirements.
 
+    :param resource: identifier of the resource that the token must be for (RFC 8707).
+    :param now: seconds since 1970.
     :raises InvalidToken: if the token is for another resource (RFC 6750 §3.1).
     :raises InsufficientScope: if the token lacks a scope (RFC 6750 §3.1).
-    :raises InsufficientUserAuthentication: if the user signed in otherwise, or too long ago (RFC 9470 §3).
+    :raises InsufficientUserAuthentication: if the user signed in by a method that the route does
+        not accept, or too long ago (RFC 9470 §3).
     """
     if resource not in token.audience:
         raise InvalidToken("the access token is for another resource", log_detail=f"aud {token.audience}")
@@ -119,7 +130,7 @@ def check_token(protection: RouteProtection, resource: str, token: AccessToken, 
 
 
 def record_use(context: ResourceServerContext, token: AccessToken, now: float) -> None:
-    """Record that a user's token was used: its grant, or the personal access token itself."""
+    """Record that a user's access token was used, as the time of last use of its grant or personal access token."""
     if token.client_id == PERSONAL_TOKEN_CLIENT_ID:
         context.last_used.record(token.jti, now, personal=True)
     elif token.grant_id is not None:
@@ -134,7 +145,10 @@ def _missing_scope_message(protection: RouteProtection, token: AccessToken) -> s
 
 
 def _check_user_authentication(token: AccessToken, protection: RouteProtection, now: float) -> None:
-    """Check how and how long ago the user signed in (RFC 9470 §3)."""
+    """Check how and how long ago the user signed in (RFC 9470 §3).
+
+    :raises InsufficientUserAuthentication: if the route requires another method, or a more recent sign-in.
+    """
     if protection.acr and token.acr not in protection.acr:
         raise InsufficientUserAuthentication("another way of signing in is needed")
     if protection.max_age is not None and (token.auth_time is None or now - token.auth_time > protection.max_age):
@@ -142,10 +156,10 @@ def _check_user_authentication(token: AccessToken, protection: RouteProtection, 
 
 
 def rate_limit_problem(result: AdmissionResult) -> tuple[str, dict[str, Any]]:
-    """Return the problem for a refused call (RFC 9457): the detail sentence, and the extra members.
+    """Return the ``detail`` and the extra members of the problem details (RFC 9457) for a call over a limit or quota.
 
-    The member ``reason`` tells whether a limit or a quota was exceeded; ``violated-policies`` has the policy name that
-    the RateLimit fields use (draft-ietf-httpapi-ratelimit-headers-11 §5).
+    The member ``reason`` tells whether a limit or a quota was exceeded; ``violated-policies`` has its name in the
+    RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-11 §5).
     """
     if result.quota_result is not None and not result.quota_result.is_admitted:
         quota = result.quota_result.quota

@@ -1,4 +1,7 @@
-"""The routes of a Flask app, each with its protection. No other module reads them. Does not import Flask."""
+"""Lists the routes of a Flask app, each with its protection. Other modules get routes only from here.
+
+Does not import Flask.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})  # Flask responds to them by
 
 
 class HasRoutes(Protocol):
-    """The attributes of a Flask app that are read here."""
+    """The attributes of a Flask app that are needed to list its routes."""
 
     url_map: Any
     view_functions: dict[str, Any]
@@ -28,7 +31,7 @@ class HasRoutes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, some methods, and the view that handles them. A class-based view has one route per method."""
+    """A URL path, its HTTP methods, and the view that handles them. A class-based view has one route per method."""
 
     endpoint: str
     path: str  # the rule of the route, such as /notes/<int:note_id>
@@ -41,36 +44,39 @@ class Route:
 
     @property
     def protection(self) -> RouteProtection | None:
-        """The protection that describes the route, or ``None`` if the route is undecorated.
+        """What the route requires of callers, or ``None`` if it has no ``@require_oauth``, ``@public`` or ``protect``.
 
-        If there are several, it is the innermost that is not public, else the innermost.
+        If several decorators apply, the innermost one that is not ``@public`` counts, else the innermost one.
         """
         non_public = tuple(protection for protection in self.protections if not protection.is_public)
         return (non_public or self.protections)[-1] if self.protections else None
 
     def get_view_attribute(self, name: str) -> Any:
-        """Return the attribute that a decorator set on the view, or ``None`` if there is none."""
+        """Return the attribute with this name that a decorator set on the view, or ``None`` if there is none."""
         return getattr(self.view, name, getattr(self.view_function, name, None))
 
     @property
     def is_valetkey_route(self) -> bool:
-        """Whether the route belongs to Valetkey and not to the publisher."""
+        """Whether the route is one of Valetkey's own and not one of the publisher's app."""
         return self.endpoint.startswith(_VALETKEY_PREFIX)
 
     def is_below(self, prefix: str) -> bool:
-        """Return whether the path is ``prefix`` or below it."""
+        """Return whether the route's path is ``prefix`` or below it."""
         return self.path == prefix or self.path.startswith(f"{prefix}/")
 
     @property
     def scopes(self) -> frozenset[str]:
-        """All scopes that the route names."""
+        """All scopes that the route's decorators name, also those that are alternatives to each other."""
         return frozenset().union(
             *(scopes for protection in self.protections for scopes in protection.scope_alternatives)
         )
 
 
 def iter_routes(app: HasRoutes) -> Iterator[Route]:
-    """Yield each route of the app, in the order of URL matching, without rules that only build URLs."""
+    """Yield each route of the app, in the order of URL matching, without URL rules that are ``build_only``.
+
+    Views of protected blueprints are decorated first.
+    """
     apply_blueprint_protection(app)
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
@@ -104,7 +110,10 @@ def iter_routes(app: HasRoutes) -> Iterator[Route]:
 
 
 def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
-    """Return the paths of undecorated routes below a prefix, sorted."""
+    """Return the paths, at or below a prefix, of routes without ``@require_oauth``, ``@public`` or ``protect``.
+
+    The paths are sorted; Valetkey's own routes are left out.
+    """
     return sorted(
         {
             route.path
@@ -115,9 +124,12 @@ def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
 
 
 def protect_routes(app: HasRoutes, prefix: str, *, deny_undecorated: bool) -> None:
-    """Before the first request: guard the views of protected blueprints, and warn in the log about undecorated routes.
+    """Guard the views of protected blueprints, and warn in the log about routes that nothing protects.
 
-    :param deny_undecorated: whether calls of undecorated routes are refused.
+    Called before the first request. Unprotected are routes without ``@require_oauth``, ``@public`` or ``protect``.
+
+    :param prefix: only unprotected routes at this path or below are meant.
+    :param deny_undecorated: whether calls of unprotected routes are refused.
     """
     undecorated = find_undecorated_paths(app, prefix)
     if undecorated:

@@ -1,4 +1,4 @@
-"""The context of a ``ResourceServer``: settings, token verifier and limits, without an authorization server."""
+"""Settings, token verifier and rate limits of an app that only has ``ResourceServer``, no authorization server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ _FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400
 
 
 class StandaloneContext:
-    """The ``ResourceServerContext`` of a ``ResourceServer``. Creating one does no I/O, and it is ready at once."""
+    """The ``ResourceServerContext`` of an app that only has ``ResourceServer``: settings, token verifier, rate limits.
+
+    Creating it does no I/O, and it is ready at once.
+    """
 
     is_ready = True
     usage = None  # plans and metering need the server that registers the clients
@@ -76,15 +79,15 @@ class StandaloneContext:
         )
 
     def get_ready(self) -> None:
-        """Do nothing: an issuer is contacted when its first token comes."""
+        """Do nothing: an issuer is contacted only when its first token must be verified."""
 
     def close(self) -> None:
-        """Close the rate limit counters."""
+        """Close the rate limit counters, which disconnects from Redis."""
         self.admission.limiter.close()
 
 
 class NullLastUsed:
-    """Does not record when grants were last used, since they are stored at the issuers."""
+    """Records no times of last use: a ``ResourceServer`` stores no grants, since they are stored at the issuers."""
 
     def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None: ...
 
@@ -92,9 +95,12 @@ class NullLastUsed:
 def build_context(
     options: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float]
 ) -> StandaloneContext:
-    """Build the context from keyword arguments and the app's configuration; the former take precedence.
+    """Build the context of a ``ResourceServer`` from its arguments and the app's configuration.
 
-    :raises SettingsError: if anything is invalid; the message lists every problem.
+    :param options: keyword arguments of ``ResourceServer``; they take precedence over ``config``.
+    :param config: configuration of the Flask app, such as ``VALETKEY_RESOURCE``.
+    :param clock: function that returns the current time in seconds since 1970.
+    :raises SettingsError: if any setting is invalid; the message lists every problem.
     """
     sources = (("", options), ("VALETKEY_", config))
     problems: list[str] = []

@@ -1,1 +1,1 @@
-"""The guard: the code that Flask runs before a protected view."""
+"""The guard: the code that verifies the access token before Flask runs a protected view."""

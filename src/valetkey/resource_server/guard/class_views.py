@@ -1,4 +1,4 @@
-"""Class-based views (MethodView, Flask-RESTful's Resource), method by method. Does not import Flask."""
+"""Finds the methods of class-based views (MethodView, Flask-RESTful's Resource). Does not import Flask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def get_view_methods(view: Any) -> dict[str, Any]:
-    """Return the methods of a class-based view by HTTP method, or an empty dict if the view is a function."""
+    """Return the methods of a class-based view by HTTP method, such as ``GET``; empty if it is a function view."""
     view_class = getattr(view, "view_class", None)
     names = getattr(view_class, "methods", None) or ()
     methods = {name.upper(): get_decorated_method(view_class, name.lower()) for name in names}
@@ -15,9 +15,9 @@ def get_view_methods(view: Any) -> dict[str, Any]:
 
 
 def get_decorated_method(view_class: Any, name: str) -> Any:
-    """Return a method of a class-based view, or ``None`` if there is none with this name.
+    """Return a method of a class-based view, such as ``get``, or ``None`` if there is none with this name.
 
-    The method has the decorators that Flask-RESTful adds at each call.
+    The method is decorated with the class's ``method_decorators``, which Flask-RESTful applies at each call.
     """
     method = getattr(view_class, name, None)
     decorators = getattr(view_class, "method_decorators", ())

@@ -1,4 +1,4 @@
-"""The decorators ``require_oauth`` and ``public``, and ``current_token``."""
+"""The view decorators ``require_oauth`` and ``public``, and ``current_token``, the access token of the request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CALLER_KEY, _FIELDS_KEY = "valetkey.caller", "valetkey.fields"  # keys in the W
 def _current_token() -> AccessToken | None:
     """Return the access token of the current request, or ``None`` if there is none.
 
-    It is stored in the WSGI environment and not in ``flask.g``, since a test may keep one application context open for
+    The token is in the WSGI environment and not in ``flask.g``, since a test may keep one application context open for
     many requests.
     """
     try:
@@ -59,8 +59,8 @@ def _current_token() -> AccessToken | None:
 class _CurrentToken(LocalProxy[AccessToken | None]):
     """Proxy for the access token of the current request.
 
-    If there is none, the error of an attribute access says so. An attribute access takes a quarter less time than with
-    werkzeug's own lookup.
+    If the request has no token, attribute access raises an ``AttributeError`` that says so. Attribute access takes a
+    quarter less time than with werkzeug's own lookup.
     """
 
     __slots__ = ()
@@ -95,7 +95,7 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
 
     Write ``@require_oauth`` for any valid token, or ``@require_oauth("notes:read")`` for a scope, below ``@app.get``
     and other route decorators. In the view, ``current_token`` is the token. A request without a valid token gets 401,
-    and one whose token lacks a scope gets 403, each with a ``WWW-Authenticate`` challenge and problem details
+    and a request whose token lacks a scope gets 403, each with a ``WWW-Authenticate`` challenge and problem details
     (RFC 9457). A request over a limit or quota gets 429 with ``Retry-After``.
 
     :param scope: the scopes that the token must have. A string: all of its space-separated scopes. A list: all scopes
@@ -104,10 +104,11 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
         token is still refused.
     :param limit: how often each user of each client may call the view, such as ``"100/minute"`` or
         ``"100/minute burst 20"``. The burst is how many calls may come at once; if it is omitted, it is a tenth of the
-        number. A mapping has a limit per plan, such as ``{"free": "10/minute", "pro": "100/minute"}``. A
+        number of calls. A mapping has a limit per plan, such as ``{"free": "10/minute", "pro": "100/minute"}``. A
         ``RateLimit`` has more options.
     :param cost: how many calls one call counts as, in limits and quotas.
-    :param resource: identifier of the resource that the token must be for (RFC 8707), instead of the server's API.
+    :param resource: identifier of the resource that the token must be for (RFC 8707), instead of the
+        server's API.
     :param acr: how the user must have signed in: any one of these space-separated ``acr`` values (RFC 9470).
     :param max_age: how many seconds may have passed since the user signed in (RFC 9470).
     :raises ValueError: if an argument is invalid; raised when the decorator is applied, not in requests.
@@ -125,15 +126,15 @@ def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def public(*, limit: str | RateLimit | None = None, cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: int = 1) -> Any:
-    """Declare that a view may be called without an access token, and optionally how often.
+    """Declare that a view may be called without an access token, and optionally limit how often.
 
     Write ``@public``, or ``@public(limit="60/minute")``. An API view that has neither ``@public`` nor
     ``@require_oauth`` and is in no protected blueprint is named in a warning in the log, and denied if
     ``protect_by_default`` is set.
 
     :param limit: how often each network address may call the view, such as ``"60/minute burst 10"``; or a
-        ``RateLimit``. It cannot depend on the plan, since the caller has none.
-    :param cost: how many calls one call counts as.
+        ``RateLimit``. It cannot be a limit per plan, since a caller without a token has no plan.
+    :param cost: how many calls one call counts as, in the limit.
     :raises ValueError: if an argument is invalid; raised when the decorator is applied, not in requests.
     """
     if view is not None and not callable(view):
@@ -214,14 +215,17 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
 
 
 def _ensure_sync(view: Callable[P, R]) -> Callable[P, R]:
-    """Return the view as a synchronous function. Checks only once whether it is async: each check costs 4 us."""
+    """Return the view as a synchronous function. It is checked only now, since a check in each call costs 4 us."""
     if not inspect.iscoroutinefunction(view):
         return view
     return lambda *args, **kwargs: cast(R, current_app.ensure_sync(view)(*args, **kwargs))
 
 
 def _bucket_name(view: Callable[..., Any]) -> str:
-    """Return a name that separates the limits of two views at one endpoint, and is the same in every process."""
+    """Return the view's qualified name, by which two views at one endpoint have separate rate limit counters.
+
+    The name is the same in every process.
+    """
     function = view.func if isinstance(view, functools.partial) else view
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
@@ -229,9 +233,9 @@ def _bucket_name(view: Callable[..., Any]) -> str:
 def _authorize_token(
     context: ResourceServerContext, protection: RouteProtection, token: AccessToken, endpoint: str, now: float
 ) -> ChargePlan:
-    """Check that the token may call the route, and return the budgets that its calls are charged to.
+    """Check that the token may call the route, and return the limits and quota that its calls are charged to.
 
-    The result is cached, unless it may differ from call to call.
+    The result is cached, unless it may differ from call to call (``max_age``, limits per address).
 
     :raises OAuthError: if the token may not call the route; see ``check_token``.
     """
@@ -245,7 +249,10 @@ def _authorize_token(
 def _find_charge_plan(
     context: ResourceServerContext, protection: RouteProtection, token: AccessToken | None, endpoint: str, now: float
 ) -> ChargePlan:
-    """Return the budgets that the call is charged to. They belong to the caller: a new token has no new budget."""
+    """Return the limits and quota that the call is charged to.
+
+    They belong to the client and user, or to the network: a new token does not start a new count.
+    """
     by_address = _is_limited_by_address(protection) if token is not None else protection.limit is not None
     network = caller_network(current_address(context)) if by_address else ""
     caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
@@ -255,10 +262,10 @@ def _find_charge_plan(
 
 
 def _charge(context: ResourceServerContext, charge_plan: ChargePlan, now: float, environ: Environ) -> Response | None:
-    """Charge the call to its budgets, and store the header fields for the response.
+    """Charge the call to its limits and quota, and store the RateLimit header fields for the response.
 
-    :returns: the error response if a budget refuses the call, else ``None``.
-    :raises StoreUnavailable: if the counters cannot be reached, and a limit fails closed.
+    :returns: the error response if a limit or quota refuses the call, else ``None``.
+    :raises StoreUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
     """
     fields = charge_lease(context.admission, charge_plan, now)
     if fields is not None:
@@ -276,7 +283,7 @@ def _is_limited_by_address(protection: RouteProtection) -> bool:
 
 
 def finish_call(context: ResourceServerContext) -> ResponseHook:
-    """Return the hook that adds rate limit fields to responses, also to errors of the view, and records usage."""
+    """Return the hook that adds RateLimit fields to responses, also to errors of the view, and counts calls."""
 
     def finish(environ: Environ, status: str, headers: Headers) -> None:
         fields: Fields | None = environ.get(_FIELDS_KEY)
@@ -294,7 +301,10 @@ def finish_call(context: ResourceServerContext) -> ResponseHook:
 def _make_challenge_response(
     context: ResourceServerContext, protection: RouteProtection, refusal: OAuthError
 ) -> Response:
-    """Return the refusal as problem details (RFC 9457) with a challenge (RFC 6750 §3, RFC 9728 §5.1)."""
+    """Return the error response to a refused call, and log the refusal.
+
+    The response has problem details (RFC 9457) and a ``WWW-Authenticate`` challenge (RFC 6750 §3, RFC 9728 §5.1).
+    """
     log_refusal(refusal, request_id(), current_route())
     resource = protection.resource or context.settings.api_resource
     challenge = bearer.format_challenge(

@@ -1,4 +1,7 @@
-"""Protection of undecorated routes: their blueprint's ``protect``, else deny if ``protect_by_default`` is set."""
+"""Protection of routes that have neither ``@require_oauth`` nor ``@public``.
+
+``protect`` of their blueprint applies to them; else calls are denied if ``protect_by_default`` is set.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ View = Callable[..., Any]
 
 
 class HasViews(Protocol):
-    """The attributes of a Flask app that are read and changed here."""
+    """The attributes of a Flask app that are needed to find and decorate its views."""
 
     view_functions: dict[str, Any]
 
@@ -44,8 +47,8 @@ def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: A
 
     :param blueprint: the ``flask.Blueprint``; views are guarded at the app's first request.
     :param scope: the scopes that the token must have, as in ``require_oauth``.
-    :param options: the other arguments of ``require_oauth``.
-    :returns: the blueprint.
+    :param options: the keyword arguments of ``require_oauth``.
+    :returns: ``blueprint``, which is also changed in place.
     :raises ValueError: if an argument is invalid.
     """
     setattr(blueprint, _DECORATOR_ATTRIBUTE, require_oauth(scope, **options))
@@ -53,7 +56,10 @@ def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: A
 
 
 def apply_blueprint_protection(app: HasViews) -> None:
-    """Guard the views of protected blueprints. Each view is guarded once, also if this is called again."""
+    """Put ``require_oauth`` in front of the undecorated views of blueprints that were passed to ``protect``.
+
+    Each view is decorated once, also if this is called again.
+    """
     for endpoint, view in list(app.view_functions.items()):
         decorate = _find_blueprint_decorator(app, endpoint)
         if decorate is not None:
@@ -61,16 +67,16 @@ def apply_blueprint_protection(app: HasViews) -> None:
 
 
 def deny_undecorated_routes(app: HasViews, prefix: str) -> None:
-    """Deny all calls of undecorated routes below the prefix."""
+    """Deny all calls of routes at ``prefix`` or below that have no ``@require_oauth``, ``@public`` or ``protect``."""
     for endpoint, view in list(app.view_functions.items()):
         if not endpoint.startswith("valetkey_"):
             app.view_functions[endpoint] = _decorate_view(view, functools.partial(_deny_view, prefix))
 
 
 def _find_blueprint_decorator(app: HasViews, endpoint: str) -> Callable[[View], View] | None:
-    """Return the decorator of the innermost protected blueprint of an endpoint, or ``None`` if there is none.
+    """Return the decorator that ``protect`` set on the endpoint's innermost protected blueprint, or ``None``.
 
-    Endpoints in blueprints are named ``outer.inner.view``.
+    Endpoints in nested blueprints are named ``outer.inner.view``.
     """
     name = endpoint
     while "." in name:
@@ -82,7 +88,10 @@ def _find_blueprint_decorator(app: HasViews, endpoint: str) -> Callable[[View], 
 
 
 def _decorate_view(view: View, decorate: Callable[[View], View]) -> View:
-    """Return the view, decorated if it is undecorated; of a class-based view only the undecorated methods are."""
+    """Return the view with ``decorate`` applied, unless it is protected or public already.
+
+    Of a class-based view, only the methods that are not protected or public are decorated.
+    """
     if any(
         hasattr(view, name) for name in (PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, DENIED_METHODS_ATTRIBUTE)
     ):

@@ -1,4 +1,4 @@
-"""Flask views of the resource server: its metadata."""
+"""Flask views that serve the protected resource metadata (RFC 9728)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_blueprint() -> Blueprint:
 
 
 def protected_resource_metadata(path: str = "") -> Response:
-    """Respond with the metadata of the resource with this path, or 404."""
+    """Respond with the metadata of the resource whose identifier has this path, or with 404 if there is none."""
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()

@@ -21,14 +21,16 @@ _OTHER_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 
 def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now: float, leeway_s: int) -> AccessToken:
-    """Check the claims and return the access token that they describe.
+    """Check the claims of a trusted issuer's token, and return the access token that they describe.
 
     The caller must verify the signature before it uses the token.
 
     :param resource: this API's resource identifier. If the issuer has another name for the API
         (``TrustedIssuer.audience``) and the token is for that name, the identifier is added to the token's audience.
-    :raises InvalidToken: if the token is expired, not yet valid, bound to a key, issued to a client that is not
-        accepted, or lacks a claim. Whether it is for this API is checked later, by the audience.
+    :param now: seconds since 1970.
+    :param leeway_s: how many seconds the clocks of issuer and API may differ.
+    :raises InvalidToken: if the token is expired, not yet valid, bound to a key of the client, issued to a client
+        that is not accepted, or lacks a claim. Whether the token is for this API is checked later, by its audience.
     """
     expires_at, issued_at = _check_times(claims, now, leeway_s)
     _check_not_sender_constrained(claims)
@@ -55,10 +57,10 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
 def check_is_access_token(claims: Claims, issuer: TrustedIssuer) -> None:
     """Check that a JWT without ``typ: at+jwt`` is an access token and no other JWT of the issuer (RFC 8725 §3.12).
 
-    An ID token is for the client that requested it. It passes the other checks if that client and the API have the
-    same name.
+    The audience of an ID token is the client that requested it. If that client and the API have the same name, an ID
+    token would pass all other checks.
 
-    :raises InvalidToken: if it is not an access token.
+    :raises InvalidToken: if the JWT is not an access token.
     """
     kind, use = claims.get("typ"), claims.get("token_use")
     # Keycloak: Bearer in access tokens; ID, Refresh, Offline and Logout in others.
@@ -87,7 +89,10 @@ def _check_times(claims: Claims, now: float, leeway_s: int) -> tuple[float, floa
 
 
 def _check_not_sender_constrained(claims: Claims) -> None:
-    """Refuse a token that is bound to a key (RFC 8705 §3, RFC 9449 §6.1): proofs of the key are not supported."""
+    """Refuse a token that is bound to a key of the client, since proofs of possession are not supported.
+
+    :raises InvalidToken: if the token is bound to a key (RFC 8705 §3, RFC 9449 §6.1).
+    """
     if "cnf" in claims or str(claims.get("token_type", "Bearer")).lower() != "bearer":
         raise invalid_token("it is bound to a key (cnf), and proofs of keys are not supported")
 
@@ -128,7 +133,7 @@ def _parse_scope_claim(text: str) -> frozenset[str]:
 
 
 def _read_user_id(claims: Claims, issuer: TrustedIssuer, client_id: str) -> str | None:
-    """Return the user of the token, or ``None`` if the client acts for itself (RFC 9700 §4.15)."""
+    """Return the id of the token's user, or ``None`` if the client acts for itself (RFC 9700 §4.15)."""
     if issuer.user_id is not None:
         try:
             user = issuer.user_id(claims)
@@ -152,7 +157,10 @@ def _read_strings(value: Any, name: str, *, split: bool) -> tuple[str, ...]:
 
 
 def _find_claim(claims: Claims, path: str) -> Any:
-    """Return the claim at a dotted path, or an empty list. A claim whose name is the whole path takes precedence."""
+    """Return the claim at a dotted path such as ``realm_access.roles``, or an empty list if there is none.
+
+    A claim whose name is the whole path takes precedence.
+    """
     if path in claims:
         return claims[path]
     value: Any = claims

@@ -1,4 +1,4 @@
-"""``TrustedIssuer`` and ``IntrospectionClient``: whose tokens are accepted. Invalid arguments raise at once."""
+"""``TrustedIssuer`` and ``IntrospectionClient``: the authorization servers whose access tokens are accepted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IntrospectionClient:
     :param method: how the API authenticates, ``"client_secret_basic"`` or ``"client_secret_post"`` (RFC 6749 §2.3.1).
     :param prefix: what the issuer's opaque tokens begin with. Required if several issuers have opaque tokens, so that
         no issuer receives the tokens of another.
-    :param always: whether to introspect JWTs too, so that a revoked one is refused within ``remember`` seconds.
+    :param always: whether to introspect JWTs too, so that a revoked JWT is refused within ``remember`` seconds.
     :param remember: how long to use the response for an active token, in seconds: 0 to 60.
     :raises ValueError: if an argument is invalid.
     """
@@ -59,7 +59,7 @@ class TrustedIssuer:
     RFC 8414).
 
     :param issuer: the issuer identifier, exactly as in the ``iss`` claim of its tokens, including a trailing slash.
-    :param like: the issuer's product, which decides in which claims client, user and scope are: ``"auth0"``,
+    :param like: the product that the issuer runs: it decides which claims have client, user and scope: ``"auth0"``,
         ``"cognito"``, ``"entra"``, ``"keycloak"``, ``"valetkey"``, or ``"standard"`` for others.
     :param audience: the issuer's name for this API in the ``aud`` claim, if it is not the ``resource`` of the
         ``ResourceServer``; one name or several.
@@ -103,7 +103,10 @@ class TrustedIssuer:
 
     @property
     def shape(self) -> TokenShape:
-        """How the issuer's tokens are read: as ``like`` says, unless ``token_types`` or ``scope_claims`` are set."""
+        """Accepted types of the issuer's access tokens, the claims with scope and client, and whether there is a user.
+
+        They are those of the product ``like``, except for ``token_types`` and ``scope_claims`` if these are set.
+        """
         product = TOKEN_SHAPES[self.like]
         return TokenShape(
             tuple(self.token_types) or product.token_types,
@@ -145,9 +148,11 @@ def _roles_problem(roles: Mapping[str, str]) -> str | None:
 
 
 def parse_issuers(trusted_issuers: Sequence[str | TrustedIssuer]) -> dict[str, TrustedIssuer]:
-    """Return the trusted issuers by identifier.
+    """Return the trusted issuers as a dictionary by issuer identifier.
 
-    :raises ValueError: if there is none, one is listed twice, or opaque tokens could be sent to the wrong issuer.
+    :param trusted_issuers: issuer identifiers, or ``TrustedIssuer`` objects.
+    :raises ValueError: if the list is empty, an issuer is listed twice, or opaque tokens could be sent to the wrong
+        issuer.
     """
     if isinstance(trusted_issuers, str) or not trusted_issuers:
         raise ValueError('trusted_issuers must be a list of at least one issuer, such as ["https://id.example.com"]')

@@ -20,7 +20,8 @@ _OPENID_PATH, _OAUTH_PATH = "/.well-known/openid-configuration", "/.well-known/o
 class Discovery:
     """Cache of the metadata of trusted issuers. It is fetched only from URLs built from a trusted issuer's identifier.
 
-    :param freshness: how long documents are cached, and when they are fetched again.
+    :param issuers: identifiers of the trusted issuers.
+    :param freshness: how long metadata is cached, and when it is fetched again.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class Discovery:
         }
 
     def find_url(self, issuer: str, member: str) -> str:
-        """Return the URL that an issuer's metadata has as this member.
+        """Return a URL from an issuer's metadata.
 
-        :raises FetchError: if the metadata cannot be fetched, is for another issuer, or has no valid URL there.
+        :param member: name of the metadata member that has the URL, such as ``jwks_uri``.
+        :raises FetchError: if the metadata cannot be fetched, is for another issuer, or has no valid URL in ``member``.
         """
         url = self._documents[issuer].get().get(member)
         host = urlsplit(issuer).hostname
@@ -60,11 +62,11 @@ class Discovery:
 
 
 def openid_metadata_url(issuer: str) -> str:
-    """Return the metadata URL of OpenID Connect Discovery §4: the well-known part is after the issuer's path."""
+    """Return the URL of an issuer's OpenID metadata: the well-known path after its own path (OIDC Discovery §4)."""
     return issuer.rstrip("/") + _OPENID_PATH
 
 
 def oauth_metadata_url(issuer: str) -> str:
-    """Return the metadata URL of RFC 8414 §3.1: the well-known part is between host and path."""
+    """Return the URL of an issuer's OAuth metadata: the well-known path between its host and path (RFC 8414 §3.1)."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}{_OAUTH_PATH}{parts.path.rstrip('/')}"

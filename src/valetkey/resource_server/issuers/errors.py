@@ -1,4 +1,4 @@
-"""Errors of trusted issuers' tokens: the token is invalid, or cannot be verified now."""
+"""Errors for access tokens of trusted issuers: the token is invalid, or cannot be verified now."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 
 
 class IssuerUnavailable(StoreUnavailable):
-    """What is needed to verify a token of this issuer cannot be fetched now, and is not cached."""
+    """A token cannot be verified: its issuer's keys or response are not cached and cannot be fetched now."""
 
     retry_after = 5
 
 
 def invalid_token(detail: str, description: str = "the access token is not accepted") -> InvalidToken:
-    """Return the error for an invalid token.
+    """Return the error for an invalid access token; the caller raises it.
 
     :param detail: the reason, for the log only.
     :param description: the ``error_description`` for the caller (RFC 6750 §3).

@@ -23,10 +23,10 @@ Claims = Mapping[str, Any]
 
 
 class Introspector:
-    """Introspects tokens at their issuers.
+    """Sends tokens to the introspection endpoints of their issuers (RFC 7662).
 
-    Responses are not cached here. After a failure, calls fail at once for ``_BACKOFF_S``, so that an outage does not
-    make threads wait.
+    Responses are not cached here. After a failure, calls for the same issuer fail at once for ``_BACKOFF_S``, so that
+    an outage does not make threads wait.
     """
 
     def __init__(self, fetcher: Fetcher, discovery: Discovery) -> None:
@@ -37,10 +37,12 @@ class Introspector:
         self._unavailable_until: dict[str, float] = {}
 
     def introspect(self, value: str, digest: bytes, issuer: TrustedIssuer, now: float) -> Claims | None:
-        """Return the members of the issuer's response, or ``None`` if the token is not active.
+        """Introspect a token; return the members of the response, or ``None`` if the token is not active.
 
-        :param digest: digest of the token, by which concurrent calls find each other.
-        :raises IssuerUnavailable: if the issuer does not respond as it should.
+        :param value: the token as the caller sent it.
+        :param digest: digest of the token; concurrent calls with the same digest share one request.
+        :param now: seconds since 1970.
+        :raises IssuerUnavailable: if the issuer does not respond, or with anything but status 200 and a JSON object.
         """
         if now < self._unavailable_until.get(issuer.issuer, 0.0):
             raise IssuerUnavailable(f"the introspection endpoint of {issuer.issuer} failed a moment ago")
@@ -82,7 +84,10 @@ class Introspector:
 
 
 def _authorization_header(client: IntrospectionClient) -> str | None:
-    """Return the Basic credentials, of which both halves are form-encoded first (RFC 6749 §2.3.1); else ``None``."""
+    """Return the value of the Authorization header with the API's credentials, form-encoded first (RFC 6749 §2.3.1).
+
+    Returns ``None`` unless the method is ``client_secret_basic``.
+    """
     if client.method != "client_secret_basic":
         return None
     pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"

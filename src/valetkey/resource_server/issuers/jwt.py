@@ -32,9 +32,9 @@ _REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)  # unkno
 
 
 def decode_unverified(value: str) -> tuple[Members, Members]:
-    """Return the header and the claims of a JWT without verifying them.
+    """Return the header and the claims of a JWT without verifying the signature or any claim.
 
-    :raises InvalidToken: if the value is not a JWT, or is too long.
+    :raises InvalidToken: if the value is not a JWT, or is longer than 8192 characters.
     """
     if len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
         raise invalid_token("it is not a JWT, or too long", "the access token is not known")
@@ -46,15 +46,17 @@ def decode_unverified(value: str) -> tuple[Members, Members]:
 
 
 class SignatureVerifier:
-    """Verifies signatures with the keys that issuers publish, never with a key in a token or at a URL in it."""
+    """Verifies signatures of JWTs with the keys that issuers publish, never with a key in a JWT or at a URL in it."""
 
     def __init__(self, discovery: Discovery, keys: RemoteKeys) -> None:
         self._discovery = discovery
         self._keys = keys
 
     def verify(self, value: str, header: Members, issuer: TrustedIssuer) -> None:
-        """Verify that the issuer signed the token.
+        """Verify that the issuer signed the JWT.
 
+        :param value: the JWT.
+        :param header: its header, from ``decode_unverified``.
         :raises InvalidToken: if none of the issuer's published keys verifies the signature.
         :raises IssuerUnavailable: if the keys cannot be fetched.
         """
@@ -73,11 +75,12 @@ class SignatureVerifier:
 
 
 def check_header(header: Members, issuer: TrustedIssuer) -> tuple[str, str | None]:
-    """Check that the header can be that of an access token of this issuer; return algorithm and key id.
+    """Check that a JWT's header can be that of an access token of this issuer.
 
-    Members that have a key or its URL (``jwk``, ``jku``, ``x5c``, ``x5u``) are ignored.
+    Header members that have a key or its URL (``jwk``, ``jku``, ``x5c``, ``x5u``) are ignored.
 
-    :raises InvalidToken: if it cannot.
+    :returns: the algorithm, and the key id or ``None``.
+    :raises InvalidToken: if algorithm, key id or type are not valid for this issuer, or ``crit`` names extensions.
     """
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", JWT)
     if not isinstance(alg, str) or alg not in issuer.algorithms:

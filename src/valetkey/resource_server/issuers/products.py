@@ -1,4 +1,4 @@
-"""The access tokens of well-known products: which types they have, and which claims have client, scope and user."""
+"""Access tokens of well-known products, such as Keycloak: their types, and the claims with client, scope and user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JWT = "jwt"  # type of tokens from before RFC 9068; also stands for a missing ty
 
 @dataclass(frozen=True, slots=True)
 class TokenShape:
-    """How the access tokens of a product are read."""
+    """Accepted types of a product's access tokens, the claims with scope and client, and whether there is a user."""
 
     token_types: tuple[str, ...] = (AT_JWT, JWT)
     scope_claims: tuple[str, ...] = ("scope", "scp")  # the first one that a token has is used
@@ -29,10 +29,10 @@ def _is_auth0_machine(claims: Claims) -> bool:
 
 
 def _is_entra_machine(claims: Claims) -> bool:
-    """Return whether the client acts for itself.
+    """Return whether the client of a Microsoft Entra token acts for itself and not for a user.
 
-    ``idtyp`` says so, but it is an optional claim. Without it, the client acts for itself if the token has no delegated
-    scope (``scp``).
+    The claim ``idtyp`` says so, but it is optional. A client also acts for itself if the token has no delegated scope
+    (``scp``).
     """
     return claims.get("idtyp") == "app" or "scp" not in claims
 

@@ -30,8 +30,9 @@ class _VerifiedToken(NamedTuple):
 class TrustedIssuerTokenVerifier:
     """Verifies access tokens of several issuers. Caches valid tokens, and those that an issuer says are inactive.
 
+    :param issuers: the trusted issuers by issuer identifier.
     :param resource: the resource identifier of this API.
-    :param leeway_s: how many seconds clocks may differ.
+    :param leeway_s: how many seconds the clocks of issuer and API may differ.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class TrustedIssuerTokenVerifier:
         self._inactive: TwoGenerationCache[float] = TwoGenerationCache()
 
     def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """Return the access token in the value of an Authorization header.
+        """Verify the access token in an Authorization header, and return it.
 
-        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); ``log_detail`` says why.
+        :param authorization: the value of the header, such as ``Bearer <token>``.
+        :param now: seconds since 1970.
+        :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); the error's ``log_detail`` says why.
         :raises InvalidRequest: if the header is malformed.
-        :raises IssuerUnavailable: if the token's issuer is needed to verify it, and does not respond.
+        :raises IssuerUnavailable: if the token cannot be verified now, since its issuer does not respond.
         """
         verified = self._verified.recent.get(authorization)
         if verified is None or now >= verified.cached_until:
@@ -117,6 +120,8 @@ class TrustedIssuerTokenVerifier:
     ) -> AccessToken:
         """Build the access token from an introspection response, which may lack ``exp`` and ``iss`` (RFC 7662 §2.2).
 
+        :param members: the members of the response.
+        :param cached_until: used as expiry time if the response has no ``exp``, in seconds since 1970.
         :raises InvalidToken: if the response is not for a usable access token of this issuer.
         """
         if members.get("iss", issuer.issuer) != issuer.issuer:
