@@ -148,7 +148,7 @@ def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
     """Return the metadata members for OpenID Connect logout.
 
     Back-channel logout is always available. The logout endpoint and front-channel logout need accounts that can sign a
-    user out: Valetkey's built-in accounts, or accounts of the host that implement ``SupportsSignOut``.
+    user out: Valetkey's built-in accounts, or accounts of the host app that implement ``SupportsSignOut``.
     """
     back_channel = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
     if not runtime.supports_sign_out:

@@ -36,7 +36,7 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     """Send a queued mail to the current address of the owner's account; send nothing if the account has no address.
 
     :param payload: the data that ``owner_mail_statements`` queued: ``owner``, ``subject`` and ``text``.
-    :raises MailNotSent: if the mail server or the host's accounts fail; the worker tries again later.
+    :raises MailNotSent: if the mail server or the host app's accounts fail; the worker tries again later.
     :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
     with runtime.app_context():

@@ -74,7 +74,12 @@ def _remembered_consent_statement(previous: Consent | None, decision: ConsentDec
 def _first_consent_mail_statements(
     previous: Consent | None, decision: ConsentDecision, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
-    """Return the SQL statement that queues a mail to the owner about a first consent, or nothing if none is due."""
+    """Return the SQL statement that queues a mail to the owner when a client gets access for the first time.
+
+    The tuple is empty if the owner consented before or has no email address, or mail is not configured (``mail_url``).
+
+    :param previous: the remembered consent before this decision, or ``None`` if there was none.
+    """
     if previous is not None or not runtime.settings.mail_url or not decision.owner.email:
         return ()
     account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"

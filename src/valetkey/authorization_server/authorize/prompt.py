@@ -40,8 +40,8 @@ def required_prompt(
     :param owner: the owner who is signed in, or ``None`` if no one is.
     :param consented_scope: the scope of the remembered consent; if ``None``, it is read from the database.
     :raises OAuthError: if no prompt can help: an essential ``acr`` is not supported, another owner than the requested
-        one signed in, or the host does not report when an owner signed in. The caller redirects this error to the
-        client.
+        one signed in, or the host app does not report when an owner signed in. The caller redirects this error to
+        the client.
     """
     if owner is None:
         return "sign_in"
@@ -73,7 +73,7 @@ def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -
 
 
 def _check_host_support(request: AuthorizationRequest, owner: Owner) -> None:
-    """Reject ``max_age`` and some values of ``prompt`` if the host does not report when the owner signed in.
+    """Reject ``max_age`` and some values of ``prompt`` if the host app does not report when the owner signed in.
 
     :raises OAuthError: if ``owner.auth_time`` is ``None``, and the request has ``max_age``, or ``login`` or
         ``select_account`` in ``prompt``.

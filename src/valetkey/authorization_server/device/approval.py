@@ -53,10 +53,10 @@ def enter_user_code(
     """Check the user code that an owner entered, and return an id to pass to ``load_device_consent``.
 
     :param browser: the digest of the cookie that identifies the browser.
-    :param address: the browser's IP address, whose network is limited.
+    :param address: the browser's IP address; wrong codes are counted for each owner and for each network.
     :raises InvalidRequest: if the code does not exist, has expired, or its request was decided. The error message is
         for the user.
-    :raises TooManyRequests: if this owner or this network entered too many wrong codes (§5.1).
+    :raises TooManyRequests: if this owner or this network entered too many wrong codes (RFC 8628 §5.1).
     """
     settings = runtime.settings
     guesses = [

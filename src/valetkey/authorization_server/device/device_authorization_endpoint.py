@@ -23,7 +23,7 @@ _MAX_USER_CODE_ATTEMPTS = 5
 
 
 def device_authorization(call: Call) -> MachineResponse:
-    """Return a device code, with which the device polls, and a user code, which the user enters (§3.2).
+    """Return a device code, with which the device polls, and a user code, which the user enters (RFC 8628 §3.2).
 
     :raises TemporarilyUnavailable: if five generated user codes were all in use.
     :raises TooManyRequests: if the caller's network requested too many device codes.

@@ -31,8 +31,8 @@ def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
     :param payload: the job's data: ``client_id``, ``owner`` (the ``sub`` of the resource owner) and ``sid`` (the id of
         the ended session).
-    :raises FetchError: if the client cannot be reached, or does not respond with 200 or 204 (§2.8). The worker
-        tries again later.
+    :raises FetchError: if the client cannot be reached, or does not respond with 200 or 204 (Back-Channel
+        Logout §2.8). The worker tries again later.
     """
     now = runtime.clock()
     try:
@@ -49,7 +49,7 @@ def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def wants_logout_token(client: Client, sid: str | None) -> bool:
-    """Return whether a client is registered to receive a logout token when a session ends (§2.2).
+    """Return whether a client is registered to receive a logout token when a session ends (Back-Channel Logout §2.2).
 
     :param sid: the session's id, or ``None`` if it has none. If ``None``, the result is ``False`` for a client that
         registered ``backchannel_logout_session_required``.
@@ -59,7 +59,9 @@ def wants_logout_token(client: Client, sid: str | None) -> bool:
 
 
 def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | None, now: float) -> str:
-    """Return a signed logout token for a client; its ``typ`` header distinguishes it from an ID token (§2.4).
+    """Return a signed logout token for a client (OpenID Connect Back-Channel Logout §2.4).
+
+    Its ``typ`` header distinguishes it from an ID token.
 
     :param owner: the ``sub`` of the resource owner.
     :param sid: the id of the ended session, or ``None`` if it has none.

@@ -1,4 +1,4 @@
-"""Claims of a resource owner, checked before a client gets them: the host's accounts may return any type of value."""
+"""Claims of a resource owner, checked before a client gets them, because the host app may return values of any type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger("valetkey")
 def read_owner_claims(owner: str, scope: frozenset[str], runtime: Runtime) -> dict[str, Any]:
     """Return the claims of a resource owner that a scope includes, without empty values (OpenID Connect Core §5.3.2).
 
-    A claim with another JSON type than in §5.1 is omitted, and a warning is logged.
+    A claim with another JSON type than in OpenID Connect Core §5.1 is omitted, and a warning is logged.
 
     :param owner: the ``sub`` of the resource owner.
     """

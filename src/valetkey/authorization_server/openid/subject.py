@@ -14,8 +14,8 @@ def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
     """Return the ``sub`` of a resource owner for one client.
 
     For a client with ``subject_type`` ``pairwise`` it is a salted digest of the client's sector and the owner's
-    ``sub``, so that clients of different sectors cannot correlate their users (§8.1). The sector is the host of
-    the client's ``sector_identifier_uri`` or redirect URI.
+    ``sub``, so that clients of different sectors cannot correlate their users (OpenID Connect Core §8.1).
+    The sector is the host name of the client's ``sector_identifier_uri`` or redirect URI.
     """
     if not is_pairwise(client):
         return sub

@@ -1,4 +1,4 @@
-"""The userinfo endpoint (OpenID Connect Core §5.3): GET or POST, with an access token."""
+"""The userinfo endpoint (OpenID Connect Core §5.3): return the user's claims to a client with an access token."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _read_token(call: Call) -> str:
 def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
     """Check an access token, and return its owner's ``sub`` and the names of the individually requested claims.
 
-    A client requests claims individually with the ``claims`` parameter (§5.5).
+    A client requests claims individually with the ``claims`` parameter (OpenID Connect Core §5.5).
 
     :raises InvalidToken: if the token is for another resource, or has no resource owner.
     :raises InsufficientScope: if the token lacks the scope ``openid``.

@@ -15,11 +15,11 @@ from .lookup import TokenInfo, find_token
 
 
 def revoke(call: Call) -> MachineResponse:
-    """Revoke a token, and return status 200, also if the token does not exist or was revoked before (§2.2).
+    """Revoke a token, and return status 200, also if it does not exist or was revoked before (RFC 7009 §2.2).
 
     A personal access token is revoked without client authentication, because it was issued to no client.
 
-    :raises UnauthorizedClient: if the token was issued to another client (§2.1).
+    :raises UnauthorizedClient: if the token was issued to another client (RFC 7009 §2.1).
     """
     if is_well_formed(call.parameters.get("token") or "", PERSONAL_ACCESS_TOKEN):
         return _revoke_personal_token(call)

@@ -19,8 +19,8 @@ from .request import TokenRequest
 def redeem(request: TokenRequest) -> bytes:
     """Exchange an authorization code for tokens, and return the JSON body of the response.
 
-    A code works once; a second use revokes the tokens of the first (§4.1.2). A code that this process issued is in its
-    cache; only other codes are read from the database.
+    A code works once; a second use revokes the tokens of the first (RFC 6749 §4.1.2). A code that this process
+    issued is in its cache; only other codes are read from the database.
 
     :raises InvalidGrant: if the code is unknown, expired, used or another client's, if its grant was revoked, or if
         ``redirect_uri`` or ``code_verifier`` does not match.

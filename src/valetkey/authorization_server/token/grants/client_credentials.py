@@ -11,7 +11,9 @@ from .request import TokenRequest
 
 
 def redeem(request: TokenRequest) -> bytes:
-    """Issue an access token for the client itself, without a refresh token, and return the JSON body (§4.4.3).
+    """Issue an access token for the client itself, and return the JSON body (RFC 6749 §4.4.3).
+
+    No refresh token is issued.
 
     :raises UnauthorizedClient: if the client is public.
     :raises InvalidScope: if none of the requested scopes can be granted to a token without a user.

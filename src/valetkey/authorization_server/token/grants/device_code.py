@@ -23,8 +23,8 @@ def redeem(request: TokenRequest) -> bytes:
 
     A device code works once; a second use revokes the tokens of the first.
 
-    :raises AuthorizationPending: if the owner has not decided yet (§3.5).
-    :raises SlowDown: if the device polls too often; it has to wait 5 seconds longer between polls from then on (§3.5).
+    :raises AuthorizationPending: if the owner has not decided yet (RFC 8628 §3.5).
+    :raises SlowDown: if the device polls too often; from then on it has to wait 5 seconds longer between polls.
     :raises AccessDenied: if the owner denied the request.
     :raises ExpiredToken: if the code has expired.
     :raises InvalidGrant: if the code is unknown, used or another client's, or its grant was revoked.
@@ -55,7 +55,7 @@ def _find_code(request: TokenRequest) -> DeviceCode:
 def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
     """Return the grant that the owner's consent to the device's request created.
 
-    :raises AuthorizationPending, SlowDown: if the owner has not decided yet (§3.5).
+    :raises AuthorizationPending, SlowDown: if the owner has not decided yet (RFC 8628 §3.5).
     :raises AccessDenied: if the owner denied the request.
     :raises ExpiredToken: if the device code has expired.
     :raises InvalidGrant: if the grant was deleted.
