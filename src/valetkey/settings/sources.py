@@ -125,9 +125,8 @@ def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
 def ignored_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
     """Return the names of ``VALETKEY_`` environment variables that have no effect, sorted.
 
-    They have none if the app is not run by a ``valetkey`` command; the list is empty if it is.
-
-    A variable that equals the setting in effect is not returned.
+    Only the ``valetkey`` command reads these variables: if it runs the app, the list is empty. A variable that equals
+    the setting in effect is not returned.
     """
     if any(_COMMAND_VALUES):
         return []

@@ -14,9 +14,10 @@ from .tables import audit
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """The content of an audit log entry: event, client, resource owner and so on; ``None`` if it does not concern one.
+    """The content of an audit log entry. A field is ``None`` if it is unknown or does not apply to the event.
 
     :param at: when the event happened (seconds since 1970).
+    :param event: name of the event.
     :param owner: ``sub`` of the resource owner.
     :param address: IP address of the request that caused the event.
     """

@@ -53,7 +53,7 @@ _ADD_FOR_UNREVOKED_GRANTS = Statement(
 
 
 def list_since(store: Store, since: float) -> list[ChangeFeedEntry]:
-    """Return the entries of the change feed from ``since`` on (seconds since 1970), in no particular order."""
+    """Return the revocations and changes at or after ``since`` (seconds since 1970), in no particular order."""
     return [ChangeFeedEntry(*row) for row in store.fetch_all(_LIST_SINCE(since=since))]
 
 

@@ -138,7 +138,7 @@ def list_all(store: Store) -> list[Client]:
 
 
 def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return pairs of client id and redirect URIs of all enabled clients that have a policy, e.g. ``browser``."""
+    """Return pairs of client id and redirect URIs of all enabled clients with the client policy, e.g. ``browser``."""
     rows = store.fetch_all(_LIST_BY_POLICY(policy=policy))
     return [(client_id, tuple(json.loads(metadata).get("redirect_uris", ()))) for client_id, metadata in rows]
 

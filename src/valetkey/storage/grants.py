@@ -202,7 +202,10 @@ def consume_code(digest: bytes, now: float) -> BoundStatement:
 
 
 def extend(grant_id: str, expires_at: float) -> BoundStatement:
-    """Return the SQL statement, not yet run, that sets the expiry of a grant to that of its newest refresh token."""
+    """Return the SQL statement, not yet run, that sets the expiry of a grant.
+
+    :param expires_at: expiry of the grant's newest refresh token (seconds since 1970).
+    """
     return _EXTEND(wanted=grant_id, until=expires_at)
 
 

@@ -65,15 +65,15 @@ def reserve(digest: bytes, request: bytes, now: float, *, abandoned_before: floa
 
 
 def find(store: Store, digest: bytes) -> IdempotencyRecord | None:
-    """Return what is stored for the idempotency key with this digest, or ``None``; also if it has expired."""
+    """Return what is stored for the idempotency key with this digest, also if it has expired; else ``None``."""
     row = store.fetch_one(_FIND(digest=digest))
     return None if row is None else IdempotencyRecord(bytes(row[0]), row[1], None if row[2] is None else bytes(row[2]))
 
 
 def save_response(digest: bytes, begun_at: float, status: int, response: bytes | None) -> BoundStatement:
-    """Return the SQL statement, not yet run, that stores the response to the request that reserved a key.
+    """Return the SQL statement, not yet run, that stores the response to a request with an idempotency key.
 
-    It changes nothing if another request has reserved the idempotency key since, or if a response is stored already.
+    It changes nothing if another request has reserved the key since, or if a response is stored already.
 
     :param digest: digest of the idempotency key.
     :param begun_at: when the request began, as passed to ``reserve`` as ``now``.

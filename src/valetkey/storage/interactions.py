@@ -66,8 +66,7 @@ def decide(digest: bytes, now: float) -> BoundStatement:
 def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:
     """Return the SQL statement, not yet run, that removes a browser's older undecided authorization requests.
 
-    The newest ``limit`` requests stay.
-
-    This bounds what one browser can store: a user does not decide about dozens of requests at the same time.
+    The newest ``limit`` requests stay. This bounds what one browser can store: a user does not decide about dozens
+    of requests at the same time.
     """
     return _REMOVE_ALL_BUT_NEWEST(of=browser, most=limit)

@@ -31,7 +31,6 @@ def acquire(name: str, holder: str, now: float, until: float) -> BoundStatement:
 
     :param name: name of the task.
     :param holder: id of the process.
-
     :param until: when the lease ends (seconds since 1970).
     """
     return _ACQUIRE(name=name, holder=holder, now=now, until=until)

@@ -58,7 +58,9 @@ def spend(key: str, base: float, cost: float, latest: float) -> BoundStatement:
     nothing changes, and the result has no row.
 
     :param key: key of the counter.
+    :param base: earliest value to add the cost to (seconds since 1970).
     :param cost: cost of the call in seconds.
+    :param latest: latest theoretical arrival time that the limit allows (seconds since 1970).
     """
     return _SPEND(key=key, base=base, cost=cost, latest=latest)
 

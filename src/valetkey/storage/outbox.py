@@ -84,9 +84,8 @@ def list_due(store: Store, now: float) -> list[Job]:
 def acquire(job_id: str, now: float, until: float) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that assigns a job to a worker.
 
-    It also counts an attempt.
-
-    It changes nothing if the job has failed for good, or while it is assigned to another worker.
+    It also counts an attempt. It changes nothing if the job has failed for good, or while it is assigned to another
+    worker.
 
     :param until: when the assignment ends (seconds since 1970): a worker that has not finished by then counts as
         stopped, and the job can be assigned again.
@@ -111,7 +110,10 @@ def schedule_retry(job_id: str, due_at: float, problem: str) -> BoundStatement:
 
 
 def postpone(job_id: str, due_at: float) -> BoundStatement:
-    """Return the SQL statement, not yet run, that moves a background job to the time ``due_at``, without an attempt."""
+    """Return the SQL statement, not yet run, that moves a background job to the later time ``due_at``.
+
+    It does not count an attempt.
+    """
     return _POSTPONE(wanted=job_id, due=due_at)
 
 

@@ -21,8 +21,8 @@ _DAY_S = 86400.0
 class PersonalToken:
     """A personal access token. Times are seconds since 1970.
 
-    :param scope: scope names, separated by spaces.
     :param owner: ``sub`` of the resource owner.
+    :param scope: scope names, separated by spaces.
     :param resources: JSON list of the resources (RFC 8707) that the token is valid for.
     :param prefix: the beginning of the token, by which its owner recognizes it.
     :param grant_id: if a client created the token for its owner: the client's grant; the token is invalid once that

@@ -81,7 +81,6 @@ def write_refunds(store: Store, rows: tuple[BoundStatement, ...]) -> None:
     """Give unused calls back to quotas, in one transaction.
 
     :param rows: statements that ``refund`` returned.
-
     :raises StoreUnavailable: if the store cannot be written; then nothing is given back.
     """
     store.write(Transaction(rows=rows))

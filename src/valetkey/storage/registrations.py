@@ -32,7 +32,7 @@ class Registration:
 
     :param digest: digest of the registration access token (RFC 7592 §3).
     :param policy: the client policy set by the initial access token, for example ``web``; ``None`` if the policy
-        it follows from the client's metadata.
+        follows from the client's metadata.
     :param waits: 1 while the operator's approval is pending, else 0.
     """
 
@@ -107,10 +107,8 @@ def list_pending_client_ids(store: Store) -> frozenset[str]:
 def change(registration: Registration, new_digest: bytes, *, is_pending: bool) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that replaces a registration access token.
 
-    It also sets whether the operator's approval is pending (``is_pending``).
-
-    It changes nothing if the token was replaced since ``registration`` was read: of several requests with the same
-    token, one succeeds.
+    It also sets whether the operator's approval is pending (``is_pending``). It changes nothing if the
+    token was replaced since ``registration`` was read: of several requests with the same token, one succeeds.
 
     :param new_digest: digest of the new registration access token.
     """

@@ -19,7 +19,7 @@ from .tables import signing_keys
 class SigningKeyRow:
     """A database row with a key pair for signing tokens. Times are seconds since 1970.
 
-    :param kid: id of the key, as in the header of tokens (RFC 7517 §4.5).
+    :param kid: id of the key, as in the header of tokens (RFC 7515 §4.1.4).
     :param active_at: from when on the key may sign tokens; the newest such key of an algorithm does.
     :param retired_at: from when on the key is not published and its tokens are invalid; ``None`` if not planned.
     """

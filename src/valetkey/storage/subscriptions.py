@@ -17,7 +17,6 @@ class Subscription:
     """A client's subscription to a plan.
 
     :param plan: name of the plan in effect.
-
     :param wanted: name of the requested plan while the operator's approval is pending; else ``None``.
     :param since: when the subscription was last changed (seconds since 1970).
     """

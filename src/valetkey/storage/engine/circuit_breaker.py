@@ -14,8 +14,8 @@ _RESET_TIMEOUT_S = 1.0
 class CircuitBreaker:
     """Circuit breaker for a backend such as a database: after a timeout it is open, and calls fail without waiting.
 
-    While it is open, one call per second may try the backend; a response closes it. The time
-    is that of the process's monotonic clock, as it is measured from the timeout that this process saw. Thread-safe.
+    While it is open, one call per second may try the backend; a response closes it. It uses the process's
+    monotonic clock, as it measures the time since this process saw a timeout. Thread-safe.
 
     :param name: name of the backend for error messages, such as "the PostgreSQL database".
     """

@@ -113,7 +113,7 @@ class SqliteConnection:
 
 
 def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
-    """Return the exception to raise for a SQLite error; its message says which database failed and what to do."""
+    """Return the exception to raise for a SQLite error; its message names the database file."""
     text = str(cause)
     if "locked" in text or "busy" in text:
         return StoreBusy(f"the database {path} is busy")

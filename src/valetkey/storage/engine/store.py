@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 
 
 class Connection(Protocol):
-    """A connection of a driver. Every method raises ``StoreUnavailable`` if the database does not respond."""
+    """A database connection. Every method raises ``StoreUnavailable`` if the database does not respond."""
 
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
         """Run a query and return its rows."""
@@ -56,8 +56,8 @@ class Driver(Protocol):
 class _PendingTransaction:
     """A transaction that waits in the queue to be committed.
 
-    Its thread waits until the transaction is settled, or until the thread becomes the leader: the one
-    thread that commits the queue.
+    Its thread waits until the transaction is settled, or until the thread becomes the leader: the one thread
+    that commits the queue.
     """
 
     __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_leader", "is_settled", "transaction")
