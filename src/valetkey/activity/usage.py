@@ -58,7 +58,7 @@ class UsageBuffer:
             self._background.ensure_running()
 
     def flush(self) -> None:
-        """Write the counts to the database. If it is unavailable, they stay in memory until the next flush."""
+        """Write the counted calls to the database. If it is unavailable, they stay in memory until the next flush."""
         with self._lock:
             pending, self._pending, dropped, self._dropped_calls = self._pending, {}, self._dropped_calls, 0
         if dropped:

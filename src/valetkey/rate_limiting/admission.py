@@ -166,7 +166,7 @@ class Admission:
         return charge_plan
 
     def cache_authorized_route(self, token: object, endpoint: str, charge_plan: ChargePlan) -> None:
-        """Cache in ``authorized_routes`` that a token may call a route, and which limits and quota its calls are charged to.
+        """Cache in ``authorized_routes`` that a token may call a route, and what its calls are charged to.
 
         The cache entry does not mean that the token is still valid; the token is verified for each call.
         """

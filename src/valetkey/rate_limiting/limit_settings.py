@@ -12,7 +12,7 @@ from .quota import Quota, parse_quota
 
 @dataclass(frozen=True, slots=True)
 class PlanBudget:
-    """Rate limit and quota that each client has whose plan this is.
+    """Rate limit and quota of one plan; each client with the plan has them separately.
 
     ``limit`` is ``None`` if the plan has no limit, ``quota`` is ``None`` if it has no quota. If ``fails_open`` is true,
     calls are allowed while they cannot be counted.

@@ -1,4 +1,4 @@
-"""Counter backend in Redis or Valkey. Each change is a Lua script, which the server runs atomically."""
+"""Rate limit counters in Redis or Valkey. Each change of a counter is a Lua script, which runs atomically."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class SqlCounters:
 
 
 class SqliteCounters(SqlCounters):
-    """Rate limit counters in a SQLite file beside the database file; the file and its table are created on first use."""
+    """Rate limit counters in a SQLite file beside the database file. File and table are created on first use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_counter_store(path))

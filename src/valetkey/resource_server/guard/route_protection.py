@@ -104,7 +104,7 @@ def _decorate_view(view: View, decorate: Callable[[View], View]) -> View:
 
 
 def _decorate_methods(view: View, guarded: View, undecorated: frozenset[str]) -> View:
-    """Return a class-based view that calls ``guarded`` for its undecorated methods, and ``view`` for the others."""
+    """Return a class-based view that calls ``guarded`` for the HTTP methods in ``undecorated``, else ``view``."""
 
     @functools.wraps(view)
     def dispatch(*args: Any, **kwargs: Any) -> Any:
