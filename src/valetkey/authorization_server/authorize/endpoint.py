@@ -134,7 +134,7 @@ def _check_redirect_uri(sent: str | None, client: Client) -> str:
 
 
 def _check_unsupported_parameters(parameters: Parameters) -> None:
-    """Reject ``request``, ``request_uri`` and ``registration`` with an error for each (OpenID Connect Core §6, §7.2.1)."""
+    """Reject ``request``, ``request_uri`` and ``registration``, each with its error (OpenID Core §6, §7.2.1)."""
     if parameters.get("request") is not None:
         raise RequestNotSupported("the request parameter is not served")
     if parameters.get("request_uri") is not None:
