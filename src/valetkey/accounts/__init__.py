@@ -1,1 +1,1 @@
-"""Built-in accounts of resource owners: passwords, sign-in, sign-out, links by mail."""
+"""Valetkey's built-in user accounts: passwords, sign-in, sign-out, and links that are sent by mail."""

@@ -11,5 +11,5 @@ _MAX_LENGTH = 254  # RFC 5321 §4.5.3.1.3
 
 
 def is_email_address(text: str) -> bool:
-    """Return whether the text is one e-mail address, of at most 254 characters."""
+    """Return whether the text is exactly one valid e-mail address, of at most 254 characters."""
     return len(text) <= _MAX_LENGTH and _ADDRESS.fullmatch(text) is not None

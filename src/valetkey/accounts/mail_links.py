@@ -1,8 +1,8 @@
 """Links that are sent by mail: to sign up, to reset a forgotten password, and to verify an e-mail address.
 
 The response to a request for a link is the same, and takes the same time, whether or not there is an account: only a
-row is added to the outbox. The worker then looks the account up, generates the link and mails it. Only the digest of
-the link is stored.
+row is added to the outbox, the table of background jobs. The worker process then looks the account up, generates the
+link and mails it. Only the digest of the link's secret is stored.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def request_mail_link(
     name: str = "",
     next_path: str = "",
 ) -> None:
-    """Add a job to the outbox that mails a link; see ``deliver_mail_link``.
+    """Add a background job (``deliver_mail_link``) that mails a link to an e-mail address.
 
     If too many links were requested for one e-mail address, the request is ignored without an error: an error would
     reveal that the address has an account.
 
-    :param purpose: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
-    :param name: name of the account to create.
-    :param next_path: local path to continue at after the link was used.
-    :raises SignInRefused: if too many links were requested from this network.
+    :param purpose: what the link is for: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
+    :param name: the user's name, for an account that the link creates; empty uses the part of the address before ``@``.
+    :param next_path: local path to which the browser returns after the link was used; empty for no path.
+    :raises SignInRefused: if too many links were requested from the caller's network.
     """
     email = email.strip().lower()
     charge_attempt(
@@ -68,14 +68,14 @@ def request_mail_link(
 
 
 def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
-    """Generate a link and mail it. The worker runs this as a job.
+    """Generate a link, store it and mail it. The worker process calls this for each job of ``request_mail_link``.
 
-    Nothing is sent if the purpose does not fit the account (see ``_effective_purpose``), or the request is older than
-    the lifetime of a link.
+    No mail is sent if the purpose does not fit the account (see ``_effective_purpose``), or if the request is older
+    than the lifetime of a link.
 
-    :param payload: what ``request_mail_link`` added to the outbox.
+    :param payload: the job's data: ``purpose``, ``email``, ``name``, ``next``, and ``at``, the time of the request.
     :raises MailNotSent: if the mail server cannot be reached or refuses the mail. The worker tries again, with a new
-        link; the one that was not sent is harmless, because its secret is lost.
+        link; the link that was not sent is harmless, because its secret is lost.
     """
     account = accounts.find_by_email(runtime.store, payload["email"])
     purpose = _effective_purpose(payload["purpose"], account)
@@ -105,9 +105,9 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
 
 
 def get_link(value: str, runtime: Runtime, now: float) -> MailLink:
-    """Return the active link with this secret.
+    """Return the stored link whose secret is ``value``, the last part of the URL that was mailed.
 
-    :raises InvalidRequest: if there is none: the link is unknown, used or expired.
+    :raises InvalidRequest: if the link is unknown, used or expired.
     """
     link = (
         mail_links.find_active(runtime.store, Secret(value).digest(), now) if is_well_formed(value, MAIL_LINK) else None
@@ -120,13 +120,14 @@ def get_link(value: str, runtime: Runtime, now: float) -> MailLink:
 def set_password_with_link(
     link: MailLink, password: str, login_context: LoginContext, runtime: Runtime, now: float
 ) -> Secret:
-    """Use a link up to create an account, or to reset the password of one, and start a session; return its secret.
+    """Set the password of an account with a mailed link, start a session and return the session's secret.
 
-    All earlier sessions of the account end, and all other links to its e-mail address become invalid.
+    The account is created if the link is for a sign-up. Otherwise all earlier sessions of the account end. The link and
+    all other links mailed to this e-mail address become invalid.
 
-    :raises SignInRefused: if the password is too weak. The link stays valid.
-    :raises InvalidRequest: if the link was used meanwhile, the address got an account by another link, or the account
-        was disabled.
+    :raises SignInRefused: if the password is too weak; the link stays valid.
+    :raises InvalidRequest: if the link was used meanwhile, another link created an account with this e-mail address
+        first, or the account was disabled.
     """
     problem = password_problem(password, email=link.email, name=link.name)
     if problem:
@@ -149,9 +150,9 @@ def set_password_with_link(
 
 
 def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: float) -> None:
-    """Use a link up to mark the e-mail address of its account as verified.
+    """Mark the e-mail address of an account as verified, and the mailed link as used.
 
-    :param link: a link of an existing account.
+    :param link: a link that was mailed to an existing account (``link.sub`` is set).
     :param address: network address of the caller, for the audit log.
     :raises InvalidRequest: if the link was used meanwhile.
     """
@@ -165,10 +166,10 @@ def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: flo
 
 
 def _effective_purpose(requested: str, account: Account | None) -> str | None:
-    """Return the purpose that fits the account, or ``None`` if nothing is to be sent.
+    """Return what the mailed link will be for (such as ``RESET_PASSWORD``), or ``None`` if no mail is to be sent.
 
-    Without an account the only purpose is to sign up; a request to sign up with an existing account resets its
-    password; a disabled account gets no mail.
+    If there is no account, a link can only be for a sign-up. If a sign-up is requested for an existing account, the
+    link resets its password instead. A disabled account gets no mail.
     """
     if account is None:
         return SIGN_UP if requested == SIGN_UP else None

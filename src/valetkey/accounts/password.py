@@ -32,7 +32,8 @@ def password_problem(password: str, *, email: str = "", name: str = "") -> str |
 
     The rules are those of NIST SP 800-63B §5.1.1.
 
-    :param email: e-mail address of the account, which must not be the password; nor must ``name``.
+    :param email: e-mail address of the account; it is not accepted as the password.
+    :param name: the user's name; it is not accepted as the password.
     """
     if len(password) < MIN_PASSWORD_LENGTH:
         return f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
@@ -63,7 +64,7 @@ def _is_common_password(folded_password: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """Return the argon2id hash of a password, with its salt and parameters."""
+    """Return the argon2id hash of a password, as a text that includes the salt and the cost parameters."""
     with _hash_lock:
         return _hasher().hash(password)
 
@@ -71,8 +72,8 @@ def hash_password(password: str) -> str:
 def verify_password(password: str, password_hash: str | None) -> bool:
     """Return whether the password matches the hash.
 
-    :param password_hash: ``None`` if there is no account or it has no password: the result is ``False``, after the
-        same time, so that the time does not reveal whether there is an account.
+    :param password_hash: what ``hash_password`` returned; ``None`` if there is no account or it has no password. The
+        result is then ``False``, after the same time, so that the time does not reveal whether there is an account.
     """
     from argon2.exceptions import InvalidHashError, VerificationError
 

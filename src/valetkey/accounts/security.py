@@ -17,11 +17,12 @@ from .sign_out import end_all_sessions_statements
 def change_password(
     sub: str, old_password: str, new_password: str, session: Secret, address: str | None, runtime: Runtime, now: float
 ) -> None:
-    """Change the password of a user who knows the current one.
+    """Change the password of a built-in account, if the user knows the current password.
 
-    All other sessions of the account end, and mailed links to its address become invalid.
+    All other sessions of the account end, and the links mailed to its e-mail address become invalid.
 
-    :param session: secret of the current session, which stays active.
+    :param sub: the account's ``sub``.
+    :param session: secret of the browser's session, which stays active.
     :param address: network address of the caller, for the audit log.
     :raises SignInRefused: if the old password is wrong, the new one is too weak, there were too many attempts, or the
         account does not exist any more.
@@ -51,8 +52,9 @@ def change_password(
 
 
 def sign_out_everywhere(sub: str, address: str | None, runtime: Runtime, now: float) -> None:
-    """End all sessions of an account, including this browser's, and notify the clients that support logout.
+    """End all sessions of an account, including this browser's, and notify the OAuth clients that support logout.
 
+    :param sub: the account's ``sub``.
     :param address: network address of the caller, for the audit log.
     """
     event = audit_statement("session.ended", now, owner=sub, address=address, detail="everywhere")

@@ -1,4 +1,4 @@
-"""Sign-up and sign-in with a password, and the limits on attempts."""
+"""Sign-up and sign-in with a password, and the rate limits for sign-up, sign-in and mail links."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .password import hash_password, password_problem, verify_password
 
 
 class SignInRefused(Exception):
-    """A sign-in, a sign-up or a change of password is refused.
+    """A sign-in, a sign-up, a change of password or a request for a mail link is refused.
 
     :param message: the reason, as a sentence for the user.
-    :param retry_after: seconds to wait after too many attempts; 0 if there is another reason.
+    :param retry_after: seconds to wait after too many attempts; 0 if the request was refused for another reason.
     """
 
     def __init__(self, message: str, retry_after: float = 0) -> None:
@@ -35,7 +35,7 @@ class SignInRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoginContext:
-    """The browser and the network address that a sign-in comes from."""
+    """Where a sign-in comes from: the browser, its current session (``None`` if it has none), the network address."""
 
     browser: Secret  # of the cookie that identifies the browser
     address: str | None
@@ -43,10 +43,10 @@ class LoginContext:
 
 
 def sign_in(email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """Verify the password and start a session; return its secret.
+    """Verify a user's password, start a session and return the session's secret.
 
-    :raises SignInRefused: if the address is unknown, the account is disabled or the password is wrong, with the same
-        message for all three; or if there were too many attempts.
+    :raises SignInRefused: if the e-mail address is unknown, the account is disabled or the password is wrong, with the
+        same message for all three; or if there were too many attempts.
     """
     email = email.strip().lower()
     account = accounts.find_by_email(runtime.store, email)
@@ -60,10 +60,10 @@ def sign_in(email: str, password: str, login_context: LoginContext, runtime: Run
 
 
 def sign_up(name: str, email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """Create an account and start a session; return its secret.
+    """Create an account, start a session and return the session's secret.
 
-    :raises SignInRefused: if the password is too weak, the address has an account already, or too many accounts were
-        created from this network.
+    :raises SignInRefused: if the password is too weak, the e-mail address has an account already, or too many accounts
+        were created from the caller's network.
     """
     email = email.strip().lower()
     problem = password_problem(password, email=email, name=name)
@@ -85,11 +85,11 @@ def create_account(
     address: str | None = None,
     claims: Mapping[str, Any] | None = None,
 ) -> str:
-    """Create an account and return its ``sub``.
+    """Create a built-in account and return its ``sub``, a random identifier.
 
     :param address: network address of the caller, for the audit log.
-    :param claims: standard claims about the owner (OpenID Connect Core §5.1).
-    :raises SignInRefused: if the address has an account already.
+    :param claims: standard claims about the user, by name (OpenID Connect Core §5.1).
+    :raises SignInRefused: if the e-mail address has an account already.
     """
     sub, now = random_id(), runtime.clock()
     insert = accounts.add(sub, email.strip().lower(), name.strip(), hash_password(password), now, claims)
@@ -101,11 +101,14 @@ def create_account(
 def _charge_password_attempt(
     email: str, sub: str | None, login_context: LoginContext, runtime: Runtime, now: float
 ) -> list[tuple[str, Limit]]:
-    """Charge an attempt before the password is verified. Return what was charged, for a refund if it is correct.
+    """Charge a sign-in attempt to its rate limits, before the password is verified.
+
+    Return the charged counters with their limits, so that the caller can refund them if the password is correct.
 
     A browser that has signed in to the account before has its own limit, so that attempts by others, from many
     addresses or from the owner's own network, cannot lock the owner out.
 
+    :param sub: the account's ``sub``; ``None`` if there is no account with this e-mail address.
     :raises SignInRefused: if there were too many attempts.
     """
     settings, network, browser = runtime.settings, caller_network(login_context.address), login_context.browser.digest()
@@ -123,10 +126,10 @@ def _charge_password_attempt(
 
 
 def charge_attempt(key: str, limit: Limit, runtime: Runtime, now: float) -> None:
-    """Charge one attempt to a limit.
+    """Count one attempt (a sign-in, a sign-up or a request for a mail link) against a rate limit.
 
-    :param key: counter to charge, such as ``signin-account|ada@example.org``.
-    :raises SignInRefused: if there were too many attempts; the message has the minutes to wait.
+    :param key: name of the counter, such as ``signin-account|ada@example.org``.
+    :raises SignInRefused: if there were too many attempts; the message says how many minutes to wait.
     """
     result = runtime.limiter.spend(key, limit, now)
     if not result.is_admitted:
@@ -136,7 +139,10 @@ def charge_attempt(key: str, limit: Limit, runtime: Runtime, now: float) -> None
 
 
 def start_session(sub: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """Start a session for a user who has been authenticated; return its secret. The browser's previous session ends."""
+    """Start a session for an authenticated user and return the session's secret.
+
+    The session that the browser had before ends.
+    """
     secret = generate_secret(SESSION)
     sid, end_statements = _end_previous_session(sub, login_context, runtime, now)
     session = Session(
@@ -156,10 +162,10 @@ def start_session(sub: str, login_context: LoginContext, runtime: Runtime, now: 
 def _end_previous_session(
     sub: str, login_context: LoginContext, runtime: Runtime, now: float
 ) -> tuple[str, tuple[BoundStatement, ...]]:
-    """Return the ``sid`` of the new session, and the statements that end the previous session of this browser.
+    """Return the ``sid`` of the new session, and the SQL statements, not yet executed, that end the previous session.
 
-    If the same user signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes
-    on.
+    The previous session is the one this browser had, if any; without one there are no statements. If the same user
+    signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes on.
     """
     session_and_account = (
         accounts.find_active_session(runtime.store, login_context.session.digest(), now)

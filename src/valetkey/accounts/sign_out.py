@@ -1,4 +1,4 @@
-"""Sign-out: end sessions and notify the clients that support logout."""
+"""Sign-out: end sessions and notify the OAuth clients that support logout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from valetkey.storage.engine.transaction import Transaction
 
 
 def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float) -> tuple[str, ...]:
-    """End a session and return the URIs that the browser must load (Front-Channel Logout §2).
+    """End a session and return the clients' URIs that the browser must load in frames (Front-Channel Logout §2).
 
-    If the session has ended already, there are none. Logout tokens are added to the outbox, so that the response does
-    not wait for clients.
+    The result is empty if the session has ended already. Logout tokens for clients are sent by background jobs, so that
+    the response does not wait for clients.
 
     :param session: secret of the session.
     :param address: network address of the caller, for the audit log.
@@ -34,10 +34,12 @@ def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float)
 
 
 def sign_out_at_host(owner: Owner, address: str | None, runtime: Runtime, now: float) -> tuple[str, ...]:
-    """Record the end of a session that the host manages. Return the URIs that the browser must load, as ``sign_out``.
+    """Record a sign-out from the host app's own session; return the URIs that the browser must load, as ``sign_out``.
 
-    Clients are notified, and their grants end, by ``owner.sid``: if it is ``None``, only the audit event is written.
-    The host ends the session itself.
+    Clients that got tokens in the session ``owner.sid`` are notified and their grants end. If ``owner.sid`` is
+    ``None``, only the audit event is written and the result is empty. The host app ends the session itself.
+
+    :param address: network address of the caller, for the audit log.
     """
     statements: tuple[BoundStatement, ...] = (audit_statement("session.ended", now, owner=owner.sub, address=address),)
     frame_uris: tuple[str, ...] = ()
@@ -49,7 +51,7 @@ def sign_out_at_host(owner: Owner, address: str | None, runtime: Runtime, now: f
 
 
 def end_all_sessions_statements(sub: str, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
-    """Return the statements that end all sessions of an account and notify the clients that support logout."""
+    """Return the SQL statements, not yet executed, that end all sessions of an account and notify the OAuth clients."""
     logouts = [
         statement
         for session in accounts.list_active_sessions(runtime.store, sub, now)

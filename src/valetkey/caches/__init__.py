@@ -1,1 +1,1 @@
-"""In-process caches, and the change feed that invalidates them."""
+"""In-process caches of database rows, and the change feed: the table that tells each process what has changed."""

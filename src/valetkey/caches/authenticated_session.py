@@ -1,4 +1,4 @@
-"""The session and the consent that were read when a client got an authorization code without a prompt."""
+"""Value for a cache: the session and the consent read when a client got an authorization code without a prompt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from valetkey.protocol.resource_owner import Owner
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedSession:
-    """A session of a resource owner and the consent for one client, as they were read from the store.
+    """A session of a resource owner and the owner's consent for one client, as they were read from the database.
 
-    Both may have changed since. The statement that adds the next grant verifies them: it adds nothing if the session
-    has ended, the account is disabled, or the consent has another scope (decision 39).
+    Both may have changed since. The SQL statement that adds the next grant verifies them: it adds nothing if the
+    session has ended, the account is disabled, or the consent has another scope.
     """
 
     session_digest: bytes  # digest of the session's secret

@@ -1,4 +1,7 @@
-"""This process's view of the change feed: revocations and changed rows, at most one second old."""
+"""A process's copy of the change feed: the table in which revocations and changed rows are announced.
+
+The copy is at most one second old.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ _RELOAD_INTERVAL_S = 600.0  # the whole feed is read again, so that expired entr
 
 
 class ChangeFeed:
-    """Revocations and changed rows, polled from the store.
+    """A process's copy of the change feed: the entries by which processes announce revocations and changed rows.
 
-    ``refresh`` reads new entries on the request's path if the view is over half a second old; no thread is needed
-    (decision 8).
+    Requests call ``refresh``, which reads new entries from the database if the copy is over half a second old, so no
+    thread is needed.
 
-    :param accept_outage: use the existing view, however old, while the store cannot be read
-        (``revocation_outage="accept"``).
+    :param accept_outage: use the existing copy, however old, while the database cannot be read
+        (setting ``revocation_outage="accept"``).
     """
 
     def __init__(self, store: Store, *, accept_outage: bool = False) -> None:
@@ -42,25 +45,26 @@ class ChangeFeed:
         self._revoked_before: dict[tuple[str, str], float] = {}  # ("client", id), ("owner", sub), ("all", "")
 
     def add_listener(self, listener: Callable[[ChangeFeedEntry], None]) -> None:
-        """Call the listener with each new entry, before the view counts as fresh. Caches use it to drop what changed.
+        """Register a function to call with each new entry of the change feed; caches use it to drop what changed.
 
-        Each time the whole feed is reloaded, the listener is called with every entry again.
+        ``refresh`` calls it before it returns. Each time the whole feed is read again (every 10 minutes), the function
+        is called with every entry again.
         """
         self._listeners.append(listener)
 
     def invalidate(self) -> None:
-        """Make the next ``refresh`` read the feed, because this process has just written to it."""
+        """Make the next ``refresh`` read the change feed, because this process has just written to it."""
         self._invalidations += 1
         self.read_at = 0.0
 
     def refresh(self, now: float) -> None:
-        """Read new entries if the view is over half a second old.
+        """Read new entries of the change feed from the database if this copy is over half a second old.
 
-        While another thread reads, a view that is at most one second old is used as it is.
+        While another thread reads, a copy that is at most one second old is used as it is.
 
         :param now: seconds since 1970.
-        :raises StoreUnavailable: if the store cannot be read and the view is over one second old, unless outages are
-            accepted.
+        :raises StoreUnavailable: if the database cannot be read and the copy is over one second old, unless
+            ``accept_outage`` was set.
         """
         age = now - self.read_at
         if 0 <= age <= REFRESH_INTERVAL_S:
@@ -73,12 +77,12 @@ class ChangeFeed:
                 self._lock.release()
 
     def is_revoked(self, token: AccessToken) -> bool:
-        """Return whether the token is revoked.
+        """Return whether an access token is revoked, by the entries that the last ``refresh`` read.
 
-        The feed may revoke the token itself, its grant, or all tokens that were issued up to a time: those of its
-        client, those of its owner, or all there are.
+        An entry may revoke the token itself, its grant, or all tokens that were issued up to a time: the tokens of one
+        client, those of one resource owner, or all tokens of the server.
 
-        One second is added to that time: a process whose view was one second old may have issued a token to a client
+        One second is added to that time: a process whose copy was one second old may have issued a token to a client
         that had just been disabled, and that token is revoked too.
         """
         revoked = self._revoked

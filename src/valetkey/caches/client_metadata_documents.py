@@ -1,7 +1,7 @@
-"""Cache of client metadata documents: the client_id of such a client is the URL of its metadata.
+"""Cache of client metadata documents: JSON documents in which clients describe themselves, with the URL as client_id.
 
-OAuth Client ID Metadata Document, draft-ietf-oauth-client-id-metadata-document-03. The section numbers here are the
-draft's.
+See OAuth Client ID Metadata Document, draft-ietf-oauth-client-id-metadata-document-03. Section numbers in this file are
+those of the draft.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger("valetkey")
 
 
 class _UnusableDocument(FetchFailed):
-    """The URL has no valid document (any more), so there is no such client, even if one is cached."""
+    """A client_id URL has no valid metadata document (any more): the client does not exist, even if it is cached."""
 
 
 @dataclass(slots=True)
@@ -46,16 +46,20 @@ class _CachedDocument:
     fetch_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def usable_client(self, now: float) -> Client | None:
-        """Return the cached client if it may be used while its document cannot be fetched, else ``None``."""
+        """Return the client if its document was fetched within the last hour, else ``None``.
+
+        Such a client may be used while its document cannot be fetched.
+        """
         return self.client if now <= self.fetched_at + _STALE_IF_ERROR_S else None
 
 
 class ClientMetadataDocumentCache:
     """Fetches client metadata documents and caches them as long as HTTP allows: at least a minute, at most a day.
 
-    :param fetcher: fetches the documents.
+    :param fetcher: HTTP client that fetches the documents.
     :param scopes: the scopes of this server; other scopes in a document are ignored.
-    :param may_fetch: called with a host and the time; returns whether one more fetch from the host is within its limit.
+    :param may_fetch: called with a host and the current time; returns whether one more fetch from the host is within
+        the host's rate limit.
     :param fetch_slot: returns the context manager that is entered while a request may wait for a document; it raises
         ``TemporarilyUnavailable`` if too many requests wait.
     :param allow_http_loopback: accept http URLs on loopback, for development.
@@ -79,13 +83,13 @@ class ClientMetadataDocumentCache:
         self._lock = threading.Lock()
 
     def is_document_url(self, client_id: str) -> bool:
-        """Return whether a client_id is the URL of a metadata document."""
+        """Return whether a client_id has the form of a metadata document's URL. Fetches nothing."""
         return is_metadata_document_url(client_id, allow_http_loopback=self._allow_http_loopback)
 
     def find(self, client_id: str, now: float) -> Client | None:
-        """Return the client that the document describes, or ``None`` if there is no usable document.
+        """Return the client that the document at this URL describes, or ``None`` if there is no usable document.
 
-        While the document cannot be fetched, or another request fetches it, a client from a fetch within the last
+        While the document cannot be fetched, or another request is fetching it, the client from a fetch within the last
         hour is returned.
 
         :raises TemporarilyUnavailable: if too many requests wait for documents, and no recent client is cached.
@@ -103,12 +107,12 @@ class ClientMetadataDocumentCache:
             raise
 
     def find_cached(self, client_id: str) -> Client | None:
-        """Return the cached client, however old, or ``None``. Fetches nothing."""
+        """Return the cached client, however old, or ``None`` if it is not cached. Fetches nothing."""
         entry = self._entries.get(client_id)
         return entry.client if entry else None
 
     def find_cached_name(self, client_id: str) -> str | None:
-        """Return the name of the cached client, however old, or ``None``. Fetches nothing."""
+        """Return the cached client's display name, however old, or ``None`` if it is not cached. Fetches nothing."""
         client = self.find_cached(client_id)
         return client.name if client else None
 
@@ -121,9 +125,10 @@ class ClientMetadataDocumentCache:
             return entry
 
     def _fetch_or_wait(self, client_id: str, entry: _CachedDocument, now: float) -> Client | None:
-        """Fetch the document, or wait for the request that is fetching it and return its result.
+        """Fetch the metadata document, or wait for the request that is already fetching it; return the client.
 
-        A failure is shared too, so that each request waits for a slow host at most once.
+        Return ``None`` if the document is not usable. A failed fetch is shared too, so that each request waits for a
+        slow host at most once.
         """
         attempts = entry.attempts
         with self._fetch_slot(), entry.fetch_lock:

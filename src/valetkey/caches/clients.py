@@ -1,4 +1,4 @@
-"""Cache of clients. They are read from the store once, and again after the change feed reports a change."""
+"""Cache of OAuth clients. A client is read from the database once, and again after its row has changed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TTL_S = 60.0  # the expiry of a client secret makes no entry in the feed
 
 
 class ClientCache:
-    """Finds clients: registered ones, and those that a metadata document describes.
+    """Finds OAuth clients: registered ones, and those that a client metadata document describes.
 
-    :param documents: cache of the metadata documents.
+    :param documents: cache of the client metadata documents.
     :param documents_mode: which metadata documents are accepted (setting ``metadata_documents``): ``off`` for none,
-        ``approve`` for those whose client the operator has added to the store, ``open`` for all.
+        ``approve`` for those whose client the operator has added to the database, ``open`` for all.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ClientCache:
         """Return the client, or ``None`` if it is unknown or disabled. Its metadata document is fetched if needed.
 
         :raises StoreUnavailable: if the store cannot be read.
-        :raises TemporarilyUnavailable: if it has a metadata document, and too many requests wait for documents.
+        :raises TemporarilyUnavailable: if the client has a metadata document, and too many requests wait for documents.
         """
         row = self._find_row(client_id, now)
         return (
@@ -51,7 +51,9 @@ class ClientCache:
         )
 
     def find_cached(self, client_id: str, now: float) -> Client | None:
-        """Return the client as ``find`` does, but from the cached metadata document, however old. Fetches nothing.
+        """Return the client, or ``None`` if it is unknown or disabled, without fetching a metadata document.
+
+        A client that has a metadata document is returned from the cached document, however old.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
@@ -63,7 +65,7 @@ class ClientCache:
         )
 
     def uses_metadata_document(self, client_id: str, now: float) -> bool:
-        """Return whether a metadata document that this server accepts describes the client.
+        """Return whether the client is one that a metadata document describes, and this server accepts such documents.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
@@ -104,5 +106,5 @@ def _registered_or_none(row: Client | None) -> Client | None:
 
 
 def _has_no_metadata(client: Client) -> bool:
-    """Return whether the row only approves the client, so that its metadata comes from its document."""
+    """Return whether the client's row has no metadata: it only approves a client that has a metadata document."""
     return client.policy.name == DOCUMENT_POLICY and "redirect_uris" not in client.metadata

@@ -1,6 +1,6 @@
-"""Cache of the origins of registered browser apps, for CORS.
+"""Cache of the web origins of registered browser apps, which CORS responses allow.
 
-All are read from the store once; a client is read again after the change feed reports that it changed.
+All clients are read from the database once; a client is read again after its row has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class OriginCache:
-    """Cache of the origins of browser apps, derived from their registered redirect URIs."""
+    """Cache of the web origins of browser apps (clients with the policy ``browser``), from their redirect URIs."""
 
     def __init__(self, store: Store, feed: ChangeFeed) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class OriginCache:
         feed.add_listener(self._on_change)
 
     def is_registered(self, origin: str, now: float) -> bool:
-        """Return whether an enabled browser app has a redirect URI at this origin.
+        """Return whether an enabled browser app has a redirect URI at this origin, such as ``https://app.example.org``.
 
         :raises StoreUnavailable: if the store cannot be read.
         """

@@ -16,8 +16,9 @@ _TTL_S = 60.0
 class OwnerCache:
     """Cache of resource owners that exist and are enabled.
 
-    Owners with a built-in account are cached for a minute, or until the change feed reports that they were disabled.
-    A host may disable its users without such an entry, so its users are looked up each time.
+    Owners with a built-in account are cached for a minute, or until they are disabled, which other processes learn from
+    the change feed (the table of revocations and changes). A host app may disable its own users without an entry in
+    that table, so they are looked up each time.
 
     :param find_owner: returns the owner with a ``sub``, or ``None`` if the owner does not exist or is disabled.
     :param feed_reports_disabled: returns whether the change feed gets an entry for each owner that is disabled; if
@@ -36,7 +37,7 @@ class OwnerCache:
         feed.add_listener(self._on_change)
 
     def is_active(self, sub: str, now: float) -> bool:
-        """Return whether the owner exists and is enabled.
+        """Return whether the resource owner with this ``sub`` exists and is enabled.
 
         :raises StoreUnavailable: if the store cannot be read.
         """

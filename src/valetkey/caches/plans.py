@@ -1,4 +1,4 @@
-"""Cache of clients' plans. They are read from the store once, and again after the change feed reports a change."""
+"""Cache of the plan (limit, quota, scopes) of each client, read from the database again after it has changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _MAX_ENTRIES = 50_000
 
 
 class PlanCache:
-    """Finds the plan of a client: the default plan if it has no subscription, or its plan does not exist any more."""
+    """Finds the plan that a client is subscribed to.
+
+    A client gets the default plan if it has no subscription, or if its plan is not configured any more.
+
+    :param plans: the configured plans by name; empty if the server has none.
+    """
 
     def __init__(self, store: Store, feed: ChangeFeed, plans: Mapping[str, Plan], default_plan: str) -> None:
         self._store = store
@@ -29,7 +34,7 @@ class PlanCache:
         feed.add_listener(self._on_change)
 
     def get_plan_name(self, client_id: str, now: float) -> str:
-        """Return the name of the client's plan. After the first call this is a look-up in memory.
+        """Return the name of the client's plan. After the first call for a client, this is a look-up in memory.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
@@ -38,7 +43,7 @@ class PlanCache:
         return self._read(client_id) if plan_name is None else plan_name
 
     def get_allowed_scopes(self, client_id: str, now: float) -> frozenset[str] | None:
-        """Return the API's scopes that the client's plan allows, or ``None`` if it allows all.
+        """Return the API scopes that the client's plan allows, or ``None`` if all are allowed or there are no plans.
 
         :raises StoreUnavailable: if the store cannot be read.
         """

@@ -8,12 +8,13 @@ T = TypeVar("T")
 
 
 class RecentlyIssued(Generic[T]):
-    """Rows of secrets that were just issued, by the secret's digest: the first use of a secret need not read them.
+    """Cache of the database rows of authorization codes and refresh tokens that were just issued, by their digests.
 
-    The store may have changed since. The conditional write that uses the secret up verifies the rows; if it writes
-    nothing, the caller must read the store (decision 39).
+    With it, the first use of a code or token needs no read of the database. The rows may have changed since: the SQL
+    statement that marks the code or token as used verifies them, and changes nothing if they have changed; the caller
+    must then read the database.
 
-    :param max_entries: when there are this many entries, the next one replaces all.
+    :param max_entries: if there are this many entries, all are dropped when the next one is added.
     """
 
     def __init__(self, max_entries: int) -> None:
@@ -21,11 +22,14 @@ class RecentlyIssued(Generic[T]):
         self._entries: dict[bytes, T] = {}
 
     def add(self, digest: bytes, rows: T) -> None:
-        """Cache the rows of a secret that was just issued."""
+        """Cache the rows of a code or refresh token that was just issued.
+
+        :param digest: SHA-256 digest of the code or token.
+        """
         if len(self._entries) >= self._max_entries:
             self._entries = {}
         self._entries[digest] = rows
 
     def pop(self, digest: bytes) -> T | None:
-        """Remove the rows of a secret and return them, or ``None`` if they are not cached."""
+        """Remove and return the rows of the code or refresh token with this digest; ``None`` if they are not cached."""
         return self._entries.pop(digest, None)

@@ -1,4 +1,4 @@
-"""Cache of the protected resources that tokens can be issued for: the API, the issuer, and those in the store."""
+"""Cache of the protected resources that tokens can be issued for: the API, the issuer, and those in the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ TOKEN_FORMATS = ("jwt", "opaque")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A protected resource (RFC 9728). ``scopes`` is ``None`` if tokens for it may have any scope of the server."""
+    """A protected resource (RFC 9728): an API that access tokens are issued for.
+
+    ``scopes`` are the scopes that tokens for it may have; ``None`` allows all scopes of the server.
+    """
 
     resource: str  # its URL
     name: str
@@ -27,7 +30,7 @@ class Resource:
 
 
 class ResourceCache:
-    """Protected resources by URL. They are read from the store once, and again after ``invalidate``."""
+    """Cache of the protected resources, by URL, read from the database once and again after ``invalidate``."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
@@ -35,18 +38,18 @@ class ResourceCache:
         self._cached: CachedValue[Mapping[str, Resource]] = CachedValue()
 
     def invalidate(self) -> None:
-        """Drop the cached resources, because one has changed."""
+        """Drop all cached resources, because one of them has changed."""
         self._cached.invalidate()
 
     def all(self) -> Mapping[str, Resource]:
-        """Return all resources by URL.
+        """Return all protected resources by URL, including the API and the issuer.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
         return self._cached.value or self._cached.load(self._read)
 
     def get(self, url: str) -> Resource:
-        """Return the resource with this URL.
+        """Return the protected resource with this URL.
 
         :raises KeyError: if there is no such resource.
         :raises StoreUnavailable: if the store cannot be read.

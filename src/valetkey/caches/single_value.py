@@ -1,4 +1,4 @@
-"""Cache of one value that is read from the store."""
+"""Cache of one value, such as the set of signing keys, that is read from the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class CachedValue(Generic[T]):
-    """One cached value. ``value`` is ``None`` before the first ``load`` and after ``invalidate``."""
+    """Cache of one value: ``value`` is ``None`` before the first ``load`` and after ``invalidate``. Thread-safe."""
 
     def __init__(self) -> None:
         self.value: T | None = None
@@ -18,9 +18,9 @@ class CachedValue(Generic[T]):
         self._lock = threading.Lock()
 
     def load(self, loader: Callable[[], T]) -> T:
-        """Call ``loader`` and return its value.
+        """Call ``loader``, cache the value that it returns, and return it.
 
-        The value is cached, unless ``invalidate`` was called meanwhile: it may be old then.
+        The value is not cached if ``invalidate`` was called meanwhile, because it may be out of date.
         """
         generation = self._generation
         value = loader()
@@ -30,7 +30,7 @@ class CachedValue(Generic[T]):
         return value
 
     def invalidate(self) -> None:
-        """Drop the value, because it has changed."""
+        """Drop the cached value, because the value in the database has changed."""
         with self._lock:
             self._generation += 1
             self.value = None

@@ -1,4 +1,4 @@
-"""Bounded cache that is read without a lock: above all for verified access tokens."""
+"""Cache of limited size that is read without a lock, mainly for verified access tokens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _DEFAULT_MAX_ENTRIES = 10_000  # in each of two generations
 
 
 class TwoGenerationCache(Generic[T]):
-    """Cache of values that were read and verified once.
+    """Cache of values that were verified once, such as access tokens. Thread-safe; reading needs no lock.
 
-    The key is the text that the caller presented (decision 37), or a digest of it.
+    The key is the text that the client sent, such as the Authorization header, or a digest of it. The user of the cache
+    must check at each use whether the value has expired or was revoked since.
 
-    Two generations bound the memory, and are read without a lock: when ``recent`` is full it replaces the previous
-    generation. Values in use move back to ``recent``. The caller must check each time whether the value has expired or
-    was revoked since.
+    Two dictionaries limit the memory: when ``recent`` is full, it replaces the previous one, whose values are dropped.
+    Values that are used move back to ``recent``.
 
-    :param max_entries: entries in each generation.
+    :param max_entries: maximum number of entries in each of the two dictionaries.
     """
 
     def __init__(self, max_entries: int = _DEFAULT_MAX_ENTRIES) -> None:
@@ -33,7 +33,7 @@ class TwoGenerationCache(Generic[T]):
         self.generation = 0  # number of calls of ``invalidate``
 
     def find(self, key: str | bytes) -> T | None:
-        """Return the value, or ``None`` if it is not cached."""
+        """Return the value cached for this key, or ``None`` if there is none."""
         value = self.recent.get(key)
         if value is None:
             generation = self.generation
@@ -43,9 +43,9 @@ class TwoGenerationCache(Generic[T]):
         return value
 
     def add(self, key: str | bytes, value: T, generation: int) -> None:
-        """Cache a value, unless ``invalidate`` was called since it was read: it may have been verified with old keys.
+        """Cache a value, unless ``invalidate`` was called since it was verified: the signing keys may have been old.
 
-        :param generation: the attribute ``generation`` as it was before the value was read.
+        :param generation: the attribute ``generation`` as it was before the value was verified.
         """
         with self._write_lock:
             if generation != self.generation:
@@ -55,13 +55,13 @@ class TwoGenerationCache(Generic[T]):
             self.recent[key] = value
 
     def discard(self, key: str | bytes) -> None:
-        """Remove one value, if it is cached."""
+        """Remove the value cached for this key, if there is one."""
         with self._write_lock:
             self.recent.pop(key, None)
             self._previous.pop(key, None)
 
     def invalidate(self) -> None:
-        """Remove all values, because what they were verified with has changed."""
+        """Remove all values, because what they were verified with, such as the signing keys, has changed."""
         with self._write_lock:
             self.generation += 1
             self.recent, self._previous = {}, {}

@@ -1,1 +1,1 @@
-"""Outbound traffic: guarded HTTP requests, the keys of other servers, mail, and the worker that runs queued jobs."""
+"""Outbound traffic: HTTP with SSRF protection, other servers' keys, mail, and the worker that runs background jobs."""

@@ -1,4 +1,4 @@
-"""Addresses that a fetch may connect to: public ones, and the networks that the operator allows."""
+"""IP addresses that an HTTP request may connect to: public ones, and those in networks that the operator allows."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ _IPV4_IN_LAST_32_BITS = tuple(  # IPv6 networks whose addresses end with an IPv4
 
 
 def parse_networks(networks: Iterable[str]) -> tuple[Network, ...]:
-    """Parse networks in CIDR notation.
+    """Return the IP networks for texts in CIDR notation, such as ``10.0.0.0/8``.
 
-    :raises ValueError: if one is not a network, or has host bits set.
+    :raises ValueError: if one of the texts is not a network, or has host bits set.
     """
     return tuple(ip_network(network) for network in networks)
 
 
 def is_permitted(address: Address, allowed_networks: tuple[Network, ...]) -> bool:
-    """Return whether a fetch may connect to this address: it is public, or in one of the allowed networks.
+    """Return whether an HTTP request may connect to this address: it is public, or in one of the allowed networks.
 
-    An IPv4 address that is embedded in an IPv6 address must be permitted too.
+    If an IPv4 address is embedded in an IPv6 address, both must be permitted.
     """
     if not is_public(address) and not any(address in network for network in allowed_networks):
         return False
@@ -72,7 +72,7 @@ def is_permitted(address: Address, allowed_networks: tuple[Network, ...]) -> boo
 
 
 def is_public(address: Address) -> bool:
-    """Return whether this is a public unicast address, by the special-purpose address registries (RFC 6890)."""
+    """Return whether an IP address is public and unicast, by the special-purpose address registries (RFC 6890)."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
     return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_GLOBAL)

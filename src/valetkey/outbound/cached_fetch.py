@@ -1,4 +1,4 @@
-"""Cache of documents fetched from other servers: HTTP decides how long, and concurrent requests share one fetch."""
+"""Cache of documents fetched from other servers, as long as HTTP allows; concurrent requests share one fetch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How often a document is fetched, and how long it may be used, in seconds.
+    """How often a document is fetched from another server, and how long it may be used, in seconds.
 
     :param min_interval_s: minimum time between two fetches while a document is cached, even if its ``max-age`` is
         shorter.
@@ -33,9 +33,9 @@ class Freshness:
 
 
 class CachedFetch(Generic[T]):
-    """Cache of one document. Thread-safe: threads that need it at the same time share one fetch.
+    """Cache of one document from another server. Thread-safe: threads that need it at the same time share one fetch.
 
-    :param fetch: fetches the document; returns it and the seconds for which it is fresh; raises ``FetchError``.
+    :param fetch: fetches the document; returns it with the seconds for which it is fresh, or raises ``FetchError``.
     :param clock: returns the current time in seconds.
     :param freshness: how often the document is fetched, and how long it may be used.
     :param fetch_slot: returns a context manager that is entered while a request may have to wait for a fetch; it raises
@@ -65,9 +65,10 @@ class CachedFetch(Generic[T]):
     def get(self) -> T:
         """Return the document; fetch it first if the cached one is not fresh.
 
-        While another thread fetches it, and if it cannot be fetched, return a stale one of at most ``max_stale_s``.
+        If another thread is fetching it, or it cannot be fetched, return the cached one if that was fetched at most
+        ``max_stale_s`` seconds ago.
 
-        :raises FetchError: if it cannot be fetched, and no cached document is recent enough.
+        :raises FetchError: if the document cannot be fetched, and no cached one is recent enough.
         :raises TemporarilyUnavailable: if too many requests wait already, and no cached document is recent enough.
         """
         fresh = self.get_fresh()
@@ -85,9 +86,10 @@ class CachedFetch(Generic[T]):
         return document
 
     def get_newer(self, previous: T) -> T | None:
-        """Return a document newer than ``previous``, which lacks what the caller needs; None if there is no newer one.
+        """Return a newer version of the document than ``previous``, or None if there is none.
 
-        The document is fetched at most once in ``min_interval_s`` seconds.
+        Call this if ``previous`` lacks what is needed, such as a new key. The document is fetched at most once in
+        ``min_interval_s`` seconds.
 
         :raises TemporarilyUnavailable: if too many requests wait already.
         """
@@ -97,7 +99,7 @@ class CachedFetch(Generic[T]):
             return None if self._cached is previous else self._cached
 
     def _refresh_if_needed(self) -> None:
-        """Fetch the document unless it is fresh. Wait for a fetch of another thread only if no document is usable."""
+        """Fetch the document if it is not fresh. Wait for another thread's fetch only if no cached one is usable."""
         if self._fetch_lock.acquire(blocking=self._get_usable() is None):
             try:
                 if self._clock() >= self._fresh_until:
@@ -110,12 +112,15 @@ class CachedFetch(Generic[T]):
         return self._cached if self._clock() <= self._fetched_at + self._freshness.max_stale_s else None
 
     def _copy_error(self) -> FetchError:
-        """Return a new exception for each caller: a shared one would collect the tracebacks of all threads."""
+        """Return a copy of the last fetch's error: a shared exception would collect the tracebacks of all threads."""
         error = self.error or FetchError("the document was not fetched yet; try again")
         return type(error)(*error.args)
 
     def _refresh(self) -> None:
-        """Fetch the document unless it was requested too recently; on failure set ``error`` and keep a usable one."""
+        """Fetch the document, unless the last attempt was too recent.
+
+        If the fetch fails, set ``error``, and keep the cached document while it may be used stale.
+        """
         now = self._clock()
         if now < self._requested_at + (
             self._freshness.retry_interval_s if self._cached is None else self._freshness.min_interval_s
@@ -134,10 +139,10 @@ class CachedFetch(Generic[T]):
 
 
 class CachePool(Generic[T]):
-    """Cache of the documents at many URLs; drops the least recently used one. Thread-safe.
+    """Cache of the documents at many URLs; if it is full, it drops the least recently used one. Thread-safe.
 
-    :param create: creates the cache of the document at a URL.
-    :param max_entries: number of URLs whose documents are cached.
+    :param create: called with a URL; returns a new cache for the document at that URL.
+    :param max_entries: maximum number of URLs whose documents are cached.
     """
 
     def __init__(self, create: Callable[[str], CachedFetch[T]], max_entries: int) -> None:
@@ -147,7 +152,7 @@ class CachePool(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, url: str) -> CachedFetch[T]:
-        """Return the cache of the document at a URL, and create it if there is none. Fetches nothing."""
+        """Return the cache for the document at a URL, and create it if there is none. Fetches nothing."""
         with self._lock:
             entry = self._entries.get(url)
             if entry is None:

@@ -1,4 +1,4 @@
-"""Limits of fetches: seconds for each, concurrent fetches (in total and per host), and requests that wait for them."""
+"""Limits for HTTP requests to other servers: time, requests at once (in total and per host), and waiting threads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .errors import FetchFailed
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The time at which a fetch must have ended, lookup, waiting and redirects included.
+    """The time at which an HTTP request must have ended, with name lookup, waiting and redirects included.
 
     :param timeout_s: seconds that were allowed at the beginning, for error messages.
-    :param ends_at: the deadline, by ``time.monotonic()``.
+    :param ends_at: the deadline, as a value of ``time.monotonic()``.
     """
 
     timeout_s: float
@@ -42,10 +42,10 @@ class Deadline:
 
 
 class HostSemaphore:
-    """Semaphore that limits the concurrent fetches of this process, in total and per host; further ones wait.
+    """Semaphore that limits the concurrent HTTP requests of this process, in total and per host; further ones wait.
 
-    :param max_fetches: concurrent fetches in total.
-    :param max_per_host: concurrent fetches from one host.
+    :param max_fetches: maximum number of concurrent requests in total.
+    :param max_per_host: maximum number of concurrent requests to one host.
     """
 
     def __init__(self, max_fetches: int, max_per_host: int) -> None:
@@ -56,9 +56,9 @@ class HostSemaphore:
 
     @contextmanager
     def acquire(self, host: str, deadline: Deadline) -> Iterator[None]:
-        """Wait until a fetch from this host may begin; it counts until the context manager exits.
+        """Wait until a request to this host may begin, and count it until the context manager exits.
 
-        :raises FetchFailed: if the limits do not allow it before the deadline.
+        :raises FetchFailed: if the limits do not allow the request before the deadline.
         :raises TimeoutError: if the deadline has passed already.
         """
         with self._released:
@@ -78,11 +78,11 @@ class HostSemaphore:
 
 
 class WaitLimit:
-    """Limit of the requests that may wait at once for a document of another server; a further one fails at once.
+    """Limit of the incoming requests that may wait at once for a document of another server; further ones fail at once.
 
-    A server has few threads, and a thread that waits for a slow server handles no other request.
+    A WSGI server has few threads, and a thread that waits for a slow server handles no other request.
 
-    :param limit: number of requests that may wait.
+    :param limit: maximum number of requests that may wait.
     """
 
     def __init__(self, limit: int) -> None:
@@ -90,7 +90,7 @@ class WaitLimit:
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Count a request as waiting until the context manager exits.
+        """Count an incoming request as waiting until the context manager exits.
 
         :raises TemporarilyUnavailable: if the limit is reached.
         """

@@ -1,4 +1,4 @@
-"""How long a response may be reused (RFC 9111 §4.2) by a private cache."""
+"""Compute how long an HTTP response may be reused by a private cache (RFC 9111 §4.2)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DIRECTIVE = re.compile(r'([\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?')
 
 
 def compute_max_age(status: int, headers: Mapping[str, str], now: float) -> int:
-    """Return the seconds for which a response received now is fresh, a day at most; 0 if it must be fetched again.
+    """Return for how many seconds an HTTP response received now may be reused: a day at most, 0 for not at all.
 
     :param headers: the response headers by lower-case name.
-    :param now: the current time, for a response without ``Date``.
+    :param now: the current time in seconds since 1970; used for a response without ``Date``.
     """
     directives = _parse_directives(headers.get("cache-control", ""))
     if {"no-store", "no-cache"} & directives.keys() or headers.get("vary", "").strip() == "*":
@@ -29,7 +29,7 @@ def compute_max_age(status: int, headers: Mapping[str, str], now: float) -> int:
 
 
 def _parse_directives(field: str) -> dict[str, str]:
-    """Return the directives of a ``Cache-Control`` field by lower-case name; empty values for those without one."""
+    """Return the directives of a ``Cache-Control`` header by lower-case name; one without a value has an empty text."""
     directives: dict[str, str] = {}
     for name, value in _DIRECTIVE.findall(field):
         directives.setdefault(name.lower(), value.strip('"'))  # the first of duplicates counts (§4.2.1)
@@ -37,12 +37,12 @@ def _parse_directives(field: str) -> dict[str, str]:
 
 
 def _parse_seconds(digits: str) -> int:
-    """Return a number of seconds; 0 if the text is not one, so that the response is stale at once (§4.2.1)."""
+    """Return the number of seconds in a header, or 0 for an invalid text: the response is then stale (§4.2.1)."""
     return int(digits[:10]) if digits.isascii() and digits.isdecimal() else 0
 
 
 def _parse_date(field: str | None, default: float) -> float:
-    """Return the timestamp of an HTTP date, or the default if there is none or it is invalid."""
+    """Return the time of an HTTP date in seconds since 1970, or the default if there is no date or it is invalid."""
     try:
         return parsedate_to_datetime(field or "").timestamp()
     except (ValueError, OverflowError):  # an invalid date, like 0, counts as one in the past (§5.3)

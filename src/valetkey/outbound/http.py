@@ -1,4 +1,4 @@
-"""HTTP client with SSRF protection. URLs that come from users, clients or other servers are fetched only by it."""
+"""HTTP client with SSRF protection: the only one that fetches URLs from users, clients or other servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class FetchResponse:
-    """Response with any status."""
+    """HTTP response, of any status, whose body has been read completely."""
 
     status: int
     headers: Mapping[str, str]  # by lower-case name
@@ -54,12 +54,13 @@ class Fetcher:
     The constructor does no I/O. Thread-safe.
 
     :param allowed_networks: networks that may be reached although they are not public, in CIDR notation.
-    :param ca_file: PEM file of certificate authorities that are trusted besides the system's.
+    :param ca_file: PEM file of certificate authorities that are trusted besides those of the operating system; ``None``
+        for no others.
     :param clock: returns the current time in seconds, for ``FetchResponse.max_age``.
-    :param timeout_s: seconds for a whole fetch by the wall clock: lookup, waiting and redirects included.
-    :param lookup: resolves a host name to addresses.
-    :param max_fetches: concurrent fetches in this process.
-    :param max_per_host: concurrent fetches from one host.
+    :param timeout_s: seconds for a whole request, with name lookup, waiting and redirects included.
+    :param lookup: resolves a host name to IP addresses.
+    :param max_fetches: maximum number of concurrent requests in this process.
+    :param max_per_host: maximum number of concurrent requests to one host.
     """
 
     def __init__(
@@ -115,9 +116,11 @@ class Fetcher:
         authorization: str | None = None,
         max_bytes: int = _MAX_BYTES,
     ) -> FetchResponse:
-        """POST a form, and return the response with any status. Redirects are not followed, but returned.
+        """Send form fields in a POST request, and return the response with any status. Redirects are not followed.
 
-        :param authorization: the ``Authorization`` header, if the server needs one.
+        :param data: the form fields by name.
+        :param accept: the ``Accept`` header.
+        :param authorization: the ``Authorization`` header; ``None`` sends none.
         :param max_bytes: maximum size of the body of the response.
         :raises FetchRefused: if the URL is invalid, or leads to an address that is not allowed.
         :raises FetchFailed: if there is no response within the time limit and ``max_bytes``.
@@ -130,7 +133,7 @@ class Fetcher:
 
     @cached_property
     def transport(self) -> SafeTransport:
-        """Transport with the same address checks and limits for an ``httpx.Client`` that another library creates."""
+        """The httpx transport with the same SSRF protection, for an ``httpx.Client`` that another library creates."""
         from .transport import SafeTransport  # imported here: httpx is slow to import, and many apps fetch nothing
 
         return SafeTransport(self._resolver, self._host_semaphore, self._get_tls_context, self._timeout_s, _MAX_BYTES)

@@ -1,4 +1,4 @@
-"""Images from other servers on Valetkey's pages: fetched with SSRF protection, checked by their bytes, and cached."""
+"""Images from other servers, such as clients' logos: fetched with SSRF protection, checked by their bytes, cached."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _CONTENT_TYPES_BY_SIGNATURE = {
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Image whose content type was detected from its bytes: PNG, JPEG, GIF or WebP."""
+    """Image from another server, whose content type was detected from its bytes: PNG, JPEG, GIF or WebP."""
 
     content_type: str
     body: bytes
 
 
 class RemoteImages:
-    """Cache of the images at URLs; each is fetched at most once an hour, however many users see it.
+    """Cache of images by URL; each image is fetched at most once an hour, however many users see it.
 
+    :param fetcher: HTTP client that fetches the images.
     :param clock: returns the current time in seconds.
     :param fetch_slot: returns a context manager that is entered while a request may have to wait for an image; it
         raises ``TemporarilyUnavailable`` if too many requests wait.
@@ -65,9 +66,10 @@ class RemoteImages:
 
 
 def _detect_content_type(body: bytes) -> str | None:
-    """Return the content type of an image by its first bytes; None if it is not a PNG, JPEG, GIF or WebP image.
+    """Return the content type of an image, such as ``image/png``; None if it is not PNG, JPEG, GIF or WebP.
 
-    The server's own ``Content-Type`` is not trusted. SVG is not supported, as an SVG image may contain a script.
+    The type is detected from the first bytes: the ``Content-Type`` header is not trusted. SVG is not supported, as an
+    SVG image may contain a script.
     """
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "image/webp"

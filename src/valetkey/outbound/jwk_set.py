@@ -28,23 +28,23 @@ ALGORITHMS = tuple(_KEY_TYPE_AND_CURVE)  # accepted for signatures with keys of 
 
 
 def algorithm_names(alg: str) -> tuple[str, ...]:
-    """Return all names of an algorithm: Ed25519 was EdDSA before RFC 9864."""
+    """Return all names of a signature algorithm: Ed25519 was called EdDSA before RFC 9864, others have one name."""
     return _ED25519_NAMES if alg in _ED25519_NAMES else (alg,)
 
 
 @dataclass(slots=True)
 class Jwk:
-    """One key of a set, imported when it is first needed.
+    """One public key of a JWK set; its JSON is turned into a key object when the key is first needed.
 
-    :param members: the public members of the JWK.
-    :param key: the imported key, or None if it was not imported yet.
+    :param members: the public members of the JWK, such as ``kty`` and ``x``.
+    :param key: the key object, or None if it was not imported yet.
     """
 
     members: Mapping[str, Any]
     key: Key | None = None
 
     def matches(self, kid: str | None, alg: str) -> bool:
-        """Return whether this key can verify the algorithm, and has this ``kid`` (None: any)."""
+        """Return whether this key can verify signatures of an algorithm and has this ``kid`` (``None`` accepts any)."""
         jwk = self.members
         return (
             (jwk.get("kty"), jwk.get("crv")) == _KEY_TYPE_AND_CURVE.get(alg)
@@ -53,7 +53,7 @@ class Jwk:
         )
 
     def import_key(self) -> Key | None:
-        """Return the imported key, or None if it is invalid."""
+        """Return the key object, or None if the JWK is invalid."""
         if self.key is None:
             try:
                 # Without alg: ``matches`` has checked it, and joserfc accepts only one of the names of Ed25519.
@@ -64,9 +64,11 @@ class Jwk:
 
 
 def parse_jwk_set(document: Any) -> tuple[Jwk, ...]:
-    """Return the keys of a JWK set that can verify signatures; others are ignored (RFC 7517 §5).
+    """Return the keys of a JWK set that can verify signatures; other keys are ignored (RFC 7517 §5).
 
     Only the first 32 keys are read.
+
+    :param document: the decoded JSON of the JWK set.
 
     :raises FetchFailed: if the document is not a JWK set.
     """
@@ -81,7 +83,7 @@ def parse_jwk_set(document: Any) -> tuple[Jwk, ...]:
 
 
 def _can_verify(key: Mapping[str, Any]) -> bool:
-    """Return whether a JWK is an EC, OKP or RSA key for signatures; RSA keys must have an acceptable size."""
+    """Return whether a JWK is an EC or OKP key, or an RSA key of acceptable size, and may verify signatures."""
     operations = key.get("key_ops", ["verify"])
     if key.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return False
@@ -97,9 +99,9 @@ def _can_verify(key: Mapping[str, Any]) -> bool:
 
 
 def find_key(jwks: tuple[Jwk, ...], kid: str | None, alg: str) -> Key | None:
-    """Return the first key with this ``kid`` for this algorithm; None if there is none, or it is invalid.
+    """Return the first key with this ``kid`` for this algorithm; None if there is no such key, or it is invalid.
 
-    Without a ``kid``, return the key only if exactly one fits the algorithm.
+    If ``kid`` is None, return the key for the algorithm if there is exactly one, else None.
     """
     matching = [jwk for jwk in jwks if jwk.matches(kid, alg)]
     return matching[0].import_key() if len(matching) == 1 or (matching and kid is not None) else None

@@ -14,13 +14,14 @@ _TIMEOUT_S = 10
 
 
 class MailNotSent(Exception):
-    """The mail server could not be reached, or refused the sign-in or the message. The text says which error."""
+    """The mail server could not be reached, or refused the sign-in or the message; ``str(error)`` says which."""
 
 
 def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
-    """Send one message through the mail server of ``mail_url``.
+    """Send one mail through the SMTP server of the setting ``mail_url``.
 
-    :param to: the address of the recipient.
+    :param to: e-mail address of the recipient.
+    :param text: the plain-text body.
     :raises MailNotSent: if the server cannot be reached, or refuses the message.
     """
     message = EmailMessage()
@@ -33,7 +34,7 @@ def send_mail(settings: Settings, to: str, subject: str, text: str) -> None:
 
 
 def check_mail_server(settings: Settings) -> None:
-    """Connect to the mail server and sign in, without sending a message.
+    """Check the setting ``mail_url``: connect to the mail server and sign in, without sending a message.
 
     :raises MailNotSent: if the server cannot be reached, or refuses the sign-in.
     """
@@ -43,7 +44,10 @@ def check_mail_server(settings: Settings) -> None:
 
 @contextmanager
 def _connect(settings: Settings) -> Iterator[smtplib.SMTP]:
-    """Return a connection, signed in if ``mail_url`` has a user name; errors inside become ``MailNotSent``."""
+    """Yield a connection to the mail server, signed in if ``mail_url`` has a user name.
+
+    :raises MailNotSent: if connecting, signing in or a command inside the ``with`` block fails.
+    """
     server = urlsplit(settings.mail_url or "")
     smtp_class = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
     try:

@@ -20,8 +20,9 @@ _Jwks = tuple[Jwk, ...]
 
 
 class RemoteKeys:
-    """Cache of the JWK sets at URLs. Threads that need a set at the same time share one fetch.
+    """Cache of other servers' JWK sets, by URL. Threads that need the same set at the same time share one fetch.
 
+    :param fetcher: HTTP client that fetches the sets.
     :param clock: returns the current time in seconds.
     :param freshness: how often a set is fetched, and how long it may be used.
     :param fetch_slot: returns a context manager that is entered while a request may have to wait for a set; it raises
@@ -41,11 +42,12 @@ class RemoteKeys:
         )
 
     def find(self, jwks_uri: str, kid: str | None, alg: str) -> Key | None:
-        """Return the public key for a signature, or None if the set has no such key.
+        """Return the public key that verifies a signature, or None if the JWK set at ``jwks_uri`` has no such key.
 
-        If the set that is cached has no such key, it is fetched again: the server may have rotated its keys.
+        If the cached set has no such key, the set is fetched again: the server may have rotated its keys.
 
-        :param kid: the key ID; None finds the key for the algorithm if there is only one.
+        :param kid: the key ID in the header of the JWT; None finds the key for the algorithm if there is only one.
+        :param alg: the algorithm in the header of the JWT.
         :raises FetchError: if the set cannot be fetched, and no cached set is recent enough or has the key.
         :raises TemporarilyUnavailable: if too many requests wait already for other servers.
         """

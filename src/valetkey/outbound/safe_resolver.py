@@ -1,4 +1,4 @@
-"""SSRF protection of every fetch: check the URL, resolve its host once, and return only addresses that are allowed."""
+"""SSRF protection of HTTP requests: check the URL, resolve its host once, and return only allowed addresses."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _MAX_ADDRESSES, _MAX_LOOKUPS = 4, 32
 
 
 def system_lookup(host: str, port: int) -> list[str]:
-    """Resolve a host name with the operating system, and return the addresses in its order."""
+    """Return the IP addresses of a host name, as resolved and ordered by the operating system."""
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class SafeResolver:
-    """Resolves the host of a URL to the addresses that a fetch may connect to.
+    """Resolves the host of a URL to the IP addresses that an HTTP request may connect to.
 
     :param allowed_networks: networks that are allowed although they are not public, in CIDR notation.
-    :param lookup: resolves a host name to addresses.
+    :param lookup: called with a host name and a port; returns IP addresses.
     """
 
     def __init__(self, allowed_networks: Iterable[str], lookup: Lookup = system_lookup) -> None:
@@ -38,7 +38,7 @@ class SafeResolver:
         self._lookup_semaphore = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     def find_addresses(self, url: str, deadline: Deadline) -> list[Address]:
-        """Return the addresses that may be used for this URL, at least one.
+        """Return the IP addresses, at least one, that a request to this URL may connect to.
 
         The caller must connect to one of them, and must not resolve the host again (DNS rebinding).
 
@@ -62,7 +62,13 @@ class SafeResolver:
         return loopback
 
     def _resolve(self, host: str, port: int, deadline: Deadline) -> list[Address]:
-        """Return the addresses of a host. The lookup runs in its own thread, because the system's has no timeout."""
+        """Return the IP addresses of a host.
+
+        The lookup runs in its own thread, because a lookup by the operating system cannot be given a timeout.
+
+        :raises FetchFailed: if the host has no address, or too many lookups are in progress.
+        :raises TimeoutError: if the deadline passes.
+        """
         try:
             return [ip_address(host)]
         except ValueError:
@@ -81,7 +87,7 @@ class SafeResolver:
         return addresses
 
     def _run_lookup(self, results: queue.SimpleQueue[list[Address]], host: str, port: int) -> None:
-        """Put the first addresses of a host, without duplicates, into the queue; an empty list if the lookup fails."""
+        """Put a host's first IP addresses, without duplicates, into the queue; an empty list if the lookup fails."""
         try:
             addresses = [ip_address(address) for address in self._lookup(host, port)]
         except (OSError, ValueError):  # names that are too long raise UnicodeError, which is a ValueError
@@ -92,7 +98,7 @@ class SafeResolver:
 
 
 def check_url(url: str) -> SplitResult:
-    """Return the parts of an absolute http(s) URL.
+    """Check an absolute http or https URL, and return its parts.
 
     :raises FetchRefused: if the URL is not absolute, has another scheme, or has user information or a fragment.
     """

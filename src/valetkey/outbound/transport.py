@@ -1,7 +1,7 @@
 """httpx transport with SSRF protection: HTTP/1.1 to allowed addresses only, with limits of time and size.
 
-A connection serves one request. It is made to an address that was checked, never to a name; the certificate, SNI and
-``Host`` use the name. Proxies, cookies and ``.netrc`` are not used.
+A connection serves one request. It is made to an IP address that was checked, so the host name is not resolved again;
+the certificate check, SNI and the ``Host`` header use the name. Proxies, cookies and ``.netrc`` are not used.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _CHUNK_BYTES = 16_384
 
 
 class SafeTransport(httpx.BaseTransport):
-    """Transport for ``httpx.Client``. Raises ``FetchError`` in place of httpx's own errors.
+    """Transport with SSRF protection for ``httpx.Client``. Raises ``FetchError`` in place of httpx's own errors.
 
-    :param resolver: returns the addresses to which a request may connect.
+    :param resolver: returns the IP addresses to which a request may connect.
     :param host_semaphore: limits concurrent requests, in total and per host.
     :param get_tls_context: returns the TLS context; called for https only.
-    :param timeout_s: seconds for a request, unless its extensions have a ``deadline`` (``Deadline``).
-    :param max_bytes: maximum size of a body, unless the request's extensions have ``max_bytes``.
+    :param timeout_s: seconds for a request, unless ``request.extensions`` has a ``deadline`` (``Deadline``).
+    :param max_bytes: maximum size of a response body, unless ``request.extensions`` has ``max_bytes``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SafeTransport(httpx.BaseTransport):
         """Send a request, and return the response with its whole body.
 
         :raises FetchRefused: if the URL is invalid, or leads to an address that is not allowed.
-        :raises FetchFailed: if there is no usable response within the limits.
+        :raises FetchFailed: if there is no usable response within the limits of time and size.
         """
         deadline: Deadline = request.extensions.get("deadline") or Deadline.within(self._timeout_s)
         max_bytes: int = request.extensions.get("max_bytes") or self._max_bytes
@@ -93,7 +93,7 @@ class SafeTransport(httpx.BaseTransport):
 
 
 def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
-    """Check the size of the headers, the content coding and the announced length before the body is read.
+    """Check a response before its body is read: the size of the headers, the content coding and the announced length.
 
     :raises FetchFailed: if one of them is not acceptable.
     """
@@ -107,7 +107,7 @@ def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
 
 
 def _read_body(host: str, response: httpcore.Response, max_bytes: int) -> bytes:
-    """Read the body; stop and raise ``FetchFailed`` as soon as it has more than ``max_bytes``."""
+    """Read and return the response body; stop and raise ``FetchFailed`` as soon as it has more than ``max_bytes``."""
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
@@ -117,7 +117,9 @@ def _read_body(host: str, response: httpcore.Response, max_bytes: int) -> bytes:
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to the first of the checked addresses that accepts the connection; ignores the host it is called with.
+    """Network backend of httpcore that connects only to the checked IP addresses, whatever host it is called with.
+
+    It uses the first address that accepts the connection.
 
     :param max_bytes: maximum number of bytes that a connection reads, headers and chunk framing included.
     """
@@ -135,9 +137,12 @@ class _PinnedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Try the addresses in turn; each gets an equal share of the remaining time. Other timeouts are ignored.
+        """Return a connection to the first of the checked addresses that accepts it.
 
-        :raises OSError: the error of the last address, if none accepts.
+        All arguments but ``port`` are ignored. The addresses are tried in turn; each gets an equal share of the time
+        until the deadline.
+
+        :raises OSError: if no address accepts the connection; it is the error of the last address.
         """
         error: OSError = TimeoutError()
         for index, address in enumerate(self._addresses):
@@ -152,7 +157,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """Socket whose operations end at the deadline, and which reads at most ``max_bytes``.
+    """Network stream of httpcore whose operations end at the deadline, and which reads at most ``max_bytes``.
 
     :raises TimeoutError: from each operation, if the deadline passes.
     """

@@ -1,6 +1,7 @@
-"""The worker: runs the jobs in the outbox (mail, notifications) and deletes expired rows.
+"""The worker: runs background jobs (mail, notifications), which the table ``outbox`` stores, and deletes expired rows.
 
-Several processes may run a worker: one of them has the lease and works, the others wait for the lease to end.
+Several processes may run a worker: one of them acquires a lease (a row with an end time) and works; the others wait
+until the lease ends.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _log = logging.getLogger("valetkey.worker")
 
 
 class Worker:
-    """Runs the jobs in the outbox: mail, and the kinds of ``job_handlers``.
+    """Runs the background jobs that the table ``outbox`` stores: mail, and those that ``job_handlers`` can run.
 
-    :param job_handlers: functions by kind of job; called with the job's payload. They raise ``FetchError`` if the job
-        failed and must be tried again.
+    :param job_handlers: functions by kind of job, such as ``account_mail``; called with the job's payload. They raise
+        ``FetchError`` or ``MailNotSent`` if the job failed and must be tried again.
     :param hourly_tasks: functions that are called once an hour, after expired rows were deleted.
     """
 
@@ -63,9 +64,11 @@ class Worker:
         self._lease_ends_at = 0.0
 
     def run(self, stop: threading.Event, *, interval_s: float = 1.0) -> None:
-        """Run rounds until ``stop`` is set. If the database is unavailable, log a warning and try again.
+        """Call ``run_once`` again and again until ``stop`` is set.
 
-        :param interval_s: seconds between two rounds.
+        If the database is unavailable, log a warning and try again after 5 seconds.
+
+        :param interval_s: seconds between two calls of ``run_once``.
         """
         while not stop.is_set():
             try:
@@ -78,7 +81,7 @@ class Worker:
     def run_once(self) -> int:
         """Run the jobs that are due and, once an hour, delete expired rows and run the hourly tasks.
 
-        Return how many jobs succeeded; 0 if the worker of another process has the lease.
+        Return how many jobs succeeded; 0 if the worker of another process is the one that runs jobs now.
 
         :raises StoreUnavailable: if the database is unavailable.
         """
@@ -94,7 +97,10 @@ class Worker:
         return self._run_groups(_group_by_recipient(outbox.list_due(self._store, now)))
 
     def _acquire_lease(self, now: float) -> bool:
-        """Return whether this worker has the lease; acquire it, or renew it when half of it has passed."""
+        """Acquire the lease that lets only one worker run jobs, or renew it when half of its time has passed.
+
+        Return whether this worker has the lease.
+        """
         if now < self._lease_ends_at - _LEASE_S / 2:
             return True
         if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, now, now + _LEASE_S))):
@@ -103,7 +109,7 @@ class Worker:
         return True
 
     def _run_groups(self, groups: Sequence[Sequence[outbox.Job]]) -> int:
-        """Run groups of jobs in parallel, so that a slow recipient delays only its own jobs.
+        """Run groups of jobs in parallel, one group per recipient, so that a slow recipient delays only its own jobs.
 
         Return how many jobs succeeded.
         """
@@ -121,7 +127,7 @@ class Worker:
     def _run_group(self, jobs: Sequence[outbox.Job]) -> int:
         """Run the jobs for one recipient in order, for 5 seconds at most. Return how many succeeded.
 
-        After a failure, postpone the remaining ones, so that the jobs for other recipients are read first.
+        After a failure, postpone the recipient's remaining jobs, so that the jobs for other recipients are read first.
         """
         ends_at, succeeded = self._clock() + _GROUP_TIMEOUT_S, 0
         for index, job in enumerate(jobs):
@@ -137,9 +143,9 @@ class Worker:
         return succeeded
 
     def _run_job(self, job: outbox.Job) -> bool:
-        """Run a job, and delete it or schedule the next attempt.
+        """Run a job. Delete it if it succeeds, else schedule the next attempt.
 
-        Return whether it succeeded; False also if another worker has acquired it.
+        Return whether it succeeded; False also if another worker is running it.
         """
         now = self._clock()
         if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now, now + _JOB_LEASE_S))):
@@ -153,7 +159,10 @@ class Worker:
         return True
 
     def _failure_statement(self, job: outbox.Job, error: str) -> Any:
-        """Log a failed attempt. Return the statement that schedules the next one, or marks the job as failed."""
+        """Log a failed attempt, and return the SQL statement, not yet executed, that schedules the next attempt.
+
+        After the last attempt, the statement marks the job as failed instead.
+        """
         _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, error)
         if job.attempts >= len(_RETRY_DELAYS_S):
             return outbox.mark_failed(job.job_id, self._clock(), error)
@@ -170,7 +179,7 @@ def _group_by_recipient(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
 
 
 def prune(store: Store, now: float) -> dict[str, int]:
-    """Delete expired rows. Return how many were deleted, by table."""
+    """Delete expired rows from all tables. Return how many rows were deleted, by name of the table."""
     deleted: dict[str, int] = {}
     for table, count_statement, delete_statement in prune_statements(now):
         for _ in range(_MAX_BATCHES):  # small transactions, so that others can write in between

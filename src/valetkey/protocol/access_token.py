@@ -27,14 +27,14 @@ class AccessToken:
     :param audience: the resources that the token is for (claim ``aud``).
     :param issued_at: time of issue (claim ``iat``).
     :param expires_at: time of expiry (claim ``exp``).
-    :param jti: unique id of the token; empty if a trusted issuer sends none.
-    :param grant_id: id of the grant that the token belongs to; ``None`` for client credentials and for tokens of
-        trusted issuers.
+    :param jti: unique id of the token; empty if another issuer that the operator trusts sends none.
+    :param grant_id: id of the resource owner's grant that the token belongs to; ``None`` for client credentials and for
+        tokens of other issuers.
     :param auth_time: time of the resource owner's last authentication; ``None`` if unknown.
     :param acr: authentication context class of that authentication; ``None`` if unknown.
     :param claims: all claims of the token, as the issuer sent them.
-    :param counted_as: key under which calls are counted for plans, limits and quotas: the client id, unless several
-        callers share that client id.
+    :param counted_as: name under which API calls are counted for plans, limits and quotas: the client id, unless
+        several callers share that client id.
     """
 
     issuer: str
@@ -53,7 +53,7 @@ class AccessToken:
 
 
 def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
-    """Return the access token with these claims of a token that Valetkey issued.
+    """Return the ``AccessToken`` for the claims of a token that Valetkey issued. The claims must be verified already.
 
     :raises KeyError, TypeError, ValueError: if a claim is missing or has the wrong type.
     """

@@ -1,4 +1,4 @@
-"""Supported signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864)."""
+"""Signature algorithms that this server supports (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864)."""
 
 from __future__ import annotations
 

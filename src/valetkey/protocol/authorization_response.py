@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
-    """Parameters for the client, sent by a redirect or by a form (OAuth 2.0 Form Post Response Mode).
+    """Authorization response to a client, sent by a redirect or by a form (OAuth 2.0 Form Post Response Mode).
 
-    :param redirect_uri: the client's redirect URI, already checked.
-    :param response_mode: ``query`` or ``form_post``.
+    :param redirect_uri: the client's redirect URI, already checked to be registered.
+    :param response_mode: ``query`` for a redirect, ``form_post`` for a form.
     :param parameters: the parameters of the response, such as ``code`` and ``state``.
     """
 
@@ -20,6 +20,6 @@ class AuthorizationResponse:
     parameters: dict[str, str]
 
     def location(self) -> str:
-        """Return the redirect URI with the parameters added to its query."""
+        """Return the redirect URI with the response parameters added to its query: the ``Location`` of a redirect."""
         separator = "" if self.redirect_uri.endswith(("?", "&")) else "&" if "?" in self.redirect_uri else "?"
         return f"{self.redirect_uri}{separator}{urlencode(self.parameters)}"

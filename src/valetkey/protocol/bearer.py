@@ -10,9 +10,9 @@ _MAX_TOKEN_LENGTH = 8192
 
 
 class MissingToken(InvalidToken):
-    """The request has no bearer token.
+    """The request to a protected resource has no bearer token.
 
-    The response then has no error code (§3.1), only a description of what is missing.
+    The response then has no error code (RFC 6750 §3.1), only a description of what is missing.
     """
 
     def body(self) -> dict[str, str]:
@@ -23,7 +23,7 @@ def parse_bearer_token(authorization: str | None) -> str | None:
     """Return the bearer token of an Authorization header, or ``None`` if there is no header.
 
     :raises MissingToken: if the header has another scheme than Bearer.
-    :raises InvalidRequest: if the header is malformed (§3.1).
+    :raises InvalidRequest: if the header is malformed (RFC 6750 §3.1).
     :raises InvalidToken: if the token is too long or not ASCII.
     """
     if not authorization:
@@ -40,20 +40,20 @@ def parse_bearer_token(authorization: str | None) -> str | None:
 
 
 def format_authorization_header(token: str) -> str:
-    """Return the Authorization header value that sends a token (§2.1)."""
+    """Return the value of the Authorization header that sends a bearer token (RFC 6750 §2.1)."""
     return f"Bearer {token}"
 
 
 def format_challenge(
     refusal: OAuthError, *, realm: str, resource_metadata: str = "", scope: str = "", **parameters: str
 ) -> str:
-    """Return a WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1).
+    """Return the value of the WWW-Authenticate header of an error response (RFC 6750 §3, RFC 9728 §5.1).
 
     :param refusal: the error to report; ``MissingToken`` adds no error code.
-    :param realm: the protection space (RFC 9110 §11.5).
+    :param realm: name of the protection space (RFC 9110 §11.5).
     :param resource_metadata: URL of the protected resource metadata; empty adds none.
     :param scope: the scopes that the resource requires, separated by spaces; empty adds none.
-    :param parameters: further parameters of the challenge.
+    :param parameters: further parameters of the header's challenge, such as ``max_age``.
     """
     parts: dict[str, str] = {"realm": realm}
     if not isinstance(refusal, MissingToken):

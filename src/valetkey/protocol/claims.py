@@ -1,4 +1,4 @@
-"""Standard claims of OpenID Connect and the ``claims`` parameter (OpenID Connect Core §5.1, §5.4, §5.5)."""
+"""Standard claims, and the ``claims`` parameter of authorization requests (OpenID Connect Core §5.1, §5.4, §5.5)."""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ ClaimsRequest = Mapping[str, Mapping[str, Any]]
 
 
 def parse_claims_parameter(text: str | None) -> ClaimsRequest:
-    """Return the individually requested claims for ``userinfo`` and for ``id_token``.
+    """Return the claims that the ``claims`` parameter requests, under the keys ``userinfo`` and ``id_token``.
 
-    Each claim name maps to its request, which is empty for a voluntary claim with any value. Other members of the
-    parameter are ignored. The result is empty if the parameter is absent.
+    Under each key, a claim's name maps to what is requested of it, such as ``{"essential": True}``; this is empty for a
+    voluntary claim with any value. Other members of the parameter are ignored. The result is empty if the parameter is
+    absent.
 
-    :raises InvalidRequest: if the parameter is not the JSON object that §5.5 describes.
+    :raises InvalidRequest: if the parameter is not the JSON object that OpenID Connect Core §5.5 describes.
     """
     if text is None:
         return {}
@@ -74,7 +75,11 @@ def parse_claims_parameter(text: str | None) -> ClaimsRequest:
 
 
 def requested_values(requested_claim: Mapping[str, Any]) -> list[Any]:
-    """Return the values that the request for one claim accepts; an empty list means any value."""
+    """Return the values that a client accepts for a requested claim; an empty list means any value.
+
+    :param requested_claim: what is requested of the claim, such as ``{"values": ["a", "b"]}`` (OpenID Connect Core
+        §5.5.1).
+    """
     return [requested_claim["value"]] if "value" in requested_claim else list(requested_claim.get("values", ()))
 
 
@@ -85,7 +90,7 @@ def claims_of_scope(scope: frozenset[str]) -> frozenset[str]:
 
 
 def claim_problem(name: str, value: object) -> str | None:
-    """Return why a value is not valid for a standard claim, or ``None`` if it is valid or the claim is not standard."""
+    """Return why a value is not valid for a claim, as a sentence, or ``None`` if it is or the claim is not standard."""
     expected = STANDARD_CLAIMS.get(name)
     if expected is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
         return _address_problem(value) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""Parsers for the individual members of client metadata (RFC 7591 §2)."""
+"""Parsers for the members of client metadata, such as ``redirect_uris`` (RFC 7591 §2)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _PRIVATE_JWK_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 def parse_members(submitted: ClientMetadata) -> dict[str, Any]:
-    """Return the supported members, each checked against its type.
+    """Return the client metadata members that this server supports, each checked against its type.
 
     Members that are not supported, null or empty are dropped (RFC 7591 §2, RFC 7592 §2.2).
 
-    :raises InvalidRedirectUri, InvalidClientMetadata: for the first invalid member.
+    :param submitted: the client metadata as it was sent.
+    :raises InvalidRedirectUri, InvalidClientMetadata: for the first member that is not valid.
     """
     members = {}
     for name, value in submitted.items():
@@ -36,16 +37,16 @@ def parse_members(submitted: ClientMetadata) -> dict[str, Any]:
 
 
 def to_error_description(text: str) -> str:
-    """Return a text as ``error_description``: printable ASCII without quotes and backslashes (RFC 7591 §3.2.2).
+    """Return a text with only the characters that ``error_description`` allows (RFC 7591 §3.2.2).
 
-    Other characters become ``?``, except that ``§`` becomes "section".
+    These are printable ASCII without quotes and backslashes. Others become ``?``, but ``§`` becomes "section".
     """
     plain = text.replace("§", "section ")
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in plain)
 
 
 def is_supported_member(name: str) -> bool:
-    """Return whether this server supports a metadata member."""
+    """Return whether this server supports the client metadata member with this name, such as ``logo_uri#fr``."""
     return _find_parser(name) is not None
 
 
@@ -63,9 +64,10 @@ def _invalid_member(name: str, expected: str) -> InvalidClientMetadata:
 
 
 def _parse_client_name(name: str, value: Any) -> str:
-    """Return the client's name, which users read on pages.
+    """Return the client's name, without spaces around it; Valetkey's pages show it to users.
 
-    Line breaks, invisible characters and characters that change the writing direction are rejected.
+    :raises InvalidClientMetadata: if it is not 1 to 100 printable characters: line breaks, invisible characters and
+        characters that change the writing direction are rejected.
     """
     if not isinstance(value, str) or not value.strip() or len(value) > 100 or not value.isprintable():
         raise _invalid_member(name, "1 to 100 printable characters")
@@ -106,7 +108,10 @@ def _parse_endpoint_uri(name: str, value: Any) -> str:
 
 
 def _parse_initiate_login_uri(name: str, value: Any) -> str:
-    """Return the https URL where third parties can start a sign-in at the client (OpenID Connect Registration §2)."""
+    """Return the URL where third parties can start a sign-in at the client (OpenID Connect Registration §2).
+
+    :raises InvalidClientMetadata: if it is not an https URL.
+    """
     if urlsplit(_parse_page_uri(name, value)).scheme != "https":
         raise InvalidClientMetadata(f"{name} cannot be used: it is not https")
     return str(value)
@@ -134,9 +139,11 @@ def _choice_parser(*choices: str) -> Callable[[str, Any], str]:
 
 
 def _parse_jwks(name: str, value: Any) -> dict[str, Any]:
-    """Return a JWK set of public keys (RFC 7591 §2).
+    """Return a client's JWK set, with only the members of public keys (RFC 7591 §2).
 
-    A set that contains a private key is rejected: that key is compromised once it has been sent.
+    A set that contains a private key is rejected, because that key was disclosed when it was sent.
+
+    :raises InvalidClientMetadata: if the value is not a JWK set of 1 to 16 public keys.
     """
     keys = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(isinstance(key, dict) for key in keys):
@@ -192,10 +199,10 @@ _LOGOUT_FLAGS = ("backchannel_logout_session_required", "frontchannel_logout_ses
 
 
 def logout_problems(policy: ClientPolicy, members: Mapping[str, Any], redirect_uris: Sequence[str]) -> list[str]:
-    """Return what is wrong with the members for logout, one sentence per problem; empty if they can be registered.
+    """Return what is wrong with a client's logout URIs and flags, one sentence each; empty if they can be registered.
 
-    :param policy: the rules for the client.
-    :param members: the client metadata.
+    :param policy: the rules for this kind of client.
+    :param members: the client metadata, such as ``post_logout_redirect_uris`` and ``backchannel_logout_uri``.
     :param redirect_uris: the client's redirect URIs.
     """
     post_logout_uris = members.get("post_logout_redirect_uris", ())

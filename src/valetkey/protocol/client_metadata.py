@@ -1,4 +1,4 @@
-"""Client metadata (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2): validated, with defaults filled in."""
+"""Validation of client metadata, and its defaults (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _RESPONSE_TYPES = frozenset({"code"})
 def parse_client_metadata(
     submitted: Mapping[str, Any], policy: ClientPolicy | None = None, *, is_operator_approved: bool = True
 ) -> tuple[ClientPolicy, dict[str, Any]]:
-    """Return the client's policy and its validated metadata, with defaults for members that were not submitted.
+    """Return the client's policy (the rules for its kind of client) and its validated metadata with defaults added.
 
     Unsupported members are ignored (RFC 7591 §2). Unsupported grant types and response types are dropped if
     supported ones remain (§3.2.1).
 
     :param submitted: the client metadata as it was sent.
-    :param policy: the rules to check against; ``None`` derives them from the metadata.
+    :param policy: the policy to check against; ``None`` selects one by the metadata.
     :param is_operator_approved: whether the operator approved the client. Only such a client may act for itself
         (client credentials).
-    :raises InvalidRedirectUri, InvalidClientMetadata: for the first problem (§3.2.2).
+    :raises InvalidRedirectUri, InvalidClientMetadata: for the first member that is not acceptable (§3.2.2).
     """
     members = parse_members(submitted)
     rules = policy or _select_policy(members, is_operator_approved=is_operator_approved)
@@ -77,7 +77,11 @@ def _parse_grant_types(members: ClientMetadata, policy: ClientPolicy, *, is_oper
 
 
 def _parse_response_types(members: ClientMetadata, grant_types: list[str]) -> list[str]:
-    """Return the response types, which must correspond to the grant types (RFC 7591 §2.1)."""
+    """Return the client's response types: ``["code"]``, or none if it has no grant type ``authorization_code``.
+
+    :raises InvalidClientMetadata: if the submitted types do not correspond to the grant types (RFC 7591 §2.1), or none
+        of them is supported.
+    """
     has_code = "authorization_code" in grant_types
     submitted = members.get("response_types", ["code"] if has_code else [])
     response_types = [name for name in submitted if name in _RESPONSE_TYPES]
@@ -114,11 +118,11 @@ def _check_keys(metadata: ClientMetadata, policy: ClientPolicy) -> None:
 
 
 def _check_sector_identifier(metadata: ClientMetadata) -> None:
-    """Require a ``sector_identifier_uri`` for pairwise subjects if redirect URIs have several hosts.
+    """Require ``sector_identifier_uri`` if a client has pairwise subjects and redirect URIs with several hosts.
 
-    OpenID Connect Core §8.1: the sector is otherwise the host of the redirect URIs.
+    Without that member, the sector is the host of the redirect URIs (OpenID Connect Core §8.1).
 
-    :raises InvalidClientMetadata: if it is missing.
+    :raises InvalidClientMetadata: if the member is required but missing.
     """
     hosts = {urlsplit(uri).hostname for uri in metadata.get("redirect_uris", [])}
     if metadata.get("subject_type") == "pairwise" and len(hosts) > 1 and "sector_identifier_uri" not in metadata:

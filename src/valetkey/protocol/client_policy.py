@@ -1,4 +1,4 @@
-"""Named policies with the rules for each kind of client; no single set of rules fits all clients."""
+"""Client policies: the rules for each kind of OAuth client, such as ``web``, ``browser`` or ``machine``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEVICE_CODE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """The rules for one kind of client (RFC 6749 §2.1, RFC 8252, RFC 9700).
+    """The rules for one kind of client, such as ``web`` or ``machine`` (RFC 6749 §2.1, RFC 8252, RFC 9700).
 
     A client that the operator adds without naming grant types gets all ``default_grant_types``; a client that registers
     itself without naming any gets the first one (RFC 7591 §2).

@@ -1,4 +1,4 @@
-"""OAuth error responses, one class per registered error code, with a text for the client and one for the log."""
+"""OAuth error responses: one exception class per registered error code."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import ClassVar
 
 
 class OAuthError(Exception):
-    """An error response that is sent to the client.
+    """Base class of exceptions that become an OAuth error response to the client.
 
     ``error`` is the registered error code and ``status`` the HTTP status.
 
     :param description: the ``error_description`` for the client (RFC 6749 §5.2: printable ASCII).
-    :param log_detail: details for the log, which the client never sees.
+    :param log_detail: details for the log, which the client never sees; ``None`` if there are none.
     :param retry_after: seconds after which the client may try again; 0 if unknown.
-    :param challenge_parameters: further parameters of WWW-Authenticate at a machine endpoint (RFC 6750 §3,
-        RFC 9470 §3).
+    :param challenge_parameters: further parameters of the WWW-Authenticate header, for endpoints that programs call
+        (RFC 6750 §3, RFC 9470 §3).
     """
 
     error: ClassVar[str]
@@ -38,7 +38,7 @@ class OAuthError(Exception):
         self.challenge_parameters = challenge_parameters or {}
 
     def body(self) -> dict[str, str]:
-        """Return the members of the JSON response."""
+        """Return the members of the JSON response: ``error`` and ``error_description``."""
         return {"error": self.error, "error_description": self.description}
 
 
@@ -190,11 +190,12 @@ PROBLEM_CONTENT_TYPE = "application/problem+json"
 
 
 def problem_body(status: int, detail: str, *, title: str | None = None, **members: object) -> bytes:
-    """Return problem details as JSON (RFC 9457).
+    """Return the JSON body of an error response in the format Problem Details (RFC 9457).
 
-    The type is ``about:blank``, so the default title is the status phrase (§4.2.1).
+    The problem type is ``about:blank``, so the default title is the phrase of the HTTP status (§4.2.1).
 
-    :param members: extension members (§3.2).
+    :param detail: what is wrong with this request.
+    :param members: extension members of the JSON object (§3.2).
     """
     body = {"title": title or HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return json.dumps(body).encode()

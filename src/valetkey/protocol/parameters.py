@@ -1,4 +1,4 @@
-"""Request parameters, parsed as RFC 6749 §3.1 and §3.2 require."""
+"""Parameters in the query or form body of OAuth requests, parsed as RFC 6749 §3.1 and §3.2 require."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ _MAX_FIELDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Request parameters: none is empty, and none was sent twice except ``resource``.
+    """The parameters of an OAuth request: none is empty, and none was sent twice except ``resource``.
 
-    :param values: parameters that were sent once.
-    :param repeated: the values of parameters that may be sent more than once, in order.
+    :param values: values by name, for parameters that may be sent only once.
+    :param repeated: lists of values by name, for parameters that may be sent more than once (``resource``).
     """
 
     values: Mapping[str, str]
     repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def get(self, name: str) -> str | None:
-        """Return a parameter, or ``None`` if it is missing, empty or repeatable."""
+        """Return the value of a request parameter, or ``None`` if it is missing or empty.
+
+        For a parameter that may be sent more than once, use ``getlist``; ``get`` always returns ``None``.
+        """
         return self.values.get(name)
 
     def require(self, name: str) -> str:
-        """Return a parameter.
+        """Return the value of a request parameter.
 
-        :raises InvalidRequest: if it is missing or empty.
+        :raises InvalidRequest: if the parameter is missing or empty.
         """
         value = self.values.get(name)
         if value is None:
@@ -38,12 +41,12 @@ class Parameters:
         return value
 
     def getlist(self, name: str) -> tuple[str, ...]:
-        """Return all values of a repeatable parameter, in order."""
+        """Return all values of a parameter that may be sent more than once, in order; empty if it is missing."""
         return self.repeated.get(name, ())
 
 
 def parse_parameters(encoded: str) -> Parameters:
-    """Parse a query string or an ``application/x-www-form-urlencoded`` body.
+    """Return the parameters in a query string or an ``application/x-www-form-urlencoded`` body.
 
     :raises InvalidRequest: if it cannot be decoded, or a parameter is sent twice.
     """
@@ -51,7 +54,7 @@ def parse_parameters(encoded: str) -> Parameters:
 
 
 def decode_pairs(encoded: str) -> list[tuple[str, str]]:
-    """Return the decoded name-value pairs, in order.
+    """Return the decoded name-value pairs of a query string or form body, in order.
 
     :raises InvalidRequest: if the text is not form-encoded UTF-8, has more than 60 fields, or contains NUL, which
         databases cannot store.
@@ -66,7 +69,7 @@ def decode_pairs(encoded: str) -> list[tuple[str, str]]:
 
 
 def reject_repeated(pairs: Iterable[tuple[str, str]]) -> Parameters:
-    """Collect parameters; an empty one counts as omitted (RFC 6749 §3.1).
+    """Return name-value pairs as ``Parameters``; a pair with an empty value counts as omitted (RFC 6749 §3.1).
 
     :raises InvalidRequest: if a parameter that is not repeatable is sent twice.
     """

@@ -17,6 +17,7 @@ _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # §4.2
 def parse_code_challenge(parameters: Parameters, *, required: bool) -> str | None:
     """Return the S256 code challenge of an authorization request, or ``None`` if it has none and none is required.
 
+    :param required: whether the client must use PKCE.
     :raises InvalidRequest: if the challenge is required but missing, is malformed, or has a method other than S256
         (an absent method means ``plain``, §4.3).
     """
@@ -36,8 +37,8 @@ def parse_code_challenge(parameters: Parameters, *, required: bool) -> str | Non
 def check_code_verifier(verifier: str | None, challenge: str | None) -> None:
     """Check that a code verifier matches the code challenge.
 
-    :param verifier: the ``code_verifier`` of the token request, if any.
-    :param challenge: the ``code_challenge`` of the authorization request, if any.
+    :param verifier: the ``code_verifier`` of the token request; ``None`` if it has none.
+    :param challenge: the ``code_challenge`` of the authorization request; ``None`` if it had none.
     :raises InvalidGrant: if they do not match, or if there is a verifier but no challenge: an attacker may have
         removed the challenge from the authorization request (PKCE downgrade, RFC 9700 §2.1.1).
     """
@@ -54,6 +55,6 @@ def check_code_verifier(verifier: str | None, challenge: str | None) -> None:
 
 
 def s256(verifier: str) -> str:
-    """Return the S256 code challenge of a code verifier (§4.2)."""
+    """Return the S256 code challenge of a PKCE code verifier (RFC 7636 §4.2)."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

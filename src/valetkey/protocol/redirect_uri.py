@@ -1,4 +1,4 @@
-"""Redirect URIs: which may be registered, and which one an authorization request may use (RFC 8252, RFC 9700 §2.1)."""
+"""Rules for redirect URIs: which ones clients may register, which ones requests may use (RFC 8252, RFC 9700 §2.1)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ _DANGEROUS_SCHEMES = frozenset(
 
 
 def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
-    """Return why a URI cannot be registered as a redirect URI, or ``None`` if it can.
+    """Return why a URI cannot be registered as a redirect URI, as a sentence, or ``None`` if it can.
 
     https is always allowed, http for loopback addresses only, and private-use schemes (with a dot, RFC 8252 §7.1)
     for native apps only.
+
+    :param native: whether the client is a native app (desktop, mobile or command-line).
     """
     parts, problem = split_uri(uri)
     if parts is None:
@@ -35,15 +37,17 @@ def redirect_uri_problem(uri: str, *, native: bool) -> str | None:
 
 
 def is_native_redirect_uri(uri: str) -> bool:
-    """Return whether a redirect URI leads to a program on the user's device (RFC 8252 §7.1, §7.3)."""
+    """Return whether a redirect URI leads to a native app on the user's device (RFC 8252 §7.1, §7.3)."""
     parts, _ = split_uri(uri)
     return parts is not None and (parts.scheme not in {"https", "http"} or is_loopback_host(parts.hostname))
 
 
 def redirect_uri_matches(uri: str, registered: tuple[str, ...], *, native: bool) -> bool:
-    """Return whether a redirect URI is registered.
+    """Return whether the redirect URI of a request is one of the client's registered redirect URIs.
 
     The comparison is exact, except that a loopback URI of a native app may have any port (RFC 8252 §7.3).
+
+    :param native: whether the client is a native app (desktop, mobile or command-line).
     """
     if uri in registered:
         return True

@@ -1,4 +1,4 @@
-"""Request bodies of machine endpoints: a form (RFC 6749 §3.2) or JSON (RFC 7591 §3.1)."""
+"""Request bodies of endpoints that programs call: a form (RFC 6749 §3.2) or JSON (RFC 7591 §3.1)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MAX_BYTES = 65_536
 
 
 def parse_form_body(body: bytes, content_type: str) -> Parameters:
-    """Return the parameters of a form body; an empty body has none.
+    """Return the parameters in a form-encoded request body; there are none if the body is empty.
 
     :raises BodyTooLarge: if the body is larger than 64 KiB.
-    :raises InvalidRequest: if the body is not a form, or a parameter is sent twice.
+    :raises InvalidRequest: if the body is not form-encoded, or a parameter is sent twice.
     """
     if not body:
         return Parameters({})
@@ -27,7 +27,7 @@ def parse_form_body(body: bytes, content_type: str) -> Parameters:
 
 
 def parse_json_object_body(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the JSON object in a request body.
+    """Return the JSON object in a request body, checking its size and content type.
 
     :raises BodyTooLarge: if the body is larger than 64 KiB.
     :raises InvalidRequest: if the body is not a JSON object.
@@ -39,7 +39,7 @@ def parse_json_object_body(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def parse_json_body(body: bytes, content_type: str) -> Any:
-    """Return the JSON value in a request body: an object, an array or another value.
+    """Return the JSON value in a request body (an object, an array or another value), checking size and content type.
 
     :raises BodyTooLarge: if the body is larger than 64 KiB.
     :raises InvalidRequest: if the body is not JSON.
@@ -59,9 +59,9 @@ def _check_size_and_type(body: bytes, content_type: str, expected_type: str) -> 
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``body``.
+    """Return the JSON object in ``body``, without a check of the size.
 
-    :raises ValueError: if it is not a JSON object, or ``parse_json`` cannot read it.
+    :raises ValueError: if the body is not a JSON object, or ``parse_json`` cannot read it.
     """
     value = parse_json(body)
     if not isinstance(value, dict):
@@ -70,10 +70,10 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the JSON value in ``body``.
+    """Return the JSON value in ``body``, parsed more strictly than by ``json.loads``.
 
-    :raises ValueError: if it is not UTF-8, is not JSON, names a member twice (RFC 8259 §4), is nested too deeply, or
-        has an escape of a lone surrogate, which no database can store (§8.2).
+    :raises ValueError: if the body is not UTF-8, is not JSON, has an object with two members of the same name
+        (RFC 8259 §4), is nested too deeply, or has an escape of a lone surrogate, which no database can store (§8.2).
     """
     try:
         value = json.loads(body.decode(), object_pairs_hook=_reject_repeated_members, parse_constant=_reject_constant)

@@ -75,11 +75,11 @@ class ResourceOwners(Protocol):
 
 @runtime_checkable
 class SupportsSignOut(Protocol):
-    """Optional extension of ``ResourceOwners``: users can also be signed out, by an app or on a page of Valetkey."""
+    """Optional extension of ``ResourceOwners``: an OAuth client or a page of Valetkey can also sign users out."""
 
     def sign_out(self) -> None:
-        """End the sign-in session of the current request.
+        """End the user's sign-in session in your app, for the current request.
 
-        Valetkey has notified the apps already (OpenID Connect RP-Initiated Logout §2).
+        Valetkey has already notified the OAuth clients (OpenID Connect RP-Initiated Logout §2).
         """
         ...

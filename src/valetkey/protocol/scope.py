@@ -13,7 +13,7 @@ _MAX_LENGTH, _MAX_CACHED_LENGTH = 2000, 100
 
 
 def parse_scope(text: str | None) -> frozenset[str]:
-    """Return the scope names in a space-separated list; ``None`` and an empty text have none.
+    """Return the scope names in a space-separated list; the result is empty for ``None`` and an empty text.
 
     :raises InvalidScope: if the text is not a space-separated list of scope names, or is longer than 2000 characters.
     """
@@ -35,5 +35,5 @@ _parse_cached = lru_cache(maxsize=256)(
 
 
 def format_scope(names: Iterable[str]) -> str:
-    """Return scope names as a space-separated list, sorted."""
+    """Return scope names as one text, sorted and separated by spaces."""
     return " ".join(sorted(names))

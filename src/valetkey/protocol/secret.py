@@ -25,7 +25,7 @@ REGISTRATION_ACCESS_TOKEN = "ra"  # allows a client to manage its own registrati
 
 
 class Secret:
-    """A code, token or password that is not shown when printed or logged; only ``reveal`` returns its value."""
+    """A code, token or password whose value is not shown when it is printed or logged; ``reveal`` returns the value."""
 
     __slots__ = ("_value",)
 
@@ -33,18 +33,18 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the value of the secret."""
+        """Return the secret's value as text, for example to send it to the client."""
         return self._value
 
     def digest(self) -> bytes:
-        """Return the SHA-256 digest, which is stored instead of the secret.
+        """Return the secret's SHA-256 digest, which is stored instead of the secret.
 
         An unsalted fast hash is sufficient for random secrets of 200 bits or more.
         """
         return hashlib.sha256(self._value.encode()).digest()
 
     def matches(self, digest: bytes) -> bool:
-        """Return whether a stored digest is that of this secret, compared in constant time."""
+        """Return whether this secret has the given stored digest, compared in constant time."""
         return hmac.compare_digest(self.digest(), digest)
 
     def __repr__(self) -> str:
@@ -58,13 +58,19 @@ class Secret:
 
 
 def generate_secret(kind: str) -> Secret:
-    """Generate a secret ``vk_<kind>_<random><checksum>``: 44 random letters and digits and 6 of checksum."""
+    """Generate a secret ``vk_<kind>_<random><checksum>``: 44 random letters and digits, then a checksum of 6.
+
+    :param kind: the constant that says what the secret is for, such as ``ACCESS_TOKEN`` or ``SESSION``.
+    """
     random = _to_alphanumeric(secrets.token_bytes(33))
     return Secret(f"vk_{kind}_{random}{_checksum(kind, random)}")
 
 
 def is_well_formed(text: str, kind: str) -> bool:
-    """Return whether a text has the format and the checksum of a secret of this kind; needs no database."""
+    """Return whether a text has the format and checksum of a secret; whether the secret exists is not checked.
+
+    :param kind: the constant that says what the secret is for, such as ``ACCESS_TOKEN`` or ``SESSION``.
+    """
     prefix = f"vk_{kind}_"
     body = text[len(prefix) :]
     if not text.startswith(prefix) or len(body) != 50 or not body.isascii() or not body.isalnum():
@@ -73,7 +79,7 @@ def is_well_formed(text: str, kind: str) -> bool:
 
 
 def random_id(length: int = 22) -> str:
-    """Generate a public identifier of letters and digits, with at least 5 random bits each."""
+    """Return a new random identifier, not secret, of ``length`` letters and digits with at least 5 random bits each."""
     return _to_alphanumeric(secrets.token_bytes(length * 3 // 4 + 1))[:length]
 
 

@@ -8,7 +8,7 @@ _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, 
 
 
 def parse_size(text: str | int) -> int:
-    """Return a size in bytes.
+    """Return the number of bytes that a text such as ``64 KiB`` means; a number without a unit is in bytes.
 
     :raises ValueError: if the text is not a size.
     """

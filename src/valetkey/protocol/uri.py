@@ -1,4 +1,4 @@
-"""URIs: loopback hosts, resource identifiers (RFC 8707 §2), page and endpoint URLs."""
+"""Checks of URIs: loopback hosts, resource indicators (RFC 8707 §2), URLs of pages and endpoints."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def resource_uri_problem(uri: str) -> str | None:
 
 
 def host_of(uri: str) -> str | None:
-    """Return the host of a URI, or ``None`` if it has none or is invalid."""
+    """Return the host of a URI, in lower case, or ``None`` if the URI has no host or is invalid."""
     parts, _ = split_uri(uri)
     return parts.hostname if parts else None
 
 
 def normalize_resource(uri: str) -> str:
-    """Return a resource indicator in normal form, for comparison (RFC 3986 §6.2.2.1, §6.2.3).
+    """Return a resource indicator (the URL of an API) in normal form, for comparison (RFC 3986 §6.2.2.1, §6.2.3).
 
     Scheme and host become lower case, and an empty path becomes ``/``: JavaScript's ``URL`` always writes that slash.
     """
@@ -39,7 +39,7 @@ def normalize_resource(uri: str) -> str:
 
 
 def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bool:
-    """Return whether a client_id is the URL of a Client ID Metadata Document (draft-03 §3).
+    """Return whether a client_id has the form of the URL of a Client ID Metadata Document (draft-03 §3).
 
     :param allow_http_loopback: whether an http URL is allowed if its host is a loopback address.
     """
@@ -54,14 +54,14 @@ def is_metadata_document_url(client_id: str, *, allow_http_loopback: bool) -> bo
 
 
 def page_uri_problem(uri: str) -> str | None:
-    """Return why a URI cannot be the address of a web page for users, or ``None`` if it can."""
+    """Return why a URI cannot be the address of a web page for users, as a sentence, or ``None`` if it can."""
     return resource_uri_problem(uri)
 
 
 def endpoint_uri_problem(uri: str) -> str | None:
-    """Return why a URI cannot be an endpoint that servers call, or ``None`` if it can.
+    """Return why a URI cannot be the URL of an endpoint that servers call, as a sentence, or ``None`` if it can.
 
-    It must be https, or http on a loopback address.
+    Such a URL must be https, or http with a loopback host.
     """
     problem = resource_uri_problem(uri)
     parts = urlsplit(uri) if problem is None else None

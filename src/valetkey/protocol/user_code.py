@@ -11,19 +11,19 @@ _LENGTH = 8
 
 
 def generate_user_code() -> str:
-    """Generate a random user code of 8 letters, without the dash."""
+    """Return a new random user code of 8 letters, without the dash that users see in the middle."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
 def format_user_code(user_code: str) -> str:
-    """Return a user code as a device shows it, with a dash in the middle."""
+    """Return a user code as a device shows it, with a dash in the middle, such as ``WDJB-MJHT``."""
     return f"{user_code[:4]}-{user_code[4:]}"
 
 
 def parse_user_code(text: str) -> str | None:
-    """Return the user code that a user typed, or ``None`` if it cannot be one.
+    """Return the user code in a text that a user typed, or ``None`` if the text cannot be a user code.
 
-    Case, dashes, spaces and other punctuation are ignored.
+    Case, dashes, spaces and other punctuation in the text are ignored.
     """
     letters = "".join(character for character in text.upper() if character.isalnum())
     return letters if len(letters) == _LENGTH and set(letters) <= set(_ALPHABET) else None

@@ -1,1 +1,1 @@
-"""Access tokens: signing keys, generation, verification; encryption of what is stored."""
+"""Access tokens: generation, verification and signing keys. Encryption of stored data."""

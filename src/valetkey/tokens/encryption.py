@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-256-GCM with ``encryption_keys``, each ciphertext bound to its row."""
+"""Encryption of stored data: AES-256-GCM with the setting ``encryption_keys``, each ciphertext bound to its row."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def generate_encryption_key() -> str:
 def write_key_file(path: Path) -> None:
     """Write a new encryption key to a file that only its owner can read (mode 0600), unless the file exists.
 
-    The file appears with its whole content or not at all. If several processes do this at once, one key remains.
+    The file appears with its whole content or not at all. If several processes do this at once, the key of the first
+    one remains.
 
-    :raises OSError: if the folder cannot be written.
+    :raises OSError: if the file cannot be written.
     """
     if path.exists():
         return
@@ -41,10 +42,10 @@ def write_key_file(path: Path) -> None:
 
 
 class Cipher:
-    """Encrypts with the first of ``encryption_keys``, and decrypts with any of them.
+    """Encrypts data for the database with the first key of the setting ``encryption_keys``; decrypts with any of them.
 
-    If the setting is empty, the key is in the file ``encryption.key`` in ``data_dir``, which is created if needed.
-    Keys are read at first use.
+    If the setting is empty, the key is read from the file ``encryption.key`` in ``data_dir``, which is created if
+    needed. Keys are read at first use.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,9 +53,9 @@ class Cipher:
         self._keys: dict[bytes, bytes] = {}
 
     def encrypt(self, plaintext: bytes, row_id: str) -> bytes:
-        """Return the ciphertext. It can only be decrypted with the same ``row_id``.
+        """Return the ciphertext, which can only be decrypted with the same ``row_id``.
 
-        :param row_id: table and primary key of the row that the ciphertext is stored in.
+        :param row_id: table and primary key of the row that stores the ciphertext, such as ``signing_keys:<kid>``.
         :raises StoreUnavailable: if the key file is needed and cannot be created or read.
         """
         key_id, key = next(iter(self._load_keys().items()))
@@ -62,8 +63,9 @@ class Cipher:
         return key_id + nonce + AESGCM(key).encrypt(nonce, plaintext, row_id.encode())
 
     def decrypt(self, ciphertext: bytes, row_id: str) -> bytes:
-        """Return the plaintext.
+        """Return the plaintext of a ciphertext that ``encrypt`` returned.
 
+        :param row_id: table and primary key of the row that stores the ciphertext, such as ``signing_keys:<kid>``.
         :raises StoreUnavailable: if no configured key matches, or the ciphertext was changed or moved to another row.
         """
         key_id, nonce = ciphertext[:_KEY_ID_BYTES], ciphertext[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES]
@@ -78,9 +80,9 @@ class Cipher:
             ) from cause
 
     def compute_hmacs(self, purpose: str, text: str) -> list[str]:
-        """Return the HMACs of a text in hexadecimal, one for each key: send the first, accept any.
+        """Return the HMACs of a text in hexadecimal, one for each encryption key: send the first, accept any.
 
-        :param purpose: separates HMACs with different uses: with another purpose they differ.
+        :param purpose: what the HMAC is for; for another purpose, the same text has other HMACs.
         """
         return [
             hmac.new(hashlib.sha256(purpose.encode() + key).digest(), text.encode(), "sha256").hexdigest()
@@ -88,7 +90,7 @@ class Cipher:
         ]
 
     def _unknown_key_message(self, key_id: bytes) -> str:
-        """Return the error message for data that no configured key decrypts: it says how to configure the right key."""
+        """Return an error message that says how to configure the key for data that no configured key decrypts."""
         file = _key_file(Path(self._settings.data_dir))
         source = "encryption_keys" if self._settings.encryption_keys else str(file)
         if self._settings.encryption_keys and file.is_file() and _key_id(_read_key(file)) == key_id:
@@ -106,15 +108,15 @@ class Cipher:
 
 
 def encrypt_with_secret(secret: str, plaintext: bytes) -> bytes:
-    """Return the plaintext encrypted with a key that is derived from a secret: only its holder can decrypt it.
+    """Return the plaintext encrypted with a key derived from a secret, such as a token: only its holder can decrypt it.
 
-    Encrypt only one message with each secret: the nonce is always zero.
+    Encrypt only one plaintext with each secret: the nonce is always zero.
     """
     return AESGCM(_derive_key(secret)).encrypt(bytes(_NONCE_BYTES), plaintext, None)
 
 
 def decrypt_with_secret(secret: str, ciphertext: bytes) -> bytes | None:
-    """Return the plaintext that ``encrypt_with_secret`` encrypted, or ``None`` if it used another secret."""
+    """Return the plaintext that ``encrypt_with_secret`` encrypted, or ``None`` if the secret is another one."""
     try:
         return AESGCM(_derive_key(secret)).decrypt(bytes(_NONCE_BYTES), ciphertext, None)
     except InvalidTag:

@@ -29,8 +29,8 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 class GeneratedToken:
     """A new access token.
 
-    ``row`` is the statement that stores an opaque token; execute it before the token is sent. It is ``None`` for a
-    JWT, which is not stored.
+    ``row`` is the SQL statement, not yet executed, that stores an opaque token; execute it before the token is sent. It
+    is ``None`` for a JWT, which is not stored.
     """
 
     value: str
@@ -39,7 +39,7 @@ class GeneratedToken:
 
 
 class TokenGenerator:
-    """Generates access tokens, and signs them and other JWTs with the keys of this server."""
+    """Generates access tokens, and signs JWTs (access tokens and others, such as ID tokens) with this server's keys."""
 
     def __init__(self, settings: Settings, keys: KeyRing, resources: ResourceCache) -> None:
         self._settings = settings
@@ -63,9 +63,8 @@ class TokenGenerator:
         :param grant: the resource owner's grant; ``None`` for a token of the client's own, whose ``sub`` is the
             client_id (RFC 9068 §2.2).
         :param opaque: generate an opaque token even if the resource uses JWTs.
-
-        :raises InvalidGrant: if the resource of the grant is not served any more.
-        :raises InvalidTarget: if the resource is not served and there is no grant.
+        :raises InvalidGrant: if the first resource does not exist any more, and there is a grant.
+        :raises InvalidTarget: if the first resource does not exist any more, and there is no grant.
         :raises StoreUnavailable: if the store has no signing key or cannot be read.
         """
         lifetime = self._settings.access_token_lifetime
@@ -95,9 +94,10 @@ class TokenGenerator:
             raise error_type("the resource of the token is not served here any more", log_detail=url) from cause
 
     def sign_jwt(self, claims: Mapping[str, Any], algorithm: str, typ: str, now: float) -> str:
-        """Return a JWT with these claims, signed by this server.
+        """Return a JWT with these claims, signed with this server's key for the algorithm.
 
-        :param typ: the header's ``typ`` (RFC 7519 §5.1).
+        :param typ: the ``typ`` of the JWT's header, such as ``at+jwt`` (RFC 7519 §5.1).
+        :param now: seconds since 1970.
         :raises StoreUnavailable: if the store has no signing key or cannot be read.
         """
         key = self._keys.get_signing_key(algorithm, now)

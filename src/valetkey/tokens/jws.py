@@ -13,7 +13,7 @@ from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHM
 
 
 class AlgorithmRegistry(jws.JWSRegistry):
-    """Registry of the supported algorithms.
+    """Registry of the signature algorithms that joserfc, the JOSE library, may use.
 
     It looks EdDSA up as Ed25519, the same algorithm, because joserfc warns at each use of the name EdDSA.
     """
@@ -26,7 +26,7 @@ _ECDSA_SHA256 = ECDSA(SHA256())
 
 
 def sign(algorithm: str, key: Any, data: bytes) -> bytes:
-    """Return the signature of a JWS (RFC 7515 §5.1).
+    """Return the signature of ``data``, the signing input of a JWS (RFC 7515 §5.1).
 
     ES256 is signed without joserfc's checks of key and algorithm, which takes a sixth less time.
     """

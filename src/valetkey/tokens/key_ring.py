@@ -1,4 +1,4 @@
-"""Cache of the keys that sign tokens. They are published as a JWK set (RFC 7517)."""
+"""Cache of the keys that sign tokens. Their public halves are published as a JWK set (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MIN_RELOAD_INTERVAL_S = 0.5  # the same as the change feed's
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key of this server for one algorithm: a private key, or the public half of a retired one."""
+    """A signing key of this server, for one algorithm: a private key, or the public half if the key is retired."""
 
     kid: str
     algorithm: str
@@ -40,7 +40,10 @@ class _KeySet:
 
 
 class KeyRing:
-    """The signing keys of the store. They are read once, and again after ``invalidate_cache``."""
+    """Cache of the signing keys in the database.
+
+    They are read once, and again after ``invalidate_cache`` or when one of them becomes active or is retired.
+    """
 
     def __init__(self, store: Store, cipher: Cipher) -> None:
         self._store = store
@@ -48,13 +51,14 @@ class KeyRing:
         self._cached: CachedValue[_KeySet] = CachedValue()
 
     def invalidate_cache(self) -> None:
-        """Drop the cached keys, because they have changed."""
+        """Drop the cached signing keys, because those in the database have changed."""
         self._cached.invalidate()
 
     def get_signing_key(self, algorithm: str, now: float) -> SigningKey:
         """Return the key that currently signs with this algorithm. It is created if the algorithm has none yet.
 
-        :raises StoreUnavailable: if the store has no signing keys at all, or cannot be used.
+        :param now: seconds since 1970.
+        :raises StoreUnavailable: if the database has no signing keys at all, or is unavailable.
         """
         key = self._get_key_set(now).current_by_algorithm.get(algorithm) or self._reload(now).current_by_algorithm.get(
             algorithm
@@ -67,9 +71,10 @@ class KeyRing:
         return key
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """Return the key with this ``kid`` that is not retired, or ``None``.
+        """Return the signing key with this ``kid``, or ``None`` if there is none or it is retired.
 
-        If it is not cached, the store is read again, at most twice a second: another process may have created it.
+        If the key is not cached, the database is read again, at most twice a second: another process may have created
+        the key.
         """
         keys = self._get_key_set(now)
         if kid not in keys.by_kid and not 0 <= now - keys.read_at <= _MIN_RELOAD_INTERVAL_S:
@@ -77,20 +82,21 @@ class KeyRing:
         return keys.by_kid.get(kid)
 
     def find_retired(self, kid: str, now: float) -> SigningKey | None:
-        """Return the retired key with this ``kid``, or ``None``. Keys that were revoked in an emergency are left out.
+        """Return the public half of the retired key with this ``kid``, or ``None`` if there is none.
 
-        Take what it signed as a hint only (``id_token_hint``), not as proof.
+        Keys that an emergency rotation revoked are never returned. What a retired key signed is not proof; use it only
+        to read an expired ID token that a client sends as ``id_token_hint``.
         """
         return self._get_key_set(now).retired_by_kid.get(kid)
 
     def jwks(self, now: float) -> bytes:
-        """Return the published JWK set, as JSON."""
+        """Return the JWK set with the public keys that verify this server's signatures, as JSON."""
         return self._get_key_set(now).jwks
 
     def pairwise_salt(self, now: float) -> bytes:
-        """Return the salt that makes pairwise subject identifiers unguessable (OpenID Connect Core §8.1).
+        """Return the random salt that makes pairwise subject identifiers unguessable (OpenID Connect Core §8.1).
 
-        It never changes.
+        The salt never changes.
 
         :raises StoreUnavailable: if the store has no salt or cannot be read.
         """

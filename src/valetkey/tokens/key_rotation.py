@@ -1,4 +1,4 @@
-"""Generate and rotate signing keys. They are encrypted in the store, each for one algorithm."""
+"""Generate and rotate signing keys. The database stores them encrypted; each is for one algorithm."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ _KEY_TYPES: Mapping[str, tuple[Any, Any]] = {  # for SIGNING_ALGORITHMS: class o
 
 
 def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> SigningKeyRow:
-    """Return the row of a new key for one algorithm in ``SIGNING_ALGORITHMS``. It signs with no other algorithm.
+    """Return the database row, not yet stored, of a new signing key for one algorithm in ``SIGNING_ALGORITHMS``.
 
-    :param active_at: when it begins to sign, seconds since 1970.
+    :param cipher: encrypts the private key.
+    :param active_at: when the key begins to sign, in seconds since 1970.
     """
     key_class, size = _KEY_TYPES[algorithm]
     key = key_class.generate_key(size)
@@ -43,9 +44,10 @@ def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> Si
 
 
 def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
-    """Create the first key of each default algorithm, and the salt of pairwise subjects.
+    """Create and store the first signing key of each default algorithm, and the salt of pairwise subject identifiers.
 
-    Return ``False``, with nothing written, if the store has keys already or another process is creating them.
+    Return whether they were created: ``False`` if the database has signing keys already, or another process is creating
+    them.
     """
     if signing_keys.list_all(store):
         return False
@@ -60,9 +62,9 @@ def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
 
 
 def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: float) -> None:
-    """Create the first key of an algorithm, unless another process has just done so.
+    """Create and store the first signing key of an algorithm, unless another process has just done so.
 
-    Other processes learn of it from the change feed.
+    Other processes learn of the new key from the change feed, the table of changes that each process polls.
     """
     rows = (
         signing_keys.add(generate_signing_key(algorithm, cipher, now)),
@@ -72,7 +74,7 @@ def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: 
 
 
 def load_private_key(row: SigningKeyRow, cipher: Cipher) -> Key:
-    """Return the private key in a row.
+    """Return the private key in a row of the table ``signing_keys``.
 
     :raises StoreUnavailable: if no key in ``encryption_keys`` decrypts it.
     """
@@ -81,7 +83,7 @@ def load_private_key(row: SigningKeyRow, cipher: Cipher) -> Key:
 
 
 def load_public_key(row: SigningKeyRow) -> Key:
-    """Return the public half of the key in a row."""
+    """Return the public half of the key in a row of the table ``signing_keys``."""
     # The alg of an Ed25519 key may have either of two names, of which joserfc accepts one.
     key: Key = _KEY_TYPES[row.algorithm][0].import_key(
         {name: row.public_jwk[name] for name in row.public_jwk if name != "alg"}
@@ -98,12 +100,12 @@ def rotation_statements(
     token_lifetime_s: float,
     emergency: bool = False,
 ) -> tuple[BoundStatement, ...]:
-    """Return the statements that replace every signing key, for each algorithm that is in use.
+    """Return the SQL statements, not yet executed, that replace every signing key, for each algorithm in use.
 
-    :param publish_ahead_s: how long the new keys are published before they sign, so that caches of the JWK set have
-        them by then.
-    :param token_lifetime_s: how long the old keys stay published after that, until the last token that they signed has
-        expired.
+    :param publish_ahead_s: seconds for which the new keys are published before they sign, so that caches of the JWK set
+        have them by then.
+    :param token_lifetime_s: seconds for which the old keys stay published after the new keys begin to sign, until the
+        last token that they signed has expired.
     :param emergency: sign with the new keys and refuse the old ones at once, and erase the old private keys.
     """
     active_at = now if emergency else now + publish_ahead_s

@@ -1,4 +1,7 @@
-"""Verify personal access tokens. They are read from the store and cached for a minute."""
+"""Verify personal access tokens, which users create for their own programs.
+
+They are read from the database and cached for a minute.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ _TTL_S = 60.0
 
 
 class PersonalAccessTokenVerifier:
-    """Verifies personal access tokens.
+    """Verifies personal access tokens, which users create for their own programs.
 
-    :param is_active_owner: returns whether the owner with a ``sub`` exists and is enabled; called each time that a
-        token is read from the store.
+    :param is_active_owner: returns whether the resource owner with a ``sub`` exists and is enabled; called each time
+        that a token is read from the database.
     """
 
     def __init__(self, settings: Settings, store: Store, is_active_owner: Callable[[str], bool]) -> None:
@@ -33,12 +36,15 @@ class PersonalAccessTokenVerifier:
         self._entries: dict[bytes, tuple[AccessToken, float]] = {}
 
     def verify_digest(self, digest: bytes, now: float) -> AccessToken:
-        """Return the access token with this digest. The caller must check it against the change feed, like any other.
+        """Return the personal access token with this digest, as an ``AccessToken``.
 
-        :param digest: SHA-256 of the token.
-        :raises InvalidToken: if it is unknown, expired or revoked, or its owner is gone or disabled.
-        :raises StoreUnavailable: if the store cannot be read; with ``revocation_outage="accept"`` a token that was
-            read before is returned instead.
+        It may be up to a minute old: the caller must check with ``ChangeFeed.is_revoked`` whether it was revoked, and
+        whether it has expired since.
+
+        :param digest: SHA-256 digest of the token.
+        :raises InvalidToken: if the token is unknown, expired or revoked, or its owner is deleted or disabled.
+        :raises StoreUnavailable: if the database cannot be read; with the setting ``revocation_outage="accept"`` a
+            token that was read before is returned instead.
         """
         entry = self._entries.get(digest)
         if entry is not None and 0 <= now - entry[1] < _TTL_S:
@@ -66,7 +72,7 @@ class PersonalAccessTokenVerifier:
         return self._make_access_token(row)
 
     def _make_access_token(self, row: PersonalToken) -> AccessToken:
-        """Return the access token that a stored personal access token stands for.
+        """Return the ``AccessToken`` for a stored personal access token.
 
         It has no ``auth_time`` and no ``acr``, so routes that require a recent or strong sign-in refuse it (RFC 9470).
         """

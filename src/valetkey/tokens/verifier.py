@@ -1,4 +1,4 @@
-"""Verify the access tokens that callers present: issued by this server, not expired, not revoked."""
+"""Verify access tokens that clients send: they must be issued by this server, not expired and not revoked."""
 
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ class AccessTokenVerifier:
         self._cache = AccessTokenCache()
 
     def verify(self, value: str, now: float) -> AccessToken:
-        """Return the valid access token with this value, such as a JWT.
+        """Verify the text of an access token (a JWT, an opaque or a personal access token), and return the token.
 
-        :raises InvalidToken: if it is unknown, malformed, expired or revoked; ``log_detail`` says which.
+        :param now: seconds since 1970.
+        :raises InvalidToken: if it is unknown, malformed, expired or revoked; the exception's text or ``log_detail``
+            says which.
         :raises StoreUnavailable: if the store cannot be read.
         """
         if value != value.strip(" "):
@@ -59,12 +61,14 @@ class AccessTokenVerifier:
             raise InvalidToken("the access token is not known", log_detail=cause.description) from cause
 
     def verify_header(self, authorization: str, now: float) -> AccessToken:
-        """Return the valid access token in an Authorization header.
+        """Verify the access token in an Authorization header, and return it.
 
         :param authorization: the value of the header, such as ``Bearer <token>``.
         :param now: seconds since 1970.
         :raises InvalidRequest: if the header is malformed (RFC 6750 §3.1).
-        :raises InvalidToken: if the token is missing, unknown, expired or revoked; ``log_detail`` says why.
+        :raises MissingToken: if the header has another scheme than Bearer.
+        :raises InvalidToken: if the token is unknown, expired or revoked; the exception's text or ``log_detail`` says
+            why.
         :raises StoreUnavailable: if the store cannot be read.
         """
         feed = self._feed
@@ -78,7 +82,7 @@ class AccessTokenVerifier:
         return token
 
     def invalidate_cache(self) -> None:
-        """Drop all cached tokens, so that they are verified anew, because the signing keys have changed."""
+        """Drop all cached tokens, because the signing keys have changed: tokens must be verified with the new ones."""
         self._cache.invalidate()
 
     def _find_or_verify(self, authorization: str, now: float) -> AccessToken:
