@@ -9,7 +9,7 @@ decorators below ``@require_oauth``.
 - ``etagged``, ``etag_of``, ``check_preconditions``: conditional requests (RFC 9110 §13)
 - ``idempotent``: ``Idempotency-Key``, so that a repeated POST is executed once
 - ``sparse_fields``: ``?fields=`` selects the members of a JSON response
-- ``deprecated``: ``Deprecation`` and ``Sunset`` headers (RFC 9745, RFC 8594)
+- ``deprecated``: marks a route as deprecated, with ``Deprecation`` and ``Sunset`` headers (RFC 9745, RFC 8594)
 - ``use_cors``: cross-origin requests from browsers
 - ``max_body``, ``limit_bodies``: largest request body, refused with 413 before it is read
 - ``use_request_ids``, ``request_id``, ``RequestIdFilter``: a ``Request-Id`` in responses, logs and problem details

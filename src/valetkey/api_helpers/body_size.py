@@ -1,4 +1,4 @@
-"""Limit the size of request bodies: respond 413 before the body is read (RFC 9110 §15.5.14)."""
+"""Limit the size of request bodies: a larger body gets 413 before it is read (RFC 9110 §15.5.14)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # the attribute of a view that hol
 
 
 def max_body(size: str | int) -> Any:
-    """Decorate a view with the largest request body that it accepts; a larger one gets 413.
+    """Return a decorator that limits the request body of a view; a larger body gets 413.
 
-    The size replaces the limit of ``limit_bodies`` and of the setting ``max_body`` for this view, and may be larger.
+    The limit replaces that of ``limit_bodies`` and of the setting ``max_body`` for this view, and may be larger.
 
     :param size: a number of bytes, or text such as ``64 KiB`` or ``5 MB``.
     :raises ValueError: if the size cannot be parsed.
@@ -63,13 +63,17 @@ def limit_bodies(app: Flask, prefix: str, size: str | int) -> None:
 
 
 def _may_have_body(environ: Environ) -> bool:
-    """Whether the request may have a body (RFC 9112 §6.3; HTTP/2 needs neither header). Most requests have none."""
+    """Return whether a request may have a body.
+
+    An HTTP/1 request has one only with ``Content-Length`` or ``Transfer-Encoding`` (RFC 9112 §6.3); HTTP/2 needs
+    neither header.
+    """
     announced = environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
     return bool(announced) or not environ["SERVER_PROTOCOL"].startswith("HTTP/1")
 
 
 def check_body_size(max_bytes: int) -> None:
-    """Check the size of the current request's body.
+    """Refuse the current request if its body is larger than ``max_bytes``.
 
     A body without ``Content-Length`` is checked while it is read: reading past the limit raises the same ``Problem``.
 
@@ -86,7 +90,7 @@ def check_body_size(max_bytes: int) -> None:
 
 
 class _SizeLimitedStream(io.RawIOBase):
-    """A request body of unknown length. Reading more than ``max_bytes`` raises ``Problem`` 413."""
+    """Stream of a request body without ``Content-Length``; reading more than ``max_bytes`` raises ``Problem`` 413."""
 
     def __init__(self, stream: Any, max_bytes: int) -> None:
         self._stream, self._max_bytes, self._remaining_bytes = stream, max_bytes, max_bytes

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110 §13): ETag and 304 for reads, If-Match and 412 against lost updates."""
+"""Conditional requests (RFC 9110 §13): 304 for unchanged responses, 412 for a change that would be a lost update."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # the attribute of a view whose resp
 
 
 def etag_of(version: object, *, weak: bool = False) -> str:
-    """Return the value of an ETag header for a version (RFC 9110 §8.8.3): a SHA-256 digest, in quotes.
+    """Return the value of the ``ETag`` header for a version of a resource: half of a SHA-256 digest in hex, in quotes.
+
+    See RFC 9110 §8.8.3.
 
     :param version: what changes with the resource: a version number, a time, or the content as text or bytes.
     :param weak: return a weak ETag, for content that has the same meaning but not always the same bytes. A weak ETag
@@ -60,15 +62,17 @@ def etagged(view: View | None = None, /, *, weak: bool = False) -> Any:
 
 
 def check_preconditions(etag: str | None, *, last_modified: datetime | None = None, required: bool = False) -> None:
-    """Check the preconditions of a PUT, PATCH or DELETE before you change anything, to prevent lost updates.
+    """Check the preconditions of the current PUT, PATCH or DELETE request, to prevent lost updates.
 
-    Evaluates ``If-Match``, ``If-Unmodified-Since`` and ``If-None-Match`` in the order of RFC 9110 §13.2.2.
+    Call it before you change anything. It evaluates ``If-Match``, ``If-Unmodified-Since`` and ``If-None-Match`` in the
+    order of RFC 9110 §13.2.2.
 
     :param etag: the ETag of the resource's current state, as ``etag_of`` returns it; None if it does not exist yet.
     :param last_modified: when the resource was last modified; without it, ``If-Unmodified-Since`` is ignored. A
         ``datetime`` without a time zone is UTC.
-    :param required: whether to refuse a request without a precondition.
-    :raises Problem: 412 if a precondition fails; 428 if ``required`` and there is none (RFC 6585 §3).
+    :param required: whether to refuse a request that has no precondition.
+    :raises Problem: 412 if a precondition fails; 428 if ``required`` is true and the request has no precondition
+        (RFC 6585 §3).
     """
     since = request.if_unmodified_since  # None if the header is not a valid date: then it is ignored (§13.1.4)
     is_conditional = "If-Match" in request.headers or (since is not None and last_modified is not None)
@@ -86,7 +90,12 @@ def check_preconditions(etag: str | None, *, last_modified: datetime | None = No
 
 
 def _satisfies_if_match(etag: str | None) -> bool:
-    """Evaluate ``If-Match`` (RFC 9110 §13.1.1): ``*`` matches any existing resource; a weak ETag never matches."""
+    """Return whether the ``If-Match`` header of the current request matches the ETag of the resource.
+
+    ``*`` matches any existing resource; a weak ETag never matches (RFC 9110 §13.1.1).
+
+    :param etag: the current ETag, or None if the resource does not exist.
+    """
     if etag is None:
         return False
     tag, is_weak = unquote_etag(etag)
@@ -95,7 +104,10 @@ def _satisfies_if_match(etag: str | None) -> bool:
 
 
 def _whole_seconds(moment: datetime) -> datetime:
-    """Round down to seconds, the precision of the Last-Modified header (RFC 9110 §8.8.2); UTC if without time zone."""
+    """Return a time rounded down to whole seconds, the precision of the Last-Modified header (RFC 9110 §8.8.2).
+
+    A time without a time zone is taken as UTC.
+    """
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""What the helpers need from the current app and request: Valetkey's runtime, its clock, the caller."""
+"""Functions of the API helpers that read the current app and request: Valetkey's runtime, the time, the caller."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ View = Callable[..., Any]
 
 
 def find_runtime() -> Runtime | None:
-    """Return the runtime of the app's ``Valetkey``, or None if the app has none or only a ``ResourceServer``."""
+    """Return the ``Runtime`` of the app's ``Valetkey``, or None if it has none or only a ``ResourceServer``."""
     extension: Any = current_app.extensions.get(EXTENSION)
     return extension if hasattr(extension, "store") and hasattr(extension, "cipher") else None
 
 
 def current_time() -> float:
-    """Return the time in seconds since 1970, by Valetkey's clock if the app has one, else by the system's."""
+    """Return the time in seconds since 1970, from the clock of the app's ``Valetkey``, else from the system clock."""
     extension: Any = current_app.extensions.get(EXTENSION)
     return float(extension.clock()) if hasattr(extension, "clock") else time.time()
 
 
 def caller_key(runtime: Runtime) -> str:
-    """Identify the caller: the token's client and user, or the caller's IP network if the request has no token.
+    """Return text that identifies the caller of the current request.
 
-    The key is the same for all tokens of a client and user.
+    It names the client and the user of the access token, so it is the same for all their tokens. Without a token, it
+    names the caller's IP network.
     """
     token = request.environ.get(TOKEN_KEY)
     if token:
@@ -43,7 +44,7 @@ def caller_key(runtime: Runtime) -> str:
 
 
 def ensure_sync(view: View) -> View:
-    """Return a synchronous function that calls the view; the view itself if it is not ``async``."""
+    """Return a synchronous function that calls an ``async`` view; return any other view unchanged."""
     if not inspect.iscoroutinefunction(view):
         return view
     return lambda *args, **kwargs: current_app.ensure_sync(view)(*args, **kwargs)

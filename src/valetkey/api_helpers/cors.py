@@ -1,4 +1,4 @@
-"""Cross-origin requests from browsers (the CORS protocol of the Fetch standard), without credentials (cookies)."""
+"""Allow cross-origin requests from browsers (the CORS protocol of the Fetch standard), without cookies."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _OriginChe
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     :param origins: the allowed origins, such as ``["https://app.example"]``, or a function that takes an origin and
         returns whether it is allowed. Default: every origin.
-    :raises ValueError: if an entry is not an origin as browsers send it: scheme, host and port, without a path.
+    :raises ValueError: if one of ``origins`` is not an origin as browsers send it: scheme, host and perhaps a port,
+        without a path.
     """
     add_response_hooks(app, set_up_cors(app, prefix, origins))
 
 
 def set_up_cors(app: Flask, prefix: str, origins: Collection[str] | _OriginCheck | None) -> ResponseHook:
-    """Install the handler of preflight requests, and return the hook that adds CORS headers to the other responses.
+    """Install the handler of CORS preflight requests, and return the hook that adds CORS headers to other responses.
 
-    See ``use_cors`` for the parameters.
+    The parameters are those of ``use_cors``.
     """
     allowed = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
     below = f"{prefix}/"
@@ -62,7 +63,12 @@ def set_up_cors(app: Flask, prefix: str, origins: Collection[str] | _OriginCheck
 
 
 def _handle_preflights(app: Flask, prefix: str, is_allowed: _OriginCheck | None) -> None:
-    """Respond to preflight requests in WSGI middleware, so that other requests do not pay for a Flask hook."""
+    """Install WSGI middleware that responds to the CORS preflight requests below a path prefix.
+
+    It is middleware because a Flask hook would slow down all other requests.
+
+    :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
+    """
     inner = app.wsgi_app
 
     def preflight_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -76,9 +82,9 @@ def _handle_preflights(app: Flask, prefix: str, is_allowed: _OriginCheck | None)
 
 
 def _parse_origins(origins: Collection[str]) -> frozenset[str]:
-    """Check that each origin is written as browsers send it: scheme, host, perhaps a port (RFC 6454 §6.2).
+    """Return the allowed origins, if each is written as browsers send it: scheme, host, perhaps a port (RFC 6454 §6.2).
 
-    :raises ValueError: if one is not.
+    :raises ValueError: if an origin is written differently, or if ``origins`` is a string.
     """
     if isinstance(origins, str):
         raise ValueError(f"origins must be a list, like [{origins!r}]; omit it to allow every origin")
@@ -91,9 +97,12 @@ def _parse_origins(origins: Collection[str]) -> frozenset[str]:
 
 
 def _preflight_response(is_allowed: _OriginCheck | None) -> Response:
-    """Respond to a preflight: allowed origin, methods of the URL, allowed headers; valid for 600 seconds.
+    """Return the response to the current CORS preflight request, which browsers cache for 600 seconds.
 
-    Without ``Access-Control-Allow-Credentials``, so browsers send no cookies with the request.
+    It names the allowed origin, the methods of the URL and the allowed headers; it names none of them if the origin is
+    not allowed. It has no ``Access-Control-Allow-Credentials``, so browsers send no cookies with the actual request.
+
+    :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
     """
     response = Response(status=204)
     allowed_origin = _allow_origin_value(request.headers.get("Origin", ""), is_allowed)
@@ -111,7 +120,10 @@ def _preflight_response(is_allowed: _OriginCheck | None) -> Response:
 
 
 def _allow_origin_value(origin: str, is_allowed: _OriginCheck | None) -> str | None:
-    """Return the value of ``Access-Control-Allow-Origin``, or None if the origin is not allowed."""
+    """Return the value of ``Access-Control-Allow-Origin`` for an origin, or None if the origin is not allowed.
+
+    :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
+    """
     if is_allowed is None:
         return "*"
     return origin if origin and is_allowed(origin) else None

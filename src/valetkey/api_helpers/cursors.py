@@ -1,4 +1,4 @@
-"""Cursors: a position in a list as signed text, valid for one query and a limited time."""
+"""Sign and verify pagination cursors: text for a position in a list, valid for one query and a limited time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DECODERS = {letter: decode for letter, _, decode in _TYPE_CODECS.values()}
 
 
 def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float, key: bytes | None = None) -> str:
-    """Return a signed cursor for a position in a list. Use it for lists that ``paginate`` cannot page.
+    """Return a signed pagination cursor for a position in a list. Use it for lists that ``paginate`` cannot page.
 
     The cursor is signed, not encrypted: callers can read the values in it.
 
@@ -45,7 +45,7 @@ def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float
     :param now: the current time, in seconds since 1970.
     :param lifetime: seconds until the cursor expires.
     :param key: secret that signs the cursor. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
-    :raises TypeError: if a value has another type.
+    :raises TypeError: if a value of ``place`` has another type.
     :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
     body = json.dumps([int(now + lifetime), [_encode_value(value) for value in place]], separators=(",", ":"))
@@ -54,9 +54,9 @@ def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float
 
 
 def open_cursor(cursor: str, query: str, *, now: float, key: bytes | None = None) -> list[Any]:
-    """Verify a cursor of ``seal_cursor`` and return the values of its position.
+    """Verify a cursor that ``seal_cursor`` returned, and return the values that it was made from.
 
-    :param query: the text that the cursor was made with.
+    :param query: the same text that was passed to ``seal_cursor``.
     :param now: the current time, in seconds since 1970.
     :param key: the secret that signed the cursor. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
     :raises Problem: 400 if the cursor was not made with this key, is for another query, or has expired.
@@ -84,7 +84,9 @@ def _invalid_cursor() -> Problem:
 
 
 def _compute_hmacs(key: bytes | None, text: str) -> list[bytes]:
-    """Return the HMACs of the text: sign with the first; accept all, because ``encryption_keys`` may be rotated.
+    """Return the HMACs of a text with ``key``, or with each of the setting ``encryption_keys`` if ``key`` is None.
+
+    Sign with the first HMAC and accept any of them, because ``encryption_keys`` may be rotated.
 
     :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """

@@ -1,4 +1,4 @@
-"""Deprecated routes: the headers ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and ``Link``."""
+"""Mark routes as deprecated with the headers ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and ``Link``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ DateLike = str | date | datetime | float
 
 @dataclass(frozen=True, slots=True)
 class Deprecation:
-    """When a route was deprecated and when it is shut down, in seconds since 1970, and a page about it."""
+    """The deprecation of a route.
+
+    ``since`` is when it is deprecated and ``sunset`` when it stops responding, in seconds since 1970; ``link`` is the
+    URL of a page that says what to use instead. ``sunset`` and ``link`` are None if unknown.
+    """
 
     since: float
     sunset: float | None
@@ -26,7 +30,7 @@ class Deprecation:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that announce the deprecation in a response."""
+        """The response headers that announce the deprecation: ``Deprecation``, ``Sunset`` and ``Link``."""
         headers = [("Deprecation", f"@{int(self.since)}")]  # RFC 9745 §2.1: a structured-field date
         if self.sunset is not None:
             headers.append(("Sunset", http_date(self.sunset)))  # RFC 8594 §3
@@ -73,9 +77,9 @@ def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | N
 
 
 def _to_timestamp(moment: DateLike) -> float:
-    """Return the moment in seconds since 1970.
+    """Return a date or time in seconds since 1970; UTC if it has no time zone.
 
-    :raises ValueError: if it is text that is not an ISO 8601 date or time.
+    :raises ValueError: if ``moment`` is text that is not an ISO 8601 date or time.
     """
     if isinstance(moment, str):
         try:

@@ -38,10 +38,10 @@ def idempotent(
 ) -> Any:
     """Decorate a view so that clients can safely repeat POST and PATCH requests with an ``Idempotency-Key`` header.
 
-    The view runs once. For 24 hours, the same request with the same key gets the stored response, with the header
-    ``Idempotent-Replayed: true``. A key belongs to the client, the user, the method and the path. Responses are stored
-    encrypted in Valetkey's database, so the app needs a ``Valetkey``; they are not stored if their status is 5xx, 408,
-    425 or 429, so that the request can be tried again.
+    The view runs once for each key. For 24 hours, the same request with the same key gets the stored response, with the
+    header ``Idempotent-Replayed: true``. A key belongs to the client, the user, the method and the path. Responses are
+    stored encrypted in Valetkey's database, so the app needs a ``Valetkey``; they are not stored if their status is
+    5xx, 408, 425 or 429, so that the request can be tried again.
 
     Put it below ``@require_oauth``.
 
@@ -83,11 +83,11 @@ def idempotent(
 
 
 def _read_key(header: str | None) -> str | None:
-    """Return the key from the header's value, or None if there is no header.
+    """Return the idempotency key in the value of an ``Idempotency-Key`` header, or None if there is no header.
 
-    The draft puts the key in quotes; a key without quotes is accepted too.
+    draft-ietf-httpapi-idempotency-key-header puts the key in quotes; a key without quotes is accepted too.
 
-    :raises Problem: 400 if it is malformed.
+    :raises Problem: 400 if the value is malformed.
     """
     if header is None:
         return None
@@ -100,7 +100,7 @@ def _read_key(header: str | None) -> str | None:
 
 
 def _reserve(key: str, gives_up_after: float, max_bytes: int) -> IdempotencyReservation | Response:
-    """Reserve the key for the current request, or return the stored response if the request was already processed.
+    """Reserve an idempotency key for the current request, or return the stored response of its first request.
 
     :raises Problem: 409, 413, 422 or 503, as described for ``idempotent``.
     :raises RuntimeError: if the app has no ``Valetkey``.
@@ -121,7 +121,7 @@ def _reserve(key: str, gives_up_after: float, max_bytes: int) -> IdempotencyRese
 
 
 def _request_digest() -> bytes:
-    """Return a digest of the request: query string, media type and body."""
+    """Return the SHA-256 digest of the current request's query string, media type and body."""
     is_parsed = "form" in vars(request)  # a hook of the host app has parsed the form, which consumes the body
     body = urlencode(list(request.form.items(multi=True))).encode() if is_parsed else request.get_data(cache=True)
     head = f"{request.query_string.decode('latin-1')}\0{request.mimetype}\0".encode()
@@ -129,10 +129,11 @@ def _request_digest() -> bytes:
 
 
 def _call_view(call: View, args: Any, kwargs: Any) -> Response:
-    """Return the response of the view, or of the app's error handler if it raises.
+    """Return the response of a view, or of the app's error handler if the view raises an exception.
 
-    :raises Exception: what the view raised, if the app has no handler for it.
-    :raises RuntimeError: if the access token was checked inside the view: then the key is not bound to the caller.
+    :raises Exception: the view's exception, if the app has no error handler for it.
+    :raises RuntimeError: if the access token is verified inside ``call``, because the idempotency key is then not bound
+        to the token's client and user.
     """
     had_token = TOKEN_KEY in request.environ
     try:
@@ -145,9 +146,10 @@ def _call_view(call: View, args: Any, kwargs: Any) -> Response:
 
 
 def _complete(reservation: IdempotencyReservation, response: Response | None) -> None:
-    """Store the response, or release the key if there is none or the request may be tried again.
+    """Store the response of a reserved idempotency key, or release the key so that the request can be tried again.
 
-    The view has done its work, so an unavailable database is only logged.
+    The key is released if the view returned no response (None) or a response with status 5xx, 408, 425 or 429. An
+    unavailable database is only logged, because the view has already run.
     """
     try:
         if response is None or response.status_code >= 500 or response.status_code in _RETRYABLE_STATUSES:

@@ -1,4 +1,4 @@
-"""Reservations of idempotency keys and their stored responses, encrypted in the database."""
+"""Store reservations of idempotency keys, and the encrypted responses to their requests, in the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _UNSTORED_HEADERS = frozenset({"set-cookie", "date", "content-length"})
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyReservation:
-    """The right to process the request of one key. End it with ``save_response`` or ``release``."""
+    """The exclusive right to process the request with one idempotency key.
+
+    End it with ``save_response`` or ``release``.
+    """
 
     runtime: Runtime
     key_digest: bytes
@@ -26,9 +29,9 @@ class IdempotencyReservation:
     max_bytes: int
 
     def save_response(self, response: Response) -> None:
-        """Store the response, or only its status if its body is larger than ``max_bytes``.
+        """Store the response to the request, or only its status if the response body is larger than ``max_bytes``.
 
-        :raises StoreUnavailable: if it cannot be written.
+        :raises StoreUnavailable: if the database does not respond.
         """
         response.direct_passthrough = False
         body, ciphertext = response.get_data(), None
@@ -42,9 +45,9 @@ class IdempotencyReservation:
         )
 
     def release(self) -> None:
-        """Delete the reservation, so that the request can be tried again.
+        """Delete the reservation, so that a request with the same idempotency key is processed again.
 
-        :raises StoreUnavailable: if it cannot be written.
+        :raises StoreUnavailable: if the database does not respond.
         """
         self.runtime.store.write(Transaction(rows=(idempotency_keys.release(self.key_digest, self.begun_at),)))
 
@@ -52,14 +55,14 @@ class IdempotencyReservation:
 def reserve(
     runtime: Runtime, key_digest: bytes, request_digest: bytes, gives_up_after: float, max_bytes: int
 ) -> IdempotencyReservation | Response:
-    """Reserve a key, or return the response that is stored for it.
+    """Reserve an idempotency key for a request, or return the response that is stored for the key.
 
-    :param key_digest: digest of the key and of all that it belongs to (client, user, method, path).
-    :param request_digest: digest of the rest of the request, to detect a key that is reused for a different request.
+    :param key_digest: digest of the key with the client, user, method and path that it belongs to.
+    :param request_digest: digest of the query string and body, to detect a key that is used for a different request.
     :param gives_up_after: seconds after which an unfinished reservation can be replaced.
     :param max_bytes: largest response body that is stored.
-    :raises Problem: 409 while the first request is being processed, or if its response was too large to be stored;
-        422 if it was a different request.
+    :raises Problem: 409 while the first request with the key is being processed, or if its response was too large to
+        be stored; 422 if the first request was a different one.
     :raises StoreUnavailable: if the database does not respond.
     """
     if not runtime.is_ready:
@@ -90,7 +93,7 @@ def reserve(
 
 
 def _replay_response(runtime: Runtime, key_digest: bytes, status: int, ciphertext: bytes) -> Response:
-    """Decrypt a stored response, and mark it with ``Idempotent-Replayed: true``."""
+    """Return a stored response, decrypted, with the additional header ``Idempotent-Replayed: true``."""
     headers, _, body = runtime.cipher.decrypt(ciphertext, _row_id(key_digest)).partition(b"\n")
     response = Response(body, status)
     response.headers.clear()
@@ -100,5 +103,8 @@ def _replay_response(runtime: Runtime, key_digest: bytes, status: int, ciphertex
 
 
 def _row_id(key_digest: bytes) -> str:
-    """Return the context that a stored response is encrypted for, so that rows cannot be swapped."""
+    """Return the text that binds an encrypted response to its database row.
+
+    A response that is moved to another row cannot be decrypted.
+    """
     return f"valetkey_idempotency_keys {key_digest.hex()}"

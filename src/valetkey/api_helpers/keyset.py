@@ -1,6 +1,6 @@
-"""Keyset pagination of SQLAlchemy selects: continue after the values of a row, not after a number of rows.
+"""Keyset pagination of SQLAlchemy selects: a page starts after the values of a row, not after a number of rows.
 
-SQLAlchemy is imported in functions: the host app brings it with its queries, and no other helper needs it.
+SQLAlchemy is imported inside functions, because apps that do not paginate selects need not have it installed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _TEXT_NODES = {"textclause", "textual_label_reference"}  # SQLAlchemy's nodes fo
 
 @dataclass(frozen=True, slots=True)
 class OrderedSelect:
-    """A select with the columns of its order, each with whether it is descending."""
+    """A SQLAlchemy select with the columns of its ``order_by``, each with whether it is descending."""
 
     select: Select[Any]
     columns: tuple[tuple[Any, bool], ...]
 
     @property
     def order_text(self) -> str:
-        """The order as text. Cursors are bound to it: they are valid for one order only."""
+        """The ``order_by`` as text, such as ``book.name asc, book.id asc``. A cursor is valid for one order only."""
         return ", ".join(f"{column} {'desc' if descending else 'asc'}" for column, descending in self.columns)
 
     def select_after(self, place: Sequence[Any], limit: int, *, backwards: bool) -> Select[Any]:
-        """Return the select of the next rows after a place, with the values of its order as additional columns.
+        """Return a SQLAlchemy select of the rows that follow a row, with the ``order_by`` values as additional columns.
 
-        :param place: the values of the order in the row to continue after; empty for the start of the list.
-        :param limit: the number of rows.
-        :param backwards: select the rows before the place instead, in reverse order.
+        :param place: the ``order_by`` values of the row to continue after; empty for the start of the list.
+        :param limit: the largest number of rows to select.
+        :param backwards: select the rows before that row instead, in reverse order.
         """
         columns = [(column, descending != backwards) for column, descending in self.columns]
         order = [column.desc() if descending else column.asc() for column, descending in columns]
@@ -46,10 +46,10 @@ class OrderedSelect:
 
 
 def read_order(select: Select[Any]) -> OrderedSelect:
-    """Read the columns of a select's ``order_by``, and check that they identify each row.
+    """Return a select with the columns of its ``order_by``, after checking that these identify each row.
 
-    :raises ValueError: if the select has a limit, an offset or no order; if a column of the order may be NULL or is
-        given as text; if the order does not end with a unique column. The message says what to change.
+    :raises ValueError: if the select has a limit, an offset or no order; if a column of ``order_by`` may be NULL or
+        is given as text; if its columns do not identify each row. The message says what to change.
     """
     if select._limit_clause is not None or select._offset_clause is not None:
         raise ValueError("the select has a limit or offset: remove it, the request sets the page size")
@@ -62,7 +62,7 @@ def read_order(select: Select[Any]) -> OrderedSelect:
 
 
 def _read_order_clause(clause: Any) -> tuple[Any, bool]:
-    """Return the column of one ``order_by`` clause, without its label, and whether it is descending.
+    """Return the column of one SQLAlchemy ``order_by`` clause, without its label, and whether it is descending.
 
     :raises ValueError: if the clause is text, or uses ``nulls_first`` or ``nulls_last``.
     """
@@ -85,11 +85,13 @@ def _read_order_clause(clause: Any) -> tuple[Any, bool]:
 
 
 def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, ...]]]:
-    """Split the rows of ``select_after`` into the items of the original select and the place of each item.
+    """Split rows into the items of a page and their places: the ``order_by`` values that identify each item's row.
 
-    If one entity or column is selected, an item is that entity or value; otherwise it is a dict by column name.
+    If the original select has one entity or column, an item is that entity or value; otherwise it is a dict by column
+    name.
 
-    :raises ValueError: if a value of the order is NULL.
+    :param rows: the result of ``OrderedSelect.select_after``.
+    :raises ValueError: if a value of ``order_by`` is NULL.
     """
     width = len(ordered.columns)
     names = [description["name"] for description in ordered.select.column_descriptions]
@@ -102,7 +104,11 @@ def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[
 
 
 def _after_condition(columns: Sequence[tuple[Any, bool]], place: Sequence[Any]) -> ColumnElement[bool]:
-    """Build ``a >= x AND (a > x OR (a = x AND b > y) OR ...)``. Databases use an index on ``a`` for the first part."""
+    """Return the SQL condition that selects the rows after the row with the values ``place``.
+
+    For columns ``a, b`` and values ``x, y``: ``a >= x AND (a > x OR (a = x AND b > y) OR ...)``. Databases use an index
+    on ``a`` for the first part.
+    """
     from sqlalchemy import and_, or_
 
     alternatives: list[Any] = []
@@ -124,7 +130,10 @@ def _check_not_nullable(columns: Sequence[Any]) -> None:
 
 
 def _check_unique(columns: Sequence[Any]) -> None:
-    """Check that the columns include a primary key or all columns of a unique constraint or index."""
+    """Check that the columns of ``order_by`` include a primary key, or all columns of a unique constraint or index.
+
+    :raises ValueError: if they do not.
+    """
     from sqlalchemy import Table, UniqueConstraint
 
     table_columns = {base for column in columns for base in getattr(column, "base_columns", ())}

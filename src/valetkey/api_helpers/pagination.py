@@ -1,4 +1,4 @@
-"""Pagination of SQLAlchemy selects: signed cursors, ``Link`` headers (RFC 8288), limited page sizes."""
+"""Paginate SQLAlchemy selects, with signed cursors, ``Link`` headers (RFC 8288) and limited page sizes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Page:
     """One page of a list, as ``paginate`` returns it.
 
     ``items`` are the selected entities or values, or dicts by column name if several columns are selected. ``next``
-    and ``prev`` are the cursors of the neighbouring pages, or None. ``headers`` has the ``Link`` header (RFC 8288); add
-    it to the response.
+    and ``prev`` are the cursors of the next and previous page, or None if there is none. ``headers`` has the ``Link``
+    header (RFC 8288); add it to the response.
     """
 
     items: list[Any]
@@ -85,9 +85,9 @@ def paginate(
 
 
 def _read_page_size(default_size: int, max_size: int) -> int:
-    """Return the page size that the request chooses, or the default.
+    """Return the page size from the current request's query parameter ``limit``, or the default if it has none.
 
-    :raises Problem: 400 if it is not a number between 1 and ``max_size``.
+    :raises Problem: 400 if ``limit`` is not a number between 1 and ``max_size``.
     """
     text = request.args.get(LIMIT_PARAMETER)
     if text is None:
@@ -98,7 +98,12 @@ def _read_page_size(default_size: int, max_size: int) -> int:
 
 
 def _query_digest(order: str) -> str:
-    """Return a digest of what cursors are bound to: path, query parameters except ``cursor`` and ``limit``, order."""
+    """Return the SHA-256 digest, in hex, of the query for which a cursor is valid.
+
+    The query is the path, the query parameters except ``cursor`` and ``limit``, and the order.
+
+    :param order: the ``order_by`` of the select, as text.
+    """
     filters = sorted(
         (name, value)
         for name, value in request.args.items(multi=True)
@@ -108,14 +113,14 @@ def _query_digest(order: str) -> str:
 
 
 def _link_header(next_cursor: str | None, previous_cursor: str | None) -> str:
-    """Return the value of the ``Link`` header: the next, previous and first page (RFC 8288)."""
+    """Return the value of the ``Link`` header (RFC 8288): URLs of the first and, if any, next and previous page."""
     cursors = {"next": next_cursor, "prev": previous_cursor}
     links = [f'<{_page_url(cursor)}>; rel="{relation}"' for relation, cursor in cursors.items() if cursor]
     return ", ".join([*links, f'<{_page_url(None)}>; rel="first"'])
 
 
 def _page_url(cursor: str | None) -> str:
-    """Return the URL of the current request with another cursor, or without one (None).
+    """Return the URL of the current request with another pagination cursor, or without a cursor if it is None.
 
     The URL is absolute if the ``Host`` header is the issuer's host, and relative to the host otherwise: callers choose
     the ``Host`` header, so it must not get into a URL that others may follow.

@@ -1,4 +1,4 @@
-"""Request IDs: the caller's ``Request-Id`` if it is well formed, else a new one; in response, log and problem."""
+"""Add request IDs to responses, logs and problem details: the caller's ``Request-Id`` if well formed, else a new ID."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["RequestIdFilter", "request_id", "use_request_ids"]
 
 
 def use_request_ids(app: Flask, prefix: str = "") -> None:
-    """Add a ``Request-Id`` header to every response below a prefix.
+    """Add a ``Request-Id`` header to every response below a path prefix.
 
-    The ID is the caller's (``Request-Id`` or ``X-Request-Id``) if it is well formed, else a new one; ``request_id()``
-    returns it. An app with ``Valetkey`` has this for its ``api_prefix`` already.
+    The ID is that of the request (``Request-Id`` or ``X-Request-Id``) if it is well formed, else a new ID;
+    ``request_id()`` returns it. An app with ``Valetkey`` has this for its ``api_prefix`` already.
 
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     """

@@ -1,4 +1,4 @@
-"""Sparse fields: ``?fields=id,author.name`` limits a JSON response to these members."""
+"""Let callers limit a JSON response to the members that they need, with ``?fields=id,author.name``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FieldTree = dict[str, Any]  # by the name of a member: the FieldTree of its memb
 def sparse_fields(*fields: str, within: str | None = None) -> Any:
     """Decorate a view so that ``?fields=id,author.name`` limits its JSON response to these members.
 
-    The response is an object or a list of objects. Without ``?fields=``, and with a status other than 2xx, it is not
-    changed. An unknown field gets 400; the problem details list the valid ones as ``known_fields``.
+    The response is an object or a list of objects. It is not changed if the request has no ``?fields=``, or if its
+    status is not 2xx. An unknown field gets 400; the problem details list the valid fields as ``known_fields``.
 
     :param fields: the names that callers may request, such as ``id`` or ``author.name``. Requesting ``author`` returns
         the whole object.
@@ -48,9 +48,12 @@ def sparse_fields(*fields: str, within: str | None = None) -> Any:
 
 
 def parse_fields(text: str, valid_fields: tuple[str, ...]) -> FieldTree:
-    """Parse the value of ``?fields=`` to the tree of requested members.
+    """Parse the value of ``?fields=`` into a tree of the requested members.
 
-    :raises Problem: 400 if a name is neither a valid field nor the start of one, as ``author`` is of ``author.name``.
+    The tree is a dict by member name; a value is the tree of that member's members, or None to include all of them.
+
+    :raises Problem: 400 if a name is neither a valid field nor the start of a valid field, as ``author`` is of
+        ``author.name``.
     """
     names = [name.strip() for name in text.split(",")]
     unknown = [
@@ -69,7 +72,7 @@ def parse_fields(text: str, valid_fields: tuple[str, ...]) -> FieldTree:
 
 
 def select_fields(value: Any, tree: FieldTree | None) -> Any:
-    """Return an object, or each object of a list, with only the members in the tree; all members if it is None."""
+    """Return a JSON object, or list of objects, with only the members in the tree; all members if the tree is None."""
     if tree is None:
         return value
     if isinstance(value, list):
@@ -80,7 +83,10 @@ def select_fields(value: Any, tree: FieldTree | None) -> Any:
 
 
 def _add_path(tree: FieldTree, path: list[str]) -> None:
-    """Add a member to the tree, unless an object that contains it is there as a whole."""
+    """Add a requested member to the tree, in place, unless the tree already includes the whole object around it.
+
+    :param path: the names that lead to the member, such as ``["author", "name"]``.
+    """
     for name in path[:-1]:
         if name in tree and tree[name] is None:
             return
@@ -89,7 +95,10 @@ def _add_path(tree: FieldTree, path: list[str]) -> None:
 
 
 def _filter_response(response: Any, tree: FieldTree, within: str | None) -> Any:
-    """Limit the JSON of a 2xx response to the members in the tree; other responses are returned unchanged."""
+    """Return a 2xx JSON response limited to the members in the tree; other responses are returned unchanged.
+
+    :param within: the member of the response that holds the objects; None if the response is not wrapped.
+    """
     if not 200 <= response.status_code < 300 or not response.is_json or response.is_streamed:
         return response
     body = response.get_json()

@@ -1,1 +1,1 @@
-"""The developer portal: the API reference page, the OpenAPI document, llms.txt, API catalog and security.txt."""
+"""The pages and files for app developers: API reference, OpenAPI document, llms.txt, API catalog, security.txt."""

@@ -1,4 +1,4 @@
-"""The OAuth client of the API reference page: public, in the browser, with PKCE. Valetkey registers it itself."""
+"""The OAuth client with which the API reference page gets access tokens: a public browser client with PKCE."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ DOCS_CLIENT_ID = "valetkey-docs"
 
 
 def docs_redirect_uri(settings: Settings) -> str:
-    """Return the redirect URI of the API reference, on the issuer's origin. ``docs_path`` must not be None."""
+    """Return the redirect URI of the API reference page's client. The setting ``docs_path`` must not be None."""
     return f"{settings.issuer}{settings.docs_path}/authorized"
 
 
 def register_docs_client(runtime: Runtime) -> None:
-    """Register the client of the API reference, or update its name and redirect URI if the settings changed.
+    """Register the OAuth client of the API reference page, or update it if the settings changed.
 
-    Does nothing if ``docs_path`` is None. A client that the operator disabled stays disabled.
+    The settings determine its name and redirect URI. Does nothing if the setting ``docs_path`` is None. A client that
+    the operator disabled stays disabled.
     """
     settings, now = runtime.settings, runtime.clock()
     if settings.docs_path is None:

@@ -1,4 +1,4 @@
-"""The documents of the developer portal, each built once, at the first request. Does not import Flask."""
+"""The OpenAPI document and the files made from it, each built once, at its first request. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from .well_known import API_CATALOG_CONTENT_TYPE, api_catalog, llms_txt
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The body of a response, with its content type and ETag."""
+    """A file that the developer portal serves, such as llms.txt: its bytes, its content type and its ETag."""
 
     body: bytes
     content_type: str
 
     @property
     def etag(self) -> str:
-        """The entity tag of the body, without quotes (RFC 9110 §8.8.3)."""
+        """The entity tag of the body, without quotes (RFC 9110 §8.8.3): half of its SHA-256 digest, in hex."""
         return sha256(self.body).hexdigest()[:32]
 
 
 class PortalDocuments:
-    """Builds and caches the documents of one app, whose routes do not change after the first request.
+    """Builds and caches an app's OpenAPI document, API reference, llms.txt and API catalog.
 
-    :param build_openapi: returns the app's OpenAPI document.
+    They are never built again, because the routes of a Flask app do not change after the first request.
+
+    :param build_openapi: function that returns the app's OpenAPI document as a dict.
     """
 
     def __init__(self, settings: Settings, build_openapi: Callable[[], dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The content of the API reference page, built from an OpenAPI document. Does not import Flask."""
+"""Build the content of the API reference page from an OpenAPI document. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A path, query or header parameter of an operation."""
+    """A path, query or header parameter of an operation, as the API reference page shows it."""
 
     name: str
     location: str  # path, query or header
@@ -32,7 +32,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class OperationResponse:
-    """A response of an operation, for one status."""
+    """The response of an operation for one HTTP status, as the API reference page shows it."""
 
     status: str
     description: str
@@ -43,7 +43,7 @@ class OperationResponse:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as the page shows it; texts are empty if there is nothing to show."""
+    """An API operation, as the API reference page shows it; a text is empty if there is nothing to show."""
 
     anchor: str  # id of its element on the page
     method: str  # in upper case
@@ -65,7 +65,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ApiReference:
-    """The whole content of the page."""
+    """The whole content of the API reference page: title, operations by tag, scopes and plans."""
 
     title: str
     version: str
@@ -76,7 +76,10 @@ class ApiReference:
 
 
 def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
-    """Build the page's content from an OpenAPI document: operations grouped by their first tag, in document order."""
+    """Build the content of the API reference page from an OpenAPI document.
+
+    Operations are grouped by their first tag, ``""`` without a tag, in the order of the document.
+    """
     components = document.get("components", {})
     builder = _ReferenceBuilder(document, SchemaDescriber(components.get("schemas", {})))
     groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
@@ -136,7 +139,7 @@ class _ReferenceBuilder:
         )
 
     def _resolve(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what the part's ``$ref`` points to in the document, or the part itself without ``$ref``."""
+        """Return what a part of the OpenAPI document refers to with ``$ref``, or the part if it has no ``$ref``."""
         reference = str(part.get("$ref", ""))
         if not reference.startswith("#/"):
             return part
@@ -161,7 +164,7 @@ class _ReferenceBuilder:
         )
 
     def _json_schema(self, body_or_response: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return the schema of the first JSON media type, or None if there is none."""
+        """Return the JSON Schema of a request body or response, or None if it has no JSON media type."""
         content = self._resolve(body_or_response).get("content", {})
         for media_type, media in content.items():
             if "json" in media_type:
@@ -186,7 +189,11 @@ class _ReferenceBuilder:
     def _curl_command(
         self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool
     ) -> str:
-        """Return a curl command with example values for the path and for the required parameters."""
+        """Return an example curl command for an operation, with example values for its required parameters.
+
+        :param body: the JSON text of an example request body; empty if the operation has none.
+        :param with_token: whether the command sends an access token, as ``$TOKEN``.
+        """
         required = [parameter for parameter in parameters if parameter.required]
         for parameter in parameters:
             if parameter.location == "path":
@@ -206,7 +213,11 @@ class _ReferenceBuilder:
 
 
 def _paragraphs(description: str, access: str, limit: str) -> Iterator[str]:
-    """Yield the description's paragraphs, without those about access and limit, which the page shows separately."""
+    """Yield the paragraphs of an operation's description, without those that the page shows separately.
+
+    :param access: the paragraph about the access token that the operation needs.
+    :param limit: the text of the paragraph about its rate limit.
+    """
     for paragraph in description.split("\n\n"):
         text = " ".join(paragraph.split())
         if text and text not in {access, f"Limit: {limit}"}:
@@ -214,7 +225,7 @@ def _paragraphs(description: str, access: str, limit: str) -> Iterator[str]:
 
 
 def _field_text(value: Any) -> str:
-    """Format a value as the text of a form field: JSON for booleans and null, items of a list joined by commas."""
+    """Return a JSON value as the text of an HTML form field, such as ``true`` or ``null``; lists joined by commas."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""Describe a JSON Schema: as text, as a list of its members, and as an example value."""
+"""Describe a JSON Schema for the API reference page: as text, as a list of its members, and as an example value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BOUND_TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaMember:
-    """One member of an object."""
+    """One member of a JSON object, as the API reference page shows it."""
 
     name: str
     depth: int  # 0 for a member of the described object, 1 for a member of such a member, ...
@@ -41,15 +41,18 @@ class SchemaMember:
 
 
 class SchemaDescriber:
-    """Describes the schemas of one OpenAPI document."""
+    """Describes the JSON Schemas of one OpenAPI document.
+
+    :param components: the component schemas of the document, by name, to resolve ``$ref``.
+    """
 
     def __init__(self, components: Mapping[str, Any]) -> None:
         self._components = components
 
     def resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the schema with its ``$ref``, or its ``allOf`` of a single schema, replaced by what it refers to.
+        """Return a JSON Schema with its ``$ref``, or its ``allOf`` of a single schema, replaced by that schema.
 
-        Keywords beside the reference override those of the referenced schema.
+        The schema's other keywords override those of the schema that replaces the reference.
         """
         reference = str(schema.get("$ref", ""))
         if reference:
@@ -61,7 +64,7 @@ class SchemaDescriber:
         return schema
 
     def describe_type(self, schema: Mapping[str, Any], depth: int = 0) -> str:
-        """Describe the type and its bounds, such as ``integer, 1 or more`` or ``list of Note``."""
+        """Return the type and bounds of a JSON Schema in English: ``integer, 1 or more`` or ``list of Note``."""
         component = str(schema.get("$ref", "")).rpartition("/")[2]
         if component and self.resolve(schema).get("type") == "object":
             return component
@@ -84,9 +87,9 @@ class SchemaDescriber:
         return f"{json_type} ({schema['format']})" if "format" in schema else str(json_type)
 
     def members(self, schema: Mapping[str, Any], depth: int = 0) -> Iterator[SchemaMember]:
-        """Yield each member of an object, or of the objects in a list, followed by its own members.
+        """Yield each member of an object schema, or of the objects in a list schema, followed by the member's members.
 
-        At most four levels deep, so that recursive schemas end.
+        Members are listed at most four levels deep, so that the list of a recursive schema ends.
         """
         schema = self._find_object(schema)
         for name, member in schema.get("properties", {}).items():
@@ -98,7 +101,11 @@ class SchemaDescriber:
                 yield from self.members(member, depth + 1)
 
     def _find_object(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the object schema inside a list or inside the only object alternative, else the resolved schema."""
+        """Return the schema of the object whose members a JSON Schema describes.
+
+        That is the schema itself, the items of a list, or the only object among the alternatives. If there is none,
+        the resolved schema is returned.
+        """
         schema = self.resolve(schema)
         if schema.get("type") == "array":
             return self._find_object(schema.get("items", {}))
@@ -107,7 +114,11 @@ class SchemaDescriber:
         return objects[0] if len(objects) == 1 else schema
 
     def example(self, schema: Mapping[str, Any], depth: int = 0) -> Any:
-        """Return an example value: the schema's ``example``, ``default``, ``const`` or first choice, else made up."""
+        """Return an example value of a JSON Schema.
+
+        The value is the schema's ``example``, ``default`` or ``const``, the first of its ``examples`` or ``enum``, or
+        an example of its first alternative; without these, a value is generated from the type.
+        """
         schema = self.resolve(schema)
         for name in ("example", "default", "const"):
             if name in schema:

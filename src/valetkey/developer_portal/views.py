@@ -1,4 +1,4 @@
-"""Flask views of the developer portal: the API reference page and the documents for programs."""
+"""Flask views of the developer portal: the API reference page, the OpenAPI document, llms.txt and other files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _CONTENT_SECURITY_POLICY = (
 
 
 def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
-    """Return two blueprints: the reference page with its static files, and the documents for programs.
+    """Return two blueprints: one for the API reference page with its static files, one for files that programs read.
 
-    The second one needs no database. What the settings turn off has no route.
+    The files are the OpenAPI document, llms.txt, the API catalog and security.txt; serving them needs no database.
+    A page or file that is disabled in the settings has no route.
     """
     settings = runtime.settings
     documents = PortalDocuments(settings, lambda: runtime.build_openapi_document())
@@ -79,7 +80,11 @@ def _reference_view(documents: PortalDocuments, runtime: Runtime) -> Callable[[]
 
 
 def _document_view(get_document: Callable[[], Document], **headers: str) -> Callable[[], Response]:
-    """Return a view that serves a document: with ETag, cacheable for 5 minutes, readable from any origin."""
+    """Return a Flask view that serves a document with an ETag, cacheable for 5 minutes, readable from any origin.
+
+    :param get_document: function that returns the document; it is called at each request.
+    :param headers: further headers of the response.
+    """
 
     def view() -> Response:
         document = get_document()

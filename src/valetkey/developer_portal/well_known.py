@@ -1,4 +1,4 @@
-"""Documents with which programs discover the API: API catalog, security.txt, llms.txt. Does not import Flask."""
+"""Build the files with which programs discover the API: API catalog, security.txt, llms.txt. No Flask import."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ _SECURITY_TXT_LIFETIME = timedelta(days=364)  # less than a year is recommended 
 
 
 def metadata_url(settings: Settings) -> str:
-    """Return the URL of the authorization server's metadata (RFC 8414 §3.1), for an app at the issuer's path."""
+    """Return the URL of the authorization server's metadata (RFC 8414 §3.1).
+
+    If the issuer has a path, the URL is below that path, where the app is mounted.
+    """
     return f"{settings.issuer}/.well-known/oauth-authorization-server"
 
 
 def api_catalog(settings: Settings) -> dict[str, Any]:
-    """Build the API catalog, with this API as its only item, as a JSON link set (RFC 9727 §4, RFC 9264 §4.2)."""
+    """Return the API catalog (RFC 9727 §4), a JSON link set (RFC 9264 §4.2) with this API as its only item."""
     api = f"{settings.issuer}{settings.api_prefix}"
     links: dict[str, Any] = {"anchor": api}
     if settings.openapi_path is not None:  # RFC 8631
@@ -33,9 +36,11 @@ def api_catalog(settings: Settings) -> dict[str, Any]:
 
 
 def security_txt(settings: Settings, now: float) -> str:
-    """Return security.txt, which says where to report a vulnerability (RFC 9116).
+    """Return the text of security.txt, which says where to report a vulnerability (RFC 9116).
 
-    It expires 364 days after the start (UTC) of the day of ``now``, which is in seconds since 1970.
+    Its expiry date is 364 days after the start of the current day (UTC).
+
+    :param now: the current time, in seconds since 1970.
     """
     day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     expires = (day + _SECURITY_TXT_LIFETIME).isoformat().replace("+00:00", "Z")
@@ -45,7 +50,7 @@ def security_txt(settings: Settings, now: float) -> str:
 
 
 def llms_txt(settings: Settings, reference: ApiReference) -> str:
-    """Describe the API as Markdown for language models: documents, how to get a token, scopes, operations."""
+    """Return llms.txt: Markdown for language models with links to documents, token endpoints, scopes and operations."""
     lines = [f"# {reference.title} API", ""]
     if reference.description:
         lines += [f"> {' '.join(reference.description.split())}", ""]

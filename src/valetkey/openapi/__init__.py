@@ -1,1 +1,1 @@
-"""The OpenAPI document of the app: built from its routes, or another extension's document with security added."""
+"""Build the app's OpenAPI document from its routes, or add security to the document of another Flask extension."""

@@ -1,4 +1,4 @@
-"""Add the effects of the ``api_helpers`` decorators to an operation: parameters, header fields, responses.
+"""Document what the ``api_helpers`` decorators of a view do: add parameters, headers and responses to its operation.
 
 This package does not import ``api_helpers`` (nor Flask): a decorator sets an attribute on the view, and this module
 reads the attribute by its name.
@@ -25,7 +25,7 @@ STRING_SCHEMA = {"type": "string"}
 
 @dataclass(frozen=True, slots=True)
 class _DecoratorEffect:
-    """What one decorator adds to an operation. Parts that the operation already has are not replaced."""
+    """What one ``api_helpers`` decorator, such as ``@etagged``, adds to the OpenAPI operation of its view."""
 
     parameters: tuple[dict[str, Any], ...] = ()
     response_headers: dict[str, str] = field(default_factory=dict)  # of 2xx and 3xx responses: name to description
@@ -34,8 +34,11 @@ class _DecoratorEffect:
 
 
 def add_decorator_effects(operation: dict[str, Any], route: Route, method: str, max_body: str) -> None:
-    """Add to an operation, in place, what the decorators around its view do.
+    """Add what the ``api_helpers`` decorators of a route's view do to its OpenAPI operation object, in place.
 
+    Parameters, responses and response headers that the operation already has are not replaced.
+
+    :param method: the operation's HTTP method, in upper case.
     :param max_body: the setting ``max_body``, such as ``1 MiB``; empty if bodies are not limited.
     """
     responses = operation.setdefault("responses", {})

@@ -1,4 +1,4 @@
-"""``describe``: state a view's body, query and responses for the API reference, beyond what annotations say."""
+"""The decorator ``describe``, which declares the types of a view's request and response for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
 
 @dataclass(frozen=True, slots=True)
 class ViewDescription:
-    """The arguments of ``describe`` for one view. The types are any that pydantic accepts."""
+    """The request and response types of one view, as passed to the decorator ``describe``.
+
+    A type is any that pydantic can make a JSON Schema of; None if it is not declared.
+    """
 
     body: Any = None
     query: Any = None
@@ -64,7 +67,10 @@ def describe(
 
 
 def get_view_description(view: Callable[..., Any]) -> ViewDescription:
-    """Return what ``describe`` declared for the view; the return annotation fills in a missing response type."""
+    """Return what the decorator ``describe`` declared for a view.
+
+    If it declared no response type, the response type and the status are taken from the view's return annotation.
+    """
     description: ViewDescription = getattr(view, DESCRIPTION_ATTRIBUTE, None) or ViewDescription()
     if description.response is not None:
         return description
@@ -73,7 +79,7 @@ def get_view_description(view: Callable[..., Any]) -> ViewDescription:
 
 
 def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
-    """Read the view's return annotation.
+    """Return the response type and the status that a view's return annotation implies.
 
     :returns: the type of the JSON response, None if the annotation has no JSON type; and the status, 204 if the view
         is annotated to return ``None``, else None.
@@ -94,7 +100,7 @@ def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
 
 
 def has_json_schema(python_type: Any) -> bool:
-    """Whether a JSON Schema can be derived from a type: a pydantic model, dataclass, TypedDict, list or dict."""
+    """Return whether a JSON Schema can be made of a type: a pydantic model, dataclass, TypedDict, list or dict."""
     origin = typing.get_origin(python_type)
     if origin is typing.Annotated:
         return has_json_schema(typing.get_args(python_type)[0])

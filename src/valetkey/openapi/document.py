@@ -1,4 +1,4 @@
-"""The OpenAPI document of an app: built from its routes, or another extension's document with security added."""
+"""Build an app's OpenAPI document from its routes, or add security to the document of another Flask extension."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPENAPI_VERSION = "3.1.0"
 
 
 def build_document(app: Flask) -> dict[str, Any]:
-    """Build the OpenAPI 3.1 document of the routes under ``api_prefix``.
+    """Return the OpenAPI 3.1 document, as a dict, of the host's routes under the setting ``api_prefix``.
 
     :raises ValueError: if ``describe`` was given a type that has no JSON Schema (the message names the operation), or
         if a type is named ``Problem``, the name of the error response schema.
@@ -59,25 +59,26 @@ def build_document(app: Flask) -> dict[str, Any]:
 
 
 def _is_documented(route: Route, settings: Settings) -> bool:
-    """Whether a route belongs in the document: under ``api_prefix``, the host's, and not denied to all callers.
+    """Return whether a route belongs in the OpenAPI document.
 
-    With ``protect_by_default``, a route without declared protection is denied to all callers.
+    It does if its path is under the setting ``api_prefix``, it is not one of Valetkey's routes, and it is not denied to
+    all callers. With the setting ``protect_by_default``, a route without declared protection is denied to all callers.
     """
     is_closed = route.is_denied or (settings.protect_by_default and route.protection is None)
     return not route.is_valetkey_route and route.is_below(settings.api_prefix) and not is_closed
 
 
 def load_or_build_document(app: Flask, openapi: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
-    """Return the app's OpenAPI document.
+    """Return the app's OpenAPI document as a dict.
 
-    :param openapi: returns the document of another extension, to which security is added; None builds the document
-        from the routes.
+    :param openapi: function that returns the OpenAPI document of another Flask extension, to which security is added;
+        None to build the document from the app's routes.
     """
     return build_document(app) if openapi is None else add_security(openapi(), app)
 
 
 def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
-    """Add security, error responses and rate limits to the OpenAPI document of another extension.
+    """Return the OpenAPI document of another Flask extension with security, error responses and rate limits added.
 
     Use it with the document of APIFlask, flask-smorest or flask-openapi. Each operation gets its security
     requirements, error responses and rate limit; the document gets the security schemes. Existing members are not
@@ -116,10 +117,12 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
 
 
 def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[tuple[str, str], OperationBuilder]:
-    """Make a builder for each operation, by path template and method in upper case.
+    """Return an ``OperationBuilder`` for each operation of the routes, by path template and method in upper case.
 
-    Paths that differ only in the names of their parameters are one path, with the names of the first. Methods that
-    OpenAPI does not have are left out.
+    Paths that differ only in the names of their parameters are treated as one path, which has the parameter names of
+    the first of these routes. Methods that OpenAPI does not have are left out.
+
+    :param schemas: the collection to which the builders add the types of bodies, queries, headers and responses.
     """
     paths: dict[str, str] = {}  # path template without parameter names: the first template of this shape
     used_ids: set[str] = set()
@@ -139,7 +142,9 @@ def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[t
 def _unique_operation_id(endpoint: str, method: str, used_ids: set[str]) -> str:
     """Return an operation id that is not in use, and add it to ``used_ids``.
 
-    The id is the endpoint, then the method (empty if the endpoint has only one), then a number if that id is in use.
+    The id is the endpoint, then the method in lower case, then a number from 2 on if that id is in use.
+
+    :param method: the HTTP method; empty if the endpoint has only one, to leave it out of the id.
     """
     base = operation_id = "_".join([endpoint.replace(".", "_"), *filter(None, [method.lower()])])
     number = 2
@@ -150,7 +155,11 @@ def _unique_operation_id(endpoint: str, method: str, used_ids: set[str]) -> str:
 
 
 def _rename_path_parameters(operation: dict[str, Any], template: str, path: str) -> None:
-    """Rename an operation's path parameters from those of its route's template to those of the documented path."""
+    """Rename an operation's path parameters, in place, to the names that the documented path has for them.
+
+    :param template: the path template of the operation's own route, such as ``/notes/{id}``.
+    :param path: the documented path, such as ``/notes/{note_id}``; it differs in the parameter names at most.
+    """
     if template == path:
         return
     names = [part.split("}")[0] for part in path.split("{")[1:]]

@@ -1,4 +1,4 @@
-"""OpenAPI extensions ``x-rate-limit`` and ``x-plans``: rate limits and plans as numbers and as text."""
+"""Build the OpenAPI extensions ``x-rate-limit`` of an operation and ``x-plans`` of the API, as numbers and text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _PERIOD_NAMES = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
 def rate_limit_extension(protection: RouteProtection | None) -> dict[str, Any] | None:
-    """Return the members of ``x-rate-limit``, or None if the route has no limit.
+    """Return the value of the OpenAPI extension ``x-rate-limit`` of a route, or None if the route has no rate limit.
 
-    A single limit gives ``limit`` (calls), ``window`` (seconds) and ``burst`` (calls), and ``plan`` if it is for one
-    plan; several limits are a list ``policies`` of these. ``cost`` is there if a call counts more than once.
+    A single limit has the members ``limit`` (calls), ``window`` (seconds) and ``burst`` (calls that can be made at
+    once), and ``plan`` if it applies to one plan. If there are several limits, the member ``policies`` is a list of
+    these objects. ``cost`` is present if a call counts more than once, and ``description`` says all of it in English.
+
+    :param protection: the route's declared protection, or None if it has none.
     """
     if protection is None:
         return None
@@ -39,7 +42,11 @@ def rate_limit_extension(protection: RouteProtection | None) -> dict[str, Any] |
 
 
 def plans_extension(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return the members of ``x-plans``: for each plan its limit and quota over all operations, and a description."""
+    """Return the value of the OpenAPI extension ``x-plans``, by the name of each plan in the settings.
+
+    A plan has the members ``limit`` and ``quota``, which count the calls to all operations and are absent if the plan
+    has none, and ``description`` in English.
+    """
     return {
         name: {
             **({"limit": plan.limit} if plan.limit else {}),
@@ -67,7 +74,7 @@ def _describe_plan(plan: Plan, *, is_default: bool) -> str:
 
 
 def _limits_by_plan(protection: RouteProtection) -> Iterator[tuple[str, Limit]]:
-    """Yield the name of a plan, or ``""`` for all plans, and its limit, for each limit of the route."""
+    """Yield each rate limit of a route with the plan to which it applies, ``""`` if it applies to all plans."""
     if protection.limit is not None:
         for plan, limit in protection.limit.budgets.items():
             yield plan or "", limit

@@ -1,4 +1,4 @@
-"""Build the OpenAPI operation object of a route: parameters, body, responses, summary. Does not import Flask."""
+"""Build the OpenAPI operation object of a route: summary, parameters, request body, responses. No Flask import."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _DOCSTRING_SECTIONS = re.compile(
 
 
 class OperationBuilder:
-    """Builds one operation in two steps.
+    """Builds the OpenAPI operation object of one route and method, in two steps.
 
-    The constructor adds the operation's types to ``schemas``. Call ``build`` after ``schemas.build()``.
+    The constructor adds the types of the operation's query, headers, body and response to the ``SchemaBuilder``. Call
+    ``build`` after ``SchemaBuilder.build``, when the schemas of all operations exist.
     """
 
     def __init__(self, route: Route, method: str, operation_id: str, schemas: SchemaBuilder) -> None:
@@ -47,7 +48,7 @@ class OperationBuilder:
             self._schemas.add(self._schema_key(part), python_type, mode, label)
 
     def build(self) -> dict[str, Any]:
-        """Return the operation object, without security, limits and the effects of decorators."""
+        """Return the operation object, without security, rate limits and the effects of ``api_helpers`` decorators."""
         summary, description = _summary_and_description(self.route.view, self.route.endpoint)
         blueprint = self.route.endpoint.rpartition(".")[0]
         described = [*self._parameters("query", "query"), *self._parameters("headers", "header")]
@@ -65,7 +66,11 @@ class OperationBuilder:
         }
 
     def _parameters(self, part: str, location: str) -> Iterator[dict[str, Any]]:
-        """Yield a parameter object for each member of the type that ``describe`` declared for ``part``."""
+        """Yield an OpenAPI parameter object for each query parameter or request header that the view declares.
+
+        :param part: the argument of ``describe`` that declares them: ``query`` or ``headers``.
+        :param location: their location (``in``) in OpenAPI: ``query`` or ``header``.
+        """
         if getattr(self.view_description, part) is None:
             return
         for name, schema, required in self._schemas.properties(self._schema_key(part)):
@@ -89,9 +94,10 @@ class OperationBuilder:
 
 
 def _summary_and_description(view: Any, endpoint: str) -> tuple[str, str]:
-    """Split the view's docstring into its first paragraph and the rest, without ``:param:`` and similar sections.
+    """Return the summary and the description of an operation, from its view's docstring.
 
-    Without a docstring, the summary is the endpoint's name.
+    The summary is the first paragraph, or the endpoint's name if there is no docstring. The description is the text
+    after it, without ``:param:`` and similar sections; it can be empty.
     """
     doc = inspect.getdoc(inspect.unwrap(view)) or ""
     first, _, rest = _DOCSTRING_SECTIONS.split(doc, maxsplit=1)[0].strip().partition("\n\n")

@@ -1,4 +1,4 @@
-"""Translate a Flask URL rule to an OpenAPI path template and parameters. Does not import Flask."""
+"""Translate Flask URL rules to OpenAPI path templates and path parameters. Does not import Flask."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _LENGTHS = re.compile(r"\{(\d+)(,?)(\d*)\}$")
 
 
 def path_template(path: str) -> str:
-    """Translate a rule to a path template: ``/notes/<int:note_id>`` becomes ``/notes/{note_id}``."""
+    """Return the OpenAPI path template of a Flask URL rule: ``/notes/<int:note_id>`` becomes ``/notes/{note_id}``."""
     return _VARIABLE.sub(r"{\1}", path)
 
 
 def without_parameter_names(template: str) -> str:
-    """Remove the parameter names from a path template: ``/notes/{note_id}`` becomes ``/notes/{}``.
+    """Return an OpenAPI path template without its parameter names: ``/notes/{note_id}`` becomes ``/notes/{}``.
 
-    Templates that are equal without the names are the same path (OpenAPI 3.1 §4.8.8).
+    Templates that are equal without parameter names are the same path in OpenAPI (3.1 §4.8.8).
     """
     return re.sub(r"\{[^}]*\}", "{}", template)
 
 
 def path_parameters(rule: Any) -> list[dict[str, Any]]:
-    """Return the parameter objects for the variables of a werkzeug rule."""
+    """Return the OpenAPI path parameter objects for the variables of a Werkzeug URL rule; empty if it has none."""
     return [
         {"name": name, "in": "path", "required": True, "schema": _converter_schema(rule._converters.get(name))}
         for name in _VARIABLE.findall(rule.rule)
@@ -31,7 +31,10 @@ def path_parameters(rule: Any) -> list[dict[str, Any]]:
 
 
 def _converter_schema(converter: Any) -> dict[str, Any]:
-    """Return the schema of the values that a converter accepts, by the werkzeug class that it is or inherits from."""
+    """Return the JSON Schema of the values that a Werkzeug URL converter, such as ``int``, accepts.
+
+    A custom converter has the schema of the Werkzeug converter that it inherits from; without one, any string.
+    """
     for converter_class in type(converter).__mro__:
         build_schema = _CONVERTER_SCHEMAS.get(converter_class.__name__)
         if build_schema is not None and converter_class.__module__.startswith("werkzeug."):

@@ -1,4 +1,4 @@
-"""JSON Schemas of Python types. pydantic is imported only when a document is built."""
+"""Make JSON Schemas of Python types with pydantic, which is imported only when a type is added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SchemaMode = Literal["validation", "serialization"]
 
 
 class SchemaBuilder:
-    """Collects types, then builds all their schemas together, so that a type has the same name everywhere.
+    """Makes the JSON Schemas of all Python types of an OpenAPI document together, so that schema names are unique.
 
     Call ``add`` for each type, then ``build`` once; then ``get``, ``properties`` and ``components`` can be used.
     """
@@ -25,8 +25,9 @@ class SchemaBuilder:
         self.components: dict[str, Any] = {}
 
     def add(self, key: str, python_type: Any, mode: SchemaMode, label: str) -> None:
-        """Add a type, whose schema ``get(key)`` returns after ``build``.
+        """Add a Python type, whose JSON Schema ``get(key)`` returns after ``build``.
 
+        :param key: any text that identifies this use of the type.
         :param mode: ``validation`` for requests, ``serialization`` for responses (pydantic's two schemas of a type).
         :param label: what the type is used for, such as ``the body of POST /notes``, for the error message.
         :raises ValueError: if pydantic cannot make a JSON Schema of the type.
@@ -42,7 +43,7 @@ class SchemaBuilder:
         self._adapters[key] = (key, mode, adapter)
 
     def build(self) -> None:
-        """Build the schemas of all added types, and set ``components`` to the schemas that they refer to."""
+        """Make the JSON Schemas of all added types, and set ``components`` to the schemas they refer to, by name."""
         if not self._adapters:
             return
         from pydantic import TypeAdapter
@@ -54,24 +55,28 @@ class SchemaBuilder:
         self.components = dict(definitions.get("$defs", {}))
 
     def get(self, key: str) -> dict[str, Any]:
-        """Return the schema of the type that was added under this key."""
+        """Return the JSON Schema of the type that was added with this key. Call ``build`` first."""
         return self._schemas[key]
 
     def properties(self, key: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
-        """Yield each property of an object type: its name, its schema, whether it is required."""
+        """Yield each property of the object type added with this key: name, JSON Schema, whether it is required."""
         schema = resolve_reference(self.get(key), self.components)
         for name, property_schema in schema.get("properties", {}).items():
             yield name, property_schema, name in schema.get("required", ())
 
 
 def resolve_reference(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that ``$ref`` points to (empty if there is none), or the schema itself without ``$ref``."""
+    """Return the schema that a JSON Schema refers to with ``$ref``, or the schema itself if it has no ``$ref``.
+
+    :param components: the component schemas of the OpenAPI document, by name. The result is empty if the referenced
+        schema is not among them.
+    """
     name = str(schema.get("$ref", ""))
     return components.get(name.removeprefix(SCHEMA_REF_PREFIX), {}) if name.startswith(SCHEMA_REF_PREFIX) else schema
 
 
 def used_components(document: object, components: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the components that a document refers to, directly or through another component, sorted by name."""
+    """Return the component schemas that a document refers to, directly or through another component, sorted by name."""
     used: dict[str, Any] = {}
     pending = [document]
     while pending:
@@ -88,7 +93,7 @@ def used_components(document: object, components: Mapping[str, Any]) -> dict[str
 
 
 def _add_missing_items(part: Any) -> None:
-    """Add an empty ``items``, in place, to every array schema without it, as in a tuple's.
+    """Add an empty ``items``, in place, to every array schema without ``items``, such as the schema of a tuple.
 
     JSON Schema does not require ``items`` beside ``prefixItems``; OpenAPI linters such as Spectral do.
     """
@@ -102,11 +107,12 @@ def _add_missing_items(part: Any) -> None:
 
 
 def _pydantic_compatible(python_type: Any, converted_dicts: dict[Any, Any] | None = None) -> Any:
-    """Return the type with each ``typing.TypedDict`` in it replaced by an equal one of ``typing_extensions``.
+    """Return the type with each ``typing.TypedDict`` in it replaced by an equal ``typing_extensions.TypedDict``.
 
-    pydantic needs that before Python 3.12; later the type is returned unchanged.
+    pydantic requires that before Python 3.12. From Python 3.12 on, the type is returned unchanged.
 
-    :param converted_dicts: replacement by TypedDict, so that a recursive TypedDict is converted once.
+    :param converted_dicts: the replacements made so far, by original TypedDict, so that a recursive TypedDict is
+        converted once.
     """
     if sys.version_info >= (3, 12):
         return python_type

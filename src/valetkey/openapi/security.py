@@ -1,4 +1,4 @@
-"""Add a route's protection to its operation: security requirements, error responses, rate limits (OpenAPI 3.x)."""
+"""Document a route's protection in OpenAPI 3: security requirements, error responses, rate limits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 def shared_components(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
-    """Build the document's ``components``: security schemes, the problem schema, error responses, header fields.
+    """Return the ``components`` that the operations of an OpenAPI document refer to.
+
+    These are the security schemes, the schema of problem details (RFC 9457), the error responses and the headers.
 
     :param scopes: the scopes that operations require; they are listed in addition to the setting ``scopes``.
     """
@@ -116,9 +118,10 @@ def _header_references(*names: str) -> dict[str, Any]:
 def add_operation_security(
     operation: dict[str, Any], route: Route, settings: Settings, *, allow_bearer_scopes: bool
 ) -> None:
-    """Add a route's security requirements, error responses and limit to its operation, in place.
+    """Add a route's security requirements, error responses and rate limit to its OpenAPI operation object, in place.
 
-    Existing responses are not replaced. The requirements and the limit are also appended to the description.
+    Existing responses are not replaced; existing security requirements are. The requirements and the rate limit are
+    also appended, in English, to the operation's description.
 
     :param allow_bearer_scopes: whether to list scopes under the bearer scheme; OpenAPI allows it from 3.1 on.
     """
@@ -141,9 +144,10 @@ def add_operation_security(
 
 
 def _security_requirements(route: Route, *, allow_bearer_scopes: bool) -> list[dict[str, list[str]]]:
-    """Return the ``security`` of an operation, empty if it is public.
+    """Return the value of an OpenAPI operation's ``security``; empty if it needs no access token.
 
-    A request has to meet any one of the entries; an entry requires all of its scopes (OpenAPI 3.1 §4.8.30).
+    A request has to meet one of the requirements in the list, with all scopes of that requirement (OpenAPI 3.1
+    §4.8.30). If the token is optional, one of them is empty.
     """
     protections = [protection for protection in route.protections if not protection.is_public]
     if not protections:
@@ -158,13 +162,16 @@ def _security_requirements(route: Route, *, allow_bearer_scopes: bool) -> list[d
 
 
 def _is_rate_limited(route: Route, settings: Settings) -> bool:
-    """Whether a call can be refused with 429: the route has a limit, or it needs a token and the app has plans."""
+    """Return whether a call can get 429: the route has a rate limit, or it needs a token and the app has plans."""
     needs_token = any(not protection.is_public for protection in route.protections)
     return any(protection.limit is not None for protection in route.protections) or bool(needs_token and settings.plans)
 
 
 def _possible_errors(route: Route, *, is_rate_limited: bool) -> list[tuple[str, str]]:
-    """Return the status and the component name of each error response that the route's protection can cause."""
+    """Return the error responses that a route's protection can cause, each as status and name of its component.
+
+    For example ``("401", "Unauthorized")``, which is documented in ``components/responses/Unauthorized``.
+    """
     needs_token = route.protection is not None and not route.protection.is_public
     is_possible = {
         ("400", "BadRequest"): needs_token,
@@ -185,7 +192,7 @@ def _add_rate_limit_headers(responses: Mapping[str, Any], settings: Settings) ->
 
 
 def describe_access(route: Route, settings: Settings) -> str:
-    """Describe in English which access token an operation needs."""
+    """Return English sentences that say which access token, with which scopes, a route's operation needs."""
     protection = route.protection
     if protection is None:
         return "No protection is declared for this operation."
@@ -214,5 +221,5 @@ def _further_requirements(protection: Any) -> list[str]:
 
 
 def path_item_operations(item: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the operations of a path item, each with its method in upper case."""
+    """Return the operation objects of an OpenAPI path item, each with its method in upper case."""
     return [(method.upper(), item[method]) for method in METHODS if isinstance(item.get(method), dict)]

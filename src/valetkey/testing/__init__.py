@@ -1,4 +1,4 @@
-"""Tools for tests of a protected API: access tokens without HTTP, a clock to advance, a temporary database.
+"""Tools for testing an API protected by Valetkey: access tokens without HTTP, a settable clock, a temporary database.
 
 With pytest, put ``pytest_plugins = ["valetkey.testing"]`` into the ``conftest.py`` that has your fixture ``app``. This
 provides the fixtures ``mint_token``, ``headers_for`` and ``valetkey_clock``, and a temporary database for each test.

@@ -1,4 +1,4 @@
-"""A clock for tests, which stands still until a test advances it."""
+"""A clock for tests, whose time changes only when a test advances it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Clock:
-    """A callable that returns the time in seconds since 1970, always the same until ``forward`` is called.
+    """A clock for tests: calling it returns the time in seconds since 1970, which changes only with ``forward``.
 
     :param at: the initial time, in seconds since 1970; the current time by default.
     """

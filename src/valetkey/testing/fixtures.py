@@ -17,7 +17,7 @@ from .temporary_store import PreparedStore, prepared_store, throw_away_store
 
 @pytest.fixture
 def valetkey_clock() -> Clock:
-    """The clock of the app in this test, for tokens and limits. It stands still; ``forward(seconds)`` advances it."""
+    """The clock that the app uses in this test. It stands still; ``forward(seconds)`` advances it."""
     return Clock()
 
 
@@ -32,7 +32,7 @@ def mint_token(app: Flask) -> Callable[..., str]:
 
 @pytest.fixture
 def headers_for(app: Flask) -> Callable[..., dict[str, str]]:
-    """Function ``headers_for(scope, user_id=..., ...)``, which returns an ``Authorization`` header with such a token.
+    """Function ``headers_for(scope, user_id=..., ...)``, which returns a header with a new access token for ``app``.
 
     Its parameters are those of ``valetkey.testing.mint_token``.
     """
@@ -46,7 +46,7 @@ def _valetkey_prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStor
 
 @pytest.fixture(autouse=True)
 def _valetkey_temporary_store(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Give each test that uses ``app`` a temporary store, automatically, so that no test can write to the real one."""
+    """Give each test that uses the fixture ``app`` a temporary database, so that no test writes to the app's own."""
     app = request.getfixturevalue("app") if "app" in request.fixturenames else None
     if not isinstance(app, Flask) or EXTENSION not in app.extensions:
         yield

@@ -1,4 +1,4 @@
-"""A temporary store for one test: the app works as usual, but stores its data in a folder that is then removed."""
+"""A temporary database for one test: the app stores its data in a folder that is removed after the test."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _COMPOSED_ATTRIBUTES = (
 class PreparedStore:
     """A SQLite database with tables and signing keys only, to be copied for each test.
 
-    Creating the keys takes most of a second; copying the file takes almost none.
+    Creating the signing keys takes most of a second; copying the database file takes almost no time.
 
-    :param file: the database.
-    :param encryption_key: the key that encrypts its signing keys, base64-encoded.
+    :param file: the database file.
+    :param encryption_key: the key, base64-encoded, that encrypts the signing keys in the database.
     """
 
     file: Path
@@ -47,9 +47,9 @@ class PreparedStore:
 
 
 def prepared_store(folder: Path) -> PreparedStore:
-    """Create a database for ``throw_away_store(prepared=...)``, once for many tests.
+    """Create a database once for many tests, to be passed to ``throw_away_store(prepared=...)``.
 
-    :param folder: an existing folder for the database; it must stay until the last test has run.
+    :param folder: an existing folder for the database file; it must not be removed before the last test has run.
     """
     key = base64.b64encode(os.urandom(32)).decode()
     settings = Settings(data_dir=str(folder), encryption_keys=(key,), embedded_worker=False)
@@ -64,7 +64,7 @@ def prepared_store(folder: Path) -> PreparedStore:
 def throw_away_store(
     app: Flask, *, clock: Clock | None = None, prepared: PreparedStore | None = None
 ) -> Iterator[Clock]:
-    """Context manager that makes an app use a temporary database, which is removed at the end; yields its clock.
+    """Context manager that makes an app use a temporary database, which is removed at the end; yields the app's clock.
 
     For example::
 
@@ -100,9 +100,10 @@ def throw_away_store(
 
 @contextmanager
 def _reconfigured(settings: Settings, clock: Clock, runtime: Runtime) -> Iterator[None]:
-    """Initialize the runtime again, with other settings and another clock, and restore it at the end.
+    """Context manager that initializes an app's runtime with other settings and another clock, and restores it.
 
-    In place, since views and hooks refer to this object. Attributes that the extension has set are preserved.
+    The runtime object is changed in place, since views and hooks refer to it. Attributes that the extension has set on
+    it are preserved.
     """
     original = dict(vars(runtime))
     Runtime.__init__(runtime, settings, runtime.owners, clock=clock)

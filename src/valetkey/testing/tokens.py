@@ -1,4 +1,4 @@
-"""Access tokens without HTTP: signed with the app's keys, and verified like any other token."""
+"""Create access tokens for tests without HTTP: signed with the app's keys, and verified like any other token."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def headers_for(app: Flask, scope: str = "", **options: Any) -> dict[str, str]:
     :param app: the Flask app with a ``Valetkey``.
     :param scope: the scopes of the token, separated by spaces.
     :param options: the keyword arguments of ``mint_token``.
-    :raises SettingsError, ValueError: as ``mint_token``.
+    :raises SettingsError, ValueError: if ``mint_token`` raises them.
     """
     return {"Authorization": f"Bearer {mint_token(app, scope, **options)}"}
 
 
 def runtime_for_tests(app: Flask) -> Runtime:
-    """Return the runtime of an app under test.
+    """Return the ``Runtime`` of an app under test, through which its database, keys and settings are used.
 
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
     """
@@ -143,7 +143,13 @@ def _create_grant(
     acr: str | None,
     auth_time: float | None,
 ) -> Grant:
-    """Store a grant of a user to a client, as the consent page would, and return it."""
+    """Store the grant of a user to a client, as the consent page does, and return it.
+
+    :param owner: the id of the user.
+    :param audience: the resource identifier of the API that the grant is for.
+    :param acr: authentication context class of the user's sign-in, or None.
+    :param auth_time: time of the user's sign-in, in seconds since 1970; None for now.
+    """
     now = runtime.clock()
     grant = Grant(
         grant_id=random_id(),

@@ -16,8 +16,9 @@ _SecurityRequirements = frozenset[tuple[str, frozenset[str]]]
 
 
 def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
-    """Yield a sentence for each change that can make a working request, or a reader of its response, fail.
+    """Yield a sentence for each difference between two OpenAPI documents that can make an existing client fail.
 
+    A client fails if a request that worked is refused, or if a response has a form that it did not have before.
     Additions and relaxed requirements are not breaking. A sentence can be repeated.
     """
     request_diff = RequestDiff(SchemaResolver(old), SchemaResolver(new))
@@ -44,13 +45,13 @@ def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
 
 
 class _OperationDiff:
-    """Compares the parameters, body and responses of one operation in the two documents."""
+    """Compares the parameters, request body and responses of one operation in an old and a new OpenAPI document."""
 
     def __init__(self, operation_name: str, request_diff: RequestDiff, response_diff: ResponseDiff) -> None:
         self._operation_name, self._request_diff, self._response_diff = operation_name, request_diff, response_diff
 
     def parameters(self, before: list[_JsonObject], after: list[_JsonObject]) -> Iterator[str]:
-        """Yield the breaking changes of the parameters."""
+        """Yield a sentence for each breaking change between the operation's old and new parameter objects."""
         old_parameters, new_parameters = _by_location(before), _by_location(after)
         for location, old in old_parameters.items():
             subject = f"the {location[0]} parameter {old['name']} of {self._operation_name}"
@@ -67,7 +68,7 @@ class _OperationDiff:
                 yield f"{self._operation_name} has a new required {location[0]} parameter, {new['name']}"
 
     def body(self, before: _JsonObject | None, after: _JsonObject | None) -> Iterator[str]:
-        """Yield the breaking changes of the request body."""
+        """Yield a sentence for each breaking change between the old and new request body (None: no body)."""
         if not before:
             if after and after.get("required"):
                 yield f"{self._operation_name} now needs a body"
@@ -87,7 +88,12 @@ class _OperationDiff:
     def responses(
         self, old_document: _JsonObject, before: _JsonObject, new_document: _JsonObject, after: _JsonObject
     ) -> Iterator[str]:
-        """Yield the breaking changes of the 2xx responses. A client has to expect any error response."""
+        """Yield a sentence for each breaking change of the operation's 2xx responses.
+
+        Other responses are not compared, because a client has to expect any error response.
+
+        :param before: the operation object in the old document; ``after`` is the one in the new document.
+        """
         for status, old_response in before.get("responses", {}).items():
             if str(status)[0] != "2":
                 continue
@@ -111,13 +117,19 @@ class _OperationDiff:
 
 
 def _media_type_schemas(body_or_response: _JsonObject | None) -> list[tuple[str, _JsonObject]]:
-    """Return each media type, in lower case and without its parameters, and its schema."""
+    """Return the media types of a request body or response object, each with its JSON Schema; empty for None.
+
+    A media type is in lower case, without its parameters: ``application/json``.
+    """
     content = (body_or_response or {}).get("content", {})
     return [(name.partition(";")[0].strip().lower(), media.get("schema", {})) for name, media in content.items()]
 
 
 def _resolve_reference(document: _JsonObject, part: _JsonObject | None) -> _JsonObject | None:
-    """Return what the part's ``$ref`` points to in this document, or the part itself without ``$ref``."""
+    """Return the object that a part of an OpenAPI document refers to with ``$ref``, or the part if it has no ``$ref``.
+
+    The result is empty if the referenced object does not exist, and None if the part is None.
+    """
     reference = str((part or {}).get("$ref", ""))
     if not reference.startswith("#/"):
         return part
@@ -128,7 +140,10 @@ def _resolve_reference(document: _JsonObject, part: _JsonObject | None) -> _Json
 
 
 def _parameters(document: _JsonObject, item: _JsonObject, operation: _JsonObject) -> list[_JsonObject]:
-    """Return the parameters of the path item and of the operation; the operation's replace those of the same name."""
+    """Return the parameter objects that apply to an operation: those of its path item and its own.
+
+    Its own replace those of the path item with the same location and name.
+    """
     parameters = [
         _resolve_reference(document, parameter) or {}
         for parameter in (*item.get("parameters", ()), *operation.get("parameters", ()))
@@ -137,9 +152,10 @@ def _parameters(document: _JsonObject, item: _JsonObject, operation: _JsonObject
 
 
 def _by_location(parameters: list[_JsonObject]) -> dict[tuple[str, Any], _JsonObject]:
-    """Index parameters by location (``in``) and name.
+    """Return OpenAPI parameter objects by their location (``in``: path, query, ...) and name.
 
-    Path parameters are indexed by position, because their names may change; header names are in lower case.
+    Header names are in lower case. A path parameter has its index in the path instead of its name, because renaming
+    it does not break clients.
     """
     indexed: dict[tuple[str, Any], _JsonObject] = {}
     for parameter in parameters:
@@ -150,7 +166,7 @@ def _by_location(parameters: list[_JsonObject]) -> dict[tuple[str, Any], _JsonOb
 
 
 def _security_requirements(document: _JsonObject, operation: _JsonObject) -> _SecurityRequirements | None:
-    """Return each accepted security scheme with its scopes, or None if requests without credentials are accepted."""
+    """Return the security schemes that an operation accepts, each with its scopes; None if it needs no credentials."""
     security = operation.get("security", document.get("security"))
     if not security or {} in security:
         return None
@@ -160,7 +176,11 @@ def _security_requirements(document: _JsonObject, operation: _JsonObject) -> _Se
 def _security_changes(
     operation_name: str, before: _SecurityRequirements | None, after: _SecurityRequirements | None
 ) -> Iterator[str]:
-    """Yield a sentence for each scheme and set of scopes that was sufficient before and no longer is."""
+    """Yield a sentence for each security scheme and set of scopes that no longer suffices to call an operation.
+
+    :param before: the operation's security requirements in the old document, or None if it needed no credentials;
+        ``after`` has those in the new document.
+    """
     if after is None:
         return
     if before is None:

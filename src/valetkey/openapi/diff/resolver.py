@@ -1,4 +1,4 @@
-"""Read the schemas of one OpenAPI document for a comparison: follow references, list alternatives. Pure, no I/O."""
+"""Resolve the JSON Schemas of an OpenAPI document for a comparison: references, alternatives, types. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", 
 
 
 class SchemaResolver:
-    """Resolves the schemas of one document. Resolving the same schema object twice returns the same object."""
+    """Resolves ``$ref``, ``allOf`` and alternatives in the JSON Schemas of one OpenAPI document.
+
+    Resolving the same schema object twice returns the same object.
+    """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._components: Mapping[str, Any] = document.get("components", {}).get("schemas", {})
@@ -22,7 +25,11 @@ class SchemaResolver:
         self._resolved: dict[int, tuple[Any, Schema]] = {}
 
     def resolve(self, schema: Any, depth: int = 0) -> Schema:
-        """Return the schema with its ``$ref`` followed and the parts of its ``allOf`` merged into one schema."""
+        """Return a schema without ``$ref`` and ``allOf``: the schemas that these refer to are merged into it.
+
+        ``true`` becomes a schema that allows any value, ``false`` one that allows none. References and ``allOf`` that
+        are nested more than eight levels deep are left as they are.
+        """
         if isinstance(schema, bool):
             return _ANY_VALUE if schema else _NO_VALUE
         cached = self._resolved.get(id(schema))
@@ -41,9 +48,10 @@ class SchemaResolver:
         return _merge([*(self.resolve(part, depth + 1) for part in parts), siblings])
 
     def alternatives(self, schema: Any, depth: int = 0) -> list[Schema]:
-        """Return the alternatives of ``anyOf`` or ``oneOf``, nested ones included, or the schema itself without them.
+        """Return the alternatives of a schema's ``anyOf`` or ``oneOf``, resolved, including nested alternatives.
 
-        An alternative that allows only null is left out: null is compared as a type (see ``types``).
+        A schema without these is its own only alternative. An alternative that allows only null is left out, because
+        null is compared as a type (see ``types``).
         """
         resolved = self.resolve(schema)
         choices = resolved.get("anyOf") or resolved.get("oneOf")
@@ -52,7 +60,7 @@ class SchemaResolver:
         return [alternative for choice in choices for alternative in self.alternatives(choice, depth + 1)]
 
     def types(self, schema: Any, depth: int = 0) -> frozenset[str]:
-        """Return the JSON types that a value may have, such as ``string`` or ``null``; empty if any type is allowed."""
+        """Return the JSON types that a schema allows, such as ``string`` or ``null``; empty if it allows any type."""
         resolved = self.resolve(schema)
         choices = resolved.get("anyOf") or resolved.get("oneOf")
         if choices and depth < _MAX_DEPTH:
@@ -66,14 +74,14 @@ class SchemaResolver:
 
 
 def allowed_values(schema: Schema) -> list[Any] | None:
-    """Return the values of ``const`` or ``enum``, or None if the schema has neither."""
+    """Return the values that a schema allows with ``const`` or ``enum``, or None if it has neither."""
     if "const" in schema:
         return [schema["const"]]
     return list(schema["enum"]) if "enum" in schema else None
 
 
 def _merge(parts: list[Schema]) -> Schema:
-    """Merge schemas into one: properties and required members are united; of any other keyword, the last one counts."""
+    """Merge schemas into one: ``properties`` and ``required`` are united; of other keywords, the last value is used."""
     merged: dict[str, Any] = {}
     for part in parts:
         properties = {**merged.get("properties", {}), **part.get("properties", {})}

@@ -1,8 +1,9 @@
-"""Compare two JSON Schemas, for request and for response values. Pure, no I/O.
+"""Find breaking changes between an old and a new JSON Schema of a request or a response. Pure functions, no I/O.
 
 A changed request schema is compatible if it accepts every value that the old one accepted. A changed response schema
-is compatible if the old one allowed every value of the new one. Both are one question: does the producer's schema allow
-a value that the consumer's schema does not allow?
+is compatible if the old one allowed every value of the new one. Both are the same comparison: the producer is the side
+that sends values, the consumer the side that reads them, and a change is breaking if the producer's schema allows a
+value that the consumer's schema does not allow.
 
 ============  =============  =============
 Values        Producer       Consumer
@@ -27,29 +28,33 @@ _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minPro
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A breaking change of a schema.
+    """A breaking change of a JSON Schema, as the two ends of a sentence.
 
-    ``location`` says where in the value it is, such as ``the member name of ``, and is empty for the value itself;
-    ``description`` says what changed. The subject goes between the two.
+    ``location`` says which part of the value changed, such as ``the member name of ``, and is empty for the value
+    itself; ``description`` says what changed, such as ``is now required``. The caller puts the subject between the two,
+    such as ``the body of POST /notes``.
     """
 
     location: str
     description: str
 
     def nested_in(self, location: str) -> Difference:
-        """Return the same difference, located in a larger value."""
+        """Return the same difference for an enclosing value, with the text ``location`` appended to its location."""
         return Difference(self.location + location, self.description)
 
 
 class _SchemaDiff(ABC):
-    """Finds values that the producer's schema allows and the consumer's does not (see the module's docstring)."""
+    """Finds values that the schema of a value's producer (sender) allows and that of its consumer (reader) does not."""
 
     def __init__(self, producer: SchemaResolver, consumer: SchemaResolver) -> None:
         self._producer, self._consumer = producer, consumer
         self._compared: dict[tuple[int, int], list[Difference]] = {}
 
     def compare(self, producer: Any, consumer: Any) -> list[Difference]:
-        """Return each difference once. Recursive schemas are compared once per pair."""
+        """Return the breaking differences between the producer's and the consumer's schema, each once; empty if none.
+
+        A pair of schemas is compared only once, so that a comparison of recursive schemas ends.
+        """
         pair = id(self._producer.resolve(producer)), id(self._consumer.resolve(consumer))
         differences = self._compared.get(pair)
         if differences is None:
@@ -80,7 +85,10 @@ class _SchemaDiff(ABC):
                 yield Difference("", self.describe_alternative(title))
 
     def _compare_single(self, producer: Schema, consumer: Schema) -> list[Difference]:
-        """Compare two schemas that have no alternatives."""
+        """Return the differences between two resolved schemas that have no ``anyOf`` and ``oneOf``.
+
+        The JSON types of the two schemas are not compared; those of their members and items are.
+        """
         differences = [Difference("", text) for text in self._compare_keywords(producer, consumer)]
         differences += self.compare_members(producer, consumer)
         for name in producer.get("properties", {}).keys() & consumer.get("properties", {}).keys():
@@ -108,27 +116,33 @@ class _SchemaDiff(ABC):
 
     @abstractmethod
     def describe_types(self, extra: str, accepted: str) -> str:
-        """Say that the producer allows the types ``extra``, and the consumer only ``accepted``."""
+        """Return the text of a difference: the producer allows the types ``extra``, the consumer only ``accepted``."""
 
     @abstractmethod
     def describe_alternative(self, name: str) -> str:
-        """Say that an alternative of the producer (its title, or its types) fits none of the consumer's."""
+        """Return the text of a difference: an alternative of the producer matches none of the consumer's.
+
+        :param name: the title of the alternative's schema, or its JSON types if it has no title.
+        """
 
     @abstractmethod
     def describe_values(self, extra: list[Any] | None, accepted: list[Any]) -> str:
-        """Say that the producer allows the values ``extra`` (None: any value), and the consumer only ``accepted``."""
+        """Return the text of a difference: the producer allows the values ``extra``, the consumer only ``accepted``.
+
+        :param extra: the additional values, or None if the producer allows any value.
+        """
 
     @abstractmethod
     def describe_format(self, name: str) -> str:
-        """Say that the consumer's values have the format ``name``, and the producer's need not."""
+        """Return the text of a difference: the consumer requires the format ``name`` and the producer does not."""
 
     @abstractmethod
     def compare_members(self, producer: Schema, consumer: Schema) -> Iterator[Difference]:
-        """Compare which members an object has and which are required."""
+        """Yield the differences in which members an object has and which of them are required."""
 
 
 class RequestDiff(_SchemaDiff):
-    """Finds values that a request could send before and no longer can: old schema as producer, new as consumer."""
+    """Finds request values that the old schema (as producer) allowed and the new schema (as consumer) does not."""
 
     def describe_types(self, extra: str, accepted: str) -> str:
         return f"must now be {accepted}, not {extra}"
@@ -175,9 +189,9 @@ class RequestDiff(_SchemaDiff):
 
 
 class ResponseDiff(_SchemaDiff):
-    """Finds values that a response could not have before: new schema as producer, old schema as consumer.
+    """Finds response values that the new schema (as producer) allows and the old schema (as consumer) did not.
 
-    Members that responses no longer have are breaking too. Wider bounds, such as a larger ``maxLength``, are not.
+    Removing a member from responses is breaking too. Wider bounds, such as a larger ``maxLength``, are not.
     """
 
     def describe_types(self, extra: str, accepted: str) -> str:
