@@ -149,7 +149,7 @@ def test_the_commands_work_on_a_new_data_directory(shell: Path) -> None:
         return result.output
 
     assert "ready" in run("init")
-    assert "store: 0002, needed: 0002" in run("db", "version")
+    assert "store: 0003, needed: 0003" in run("db", "version")
     run("prune")
     assert "client_secret" in run("clients", "create", "--name", "R", "--policy", "machine", "--json")
     assert "vk_cs_" not in run("clients", "list")

@@ -14,9 +14,9 @@ from .engine.store import Store
 from .engine.transaction import StoreUnavailable
 from .tables import SCHEMA_VERSION_TABLE
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 _SELECT_VERSION = Statement(select(column("version_num")).select_from(table(SCHEMA_VERSION_TABLE)))
-_REVISIONS = ("0001", "0002")  # oldest first; a test compares them with the migration files
+_REVISIONS = ("0001", "0002", "0003")  # oldest first; a test compares them with the migration files
 
 
 def schema_version(store: Store) -> str | None:
