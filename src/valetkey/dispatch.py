@@ -1,4 +1,7 @@
-"""Dispatch of machine endpoints: call the handler and turn its exceptions into responses. Independent of Flask."""
+"""Dispatch of machine endpoints (those that return data, not pages): call the handler of the requested endpoint.
+
+Exceptions of the handler become error responses. Independent of Flask.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ _log = logging.getLogger("valetkey")
 
 
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
-    """Handle one request to a machine endpoint. Every error response is JSON as in RFC 6749 §5.2."""
+    """Handle one request to a machine endpoint (one that returns data, not a page) and return its response.
+
+    Every error response is JSON as in RFC 6749 §5.2; exceptions other than ``OAuthError`` and ``StoreUnavailable`` are
+    not caught.
+    """
     if request.method == "OPTIONS":
         return _options_response(endpoint)
     try:
@@ -77,7 +84,10 @@ def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) ->
 
 
 def refusal_response(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
-    """Log a refusal and return it as a JSON response (RFC 6749 §5.2); both have the same reference."""
+    """Log a refused request and return its error response as JSON (RFC 6749 §5.2).
+
+    Log line and response have the same reference, a random ID.
+    """
     reference = random_id(12)
     log_refusal(refusal, reference, endpoint.name)
     headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]

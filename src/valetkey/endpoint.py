@@ -1,4 +1,4 @@
-"""Value classes of machine endpoints: request, call, response, and the description of an endpoint."""
+"""Value classes of machine endpoints (those that return data, not pages): request, call, response and endpoint."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PREFLIGHT_HEADERS = (
 
 @dataclass(slots=True)  # not frozen: that would cost 1 us more per request
 class MachineRequest:
-    """An HTTP request to a machine endpoint, independent of the web framework.
+    """An HTTP request to a machine endpoint (one that returns data, not a page), independent of the web framework.
 
-    :param authorization: the ``Authorization`` header.
+    :param authorization: the ``Authorization`` header; ``None`` if the request has none.
     :param address: the client's IP address; ``None`` if unknown.
     :param query: the query string, not decoded.
     :param path_parameters: the values of the named parts of the path.
@@ -41,7 +41,7 @@ class MachineRequest:
 
 @dataclass(frozen=True, slots=True)
 class MachineResponse:
-    """An HTTP response of a machine endpoint."""
+    """An HTTP response of a machine endpoint (one that returns data, not a page); by default with headers for JSON."""
 
     status: int
     body: bytes
@@ -50,15 +50,17 @@ class MachineResponse:
 
 @dataclass(slots=True)  # not frozen: that would cost 2 us more per request
 class Call:
-    """The argument of an endpoint's handler: one request, parsed as its ``Endpoint`` specifies, with runtime and time.
+    """The argument of an endpoint's handler: one request, parsed as its ``Endpoint`` specifies.
 
+    :param runtime: the shared objects of the app, such as settings, database and keys.
     :param now: when the request arrived, in seconds since 1970.
     :param parameters: the form in the body of a POST; empty if the endpoint reads JSON or the raw body.
-    :param authorization: the ``Authorization`` header.
+    :param authorization: the ``Authorization`` header; ``None`` if the request has none.
     :param address: the client's IP address; ``None`` if unknown.
     :param query: the query string, not decoded.
     :param json_body: the JSON object in the body, if the endpoint reads JSON; else empty.
     :param path_parameters: the values of the named parts of the path.
+    :param body: the body of a POST or PUT request, not decoded; else empty.
     """
 
     runtime: Runtime
@@ -78,14 +80,15 @@ class Call:
 class Endpoint:
     """A machine endpoint: an endpoint of the authorization server that returns data instead of a page.
 
-    :param name: name in logs, in challenges and in the name of its Flask endpoint.
+    :param name: name of the endpoint in logs, in ``WWW-Authenticate`` headers and in the name of its Flask endpoint.
     :param path: path below ``oauth_path``, or an absolute path for well-known URLs.
     :param handler: returns the response; raises an ``OAuthError`` to refuse the request.
-    :param cors: whether scripts of any origin may call it.
+    :param methods: the allowed HTTP methods besides OPTIONS; others get a 405 response.
+    :param cors: whether scripts of any origin may call the endpoint.
     :param reads_json: whether the body of POST and PUT is a JSON object; otherwise the body of POST is a form.
     :param reads_raw_body: whether the handler reads the body itself.
-    :param uses_bearer_token: whether it is a protected resource, whose error responses have a Bearer challenge
-        (RFC 6750 §3).
+    :param uses_bearer_token: whether the endpoint is called with an access token, so that its error responses have a
+        Bearer challenge (RFC 6750 §3).
     """
 
     name: str
@@ -99,5 +102,9 @@ class Endpoint:
 
 
 def json_response(body: object, *extra_headers: tuple[str, str]) -> MachineResponse:
-    """Return a response with status 200 and a JSON body that must not be cached."""
+    """Return a response with status 200, the body as JSON, and headers that forbid caching.
+
+    :param body: any value that ``json.dumps`` accepts.
+    :param extra_headers: additional headers, as pairs of name and value.
+    """
     return MachineResponse(200, json.dumps(body).encode(), (*JSON_HEADERS, *extra_headers))

@@ -1,4 +1,4 @@
-"""The Flask extension: registers everything in the host app. It only wires the parts together."""
+"""The Flask extension ``Valetkey``: registers endpoints, pages and route protection in the host app."""
 
 from __future__ import annotations
 
@@ -203,7 +203,13 @@ class Valetkey:
 
 
 def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[], float]) -> Runtime:
-    """Return a runtime with the job handlers, hourly tasks and start-up functions that higher layers provide."""
+    """Return the shared objects of an app, complete with handlers of background jobs and hourly tasks.
+
+    Higher layers provide these functions, and those that register built-in clients in a new database.
+
+    :param owners: the accounts of users: the host app's, or Valetkey's own.
+    :param clock: returns the current time in seconds since 1970.
+    """
     runtime = Runtime(settings, owners, clock=clock)
     runtime.job_handlers |= {
         LOGOUT_TOKEN_JOB: partial(deliver_logout_token, runtime),
@@ -217,7 +223,10 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
 
 
 def _hide_from_apiflask(app: Flask) -> None:
-    """Keep Valetkey's blueprints out of APIFlask's OpenAPI document: it reads ``enable_openapi`` of every blueprint."""
+    """Exclude Valetkey's blueprints from the OpenAPI document of an APIFlask app.
+
+    APIFlask reads the attribute ``enable_openapi`` of every blueprint; without APIFlask it has no effect.
+    """
     for name, blueprint in app.blueprints.items():
         if name.startswith("valetkey_"):
             vars(blueprint)["enable_openapi"] = False
@@ -230,7 +239,7 @@ def _add_machine_route(app: Flask, path: str, endpoint: Endpoint) -> None:
 
 
 def path_problems(app: Flask) -> list[str]:
-    """Return an error message for each path that both Valetkey and the host app serve."""
+    """Return an error message for each path that both Valetkey and the host app serve; empty if there is none."""
     valetkey_rules: dict[tuple[str, str], str] = {}
     host_rules: dict[tuple[str, str], str] = {}
     for rule in app.url_map.iter_rules():
@@ -247,9 +256,10 @@ def path_problems(app: Flask) -> list[str]:
 
 
 def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
-    """Return a function that runs before the first request, when the app has all its routes and extensions.
+    """Return the function that checks the app and protects its routes.
 
-    It raises ``SettingsError`` if paths or limits conflict, protects the routes and logs warnings.
+    Call it before the first request, when the app has all its routes and extensions. It raises ``SettingsError`` if
+    paths or rate limits conflict, and logs warnings about settings that have no effect.
     """
     finish_hiding_tables = hide_tables_from_migrate(app)
 
@@ -281,9 +291,10 @@ def _warn_unread_variables(settings: Settings) -> None:
 
 
 def _warn_issuer_port_mismatch(settings: Settings) -> None:
-    """Log a warning if the request was sent to another port than the issuer's: ``flask run`` has its own default port.
+    """Log a warning if the current request was sent to another port than the port of the issuer URL.
 
-    Only on loopback, since in production the port may be a proxy's.
+    This happens with ``flask run``, which has its own default port. The warning is logged only for loopback addresses,
+    because in production the port may be a proxy's.
     """
     host = request.headers.get("Host", "")
     name, _, port = host.rpartition(":")
@@ -299,7 +310,10 @@ def _warn_issuer_port_mismatch(settings: Settings) -> None:
 
 
 def _is_registered_origin(app: Flask, origin: str) -> bool:
-    """Return whether a client of the policy ``browser`` is registered for an origin; ``False`` during store outages."""
+    """Return whether a client that runs in browsers (client policy ``browser``) is registered for a web origin.
+
+    Return ``False`` if the database is unavailable.
+    """
     runtime: Runtime = app.extensions[EXTENSION]
     try:
         if not runtime.is_ready:

@@ -1,4 +1,4 @@
-"""The runtime: the objects that live as long as an app and that its endpoints share. Independent of Flask."""
+"""The runtime: the objects that are created once for each app and that its endpoints share. Independent of Flask."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ _log = logging.getLogger("valetkey")
 
 
 class Runtime:
-    """The shared objects of one app: settings, store, keys, caches, limits, jobs of the worker.
+    """The shared objects of one app: settings, database, signing keys, caches, rate limits, background job handlers.
 
     Creating a runtime does no I/O; call ``get_ready`` once in each process before using it.
 
+    :param settings: the settings of the app, already checked.
     :param owners: the accounts of users: the host app's, or Valetkey's own.
     :param clock: returns the current time in seconds since 1970.
     """
@@ -137,12 +138,12 @@ class Runtime:
         self.feed.add_listener(self._on_change)
 
     def get_ready(self) -> None:
-        """Check the schema of the store; create a SQLite store, with its keys, if there is none.
+        """Check the schema of the database; create a SQLite database, with its keys, if there is none.
 
-        Also starts the worker if ``embedded_worker`` is set. Later calls do nothing.
+        Also starts the worker thread if the setting ``embedded_worker`` is true. Later calls do nothing.
 
-        :raises StoreUnavailable: if the store cannot be reached, or its schema does not fit; the message says what to
-            do.
+        :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code
+            needs; the message says what to do.
         """
         with self._ready_lock:
             if self.is_ready:
@@ -156,48 +157,59 @@ class Runtime:
                 self.start_worker()
 
     def start_worker(self) -> None:
-        """Start a thread that executes outbox jobs and hourly tasks while this process holds the worker's lease."""
+        """Start a thread that sends queued mail and logout tokens, and runs hourly tasks.
+
+        If several processes have such a thread, only one of them works at a time.
+        """
         self._stop, run = threading.Event(), self.make_worker().run
         self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker_thread.start()
 
     def make_worker(self) -> Worker:
-        """Return a worker that executes the jobs and tasks of this runtime."""
+        """Return a worker for this app, not started: it sends queued mail and logout tokens, and runs hourly tasks."""
         return Worker(self.settings, self.store, self.clock, self.job_handlers, self.hourly_tasks)
 
     def write(self, transaction: Transaction) -> bool:
-        """Execute a transaction and return whether its condition held; without a condition, it always holds."""
+        """Execute a transaction and return whether its condition was met, so that its ``rows`` were written.
+
+        A transaction without a condition is always written. If the condition is not met, its ``else_rows`` are written
+        instead, and this process rereads the list of changes in the database before it next uses its caches.
+        """
         was_written = self.store.write(transaction)
         if not was_written and transaction.else_rows:
             self.feed.invalidate()
         return was_written
 
     def revoke(self, *rows: BoundStatement) -> None:
-        """Write revocations. This process applies them at once, the others when they next poll the change feed."""
+        """Execute statements that revoke something, in one transaction.
+
+        This process applies the revocations at once, other processes when they next poll the database for changes.
+        """
         self.store.write(Transaction(rows=rows))
         self.feed.invalidate()
 
     @property
     def supports_sign_out(self) -> bool:
-        """Whether Valetkey can sign users out: if the accounts are its own, or the host's have ``sign_out()``."""
+        """Whether Valetkey can sign users out: accounts are its own, or the host app's accounts have ``sign_out()``."""
         return isinstance(self.owners, SupportsSignOut)
 
     @property
     def revocation_expiry(self) -> float:
-        """Time, in seconds since 1970, when a revocation written now may be deleted.
+        """Time, in seconds since 1970, when a revocation that is written now may be deleted.
 
-        All access tokens that it revokes have expired by then.
+        All access tokens that the revocation applies to have expired by then.
         """
         return self.clock() + self.settings.access_token_lifetime + 120
 
     def charge(self, limit_setting: str, key: str, now: float) -> None:
-        """Charge one call of an OAuth endpoint by an authenticated caller to a limit.
+        """Count one call of an OAuth endpoint by an authenticated caller against a rate limit.
 
         If the counter backend is unavailable, the call is allowed: an authenticated caller is not guessing secrets, and
         issuing tokens is more important than counting them.
 
         :param limit_setting: name of the setting that has the limit, such as ``userinfo_limit``.
-        :param key: who is charged, such as a ``client_id``.
+        :param key: identifier of the caller whose calls are counted, such as a ``client_id``.
+        :param now: the current time in seconds since 1970.
         :raises TooManyRequests: if the limit is exceeded.
         """
         try:
@@ -211,8 +223,10 @@ class Runtime:
             )
 
     def charge_failed_authentication(self, address: str | None, now: float) -> None:
-        """Charge one failed client authentication to the caller's network.
+        """Count one failed client authentication against the rate limit of the caller's network.
 
+        :param address: the caller's IP address; ``None`` if unknown.
+        :param now: the current time in seconds since 1970.
         :raises TooManyRequests: if too many client authentications from this network have failed.
         """
         limit = self.limits["client_authentication_limit"]
@@ -230,7 +244,10 @@ class Runtime:
         return self.limiter.spend(f"document:{host}", _DOCUMENT_FETCH_LIMIT, now).is_admitted
 
     def close(self) -> None:
-        """Stop the worker and the background thread, and close the connections. Wait 5 s for the worker at most."""
+        """Stop the worker and the background thread, and close the connections to database and Redis.
+
+        Waits for the worker to finish, 5 seconds at most.
+        """
         self._stop.set()
         if self._worker_thread is not None:
             self._worker_thread.join(timeout=5)
@@ -247,10 +264,12 @@ class Runtime:
 
 
 def prepare_store(runtime: Runtime) -> bool:
-    """Create or upgrade the tables, create the first keys, and call the ``on_store_created`` functions.
+    """Create or upgrade the tables, create the first signing keys if there are none, and register built-in clients.
 
-    :returns: whether keys were created.
-    :raises StoreUnavailable: if the store cannot be reached or written.
+    The clients are registered by the functions in ``runtime.on_store_created``.
+
+    :returns: whether signing keys were created.
+    :raises StoreUnavailable: if the database cannot be reached or written.
     """
     upgrade_schema(runtime.settings.store_url)
     has_new_keys = create_initial_keys(runtime.store, runtime.cipher, runtime.clock())

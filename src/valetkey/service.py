@@ -1,4 +1,7 @@
-"""The app that ``valetkey serve`` and other commands load: the operator's own, or the authorization server alone."""
+"""Load the Flask app that ``valetkey`` commands work on: the operator's own app, or one that Valetkey creates.
+
+The created app is only an authorization server.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,19 @@ class AppNotFound(Exception):
 
 
 def load_app_with_worker() -> Flask:
-    """Return the app for a server process of ``valetkey serve``, with the worker running in a thread."""
+    """Return the app for a server process of ``valetkey serve``.
+
+    Also starts a thread that sends queued mail and logout tokens, and runs hourly tasks.
+    """
     app = load_configured_app()
     app.extensions[EXTENSION].start_worker()
     return app
 
 
 def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
-    """Return the app that the ``valetkey`` command named in the environment: ``--app``, or else ``create_app()``.
+    """Return the Flask app that ``valetkey --app`` names, or else one that is only an authorization server.
+
+    The command passes the name in the environment variable ``VALETKEY_APP``, which server processes inherit.
 
     The app reads its settings from the environment. Logging to stderr is set up if the app has not set up logging.
 
@@ -57,7 +65,7 @@ def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
 
 
 def _log_to_stderr() -> None:
-    """Write the log of Valetkey to stderr, unless the app has set up logging itself."""
+    """Write Valetkey's log to stderr from level ``INFO``, unless the app has set up logging itself."""
     logger = logging.getLogger("valetkey")
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
@@ -67,9 +75,9 @@ def _log_to_stderr() -> None:
 
 
 def create_app(**settings: Any) -> Flask:
-    """Return an app that is only an authorization server with its pages, for APIs that run elsewhere.
+    """Return a Flask app that is only an authorization server with its pages, for APIs that run elsewhere.
 
-    :param settings: fields of ``Settings``.
+    :param settings: fields of ``Settings``, such as ``issuer``.
     :raises SettingsError: if the settings are invalid.
     """
     app = Flask("valetkey_service")
@@ -87,7 +95,7 @@ def create_app(**settings: Any) -> Flask:
 
 
 def load_app(name: str, *, allow_resource_server: bool = False) -> Flask:
-    """Import a Flask app; an app factory is called.
+    """Import a Flask app by name and return it. If the name is that of an app factory, call the factory.
 
     :param name: ``module:app``, ``module:factory`` or ``path/to/file.py:app``. Without a name after the colon, ``app``
         and then ``create_app`` is used.
@@ -125,7 +133,13 @@ def _find_app(module: Any, target: str, attribute: str) -> Any:
 
 
 def _summarize_import_error(target: str, cause: Exception) -> str:
-    """Return a message with the file and line of the app's own code that failed, and the error, without a traceback."""
+    """Return the error message for an app that cannot be imported.
+
+    It has the file and line of the app's own code that failed, and the exception, without a traceback.
+
+    :param target: the module or file that was imported.
+    :param cause: the exception that the import raised.
+    """
     if isinstance(cause, SyntaxError):
         place, line = f"{cause.filename}:{cause.lineno}", (cause.text or "").strip()
     else:
@@ -136,7 +150,7 @@ def _summarize_import_error(target: str, cause: Exception) -> str:
 
 
 def _is_library_frame(filename: str) -> bool:
-    """Return whether a stack frame belongs to Valetkey, the standard library or an installed package."""
+    """Return whether the source file of a stack frame belongs to Valetkey, the standard library or a package."""
     installed = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     return filename.startswith(("<frozen", *installed))
 

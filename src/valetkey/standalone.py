@@ -84,9 +84,10 @@ class ResourceServer:
 
 
 def _make_startup_check(app: Flask, context: StandaloneContext) -> Callable[[], None]:
-    """Return a function that runs before the first request, when the app has all its routes.
+    """Return the function that protects the routes of the app.
 
-    It protects the routes, and raises ``SettingsError`` if a limit depends on plans.
+    Call it before the first request, when the app has all its routes. It raises ``SettingsError`` if the rate limit of
+    a route depends on the client's plan, which only the authorization server knows.
     """
 
     def check_app() -> None:
@@ -107,7 +108,11 @@ def _make_startup_check(app: Flask, context: StandaloneContext) -> Callable[[], 
 
 
 def _make_blueprint() -> Blueprint:
-    """Return a blueprint with the protected resource metadata (RFC 9728 §3) of the API and of each ``resource=``."""
+    """Return the blueprint that serves the protected resource metadata (RFC 9728 §3).
+
+    There is one document for the API, and one for each other resource identifier that a route names with
+    ``@require_oauth(resource=...)``.
+    """
     blueprint = Blueprint("valetkey_resource_server", __name__)
     blueprint.add_url_rule(WELL_KNOWN, "metadata", _serve_metadata)
     blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", _serve_metadata)
@@ -127,7 +132,10 @@ def _serve_metadata(path: str = "") -> Response:
 
 
 def _scopes_by_resource(context: StandaloneContext) -> dict[str, set[str]]:
-    """Return the scopes of each resource: those that its routes require, and for the API the setting ``scopes`` too."""
+    """Return the scopes of each resource identifier: those that the routes of the resource require.
+
+    The API itself, the setting ``resource``, also has all scopes of the setting ``scopes``.
+    """
     scopes = {context.settings.api_resource: set(context.settings.scopes)}
     for route in iter_routes(current_app):
         for protection in route.protections:

@@ -1,4 +1,4 @@
-"""The ``valetkey`` command, for operators: one file for each subcommand, named after it."""
+"""The ``valetkey`` command line, for operators: a module for each subcommand, with the subcommand's name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _EXPECTED_ERRORS = (SettingsError, StoreUnavailable, RegistrationRefused, SignIn
 
 
 class _ErrorHandlingGroup(click.Group):
-    """Command group that prints errors which an operator can fix as a message, without a traceback."""
+    """Click group that prints errors which an operator can fix, such as invalid settings, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -54,7 +54,7 @@ class _ErrorHandlingGroup(click.Group):
 @click.version_option(package_name="valetkey")
 @click.pass_context
 def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
-    """Public APIs with Flask and OAuth 2.0."""
+    """Set up, serve and manage an OAuth 2.0 server with Flask: its database, keys, clients, users and tokens."""
     context.obj = {"app": app, "data_dir": data_dir}
 
 

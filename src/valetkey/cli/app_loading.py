@@ -1,4 +1,4 @@
-"""Load what a command works on: the app of ``--app``, or the authorization server alone, and its runtime."""
+"""Load the Flask app that a ``valetkey`` command works on, and the app's ``Runtime`` (settings, database, keys)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .served_issuer import find_served_issuer
 
 
 def load_app(context: click.Context, *, allow_resource_server: bool = False, **fallback_settings: Any) -> Flask:
-    """Return the app of ``--app`` or of ``flask valetkey``, else the authorization server alone.
+    """Return the Flask app of ``valetkey --app`` or ``flask valetkey``, else one that is only an authorization server.
 
-    It reads its settings from the environment. The issuer is by default the one that was served last.
+    The app reads its settings from the environment. The issuer is by default the one that ``valetkey serve`` used last.
 
     :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
     :param fallback_settings: values of settings that neither the environment nor the app sets.
@@ -48,12 +48,17 @@ def load_app(context: click.Context, *, allow_resource_server: bool = False, **f
 
 
 def get_global_options(context: click.Context) -> dict[str, Any]:
-    """Return the options before the command's name: ``app`` and ``data_dir``. Empty under ``flask valetkey``."""
+    """Return the options before the subcommand, ``app`` and ``data_dir``, by name.
+
+    Return an empty dict if the command is called as ``flask valetkey``.
+    """
     return context.find_object(dict) or {}
 
 
 def load_runtime(context: click.Context) -> Runtime:
-    """Return the runtime of the app, with its database checked. A SQLite database is created if there is none.
+    """Return the ``Runtime`` of the app that the command works on, with its database checked.
+
+    A SQLite database is created if there is none.
 
     :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code needs.
     """
@@ -63,7 +68,10 @@ def load_runtime(context: click.Context) -> Runtime:
 
 
 def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command to get the app's runtime as its first argument, which is closed when the command ends."""
+    """Decorate a command function so that its first argument is the app's ``Runtime`` (settings, database, keys).
+
+    The runtime is closed when the command ends.
+    """
 
     @click.pass_context
     @wraps(command)
@@ -78,9 +86,9 @@ def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_json_file(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file that an option names.
+    """Return the JSON object that a file contains.
 
-    :raises click.ClickException: if the file contains anything else.
+    :raises click.ClickException: if the file contains no JSON object.
     """
     try:
         return parse_json_object(path.read_bytes())

@@ -1,4 +1,4 @@
-"""``valetkey audit``: the log of security events, with their time, client, resource owner and IP address."""
+"""``valetkey audit``: show or export security events, with their time, client, resource owner and IP address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE_SIZE = 1000
 
 @click.group()
 def audit() -> None:
-    """The log of security events."""
+    """Show or export the log of security events."""
 
 
 @audit.command()
@@ -31,7 +31,7 @@ def audit() -> None:
 @json_option
 @with_runtime
 def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
-    """Show the newest events, oldest first.
+    """Show the newest security events, the oldest of them first.
 
     With --json each line is a JSON object.
     """
@@ -51,7 +51,7 @@ def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
 )
 @with_runtime
 def export(runtime: Runtime, since: datetime | None) -> None:
-    """Print all events as JSON Lines, oldest first."""
+    """Print all security events as JSON Lines, oldest first."""
     begin = since.replace(tzinfo=UTC).timestamp() if since else 0.0
     last_id = 0
     while entries := audit_storage.list_after(runtime.store, last_id, _PAGE_SIZE, since=begin):

@@ -18,7 +18,7 @@ from .app_loading import with_runtime
 def backup(runtime: Runtime, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use.
 
-    To restore it, stop all servers and put the copy in the place of the database.
+    To restore the copy, stop all servers and put it in the place of the database.
     """
     size = back_up(runtime.settings.store_url, file)
     click.echo(f"{file} has {size:,} bytes.")

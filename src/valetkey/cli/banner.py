@@ -1,4 +1,4 @@
-"""What ``valetkey serve`` prints when it starts: its addresses, and with ``--demo`` commands that call the API."""
+"""Text that ``valetkey serve`` prints when it starts: its addresses, and with ``--demo`` commands that call the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from .init import DEMO_EMAIL, demo_credential_lines
 
 
 def banner_lines(runtime: Runtime, address: str) -> list[str]:
-    """Return lines with the server's address, the addresses of its pages, and the file of a SQLite database."""
+    """Return the lines that ``valetkey serve`` prints first: addresses of server and pages, and the SQLite file.
+
+    :param address: URL on which the server listens.
+    """
     issuer, settings = runtime.settings.issuer, runtime.settings
     account, store = settings.account_path, sqlite_path(settings.store_url)
     pages = {
@@ -37,7 +40,9 @@ def banner_lines(runtime: Runtime, address: str) -> list[str]:
 def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) -> list[str]:
     """Return lines with shell commands that call the app's first protected route, as the demo client and as a user.
 
-    :param demo: credentials of the new demo user and client, which are printed too; ``None`` if they existed before.
+    The lines contain the credentials of a new demo user and client, too.
+
+    :param demo: these credentials; ``None`` if the demo client existed before.
     """
     issuer, command, protected = runtime.settings.issuer, str(Path(sys.argv[0])), _find_protected_path(app)
     lines = ["", *demo_credential_lines(demo)] if demo else []

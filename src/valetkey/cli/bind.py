@@ -10,7 +10,7 @@ import click
 
 
 def resolve_bind_address(host: str, port: int) -> str:
-    """Return the IP address of a host name, preferring IPv4, after checking that its port is free.
+    """Return the IP address to listen on for ``--host``, preferring IPv4, after checking that the port is free.
 
     :raises click.ClickException: if the host does not exist or the port is in use; the message says what to do.
     """
@@ -35,9 +35,11 @@ def resolve_bind_address(host: str, port: int) -> str:
 def check_certificate(cert: Path, key: Path) -> None:
     """Check that a server can use a certificate chain and its private key.
 
-    A key with a passphrase is refused: each worker would ask for it.
+    A key with a passphrase is refused: each server process would ask for the passphrase.
 
-    :raises click.ClickException: if they cannot be used; the message says what is needed.
+    :param cert: file with the certificate chain (PEM).
+    :param key: file with the private key (PEM).
+    :raises click.ClickException: if the files cannot be used; the message says what is needed.
     """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")

@@ -15,9 +15,10 @@ from cryptography.x509.oid import NameOID
 
 
 def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Return the paths of a certificate and its key in a folder.
+    """Return the paths of a self-signed certificate and its private key in a folder.
 
-    A new pair is generated, valid for a year, unless there is one that is valid for all the names for another day.
+    A certificate that is valid for a year is generated, unless the folder has one that is valid for all the names for
+    at least another day.
 
     :param names: host names and IP addresses; ``localhost``, ``127.0.0.1`` and ``::1`` are added.
     """
@@ -49,7 +50,7 @@ def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[
 
 
 def _is_valid_for(path: Path, names: Iterable[str]) -> bool:
-    """Return whether a certificate exists and is valid for these names for a day at least."""
+    """Return whether a file is a certificate that is valid for these host names for at least another day."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         certified = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -27,7 +27,7 @@ _PROBE_LIMIT = parse_limit("1/second")
 @click.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Check settings, routes, database and keys.
+    """Check the app's settings, routes, database and keys.
 
     The exit status is 1 if there are problems that must be fixed.
     """
@@ -49,7 +49,7 @@ def check(context: click.Context) -> None:
 
 
 def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str], list[str]]:
-    """Return the problems that must be fixed, and advice, for an app with a ``Valetkey``.
+    """Return the problems that must be fixed, and advice, as sentences, for an app with a ``Valetkey``.
 
     :raises StoreUnavailable: if the database does not respond, its schema is older or newer than this code needs, or
         its signing keys cannot be decrypted.
@@ -66,16 +66,16 @@ def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str],
 
 
 def check_resource_server(app: Flask, context: StandaloneContext) -> tuple[list[str], list[str]]:
-    """Return the problems that must be fixed, and advice, for an app with a ``ResourceServer``.
+    """Return the problems that must be fixed, and advice, as sentences, for an app with a ``ResourceServer``.
 
-    Its scopes and plans are defined by its issuers, so they are not checked.
+    The authorization servers that issue its tokens define scopes and plans, so these are not checked.
     """
     problems = [*limit_problems(iter_routes(app), {}), *redis_problems(context.admission.limiter, context.clock())]
     return problems, list(undecorated_routes(app, context.settings))
 
 
 def unsafe_settings(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each setting that is allowed but unsafe, or missing in production."""
+    """Yield a sentence of advice for each setting that is allowed but unsafe, or missing in production."""
     if settings.access_token_lifetime > 3600:
         yield "access_token_lifetime is over an hour: a stolen token is good as long (RFC 9700 §2.2.1)"
     if settings.authorization_code_lifetime > 120:
@@ -89,7 +89,7 @@ def unsafe_settings(settings: Settings) -> Iterator[str]:
 
 
 def redis_problems(limiter: Limiter, now: float) -> Iterator[str]:
-    """Yield a sentence if the counters of the limits, in Redis, do not respond."""
+    """Yield an error message if the rate limit counters in Redis do not respond."""
     try:
         limiter.peek("check", _PROBE_LIMIT, now)
     except StoreUnavailable:
@@ -97,7 +97,10 @@ def redis_problems(limiter: Limiter, now: float) -> Iterator[str]:
 
 
 def mail_server_advice(settings: Settings) -> Iterator[str]:
-    """Yield a sentence if the mail server does not respond. Mail stays in the outbox until it does."""
+    """Yield a sentence of advice if a mail server is configured and does not respond.
+
+    It is no error: mail stays queued in the database until the server responds.
+    """
     if settings.mail_url:
         try:
             check_mail_server(settings)
@@ -106,21 +109,24 @@ def mail_server_advice(settings: Settings) -> Iterator[str]:
 
 
 def undecorated_routes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each route under ``api_prefix`` without ``@public`` or ``@require_oauth``."""
+    """Yield a sentence of advice for each route below ``api_prefix`` without ``@public`` or ``@require_oauth``."""
     closed = ", and is closed (protect_by_default)" if settings.protect_by_default else ""
     for path in find_undecorated_paths(app, settings.api_prefix):
         yield f"{path} says neither @public nor @require_oauth{closed}"
 
 
 def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each scope that a route requires and the setting ``scopes`` does not have."""
+    """Yield an error message for each scope that a route requires but the setting ``scopes`` does not contain."""
     needed = {(route.endpoint, scope) for route in iter_routes(app) for scope in route.scopes - settings.scopes.keys()}
     for name, missing in sorted(needed):
         yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
 
 
 def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each scope that no route requires, except that of the personal token API."""
+    """Yield a sentence of advice for each scope in the setting ``scopes`` that no route requires.
+
+    The scope of the API for personal access tokens is left out: Valetkey uses it.
+    """
     used = {scope for route in iter_routes(app) for scope in route.scopes}
     for name in sorted(settings.scopes.keys() - used - {settings.personal_access_token_api_scope}):
         yield f"no route uses the scope {name!r}"

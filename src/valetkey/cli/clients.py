@@ -27,7 +27,7 @@ _secret_only_option = click.option(
 
 @click.group()
 def clients() -> None:
-    """Apps that may request tokens."""
+    """Register and manage OAuth clients: apps that use the API."""
 
 
 @clients.command()
@@ -73,9 +73,9 @@ def create(
     secret_only: bool,
     as_json: bool,
 ) -> None:
-    """Register an app.
+    """Register an app (OAuth client).
 
-    Its secret is shown once and never again.
+    The app's secret is shown once and never again.
     """
     members = read_json_file(metadata) if metadata else {}
     options: dict[str, Any] = {
@@ -114,9 +114,9 @@ def create(
 @json_option
 @with_runtime
 def list_clients(runtime: Runtime, as_json: bool) -> None:
-    """Show all apps.
+    """List all apps (OAuth clients) with their state.
 
-    Those in state "waiting" registered themselves, and `valetkey clients approve` approves them.
+    An app in state "waiting" registered itself; approve it with `valetkey clients approve`.
     """
     pending_ids = registrations.list_pending_client_ids(runtime.store)
 
@@ -137,7 +137,7 @@ def list_clients(runtime: Runtime, as_json: bool) -> None:
 @json_option
 @with_runtime
 def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
-    """Show one app."""
+    """Show the registration of an app (OAuth client)."""
     print_result(_client_members(_find_client(runtime, client_id)), as_json)
 
 
@@ -145,9 +145,9 @@ def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
 @click.argument("client_id")
 @with_runtime
 def approve(runtime: Runtime, client_id: str) -> None:
-    """Approve an app that is waiting.
+    """Approve an app that waits for approval.
 
-    It registered itself, or its client_id is the URL of its metadata document.
+    The app registered itself, or its client_id is the URL of its metadata document.
     """
     service.enable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is approved.")
@@ -162,7 +162,7 @@ def approve(runtime: Runtime, client_id: str) -> None:
 def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool) -> None:
     """Create an initial access token.
 
-    Apps register themselves with it (RFC 7591). It is shown once.
+    Apps register themselves with it at the registration endpoint (RFC 7591). It is shown once and never again.
     """
     if expires < 1 or uses < 1:
         raise click.UsageError("--expires and --uses must be 1 or more")
@@ -176,9 +176,9 @@ def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool)
 @click.argument("client_id")
 @with_runtime
 def disable(runtime: Runtime, client_id: str) -> None:
-    """Disable an app.
+    """Disable an app (OAuth client) and revoke its tokens.
 
-    Its tokens are revoked within a second.
+    Its tokens become invalid within a second.
     """
     service.disable_client(runtime, _resolve_client(runtime, client_id))
     click.echo(f"{client_id} is disabled.")
@@ -188,7 +188,7 @@ def disable(runtime: Runtime, client_id: str) -> None:
 @click.argument("client_id")
 @with_runtime
 def enable(runtime: Runtime, client_id: str) -> None:
-    """Enable a disabled app; it needs new tokens."""
+    """Enable a disabled app; it must request new tokens."""
     service.enable_client(runtime, _find_client(runtime, client_id))
     click.echo(f"{client_id} is enabled.")
 
@@ -208,7 +208,7 @@ def enable(runtime: Runtime, client_id: str) -> None:
 def rotate_secret(runtime: Runtime, client_id: str, old_lives: int, secret_only: bool, as_json: bool) -> None:
     """Generate a new secret for an app.
 
-    The old one stays valid for a day, or as long as --old-lives says.
+    The old secret stays valid for a day, or for the seconds of --old-lives.
     """
     secret = service.add_secret(runtime, _find_client(runtime, client_id), old_secret_ttl_s=old_lives)
     _print_secret(client_id, secret, secret_only, as_json)
@@ -233,7 +233,7 @@ def _print_secret(client_id: str, secret: Secret | None, secret_only: bool, as_j
 
 
 def _find_client(runtime: Runtime, client_id: str) -> Client:
-    """Return a client, disabled or not.
+    """Return the client with a ``client_id``, disabled or not.
 
     :raises click.ClickException: if there is no such client.
     """
@@ -244,7 +244,9 @@ def _find_client(runtime: Runtime, client_id: str) -> Client:
 
 
 def _resolve_client(runtime: Runtime, client_id: str) -> Client:
-    """Return a client like ``_find_client``; a client with a metadata document at its URL is created if needed.
+    """Return the client with a ``client_id``, disabled or not.
+
+    If the ``client_id`` is the URL of a client metadata document, the client is created if it does not exist.
 
     :raises click.ClickException: if there is no such client.
     """

@@ -14,13 +14,16 @@ from .app_loading import load_app
 
 @click.group()
 def db() -> None:
-    """The schema of the database."""
+    """Show or upgrade the schema of the database."""
 
 
 @db.command()
 @click.pass_context
 def upgrade(context: click.Context) -> None:
-    """Upgrade the schema to the revision that this version needs."""
+    """Upgrade the database schema to the needed revision.
+
+    The needed revision is that of the installed version of Valetkey.
+    """
     runtime: Runtime = load_app(context).extensions[EXTENSION]
     before = _find_schema_version(runtime)
     prepare_store(runtime)
@@ -33,7 +36,7 @@ def upgrade(context: click.Context) -> None:
 @db.command()
 @click.pass_context
 def version(context: click.Context) -> None:
-    """Show the schema's revision, and the one that this version needs."""
+    """Show the current and the needed revision of the schema."""
     runtime: Runtime = load_app(context).extensions[EXTENSION]
     click.echo(f"store: {_find_schema_version(runtime) or 'none'}, needed: {HEAD_REVISION}")
     runtime.close()

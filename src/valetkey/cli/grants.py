@@ -1,4 +1,4 @@
-"""``valetkey grants``: list and revoke what users allowed apps."""
+"""``valetkey grants``: list and revoke grants, which record what users allowed apps to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_LISTED = 1000
 
 @click.group()
 def grants() -> None:
-    """What users allowed apps."""
+    """List and revoke what users allowed apps to do."""
 
 
 @grants.command("list")
@@ -30,7 +30,7 @@ def grants() -> None:
 @json_option
 @with_runtime
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
-    """Show the active grants, newest first."""
+    """List active grants (what users allowed apps), newest first."""
     owner, now = resolve_sub(runtime, user) if user else "", runtime.clock()
     active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
@@ -45,9 +45,10 @@ def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> N
 @click.option("--user", help="Who allowed it: an e-mail address, or the sub that tokens have.")
 @with_runtime
 def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
-    """Revoke a grant, or all that a user allowed an app.
+    """Revoke one grant, or everything that a user allowed an app.
 
-    Name one grant by its id, or all of a user's with --client and --user. Their tokens are revoked within a second.
+    Name one grant by its id, or all grants of a user to an app with --client and --user. The tokens of the grants
+    become invalid within a second.
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:

@@ -28,9 +28,9 @@ DEMO_CLIENT_ID = "demo"
 @json_option
 @click.pass_context
 def init(context: click.Context, demo: bool, as_json: bool) -> None:
-    """Create the database and its keys, or upgrade the database.
+    """Create or upgrade the database, and create signing keys.
 
-    Running it again is safe.
+    Running this command again is safe.
     """
     runtime: Runtime = load_app(context).extensions[EXTENSION]
     try:
@@ -51,7 +51,7 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
 
 
 def check_demo_allowed(runtime: Runtime) -> None:
-    """Check, before anything is created, that ``--demo`` is safe: its credentials are not for production.
+    """Check that ``--demo`` is allowed: demo credentials are printed to the terminal and not for production.
 
     :raises SettingsError: if the issuer is reachable from other machines.
     """
@@ -63,9 +63,10 @@ def check_demo_allowed(runtime: Runtime) -> None:
 
 
 def create_demo_data(runtime: Runtime) -> dict[str, str] | None:
-    """Create the demo client, with policy ``machine``, and the demo user, and return their credentials.
+    """Create the demo client and the demo user, and return their credentials by name.
 
-    The user is created only with built-in accounts. Return ``None``, and create nothing, if the client exists.
+    The client uses the client credentials grant (client policy ``machine``). The user is created only if accounts are
+    Valetkey's own. Return ``None``, and create nothing, if the client exists.
     """
     now = runtime.clock()
     if clients.find(runtime.store, DEMO_CLIENT_ID, now) is not None:
@@ -80,6 +81,9 @@ def create_demo_data(runtime: Runtime) -> dict[str, str] | None:
 
 
 def demo_credential_lines(demo: Mapping[str, str]) -> list[str]:
-    """Return the lines that print the result of ``create_demo_data``."""
+    """Return the lines of text that show the credentials of the demo user and client.
+
+    :param demo: the result of ``create_demo_data``.
+    """
     user = [f"User:     {demo['email']}   password: {demo['password']}"] if "email" in demo else []
     return [*user, f"App:      {demo['client_id']}   secret: {demo['client_secret']}", "These are shown once."]

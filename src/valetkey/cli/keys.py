@@ -24,20 +24,20 @@ _PUBLISH_AHEAD_S = 900  # three times as long as clients may cache Valetkey's JW
 
 @click.group()
 def keys() -> None:
-    """Keys that sign tokens, and keys that encrypt the database."""
+    """Manage signing keys, and generate encryption keys."""
 
 
 @keys.command("list")
 @json_option
 @with_runtime
 def list_keys(runtime: Runtime, as_json: bool) -> None:
-    """Show the signing keys, oldest first."""
+    """List the keys that sign tokens, oldest first."""
     rows = _describe_signing_keys(runtime)
     print_table(rows, ("kid", "alg", "state", "active_at", "retired_at"), as_json, empty_message="There are no keys.")
 
 
 def _describe_signing_keys(runtime: Runtime) -> list[dict[str, Any]]:
-    """Return the members to print of each signing key, oldest first."""
+    """Return ID, algorithm, state and times of each signing key for ``keys list``, oldest first."""
     now = runtime.clock()
     rows = [row for row in signing_keys.list_all(runtime.store) if row.algorithm != "none"]
     current_kids = {row.algorithm: row.kid for row in rows if row.active_at <= now}  # the newest: it comes last
@@ -54,9 +54,10 @@ def _describe_signing_keys(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) -> str:
-    """Return the state that ``keys list`` prints.
+    """Return the state of a signing key: ``next``, ``signs``, ``verifies`` (signs no more) or ``retired``.
 
-    :param current_kids: the key that signs now, by algorithm.
+    :param current_kids: for each algorithm, the ID of the key that signs now.
+    :param now: the current time in seconds since 1970.
     """
     if row.retired_at is not None and row.retired_at <= now:
         return "retired"
@@ -70,9 +71,10 @@ def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) 
 @json_option
 @with_runtime
 def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
-    """Generate new signing keys.
+    """Generate new keys that sign tokens.
 
-    They are published now and sign in 15 minutes; the old ones stay until their tokens expire.
+    The new keys are published now and used from 15 minutes later. The old keys stay published until the tokens that
+    they signed have expired.
     """
     now = runtime.clock()
     statements = rotation_statements(
@@ -102,12 +104,12 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
     help="Keep the key in this file. An existing file is not changed.",
 )
 def new(file: Path | None) -> None:
-    """Print a new key that encrypts the database.
+    """Print a new key that encrypts secrets in the database.
 
-    It is for the setting encryption_keys: put it first, and keep the old ones behind it, comma-separated.
+    Add the key to the setting encryption_keys: first the new key, then the old ones, comma-separated.
 
-    With --file, create that file with a new key if it does not exist, and print what it contains. Running this again
-    prints the same value.
+    With --file, create that file with a new key if it does not exist, and print the keys that it contains. Running this
+    again prints the same keys.
     """
     if file is None:
         click.echo(generate_encryption_key())

@@ -51,10 +51,10 @@ def login(
 ) -> None:
     """Sign in through the browser and print an access token.
 
-    With a command after `--`, run it with the token instead.
+    With a command after `--`, run that command with the token instead of printing the token.
 
-    curl gets the token as its Authorization header, on standard input, so that no process list shows it. Any other
-    command finds it in the environment variable VALETKEY_TOKEN.
+    If the command is curl, it sends the token in the Authorization header; curl reads the token from standard input, so
+    that no process list shows it. Any other command finds the token in the environment variable VALETKEY_TOKEN.
     """
     issuer = issuer or find_served_issuer(get_global_options(context).get("data_dir")) or "http://127.0.0.1:8000"
     parameters = [("scope", scope)] if scope else []
@@ -67,9 +67,10 @@ def login(
 
 
 def _sign_in(issuer: str, client_id: str, extra_parameters: list[tuple[str, str]], no_browser: bool) -> str:
-    """Get an access token with an authorization code, in the browser.
+    """Sign in through the browser and return an access token (authorization code grant with PKCE).
 
-    :param extra_parameters: more parameters of the authorization request.
+    :param extra_parameters: more parameters of the authorization request, such as ``scope``.
+    :param no_browser: whether to print the URL to open instead of opening a browser.
     :raises click.ClickException: if signing in fails, or takes more than 5 minutes.
     """
     metadata = _fetch_metadata(issuer)
@@ -106,8 +107,10 @@ def _sign_in(issuer: str, client_id: str, extra_parameters: list[tuple[str, str]
 
 
 def _check_authorization_response(response: dict[str, str], state: str, issuer: str, *, requires_iss: bool) -> None:
-    """Check that an authorization response has a code and is for this request: its ``state`` and ``iss``.
+    """Check that an authorization response has a code, and that ``state`` and ``iss`` match this sign-in.
 
+    :param response: the parameters of the response.
+    :param state: the ``state`` of the authorization request.
     :param requires_iss: whether the server's metadata promises ``iss`` in every response (RFC 9207 §2.3).
     :raises click.ClickException: if a check fails, or the response is an error.
     """
@@ -121,9 +124,9 @@ def _check_authorization_response(response: dict[str, str], state: str, issuer: 
 
 
 def _fetch_metadata(issuer: str) -> dict[str, str]:
-    """Return the metadata of an authorization server.
+    """Return the metadata of an authorization server (RFC 8414).
 
-    :raises click.ClickException: if there is none, or it is of another issuer (RFC 8414 §3.3).
+    :raises click.ClickException: if there is no metadata, or its ``issuer`` is another (RFC 8414 §3.3).
     """
     parts = urlsplit(issuer)
     url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"  # RFC 8414 §3.1
@@ -138,9 +141,9 @@ def _fetch_metadata(issuer: str) -> dict[str, str]:
 
 
 def _redeem_code(token_endpoint: str, code: str, code_verifier: str, client_id: str, redirect_uri: str) -> str:
-    """Return the access token for an authorization code.
+    """Exchange an authorization code for an access token, and return the token.
 
-    :raises click.ClickException: if the token endpoint does not respond, or refuses.
+    :raises click.ClickException: if the token endpoint does not respond, or refuses the request.
     """
     form = {
         "grant_type": "authorization_code",
@@ -159,9 +162,9 @@ def _redeem_code(token_endpoint: str, code: str, code_verifier: str, client_id: 
 
 
 def _start_callback_server(responses: Queue[dict[str, str]]) -> ThreadingHTTPServer:
-    """Start an HTTP server on a free loopback port (RFC 8252 §7.3).
+    """Start an HTTP server on a free loopback port, to which the browser is redirected (RFC 8252 §7.3).
 
-    It puts the parameters of each request to ``/callback`` into ``responses``.
+    The server puts the parameters of each request to ``/callback`` into ``responses``.
     """
 
     class Callback(BaseHTTPRequestHandler):
@@ -181,7 +184,7 @@ def _start_callback_server(responses: Queue[dict[str, str]]) -> ThreadingHTTPSer
             responses.put(response)  # last: the process may exit as soon as it has the response
 
         def log_message(self, format: str, *args: object) -> None:
-            """Log nothing: the path contains a code."""
+            """Log nothing: the request's path contains an authorization code."""
 
     # One thread for each connection: browsers open some that they never use, which would block the response.
     server = ThreadingHTTPServer(("127.0.0.1", 0), Callback)
@@ -190,12 +193,15 @@ def _start_callback_server(responses: Queue[dict[str, str]]) -> ThreadingHTTPSer
 
 
 def _read_pasted_redirect(responses: Queue[dict[str, str]]) -> None:
-    """Read the redirect's URL from the terminal and put its parameters into ``responses``."""
+    """Read the URL of the authorization response from the terminal and put its parameters into ``responses``."""
     responses.put(dict(parse_qsl(urlsplit(sys.stdin.readline().strip()).query)))
 
 
 def _run_command(command: tuple[str, ...], token: str) -> int:
-    """Run a command with the token and return its exit status."""
+    """Run a command with an access token, and return the exit status of the command.
+
+    curl gets the token as its ``Authorization`` header, other commands in the variable ``VALETKEY_TOKEN``.
+    """
     if os.path.basename(command[0]) == "curl":
         header = f'header = "Authorization: Bearer {token}"\n'
         return subprocess.run([command[0], "-K", "-", *command[1:]], input=header.encode()).returncode  # noqa: S603 - the user's own command

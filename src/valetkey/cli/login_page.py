@@ -13,9 +13,12 @@ _CLOSE_PAGE_TEXT = "You can close this page and go back to the terminal."
 
 
 def render_login_page(authorization_response: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
-    """Return headers and body of the page.
+    """Return headers and body of the page that says whether ``valetkey login`` succeeded.
 
-    Its style is inline, because the server stops after this response. The Content-Security-Policy allows it by hash.
+    The page's stylesheet is inline, because the server stops after this response. The Content-Security-Policy allows
+    the stylesheet by its hash.
+
+    :param authorization_response: the parameters of the response; with ``code`` if the sign-in succeeded.
     """
     style = files("valetkey").joinpath("web/static/valetkey.css").read_text()
     template = files("valetkey").joinpath("cli/templates/login_ended.html").read_text()

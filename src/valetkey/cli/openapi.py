@@ -1,4 +1,4 @@
-"""``valetkey openapi``: write the API's OpenAPI document, and list what breaks clients of an older one."""
+"""``valetkey openapi``: write the API's OpenAPI document, and list changes that break clients of an older document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .app_loading import load_app, read_json_file
 @click.option("--oauth", is_flag=True, help="Describe the OAuth endpoints instead of the API.")
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
-    """Write the OpenAPI document, or list breaking changes."""
+    """Write the API's OpenAPI document, or check its compatibility."""
     old_document = None if old is None else _read_document(old)  # read first: --output may name the same file
     runtime: Runtime = load_app(context).extensions[EXTENSION]
     try:
@@ -66,7 +66,7 @@ def _read_document(file: Path) -> dict[str, Any]:
 
 
 def _check_compatibility(old_document: dict[str, Any], new_document: dict[str, Any]) -> None:
-    """Print what breaks clients of the old document; exit with status 1 if there is anything.
+    """Print the changes that break clients of the old OpenAPI document; exit with status 1 if there are any.
 
     :raises click.ClickException: if the old document is malformed.
     """

@@ -1,4 +1,4 @@
-"""``valetkey plans``: list plans, set the plan of a client, approve a requested plan."""
+"""``valetkey plans``: list plans (rate limit, quota and scopes), set a client's plan, approve a requested plan."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .printing import json_option, print_result
 
 @click.group()
 def plans() -> None:
-    """Plans of apps: their limits, quotas and scopes."""
+    """Manage plans of apps: their rate limit, quota and scopes."""
 
 
 @plans.command("list")
 @json_option
 @with_runtime
 def list_plans(runtime: Runtime, as_json: bool) -> None:
-    """Show all plans, and the apps that chose one."""
+    """List all plans, and the plan of each app that has chosen one."""
     all_plans, all_subscriptions = runtime.settings.plans, subscriptions.list_all(runtime.store)
     if as_json:
         default = runtime.settings.default_plan
@@ -55,7 +55,7 @@ def list_plans(runtime: Runtime, as_json: bool) -> None:
 def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_json: bool) -> None:
     """Set the plan of an app.
 
-    If the plan needs approval, `valetkey plans approve` must follow.
+    If the plan needs approval, the app gets it when you run `valetkey plans approve`, or at once with --approved.
     """
     check_client_exists(runtime, client_id)
     try:

@@ -1,4 +1,4 @@
-"""Print the results of commands: as text for people, or with ``--json`` for scripts."""
+"""Print the results of commands: as text, or with ``--json`` as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """Print one result: as a JSON object, or as text with a line for each member that is not ``None`` or ``[]``."""
+    """Print the result of a command: as a JSON object, or as text with one line for each member.
+
+    As text, members that are ``None`` or ``[]`` are left out, and a list has one line for each item.
+    """
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -33,8 +36,9 @@ def _format_value(name: str, value: Any) -> str:
 def print_table(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool, *, empty_message: str
 ) -> None:
-    """Print rows: with all their members as JSON, or ``columns`` aligned under their names.
+    """Print rows as a JSON array of objects, or as a table.
 
+    :param columns: names of the members that the table shows; JSON has all members.
     :param empty_message: printed instead of a table if there are no rows.
     """
     rows = list(rows)
@@ -51,7 +55,7 @@ def print_table(
 
 
 def format_time(timestamp: float, *, with_seconds: bool = False) -> str:
-    """Format a time, in seconds since 1970, as date and time in UTC."""
+    """Return a time, in seconds since 1970, as date and time in UTC: ``2026-01-31 12:00``."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S" if with_seconds else "%Y-%m-%d %H:%M")
 
 

@@ -16,9 +16,9 @@ from .printing import json_option, print_result
 @json_option
 @with_runtime
 def prune(runtime: Runtime, as_json: bool) -> None:
-    """Delete expired codes, tokens and sessions.
+    """Delete expired codes, tokens and sessions from the database.
 
-    `serve` and `work` do it every hour.
+    `valetkey serve` and `valetkey work` do so every hour.
     """
     removed = worker.prune(runtime.store, runtime.clock())
     removed["unused clients"] = prune_unused_clients(runtime)

@@ -20,7 +20,7 @@ from .printing import json_option, print_result, print_table
 
 @click.group()
 def resources() -> None:
-    """APIs that tokens can be for."""
+    """Manage resources: the APIs that tokens can be for."""
 
 
 _name_option = click.option("--name", help="The name that users see.")
@@ -42,7 +42,10 @@ _scope_option = click.option("--scope", "scopes", multiple=True, help="A scope o
 @json_option
 @with_runtime
 def create(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
-    """Add a resource."""
+    """Add a resource: an API that tokens can be for.
+
+    URL is the resource identifier of the API (RFC 8707 §2).
+    """
     problem = resource_uri_problem(url)
     if problem:
         raise click.ClickException(f"{url} cannot be a resource: {problem} (RFC 8707 §2)")
@@ -62,7 +65,10 @@ def create(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
 @json_option
 @with_runtime
 def update(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
-    """Change a resource, or the API of the server itself."""
+    """Change a resource, which may be the API of this app itself.
+
+    Options that are left out stay as they are.
+    """
     if url not in runtime.resources.all():
         raise click.ClickException(f"there is no resource {url}")
     _save_resource(runtime, url, dict(resource_storage.list_all(runtime.store).get(url, {})), options, as_json)
@@ -72,7 +78,7 @@ def update(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
 @json_option
 @with_runtime
 def list_resources(runtime: Runtime, as_json: bool) -> None:
-    """Show all resources."""
+    """List all resources (APIs that tokens can be for)."""
     rows = [
         {"resource": resource.resource, "name": resource.name, "token_format": resource.token_format}
         for resource in runtime.resources.all().values()
@@ -84,7 +90,7 @@ def list_resources(runtime: Runtime, as_json: bool) -> None:
 @click.argument("url")
 @with_runtime
 def remove(runtime: Runtime, url: str) -> None:
-    """Remove a resource: no more tokens are issued for it."""
+    """Remove a resource, so that no more tokens are issued for it."""
     if url not in resource_storage.list_all(runtime.store):
         raise click.ClickException(f"there is no resource {url} that could be removed")
     runtime.revoke(resource_storage.remove(url), *_change_statements(runtime, f"removed {url}"))
@@ -94,11 +100,11 @@ def remove(runtime: Runtime, url: str) -> None:
 def _save_resource(
     runtime: Runtime, url: str, metadata: dict[str, Any], options: dict[str, Any], as_json: bool
 ) -> None:
-    """Store a resource and print it.
+    """Store a resource (an API that tokens can be for) and print it.
 
-    :param metadata: its metadata so far (RFC 9728 §2), which ``options`` override.
-    :param options: the command's options by name; ``None`` if not given.
-    :raises click.ClickException: if a scope is unknown.
+    :param metadata: the stored metadata of the resource (RFC 9728 §2), which ``options`` override; empty if it is new.
+    :param options: the command's options by name; an option that was left out is ``None``.
+    :raises click.ClickException: if a scope is not in the setting ``scopes``.
     """
     scopes = " ".join(options["scopes"]).split()
     unknown = set(scopes) - set(runtime.settings.scopes)

@@ -14,14 +14,14 @@ from .printing import json_option, print_table
 
 @click.group()
 def scopes() -> None:
-    """Scopes that apps can request."""
+    """List the scopes that apps can request."""
 
 
 @scopes.command("list")
 @json_option
 @click.pass_context
 def list_scopes(context: click.Context, as_json: bool) -> None:
-    """Show each scope, its words, and the routes that require it."""
+    """List each scope with its description and the routes that require it."""
     app = load_app(context)
     runtime: Runtime = app.extensions[EXTENSION]
     routes = list(iter_routes(app))

@@ -1,4 +1,4 @@
-"""``valetkey serve``: serve an app, or the authorization server alone, with Granian."""
+"""``valetkey serve``: serve a Flask app, or only an authorization server, with the WSGI server Granian."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _BLOCKING_THREADS = 16  # most of them wait for their write to be committed: the
 @click.option("--demo", is_flag=True, help="Create a demo user and app, if there are none.")
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
-    """Serve an app, or the authorization server alone.
+    """Serve a Flask app, or only an authorization server.
 
-    APP is module:app or path/to/app.py.
+    APP is module:app or path/to/app.py. Without APP, the server is only an authorization server.
     """
     root = get_global_options(context)
     script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
@@ -80,6 +80,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
 def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
     """Run the server processes until they are stopped.
 
+    :param options: the options of ``valetkey serve`` by name.
     :param address: IP address to listen on.
     :param certificate: files with the certificate chain and its key; ``None`` for plain HTTP.
     """
@@ -117,9 +118,9 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
 
 
 def _uses_tls(options: dict[str, Any]) -> bool:
-    """Return whether the server uses TLS.
+    """Return whether the options of ``valetkey serve`` make the server use TLS.
 
-    :raises click.UsageError: if the options of TLS contradict each other.
+    :raises click.UsageError: if the options for TLS contradict each other.
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key belong together")
@@ -129,9 +130,11 @@ def _uses_tls(options: dict[str, Any]) -> bool:
 
 
 def _prepare_certificate(options: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
-    """Return the files with the certificate chain and its key, or ``None`` for plain HTTP.
+    """Return the files with the TLS certificate chain and its private key, or ``None`` for plain HTTP.
 
-    :raises click.ClickException: if they cannot be used.
+    With ``--tls-self-signed``, a certificate is generated if needed.
+
+    :raises click.ClickException: if the files cannot be used.
     """
     if not _uses_tls(options):
         return None

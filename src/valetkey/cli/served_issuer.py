@@ -1,4 +1,4 @@
-"""Store the issuer that a data directory was served as last: the default issuer of later commands."""
+"""Store the issuer that ``valetkey serve`` used last, in the data directory: the default issuer of later commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FILE_NAME = "issuer"
 
 
 def find_served_issuer(data_dir: str | None) -> str | None:
-    """Return the issuer that a data directory was served as last, or ``None`` if it was not served.
+    """Return the issuer with which ``valetkey serve`` last used a data directory; ``None`` if it never did.
 
     :param data_dir: the directory; if ``None``, that of ``VALETKEY_DATA_DIR`` or else ``var``.
     """
@@ -21,7 +21,10 @@ def find_served_issuer(data_dir: str | None) -> str | None:
 
 
 def save_served_issuer(data_dir: str, issuer: str) -> None:
-    """Store the issuer in the data directory. Do nothing if the directory does not exist or is not writable."""
+    """Store the issuer in a data directory, as the default issuer of later commands.
+
+    Do nothing if the directory does not exist or is not writable.
+    """
     if Path(data_dir).is_dir():
         with contextlib.suppress(OSError):
             _issuer_file(data_dir).write_text(issuer + "\n")

@@ -24,7 +24,7 @@ from .users_lookup import require_account, resolve_sub
 
 @click.group()
 def tokens() -> None:
-    """Users' personal access tokens."""
+    """List, create and revoke users' personal access tokens."""
 
 
 @tokens.command("list")
@@ -32,7 +32,7 @@ def tokens() -> None:
 @json_option
 @with_runtime
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
-    """Show tokens, without their values."""
+    """List personal access tokens, without their secret values."""
     store, now = runtime.store, runtime.clock()
     listed = (
         personal_access_tokens.list_by_owner(store, resolve_sub(runtime, user))
@@ -56,7 +56,10 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 @json_option
 @with_runtime
 def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
-    """Create a token for a user; it is shown once and never again."""
+    """Create a personal access token for a user.
+
+    The token is shown once and never again.
+    """
     now = runtime.clock()
     owner = require_account(runtime, user).sub if runtime.has_built_in_accounts else user
     spec = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
@@ -76,9 +79,9 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
 @click.argument("token")
 @with_runtime
 def revoke(runtime: Runtime, token: str) -> None:
-    """Revoke a token, named by its id or its value.
+    """Revoke a personal access token, named by its id or its value.
 
-    It becomes invalid within a second.
+    The token becomes invalid within a second.
     """
     personal_token = _find_token(runtime, token)
     if personal_token is None:
@@ -89,7 +92,12 @@ def revoke(runtime: Runtime, token: str) -> None:
 
 
 def _find_token(runtime: Runtime, token: str) -> PersonalToken | None:
-    """Return a token by its id, or an active token by its value, or ``None`` if there is no such token."""
+    """Return the personal access token with this id, or the active one with this value.
+
+    Return ``None`` if there is no such token.
+
+    :param token: the id or the value.
+    """
     if is_well_formed(token, PERSONAL_ACCESS_TOKEN):
         return personal_access_tokens.find_active(runtime.store, Secret(token).digest(), runtime.clock())
     return personal_access_tokens.find(runtime.store, token)

@@ -1,4 +1,4 @@
-"""``valetkey usage``: how often clients called each route, and what is left of a client's quota."""
+"""``valetkey usage``: show how often clients called each route, and how much of a client's quota is used."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _DAY_S = 86400
 @json_option
 @with_runtime
 def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> None:
-    """Show how often apps called each route, by status.
+    """Show how often apps called each route, by HTTP status.
 
-    Quotas are counted separately, and exactly.
+    With --client, also show how much of the app's quota is used. Quotas are counted separately, and exactly.
     """
     now = runtime.clock()
     if client_id is not None and client_id != PERSONAL_TOKEN_CLIENT_ID:
@@ -48,7 +48,12 @@ def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> 
 def _count_calls(
     runtime: Runtime, client_id: str | None, since: float, until: float
 ) -> list[tuple[str, str, int, int]]:
-    """Return client, route, HTTP status and number of calls, of one client or of all."""
+    """Return rows of client_id, route, HTTP status and number of calls.
+
+    :param client_id: the client whose calls are returned; ``None`` for all clients.
+    :param since: start of the period, in seconds since 1970.
+    :param until: end of the period, in seconds since 1970.
+    """
     if client_id is None:
         return usage_storage.list_totals(runtime.store, since, until)
     totals: Counter[tuple[str, str, int]] = Counter()
@@ -58,7 +63,10 @@ def _count_calls(
 
 
 def _quota_status(runtime: Runtime, client_id: str, now: float) -> dict[str, Any] | None:
-    """Return the plan, quota and remaining calls of a client, or ``None`` if there are no plans."""
+    """Return a client's plan and quota, and its used and remaining calls; ``None`` if the app has no plans.
+
+    If the plan has no quota, return only ``plan``, and ``quota`` as ``None``.
+    """
     plans = runtime.admission.plans
     if plans is None:
         return None

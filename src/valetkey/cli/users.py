@@ -28,7 +28,7 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def users() -> None:
-    """Users with an account."""
+    """Create and manage Valetkey's own user accounts."""
 
 
 @users.command()
@@ -39,7 +39,7 @@ def users() -> None:
 @json_option
 @with_runtime
 def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
-    """Create an account.
+    """Create a user account.
 
     Without --password-stdin, a password is generated and shown once.
     """
@@ -64,7 +64,7 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
 @json_option
 @with_runtime
 def list_users(runtime: Runtime, as_json: bool) -> None:
-    """Show all accounts."""
+    """List all user accounts."""
     rows = [
         {
             "sub": account.sub,
@@ -82,9 +82,9 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
 @click.argument("user")
 @with_runtime
 def disable(runtime: Runtime, user: str) -> None:
-    """Disable an account, named by e-mail address or sub.
+    """Disable a user account, named by e-mail address or sub.
 
-    Its sessions, tokens and refresh tokens are revoked within a second.
+    The user's sessions, access tokens and refresh tokens are revoked within a second.
     """
     account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
@@ -103,7 +103,7 @@ def disable(runtime: Runtime, user: str) -> None:
 @click.argument("user")
 @with_runtime
 def enable(runtime: Runtime, user: str) -> None:
-    """Enable a disabled account; apps need new tokens."""
+    """Enable a disabled user account; apps must request new tokens."""
     account, now = require_account(runtime, user), runtime.clock()
     runtime.revoke(
         grants.revoke_all_of_owner(account.sub, now),  # one may have been created while the account was being disabled
@@ -119,7 +119,7 @@ def enable(runtime: Runtime, user: str) -> None:
 @json_option
 @with_runtime
 def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -> None:
-    """Set a new password and end all sessions.
+    """Set a user's new password and end the user's sessions.
 
     Without --password-stdin, a password is generated and shown once.
     """
@@ -138,8 +138,9 @@ def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -
 
 
 def _read_claims(path: Path, email: str) -> dict[str, Any]:
-    """Return the claims in a file.
+    """Return the claims of a new account that a JSON file contains, by name (OpenID Connect Core §5.1).
 
+    :param email: e-mail address of the account, which the claim ``email`` must equal.
     :raises click.ClickException: if claims are invalid; the message lists every problem.
     """
     claims = read_json_file(path)

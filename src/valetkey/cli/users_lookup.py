@@ -10,14 +10,14 @@ from valetkey.storage.accounts import Account
 
 
 def find_account(runtime: Runtime, user: str) -> Account | None:
-    """Return the account with this e-mail address or ``sub``, or ``None`` if there is none."""
+    """Return the built-in account with this e-mail address or ``sub``, or ``None`` if there is none."""
     return accounts.find_by_email(runtime.store, user) if "@" in user else accounts.find(runtime.store, user)
 
 
 def require_account(runtime: Runtime, user: str) -> Account:
-    """Return the account with this e-mail address or ``sub``.
+    """Return the built-in account with this e-mail address or ``sub``.
 
-    :raises click.ClickException: if there is none.
+    :raises click.ClickException: if there is no such account.
     """
     account = find_account(runtime, user)
     if account is None:
@@ -26,9 +26,10 @@ def require_account(runtime: Runtime, user: str) -> Account:
 
 
 def resolve_sub(runtime: Runtime, user: str) -> str:
-    """Return the ``sub`` of the built-in account with this e-mail address.
+    """Return the ``sub`` of a user who is named by e-mail address or ``sub``.
 
-    Anything else is returned unchanged: it is a ``sub``, perhaps of a user of the host app.
+    If there is no built-in account with this e-mail address, return ``user`` unchanged: it is taken for a ``sub``,
+    perhaps of a user of the host app.
     """
     account = find_account(runtime, user) if "@" in user else None
     return account.sub if account else user

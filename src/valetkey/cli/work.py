@@ -1,4 +1,4 @@
-"""``valetkey work``: a worker process for apps that another WSGI server serves."""
+"""``valetkey work``: a process that sends queued mail and runs hourly tasks, if another WSGI server serves the app."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .app_loading import with_runtime
 @click.option("--once", is_flag=True, help="Run the jobs that are due, then exit.")
 @with_runtime
 def work(runtime: Runtime, once: bool) -> None:
-    """Send mail and prune, if another WSGI server serves the app.
+    """Send queued mail, and run hourly tasks.
 
-    `valetkey serve` does both by itself.
+    Queued logout tokens are sent, too; hourly tasks delete expired rows. Run this command if another WSGI server serves
+    the app; `valetkey serve` does all of this by itself.
     """
     worker = runtime.make_worker()
     if once:

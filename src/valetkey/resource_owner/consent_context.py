@@ -1,4 +1,4 @@
-"""Template variables of the consent page: the client, the requested scopes and the owner."""
+"""Template variables of the consent pages: the client, the requested scopes and the resource owner."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .forms import ConsentForm
 
 
 def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], owner: Owner) -> dict[str, Any]:
-    """Return the variables that the consent pages for redirects and for devices share.
+    """Return the template variables that every consent page needs: in the browser, and for a device.
 
-    :param scopes: name and description of each requested scope, and whether it was granted before.
+    :param scopes: name and description of each requested scope, and whether the owner granted it before.
     """
     return {
         "form": ConsentForm(),
@@ -39,7 +39,7 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
 
 
 def client_context(client: Client) -> dict[str, Any]:
-    """Return the variables that describe a client."""
+    """Return the template variables that describe an OAuth client: its name, links, logo and contact."""
     return {
         "name": client.name,
         "client_id": client.client_id,
@@ -54,12 +54,15 @@ def client_context(client: Client) -> dict[str, Any]:
 
 
 def utc_datetime(timestamp: float) -> datetime:
-    """Return a timestamp as a datetime in UTC."""
+    """Return a timestamp, in seconds since 1970, as a datetime in UTC."""
     return datetime.fromtimestamp(timestamp, UTC)
 
 
 def scope_kind(scope: str) -> str:
-    """Return ``read`` or ``write`` by the last word of a scope's name (``notes:read``), or ``other``."""
+    """Return whether a scope allows to ``read`` or ``write``, by its name; ``other`` if the name does not say.
+
+    The last word decides: ``notes:read`` is ``read``. ``openid`` and OpenID Connect's scopes for claims are ``read``.
+    """
     if scope == "openid" or scope in SCOPE_CLAIMS:
         return "read"
     action = re.split(r"[:._-]", scope)[-1].lower()

@@ -1,4 +1,4 @@
-"""Forms on the resource owner's pages. Tests and scripts of users rely on the names of the fields and on their ids."""
+"""WTForms forms of the pages for resource owners. Field names and ids are stable: tests and users' scripts use them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ _PASSWORD_LENGTH = Length(
 
 
 class SignInForm(PageForm):
+    """Form of the sign-in page; ``next`` is the path to continue at."""
+
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254)])
     password = PasswordField("Password", [InputRequired("Enter your password."), Length(max=200)])
     next = HiddenField()
 
 
 class SignUpForm(PageForm):
+    """Form of the sign-up page if no mail server is configured; ``next`` is the path to continue at."""
+
     name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     password = PasswordField(
@@ -39,23 +43,28 @@ class SignUpForm(PageForm):
 
 
 class UserCodeForm(PageForm):
+    """Form on which the user enters the code that a device shows (RFC 8628 §3.3)."""
+
     user_code = StringField(
         "Code", [InputRequired("Enter the code that your device shows."), Length(max=40)], description="Eight letters."
     )
 
 
 class LogoutForm(PageForm):
-    """Only the CSRF token: the client's parameters are read from the request, and checked again."""
+    """Form of the logout confirmation page. It has only the CSRF token.
+
+    The view reads the parameters of the client's logout request from the submitted data, and checks them again.
+    """
 
 
 class ConsentForm(PageForm):
-    """Only the CSRF token: the scopes and the decision are read from the request."""
+    """Form of the consent page. It has only the CSRF token; the view reads scopes and decision from the request."""
 
 
 class PersonalTokenForm(PageForm):
-    """Form for a new personal access token. Its scopes are read from the request.
+    """Form for a new personal access token. The view reads the token's scopes from the submitted data.
 
-    ``expires_in`` is a number of days, or ``date``: then ``expires_on`` is the last day.
+    ``expires_in`` is a number of days, or ``date``: then ``expires_on`` is the last day on which the token is valid.
     """
 
     name = StringField(
@@ -67,16 +76,22 @@ class PersonalTokenForm(PageForm):
 
 
 class MailSignUpForm(PageForm):
+    """Form of the sign-up page if a link is mailed; the password is chosen on the page of the link."""
+
     name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     next = HiddenField()
 
 
 class ForgottenPasswordForm(PageForm):
+    """Form that requests a mail with a link to set a new password."""
+
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
 
 
 class NewPasswordForm(PageForm):
+    """Form on which the user chooses a password after opening a mailed link."""
+
     password = PasswordField(
         "New password",
         [InputRequired("Choose a password."), _PASSWORD_LENGTH],
@@ -84,10 +99,12 @@ class NewPasswordForm(PageForm):
 
 
 class ChangePasswordForm(NewPasswordForm):
+    """Form on which a signed-in user changes the password; it requires the current password."""
+
     current = PasswordField(
         "Current password", [InputRequired("Enter your password."), Length(max=MAX_PASSWORD_LENGTH)]
     )
 
 
 class ConfirmForm(PageForm):
-    """Only the CSRF token: a page with a button and no input."""
+    """Form of a page that has a button and no input. It has only the CSRF token."""

@@ -1,6 +1,6 @@
 """Views for consent, sign-in, sign-up, sign-out and connected apps.
 
-They read requests and render pages; ``accounts`` and ``authorization_server`` decide.
+They read requests and render pages; the rules are in the packages ``accounts`` and ``authorization_server``.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def make_blueprint(oauth_path: str, account_path: str | None, *, built_in_accounts: bool) -> Blueprint:
-    """Return the blueprint with the pages.
+    """Return the blueprint with the pages for consent, connected apps and, for Valetkey's own accounts, sign-in.
 
+    :param oauth_path: path of the OAuth endpoints, below which the consent page is.
     :param account_path: path of the account page; None if the app has no account page.
-    :param built_in_accounts: whether to add sign-in, sign-up and sign-out, for Valetkey's own accounts.
+    :param built_in_accounts: whether accounts are Valetkey's own: then sign-in, sign-up and sign-out are added.
     """
     blueprint = Blueprint("valetkey_resource_owner", __name__, template_folder="templates")
     consent_path = f"{oauth_path}/consent/<interaction_id>"
@@ -73,7 +74,12 @@ def consent_page(interaction_id: str) -> Response:
 
 
 def consent_action(interaction_id: str) -> Response:
-    """Allow or deny the authorization request by the owner's decision; show the page again if the form is invalid."""
+    """Allow or deny the client's authorization request, as the submitted consent form says.
+
+    Returns the redirect to the client; the consent page again if the form is invalid.
+
+    :param interaction_id: ID of the stored authorization request, from the URL.
+    """
     owner = current_owner()
     form = ConsentForm(request.form)
     if not form.validate():
@@ -124,7 +130,9 @@ def sign_up_page() -> Response:
 def _handle_account_form(
     template: str, form: SignInForm | SignUpForm, start_session: Callable[[Runtime], Secret]
 ) -> Response:
-    """Show the form or, if it was submitted without errors, start a sign-in session and redirect to its ``next``.
+    """Show the sign-in or sign-up form; if it was submitted without errors, start a session and redirect.
+
+    The redirect leads to the path in the form's field ``next``.
 
     :param start_session: returns the secret of the new session, or raises ``SignInRefused``.
     """
@@ -187,9 +195,10 @@ def revoke_action() -> Response:
 
 
 def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
-    """Show the consent page; redirect to the client at once if no consent is required.
+    """Return the consent page; a redirect to the client if no consent is required; or a redirect to the sign-in.
 
-    :param problem: what was wrong with the submitted form; None for a new page.
+    :param interaction_id: ID of the stored authorization request, from the URL.
+    :param problem: what was wrong with the submitted form; None if none was submitted.
     """
     runtime = current_runtime()
     now = runtime.clock()
@@ -220,7 +229,10 @@ def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]
 
 
 def _other_account_url() -> str | None:
-    """Return the URL to sign in with another account and return here; None for accounts of the host app."""
+    """Return the URL to sign in with another account and then return to the current page.
+
+    Return None if the accounts are those of the host app.
+    """
     has_built_in_accounts = isinstance(current_runtime().owners, BuiltInAccounts)
     return url_for("valetkey_resource_owner.sign_in", next=current_full_path()) if has_built_in_accounts else None
 
@@ -240,7 +252,10 @@ def _render_account_form(template: str, form: SignInForm | SignUpForm, problem: 
 
 
 def _find_pending_authorization(next_path: str) -> PendingAuthorization | None:
-    """Return the authorization request that continues at this path after the sign-in, or None if there is none."""
+    """Return the authorization request whose consent page is at this path, or None if the path is no consent page.
+
+    Also returns None if the request has expired or belongs to another browser. The sign-in page names its client.
+    """
     interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
     if interaction_id is None:
         return None
@@ -252,7 +267,10 @@ def _find_pending_authorization(next_path: str) -> PendingAuthorization | None:
 
 
 def _safe_local_path(path: str | None) -> str:
-    """Return the path if it is a path of this site, else the account page or ``/``: not an open redirector."""
+    """Return the path to redirect to: the given one if it is a path of this site, else the account page or ``/``.
+
+    So the page cannot be used as an open redirector.
+    """
     if path and _LOCAL_PATH.fullmatch(path):
         return path
     return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"

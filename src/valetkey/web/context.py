@@ -1,4 +1,4 @@
-"""The app's runtime, and the state, caller address and route of the current request."""
+"""Access to the app's ``Runtime``, and to shared state, caller address and route of the current request."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ _STATE_KEY = "valetkey.request_state"  # in the WSGI environment
 
 
 class HasTrustedProxies(Protocol):
-    """Settings with the networks of trusted proxies, in CIDR notation."""
+    """Protocol of settings objects with ``trusted_proxies``: the networks of trusted proxies, in CIDR notation."""
 
     @property
     def trusted_proxies(self) -> tuple[str, ...]: ...
 
 
 class HasProxySettings(Protocol):
-    """Object whose settings have trusted proxies: a ``Runtime``, or the context of a standalone resource server."""
+    """Protocol of objects whose settings have ``trusted_proxies``: ``Runtime`` and ``StandaloneContext``."""
 
     @property
     def settings(self) -> HasTrustedProxies: ...
 
 
 def current_runtime() -> Runtime:
-    """Return the runtime of the current app. Needs an application context."""
+    """Return the ``Runtime`` of the current Flask app: its settings, database, keys and caches.
+
+    Needs an application context.
+    """
     runtime: Runtime = current_app.extensions[EXTENSION]
     return runtime
 
 
 def request_state() -> dict[str, Any]:
-    """Return the state that Valetkey's views share during the current request.
+    """Return the dict in which Valetkey's views share values during the current request, such as the signed-in owner.
 
-    It is stored in the WSGI environment, not in ``flask.g``: a test may use one application context for many requests.
+    The dict is stored in the WSGI environment, not in ``flask.g``: a test may use one application context for several
+    requests.
     """
     state: dict[str, Any] = request.environ.setdefault(_STATE_KEY, {})
     return state
 
 
 def current_address(runtime: HasProxySettings) -> str | None:
-    """Return the caller's IP address, or None if the server does not pass it on.
+    """Return the caller's IP address, or None if the WSGI server does not pass it on.
 
     ``X-Forwarded-For`` is used only if it comes from a trusted proxy (RFC 9700 §4.13).
     """
@@ -56,7 +60,10 @@ def current_address(runtime: HasProxySettings) -> str | None:
 
 
 def address_of(environ: Environ, runtime: HasProxySettings) -> str | None:
-    """Return the caller's IP address from a WSGI environment, as ``current_address`` does."""
+    """Return the caller's IP address from a WSGI environment, or None if the WSGI server does not pass it on.
+
+    ``X-Forwarded-For`` is used only if it comes from a trusted proxy (RFC 9700 §4.13).
+    """
     trusted = runtime.settings.trusted_proxies
     if not trusted:
         return environ.get("REMOTE_ADDR")
@@ -64,5 +71,8 @@ def address_of(environ: Environ, runtime: HasProxySettings) -> str | None:
 
 
 def current_route() -> str:
-    """Return the URL rule of the current request, for the log: its path may contain a secret or a line break."""
+    """Return the URL rule of the current request, such as ``/notes/<int:id>``; ``(no route)`` if no rule matches.
+
+    The log has the rule instead of the path, because the path may contain a secret or a line break.
+    """
     return request.url_rule.rule if request.url_rule else NO_ROUTE

@@ -1,4 +1,7 @@
-"""Valetkey's cookies: the browser ID, to which requests and forms are bound; the sign-in session; and a notice."""
+"""Valetkey's cookies: the browser ID, the sign-in session, and a notice for the next page.
+
+Authorization requests and forms are bound to the browser ID: another browser cannot continue or submit them.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,16 @@ _MINUTE_S = 60
 
 
 def cookie_name(runtime: Runtime, name: str) -> str:
-    """Return the name under which a cookie is sent: with the prefix ``__Host-`` if the issuer is https."""
+    """Return the name under which a cookie is sent: with the prefix ``__Host-`` if the issuer URL is https."""
     # __Host-: only this host can set the cookie, and only over https (RFC 6265bis §4.1.3.2).
     return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
 
 
 def browser_secret(runtime: Runtime) -> Secret:
-    """Return the secret that identifies this browser. A new browser gets one, and its cookie with the response."""
+    """Return the secret in the browser ID cookie, which identifies this browser.
+
+    If there is no valid cookie, generate a secret, and send it as the cookie with the response.
+    """
     state = request_state()
     secret: Secret | None = state.get("browser")
     if secret is None:
@@ -37,12 +43,15 @@ def browser_secret(runtime: Runtime) -> Secret:
 
 
 def session_secret(runtime: Runtime) -> Secret | None:
-    """Return the secret in the sign-in cookie, or None if there is none. The caller must verify it."""
+    """Return the session secret in the sign-in cookie, or None if there is none. The session may have ended."""
     return session_secret_of(request.environ, runtime)
 
 
 def session_secret_of(environ: Environ, runtime: Runtime) -> Secret | None:
-    """Return the secret in the sign-in cookie of a WSGI environment, as ``session_secret`` does."""
+    """Return the session secret in the sign-in cookie of a WSGI environment, or None if there is none.
+
+    The session may have ended.
+    """
     value = read_cookie(environ, cookie_name(runtime, "valetkey_session"))
     return Secret(value) if is_well_formed(value, SESSION) else None
 
@@ -63,12 +72,15 @@ def read_cookie(environ: Environ, name: str) -> str:
 
 
 def begin_session(secret: Secret) -> None:
-    """Set the sign-in cookie with the response."""
+    """Set the sign-in cookie with the response to this request.
+
+    :param secret: the secret of the new sign-in session.
+    """
     request_state()["valetkey_session"] = secret.reveal()
 
 
 def end_session() -> None:
-    """Delete the sign-in cookie with the response; the rest of this request has no resource owner."""
+    """Delete the sign-in cookie with the response; during this request, ``current_owner`` returns None from now on."""
     request_state().update(valetkey_session="", owner=None)
 
 
@@ -100,15 +112,18 @@ _NOTICES: Mapping[str, str] = {
 
 
 def set_notice(name: str) -> None:
-    """Show a notice on the next page that this browser loads.
+    """Show a notice, such as "You are signed out.", on the next page that this browser loads.
 
-    :param name: a key of ``_NOTICES``.
+    :param name: name of the notice: a key of ``_NOTICES``, such as ``signed-out``.
     """
     request_state()[NOTICE_COOKIE] = name
 
 
 def pop_notice(runtime: Runtime) -> str | None:
-    """Return the text of the notice that the previous request set, or None; delete it with the response."""
+    """Return the text of the notice that a previous request set with ``set_notice``, or None if there is none.
+
+    The notice's cookie is deleted with the response.
+    """
     name = read_cookie(request.environ, cookie_name(runtime, NOTICE_COOKIE))
     if name:
         request_state()[NOTICE_COOKIE] = ""

@@ -21,9 +21,9 @@ FORM_EXPIRED = "This form has expired. Please try again."
 
 
 def csrf_tokens() -> list[str]:
-    """Return the CSRF tokens that are valid for this browser and sign-in, one for each encryption key.
+    """Return the CSRF tokens that are valid for this browser and sign-in, one for each configured encryption key.
 
-    New forms get the first; the others keep forms valid while keys are rotated.
+    New forms contain the first token; the others keep older forms valid while encryption keys are rotated.
     """
     runtime = current_runtime()
     session = cookies.session_secret(runtime)
@@ -32,21 +32,21 @@ def csrf_tokens() -> list[str]:
 
 
 def is_valid_csrf_token(submitted_token: str) -> bool:
-    """Return whether a submitted token is valid for this browser and sign-in; compares in constant time."""
+    """Return whether a submitted CSRF token is valid for this browser and sign-in; compares in constant time."""
     return any(hmac.compare_digest(submitted_token.encode(), token.encode()) for token in csrf_tokens())
 
 
 def check_csrf(submitted_token: str) -> None:
     """Check the CSRF token of a submitted form.
 
-    :raises InvalidRequest: if it is not valid for this browser and sign-in.
+    :raises InvalidRequest: if the token is not valid for this browser and sign-in.
     """
     if not is_valid_csrf_token(submitted_token):
         raise InvalidRequest(FORM_EXPIRED)
 
 
 class _BrowserBoundCsrf(CSRF):
-    """WTForms' interface to the CSRF tokens."""
+    """Implementation of WTForms' CSRF interface with tokens that are bound to the browser and its sign-in."""
 
     def generate_csrf_token(self, csrf_token_field: CSRFTokenField) -> str:
         return csrf_tokens()[0]

@@ -24,11 +24,13 @@ _ENDPOINT_PREFIX, _MACHINE_ENDPOINT_PREFIXES = "valetkey_", ("valetkey_machines"
 
 
 def render_unhandled_errors(app: Flask, settings: Settings, *, owns_all_paths: bool = False) -> None:
-    """Replace Flask's plain error pages. Errors that the host's own error handlers handle are not changed.
+    """Replace Flask's plain error pages for errors below the API prefix and below Valetkey's own paths.
 
-    Flask passes an unhandled error itself to ``make_response``, so this is the place to recognize it.
+    Errors that the host's own error handlers handle are not changed. Flask passes an unhandled error itself to
+    ``make_response``, so ``app.make_response`` is replaced.
 
-    :param owns_all_paths: whether a 404 for any path is Valetkey's: the app consists of Valetkey only.
+    :param owns_all_paths: whether unknown paths outside of Valetkey's own get Valetkey's 404 response, too: true if the
+        app consists of Valetkey only.
     """
     original = app.make_response
 
@@ -43,7 +45,7 @@ def render_unhandled_errors(app: Flask, settings: Settings, *, owns_all_paths: b
 
 
 def _render_error(error: HTTPException, settings: Settings, owns_all_paths: bool) -> AnyResponse | None:
-    """Return Valetkey's response to an error; None if the error belongs to the host, or has its own response."""
+    """Return Valetkey's response to an error; None if the path is the host app's, or the error has its own response."""
     if not is_unrendered_error(error):
         return None
     endpoint = request.endpoint or _endpoint_of_other_methods(error)
@@ -58,14 +60,17 @@ def _render_error(error: HTTPException, settings: Settings, owns_all_paths: bool
 
 
 def _render_not_found(error: HTTPException) -> AnyResponse:
-    """Return the response for an unknown path below Valetkey's own: a page if HTML is accepted, else JSON."""
+    """Return the response for an unknown path below one of Valetkey's paths: a page if HTML is accepted, else JSON."""
     return _render_valetkey_error(
         error, _ENDPOINT_PREFIX if request.accept_mimetypes.accept_html else _MACHINE_ENDPOINT_PREFIXES[0]
     )
 
 
 def _render_valetkey_error(error: HTTPException, endpoint: str) -> AnyResponse:
-    """Return the response to an error of a Valetkey endpoint: JSON (RFC 6749 §5.2) for machines, else a page."""
+    """Return the response to an error of a Valetkey endpoint: JSON (RFC 6749 §5.2) or a page.
+
+    :param endpoint: name of the Flask endpoint, which says whether it returns data (JSON) or pages.
+    """
     from . import pages  # imported here: an app without Valetkey's pages does not import their dependencies
 
     status, is_machine = error.code or 500, endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES)
@@ -82,15 +87,18 @@ def _render_valetkey_error(error: HTTPException, endpoint: str) -> AnyResponse:
 
 
 def _endpoint_of_other_methods(error: HTTPException) -> str | None:
-    """Return the endpoint that serves this path with another method; None if the error is not a 405."""
+    """Return the name of the Flask endpoint that serves this path with another method.
+
+    Return None if the error is not a 405.
+    """
     return _match_other_method()[0] if isinstance(error, MethodNotAllowed) else None
 
 
 def _refuse_method_by_view() -> Response | None:
-    """Return the 405 response of Valetkey's own view for this path, or None if it has none.
+    """Return the 405 response of the Valetkey view that serves this path, or None if no view has such a response.
 
     Valetkey's views return a 405 response of their own, but only for the methods that have a route. For a method
-    without one, Flask raises ``MethodNotAllowed``; calling the view gives all methods the same response.
+    without a route, Flask raises ``MethodNotAllowed``; calling the view gives all methods the same response.
     """
     endpoint, values = _match_other_method()
     view = current_app.view_functions.get(endpoint or "")
@@ -102,7 +110,10 @@ def _refuse_method_by_view() -> Response | None:
 
 
 def _match_other_method() -> tuple[str | None, dict[str, Any]]:
-    """Return the endpoint that serves this path with another method, and its URL values; None and {} if none does."""
+    """Return the Flask endpoint that serves this path with another method, and the values of its URL variables.
+
+    Return None and an empty dict if there is no such endpoint.
+    """
     adapter = current_app.create_url_adapter(request)
     for method in ("PATCH", *(adapter.allowed_methods() if adapter else ())):
         try:

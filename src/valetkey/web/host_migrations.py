@@ -1,4 +1,7 @@
-"""Exclude Valetkey's tables from the host's Flask-Migrate, which would drop them if both share a database."""
+"""Exclude Valetkey's tables from migrations that the host app generates with Flask-Migrate.
+
+If host and Valetkey share a database, such a migration would drop Valetkey's tables.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _TABLE_PREFIX = "valetkey_"
 
 
 def hide_tables_from_migrate(app: Flask) -> Callable[[], None]:
-    """Make ``flask db migrate`` ignore Valetkey's tables. Return a function that ends the search for Flask-Migrate.
+    """Make ``flask db migrate`` ignore Valetkey's tables; return a function that stops looking for Flask-Migrate.
 
     Flask-Migrate may be set up after Valetkey, and commands make no request. Therefore each application context is
     checked until Flask-Migrate is found or the returned function is called, at the first request.
@@ -28,7 +31,10 @@ def hide_tables_from_migrate(app: Flask) -> Callable[[], None]:
 
 
 def _exclude_valetkey_tables(host_filter: Callable[..., bool] | None) -> Callable[..., bool]:
-    """Return an ``include_name`` function for Alembic that excludes Valetkey's tables; the host's decides on others."""
+    """Return an ``include_name`` function for Alembic that excludes Valetkey's tables.
+
+    :param host_filter: the host app's own ``include_name``, which is called for all other names; None if it has none.
+    """
 
     def include_name(name: str | None, kind: str, parents: Any) -> bool:
         is_valetkey_table = kind == "table" and (name or "").startswith(_TABLE_PREFIX)

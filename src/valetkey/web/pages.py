@@ -1,4 +1,4 @@
-"""Pages: the shared layout, the security headers, and error pages."""
+"""Rendering of Valetkey's HTML pages: the shared layout, the security headers, and error pages."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
     """Return a response with one of Valetkey's pages.
 
     :param template: file name below ``templates/valetkey/``.
+    :param status: HTTP status code.
     :param context: variables of the template, in addition to those that every page has.
     """
     runtime = current_runtime()
@@ -70,7 +71,7 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def _navigation_urls() -> dict[str, str | None]:
-    """Return the URLs of the links in the layout; None for pages that the app does not have."""
+    """Return the URLs of the links in the page layout by variable name; None for pages that the app does not have."""
     views = current_app.view_functions
     names = {
         "account_url": "valetkey_resource_owner.account",
@@ -81,7 +82,10 @@ def _navigation_urls() -> dict[str, str | None]:
 
 
 def finish_page(response: AnyResponse) -> AnyResponse:
-    """Add cookies and the headers of a page to a response that a browser shows, errors and redirects included."""
+    """Add Valetkey's cookies and the security headers of pages to a response for a browser, and return the response.
+
+    Call it for pages, error pages and redirects.
+    """
     request.environ[IS_PAGE_KEY] = True
     if isinstance(response, Response):
         cookies.send_cookies(response, current_runtime())
@@ -89,7 +93,12 @@ def finish_page(response: AnyResponse) -> AnyResponse:
 
 
 def make_page_headers_hook(issuer: str) -> ResponseHook:
-    """Return a hook that adds the security headers of pages, except those that the page has set itself."""
+    """Return a function for ``add_response_hooks`` that adds security headers to Valetkey's pages.
+
+    Headers that a page has set itself are kept.
+
+    :param issuer: URL of the issuer; if it is https, pages have ``Strict-Transport-Security``.
+    """
     page_headers = (*_PAGE_HEADERS, *_HTTPS_HEADERS) if issuer.startswith("https:") else _PAGE_HEADERS
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
@@ -101,11 +110,12 @@ def make_page_headers_hook(issuer: str) -> ResponseHook:
 
 
 def render_refusal_page(refusal: OAuthError, *, advice: str = "") -> Response:
-    """Log a refusal, and return it as a page: what is wrong, what to do, and the reference for the operator.
+    """Log a refused request and return its error page: what is wrong, what to do, and the request ID.
 
-    A 401 becomes a 400, as the page has no challenge.
+    The operator finds the request ID in the log. Status 401 becomes 400, because a 401 response needs a
+    ``WWW-Authenticate`` header, which the page does not have.
 
-    :param advice: a further sentence that says what to do.
+    :param advice: a further sentence that says what to do; empty for none.
     """
     log_refusal(refusal, request_id(), current_route())
     title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
@@ -123,7 +133,7 @@ def render_refusal_page(refusal: OAuthError, *, advice: str = "") -> Response:
 
 
 def render_unavailable_page(error: StoreUnavailable) -> Response:
-    """Return a page with status 503 because the database is unavailable; the page is rendered without it."""
+    """Log that the database is unavailable, and return a page with status 503, rendered without the database."""
     _log.error("%s: %s [%s]", current_route(), error, request_id())
     response = render_error_page(503, "The server cannot answer right now. Please try again in a moment.", request_id())
     response.headers["Retry-After"] = "2"
@@ -131,9 +141,9 @@ def render_unavailable_page(error: StoreUnavailable) -> Response:
 
 
 def render_error_page(status: int, sentence: str, reference: str) -> Response:
-    """Return an error page; plain text if it cannot be rendered, because the keys for CSRF tokens cannot be read.
+    """Return an error page; plain text if the page cannot be rendered because the keys for CSRF tokens are unreadable.
 
-    :param sentence: what is wrong, unless the page has its own sentence for the status.
+    :param sentence: what is wrong; not used for status 404 and 500, which have their own sentence.
     :param reference: the request ID, under which the operator finds the error in the log.
     """
     title = _ERROR_TITLES.get(status) or HTTPStatus(status).phrase
@@ -146,14 +156,14 @@ def render_error_page(status: int, sentence: str, reference: str) -> Response:
 
 
 def _as_sentence(text: str) -> str:
-    """Return an error description for machines as a sentence: with a capital and a full stop."""
+    """Return an ``error_description`` as a sentence for a page: with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
 def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., AnyResponse]]) -> None:
-    """Add a page to a blueprint. Other methods get a 405 page with Valetkey's headers.
+    """Add a page to a blueprint. Requests with other methods get a 405 page with Valetkey's headers.
 
-    :param views: by method, the name of the endpoint and the view.
+    :param views: for each HTTP method, the name of the Flask endpoint and the view function.
     """
     for method, (name, view) in views.items():
         blueprint.add_url_rule(path, name, view, methods=[method])
@@ -161,7 +171,7 @@ def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., 
 
 
 def set_up_blueprint(blueprint: Blueprint) -> None:
-    """Add headers, cookies and error pages to all pages of a blueprint."""
+    """Add security headers, Valetkey's cookies and error pages to all pages of a blueprint."""
     blueprint.after_request(finish_page)
     blueprint.register_error_handler(OAuthError, render_refusal_page)
     blueprint.register_error_handler(StoreUnavailable, render_unavailable_page)
@@ -169,7 +179,10 @@ def set_up_blueprint(blueprint: Blueprint) -> None:
 
 
 def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str) -> None:
-    """Respond with a 405 page to all other methods at this path: Flask's own response lacks Valetkey's headers."""
+    """Add a route that returns a 405 page for all other methods than ``allowed_methods`` at a path.
+
+    Flask's own 405 response lacks Valetkey's headers.
+    """
 
     def refuse(**_: str) -> Response:
         response = render_refusal_page(MethodNotAllowed("This page cannot be used in that way."))
@@ -185,9 +198,9 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str)
 
 
 def check_form() -> None:
-    """Check size and characters of a submitted form; called before each request to a page with a form.
+    """Check size and characters of the form in the current request; called before each request to a page with a form.
 
-    :raises BodyTooLarge: if the body has more than 65,536 bytes, or no ``Content-Length``.
+    :raises BodyTooLarge: if the body has more than 65,536 bytes, or is sent without ``Content-Length``.
     :raises InvalidRequest: if a value in the form or query contains a NUL, which databases do not store.
     """
     length = request.content_length
@@ -198,7 +211,10 @@ def check_form() -> None:
 
 
 def _ensure_runtime_ready() -> None:
-    """Make the runtime ready if it was not yet, for example because the database was unavailable at start."""
+    """Check the database schema, and create a SQLite database if there is none, unless this process has done so.
+
+    :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code needs.
+    """
     runtime = current_runtime()
     if not runtime.is_ready:
         runtime.get_ready()
@@ -211,9 +227,10 @@ _FORM_POST_CONTENT_SECURITY_POLICY = (
 
 
 def send_authorization_response(response: AuthorizationResponse) -> Response:
-    """Return the authorization response: a redirect to the client, or a page that posts a form to it (``form_post``).
+    """Return the HTTP response that sends the browser back to the client with the result of its authorization request.
 
-    The redirect has status 303, so that the browser does not post its form again (RFC 9700 §4.12).
+    It is a redirect, or for response mode ``form_post`` a page that posts the result as a form. The redirect has status
+    303, so that the browser does not post the consent form to the client (RFC 9700 §4.12).
     """
     if response.response_mode != "form_post":
         return Response(status=303, headers=[("Location", response.location())])

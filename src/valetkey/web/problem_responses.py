@@ -1,4 +1,4 @@
-"""Error responses for programs: problem details (RFC 9457) and OAuth errors as JSON (RFC 6749 §5.2)."""
+"""JSON error responses: problem details (RFC 9457) for APIs, and OAuth errors (RFC 6749 §5.2)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ class Problem(HTTPException):
 
 
 def json_refusal(status: int, error: str, error_description: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """Return an OAuth error as JSON (RFC 6749 §5.2), with the request ID in ``Valetkey-Reference``."""
+    """Return an OAuth error response as JSON (RFC 6749 §5.2), with the request ID in the header ``Valetkey-Reference``.
+
+    :param error: error code, such as ``invalid_request``.
+    :param headers: additional response headers.
+    """
     body = json.dumps({"error": error, "error_description": error_description})
     base_headers = {"Cache-Control": "no-store", "Valetkey-Reference": request_id()}
     response = Response(body, status, base_headers, mimetype="application/json")
@@ -72,7 +76,11 @@ def json_refusal(status: int, error: str, error_description: str, headers: Itera
 
 @functools.cache
 def _problem_class(status: int) -> type[Problem]:
-    """Return a subclass of ``Problem`` and Werkzeug's exception for the status: Flask finds error handlers by class."""
+    """Return a subclass of both ``Problem`` and Werkzeug's exception for an HTTP status, such as ``NotFound`` for 404.
+
+    Flask finds the app's error handlers by exception class. If Werkzeug has no exception for the status, return
+    ``Problem``.
+    """
     http_exception = default_exceptions.get(status)
     return Problem if http_exception is None else type(f"Problem{status}", (Problem, http_exception), {})
 
@@ -98,12 +106,15 @@ def use_problems(app: Flask, prefix: str) -> None:
 
 
 def is_unrendered_error(error: HTTPException) -> bool:
-    """Return whether an exception is an error (400 or above) without a response of its own."""
+    """Return whether an exception is an HTTP error (status 400 or above) that has no response of its own.
+
+    ``Problem`` and exceptions of ``flask.abort(response)`` have one.
+    """
     return error.code is not None and error.code >= 400 and error.response is None and not isinstance(error, Problem)
 
 
 def problem_from_error(error: HTTPException) -> Response:
-    """Log an error and return it as problem details (RFC 9457), with its headers: Allow, Retry-After, WWW-Authenticate.
+    """Log an HTTP error and return it as problem details (RFC 9457), with its headers, such as ``Allow``.
 
     A description that is not text, such as a list of validation errors, becomes the member ``errors``.
     """
@@ -116,7 +127,7 @@ def problem_from_error(error: HTTPException) -> Response:
 
 
 def describe_error(error: HTTPException, status: int) -> str:
-    """Return the error's description; if it is Werkzeug's default text for browsers, a text for programs."""
+    """Return the description of an HTTP error; if it is Werkzeug's default text for browsers, a text for developers."""
     if error.description and error.description != type(error).description:
         return error.description
     descriptions = {
@@ -129,12 +140,15 @@ def describe_error(error: HTTPException, status: int) -> str:
 
 
 def request_is_below(prefix: str) -> bool:
-    """Return whether the path of this request is the prefix, or below it."""
+    """Return whether the path of the current request equals a path prefix (such as ``/api``) or is below it."""
     return request.path == prefix or request.path.startswith(f"{prefix}/")
 
 
 def log_error(error: HTTPException, status: int) -> None:
-    """Log an error response in one line, with the request ID that the caller sees: a 5xx as an error, else as info."""
+    """Log an error response in one line, with the request ID that the caller sees.
+
+    The level is ``ERROR`` if the status is 500 or above, else ``INFO``.
+    """
     level = logging.ERROR if status >= 500 else logging.INFO
     cause = type(getattr(error, "original_exception", None) or error).__name__
     _log.log(level, "responded with %d at %s: %s [%s]", status, current_route(), cause, request_id())

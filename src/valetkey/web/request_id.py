@@ -35,7 +35,10 @@ def _request_id_of(environ: Environ) -> str:
 
 
 def make_request_id_hook(prefix: str) -> ResponseHook:
-    """Return a hook that adds the ``Request-Id`` header to responses below the prefix."""
+    """Return a function for ``add_response_hooks`` that adds the ``Request-Id`` header below a path prefix.
+
+    :param prefix: path of the API, such as ``/api``.
+    """
     below = f"{prefix}/"
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
@@ -46,7 +49,7 @@ def make_request_id_hook(prefix: str) -> ResponseHook:
 
 
 class RequestIdFilter(logging.Filter):
-    """Logging filter that adds ``request_id`` to each record: the ID of the current request, or ``-`` outside of one.
+    """Logging filter that sets ``request_id`` of each record to the ID of the current request; ``-`` if there is none.
 
     Add it to a handler or logger, and use ``%(request_id)s`` in the format.
     """

@@ -1,4 +1,4 @@
-"""The resource owner of the current request: from Valetkey's own accounts, or from the host app."""
+"""The resource owner (signed-in user) of the current request: from Valetkey's own accounts, or from the host app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from .context import current_runtime, request_state
 
 
 def current_owner() -> Owner | None:
-    """Return the resource owner who is signed in, or None; looked up once per request."""
+    """Return the resource owner who is signed in on the current request, or None if no user is signed in.
+
+    The owner is looked up once per request.
+    """
     state = request_state()
     if "owner" not in state:
         state["owner"] = current_runtime().owners.current()
@@ -31,7 +34,7 @@ def current_owner() -> Owner | None:
 
 
 def current_full_path() -> str:
-    """Return the path of the current request with its query, to return to it later."""
+    """Return the path of the current request with its query string, for example to return to it after the sign-in."""
     query = request.query_string.decode("latin-1")
     return request.script_root + request.path + (f"?{query}" if query else "")
 
@@ -41,8 +44,8 @@ def redirect_to_sign_in(
 ) -> Response:
     """Return a redirect to the sign-in page.
 
-    :param next_path: path to return to after the sign-in; None for the current one.
-    :param fresh: whether the owner is signed in, but must authenticate again.
+    :param next_path: path to return to after the sign-in; None for the path of the current request.
+    :param fresh: true if a user is signed in, but must authenticate again.
     :param acr_values: requested authentication context classes, in order of preference.
     :raises InvalidRequest: if the host app has no sign-in page.
     """
@@ -54,7 +57,10 @@ def redirect_to_sign_in(
 
 
 class BuiltInAccounts:
-    """``ResourceOwners`` for Valetkey's own accounts. ``find`` and ``claims`` work without a request."""
+    """Implementation of ``ResourceOwners`` for Valetkey's own accounts.
+
+    ``find`` and ``claims`` can be called without a request.
+    """
 
     runtime: Runtime  # set by ``make_runtime``
 
@@ -62,7 +68,10 @@ class BuiltInAccounts:
         return self.find_by_session(cookies.session_secret(self.runtime))
 
     def find_by_session(self, secret: Secret | None) -> Owner | None:
-        """Return the owner of a sign-in session; None if it has ended, or the account is disabled."""
+        """Return the owner of a sign-in session; None if there is no session, it has ended, or the account is disabled.
+
+        :param secret: the secret in the sign-in cookie; None if there is no cookie.
+        """
         runtime = self.runtime
         active = accounts.find_active_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
         return _owner_of_account(active[1], active[0]) if active else None
@@ -89,7 +98,10 @@ class BuiltInAccounts:
         cookies.end_session()
 
     def _find_account(self, sub: str) -> Account | None:
-        """Return the account, or None. The last one is cached for the request, as ``claims`` often follows ``find``."""
+        """Return the account with this ``sub``, disabled or not, or None if there is none.
+
+        The account is cached during the request, because ``claims`` is often called after ``find``.
+        """
         state = request_state() if has_request_context() else {}
         account: Account | None = state.get("account")
         if account is None or account.sub != sub:
@@ -98,11 +110,11 @@ class BuiltInAccounts:
 
 
 class CallableResourceOwners:
-    """``ResourceOwners`` for a host app that passes only a function.
+    """Implementation of ``ResourceOwners`` for a host app that passes only a function as ``resource_owner``.
 
     :param function: returns the ``sub`` of the user who is signed in on the current request, or None.
-    :param sign_in_url: the host's sign-in page; the path to return to is added as the parameter ``next``. None: the
-        host has no sign-in page.
+    :param sign_in_url: the host's sign-in page; the path to return to is added as the parameter ``next``. None if
+        the host has no sign-in page.
     """
 
     def __init__(self, function: Callable[[], str | None], sign_in_url: str | None) -> None:
@@ -120,7 +132,7 @@ class CallableResourceOwners:
         return f"{self._sign_in_url}{separator}next={quote(next, safe='')}"
 
     def find(self, sub: str) -> Owner | None:
-        """Return an owner for any ``sub``: the function cannot look up users by ``sub``."""
+        """Return an owner for any ``sub``, never None: the host's function cannot look up users by ``sub``."""
         return Owner(sub)
 
     def claims(self, sub: str, scope: frozenset[str]) -> Mapping[str, Any]:
@@ -128,13 +140,19 @@ class CallableResourceOwners:
 
 
 def _default_claims(account: Account) -> Mapping[str, Any]:
-    """Return the claims that every account has; ``claim_values`` of the account may replace them."""
+    """Return the claims that every account has: name, email, email_verified and updated_at.
+
+    Claims that are stored with the account (``claim_values``) override them.
+    """
     updated_at = max(account.created_at, account.email_verified_at or 0)
     return {"name": account.name, "email": account.email, "email_verified": False, "updated_at": int(updated_at)}
 
 
 def _owner_of_account(account: Account, session: Session | None = None) -> Owner:
-    """Return the owner for an account; time, acr, amr and sid of the sign-in only if the session is passed."""
+    """Return an account as an ``Owner``.
+
+    :param session: the sign-in session that sets auth_time, acr, amr and sid; None to leave them empty.
+    """
     return Owner(
         account.sub,
         session.auth_time if session else None,

@@ -1,1 +1,1 @@
-"""Page on which a user connects a device (RFC 8628 §3.3)."""
+"""Pages on which a user connects a device (RFC 8628 §3.3)."""

@@ -1,4 +1,4 @@
-"""Views of the device page: enter a user code, then allow or deny the request of the device."""
+"""Views of the device pages (RFC 8628 §3.3): enter a user code, then allow or deny the request of the device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
 def make_blueprint(device_path: str) -> Blueprint:
-    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
+    """Return the blueprint with the device pages; their templates are in ``resource_owner``.
+
+    :param device_path: path of the page on which the user enters the code.
+    """
     blueprint = Blueprint("valetkey_device", __name__)
     pages.add_page(blueprint, device_path, GET=("enter", enter_page), POST=("entered", enter_action))
     consent_path = f"{device_path}/<interaction_id>"
@@ -36,7 +39,10 @@ def make_blueprint(device_path: str) -> Blueprint:
 
 
 def enter_page() -> Response:
-    """Show the form for the user code. A code in the URL is filled in, but must be confirmed (RFC 8628 §3.3.1)."""
+    """Show the form for the user code; a user who is not signed in is redirected to the sign-in page.
+
+    A code in the URL is filled in, but the user must confirm it (RFC 8628 §3.3.1).
+    """
     if current_owner() is None:
         return redirect_to_sign_in()
     code = parse_user_code(request.args.get("user_code", ""))
@@ -66,7 +72,10 @@ def consent_page(interaction_id: str) -> Response:
 
 
 def consent_action(interaction_id: str) -> Response:
-    """Allow or deny the request of the device by the owner's decision; the device learns it when it polls again."""
+    """Store that the owner allows or denies the request of the device, as the submitted form says.
+
+    The device gets the result when it next polls the token endpoint.
+    """
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_device.enter"))

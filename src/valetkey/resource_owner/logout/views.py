@@ -23,7 +23,7 @@ _MAX_REQUEST_LENGTH = 16_000  # an ID token may be long
 
 
 def make_blueprint() -> Blueprint:
-    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
+    """Return the blueprint with the logout pages; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_logout", __name__)
     pages.add_page(blueprint, "/logout", GET=("logout", logout_page), POST=("logout_by_post", logout_by_post))
     pages.add_page(blueprint, "/logout/confirm", POST=("confirm", confirm_action))
@@ -33,7 +33,12 @@ def make_blueprint() -> Blueprint:
 
 
 def logout_page() -> Response:
-    """Ask the user to confirm; sign out at once if the hint identifies this session (RP-Initiated Logout §2)."""
+    """Handle a client's logout request: ask the user to confirm, or sign out at once (RP-Initiated Logout §2).
+
+    The user is signed out at once if the ``id_token_hint`` identifies the current session.
+
+    :raises InvalidRequest: if the logout request is invalid or too long.
+    """
     if len(request.query_string) > _MAX_REQUEST_LENGTH:
         raise InvalidRequest("The app's request is too long.")
     runtime = current_runtime()
@@ -47,7 +52,11 @@ def logout_page() -> Response:
 
 
 def logout_by_post() -> Response:
-    """Redirect a POST request to GET: a form on the client's site sends no SameSite=Lax cookie."""
+    """Redirect a logout request that a client sent by POST to the same request as GET.
+
+    The POST request from the client's site has no sign-in cookie, because the cookie is SameSite=Lax. The
+    ``id_token_hint`` is encrypted in the URL, because it identifies a user.
+    """
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED_PARAMETERS]
     runtime = current_runtime()
     query = urlencode(encrypt_hints(pairs, runtime, runtime.clock()))
@@ -57,7 +66,10 @@ def logout_by_post() -> Response:
 
 
 def confirm_action() -> Response:
-    """Sign out, or not, by the user's decision; the client's parameters are checked again."""
+    """Handle the confirmation form: sign the user out, or not if the user decided to stay signed in.
+
+    The parameters of the client's logout request are in the form, and are checked again.
+    """
     runtime = current_runtime()
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED_PARAMETERS]
     logout_request = check_logout_request(pairs, runtime, runtime.clock())
@@ -75,8 +87,9 @@ def confirm_action() -> Response:
 def signed_out_page(frame_uris: Sequence[str], next_uri: str | None) -> Response:
     """Return the response after the logout: a redirect to the client, or a page that says that the user is signed out.
 
-    :param frame_uris: URIs that the browser must load in frames before (OpenID Connect Front-Channel Logout §2).
-    :param next_uri: the client's URI to continue at, which was checked; None if there is none.
+    :param frame_uris: clients' URIs that the page loads in frames, to sign the user out there before continuing
+        (OpenID Connect Front-Channel Logout §2).
+    :param next_uri: the client's URI to continue at, already checked; None if there is none.
     """
     if next_uri is not None and not frame_uris:
         return redirect(next_uri, 303)
@@ -91,7 +104,7 @@ def signed_out_page(frame_uris: Sequence[str], next_uri: str | None) -> Response
 
 
 def _end_session(logout_request: LogoutRequest) -> Response:
-    """End the session, notify the clients that take part in it, and return the page after the logout."""
+    """Sign the user out, notify the clients that were used in the session, and return the response after the logout."""
     runtime = current_runtime()
     address, now = current_address(runtime), runtime.clock()
     frames: Sequence[str] = ()

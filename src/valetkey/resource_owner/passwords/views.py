@@ -1,4 +1,7 @@
-"""Views for passwords, mailed links and sign-in sessions. They read requests and render pages; ``accounts`` decides."""
+"""Views for passwords, mailed links and sign-in sessions.
+
+They read requests and render pages; the rules are in the package ``accounts``.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
 def make_blueprint() -> Blueprint:
-    """Return the blueprint with the pages, for Valetkey's own accounts; their templates are in ``resource_owner``."""
+    """Return the blueprint with the pages for passwords, mailed links and sign-in sessions of Valetkey's own accounts.
+
+    Their templates are in ``resource_owner``.
+    """
     blueprint = Blueprint("valetkey_passwords", __name__)
     pages.add_page(
         blueprint, "/forgotten", GET=("forgotten", forgotten_password_page), POST=("forgotten", forgotten_password_page)
@@ -56,7 +62,7 @@ def make_blueprint() -> Blueprint:
 
 
 def sign_up_by_mail_page(next_path: str) -> Response:
-    """Show the sign-up form, or mail a link; the user chooses the password on the page of the link.
+    """Show the sign-up form or, if it was submitted, mail a link to the page on which the user chooses a password.
 
     :param next_path: local path to continue at after the sign-up.
     """
@@ -84,9 +90,12 @@ def forgotten_password_page() -> Response:
 
 
 def mail_link_page(secret: str) -> Response:
-    """Handle a mailed link: confirm an address, or set a password for a new or existing account.
+    """Show and handle the page of a mailed link: confirm an e-mail address, or choose a password.
 
-    GET changes nothing, because programs that scan mail open links, too.
+    The password is for a new or an existing account, as the link says. GET changes nothing, because programs that scan
+    mail open links, too.
+
+    :param secret: the secret at the end of the link.
     """
     runtime = current_runtime()
     now = runtime.clock()
@@ -170,7 +179,11 @@ def sign_out_everywhere_action() -> Response:
 
 
 def security_context(sub: str) -> dict[str, Any]:
-    """Return the variables of the account page for verifying the address, and for the sign-ins, newest first."""
+    """Return the template variables of the account page about security.
+
+    ``may_verify``: whether the user can request a mail that verifies the e-mail address. ``sessions``: the active
+    sign-in sessions, newest first.
+    """
     runtime = current_runtime()
     account, secret = accounts.find(runtime.store, sub), cookies.session_secret(runtime)
     digest = secret.digest() if secret else b""
@@ -189,7 +202,10 @@ def security_context(sub: str) -> dict[str, Any]:
 
 
 def _request_link(purpose: str, email: str, **options: str) -> SignInRefused | None:
-    """Mail a link; return the refusal, or None if there is none."""
+    """Mail a link to an address; return the error if that is refused (for example: too many mails), else None.
+
+    :param purpose: what the link is for: sign-up, new password or verification of the address.
+    """
     runtime = current_runtime()
     try:
         request_mail_link(purpose, email, _login_context(runtime), runtime, runtime.clock(), **options)
@@ -210,14 +226,19 @@ def _expired_link_page(refusal: InvalidRequest) -> Response:
 
 
 def _form_status(problem: SignInRefused | None, form: Any) -> int:
-    """Return the status of a page with a form: 429 or 400 for a refusal, 400 for invalid fields, else 200."""
+    """Return the HTTP status of a page with a form.
+
+    429 if there were too many attempts, 400 if the input was refused or a field is invalid, else 200.
+
+    :param problem: why the submitted form was refused; None if it was not.
+    """
     if problem is not None:
         return 429 if problem.retry_after else 400
     return 400 if form.errors else 200
 
 
 def _require_mail_setting() -> None:
-    """Respond with 404 if no mail server is configured."""
+    """Abort the request with status 404 if no mail server is configured (setting ``mail_url``)."""
     if current_runtime().settings.mail_url is None:
         abort(404)
 

@@ -1,4 +1,4 @@
-"""Lifetime of a personal access token: the choices in the form, and the expiry of each choice."""
+"""Lifetime of a personal access token: the choices in the form for a new token, and the expiry of each choice."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ _DAY_S = 86400
 
 
 def choices(max_lifetime_s: int) -> list[tuple[str, str]]:
-    """Return the values and labels of the choices: numbers of days up to the maximum, and a date."""
+    """Return value and label of each lifetime that the form offers: numbers of days up to the maximum, and a date."""
     offered = [days for days in _OFFERED_DAYS if days * _DAY_S <= max_lifetime_s] or [max_lifetime_s // _DAY_S]
     return [*((str(days), f"{days} day{'' if days == 1 else 's'}") for days in offered), (ON_DATE, "On a date")]
 
 
 def default_choice(max_lifetime_s: int) -> str:
-    """Return the choice that is preselected in a new form: 30 days, or the shortest if 30 are not allowed."""
+    """Return the lifetime that is preselected in a new form: ``30`` days, or the shortest if 30 are not allowed."""
     offered = [value for value, _ in choices(max_lifetime_s)]
     return str(_DEFAULT_DAYS) if str(_DEFAULT_DAYS) in offered else offered[0]
 
 
 def parse_expires_in(expires_in: str, max_lifetime_s: int, now: float) -> tuple[str, date | None]:
-    """Return the choice, and the date if the choice is ``ON_DATE``, for the ``expires_in`` parameter of a link.
+    """Return the lifetime to preselect in the form for the ``expires_in`` parameter of a link that fills in the form.
 
     :param expires_in: a number of days. If it is invalid or too large, return the default choice.
+    :returns: one of the values of ``choices``, and the date if it is ``ON_DATE``, else None.
     """
     if not expires_in.isdecimal() or len(expires_in) > 4 or not 0 < int(expires_in) * _DAY_S <= max_lifetime_s:
         return default_choice(max_lifetime_s), None
@@ -38,21 +39,25 @@ def parse_expires_in(expires_in: str, max_lifetime_s: int, now: float) -> tuple[
 
 
 def format_expires_in(choice: str, day: date | None, now: float) -> str:
-    """Return the ``expires_in`` parameter of a link that fills in the form with this choice, in days."""
+    """Return the ``expires_in`` parameter, in days, of a link that fills in the form with this lifetime.
+
+    Return an empty string if the choice is ``ON_DATE`` without a date.
+    """
     if choice != ON_DATE:
         return choice
     return str((day - utc_date(now)).days) if day else ""
 
 
 def utc_date(timestamp: float) -> date:
-    """Return the date of a timestamp in UTC."""
+    """Return the date in UTC of a timestamp in seconds since 1970."""
     return datetime.fromtimestamp(timestamp, UTC).date()
 
 
 def compute_expires_at(choice: str, day: date | None, max_lifetime_s: int, now: float) -> float:
-    """Return when the token expires, as a timestamp: the chosen number of days from now, or the end of the day in UTC.
+    """Return when the token expires, in seconds since 1970.
 
-    It is at most ``max_lifetime_s`` from now.
+    That is the chosen number of days from now or, if the choice is ``ON_DATE``, the end of ``day`` in UTC, but at most
+    ``max_lifetime_s`` from now.
 
     :raises InvalidRequest: if the choice is ``ON_DATE``, and the date is missing, in the past or too late.
     """

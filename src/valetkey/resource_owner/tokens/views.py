@@ -1,4 +1,7 @@
-"""Views of personal access tokens. A link can fill in the form; only the submitted form creates a token."""
+"""Views of the pages for personal access tokens.
+
+A link can fill in the form for a new token; only submitting the form creates a token.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from . import lifetime
 
 
 def make_blueprint(tokens_path: str) -> Blueprint:
-    """Return the blueprint with the pages; their templates are in ``resource_owner``."""
+    """Return the blueprint with the pages for personal access tokens; their templates are in ``resource_owner``."""
     blueprint = Blueprint("valetkey_tokens", __name__)
     pages.add_page(blueprint, tokens_path, GET=("every", list_page))
     pages.add_page(blueprint, f"{tokens_path}/new", GET=("new", new_page), POST=("make", create_action))
@@ -51,7 +54,11 @@ def list_page() -> Response:
 
 
 def new_page() -> Response:
-    """Show the form, filled in with the parameters of the link: ``name``, ``scope`` and ``expires_in`` in days."""
+    """Show the form for a new token, filled in with the query parameters of the link.
+
+    These are ``name``, ``scope`` and ``expires_in`` in days. A user who has not signed in within the last hour is
+    redirected to the sign-in page.
+    """
     runtime = current_runtime()
     owner, now = current_owner(), runtime.clock()
     if owner is None or not _signed_in_recently(owner, now):
@@ -63,7 +70,10 @@ def new_page() -> Response:
 
 
 def create_action() -> Response:
-    """Create a token, and show its secret this once. Submitting the same form again creates no second token."""
+    """Create a personal access token, and show it; it is not shown again.
+
+    Submitting the same form again creates no second token.
+    """
     runtime = current_runtime()
     owner, now = current_owner(), runtime.clock()
     form, scope = _make_form(request.form), frozenset(request.form.getlist("scope"))
@@ -95,15 +105,19 @@ def revoke_action() -> Response:
 
 
 def _signed_in_recently(owner: Owner, now: float) -> bool:
-    """Return whether the owner signed in recently, so that an unattended session cannot be used to create a token.
+    """Return whether the owner signed in within the last hour; True if the time of the sign-in is unknown.
 
-    True if the time of the sign-in is unknown.
+    A recent sign-in is required so that an unattended session cannot be used to create a token.
     """
     return owner.auth_time is None or now - owner.auth_time <= MAX_AUTH_AGE_S
 
 
 def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
-    """Return the form with submitted data, or with initial values."""
+    """Return the form for a new personal access token, with its choices of lifetimes.
+
+    :param form_data: the submitted form; None for a new form.
+    :param values: initial values of the fields of a new form.
+    """
     max_lifetime_s = current_runtime().settings.personal_access_token_lifetime
     form = PersonalTokenForm(form_data, **values)
     form.expires_in.choices = lifetime.choices(max_lifetime_s)
@@ -111,9 +125,9 @@ def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
 
 
 def _token_spec(form: PersonalTokenForm, scope: frozenset[str], runtime: Runtime, now: float) -> TokenSpec:
-    """Return the token that a valid form describes.
+    """Return name, scopes and expiry of the token that a valid form describes.
 
-    :raises InvalidRequest: if its date is missing, in the past or too late.
+    :raises InvalidRequest: if the chosen date is missing, in the past or too late.
     """
     max_lifetime_s = runtime.settings.personal_access_token_lifetime
     expires_at = lifetime.compute_expires_at(form.expires_in.data, form.expires_on.data, max_lifetime_s, now)
@@ -121,7 +135,7 @@ def _token_spec(form: PersonalTokenForm, scope: frozenset[str], runtime: Runtime
 
 
 def _parse_scope_values(values: list[str]) -> frozenset[str]:
-    """Return the scopes in the parameters of a link; none if they are invalid, as a link only fills in the form."""
+    """Return the scopes in the ``scope`` parameters of a link that fills in the form; empty if they are invalid."""
     try:
         return parse_scope(" ".join(values).strip())
     except OAuthError:
@@ -129,7 +143,7 @@ def _parse_scope_values(values: list[str]) -> frozenset[str]:
 
 
 def _prefilled_form_url(form: PersonalTokenForm, scope: frozenset[str]) -> str:
-    """Return the URL of the form with its values filled in, to return to it after the sign-in."""
+    """Return the URL of the form for a new token with its current values filled in, to return to after the sign-in."""
     now = current_runtime().clock()
     expires_in = lifetime.format_expires_in(form.expires_in.data or "", form.expires_on.data, now)
     parameters = {"name": form.name.data or "", "scope": " ".join(sorted(scope)), "expires_in": expires_in}
