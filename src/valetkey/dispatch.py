@@ -1,6 +1,6 @@
 """Dispatch of machine endpoints (those that return data, not pages): call the handler of the requested endpoint.
 
-Exceptions of the handler become error responses. Independent of Flask.
+An ``OAuthError`` of the handler, or an unavailable database, becomes an error response. Independent of Flask.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
 
 
 def check_demo_allowed(runtime: Runtime) -> None:
-    """Check that ``--demo`` is allowed: demo credentials are printed to the terminal and not for production.
+    """Check that ``--demo`` is allowed: demo users and clients are not for production.
 
     :raises SettingsError: if the issuer is reachable from other machines.
     """
