@@ -23,7 +23,7 @@ from valetkey import RateLimit, Valetkey, public, require_oauth
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
-from valetkey.rate_limiting.quotas import Quotas
+from valetkey.rate_limiting.quota_counter import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import prepare_store
 from valetkey.storage.engine import psycopg_timeout

@@ -27,7 +27,7 @@ from valetkey.rate_limiting.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
-from valetkey.rate_limiting.quotas import Quotas
+from valetkey.rate_limiting.quota_counter import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage import quotas
