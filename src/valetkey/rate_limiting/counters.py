@@ -102,8 +102,10 @@ class MemoryCounters:
     def _ensure_capacity(self, min_tat: float) -> None:
         """Make space for a new counter by removing the counters whose whole budget is available again.
 
-        If that frees less than a tenth of the space, it is not tried again for a second. ``min_tat`` may be up to
-        ``LEASE_DURATION_S`` in the future, so only counters whose budget was full before now are removed.
+        If that frees less than a tenth of the space, it is not tried again for a second.
+
+        :param min_tat: the time of the call (GCRA's theoretical arrival time of a full budget); up to
+            ``LEASE_DURATION_S`` in the future.
 
         :raises CountersFull: if there is still no space.
         """

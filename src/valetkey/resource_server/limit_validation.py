@@ -1,4 +1,8 @@
-"""Finds rate limits of routes that contradict the plans in the settings, or other routes of the same limit group."""
+"""Checks the rate limits declared on routes, before the first request.
+
+A limit is wrong if it names a plan that is not in the settings, or if it differs from that of another route that shares
+its counter (``RateLimit(group=...)``).
+"""
 
 from __future__ import annotations
 

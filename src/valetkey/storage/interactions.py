@@ -56,9 +56,10 @@ def find(store: Store, digest: bytes) -> Interaction | None:
 
 
 def decide(digest: bytes, now: float) -> BoundStatement:
-    """Return the SQL statement, to be run as a transaction's condition, that marks an authorization request as decided.
+    """Return the SQL statement, not yet run, that marks an authorization request as decided (approved or denied).
 
-    It succeeds only once, so that the user cannot approve the same request twice.
+    It changes a row only the first time. Used as the condition of a ``Transaction``, it keeps the transaction's other
+    statements from running a second time.
     """
     return _DECIDE(wanted=digest, now=now)
 

@@ -1,7 +1,8 @@
 """Rate limit counters by GCRA (generic cell rate algorithm): one row for each counter key.
 
 The row holds the theoretical arrival time (TAT): the time at which the counter's budget is full again. One statement
-checks the limit and updates this time. Times are seconds since 1970, and costs are seconds too.
+checks the limit and updates this time. Times are seconds since 1970. A call costs the time that the counter needs to
+regain its budget: one second at 60 calls per minute.
 """
 
 from __future__ import annotations

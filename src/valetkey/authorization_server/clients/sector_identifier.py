@@ -1,6 +1,6 @@
-"""Check of the client metadata member ``sector_identifier_uri`` (OpenID Connect Core §8.1).
+"""Checks that the document at ``sector_identifier_uri`` lists a client's redirect URIs (OpenID Connect Core §8.1).
 
-It is the URL of a document that lists the redirect URIs of all clients that receive the same pairwise ``sub``.
+Clients that name the same document receive the same pairwise ``sub``: a user id that differs for other clients.
 """
 
 from __future__ import annotations

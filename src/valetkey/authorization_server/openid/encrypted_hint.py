@@ -1,7 +1,7 @@
-"""Encryption of an ``id_token_hint`` that was sent by POST before it is put into a URL; it identifies a user.
+"""Encrypts the ``id_token_hint`` of a posted request before a redirect puts it into a URL, as it identifies a user.
 
 RP-Initiated Logout §2 and OpenID Connect Core §3.1.2.1 allow clients to post a request so that its parameters appear
-neither in server logs nor in the browser's history. A redirect that repeats them must not undo that.
+neither in server logs nor in the browser's history. A redirect that repeats them in its URL would expose them.
 """
 
 from __future__ import annotations
