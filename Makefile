@@ -14,7 +14,7 @@ NODE = tests/interop/node
 SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(RUN) ## Serve examples/quickstart on http://127.0.0.1:8000 (PORT=9000 for another port)
 	@VALETKEY_DATA_DIR=var $(VENV)/bin/valetkey --app examples/quickstart/app.py serve --demo --port $(PORT) --data-dir var

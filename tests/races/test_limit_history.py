@@ -6,7 +6,7 @@ on disk: if it starts empty, each budget is available once more, which the third
 
 The test of quotas failed once, on purpose, with a build that read a quota's slice and charged it in two statements: 192
 calls over the quota on SQLite. A lease that is charged at its start instead of its end is found by ``test_limits.py``,
-whose callers pause and call again, and by ``tests/rate_limiting/test_the_bound.py``.
+whose callers pause and call again, and by ``tests/rate_limiting/test_gcra_bound.py``.
 """
 
 from __future__ import annotations
