@@ -20,7 +20,6 @@ from .context import find_runtime
 _PURPOSE = "valetkey cursor"
 _MAC_BYTES = 16  # HMAC-SHA-256 is truncated to 128 bits, which RFC 2104 §5 allows
 _MAX_LENGTH = 2000  # characters
-Sign = Callable[[str], list[bytes]]
 
 # Types that JSON does not have: the letter that marks the type, the encoder, the decoder.
 _TYPE_CODECS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {

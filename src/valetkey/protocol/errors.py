@@ -86,11 +86,6 @@ class TemporarilyUnavailable(OAuthError):
     status = 503
 
 
-# RFC 7009 §2.2.1
-class UnsupportedTokenType(OAuthError):
-    error = "unsupported_token_type"
-
-
 # RFC 8628 §3.5
 class AuthorizationPending(OAuthError):
     error = "authorization_pending"

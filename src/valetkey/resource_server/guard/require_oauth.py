@@ -37,7 +37,6 @@ from valetkey.web.wsgi import TOKEN_KEY, Environ, Headers, ResponseHook
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 _CALLER_KEY, _FIELDS_KEY = "valetkey.caller", "valetkey.fields"  # keys in the WSGI environment, for finish_call
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -42,8 +41,3 @@ def _bind(name: str) -> Any:
 def to_json(value: Any) -> str:
     """Return a value as compact JSON with sorted keys, for a text column."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
-
-
-def names_to_text(names: Iterable[str]) -> str:
-    """Return names, such as scopes, sorted and separated by spaces, for a text column."""
-    return " ".join(sorted(names))
