@@ -6,11 +6,20 @@ protected with ``@require_oauth``, or marked with ``@public``; ``current_token``
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+if sys.platform == "win32":
+    raise ImportError(
+        "Valetkey does not run on Windows: use the Windows Subsystem for Linux (WSL), a container, Linux or macOS"
+    )
+
 if TYPE_CHECKING:
+    from .activity.log import JsonLogFormatter
     from .extension import Valetkey
+    from .federation.tokens import ProviderUnavailable
+    from .federation.views import provider_token
     from .openapi.describe import describe
     from .openapi.document import add_security
     from .protocol.access_token import AccessToken
@@ -21,13 +30,25 @@ if TYPE_CHECKING:
     from .resource_server.issuers.config import IntrospectionClient, TrustedIssuer
     from .settings import Settings, SettingsError
     from .settings.plans import Plan
+    from .settings.provider_presets import Apple, GitHub, GitLab, Google, Microsoft
+    from .settings.providers import OpenIDProvider
     from .standalone import ResourceServer
+    from .web.refused_call import CallRefused
 
 __all__ = [
     "AccessToken",
+    "Apple",
+    "CallRefused",
+    "GitHub",
+    "GitLab",
+    "Google",
     "IntrospectionClient",
+    "JsonLogFormatter",
+    "Microsoft",
+    "OpenIDProvider",
     "Owner",
     "Plan",
+    "ProviderUnavailable",
     "RateLimit",
     "ResourceOwners",
     "ResourceServer",
@@ -39,6 +60,7 @@ __all__ = [
     "current_token",
     "describe",
     "protect",
+    "provider_token",
     "public",
     "require_oauth",
 ]
@@ -46,10 +68,19 @@ __version__ = "0.1.0"
 
 # Imported on first access: an app that uses only `ResourceServer` imports neither authorization server nor database.
 _MODULES = {
+    "Apple": "settings.provider_presets",
     "AccessToken": "protocol.access_token",
+    "CallRefused": "web.refused_call",
+    "GitHub": "settings.provider_presets",
+    "GitLab": "settings.provider_presets",
+    "Google": "settings.provider_presets",
     "IntrospectionClient": "resource_server.issuers.config",
+    "JsonLogFormatter": "activity.log",
+    "Microsoft": "settings.provider_presets",
+    "OpenIDProvider": "settings.providers",
     "Owner": "protocol.resource_owner",
     "Plan": "settings.plans",
+    "ProviderUnavailable": "federation.tokens",
     "RateLimit": "rate_limiting.rate_limit",
     "ResourceOwners": "protocol.resource_owner",
     "ResourceServer": "standalone",
@@ -61,6 +92,7 @@ _MODULES = {
     "current_token": "resource_server.guard.require_oauth",
     "protect": "resource_server.guard.route_protection",
     "describe": "openapi.describe",
+    "provider_token": "federation.views",
     "public": "resource_server.guard.require_oauth",
     "require_oauth": "resource_server.guard.require_oauth",
 }

@@ -5,61 +5,72 @@ An ``OAuthError`` of the handler, or an unavailable database, becomes an error r
 
 from __future__ import annotations
 
-import json
-import logging
-import math
+from collections.abc import Iterator
 
-from .activity.refusal_log import log_refusal
+from .activity.refusal_log import RequestInfo, log_refusal
 from .endpoint import (
     ALLOW_ANY_ORIGIN,
     EXPOSED_HEADERS,
-    JSON_HEADERS,
-    PREFLIGHT_HEADERS,
     Call,
     Endpoint,
     MachineRequest,
     MachineResponse,
 )
 from .protocol.bearer import format_challenge as bearer_challenge
-from .protocol.errors import InvalidRequest, MethodNotAllowed, OAuthError, TemporarilyUnavailable
+from .protocol.cors import allowed_headers
+from .protocol.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    OAuthError,
+)
 from .protocol.parameters import Parameters
+from .protocol.refusal import build_refusal
 from .protocol.request_body import parse_form_body, parse_json_object_body
 from .protocol.secret import random_id
+from .protocol.unavailable import BackendUnavailable
+from .rate_limiting.address import caller_network
 from .runtime import Runtime
-from .storage.engine.transaction import StoreUnavailable
-
-_log = logging.getLogger("valetkey")
 
 
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
     """Handle one request to a machine endpoint (one that returns data, not a page) and return its response.
 
-    Every error response is JSON as in RFC 6749 §5.2; exceptions other than ``OAuthError`` and ``StoreUnavailable`` are
-    not caught.
+    Every error response is JSON as in RFC 6749 §5.2. Only ``OAuthError`` and ``BackendUnavailable`` are caught.
     """
     if request.method == "OPTIONS":
-        return _options_response(endpoint)
+        return _options_response(endpoint, request)
+    call = None
     try:
         if not runtime.is_ready:
             runtime.get_ready()
         if request.method not in endpoint.methods:
-            raise MethodNotAllowed(f"this endpoint answers {' and '.join(endpoint.methods)} only")
-        response = endpoint.handler(_make_call(runtime, endpoint, request))
-    except OAuthError as refusal:
-        response = refusal_response(refusal, endpoint, request)
-    except StoreUnavailable as cause:
-        _log.error("%s: %s", endpoint.name, cause)
-        outage = TemporarilyUnavailable("the server cannot answer now; try again", log_detail=str(cause), retry_after=2)
-        response = refusal_response(outage, endpoint, request)
+            raise MethodNotAllowed(f"this endpoint supports {' and '.join(endpoint.methods)} only")
+        call = _make_call(runtime, endpoint, request)
+        response = endpoint.handler(call)
+    except (OAuthError, BackendUnavailable) as cause:
+        response = refuse(cause, runtime, endpoint, request, call)
     if endpoint.cors:
         return MachineResponse(response.status, response.body, (*response.headers, ALLOW_ANY_ORIGIN))
     return response
 
 
-def _options_response(endpoint: Endpoint) -> MachineResponse:
+def _options_response(endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
+    """Return the response to an OPTIONS request, which may be a CORS preflight request.
+
+    Any request header is allowed: clients add ``X-Requested-With`` or ``traceparent``, and scripts cannot send cookies.
+    """
     methods = ", ".join((*endpoint.methods, "OPTIONS"))
-    cors = (*PREFLIGHT_HEADERS, ("Access-Control-Allow-Methods", methods))
-    return MachineResponse(204, b"", cors if endpoint.cors else (("Allow", methods),))
+    allow = ("Allow", methods)
+    if not endpoint.cors:
+        return MachineResponse(204, b"", (allow,))
+    cors = (
+        ALLOW_ANY_ORIGIN,
+        ("Access-Control-Allow-Methods", methods),
+        ("Access-Control-Allow-Headers", allowed_headers(request.requested_headers, "Authorization, Content-Type")),
+        ("Access-Control-Max-Age", "600"),
+        ("Vary", "Access-Control-Request-Headers"),
+    )
+    return MachineResponse(204, b"", (allow, *cors))
 
 
 def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Call:
@@ -83,24 +94,40 @@ def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) ->
     )
 
 
-def refusal_response(refusal: OAuthError, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
-    """Log a refused request and return its error response as JSON (RFC 6749 §5.2).
+def refuse(
+    cause: OAuthError | BackendUnavailable,
+    runtime: Runtime,
+    endpoint: Endpoint,
+    request: MachineRequest,
+    call: Call | None = None,
+) -> MachineResponse:
+    """Log a refused request, count it for the audit log, and return its error response as JSON (RFC 6749 §5.2).
 
     Log line and response have the same reference, a random ID.
+
+    :param call: what is known about the caller, for the log; ``None`` if the request was not parsed.
     """
-    reference = random_id(12)
-    log_refusal(refusal, reference, endpoint.name)
-    headers = [*JSON_HEADERS, ("Valetkey-Reference", reference)]
+    reference, network = random_id(12), caller_network(request.address)
+    if call is None:
+        log_refusal(cause, RequestInfo(reference, endpoint.name, None, None, network))
+        runtime.failures.record_refusal(cause, runtime.clock(), network=network)
+    else:
+        client_id = call.client_id or call.claimed_client_id
+        log_refusal(cause, RequestInfo(reference, endpoint.name, client_id, call.user, network))
+        runtime.failures.record_refusal(cause, call.now, network=network, client_id=call.client_id, owner=call.user)
+    refusal = build_refusal(cause, reference, _refusal_headers(cause, endpoint))
+    return MachineResponse(refusal.status, refusal.oauth_body(), refusal.oauth_headers())
+
+
+def _refusal_headers(cause: OAuthError | BackendUnavailable, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     if endpoint.cors:
-        headers.append(EXPOSED_HEADERS)
-    challenge = _challenge_header(refusal, endpoint)
-    if challenge is not None:
-        headers.append(("WWW-Authenticate", challenge))
-    if refusal.status == 405:
-        headers.append(("Allow", ", ".join(endpoint.methods)))
-    if refusal.retry_after:
-        headers.append(("Retry-After", str(max(1, math.ceil(refusal.retry_after)))))
-    return MachineResponse(refusal.status, json.dumps(refusal.body()).encode(), tuple(headers))
+        yield EXPOSED_HEADERS
+    if isinstance(cause, OAuthError):
+        challenge = _challenge_header(cause, endpoint)
+        if challenge is not None:
+            yield "WWW-Authenticate", challenge
+        if cause.status == 405:
+            yield "Allow", ", ".join(endpoint.methods)
 
 
 def _challenge_header(refusal: OAuthError, endpoint: Endpoint) -> str | None:

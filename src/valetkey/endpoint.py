@@ -7,17 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .protocol.access_token import AccessToken
 from .protocol.parameters import Parameters
+from .protocol.refusal import JSON_HEADERS
 from .runtime import Runtime
 
-JSON_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 ALLOW_ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")  # safe: these endpoints read no cookies
 EXPOSED_HEADERS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, Valetkey-Reference")
-PREFLIGHT_HEADERS = (
-    ALLOW_ANY_ORIGIN,
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version"),
-    ("Access-Control-Max-Age", "600"),
-)
 
 
 @dataclass(slots=True)  # not frozen: that would cost 1 us more per request
@@ -28,6 +24,7 @@ class MachineRequest:
     :param address: the client's IP address; ``None`` if unknown.
     :param query: the query string, not decoded.
     :param path_parameters: the values of the named parts of the path.
+    :param requested_headers: the ``Access-Control-Request-Headers`` header of a preflight request; empty if none.
     """
 
     method: str
@@ -37,6 +34,7 @@ class MachineRequest:
     address: str | None
     query: str = ""
     path_parameters: Mapping[str, str] = field(default_factory=dict)
+    requested_headers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,9 @@ class Call:
     :param json_body: the JSON object in the body, if the endpoint reads JSON; else empty.
     :param path_parameters: the values of the named parts of the path.
     :param body: the body of a POST or PUT request, not decoded; else empty.
+
+    The handler sets what it learns about the caller, for the log: ``claimed_client_id``, the client that the request
+    claims to be from; ``client_id``, that of an existing client; ``user``, the ``sub`` of the resource owner.
     """
 
     runtime: Runtime
@@ -74,6 +75,18 @@ class Call:
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = ""
+    claimed_client_id: str | None = None
+    client_id: str | None = None
+    user: str | None = None
+
+    def verify_token(self, value: str) -> AccessToken:
+        """Verify an access token, remember its client and user for the log, and return it.
+
+        :raises InvalidToken: if the token is not valid.
+        """
+        token = self.runtime.verifier.verify(value, self.now)
+        self.client_id, self.user = token.client_id, token.user_id
+        return token
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,59 +2,76 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask
 
 from .accounts.mail_links import ACCOUNT_MAIL_JOB, deliver_mail_link
+from .activity.log import set_up_log
 from .api_helpers.body_size import limit_bodies
-from .api_helpers.cors import set_up_cors
+from .api_helpers.cors import PreflightMiddleware, make_cors_hook
+from .authorization_server.authorize.fast_path import AuthorizeMiddleware
 from .authorization_server.clients.service import register_cli_client
 from .authorization_server.clients.unused import prune_unused_clients
+from .authorization_server.end_owner import end_owner
 from .authorization_server.endpoints import ENDPOINTS, METADATA, OPENID_CONFIGURATION
 from .authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB, deliver_logout_token
-from .authorization_server.openid.session_logout import logout_statements, owner_logout_statements
+from .authorization_server.openid.session_logout import logout_statements
 from .authorization_server.owner_mail import OWNER_MAIL_JOB, deliver_owner_mail
 from .authorization_server.personal_tokens.reminders import queue_reminders
-from .authorization_server.views import add_authorize_fast_path, make_blueprints
+from .authorization_server.views import make_blueprints
 from .developer_portal.docs_client import register_docs_client
 from .developer_portal.views import make_blueprints as make_developer_portal_blueprints
+from .developer_portal.well_known import API_CATALOG_PATH, SECURITY_TXT_PATH
 from .endpoint import Endpoint
+from .federation.logout_endpoint import make_logout_endpoint
 from .openapi.document import load_or_build_document
+from .protocol.protected_resource import RESOURCE_METADATA_PATH
 from .protocol.resource_owner import ResourceOwners
-from .protocol.uri import is_loopback_host
 from .resource_owner.device.views import make_blueprint as make_device_blueprint
 from .resource_owner.logout.views import make_blueprint as make_logout_blueprint
 from .resource_owner.passwords.views import make_blueprint as make_passwords_blueprint
+from .resource_owner.providers.views import make_blueprint as make_providers_blueprint
 from .resource_owner.tokens.views import make_blueprint as make_tokens_blueprint
 from .resource_owner.views import make_blueprint as make_resource_owner_blueprint
+from .resource_server.guard.csrf_protect import exempt_from_csrf_protect
 from .resource_server.guard.require_oauth import finish_call
-from .resource_server.guard.views import make_blueprint as make_resource_server_blueprint
-from .resource_server.limit_validation import limit_problems
+from .resource_server.guard.undecorated_routes import guard_undecorated_routes
 from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
-from .resource_server.routes import iter_routes, protect_routes
+from .resource_server.routes import iter_routes
+from .resource_server.start_checks import check_not_initialized, check_routes
+from .resource_server.views import make_blueprint as make_metadata_blueprint
 from .runtime import Runtime
 from .settings import Settings, SettingsError
-from .settings.sources import command_values, config_values, ignored_variables, read_settings
-from .storage import change_feed, grants, personal_access_tokens
+from .settings.arguments import ValetkeyArguments
+from .settings.environment import DEFAULT_PREFIX, log_environment
+from .settings.sources import find_sources
 from .storage.engine.transaction import StoreUnavailable
+from .web.apiflask import hide_from_apiflask
 from .web.context import EXTENSION
-from .web.endpoint_adapters import machine_view, serve_before_flask
-from .web.error_handlers import render_unhandled_errors
+from .web.endpoint_adapters import EndpointMiddleware, machine_view
+from .web.error_handlers import render_unhandled_errors, request_is_own
+from .web.flask_bypass import BYPASS_EXTENSION, FlaskBypass, list_hooks
+from .web.health import HealthMiddleware
+from .web.host_check import HostCheck
 from .web.host_migrations import hide_tables_from_migrate
-from .web.pages import blueprint as pages_blueprint
-from .web.pages import make_page_headers_hook
+from .web.host_options import check_cookie_names, do_not_trap_own_errors, own_rules
+from .web.host_resource_owners import HostResourceOwners, make_resource_owners
+from .web.middleware import IssuerPathMiddleware, Middleware, ResponseHookMiddleware, add_middleware
+from .web.page_headers import enforce_headers
+from .web.refused_call import RefusedCallMiddleware
+from .web.repeated_slashes import RepeatedSlashesMiddleware
+from .web.request_body import BodyRecordingMiddleware
 from .web.request_id import make_request_id_hook
-from .web.resource_owners import BuiltInAccounts, CallableResourceOwners
-from .web.wsgi import add_response_hooks, before_first_request, mount_at
-
-_log = logging.getLogger("valetkey")
+from .web.resource_owners import BuiltInAccounts
+from .web.security_headers import make_security_headers_hook
+from .web.server_readiness import ServerReadiness
+from .web.static_files import blueprint as static_files_blueprint
+from .web.wsgi import before_first_request, is_below
 
 
 class Valetkey:
@@ -78,8 +95,10 @@ class Valetkey:
         for the app. The API reference shows it with security and limits added. By default, the document is built from
         the routes.
     :param clock: function that returns the current time in seconds since 1970; for tests.
-    :param settings: any field of ``Settings``. These arguments take precedence over ``app.config``, where the setting
-        ``issuer`` is named ``VALETKEY_ISSUER``.
+    :param env_prefix: prefix of the environment variables that settings are read from, in which the setting ``issuer``
+        is named ``VALETKEY_ISSUER``. Use another prefix for a second app in one process. ``None`` to read none.
+    :param settings: any field of ``Settings``. These arguments take precedence over the environment, which takes
+        precedence over ``app.config``, in which the setting ``issuer`` is named ``VALETKEY_ISSUER``, too.
     :raises SettingsError: if ``app`` is passed and the settings are invalid; see ``init_app``.
     """
 
@@ -91,12 +110,14 @@ class Valetkey:
         resource_owner: ResourceOwners | Callable[[], str | None] | None = None,
         openapi: Callable[[], dict[str, Any]] | None = None,
         clock: Callable[[], float] = time.time,
-        **settings: Any,
+        env_prefix: str | None = DEFAULT_PREFIX,
+        **settings: Unpack[ValetkeyArguments],
     ) -> None:
-        self._options = {**settings, **({"scopes": scopes} if scopes is not None else {})}
+        self._options: dict[str, Any] = {**settings, **({"scopes": scopes} if scopes is not None else {})}
         self._resource_owner = resource_owner
         self._openapi = openapi
         self._clock = clock
+        self._env_prefix = env_prefix
         if app is not None:
             self.init_app(app)
 
@@ -105,66 +126,37 @@ class Valetkey:
 
         Call it after loading the app's configuration. Routes may be added before or after it.
 
-        :raises SettingsError: if the settings are invalid; the message lists all problems.
+        :raises SettingsError: if the settings are invalid, and the message lists all problems; or if the app has a
+            ``Valetkey`` or ``ResourceServer`` already.
         """
-        from_command, fallbacks = command_values()
-        settings = read_settings(
-            ("", self._options), ("VALETKEY_", from_command), ("VALETKEY_", config_values(app.config)), ("", fallbacks)
-        )
-        owners = _make_resource_owners(self._resource_owner, settings.sign_in_url)
-        runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
+        check_not_initialized(app, EXTENSION)
+        check_cookie_names(app)
+        has_built_in_accounts = self._resource_owner is None
+        sources = find_sources(self._options, app.config, self._env_prefix, built_in_accounts=has_built_in_accounts)
+        with sources.naming_variables():
+            settings = sources.read()
+            set_up_log(settings.log_level, settings.log_format)
+            log_environment(sources.environment)
+            if settings.sign_in_with and not has_built_in_accounts:
+                raise SettingsError("sign_in_with is for Valetkey's own accounts: remove it, or resource_owner")
+            owners = make_resource_owners(self._resource_owner, settings.sign_in_url)
+            runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
+        runtime.sources = sources
         runtime.app_context = app.app_context
         runtime.build_openapi_document = partial(load_or_build_document, app, self._openapi)
-        built_in_accounts = runtime.has_built_in_accounts
-        issuer_path = urlsplit(settings.issuer).path  # an issuer may have a path (RFC 8414 §3.1)
-        endpoints_blueprint, authorize_blueprint = make_blueprints()
-        app.register_blueprint(endpoints_blueprint, url_prefix=settings.oauth_path)
-        app.register_blueprint(authorize_blueprint, url_prefix=settings.oauth_path)
-        app.register_blueprint(
-            make_resource_owner_blueprint(
-                settings.oauth_path, settings.account_path, built_in_accounts=built_in_accounts
-            )
-        )
-        if runtime.supports_sign_out:
-            app.register_blueprint(make_logout_blueprint(), url_prefix=settings.oauth_path)
-        if built_in_accounts:
-            account_path = settings.account_path or f"{settings.oauth_path}/account"
-            app.register_blueprint(make_passwords_blueprint(), url_prefix=account_path)
-            runtime.job_handlers[ACCOUNT_MAIL_JOB] = partial(deliver_mail_link, runtime)
-        if settings.device_path is not None:
-            app.register_blueprint(make_device_blueprint(settings.device_path))
-        if settings.tokens_path is not None:
-            app.register_blueprint(make_tokens_blueprint(settings.tokens_path))
-        app.register_blueprint(make_resource_server_blueprint())
-        for portal_blueprint in make_developer_portal_blueprints(runtime):
-            app.register_blueprint(portal_blueprint)
-        app.register_blueprint(pages_blueprint, url_prefix=f"{settings.oauth_path}/pages")
-        limits = make_limits_endpoint(lambda: iter_routes(app))
-        _add_machine_route(app, f"{settings.oauth_path}{limits.path}", limits)
-        _add_machine_route(app, METADATA.path, METADATA)
-        _add_machine_route(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
-        if issuer_path:
-            _add_machine_route(app, f"{METADATA.path}{issuer_path}", METADATA)
-        _hide_from_apiflask(app)
+        host_hooks = list_hooks(app)
+        with own_rules(app, settings):
+            _register_routes(app, runtime)
+        hide_from_apiflask(app)
+        guard_undecorated_routes(app, settings.api_prefix, deny_undecorated=settings.protect_by_default)
         render_unhandled_errors(app, settings)
-        response_hooks = [finish_call(runtime), make_page_headers_hook(settings.issuer)]
-        if settings.request_ids:
-            response_hooks.append(make_request_id_hook(settings.api_prefix))
-        if settings.cors != "off":
-            is_allowed_origin = None if settings.cors == "any" else partial(_is_registered_origin, app)
-            response_hooks.append(set_up_cors(app, settings.api_prefix, is_allowed_origin))
-        if settings.endpoints_bypass_flask and isinstance(owners, BuiltInAccounts):
-            add_authorize_fast_path(app, runtime, owners, f"{settings.oauth_path}/authorize")
-        add_response_hooks(app, *response_hooks)
-        if settings.endpoints_bypass_flask:
-            oauth_endpoints = {f"{settings.oauth_path}{endpoint.path}": endpoint for endpoint in (*ENDPOINTS, limits)}
-            metadata_endpoints = {endpoint.path: endpoint for endpoint in (METADATA, OPENID_CONFIGURATION)}
-            serve_before_flask(app, runtime, oauth_endpoints | metadata_endpoints)
-        if issuer_path:
-            mounted = mount_at(issuer_path, app.wsgi_app, settings.own_paths)
-            app.wsgi_app = mounted  # type: ignore[method-assign,assignment]  # Flask documents wrapping wsgi_app so
+        do_not_trap_own_errors(app, partial(request_is_own, settings))
+        host_check = HostCheck(settings, sources.environment.variable("issuer"))
+        host_check.install(app)
         if settings.max_body:
             limit_bodies(app, settings.api_prefix, settings.max_body)
+        app.extensions[BYPASS_EXTENSION] = bypass = FlaskBypass(app, host_hooks)
+        add_middleware(app, *_list_middleware(app, runtime, host_check, bypass))
         before_first_request(app, _make_startup_check(app, runtime))
 
     @staticmethod
@@ -172,20 +164,15 @@ class Valetkey:
         """Revoke everything that a user of your app has granted to clients, for example when you disable the account.
 
         Access tokens, refresh tokens and personal access tokens of the user are rejected within a second, and clients
-        that registered for it are sent logout tokens. The user can grant access again: to prevent it, let
-        ``ResourceOwners.find`` return ``None`` for the account. Needs no request or application context.
+        that registered for it are sent logout tokens. Sessions of a built-in account go on. The user can grant access
+        again: to prevent it, let ``ResourceOwners.find`` return ``None`` for the account. Needs no request or
+        application context.
 
         :param app: an app that this extension was initialized with.
         :param sub: the user id, as ``resource_owner`` returns it.
         """
         runtime: Runtime = app.extensions[EXTENSION]
-        now = runtime.clock()
-        runtime.revoke(
-            *owner_logout_statements(sub, runtime, now),
-            grants.revoke_all_of_owner(sub, now),
-            personal_access_tokens.revoke_all_of_owner(sub, now),
-            change_feed.add("owner", sub, now, runtime.revocation_expiry),
-        )
+        end_owner(runtime, sub, runtime.clock())
 
     @staticmethod
     def end_session(app: Flask, sub: str, sid: str) -> None:
@@ -199,7 +186,7 @@ class Valetkey:
         :param sid: the session id, as in ``Owner.sid``.
         """
         runtime: Runtime = app.extensions[EXTENSION]
-        runtime.revoke(*logout_statements(sub, sid, runtime, runtime.clock(), None))
+        runtime.store.write_all(*logout_statements(sub, sid, runtime, runtime.clock(), None))
 
 
 def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[], float]) -> Runtime:
@@ -219,115 +206,134 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
     runtime.on_store_created += [register_cli_client, register_docs_client]
     if isinstance(owners, BuiltInAccounts):
         owners.runtime, runtime.has_built_in_accounts = runtime, True
+    runtime.checks_owners = isinstance(owners, HostResourceOwners) and owners.can_find
     return runtime
 
 
-def _hide_from_apiflask(app: Flask) -> None:
-    """Exclude Valetkey's blueprints from the OpenAPI document of an APIFlask app.
+def _list_middleware(app: Flask, runtime: Runtime, host_check: HostCheck, bypass: FlaskBypass) -> Iterator[Middleware]:
+    """Yield the WSGI middleware of an app, outermost first: each class says why it is at its place."""
+    settings, owners = runtime.settings, runtime.owners
+    hooks = [finish_call(runtime), enforce_headers, *host_check.response_hooks]
+    if settings.request_ids:
+        hooks.append(make_request_id_hook(settings.api_prefix))
+    is_allowed_origin = None if settings.cors == "any" else partial(_is_registered_origin, app, host_check)
+    if settings.cors != "off":
+        hooks.append(make_cors_hook(settings.api_prefix, is_allowed_origin))
+    hooks.append(make_security_headers_hook(settings.issuer))
 
-    APIFlask reads the attribute ``enable_openapi`` of every blueprint; without APIFlask it has no effect.
+    issuer_path = urlsplit(settings.issuer).path
+    yield RepeatedSlashesMiddleware(_list_own_paths(settings), settings.issuer, issuer_path)
+    if issuer_path:
+        yield IssuerPathMiddleware(issuer_path, (*settings.own_paths, settings.api_prefix))
+    if settings.health_path or settings.readiness_path:
+        yield HealthMiddleware(app, settings, ServerReadiness(runtime))
+    if settings.endpoints_bypass_flask:
+        yield EndpointMiddleware(app, runtime, _name_machine_endpoints(app, settings), host_check, bypass)
+    yield ResponseHookMiddleware(*hooks)
+    if settings.endpoints_bypass_flask and isinstance(owners, BuiltInAccounts):
+        yield AuthorizeMiddleware(runtime, owners, f"{settings.oauth_path}/authorize", host_check, bypass)
+    if settings.cors != "off":
+        yield PreflightMiddleware(app, settings.api_prefix, is_allowed_origin)
+    yield RefusedCallMiddleware()
+    yield BodyRecordingMiddleware(settings.own_paths)
+
+
+def _list_own_paths(settings: Settings) -> tuple[str, ...]:
+    """Return the paths of Valetkey's endpoints, pages and documents; all paths below them are its own, too."""
+    documents = [settings.openapi_path, settings.llms_txt_path]
+    documents += [API_CATALOG_PATH] if settings.api_catalog else []
+    documents += [SECURITY_TXT_PATH] if settings.security_contact is not None else []
+    metadata = (METADATA.path, OPENID_CONFIGURATION.path, RESOURCE_METADATA_PATH)
+    return (*settings.own_paths, *metadata, *(path for path in documents if path is not None))
+
+
+def _name_machine_endpoints(app: Flask, settings: Settings) -> dict[str, tuple[str, Endpoint]]:
+    """Return the machine endpoints that can be handled before Flask, with their names in Flask, by their full paths.
+
+    Those without variable parts in their paths, and not below the path of the API, whose hooks add headers to them.
     """
-    for name, blueprint in app.blueprints.items():
-        if name.startswith("valetkey_"):
-            vars(blueprint)["enable_openapi"] = False
+    limits = make_limits_endpoint(lambda: iter_routes(app))
+    below_oauth_path = {f"{settings.oauth_path}{endpoint.path}": endpoint for endpoint in (*ENDPOINTS, limits)}
+    endpoints = {**below_oauth_path, METADATA.path: METADATA, OPENID_CONFIGURATION.path: OPENID_CONFIGURATION}
+    return {
+        path: (_machine_endpoint_name(endpoint), endpoint)
+        for path, endpoint in endpoints.items()
+        if "<" not in path and not is_below(settings.api_prefix, path)
+    }
+
+
+def _machine_endpoint_name(endpoint: Endpoint) -> str:
+    return f"valetkey_machines.{endpoint.name.replace('-', '_')}"
+
+
+def _register_routes(app: Flask, runtime: Runtime) -> None:
+    """Add the URL rules of all endpoints and pages to an app."""
+    settings = runtime.settings
+    built_in_accounts = runtime.has_built_in_accounts
+    issuer_path = urlsplit(settings.issuer).path  # an issuer may have a path (RFC 8414 §3.1)
+    endpoints_blueprint, authorize_blueprint = make_blueprints()
+    app.register_blueprint(endpoints_blueprint, url_prefix=settings.oauth_path)
+    app.register_blueprint(authorize_blueprint, url_prefix=settings.oauth_path)
+    app.register_blueprint(make_resource_owner_blueprint(settings, built_in_accounts=built_in_accounts))
+    if runtime.supports_sign_out:
+        app.register_blueprint(make_logout_blueprint(), url_prefix=settings.oauth_path)
+    if built_in_accounts:
+        app.register_blueprint(make_passwords_blueprint(), url_prefix=settings.account_pages_path)
+        app.register_blueprint(make_providers_blueprint(), url_prefix=settings.sign_in_path)
+        logout = make_logout_endpoint(f"{settings.sign_in_path}/<provider_id>/back-channel-logout")
+        _add_machine_route(app, logout.path, logout)
+        runtime.job_handlers[ACCOUNT_MAIL_JOB] = partial(deliver_mail_link, runtime)
+    if settings.device_path is not None:
+        app.register_blueprint(make_device_blueprint(settings.device_path))
+    if settings.tokens_path is not None:
+        app.register_blueprint(make_tokens_blueprint(settings.tokens_path))
+    app.register_blueprint(make_metadata_blueprint(runtime.list_resources))
+    for portal_blueprint in make_developer_portal_blueprints(runtime):
+        app.register_blueprint(portal_blueprint)
+    app.register_blueprint(static_files_blueprint, url_prefix=f"{settings.oauth_path}/pages")
+    limits = make_limits_endpoint(lambda: iter_routes(app))
+    _add_machine_route(app, f"{settings.oauth_path}{limits.path}", limits)
+    _add_machine_route(app, METADATA.path, METADATA)
+    _add_machine_route(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
+    if issuer_path:
+        _add_machine_route(app, f"{METADATA.path}{issuer_path}", METADATA)
 
 
 def _add_machine_route(app: Flask, path: str, endpoint: Endpoint) -> None:
-    name = f"valetkey_machines.{endpoint.name.replace('-', '_')}"
+    name = _machine_endpoint_name(endpoint)
     view = app.view_functions.get(name) or machine_view(endpoint)
     app.add_url_rule(path, name, view, methods=["GET", "OPTIONS", "POST"], provide_automatic_options=False)
 
 
-def path_problems(app: Flask) -> list[str]:
-    """Return an error message for each path that both Valetkey and the host app serve; empty if there is none."""
-    valetkey_rules: dict[tuple[str, str], str] = {}
-    host_rules: dict[tuple[str, str], str] = {}
-    for rule in app.url_map.iter_rules():
-        rules = valetkey_rules if rule.endpoint.startswith("valetkey_") else host_rules
-        for method in rule.methods or ():
-            if method not in {"OPTIONS", "HEAD"}:
-                rules[(rule.rule, method)] = rule.endpoint
-    return [
-        f"{path} is served by Valetkey and by the app's endpoint {host_rules[path, method]!r}. "
-        "Change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
-        "llms_txt_path, or set api_catalog or security_contact off"
-        for path, method in sorted(valetkey_rules.keys() & host_rules.keys())
-    ]
-
-
 def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
-    """Return the function that checks the app and protects its routes.
+    """Return the function that checks the app.
 
-    Call it before the first request, when the app has all its routes and extensions. It raises ``SettingsError`` if
-    paths or rate limits conflict, and logs warnings about settings that have no effect.
+    Call it before the first request, when the app has all its routes and extensions. It raises ``SettingsError`` as
+    ``check_routes`` does.
     """
     finish_hiding_tables = hide_tables_from_migrate(app)
 
     def check_app() -> None:
-        problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
-        if problems:
-            raise SettingsError("\n".join(problems))
-        csrf: Any = app.extensions.get("csrf")
-        if hasattr(csrf, "exempt"):  # Flask-WTF's CSRFProtect would refuse Valetkey's forms, which have own protection
-            for blueprint in app.blueprints.values():
-                if blueprint.name.startswith("valetkey_"):
-                    csrf.exempt(blueprint)
+        # The host may have disabled the logger since.
+        set_up_log(runtime.settings.log_level, runtime.settings.log_format)
+        check_routes(app, runtime.settings, runtime.plan_budgets)
+        exempt_from_csrf_protect(app)
         finish_hiding_tables()
-        protect_routes(app, runtime.settings.api_prefix, deny_undecorated=runtime.settings.protect_by_default)
-        _warn_unread_variables(runtime.settings)
-        _warn_issuer_port_mismatch(runtime.settings)
 
     return check_app
 
 
-def _warn_unread_variables(settings: Settings) -> None:
-    ignored = ignored_variables(os.environ, settings)
-    if ignored:
-        _log.warning(
-            "%s in the environment has no effect here: only the `valetkey` command reads it. Pass the value to "
-            "Valetkey(...) or app.config, or run the app with `valetkey serve`",
-            ", ".join(ignored),
-        )
-
-
-def _warn_issuer_port_mismatch(settings: Settings) -> None:
-    """Log a warning if the current request was sent to another port than the port of the issuer URL.
-
-    This happens with ``flask run``, which has its own default port. The warning is logged only for loopback addresses,
-    because in production the port may be a proxy's.
-    """
-    host = request.headers.get("Host", "")
-    name, _, port = host.rpartition(":")
-    is_local = is_loopback_host(name.strip("[]")) and port.isdecimal()
-    if is_local and not settings.is_production and int(port) != urlsplit(settings.issuer).port:
-        _log.warning(
-            "the issuer is %s, but this request was sent to %s: redirects and links lead to the issuer; "
-            "set issuer='http://%s'",
-            settings.issuer,
-            host,
-            host,
-        )
-
-
-def _is_registered_origin(app: Flask, origin: str) -> bool:
+def _is_registered_origin(app: Flask, host_check: HostCheck, origin: str) -> bool:
     """Return whether a client that runs in browsers (client policy ``browser``) is registered for a web origin.
 
-    Return ``False`` if the database is unavailable.
+    Return ``False`` if the database is unavailable, or if the host of the current request is refused.
     """
     runtime: Runtime = app.extensions[EXTENSION]
+    if host_check.refuses_current_request():
+        return False
     try:
         if not runtime.is_ready:
             runtime.get_ready()
         return runtime.origins.is_registered(origin, runtime.clock())
     except StoreUnavailable:
         return False
-
-
-def _make_resource_owners(
-    resource_owner: ResourceOwners | Callable[[], str | None] | None, sign_in_url: str | None
-) -> ResourceOwners:
-    if resource_owner is None:
-        return BuiltInAccounts()
-    if callable(resource_owner) and not hasattr(resource_owner, "current"):
-        return CallableResourceOwners(resource_owner, sign_in_url)
-    return resource_owner  # type: ignore[return-value]  # mypy cannot exclude a callable that also has `current`

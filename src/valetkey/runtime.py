@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing import util
 from typing import Any
 
 from .activity.background import BackgroundThread
+from .activity.failures import FailureBuffer
 from .activity.last_used import LastUsedBuffer
 from .activity.usage import UsageBuffer
 from .caches.authenticated_session import AuthenticatedSession
@@ -17,35 +20,36 @@ from .caches.change_feed import ChangeFeed
 from .caches.client_metadata_documents import ClientMetadataDocumentCache
 from .caches.clients import ClientCache
 from .caches.origins import OriginCache
+from .caches.owner_claims import OwnerClaimsCache
 from .caches.owners import OwnerCache
 from .caches.plans import PlanCache
 from .caches.recently_issued import RecentlyIssued
+from .caches.requested_claims import RequestedClaimsCache
 from .caches.resources import ResourceCache
 from .caches.two_generation import TwoGenerationCache
 from .outbound.cached_fetch import Freshness
-from .outbound.fetch_limits import WaitLimit
+from .outbound.discovery import Discovery
+from .outbound.fetch_limits import FetchSlots
 from .outbound.http import Fetcher
 from .outbound.images import RemoteImages
 from .outbound.remote_keys import RemoteKeys
-from .outbound.worker import Worker
-from .protocol.errors import TooManyRequests
+from .outbound.worker import JobHandler, Worker
+from .protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
+from .protocol.protected_resource import ProtectedResource
 from .protocol.resource_owner import ResourceOwners, SupportsSignOut
-from .rate_limiting.address import caller_network
 from .rate_limiting.admission import Admission, PlanLimits
-from .rate_limiting.counters import Counters
-from .rate_limiting.limit import parse_limit
 from .rate_limiting.limit_settings import parse_limits
 from .rate_limiting.limiter import Limiter
+from .rate_limiting.named_limits import NamedLimits
 from .rate_limiting.quota_counter import Quotas
 from .rate_limiting.redis_counters import RedisCounters
-from .rate_limiting.sql_counters import SqlCounters, SqliteCounters
+from .rate_limiting.sql_counters import SqlCounters, open_local_counters
 from .settings import Settings
-from .storage.change_feed import ChangeFeedEntry
+from .settings.sources import SettingsSources
 from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
-from .storage.engine.statement import BoundStatement
-from .storage.engine.transaction import StoreUnavailable, Transaction
 from .storage.grants import AuthorizationCode, Grant
+from .storage.limits import ROUTE_LIMITS
 from .storage.refresh_tokens import RefreshToken
 from .storage.schema import check_schema, schema_version, upgrade_schema
 from .tokens.encryption import Cipher
@@ -55,13 +59,10 @@ from .tokens.key_rotation import create_initial_keys
 from .tokens.personal_access_tokens import PersonalAccessTokenVerifier
 from .tokens.verifier import AccessTokenVerifier
 
-_DOCUMENT_FETCH_LIMIT = parse_limit("60/minute burst 60")  # client metadata documents fetched from one host
 _MAX_AUTHENTICATED_SESSIONS, _MAX_RECENTLY_ISSUED = 1_000, 1_000
-# Concurrent fetches of what clients publish (metadata, keys, logos). `valetkey serve` handles 16 requests at once, so
-# slow clients cannot block all of them.
-_MAX_CONCURRENT_FETCHES = 4
 # Short intervals: a client may sign with a new key as soon as it has published it.
 _CLIENT_KEYS_FRESHNESS = Freshness(min_interval_s=10, retry_interval_s=10, max_stale_s=3600)
+_PROVIDER_FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400)
 _log = logging.getLogger("valetkey")
 
 
@@ -75,15 +76,24 @@ class Runtime:
     :param clock: returns the current time in seconds since 1970.
     """
 
+    trusted_issuers: tuple[str, ...] = ()  # this server issues the access tokens itself
+
     def __init__(self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
+        self.sources = SettingsSources()  # where the settings come from
         self.owners = owners
-        self.store = open_store(settings.store_url)
+        self.store = open_store(
+            settings.store_url, pooler=settings.database_pooler, max_connections=settings.database_connections
+        )
         self.clock = store_clock(self.store, clock)
+        self.store.clock = lambda: self.clock()
         self.cipher = Cipher(settings)
         self.feed = ChangeFeed(self.store, accept_outage=settings.revocation_outage == "accept")
-        self.keys = KeyRing(self.store, self.cipher)
-        self.resources = ResourceCache(settings, self.store)
+        self.store.after_write = self.feed.after_write
+        if clock is not time.time:  # the clock of a test, which moves instead of the machine's uptime
+            self.feed.uptime = clock
+        self.keys = KeyRing(self.store, self.cipher, self.feed)
+        self.resources = ResourceCache(settings, self.store, self.feed)
         self.token_generator = TokenGenerator(settings, self.keys, self.resources)
         self.owner_cache = OwnerCache(owners.find, self.feed, lambda: self.has_built_in_accounts)
         self.recent_codes: RecentlyIssued[tuple[AuthorizationCode, Grant]] = RecentlyIssued(_MAX_RECENTLY_ISSUED)
@@ -91,51 +101,64 @@ class Runtime:
         self.authenticated_sessions: TwoGenerationCache[AuthenticatedSession] = TwoGenerationCache(
             _MAX_AUTHENTICATED_SESSIONS
         )
-        personal_verifier = PersonalAccessTokenVerifier(settings, self.store, self._is_active_owner)
-        self.verifier = AccessTokenVerifier(settings, self.store, self.keys, self.feed, personal_verifier)
-        self.limits, self.plan_budgets = parse_limits(settings)
-        self.limiter = Limiter(_make_counters(self))
+        personal_verifier = PersonalAccessTokenVerifier(settings, self.store, self.feed)
+        self.verifier = AccessTokenVerifier(
+            settings, self.store, self.keys, self.feed, personal_verifier, self._has_active_owner
+        )
+        limits, self.plan_budgets = parse_limits(settings)
+        limiter, route_limiter = _make_limiters(self)
         self.background = BackgroundThread()
         self.last_used = LastUsedBuffer(self.store, self.background)
         self.usage = UsageBuffer(self.store, self.background)
+        self.failures = FailureBuffer(self.store, self.background)
         self.quotas = Quotas(self.store, lambda: self.clock(), self.background.ensure_running)
         self.background.add(self.quotas.return_idle_slices, at_exit=self.quotas.return_all_slices)
         self.subscriptions = PlanCache(self.store, self.feed, settings.plans, settings.default_plan)
         plans = PlanLimits(self.plan_budgets, settings.default_plan, self.subscriptions.get_plan_name, self.quotas)
-        self.admission = Admission(self.limiter, plans, fields_style=settings.rate_limit_fields)
+        self.admission = Admission(
+            route_limiter, plans, fields_style=settings.rate_limit_fields, user_limit=limits.get("user_limit")
+        )
+        self.limits = NamedLimits(limiter, limits, partial(self.admission.fail_open, True))
         self.fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, self.clock)
         # Handlers of outbox jobs, by kind of job. The worker has its own handler for "mail".
-        self.job_handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {}
+        self.job_handlers: dict[str, JobHandler] = {}
+        self._limiters = {limiter, route_limiter}
         # Tasks that the worker runs once an hour, in addition to pruning tables.
-        self.hourly_tasks: list[Callable[[], object]] = [self._prune_limits]
+        self.hourly_tasks: list[Callable[[float], object]] = [self.prune_limits]
         # Context in which code of the host app is called outside a request.
         self.app_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self.has_built_in_accounts = False
+        # Whether calls of the API are checked for users who no longer exist: those of a host app that can look them up.
+        self.checks_owners = False
         # Metadata responses by endpoint name, each with the inputs it was built from.
         self.metadata_responses: dict[str, tuple[object, Any]] = {}
-        # Claims and the time when they were read, by owner and scope.
-        self.claims_cache: dict[tuple[str, frozenset[str]], tuple[Mapping[str, Any], float]] = {}
-        # Claims requested by name (OpenID Connect Core §5.5), by grant.
-        self.requested_claims_cache: dict[str, frozenset[str]] = {}
+        self.owner_claims = OwnerClaimsCache(owners, self.feed)
+        self.requested_claims = RequestedClaimsCache(self.store, self.feed)
         self.build_openapi_document: Callable[[], dict[str, Any]] = dict
-        self.fetch_slot = WaitLimit(_MAX_CONCURRENT_FETCHES).acquire
-        self.remote_keys = RemoteKeys(self.fetcher, lambda: self.clock(), _CLIENT_KEYS_FRESHNESS, self.fetch_slot)
-        self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.fetch_slot)
+        self.fetch_slots = FetchSlots()
+        self.remote_keys = RemoteKeys(
+            self.fetcher, lambda: self.clock(), _CLIENT_KEYS_FRESHNESS, self.fetch_slots.client_keys
+        )
+        providers = [provider.issuer for provider in settings.sign_in_with if provider.has_metadata]
+        self.provider_metadata = Discovery(
+            self.fetcher, lambda: self.clock(), providers, _PROVIDER_FRESHNESS, self.fetch_slots.providers
+        )
+        self.images = RemoteImages(self.fetcher, lambda: self.clock(), self.fetch_slots.logos)
         self.client_metadata_documents = ClientMetadataDocumentCache(
             self.fetcher,
             settings.known_scopes.keys(),
-            self._admit_document_fetch,
-            self.fetch_slot,
-            allow_http_loopback=not settings.is_production,
+            lambda host, now: self.limits.admits("document_fetches", host, now=now),
+            self.fetch_slots.client_metadata,
+            allow_http_loopback=settings.is_development,
+            private_use_schemes=settings.redirect_schemes,
         )
         self.clients = ClientCache(self.store, self.feed, self.client_metadata_documents, settings.metadata_documents)
         self.origins = OriginCache(self.store, self.feed)
-        self.on_store_created: list[Callable[[Runtime], None]] = []
+        self.on_store_created: list[Callable[[Runtime, float], None]] = []
         self.is_ready = False
         self._ready_lock = threading.Lock()
         self._stop = threading.Event()
         self._worker_thread: threading.Thread | None = None
-        self.feed.add_listener(self._on_change)
 
     def get_ready(self) -> None:
         """Check the schema of the database; create a SQLite database, with its keys, if there is none.
@@ -148,8 +171,7 @@ class Runtime:
         with self._ready_lock:
             if self.is_ready:
                 return
-            path = sqlite_path(self.settings.store_url)
-            if path is not None and (not path.exists() or schema_version(self.store) is None):
+            if self.store.dialect == "sqlite" and schema_version(self.store) is None:
                 prepare_store(self)
             check_schema(self.store)
             self.is_ready = True
@@ -164,103 +186,59 @@ class Runtime:
         self._stop, run = threading.Event(), self.make_worker().run
         self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker_thread.start()
+        # Worker processes of a server exit without atexit handlers, but with multiprocessing's finalizers.
+        util.Finalize(self, _stop_worker, (self._stop, self._worker_thread), exitpriority=20)
 
     def make_worker(self) -> Worker:
         """Return a worker for this app, not started: it sends queued mail and logout tokens, and runs hourly tasks."""
         return Worker(self.settings, self.store, self.clock, self.job_handlers, self.hourly_tasks)
 
-    def write(self, transaction: Transaction) -> bool:
-        """Execute a transaction and return whether its condition was met, so that its ``rows`` were written.
+    def list_resources(self) -> list[ProtectedResource]:
+        """Return the protected resources that tokens are issued for (RFC 9728), the API included.
 
-        A transaction without a condition is always written. If the condition is not met, its ``else_rows`` are written
-        instead, and this process rereads the list of changes in the database before it next uses its caches.
+        :raises StoreUnavailable: if the database cannot be read.
         """
-        was_written = self.store.write(transaction)
-        if not was_written and transaction.else_rows:
-            self.feed.invalidate()
-        return was_written
-
-    def revoke(self, *rows: BoundStatement) -> None:
-        """Execute statements that revoke something, in one transaction.
-
-        This process applies the revocations at once, other processes when they next poll the database for changes.
-        """
-        self.store.write(Transaction(rows=rows))
-        self.feed.invalidate()
+        if not self.is_ready:
+            self.get_ready()
+        return self.resources.describe_all()
 
     @property
     def supports_sign_out(self) -> bool:
         """Whether Valetkey can sign users out: accounts are its own, or the host app's accounts have ``sign_out()``."""
         return isinstance(self.owners, SupportsSignOut)
 
-    @property
-    def revocation_expiry(self) -> float:
-        """Time, in seconds since 1970, when a revocation that is written now may be deleted.
+    def _has_active_owner(self, token: AccessToken, now: float) -> bool:
+        is_personal = token.client_id == PERSONAL_TOKEN_CLIENT_ID
+        if token.user_id is None or not (self.checks_owners or is_personal):
+            return True
+        accept_outage = is_personal and self.settings.revocation_outage == "accept"
+        return self.owner_cache.was_active_recently(token.user_id, now, accept_outage=accept_outage)
 
-        All access tokens that the revocation applies to have expired by then.
+    def prune_limits(self, now: float) -> None:
+        """Delete the rate limit counters whose whole budget is available again at ``now``, in seconds since 1970.
+
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
-        return self.clock() + self.settings.access_token_lifetime + 120
-
-    def charge(self, limit_setting: str, key: str, now: float) -> None:
-        """Count one call of an OAuth endpoint by an authenticated caller against a rate limit.
-
-        If the counter backend is unavailable, the call is allowed: an authenticated caller is not guessing secrets, and
-        issuing tokens is more important than counting them.
-
-        :param limit_setting: name of the setting that has the limit, such as ``userinfo_limit``.
-        :param key: identifier of the caller whose calls are counted, such as a ``client_id``.
-        :param now: the current time in seconds since 1970.
-        :raises TooManyRequests: if the limit is exceeded.
-        """
-        try:
-            result = self.limiter.spend(f"{limit_setting}|{key}", self.limits[limit_setting], now)
-        except StoreUnavailable as cause:
-            self.admission.fail_open(True, cause, now)
-            return
-        if not result.is_admitted:
-            raise TooManyRequests(
-                "too many requests", retry_after=result.retry_after, log_detail=f"{limit_setting} of {key}"
-            )
-
-    def charge_failed_authentication(self, address: str | None, now: float) -> None:
-        """Count one failed client authentication against the rate limit of the caller's network.
-
-        :param address: the caller's IP address; ``None`` if unknown.
-        :param now: the current time in seconds since 1970.
-        :raises TooManyRequests: if too many client authentications from this network have failed.
-        """
-        limit = self.limits["client_authentication_limit"]
-        result = self.limiter.spend(f"client:{caller_network(address)}", limit, now)
-        if not result.is_admitted:
-            raise TooManyRequests("too many failed client authentications", retry_after=result.retry_after)
-
-    def _is_active_owner(self, sub: str) -> bool:
-        return self.owners.find(sub) is not None
-
-    def _prune_limits(self) -> None:
-        self.limiter.prune(self.clock())
-
-    def _admit_document_fetch(self, host: str, now: float) -> bool:
-        return self.limiter.spend(f"document:{host}", _DOCUMENT_FETCH_LIMIT, now).is_admitted
+        for limiter in self._limiters:
+            limiter.prune(now)
 
     def close(self) -> None:
         """Stop the worker and the background thread, and close the connections to database and Redis.
 
         Waits for the worker to finish, 5 seconds at most.
         """
-        self._stop.set()
         if self._worker_thread is not None:
-            self._worker_thread.join(timeout=5)
+            _stop_worker(self._stop, self._worker_thread)
         self.background.close()
-        self.limiter.close()
+        for limiter in self._limiters:
+            limiter.close()
         self.store.close()
 
-    def _on_change(self, entry: ChangeFeedEntry) -> None:
-        if entry.kind == "changed" and entry.subject == "keys":
-            self.keys.invalidate_cache()
-            self.verifier.invalidate_cache()
-        elif entry.kind == "changed" and entry.subject == "resources":
-            self.resources.invalidate()
+
+def _stop_worker(stop: threading.Event, thread: threading.Thread) -> None:
+    """Stop a worker thread, and wait up to 5 seconds for it to end."""
+    stop.set()
+    thread.join(timeout=5)
 
 
 def prepare_store(runtime: Runtime) -> bool:
@@ -275,12 +253,19 @@ def prepare_store(runtime: Runtime) -> bool:
     has_new_keys = create_initial_keys(runtime.store, runtime.cipher, runtime.clock())
     runtime.keys.invalidate_cache()
     for on_created in runtime.on_store_created:
-        on_created(runtime)
+        on_created(runtime, runtime.clock())
     return has_new_keys
 
 
-def _make_counters(runtime: Runtime) -> Counters:
+def _make_limiters(runtime: Runtime) -> tuple[Limiter, Limiter]:
+    """Return the rate limiter of Valetkey's own endpoints and pages, and that of API routes and plans.
+
+    They are two only on PostgreSQL, which keeps the counters of the first through a crash (see ``storage/limits.py``).
+    """
     if runtime.settings.redis_url:
-        return RedisCounters(runtime.settings.redis_url)
-    path = sqlite_path(runtime.settings.store_url)
-    return SqliteCounters(path.with_suffix(".limits.db")) if path else SqlCounters(runtime.store)
+        limiter = Limiter(RedisCounters(runtime.settings.redis_url))
+    elif path := sqlite_path(runtime.settings.store_url):
+        limiter = Limiter(open_local_counters(path.with_suffix(".limits.db")))
+    else:
+        return Limiter(SqlCounters(runtime.store)), Limiter(SqlCounters(runtime.store, ROUTE_LIMITS))
+    return limiter, limiter

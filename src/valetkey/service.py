@@ -8,28 +8,44 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import logging
 import os
+import re
+import signal
 import sys
 import sysconfig
+import time
 import traceback
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
+from flask.cli import NoAppException, ScriptInfo, find_app_by_string, find_best_app, prepare_import
 from flask.typing import ResponseReturnValue
 
+from .activity.log import escape_records
 from .extension import Valetkey
+from .protocol.unavailable import BackendUnavailable
+from .resource_server.standalone_context import StandaloneContext
 from .runtime import Runtime
 from .settings import SettingsError
-from .settings.sources import set_command_values
-from .storage.engine.transaction import StoreUnavailable
+from .settings.sources import set_fallbacks
 from .web import pages
 from .web.context import EXTENSION
 from .web.error_handlers import render_unhandled_errors
+from .web.middleware import add_middleware
+from .web.request_slots import RequestSlotsMiddleware
+from .web.security_headers import security_headers
 
 APP_VARIABLE = "VALETKEY_APP"
+_PATH_MARK = re.compile(r"[/\\]|\.py$")  # in the name of an app: it is a path, and not the name of a module
 FALLBACK_SETTINGS_VARIABLE = "_VALETKEY_LAST"
+THREADS_VARIABLE = "_VALETKEY_THREADS"
+DRAIN_TIMEOUT_S = 10  # time that requests in progress have when a server process is stopped
+_PARENT_CHECK_INTERVAL_S = 1.0
+_RESERVED_THREADS = 2  # for endpoints, pages and health checks, while slow views of the app hold all others
+FLASK_APP_VARIABLE = "_VALETKEY_FLASK_APP"  # the app of the `flask` command; empty: the one that Flask finds
 
 
 class AppNotFound(Exception):
@@ -39,39 +55,58 @@ class AppNotFound(Exception):
 def load_app_with_worker() -> Flask:
     """Return the app for a server process of ``valetkey serve``.
 
-    Also starts a thread that sends queued mail and logout tokens, and runs hourly tasks.
+    Also starts a thread that sends queued mail and logout tokens, and runs hourly tasks. The process ends if the one
+    that started it does.
     """
-    app = load_configured_app()
-    app.extensions[EXTENSION].start_worker()
+    Thread(target=_end_with_parent, args=(os.getppid(),), name="valetkey-parent", daemon=True).start()
+    app = load_configured_app(allow_resource_server=True)
+    extension: Runtime | StandaloneContext = app.extensions[EXTENSION]
+    settings = extension.settings
+    own_paths = settings.own_paths if isinstance(extension, Runtime) else extension.own_paths
+    own = (*own_paths, settings.health_path, settings.readiness_path, "/.well-known")
+    prefixed = [f"{prefix}{path}" for prefix in {"", urlsplit(settings.issuer).path} for path in own if path]
+    slots = int(os.environ[THREADS_VARIABLE]) - _RESERVED_THREADS
+    add_middleware(app, RequestSlotsMiddleware(slots, prefixed, security_headers(settings.issuer)))
+    if isinstance(extension, Runtime):
+        extension.start_worker()
     return app
 
 
-def load_configured_app(*, allow_resource_server: bool = False) -> Flask:
-    """Return the Flask app that ``valetkey --app`` names, or else one that is only an authorization server.
+def _end_with_parent(parent_pid: int) -> None:
+    """Wait until the parent process has ended, for example by ``kill -9``; then end this one as an operator would.
+
+    Requests in progress may go on for 10 seconds, as at an orderly stop.
+    """
+    while os.getppid() == parent_pid:
+        time.sleep(_PARENT_CHECK_INTERVAL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(DRAIN_TIMEOUT_S)
+    os._exit(1)
+
+
+def load_configured_app(*, script: ScriptInfo | None = None, allow_resource_server: bool = False) -> Flask:
+    """Return the Flask app of ``valetkey --app`` or ``flask --app``, else one that is only an authorization server.
 
     The command passes the name in the environment variable ``VALETKEY_APP``, which server processes inherit.
 
-    The app reads its settings from the environment. Logging to stderr is set up if the app has not set up logging.
+    Settings that nothing sets have the values that the command passes to server processes.
 
+    :param script: the ``flask`` command, if that is what runs.
     :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
     :raises AppNotFound: if the app cannot be loaded.
     :raises SettingsError: if the settings are invalid.
     """
-    set_command_values(os.environ, json.loads(os.environ.get(FALLBACK_SETTINGS_VARIABLE, "{}")))
-    name = os.environ.get(APP_VARIABLE)
-    app = load_app(name, allow_resource_server=allow_resource_server) if name else create_app()
-    _log_to_stderr()
+    set_fallbacks(json.loads(os.environ.get(FALLBACK_SETTINGS_VARIABLE, "{}")))
+    name, flask_app = os.environ.get(APP_VARIABLE), os.environ.get(FLASK_APP_VARIABLE)
+    if script is None and flask_app is not None:
+        script = ScriptInfo(flask_app or None)
+    if name:
+        return load_app(name, allow_resource_server=allow_resource_server)
+    if script is None:
+        return create_app()
+    app = script.load_app()
+    _check_extension(app, app.name, allow_resource_server=allow_resource_server)
     return app
-
-
-def _log_to_stderr() -> None:
-    """Write Valetkey's log to stderr from level ``INFO``, unless the app has set up logging itself."""
-    logger = logging.getLogger("valetkey")
-    if not logger.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
 
 
 def create_app(**settings: Any) -> Flask:
@@ -81,8 +116,8 @@ def create_app(**settings: Any) -> Flask:
     :raises SettingsError: if the settings are invalid.
     """
     app = Flask("valetkey_service")
-    app.config["VALETKEY_ENDPOINTS_BYPASS_FLASK"] = True  # the app has no Flask hooks that this would skip
     Valetkey(app, **settings)
+    escape_records(app.logger)  # Flask logs unexpected exceptions, whose messages may contain input
 
     def index() -> ResponseReturnValue:
         return pages.finish_page(
@@ -97,39 +132,56 @@ def create_app(**settings: Any) -> Flask:
 def load_app(name: str, *, allow_resource_server: bool = False) -> Flask:
     """Import a Flask app by name and return it. If the name is that of an app factory, call the factory.
 
-    :param name: ``module:app``, ``module:factory`` or ``path/to/file.py:app``. Without a name after the colon, ``app``
-        and then ``create_app`` is used.
+    :param name: what ``flask --app`` takes: ``module:app``, ``module:factory``, ``module:factory('argument')``,
+        ``path/to/file.py:app`` or the path of a package. Without a name after the colon, ``app``, ``application`` or
+        the only Flask app of the module is used, and then ``create_app`` or ``make_app`` is called.
     :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
     :raises AppNotFound: if there is no such app, its code fails, or it has no ``Valetkey``.
     """
-    target, _, attribute = name.partition(":")
+    target, attribute = [*re.split(r":(?![\\/])", name, maxsplit=1), ""][:2]  # not at the colon of C:\
     try:
-        module = _import_file(Path(target)) if target.endswith(".py") else _import_module(target)
+        module = _import_path(Path(target)) if _PATH_MARK.search(target) else _import_module(target)
         app = _find_app(module, target, attribute)
-    except (AppNotFound, SettingsError, StoreUnavailable):
+    except (AppNotFound, SettingsError, BackendUnavailable):
         raise
     except Exception as cause:  # the app's own code may raise anything
         raise AppNotFound(_summarize_import_error(target, cause)) from cause
     if not isinstance(app, Flask):
         raise AppNotFound(f"{name} is not a Flask app; name one as module:app or path/to/app.py")
+    _check_extension(app, name, allow_resource_server=allow_resource_server)
+    return app
+
+
+def _check_extension(app: Flask, name: str, *, allow_resource_server: bool) -> None:
+    """Check that an app has a ``Valetkey``.
+
+    :param name: what the error message calls the app.
+    :param allow_resource_server: whether the app may have a ``ResourceServer`` instead.
+    :raises AppNotFound: if it has neither.
+    """
     if EXTENSION not in app.extensions:
         raise AppNotFound(f"{name} has no Valetkey: add Valetkey(app, scopes={{...}})")
     if not allow_resource_server and not isinstance(app.extensions[EXTENSION], Runtime):
         raise AppNotFound(
-            f"{name} has a ResourceServer and no authorization server: of these commands only `check` works with it; "
-            "serve it with any WSGI server"
+            f"{name} has a ResourceServer and no authorization server: of these commands only `serve`, `check` and "
+            "`openapi` work with it"
         )
-    return app
 
 
 def _find_app(module: Any, target: str, attribute: str) -> Any:
-    names = [attribute] if attribute else ["app", "create_app"]
-    app = next((getattr(module, name) for name in names if getattr(module, name, None) is not None), None)
-    if app is None:
-        others = [name for name, value in vars(module).items() if isinstance(value, Flask)]
-        suggestion = f"; did you mean {target}:{others[0]}?" if others else ""
-        raise AppNotFound(f"{target} has no {' and no '.join(names)}{suggestion}")
-    return app() if callable(app) and not isinstance(app, Flask) else app
+    """Return the app of a module, as ``flask --app`` finds it: by name, by a call of a factory, or the best one.
+
+    :raises AppNotFound: if there is none.
+    """
+    try:
+        return find_app_by_string(module, attribute) if attribute else find_best_app(module)
+    except NoAppException as cause:
+        name = attribute.partition("(")[0]
+        if not any(hasattr(module, item) for item in ([name] if name else ["create_app", "make_app"])):
+            apps = [other for other, value in vars(module).items() if isinstance(value, Flask)]
+            suggestion = f"; did you mean {target}:{apps[0]}?" if apps else ""
+            raise AppNotFound(f"{target} has no {name or 'app and no create_app'}{suggestion}") from cause
+        raise AppNotFound(f"{target}: {cause.message}") from cause
 
 
 def _summarize_import_error(target: str, cause: Exception) -> str:
@@ -166,9 +218,16 @@ def _import_module(name: str) -> Any:
         raise AppNotFound(f"there is no module {name}: name the app as module:app or path/to/app.py") from cause
 
 
-def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        raise AppNotFound(f"there is no file {path}")
+def _import_path(path: Path) -> Any:
+    """Import a file, or a package or module that is named by its path, such as ``src/shop`` for ``src/shop.py``.
+
+    :raises AppNotFound: if there is none.
+    """
+    is_file = path.suffix == ".py"
+    if not (path if is_file else path.with_name(f"{path.name}.py")).is_file() and not (path / "__init__.py").is_file():
+        raise AppNotFound(f"there is no file {path}" if is_file else f"there is no package or module {path}")
+    if not is_file or (path.absolute().parent / "__init__.py").is_file():
+        return importlib.import_module(prepare_import(str(path)))  # its relative imports need its package
     sys.path.insert(0, str(path.absolute().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None

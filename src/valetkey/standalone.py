@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Unpack
 
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Flask
 
+from .activity.log import set_up_log
+from .developer_portal.standalone.views import make_blueprint as make_developer_portal_blueprint
+from .openapi.document import load_or_build_document
+from .protocol.protected_resource import ProtectedResource
+from .resource_server.guard.csrf_protect import exempt_from_csrf_protect
 from .resource_server.guard.require_oauth import finish_call
+from .resource_server.guard.undecorated_routes import guard_undecorated_routes
 from .resource_server.issuers.config import TrustedIssuer
-from .resource_server.metadata import METADATA_HEADERS, WELL_KNOWN, build_metadata_document
-from .resource_server.routes import iter_routes, protect_routes
+from .resource_server.routes import iter_routes
 from .resource_server.standalone_context import StandaloneContext, build_context
-from .settings import SettingsError
-from .settings.sources import config_values
+from .resource_server.start_checks import check_not_initialized, check_routes
+from .resource_server.views import make_blueprint as make_metadata_blueprint
+from .settings.arguments import ResourceServerArguments
+from .settings.environment import DEFAULT_PREFIX, log_environment
+from .web.apiflask import hide_from_apiflask
 from .web.context import EXTENSION
 from .web.error_handlers import render_unhandled_errors
+from .web.health import HealthMiddleware
+from .web.issuer_readiness import IssuerReadiness
+from .web.middleware import Middleware, ResponseHookMiddleware, add_middleware
+from .web.page_headers import enforce_headers
+from .web.refused_call import RefusedCallMiddleware
 from .web.request_id import make_request_id_hook
-from .web.wsgi import add_response_hooks, before_first_request
+from .web.security_headers import make_security_headers_hook
+from .web.static_files import blueprint as static_files_blueprint
+from .web.wsgi import ResponseHook, before_first_request
 
 
 class ResourceServer:
@@ -37,11 +52,15 @@ class ResourceServer:
     :param trusted_issuers: the issuers whose tokens are accepted: issuer identifiers (URLs), or ``TrustedIssuer``
         objects to set options.
     :param resource: the resource identifier of this API (RFC 8707 §2): tokens must have it as their audience.
+    :param openapi: as for ``Valetkey``. The security schemes come from the metadata of the issuers.
     :param clock: function that returns the current time in seconds since 1970; for tests.
-    :param settings: ``scopes``, ``site_name``, ``api_prefix``, ``protect_by_default``, ``problem_details``,
-        ``request_ids``, ``rate_limit_fields``, ``clock_leeway``, ``trusted_proxies``, ``outbound_allowed_networks`` and
-        ``outbound_ca_file`` as in ``Settings``. Set ``redis_url`` or ``data_dir`` to count rate limits across all
-        processes; otherwise each process counts by itself.
+    :param env_prefix: prefix of the environment variables that settings are read from: those that are not passed as
+        keywords. ``None`` to read none.
+    :param settings: ``scopes``, ``site_name``, ``api_prefix``, ``api_version``, ``api_description``, ``docs_path``,
+        ``openapi_path``, ``health_path``, ``readiness_path``, ``protect_by_default``, ``problem_details``,
+        ``request_ids``, ``rate_limit_fields``, ``clock_leeway``, ``trusted_proxies``, ``outbound_allowed_networks``,
+        ``outbound_ca_file``, ``log_level`` and ``log_format`` as in ``Settings``. Set ``redis_url`` or ``data_dir`` to
+        count rate limits across all processes; otherwise each process counts by itself.
     :raises SettingsError: if ``app`` is passed and the settings are invalid; see ``init_app``.
     """
 
@@ -51,12 +70,16 @@ class ResourceServer:
         *,
         trusted_issuers: Sequence[str | TrustedIssuer] | None = None,
         resource: str | None = None,
+        openapi: Callable[[], dict[str, Any]] | None = None,
         clock: Callable[[], float] = time.time,
-        **settings: Any,
+        env_prefix: str | None = DEFAULT_PREFIX,
+        **settings: Unpack[ResourceServerArguments],
     ) -> None:
         arguments = {"trusted_issuers": trusted_issuers, "resource": resource}
         self._options = {**settings, **{name: value for name, value in arguments.items() if value is not None}}
+        self._openapi = openapi
         self._clock = clock
+        self._env_prefix = env_prefix
         if app is not None:
             self.init_app(app)
 
@@ -68,77 +91,53 @@ class ResourceServer:
         :raises SettingsError: if the settings are invalid, and the message lists all problems; or if the app has a
             ``Valetkey`` or ``ResourceServer`` already.
         """
-        if EXTENSION in app.extensions:
-            raise SettingsError(
-                "this app already has a Valetkey or a ResourceServer: initialize one of them only, once"
-            )
-        context = build_context(self._options, config_values(app.config), self._clock)
+        check_not_initialized(app, EXTENSION)
+        context = build_context(self._options, app.config, self._clock, self._env_prefix)
+        set_up_log(context.settings.log_level, context.settings.log_format)
+        log_environment(context.sources.environment)
         app.extensions[EXTENSION] = context
-        app.register_blueprint(_make_blueprint())
-        before_first_request(app, _make_startup_check(app, context))
+        context.build_openapi_document = lambda: load_or_build_document(
+            app, self._openapi, context.read_issuer_metadata()
+        )
+        app.register_blueprint(make_metadata_blueprint(partial(_list_resources, app, context)))
+        app.register_blueprint(make_developer_portal_blueprint(context))
+        if context.settings.docs_path is not None:
+            app.register_blueprint(static_files_blueprint, url_prefix=f"{context.settings.docs_path}/pages")
+        hide_from_apiflask(app)
+        # Again: the host may have disabled the logger since.
+        before_first_request(app, partial(set_up_log, context.settings.log_level, context.settings.log_format))
+        before_first_request(app, partial(exempt_from_csrf_protect, app))
+        before_first_request(app, partial(check_routes, app, context.settings, None))
+        guard_undecorated_routes(app, context.settings.api_prefix, deny_undecorated=context.settings.protect_by_default)
         render_unhandled_errors(app, context.settings)
-        response_hooks = [finish_call(context)]
+        response_hooks = [finish_call(context), enforce_headers]
         if context.settings.request_ids:
             response_hooks.append(make_request_id_hook(context.settings.api_prefix))
-        add_response_hooks(app, *response_hooks)
+        response_hooks.append(make_security_headers_hook(context.settings.api_resource))
+        add_middleware(app, *_list_middleware(app, context, response_hooks))
 
 
-def _make_startup_check(app: Flask, context: StandaloneContext) -> Callable[[], None]:
-    """Return the function that protects the routes of the app.
+def _list_middleware(
+    app: Flask, context: StandaloneContext, response_hooks: Sequence[ResponseHook]
+) -> Iterator[Middleware]:
+    """Yield the WSGI middleware of an app, outermost first."""
+    if context.settings.health_path or context.settings.readiness_path:
+        readiness = IssuerReadiness(context.find_issuers_without_metadata, context.admission.limiter, context.clock)
+        yield HealthMiddleware(app, context.settings, readiness)
+    yield ResponseHookMiddleware(*response_hooks)
+    yield RefusedCallMiddleware()
 
-    Call it before the first request, when the app has all its routes. It raises ``SettingsError`` if the rate limit of
-    a route depends on the client's plan, which only the authorization server knows.
+
+def _list_resources(app: Flask, context: StandaloneContext) -> list[ProtectedResource]:
+    """Return the API, and each other resource that a route names with ``@require_oauth(resource=...)``.
+
+    The scopes of a resource are those that its routes require. The API also has all scopes of the setting ``scopes``.
     """
-
-    def check_app() -> None:
-        protect_routes(app, context.settings.api_prefix, deny_undecorated=context.settings.protect_by_default)
-        paths = [
-            route.path
-            for route in iter_routes(app)
-            for protection in route.protections
-            if protection.limit and protection.limit.is_by_plan
-        ]
-        if paths:
-            raise SettingsError(
-                f"the limits of {', '.join(paths)} depend on the client's plan, which only the authorization server "
-                "knows: use limits without plans, or Valetkey instead of ResourceServer"
-            )
-
-    return check_app
-
-
-def _make_blueprint() -> Blueprint:
-    """Return the blueprint that serves the protected resource metadata (RFC 9728 §3).
-
-    There is one document for the API, and one for each other resource identifier that a route names with
-    ``@require_oauth(resource=...)``.
-    """
-    blueprint = Blueprint("valetkey_resource_server", __name__)
-    blueprint.add_url_rule(WELL_KNOWN, "metadata", _serve_metadata)
-    blueprint.add_url_rule(f"{WELL_KNOWN}/<path:path>", "metadata", _serve_metadata)
-    return blueprint
-
-
-def _serve_metadata(path: str = "") -> Response:
-    context: StandaloneContext = current_app.extensions[EXTENSION]
-    scopes = _scopes_by_resource(context)
-    resource_path = path.strip("/")
-    candidates = [resource for resource in scopes if urlsplit(resource).path.strip("/") == resource_path]
-    if not candidates:
-        abort(404)
-    resource = min(candidates, key=lambda candidate: urlsplit(candidate).netloc != request.host)
-    document = build_metadata_document(resource, context.settings.name, context.issuers, scopes[resource])
-    return Response(document, 200, list(METADATA_HEADERS))
-
-
-def _scopes_by_resource(context: StandaloneContext) -> dict[str, set[str]]:
-    """Return the scopes of each resource identifier: those that the routes of the resource require.
-
-    The API itself, the setting ``resource``, also has all scopes of the setting ``scopes``.
-    """
-    scopes = {context.settings.api_resource: set(context.settings.scopes)}
-    for route in iter_routes(current_app):
+    api_resource = context.settings.api_resource
+    scopes = {api_resource: set(context.settings.scopes)}
+    for route in iter_routes(app):
         for protection in route.protections:
             required: set[str] = set().union(*protection.scope_alternatives)
-            scopes.setdefault(protection.resource or context.settings.api_resource, set()).update(required)
-    return scopes
+            scopes.setdefault(protection.resource or api_resource, set()).update(required)
+    issuers, name = context.trusted_issuers, context.settings.name
+    return [ProtectedResource(url, name, issuers, names) for url, names in scopes.items()]

@@ -8,32 +8,42 @@ link and mails it. Only the digest of the link's secret is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from valetkey.activity.audit import audit_statement
 from valetkey.outbound.mail import send_mail
+from valetkey.protocol.display_name import normalize_display_name
+from valetkey.protocol.email_address import digest_email_address, mailbox_of
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.secret import MAIL_LINK, Secret, generate_secret, is_well_formed, random_id
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, mail_links, outbox
+from valetkey.settings import Settings
+from valetkey.storage import accounts, idempotency_keys, mail_links, outbox, provider_links
 from valetkey.storage.accounts import Account
+from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.mail_links import MailLink
 
-from .password import hash_password, password_problem
-from .sign_in import LoginContext, SignInRefused, charge_attempt, start_session
+from . import texts
+from .login_context import LoginContext
+from .password import hash_password, password_problem, verify_password
+from .security_mail import password_mail_statements
+from .sign_in import SignInRefused, charge_attempt, require_email_address, start_session
 from .sign_out import end_all_sessions_statements
 
 ACCOUNT_MAIL_JOB = "account_mail"
 SIGN_UP, RESET_PASSWORD, VERIFY_EMAIL = "sign_up", "reset", "verify"
-_INVALID_LINK_MESSAGE = "It was used already, or is too old. Sign in, or ask for another one there."
+# Within this time, the same form that is submitted again sends no mail. Later it does: the mail may not have arrived.
+_SUBMISSION_S = 60.0
 
 _MAIL_TEXTS: Mapping[str, tuple[str, str]] = {  # by purpose: the subject, and what the link does
-    SIGN_UP: ("Your account at {site}", "Open this link to choose a password and create your account:"),
-    RESET_PASSWORD: ("A new password for {site}", "Open this link to choose a new password for your account:"),
-    VERIFY_EMAIL: ("Confirm your e-mail address for {site}", "Open this link to confirm that this address is yours:"),
+    SIGN_UP: (texts.SIGN_UP_SUBJECT, texts.SIGN_UP_INSTRUCTION),
+    RESET_PASSWORD: (texts.RESET_SUBJECT, texts.RESET_INSTRUCTION),
+    VERIFY_EMAIL: (texts.VERIFY_SUBJECT, texts.VERIFY_INSTRUCTION),
 }
 
 
@@ -49,25 +59,51 @@ def request_mail_link(
 ) -> None:
     """Add a background job (``deliver_mail_link``) that mails a link to an e-mail address.
 
-    If too many links were requested for one e-mail address, the request is ignored without an error: an error would
-    reveal that the address has an account.
+    If too many links were requested for one mailbox (a tag after ``+`` does not count), the request is ignored without
+    an error: an error would reveal that the address has an account. If the same browser submits the same form again
+    within ``_SUBMISSION_S`` seconds, the request is ignored and not counted: its first submission sends the mail.
 
     :param purpose: what the link is for: ``SIGN_UP``, ``RESET_PASSWORD`` or ``VERIFY_EMAIL``.
     :param name: the user's name, for an account that the link creates; empty uses the part of the address before ``@``.
     :param next_path: local path to which the browser returns after the link was used; empty for no path.
-    :raises SignInRefused: if too many links were requested from the caller's network.
+    :raises SignInRefused: if the e-mail address is not valid, or too many links were requested from the caller's
+        network.
     """
-    email = email.strip().lower()
-    charge_attempt(
-        f"mail-address|{caller_network(login_context.address)}", runtime.limits["mail_address_limit"], runtime, now
-    )
-    if not runtime.limiter.spend(f"mail|{email}", runtime.limits["mail_limit"], now).is_admitted:
+    email, network = require_email_address(email), caller_network(login_context.address)
+    submission = _digest_submission(purpose, email, login_context)
+    if submission is not None and idempotency_keys.is_reserved(runtime.store, submission, now):
         return
-    payload = {"purpose": purpose, "email": email, "name": name.strip(), "next": next_path, "at": now}
-    runtime.write(Transaction(rows=(outbox.add(ACCOUNT_MAIL_JOB, payload, now),)))
+    charge_attempt(("mail_address_limit", network), network, runtime, now)
+    charge = ("mail_limit", "link", digest_email_address(mailbox_of(email)))
+    if not runtime.limits.admits(*charge, now=now):
+        runtime.failures.record("limit.reached", now, network=network, detail="mail_limit")
+        return
+    payload = {"purpose": purpose, "email": email, "name": normalize_display_name(name), "next": next_path, "at": now}
+    condition = None if submission is None else _first_submission_condition(submission, now)
+    if not runtime.store.write(Transaction(condition, (outbox.add(ACCOUNT_MAIL_JOB, payload, now),))):
+        runtime.limits.refund("mail_address_limit", network)
+        runtime.limits.refund(*charge)
 
 
-def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+def _digest_submission(purpose: str, email: str, login_context: LoginContext) -> bytes | None:
+    """Return a digest that is the same if a form is submitted twice; ``None`` if the request has no ``submission``.
+
+    A form in which the user has changed the e-mail address is another one.
+    """
+    if login_context.submission is None:
+        return None
+    parts = ["mail link", purpose, email, login_context.browser.reveal(), login_context.submission]
+    return sha256(to_json(parts).encode()).digest()
+
+
+def _first_submission_condition(submission: bytes, now: float) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that is met by the first submission only."""
+    return idempotency_keys.reserve(
+        submission, submission, now, abandoned_before=now - _SUBMISSION_S, expires_at=now + _SUBMISSION_S
+    )
+
+
+def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any], now: float) -> None:
     """Generate a link, store it and mail it. The worker process calls this for each job of ``request_mail_link``.
 
     No mail is sent if the purpose does not fit the account (see ``_effective_purpose``), or if the request is older
@@ -79,7 +115,6 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     """
     account = accounts.find_by_email(runtime.store, payload["email"])
     purpose = _effective_purpose(payload["purpose"], account)
-    now = runtime.clock()
     if purpose is None or now > payload["at"] + runtime.settings.mail_link_lifetime:
         return
     secret = generate_secret(MAIL_LINK)
@@ -92,28 +127,24 @@ def deliver_mail_link(runtime: Runtime, payload: Mapping[str, Any]) -> None:
         next=payload["next"],
         expires_at=now + runtime.settings.mail_link_lifetime,
     )
-    runtime.write(Transaction(rows=(mail_links.add(link),)))
+    runtime.store.write(Transaction(rows=(mail_links.add(link),)))
     subject, instruction = _MAIL_TEXTS[purpose]
     if payload["purpose"] == SIGN_UP and account is not None:
-        instruction = "Somebody wanted to create an account with this address. You have one already. " + instruction
-    text = (
-        f"{instruction}\n\n{_link_url(runtime, secret)}\n\n"
-        f"It works once, within {runtime.settings.mail_link_lifetime // 60} minutes. "
-        "If you did not ask for it, do nothing: nobody can use it without this mail.\n"
-    )
+        instruction = texts.SIGN_UP_FOR_EXISTING_ACCOUNT.format(instruction=instruction)
+    minutes = runtime.settings.mail_link_lifetime // 60
+    text = texts.LINK_MAIL.format(instruction=instruction, url=_link_url(runtime.settings, secret), minutes=minutes)
     send_mail(runtime.settings, payload["email"], subject.format(site=runtime.settings.name), text)
 
 
-def get_link(value: str, runtime: Runtime, now: float) -> MailLink:
+def get_link(value: str, store: Store, now: float, *, may_be_used: bool = False) -> MailLink:
     """Return the stored link whose secret is ``value``, the last part of the URL that was mailed.
 
+    :param may_be_used: whether the link is also returned if it was used: for a form that is submitted twice.
     :raises InvalidRequest: if the link is unknown, used or expired.
     """
-    link = (
-        mail_links.find_active(runtime.store, Secret(value).digest(), now) if is_well_formed(value, MAIL_LINK) else None
-    )
-    if link is None:
-        raise InvalidRequest(_INVALID_LINK_MESSAGE)
+    link = mail_links.find(store, Secret(value).digest(), now) if is_well_formed(value, MAIL_LINK) else None
+    if link is None or (link.used_at is not None and not may_be_used):
+        raise InvalidRequest(texts.LINK_EXPIRED)
     return link
 
 
@@ -124,6 +155,8 @@ def set_password_with_link(
 
     The account is created if the link is for a sign-up. Otherwise all earlier sessions of the account end. The link and
     all other links mailed to this e-mail address become invalid.
+
+    If the link was used already, and the account has this password, nothing is set: the same form was submitted twice.
 
     :raises SignInRefused: if the password is too weak; the link stays valid.
     :raises InvalidRequest: if the link was used meanwhile, another link created an account with this e-mail address
@@ -140,17 +173,39 @@ def set_password_with_link(
         else _reset_password_statements(sub, password_hash, runtime, login_context, now)
     )
     email_statements = (accounts.set_email_verified(sub, link.email, now), mail_links.invalidate_all(link.email, now))
-    if not runtime.write(Transaction(mail_links.mark_used(link.digest, now), (*account_statements, *email_statements))):
-        raise InvalidRequest(_INVALID_LINK_MESSAGE)
-    runtime.feed.invalidate()
+    if not runtime.store.write(
+        Transaction(mail_links.mark_used(link.digest, now), (*account_statements, *email_statements))
+    ):
+        return _start_session_again(link, password, login_context, runtime, now)
     account = accounts.find(runtime.store, sub)
     if account is None or account.disabled_at is not None:  # another link created an account first, or it was disabled
-        raise InvalidRequest("There is an account with this e-mail address already. Sign in to it.")
-    return start_session(sub, login_context, runtime, now)
+        raise InvalidRequest(texts.ACCOUNT_EXISTS_SIGN_IN)
+    return start_session(account, login_context, runtime, now)
 
 
-def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: float) -> None:
+def _start_session_again(
+    link: MailLink, password: str, login_context: LoginContext, runtime: Runtime, now: float
+) -> Secret:
+    """Start a session, or return the one that was started, after a form with a mailed link was submitted twice.
+
+    :raises SignInRefused: if there were too many attempts.
+    :raises InvalidRequest: if the account does not have this password, or is disabled.
+    """
+    account = accounts.find_by_email(runtime.store, link.email)
+    if account is None or account.disabled_at is not None:
+        raise InvalidRequest(texts.LINK_EXPIRED)
+    charge, network = ("sign_in_limit", "password", account.sub), caller_network(login_context.address)
+    charge_attempt(charge, network, runtime, now, owner=account.sub)
+    if not verify_password(password, account.password_hash):
+        raise InvalidRequest(texts.LINK_EXPIRED)
+    runtime.limits.refund(*charge)
+    return start_session(account, login_context, runtime, now)
+
+
+def verify_email(link: MailLink, address: str | None, store: Store, now: float) -> None:
     """Mark the e-mail address of an account as verified, and the mailed link as used.
+
+    If the address is verified already, nothing changes.
 
     :param link: a link that was mailed to an existing account (``link.sub`` is set).
     :param address: network address of the caller, for the audit log.
@@ -161,8 +216,11 @@ def verify_email(link: MailLink, address: str | None, runtime: Runtime, now: flo
         accounts.set_email_verified(link.sub, link.email, now),
         audit_statement("account.email_verified", now, owner=link.sub, address=address),
     )
-    if not runtime.write(Transaction(mail_links.mark_used(link.digest, now), rows)):
-        raise InvalidRequest(_INVALID_LINK_MESSAGE)
+    if not store.write(Transaction(mail_links.mark_used(link.digest, now), rows)):
+        account = accounts.find(store, link.sub)
+        if account is not None and account.email == link.email and account.email_verified_at is not None:
+            return
+        raise InvalidRequest(texts.LINK_EXPIRED)
 
 
 def _effective_purpose(requested: str, account: Account | None) -> str | None:
@@ -188,10 +246,15 @@ def _create_account_statements(
 def _reset_password_statements(
     sub: str, password_hash: str, runtime: Runtime, login_context: LoginContext, now: float
 ) -> tuple[BoundStatement, ...]:
-    event = audit_statement("account.password_changed", now, owner=sub, address=login_context.address)
-    return accounts.set_password(sub, password_hash), *end_all_sessions_statements(sub, runtime, now), event
+    return (
+        accounts.set_password(sub, password_hash),
+        accounts.set_unreviewed(sub),
+        provider_links.remove_all_of_account(sub),  # a previous user of the account may have added one
+        *end_all_sessions_statements(sub, runtime, now),
+        audit_statement("account.password_changed", now, owner=sub, address=login_context.address),
+        *password_mail_statements(sub, login_context, runtime, now),
+    )
 
 
-def _link_url(runtime: Runtime, secret: Secret) -> str:
-    settings = runtime.settings
-    return f"{settings.issuer}{settings.account_path or settings.oauth_path + '/account'}/mail/{secret.reveal()}"
+def _link_url(settings: Settings, secret: Secret) -> str:
+    return f"{settings.issuer}{settings.account_pages_path}/mail/{secret.reveal()}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING
+
+from . import texts
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -36,18 +39,18 @@ def password_problem(password: str, *, email: str = "", name: str = "") -> str |
     :param name: the user's name; it is not accepted as the password.
     """
     if len(password) < MIN_PASSWORD_LENGTH:
-        return f"Choose a password of at least {MIN_PASSWORD_LENGTH} characters."
+        return texts.PASSWORD_TOO_SHORT.format(length=MIN_PASSWORD_LENGTH)
     if len(password) > MAX_PASSWORD_LENGTH:
-        return f"Choose a password of at most {MAX_PASSWORD_LENGTH} characters."
+        return texts.PASSWORD_TOO_LONG.format(length=MAX_PASSWORD_LENGTH)
     if len(set(password)) < 4:
-        return "Choose a password with more different characters."
+        return texts.PASSWORD_TOO_UNIFORM
     folded_password = password.casefold()
     if folded_password in {email.casefold(), name.casefold()} or (
         email and folded_password.startswith(email.partition("@")[0].casefold() + "@")
     ):
-        return "Choose a password that is not your name or e-mail address."
+        return texts.PASSWORD_IS_NAME
     if _is_common_password(folded_password):
-        return "Choose a password that is harder to guess: this one is among the first that are tried."
+        return texts.PASSWORD_COMMON
     return None
 
 
@@ -64,9 +67,21 @@ def _is_common_password(folded_password: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """Return the argon2id hash of a password, as a text that includes the salt and the cost parameters."""
+    """Return the argon2id hash of a password, as a text that includes the salt and the cost parameters.
+
+    The password is prepared first, so that it can be typed on any system (RFC 8265 §4.2).
+    """
     with _hash_lock:
-        return _hasher().hash(password)
+        return _hasher().hash(prepare_password(password))
+
+
+def prepare_password(password: str) -> str:
+    """Return a password in the one form in which it is compared (RFC 8265 §4.2, OpaqueString).
+
+    Systems send the same letters as different code points, such as "é" as one or as two, and other spaces.
+    """
+    spaces = "".join(" " if unicodedata.category(character) == "Zs" else character for character in password)
+    return unicodedata.normalize("NFC", spaces)
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
@@ -79,11 +94,16 @@ def verify_password(password: str, password_hash: str | None) -> bool:
 
     if len(password) > MAX_PASSWORD_LENGTH:
         return False
+    # Hashes of earlier versions are of the password as it was typed.
+    typed = dict.fromkeys((prepare_password(password), password))
     with _hash_lock:
-        try:
-            return _hasher().verify(password_hash or _dummy_hash(), password) and password_hash is not None
-        except (VerificationError, InvalidHashError):
-            return False
+        for candidate in typed:
+            try:
+                if _hasher().verify(password_hash or _dummy_hash(), candidate):
+                    return password_hash is not None
+            except (VerificationError, InvalidHashError):
+                continue
+    return False
 
 
 @cache

@@ -26,10 +26,9 @@ def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float)
         return ()
     sub, sid = session_and_account[0].sub, session_and_account[0].sid
     logouts = logout_statements(sub, sid, runtime, now, address)
-    frame_uris = frontchannel_logout_uris(sid, runtime, now)
+    frame_uris = frontchannel_logout_uris(sub, sid, runtime, now)
     event = audit_statement("session.ended", now, owner=sub, address=address)
-    runtime.write(Transaction(accounts.end_session(session.digest(), now), (event, *logouts)))
-    runtime.feed.invalidate()
+    runtime.store.write(Transaction(accounts.end_session(session.digest(), now), (event, *logouts)))
     return frame_uris
 
 
@@ -45,8 +44,8 @@ def sign_out_at_host(owner: Owner, address: str | None, runtime: Runtime, now: f
     frame_uris: tuple[str, ...] = ()
     if owner.sid is not None:
         statements += logout_statements(owner.sub, owner.sid, runtime, now, address)
-        frame_uris = frontchannel_logout_uris(owner.sid, runtime, now)
-    runtime.revoke(*statements)
+        frame_uris = frontchannel_logout_uris(owner.sub, owner.sid, runtime, now)
+    runtime.store.write_all(*statements)
     return frame_uris
 
 

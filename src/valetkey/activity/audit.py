@@ -8,11 +8,15 @@ from valetkey.storage.audit import AuditRow, add
 from valetkey.storage.engine.statement import BoundStatement
 
 AuditEvent = Literal[
+    "account.changed",
     "account.created",
     "account.disabled",
     "account.email_verified",
     "account.enabled",
     "account.password_changed",
+    "account.provider_connected",
+    "account.provider_disconnected",
+    "account.removed",
     "client.approved",
     "client.changed",
     "client.created",
@@ -24,8 +28,10 @@ AuditEvent = Literal[
     "code.replayed",
     "consent.denied",
     "consent.granted",
+    "consent.narrowed",
     "consent.revoked",
     "device_code.replayed",
+    "grant.client_became_public",
     "grant.ended_with_session",
     "grant.revoked",
     "initial_access_token.created",
@@ -41,6 +47,8 @@ AuditEvent = Literal[
     "resource.changed",
     "session.ended",
     "session.started",
+    "store.restored",
+    "tokens.all_revoked",
     "token.leaked",
     "token.revoked",
 ]

@@ -66,7 +66,7 @@ class BackgroundThread:
             )
             self._thread.start()
             # Worker processes exit without atexit handlers, but with multiprocessing's finalizers.
-            util.Finalize(self, self.run_exit_jobs, exitpriority=10)
+            util.Finalize(self, self.close, exitpriority=10)
 
 
 def _run_all(jobs: Iterable[Callable[[], None]]) -> None:

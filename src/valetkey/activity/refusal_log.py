@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from dataclasses import dataclass, replace
 
-from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.errors import InvalidToken, OAuthError
+from valetkey.protocol.unavailable import BackendUnavailable
 
 _log = logging.getLogger("valetkey")
 # Secrets of Valetkey and JWTs are masked, in whichever parameter they were sent by mistake.
 _SECRET_PATTERN = re.compile(r"vk_[a-z]{2,3}_\w+|eyJ[\w-]+\.[\w.-]*")
+_is_one_word = re.compile(r"[^\s\"=\[\]]+").fullmatch
+_MAX_FIELD_LENGTH = 200
 
 
-def log_refusal(refusal: OAuthError, reference: str, endpoint: str) -> None:
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """Details of a request that got an error response, for the log. A field is ``None`` if it is unknown.
+
+    :param reference: id that is also in the response, to find the log line of a response.
+    :param endpoint: name of the endpoint, or URL rule of the Flask route, that refused the request.
+    :param client_id: the client. Unless it was authenticated, the request only claims to be this client's.
+    :param user: ``sub`` of the resource owner.
+    :param network: the caller's network, as rate limits count it.
+    """
+
+    reference: str
+    endpoint: str
+    client_id: str | None = None
+    user: str | None = None
+    network: str | None = None
+
+
+def log_refusal(cause: OAuthError | BackendUnavailable, request_info: RequestInfo) -> None:
     """Log one line about a refused request: the error, and the reason that is not sent to the client.
 
-    Valetkey's secrets and JWTs in the message are masked.
-
-    :param refusal: the error that the request is refused with.
-    :param reference: id that is also in the response, to find the log line of a response.
-    :param endpoint: name of the endpoint, or of the Flask route, that refused the request.
+    Valetkey's secrets and JWTs are masked. The level is ``ERROR`` if the server failed or a backend does not answer
+    (status 500 or above), else ``INFO``.
     """
-    message = f"{refusal.description} ({refusal.log_detail})" if refusal.log_detail else refusal.description
-    _log.info("refused %s at %s: %s [%s]", refusal.error, endpoint, _SECRET_PATTERN.sub("...", message), reference)
+    if isinstance(cause, BackendUnavailable):
+        _write(logging.ERROR, "unavailable at %s: %s", (request_info.endpoint, _mask(str(cause))), request_info)
+        return
+    if isinstance(cause, InvalidToken) and cause.client_id is not None:
+        request_info = replace(request_info, client_id=cause.client_id, user=cause.user)
+    message = f"{cause.description} ({cause.log_detail})" if cause.log_detail else cause.description
+    level = logging.ERROR if cause.status >= 500 else logging.INFO
+    _write(level, "refused %s at %s: %s", (cause.error, request_info.endpoint, _mask(message)), request_info)
+
+
+def log_error_response(status: int, cause: str, request_info: RequestInfo) -> None:
+    """Log one line about an error response that is not an OAuth error, such as 404 or 500.
+
+    The level is ``ERROR`` if the status is 500 or above, else ``INFO``.
+
+    :param cause: name of the exception that the response is for.
+    """
+    level = logging.ERROR if status >= 500 else logging.INFO
+    _write(level, "responded with %d at %s: %s", (status, request_info.endpoint, cause), request_info)
+
+
+def _write(level: int, template: str, arguments: tuple[object, ...], request_info: RequestInfo) -> None:
+    """Log a line that ends with the reference, and then the known ones of client, user and network.
+
+    The record has them as attributes, too, for formatters such as ``JsonLogFormatter``.
+    """
+    fields = {name: _mask(getattr(request_info, name)) for name in ("client_id", "user", "network")}
+    present = {name: value for name, value in fields.items() if value is not None}
+    template += " [%s]" + "".join(f" {name}=%s" for name in present)
+    extra = {"reference": request_info.reference, **fields}
+    _log.log(level, template, *arguments, request_info.reference, *map(_quote, present.values()), extra=extra)
+
+
+def _quote(value: str) -> str:
+    """Return the value in quotes if it has spaces or signs with which it could look like several fields."""
+    return value if _is_one_word(value) else json.dumps(value, ensure_ascii=False)
+
+
+def _mask(text: str | None) -> str | None:
+    return None if text is None else _SECRET_PATTERN.sub("...", text)[:_MAX_FIELD_LENGTH]

@@ -17,11 +17,12 @@ decorators below ``@require_oauth``.
 
 from __future__ import annotations
 
+from valetkey.protocol.etag import etag_of
 from valetkey.web.problem_responses import Problem, problem
 from valetkey.web.problem_responses import use_problems as use_problems
 
 from .body_size import limit_bodies, max_body
-from .conditional import check_preconditions, etag_of, etagged
+from .conditional import check_preconditions, etagged
 from .cors import use_cors
 from .cursors import open_cursor, seal_cursor
 from .deprecation import deprecated

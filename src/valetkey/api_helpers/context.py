@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import current_app, request
 
+from valetkey.protocol.compound_key import join_key
 from valetkey.rate_limiting.address import caller_network
 from valetkey.web.context import EXTENSION, current_address
 from valetkey.web.wsgi import TOKEN_KEY
@@ -31,16 +32,21 @@ def current_time() -> float:
     return float(extension.clock()) if hasattr(extension, "clock") else time.time()
 
 
-def caller_key(runtime: Runtime) -> str:
+def caller_key(trusted_proxies: tuple[str, ...]) -> str:
     """Return text that identifies the caller of the current request.
 
     It names the client and the user of the access token, so it is the same for all their tokens. Without a token, it
-    names the caller's IP network.
+    names the caller's IP network, which other callers may share: see ``is_caller_identified``.
     """
     token = request.environ.get(TOKEN_KEY)
     if token:
-        return f"{token.client_id}|{token.user_id or ''}"
-    return f"address|{caller_network(current_address(runtime))}"
+        return join_key("client", token.client_id, token.user_id or "")
+    return join_key("address", caller_network(current_address(trusted_proxies)))
+
+
+def is_caller_identified() -> bool:
+    """Return whether an access token identifies the caller of the current request."""
+    return bool(request.environ.get(TOKEN_KEY))
 
 
 def ensure_sync(view: View) -> View:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
 
 from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import MethodNotAllowed
 
+from valetkey.protocol.cors import allowed_headers
+from valetkey.web.middleware import Middleware, ResponseHookMiddleware, add_middleware
 from valetkey.web.problem_responses import request_is_below
-from valetkey.web.wsgi import Environ, Headers, ResponseHook, add_response_hooks
+from valetkey.web.wsgi import OWN_RESPONSE_KEY, Environ, Headers, ResponseHook, StartResponse, is_below
 
 EXPOSED_HEADERS = (
     "RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, WWW-Authenticate, Link, "
@@ -17,11 +19,10 @@ EXPOSED_HEADERS = (
 )
 _DEFAULT_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Id"
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+").fullmatch
-_are_header_names = re.compile(r"[A-Za-z0-9_, -]{1,1000}").fullmatch
-_OriginCheck = Callable[[str], bool]
+OriginCheck = Callable[[str], bool]
 
 
-def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _OriginCheck | None = None) -> None:
+def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | OriginCheck | None = None) -> None:
     """Allow scripts on other origins to call the routes below a prefix and to read the responses.
 
     Preflight requests get their response before any ``before_request`` hook, because they carry no access token.
@@ -35,20 +36,19 @@ def use_cors(app: Flask, prefix: str = "", origins: Collection[str] | _OriginChe
     :raises ValueError: if one of ``origins`` is not an origin as browsers send it: scheme, host and perhaps a port,
         without a path.
     """
-    add_response_hooks(app, set_up_cors(app, prefix, origins))
-
-
-def set_up_cors(app: Flask, prefix: str, origins: Collection[str] | _OriginCheck | None) -> ResponseHook:
-    """Install the handler of CORS preflight requests, and return the hook that adds CORS headers to other responses.
-
-    The parameters are those of ``use_cors``.
-    """
     allowed = origins if callable(origins) or origins is None else _parse_origins(origins).__contains__
-    below = f"{prefix}/"
+    hooks = ResponseHookMiddleware(make_cors_hook(prefix, allowed))
+    add_middleware(app, hooks, PreflightMiddleware(app, prefix, allowed))
+
+
+def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
+    """Return a function for ``ResponseHookMiddleware`` that adds CORS headers to the responses below a path prefix.
+
+    :param allowed: function that returns whether an origin is allowed; None allows every origin.
+    """
 
     def add_cors_headers(environ: Environ, status: str, headers: Headers) -> None:
-        path = environ["PATH_INFO"]
-        if path.startswith(below) or path == prefix:
+        if is_below(prefix, environ["PATH_INFO"]):
             if allowed is not None:
                 headers.append(("Vary", "Origin"))  # also without Origin: caches must not mix the two responses
             origin = environ.get("HTTP_ORIGIN")
@@ -58,27 +58,34 @@ def set_up_cors(app: Flask, prefix: str, origins: Collection[str] | _OriginCheck
                 headers.append(("Access-Control-Allow-Origin", allowed_origin))
                 headers.append(("Access-Control-Expose-Headers", EXPOSED_HEADERS))
 
-    _handle_preflights(app, prefix, allowed)
     return add_cors_headers
 
 
-def _handle_preflights(app: Flask, prefix: str, is_allowed: _OriginCheck | None) -> None:
-    """Install WSGI middleware that responds to the CORS preflight requests below a path prefix.
+class PreflightMiddleware(Middleware):
+    """Responds to the CORS preflight requests below a path prefix.
 
     It is middleware because a Flask hook would slow down all other requests.
 
+    Order: inside of ``ResponseHookMiddleware``, which adds the request id; outside of the app, because its
+    ``before_request`` functions refuse a request without access token.
+
     :param is_allowed: function that returns whether an origin is allowed; None allows every origin.
     """
-    inner = app.wsgi_app
 
-    def preflight_middleware(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __init__(self, app: Flask, prefix: str, is_allowed: OriginCheck | None) -> None:
+        self._app = app
+        self._prefix = prefix
+        self._is_allowed = is_allowed
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
-            with app.request_context(environ):
-                if request_is_below(prefix) and request.url_rule is not None:
-                    return _preflight_response(is_allowed)(environ, start_response)
-        return inner(environ, start_response)
-
-    app.wsgi_app = preflight_middleware  # type: ignore[method-assign]  # Flask documents this way to add middleware
+            with self._app.request_context(environ):
+                # Without PROVIDE_AUTOMATIC_OPTIONS, no rule has this method.
+                has_rule = request.url_rule is not None or isinstance(request.routing_exception, MethodNotAllowed)
+                if request_is_below(self._prefix) and has_rule:
+                    environ[OWN_RESPONSE_KEY] = True
+                    return _preflight_response(self._is_allowed)(environ, start_response)
+        return self.inner(environ, start_response)
 
 
 def _parse_origins(origins: Collection[str]) -> frozenset[str]:
@@ -96,7 +103,7 @@ def _parse_origins(origins: Collection[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
-def _preflight_response(is_allowed: _OriginCheck | None) -> Response:
+def _preflight_response(is_allowed: OriginCheck | None) -> Response:
     """Return the response to the current CORS preflight request, which browsers cache for 600 seconds.
 
     It names the allowed origin, the methods of the URL and the allowed headers; it names none of them if the origin is
@@ -111,15 +118,14 @@ def _preflight_response(is_allowed: _OriginCheck | None) -> Response:
         return response
     adapter = current_app.create_url_adapter(request)
     requested = request.headers.get("Access-Control-Request-Headers", "")
-    allowed_headers = requested if _are_header_names(requested) else _DEFAULT_ALLOWED_HEADERS
     response.headers["Access-Control-Allow-Origin"] = allowed_origin
     response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(adapter.allowed_methods() if adapter else ()))
-    response.headers["Access-Control-Allow-Headers"] = allowed_headers
+    response.headers["Access-Control-Allow-Headers"] = allowed_headers(requested, _DEFAULT_ALLOWED_HEADERS)
     response.headers["Access-Control-Max-Age"] = "600"
     return response
 
 
-def _allow_origin_value(origin: str, is_allowed: _OriginCheck | None) -> str | None:
+def _allow_origin_value(origin: str, is_allowed: OriginCheck | None) -> str | None:
     """Return the value of ``Access-Control-Allow-Origin`` for an origin, or None if the origin is not allowed.
 
     :param is_allowed: function that returns whether an origin is allowed; None allows every origin.

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -20,11 +20,14 @@ from .context import find_runtime
 _PURPOSE = "valetkey cursor"
 _MAC_BYTES = 16  # HMAC-SHA-256 is truncated to 128 bits, which RFC 2104 §5 allows
 _MAX_LENGTH = 2000  # characters
+_MICROSECOND = timedelta(microseconds=1)
 
 # Types that JSON does not have: the letter that marks the type, the encoder, the decoder.
 _TYPE_CODECS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     datetime: ("t", datetime.isoformat, datetime.fromisoformat),
     date: ("d", date.isoformat, date.fromisoformat),
+    time: ("h", time.isoformat, time.fromisoformat),
+    timedelta: ("i", lambda value: str(value // _MICROSECOND), lambda text: int(text) * _MICROSECOND),
     Decimal: ("n", str, Decimal),
     UUID: ("u", str, UUID),
     bytes: ("b", bytes.hex, bytes.fromhex),
@@ -38,7 +41,8 @@ def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float
     The cursor is signed, not encrypted: callers can read the values in it.
 
     :param place: the values that identify the position, such as the sort values of the last item. Each is a ``str``,
-        ``int``, ``float``, ``bool``, ``datetime``, ``date``, ``Decimal``, ``UUID`` or ``bytes``.
+        ``int``, ``float``, ``bool``, ``datetime``, ``date``, ``time``, ``timedelta``, ``Decimal``, ``UUID`` or
+        ``bytes``.
     :param query: text that identifies the query, such as its path and filters. ``open_cursor`` accepts the cursor only
         with the same text.
     :param now: the current time, in seconds since 1970.

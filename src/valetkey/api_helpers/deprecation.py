@@ -10,6 +10,8 @@ from typing import Any
 from flask import Response, current_app
 from werkzeug.http import http_date
 
+from valetkey.web.refused_call import CallRefused
+
 from .context import View, ensure_sync
 
 DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # the attribute of a view that holds its Deprecation
@@ -65,9 +67,12 @@ def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | N
 
         @functools.wraps(view)
         def deprecated_view(*args: Any, **kwargs: Any) -> Response:
-            response = current_app.make_response(call(*args, **kwargs))
-            for name, value in deprecation.headers:
-                response.headers.add(name, value)
+            try:
+                response = current_app.make_response(call(*args, **kwargs))
+            except CallRefused as refused:  # if this decorator is above require_oauth
+                refused.response.headers.extend(deprecation.headers)
+                raise
+            response.headers.extend(deprecation.headers)
             return response
 
         setattr(deprecated_view, DEPRECATED_ATTRIBUTE, deprecation)

@@ -7,24 +7,25 @@ import hashlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from flask import Response, current_app, request
 
 from valetkey.protocol.size import parse_size
-from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.web.problem_responses import Problem
+from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.web.problem_responses import Problem, refuse
+from valetkey.web.refused_call import CallRefused
 from valetkey.web.request_id import request_id
 from valetkey.web.wsgi import TOKEN_KEY
 
 from .body_size import check_body_size
-from .context import View, caller_key, ensure_sync, find_runtime
+from .context import View, caller_key, ensure_sync, find_runtime, is_caller_identified
 
 if TYPE_CHECKING:
     from .idempotency_store import IdempotencyReservation
 
 IDEMPOTENT_ATTRIBUTE = "__valetkey_idempotent__"  # the attribute of a view that holds whether a key is required
 _METHODS = frozenset({"POST", "PATCH"})
+_FORM_TYPES = frozenset({"multipart/form-data", "application/x-www-form-urlencoded", "application/x-url-encoded"})
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})  # temporary errors: the same request may succeed later
 _is_quoted_key = re.compile(
     r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"'
@@ -39,9 +40,13 @@ def idempotent(
     """Decorate a view so that clients can safely repeat POST and PATCH requests with an ``Idempotency-Key`` header.
 
     The view runs once for each key. For 24 hours, the same request with the same key gets the stored response, with the
-    header ``Idempotent-Replayed: true``. A key belongs to the client, the user, the method and the path. Responses are
-    stored encrypted in Valetkey's database, so the app needs a ``Valetkey``; they are not stored if their status is
-    5xx, 408, 425 or 429, so that the request can be tried again.
+    header ``Idempotent-Replayed: true``. A key belongs to the client, the user, the method and the URL without its
+    query. Two forms are the same if their fields and files are: a multipart form may have another boundary. Responses
+    are stored encrypted in Valetkey's database, so the app needs a ``Valetkey``; they are not stored if their status
+    is 5xx, 408, 425 or 429, so that the request can be tried again.
+
+    Without an access token, as in a ``@public`` view, nothing safe identifies the caller: the view runs once for each
+    key and network too, but a repeated request gets 409 instead of the response, which may be another caller's.
 
     Put it below ``@require_oauth``.
 
@@ -111,21 +116,45 @@ def _reserve(key: str, gives_up_after: float, max_bytes: int) -> IdempotencyRese
     if runtime is None:
         raise RuntimeError("@idempotent stores responses in Valetkey's database: add Valetkey(app)")
     check_body_size(max_bytes)
-    full_key = f"{caller_key(runtime)}\0{request.method}\0{request.path}\0{key}"
+    url = f"{request.host.lower()}{request.script_root}{request.path}"
+    full_key = f"{caller_key(runtime.settings.trusted_proxies)}\0{request.method}\0{url}\0{key}"
     key_digest = hashlib.sha256(full_key.encode()).digest()
     try:
-        return reserve(runtime, key_digest, _request_digest(), gives_up_after, max_bytes)
-    except StoreUnavailable as cause:
-        _log.error("idempotency: the database is unavailable, responded 503: %s [%s]", cause, request_id())
-        raise Problem(503, "the server cannot answer now; try again", [("Retry-After", "2")]) from cause
+        # A caller without a token cannot be identified: another caller with the same key must not get the response.
+        stored_bytes = max_bytes if is_caller_identified() else None
+        return reserve(runtime, key_digest, _request_digest(), gives_up_after, stored_bytes, runtime.clock())
+    except BackendUnavailable as cause:
+        refusal = refuse(cause)
+        raise Problem(refusal.status, refusal.description, refusal.headers) from cause
 
 
 def _request_digest() -> bytes:
-    """Return the SHA-256 digest of the current request's query string, media type and body."""
-    is_parsed = "form" in vars(request)  # a hook of the host app has parsed the form, which consumes the body
-    body = urlencode(list(request.form.items(multi=True))).encode() if is_parsed else request.get_data(cache=True)
-    head = f"{request.query_string.decode('latin-1')}\0{request.mimetype}\0".encode()
-    return hashlib.sha256(head + body).digest()
+    """Return the SHA-256 digest of the current request's query string, media type and body.
+
+    A form is digested by its fields and files: a client that sends it again may choose another multipart boundary. A
+    hook of the host app may have parsed it, which consumes the body.
+    """
+    digest = hashlib.sha256(f"{request.query_string.decode('latin-1')}\0{request.mimetype}\0".encode())
+    body = request.get_data(cache=True)  # before the form is parsed, so that the view can read the body, too
+    if request.mimetype not in _FORM_TYPES:
+        digest.update(body)
+        return digest.digest()
+    for name, value in request.form.items(multi=True):
+        _add_parts(digest, b"field", name.encode(), value.encode())
+    for name, file in request.files.items(multi=True):
+        position = file.stream.tell()
+        file.stream.seek(0)
+        content = file.stream.read()
+        file.stream.seek(position)
+        _add_parts(digest, b"file", name.encode(), repr((file.filename, file.content_type)).encode(), content)
+    return digest.digest()
+
+
+def _add_parts(digest: hashlib._Hash, *parts: bytes) -> None:
+    """Add byte strings to a digest, each with its length: other strings never have the same digest."""
+    for part in parts:
+        digest.update(f"{len(part)}:".encode())
+        digest.update(part)
 
 
 def _call_view(call: View, args: Any, kwargs: Any) -> Response:
@@ -138,6 +167,8 @@ def _call_view(call: View, args: Any, kwargs: Any) -> Response:
     had_token = TOKEN_KEY in request.environ
     try:
         rv = call(*args, **kwargs)
+    except CallRefused:  # no response of the view: the key is released
+        raise
     except Exception as error:
         rv = current_app.handle_user_exception(error)  # raises it again if there is no handler
     if not had_token and TOKEN_KEY in request.environ:
@@ -156,5 +187,5 @@ def _complete(reservation: IdempotencyReservation, response: Response | None) ->
             reservation.release()
         else:
             reservation.save_response(response)
-    except StoreUnavailable as cause:
+    except BackendUnavailable as cause:
         _log.error("idempotency: the response was not stored: %s [%s]", cause, request_id())

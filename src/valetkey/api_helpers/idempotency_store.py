@@ -10,6 +10,7 @@ from flask import Response
 from valetkey.runtime import Runtime
 from valetkey.storage import idempotency_keys
 from valetkey.storage.engine.transaction import Transaction
+from valetkey.tokens.encryption import Cipher
 from valetkey.web.problem_responses import Problem
 
 _TTL_S = 24 * 3600.0
@@ -26,16 +27,16 @@ class IdempotencyReservation:
     runtime: Runtime
     key_digest: bytes
     begun_at: float  # seconds since 1970; tells this reservation from a later one of the same key
-    max_bytes: int
+    max_bytes: int | None  # largest response body that is stored; None to store no response
 
     def save_response(self, response: Response) -> None:
-        """Store the response to the request, or only its status if the response body is larger than ``max_bytes``.
+        """Store the response to the request, or only its status if ``max_bytes`` does not allow the response body.
 
         :raises StoreUnavailable: if the database does not respond.
         """
         response.direct_passthrough = False
         body, ciphertext = response.get_data(), None
-        if len(body) <= self.max_bytes:
+        if self.max_bytes is not None and len(body) <= self.max_bytes:
             headers = [pair for pair in response.headers.to_wsgi_list() if pair[0].lower() not in _UNSTORED_HEADERS]
             plaintext = json.dumps(headers).encode() + b"\n" + body
             ciphertext = self.runtime.cipher.encrypt(plaintext, _row_id(self.key_digest))
@@ -53,21 +54,26 @@ class IdempotencyReservation:
 
 
 def reserve(
-    runtime: Runtime, key_digest: bytes, request_digest: bytes, gives_up_after: float, max_bytes: int
+    runtime: Runtime,
+    key_digest: bytes,
+    request_digest: bytes,
+    gives_up_after: float,
+    max_bytes: int | None,
+    now: float,
 ) -> IdempotencyReservation | Response:
     """Reserve an idempotency key for a request, or return the response that is stored for the key.
 
     :param key_digest: digest of the key with the client, user, method and path that it belongs to.
     :param request_digest: digest of the query string and body, to detect a key that is used for a different request.
     :param gives_up_after: seconds after which an unfinished reservation can be replaced.
-    :param max_bytes: largest response body that is stored.
-    :raises Problem: 409 while the first request with the key is being processed, or if its response was too large to
-        be stored; 422 if the first request was a different one.
+    :param max_bytes: largest response body that is stored; ``None`` if the caller is not identified, and so must not
+        get a stored response.
+    :raises Problem: 409 while the first request with the key is being processed, or if its response was not stored;
+        422 if the first request was a different one.
     :raises StoreUnavailable: if the database does not respond.
     """
     if not runtime.is_ready:
         runtime.get_ready()
-    now = runtime.clock()
     reservation = idempotency_keys.reserve(
         key_digest,
         request_digest,
@@ -84,17 +90,23 @@ def reserve(
         raise Problem(
             409, "the first request with this Idempotency-Key is still being processed", [("Retry-After", "1")]
         )
+    if max_bytes is None:
+        raise Problem(
+            409,
+            "a request with this Idempotency-Key was already processed; its response is not repeated, as nothing "
+            "identifies the caller without an access token. If it was not yours, send a new random key",
+        )
     if earlier.response is None:
         raise Problem(
             409,
             f"this request was already processed, with status {earlier.status}; its response was too large to store",
         )
-    return _replay_response(runtime, key_digest, earlier.status, earlier.response)
+    return _replay_response(runtime.cipher, key_digest, earlier.status, earlier.response)
 
 
-def _replay_response(runtime: Runtime, key_digest: bytes, status: int, ciphertext: bytes) -> Response:
+def _replay_response(cipher: Cipher, key_digest: bytes, status: int, ciphertext: bytes) -> Response:
     """Return a stored response, decrypted, with the additional header ``Idempotent-Replayed: true``."""
-    headers, _, body = runtime.cipher.decrypt(ciphertext, _row_id(key_digest)).partition(b"\n")
+    headers, _, body = cipher.decrypt(ciphertext, _row_id(key_digest)).partition(b"\n")
     response = Response(body, status)
     response.headers.clear()
     response.headers.extend([(name, value) for name, value in json.loads(headers)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[
     places = [tuple(row)[-width:] for row in rows]
     if any(value is None for place in places for value in place):
         raise ValueError("a value in order_by is NULL: order by coalesce(...), or by columns that are never NULL")
+    places = [tuple(value.name if isinstance(value, Enum) else value for value in place) for place in places]
     if len(names) == 1:
         return [row[0] for row in rows], places
     return [dict(zip(names, tuple(row), strict=False)) for row in rows], places
@@ -111,13 +113,25 @@ def _after_condition(columns: Sequence[tuple[Any, bool]], place: Sequence[Any]) 
     """
     from sqlalchemy import and_, or_
 
+    values = [_bind(column, value) for (column, _), value in zip(columns, place, strict=True)]
     alternatives: list[Any] = []
     equal: list[Any] = []
-    for (column, descending), value in zip(columns, place, strict=True):
+    for (column, descending), value in zip(columns, values, strict=True):
         alternatives.append(and_(*equal, column < value if descending else column > value))
         equal.append(column == value)
-    (first, descending), value = columns[0], place[0]
+    (first, descending), value = columns[0], values[0]
     return and_(first <= value if descending else first >= value, or_(*alternatives))
+
+
+def _bind(column: Any, value: Any) -> ColumnElement[Any]:
+    """Return a value as a bound parameter of the column's type: SQLAlchemy compares no column with ``True`` itself.
+
+    A cursor holds the name of a member of an ``Enum``.
+    """
+    from sqlalchemy import literal
+
+    enum_class = getattr(column.type, "enum_class", None)
+    return literal(value if enum_class is None else enum_class[value], column.type)
 
 
 def _check_not_nullable(columns: Sequence[Any]) -> None:

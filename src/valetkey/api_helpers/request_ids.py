@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
+from valetkey.web.middleware import ResponseHookMiddleware, add_middleware
 from valetkey.web.request_id import RequestIdFilter, make_request_id_hook
 from valetkey.web.request_id import request_id as request_id
-from valetkey.web.wsgi import add_response_hooks
 
 __all__ = ["RequestIdFilter", "request_id", "use_request_ids"]
 
@@ -19,4 +19,4 @@ def use_request_ids(app: Flask, prefix: str = "") -> None:
 
     :param prefix: path prefix, such as ``/api``; an empty prefix means the whole app.
     """
-    add_response_hooks(app, make_request_id_hook(prefix))
+    add_middleware(app, ResponseHookMiddleware(make_request_id_hook(prefix)))

@@ -6,7 +6,7 @@ from valetkey.endpoint import Endpoint
 
 from .clients.logo_endpoint import serve_logo
 from .clients.management_endpoint import manage_registration
-from .clients.registration_endpoint import register
+from .clients.registration_endpoint import register_itself
 from .device.device_authorization_endpoint import device_authorization
 from .metadata import authorization_server_metadata, jwks, openid_configuration
 from .openid.userinfo import userinfo
@@ -24,7 +24,7 @@ ENDPOINTS = (
     Endpoint("revoke", "/revoke", ("POST",), revoke, cors=True),
     Endpoint("introspect", "/introspect", ("POST",), introspect),
     Endpoint("userinfo", "/userinfo", ("GET", "HEAD", "POST"), userinfo, cors=True, uses_bearer_token=True),
-    Endpoint("register", "/register", ("POST",), register, cors=True, uses_bearer_token=True, reads_json=True),
+    Endpoint("register", "/register", ("POST",), register_itself, cors=True, uses_bearer_token=True, reads_json=True),
     Endpoint(
         "registration",
         "/register/client",

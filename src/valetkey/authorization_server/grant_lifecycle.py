@@ -8,20 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from valetkey.activity.audit import AuditEvent, audit_statement
+from valetkey.authorization_server import texts
+from valetkey.protocol.errors import AccessDenied
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, generate_secret, random_id
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import change_feed, grants, refresh_tokens
+from valetkey.storage.clients import Client
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.grants import Grant
 from valetkey.storage.refresh_tokens import RefreshToken
+from valetkey.storage.revocation_check import SeenRevocations
 
 _EXPIRY_PRECISION_S = 86400.0  # only pruning reads a grant's expiry, so extending it once a day is enough
 
 
 def new_grant(
     owner: Owner,
-    client_id: str,
+    client: Client,
     *,
     scope: str,
     resources: str,
@@ -43,7 +48,7 @@ def new_grant(
     """
     return Grant(
         grant_id=random_id(),
-        client_id=client_id,
+        client_id=client.client_id,
         owner=owner.sub,
         scope=scope,
         resources=resources,
@@ -54,11 +59,28 @@ def new_grant(
         expires_at=expires_at,
         sid=sid,
         claims=claims,
+        auth_method=client.auth_method,
     )
 
 
+def check_still_active(owner: str, client_id: str, runtime: Runtime, now: float) -> SeenRevocations:
+    """Check right before a write that the owner and the client exist and are enabled.
+
+    Return the revocations that were known before this check. The write must check that there are no others, and then
+    misses none.
+
+    :raises AccessDenied: if the owner or the client was removed or disabled since the request was checked.
+    """
+    feed_view = runtime.feed.get_view()
+    if runtime.owners.find(owner) is None:
+        raise AccessDenied(texts.ACCOUNT_UNUSABLE, log_detail="the owner was removed or disabled")
+    if runtime.clients.find_cached(client_id, now) is None:
+        raise AccessDenied(texts.APP_UNUSABLE, log_detail="the client was removed or disabled")
+    return feed_view.seen_revocations(client_id, owner)
+
+
 def revoke_grant_statements(
-    runtime: Runtime, grant: Grant, now: float, event: AuditEvent, address: str | None
+    grant: Grant, now: float, event: AuditEvent, address: str | None
 ) -> tuple[BoundStatement, ...]:
     """Return the SQL statements, not yet executed, that revoke a grant and write the revocation to the audit log.
 
@@ -69,7 +91,7 @@ def revoke_grant_statements(
     """
     return (
         grants.revoke(grant.grant_id, now),
-        change_feed.add("grant", grant.grant_id, now, runtime.revocation_expiry),
+        change_feed.add("grant", grant.grant_id),
         audit_statement(
             event, now, client_id=grant.client_id, owner=grant.owner, grant_id=grant.grant_id, address=address
         ),
@@ -94,14 +116,16 @@ class NewRefreshToken:
         return self.secret
 
 
-def issue_refresh_token(grant: Grant, runtime: Runtime, now: float, *, parent: bytes | None = None) -> NewRefreshToken:
+def issue_refresh_token(
+    grant: Grant, settings: Settings, now: float, *, parent: bytes | None = None
+) -> NewRefreshToken:
     """Create a refresh token, and return it with the SQL statements that store it; the caller executes them.
 
     The grant is extended if it would expire more than a day before the token.
 
     :param parent: the digest of the refresh token that this one replaces, or ``None`` for the first token of a grant.
     """
-    secret, expires_at = generate_secret(REFRESH_TOKEN), now + runtime.settings.refresh_token_lifetime
+    secret, expires_at = generate_secret(REFRESH_TOKEN), now + settings.refresh_token_lifetime
     token = RefreshToken(secret.digest(), grant.grant_id, parent, now, expires_at)
     insert = refresh_tokens.add(token)
     if grant.expires_at >= expires_at - _EXPIRY_PRECISION_S:

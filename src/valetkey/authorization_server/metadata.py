@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from typing import Any
 
 from valetkey.endpoint import Call, MachineResponse
 from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE, SECRET_AUTH_METHODS
+from valetkey.protocol.etag import etag_of
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .authorize.endpoint import PROMPTS, RESPONSE_MODES
@@ -36,7 +37,7 @@ def jwks(call: Call) -> MachineResponse:
     """Return the public keys that verify this server's tokens, as a JWK set (RFC 7517 §5)."""
     _refresh_feed(call)
     jwk_set = call.runtime.keys.jwks(call.now)
-    return _cached_response(call.runtime, "jwks", jwk_set, lambda: jwk_set)
+    return _cached_response(call.runtime.metadata_responses, "jwks", jwk_set, lambda: jwk_set)
 
 
 def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]) -> MachineResponse:
@@ -47,7 +48,7 @@ def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]
     _refresh_feed(call)
     runtime = call.runtime
     return _cached_response(
-        runtime, build.__name__, runtime.resources.all(), lambda: json.dumps(build(runtime)).encode()
+        runtime.metadata_responses, build.__name__, runtime.resources.all(), lambda: json.dumps(build(runtime)).encode()
     )
 
 
@@ -57,25 +58,28 @@ def _refresh_feed(call: Call) -> None:
     If the database is down, the cached keys and resources are used.
     """
     with suppress(StoreUnavailable):
-        call.runtime.feed.refresh(call.now)
+        call.runtime.feed.refresh()
 
 
-def _cached_response(runtime: Runtime, name: str, source: object, build_body: Callable[[], bytes]) -> MachineResponse:
+def _cached_response(
+    responses: dict[str, tuple[object, Any]], name: str, source: object, build_body: Callable[[], bytes]
+) -> MachineResponse:
     """Return a JSON response that HTTP caches store for five minutes and then revalidate by ETag (RFC 9110 §13.1.2).
 
     The last response of this name is reused as long as ``source`` is the same object, which takes a third of the time
     of building a new one.
 
+    :param responses: the last responses by name, each with its source.
     :param name: the name of the document, which is the key of its response in the cache.
     :param source: the object from which ``build_body`` builds the body; a new object means that the data changed.
     """
-    entry = runtime.metadata_responses.get(name)
+    entry = responses.get(name)
     if entry is not None and entry[0] is source:
         cached: MachineResponse = entry[1]
         return cached
     body = build_body()
-    response = MachineResponse(200, body, (*_CACHEABLE_HEADERS, ("ETag", f'"{sha256(body).hexdigest()[:32]}"')))
-    runtime.metadata_responses[name] = (source, response)
+    response = MachineResponse(200, body, (*_CACHEABLE_HEADERS, ("ETag", etag_of(body))))
+    responses[name] = (source, response)
     return response
 
 
@@ -110,16 +114,16 @@ def build_metadata(runtime: Runtime) -> dict[str, Any]:
         "authorization_response_iss_parameter_supported": True,
         "acr_values_supported": [PASSWORD_ACR],  # announces support of acr_values and max_age (RFC 9470 §7)
         "protected_resources": sorted(runtime.resources.all()),
-        **_registration_metadata(runtime, base),
+        **_registration_metadata(runtime.settings, base),
     }
 
 
-def _registration_metadata(runtime: Runtime, base: str) -> dict[str, Any]:
+def _registration_metadata(settings: Settings, base: str) -> dict[str, Any]:
     """Return the metadata members for dynamic client registration and client metadata documents, if enabled."""
     members: dict[str, Any] = {}
-    if runtime.settings.registration != "closed":
+    if settings.registration != "closed":
         members["registration_endpoint"] = f"{base}/register"
-    if runtime.settings.metadata_documents != "off":
+    if settings.metadata_documents != "off":
         members["client_id_metadata_document_supported"] = True
     return members
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 
 from .endpoints import METADATA, OPENID_CONFIGURATION
 from .token.endpoint import GRANT_TYPES
@@ -42,10 +42,9 @@ _CLIENT_METADATA_SCHEMA: dict[str, Any] = {
 }
 
 
-def build_oauth_document(runtime: Runtime) -> dict[str, Any]:
+def build_oauth_document(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of this server's OAuth endpoints, without those that the settings disable."""
-    settings = runtime.settings
-    paths = {f"{settings.oauth_path}{path}": item for path, item in _path_items(runtime).items()}
+    paths = {f"{settings.oauth_path}{path}": item for path, item in _path_items(settings).items()}
     for endpoint in (METADATA, OPENID_CONFIGURATION):
         paths[endpoint.path] = {
             "get": _read_operation(endpoint.name, "Read the server's endpoints and capabilities (RFC 8414 §3)")
@@ -65,8 +64,7 @@ def build_oauth_document(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _path_items(runtime: Runtime) -> dict[str, dict[str, Any]]:
-    settings = runtime.settings
+def _path_items(settings: Settings) -> dict[str, dict[str, Any]]:
     items = {
         "/token": {"post": _token_operation(settings.device_path is not None)},
         "/revoke": {
@@ -172,7 +170,13 @@ def _plan_operation(plans: list[str]) -> dict[str, Any]:
 
 def _register_operation() -> dict[str, Any]:
     response_schema = _object_schema(
-        {"client_id": _STRING, "registration_access_token": _STRING, "client_secret": _STRING}, "client_id"
+        {
+            "client_id": _STRING,
+            "registration_access_token": _STRING,
+            "client_secret": _STRING,
+            "scope_notice": {**_STRING, "description": "The requested scopes that were not registered, and why."},
+        },
+        "client_id",
     )
     operation = _operation("register", "Register a client (RFC 7591 §3)", response_schema, "201")
     operation["responses"] |= _refusal_responses("401", "403", "413", "429")

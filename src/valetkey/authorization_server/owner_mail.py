@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from valetkey.outbound.mail import MailNotSent, send_mail
+from valetkey.protocol.resource_owner import ResourceOwners, ResourceOwnersUnavailable
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import outbox
 from valetkey.storage.engine.statement import BoundStatement
-from valetkey.storage.engine.transaction import StoreUnavailable
 
 OWNER_MAIL_JOB = "owner_mail"
 
 
 def owner_mail_statements(
-    owner: str, subject: str, text: str, runtime: Runtime, now: float
+    owner: str, subject: str, text: str, settings: Settings, now: float
 ) -> tuple[BoundStatement, ...]:
     """Return the SQL statement, not yet executed, that queues a mail to an owner.
 
@@ -27,12 +28,12 @@ def owner_mail_statements(
 
     :param owner: the ``sub`` of the resource owner.
     """
-    if not runtime.settings.mail_url:
+    if not settings.mail_url:
         return ()
     return (outbox.add(OWNER_MAIL_JOB, {"owner": owner, "subject": subject, "text": text}, now),)
 
 
-def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any], _now: float) -> None:
     """Send a queued mail to the current address of the owner's account; send nothing if the account has no address.
 
     :param payload: the data that ``owner_mail_statements`` queued: ``owner``, ``subject`` and ``text``.
@@ -40,19 +41,17 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
     with runtime.app_context():
-        address = _find_address(str(payload["owner"]), runtime)
+        address = _find_address(str(payload["owner"]), runtime.owners)
     if address:
         send_mail(runtime.settings, address, payload["subject"], payload["text"])
 
 
-def _find_address(owner: str, runtime: Runtime) -> str:
+def _find_address(owner: str, owners: ResourceOwners) -> str:
     """Return an owner's email address, or an empty string if the account does not exist or has no address."""
     try:
-        account = runtime.owners.find(owner)
+        account = owners.find(owner)
         if account is None:
             return ""
-        return account.email or str(runtime.owners.claims(owner, frozenset({"email"})).get("email") or "")
-    except StoreUnavailable:
-        raise
-    except Exception as cause:  # the host's code may raise anything, and the worker must continue
-        raise MailNotSent(f"reading the address from the host's accounts failed: {type(cause).__name__}") from cause
+        return account.email or str(owners.claims(owner, frozenset({"email"})).get("email") or "")
+    except ResourceOwnersUnavailable as cause:
+        raise MailNotSent(f"reading the address from the host's accounts failed: {cause}") from cause

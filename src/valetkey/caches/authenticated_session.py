@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from valetkey.protocol.resource_owner import Owner
+from valetkey.storage.consents import Consent
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +13,9 @@ class AuthenticatedSession:
     """A session of a resource owner and the owner's consent for one client, as they were read from the database.
 
     Both may have changed since. The SQL statement that adds the next grant verifies them: it adds nothing if the
-    session has ended, the account is disabled, or the consent has another scope.
+    session has ended, the account is disabled, or the consent has another scope or is to another identity.
     """
 
     session_digest: bytes  # digest of the session's secret
     owner: Owner
-    consented_scope: str  # scope of the remembered consent, as it is stored
+    consent: Consent

@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from valetkey.outbound.errors import FetchError, FetchFailed
+from valetkey.outbound.errors import FetchError, FetchFailed, TooManyFetches
 from valetkey.outbound.http import Fetcher, FetchResponse
 from valetkey.protocol.client_metadata import parse_client_metadata
 from valetkey.protocol.client_policy import CLIENT_POLICIES
-from valetkey.protocol.errors import OAuthError, TemporarilyUnavailable
+from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.request_body import parse_json_object
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import is_metadata_document_url
@@ -60,9 +60,10 @@ class ClientMetadataDocumentCache:
     :param scopes: the scopes of this server; other scopes in a document are ignored.
     :param may_fetch: called with a host and the current time; returns whether one more fetch from the host is within
         the host's rate limit.
-    :param fetch_slot: returns the context manager that is entered while a request may wait for a document; it raises
-        ``TemporarilyUnavailable`` if too many requests wait.
+    :param fetch_slot: returns the context manager for a URL that is entered while a request may wait for a document; it
+        raises ``TooManyFetches`` if too many requests wait.
     :param allow_http_loopback: accept http URLs on loopback, for development.
+    :param private_use_schemes: schemes without a dot that redirect URIs in a document may have.
     """
 
     def __init__(
@@ -70,13 +71,15 @@ class ClientMetadataDocumentCache:
         fetcher: Fetcher,
         scopes: Set[str],
         may_fetch: Callable[[str, float], bool],
-        fetch_slot: Callable[[], AbstractContextManager[object]],
+        fetch_slot: Callable[[str], AbstractContextManager[object]],
         *,
         allow_http_loopback: bool,
+        private_use_schemes: Collection[str] = (),
     ) -> None:
         self._fetcher = fetcher
         self._fetch_slot = fetch_slot
         self._scopes = scopes
+        self._private_use_schemes = private_use_schemes
         self._may_fetch = may_fetch
         self._allow_http_loopback = allow_http_loopback
         self._entries: OrderedDict[str, _CachedDocument] = OrderedDict()
@@ -92,7 +95,7 @@ class ClientMetadataDocumentCache:
         While the document cannot be fetched, or another request is fetching it, the client from a fetch within the last
         hour is returned.
 
-        :raises TemporarilyUnavailable: if too many requests wait for documents, and no recent client is cached.
+        :raises TooManyFetches: if too many requests wait for documents, and no recent client is cached.
         """
         entry = self._get_or_add_entry(client_id)
         if now < entry.fresh_until:
@@ -101,7 +104,7 @@ class ClientMetadataDocumentCache:
             return client
         try:
             return self._fetch_or_wait(client_id, entry, now)
-        except TemporarilyUnavailable:
+        except TooManyFetches:
             if client := entry.usable_client(now):
                 return client
             raise
@@ -131,7 +134,7 @@ class ClientMetadataDocumentCache:
         slow host at most once.
         """
         attempts = entry.attempts
-        with self._fetch_slot(), entry.fetch_lock:
+        with self._fetch_slot(client_id), entry.fetch_lock:
             if now >= entry.fresh_until and attempts == entry.attempts:
                 self._refresh(client_id, entry, now)
                 entry.attempts += 1
@@ -175,7 +178,9 @@ class ClientMetadataDocumentCache:
             if _FORBIDDEN_MEMBERS & members.keys():
                 raise _UnusableDocument("the document contains a client secret, but is public: remove it")
             submitted = {name: value for name, value in members.items() if name not in _IGNORED_MEMBERS}
-            policy, metadata = parse_client_metadata(submitted, CLIENT_POLICIES["agent"])
+            policy, metadata = parse_client_metadata(
+                submitted, CLIENT_POLICIES["agent"], private_use_schemes=self._private_use_schemes
+            )
             scope = parse_scope(metadata.pop("scope", None)) & self._scopes
         except (OAuthError, ValueError) as cause:
             raise _UnusableDocument(f"the document is not valid: {cause}") from cause

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 from valetkey.storage import clients
-from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.store import Store
 
 from .change_feed import ChangeFeed
 from .client_metadata_documents import ClientMetadataDocumentCache
+from .feed_cache import FeedCache, changed_client
 
 DOCUMENT_POLICY = "agent"  # policy of clients that have a metadata document
 _MAX_ENTRIES = 10_000
@@ -31,19 +29,17 @@ class ClientCache:
         self._store = store
         self._documents = documents
         self._documents_mode = documents_mode
-        self._feed = feed
-        self._entries: dict[str, tuple[Client, float]] = {}
-        self._generation = 0
-        self._lock = threading.Lock()
-        feed.add_listener(self._on_change)
+        self._rows: FeedCache[str, Client] = FeedCache(
+            feed, self._read_row, changed_client, max_entries=_MAX_ENTRIES, ttl_s=_TTL_S
+        )
 
     def find(self, client_id: str, now: float) -> Client | None:
         """Return the client, or ``None`` if it is unknown or disabled. Its metadata document is fetched if needed.
 
         :raises StoreUnavailable: if the store cannot be read.
-        :raises TemporarilyUnavailable: if the client has a metadata document, and too many requests wait for documents.
+        :raises TooManyFetches: if the client has a metadata document, and too many requests wait for documents.
         """
-        row = self._find_row(client_id, now)
+        row = self._rows.get(client_id, now)
         return (
             self._documents.find(client_id, now)
             if self._is_document_client(row, client_id)
@@ -57,7 +53,7 @@ class ClientCache:
 
         :raises StoreUnavailable: if the store cannot be read.
         """
-        row = self._find_row(client_id, now)
+        row = self._rows.get(client_id, now)
         return (
             self._documents.find_cached(client_id)
             if self._is_document_client(row, client_id)
@@ -69,7 +65,7 @@ class ClientCache:
 
         :raises StoreUnavailable: if the store cannot be read.
         """
-        return self._is_document_client(self._find_row(client_id, now), client_id)
+        return self._is_document_client(self._rows.get(client_id, now), client_id)
 
     def _is_document_client(self, row: Client | None, client_id: str) -> bool:
         if row is None:
@@ -78,27 +74,8 @@ class ClientCache:
             is_accepted = _has_no_metadata(row) and row.disabled_at is None and self._documents_mode != "off"
         return is_accepted and self._documents.is_document_url(client_id)
 
-    def _find_row(self, client_id: str, now: float) -> Client | None:
-        self._feed.refresh(now)
-        entry = self._entries.get(client_id)
-        if entry is None or not 0 <= now - entry[1] < _TTL_S:
-            generation = self._generation
-            client = clients.find(self._store, client_id, now)
-            if client is None:
-                return None
-            entry = (client, now)
-            with self._lock:
-                if generation == self._generation:  # else a client changed during the read: this row may be old
-                    if len(self._entries) >= _MAX_ENTRIES:
-                        self._entries.clear()
-                    self._entries[client_id] = entry
-        return entry[0]
-
-    def _on_change(self, entry: ChangeFeedEntry) -> None:
-        if entry.kind in {"changed", "client"}:
-            with self._lock:
-                self._generation += 1
-                self._entries.pop(entry.subject, None)
+    def _read_row(self, client_id: str, now: float) -> Client | None:
+        return clients.find(self._store, client_id, now)
 
 
 def _registered_or_none(row: Client | None) -> Client | None:

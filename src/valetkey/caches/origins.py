@@ -6,6 +6,7 @@ All clients are read from the database once; a client is read again after its ro
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from valetkey.storage import clients
@@ -13,11 +14,20 @@ from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
 
 from .change_feed import ChangeFeed
+from .feed_cache import FeedCache, changed_client
 
 BROWSER_POLICY = "browser"
-# Entries of the feed are deleted after some minutes, and could be missed by a process that reads it seldom.
-_MAX_IDLE_S, _RELOAD_INTERVAL_S = 60.0, 600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+_ALL = "all"  # key of the only value
+
+
+@dataclass(slots=True)
+class _Origins:
+    by_client: dict[str, frozenset[str]]
+    all: frozenset[str]
+    changed_client_ids: set[str] = field(default_factory=set)  # clients to read again
 
 
 class OriginCache:
@@ -25,48 +35,51 @@ class OriginCache:
 
     def __init__(self, store: Store, feed: ChangeFeed) -> None:
         self._store = store
-        self._feed = feed
-        self._lock = threading.Lock()
-        self._origins_by_client: dict[str, frozenset[str]] = {}
-        self._all_origins: frozenset[str] = frozenset()
-        self._changed_client_ids: set[str] = set()
-        self._read_at = self._last_used_at = float("-inf")
-        feed.add_listener(self._on_change)
+        self._cached: FeedCache[str, _Origins] = FeedCache(feed, self._read_all, self._note_change, max_entries=1)
+        self._update_lock = threading.Lock()
 
     def is_registered(self, origin: str, now: float) -> bool:
         """Return whether an enabled browser app has a redirect URI at this origin, such as ``https://app.example.org``.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
-        self._feed.refresh(now)
-        is_old = not 0 <= now - self._read_at < _RELOAD_INTERVAL_S or not 0 <= now - self._last_used_at < _MAX_IDLE_S
-        if is_old or self._changed_client_ids:
-            with self._lock:
-                self._read(now, reload_all=is_old)
-        self._last_used_at = now
-        return origin in self._all_origins
+        origins = self._cached.get(_ALL, now)
+        if origins is None:
+            return False
+        if origins.changed_client_ids:
+            with self._update_lock:
+                self._read_changed(origins, now)
+        return origin in origins.all
 
-    def _read(self, now: float, *, reload_all: bool) -> None:
-        changed, self._changed_client_ids = self._changed_client_ids, set()
-        try:
-            if reload_all:
-                redirect_uris = clients.list_redirect_uris(self._store, BROWSER_POLICY)
-                self._origins_by_client = {client_id: origins_of(uris) for client_id, uris in redirect_uris}
-                self._read_at = now
-            for client_id in () if reload_all else changed:
+    def _read_all(self, _key: str, _now: float) -> _Origins:
+        redirect_uris = clients.list_redirect_uris(self._store, BROWSER_POLICY)
+        by_client = {client_id: origins_of(uris) for client_id, uris in redirect_uris}
+        return _Origins(by_client, frozenset().union(*by_client.values()))
+
+    def _note_change(self, entry: ChangeFeedEntry) -> str | None:
+        """Note a changed client, so that only this client is read again; make a value stale that is being read."""
+        client_id = changed_client(entry)
+        if client_id is None:
+            return None
+        origins = self._cached.find(_ALL)
+        if origins is None:
+            return _ALL
+        origins.changed_client_ids.add(client_id)
+        return None
+
+    def _read_changed(self, origins: _Origins, now: float) -> None:
+        for client_id in list(origins.changed_client_ids):
+            origins.changed_client_ids.discard(client_id)  # before the read: it may change again meanwhile
+            try:
                 client = clients.find(self._store, client_id, now)
-                is_enabled = client is not None and client.disabled_at is None and client.policy.name == BROWSER_POLICY
-                self._origins_by_client[client_id] = (
-                    origins_of(client.redirect_uris) if client and is_enabled else frozenset()
-                )
-        except BaseException:
-            self._changed_client_ids |= changed
-            raise
-        self._all_origins = frozenset().union(*self._origins_by_client.values())
-
-    def _on_change(self, entry: ChangeFeedEntry) -> None:
-        if entry.kind in {"changed", "client"}:
-            self._changed_client_ids.add(entry.subject)
+            except BaseException:
+                origins.changed_client_ids.add(client_id)
+                raise
+            if client is not None and client.disabled_at is None and client.policy.name == BROWSER_POLICY:
+                origins.by_client[client_id] = origins_of(client.redirect_uris)
+            else:
+                origins.by_client.pop(client_id, None)
+        origins.all = frozenset().union(*origins.by_client.values())
 
 
 def origins_of(uris: tuple[str, ...]) -> frozenset[str]:

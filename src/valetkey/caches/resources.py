@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valetkey.protocol.protected_resource import ProtectedResource
 from valetkey.settings import Settings
 from valetkey.storage import resources
+from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
 
-from .single_value import CachedValue
+from .change_feed import ChangeFeed
+from .feed_cache import FeedCache
 
 TOKEN_FORMATS = ("jwt", "opaque")
+_CHANGED_SUBJECT = "resources"  # subject of the entry in the change feed, and key of the only value
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +34,25 @@ class Resource:
 
 
 class ResourceCache:
-    """Cache of the protected resources, by URL, read from the database once and again after ``invalidate``."""
+    """Cache of the protected resources, by URL, read from the database once and again after one of them has changed."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, feed: ChangeFeed) -> None:
         self._settings = settings
         self._store = store
-        self._cached: CachedValue[Mapping[str, Resource]] = CachedValue()
+        self._cached: FeedCache[str, Mapping[str, Resource]] = FeedCache(
+            feed, self._read, _changed_subject, max_entries=1
+        )
 
     def invalidate(self) -> None:
         """Drop all cached resources, because one of them has changed."""
-        self._cached.invalidate()
+        self._cached.clear()
 
     def all(self) -> Mapping[str, Resource]:
         """Return all protected resources by URL, including the API and the issuer.
 
         :raises StoreUnavailable: if the store cannot be read.
         """
-        return self._cached.value or self._cached.load(self._read)
+        return self._cached.get_without_refresh(_CHANGED_SUBJECT, 0.0) or {}
 
     def get(self, url: str) -> Resource:
         """Return the protected resource with this URL.
@@ -56,10 +62,25 @@ class ResourceCache:
         """
         return self.all()[url]
 
-    def _read(self) -> Mapping[str, Resource]:
+    def describe_all(self) -> list[ProtectedResource]:
+        """Return all protected resources as their metadata describes them (RFC 9728 §2).
+
+        :raises StoreUnavailable: if the store cannot be read.
+        """
+        issuers, all_scopes = (self._settings.issuer,), self._settings.scopes.keys()
+        return [
+            ProtectedResource(url, resource.name, issuers, all_scopes if resource.scopes is None else resource.scopes)
+            for url, resource in self.all().items()
+        ]
+
+    def _read(self, _key: str, _now: float) -> Mapping[str, Resource]:
         issuer, api, name = self._settings.issuer, self._settings.api_resource, self._settings.name
         stored = {url: _make_resource(url, metadata) for url, metadata in resources.list_all(self._store).items()}
         return {api: Resource(api, name), issuer: Resource(issuer, name), **stored}
+
+
+def _changed_subject(entry: ChangeFeedEntry) -> str | None:
+    return _CHANGED_SUBJECT if entry.kind == "changed" and entry.subject == _CHANGED_SUBJECT else None
 
 
 def _make_resource(url: str, metadata: Mapping[str, Any]) -> Resource:

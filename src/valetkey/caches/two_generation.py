@@ -18,15 +18,15 @@ class TwoGenerationCache(Generic[T]):
     The key is the text that the client sent, such as the Authorization header, or a digest of it. The user of the cache
     must check at each use whether the value has expired or was revoked since.
 
-    Two dictionaries limit the memory: when ``recent`` is full, it replaces the previous one, whose values are dropped.
-    Values that are used move back to ``recent``.
+    Two dictionaries limit the memory: when ``_recent`` is full, it replaces the previous one, whose values are dropped.
+    Values that are used move back to ``_recent``.
 
     :param max_entries: maximum number of entries in each of the two dictionaries.
     """
 
     def __init__(self, max_entries: int = _DEFAULT_MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self.recent: dict[str | bytes, T] = {}  # a hot path may look here before it calls ``find``, to save the call
+        self._recent: dict[str | bytes, T] = {}
         self._previous: dict[str | bytes, T] = {}
         # Without the lock, ``invalidate`` could run between the check of the generation and the write in ``add``.
         self._write_lock = threading.Lock()
@@ -34,7 +34,7 @@ class TwoGenerationCache(Generic[T]):
 
     def find(self, key: str | bytes) -> T | None:
         """Return the value cached for this key, or ``None`` if there is none."""
-        value = self.recent.get(key)
+        value = self._recent.get(key)
         if value is None:
             generation = self.generation
             value = self._previous.get(key)
@@ -50,21 +50,21 @@ class TwoGenerationCache(Generic[T]):
         with self._write_lock:
             if generation != self.generation:
                 return
-            if len(self.recent) >= self._max_entries:
-                self._previous, self.recent = self.recent, {}
-            self.recent[key] = value
+            if len(self._recent) >= self._max_entries:
+                self._previous, self._recent = self._recent, {}
+            self._recent[key] = value
 
     def discard(self, key: str | bytes) -> None:
         """Remove the value cached for this key, if there is one."""
         with self._write_lock:
-            self.recent.pop(key, None)
+            self._recent.pop(key, None)
             self._previous.pop(key, None)
 
     def invalidate(self) -> None:
         """Remove all values, because what they were verified with, such as the signing keys, has changed."""
         with self._write_lock:
             self.generation += 1
-            self.recent, self._previous = {}, {}
+            self._recent, self._previous = {}, {}
 
 
 AccessTokenCache = TwoGenerationCache[AccessToken]

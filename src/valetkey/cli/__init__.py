@@ -1,82 +1,90 @@
-"""The ``valetkey`` command line, for operators: a module for each subcommand, with the subcommand's name."""
+"""The ``valetkey`` command line, for operators: a module for each subcommand, with the subcommand's name.
+
+A module is imported when its command is used: ``valetkey --help`` would otherwise take seconds.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
-from valetkey.accounts.sign_in import SignInRefused
-from valetkey.authorization_server.clients.service import RegistrationRefused
-from valetkey.service import AppNotFound
-from valetkey.settings import SettingsError
-from valetkey.storage.engine.transaction import StoreUnavailable
-
-from . import (
-    audit,
-    backup,
-    check,
-    clients,
-    db,
-    grants,
-    init,
-    keys,
-    login,
-    openapi,
-    plans,
-    prune,
-    resources,
-    scopes,
-    serve,
-    tokens,
-    usage,
-    users,
-    work,
-)
-
-_EXPECTED_ERRORS = (SettingsError, StoreUnavailable, RegistrationRefused, SignInRefused, AppNotFound)
+# The commands and the first sentence of their help.
+_COMMANDS = {
+    "init": "Create or upgrade the database, and create signing keys.",
+    "serve": "Serve a Flask app, or only an authorization server.",
+    "work": "Send queued mail, and run hourly tasks.",
+    "login": "Sign in through the browser and print an access token.",
+    "check": "Check the app's settings, routes, database and keys.",
+    "openapi": "Write the API's OpenAPI document, or check its compatibility.",
+    "users": "Create and manage Valetkey's own user accounts.",
+    "clients": "Register and manage OAuth clients: apps that use the API.",
+    "scopes": "List the scopes that apps can request.",
+    "plans": "Manage plans of apps: their rate limit, quota and scopes.",
+    "usage": "Show how often apps called each route, by HTTP status.",
+    "tokens": "List, create and revoke users' personal access tokens.",
+    "resources": "Manage resources: the APIs that tokens can be for.",
+    "keys": "Manage signing keys, and generate encryption keys.",
+    "grants": "List and revoke what users allowed apps to do.",
+    "audit": "Show or export the log of security events.",
+    "outbox": "List, retry and drop background jobs: mail and logout tokens.",
+    "prune": "Delete expired codes, tokens and sessions from the database.",
+    "db": "Show or upgrade the schema of the database.",
+    "backup": "Copy the SQLite database to FILE while it is in use.",
+    "restore": "Put a backup in the place of the SQLite database.",
+    "revoke-all": "End all sessions and revoke all tokens.",
+}
 
 
-class _ErrorHandlingGroup(click.Group):
-    """Click group that prints errors which an operator can fix, such as invalid settings, without a traceback."""
+class _CommandGroup(click.Group):
+    """The commands, each imported when it is used.
+
+    It prints errors which an operator can fix, such as invalid settings, without a traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f".{name}", __name__), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except _EXPECTED_ERRORS as error:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if not _is_expected(error):
+                raise
             lines = str(error).splitlines() or [type(error).__name__]
             raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from error
 
 
-@click.group(cls=_ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _is_expected(error: Exception) -> bool:
+    """Return whether the message of an exception says all that an operator needs."""
+    from valetkey.accounts.sign_in import SignInRefused
+    from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+    from valetkey.protocol.unavailable import BackendUnavailable
+    from valetkey.service import AppNotFound
+    from valetkey.settings import SettingsError
+
+    return isinstance(error, (SettingsError, BackendUnavailable, RegistrationRefused, SignInRefused, AppNotFound))
+
+
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--app", "app", envvar="VALETKEY_APP", help="The Flask app, as module:app or path/to/app.py.")
-@click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
+@click.option("--data-dir", help="Folder of the SQLite database and of generated keys.")
 @click.version_option(package_name="valetkey")
 @click.pass_context
 def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
     """Set up, serve and manage an OAuth 2.0 server with Flask: its database, keys, clients, users and tokens."""
     context.obj = {"app": app, "data_dir": data_dir}
-
-
-for command in (
-    init.init,
-    serve.serve,
-    work.work,
-    login.login,
-    check.check,
-    openapi.openapi,
-    users.users,
-    clients.clients,
-    scopes.scopes,
-    plans.plans,
-    usage.usage,
-    tokens.tokens,
-    resources.resources,
-    keys.keys,
-    grants.grants,
-    audit.audit,
-    prune.prune,
-    db.db,
-    backup.backup,
-):
-    main.add_command(command)

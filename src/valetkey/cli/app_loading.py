@@ -16,35 +16,44 @@ from flask.cli import ScriptInfo
 from valetkey import service
 from valetkey.protocol.request_body import parse_json_object
 from valetkey.runtime import Runtime
+from valetkey.storage.schema import check_schema
 from valetkey.web.context import EXTENSION
 
 from .served_issuer import find_served_issuer
 
 
-def load_app(context: click.Context, *, allow_resource_server: bool = False, **fallback_settings: Any) -> Flask:
+def load_app(
+    context: click.Context, *, allow_resource_server: bool = False, as_served: bool = False, **fallback_settings: Any
+) -> Flask:
     """Return the Flask app of ``valetkey --app`` or ``flask valetkey``, else one that is only an authorization server.
 
-    The app reads its settings from the environment. The issuer is by default the one that ``valetkey serve`` used last.
+    The issuer is by default the one that ``valetkey serve`` used last.
 
     :param allow_resource_server: whether the app may have a ``ResourceServer`` instead of a ``Valetkey``.
+    :param as_served: whether the app must have the issuer that it has under any WSGI server, and no other default.
     :param fallback_settings: values of settings that neither the environment nor the app sets.
     :raises AppNotFound: if the app cannot be loaded.
     :raises SettingsError: if the settings are invalid.
     """
     options = get_global_options(context)
-    script = context.find_object(ScriptInfo)  # called as `flask valetkey`: Flask loads the app
-    if script is not None and not options.get("app"):
-        return script.load_app()
+    script = context.find_object(ScriptInfo)  # called as `flask valetkey`
+    if script is None:
+        os.environ.pop(service.FLASK_APP_VARIABLE, None)
+    else:
+        os.environ[service.FLASK_APP_VARIABLE] = script.app_import_path or ""
     if options.get("app"):
         os.environ[service.APP_VARIABLE] = options["app"]
     if options.get("data_dir"):
         os.environ["VALETKEY_DATA_DIR"] = options["data_dir"]
-    issuer = find_served_issuer(options.get("data_dir"))  # `serve` passes its own, which has its port
-    last_issuer = {"issuer": issuer} if issuer else {}
+    defaults = {
+        "data_dir": options.get("data_dir"),  # for an app that does not read VALETKEY_DATA_DIR
+        "issuer": None if as_served else find_served_issuer(options.get("data_dir")),
+    }
+    defaults = {name: value for name, value in defaults.items() if value}
     os.environ[service.FALLBACK_SETTINGS_VARIABLE] = json.dumps(
-        {"embedded_worker": False, **last_issuer, **fallback_settings}
+        {"embedded_worker": False, **defaults, **fallback_settings}  # `serve` passes an issuer with its own port
     )
-    return service.load_configured_app(allow_resource_server=allow_resource_server)
+    return service.load_configured_app(script=script, allow_resource_server=allow_resource_server)
 
 
 def get_global_options(context: click.Context) -> dict[str, Any]:
@@ -58,11 +67,13 @@ def get_global_options(context: click.Context) -> dict[str, Any]:
 def load_runtime(context: click.Context) -> Runtime:
     """Return the ``Runtime`` of the app that the command works on, with its database checked.
 
-    A SQLite database is created if there is none.
+    Nothing is created: a missing database is an error, as ``data_dir`` may be wrong.
 
-    :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code needs.
+    :raises StoreUnavailable: if the database does not exist or does not respond, or its schema is older or newer than
+        this code needs.
     """
     runtime: Runtime = load_app(context).extensions[EXTENSION]
+    check_schema(runtime.store)
     runtime.get_ready()
     return runtime
 
@@ -93,4 +104,4 @@ def read_json_file(path: Path) -> dict[str, Any]:
     try:
         return parse_json_object(path.read_bytes())
     except ValueError as cause:
-        raise click.ClickException(f"{path} holds no JSON object: {cause}") from cause
+        raise click.ClickException(f"{path} is not a JSON object: {cause}") from cause

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import click
 
+from valetkey.protocol.printable import escape_unprintable
 from valetkey.runtime import Runtime
 from valetkey.storage import audit as audit_storage
 from valetkey.storage.audit import AuditEntry
@@ -18,6 +19,7 @@ from .app_loading import with_runtime
 from .printing import format_time, json_option
 
 _PAGE_SIZE = 1000
+_COUNTING_S = 180.0  # an event is counted in its minute, and written some seconds later
 
 
 @click.group()
@@ -27,27 +29,25 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--last", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many events to show.")
-@click.option("-f", "--follow", is_flag=True, help="Then show new events as they are added, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Then show new events until Ctrl-C is pressed.")
 @json_option
 @with_runtime
 def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
     """Show the newest security events, the oldest of them first.
 
-    With --json each line is a JSON object.
+    Failed sign-ins and client authentications, and limits that were reached, are counted: one line for each minute,
+    target and network. --follow shows such a line again when its count has grown. With --json each line is a JSON
+    object.
     """
     entries = audit_storage.list_latest(runtime.store, last)
     _print_entries(entries, as_json)
-    last_id = entries[-1].audit_id if entries else 0
-    while follow:
-        threading.Event().wait(1.0)
-        entries = audit_storage.list_after(runtime.store, last_id, _PAGE_SIZE)
-        _print_entries(entries, as_json)
-        last_id = entries[-1].audit_id if entries else last_id
+    if follow:
+        _follow(runtime, entries, as_json)
 
 
 @audit.command()
 @click.option(
-    "--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Only events from this time on, in UTC."
+    "--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Show events since this time (UTC)."
 )
 @with_runtime
 def export(runtime: Runtime, since: datetime | None) -> None:
@@ -59,6 +59,25 @@ def export(runtime: Runtime, since: datetime | None) -> None:
         last_id = entries[-1].audit_id
 
 
+def _follow(runtime: Runtime, shown: list[AuditEntry], as_json: bool) -> None:
+    """Print new entries, and the counted ones of the last minutes again if their count has grown, until Ctrl-C."""
+    last_id = shown[-1].audit_id if shown else 0
+    counts = {entry.audit_id: entry.row.count for entry in shown}
+    while True:
+        threading.Event().wait(1.0)
+        since = runtime.clock() - _COUNTING_S
+        counted = audit_storage.list_counted(runtime.store, since, _PAGE_SIZE)
+        grown = [
+            entry
+            for entry in counted
+            if entry.audit_id <= last_id and counts.get(entry.audit_id, entry.row.count) != entry.row.count
+        ]
+        added = audit_storage.list_after(runtime.store, last_id, _PAGE_SIZE)
+        _print_entries((*grown, *added), as_json)
+        last_id = added[-1].audit_id if added else last_id
+        counts = {entry.audit_id: entry.row.count for entry in (*counted, *added) if entry.row.count is not None}
+
+
 def _print_entries(entries: Iterable[AuditEntry], as_json: bool) -> None:
     for entry in entries:
         members = {name: value for name, value in asdict(entry.row).items() if value is not None}
@@ -66,4 +85,5 @@ def _print_entries(entries: Iterable[AuditEntry], as_json: bool) -> None:
             click.echo(json.dumps({"id": entry.audit_id, **members}))
             continue
         details = "  ".join(f"{name}={value}" for name, value in members.items() if name not in {"at", "event"})
-        click.echo(f"{format_time(entry.row.at, with_seconds=True)}  {entry.row.event:<28} {details}")
+        line = f"{format_time(entry.row.at, with_seconds=True)}  {entry.row.event:<28} {details}"
+        click.echo(escape_unprintable(line))

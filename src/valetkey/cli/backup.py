@@ -18,11 +18,11 @@ from .app_loading import with_runtime
 def backup(runtime: Runtime, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use.
 
-    To restore the copy, stop all servers and put it in the place of the database.
+    To restore the copy, stop all servers and run `valetkey restore`.
     """
     size = back_up(runtime.settings.store_url, file)
     click.echo(f"{file} has {size:,} bytes.")
     key_location = (
         "encryption_keys" if runtime.settings.encryption_keys else Path(runtime.settings.data_dir) / "encryption.key"
     )
-    click.echo(f"Keep {key_location} too, in another place: without it the copy's private keys cannot be read.")
+    click.echo(f"Keep {key_location} too, in another place: without it, the backup's private keys cannot be decrypted.")

@@ -13,7 +13,9 @@ from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
 from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.protocol.scope import format_scope
 from valetkey.resource_server.routes import iter_routes
+from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage.engine.open import sqlite_path
 
 from .init import DEMO_EMAIL, demo_credential_lines
@@ -37,6 +39,18 @@ def banner_lines(runtime: Runtime, address: str) -> list[str]:
     return lines + ([f"Store:    {store}"] if store else [])
 
 
+def resource_server_banner_lines(context: StandaloneContext, address: str) -> list[str]:
+    """Return the lines that ``valetkey serve`` prints first for an app with a ``ResourceServer``.
+
+    :param address: URL on which the server listens.
+    """
+    settings = context.settings
+    resource = settings.api_resource
+    lines = [f"Valetkey serves on {address}" + ("" if resource == address else f" as the API {resource}")]
+    lines += [f"Docs:     {address}{settings.docs_path}"] if settings.docs_path else []
+    return [*lines, f"Issuers:  {', '.join(context.trusted_issuers)}"]
+
+
 def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | None) -> list[str]:
     """Return lines with shell commands that call the app's first protected route, as the demo client and as a user.
 
@@ -48,24 +62,26 @@ def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | N
     lines = ["", *demo_credential_lines(demo)] if demo else []
     if demo is None and runtime.has_built_in_accounts:
         reset = shlex.join([command, "--data-dir", runtime.settings.data_dir, "users", "password", DEMO_EMAIL])
-        lines += ["", f"Another password for {DEMO_EMAIL}:", f"  {reset}"]
+        lines += ["", f"Set another password for {DEMO_EMAIL}:", f"  {reset}"]
     if protected is None:
         return lines
     if demo:
         lines += [
             "",
             "Call the API as the app:",
-            f"  {_curl_with_client_credentials(runtime, demo, issuer + protected)}",
+            f"  {_curl_with_client_credentials(runtime.settings, demo, issuer + protected)}",
         ]
-    scope = format_scope(limit_scope_to_plan(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime))
+    scope = format_scope(
+        limit_scope_to_plan(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime, runtime.clock())
+    )
     login = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
     return [*lines, "", "Call it as yourself, through the browser:", f"  {login} -- curl {issuer}{protected}", ""]
 
 
-def _curl_with_client_credentials(runtime: Runtime, demo: Mapping[str, str], url: str) -> str:
+def _curl_with_client_credentials(settings: Settings, demo: Mapping[str, str], url: str) -> str:
     token = (
         f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials "
-        f"{runtime.settings.issuer}{runtime.settings.oauth_path}/token"
+        f"{settings.issuer}{settings.oauth_path}/token"
         ' | sed \'s/.*"access_token": "\\([^"]*\\)".*/\\1/\''
     )
     return f'curl -i -H "Authorization: Bearer $({token})" {url}'

@@ -18,7 +18,7 @@ def resolve_bind_address(host: str, port: int) -> str:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as cause:
         raise click.ClickException(
-            f"there is no host {host!r}: give --host an address of this machine, like 127.0.0.1 or 0.0.0.0"
+            f"unknown host {host!r}: give --host an address of this machine, like 127.0.0.1 or 0.0.0.0"
         ) from cause
     family, *_, address = min(addresses, key=lambda info: info[0] != socket.AF_INET)
     with socket.socket(family) as probe:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from valetkey.runtime import Runtime, prepare_store
-from valetkey.storage.engine.open import sqlite_path
 from valetkey.storage.schema import HEAD_REVISION, schema_version
 from valetkey.web.context import EXTENSION
 
@@ -25,7 +24,7 @@ def upgrade(context: click.Context) -> None:
     The needed revision is that of the installed version of Valetkey.
     """
     runtime: Runtime = load_app(context).extensions[EXTENSION]
-    before = _find_schema_version(runtime)
+    before = schema_version(runtime.store)
     prepare_store(runtime)
     click.echo(
         f"The schema is {HEAD_REVISION}" + (f", it was {before}." if before and before != HEAD_REVISION else ".")
@@ -38,14 +37,5 @@ def upgrade(context: click.Context) -> None:
 def version(context: click.Context) -> None:
     """Show the current and the needed revision of the schema."""
     runtime: Runtime = load_app(context).extensions[EXTENSION]
-    click.echo(f"store: {_find_schema_version(runtime) or 'none'}, needed: {HEAD_REVISION}")
+    click.echo(f"store: {schema_version(runtime.store) or 'none'}, needed: {HEAD_REVISION}")
     runtime.close()
-
-
-def _find_schema_version(runtime: Runtime) -> str | None:
-    """Return the revision of the database schema, or ``None`` if there is no schema.
-
-    A SQLite file that does not exist is not created.
-    """
-    path = sqlite_path(runtime.settings.store_url)
-    return schema_version(runtime.store) if path is None or path.exists() else None

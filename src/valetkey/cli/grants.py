@@ -25,24 +25,24 @@ def grants() -> None:
 
 
 @grants.command("list")
-@click.option("--client", "client_id", default="", help="Of this app only, by its client_id.")
-@click.option("--user", default="", help="Of this user only: an e-mail address, or the sub that tokens have.")
+@click.option("--client", "client_id", default="", help="Only grants of this app (client_id).")
+@click.option("--user", default="", help="Only of this user: e-mail address, or sub as in tokens.")
 @json_option
 @with_runtime
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
     """List active grants (what users allowed apps), newest first."""
-    owner, now = resolve_sub(runtime, user) if user else "", runtime.clock()
+    owner, now = resolve_sub(runtime.store, user) if user else "", runtime.clock()
     active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
-    print_table((asdict(grant) for grant in active), columns, as_json, empty_message="No app has a grant.")
+    print_table((asdict(grant) for grant in active), columns, as_json, empty_message="There are no grants.")
     if len(active) == _MAX_LISTED and not as_json:
-        click.echo(f"These are the newest {_MAX_LISTED}; name a --client or a --user for others.")
+        click.echo(f"These are the newest {_MAX_LISTED}; use --client or --user to see others.")
 
 
 @grants.command()
 @click.argument("grant_id", required=False)
-@click.option("--client", "client_id", help="All that the user allowed this app.")
-@click.option("--user", help="Who allowed it: an e-mail address, or the sub that tokens have.")
+@click.option("--client", "client_id", help="Revoke everything that the user allowed this app.")
+@click.option("--user", help="The user: e-mail address, or sub as in tokens.")
 @with_runtime
 def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
     """Revoke one grant, or everything that a user allowed an app.
@@ -52,17 +52,17 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:
-        owner = resolve_sub(runtime, user)
+        owner = resolve_sub(runtime.store, user)
         active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
         if not active and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")
-        revoke_connected_app(owner, client_id, None, runtime, now)
+        revoke_connected_app(owner, client_id, None, runtime.store, now)
         click.echo(f"All that {user} gave {client_id} is revoked.")
         return
     if grant_id is None or client_id or user:
-        raise click.UsageError("name a grant's id, or a --client and a --user together")
+        raise click.UsageError("pass a grant's id, or --client and --user together")
     grant = grant_storage.find(runtime.store, grant_id)
     if grant is None:
-        raise click.ClickException(f"there is no grant {grant_id}; see `valetkey grants list`")
-    runtime.revoke(*revoke_grant_statements(runtime, grant, now, "grant.revoked", None))
+        raise click.ClickException(f"unknown grant {grant_id}; see `valetkey grants list`")
+    runtime.store.write_all(*revoke_grant_statements(grant, now, "grant.revoked", None))
     click.echo(f"{grant_id} is revoked.")

@@ -45,7 +45,7 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"created": has_new_keys, "schema": HEAD_REVISION, "demo": credentials}))
         return
-    click.echo("The store is ready, with new keys." if has_new_keys else "The store is ready.")
+    click.echo("The database is ready, with new keys." if has_new_keys else "The database is ready.")
     for line in demo_credential_lines(credentials) if credentials else ():
         click.echo(line)
 
@@ -53,11 +53,17 @@ def init(context: click.Context, demo: bool, as_json: bool) -> None:
 def check_demo_allowed(runtime: Runtime) -> None:
     """Check that ``--demo`` is allowed: demo users and clients are not for production.
 
-    :raises SettingsError: if the issuer is reachable from other machines.
+    :raises SettingsError: if the issuer is reachable from other machines, or is not set.
     """
-    if runtime.settings.is_production:
+    if runtime.settings.has_default_issuer:
         raise SettingsError(
-            "--demo makes a person and an app to try things out with on this machine: leave it out if the issuer is "
+            "--demo needs a loopback issuer: set it, as in "
+            f"{runtime.sources.environment.variable('issuer')}={runtime.settings.issuer}, or use "
+            "`valetkey serve --demo`, which takes its own address"
+        )
+    if not runtime.settings.is_development:
+        raise SettingsError(
+            "--demo creates a demo user and a demo app, and is allowed on loopback only: remove it if the issuer is "
             f"{runtime.settings.issuer}"
         )
 
@@ -74,8 +80,8 @@ def create_demo_data(runtime: Runtime) -> dict[str, str] | None:
     user = {}
     if runtime.has_built_in_accounts and accounts.find_by_email(runtime.store, DEMO_EMAIL) is None:
         user = {"email": DEMO_EMAIL, "password": secrets.token_urlsafe(12)}
-        create_account(runtime, name="Demo", email=user["email"], password=user["password"])
-    app = register_client(runtime, name="Demo app", policy="machine", client_id=DEMO_CLIENT_ID)
+        create_account(runtime.store, now, name="Demo", email=user["email"], password=user["password"])
+    app = register_client(runtime, runtime.clock(), name="Demo app", policy="machine", client_id=DEMO_CLIENT_ID)
     assert app.secret is not None
     return {**user, "client_id": app.client_id, "client_secret": app.secret.reveal()}
 

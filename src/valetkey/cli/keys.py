@@ -85,23 +85,23 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
         token_lifetime_s=max(runtime.settings.access_token_lifetime, runtime.settings.id_token_lifetime) + 60,
         emergency=emergency,
     )
-    runtime.revoke(
+    runtime.store.write_all(
         *statements,
-        change_feed.add("changed", "keys", now, runtime.revocation_expiry),
+        change_feed.add("changed", "keys"),
         audit_statement("keys.created", now, detail="emergency" if emergency else None),
     )
     active_at = now if emergency else now + _PUBLISH_AHEAD_S
     if as_json:
         click.echo(json.dumps([key for key in _describe_signing_keys(runtime) if key["active_at"] == active_at]))
         return
-    click.echo("New keys sign from now on." if emergency else f"New keys sign from {format_time(active_at)} UTC.")
+    click.echo("The new keys are in use." if emergency else f"New keys sign from {format_time(active_at)} UTC.")
 
 
 @keys.command()
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the key in this file. An existing file is not changed.",
+    help="Write the key to this file. An existing file is not changed.",
 )
 def new(file: Path | None) -> None:
     """Print a new key that encrypts secrets in the database.
@@ -120,5 +120,5 @@ def new(file: Path | None) -> None:
     except OSError as cause:
         raise click.ClickException(f"{file} cannot be used: {cause.strerror}") from cause
     if not file_keys:
-        raise click.ClickException(f"{file} holds no key: remove it, and a new one is made")
+        raise click.ClickException(f"{file} contains no key: remove it to create a new one")
     click.echo(",".join(file_keys))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,6 +18,8 @@ import httpx
 
 from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
 from valetkey.protocol.pkce import s256
+from valetkey.protocol.printable import escape_unprintable
+from valetkey.protocol.uri import endpoint_uri_problem
 
 from .app_loading import get_global_options
 from .login_page import render_login_page
@@ -26,18 +29,16 @@ _SIGN_IN_TIMEOUT_S = 300
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--issuer", envvar="VALETKEY_ISSUER", help="The authorization server. [default: the one that was served last]"
-)
+@click.option("--issuer", envvar="VALETKEY_ISSUER", help="URL of the authorization server. [default: the last served]")
 @click.option("--client-id", default=CLI_CLIENT_ID, show_default=True)
-@click.option("--scope", default="", help="Space-separated. [default: all that the client may request]")
+@click.option("--scope", default="", help="Scopes, space-separated. [default: all of the client]")
 @click.option(
     "--resource",
     "resources",
     multiple=True,
     help="The API that the token is for (RFC 8707). [default: the server's own]",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
+@click.option("--no-browser", is_flag=True, help="Print the URL instead of opening it.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def login(
@@ -88,18 +89,19 @@ def _sign_in(issuer: str, client_id: str, extra_parameters: list[tuple[str, str]
     }
     url = f"{metadata['authorization_endpoint']}?{urlencode([*parameters.items(), *extra_parameters])}"
     if no_browser or not webbrowser.open(url):
-        click.echo(f"Open this address in a browser:\n\n{url}\n", err=True)
+        click.echo(f"Open this URL in a browser:\n\n{url}\n", err=True)
         if sys.stdin.isatty():
-            click.echo("If that browser is on another machine, paste the address it ends at here.", err=True)
+            click.echo("If the browser is on another machine, paste the URL that it shows at the end.", err=True)
             threading.Thread(target=_read_pasted_redirect, args=(responses,), daemon=True).start()
     else:
         click.echo("Waiting for the browser ...", err=True)
     try:
         response = responses.get(timeout=_SIGN_IN_TIMEOUT_S)
     except Empty:
-        raise click.ClickException(f"no answer within {_SIGN_IN_TIMEOUT_S // 60} minutes; try again") from None
+        raise click.ClickException(f"no response within {_SIGN_IN_TIMEOUT_S // 60} minutes; try again") from None
     finally:
         server.shutdown()
+        server.server_close()
     _check_authorization_response(
         response, state, issuer, requires_iss=bool(metadata.get("authorization_response_iss_parameter_supported"))
     )
@@ -116,11 +118,16 @@ def _check_authorization_response(response: dict[str, str], state: str, issuer: 
     """
     response_issuer = response.get("iss") if requires_iss else response.get("iss", issuer)
     if response.get("state") != state or response_issuer != issuer:  # RFC 9207 §2.4
-        raise click.ClickException("the answer was not for this sign-in; try again")
+        raise click.ClickException("the response does not belong to this sign-in; try again")
     if "error" in response:
-        raise click.ClickException(f"not signed in: {response.get('error_description') or response['error']}")
+        raise click.ClickException(f"not signed in: {_describe_error(response)}")
     if "code" not in response:
-        raise click.ClickException("the answer had no code; try again")
+        raise click.ClickException("the response has no code; try again")
+
+
+def _describe_error(response: Mapping[str, object]) -> str:
+    """Return the error description or code of another server's response, without commands for the terminal."""
+    return escape_unprintable(str(response.get("error_description") or response.get("error")))
 
 
 def _fetch_metadata(issuer: str) -> dict[str, str]:
@@ -128,15 +135,24 @@ def _fetch_metadata(issuer: str) -> dict[str, str]:
 
     :raises click.ClickException: if there is no metadata, or its ``issuer`` is another (RFC 8414 §3.3).
     """
+    if problem := endpoint_uri_problem(issuer):
+        raise click.ClickException(f"the issuer {escape_unprintable(issuer)} cannot be used: {problem}")
     parts = urlsplit(issuer)
     url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"  # RFC 8414 §3.1
     try:
         metadata: dict[str, str] = httpx.get(url, timeout=10).raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as cause:
         reason = str(cause).partition("\n")[0]
-        raise click.ClickException(f"{issuer} does not answer as an authorization server: {reason}") from cause
+        raise click.ClickException(f"{issuer} does not respond like an authorization server: {reason}") from cause
+    for name in ("authorization_endpoint", "token_endpoint"):
+        problem = endpoint_uri_problem(str(metadata.get(name, "")))
+        if problem:
+            shown = escape_unprintable(str(metadata.get(name)))
+            raise click.ClickException(f"{url}: {name} {shown} is not opened: {problem}")
     if metadata.get("issuer") != issuer:
-        raise click.ClickException(f"{url} is the metadata of {metadata.get('issuer')}; use --issuer with that")
+        raise click.ClickException(
+            f"{url} is the metadata of {escape_unprintable(str(metadata.get('issuer')))}; use --issuer with that"
+        )
     return metadata
 
 
@@ -155,9 +171,9 @@ def _redeem_code(token_endpoint: str, code: str, code_verifier: str, client_id: 
     try:
         response = httpx.post(token_endpoint, data=form, timeout=10).json()
     except (httpx.HTTPError, ValueError) as cause:
-        raise click.ClickException(f"the token endpoint does not answer: {cause}") from cause
+        raise click.ClickException(f"the token endpoint does not respond: {cause}") from cause
     if "access_token" not in response:
-        raise click.ClickException(f"no token: {response.get('error_description') or response.get('error')}")
+        raise click.ClickException(f"no token: {_describe_error(response)}")
     return str(response["access_token"])
 
 

@@ -10,6 +10,7 @@ import click
 
 from valetkey.authorization_server.openapi import build_oauth_document
 from valetkey.openapi.diff.operations import breaking_changes
+from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
 
@@ -17,25 +18,25 @@ from .app_loading import load_app, read_json_file
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @click.option(
     "--check",
     "old",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="List what breaks clients of this older document; exit status 1 if there is anything.",
+    help="List breaking changes since this older document; exit status 1 if there are any.",
 )
 @click.option("--oauth", is_flag=True, help="Describe the OAuth endpoints instead of the API.")
 @click.pass_context
 def openapi(context: click.Context, output: Path | None, old: Path | None, oauth: bool) -> None:
     """Write the API's OpenAPI document, or check its compatibility."""
     old_document = None if old is None else _read_document(old)  # read first: --output may name the same file
-    runtime: Runtime = load_app(context).extensions[EXTENSION]
+    extension: Runtime | StandaloneContext = load_app(context, allow_resource_server=True).extensions[EXTENSION]
     try:
-        document = build_oauth_document(runtime) if oauth else runtime.build_openapi_document()
+        document = _build_oauth_document(extension) if oauth else extension.build_openapi_document()
     except ValueError as cause:
         raise click.ClickException(str(cause)) from cause
     finally:
-        runtime.close()
+        extension.close()
     if output is not None:
         output.write_text(_serialize(document), encoding="utf-8")
         click.echo(f"{output} has {_count_operations(document)} operations.", err=True)
@@ -43,6 +44,12 @@ def openapi(context: click.Context, output: Path | None, old: Path | None, oauth
         click.echo(_serialize(document), nl=False)
     if old_document is not None:
         _check_compatibility(old_document, document)
+
+
+def _build_oauth_document(extension: Runtime | StandaloneContext) -> dict[str, Any]:
+    if isinstance(extension, Runtime):
+        return build_oauth_document(extension.settings)
+    raise click.UsageError("--oauth needs an app with a Valetkey: this one has a ResourceServer")
 
 
 def _serialize(document: dict[str, Any]) -> str:
@@ -61,7 +68,7 @@ def _count_operations(document: dict[str, Any]) -> int:
 def _read_document(file: Path) -> dict[str, Any]:
     document = read_json_file(file)
     if not isinstance(document.get("paths"), dict):
-        raise click.ClickException("the older file is no OpenAPI document: it has no paths")
+        raise click.ClickException("the older file is not an OpenAPI document: it has no paths")
     return document
 
 
@@ -73,7 +80,7 @@ def _check_compatibility(old_document: dict[str, Any], new_document: dict[str, A
     try:
         changes = list(dict.fromkeys(breaking_changes(old_document, new_document)))
     except (AttributeError, LookupError, TypeError, ValueError) as cause:  # such as a list instead of an object
-        raise click.ClickException(f"the older file is no OpenAPI document that can be read: {cause}") from cause
+        raise click.ClickException(f"the older file cannot be read as an OpenAPI document: {cause}") from cause
     for sentence in changes:
         click.echo(f"breaking: {sentence}")
     if changes:

@@ -11,10 +11,11 @@ import click
 from valetkey.authorization_server.plans import service
 from valetkey.authorization_server.plans.service import SubscriptionRefused
 from valetkey.runtime import Runtime
-from valetkey.storage import clients, subscriptions
+from valetkey.storage import subscriptions
 from valetkey.storage.subscriptions import Subscription
 
 from .app_loading import with_runtime
+from .clients_lookup import check_client_exists
 from .printing import json_option, print_result
 
 
@@ -35,31 +36,30 @@ def list_plans(runtime: Runtime, as_json: bool) -> None:
         click.echo(json.dumps({"plans": members, "subscriptions": [asdict(row) for row in all_subscriptions]}))
         return
     if not all_plans:
-        click.echo("There are no plans: Valetkey(app, plans={...}, default_plan=...) makes some.")
+        click.echo("There are no plans: define them with Valetkey(app, plans={...}, default_plan=...).")
     for name, plan in all_plans.items():
         words = [plan.limit or "no limit", plan.quota or "no quota", plan.scopes or "all scopes", plan.approval]
         mark = " (default)" if name == runtime.settings.default_plan else ""
         click.echo(f"{name + mark:<24} {', '.join(words)}")
     for subscription in all_subscriptions:
         pending = f", waits for {subscription.wanted}" if subscription.wanted else ""
-        unknown = "" if subscription.plan in all_plans else " (there is no such plan: the default counts)"
+        unknown = "" if subscription.plan in all_plans else " (unknown plan: the default applies)"
         click.echo(f"  {subscription.client_id:<22} {subscription.plan}{unknown}{pending}")
 
 
 @plans.command("set")
 @click.argument("client_id")
 @click.argument("plan")
-@click.option("--approved", is_flag=True, help="At once, even if the plan needs approval.")
 @json_option
 @with_runtime
-def set_plan(runtime: Runtime, client_id: str, plan: str, approved: bool, as_json: bool) -> None:
+def set_plan(runtime: Runtime, client_id: str, plan: str, as_json: bool) -> None:
     """Set the plan of an app.
 
-    If the plan needs approval, the app gets it when you run `valetkey plans approve`, or at once with --approved.
+    It takes effect at once, also if the app did not request it or the plan needs approval.
     """
     check_client_exists(runtime, client_id)
     try:
-        _print_subscription(service.subscribe(runtime, client_id, plan, approved=approved), as_json)
+        _print_subscription(service.subscribe(runtime, client_id, plan, runtime.clock(), approved=True), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
 
@@ -72,20 +72,9 @@ def approve(runtime: Runtime, client_id: str, as_json: bool) -> None:
     """Approve the plan that an app requested."""
     check_client_exists(runtime, client_id)
     try:
-        _print_subscription(service.approve(runtime, client_id), as_json)
+        _print_subscription(service.approve(runtime, client_id, runtime.clock()), as_json)
     except SubscriptionRefused as refused:
         raise click.ClickException(str(refused)) from refused
-
-
-def check_client_exists(runtime: Runtime, client_id: str) -> None:
-    """Check that a client is registered, or that its id is the URL of a client metadata document.
-
-    :raises click.ClickException: if it is neither.
-    """
-    if clients.find(
-        runtime.store, client_id, runtime.clock()
-    ) is None and not runtime.client_metadata_documents.is_document_url(client_id):
-        raise click.ClickException(f"there is no client {client_id}")
 
 
 def _print_subscription(subscription: Subscription, as_json: bool) -> None:

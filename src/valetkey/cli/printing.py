@@ -1,4 +1,7 @@
-"""Print the results of commands: as text, or with ``--json`` as JSON for scripts."""
+"""Print the results of commands: as text, or with ``--json`` as JSON for scripts.
+
+Values may be text of others, such as the name of an app: what is not printable is escaped.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from valetkey.protocol.printable import escape_unprintable
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
@@ -30,7 +35,7 @@ def print_result(result: Mapping[str, Any], as_json: bool) -> None:
 def _format_value(name: str, value: Any) -> str:
     if name.endswith("_at") and isinstance(value, int | float):
         return f"{format_time(value)} UTC"
-    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+    return json.dumps(value) if isinstance(value, dict | list | bool) else escape_unprintable(str(value))
 
 
 def print_table(
@@ -64,4 +69,4 @@ def _format_cell(name: str, value: Any) -> str:
         return "-"
     if name.endswith("_at") or name == "at":
         return format_time(value)
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return escape_unprintable(" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))

@@ -20,9 +20,10 @@ def prune(runtime: Runtime, as_json: bool) -> None:
 
     `valetkey serve` and `valetkey work` do so every hour.
     """
-    removed = worker.prune(runtime.store, runtime.clock())
-    removed["unused clients"] = prune_unused_clients(runtime)
-    runtime.limiter.prune(runtime.clock())
+    now = runtime.clock()
+    removed = worker.prune(runtime.store, now, runtime.settings.audit_retention_days)
+    removed["unused clients"] = prune_unused_clients(runtime, now)
+    runtime.prune_limits(now)
     if as_json:
         print_result(removed, as_json)
         return

@@ -13,6 +13,7 @@ from valetkey.protocol.uri import normalize_resource, resource_uri_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed
 from valetkey.storage import resources as resource_storage
+from valetkey.storage.engine.statement import BoundStatement
 
 from .app_loading import with_runtime
 from .printing import json_option, print_result, print_table
@@ -70,7 +71,7 @@ def update(runtime: Runtime, url: str, as_json: bool, **options: Any) -> None:
     Options that are left out stay as they are.
     """
     if url not in runtime.resources.all():
-        raise click.ClickException(f"there is no resource {url}")
+        raise click.ClickException(f"unknown resource {url}")
     _save_resource(runtime, url, dict(resource_storage.list_all(runtime.store).get(url, {})), options, as_json)
 
 
@@ -92,8 +93,8 @@ def list_resources(runtime: Runtime, as_json: bool) -> None:
 def remove(runtime: Runtime, url: str) -> None:
     """Remove a resource, so that no more tokens are issued for it."""
     if url not in resource_storage.list_all(runtime.store):
-        raise click.ClickException(f"there is no resource {url} that could be removed")
-    runtime.revoke(resource_storage.remove(url), *_change_statements(runtime, f"removed {url}"))
+        raise click.ClickException(f"unknown resource {url}, or it cannot be removed")
+    runtime.store.write_all(resource_storage.remove(url), *_change_statements(runtime.clock(), f"removed {url}"))
     click.echo(f"{url} is removed.")
 
 
@@ -118,13 +119,13 @@ def _save_resource(
     }
     metadata |= {name: value for name, value in new.items() if value is not None}
     runtime.keys.get_signing_key(metadata.get("signing_alg", "ES256"), runtime.clock())  # generates the key, if needed
-    runtime.revoke(resource_storage.upsert(url, metadata, runtime.clock()), *_change_statements(runtime, url))
+    now = runtime.clock()
+    runtime.store.write_all(resource_storage.upsert(url, metadata, now), *_change_statements(now, url))
     print_result({"resource": url, **metadata}, as_json)
 
 
-def _change_statements(runtime: Runtime, detail: str) -> tuple[Any, ...]:
-    now = runtime.clock()
+def _change_statements(now: float, detail: str) -> tuple[BoundStatement, ...]:
     return (
-        change_feed.add("changed", "resources", now, runtime.revocation_expiry),
+        change_feed.add("changed", "resources"),
         audit_statement("resource.changed", now, detail=detail),
     )

@@ -33,6 +33,6 @@ def list_scopes(context: click.Context, as_json: bool) -> None:
         rows,
         ("scope", "words", "routes"),
         as_json,
-        empty_message="There are no scopes: Valetkey(app, scopes={...}) names them.",
+        empty_message="There are no scopes: define them with Valetkey(app, scopes={...}).",
     )
     runtime.close()

@@ -6,29 +6,32 @@ import contextlib
 import ctypes
 import os
 import secrets
+import signal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from flask import Flask
 from flask.cli import ScriptInfo
 
-from valetkey.extension import path_problems
-from valetkey.resource_server.limit_validation import limit_problems
-from valetkey.resource_server.routes import iter_routes
+from valetkey.protocol.uri import is_loopback_host
+from valetkey.resource_server.standalone_context import StandaloneContext
+from valetkey.resource_server.start_checks import route_problems
 from valetkey.runtime import Runtime
-from valetkey.settings import SettingsError
+from valetkey.service import DRAIN_TIMEOUT_S, THREADS_VARIABLE
+from valetkey.settings import Settings, SettingsError
 from valetkey.web.context import EXTENSION
 
 from .app_loading import get_global_options, load_app
-from .banner import banner_lines, example_call_lines
+from .banner import banner_lines, example_call_lines, resource_server_banner_lines
 from .bind import check_certificate, resolve_bind_address
 from .certificate import ensure_self_signed_certificate
 from .init import check_demo_allowed, create_demo_data
 from .served_issuer import find_served_issuer, save_served_issuer
 
 _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
-_BLOCKING_THREADS = 16  # most of them wait for their write to be committed: the more, the more writes share a commit
 
 
 @click.command()
@@ -36,10 +39,18 @@ _BLOCKING_THREADS = 16  # most of them wait for their write to be committed: the
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+@click.option(
+    "--threads",
+    # Most of them wait for their write to be committed: the more, the more writes share a commit.
+    default=16,
+    show_default=True,
+    type=click.IntRange(4, 512),
+    help="Requests that a worker handles at once; slow views of the app hold at most all but two.",
+)
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--tls-self-signed", is_flag=True, help="Generate a certificate, for trying out TLS.")
-@click.option("--data-dir", help="Folder of the SQLite store and of generated keys.")
+@click.option("--data-dir", help="Folder of the SQLite database and of generated keys.")
 @click.option("--demo", is_flag=True, help="Create a demo user and app, if there are none.")
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
@@ -48,33 +59,55 @@ def serve(context: click.Context, /, **options: Any) -> None:
     APP is module:app or path/to/app.py. Without APP, the server is only an authorization server.
     """
     root = get_global_options(context)
-    script = context.find_object(ScriptInfo)  # `flask valetkey serve`: the workers load the same app
-    root["app"] = options["app"] or root["app"] or (script.app_import_path if script else None)
+    script = context.find_object(ScriptInfo)  # called as `flask valetkey serve`
+    root["app"] = options["app"] or root["app"]
+    if script is not None and script.create_app is not None and not root["app"]:
+        raise click.UsageError("the workers cannot load this app: pass it as in `serve module:app`")
     root["data_dir"] = options["data_dir"] or root["data_dir"]
     tls = _uses_tls(options)
     host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
     address = f"{'https' if tls else 'http'}://{host}:{options['port']}"
+    listen = resolve_bind_address(options["host"], options["port"])
+    if is_loopback_host(options["host"]) and not ip_address(listen).is_loopback:
+        raise click.UsageError(f"{options['host']} is {listen} on this machine: use --host 127.0.0.1")
     os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for apps that read it for their own sessions
-    app = load_app(context, issuer=address)
-    runtime: Runtime = app.extensions[EXTENSION]
-    problems = [*path_problems(app), *limit_problems(iter_routes(app), runtime.plan_budgets)]
+    os.environ[THREADS_VARIABLE] = str(options["threads"])
+    app = load_app(
+        context, allow_resource_server=True, issuer=address, health_path="/healthz", readiness_path="/readyz"
+    )
+    extension: Runtime | StandaloneContext = app.extensions[EXTENSION]
+    problems = route_problems(app, extension.plan_budgets if isinstance(extension, Runtime) else None)
     if problems:
         raise SettingsError("\n".join(problems))
-    if options["demo"]:
+    certificate = _prepare_certificate(options, extension.settings)
+    if isinstance(extension, Runtime):
+        _prepare_authorization_server(app, extension, address, demo=options["demo"])
+    elif options["demo"]:
+        raise click.UsageError("--demo needs an app with a Valetkey: this one has a ResourceServer")
+    else:
+        for line in resource_server_banner_lines(extension, address):
+            click.echo(line)
+    extension.close()  # the workers are forked: they must not inherit threads or connections of this process
+    _run_server(options, listen, certificate)
+
+
+def _prepare_authorization_server(app: Flask, runtime: Runtime, address: str, *, demo: bool) -> None:
+    """Prepare database and keys of an app with a ``Valetkey``, and print what ``valetkey serve`` prints first.
+
+    :param address: URL on which the server listens.
+    :param demo: whether to create a demo user and app, if there are none.
+    """
+    if demo:
         check_demo_allowed(runtime)
-    listen = resolve_bind_address(options["host"], options["port"])
     runtime.get_ready()
     runtime.keys.get_signing_key("ES256", runtime.clock())  # fails if there are no keys or they cannot be decrypted
-    certificate = _prepare_certificate(options, runtime)
-    demo = create_demo_data(runtime) if options["demo"] else None
+    credentials = create_demo_data(runtime) if demo else None
     last_issuer, issuer = find_served_issuer(runtime.settings.data_dir), runtime.settings.issuer
-    for line in banner_lines(runtime, address) + (example_call_lines(app, runtime, demo) if options["demo"] else []):
+    for line in banner_lines(runtime, address) + (example_call_lines(app, runtime, credentials) if demo else []):
         click.echo(line)
     if last_issuer not in {None, issuer}:
-        click.echo(f"Note: this store was served as {last_issuer} before; tokens from then are not good here.")
+        click.echo(f"Note: this store was served as {last_issuer} before; tokens issued then are not valid.")
     save_served_issuer(runtime.settings.data_dir, issuer)
-    runtime.close()  # the workers are forked: they must not inherit threads or connections of this process
-    _run_server(options, listen, certificate)
 
 
 def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
@@ -98,7 +131,7 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
         for option, value in _MALLOC_OPTIONS.items():
             ctypes.CDLL(None).mallopt(option, value)
     cert, key = certificate or (None, None)
-    Server(
+    server = Server(
         "valetkey.service:load_app_with_worker",
         factory=True,
         address=address,
@@ -106,15 +139,31 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
         interface=Interfaces.WSGI,
         loop=Loops.asyncio,
         workers=options["workers"],
-        blocking_threads=_BLOCKING_THREADS,
+        blocking_threads=options["threads"],
         backlog=2048,
         websockets=False,
         ssl_cert=cert,
         ssl_key=key,
         respawn_failed_workers=True,
-        workers_kill_timeout=10,
+        workers_kill_timeout=DRAIN_TIMEOUT_S,
         log_level=LogLevels.error,
-    ).serve()
+    )
+    _end_at_second_interrupt(server)
+    server.serve()
+
+
+def _end_at_second_interrupt(server: Any) -> None:
+    """Make a second Ctrl-C end all processes of a granian server at once; the first one lets requests end."""
+    stop = server.signal_handler_interrupt
+
+    def interrupt(signal_number: int, *arguments: Any) -> None:
+        if server.interrupt_signal and signal_number == signal.SIGINT:
+            for worker in server.wrks:
+                worker.kill()
+            os._exit(130)
+        stop(signal_number, *arguments)
+
+    server.signal_handler_interrupt = interrupt
 
 
 def _uses_tls(options: dict[str, Any]) -> bool:
@@ -129,7 +178,7 @@ def _uses_tls(options: dict[str, Any]) -> bool:
     return bool(options["tls_cert"]) or bool(options["tls_self_signed"])
 
 
-def _prepare_certificate(options: dict[str, Any], runtime: Runtime) -> tuple[Path, Path] | None:
+def _prepare_certificate(options: dict[str, Any], settings: Settings) -> tuple[Path, Path] | None:
     """Return the files with the TLS certificate chain and its private key, or ``None`` for plain HTTP.
 
     With ``--tls-self-signed``, a certificate is generated if needed.
@@ -139,8 +188,8 @@ def _prepare_certificate(options: dict[str, Any], runtime: Runtime) -> tuple[Pat
     if not _uses_tls(options):
         return None
     if options["tls_self_signed"]:
-        names = [options["host"], urlsplit(runtime.settings.issuer).hostname or ""]
-        pair = ensure_self_signed_certificate(Path(runtime.settings.data_dir), names)
+        names = [options["host"], urlsplit(settings.issuer).hostname or ""]
+        pair = ensure_self_signed_certificate(Path(settings.data_dir), names)
     else:
         pair = Path(options["tls_cert"]), Path(options["tls_key"])
     check_certificate(*pair)

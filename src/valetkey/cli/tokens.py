@@ -28,14 +28,14 @@ def tokens() -> None:
 
 
 @tokens.command("list")
-@click.option("--user", help="Of this user only: an e-mail address, or the sub that tokens have.")
+@click.option("--user", help="Only of this user: e-mail address, or sub as in tokens.")
 @json_option
 @with_runtime
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """List personal access tokens, without their secret values."""
     store, now = runtime.store, runtime.clock()
     listed = (
-        personal_access_tokens.list_by_owner(store, resolve_sub(runtime, user))
+        personal_access_tokens.list_by_owner(store, resolve_sub(runtime.store, user))
         if user
         else personal_access_tokens.list_all(store)
     )
@@ -49,9 +49,9 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 
 
 @tokens.command()
-@click.option("--user", required=True, help="Whose: an e-mail address, or the sub that tokens have.")
-@click.option("--name", required=True, help="What it is for.")
-@click.option("--scope", "scopes", multiple=True, help="What it may do; may be repeated.")
+@click.option("--user", required=True, help="The user: e-mail address, or sub as in tokens.")
+@click.option("--name", required=True, help="Name of the token.")
+@click.option("--scope", "scopes", multiple=True, help="Scope; repeatable.")
 @click.option("--days", default=30, show_default=True, help="Days until it expires.")
 @json_option
 @with_runtime
@@ -61,7 +61,7 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
     The token is shown once and never again.
     """
     now = runtime.clock()
-    owner = require_account(runtime, user).sub if runtime.has_built_in_accounts else user
+    owner = require_account(runtime.store, user).sub if runtime.has_built_in_accounts else user
     spec = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
     try:
         with runtime.app_context():
@@ -85,8 +85,8 @@ def revoke(runtime: Runtime, token: str) -> None:
     """
     personal_token = _find_token(runtime, token)
     if personal_token is None:
-        raise click.ClickException("there is no such token, or it is over")
-    if not revoke_personal_token(personal_token, runtime, runtime.clock(), None):
+        raise click.ClickException("the token is unknown or has expired")
+    if not revoke_personal_token(personal_token, runtime.store, runtime.clock(), None):
         raise click.ClickException(f"{personal_token.token_id} was revoked before")
     click.echo(f"{personal_token.token_id} is revoked.")
 

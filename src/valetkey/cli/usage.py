@@ -11,17 +11,18 @@ import click
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.runtime import Runtime
 from valetkey.storage import usage as usage_storage
+from valetkey.storage.engine.store import Store
 
 from .app_loading import with_runtime
-from .plans import check_client_exists
+from .clients_lookup import check_client_exists
 from .printing import json_option, print_table
 
 _DAY_S = 86400
 
 
 @click.command()
-@click.option("--client", "client_id", help="Of this app only, with its plan and quota.")
-@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Of the last so many days.")
+@click.option("--client", "client_id", help="Only of this app, with its plan and quota.")
+@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Number of days to show.")
 @json_option
 @with_runtime
 def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> None:
@@ -32,7 +33,7 @@ def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> 
     now = runtime.clock()
     if client_id is not None and client_id != PERSONAL_TOKEN_CLIENT_ID:
         check_client_exists(runtime, client_id)
-    counts = _count_calls(runtime, client_id, now - days * _DAY_S, now)
+    counts = _count_calls(runtime.store, client_id, now - days * _DAY_S, now)
     quota = _quota_status(runtime, client_id, now) if client_id else None
     columns = ("client_id", "route", "status", "calls")
     rows = [dict(zip(columns, row, strict=True)) for row in counts]
@@ -45,9 +46,7 @@ def usage(runtime: Runtime, client_id: str | None, days: int, as_json: bool) -> 
         click.echo(f"Plan {quota['plan']}: {quota['used']} of {quota['quota']} are used.")
 
 
-def _count_calls(
-    runtime: Runtime, client_id: str | None, since: float, until: float
-) -> list[tuple[str, str, int, int]]:
+def _count_calls(store: Store, client_id: str | None, since: float, until: float) -> list[tuple[str, str, int, int]]:
     """Return rows of client_id, route, HTTP status and number of calls.
 
     :param client_id: the client whose calls are returned; ``None`` for all clients.
@@ -55,9 +54,9 @@ def _count_calls(
     :param until: end of the period, in seconds since 1970.
     """
     if client_id is None:
-        return usage_storage.list_totals(runtime.store, since, until)
+        return usage_storage.list_totals(store, since, until)
     totals: Counter[tuple[str, str, int]] = Counter()
-    for row in usage_storage.list_between(runtime.store, since, until, client_id):
+    for row in usage_storage.list_between(store, since, until, client_id):
         totals[row.client_id, row.route, row.status] += row.calls
     return [(*key, calls) for key, calls in sorted(totals.items())]
 

@@ -28,5 +28,5 @@ def work(runtime: Runtime, once: bool) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: stop.set())
-    click.echo("Working. Ctrl-C ends it.")
+    click.echo("The worker is running. Press Ctrl-C to stop it.")
     worker.run(stop)

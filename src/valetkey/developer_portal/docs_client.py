@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.clients.service import register
 from valetkey.protocol.client_metadata import parse_client_metadata
 from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import change_feed, clients
-from valetkey.storage.engine.transaction import Transaction
 
 DOCS_CLIENT_ID = "valetkey-docs"
 
@@ -18,13 +18,13 @@ def docs_redirect_uri(settings: Settings) -> str:
     return f"{settings.issuer}{settings.docs_path}/authorized"
 
 
-def register_docs_client(runtime: Runtime) -> None:
+def register_docs_client(runtime: Runtime, now: float) -> None:
     """Register the OAuth client of the API reference page, or update it if the settings changed.
 
     The settings determine its name and redirect URI. Does nothing if the setting ``docs_path`` is None. A client that
     the operator disabled stays disabled.
     """
-    settings, now = runtime.settings, runtime.clock()
+    settings = runtime.settings
     if settings.docs_path is None:
         return
     current = {"client_name": f"{settings.name}: API reference", "redirect_uris": [docs_redirect_uri(settings)]}
@@ -36,12 +36,11 @@ def register_docs_client(runtime: Runtime) -> None:
             "token_endpoint_auth_method": "none",
         }
         policy, metadata = parse_client_metadata(registration, CLIENT_POLICIES["browser"])
-        insert = clients.add(DOCS_CLIENT_ID, policy.name, metadata, now)  # inserts no row if another process has
-        runtime.write(Transaction(insert, (audit_statement("client.created", now, client_id=DOCS_CLIENT_ID),)))
+        register(runtime, DOCS_CLIENT_ID, policy.name, metadata, now)  # None if another process was first
     elif not current.items() <= client.metadata.items():
         updated = {**client.metadata, **current}
-        runtime.revoke(
+        runtime.store.write_all(
             clients.change(client, metadata=updated, disabled_at=client.disabled_at),
-            change_feed.add("changed", DOCS_CLIENT_ID, now, runtime.revocation_expiry),
+            change_feed.add("changed", DOCS_CLIENT_ID),
             audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID),
         )

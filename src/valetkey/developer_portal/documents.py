@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
+from valetkey.protocol.etag import etag_of
 from valetkey.settings import Settings
 
 from .reference import ApiReference, build_api_reference
@@ -24,8 +24,8 @@ class Document:
 
     @property
     def etag(self) -> str:
-        """The entity tag of the body, without quotes (RFC 9110 §8.8.3): half of its SHA-256 digest, in hex."""
-        return sha256(self.body).hexdigest()[:32]
+        """The value of the ``ETag`` header (RFC 9110 §8.8.3)."""
+        return etag_of(self.body)
 
 
 class PortalDocuments:

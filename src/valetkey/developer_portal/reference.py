@@ -11,6 +11,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from valetkey.openapi.references import follow_reference
+
 from .schema_text import SchemaDescriber, SchemaMember
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -81,7 +83,7 @@ def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
     Operations are grouped by their first tag, ``""`` without a tag, in the order of the document.
     """
     components = document.get("components", {})
-    builder = _ReferenceBuilder(document, SchemaDescriber(components.get("schemas", {})))
+    builder = _ReferenceBuilder(document, SchemaDescriber(document))
     groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:
@@ -108,7 +110,8 @@ class _ReferenceBuilder:
     def build_operation(self, path: str, method: str, path_item: Mapping[str, Any]) -> Operation:
         source = path_item[method]
         parameter_objects = (*path_item.get("parameters", ()), *source.get("parameters", ()))
-        parameters = tuple(self._build_parameter(self._resolve(parameter)) for parameter in parameter_objects)
+        followed = [follow_reference(parameter, self._document) for parameter in parameter_objects]
+        parameters = tuple(self._build_parameter(parameter) for parameter in followed if "name" in parameter)
         schema = self._json_schema(source.get("requestBody", {}))
         example = "" if schema is None else json.dumps(self._describer.example(schema), indent=2, ensure_ascii=False)
         access, limit = source.get("x-access", ""), source.get("x-rate-limit", {}).get("description", "")
@@ -138,16 +141,6 @@ class _ReferenceBuilder:
             ),
         )
 
-    def _resolve(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a part of the OpenAPI document refers to with ``$ref``, or the part if it has no ``$ref``."""
-        reference = str(part.get("$ref", ""))
-        if not reference.startswith("#/"):
-            return part
-        target: Any = self._document
-        for name in reference[2:].split("/"):
-            target = target.get(name, {})
-        return dict(target)
-
     def _build_parameter(self, parameter: Mapping[str, Any]) -> Parameter:
         schema = parameter.get("schema", {})
         resolved = self._describer.resolve(schema)
@@ -165,7 +158,7 @@ class _ReferenceBuilder:
 
     def _json_schema(self, body_or_response: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the JSON Schema of a request body or response, or None if it has no JSON media type."""
-        content = self._resolve(body_or_response).get("content", {})
+        content = follow_reference(body_or_response, self._document).get("content", {})
         for media_type, media in content.items():
             if "json" in media_type:
                 schema: Mapping[str, Any] = media.get("schema", {})
@@ -173,7 +166,7 @@ class _ReferenceBuilder:
         return None
 
     def _build_response(self, status: str, response: Mapping[str, Any]) -> OperationResponse:
-        response = self._resolve(response)
+        response = follow_reference(response, self._document)
         schema = self._json_schema(response)
         code = int(status) if status.isdecimal() else 0
         phrase = HTTPStatus(code).phrase if code in {http_status.value for http_status in HTTPStatus} else ""

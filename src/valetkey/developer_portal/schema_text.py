@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valetkey.openapi.references import follow_reference, referenced_schema_name
+
 _MAX_DEPTH = 4
 _FORMAT_EXAMPLES = {
     "uuid": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
@@ -43,20 +45,19 @@ class SchemaMember:
 class SchemaDescriber:
     """Describes the JSON Schemas of one OpenAPI document.
 
-    :param components: the component schemas of the document, by name, to resolve ``$ref``.
+    :param document: the OpenAPI document, to follow ``$ref``.
     """
 
-    def __init__(self, components: Mapping[str, Any]) -> None:
-        self._components = components
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
 
     def resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a JSON Schema with its ``$ref``, or its ``allOf`` of a single schema, replaced by that schema.
 
         The schema's other keywords override those of the schema that replaces the reference.
         """
-        reference = str(schema.get("$ref", ""))
-        if reference:
-            target = self._components.get(reference.rpartition("/")[2], {})
+        if "$ref" in schema:
+            target = follow_reference(schema, self._document)
             return {**self.resolve(target), **{name: value for name, value in schema.items() if name != "$ref"}}
         if len(schema.get("allOf", ())) == 1:
             siblings = {name: value for name, value in schema.items() if name != "allOf"}
@@ -65,7 +66,7 @@ class SchemaDescriber:
 
     def describe_type(self, schema: Mapping[str, Any], depth: int = 0) -> str:
         """Return the type and bounds of a JSON Schema in English: ``integer, 1 or more`` or ``list of Note``."""
-        component = str(schema.get("$ref", "")).rpartition("/")[2]
+        component = referenced_schema_name(schema)
         if component and self.resolve(schema).get("type") == "object":
             return component
         schema = self.resolve(schema)

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, url_for
 
 from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.runtime import Runtime
 from valetkey.web import pages
 from valetkey.web.context import current_runtime
+from valetkey.web.static_files import PageBlueprint
 
 from .docs_client import DOCS_CLIENT_ID, docs_redirect_uri, register_docs_client
-from .documents import Document, PortalDocuments
+from .documents import PortalDocuments
+from .standalone.views import REFERENCE_CONTENT_SECURITY_POLICY, document_view
 from .well_known import API_CATALOG_PATH, SECURITY_TXT_PATH, metadata_url, security_txt
-
-# Only this page runs a script. It calls the API and the token endpoint, which are on its own origin.
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 
 
 def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
@@ -31,7 +27,7 @@ def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
     """
     settings = runtime.settings
     documents = PortalDocuments(settings, lambda: runtime.build_openapi_document())
-    blueprint = Blueprint("valetkey_developer_portal", __name__, template_folder="templates")
+    blueprint = PageBlueprint("valetkey_developer_portal", __name__)
     api = Blueprint("valetkey_documents", __name__)
     if settings.docs_path is not None:
         blueprint.static_folder, blueprint.static_url_path = "static", f"{settings.docs_path}/static"
@@ -39,12 +35,12 @@ def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
         pages.add_page(blueprint, settings.docs_path, GET=("docs", show))
         pages.add_page(blueprint, f"{settings.docs_path}/authorized", GET=("authorized", show))
     if settings.openapi_path is not None:
-        api.add_url_rule(settings.openapi_path, "openapi", _document_view(lambda: documents.openapi))
+        api.add_url_rule(settings.openapi_path, "openapi", document_view(lambda: documents.openapi))
     if settings.llms_txt_path is not None:
-        api.add_url_rule(settings.llms_txt_path, "llms_txt", _document_view(lambda: documents.llms_txt))
+        api.add_url_rule(settings.llms_txt_path, "llms_txt", document_view(lambda: documents.llms_txt))
     if settings.api_catalog:
         link = f'<{settings.issuer}{API_CATALOG_PATH}>; rel="api-catalog"'  # RFC 9727 §3
-        api.add_url_rule(API_CATALOG_PATH, "api_catalog", _document_view(lambda: documents.api_catalog, Link=link))
+        api.add_url_rule(API_CATALOG_PATH, "api_catalog", document_view(lambda: documents.api_catalog, Link=link))
     if settings.security_contact is not None:
         api.add_url_rule(SECURITY_TXT_PATH, "security_txt", _security_txt_view)
     pages.set_up_blueprint(blueprint)
@@ -57,15 +53,15 @@ def _reference_view(documents: PortalDocuments, runtime: Runtime) -> Callable[[]
     def show() -> Response:
         nonlocal is_client_registered
         if not is_client_registered:  # once per process: the database may lack the client, or its issuer changed
-            register_docs_client(runtime)
+            register_docs_client(runtime, runtime.clock())
             is_client_registered = True
-        settings = runtime.settings
+        settings, now = runtime.settings, runtime.clock()
         page = pages.render_page(
             "reference.html",
             reference=documents.reference,
-            requestable_scopes=limit_scope_to_plan(frozenset(settings.known_scopes), DOCS_CLIENT_ID, runtime),
+            requestable_scopes=limit_scope_to_plan(frozenset(settings.known_scopes), DOCS_CLIENT_ID, runtime, now),
             client_id=DOCS_CLIENT_ID,
-            may_authorize=runtime.clients.find(DOCS_CLIENT_ID, runtime.clock()) is not None,
+            may_authorize=runtime.clients.find(DOCS_CLIENT_ID, now) is not None,
             redirect_uri=docs_redirect_uri(settings),
             oauth=settings.oauth_path,
             settings=settings,
@@ -73,28 +69,10 @@ def _reference_view(documents: PortalDocuments, runtime: Runtime) -> Callable[[]
             metadata_url=metadata_url(settings),
             here=url_for("valetkey_developer_portal.docs"),
         )
-        page.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+        page.headers["Content-Security-Policy"] = REFERENCE_CONTENT_SECURITY_POLICY
         return page
 
     return show
-
-
-def _document_view(get_document: Callable[[], Document], **headers: str) -> Callable[[], Response]:
-    """Return a Flask view that serves a document with an ETag, cacheable for 5 minutes, readable from any origin.
-
-    :param get_document: function that returns the document; it is called at each request.
-    :param headers: further headers of the response.
-    """
-
-    def view() -> Response:
-        document = get_document()
-        response = Response(document.body, content_type=document.content_type)
-        response.headers.update({"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300", **headers})
-        response.set_etag(document.etag)
-        response.make_conditional(request.environ)
-        return response
-
-    return view
 
 
 def _security_txt_view() -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,21 +14,22 @@ from valetkey.web.context import EXTENSION
 
 from .decorator_effects import add_decorator_effects
 from .limits import plans_extension
+from .names import name_operations
 from .operation import OperationBuilder
 from .path_parameters import path_template, without_parameter_names
 from .schemas import SchemaBuilder, used_components
-from .security import METHODS, add_operation_security, path_item_operations, shared_components
+from .security import METHODS, IssuerMetadata, add_operation_security, path_item_operations, shared_components
 
 OPENAPI_VERSION = "3.1.0"
 
 
-def build_document(app: Flask) -> dict[str, Any]:
+def build_document(app: Flask, issuer_metadata: IssuerMetadata | None = None) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document, as a dict, of the host's routes under the setting ``api_prefix``.
 
-    :raises ValueError: if ``describe`` was given a type that has no JSON Schema (the message names the operation), or
-        if a type is named ``Problem``, the name of the error response schema.
+    :param issuer_metadata: for an app with a ``ResourceServer``, the metadata of the issuers as far as it is known.
+    :raises ValueError: if ``describe`` was given a type that has no JSON Schema. The message names the operation.
     """
-    settings = _settings(app)
+    settings, trusted_issuers = _settings_and_issuers(app, issuer_metadata)
     routes = [route for route in iter_routes(app) if _is_documented(route, settings)]
     schemas = SchemaBuilder()
     builders = _build_operations(routes, schemas)
@@ -38,19 +38,17 @@ def build_document(app: Flask) -> dict[str, Any]:
     for (path, method), builder in builders.items():
         operation = builder.build()
         _rename_path_parameters(operation, path_template(builder.route.path), path)
-        add_operation_security(operation, builder.route, settings, allow_bearer_scopes=True)
+        add_operation_security(operation, builder.route, settings, trusted_issuers, allow_bearer_scopes=True)
         add_decorator_effects(operation, builder.route, method, settings.max_body)
         paths.setdefault(path, {})[method.lower()] = operation
-    components = shared_components(settings, frozenset().union(*(route.scopes for route in routes)))
+    components = shared_components(settings, trusted_issuers, frozenset().union(*(route.scopes for route in routes)))
     type_schemas = used_components(paths, schemas.components)
-    if "Problem" in type_schemas:
-        raise ValueError("a type of the API is named Problem, like the schema of error responses: rename the type")
     components["schemas"] = {**type_schemas, **components["schemas"]}
     tags = sorted({tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())})
     return {
         "openapi": OPENAPI_VERSION,
         "info": _info(settings),
-        "servers": [{"url": settings.issuer}],
+        "servers": [{"url": str(settings.issuer)}],  # the default issuer is of a subclass
         **({"tags": [{"name": tag} for tag in tags]} if tags else {}),
         **_plans_member(settings),
         "paths": dict(sorted(paths.items())),
@@ -64,17 +62,20 @@ def _is_documented(route: Route, settings: Settings) -> bool:
     It does if its path is under the setting ``api_prefix``, it is not one of Valetkey's routes, and it is not denied to
     all callers. With the setting ``protect_by_default``, a route without declared protection is denied to all callers.
     """
-    is_closed = route.is_denied or (settings.protect_by_default and route.protection is None)
-    return not route.is_valetkey_route and route.is_below(settings.api_prefix) and not is_closed
+    is_denied = settings.protect_by_default and route.protection is None
+    return not route.is_valetkey_route and route.is_below(settings.api_prefix) and not is_denied
 
 
-def load_or_build_document(app: Flask, openapi: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
+def load_or_build_document(
+    app: Flask, openapi: Callable[[], dict[str, Any]] | None, issuer_metadata: IssuerMetadata | None = None
+) -> dict[str, Any]:
     """Return the app's OpenAPI document as a dict.
 
     :param openapi: function that returns the OpenAPI document of another Flask extension, to which security is added;
         None to build the document from the app's routes.
+    :param issuer_metadata: as for ``build_document``.
     """
-    return build_document(app) if openapi is None else add_security(openapi(), app)
+    return build_document(app, issuer_metadata) if openapi is None else _add_security(openapi(), app, issuer_metadata)
 
 
 def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
@@ -85,13 +86,18 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
     replaced, except security requirements: those always come from the app's routes.
 
     :param spec: an OpenAPI 3 document. It is not modified.
-    :param app: the Flask app that serves the operations, with a ``Valetkey``.
+    :param app: the Flask app that serves the operations, with a ``Valetkey`` or a ``ResourceServer``.
     :returns: a copy of the document with the additions.
     :raises ValueError: if the document is not OpenAPI 3, for example Swagger 2.0.
     """
+    return _add_security(spec, app, None)
+
+
+def _add_security(spec: dict[str, Any], app: Flask, issuer_metadata: IssuerMetadata | None) -> dict[str, Any]:
     if not str(spec.get("openapi", "")).startswith("3."):
         raise ValueError("the document is not OpenAPI 3: set the extension's OpenAPI version to 3.1.0")
-    settings, document = _settings(app), copy.deepcopy(spec)
+    settings, trusted_issuers = _settings_and_issuers(app, issuer_metadata)
+    document = copy.deepcopy(spec)
     routes = {
         (without_parameter_names(path_template(route.path)), method): route
         for route in iter_routes(app)
@@ -103,14 +109,15 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
             route = routes.get((without_parameter_names(path), method))
             if route is not None and not route.is_valetkey_route:
                 documented_routes.append(route)
+                allow_bearer_scopes = not spec["openapi"].startswith("3.0")
                 add_operation_security(
-                    operation, route, settings, allow_bearer_scopes=not spec["openapi"].startswith("3.0")
+                    operation, route, settings, trusted_issuers, allow_bearer_scopes=allow_bearer_scopes
                 )
                 add_decorator_effects(operation, route, method, settings.max_body)
     document |= _plans_member(settings)
     components = document.setdefault("components", {})
     scopes = frozenset().union(*(route.scopes for route in documented_routes))
-    for kind, added in shared_components(settings, scopes).items():
+    for kind, added in shared_components(settings, trusted_issuers, scopes).items():
         present = components.get(kind, {})
         components[kind] = {**present, **added} if kind == "securitySchemes" else added | present
     return document
@@ -125,33 +132,18 @@ def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[t
     :param schemas: the collection to which the builders add the types of bodies, queries, headers and responses.
     """
     paths: dict[str, str] = {}  # path template without parameter names: the first template of this shape
-    used_ids: set[str] = set()
-    operation_counts = Counter(route.endpoint for route in routes for _ in route.methods)
-    builders: dict[tuple[str, str], OperationBuilder] = {}
+    operations: dict[tuple[str, str], Route] = {}
     for route in routes:
         template = path_template(route.path)
         path = paths.setdefault(without_parameter_names(template), template)
-        id_needs_method = operation_counts[route.endpoint] > 1
         for method in route.methods:
-            if (path, method) not in builders and method.lower() in METHODS:
-                operation_id = _unique_operation_id(route.endpoint, method if id_needs_method else "", used_ids)
-                builders[path, method] = OperationBuilder(route, method, operation_id, schemas)
-    return builders
-
-
-def _unique_operation_id(endpoint: str, method: str, used_ids: set[str]) -> str:
-    """Return an operation id that is not in use, and add it to ``used_ids``.
-
-    The id is the endpoint, then the method in lower case, then a number from 2 on if that id is in use.
-
-    :param method: the HTTP method; empty if the endpoint has only one, to leave it out of the id.
-    """
-    base = operation_id = "_".join([endpoint.replace(".", "_"), *filter(None, [method.lower()])])
-    number = 2
-    while operation_id in used_ids:
-        operation_id, number = f"{base}_{number}", number + 1
-    used_ids.add(operation_id)
-    return operation_id
+            if method.lower() in METHODS:
+                operations.setdefault((path, method), route)
+    operation_ids = name_operations(operations)
+    return {
+        (path, method): OperationBuilder(route, method, operation_ids[path, method], schemas)
+        for (path, method), route in operations.items()
+    }
 
 
 def _rename_path_parameters(operation: dict[str, Any], template: str, path: str) -> None:
@@ -176,6 +168,10 @@ def _info(settings: Settings) -> dict[str, Any]:
     return {"title": settings.name, "version": settings.api_version, **description}
 
 
-def _settings(app: Flask) -> Settings:
-    settings: Settings = app.extensions[EXTENSION].settings
-    return settings
+def _settings_and_issuers(app: Flask, metadata: IssuerMetadata | None) -> tuple[Settings, IssuerMetadata]:
+    """Return the settings of an app, and the other servers that issue its tokens: none if it has a ``Valetkey``.
+
+    :param metadata: the known metadata of these servers.
+    """
+    extension: Any = app.extensions[EXTENSION]
+    return extension.settings, {issuer: (metadata or {}).get(issuer, {}) for issuer in extension.trusted_issuers}

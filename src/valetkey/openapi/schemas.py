@@ -9,7 +9,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-SCHEMA_REF_PREFIX = "#/components/schemas/"
+from .names import name_components
+from .references import SCHEMA_REF_PREFIX, follow_reference, referenced_schema_name, replace_references
+
 SchemaMode = Literal["validation", "serialization"]
 
 
@@ -47,12 +49,27 @@ class SchemaBuilder:
         if not self._adapters:
             return
         from pydantic import TypeAdapter
+        from pydantic.json_schema import GenerateJsonSchema
+
+        class SchemaGenerator(GenerateJsonSchema):
+            def field_title_should_be_set(self, schema: Any) -> bool:
+                return False  # client generators would name a class after it, for members of several objects
 
         inputs: list[Any] = list(self._adapters.values())
-        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=SCHEMA_REF_PREFIX + "{model}")
+        schemas, definitions = TypeAdapter.json_schemas(
+            inputs, ref_template=SCHEMA_REF_PREFIX + "{model}", schema_generator=SchemaGenerator
+        )
         _add_missing_items([schemas, definitions])
         self._schemas = {str(key): schema for (key, _), schema in schemas.items()}
-        self.components = dict(definitions.get("$defs", {}))
+        self._add_components(definitions.get("$defs", {}))
+
+    def _add_components(self, definitions: dict[str, Any]) -> None:
+        """Set ``components`` to the schemas that pydantic made, with names that client generators can use."""
+        names = name_components(definitions)
+        references = {SCHEMA_REF_PREFIX + key: SCHEMA_REF_PREFIX + name for key, name in names.items()}
+        replace_references([self._schemas, definitions], references)
+        # Some generators name a class after the title, others after the component.
+        self.components = {names[key]: {**schema, "title": names[key]} for key, schema in definitions.items()}
 
     def get(self, key: str) -> dict[str, Any]:
         """Return the JSON Schema of the type that was added with this key. Call ``build`` first."""
@@ -60,19 +77,9 @@ class SchemaBuilder:
 
     def properties(self, key: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
         """Yield each property of the object type added with this key: name, JSON Schema, whether it is required."""
-        schema = resolve_reference(self.get(key), self.components)
+        schema = follow_reference(self.get(key), {"components": {"schemas": self.components}})
         for name, property_schema in schema.get("properties", {}).items():
             yield name, property_schema, name in schema.get("required", ())
-
-
-def resolve_reference(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that a JSON Schema refers to with ``$ref``, or the schema itself if it has no ``$ref``.
-
-    :param components: the component schemas of the OpenAPI document, by name. The result is empty if the referenced
-        schema is not among them.
-    """
-    name = str(schema.get("$ref", ""))
-    return components.get(name.removeprefix(SCHEMA_REF_PREFIX), {}) if name.startswith(SCHEMA_REF_PREFIX) else schema
 
 
 def used_components(document: object, components: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def used_components(document: object, components: Mapping[str, Any]) -> dict[str
     while pending:
         part = pending.pop()
         if isinstance(part, Mapping):
-            name = str(part.get("$ref", "")).removeprefix(SCHEMA_REF_PREFIX)
+            name = referenced_schema_name(part)
             if name in components and name not in used:
                 used[name] = components[name]
                 pending.append(components[name])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.resource_server.routes import Route
 from valetkey.settings import Settings
 
 from .limits import rate_limit_extension
 
+IssuerMetadata = Mapping[str, Mapping[str, Any]]  # metadata of authorization servers (RFC 8414) by issuer
 _IETF_HEADERS = {
     "RateLimit-Policy": "The limit: `q` calls in `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit": "What remains: `r` calls; the budget is full again in `t` seconds.",
@@ -52,20 +54,23 @@ _PROBLEM_SCHEMA = {
         "reference": {"type": "string", "description": "The id of this error response in the server's log."},
     },
 }
-PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+PROBLEM_SCHEMA_NAME = "Problem"
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{PROBLEM_SCHEMA_NAME}"}}}
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-def shared_components(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
+def shared_components(settings: Settings, trusted_issuers: IssuerMetadata, scopes: frozenset[str]) -> dict[str, Any]:
     """Return the ``components`` that the operations of an OpenAPI document refer to.
 
     These are the security schemes, the schema of problem details (RFC 9457), the error responses and the headers.
 
+    :param trusted_issuers: the other servers that issue the API's tokens, each with its metadata, which is empty if it
+        is not known; no servers if this one issues the tokens.
     :param scopes: the scopes that operations require; they are listed in addition to the setting ``scopes``.
     """
     return {
-        "securitySchemes": _security_schemes(settings, scopes),
-        "schemas": {"Problem": _PROBLEM_SCHEMA},
+        "securitySchemes": _security_schemes(settings, trusted_issuers, scopes),
+        "schemas": {PROBLEM_SCHEMA_NAME: _PROBLEM_SCHEMA},
         "responses": {name: _error_response(name, settings) for name in _ERROR_DESCRIPTIONS},
         "headers": {
             name: {"description": description, "schema": {"type": "string"}}
@@ -81,9 +86,20 @@ def shared_components(settings: Settings, scopes: frozenset[str]) -> dict[str, A
     }
 
 
-def _security_schemes(settings: Settings, scopes: frozenset[str]) -> dict[str, Any]:
-    base = settings.issuer + settings.oauth_path
+def _security_schemes(settings: Settings, trusted_issuers: IssuerMetadata, scopes: frozenset[str]) -> dict[str, Any]:
+    bearer = {"type": "http", "scheme": "bearer"}
     descriptions = {name: settings.known_scopes.get(name, name) for name in sorted(scopes | settings.scopes.keys())}
+    if trusted_issuers:
+        schemes = {
+            name: {
+                "type": "oauth2",
+                "description": f"An access token of {issuer}.",
+                "flows": {flow: {**urls, "scopes": descriptions} for flow, urls in flows.items()},
+            }
+            for name, (issuer, flows) in _issuer_schemes(trusted_issuers).items()
+        }
+        return {**schemes, "bearer": {**bearer, "description": f"An access token of {' or '.join(trusted_issuers)}."}}
+    base = settings.issuer + settings.oauth_path
     code = {"authorizationUrl": f"{base}/authorize", "tokenUrl": f"{base}/token", "refreshUrl": f"{base}/token"}
     return {
         "oauth2": {
@@ -95,11 +111,39 @@ def _security_schemes(settings: Settings, scopes: frozenset[str]) -> dict[str, A
             },
         },
         "bearer": {
-            "type": "http",
-            "scheme": "bearer",
+            **bearer,
             "description": "Any access token of this server in the Authorization header, also a personal access token.",
         },
     }
+
+
+def _issuer_schemes(trusted_issuers: IssuerMetadata) -> dict[str, tuple[str, dict[str, dict[str, str]]]]:
+    """Return the ``oauth2`` schemes of other servers: by name, the issuer and the URLs of each of its flows.
+
+    An issuer has no scheme if its metadata is not known, or names no token endpoint. The first scheme is
+    ``oauth2``, the others are ``oauth2_2`` and so on.
+    """
+    flows_by_issuer = {issuer: _flows(metadata) for issuer, metadata in trusted_issuers.items()}
+    usable = [(issuer, flows) for issuer, flows in flows_by_issuer.items() if flows]
+    return {"oauth2" if number == 1 else f"oauth2_{number}": item for number, item in enumerate(usable, 1)}
+
+
+def _flows(metadata: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the OAuth flows that a server's metadata (RFC 8414 §2) describes, each with its URLs by OpenAPI name."""
+    token_url, authorization_url = metadata.get("token_endpoint"), metadata.get("authorization_endpoint")
+    grant_types = metadata.get("grant_types_supported", ["authorization_code"])
+    flows: dict[str, dict[str, str]] = {}
+    if not _is_url(token_url) or not isinstance(grant_types, list):
+        return flows
+    if _is_url(authorization_url) and "authorization_code" in grant_types:
+        flows["authorizationCode"] = {"authorizationUrl": str(authorization_url), "tokenUrl": str(token_url)}
+    if "client_credentials" in grant_types:
+        flows["clientCredentials"] = {"tokenUrl": str(token_url)}
+    return flows
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and endpoint_uri_problem(value) is None
 
 
 def _error_response(name: str, settings: Settings) -> dict[str, Any]:
@@ -116,16 +160,23 @@ def _header_references(*names: str) -> dict[str, Any]:
 
 
 def add_operation_security(
-    operation: dict[str, Any], route: Route, settings: Settings, *, allow_bearer_scopes: bool
+    operation: dict[str, Any],
+    route: Route,
+    settings: Settings,
+    trusted_issuers: IssuerMetadata,
+    *,
+    allow_bearer_scopes: bool,
 ) -> None:
     """Add a route's security requirements, error responses and rate limit to its OpenAPI operation object, in place.
 
     Existing responses are not replaced; existing security requirements are. The requirements and the rate limit are
     also appended, in English, to the operation's description.
 
+    :param trusted_issuers: as for ``shared_components``.
     :param allow_bearer_scopes: whether to list scopes under the bearer scheme; OpenAPI allows it from 3.1 on.
     """
-    operation["security"] = _security_requirements(route, allow_bearer_scopes=allow_bearer_scopes)
+    oauth_schemes = list(_issuer_schemes(trusted_issuers)) if trusted_issuers else ["oauth2"]
+    operation["security"] = _security_requirements(route, oauth_schemes, allow_bearer_scopes=allow_bearer_scopes)
     operation["x-access"] = access = describe_access(route, settings)
     responses = operation.setdefault("responses", {})
     is_rate_limited = _is_rate_limited(route, settings)
@@ -143,7 +194,9 @@ def add_operation_security(
     operation["description"] = "\n\n".join(filter(None, [description, *added]))
 
 
-def _security_requirements(route: Route, *, allow_bearer_scopes: bool) -> list[dict[str, list[str]]]:
+def _security_requirements(
+    route: Route, oauth_schemes: Sequence[str], *, allow_bearer_scopes: bool
+) -> list[dict[str, list[str]]]:
     """Return the value of an OpenAPI operation's ``security``; empty if it needs no access token.
 
     A request has to meet one of the requirements in the list, with all scopes of that requirement (OpenAPI 3.1
@@ -156,7 +209,8 @@ def _security_requirements(route: Route, *, allow_bearer_scopes: bool) -> list[d
     no_scopes = (frozenset[str](),)
     for scope_sets in product(*(protection.scope_alternatives or no_scopes for protection in protections)):
         scopes = sorted(frozenset().union(*scope_sets))
-        requirements += [{"oauth2": scopes}, {"bearer": scopes if allow_bearer_scopes else []}]
+        requirements += [{name: scopes} for name in oauth_schemes]
+        requirements.append({"bearer": scopes if allow_bearer_scopes else []})
     unique = [entry for number, entry in enumerate(requirements) if entry not in requirements[:number]]
     return [*unique, {}] if all(protection.optional for protection in protections) else unique
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from valetkey.protocol.embedded_ipv4 import list_embedded_ipv4
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -40,17 +42,6 @@ _NOT_GLOBAL = tuple(
         "3fff::/20",  # documentation (RFC 9637)
     )
 )
-_LOOPBACK = IPv6Address("::1")
-_IPV4_IN_LAST_32_BITS = tuple(  # IPv6 networks whose addresses end with an IPv4 address
-    IPv6Network(network)
-    for network in (
-        "::/96",  # IPv4-compatible (RFC 4291 §2.5.5.1)
-        "::ffff:0:0/96",  # IPv4-mapped (RFC 4291 §2.5.5.2)
-        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765 §2.1)
-        "64:ff9b::/96",  # NAT64 (RFC 6052 §2.1)
-        "64:ff9b:1::/48",  # local-use NAT64 (RFC 8215)
-    )
-)
 
 
 def parse_networks(networks: Iterable[str]) -> tuple[Network, ...]:
@@ -68,7 +59,7 @@ def is_permitted(address: Address, allowed_networks: tuple[Network, ...]) -> boo
     """
     if not is_public(address) and not any(address in network for network in allowed_networks):
         return False
-    return all(is_permitted(inner, allowed_networks) for inner in _embedded_ipv4(address))
+    return all(is_permitted(inner, allowed_networks) for inner in list_embedded_ipv4(address))
 
 
 def is_public(address: Address) -> bool:
@@ -76,16 +67,3 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
     return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_GLOBAL)
-
-
-def _embedded_ipv4(address: Address) -> tuple[IPv4Address, ...]:
-    """Return the IPv4 addresses embedded in an IPv6 address (Teredo has two); none for an IPv4 address."""
-    if isinstance(address, IPv4Address) or address == _LOOPBACK:
-        return ()
-    if address.teredo:
-        return address.teredo  # server and client (RFC 4380 §4)
-    if address.sixtofour:
-        return (address.sixtofour,)
-    if any(address in network for network in _IPV4_IN_LAST_32_BITS):
-        return (IPv4Address(int(address) & 0xFFFFFFFF),)
-    return ()

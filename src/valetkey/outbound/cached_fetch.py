@@ -9,9 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from valetkey.protocol.errors import TemporarilyUnavailable
-
-from .errors import FetchError
+from .errors import FetchError, TooManyFetches
 
 T = TypeVar("T")
 
@@ -39,7 +37,7 @@ class CachedFetch(Generic[T]):
     :param clock: returns the current time in seconds.
     :param freshness: how often the document is fetched, and how long it may be used.
     :param fetch_slot: returns a context manager that is entered while a request may have to wait for a fetch; it raises
-        ``TemporarilyUnavailable`` if too many requests wait.
+        ``TooManyFetches`` if too many requests wait.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class CachedFetch(Generic[T]):
         ``max_stale_s`` seconds ago.
 
         :raises FetchError: if the document cannot be fetched, and no cached one is recent enough.
-        :raises TemporarilyUnavailable: if too many requests wait already, and no cached document is recent enough.
+        :raises TooManyFetches: if too many requests wait already, and no cached document is recent enough.
         """
         fresh = self.get_fresh()
         if fresh is not None:
@@ -77,7 +75,7 @@ class CachedFetch(Generic[T]):
         try:
             with self._fetch_slot():
                 self._refresh_if_needed()
-        except TemporarilyUnavailable:
+        except TooManyFetches:
             if self._get_usable() is None:
                 raise
         document = self._get_usable()
@@ -91,7 +89,7 @@ class CachedFetch(Generic[T]):
         Call this if ``previous`` lacks what is needed, such as a new key. The document is fetched at most once in
         ``min_interval_s`` seconds.
 
-        :raises TemporarilyUnavailable: if too many requests wait already.
+        :raises TooManyFetches: if too many requests wait already.
         """
         with self._fetch_slot(), self._fetch_lock:
             if self._cached is previous:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from valetkey.protocol.unavailable import BackendUnavailable
+
 
 class FetchError(Exception):
     """Base class: a URL could not be fetched, or its response cannot be used. The message says why."""
@@ -13,3 +15,9 @@ class FetchRefused(FetchError):
 
 class FetchFailed(FetchError):
     """The server could not be reached in time, or its response cannot be used."""
+
+
+class TooManyFetches(BackendUnavailable):
+    """Too many requests wait for documents of other servers already, so that this one does not wait, too."""
+
+    retry_after = 1

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from valetkey.protocol.errors import TemporarilyUnavailable
-
-from .errors import FetchFailed
+from .errors import FetchFailed, TooManyFetches
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +79,48 @@ class HostSemaphore:
 class WaitLimit:
     """Limit of the incoming requests that may wait at once for a document of another server; further ones fail at once.
 
-    A WSGI server has few threads, and a thread that waits for a slow server handles no other request.
+    A WSGI server has few threads, and a thread that waits for a slow server handles no other request. Requests that
+    wait for one host hold at most some of the places, so that a slow host does not refuse documents of others.
 
     :param limit: maximum number of requests that may wait.
+    :param limit_per_host: maximum number of them that may wait for the same host.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._semaphore = threading.BoundedSemaphore(limit)
+    def __init__(self, limit: int, limit_per_host: int) -> None:
+        self._limit = limit
+        self._limit_per_host = limit_per_host
+        self._active: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     @contextmanager
-    def acquire(self) -> Iterator[None]:
-        """Count an incoming request as waiting until the context manager exits.
+    def acquire(self, url: str) -> Iterator[None]:
+        """Count an incoming request as waiting for the host of a URL until the context manager exits.
 
-        :raises TemporarilyUnavailable: if the limit is reached.
+        :raises TooManyFetches: if a limit is reached.
         """
-        if not self._semaphore.acquire(blocking=False):
-            raise TemporarilyUnavailable("too many requests wait for other sites; try again", retry_after=1)
+        host = urlsplit(url).hostname or ""
+        with self._lock:
+            if self._active.total() >= self._limit or self._active[host] >= self._limit_per_host:
+                raise TooManyFetches("too many requests to other sites are in progress")
+            self._active[host] += 1
         try:
             yield
         finally:
-            self._semaphore.release()
+            with self._lock:
+                self._active[host] -= 1
+                self._active += Counter()  # drops hosts with 0
+
+
+class FetchSlots:
+    """A ``WaitLimit`` for each kind of document, so that slow servers of one kind do not hold the slots of another.
+
+    Together they are fewer than the 16 threads of a process of ``valetkey serve``. Each attribute returns a context
+    manager for a URL, as ``WaitLimit.acquire`` does.
+    """
+
+    def __init__(self) -> None:
+        self.client_metadata = WaitLimit(3, limit_per_host=2).acquire
+        self.client_keys = WaitLimit(3, limit_per_host=2).acquire
+        self.logos = WaitLimit(3, limit_per_host=2).acquire
+        self.sector_identifiers = WaitLimit(2, limit_per_host=1).acquire
+        self.providers = WaitLimit(4, limit_per_host=3).acquire  # that users sign in with

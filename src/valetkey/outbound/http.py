@@ -15,6 +15,7 @@ from .errors import FetchFailed, FetchRefused
 from .fetch_limits import Deadline, HostSemaphore
 from .freshness import compute_max_age
 from .safe_resolver import Lookup, SafeResolver, check_url, system_lookup
+from .tls import UnusableCaFile, make_tls_context
 
 if TYPE_CHECKING:
     from .transport import SafeTransport
@@ -86,19 +87,22 @@ class Fetcher:
         url: str,
         *,
         accept: str = "application/json",
+        authorization: str | None = None,
         max_bytes: int = _MAX_BYTES,
         max_redirects: int = 0,
     ) -> FetchResponse:
         """Send a GET request, and return the response with any status.
 
         :param accept: the ``Accept`` header.
+        :param authorization: the ``Authorization`` header, which is not sent after a redirect; ``None`` sends none.
         :param max_bytes: maximum size of the body.
         :param max_redirects: how many redirects to follow; with 0, a redirect is returned like any other response.
         :raises FetchRefused: if the URL, or that of a redirect, is invalid or leads to an address that is not allowed.
         :raises FetchFailed: if there is no response within the time limit and ``max_bytes``, or too many redirects.
         """
         deadline, headers = Deadline.within(self._timeout_s), {"Accept": accept}
-        fetched = self._fetch("GET", url, headers, b"", max_bytes, deadline)
+        first_headers = headers if authorization is None else {**headers, "Authorization": authorization}
+        fetched = self._fetch("GET", url, first_headers, b"", max_bytes, deadline)
         for _ in range(max_redirects):
             if fetched.status not in _REDIRECT_STATUSES or "location" not in fetched.headers:
                 return fetched
@@ -157,15 +161,10 @@ class Fetcher:
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self._ca_file:
-            try:
-                context.load_verify_locations(self._ca_file)
-            except OSError as cause:  # also ssl.SSLError
-                raise FetchFailed(
-                    "outbound_ca_file cannot be read, or contains no certificate; set it to a PEM file of certificates"
-                ) from cause
-        return context
+        try:
+            return make_tls_context(self._ca_file)
+        except UnusableCaFile as cause:
+            raise FetchFailed(str(cause)) from cause
 
     def _get_tls_context(self) -> ssl.SSLContext:
         with self._tls_lock:

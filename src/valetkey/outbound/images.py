@@ -34,12 +34,12 @@ class RemoteImages:
 
     :param fetcher: HTTP client that fetches the images.
     :param clock: returns the current time in seconds.
-    :param fetch_slot: returns a context manager that is entered while a request may have to wait for an image; it
-        raises ``TemporarilyUnavailable`` if too many requests wait.
+    :param fetch_slot: returns a context manager for a URL that is entered while a request may have to wait for an
+        image; it raises ``TooManyFetches`` if too many requests wait.
     """
 
     def __init__(
-        self, fetcher: Fetcher, clock: Callable[[], float], fetch_slot: Callable[[], AbstractContextManager[object]]
+        self, fetcher: Fetcher, clock: Callable[[], float], fetch_slot: Callable[[str], AbstractContextManager[object]]
     ) -> None:
         self._fetcher = fetcher
         self._clock = clock
@@ -50,12 +50,12 @@ class RemoteImages:
         """Return the image at a URL.
 
         :raises FetchError: if it cannot be fetched, or is not a PNG, JPEG, GIF or WebP image.
-        :raises TemporarilyUnavailable: if too many requests wait already, and no cached image is recent enough.
+        :raises TooManyFetches: if too many requests wait already, and no cached image is recent enough.
         """
         return self._pool.get(url).get()
 
     def _create_entry(self, url: str) -> CachedFetch[Image]:
-        return CachedFetch(partial(self._fetch, url), self._clock, _FRESHNESS, self._fetch_slot)
+        return CachedFetch(partial(self._fetch, url), self._clock, _FRESHNESS, partial(self._fetch_slot, url))
 
     def _fetch(self, url: str) -> tuple[Image, int]:
         fetched = self._fetcher.get(url, accept="image/*", max_bytes=_MAX_BYTES, max_redirects=2)

@@ -25,8 +25,8 @@ class RemoteKeys:
     :param fetcher: HTTP client that fetches the sets.
     :param clock: returns the current time in seconds.
     :param freshness: how often a set is fetched, and how long it may be used.
-    :param fetch_slot: returns a context manager that is entered while a request may have to wait for a set; it raises
-        ``TemporarilyUnavailable`` if too many requests wait.
+    :param fetch_slot: returns a context manager for a URL that is entered while a request may have to wait for a set;
+        it raises ``TooManyFetches`` if too many requests wait.
     """
 
     def __init__(
@@ -34,11 +34,14 @@ class RemoteKeys:
         fetcher: Fetcher,
         clock: Callable[[], float],
         freshness: Freshness = _DEFAULT_FRESHNESS,
-        fetch_slot: Callable[[], AbstractContextManager[object]] = nullcontext,
+        fetch_slot: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._fetcher = fetcher
         self._sets = CachePool(
-            lambda jwks_uri: CachedFetch(partial(self._fetch, jwks_uri), clock, freshness, fetch_slot), _MAX_SETS
+            lambda jwks_uri: CachedFetch(
+                partial(self._fetch, jwks_uri), clock, freshness, partial(fetch_slot, jwks_uri)
+            ),
+            _MAX_SETS,
         )
 
     def find(self, jwks_uri: str, kid: str | None, alg: str) -> Key | None:
@@ -49,7 +52,7 @@ class RemoteKeys:
         :param kid: the key ID in the header of the JWT; None finds the key for the algorithm if there is only one.
         :param alg: the algorithm in the header of the JWT.
         :raises FetchError: if the set cannot be fetched, and no cached set is recent enough or has the key.
-        :raises TemporarilyUnavailable: if too many requests wait already for other servers.
+        :raises TooManyFetches: if too many requests wait already for other servers.
         """
         jwk_set = self._sets.get(jwks_uri)
         jwks = jwk_set.get()

@@ -11,40 +11,42 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from valetkey.protocol.secret import random_id
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.settings import Settings
 from valetkey.storage import leases, outbox
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.pruning import MAX_ROWS_PER_BATCH, prune_statements, remove_expired_retry_answers
 
 from .errors import FetchError
-from .mail import MailNotSent, send_mail
+from .mail import MailNotSent, MailRefused, send_mail
 
 _LEASE_S, _PRUNE_INTERVAL_S, _JOB_LEASE_S = 15.0, 3600.0, 60.0
 _MAX_BATCHES = 200  # of one table in one round: a million rows
 _MAX_PARALLEL_GROUPS, _GROUP_TIMEOUT_S = 8, 5.0  # groups that run at once; time limit of a group in one round
-_RETRY_DELAYS_S = (
-    10.0,
-    60.0,
-    600.0,
-    3600.0,
-    6 * 3600.0,
-    24 * 3600.0,
-)  # after the first failed attempt, the second, ...
+# After the first failed attempt, the second, ...; the job is parked after the attempt that follows the last delay.
+_RETRY_DELAYS_S = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+_RESTART_DELAY_S = 5.0  # after an error that is not a job's or a task's own
 
-JobHandler = Callable[[Mapping[str, Any]], None]
-_log = logging.getLogger("valetkey.worker")
+JobHandler = Callable[[Mapping[str, Any], float], None]  # called with the job's payload and the current time
+_log = logging.getLogger("valetkey")
 
 
 class Worker:
     """Runs the background jobs that the table ``outbox`` stores: mail, and those that ``job_handlers`` can run.
 
-    :param job_handlers: functions by kind of job, such as ``account_mail``; called with the job's payload. They raise
-        ``FetchError`` or ``MailNotSent`` if the job failed and must be tried again.
-    :param hourly_tasks: functions that are called once an hour, after expired rows were deleted.
+    A job that fails is tried again later, and parked after seven attempts, whatever it raises. A failed job, hourly
+    task or deletion of rows does not stop the others.
+
+    :param job_handlers: functions by kind of job, such as ``account_mail``; called with the job's payload and the
+        current time. They raise ``FetchError`` or ``MailNotSent`` if another server is the reason, and ``MailRefused``
+        if the job must be parked at once. Anything else that they raise is logged as an error.
+    :param hourly_tasks: functions that are called once an hour with the current time, after expired rows were deleted.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Worker:
         store: Store,
         clock: Callable[[], float],
         job_handlers: Mapping[str, JobHandler] | None = None,
-        hourly_tasks: Sequence[Callable[[], object]] = (),
+        hourly_tasks: Sequence[Callable[[float], object]] = (),
     ) -> None:
         self._job_handlers: dict[str, JobHandler] = {"mail": partial(_send_mail, settings), **(job_handlers or {})}
         self._hourly_tasks = hourly_tasks
+        self._audit_retention_days = settings.audit_retention_days
         self._store = store
         self._clock = clock
         self._worker_id = random_id()
@@ -66,7 +69,7 @@ class Worker:
     def run(self, stop: threading.Event, *, interval_s: float = 1.0) -> None:
         """Call ``run_once`` again and again until ``stop`` is set.
 
-        If the database is unavailable, log a warning and try again after 5 seconds.
+        If it fails, log why and go on after 5 seconds. An unavailable database is a warning, anything else an error.
 
         :param interval_s: seconds between two calls of ``run_once``.
         """
@@ -75,7 +78,11 @@ class Worker:
                 self.run_once()
             except StoreUnavailable as error:
                 _log.warning("the database is unavailable, the worker tries again in 5 seconds: %s", error)
-                stop.wait(5.0)
+                stop.wait(_RESTART_DELAY_S)
+            except BaseException as error:  # the worker must go on
+                _raise_if_interrupted(error)
+                _log.error("the worker failed, and continues in 5 seconds: %s", describe_error(error))
+                stop.wait(_RESTART_DELAY_S)
             stop.wait(interval_s)
 
     def run_once(self) -> int:
@@ -88,12 +95,12 @@ class Worker:
         now = self._clock()
         if not self._acquire_lease(now):
             return 0
-        if now - self._pruned_at > _PRUNE_INTERVAL_S:
+        if not 0 <= now - self._pruned_at <= _PRUNE_INTERVAL_S:  # below 0: the clock was set back
             self._pruned_at = now
-            prune(self._store, now)
+            prune(self._store, now, self._audit_retention_days)
             for run_task in self._hourly_tasks:
-                run_task()
-        self._store.write(Transaction(rows=(remove_expired_retry_answers(now),)))
+                _run_isolated("an hourly task", partial(run_task, now))
+        _run_isolated("deleting expired copies of responses", lambda: _remove_retry_answers(self._store, now))
         return self._run_groups(_group_by_recipient(outbox.list_due(self._store, now)))
 
     def _acquire_lease(self, now: float) -> bool:
@@ -101,9 +108,9 @@ class Worker:
 
         Return whether this worker has the lease.
         """
-        if now < self._lease_ends_at - _LEASE_S / 2:
+        if _LEASE_S / 2 < self._lease_ends_at - now <= _LEASE_S:  # more: the clock was set back
             return True
-        if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, now, now + _LEASE_S))):
+        if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, _LEASE_S))):
             return False
         self._lease_ends_at = now + _LEASE_S
         return True
@@ -116,13 +123,7 @@ class Worker:
         if len(groups) < 2:
             return sum(self._run_group(group) for group in groups)
         with ThreadPoolExecutor(_MAX_PARALLEL_GROUPS, "valetkey-worker") as executor:
-            return sum(executor.map(self._run_group_in_thread, groups))
-
-    def _run_group_in_thread(self, jobs: Sequence[outbox.Job]) -> int:
-        try:
-            return self._run_group(jobs)
-        finally:
-            self._store.close_reader()
+            return sum(executor.map(self._run_group, groups))
 
     def _run_group(self, jobs: Sequence[outbox.Job]) -> int:
         """Run the jobs for one recipient in order, for 5 seconds at most. Return how many succeeded.
@@ -143,54 +144,123 @@ class Worker:
         return succeeded
 
     def _run_job(self, job: outbox.Job) -> bool:
-        """Run a job. Delete it if it succeeds, else schedule the next attempt.
+        """Run a job. Delete it if it succeeds, else schedule the next attempt or park it.
 
         Return whether it succeeded; False also if another worker is running it.
         """
         now = self._clock()
         if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now, now + _JOB_LEASE_S))):
             return False
-        try:
-            self._job_handlers[job.kind](job.payload)
-        except (MailNotSent, FetchError, KeyError) as error:
-            self._store.write(Transaction(rows=(self._failure_statement(job, repr(error)),)))
-            return False
-        self._store.write(Transaction(rows=(outbox.complete(job.job_id),)))
-        return True
+        statement = self._attempt(job)
+        self._store.write(Transaction(rows=(statement or outbox.remove(job.job_id),)))
+        return statement is None
 
-    def _failure_statement(self, job: outbox.Job, error: str) -> Any:
+    def _attempt(self, job: outbox.Job) -> BoundStatement | None:
+        """Call the handler of a job. Return None if it succeeded, else the SQL statement that records the failure."""
+        if job.attempts > len(_RETRY_DELAYS_S):  # attempts are counted when they begin
+            return self._failure_statement(job, job.problem or "the process ended during each attempt", is_final=True)
+        handler = self._job_handlers.get(job.kind)
+        if handler is None:
+            return self._failure_statement(job, "this version of Valetkey does not support jobs of this kind")
+        try:
+            handler(job.parse_payload(), self._clock())
+        except (MailNotSent, FetchError, outbox.PayloadUnreadable, BackendUnavailable) as error:
+            return self._failure_statement(job, str(error), is_final=isinstance(error, MailRefused))
+        except BaseException as error:  # the host's code may raise anything, and the worker must go on
+            _raise_if_interrupted(error)
+            return self._failure_statement(job, describe_error(error), level=logging.ERROR)
+        return None
+
+    def _failure_statement(
+        self, job: outbox.Job, problem: str, *, is_final: bool = False, level: int = logging.WARNING
+    ) -> BoundStatement:
         """Log a failed attempt, and return the SQL statement, not yet executed, that schedules the next attempt.
 
-        After the last attempt, the statement marks the job as failed instead.
+        The statement parks the job instead if there is no next attempt.
+
+        :param is_final: whether another attempt would fail too.
         """
-        _log.warning("%s failed, attempt %d: %s", job.kind, job.attempts + 1, error)
-        if job.attempts >= len(_RETRY_DELAYS_S):
-            return outbox.mark_failed(job.job_id, self._clock(), error)
-        return outbox.schedule_retry(job.job_id, self._clock() + _RETRY_DELAYS_S[job.attempts], error)
+        problem, now = _printable(problem), self._clock()
+        _log.log(level, "%s %s failed, attempt %d: %s", _printable(job.kind), job.job_id, job.attempts + 1, problem)
+        if is_final or job.attempts >= len(_RETRY_DELAYS_S):
+            _log.error("%s %s is parked; see `valetkey outbox list`", _printable(job.kind), job.job_id)
+            return outbox.park(job.job_id, now, problem)
+        return outbox.schedule_retry(job.job_id, now + _RETRY_DELAYS_S[job.attempts], problem)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the class of an unexpected error, and the file and line that raised it.
+
+    The message of the error is left out, because it may contain personal data or a secret.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(error).__name__
+    return f"{type(error).__name__} at {Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}"
+
+
+def _run_isolated(name: str, task: Callable[[], object]) -> None:
+    """Call a function. If it raises anything, log an error and return, so that the worker goes on."""
+    try:
+        task()
+    except BaseException as error:
+        _raise_if_interrupted(error)
+        _log.error("%s failed: %s", name, describe_error(error))
+
+
+def _raise_if_interrupted(error: BaseException) -> None:
+    """Raise the exception again if it is from Ctrl-C, which Python raises in the main thread only."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line of 300 characters at most, without characters that a log or database cannot contain."""
+    return "".join(character if character.isprintable() else "?" for character in text[:300])
 
 
 def _group_by_recipient(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
     """Return the jobs grouped by kind and recipient, in the order in which they are due."""
-    groups: dict[tuple[str, object], list[outbox.Job]] = {}
+    groups: dict[tuple[str, str], list[outbox.Job]] = {}
     for job in jobs:
-        recipient = next((job.payload[name] for name in ("client_id", "to", "owner") if name in job.payload), None)
-        groups.setdefault((job.kind, recipient), []).append(job)
+        groups.setdefault((job.kind, job.recipient), []).append(job)
     return list(groups.values())
 
 
-def prune(store: Store, now: float) -> dict[str, int]:
-    """Delete expired rows from all tables. Return how many rows were deleted, by name of the table."""
+def prune(store: Store, now: float, audit_retention_days: int = 0) -> dict[str, int]:
+    """Delete expired rows from all tables. Return how many rows were deleted, by name of the table.
+
+    If a table cannot be pruned, log an error and go on with the next one.
+
+    :param audit_retention_days: days for which the audit log is retained; 0: for ever.
+    """
     deleted: dict[str, int] = {}
-    for table, count_statement, delete_statement in prune_statements(now):
-        for _ in range(_MAX_BATCHES):  # small transactions, so that others can write in between
-            (count,) = store.fetch_one(count_statement) or (0,)
-            if count:
-                store.write(Transaction(rows=(delete_statement,)))
-            deleted[table] = deleted.get(table, 0) + count
-            if count < MAX_ROWS_PER_BATCH:
-                break
+    for table, count_statement, delete_statement in prune_statements(now, audit_retention_days):
+        deleted.setdefault(table, 0)  # the audit log is pruned twice
+        _run_isolated(
+            f"pruning {table}", partial(_prune_table, store, table, count_statement, delete_statement, deleted)
+        )
     return deleted
 
 
-def _send_mail(settings: Settings, payload: Mapping[str, Any]) -> None:
+def _prune_table(
+    store: Store, table: str, count_statement: BoundStatement, delete_statement: BoundStatement, deleted: dict[str, int]
+) -> None:
+    """Delete the expired rows of one table, and add their number to ``deleted``."""
+    for _ in range(_MAX_BATCHES):  # small transactions, so that others can write in between
+        (count,) = store.fetch_one(count_statement) or (0,)
+        if count:
+            store.write(Transaction(rows=(delete_statement,)))
+        deleted[table] += count
+        if count < MAX_ROWS_PER_BATCH:
+            break
+
+
+def _remove_retry_answers(store: Store, now: float) -> None:
+    store.write(Transaction(rows=(remove_expired_retry_answers(now),)))
+
+
+def _send_mail(settings: Settings, payload: Mapping[str, Any], _now: float) -> None:
     send_mail(settings, payload["to"], payload["subject"], payload["text"])

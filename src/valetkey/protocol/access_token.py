@@ -10,6 +10,8 @@ from typing import Any
 
 # The ``client_id`` of personal access tokens. No client can be registered under it.
 PERSONAL_TOKEN_CLIENT_ID = "valetkey-personal-token"
+# A private claim (RFC 7519 §4.3), which only the issuing server reads.
+SEEN_REVOCATIONS_CLAIM = "seen_revocations"
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: cheap as a dictionary key
@@ -35,6 +37,9 @@ class AccessToken:
     :param claims: all claims of the token, as the issuer sent them.
     :param counted_as: name under which API calls are counted for plans, limits and quotas: the client id, unless
         several callers share that client id.
+    :param seen_revocations: ids of the revocations of the client, of the owner and of all tokens that the issuing
+        process had read before it checked the token request (claim ``seen_revocations``, for Valetkey's own use);
+        ``None`` if the token has no such claim.
     """
 
     issuer: str
@@ -50,6 +55,7 @@ class AccessToken:
     acr: str | None
     claims: Mapping[str, Any]
     counted_as: str
+    seen_revocations: tuple[int, ...] | None = None
 
 
 def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
@@ -57,7 +63,7 @@ def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
 
     :raises KeyError, TypeError, ValueError: if a claim is missing or has the wrong type.
     """
-    audience = claims["aud"]
+    audience, seen = claims["aud"], claims.get(SEEN_REVOCATIONS_CLAIM)
     grant_id = claims.get("grant_id")
     client_id = intern(str(claims["client_id"]))  # one copy in memory for all tokens of a client
     return AccessToken(
@@ -74,6 +80,7 @@ def parse_access_token(claims: Mapping[str, Any]) -> AccessToken:
         acr=claims.get("acr"),
         claims=claims,
         counted_as=client_id,
+        seen_revocations=None if seen is None else tuple(seen),
     )
 
 

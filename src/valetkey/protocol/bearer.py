@@ -12,11 +12,8 @@ _MAX_TOKEN_LENGTH = 8192
 class MissingToken(InvalidToken):
     """The request to a protected resource has no bearer token.
 
-    The response then has no error code (RFC 6750 §3.1), only a description of what is missing.
+    The ``WWW-Authenticate`` header then has no error code (RFC 6750 §3.1). A JSON body has one, as every JSON refusal.
     """
-
-    def body(self) -> dict[str, str]:
-        return {"error_description": self.description}
 
 
 def parse_bearer_token(authorization: str | None) -> str | None:

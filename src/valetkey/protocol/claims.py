@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,15 @@ STANDARD_CLAIMS: Mapping[str, type | tuple[type, ...]] = {  # claim name to JSON
     "address": dict,
     "updated_at": (int, float),
 }
+# Claims of tokens, which only the server sets: a claim about a user cannot have one of these names (OpenID Connect Core
+# §2, RFC 7519 §4.1, RFC 7662 §2.2, RFC 9068 §2.2).
+PROTOCOL_CLAIMS = frozenset(
+    {
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp", "sid", "events"),
+        *("at_hash", "c_hash", "s_hash", "sub_jwk", "client_id", "scope", "cnf", "act", "may_act", "active", "typ"),
+        *("token_type", "username", "authorization_details", "seen_revocations", "_claim_names", "_claim_sources"),
+    }
+)
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 _MAX_LENGTH = 4000
 _MAX_CLAIMS = 60
@@ -89,14 +98,6 @@ def claims_of_scope(scope: frozenset[str]) -> frozenset[str]:
     return frozenset(claim for name in scope for claim in SCOPE_CLAIMS.get(name, ()))
 
 
-def claim_problem(name: str, value: object) -> str | None:
-    """Return why a value is not valid for a claim, as a sentence, or ``None`` if it is or the claim is not standard."""
-    expected = STANDARD_CLAIMS.get(name)
-    if expected is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool))):
-        return _address_problem(value) if isinstance(value, dict) else None
-    return f"the claim {name} has the wrong JSON type (OpenID Connect Core §5.1)"
-
-
-def _address_problem(address: Mapping[str, object]) -> str | None:
-    wrong = [name for name in ADDRESS_MEMBERS if not isinstance(address.get(name, ""), str)]
-    return f"{' and '.join(wrong)} of the claim address must be texts (OpenID Connect Core §5.1.1)" if wrong else None
+def describe_claims(names: Iterable[str]) -> str:
+    """Return what a client may do that gets these claims, as users read it on pages."""
+    return f"See your {', '.join(name.replace('_', ' ') for name in names)}"

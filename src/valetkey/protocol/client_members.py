@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from .algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHMS
 from .client_policy import ClientPolicy
+from .display_name import display_name_problem, normalize_display_name
 from .errors import InvalidClientMetadata, InvalidRedirectUri
 from .redirect_uri import redirect_uri_problem
 from .uri import endpoint_uri_problem, page_uri_problem
@@ -64,14 +65,15 @@ def _invalid_member(name: str, expected: str) -> InvalidClientMetadata:
 
 
 def _parse_client_name(name: str, value: Any) -> str:
-    """Return the client's name, without spaces around it; Valetkey's pages show it to users.
+    """Return the client's name in its normal form; Valetkey's pages show it to users.
 
-    :raises InvalidClientMetadata: if it is not 1 to 100 printable characters: line breaks, invisible characters and
-        characters that change the writing direction are rejected.
+    :raises InvalidClientMetadata: if it is not 1 to 100 visible characters; see ``display_name_problem``.
     """
-    if not isinstance(value, str) or not value.strip() or len(value) > 100 or not value.isprintable():
-        raise _invalid_member(name, "1 to 100 printable characters")
-    return value.strip()
+    if not isinstance(value, str):
+        raise _invalid_member(name, "a text of 1 to 100 characters")
+    if problem := display_name_problem(value):
+        raise InvalidClientMetadata(to_error_description(f"{name} {problem}"))
+    return normalize_display_name(value)
 
 
 def _parse_text(name: str, value: Any) -> str:
@@ -198,12 +200,18 @@ _CSP_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # the host is copied into a Cont
 _LOGOUT_FLAGS = ("backchannel_logout_session_required", "frontchannel_logout_session_required")
 
 
-def logout_problems(policy: ClientPolicy, members: Mapping[str, Any], redirect_uris: Sequence[str]) -> list[str]:
+def logout_problems(
+    policy: ClientPolicy,
+    members: Mapping[str, Any],
+    redirect_uris: Sequence[str],
+    private_use_schemes: Collection[str] = (),
+) -> list[str]:
     """Return what is wrong with a client's logout URIs and flags, one sentence each; empty if they can be registered.
 
     :param policy: the rules for this kind of client.
     :param members: the client metadata, such as ``post_logout_redirect_uris`` and ``backchannel_logout_uri``.
     :param redirect_uris: the client's redirect URIs.
+    :param private_use_schemes: schemes without a dot that URIs of native apps may have.
     """
     post_logout_uris = members.get("post_logout_redirect_uris", ())
     if not isinstance(post_logout_uris, list | tuple):
@@ -213,7 +221,9 @@ def logout_problems(policy: ClientPolicy, members: Mapping[str, Any], redirect_u
     uris += [(name, members[name], False) for name in notification_members if members.get(name) is not None]
     problems = []
     for name, uri, native in uris:
-        problem = redirect_uri_problem(uri, native=native) if isinstance(uri, str) else "it is not a URI"
+        problem: str | None = "it is not a URI"
+        if isinstance(uri, str):
+            problem = redirect_uri_problem(uri, native=native, private_use_schemes=private_use_schemes)
         if problem:
             problems.append(f"{name} {uri!r}: {problem}")
     problems += [

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from .client_members import ClientMetadata, logout_problems, parse_members, to_error_description
 from .client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS, ClientPolicy
 from .errors import InvalidClientMetadata, InvalidRedirectUri
-from .redirect_uri import is_native_redirect_uri, redirect_uri_problem
+from .redirect_uri import has_private_use_scheme, is_native_redirect_uri, redirect_uri_problem
 
+_MAX_SHOWN_LENGTH = 200  # characters of a URI in an error description
 _RESPONSE_TYPES = frozenset({"code"})
 
 
 def parse_client_metadata(
-    submitted: Mapping[str, Any], policy: ClientPolicy | None = None, *, is_operator_approved: bool = True
+    submitted: Mapping[str, Any],
+    policy: ClientPolicy | None = None,
+    *,
+    is_operator_approved: bool = True,
+    private_use_schemes: Collection[str] = (),
 ) -> tuple[ClientPolicy, dict[str, Any]]:
     """Return the client's policy (the rules for its kind of client) and its validated metadata with defaults added.
 
@@ -26,6 +31,7 @@ def parse_client_metadata(
     :param policy: the policy to check against; ``None`` selects one by the metadata.
     :param is_operator_approved: whether the operator approved the client. Only such a client may act for itself
         (client credentials).
+    :param private_use_schemes: schemes without a dot that redirect URIs of native apps may have.
     :raises InvalidRedirectUri, InvalidClientMetadata: for the first member that is not acceptable (§3.2.2).
     """
     members = parse_members(submitted)
@@ -37,7 +43,7 @@ def parse_client_metadata(
         "grant_types": _parse_grant_types(members, rules, is_operator_approved=is_operator_approved),
     }
     metadata["response_types"] = _parse_response_types(members, metadata["grant_types"])
-    _check_redirect_uris(metadata, rules)
+    _check_redirect_uris(metadata, rules, private_use_schemes)
     _check_keys(metadata, rules)
     _check_sector_identifier(metadata)
     return rules, metadata
@@ -55,6 +61,8 @@ def _is_native(members: ClientMetadata) -> bool:
     if "application_type" in members:
         return bool(members["application_type"] == "native")
     uris = members.get("redirect_uris", ())
+    if any(has_private_use_scheme(uri) for uri in uris):  # some apps have such a URI beside https
+        return True
     return bool(uris) and all(is_native_redirect_uri(uri) for uri in uris)  # RFC 8252 §7.1, §7.3
 
 
@@ -72,7 +80,7 @@ def _parse_grant_types(members: ClientMetadata, policy: ClientPolicy, *, is_oper
     default = policy.default_grant_types[:1]
     grant_types = [name for name in members.get("grant_types", default) if name in supported]
     if not grant_types or grant_types == ["refresh_token"]:
-        raise InvalidClientMetadata(f"grant_types has none that is served; there are {', '.join(supported)}")
+        raise InvalidClientMetadata(f"grant_types must contain one of {', '.join(supported)}")
     return grant_types
 
 
@@ -86,27 +94,28 @@ def _parse_response_types(members: ClientMetadata, grant_types: list[str]) -> li
     submitted = members.get("response_types", ["code"] if has_code else [])
     response_types = [name for name in submitted if name in _RESPONSE_TYPES]
     if submitted and not response_types:
-        raise InvalidClientMetadata("response_types has none that is served; there is code")
+        raise InvalidClientMetadata("response_types must contain code")
     if has_code != bool(response_types):
-        raise InvalidClientMetadata("grant_types and response_types do not fit: authorization_code goes with code")
+        raise InvalidClientMetadata("grant_types and response_types do not match: authorization_code requires code")
     return response_types
 
 
-def _check_redirect_uris(metadata: ClientMetadata, policy: ClientPolicy) -> None:
+def _check_redirect_uris(metadata: ClientMetadata, policy: ClientPolicy, private_use_schemes: Collection[str]) -> None:
     uris = metadata.get("redirect_uris", [])
     if not uris and "authorization_code" in metadata["grant_types"]:
-        raise InvalidRedirectUri("at least one of redirect_uris is needed")
+        raise InvalidRedirectUri("redirect_uris must contain at least one URI")
     for uri in uris:
-        problem = redirect_uri_problem(uri, native=policy.native)
+        problem = redirect_uri_problem(uri, native=policy.native, private_use_schemes=private_use_schemes)
         if problem:
-            raise InvalidRedirectUri(f"one of redirect_uris cannot be used: {to_error_description(problem)}")
-    for problem in logout_problems(policy, metadata, uris):
+            shown = uri if len(uri) <= _MAX_SHOWN_LENGTH else f"{uri[:_MAX_SHOWN_LENGTH]}..."
+            raise InvalidRedirectUri(to_error_description(f"redirect_uris: {shown} cannot be used: {problem}"))
+    for problem in logout_problems(policy, metadata, uris, private_use_schemes):
         raise InvalidClientMetadata(to_error_description(problem))
 
 
 def _check_keys(metadata: ClientMetadata, policy: ClientPolicy) -> None:
     if "jwks" in metadata and "jwks_uri" in metadata:
-        raise InvalidClientMetadata("jwks and jwks_uri exclude each other")
+        raise InvalidClientMetadata("jwks and jwks_uri cannot both be set")
     if metadata["token_endpoint_auth_method"] != "private_key_jwt":
         return
     if not {"jwks", "jwks_uri"} & metadata.keys():

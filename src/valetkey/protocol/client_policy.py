@@ -23,7 +23,6 @@ class ClientPolicy:
     default_grant_types: tuple[str, ...]
     optional_grant_types: tuple[str, ...] = ()  # allowed if a registration names them
     native: bool = False  # redirect URIs follow RFC 8252 §7
-    always_prompt_for_consent: bool = False  # as the client's identity cannot be verified (RFC 8252 §8.6)
     pkce_required: bool = True
     assertion_algorithms: tuple[str, ...] = ASSERTION_ALGORITHMS
     # Whether aud of a client assertion must be the issuer; else it may be the token endpoint too (RFC 7523 §3).
@@ -56,11 +55,10 @@ CLIENT_POLICIES = {
             ("none",),
             ("authorization_code", "refresh_token", DEVICE_CODE_GRANT_TYPE),
             native=True,
-            always_prompt_for_consent=True,
         ),
         ClientPolicy(
             "oidc-compat",
-            "an OpenID relying party from before PKCE was common",
+            "an OpenID relying party that does not support PKCE",
             _CONFIDENTIAL_AUTH_METHODS,
             ("authorization_code", "refresh_token"),
             ("client_credentials", DEVICE_CODE_GRANT_TYPE),
@@ -69,11 +67,10 @@ CLIENT_POLICIES = {
         ClientPolicy("machine", "a service that acts for itself", _CONFIDENTIAL_AUTH_METHODS, ("client_credentials",)),
         ClientPolicy(
             "agent",
-            "an application that describes itself in a document at its client_id",
+            "an application whose client_id is the URL of its metadata document",
             ("none", "private_key_jwt"),
             ("authorization_code", "refresh_token"),
             native=True,
-            always_prompt_for_consent=True,
             assertion_algorithms=("ES256", "Ed25519", "EdDSA", "PS256"),
             assertion_audience_issuer_only=True,
         ),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import ClassVar
 
 
@@ -76,11 +74,6 @@ class AccessDenied(OAuthError):
     error = "access_denied"
 
 
-class ServerError(OAuthError):
-    error = "server_error"
-    status = 500
-
-
 class TemporarilyUnavailable(OAuthError):
     error = "temporarily_unavailable"
     status = 503
@@ -106,8 +99,15 @@ class InvalidTarget(OAuthError):
 
 # RFC 6750 §3.1
 class InvalidToken(OAuthError):
+    """The access token is not valid (RFC 6750 §3.1).
+
+    ``client_id`` and ``user``, for the log, are those of the token if it was valid before; otherwise ``None``.
+    """
+
     error = "invalid_token"
     status = 401
+    client_id: str | None = None
+    user: str | None = None
 
 
 class InsufficientScope(OAuthError):
@@ -177,20 +177,20 @@ class BodyTooLarge(InvalidRequest):
     status = 413
 
 
-class TooManyRequests(TemporarilyUnavailable):
+class TooManyRequests(OAuthError):
+    """A limit is reached. The code is not registered: RFC 6749 §8.5 lets an extension of the protocol define its own.
+
+    ``temporarily_unavailable`` would say that the server is overloaded (RFC 6749 §4.1.2.1), and ``slow_down`` has
+    another meaning for devices (RFC 8628 §3.5).
+
+    :param limit: name of the setting with the limit; empty for a limit that is not a setting.
+    """
+
+    error = "too_many_requests"
     status = 429
 
-
-PROBLEM_CONTENT_TYPE = "application/problem+json"
-
-
-def problem_body(status: int, detail: str, *, title: str | None = None, **members: object) -> bytes:
-    """Return the JSON body of an error response in the format Problem Details (RFC 9457).
-
-    The problem type is ``about:blank``, so the default title is the phrase of the HTTP status (§4.2.1).
-
-    :param detail: what is wrong with this request.
-    :param members: extension members of the JSON object (§3.2).
-    """
-    body = {"title": title or HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
-    return json.dumps(body).encode()
+    def __init__(
+        self, description: str, *, limit: str = "", log_detail: str | None = None, retry_after: float = 0
+    ) -> None:
+        super().__init__(description, log_detail=log_detail or limit or None, retry_after=retry_after)
+        self.limit = limit

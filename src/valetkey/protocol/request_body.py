@@ -48,7 +48,7 @@ def parse_json_body(body: bytes, content_type: str) -> Any:
     try:
         return parse_json(body)
     except ValueError as cause:
-        raise InvalidRequest("the body is not JSON that names each member once") from cause
+        raise InvalidRequest("the body is not JSON, or names a member twice") from cause
 
 
 def _check_size_and_type(body: bytes, content_type: str, expected_type: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from .unavailable import BackendUnavailable
+
 # Authentication context class of a password sign-in to one of Valetkey's own accounts.
 PASSWORD_ACR = "urn:valetkey:acr:password"
 
@@ -58,8 +60,9 @@ class ResourceOwners(Protocol):
     def find(self, sub: str) -> Owner | None:
         """Return the user with this ``sub``, or ``None`` if the account was deleted or disabled.
 
-        If it returns ``None``, tokens for this user are no longer accepted. The ``auth_time``, ``acr``, ``amr`` and
-        ``sid`` of the result are not used and may be omitted.
+        If it returns ``None``, tokens for this user are no longer accepted: at once by the OAuth endpoints, within 60
+        seconds by protected routes. If it raises an exception, the response is 503. The ``auth_time``, ``acr``, ``amr``
+        and ``sid`` of the result are not used and may be omitted.
         """
         ...
 
@@ -83,3 +86,7 @@ class SupportsSignOut(Protocol):
         Valetkey has already notified the OAuth clients (OpenID Connect RP-Initiated Logout §2).
         """
         ...
+
+
+class ResourceOwnersUnavailable(BackendUnavailable):
+    """The host app's ``resource_owner`` raised an exception, for example because the host's database is down."""

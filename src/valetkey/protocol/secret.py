@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 import zlib
 
@@ -19,6 +20,7 @@ SESSION = "ss"
 BROWSER = "br"
 INTERACTION = "in"
 DEVICE_INTERACTION = "di"
+PROVIDER_STATE = "ps"  # the parameter state of an authorization request to a provider
 MAIL_LINK = "ml"  # proves that the user receives mail at an address
 INITIAL_ACCESS_TOKEN = "ia"  # allows clients to register (RFC 7591 §1.2)
 REGISTRATION_ACCESS_TOKEN = "ra"  # allows a client to manage its own registration (RFC 7592 §1.2)
@@ -66,6 +68,17 @@ def generate_secret(kind: str) -> Secret:
     return Secret(f"vk_{kind}_{random}{_checksum(kind, random)}")
 
 
+def derive_secret(kind: str, seed: str) -> Secret:
+    """Return a secret that is the same for the same seed, in the format of ``generate_secret``.
+
+    Use it if a repeated request must get the same secret again.
+
+    :param seed: an HMAC under a key of this server, so that it cannot be guessed.
+    """
+    random = _to_alphanumeric(hashlib.sha512(seed.encode()).digest()[:33])
+    return Secret(f"vk_{kind}_{random}{_checksum(kind, random)}")
+
+
 def is_well_formed(text: str, kind: str) -> bool:
     """Return whether a text has the format and checksum of a secret; whether the secret exists is not checked.
 
@@ -81,6 +94,15 @@ def is_well_formed(text: str, kind: str) -> bool:
 def random_id(length: int = 22) -> str:
     """Return a new random identifier, not secret, of ``length`` letters and digits with at least 5 random bits each."""
     return _to_alphanumeric(secrets.token_bytes(length * 3 // 4 + 1))[:length]
+
+
+def derive_id(*parts: str) -> str:
+    """Return an identifier of 22 letters and digits that is the same for the same parts, and unlike any other.
+
+    Use it to recognize a repeated request: one of the parts is what the browser sent, another one is the user. No part
+    can be chosen so that the result is the identifier of another object.
+    """
+    return _to_alphanumeric(hashlib.sha256(json.dumps(parts).encode()).digest())[:22]
 
 
 def _to_alphanumeric(data: bytes) -> str:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 _MAX_LENGTH = 2000
+_LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -68,6 +69,11 @@ def endpoint_uri_problem(uri: str) -> str | None:
     if parts and parts.scheme == "http" and not is_loopback_host(parts.hostname):
         return "http is for loopback addresses only; use https"
     return problem
+
+
+def is_local_path(path: str) -> bool:
+    """Return whether the text is a path of this site that is safe to redirect to: browsers read no host in it."""
+    return _LOCAL_PATH.fullmatch(path) is not None
 
 
 def split_uri(uri: str) -> tuple[SplitResult | None, str | None]:

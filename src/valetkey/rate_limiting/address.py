@@ -10,6 +10,8 @@ _ADDRESS_WITH_PORT = re.compile(
     r"(?P<four>[0-9.]+):\d{1,5}|\[(?P<six>[^\]]+)\](?::\d{1,5})?"
 )  # the node syntax of RFC 7239 §6
 
+UNIX_SOCKET = "unix"  # in trusted_proxies: what connects over a Unix socket is a trusted proxy
+
 
 @lru_cache(maxsize=4096)
 def caller_network(address: str | None) -> str:
@@ -35,19 +37,27 @@ def caller_address(remote_addr: str | None, forwarded_for: str | None, trusted_p
 
     :param remote_addr: address that the connection to the server comes from, or ``None``.
     :param forwarded_for: value of the X-Forwarded-For header, or ``None``.
-    :param trusted_proxies: networks of the trusted proxies, such as ``10.0.0.0/8``.
+    :param trusted_proxies: networks of the trusted proxies, such as ``10.0.0.0/8``, and ``UNIX_SOCKET``.
     """
     address = remote_addr
     hops = [hop.strip() for hop in (forwarded_for or "").split(",")]
-    while hops and hops[-1] and _is_trusted(address, trusted_proxies):
+    while hops and hops[-1] and is_trusted_proxy(address, trusted_proxies):
         address = hops.pop()
     return address
 
 
+def is_unix_socket(address: str | None) -> bool:
+    """Return whether there is no IP address, as for a connection over a Unix socket; nginx calls it ``unix:``."""
+    return not address or address == "unix:"
+
+
 @lru_cache(maxsize=4096)
-def _is_trusted(address: str | None, proxies: tuple[str, ...]) -> bool:
+def is_trusted_proxy(address: str | None, proxies: tuple[str, ...]) -> bool:
+    """Return whether an address is in one of the networks, or is a Unix socket and ``UNIX_SOCKET`` is listed."""
+    if is_unix_socket(address):
+        return UNIX_SOCKET in proxies
     parsed = _parse(address or "")
-    return parsed is not None and any(parsed in ip_network(proxy) for proxy in proxies)
+    return parsed is not None and any(parsed in ip_network(proxy) for proxy in proxies if proxy != UNIX_SOCKET)
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:

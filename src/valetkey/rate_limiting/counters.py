@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.protocol.unavailable import BackendUnavailable
 
-from .limit import LEASE_DURATION_S
+from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
 _MAX_KEYS = 100_000
 
@@ -23,10 +23,11 @@ class Counters(Protocol):
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         """Set a counter's theoretical arrival time to ``max(tat, min_tat) + cost_s``, unless that is after ``max_tat``.
 
-        :param key: name of the counter. A new counter starts at ``min_tat``.
+        :param key: name of the counter. A new counter starts at ``min_tat``, as does one that is more than
+            ``MAX_CLOCK_OFFSET_S`` later than ``max_tat``: it was written while a clock was fast.
         :param cost_s: what the call costs, in seconds. The other times are in seconds since 1970.
         :returns: whether the time was set, and the counter's time afterwards.
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         ...
 
@@ -36,14 +37,14 @@ class Counters(Protocol):
         :param key: name of the counter.
         :param expected_tat: the time is only reduced if it is still this one; ``None``: it may be any.
         :returns: whether the time was reduced; false if there is no such counter.
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         ...
 
     def read(self, key: str, default: float) -> float:
         """Return the theoretical arrival time of the counter with this key, or ``default`` if there is none.
 
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         ...
 
@@ -54,7 +55,11 @@ class Counters(Protocol):
     def close(self) -> None: ...
 
 
-class CountersFull(StoreUnavailable):
+class CountersUnavailable(BackendUnavailable):
+    """The rate limit counters cannot be reached, so that calls cannot be counted now."""
+
+
+class CountersFull(CountersUnavailable):
     """``MemoryCounters`` has no space for a new counter. Callers that have a counter are still counted."""
 
 
@@ -74,6 +79,8 @@ class MemoryCounters:
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         with self._lock:
             tat = self._tats.get(key)
+            if tat is not None and tat > max_tat + MAX_CLOCK_OFFSET_S:
+                tat = min_tat
             new_tat = min_tat + cost_s if tat is None else max(tat, min_tat) + cost_s
             if new_tat > max_tat:
                 return False, min_tat if tat is None else tat

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from valetkey.protocol.refusal import whole_seconds
+
 from .admission import Admission, AdmissionResult, ChargePlan, FieldsStyle
 
 Fields = list[tuple[str, str]]
@@ -16,7 +18,8 @@ def charge_lease(admission: Admission, charge_plan: ChargePlan, now: float) -> F
     """Charge one call to the lease that this process holds, and return the header fields as name-value pairs.
 
     A lease is a share of a caller's budget that one process may spend from memory. This is the fast path for busy
-    callers: ``Admission.charge`` and ``rate_limit_fields`` have the same result and take 2 us more. Returns ``None``
+    callers: ``Admission.charge`` and ``rate_limit_fields`` have the same result, but the benchmark row "P1 protected"
+    takes 7 % more CPU time with them. Returns ``None``
     and charges nothing if those functions are needed: there is no lease or not enough is left of it, the call has
     several limits or a quota, or the setting ``rate_limit_fields`` is not ``ietf``.
     """
@@ -54,7 +57,7 @@ def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -
 
 def retry_after_seconds(result: AdmissionResult) -> int:
     """Return the number of whole seconds, at least 1, after which a refused call may be retried."""
-    return max(1, math.ceil(result.retry_after))
+    return whole_seconds(result.retry_after)
 
 
 def _ietf_fields(result: AdmissionResult) -> Fields:

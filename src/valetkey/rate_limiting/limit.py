@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 LEASE_DURATION_S = 0.5  # how long a process may spend a lease, its share of a hot key's budget
+# A counter that is further ahead than its limit allows, by more than this, was written while a clock was fast.
+MAX_CLOCK_OFFSET_S = 60.0
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LIMIT_PATTERN = re.compile(
     r"(?P<n>[1-9]\d{0,11})\s*/\s*(?:(?P<word>second|minute|hour|day)|(?P<seconds>[1-9]\d{0,6})\s*s)"

@@ -9,6 +9,12 @@ from valetkey.settings import Settings, SettingsError
 from .limit import Limit, parse_limit
 from .quota import Quota, parse_quota
 
+# Limits that no setting changes, by name.
+FIXED_LIMITS = {
+    "document_fetches": parse_limit("60/minute burst 60"),  # client metadata documents fetched from one host
+    "plan_changes": parse_limit("10/day burst 10"),  # per client: each plan has its own budget
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PlanBudget:
@@ -28,11 +34,14 @@ def parse_limits(settings: Settings) -> tuple[dict[str, Limit], dict[str, PlanBu
 
     Called when the app starts, so that an invalid limit is found then and not at the first sign-in.
 
-    :returns: the limits by name of the setting, and the limit and quota of each plan by name of the plan.
+    :returns: the limits by name of the setting, with ``FIXED_LIMITS``, and the limit and quota of each plan by name of
+        the plan.
     :raises SettingsError: if any limit or quota is invalid; the message has one line for each.
     """
-    limits, budgets, problems = {}, {}, []
+    limits, budgets, problems = dict(FIXED_LIMITS), {}, []
     for name in (field.name for field in fields(settings) if field.name.endswith("_limit")):
+        if name == "user_limit" and not settings.user_limit:
+            continue
         try:
             limits[name] = parse_limit(getattr(settings, name))
         except ValueError as problem:

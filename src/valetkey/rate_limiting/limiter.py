@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from .circuit_breaker_counters import CircuitBreakerCounters
 from .counters import Counters
-from .limit import LEASE_DURATION_S, Limit
+from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
 _HOT_KEY_CALLS = 20  # calls within LEASE_DURATION_S that make a key worth leasing
 _MAX_KEYS = 20_000
@@ -29,6 +29,8 @@ _MAX_KEYS = 20_000
 _MAX_LEASE_BUDGET_S = 5.0
 # The smallest refund, in seconds of budget: less may have been replenished already while a lease was in use.
 _MIN_REFUND_S = 2 * LEASE_DURATION_S
+_MAX_REFUSAL_S = 1.0  # how long calls are refused without reading the counter again
+_MAX_AHEAD_S = 2.0  # a lease or a refusal that ends later than this was stored before the clock was set back
 
 
 @dataclass(slots=True)  # not frozen: that would cost 0.5 us per call
@@ -81,7 +83,7 @@ class Limiter:
 
         A refused call is not charged.
 
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         state = self._get_state(key, limit)
         with state.lock:
@@ -100,7 +102,10 @@ class Limiter:
         if state is None or state.limit is not limit:
             return None
         with state.lock:
-            if now >= state.lease_ends_at or (left_s := state.lease_left_s - cost * limit.emission_interval_s) < 0.0:
+            if (
+                not 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S
+                or (left_s := state.lease_left_s - cost * limit.emission_interval_s) < 0.0
+            ):
                 return None
             state.calls += 1
             state.lease_left_s = left_s
@@ -113,7 +118,7 @@ class Limiter:
     def standing_refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult | None:
         """Return the result if it is certain, without reading the counter, that the call is refused; else ``None``."""
         state, cost_s = self._keys.get(key), cost * limit.emission_interval_s
-        if state is None or state.limit != limit or now >= state.refused_until:
+        if state is None or state.limit != limit or not 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return None
         if now < state.lease_ends_at and state.lease_left_s >= cost_s:
             return None
@@ -122,12 +127,13 @@ class Limiter:
     def peek(self, key: str, limit: Limit, now: float) -> LimitResult:
         """Return what remains of the budget of ``key``, and whether a call would be admitted now. Nothing is charged.
 
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         state = self._get_state(key, limit)
         with state.lock:
-            if now >= state.lease_ends_at:
-                state.tat = self._counters.read(state.counter_key, now)
+            if not 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S:
+                tat = self._counters.read(state.counter_key, now)
+                state.tat = tat if tat <= now + limit.burst_tolerance_s + MAX_CLOCK_OFFSET_S else now
             result = self._admitted_result(state, limit, now)
         retry_after_s = (
             0.0 if result.remaining else max(0.0, state.tat - now + limit.emission_interval_s - limit.burst_tolerance_s)
@@ -140,7 +146,7 @@ class Limiter:
         Does nothing if they cost less than ``_MIN_REFUND_S`` seconds of budget: that may have been replenished
         meanwhile, and budget that comes back twice could be spent twice.
 
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         cost_s = cost * limit.emission_interval_s
         if cost_s < _MIN_REFUND_S:
@@ -155,7 +161,7 @@ class Limiter:
 
         :param result: what ``spend`` returned for the call.
         :param cost: how many calls were charged for the call.
-        :raises StoreUnavailable: if the counters cannot be reached.
+        :raises BackendUnavailable: if the counters cannot be reached.
         """
         state, cost_s = self._get_state(key, result.limit), cost * result.limit.emission_interval_s
         with state.lock:
@@ -174,22 +180,23 @@ class Limiter:
         self._counters.prune(now)
 
     def _spend(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> LimitResult:
-        if now < state.lease_ends_at and state.lease_left_s >= cost_s:
+        if 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S and state.lease_left_s >= cost_s:
             state.calls += 1
             state.lease_left_s -= cost_s
             return self._admitted_result(state, limit, now)
-        if now - state.window_began_at >= LEASE_DURATION_S:
-            recent = now - state.window_began_at < 2 * LEASE_DURATION_S
+        window_age_s = now - state.window_began_at
+        if not 0.0 <= window_age_s < LEASE_DURATION_S:
+            recent = 0.0 <= window_age_s < 2 * LEASE_DURATION_S
             state.previous_calls, state.calls, state.window_began_at = state.calls if recent else 0, 0, now
         state.calls += 1
-        if now < state.refused_until:
+        if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
         if max(state.calls, state.previous_calls) >= _HOT_KEY_CALLS and self._take_lease(state, limit, now, cost_s):
             return self._admitted_result(state, limit, now)
         admitted, state.tat = self._counters.spend(state.counter_key, now, cost_s, now + limit.burst_tolerance_s)
         if admitted:
             return self._admitted_result(state, limit, now)
-        state.refused_until = min(now + 1.0, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
+        state.refused_until = min(now + _MAX_REFUSAL_S, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
         return self._refused_result(state, limit, now, cost_s)
 
     def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> bool:

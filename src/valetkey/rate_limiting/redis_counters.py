@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from valetkey.storage.engine.transaction import StoreUnavailable
+from .counters import CountersUnavailable
+from .limit import MAX_CLOCK_OFFSET_S
 
 _TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 
 # Numbers are sent with 17 significant digits, so that both ends have the same value.
 _SPEND_SCRIPT = """
 local tat = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])
+if tat > tonumber(ARGV[4]) then tat = tonumber(ARGV[1]) end
 local new_tat = math.max(tat, tonumber(ARGV[1])) + tonumber(ARGV[2])
 if new_tat > tonumber(ARGV[3]) then return {0, string.format('%.17g', tat)} end
 local ttl_ms = math.ceil((new_tat - tonumber(ARGV[1])) * 1000) + 1000
@@ -37,7 +39,7 @@ class RedisCounters:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as cause:
-            raise StoreUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
+            raise CountersUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
         # Retry once, since the connection may be to a server that restarted; the driver's default policy waits seconds.
         retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         self._redis: Any = redis.Redis.from_url(
@@ -48,7 +50,7 @@ class RedisCounters:
         self._refund_script = self._redis.register_script(_REFUND_SCRIPT)
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        spent, tat = self._run_script(self._spend_script, key, min_tat, cost_s, max_tat)
+        spent, tat = self._run_script(self._spend_script, key, min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S)
         return bool(spent), float(tat)
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
@@ -60,7 +62,7 @@ class RedisCounters:
         try:
             tat = self._redis.get(_redis_key(key))
         except self._redis_error as cause:
-            raise StoreUnavailable("Redis does not respond; check redis_url and the server") from cause
+            raise _unavailable(cause) from cause
         return default if tat is None else float(tat)
 
     def prune(self, now: float) -> None:
@@ -73,7 +75,13 @@ class RedisCounters:
         try:
             return script(keys=[_redis_key(key)], args=[f"{number:.17g}" for number in numbers])
         except self._redis_error as cause:
-            raise StoreUnavailable("Redis does not respond; check redis_url and the server") from cause
+            raise _unavailable(cause) from cause
+
+
+def _unavailable(cause: Exception) -> CountersUnavailable:
+    """Return the exception to raise for an error of Redis or its driver, with the reason that it states."""
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return CountersUnavailable(f"Redis cannot count ({reason}); check redis_url and the server")
 
 
 def _redis_key(key: str) -> str:

@@ -9,32 +9,50 @@ from valetkey.storage.engine.open import open_counter_store
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
+from .counters import Counters
+from .limit import MAX_CLOCK_OFFSET_S
+from .mapped_counters import MappedCounters, can_map_counters
+
 
 class SqlCounters:
-    """Rate limit counters in a table with one row per counter, in PostgreSQL or in a separate SQLite file."""
+    """Rate limit counters in a table with one row per counter, in PostgreSQL or in a separate SQLite file.
 
-    def __init__(self, store: Store) -> None:
+    :param table: the table that has the counters.
+    """
+
+    def __init__(self, store: Store, table: limits.CounterTable = limits.LIMITS) -> None:
         self._store = store
+        self._table = table
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        row = self._store.fetch_one(limits.spend(key, min_tat, cost_s, max_tat))
+        row = self._store.fetch_one(self._table.spend(key, min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S))
         if row is not None:
             return True, float(row[0])
-        tat = limits.read(self._store, key)
+        tat = self._table.read(self._store, key)
         return False, min_tat if tat is None else tat
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
-        return self._store.write(Transaction(condition=limits.refund(key, cost_s, expected_tat)))
+        return self._store.write(Transaction(condition=self._table.refund(key, cost_s, expected_tat)))
 
     def read(self, key: str, default: float) -> float:
-        tat = limits.read(self._store, key)
+        tat = self._table.read(self._store, key)
         return default if tat is None else tat
 
     def prune(self, now: float) -> None:
-        limits.prune(self._store, now)
+        self._table.prune(self._store, now)
 
     def close(self) -> None:
         self._store.close()
+
+
+def open_local_counters(path: Path) -> Counters:
+    """Return rate limit counters for the processes of one machine, in files beside each other.
+
+    :param path: path of the SQLite file. On Linux, a memory-mapped file of the same name without ``.db`` has the
+        counters, and the SQLite file only those that do not fit.
+    """
+    counters = SqliteCounters(path)
+    return MappedCounters(path.with_suffix(""), counters) if can_map_counters() else counters
 
 
 class SqliteCounters(SqlCounters):

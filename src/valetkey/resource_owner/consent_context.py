@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
 from valetkey.authorization_server.clients.logo_endpoint import displayable_logo_uri
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
 
-from .forms import ConsentForm
 
-
-def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], owner: Owner) -> dict[str, Any]:
+def consent_context(
+    client: Client, scopes: Iterable[tuple[str, str, bool]], changes: Sequence[str], owner: Owner
+) -> dict[str, Any]:
     """Return the template variables that every consent page needs: in the browser, and for a device.
 
     :param scopes: name and description of each requested scope, and whether the owner granted it before.
+    :param changes: what changed in the client's identity since the owner's last consent, as sentences.
     """
     return {
-        "form": ConsentForm(),
         "app": client_context(client),
         "scopes": [
             {
@@ -34,6 +35,7 @@ def consent_context(client: Client, scopes: Iterable[tuple[str, str, bool]], own
             }
             for name, words, granted_before in scopes
         ],
+        "changes": changes,
         "owner": owner,
     }
 
@@ -59,12 +61,13 @@ def utc_datetime(timestamp: float) -> datetime:
 
 
 def scope_kind(scope: str) -> str:
-    """Return whether a scope allows to ``read`` or ``write``, by its name; ``other`` if the name does not say.
+    """Return the group of a scope on the consent page: ``identity``, ``read``, ``write`` or ``other``.
 
-    The last word decides: ``notes:read`` is ``read``. ``openid`` and OpenID Connect's scopes for claims are ``read``.
+    ``openid`` and OpenID Connect's scopes for claims are ``identity``. For other scopes, the last word of the name
+    decides: ``notes:read`` is ``read``. The group is ``other`` if that is no word for reading or writing.
     """
-    if scope == "openid" or scope in SCOPE_CLAIMS:
-        return "read"
+    if scope in {"openid", INDIVIDUAL_CLAIMS} or scope in SCOPE_CLAIMS:
+        return "identity"
     action = re.split(r"[:._-]", scope)[-1].lower()
     if action in {"write", "create", "update", "delete", "manage", "admin", "edit"}:
         return "write"

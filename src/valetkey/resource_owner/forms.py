@@ -1,18 +1,30 @@
-"""WTForms forms of the pages for resource owners. Field names and ids are stable: tests and users' scripts use them."""
+"""WTForms forms of the pages for resource owners. Field names and ids are stable: tests and users' scripts use them.
+
+Labels, hints and errors of fields are texts of pages, too; see ``web/texts.py``.
+"""
 
 from __future__ import annotations
 
 from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Optional, Regexp, ValidationError
 
-from valetkey.accounts.email_address import is_email_address
 from valetkey.accounts.password import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from valetkey.web.csrf import PageForm
+from valetkey.accounts.sign_in import SignInRefused, require_email_address
+from valetkey.authorization_server.texts import NAME_PROBLEM
+from valetkey.protocol.display_name import display_name_problem
+from valetkey.web.csrf import PageForm, SignInPageForm, SubmittedOnceForm
 
 
 def _check_email(form: Form, field: Field) -> None:
-    if not is_email_address(str(field.data or "").strip()):
-        raise ValidationError("Enter an e-mail address, like ada@example.org.")
+    try:
+        require_email_address(field.data or "")
+    except SignInRefused as refusal:
+        raise ValidationError(refusal.message) from None
+
+
+def _check_name(form: Form, field: Field) -> None:
+    if problem := display_name_problem(field.data or ""):
+        raise ValidationError(NAME_PROBLEM.format(problem=problem))
 
 
 _PASSWORD_LENGTH = Length(
@@ -22,7 +34,7 @@ _PASSWORD_LENGTH = Length(
 )
 
 
-class SignInForm(PageForm):
+class SignInForm(SignInPageForm):
     """Form of the sign-in page; ``next`` is the path to continue at."""
 
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254)])
@@ -30,10 +42,10 @@ class SignInForm(PageForm):
     next = HiddenField()
 
 
-class SignUpForm(PageForm):
+class SignUpForm(SignInPageForm):
     """Form of the sign-up page if no mail server is configured; ``next`` is the path to continue at."""
 
-    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
+    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100), _check_name])
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     password = PasswordField(
         "Password",
@@ -50,61 +62,47 @@ class UserCodeForm(PageForm):
     )
 
 
-class LogoutForm(PageForm):
-    """Form of the logout confirmation page. It has only the CSRF token.
-
-    The view reads the parameters of the client's logout request from the submitted data, and checks them again.
-    """
-
-
-class ConsentForm(PageForm):
-    """Form of the consent page. It has only the CSRF token; the view reads scopes and decision from the request."""
-
-
 class PersonalTokenForm(PageForm):
     """Form for a new personal access token. The view reads the token's scopes from the submitted data.
 
+    ``submission`` is a random text that is different in each form that was shown.
     ``expires_in`` is a number of days, or ``date``: then ``expires_on`` is the last day on which the token is valid.
     """
 
     name = StringField(
-        "Name", [InputRequired("Enter a name."), Length(max=100)], description="What it is for, to know it again."
+        "Name",
+        [InputRequired("Enter a name."), Length(max=100)],
+        description="Such as what you use it for.",
     )
     expires_in = SelectField("Expires after", [InputRequired("Choose when it expires.")])
     expires_on = DateField("Date", [Optional()], description="The token works until the end of that day, UTC.")
-    token_id = HiddenField(validators=[InputRequired(), Regexp(r"[A-Za-z0-9]{22}\Z")])
+    submission = HiddenField(validators=[InputRequired(), Regexp(r"[A-Za-z0-9]{22}\Z")])
 
 
-class MailSignUpForm(PageForm):
+class MailSignUpForm(SubmittedOnceForm):
     """Form of the sign-up page if a link is mailed; the password is chosen on the page of the link."""
 
-    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100)])
+    name = StringField("Name", [InputRequired("Enter your name."), Length(max=100), _check_name])
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
     next = HiddenField()
 
 
-class ForgottenPasswordForm(PageForm):
+class ForgottenPasswordForm(SubmittedOnceForm):
     """Form that requests a mail with a link to set a new password."""
 
     email = EmailField("E-mail address", [InputRequired("Enter your e-mail address."), Length(max=254), _check_email])
 
 
-class NewPasswordForm(PageForm):
+class NewPasswordForm(SignInPageForm):
     """Form on which the user chooses a password after opening a mailed link."""
 
-    password = PasswordField(
-        "New password",
-        [InputRequired("Choose a password."), _PASSWORD_LENGTH],
-    )
+    password = PasswordField("New password", [InputRequired("Choose a password."), _PASSWORD_LENGTH])
 
 
-class ChangePasswordForm(NewPasswordForm):
+class ChangePasswordForm(PageForm):
     """Form on which a signed-in user changes the password; it requires the current password."""
 
+    password = PasswordField("New password", [InputRequired("Choose a password."), _PASSWORD_LENGTH])
     current = PasswordField(
         "Current password", [InputRequired("Enter your password."), Length(max=MAX_PASSWORD_LENGTH)]
     )
-
-
-class ConfirmForm(PageForm):
-    """Form of a page that has a button and no input. It has only the CSRF token."""

@@ -21,7 +21,7 @@ class TokenVerifier(Protocol):
         :param now: seconds since 1970.
         :raises InvalidToken: if the token is not valid (RFC 6750 §3.1); the error's ``log_detail`` says why.
         :raises InvalidRequest: if the header is malformed.
-        :raises StoreUnavailable: if the token cannot be verified now, as the database or issuer does not respond.
+        :raises BackendUnavailable: if the token cannot be verified now, as the database or issuer does not respond.
         """
         ...
 
@@ -77,6 +77,11 @@ class ResourceServerContext(Protocol):
     @property
     def settings(self) -> ResourceServerSettings: ...
     @property
+    def trusted_issuers(self) -> tuple[str, ...]:
+        """The other servers whose access tokens are accepted; empty if the app has its own authorization server."""
+        ...
+
+    @property
     def clock(self) -> ClockFunction: ...
     @property
     def verifier(self) -> TokenVerifier: ...
@@ -97,6 +102,6 @@ class ResourceServerContext(Protocol):
     def get_ready(self) -> None:
         """Load what is needed to verify tokens and count calls; called in the first request.
 
-        :raises StoreUnavailable: if this is not possible now; the request then gets 503.
+        :raises BackendUnavailable: if this is not possible now; the request then gets 503.
         """
         ...

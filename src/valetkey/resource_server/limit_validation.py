@@ -15,12 +15,12 @@ from .protection import RouteProtection
 from .routes import Route
 
 
-def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
+def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget] | None) -> Iterator[str]:
     """Yield one sentence for each rate limit that contradicts the plans, or another route of its group.
 
     Called before the first request is served.
 
-    :param budgets: limit and quota of each plan, by name of the plan.
+    :param budgets: limit and quota of each plan, by name of the plan; ``None`` if this server knows no plans.
     """
     groups: dict[str, tuple[RateLimit, str]] = {}
     for route in routes:
@@ -34,9 +34,18 @@ def limit_problems(routes: Iterable[Route], budgets: Mapping[str, PlanBudget]) -
                 yield f"{first_path} and {route.path} have different limits in the rate limit group {limit.group}"
 
 
-def _plan_problems(path: str, protection: RouteProtection, budgets: Mapping[str, PlanBudget]) -> Iterator[str]:
-    if protection.limit is not None and protection.limit.is_by_plan:
-        for plan in sorted({str(plan) for plan in protection.limit.budgets} - budgets.keys()):
+def _plan_problems(path: str, protection: RouteProtection, budgets: Mapping[str, PlanBudget] | None) -> Iterator[str]:
+    limit = protection.limit
+    is_by_plan = limit is not None and limit.is_by_plan
+    if budgets is None:
+        if is_by_plan:
+            yield (
+                f"the limit of {path} depends on the client's plan, which only the authorization server knows: use a "
+                "limit without plans, or Valetkey instead of ResourceServer"
+            )
+        return
+    if limit is not None and is_by_plan:
+        for plan in sorted({str(plan) for plan in limit.budgets} - budgets.keys()):
             yield f"{path} has a limit for the plan {plan}, which is not in plans={{...}}"
     if protection.is_public:
         return

@@ -5,16 +5,17 @@ Requests to it are not charged to the limits and quota that it shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from valetkey.endpoint import Call, Endpoint, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.address import caller_network
 from valetkey.rate_limiting.admission import Caller, Charge
 from valetkey.rate_limiting.headers import quota_policy_name
-from valetkey.storage.engine.transaction import StoreUnavailable
 
 from .routes import Route
 
@@ -34,8 +35,8 @@ def _respond(call: Call, routes: Iterable[Route]) -> MachineResponse:
     if value is None:
         raise MissingToken("an access token is required")
     runtime = call.runtime
-    token = runtime.verifier.verify(value, call.now)
-    runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
+    token = call.verify_token(value)
+    runtime.limits.charge("userinfo_limit", token.client_id, token.user_id or "", now=call.now, fails_open=True)
     plans = runtime.admission.plans
     plan = plans.find_plan(token.counted_as, call.now) if plans is not None else None
     caller = Caller(token.counted_as, token.user_id, caller_network(call.address))
@@ -51,7 +52,7 @@ def _respond(call: Call, routes: Iterable[Route]) -> MachineResponse:
             "period": quota.unit,
             "used": quota.max_calls - result.remaining,
             "remaining": result.remaining,
-            "reset": int(result.reset_after) + 1,
+            "reset": math.ceil(result.reset_after),
         }
     return json_response(body)
 
@@ -75,11 +76,11 @@ def _describe_limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, 
 
     Returns ``None`` if the counters are unavailable and calls are allowed then.
 
-    :raises StoreUnavailable: if the counters are unavailable and calls are refused then.
+    :raises BackendUnavailable: if the counters are unavailable and calls are refused then.
     """
     try:
-        result = call.runtime.limiter.peek(charge.key, charge.limit, call.now)
-    except StoreUnavailable:
+        result = call.runtime.admission.limiter.peek(charge.key, charge.limit, call.now)
+    except BackendUnavailable:
         if not charge.fails_open:
             raise
         return None
@@ -90,5 +91,5 @@ def _describe_limit(call: Call, charge: Charge, routes: list[str]) -> dict[str, 
         "period": charge.limit.period_s,
         "burst": charge.limit.burst,
         "remaining": result.remaining,
-        "reset": int(result.reset_after + 0.999),
+        "reset": math.ceil(result.reset_after),
     }

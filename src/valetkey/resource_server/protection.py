@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
@@ -20,10 +20,20 @@ from valetkey.rate_limiting.rate_limit import RateLimit, parse_rate_limit
 from .context import ResourceServerContext
 
 QUOTA_EXCEEDED_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class ProtectionOptions(TypedDict, total=False):
+    """The keyword arguments of ``protect``, with the meaning that they have in ``require_oauth``."""
+
+    optional: bool
+    limit: str | Mapping[str, str] | RateLimit | None
+    cost: int
+    resource: str | None
+    acr: str | None
+    max_age: int | None
+
+
 PROTECTION_ATTRIBUTE = "__valetkey_protection__"  # attribute of a view: its RouteProtection
-# Attribute of a class-based view: the RouteProtection of its undecorated methods.
-PROTECTION_BY_METHOD_ATTRIBUTE = "__valetkey_protection_by_method__"
-DENIED_METHODS_ATTRIBUTE = "__valetkey_closed__"  # attribute of a view: the methods that are denied; empty: all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,9 +160,9 @@ def _check_user_authentication(token: AccessToken, protection: RouteProtection, 
     :raises InsufficientUserAuthentication: if the route requires another method, or a more recent sign-in.
     """
     if protection.acr and token.acr not in protection.acr:
-        raise InsufficientUserAuthentication("another way of signing in is needed")
+        raise InsufficientUserAuthentication("another kind of sign-in is required")
     if protection.max_age is not None and (token.auth_time is None or now - token.auth_time > protection.max_age):
-        raise InsufficientUserAuthentication("a more recent sign-in is needed")
+        raise InsufficientUserAuthentication("a more recent sign-in is required")
 
 
 def rate_limit_problem(result: AdmissionResult) -> tuple[str, dict[str, Any]]:

@@ -6,15 +6,16 @@ Does not import Flask.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .guard.class_views import get_decorated_method
-from .guard.route_protection import apply_blueprint_protection, deny_undecorated_routes
-from .protection import DENIED_METHODS_ATTRIBUTE, PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, RouteProtection
+from .guard.class_views import get_called_method
+from .guard.own_endpoints import is_valetkey_endpoint
+from .guard.prefix_match import can_match_below
+from .guard.route_protection import list_protections
+from .protection import RouteProtection
 
-_VALETKEY_PREFIX = "valetkey_"  # prefix of the endpoints of Valetkey's blueprints
 _log = logging.getLogger("valetkey")
 _AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})  # Flask responds to them by itself
 
@@ -40,7 +41,7 @@ class Route:
     protections: tuple[RouteProtection, ...]  # outermost first; a call must pass all of them
     rule: Any  # the werkzeug rule, which has the converters
     view_function: Any = None  # what Flask calls: the view, or the class-based view with its decorators
-    is_denied: bool = False  # whether all calls are refused, since the route is undecorated (protect_by_default)
+    is_valetkey_route: bool = False  # whether it is one of Valetkey's own and not one of the publisher's app
 
     @property
     def protection(self) -> RouteProtection | None:
@@ -55,11 +56,6 @@ class Route:
         """Return the attribute with this name that a decorator set on the view, or ``None`` if there is none."""
         return getattr(self.view, name, getattr(self.view_function, name, None))
 
-    @property
-    def is_valetkey_route(self) -> bool:
-        """Whether the route is one of Valetkey's own and not one of the publisher's app."""
-        return self.endpoint.startswith(_VALETKEY_PREFIX)
-
     def is_below(self, prefix: str) -> bool:
         """Return whether the route's path is ``prefix`` or below it."""
         return self.path == prefix or self.path.startswith(f"{prefix}/")
@@ -73,40 +69,24 @@ class Route:
 
 
 def iter_routes(app: HasRoutes) -> Iterator[Route]:
-    """Yield each route of the app, in the order of URL matching, without URL rules that are ``build_only``.
-
-    Views of protected blueprints are decorated first.
-    """
-    apply_blueprint_protection(app)
+    """Yield each route of the app, in the order of URL matching, without URL rules that are ``build_only``."""
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
         if view is None or rule.build_only:
             continue
+        is_own = is_valetkey_endpoint(app, rule.endpoint)
         rule_methods = set(rule.methods or {"GET"})
         methods = tuple(sorted(rule_methods - _AUTOMATIC_METHODS or rule_methods - {"OPTIONS"} or rule_methods))
         view_class = getattr(view, "view_class", None)
         if view_class is None or not hasattr(view_class, "methods"):
-            yield Route(
-                rule.endpoint,
-                rule.rule,
-                methods,
-                view,
-                _get_protections(view),
-                rule,
-                view,
-                hasattr(view, DENIED_METHODS_ATTRIBUTE),
-            )
+            protections = list_protections(app, rule.endpoint, view, methods[0])
+            yield Route(rule.endpoint, rule.rule, methods, view, protections, rule, view, is_own)
             continue
-        for method in methods:
-            method_view = get_decorated_method(view_class, method.lower())
-            inner = () if method_view is None else _get_protections(method_view)
-            by_method: Mapping[str, RouteProtection] = getattr(view, PROTECTION_BY_METHOD_ATTRIBUTE, {})
-            outer = (*_get_protections(view), *((by_method[method],) if method in by_method else ()))
-            is_denied = hasattr(view, DENIED_METHODS_ATTRIBUTE) and (
-                not getattr(view, DENIED_METHODS_ATTRIBUTE) or method in getattr(view, DENIED_METHODS_ATTRIBUTE)
-            )
-            handler = view if method_view is None else method_view
-            yield Route(rule.endpoint, rule.rule, (method,), handler, (*outer, *inner), rule, view, is_denied)
+        own_methods = {method for method in rule_methods & _AUTOMATIC_METHODS if hasattr(view_class, method.lower())}
+        for method in sorted({*methods, *own_methods}):
+            protections = list_protections(app, rule.endpoint, view, method)
+            handler = get_called_method(view_class, method) or getattr(view_class, method.lower(), view)
+            yield Route(rule.endpoint, rule.rule, (method,), handler, protections, rule, view, is_own)
 
 
 def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
@@ -114,34 +94,38 @@ def find_undecorated_paths(app: HasRoutes, prefix: str) -> list[str]:
 
     The paths are sorted; Valetkey's own routes are left out.
     """
+    return sorted({route.path for route in _iter_undecorated_routes(app) if route.is_below(prefix)})
+
+
+def find_reaching_paths(app: HasRoutes, prefix: str) -> list[str]:
+    """Return the paths of undecorated routes that are not written below a prefix but can match a URL below it.
+
+    Examples for ``/api`` are ``/<path:page>`` and ``/<name>``. The paths are sorted.
+    """
+    converters = app.url_map.converters
     return sorted(
         {
             route.path
-            for route in iter_routes(app)
-            if not route.is_valetkey_route and route.is_below(prefix) and route.protection is None
+            for route in _iter_undecorated_routes(app)
+            if not route.is_below(prefix) and can_match_below(route.path, prefix, converters)
         }
     )
 
 
-def protect_routes(app: HasRoutes, prefix: str, *, deny_undecorated: bool) -> None:
-    """Guard the views of protected blueprints, and warn in the log about routes that nothing protects.
+def warn_undecorated_routes(app: HasRoutes, prefix: str, *, are_denied: bool) -> None:
+    """Warn in the log about routes without ``@require_oauth``, ``@public`` or ``protect``, before the first request.
 
-    Called before the first request. Unprotected are routes without ``@require_oauth``, ``@public`` or ``protect``.
-
-    :param prefix: only unprotected routes at this path or below are meant.
-    :param deny_undecorated: whether calls of unprotected routes are refused.
+    :param prefix: only routes at this path or below are meant.
+    :param are_denied: whether calls of these routes are refused.
     """
     undecorated = find_undecorated_paths(app, prefix)
     if undecorated:
         _log.warning(
-            "nothing says who may call %s: mark each with @public or @require_oauth, or protect its blueprint%s",
+            "%s: no protection is declared; add @public or @require_oauth to each, or protect its blueprint%s",
             ", ".join(undecorated),
-            "; until then, calls are denied" if deny_undecorated else "",
+            "; until then, calls are denied" if are_denied else "",
         )
-    if deny_undecorated:
-        deny_undecorated_routes(app, prefix)
 
 
-def _get_protections(view: object) -> tuple[RouteProtection, ...]:
-    protection: RouteProtection | None = getattr(view, PROTECTION_ATTRIBUTE, None)
-    return () if protection is None else (protection,)
+def _iter_undecorated_routes(app: HasRoutes) -> Iterator[Route]:
+    return (route for route in iter_routes(app) if not route.is_valetkey_route and route.protection is None)

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.cached_fetch import Freshness
+from valetkey.outbound.discovery import Discovery
+from valetkey.outbound.errors import FetchError
 from valetkey.outbound.http import Fetcher
 from valetkey.outbound.remote_keys import RemoteKeys
+from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.rate_limiting.admission import Admission
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.settings import Settings, SettingsError
-from valetkey.settings.sources import read_settings
+from valetkey.settings.environment import read_environment
+from valetkey.settings.sources import OTHER_SETTINGS, SettingsSources, config_values, get_fallbacks, read_settings
 
 from .issuers.config import TrustedIssuer, parse_issuers
-from .issuers.discovery import Discovery
 from .issuers.introspection import Introspector
 from .issuers.jwt import SignatureVerifier
 from .issuers.verifier import TrustedIssuerTokenVerifier
-from .metadata import WELL_KNOWN
 
 STANDALONE_SETTINGS = frozenset(
     {
+        "api_description",
         "api_prefix",
+        "api_version",
         "clock_leeway",
         "data_dir",
+        "docs_path",
+        "health_path",
+        "log_format",
+        "log_level",
+        "openapi_path",
         "outbound_allowed_networks",
         "outbound_ca_file",
         "problem_details",
         "protect_by_default",
         "rate_limit_fields",
+        "readiness_path",
         "redis_url",
         "request_ids",
         "resource",
@@ -43,6 +57,7 @@ STANDALONE_SETTINGS = frozenset(
         "trusted_proxies",
     }
 )
+_log = logging.getLogger("valetkey")
 _FETCH_TIMEOUT_S = 3.0  # how long a call may wait for one response of an issuer
 _FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400)
 
@@ -62,24 +77,58 @@ class StandaloneContext:
         issuers: Mapping[str, TrustedIssuer],
         counters: Counters,
         clock: Callable[[], float],
+        sources: SettingsSources,
     ) -> None:
         self.settings = settings
+        self.sources = sources
         self.issuers = issuers
+        self.trusted_issuers = tuple(issuers)
         self.clock = clock
         self.last_used = NullLastUsed()
+        # Set by ``ResourceServer``, which is in a higher layer:
+        self.build_openapi_document: Callable[[], dict[str, Any]]
         self.admission = Admission(Limiter(counters), fields_style=settings.rate_limit_fields)
         fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, clock, timeout_s=_FETCH_TIMEOUT_S)
-        discovery = Discovery(fetcher, clock, issuers, _FRESHNESS)
+        self._failed_issuers: set[str] = set()  # whose metadata could not be fetched when it was last needed
+        self._discovery = discovery = Discovery(fetcher, clock, issuers, _FRESHNESS)
         self.verifier = TrustedIssuerTokenVerifier(
             issuers,
             SignatureVerifier(discovery, RemoteKeys(fetcher, clock, _FRESHNESS)),
-            Introspector(fetcher, discovery),
+            Introspector(fetcher, discovery, clock),
             resource=settings.api_resource,
             leeway_s=settings.clock_leeway,
         )
 
     def get_ready(self) -> None:
         """Do nothing: an issuer is contacted only when its first token must be verified."""
+
+    @property
+    def own_paths(self) -> tuple[str, ...]:
+        """Path prefixes of Valetkey's own pages and endpoints in this app."""
+        return tuple(path for path in (self.settings.docs_path, self.settings.openapi_path) if path is not None)
+
+    def read_issuer_metadata(self) -> dict[str, Mapping[str, Any]]:
+        """Return the metadata of each trusted issuer, without the issuers whose metadata cannot be fetched now.
+
+        It is cached. Issuers with a ``jwks_uri`` may have none. A failure is logged once, since anybody can open pages
+        that need the metadata.
+        """
+        metadata = {}
+        for issuer in self.issuers:
+            try:
+                metadata[issuer] = self._discovery.get(issuer)
+            except (FetchError, BackendUnavailable) as error:
+                if self.issuers[issuer].jwks_uri is None and issuer not in self._failed_issuers:
+                    self._failed_issuers.add(issuer)
+                    _log.warning("the metadata of %s cannot be fetched: %s", issuer, error)
+            else:
+                self._failed_issuers.discard(issuer)
+        return metadata
+
+    def find_issuers_without_metadata(self) -> list[str]:
+        """Return the trusted issuers whose metadata is needed to find their keys, and cannot be fetched now."""
+        metadata = self.read_issuer_metadata()
+        return [name for name, issuer in self.issuers.items() if issuer.jwks_uri is None and name not in metadata]
 
     def close(self) -> None:
         """Close the rate limit counters, which disconnects from Redis."""
@@ -93,22 +142,33 @@ class NullLastUsed:
 
 
 def build_context(
-    options: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float]
+    options: Mapping[str, Any], config: Mapping[str, Any], clock: Callable[[], float], env_prefix: str | None
 ) -> StandaloneContext:
-    """Build the context of a ``ResourceServer`` from its arguments and the app's configuration.
+    """Build the context of a ``ResourceServer`` from its arguments, environment variables and the app's configuration.
 
-    :param options: keyword arguments of ``ResourceServer``; they take precedence over ``config``.
-    :param config: configuration of the Flask app, such as ``VALETKEY_RESOURCE``.
+    :param options: keyword arguments of ``ResourceServer``; they take precedence over the environment.
+    :param config: configuration of the Flask app, such as ``VALETKEY_RESOURCE``; the environment takes precedence.
     :param clock: function that returns the current time in seconds since 1970.
+    :param env_prefix: prefix of environment variables; ``None`` to read none.
     :raises SettingsError: if any setting is invalid; the message lists every problem.
     """
-    sources = (("", options), ("VALETKEY_", config))
+    names = STANDALONE_SETTINGS | OTHER_SETTINGS
+    authorization_server_settings = {item.name for item in fields(Settings)} - names
+    environment = read_environment(os.environ, env_prefix, names, authorization_server_settings)
+    fallbacks = {name: value for name, value in get_fallbacks().items() if name in STANDALONE_SETTINGS}
+    sources = SettingsSources(options, environment, config_values(config), fallbacks)
+    with sources.naming_variables():
+        return _build_context(sources, clock)
+
+
+def _build_context(settings_sources: SettingsSources, clock: Callable[[], float]) -> StandaloneContext:
+    sources = settings_sources.pairs
     problems: list[str] = []
     issuers: dict[str, TrustedIssuer] = {}
     try:
-        issuers = parse_issuers(_first_value("trusted_issuers", sources) or ())
+        issuers = parse_issuers(_trusted_issuers(settings_sources) or ())
     except (ValueError, TypeError) as problem:
-        problems.append(str(problem))
+        problems.append(f"trusted_issuers: {problem}")
     resource = _first_value("resource", sources)
     problems += _resource_problems(resource)
     problems += [f"{name}: ResourceServer has no such setting, remove it" for name in _unknown_settings(sources)]
@@ -120,9 +180,19 @@ def build_context(
     # The checks for production go by the issuer's host: here it is the resource's host. There are no OAuth endpoints,
     # so the only path that counts as Valetkey's own is that of the metadata.
     parts = urlsplit(str(resource))
-    fixed_values = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": WELL_KNOWN}
-    settings = read_settings(("", fixed_values), *standalone_sources)
-    return StandaloneContext(settings, issuers, _make_counters(settings, _first_value("data_dir", sources)), clock)
+    fixed_values = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": RESOURCE_METADATA_PATH}
+    fallbacks = ("", settings_sources.fallbacks)
+    settings = read_settings(("", fixed_values), *standalone_sources, fallbacks)
+    counters = _make_counters(settings, _first_value("data_dir", (*sources, fallbacks)))
+    return StandaloneContext(settings, issuers, counters, clock, settings_sources)
+
+
+def _trusted_issuers(sources: SettingsSources) -> Any:
+    """Return the value of ``trusted_issuers``; as an environment variable it is a list separated by commas."""
+    text = sources.environment.values.get("trusted_issuers")
+    if text is None or sources.keywords.get("trusted_issuers") is not None:
+        return _first_value("trusted_issuers", sources.pairs)
+    return [issuer.strip() for issuer in text.split(",") if issuer.strip()]
 
 
 def _first_value(name: str, sources: Iterable[tuple[str, Mapping[str, Any]]]) -> Any:
@@ -148,6 +218,6 @@ def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
         return RedisCounters(settings.redis_url)
     if data_dir is None:
         return MemoryCounters()
-    from valetkey.rate_limiting.sql_counters import SqliteCounters  # imported here, since it imports SQLAlchemy
+    from valetkey.rate_limiting.sql_counters import open_local_counters  # imported here, since it imports SQLAlchemy
 
-    return SqliteCounters(Path(data_dir) / "limits.db")
+    return open_local_counters(Path(data_dir) / "limits.db")

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
-
-from valetkey.protocol.uri import is_loopback_host
 
 from .checks import CHECKS
+from .derived import DEFAULT_ISSUER, DerivedSettings
 from .plans import Plan
+from .providers import SignInProvider
 
-OPENID_SCOPES: Mapping[str, str] = {  # OpenID Connect Core §5.4, §11
-    "openid": "Know who you are",
-    "profile": "See your name and profile",
-    "email": "See your e-mail address",
-    "address": "See your postal address",
-    "phone": "See your telephone number",
-    "offline_access": "Keep access while you are away",
-}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
 class SettingsError(Exception):
@@ -43,23 +32,30 @@ def _setting(default: Any, doc: str, *, hidden: bool = False) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(DerivedSettings):
     """All settings of Valetkey, validated and immutable.
 
     Pass settings as keywords to ``Valetkey``. A setting that is not passed is taken from the environment variable
-    ``VALETKEY_<NAME>`` (if the ``valetkey`` command runs the app), else from ``app.config["VALETKEY_<NAME>"]``, else
-    it has its default. ``app.extensions["valetkey"].settings`` is the result.
+    ``VALETKEY_<NAME>``, else from ``app.config["VALETKEY_<NAME>"]``, else it has its default.
+    ``app.extensions["valetkey"].settings`` is the result.
 
     :raises SettingsError: if values are invalid, or contradict each other or a specification.
     """
 
     issuer: str = _setting(
-        "http://127.0.0.1:8000",
-        "Issuer identifier: the URL of this server (RFC 8414 §2). Must be https, except on a loopback address.",
+        DEFAULT_ISSUER,
+        "Issuer identifier: the URL of this server (RFC 8414 §2). Must be https, except on a loopback address. "
+        "`valetkey serve` uses its own address by default. With the default under another server, only requests to "
+        "127.0.0.1, ::1 or localhost get a response.",
     )
     site_name: str = _setting("", "Name of the site, shown on pages. Empty: the issuer's host.")
     resource: str = _setting("", "Resource identifier of the API (RFC 8707 §2). Empty: the issuer.")
     scopes: Mapping[str, str] = _setting({}, "Scopes of the API, each with its description for the consent page.")
+    scope_claims: Mapping[str, Sequence[str]] = _setting(
+        {},
+        "Claims about users that scopes include besides the standard claims, such as {'groups': ['groups']}. Values "
+        "come from the accounts, or from claims() of resource_owner.",
+    )
     plans: Mapping[str, Plan] = _setting(
         {}, "Plans that apps can subscribe to: each name, with its limit, quota, scopes and approval."
     )
@@ -79,7 +75,7 @@ class Settings:
         True,
         "Whether responses below api_prefix have a Request-Id header: the caller's if well formed, else a new one.",
     )
-    cors: str = _setting(
+    cors: Literal["registered", "any", "off"] = _setting(
         "registered",
         "Origins that browsers may call the API from: 'registered' (those of registered clients with the policy "
         "browser), 'any' or 'off'.",
@@ -89,10 +85,10 @@ class Settings:
     )
     oauth_path: str = _setting("/oauth", "Path prefix of the OAuth endpoints.")
     endpoints_bypass_flask: bool = _setting(
-        False,
+        True,
         "Whether machine endpoints (token, introspection and so on) and authorization requests that need no page are "
-        "handled before Flask, up to twice as fast. The app's hooks and error handlers then do not see these requests. "
-        "`valetkey serve` without an app always does this. Has no effect if the app sets TRUSTED_HOSTS.",
+        "handled before Flask, up to twice as fast, as long as Flask would call nothing of the app's for them: no hook "
+        "for all requests, no signal, no replaced method. `valetkey check` names what prevents it.",
     )
     account_path: str | None = _setting("/account", "Path of the account pages. None: there are none.")
     device_path: str | None = _setting(
@@ -129,9 +125,28 @@ class Settings:
         "URL of the app's own sign-in page, if resource_owner is a function. The path to return to is added as ?next=.",
     )
     sign_up: bool = _setting(True, "Whether users can create accounts themselves.")
+    sign_in_with: tuple[SignInProvider, ...] = _setting(
+        (),
+        "Providers at which users can sign in, such as Google(client_id, client_secret), in the order of their "
+        "buttons; as text, a JSON array. Not set: the provider of the environment variables OIDC_CLIENT_ID, "
+        "OIDC_CLIENT_SECRET and OIDC_ISSUER (by default, Google), if there are any.",
+        hidden=True,
+    )
+    password_sign_in: bool = _setting(
+        True, "Whether users can sign in and sign up with a password. False: only with the providers of sign_in_with."
+    )
 
     database_url: str = _setting(
         "", "SQLAlchemy URL of the database, SQLite or PostgreSQL. Empty: a SQLite file in data_dir.", hidden=True
+    )
+    database_pooler: Literal["auto", "transaction", "session"] = _setting(
+        "auto",
+        "Connection pooler in front of PostgreSQL, such as PgBouncer: 'transaction' (its pool_mode; statements are not "
+        "prepared, and no setting outlasts a transaction), 'session' (or no pooler) or 'auto' ('transaction' if there "
+        "is a pooler).",
+    )
+    database_connections: int = _setting(
+        10, "Maximum number of connections to the database that one process opens: one writes, the others read."
     )
     redis_url: str | None = _setting(
         None, "URL of the Redis or Valkey server that counts rate limits. None: the database counts them.", hidden=True
@@ -183,6 +198,19 @@ class Settings:
         "100/hour burst 100",
         "Wrong passwords for one e-mail address from browsers that never signed in to the account.",
     )
+    completed_sign_in_limit: str = _setting(
+        "300/hour burst 300", "Sign-ins to one account with the right password, from all browsers together."
+    )
+    silent_authorization_limit: str = _setting(
+        "600/minute burst 600",
+        "Authorization requests of all apps together that one user need not see, because the user is signed in and has "
+        "allowed them before.",
+    )
+    user_limit: str = _setting(
+        "",
+        "Calls of the API for one user by all apps together, such as '600/minute', in addition to the limits of routes "
+        "and plans. Empty: there is no such limit.",
+    )
     mail_limit: str = _setting("5/hour burst 5", "Mails with a link to one e-mail address. Further mails are not sent.")
     mail_address_limit: str = _setting(
         "30/hour burst 30", "Mails with a link that are requested from one network address."
@@ -216,122 +244,92 @@ class Settings:
     )
     registration_limit: str = _setting("300/hour burst 300", "Clients registered from one network address.")
 
-    registration_policy: str = _setting(
+    registration_policy: Literal["", "closed", "approve", "open"] = _setting(
         "",
         "Which clients may register (RFC 7591): 'closed' (those with an initial access token), 'approve' (all, but the "
-        "operator must approve each one) or 'open' (all). Empty: 'open' if the issuer is a loopback address, else "
-        "'closed'.",
+        "operator must approve each one) or 'open' (all). Empty: 'open' if issuer is set to a loopback address, "
+        "else 'closed'.",
     )
     registration_profile: str | None = _setting(
         None, "Policy of clients that register themselves. None: it follows from their metadata."
     )
+    baseline: Literal["bcp", "mcp"] = _setting(
+        "bcp",
+        "Defaults of other settings: 'bcp' (those of this list) or 'mcp' (private_use_schemes has those of common MCP "
+        "hosts).",
+    )
+    private_use_schemes: tuple[str, ...] = _setting(
+        (),
+        "Schemes without a dot, such as cursor, for redirect URIs of clients with the policy native or agent. Since "
+        "any program on a user's device can claim one, the user is prompted each time. Empty: none; with baseline "
+        "'mcp': cursor, vscode, vscode-insiders, windsurf.",
+    )
     unused_registration_days: int = _setting(
         90, "Days after which a client that registered itself is deleted if it was never used. 0: never."
     )
-    metadata_document_clients: str = _setting(
+    metadata_document_clients: Literal["", "off", "approve", "open"] = _setting(
         "",
         "Whether a client_id may be the URL of the client's metadata document: 'off', 'approve' (if the operator "
-        "approved the client) or 'open'. Empty: 'open' if the issuer is a loopback address, else 'off'.",
+        "approved the client) or 'open'. Empty: 'open' if issuer is set to a loopback address, else 'off'.",
     )
 
+    health_path: str | None = _setting(
+        None,
+        "Path of a health check that responds 200 while the process runs. None: there is none; `valetkey serve` uses "
+        "/healthz by default. A route of the app with this path takes precedence.",
+    )
+    readiness_path: str | None = _setting(
+        None,
+        "Path of a health check that responds 503 while requests cannot be served, with the state of the database, its "
+        "schema, keys, counters and worker. None: there is none; `valetkey serve` uses /readyz by default. A route of "
+        "the app with this path takes precedence.",
+    )
     embedded_worker: bool = _setting(
         True,
         "Whether this process may send mail and delete expired rows. Of several such processes one at a time does, by "
         "a lease in the database.",
     )
-    revocation_outage: str = _setting(
+    revocation_outage: Literal["refuse", "accept"] = _setting(
         "refuse",
         "Handling of tokens while the database cannot be read: 'refuse' responds 503, 'accept' accepts them until they "
         "expire.",
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "Networks of proxies whose X-Forwarded-For header is trusted, such as 10.0.0.0/8."
+        (),
+        "Networks of proxies whose X-Forwarded-For header is trusted, such as 10.0.0.0/8; 'unix' for one that connects "
+        "over a Unix socket.",
     )
     outbound_allowed_networks: tuple[str, ...] = _setting(
         (),
         "Networks that outgoing HTTP requests may reach although they are not public, such as 10.0.0.0/8. Empty: "
-        "public addresses only, and loopback addresses if the issuer is one.",
+        "public addresses only, and loopback addresses if issuer is set to one.",
     )
     outbound_ca_file: str | None = _setting(
         None, "PEM file of certificate authorities that outgoing requests trust besides the system's."
     )
     mail_url: str | None = _setting(
-        None, "URL of the mail server: smtp://user:password@host:port. None: no mail is sent.", hidden=True
+        None,
+        "URL of the mail server: smtp://user:password@host:port, or smtps:// for TLS from the beginning. A password is "
+        "sent only over TLS, to a server whose certificate is trusted. None: no mail is sent.",
+        hidden=True,
     )
     operator_mail: str | None = _setting(
         None,
         "E-mail address that is notified if a client secret is reported as leaked, besides the client's contacts. "
         "None: only those are.",
     )
-    mail_from: str = _setting("", "Sender address of mail. Empty: valetkey@<issuer's host>.")
+    audit_retention_days: int = _setting(
+        365, "Days after which events of the audit log are deleted; counted failures after 30 days at most. 0: never."
+    )
+    log_level: str = _setting("", "Level of the logger valetkey, such as WARNING. Empty: the host's, else INFO.")
+    log_format: Literal["text", "json"] = _setting(
+        "text", "Format of Valetkey's own log on stderr: 'text' or 'json' (an object per line)."
+    )
+    mail_from: str = _setting(
+        "", "Sender of mail: an e-mail address, or Name <address>. Empty: valetkey@<issuer's host>."
+    )
 
     def __post_init__(self) -> None:
         problems = [problem for check in CHECKS for problem in check(self)]
         if problems:
             raise SettingsError("\n".join(problems))
-
-    @property
-    def is_production(self) -> bool:
-        """Whether the server is in production: the issuer's host is not a loopback address."""
-        return not is_loopback_host(urlsplit(self.issuer).hostname)
-
-    @property
-    def outbound_networks(self) -> tuple[str, ...]:
-        """Networks that outgoing HTTP requests may reach besides public addresses.
-
-        If ``outbound_allowed_networks`` is empty: the loopback networks in development, none in production.
-        """
-        return self.outbound_allowed_networks or (() if self.is_production else _LOOPBACK_NETWORKS)
-
-    @property
-    def registration(self) -> str:
-        """Which clients may register: the setting ``registration_policy`` or its default, ``closed`` or ``open``."""
-        return self.registration_policy or ("closed" if self.is_production else "open")
-
-    @property
-    def metadata_documents(self) -> str:
-        """Whether a ``client_id`` may be a URL: ``metadata_document_clients`` or its default, ``off`` or ``open``."""
-        return self.metadata_document_clients or ("off" if self.is_production else "open")
-
-    @property
-    def api_resource(self) -> str:
-        """Resource identifier of the API (RFC 8707 §2): the setting ``resource``, or the issuer if it is empty."""
-        return self.resource or self.issuer
-
-    @property
-    def known_scopes(self) -> Mapping[str, str]:
-        """The API's scopes and those of OpenID Connect, each with its description."""
-        return {**OPENID_SCOPES, **self.scopes}
-
-    @property
-    def tokens_path(self) -> str | None:
-        """URL path of the page for personal access tokens; ``None`` if such tokens are disabled."""
-        account_path = self.account_path or f"{self.oauth_path}/account"
-        return f"{account_path}/tokens" if self.personal_access_tokens_path == "" else self.personal_access_tokens_path
-
-    @property
-    def own_paths(self) -> tuple[str, ...]:
-        """Path prefixes of Valetkey's own pages and endpoints."""
-        paths = (self.oauth_path, self.account_path, self.device_path, self.tokens_path, self.docs_path)
-        return tuple(path for path in paths if path is not None)
-
-    @property
-    def personal_scopes(self) -> frozenset[str]:
-        """Scopes that a personal access token may have, limited to those that the default plan allows.
-
-        Scopes for identity (``openid``), refresh tokens and the management of personal access tokens are excluded.
-        """
-        excluded = {"openid", "offline_access", self.personal_access_token_api_scope}
-        plan = self.plans.get(self.default_plan)
-        allowed = self.scopes.keys() if plan is None or plan.allowed_scopes is None else plan.allowed_scopes
-        return frozenset(self.personal_access_token_scopes or self.scopes) & allowed - excluded
-
-    @property
-    def name(self) -> str:
-        """Name of the site, shown on pages: the setting ``site_name``, or the issuer's host if it is empty."""
-        return self.site_name or urlsplit(self.issuer).netloc
-
-    @property
-    def store_url(self) -> str:
-        """SQLAlchemy URL of the database: ``database_url``, or a SQLite file in ``data_dir`` if that is empty."""
-        return self.database_url or f"sqlite:///{Path(self.data_dir).absolute() / 'valetkey.db'}"

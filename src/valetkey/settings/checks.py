@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from valetkey.protocol.client_policy import CLIENT_POLICIES
+from valetkey.protocol.display_name import invisible_character_problem
+from valetkey.protocol.email_address import is_email_address, parse_sender
 from valetkey.protocol.errors import InvalidScope
+from valetkey.protocol.redirect_uri import private_use_scheme_problem
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.size import parse_size
 from valetkey.protocol.uri import resource_uri_problem
 
+from .claims import scope_claims_problems
 from .plans import plan_problems
+from .providers import provider_problems
 
 if TYPE_CHECKING:
     from . import Settings
@@ -26,7 +31,7 @@ _HOUR, _DAY = 3600, 86400
 _DERIVED_FROM = {"tokens_path": "personal_access_tokens_path"}  # property of Settings: the setting it derives from
 _PATH_SETTINGS = (
     *("oauth_path", "account_path", "device_path", "api_prefix", "tokens_path"),
-    *("openapi_path", "docs_path", "llms_txt_path"),
+    *("openapi_path", "docs_path", "llms_txt_path", "health_path", "readiness_path"),
 )
 
 
@@ -77,7 +82,18 @@ def _check_scopes(settings: Settings) -> list[str]:
             problems.append(f"scopes: {name!r} is not a scope name (RFC 6749 §3.3)")
         if not isinstance(description, str) or not description.strip():
             problems.append(f"scopes: {name!r} needs a description for the consent page")
+        elif problem := invisible_character_problem(description):
+            problems.append(f"scopes: the description of {name!r} {problem}")
     return problems
+
+
+def _check_site_name(settings: Settings) -> list[str]:
+    problem = invisible_character_problem(settings.site_name) if isinstance(settings.site_name, str) else None
+    return [f"site_name {problem}"] if problem else []
+
+
+def _check_scope_claims(settings: Settings) -> list[str]:
+    return scope_claims_problems(settings.scope_claims, settings.known_scopes) if settings.scope_claims else []
 
 
 def _check_personal_tokens(settings: Settings) -> list[str]:
@@ -85,14 +101,22 @@ def _check_personal_tokens(settings: Settings) -> list[str]:
         return []  # another check reports that
     api_scope = {settings.personal_access_token_api_scope} - {None}
     unknown = sorted({*settings.personal_access_token_scopes, *api_scope} - set(settings.scopes), key=str)
-    problems = [f"personal access tokens: {name!r} is not in scopes" for name in unknown]
+    subject = "personal_access_token_scopes, personal_access_token_api_scope"
+    problems = [f"{subject}: {name!r} is not in scopes" for name in unknown]
     for name in sorted({"openid", "offline_access"} & {*settings.personal_access_token_scopes, *api_scope}):
-        problems.append(f"personal access tokens cannot have the scope {name}")
+        problems.append(f"{subject}: personal access tokens cannot have the scope {name}")
     return problems
 
 
 def _check_plans(settings: Settings) -> list[str]:
     return plan_problems(settings.plans, settings.default_plan, settings.scopes)
+
+
+def _check_providers(settings: Settings) -> list[str]:
+    problems = provider_problems(settings.sign_in_with)
+    if not settings.password_sign_in and not settings.sign_in_with:
+        problems.append("password_sign_in is false, but sign_in_with has no provider: add one, or users cannot sign in")
+    return problems
 
 
 def _check_paths(settings: Settings) -> list[str]:
@@ -171,26 +195,62 @@ def _check_choices(settings: Settings) -> list[str]:
         problems.append("metadata_document_clients must be 'off', 'approve' or 'open'")
     if not 0 <= settings.unused_registration_days <= 3650:
         problems.append("unused_registration_days must be between 0 and 3650")
+    if settings.baseline not in {"bcp", "mcp"}:
+        problems.append("baseline must be 'bcp' or 'mcp'")
     if settings.registration_profile is not None and settings.registration_profile not in CLIENT_POLICIES:
         problems.append(f"registration_profile must be one of {', '.join(CLIENT_POLICIES)}")
     if not settings.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         problems.append("database_url must begin with sqlite:/// or postgresql://")
     if settings.redis_url and not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
         problems.append("redis_url must begin with redis://, rediss:// or unix://")
+    if settings.database_pooler not in {"auto", "transaction", "session"}:
+        problems.append("database_pooler must be 'auto', 'transaction' or 'session'")
+    if not 2 <= settings.database_connections <= 1000:
+        problems.append("database_connections must be between 2 and 1000")
     contact = settings.security_contact or "tel:"
     if not contact.startswith(("mailto:", "https://", "tel:")) or len(contact.split()) != 1:
         problems.append("security_contact must be a URI that begins with mailto:, https:// or tel: (RFC 9116 §2.5.3)")
+    if settings.log_level.upper() not in {"", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        problems.append("log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or empty")
+    if settings.log_format not in {"text", "json"}:
+        problems.append("log_format must be 'text' or 'json'")
+    if not 0 <= settings.audit_retention_days <= 36500:
+        problems.append("audit_retention_days must be between 0 and 36500")
     if not settings.api_version.strip():
         problems.append("api_version must not be empty")
-    if settings.mail_url and urlsplit(settings.mail_url).scheme not in {"smtp", "smtps"}:
-        problems.append("mail_url must begin with smtp:// or smtps://")
     return problems
+
+
+def _check_private_use_schemes(settings: Settings) -> list[str]:
+    checked = ((scheme, private_use_scheme_problem(scheme)) for scheme in settings.private_use_schemes)
+    return [f"private_use_schemes: {scheme!r} cannot be admitted: {problem}" for scheme, problem in checked if problem]
+
+
+def _check_mail(settings: Settings) -> list[str]:
+    problems = []
+    if settings.mail_url and not _is_mail_url(settings.mail_url):
+        problems.append("mail_url must be smtp://user:password@host:port or smtps://user:password@host:port")
+    if settings.operator_mail and not is_email_address(settings.operator_mail):
+        problems.append("operator_mail must be one e-mail address, like ops@example.org")
+    if settings.mail_from and parse_sender(settings.mail_from) is None:
+        problems.append("mail_from must be one e-mail address, like mail@example.org or Shop <mail@example.org>")
+    return problems
+
+
+def _is_mail_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"smtp", "smtps"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
 
 
 def _check_networks(settings: Settings) -> list[str]:
     problems = []
     for name in ("trusted_proxies", "outbound_allowed_networks"):
         for network in getattr(settings, name):
+            if name == "trusted_proxies" and network == "unix":
+                continue
             try:
                 ip_network(network)
             except ValueError:
@@ -205,12 +265,17 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_issuer,
     _check_resource,
     _check_scopes,
+    _check_site_name,
+    _check_scope_claims,
     _check_personal_tokens,
     _check_plans,
+    _check_providers,
     _check_paths,
     _check_max_body,
     _check_lifetimes,
     _check_encryption_keys,
     _check_choices,
+    _check_private_use_schemes,
+    _check_mail,
     _check_networks,
 )

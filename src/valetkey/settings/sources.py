@@ -1,17 +1,111 @@
-"""Sources of settings: keywords, the Flask configuration and the environment of the ``valetkey`` command."""
+"""Sources of settings: keywords, environment variables, the Flask configuration, and fallbacks of the command."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
 from . import Settings, SettingsError
+from .environment import Environment, read_environment, read_provider_variables
 from .plans import parse_plans
+from .provider_sources import list_useless_variables, parse_providers, provider_of_variables
 
-PREFIX = "VALETKEY_"
+CONFIG_PREFIX = "VALETKEY_"
+OTHER_SETTINGS = frozenset({"trusted_issuers"})  # settings that only ``ResourceServer`` has
+_fallbacks: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SettingsSources:
+    """The sources of an app's settings by precedence: keywords, environment, Flask configuration, fallbacks.
+
+    :param fallbacks: settings of the ``valetkey`` command, such as an issuer derived from ``--port``.
+    """
+
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self) -> Settings:
+        """Return the settings.
+
+        :raises SettingsError: if a name is unknown or a value is invalid; the message lists all problems.
+        """
+        return read_settings(*self.pairs, ("", self.fallbacks))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The sources without the fallbacks: each with the prefix of its names, and its values by setting name."""
+        environment = (self.environment.prefix or "", self.environment.values)
+        return ("", self.keywords), environment, (CONFIG_PREFIX, self.config)
+
+    def without_environment(self) -> SettingsSources:
+        """Return the same sources without the environment variables."""
+        return replace(self, environment=replace(self.environment, values={}))
+
+    @contextmanager
+    def naming_variables(self) -> Iterator[None]:
+        """Context manager that adds to a ``SettingsError`` which environment variable or configuration key is wrong.
+
+        Also adds the variables that are no settings: one of them may be the misspelt name of what is missing.
+        """
+        try:
+            yield
+        except SettingsError as error:
+            problems = [self._name_source(line) for line in str(error).splitlines()]
+            raise SettingsError("\n".join([*problems, *self.environment.unknown])) from None
+
+    def _name_source(self, problem: str) -> str:
+        """Return a problem with the variables or configuration keys that set the settings which it names."""
+        named = [name for name in dict.fromkeys(re.findall(r"[a-z_]+", problem)) if name not in self.keywords]
+        variables = [self.environment.variable(name) for name in named if name in self.environment.values]
+        keys = [
+            f'app.config["{CONFIG_PREFIX}{name.upper()}"]'
+            for name in named
+            if name in self.config and name not in self.environment.values
+        ]
+        return f"{problem} (set by {', '.join([*variables, *keys])})" if variables or keys else problem
+
+
+def find_sources(
+    keywords: Mapping[str, Any], config: Mapping[str, Any], env_prefix: str | None, *, built_in_accounts: bool
+) -> SettingsSources:
+    """Return the sources of the settings of an app with ``Valetkey``.
+
+    :param keywords: keyword arguments of ``Valetkey``.
+    :param config: the configuration of the Flask app.
+    :param env_prefix: prefix of environment variables; ``None`` to read none.
+    :param built_in_accounts: whether accounts are Valetkey's own; only then the variables ``OIDC_...`` are read.
+    """
+    environment = read_environment(os.environ, env_prefix, {item.name for item in fields(Settings)}, OTHER_SETTINGS)
+    fallbacks = get_fallbacks()
+    variables = read_provider_variables(os.environ, env_prefix) if built_in_accounts else {}
+    if not {"sign_in_with"} & {*keywords, *environment.values, *config_values(config)}:
+        environment = replace(environment, unknown=(*environment.unknown, *list_useless_variables(variables)))
+    if (provider := provider_of_variables(variables)) is not None:
+        fallbacks["sign_in_with"] = (provider,)
+    return SettingsSources(keywords, environment, config_values(config), fallbacks)
+
+
+def set_fallbacks(fallbacks: Mapping[str, Any]) -> None:
+    """Set settings with the lowest precedence for Flask apps that are loaded from now on.
+
+    Only the ``valetkey`` command, and the worker processes that it starts, call this.
+    """
+    global _fallbacks
+    _fallbacks = dict(fallbacks)
+
+
+def get_fallbacks() -> dict[str, Any]:
+    """Return the settings that ``set_fallbacks`` set, as a copy."""
+    return dict(_fallbacks)
 
 
 def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
@@ -46,22 +140,13 @@ def read_settings(*sources: tuple[str, Mapping[str, Any]]) -> Settings:
     return settings
 
 
-def environment_values(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings in environment variables ``VALETKEY_<NAME>``: texts by lower-case setting name.
-
-    Variables that Kubernetes injects for a service called "valetkey" are ignored.
-    """
-    injected = ("VALETKEY_PORT", "VALETKEY_SERVICE_")
-    return {
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and name != "VALETKEY_APP" and not name.startswith(injected)
-    }
-
-
 def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in a Flask configuration: the values of its keys ``VALETKEY_<NAME>`` by lower-case name."""
-    return {name.removeprefix(PREFIX).lower(): value for name, value in config.items() if name.startswith(PREFIX)}
+    return {
+        name.removeprefix(CONFIG_PREFIX).lower(): value
+        for name, value in config.items()
+        if name.startswith(CONFIG_PREFIX)
+    }
 
 
 def _format_name(prefix: str, name: str) -> str:
@@ -75,6 +160,8 @@ def _suggest_name(prefix: str, name: str, valid_names: Mapping[str, Any]) -> str
 
 
 def _parse_value(type_name: str, value: Any) -> Any:
+    if type_name == "tuple[SignInProvider, ...]":
+        return parse_providers(value)
     if type_name == "Mapping[str, Plan]" and not isinstance(value, str):
         return parse_plans(value)
     if not isinstance(value, str):
@@ -97,46 +184,3 @@ def _parse_value(type_name: str, value: Any) -> Any:
             raise ValueError(f"must be a JSON object, like {example}") from cause
         return parsed if isinstance(parsed, str) else _parse_value(type_name, parsed)
     return None if type_name.endswith("None") and not value else value
-
-
-_COMMAND_VALUES: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-
-
-def set_command_values(environ: Mapping[str, str], fallbacks: Mapping[str, Any]) -> None:
-    """Make Flask apps that are loaded from now on take settings from environment variables.
-
-    Only the ``valetkey`` command, and the worker processes that it starts, call this.
-
-    :param environ: the environment variables.
-    :param fallbacks: settings with the lowest precedence, such as an issuer derived from ``--port``.
-    """
-    global _COMMAND_VALUES
-    _COMMAND_VALUES = environment_values(environ), dict(fallbacks)
-
-
-def command_values() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return two dictionaries: settings from environment variables, and fallbacks with the lowest precedence.
-
-    Both are empty unless the ``valetkey`` command runs the app.
-    """
-    return _COMMAND_VALUES
-
-
-def ignored_variables(environ: Mapping[str, str], settings: Settings) -> list[str]:
-    """Return the names of ``VALETKEY_`` environment variables that have no effect, sorted.
-
-    Only the ``valetkey`` command reads these variables: if it runs the app, the list is empty. A variable that equals
-    the setting in effect is not returned.
-    """
-    if any(_COMMAND_VALUES):
-        return []
-    types = {setting.name: str(setting.type) for setting in fields(Settings)}
-    ignored = []
-    for name, value in environment_values(environ).items():
-        try:
-            has_effect = name in types and _parse_value(types[name], value) == getattr(settings, name)
-        except ValueError:
-            has_effect = False
-        if not has_effect:
-            ignored.append(PREFIX + name.upper())
-    return sorted(ignored)

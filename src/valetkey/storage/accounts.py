@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, select, update
+from sqlalchemy import Executable, and_, bindparam, cast, null, select, update
 
+from valetkey.protocol.email_address import normalize_email_address
 from valetkey.protocol.secret import random_id
 
 from .engine.records import InsertStatement, columns_of, to_json
-from .engine.statement import BoundStatement, Statement
+from .engine.statement import WRITE_TIME, BoundStatement, Statement
 from .engine.store import Store
 from .tables import accounts, sessions
 
@@ -21,8 +22,10 @@ from .tables import accounts, sessions
 class Account:
     """A resource owner's account, as stored in its database row. Times are seconds since 1970.
 
-    ``disabled_at`` is ``None`` if the account is enabled, ``email_verified_at`` if the address is not verified, and
-    ``password_hash`` if the account has no password.
+    ``disabled_at`` is ``None`` if the account is enabled, ``email_verified_at`` if the address is not verified,
+    ``password_hash`` if the account has no password, and ``signed_in_at`` if nobody ever signed in.
+    ``unreviewed_since`` is when the password was reset, until the owner has looked through what else has access to the
+    account; else ``None``.
     """
 
     sub: str
@@ -33,6 +36,8 @@ class Account:
     created_at: float
     disabled_at: float | None = None
     email_verified_at: float | None = None
+    signed_in_at: float | None = None
+    unreviewed_since: float | None = None
 
     @property
     def claim_values(self) -> Mapping[str, Any]:
@@ -43,7 +48,9 @@ class Account:
 class Session:
     """A sign-in session of a resource owner in one browser. Times are seconds since 1970.
 
-    ``ended_at`` is ``None`` until the session is ended, for example by signing out.
+    ``ended_at`` is ``None`` until the session is ended, for example by signing out. ``issuer``, ``subject`` and
+    ``issuer_sid`` identify the provider of the sign-in, its user and its session; ``issuer`` is ``None`` if the sign-in
+    was with a password. ``amr`` is a JSON array.
     """
 
     digest: bytes  # of the session cookie
@@ -54,6 +61,11 @@ class Session:
     address: str | None
     ended_at: float | None = None
     sid: str = field(default_factory=random_id)  # the session's id in tokens for clients; not a credential
+    issuer: str | None = None
+    subject: str | None = None
+    issuer_sid: str | None = None
+    acr: str | None = None
+    amr: str | None = None
 
 
 _ACCOUNT_COLUMNS = columns_of(accounts, Account)
@@ -84,7 +96,29 @@ _SET_EMAIL_VERIFIED = Statement(
     .where(accounts.c.sub == bindparam("wanted"), accounts.c.email == bindparam("address"))
     .values(email_verified_at=bindparam("moment"))
 )
+_HAS_VERIFIED_PASSWORD = and_(
+    accounts.c.sub == bindparam("wanted"),
+    accounts.c.password_hash.is_not_distinct_from(bindparam("verified")),  # null: the account has no password
+    accounts.c.disabled_at.is_(None),
+)
+_REPLACE_PASSWORD = Statement(update(accounts).where(_HAS_VERIFIED_PASSWORD).values(password_hash=bindparam("hashed")))
+_SET_SIGNED_IN = Statement(update(accounts).where(_HAS_VERIFIED_PASSWORD).values(signed_in_at=bindparam("moment")))
+_SET_UNREVIEWED = Statement(
+    update(accounts).where(accounts.c.sub == bindparam("wanted")).values(unreviewed_since=WRITE_TIME)
+)
+_SET_REVIEWED = Statement(update(accounts).where(accounts.c.sub == bindparam("wanted")).values(unreviewed_since=null()))
 add_session = InsertStatement(sessions, Session)
+
+
+def _begin_session(insert: Any) -> Executable:
+    values = select(*(cast(bindparam(column.name), column.type) for column in _SESSION_COLUMNS))
+    account = values.where(_HAS_VERIFIED_PASSWORD).with_for_update(key_share=True, of=accounts)
+    names = [column.name for column in _SESSION_COLUMNS]
+    statement: Executable = insert(sessions).from_select(names, account).on_conflict_do_nothing()
+    return statement
+
+
+_BEGIN_SESSION = Statement(_begin_session)
 _FIND_ACTIVE_SESSION = Statement(
     select(*_SESSION_COLUMNS, *_ACCOUNT_COLUMNS)
     .join_from(sessions, accounts, sessions.c.sub == accounts.c.sub)
@@ -99,6 +133,17 @@ _LIST_ACTIVE_SESSIONS = Statement(
     select(*_SESSION_COLUMNS).where(
         sessions.c.sub == bindparam("sub"), sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now")
     )
+)
+_IS_ACTIVE_AT_PROVIDER = (
+    sessions.c.issuer == bindparam("issuer"),
+    sessions.c.ended_at.is_(None),
+    sessions.c.expires_at > bindparam("now"),
+)
+_LIST_ACTIVE_BY_ISSUER_SID = Statement(
+    select(*_SESSION_COLUMNS).where(sessions.c.issuer_sid == bindparam("issuer_sid"), *_IS_ACTIVE_AT_PROVIDER)
+)
+_LIST_ACTIVE_BY_SUBJECT = Statement(
+    select(*_SESSION_COLUMNS).where(sessions.c.subject == bindparam("subject"), *_IS_ACTIVE_AT_PROVIDER)
 )
 _FIND_SESSION_FROM_BROWSER = Statement(
     select(sessions.c.digest)
@@ -146,6 +191,8 @@ def add(
         created_at=now,
         disabled_at=None,
         email_verified_at=None,
+        signed_in_at=None,
+        unreviewed_since=None,
     )
 
 
@@ -157,7 +204,7 @@ def find(store: Store, sub: str) -> Account | None:
 
 def find_by_email(store: Store, email: str) -> Account | None:
     """Return the account with this e-mail address, or ``None``. Case and surrounding spaces do not matter."""
-    row = store.fetch_one(_FIND_BY_EMAIL(email=email.strip().lower()))
+    row = store.fetch_one(_FIND_BY_EMAIL(email=normalize_email_address(email)))
     return Account(*row) if row else None
 
 
@@ -168,6 +215,14 @@ def list_all(store: Store) -> list[Account]:
 
 def set_password(sub: str, password_hash: str) -> BoundStatement:
     return _SET_PASSWORD(wanted=sub, hashed=password_hash)
+
+
+def replace_password(account: Account, password_hash: str) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that replaces a password that was verified.
+
+    It changes nothing if the account was disabled or got another password after ``account`` was read.
+    """
+    return _REPLACE_PASSWORD(wanted=account.sub, verified=account.password_hash, hashed=password_hash)
 
 
 def set_disabled(sub: str, disabled_at: float | None) -> BoundStatement:
@@ -183,6 +238,36 @@ def set_email_verified(sub: str, email: str, verified_at: float) -> BoundStateme
     return _SET_EMAIL_VERIFIED(wanted=sub, address=email, moment=verified_at)
 
 
+def set_signed_in(account: Account, signed_in_at: float) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that records a sign-in.
+
+    It changes nothing if the account was disabled or got another password after ``account`` was read.
+    """
+    return _SET_SIGNED_IN(wanted=account.sub, verified=account.password_hash, moment=signed_in_at)
+
+
+def begin_session(session: Session, account: Account) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that adds a session.
+
+    It adds none if the session exists already, or if the account was disabled or got another password after ``account``
+    was read.
+    """
+    return _BEGIN_SESSION(**add_session(session).values, wanted=account.sub, verified=account.password_hash)
+
+
+def set_unreviewed(sub: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that records that the password was reset now.
+
+    The time is that of the write: what a session began until then, which the reset ends, is from before the reset.
+    """
+    return _SET_UNREVIEWED(wanted=sub)
+
+
+def set_reviewed(sub: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that records that the owner has reviewed what else has access."""
+    return _SET_REVIEWED(wanted=sub)
+
+
 def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Session, Account] | None:
     """Return the sign-in session with this digest of its cookie, and its account.
 
@@ -195,6 +280,22 @@ def find_active_session(store: Store, digest: bytes, now: float) -> tuple[Sessio
 def list_active_sessions(store: Store, sub: str, now: float) -> list[Session]:
     """Return the account's sign-in sessions that have neither ended nor expired, in no particular order."""
     return [Session(*row) for row in store.fetch_all(_LIST_ACTIVE_SESSIONS(sub=sub, now=now))]
+
+
+def list_active_at_provider(
+    store: Store, issuer: str, subject: str | None, issuer_sid: str | None, now: float
+) -> list[Session]:
+    """Return the active sessions that began with a sign-in at a provider.
+
+    :param subject: the user's id at the provider; ``None`` for any.
+    :param issuer_sid: id of the session at the provider; ``None`` for all sessions of the user.
+    """
+    if issuer_sid is not None:
+        statement = _LIST_ACTIVE_BY_ISSUER_SID(issuer=issuer, issuer_sid=issuer_sid, now=now)
+    else:
+        statement = _LIST_ACTIVE_BY_SUBJECT(issuer=issuer, subject=subject, now=now)
+    found = [Session(*row) for row in store.fetch_all(statement)]
+    return [session for session in found if subject in (None, session.subject)]
 
 
 def has_session_from_browser(store: Store, browser: bytes, sub: str) -> bool:

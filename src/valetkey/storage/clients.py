@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import Executable, bindparam, delete, or_, select, update
 
+from valetkey.protocol.client_identity import describe_identity
 from valetkey.protocol.client_policy import CLIENT_POLICIES, ClientPolicy
 from valetkey.protocol.scope import parse_scope
 
@@ -27,6 +28,7 @@ class Client:
     :param disabled_at: when the client was disabled; ``None`` if it is enabled.
     :param secret_digests: digest and expiry of each secret; an expiry of ``None`` means that it does not expire.
     :param scope: the scopes of its ``scope`` metadata; ``None`` if it has none, which means all scopes of the server.
+    :param identity: what a consent of a user refers to, as ``describe_identity`` returns it.
     """
 
     client_id: str
@@ -38,6 +40,7 @@ class Client:
     scope: frozenset[str] | None
     grant_types: frozenset[str]
     redirect_uris: tuple[str, ...]
+    identity: str
 
     @property
     def name(self) -> str:
@@ -89,7 +92,15 @@ _LIST_SECRETS = Statement(
         or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > bindparam("now")),
     )
 )
-_ADD = InsertStatement(clients, _ClientRow)
+
+
+def _add(insert: Any) -> Executable:
+    addition = insert(clients).values({name: bindparam(name) for name in _ClientRow.__slots__})
+    statement: Executable = addition.on_conflict_do_nothing()
+    return statement
+
+
+_ADD = Statement(_add)
 _ADD_SECRET = InsertStatement(client_secrets, _SecretRow)
 _UPDATE = Statement(
     update(clients)
@@ -146,7 +157,11 @@ def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, 
 def add(
     client_id: str, policy: str, metadata: Mapping[str, Any], now: float, *, disabled_at: float | None = None
 ) -> BoundStatement:
-    return _ADD(_ClientRow(client_id, policy, to_json(metadata), now, disabled_at))
+    """Return the SQL statement, to be run as a transaction's condition, that adds a client.
+
+    It adds none if there is a client with this ``client_id`` already.
+    """
+    return _ADD(client_id=client_id, policy=policy, metadata=to_json(metadata), created_at=now, disabled_at=disabled_at)
 
 
 def add_secret(client_id: str, digest: bytes, now: float, expires_at: float | None = None) -> BoundStatement:
@@ -180,9 +195,14 @@ def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disable
     )
 
 
-def removal_statements(client_id: str) -> tuple[BoundStatement, ...]:
-    """Return two SQL statements, not yet run: the first removes the client, the second its secrets."""
-    return _DELETE(wanted=client_id), _DELETE_SECRETS(wanted=client_id)
+def remove(client_id: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes a client, but not what belongs to it."""
+    return _DELETE(wanted=client_id)
+
+
+def remove_secrets(client_id: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes all secrets of a client."""
+    return _DELETE_SECRETS(wanted=client_id)
 
 
 def _client_from_row(row: _ClientRow, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
@@ -212,4 +232,5 @@ def make_client(
         parse_scope(metadata["scope"]) if "scope" in metadata else None,
         frozenset(metadata.get("grant_types", ())),
         tuple(metadata.get("redirect_uris", ())),
+        describe_identity(client_id, policy.name, metadata),
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Executable, Integer, bindparam, exists, literal, or_, select, update
+from sqlalchemy import Integer, bindparam, delete, exists, literal, or_, select, update
 
-from .engine.records import columns_of
+from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import device_codes, grants
@@ -46,15 +45,7 @@ class DeviceCode:
 
 
 _COLUMNS = columns_of(device_codes, DeviceCode)
-
-
-def _add(insert: Any) -> Executable:
-    values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
-    statement: Executable = insert(device_codes).values(values).on_conflict_do_nothing()
-    return statement
-
-
-_ADD = Statement(_add)
+_ADD = InsertStatement(device_codes, DeviceCode, ignores_duplicates=True)
 _FIND = Statement(select(*_COLUMNS).where(device_codes.c.digest == bindparam("digest")))
 _FIND_BY_USER_CODE = Statement(select(*_COLUMNS).where(device_codes.c.user_code == bindparam("user_code")))
 _RECORD_POLL = Statement(
@@ -95,6 +86,7 @@ _CONSUME = Statement(
     )
     .values(consumed_at=bindparam("now"))
 )
+_REMOVE_ALL_OF_CLIENT = Statement(delete(device_codes).where(device_codes.c.client_id == bindparam("of_client")))
 
 
 def add(code: DeviceCode) -> BoundStatement:
@@ -102,7 +94,7 @@ def add(code: DeviceCode) -> BoundStatement:
 
     It adds none if the user code is already in use.
     """
-    return _ADD(**{column.name: getattr(code, column.name) for column in _COLUMNS})
+    return _ADD(code)
 
 
 def find(store: Store, digest: bytes) -> DeviceCode | None:
@@ -152,3 +144,8 @@ def consume(digest: bytes, now: float) -> BoundStatement:
     It succeeds only once, and only while the code's grant is not revoked.
     """
     return _CONSUME(wanted=digest, now=now)
+
+
+def remove_all_of_client(client_id: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes the device codes of a client."""
+    return _REMOVE_ALL_OF_CLIENT(of_client=client_id)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     exists,
+    func,
     insert,
     literal,
     or_,
@@ -23,9 +24,11 @@ from sqlalchemy import (
     update,
 )
 
+from .consents import Consent
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
+from .revocation_check import NOTHING_SEEN, OWNER_AND_CLIENT_ARE_UNREVOKED, SeenRevocations, check_in_write
 from .tables import accounts, codes, consents, grants, sessions
 
 
@@ -41,6 +44,7 @@ class Grant:
     :param amr: authentication methods of the sign-in (RFC 8176), separated by spaces.
     :param sid: session id of the sign-in (OpenID Connect logout); ``None`` if there was no such session.
     :param claims: individually requested claims (OpenID Connect Core §5.5) as JSON; ``None`` if there are none.
+    :param auth_method: how the client authenticates at the token endpoint when the grant is made; ``None`` if unknown.
     """
 
     grant_id: str
@@ -56,6 +60,7 @@ class Grant:
     revoked_at: float | None = None
     sid: str | None = None
     claims: str | None = None
+    auth_method: str | None = None
 
     @property
     def resource_list(self) -> tuple[str, ...]:
@@ -87,20 +92,43 @@ def unrevoked_grant(grant_id: object) -> Select[int]:
     return select(literal(1, Integer)).where(grants.c.grant_id == grant_id, grants.c.revoked_at.is_(None))
 
 
+# A condition for ``unrevoked_grant``: the grant has lost no scope and no claim since the caller has read it.
+IS_AS_READ = and_(
+    grants.c.scope == bindparam("scope_as_read"),
+    func.coalesce(grants.c.claims, "") == bindparam("claims_as_read", type_=Text),
+)
+
+
+def values_as_read(grant: Grant) -> dict[str, str]:
+    """Return the values of the parameters of ``IS_AS_READ``."""
+    return {"scope_as_read": grant.scope, "claims_as_read": grant.claims or ""}
+
+
 add = InsertStatement(grants, Grant)
-# Locks the consent's row (on SQLite the whole database) until the grant is committed: a concurrent removal of the
-# consent waits, and then revokes the new grant too.
+_ADD_UNLESS_REVOKED = Statement(
+    insert(grants).from_select(
+        _GRANT_COLUMN_NAMES,
+        select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS)).where(
+            OWNER_AND_CLIENT_ARE_UNREVOKED
+        ),
+    )
+)
+# Locks the consent's row (on SQLite the whole database) until the grant is committed: a concurrent removal or change
+# of the consent waits, and then revokes or narrows the new grant too.
 _SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS)).where(
-    consents.c.owner == bindparam("owner"), consents.c.client_id == bindparam("client_id")
+    consents.c.owner == bindparam("owner"),
+    consents.c.client_id == bindparam("client_id"),
+    consents.c.scope == bindparam("consented"),
+    consents.c.identity == bindparam("identity"),
+    OWNER_AND_CLIENT_ARE_UNREVOKED,
 )
 _ADD_IF_CONSENTED = Statement(
-    insert(grants).from_select(_GRANT_COLUMN_NAMES, _SELECT_IF_CONSENTED.with_for_update(read=True, key_share=True))
+    insert(grants).from_select(_GRANT_COLUMN_NAMES, _SELECT_IF_CONSENTED.with_for_update(read=True))
 )
 _ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
     insert(grants).from_select(
         _GRANT_COLUMN_NAMES,
         _SELECT_IF_CONSENTED.where(
-            consents.c.scope == bindparam("consented"),
             exists(
                 select(literal(1, Integer))
                 .join_from(sessions, accounts, sessions.c.sub == accounts.c.sub)
@@ -112,7 +140,7 @@ _ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
                     accounts.c.disabled_at.is_(None),
                 )
             ),
-        ).with_for_update(read=True, key_share=True, of=consents),
+        ).with_for_update(read=True, of=consents),
     )
 )
 add_code = InsertStatement(codes, AuthorizationCode)
@@ -122,14 +150,14 @@ _FIND_CODE = Statement(
     .join_from(codes, grants, codes.c.grant_id == grants.c.grant_id)
     .where(codes.c.digest == bindparam("digest"))
 )
-_CONSUME_CODE = Statement(
+_CONSUME_UNUSED_CODE = (
     update(codes)
-    .where(
-        codes.c.digest == bindparam("wanted"),
-        codes.c.consumed_at.is_(None),
-        exists(unrevoked_grant(codes.c.grant_id)),
-    )
+    .where(codes.c.digest == bindparam("wanted"), codes.c.consumed_at.is_(None))
     .values(consumed_at=bindparam("now"))
+)
+_CONSUME_CODE = Statement(_CONSUME_UNUSED_CODE.where(exists(unrevoked_grant(codes.c.grant_id))))
+_CONSUME_CACHED_CODE = Statement(
+    _CONSUME_UNUSED_CODE.where(exists(unrevoked_grant(codes.c.grant_id).where(IS_AS_READ)))
 )
 _EXTEND = Statement(
     update(grants).where(grants.c.grant_id == bindparam("wanted")).values(expires_at=bindparam("until"))
@@ -170,27 +198,50 @@ def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | 
     return (AuthorizationCode(*row[: len(_CODE_COLUMNS)]), Grant(*row[len(_CODE_COLUMNS) :])) if row else None
 
 
-def add_if_consented(grant: Grant) -> BoundStatement:
+def add_unless_revoked(grant: Grant, seen: SeenRevocations) -> BoundStatement:
+    """Return the SQL statement, not yet run, that adds a grant; it adds none if owner or client were revoked meanwhile.
+
+    A code of a grant that was not added is refused.
+
+    :param seen: the revocations that were known before owner and client were checked.
+    """
+    return check_in_write(_ADD_UNLESS_REVOKED(**add(grant).values), seen, grant.owner, grant.client_id)
+
+
+def add_if_consented(grant: Grant, consent: Consent, seen: SeenRevocations = NOTHING_SEEN) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that adds a grant.
 
-    It adds none if the owner has no remembered consent to the client, for example because it was withdrawn.
+    It adds none if the owner's remembered consent to the client was withdrawn, or has changed, or if owner or client
+    were revoked meanwhile.
+
+    :param consent: the consent as it was read; its identity must be known.
+    :param seen: the revocations that were known before owner and client were checked.
     """
-    return _ADD_IF_CONSENTED(**add(grant).values)
+    addition = _ADD_IF_CONSENTED(**add(grant).values, consented=consent.scope, identity=consent.identity)
+    return check_in_write(addition, seen, grant.owner, grant.client_id)
 
 
 def add_if_consented_and_signed_in(
-    grant: Grant, session_digest: bytes, consented_scope: str, now: float
+    grant: Grant, consent: Consent, session_digest: bytes, now: float, seen: SeenRevocations = NOTHING_SEEN
 ) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that adds a grant of a signed-in owner.
 
     It checks again what may have changed since the authorization request was checked: it adds none unless the owner's
-    remembered consent still has the scope ``consented_scope``, the owner's session is active and the account enabled.
+    remembered consent is unchanged, the owner's session is active, the account enabled, and neither owner nor client
+    were revoked meanwhile.
 
+    :param consent: the consent as it was read; its identity must be known.
     :param session_digest: digest of the owner's session cookie.
+    :param seen: the revocations that were known before owner and client were checked.
     """
-    return _ADD_IF_CONSENTED_AND_SIGNED_IN(
-        **add(grant).values, session=session_digest, consented=consented_scope, now=now
+    addition = _ADD_IF_CONSENTED_AND_SIGNED_IN(
+        **add(grant).values,
+        consented=consent.scope,
+        identity=consent.identity,
+        session=session_digest,
+        now=now,
     )
+    return check_in_write(addition, seen, grant.owner, grant.client_id)
 
 
 def consume_code(digest: bytes, now: float) -> BoundStatement:
@@ -199,6 +250,14 @@ def consume_code(digest: bytes, now: float) -> BoundStatement:
     It succeeds once, and only if the code's grant is not revoked.
     """
     return _CONSUME_CODE(wanted=digest, now=now)
+
+
+def consume_cached_code(digest: bytes, grant: Grant, now: float) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that marks an authorization code as exchanged.
+
+    It succeeds once, and only if the code's grant is not revoked and has scope and claims of the cached copy ``grant``.
+    """
+    return _CONSUME_CACHED_CODE(wanted=digest, now=now, **values_as_read(grant))
 
 
 def extend(grant_id: str, expires_at: float) -> BoundStatement:
@@ -280,37 +339,3 @@ def list_active(
     """
     rows = store.fetch_all(_LIST_ACTIVE(now=now, client_id=client_id, owner=owner, most=limit))
     return [ActiveGrant(*row) for row in rows]
-
-
-_LIST_CLIENT_IDS_IN_SESSION = Statement(select(grants.c.client_id).where(grants.c.sid == bindparam("sid")).distinct())
-_LIST_ACTIVE_IN_SESSION = Statement(
-    select(*columns_of(grants, Grant)).where(
-        grants.c.sid == bindparam("sid"), grants.c.revoked_at.is_(None), grants.c.expires_at > bindparam("now")
-    )
-)
-_LIST_CLIENT_SESSIONS = Statement(
-    select(grants.c.client_id, grants.c.sid).where(grants.c.owner == bindparam("owner")).distinct()
-)
-
-
-def list_client_ids_in_session(store: Store, sid: str) -> list[str]:
-    """Return the sorted ids of the clients that received a grant in a sign-in session.
-
-    Clients whose grant is revoked or expired are included.
-
-    :param sid: id of the session, as in ID tokens.
-    """
-    return sorted(row[0] for row in store.fetch_all(_LIST_CLIENT_IDS_IN_SESSION(sid=sid)))
-
-
-def list_active_in_session(store: Store, sid: str, now: float) -> list[Grant]:
-    """Return the grants of the sign-in session with this ``sid`` that are neither revoked nor expired."""
-    return [Grant(*row) for row in store.fetch_all(_LIST_ACTIVE_IN_SESSION(sid=sid, now=now))]
-
-
-def list_client_sessions(store: Store, owner: str) -> list[tuple[str, str | None]]:
-    """Return the pairs of client id and session id (``sid``) of all grants of an owner, also revoked and expired ones.
-
-    The session id is ``None`` for grants that were not made in a sign-in session.
-    """
-    return [(row[0], row[1]) for row in store.fetch_all(_LIST_CLIENT_SESSIONS(owner=owner))]

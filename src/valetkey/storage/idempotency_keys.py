@@ -1,4 +1,7 @@
-"""Idempotency keys (``Idempotency-Key`` header): requests in progress, and the responses that retries receive."""
+"""Idempotency keys: requests in progress, and the responses that retries receive.
+
+The keys are those of API calls (``Idempotency-Key`` header), and of forms that send mail, which may be submitted twice.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,9 @@ def _reserve(insert: Any) -> Executable:
 
 _RESERVE = Statement(_reserve)
 _FIND = Statement(select(keys.c.request, keys.c.status, keys.c.answer).where(keys.c.digest == bindparam("digest")))
+_IS_RESERVED = Statement(
+    select(keys.c.digest).where(keys.c.digest == bindparam("digest"), keys.c.expires_at > bindparam("now"))
+)
 _IS_IN_PROGRESS = and_(keys.c.digest == bindparam("of"), keys.c.begun_at == bindparam("begun"), keys.c.status.is_(None))
 _SAVE_RESPONSE = Statement(
     update(keys).where(_IS_IN_PROGRESS).values(status=bindparam("status"), answer=bindparam("answer"))
@@ -68,6 +74,11 @@ def find(store: Store, digest: bytes) -> IdempotencyRecord | None:
     """Return what is stored for the idempotency key with this digest, also if it has expired; else ``None``."""
     row = store.fetch_one(_FIND(digest=digest))
     return None if row is None else IdempotencyRecord(bytes(row[0]), row[1], None if row[2] is None else bytes(row[2]))
+
+
+def is_reserved(store: Store, digest: bytes, now: float) -> bool:
+    """Return whether the idempotency key with this digest is reserved and has not expired."""
+    return store.fetch_one(_IS_RESERVED(digest=digest, now=now)) is not None
 
 
 def save_response(digest: bytes, begun_at: float, status: int, response: bytes | None) -> BoundStatement:

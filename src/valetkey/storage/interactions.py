@@ -35,6 +35,7 @@ _DECIDE = Statement(
     .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))
     .values(decided_at=bindparam("now"))
 )
+_REMOVE_ALL_OF_CLIENT = Statement(delete(interactions).where(interactions.c.client_id == bindparam("of_client")))
 _PENDING_IN_BROWSER = (interactions.c.browser == bindparam("of"), interactions.c.decided_at.is_(None))
 _REMOVE_ALL_BUT_NEWEST = Statement(
     delete(interactions).where(
@@ -71,3 +72,8 @@ def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:
     of requests at the same time.
     """
     return _REMOVE_ALL_BUT_NEWEST(of=browser, most=limit)
+
+
+def remove_all_of_client(client_id: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes the authorization requests of a client."""
+    return _REMOVE_ALL_OF_CLIENT(of_client=client_id)

@@ -28,8 +28,10 @@ class MailLink:
 
 add = InsertStatement(mail_links, MailLink)
 _IS_ACTIVE = (mail_links.c.used_at.is_(None), mail_links.c.expires_at > bindparam("now"))
-_FIND_ACTIVE = Statement(
-    select(*columns_of(mail_links, MailLink)).where(mail_links.c.digest == bindparam("digest"), *_IS_ACTIVE)
+_FIND = Statement(
+    select(*columns_of(mail_links, MailLink)).where(
+        mail_links.c.digest == bindparam("digest"), mail_links.c.expires_at > bindparam("now")
+    )
 )
 _MARK_USED = Statement(
     update(mail_links).where(mail_links.c.digest == bindparam("wanted"), *_IS_ACTIVE).values(used_at=bindparam("now"))
@@ -39,11 +41,19 @@ _INVALIDATE_ALL = Statement(
     .where(mail_links.c.email == bindparam("to"), mail_links.c.used_at.is_(None))
     .values(used_at=bindparam("now"))
 )
+_INVALIDATE_ALL_OF_ACCOUNT = Statement(
+    update(mail_links)
+    .where(mail_links.c.sub == bindparam("of_account"), mail_links.c.used_at.is_(None))
+    .values(used_at=bindparam("now"))
+)
 
 
-def find_active(store: Store, digest: bytes, now: float) -> MailLink | None:
-    """Return the mail link whose secret has this digest; ``None`` if there is none, or if it is used or expired."""
-    row = store.fetch_one(_FIND_ACTIVE(digest=digest, now=now))
+def find(store: Store, digest: bytes, now: float) -> MailLink | None:
+    """Return the mail link whose secret has this digest, also if it was used.
+
+    ``None`` if there is none, or if it has expired.
+    """
+    row = store.fetch_one(_FIND(digest=digest, now=now))
     return MailLink(bytes(row[0]), *row[1:]) if row else None
 
 
@@ -61,3 +71,8 @@ def invalidate_all(email: str, now: float) -> BoundStatement:
     They are marked as used.
     """
     return _INVALIDATE_ALL(to=email, now=now)
+
+
+def invalidate_all_of_account(sub: str, now: float) -> BoundStatement:
+    """Return the SQL statement, not yet run, that invalidates all unused mail links that were sent for an account."""
+    return _INVALIDATE_ALL_OF_ACCOUNT(of_account=sub, now=now)

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Double, Executable, and_, bindparam, cast, exists, insert, literal, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, cast, exists, or_, select, update
 
+from .change_feed import insert_entries_for
 from .engine.records import columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .tables import grants, revocations
+from .revocation_check import NOTHING_SEEN, OWNER_IS_UNREVOKED, SeenRevocations, check_in_write
+from .tables import grants
 from .tables import personal_access_tokens as tokens
 
 _DAY_S = 86400.0
@@ -54,8 +56,11 @@ _COLUMNS = columns_of(tokens, PersonalToken)
 
 
 def _add(insert: Any) -> Executable:
-    values: dict[str, Any] = {column.name: bindparam(column.name) for column in _COLUMNS}
-    statement: Executable = insert(tokens).values(values).on_conflict_do_nothing()
+    values = (cast(bindparam(column.name), column.type) for column in _COLUMNS)
+    addition = insert(tokens).from_select(
+        [column.name for column in _COLUMNS], select(*values).where(OWNER_IS_UNREVOKED)
+    )
+    statement: Executable = addition.on_conflict_do_nothing()
     return statement
 
 
@@ -85,17 +90,7 @@ _UNREVOKED_OF_CLIENT = and_(
     tokens.c.revoked_at.is_(None),
     exists().where(grants.c.grant_id == tokens.c.grant_id, grants.c.client_id == bindparam("of_client")),
 )
-_ADD_REVOCATIONS_OF_CLIENT = Statement(
-    insert(revocations).from_select(
-        ["kind", "subject", "at", "expires_at"],
-        select(
-            literal("token"),
-            tokens.c.token_id,
-            cast(bindparam("at"), Double),
-            cast(bindparam("ends"), Double),
-        ).where(_UNREVOKED_OF_CLIENT),
-    )
-)
+_ADD_REVOCATIONS_OF_CLIENT = insert_entries_for("token", tokens.c.token_id, _UNREVOKED_OF_CLIENT)
 _REVOKE_ALL_OF_CLIENT = Statement(update(tokens).where(_UNREVOKED_OF_CLIENT).values(revoked_at=bindparam("at")))
 _SET_LAST_USED = Statement(
     update(tokens).where(tokens.c.token_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
@@ -106,16 +101,19 @@ _LIST_DUE_FOR_REMINDER = Statement(
 _MARK_REMINDED = Statement(
     update(tokens)
     .where(tokens.c.token_id == bindparam("wanted"), tokens.c.revoked_at.is_(None), _NOT_REMINDED)
-    .values(reminded=bindparam("told"))
+    .values(reminded=bindparam("reminder"))
 )
 
 
-def add(token: PersonalToken) -> BoundStatement:
+def add(token: PersonalToken, seen: SeenRevocations = NOTHING_SEEN) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that adds a personal access token.
 
-    It adds none if the token's id exists already, which happens if the page's form is submitted twice.
+    It adds none if the token's id exists already, which happens if the page's form is submitted twice, or if its owner
+    was revoked meanwhile.
+
+    :param seen: the revocations that were known before the owner was checked.
     """
-    return _ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS})
+    return check_in_write(_ADD(**{column.name: getattr(token, column.name) for column in _COLUMNS}), seen, token.owner)
 
 
 def find_active(store: Store, digest: bytes, now: float) -> PersonalToken | None:
@@ -156,16 +154,12 @@ def revoke_all_of_owner(owner: str, now: float) -> BoundStatement:
     return _REVOKE_ALL_OF_OWNER(of_owner=owner, at=now)
 
 
-def client_revocation_statements(client_id: str, now: float, expires_at: float) -> tuple[BoundStatement, ...]:
+def client_revocation_statements(client_id: str, now: float) -> tuple[BoundStatement, ...]:
     """Return SQL statements, not yet run, that revoke all personal access tokens that a client created.
 
     They also add each token to the change feed, the rows by which all processes learn of revocations.
-
-    :param expires_at: when the entries of the change feed may be pruned (seconds since 1970).
     """
-    return _ADD_REVOCATIONS_OF_CLIENT(of_client=client_id, at=now, ends=expires_at), _REVOKE_ALL_OF_CLIENT(
-        of_client=client_id, at=now
-    )
+    return _ADD_REVOCATIONS_OF_CLIENT(of_client=client_id), _REVOKE_ALL_OF_CLIENT(of_client=client_id, at=now)
 
 
 def set_last_used(token_id: str, used_at: float) -> BoundStatement:
@@ -191,4 +185,4 @@ def mark_reminded(token_id: str, days: int) -> BoundStatement:
 
     :param days: which reminder it is, as a number of days before the expiry.
     """
-    return _MARK_REMINDED(wanted=token_id, days=days, told=days)
+    return _MARK_REMINDED(wanted=token_id, days=days, reminder=days)

@@ -8,6 +8,7 @@ from .engine.statement import BoundStatement, Statement
 from .tables import (
     access_tokens,
     assertions,
+    audit,
     client_secrets,
     codes,
     device_codes,
@@ -18,6 +19,7 @@ from .tables import (
     mail_links,
     outbox,
     personal_access_tokens,
+    provider_requests,
     quotas,
     refresh_tokens,
     retry_answers,
@@ -45,6 +47,7 @@ _HAS_PERSONAL_TOKEN = exists().where(
 # table; rows that are no longer in use; seconds for which they are retained after that
 _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (interactions, interactions.c.expires_at < _BEFORE, 0.0),  # not retained: anonymous requests create these rows
+    (provider_requests, provider_requests.c.expires_at < _BEFORE, 0.0),
     (codes, codes.c.expires_at < _BEFORE, _DAY_S),  # until then, a replayed code revokes its grant
     (device_codes, device_codes.c.expires_at < _BEFORE, _DAY_S),
     (refresh_tokens, refresh_tokens.c.expires_at < _BEFORE, _DAY_S),
@@ -84,18 +87,30 @@ _STATEMENTS = tuple(
     (table.name, *_batch_statements(table, is_expired), retention_s)
     for table, is_expired, retention_s in _RETENTION_RULES
 )
+# The newest entry stays: SQLite would give its id to the next one, which `valetkey audit tail -f` would not find.
+_IS_NOT_NEWEST = audit.c.audit_id < select(func.max(audit.c.audit_id)).scalar_subquery()
+_PRUNE_AUDIT = _batch_statements(audit, and_(audit.c.at < _BEFORE, _IS_NOT_NEWEST))
+_PRUNE_COUNTS = _batch_statements(audit, and_(audit.c.at < _BEFORE, audit.c.count.is_not(None), _IS_NOT_NEWEST))
+_COUNT_RETENTION_DAYS = 30
 _REMOVE_EXPIRED_RETRY_ANSWERS = Statement(delete(retry_answers).where(retry_answers.c.expires_at < _BEFORE))
 
 
-def prune_statements(now: float) -> list[tuple[str, BoundStatement, BoundStatement]]:
+def prune_statements(now: float, audit_retention_days: int = 0) -> list[tuple[str, BoundStatement, BoundStatement]]:
     """Return for each table that rows are removed from: its name and two SQL statements, not yet run.
 
     The first counts the next batch of rows that are no longer needed at ``now`` (seconds since 1970), the second
     removes it. A batch has at most ``MAX_ROWS_PER_BATCH`` rows; if it has that many, run both statements again.
+
+    :param audit_retention_days: days for which the audit log is retained; 0: for ever. Counted failures are retained
+        for 30 days at most.
     """
+    count_days = min(audit_retention_days or _COUNT_RETENTION_DAYS, _COUNT_RETENTION_DAYS)
+    audit_statements = [(audit.name, *_PRUNE_COUNTS, count_days * _DAY_S)]
+    if audit_retention_days:
+        audit_statements.append((audit.name, *_PRUNE_AUDIT, audit_retention_days * _DAY_S))
     return [
         (name, count(before=now - retention_s), remove(before=now - retention_s))
-        for name, count, remove, retention_s in _STATEMENTS
+        for name, count, remove, retention_s in (*_STATEMENTS, *audit_statements)
     ]
 
 

@@ -1,16 +1,16 @@
-"""Refresh tokens (RFC 6749 §6), and responses to refresh requests, stored for clients that retry."""
+"""Refresh tokens (RFC 6749 §6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .grants import GRANT_COLUMNS, Grant, unrevoked_grant
-from .tables import grants, refresh_tokens, retry_answers
+from .grants import GRANT_COLUMNS, IS_AS_READ, Grant, unrevoked_grant, values_as_read
+from .tables import grants, refresh_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,6 @@ class RefreshToken:
     expires_at: float
     used_at: float | None = None
     successor: bytes | None = None  # digest of the token that this one was exchanged for
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAnswer:
-    """The encrypted response to a refresh request, stored for some seconds for a client that lost it and retries.
-
-    :param digest: digest of the refresh token that was used.
-    :param request: digest of the refresh request; only the same request gets the response again.
-    :param answer: the encrypted response.
-    :param expires_at: when the response expires (seconds since 1970).
-    """
-
-    digest: bytes
-    request: bytes
-    answer: bytes
-    expires_at: float
 
 
 _COLUMNS = columns_of(refresh_tokens, RefreshToken)
@@ -62,15 +46,10 @@ _USE = Statement(
     .where(
         refresh_tokens.c.digest == bindparam("wanted"),
         refresh_tokens.c.used_at.is_(None),
-        exists(unrevoked_grant(refresh_tokens.c.grant_id)),
+        exists(unrevoked_grant(refresh_tokens.c.grant_id).where(IS_AS_READ)),
     )
     .values(used_at=bindparam("now"), successor=bindparam("next"))
 )
-add_retry_answer = InsertStatement(retry_answers, RetryAnswer)
-_FIND_RETRY_ANSWER = Statement(
-    select(*columns_of(retry_answers, RetryAnswer)).where(retry_answers.c.digest == bindparam("digest"))
-)
-_REMOVE_RETRY_ANSWER = Statement(delete(retry_answers).where(retry_answers.c.digest == bindparam("wanted")))
 
 
 def find(store: Store, digest: bytes) -> tuple[RefreshToken, Grant] | None:
@@ -87,24 +66,12 @@ def is_unused(store: Store, digest: bytes) -> bool:
     return store.fetch_one(_FIND_UNUSED(digest=digest)) is not None
 
 
-def use(digest: bytes, now: float, successor: bytes) -> BoundStatement:
+def use(digest: bytes, grant: Grant, now: float, successor: bytes) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that marks a refresh token as used.
 
-    It succeeds once, and only if the token's grant is not revoked.
+    It succeeds once, and only if the token's grant is not revoked and has lost no scope since it was read.
 
+    :param grant: the grant as the caller has read it, for which the new tokens were generated.
     :param successor: digest of the refresh token that replaces it.
     """
-    return _USE(wanted=digest, now=now, next=successor)
-
-
-def find_retry_answer(store: Store, digest: bytes) -> RetryAnswer | None:
-    """Return the stored response to the request that used a refresh token, also if it has expired; else ``None``.
-
-    :param digest: digest of the used refresh token.
-    """
-    row = store.fetch_one(_FIND_RETRY_ANSWER(digest=digest))
-    return RetryAnswer(*row) if row else None
-
-
-def remove_retry_answer(digest: bytes) -> BoundStatement:
-    return _REMOVE_RETRY_ANSWER(wanted=digest)
+    return _USE(wanted=digest, now=now, next=successor, **values_as_read(grant))

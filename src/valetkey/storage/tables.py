@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text
 
-metadata = MetaData()
-SCHEMA_VERSION_TABLE = "valetkey_schema"
+from .account_tables import accounts, mail_links, provider_links, provider_requests, sessions
+from .metadata import metadata
+
+__all__ = [
+    "access_tokens",
+    "accounts",
+    "assertions",
+    "audit",
+    "client_secrets",
+    "clients",
+    "codes",
+    "consents",
+    "device_codes",
+    "grants",
+    "idempotency_keys",
+    "initial_access_tokens",
+    "interactions",
+    "leases",
+    "limits",
+    "mail_links",
+    "metadata",
+    "outbox",
+    "personal_access_tokens",
+    "provider_links",
+    "provider_requests",
+    "quotas",
+    "refresh_tokens",
+    "registrations",
+    "resources",
+    "retry_answers",
+    "revocations",
+    "sessions",
+    "signing_keys",
+    "subscriptions",
+    "usage",
+]
 
 clients = Table(
     "valetkey_clients",
@@ -60,32 +94,6 @@ resources = Table(
     Column("created_at", Double, nullable=False),
 )
 
-accounts = Table(
-    "valetkey_accounts",
-    metadata,
-    Column("sub", Text, primary_key=True),
-    Column("email", Text, nullable=False, unique=True),  # lower case
-    Column("name", Text, nullable=False),
-    Column("password_hash", Text),  # argon2id
-    Column("claims", Text, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("disabled_at", Double),
-    Column("email_verified_at", Double),  # when a link that was mailed to the address was opened
-)
-
-sessions = Table(
-    "valetkey_sessions",
-    metadata,
-    Column("digest", LargeBinary, primary_key=True),
-    Column("sub", Text, nullable=False, index=True),
-    Column("browser", LargeBinary, nullable=False, index=True),  # digest of the cookie that identifies the browser
-    Column("sid", Text, nullable=False, index=True),  # the session's id in tokens for clients; not a credential
-    Column("auth_time", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("ended_at", Double),
-    Column("address", Text),
-)
-
 interactions = Table(
     "valetkey_interactions",
     metadata,
@@ -106,6 +114,7 @@ consents = Table(
     Column("first_granted_at", Double, nullable=False),
     Column("granted_at", Double, nullable=False),
     Column("address", Text),
+    Column("identity", Text),  # JSON object: what the consent page showed of the client; null: not known
 )
 
 grants = Table(
@@ -125,6 +134,7 @@ grants = Table(
     Column("last_used_at", Double),
     Column("expires_at", Double, nullable=False, index=True),
     Column("revoked_at", Double),
+    Column("auth_method", Text),  # of the client when the grant was made; null: not known
     Index("valetkey_grants_of_owner", "owner", "client_id"),
 )
 
@@ -187,14 +197,17 @@ access_tokens = Table(  # opaque access tokens only
     Column("expires_at", Double, nullable=False, index=True),
 )
 
-revocations = Table(
+revocations = Table(  # the change feed; one row for each kind and subject: the last change
     "valetkey_revocations",
     metadata,
     Column("revocation_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
-    Column("at", Double, nullable=False, index=True),
+    Column("at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
+    Column("transaction_id", BigInteger, index=True),  # of the last write, set by PostgreSQL; null on SQLite
+    Index("valetkey_revocations_of_subject", "kind", "subject", unique=True),
+    sqlite_autoincrement=True,  # an id is not used again after its row was removed
 )
 
 signing_keys = Table(
@@ -219,6 +232,8 @@ audit = Table(
     Column("grant_id", Text),
     Column("address", Text),
     Column("detail", Text),
+    Column("count", Integer),
+    Column("count_key", LargeBinary, unique=True, index=True),  # of a counted event: digest of all that is not counted
 )
 
 outbox = Table(
@@ -249,6 +264,12 @@ limits = Table(  # used on PostgreSQL; with SQLite, a separate file has the same
     Column("tat", Double, nullable=False, index=True),
 )
 
+route_limits = Table(  # used on PostgreSQL, where it is an unlogged table: a crash of the database empties it
+    "valetkey_route_limits",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("tat", Double, nullable=False),
+)
 
 subscriptions = Table(  # plans of clients; a client without a row has the default plan
     "valetkey_subscriptions",
@@ -306,17 +327,4 @@ idempotency_keys = Table(
     Column("status", Integer),  # null while the first request is in progress
     Column("answer", LargeBinary),  # encrypted; null if it was too large to store
     Column("expires_at", Double, nullable=False, index=True),
-)
-
-mail_links = Table(  # links sent by mail: opening one proves that the user receives mail there
-    "valetkey_mail_links",
-    metadata,
-    Column("digest", LargeBinary, primary_key=True),
-    Column("purpose", Text, nullable=False),  # sign_up, reset or verify
-    Column("email", Text, nullable=False, index=True),
-    Column("sub", Text),  # null for sign_up: there is no account yet
-    Column("name", Text, nullable=False),
-    Column("next", Text, nullable=False),  # local path to continue with
-    Column("expires_at", Double, nullable=False, index=True),
-    Column("used_at", Double),
 )

@@ -18,17 +18,25 @@ from valetkey.settings import Settings
 from valetkey.web.resource_owners import BuiltInAccounts
 
 from .clock import Clock
-from .tokens import runtime_for_tests
+from .tokens import check_loopback_issuer, find_runtime
 
 _DATABASE_FILE = "valetkey.db"
 # Attributes that the extension sets on the runtime after creating it. A test fails if one is missing here.
 _COMPOSED_ATTRIBUTES = (
+    "checks_owners",
     "on_store_created",
     "job_handlers",
     "hourly_tasks",
     "app_context",
     "has_built_in_accounts",
     "build_openapi_document",
+    "sources",
+)
+# Settings that decide which routes and hooks the extension registers; a test cannot change them later.
+_REGISTERED_SETTINGS = (
+    *("oauth_path", "account_path", "device_path", "personal_access_tokens_path", "openapi_path", "docs_path"),
+    *("llms_txt_path", "api_prefix", "api_catalog", "security_contact", "cors", "max_body", "problem_details"),
+    *("request_ids", "endpoints_bypass_flask", "sign_in_url"),
 )
 
 
@@ -71,21 +79,23 @@ def throw_away_store(
         with throw_away_store(app) as clock:
             response = app.test_client().get("/api/orders", headers=headers_for(app, "orders:read"))
 
-    The app keeps its other settings and its routes. The database is empty except for signing keys and Valetkey's own
-    clients. The app's Redis is not used, and no worker thread sends mail.
+    The app keeps its routes and its other settings, without those from environment variables. The database is empty
+    except for signing keys and Valetkey's own clients. The app's Redis is not used, and no worker thread sends mail.
 
     :param clock: the app's clock; by default, a new one that starts at the current time.
     :param prepared: a database from ``prepared_store``, which is copied; by default, a new one is created, which takes
         most of a second.
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
     """
-    runtime = runtime_for_tests(app)
+    runtime = find_runtime(app)
+    base_settings = _without_environment(runtime)
+    check_loopback_issuer(base_settings)
     clock = clock or Clock()
     with TemporaryDirectory(prefix="valetkey-test-") as folder:
         prepared = prepared or prepared_store(Path(folder) / "prepared")
         shutil.copy(prepared.file, Path(folder) / _DATABASE_FILE)
         settings = replace(
-            runtime.settings,
+            base_settings,
             database_url="",
             redis_url=None,
             data_dir=folder,
@@ -94,8 +104,19 @@ def throw_away_store(
         )
         with _reconfigured(settings, clock, runtime):
             for on_created in runtime.on_store_created:
-                on_created(runtime)
+                on_created(runtime, runtime.clock())
             yield clock
+
+
+def _without_environment(runtime: Runtime) -> Settings:
+    """Return the settings of an app without those from environment variables, except those that decide its routes.
+
+    An app that is created after ``valetkey.testing`` is imported does not read environment variables.
+    """
+    if not runtime.sources.environment.values:
+        return runtime.settings
+    registered = {name: getattr(runtime.settings, name) for name in _REGISTERED_SETTINGS}
+    return replace(runtime.sources.without_environment().read(), **registered)
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from valetkey.authorization_server.token.scope_and_resource import limit_scope_t
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
-from valetkey.settings import SettingsError
+from valetkey.settings import Settings, SettingsError
 from valetkey.storage import clients, resources
 from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant, add
+from valetkey.tokens.access import Access
 from valetkey.tokens.generator import GeneratedToken, TokenGenerator
 from valetkey.web.context import EXTENSION
 
@@ -56,22 +57,24 @@ def mint_token(
     :param plan: plan to which the client is subscribed by this call; by default, its plan does not change.
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback, because its keys are
         production keys then.
-    :raises ValueError: if the app has no such scope or plan, if the plan does not include the scope, or if ``acr`` or
-        ``auth_time`` is passed without ``user_id``.
+    :raises ValueError: if the app has no such scope or plan, if the plan does not include the scope, if the app's
+        ``resource_owner`` does not find the user, or if ``acr`` or ``auth_time`` is passed without ``user_id``.
     """
     runtime = runtime_for_tests(app)
     if not runtime.is_ready:
         runtime.get_ready()
-    scopes = _parse_scopes(runtime, scope)
+    scopes = _parse_scopes(runtime.settings, scope)
     if user_id is None and (acr is not None or auth_time is not None):
         raise ValueError("acr and auth_time describe a user's sign-in: pass the user with user_id=")
+    if user_id is not None:
+        _check_user(app, runtime, user_id)
     if plan is not None and plan not in runtime.settings.plans:
         raise ValueError(f"the app has no plan {plan!r}{_suggestion(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
     _ensure_client_and_resource(runtime, client_id, audience)
     if plan is not None and runtime.subscriptions.get_plan_name(client_id, runtime.clock()) != plan:
-        subscribe(runtime, client_id, plan, approved=True)
-    if missing := scopes - limit_scope_to_plan(scopes, client_id, runtime):
+        subscribe(runtime, client_id, plan, runtime.clock(), approved=True)
+    if missing := scopes - limit_scope_to_plan(scopes, client_id, runtime, runtime.clock()):
         raise ValueError(
             f"the plan of {client_id} has no scope {format_scope(missing)}: choose another plan with plan="
         )
@@ -95,19 +98,45 @@ def runtime_for_tests(app: Flask) -> Runtime:
 
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
     """
-    runtime: Runtime | None = app.extensions.get(EXTENSION)
-    if runtime is None:
-        raise SettingsError(f"the app {app.name!r} has no Valetkey: add Valetkey(app, scopes={{...}})")
-    if runtime.settings.is_production:
-        raise SettingsError(
-            f"valetkey.testing works on loopback only, and this app's issuer is {runtime.settings.issuer}: "
-            "take the issuer from the configuration (VALETKEY_ISSUER), and do not set it in tests"
-        )
+    runtime = find_runtime(app)
+    check_loopback_issuer(runtime.settings)
     return runtime
 
 
-def _parse_scopes(runtime: Runtime, scope: str) -> frozenset[str]:
-    scopes, valid = parse_scope(scope), runtime.settings.known_scopes
+def find_runtime(app: Flask) -> Runtime:
+    """Return the ``Runtime`` of an app.
+
+    :raises SettingsError: if the app has no ``Valetkey``.
+    """
+    runtime: Runtime | None = app.extensions.get(EXTENSION)
+    if runtime is None:
+        raise SettingsError(f"the app {app.name!r} has no Valetkey: add Valetkey(app, scopes={{...}})")
+    return runtime
+
+
+def check_loopback_issuer(settings: Settings) -> None:
+    """Check that an app's keys are not production keys.
+
+    :raises SettingsError: if the issuer is not on loopback.
+    """
+    if settings.is_production:
+        raise SettingsError(
+            f"valetkey.testing works on loopback only, and this app's issuer is {settings.issuer}: "
+            "take the issuer from the environment or the configuration (VALETKEY_ISSUER), and do not set it in tests"
+        )
+
+
+def _check_user(app: Flask, runtime: Runtime, user_id: str) -> None:
+    """Check that the app's ``resource_owner`` finds the user, as the guard does at each call."""
+    if not runtime.checks_owners:
+        return
+    with app.app_context():
+        if runtime.owners.find(user_id) is None:
+            raise ValueError(f"resource_owner.find({user_id!r}) returns None: create the user before the token")
+
+
+def _parse_scopes(settings: Settings, scope: str) -> frozenset[str]:
+    scopes, valid = parse_scope(scope), settings.known_scopes
     for name in sorted(scopes - valid.keys()):
         raise ValueError(f"the app has no scope {name!r}{_suggestion(name, valid)}")
     return scopes
@@ -123,6 +152,7 @@ def _ensure_client_and_resource(runtime: Runtime, client_id: str, resource: str)
     if clients.find(runtime.store, client_id, now) is None:
         register_client(
             runtime,
+            runtime.clock(),
             name=client_id,
             policy="web",
             redirect_uris=[_REDIRECT_URI],
@@ -130,7 +160,7 @@ def _ensure_client_and_resource(runtime: Runtime, client_id: str, resource: str)
             client_id=client_id,
         )
     if resource not in runtime.resources.all():
-        runtime.write(Transaction(rows=(resources.upsert(resource, {}, now),)))
+        runtime.store.write(Transaction(rows=(resources.upsert(resource, {}, now),)))
         runtime.resources.invalidate()
 
 
@@ -163,7 +193,7 @@ def _create_grant(
         created_at=now,
         expires_at=now + runtime.settings.refresh_token_lifetime,
     )
-    runtime.write(Transaction(rows=(add(grant),)))
+    runtime.store.write(Transaction(rows=(add(grant),)))
     return grant
 
 
@@ -181,9 +211,8 @@ def _generate_token(
         generator = TokenGenerator(settings, runtime.keys, runtime.resources)
     elif expires_in is not None:
         now += expires_in - runtime.settings.access_token_lifetime  # issued so long ago that it has expired
-    token: GeneratedToken = generator.generate_access_token(
-        client_id=client_id, scope=scope, audience=(audience,), now=now, grant=grant
-    )
+    access = Access(client_id, scope, (audience,), grant.owner if grant else None, now)
+    token: GeneratedToken = generator.generate_access_token(access, grant=grant, feed_view=runtime.feed.get_view())
     if token.row is not None:
-        runtime.write(Transaction(rows=(token.row,)))
+        runtime.store.write(Transaction(rows=(token.row,)))
     return token.value

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from valetkey.settings import Settings
 from valetkey.storage.engine.transaction import StoreUnavailable
 
-_KEY_ID_BYTES, _NONCE_BYTES = 8, 12
+_KEY_BYTES, _KEY_ID_BYTES, _NONCE_BYTES = 32, 8, 12
 
 
 def generate_encryption_key() -> str:
@@ -44,19 +44,38 @@ def write_key_file(path: Path) -> None:
 class Cipher:
     """Encrypts data for the database with the first key of the setting ``encryption_keys``; decrypts with any of them.
 
-    If the setting is empty, the key is read from the file ``encryption.key`` in ``data_dir``, which is created if
-    needed. Keys are read at first use.
+    If the setting is empty, the key is read from the file ``encryption.key`` in ``data_dir``. Keys are read at first
+    use.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys: dict[bytes, bytes] = {}
 
+    def create_key_file(self) -> None:
+        """Create the file ``encryption.key`` in ``data_dir`` if the setting is empty and the file does not exist.
+
+        Only a new database needs it: what is stored in an existing one was encrypted with another key.
+
+        :raises StoreUnavailable: if the file cannot be written.
+        """
+        if self._settings.encryption_keys:
+            return
+        folder = Path(self._settings.data_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_key_file(_key_file(folder))
+        except OSError as cause:
+            raise StoreUnavailable(
+                f"the folder {folder} cannot be written ({cause.strerror}): set data_dir to a writable folder, "
+                "or set encryption_keys"
+            ) from cause
+
     def encrypt(self, plaintext: bytes, row_id: str) -> bytes:
         """Return the ciphertext, which can only be decrypted with the same ``row_id``.
 
         :param row_id: table and primary key of the row that stores the ciphertext, such as ``signing_keys:<kid>``.
-        :raises StoreUnavailable: if the key file is needed and cannot be created or read.
+        :raises StoreUnavailable: if the key file is needed and does not exist or contains no key.
         """
         key_id, key = next(iter(self._load_keys().items()))
         nonce = os.urandom(_NONCE_BYTES)
@@ -96,15 +115,25 @@ class Cipher:
         if self._settings.encryption_keys and file.is_file() and _key_id(_read_key(file)) == key_id:
             advice = f"the key is in {file}: remove encryption_keys, or append that file's key to it after a comma"
         else:
-            advice = "set encryption_keys to the value it had when the database was created, with new keys in front"
+            advice = "set encryption_keys to its value when the database was created; put new keys in front of it"
         return f"the database was encrypted with another key than {source} has; {advice}"
 
     def _load_keys(self) -> dict[bytes, bytes]:
         if not self._keys:
-            texts = self._settings.encryption_keys or (_read_or_generate_key(Path(self._settings.data_dir)),)
-            keys = [base64.b64decode(text) for text in texts]
+            keys = [base64.b64decode(text) for text in self._settings.encryption_keys] or [self._read_key_file()]
             self._keys = {_key_id(key): key for key in keys}
         return self._keys
+
+    def _read_key_file(self) -> bytes:
+        file = _key_file(Path(self._settings.data_dir))
+        key = _read_key(file)
+        if len(key) != _KEY_BYTES:
+            problem = "contains no encryption key" if file.exists() else "does not exist"
+            raise StoreUnavailable(
+                f"the file {file} {problem}, and the database needs the key with which it was created: put the file "
+                "back, or set data_dir to its folder or encryption_keys to its content"
+            )
+        return key
 
 
 def encrypt_with_secret(secret: str, plaintext: bytes) -> bytes:
@@ -141,16 +170,3 @@ def _read_key(file: Path) -> bytes:
         return base64.b64decode(file.read_text().strip())
     except (OSError, ValueError):
         return b""
-
-
-def _read_or_generate_key(folder: Path) -> str:
-    path = _key_file(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_key_file(path)
-        return path.read_text().strip()
-    except OSError as cause:
-        raise StoreUnavailable(
-            f"the folder {folder} cannot be written ({cause.strerror}): set data_dir to a writable folder, "
-            "or set encryption_keys"
-        ) from cause

@@ -10,7 +10,9 @@ from typing import Any
 
 from joserfc.util import json_b64encode, urlsafe_b64encode
 
+from valetkey.caches.change_feed import FeedView
 from valetkey.caches.resources import Resource, ResourceCache
+from valetkey.protocol.access_token import SEEN_REVOCATIONS_CLAIM
 from valetkey.protocol.errors import InvalidGrant, InvalidTarget
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import ACCESS_TOKEN, generate_secret, random_id
@@ -19,6 +21,7 @@ from valetkey.storage import opaque_tokens
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.grants import Grant
 
+from .access import Access
 from .jws import sign
 from .key_ring import KeyRing
 
@@ -47,37 +50,33 @@ class TokenGenerator:
         self._resources = resources
 
     def generate_access_token(
-        self,
-        *,
-        client_id: str,
-        scope: frozenset[str],
-        audience: tuple[str, ...],
-        now: float,
-        grant: Grant | None,
-        opaque: bool = False,
+        self, access: Access, *, grant: Grant | None, feed_view: FeedView, opaque: bool = False
     ) -> GeneratedToken:
         """Return a new access token for one or more resources.
 
-        :param audience: URLs of the resources; the first one decides the token format and the signing algorithm.
-        :param now: time of issue, seconds since 1970.
-        :param grant: the resource owner's grant; ``None`` for a token of the client's own, whose ``sub`` is the
-            client_id (RFC 9068 §2.2).
+        :param access: what the token gives access to. Without an owner, the ``sub`` of the token is the client_id
+            (RFC 9068 §2.2).
+        :param grant: the resource owner's grant; ``None`` for a token of the client's own.
+        :param feed_view: the revocations that were known before the request was checked: others revoke the token.
         :param opaque: generate an opaque token even if the resource uses JWTs.
         :raises InvalidGrant: if the first resource does not exist any more, and there is a grant.
         :raises InvalidTarget: if the first resource does not exist any more, and there is no grant.
         :raises StoreUnavailable: if the store has no signing key or cannot be read.
         """
         lifetime = self._settings.access_token_lifetime
+        audience, now = access.audience, access.now
         claims: dict[str, Any] = {
             "iss": self._settings.issuer,
-            "sub": grant.owner if grant else client_id,
+            "sub": access.client_id if access.owner is None else access.owner,
             "aud": audience[0] if len(audience) == 1 else list(audience),
-            "client_id": client_id,
+            "client_id": access.client_id,
             "iat": int(now),
             "exp": int(now) + lifetime,
             "jti": random_id(),
-            "scope": format_scope(scope),
+            "scope": format_scope(access.scope),
         }
+        seen = feed_view.seen_revocations(access.client_id, access.owner)
+        claims[SEEN_REVOCATIONS_CLAIM] = [revocation_id for revocation_id in seen if revocation_id]
         if grant:
             claims |= _grant_claims(grant)
         resource = self._get_resource(audience[0], grant)
@@ -91,7 +90,7 @@ class TokenGenerator:
             return self._resources.get(url)
         except KeyError as cause:  # it was removed, or the issuer was renamed, since the grant was created
             error_type = InvalidGrant if grant else InvalidTarget
-            raise error_type("the resource of the token is not served here any more", log_detail=url) from cause
+            raise error_type("the resource of the token was removed", log_detail=url) from cause
 
     def sign_jwt(self, claims: Mapping[str, Any], algorithm: str, typ: str, now: float) -> str:
         """Return a JWT with these claims, signed with this server's key for the algorithm.

@@ -46,11 +46,14 @@ def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> Si
 def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
     """Create and store the first signing key of each default algorithm, and the salt of pairwise subject identifiers.
 
+    The encryption key is created too, if ``data_dir`` must have it and does not.
+
     Return whether they were created: ``False`` if the database has signing keys already, or another process is creating
     them.
     """
     if signing_keys.list_all(store):
         return False
+    cipher.create_key_file()
     salt = SigningKeyRow(
         PAIRWISE_SALT_KID, "none", "{}", cipher.encrypt(os.urandom(32), f"signing_keys:{PAIRWISE_SALT_KID}"), now
     )
@@ -58,7 +61,7 @@ def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
         signing_keys.add(generate_signing_key(algorithm, cipher, now)) for algorithm in DEFAULT_SIGNING_ALGORITHMS
     )
     rows = (*rows, signing_keys.add(salt))
-    return store.write(Transaction(condition=leases.acquire("first keys", random_id(), now, now + 60), rows=rows))
+    return store.write(Transaction(condition=leases.acquire("first keys", random_id(), 60), rows=rows))
 
 
 def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: float) -> None:
@@ -68,9 +71,9 @@ def create_key_for_algorithm(store: Store, cipher: Cipher, algorithm: str, now: 
     """
     rows = (
         signing_keys.add(generate_signing_key(algorithm, cipher, now)),
-        change_feed.add("changed", "keys", now, now + 3600),
+        change_feed.add("changed", "keys"),
     )
-    store.write(Transaction(condition=leases.acquire(f"first key {algorithm}", random_id(), now, now + 60), rows=rows))
+    store.write(Transaction(condition=leases.acquire(f"first key {algorithm}", random_id(), 60), rows=rows))
 
 
 def load_private_key(row: SigningKeyRow, cipher: Cipher) -> Key:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app, request
 
-from valetkey.rate_limiting.address import caller_address
+from valetkey.rate_limiting.address import UNIX_SOCKET, caller_address, is_unix_socket
 
 from .wsgi import Environ
 
@@ -16,20 +18,8 @@ if TYPE_CHECKING:  # a standalone resource server has no Runtime, and does not i
 EXTENSION = "valetkey"
 NO_ROUTE = "(no route)"  # the route of a request that matches none
 _STATE_KEY = "valetkey.request_state"  # in the WSGI environment
-
-
-class HasTrustedProxies(Protocol):
-    """Protocol of settings objects with ``trusted_proxies``: the networks of trusted proxies, in CIDR notation."""
-
-    @property
-    def trusted_proxies(self) -> tuple[str, ...]: ...
-
-
-class HasProxySettings(Protocol):
-    """Protocol of objects whose settings have ``trusted_proxies``: ``Runtime`` and ``StandaloneContext``."""
-
-    @property
-    def settings(self) -> HasTrustedProxies: ...
+_is_unknown_address_logged = threading.Event()
+_log = logging.getLogger("valetkey")
 
 
 def current_runtime() -> Runtime:
@@ -51,23 +41,36 @@ def request_state() -> dict[str, Any]:
     return state
 
 
-def current_address(runtime: HasProxySettings) -> str | None:
+def current_address(trusted_proxies: tuple[str, ...]) -> str | None:
     """Return the caller's IP address, or None if the WSGI server does not pass it on.
 
     ``X-Forwarded-For`` is used only if it comes from a trusted proxy (RFC 9700 §4.13).
     """
-    return address_of(request.environ, runtime)
+    return address_of(request.environ, trusted_proxies)
 
 
-def address_of(environ: Environ, runtime: HasProxySettings) -> str | None:
+def address_of(environ: Environ, trusted_proxies: tuple[str, ...]) -> str | None:
     """Return the caller's IP address from a WSGI environment, or None if the WSGI server does not pass it on.
 
     ``X-Forwarded-For`` is used only if it comes from a trusted proxy (RFC 9700 §4.13).
     """
-    trusted = runtime.settings.trusted_proxies
-    if not trusted:
-        return environ.get("REMOTE_ADDR")
-    return caller_address(environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
+    address: str | None = environ.get("REMOTE_ADDR")
+    if trusted_proxies:
+        address = caller_address(address, environ.get("HTTP_X_FORWARDED_FOR"), trusted_proxies)
+    if is_unix_socket(address) and not _is_unknown_address_logged.is_set():
+        _log_unknown_address(trusted_proxies)
+    return address
+
+
+def _log_unknown_address(trusted_proxies: tuple[str, ...]) -> None:
+    """Log once in each process that the addresses of callers are not known, and what to change."""
+    _is_unknown_address_logged.set()
+    remedy = (
+        "let the proxy that connects over a Unix socket set X-Forwarded-For"
+        if UNIX_SOCKET in trusted_proxies
+        else "if a proxy connects over a Unix socket, add 'unix' to trusted_proxies, and let it set X-Forwarded-For"
+    )
+    _log.warning("the address of a caller is not known, and all such callers share the limits of one: %s", remedy)
 
 
 def current_route() -> str:

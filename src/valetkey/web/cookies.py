@@ -5,30 +5,50 @@ Authorization requests and forms are bound to the browser ID: another browser ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from flask import Response, request
 from werkzeug.http import parse_cookie
 
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, generate_secret, is_well_formed
-from valetkey.runtime import Runtime
+from valetkey.settings import Settings
+from valetkey.settings.derived import DEFAULT_ISSUER
 
 from .context import request_state
+from .texts import NOTICES
 from .wsgi import Environ
 
 NOTICE_COOKIE = "valetkey_notice"
+COOKIE_NAMES = ("valetkey_browser", "valetkey_session", NOTICE_COOKIE)
 _COOKIES_KEY = "valetkey.cookies"  # in the WSGI environment: the parsed Cookie header
 _YEAR_S = 365 * 86400
 _MINUTE_S = 60
 
 
-def cookie_name(runtime: Runtime, name: str) -> str:
-    """Return the name under which a cookie is sent: with the prefix ``__Host-`` if the issuer URL is https."""
+def cookie_name(settings: Settings, name: str) -> str:
+    """Return the name under which a cookie is sent: with the prefix ``__Host-`` if the issuer URL is https.
+
+    If the issuer has a path or a port, the name ends with a hash of them: browsers send cookies to all ports of a host,
+    so that several servers on one host name would overwrite each other's cookies.
+    """
+    issuer = settings.issuer
     # __Host-: only this host can set the cookie, and only over https (RFC 6265bis §4.1.3.2).
-    return f"__Host-{name}" if runtime.settings.issuer.startswith("https:") else name
+    prefix = "__Host-" if issuer.startswith("https:") else ""
+    return f"{prefix}{name}{_name_suffix(issuer)}"
 
 
-def browser_secret(runtime: Runtime) -> Secret:
+@lru_cache
+def _name_suffix(issuer: str) -> str:
+    """Return the end of cookie names: empty for the default issuer, and for one without port and path."""
+    parts = urlsplit(issuer)
+    if issuer == DEFAULT_ISSUER or not (parts.port or parts.path):
+        return ""
+    return "_" + hashlib.sha256(f"{parts.port}{parts.path}".encode()).hexdigest()[:8]
+
+
+def browser_secret(settings: Settings) -> Secret:
     """Return the secret in the browser ID cookie, which identifies this browser.
 
     If there is no valid cookie, generate a secret, and send it as the cookie with the response.
@@ -36,23 +56,23 @@ def browser_secret(runtime: Runtime) -> Secret:
     state = request_state()
     secret: Secret | None = state.get("browser")
     if secret is None:
-        value = read_cookie(request.environ, cookie_name(runtime, "valetkey_browser"))
+        value = read_cookie(request.environ, cookie_name(settings, "valetkey_browser"))
         secret = state["browser"] = Secret(value) if is_well_formed(value, BROWSER) else generate_secret(BROWSER)
         state["browser_is_new"] = secret.reveal() != value
     return secret
 
 
-def session_secret(runtime: Runtime) -> Secret | None:
+def session_secret(settings: Settings) -> Secret | None:
     """Return the session secret in the sign-in cookie, or None if there is none. The session may have ended."""
-    return session_secret_of(request.environ, runtime)
+    return session_secret_of(request.environ, settings)
 
 
-def session_secret_of(environ: Environ, runtime: Runtime) -> Secret | None:
+def session_secret_of(environ: Environ, settings: Settings) -> Secret | None:
     """Return the session secret in the sign-in cookie of a WSGI environment, or None if there is none.
 
     The session may have ended.
     """
-    value = read_cookie(environ, cookie_name(runtime, "valetkey_session"))
+    value = read_cookie(environ, cookie_name(settings, "valetkey_session"))
     return Secret(value) if is_well_formed(value, SESSION) else None
 
 
@@ -84,47 +104,38 @@ def end_session() -> None:
     request_state().update(valetkey_session="", owner=None)
 
 
-def send_cookies(response: Response, runtime: Runtime) -> Response:
+def send_cookies(response: Response, settings: Settings) -> Response:
     """Add the cookies to the response that were set or deleted during this request, and return it."""
     state = request_state()
     if state.get("browser_is_new"):
-        _set_cookie(response, runtime, "valetkey_browser", state["browser"].reveal(), _YEAR_S)
-    for name, lifetime_s in (("valetkey_session", runtime.settings.session_lifetime), (NOTICE_COOKIE, _MINUTE_S)):
+        _set_cookie(response, settings, "valetkey_browser", state["browser"].reveal(), _YEAR_S)
+    for name, lifetime_s in (("valetkey_session", settings.session_lifetime), (NOTICE_COOKIE, _MINUTE_S)):
         value = state.get(name)
         if value is not None:
-            _set_cookie(response, runtime, name, value, lifetime_s if value else 0)
+            _set_cookie(response, settings, name, value, lifetime_s if value else 0)
     return response
 
 
-def _set_cookie(response: Response, runtime: Runtime, name: str, value: str, max_age_s: int) -> None:
-    secure = runtime.settings.issuer.startswith("https:")
-    full_name = cookie_name(runtime, name)
+def _set_cookie(response: Response, settings: Settings, name: str, value: str, max_age_s: int) -> None:
+    secure = settings.issuer.startswith("https:")
+    full_name = cookie_name(settings, name)
     response.set_cookie(full_name, value, max_age=max_age_s, secure=secure, httponly=True, samesite="Lax")
-
-
-_NOTICES: Mapping[str, str] = {
-    "app-revoked": "The app cannot use your account any more.",
-    "token-revoked": "The token is revoked.",
-    "password-set": "Your new password is set. You are signed in here, and nowhere else.",
-    "signed-out": "You are signed out.",
-    "signed-out-everywhere": "You are signed out everywhere.",
-}
 
 
 def set_notice(name: str) -> None:
     """Show a notice, such as "You are signed out.", on the next page that this browser loads.
 
-    :param name: name of the notice: a key of ``_NOTICES``, such as ``signed-out``.
+    :param name: name of the notice: a key of ``texts.NOTICES``, such as ``signed-out``.
     """
     request_state()[NOTICE_COOKIE] = name
 
 
-def pop_notice(runtime: Runtime) -> str | None:
+def pop_notice(settings: Settings) -> str | None:
     """Return the text of the notice that a previous request set with ``set_notice``, or None if there is none.
 
     The notice's cookie is deleted with the response.
     """
-    name = read_cookie(request.environ, cookie_name(runtime, NOTICE_COOKIE))
+    name = read_cookie(request.environ, cookie_name(settings, NOTICE_COOKIE))
     if name:
         request_state()[NOTICE_COOKIE] = ""
-    return _NOTICES.get(name)
+    return NOTICES.get(name)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, redirect, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
+from valetkey.protocol.refusal import Refusal
 from valetkey.settings import Settings
 
 from .problem_responses import (
-    describe_error,
     is_unrendered_error,
-    json_refusal,
-    log_error,
     problem_from_error,
+    refuse_http_error,
+    render_json,
     request_is_below,
 )
 from .request_id import request_id
+from .wsgi import OWN_RESPONSE_KEY, REFUSED_HOST_KEY
 
-_ENDPOINT_PREFIX, _MACHINE_ENDPOINT_PREFIXES = "valetkey_", ("valetkey_machines", "valetkey_resource_server")
+_ENDPOINT_PREFIX = "valetkey_"
+_MACHINE_ENDPOINT_PREFIXES = ("valetkey_machines", "valetkey_resource_server")
+_is_host_checked = re.compile(r"valetkey_(?!health)(?!.*\.static$).*").fullmatch  # health and style sheets: any host
 
 
 def render_unhandled_errors(app: Flask, settings: Settings, *, owns_all_paths: bool = False) -> None:
@@ -34,10 +41,14 @@ def render_unhandled_errors(app: Flask, settings: Settings, *, owns_all_paths: b
     """
     original = app.make_response
 
+    @functools.wraps(original)
     def make_response(rv: Any) -> Response:
+        if isinstance(rv, RequestRedirect):
+            return original(_make_relative(rv, settings))
         if isinstance(rv, HTTPException):
             response = _render_error(rv, settings, owns_all_paths)
             if response is not None:
+                request.environ[OWN_RESPONSE_KEY] = True
                 return original(response)
         return original(rv)
 
@@ -73,17 +84,56 @@ def _render_valetkey_error(error: HTTPException, endpoint: str) -> AnyResponse:
     """
     from . import pages  # imported here: an app without Valetkey's pages does not import their dependencies
 
-    status, is_machine = error.code or 500, endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES)
-    if isinstance(error, MethodNotAllowed) and request.endpoint is None and (refusal := _refuse_method_by_view()):
-        return refusal if is_machine else pages.finish_page(refusal)
-    log_error(error, status)
-    sentence = describe_error(error, status)
-    headers = [(name, value) for name, value in error.get_headers(request.environ) if name != "Content-Type"]
-    if is_machine:
-        return json_refusal(status, "server_error" if status >= 500 else "invalid_request", sentence, headers)
-    page = pages.render_error_page(status, sentence, request_id())
-    page.headers.extend(headers)
-    return pages.finish_page(page)
+    if (refusal := refuse_host(endpoint)) is not None:
+        return refusal
+    is_machine = endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES)
+    if isinstance(error, MethodNotAllowed) and request.endpoint is None and (response := _refuse_method_by_view()):
+        return response if is_machine else pages.finish_page(response)
+    error_refusal = refuse_http_error(error)
+    return render_json(error_refusal) if is_machine else pages.finish_page(pages.render_refusal(error_refusal))
+
+
+def refuse_host(endpoint: str | None) -> Response | None:
+    """Return the 421 response to a request whose host is refused (``HostCheck``), as JSON or a page.
+
+    Return None if the host is not refused, or if the endpoint serves every host. Nothing is read from the database or
+    written.
+
+    :param endpoint: name of the Flask endpoint; None if the request matches no route.
+    """
+    reason: str | None = request.environ.get(REFUSED_HOST_KEY)
+    if reason is None or endpoint is None or not _is_host_checked(endpoint):
+        return None
+    host_refusal = Refusal(421, "invalid_request", reason, request_id())
+    if endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES):
+        return render_json(host_refusal)
+    from . import pages  # imported here: see _render_valetkey_error
+
+    return pages.render_stateless_refusal(host_refusal)
+
+
+def request_is_own(settings: Settings) -> bool:
+    """Return whether the current request is for one of Valetkey's endpoints or pages, or below one of its paths."""
+    is_own_endpoint = (request.endpoint or "").startswith(_ENDPOINT_PREFIX)
+    return is_own_endpoint or any(request_is_below(path) for path in settings.own_paths)
+
+
+def is_own_path(path: str, settings: Settings) -> bool:
+    """Return whether a path is one of Valetkey's or below it, or is below the API prefix."""
+    own_paths = (*settings.own_paths, settings.api_prefix, "/.well-known")
+    return any(path == own_path or path.startswith(f"{own_path}/") for own_path in own_paths)
+
+
+def _make_relative(error: RequestRedirect, settings: Settings) -> RequestRedirect | AnyResponse:
+    """Return the redirect of a path with doubled slashes; relative if the path is Valetkey's or below the API prefix.
+
+    Werkzeug builds an absolute URL from the ``Host`` header, which the caller chooses.
+    """
+    target = urlsplit(error.new_url)
+    if not is_own_path(target.path.removeprefix(request.script_root), settings):
+        return error
+    request.environ[OWN_RESPONSE_KEY] = True
+    return redirect(f"{target.path}?{target.query}" if target.query else target.path, error.code)
 
 
 def _endpoint_of_other_methods(error: HTTPException) -> str | None:

@@ -23,11 +23,11 @@ def hide_tables_from_migrate(app: Flask) -> Callable[[], None]:
     def set_filter(sender: Flask, **_: Any) -> None:
         arguments: Any = getattr(sender.extensions.get("migrate"), "configure_args", None)
         if arguments is not None:
-            appcontext_pushed.disconnect(set_filter, sender)
+            appcontext_pushed.disconnect(set_filter)
             arguments["include_name"] = _exclude_valetkey_tables(arguments.get("include_name"))
 
     appcontext_pushed.connect(set_filter, app, weak=False)
-    return lambda: appcontext_pushed.disconnect(set_filter, app)
+    return lambda: appcontext_pushed.disconnect(set_filter)
 
 
 def _exclude_valetkey_tables(host_filter: Callable[..., bool] | None) -> Callable[..., bool]:

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
+from flask import Blueprint, Response, current_app, make_response, request, url_for
+from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.protocol.refusal import Refusal, retry_after_header
+from valetkey.protocol.unavailable import BackendUnavailable
 
-from . import cookies, pages
-from .context import current_route, current_runtime, request_state
+from . import cookies, pages, texts
+from .context import current_runtime, request_state
 from .cookies import pop_notice
-from .csrf import csrf_tokens
-from .request_id import request_id
-from .wsgi import Environ, Headers, ResponseHook
+from .csrf import ButtonForm
+from .page_headers import PAGE_HEADERS_KEY, mark_as_page
+from .problem_responses import refuse
+from .request_body import restore_form
+from .request_log import current_request_info
+from .templates import render_template
 
 _log = logging.getLogger("valetkey")
-blueprint = Blueprint("valetkey_web", __name__, template_folder="templates", static_folder="static")
 
-# No scripts, nothing from other origins, no framing (RFC 9700 §4.16). form-action is omitted on purpose: browsers
-# also apply it to the redirect after a form, which leads to the client.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-_PAGE_HEADERS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("X-Frame-Options", "DENY"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),  # RFC 9700 §4.2.4
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cache-Control", "no-store"),
-)
-_HTTPS_HEADERS = (("Strict-Transport-Security", "max-age=31536000"),)
-IS_PAGE_KEY = "valetkey.page"  # in the WSGI environment: the response gets the headers of a page
+
 _MAX_FORM_BYTES = 65_536
-_ERROR_SENTENCES = {
-    404: "The address may be misspelt, or the page may have moved.",
-    500: "It is not your fault. Whoever runs this site finds the reference below in the log.",
-}
-_ERROR_TITLES = {404: "There is no such page", 500: "Something went wrong", 503: "Please come back in a moment"}
 
 
 def render_page(template: str, status: int = 200, **context: Any) -> Response:
@@ -59,15 +43,39 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
     runtime = current_runtime()
     owner = request_state().get("owner")
     text = render_template(
-        f"valetkey/{template}",
+        template,
         site_name=runtime.settings.name,
         signed_in=owner,
-        csrf=csrf_tokens()[0],
-        notice=pop_notice(runtime),
+        button_form=LocalProxy(ButtonForm),  # made if the template uses it: its CSRF token needs a cookie
+        notice=pop_notice(runtime.settings),
         **_navigation_urls(),
         **context,
     )
     return make_response(text, status)
+
+
+class FormProblem(Protocol):
+    """Why a submitted form was refused: a sentence for the user, and seconds to wait; 0 for another reason."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def retry_after(self) -> float: ...
+
+
+def render_form(template: str, form: Any, problem: FormProblem | None, **context: Any) -> Response:
+    """Return a response with a page that has a form.
+
+    The status is 429, with ``Retry-After``, after too many attempts; 400 if the input or a field was refused;
+    else 200.
+
+    :param problem: why the submitted form was refused; ``None`` if it was not.
+    """
+    retry_after = problem.retry_after if problem else 0
+    status = 429 if retry_after else 400 if problem or form.errors else 200
+    page = render_page(template, status, form=form, problem=problem and problem.message, **context)
+    page.headers.extend(retry_after_header(retry_after))
+    return page
 
 
 def _navigation_urls() -> dict[str, str | None]:
@@ -86,76 +94,64 @@ def finish_page(response: AnyResponse) -> AnyResponse:
 
     Call it for pages, error pages and redirects.
     """
-    request.environ[IS_PAGE_KEY] = True
+    mark_as_page(response)
     if isinstance(response, Response):
-        cookies.send_cookies(response, current_runtime())
+        cookies.send_cookies(response, current_runtime().settings)
     return response
 
 
-def make_page_headers_hook(issuer: str) -> ResponseHook:
-    """Return a function for ``add_response_hooks`` that adds security headers to Valetkey's pages.
-
-    Headers that a page has set itself are kept.
-
-    :param issuer: URL of the issuer; if it is https, pages have ``Strict-Transport-Security``.
-    """
-    page_headers = (*_PAGE_HEADERS, *_HTTPS_HEADERS) if issuer.startswith("https:") else _PAGE_HEADERS
-
-    def add(environ: Environ, status: str, headers: Headers) -> None:
-        if IS_PAGE_KEY in environ:
-            present = {name.lower() for name, _ in headers}
-            headers += [header for header in page_headers if header[0].lower() not in present]
-
-    return add
-
-
-def render_refusal_page(refusal: OAuthError, *, advice: str = "") -> Response:
-    """Log a refused request and return its error page: what is wrong, what to do, and the request ID.
-
-    The operator finds the request ID in the log. Status 401 becomes 400, because a 401 response needs a
-    ``WWW-Authenticate`` header, which the page does not have.
+def render_refusal_page(cause: OAuthError | BackendUnavailable, *, advice: str = "") -> Response:
+    """Log a refused request, count it for the audit log, and return its error page.
 
     :param advice: a further sentence that says what to do; empty for none.
     """
-    log_refusal(refusal, request_id(), current_route())
-    title = "Too many attempts" if isinstance(refusal, TooManyRequests) else "This request cannot go on"
-    response = render_page(
-        "refused.html",
-        refusal.status if refusal.status != 401 else 400,
-        title=title,
-        sentence=_as_sentence(refusal.description),
-        advice=advice,
-        reference=request_id(),
-    )
-    if refusal.retry_after:
-        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
-    return response
+    runtime, request_info = current_runtime(), current_request_info()
+    network = request_info.network or "unknown"
+    runtime.failures.record_refusal(cause, runtime.clock(), network=network, owner=request_info.user)
+    has_own_title = isinstance(cause, (TooManyRequests, BackendUnavailable))
+    return render_refusal(refuse(cause), title=None if has_own_title else texts.REQUEST_REFUSED_TITLE, advice=advice)
 
 
-def render_unavailable_page(error: StoreUnavailable) -> Response:
-    """Log that the database is unavailable, and return a page with status 503, rendered without the database."""
-    _log.error("%s: %s [%s]", current_route(), error, request_id())
-    response = render_error_page(503, "The server cannot answer right now. Please try again in a moment.", request_id())
-    response.headers["Retry-After"] = "2"
-    return response
+def render_refusal(refusal: Refusal, *, title: str | None = None, advice: str = "") -> Response:
+    """Return the page of a refusal: what is wrong, what to do, and the request ID, which the operator finds in the log.
 
+    Status 401 becomes 400, because a 401 response needs a ``WWW-Authenticate`` header, which the page does not have. If
+    the page cannot be rendered, for example because a template is unreadable, the response is plain text.
 
-def render_error_page(status: int, sentence: str, reference: str) -> Response:
-    """Return an error page; plain text if the page cannot be rendered because the keys for CSRF tokens are unreadable.
-
-    :param sentence: what is wrong; not used for status 404 and 500, which have their own sentence.
-    :param reference: the request ID, under which the operator finds the error in the log.
+    :param title: heading of the page; ``None`` for that of the status, which then may have its own sentence, too.
     """
-    title = _ERROR_TITLES.get(status) or HTTPStatus(status).phrase
-    sentence = _as_sentence(_ERROR_SENTENCES.get(status, sentence))
+    own_sentence = None if title else texts.ERROR_SENTENCES.get(refusal.status)
+    sentence = as_sentence(own_sentence or refusal.description)
+    title = title or texts.ERROR_TITLES.get(refusal.status) or HTTPStatus(refusal.status).phrase
+    status = refusal.status if refusal.status != 401 else 400
+    reference = refusal.reference
     try:
-        return render_page("refused.html", status, title=title, sentence=sentence, advice="", reference=reference)
+        page = render_page("refused.html", status, title=title, sentence=sentence, advice=advice, reference=reference)
     except Exception:
         _log.exception("the error page cannot be rendered; the response is plain text")
-        return Response(f"{sentence}\nReference: {reference}\n", status, mimetype="text/plain")
+        page = Response(f"{sentence}\nReference: {reference}\n", status, mimetype="text/plain")
+    page.headers.extend(refusal.headers)
+    return page
 
 
-def _as_sentence(text: str) -> str:
+def render_stateless_refusal(refusal: Refusal) -> Response:
+    """Return the page of a refusal without cookies and forms. No database is read, and no key is generated."""
+    request.environ[PAGE_HEADERS_KEY] = {}
+    text = render_template(
+        "refused.html",
+        site_name=current_runtime().settings.name,
+        title=texts.WRONG_HOST_TITLE,
+        sentence=as_sentence(refusal.description),
+        advice="",
+        status=refusal.status,
+        reference=refusal.reference,
+        signed_in=None,
+        notice=None,
+    )
+    return make_response(text, refusal.status)
+
+
+def as_sentence(text: str) -> str:
     """Return an ``error_description`` as a sentence for a page: with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
@@ -166,7 +162,7 @@ def add_page(blueprint: Blueprint, path: str, **views: tuple[str, Callable[..., 
     :param views: for each HTTP method, the name of the Flask endpoint and the view function.
     """
     for method, (name, view) in views.items():
-        blueprint.add_url_rule(path, name, view, methods=[method])
+        blueprint.add_url_rule(path, name, view, methods=[method], provide_automatic_options=False)
     refuse_other_methods(blueprint, path, *views)
 
 
@@ -174,25 +170,27 @@ def set_up_blueprint(blueprint: Blueprint) -> None:
     """Add security headers, Valetkey's cookies and error pages to all pages of a blueprint."""
     blueprint.after_request(finish_page)
     blueprint.register_error_handler(OAuthError, render_refusal_page)
-    blueprint.register_error_handler(StoreUnavailable, render_unavailable_page)
+    blueprint.register_error_handler(BackendUnavailable, render_refusal_page)
     blueprint.before_request(_ensure_runtime_ready)
 
 
 def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str) -> None:
-    """Add a route that returns a 405 page for all other methods than ``allowed_methods`` at a path.
+    """Add a route for all other methods than ``allowed_methods`` at a path: OPTIONS is answered, others get a 405 page.
 
-    Flask's own 405 response lacks Valetkey's headers.
+    Flask's own 405 response lacks Valetkey's headers, and its answer to OPTIONS would name the refused methods. So the
+    routes with the allowed methods must be added with ``provide_automatic_options=False``.
     """
+    allowed = {*allowed_methods, "OPTIONS", *(["HEAD"] if "GET" in allowed_methods else [])}
 
     def refuse(**_: str) -> Response:
-        response = render_refusal_page(MethodNotAllowed("This page cannot be used in that way."))
-        response.headers["Allow"] = ", ".join(allowed_methods)
+        if request.method == "OPTIONS":
+            response = make_response("")
+        else:
+            response = render_refusal_page(MethodNotAllowed(texts.METHOD_NOT_ALLOWED))
+        response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
-    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - {
-        *allowed_methods,
-        "HEAD" if "GET" in allowed_methods else "",
-    }
+    others = {"OPTIONS", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - allowed | {"OPTIONS"}
     name = f"not_answered_{path}".replace(".", "_")
     blueprint.add_url_rule(path, name, refuse, methods=sorted(others), provide_automatic_options=False)
 
@@ -200,20 +198,25 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str)
 def check_form() -> None:
     """Check size and characters of the form in the current request; called before each request to a page with a form.
 
+    A form that a hook of the host app has read is parsed again.
+
     :raises BodyTooLarge: if the body has more than 65,536 bytes, or is sent without ``Content-Length``.
     :raises InvalidRequest: if a value in the form or query contains a NUL, which databases do not store.
     """
     length = request.content_length
     if (length is None and "HTTP_TRANSFER_ENCODING" in request.environ) or (length or 0) > _MAX_FORM_BYTES:
-        raise BodyTooLarge("The form is larger than any of this site.")
+        raise BodyTooLarge(texts.FORM_TOO_LARGE)
+    restore_form()
+    with contextlib.suppress(AttributeError):  # the limits of the host app; Flask 3.0 has them for the whole app only
+        request.max_content_length, request.max_form_memory_size = _MAX_FORM_BYTES, _MAX_FORM_BYTES
     if any("\0" in value for value in request.values.values()):
-        raise InvalidRequest("The form contains a character that no text has.")
+        raise InvalidRequest(texts.INVALID_CHARACTER)
 
 
 def _ensure_runtime_ready() -> None:
     """Check the database schema, and create a SQLite database if there is none, unless this process has done so.
 
-    :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code needs.
+    :raises BackendUnavailable: if the database does not respond, or its schema is older or newer than this code needs.
     """
     runtime = current_runtime()
     if not runtime.is_ready:

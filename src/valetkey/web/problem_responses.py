@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -13,12 +11,14 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.protocol.errors import PROBLEM_CONTENT_TYPE, problem_body
+from valetkey.activity.refusal_log import log_error_response, log_refusal
+from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.refusal import PROBLEM_CONTENT_TYPE, SERVER_FAILED, Header, Refusal, build_refusal
+from valetkey.protocol.unavailable import BackendUnavailable
 
-from .context import current_route
 from .request_id import request_id
-
-_log = logging.getLogger("valetkey")
+from .request_log import current_request_info
+from .wsgi import is_below
 
 
 def problem(status: int, detail: str, headers: Iterable[tuple[str, str]] = (), **members: Any) -> Response:
@@ -31,8 +31,42 @@ def problem(status: int, detail: str, headers: Iterable[tuple[str, str]] = (), *
     :param headers: additional response headers.
     :param members: additional members of the body (RFC 9457 §3.2), by name.
     """
-    body = problem_body(status, detail, reference=request_id(), **members)
-    return Response(body, status, list(headers), content_type=PROBLEM_CONTENT_TYPE)
+    return render_problem(Refusal(status, "", detail, request_id(), tuple(headers)), **members)
+
+
+def refuse(cause: OAuthError | BackendUnavailable, *headers: Header) -> Refusal:
+    """Log that the current request is refused, and return the refusal, to be rendered as JSON, problem or page.
+
+    :param headers: further header fields, such as ``WWW-Authenticate``.
+    """
+    request_info = current_request_info()
+    log_refusal(cause, request_info)
+    return build_refusal(cause, request_info.reference, headers)
+
+
+def refuse_http_error(error: HTTPException) -> Refusal:
+    """Log an HTTP error, and return it as a refusal with the error's headers, such as ``Allow``."""
+    status = error.code or 500
+    cause = type(getattr(error, "original_exception", None) or error).__name__
+    request_info = current_request_info()
+    log_error_response(status, cause, request_info)
+    headers = [(name, value) for name, value in error.get_headers(request.environ) if name != "Content-Type"]
+    code = "server_error" if status >= 500 else "invalid_request"
+    return Refusal(status, code, _describe_error(error, status), request_info.reference, tuple(headers))
+
+
+def render_problem(refusal: Refusal, **members: Any) -> Response:
+    """Return the response with problem details (RFC 9457).
+
+    :param members: additional members of the body (RFC 9457 §3.2), by name.
+    """
+    headers = list(refusal.headers)
+    return Response(refusal.problem_body(**members), refusal.status, headers, content_type=PROBLEM_CONTENT_TYPE)
+
+
+def render_json(refusal: Refusal) -> Response:
+    """Return the response with OAuth JSON (RFC 6749 §5.2)."""
+    return Response(refusal.oauth_body(), refusal.status, list(refusal.oauth_headers()))
 
 
 class Problem(HTTPException):
@@ -61,19 +95,6 @@ class Problem(HTTPException):
         return problem(self.code or 500, str(self.description), self._headers, **self._members)
 
 
-def json_refusal(status: int, error: str, error_description: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """Return an OAuth error response as JSON (RFC 6749 §5.2), with the request ID in the header ``Valetkey-Reference``.
-
-    :param error: error code, such as ``invalid_request``.
-    :param headers: additional response headers.
-    """
-    body = json.dumps({"error": error, "error_description": error_description})
-    base_headers = {"Cache-Control": "no-store", "Valetkey-Reference": request_id()}
-    response = Response(body, status, base_headers, mimetype="application/json")
-    response.headers.extend(list(headers))
-    return response
-
-
 @functools.cache
 def _problem_class(status: int) -> type[Problem]:
     """Return a subclass of both ``Problem`` and Werkzeug's exception for an HTTP status, such as ``NotFound`` for 404.
@@ -97,6 +118,7 @@ def use_problems(app: Flask, prefix: str) -> None:
     # Flask passes an unhandled error itself to ``make_response``, so this is the place to recognize it.
     original = app.make_response
 
+    @functools.wraps(original)
     def make_response(rv: Any) -> Response:
         if isinstance(rv, HTTPException) and is_unrendered_error(rv) and request_is_below(prefix):
             return original(problem_from_error(rv))
@@ -118,37 +140,30 @@ def problem_from_error(error: HTTPException) -> Response:
 
     A description that is not text, such as a list of validation errors, becomes the member ``errors``.
     """
-    status = error.code or 500
-    log_error(error, status)
-    headers = [(name, value) for name, value in error.get_headers(request.environ) if name != "Content-Type"]
-    if isinstance(error.description, str):
-        return problem(status, describe_error(error, status), headers)
-    return problem(status, HTTPStatus(status).phrase, headers, errors=error.description)
+    refusal = refuse_http_error(error)
+    return render_problem(
+        refusal, **({} if isinstance(error.description, str | None) else {"errors": error.description})
+    )
 
 
-def describe_error(error: HTTPException, status: int) -> str:
-    """Return the description of an HTTP error; if it is Werkzeug's default text for browsers, a text for developers."""
+def _describe_error(error: HTTPException, status: int) -> str:
+    """Return the description of an HTTP error; if it is Werkzeug's default text for browsers, a text for developers.
+
+    If the description is not text, return the phrase of the HTTP status.
+    """
+    if not isinstance(error.description, str | None):
+        return HTTPStatus(status).phrase
     if error.description and error.description != type(error).description:
         return error.description
     descriptions = {
         400: "the request is malformed: its JSON, a parameter or a header cannot be read",
         404: "there is nothing at this path",
         405: "this method is not allowed here; the Allow header names those that are",
-        500: "the server failed; its operator finds the reference in the log",
+        500: SERVER_FAILED,
     }
     return descriptions.get(status) or error.description or HTTPStatus(status).phrase
 
 
 def request_is_below(prefix: str) -> bool:
     """Return whether the path of the current request equals a path prefix (such as ``/api``) or is below it."""
-    return request.path == prefix or request.path.startswith(f"{prefix}/")
-
-
-def log_error(error: HTTPException, status: int) -> None:
-    """Log an error response in one line, with the request ID that the caller sees.
-
-    The level is ``ERROR`` if the status is 500 or above, else ``INFO``.
-    """
-    level = logging.ERROR if status >= 500 else logging.INFO
-    cause = type(getattr(error, "original_exception", None) or error).__name__
-    _log.log(level, "responded with %d at %s: %s [%s]", status, current_route(), cause, request_id())
+    return is_below(prefix, request.path)

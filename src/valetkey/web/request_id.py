@@ -9,7 +9,7 @@ from flask import has_request_context, request
 
 from valetkey.protocol.secret import random_id
 
-from .wsgi import Environ, Headers, ResponseHook
+from .wsgi import Environ, Headers, ResponseHook, is_below
 
 REQUEST_ID_HEADER = "Request-Id"
 _REQUEST_ID_KEY = "valetkey.reference"  # in the WSGI environment: an application context may outlive the request
@@ -35,14 +35,13 @@ def _request_id_of(environ: Environ) -> str:
 
 
 def make_request_id_hook(prefix: str) -> ResponseHook:
-    """Return a function for ``add_response_hooks`` that adds the ``Request-Id`` header below a path prefix.
+    """Return a function for ``ResponseHookMiddleware`` that adds the ``Request-Id`` header below a path prefix.
 
     :param prefix: path of the API, such as ``/api``.
     """
-    below = f"{prefix}/"
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
-        if environ["PATH_INFO"].startswith(below):
+        if is_below(prefix, environ["PATH_INFO"]):
             headers.append((REQUEST_ID_HEADER, _request_id_of(environ)))
 
     return add

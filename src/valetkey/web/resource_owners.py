@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from flask import has_request_context, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.protocol.claims import claims_of_scope
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 from valetkey.protocol.secret import Secret
@@ -19,6 +20,7 @@ from valetkey.storage.accounts import Account, Session
 
 from . import cookies
 from .context import current_runtime, request_state
+from .texts import NO_SIGN_IN_PAGE
 
 
 def current_owner() -> Owner | None:
@@ -52,7 +54,7 @@ def redirect_to_sign_in(
     try:
         url = current_runtime().owners.sign_in_url(next_path or current_full_path(), fresh=fresh, acr_values=acr_values)
     except LookupError as cause:
-        raise InvalidRequest("Sign in to the site first, then open this page again.") from cause
+        raise InvalidRequest(NO_SIGN_IN_PAGE) from cause
     return redirect(url, 303)
 
 
@@ -65,7 +67,7 @@ class BuiltInAccounts:
     runtime: Runtime  # set by ``make_runtime``
 
     def current(self) -> Owner | None:
-        return self.find_by_session(cookies.session_secret(self.runtime))
+        return self.find_by_session(cookies.session_secret(self.runtime.settings))
 
     def find_by_session(self, secret: Secret | None) -> Owner | None:
         """Return the owner of a sign-in session; None if there is no session, it has ended, or the account is disabled.
@@ -92,7 +94,7 @@ class BuiltInAccounts:
             values["email_verified"] = True
         if "phone_number" in values:
             values.setdefault("phone_number_verified", False)
-        return {claim: values[claim] for claim in sorted(claims_of_scope(scope)) if claim in values}
+        return {claim: values[claim] for claim in sorted(self.runtime.settings.claims_of(scope)) if claim in values}
 
     def sign_out(self) -> None:
         cookies.end_session()
@@ -122,8 +124,11 @@ class CallableResourceOwners:
         self._sign_in_url = sign_in_url
 
     def current(self) -> Owner | None:
-        sub = self._function()
-        return None if sub is None or sub == "" else Owner(str(sub))
+        sub: object = self._function()
+        if sub is True:
+            raise TypeError("resource_owner must return the user id, or None if no user is signed in, not True")
+        is_signed_in = sub is not None and sub is not False and sub != ""  # False: `user.is_active and user.id`
+        return Owner(str(sub)) if is_signed_in else None
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         if self._sign_in_url is None:
@@ -153,12 +158,14 @@ def _owner_of_account(account: Account, session: Session | None = None) -> Owner
 
     :param session: the sign-in session that sets auth_time, acr, amr and sid; None to leave them empty.
     """
-    return Owner(
-        account.sub,
-        session.auth_time if session else None,
-        acr=PASSWORD_ACR if session else None,
-        amr=("pwd",) if session else (),
-        name=account.name,
-        email=account.email,
-        sid=session.sid if session else None,
+    owner = Owner(account.sub, name=account.name, email=account.email)
+    if session is None:
+        return owner
+    has_password = session.issuer is None  # else a provider has authenticated the user
+    return replace(
+        owner,
+        auth_time=session.auth_time,
+        acr=PASSWORD_ACR if has_password else session.acr,
+        amr=("pwd",) if has_password else tuple(json.loads(session.amr or "[]")),
+        sid=session.sid,
     )

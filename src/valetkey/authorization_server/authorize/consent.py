@@ -5,42 +5,37 @@ Load the stored request, then issue an authorization code, or return an error to
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.activity.audit import audit_statement
-from valetkey.authorization_server.grant_lifecycle import new_grant
-from valetkey.caches.authenticated_session import AuthenticatedSession
+from valetkey.authorization_server import texts
+from valetkey.authorization_server.grant_lifecycle import check_still_active, new_grant
 from valetkey.protocol.authorization_response import AuthorizationResponse
-from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope
+from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope, describe_claims
+from valetkey.protocol.client_identity import covers_identity
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, OAuthError
+from valetkey.protocol.redirect_uri import describe_destination
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, generate_secret, is_well_formed
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import grants, interactions
+from valetkey.storage.clients import Client
+from valetkey.storage.consents import Consent
 from valetkey.storage.engine.records import to_json
+from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 
-from .consent_record import ConsentDecision, consent_statements, describe_scopes
+from .consent_record import ConsentDecision, consent_statements, describe_changes, describe_scopes, find_consent
 from .endpoint import recheck_target
-from .request import AuthorizationRequest, CheckedTarget
+from .repeated_decision import AlreadyDecided, response_statement
+from .request import AuthorizationRequest, CheckedTarget, PendingAuthorization
 
 INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually requested claims
-
-
-@dataclass(frozen=True, slots=True)
-class PendingAuthorization:
-    """A stored authorization request that waits for the resource owner's decision, in the browser that sent it."""
-
-    digest: bytes  # of the interaction id
-    request: AuthorizationRequest
-    target: CheckedTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,49 +47,61 @@ class ConsentPrompt:
     redirect_host: str
     redirects_to_loopback: bool  # to a program on the user's device, not to a page of this server
     only_new_scopes: bool  # scopes that were granted before need no new consent
+    changes: tuple[str, ...]  # what changed in the client's identity since the owner's last consent, as sentences
 
 
-def load_pending(interaction_id: str, browser: bytes, runtime: Runtime, now: float) -> PendingAuthorization:
+def load_pending(interaction_id: str, browser: Secret, runtime: Runtime, now: float) -> PendingAuthorization:
     """Return the authorization request that was stored under an id and waits for the resource owner's decision.
 
     :param interaction_id: the id that ``save_interaction`` returned, as the URL of the consent page contains it.
-    :param browser: the digest of the cookie that identifies the browser.
-    :raises InvalidRequest: if there is no such request, or the request was decided, has expired, was sent by another
-        browser, was stored by another version of Valetkey, or is no longer valid because the client was changed or
-        removed. The error message is for the user.
+    :param browser: the cookie that identifies the browser.
+    :raises AlreadyDecided: if the request was decided.
+    :raises InvalidRequest: if there is no such request, or the request has expired, was sent by another browser, was
+        stored by another version of Valetkey, or is no longer valid because the client was changed or removed. The
+        error message is for the user.
     """
     well_formed = is_well_formed(interaction_id, INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
-    if row is None or not hmac.compare_digest(row.browser, browser):
-        raise InvalidRequest("This request was not begun in this browser. Go back to the app and start again.")
-    if row.decided_at is not None or row.expires_at <= now:
-        raise InvalidRequest("This request was answered already, or has waited too long. Start again from the app.")
+    if row is None or not browser.matches(row.browser):
+        raise InvalidRequest(texts.OTHER_BROWSER)
+    if row.decided_at is None and row.expires_at <= now:
+        raise InvalidRequest(texts.REQUEST_EXPIRED)
     try:
         request = AuthorizationRequest.from_json(row.request)
     except (KeyError, TypeError) as cause:
-        raise InvalidRequest("The site was renewed meanwhile. Go back to the app and start again.") from cause
-    return PendingAuthorization(row.digest, request, recheck_target(request, runtime, now))
+        raise InvalidRequest(texts.SETTINGS_CHANGED) from cause
+    target = recheck_target(request, runtime, now)
+    pending = PendingAuthorization(Secret(interaction_id), browser, request, target)
+    if row.decided_at is not None:
+        raise AlreadyDecided(pending)
+    return pending
 
 
 def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: Runtime) -> ConsentPrompt:
     """Return what the consent page shows for a request to this owner."""
     parts = urlsplit(pending.request.redirect_uri)
-    scopes = describe_scopes(pending.request.scope, pending.request.client_id, owner, runtime)
+    previous = find_consent(owner, pending.request.client_id, runtime.store)
+    scopes = describe_scopes(pending.request.scope, previous, runtime.settings)
     individual_claims = claims_beyond_scope(pending.request)
     if individual_claims:
-        claim_names = ", ".join(name.replace("_", " ") for name in individual_claims)
-        scopes.append((INDIVIDUAL_CLAIMS, f"See your {claim_names}", False))
+        scopes.append((INDIVIDUAL_CLAIMS, describe_claims(individual_claims), False))
     return ConsentPrompt(
         pending.target,
         tuple(scopes),
-        parts.netloc or f"{parts.scheme}: (an app on your device)",
+        describe_destination(pending.request.redirect_uri),
         is_loopback_host(parts.hostname) and parts.netloc != urlsplit(runtime.settings.issuer).netloc,
-        not (pending.target.client.policy.always_prompt_for_consent or "consent" in pending.request.prompt),
+        not (
+            (previous is not None and not covers_identity(previous.identity, pending.request.client_identity))
+            or pending.target.must_prompt_each_time
+            or "consent" in pending.request.prompt
+        ),
+        describe_changes(previous, pending.request.client_identity),
     )
 
 
 def allow(
     pending: PendingAuthorization,
+    decision: str,
     scope: frozenset[str],
     owner: Owner,
     address: str | None,
@@ -103,95 +110,147 @@ def allow(
 ) -> AuthorizationResponse:
     """Record the owner's consent, and return the response that redirects an authorization code to the client.
 
+    :param decision: what the browser submitted: it gets this response again if it submits the same twice.
     :param scope: the checkboxes that the owner left ticked on the consent page: names of scopes, and
         ``INDIVIDUAL_CLAIMS`` for the claims that the client requests individually.
     :param address: the owner's network address, for the consent and the audit log.
-    :raises InvalidRequest: if the request was decided already.
+    :raises AlreadyDecided: if the request was decided meanwhile.
     """
-    granted_claims = {
-        place: _select_ticked_claims(requested_claims, scope)
-        for place, requested_claims in pending.request.claims.items()
-    }
-    granted = replace(pending.request, scope=tuple(sorted(scope & set(pending.request.scope))), claims=granted_claims)
-    secret, grant, code = _make_grant_and_code(granted, owner, runtime, now)
-    decision = ConsentDecision(pending.target.client, pending.request.scope, granted.scope, owner, address)
-    rows = (grants.add(grant), grants.add_code(code), *consent_statements(decision, runtime, now))
-    if not runtime.write(Transaction(interactions.decide(pending.digest, now), rows)):
-        raise InvalidRequest("This request was answered already. Start again from the app.")
+    requested = pending.request
+    granted_scope = tuple(sorted(scope & set(requested.scope)))
+    offered_individually = frozenset(claims_beyond_scope(requested))
+    granted_claims = claims_of_scope(frozenset(granted_scope))
+    if INDIVIDUAL_CLAIMS in scope:
+        granted_claims |= offered_individually
+    granted = replace(
+        requested,
+        scope=granted_scope,
+        claims={
+            place: {name: claim for name, claim in claims.items() if name in granted_claims}
+            for place, claims in requested.claims.items()
+        },
+    )
+    client = pending.target.client
+    secret, grant, code = _make_grant_and_code(granted, client, owner, runtime.settings, now)
+    offered_claims = claims_of_scope(frozenset(requested.scope)) | offered_individually
+    consent_decision = ConsentDecision(
+        client,
+        requested.client_identity,
+        requested.scope,
+        granted_scope,
+        offered_claims - granted_claims,
+        owner,
+        address,
+    )
+    seen = check_still_active(owner.sub, grant.client_id, runtime, now)
+    rows = (
+        *consent_statements(consent_decision, runtime, now),
+        grants.add_unless_revoked(grant, seen),
+        grants.add_code(code),
+    )
+    response = pending.target.response({"code": secret.reveal()})
+    _decide(pending, decision, owner, response, rows, runtime, now)
     runtime.recent_codes.add(code.digest, (code, grant))
-    return pending.target.response({"code": secret.reveal()})
+    return response
 
 
 def issue_remembered(
     request: AuthorizationRequest,
     target: CheckedTarget,
     owner: Owner,
+    consent: Consent,
     runtime: Runtime,
     now: float,
-    authenticated_session: AuthenticatedSession | None = None,
+    session_digest: bytes | None = None,
 ) -> AuthorizationResponse | None:
     """Issue an authorization code because the owner's consent is remembered, without showing a page.
 
     Return the response that redirects the code to the client, or ``None`` if a page is needed after all, because the
-    consent or the session is no longer valid.
+    consent has changed or the session is no longer valid.
 
-    :param authenticated_session: the session and the remembered consent as the caller read or cached them. The code
-        is issued only if the session is still valid, the account is not disabled, and the consent still has the same
-        scope. If ``None``, the code is issued if any consent of the owner for the client is remembered.
+    :param consent: the remembered consent as the caller read or cached it, which is sufficient for the request.
+    :param session_digest: digest of the secret of the owner's session, if the caller cached the session: the code is
+        issued only if the session is still valid and the account is not disabled.
     """
-    secret, grant, code = _make_grant_and_code(request, owner, runtime, now)
-    if authenticated_session is None:
-        condition = grants.add_if_consented(grant)
+    secret, grant, code = _make_grant_and_code(request, target.client, owner, runtime.settings, now)
+    if session_digest is None:
+        seen = check_still_active(owner.sub, grant.client_id, runtime, now)
+        condition = grants.add_if_consented(grant, consent, seen)
     else:
-        condition = grants.add_if_consented_and_signed_in(
-            grant, authenticated_session.session_digest, authenticated_session.consented_scope, now
-        )
-    if not runtime.write(Transaction(condition, (grants.add_code(code),))):
+        # The statement itself checks the account. A code for a client that was disabled meanwhile cannot be redeemed.
+        seen = runtime.feed.get_view().seen_revocations(grant.client_id, owner.sub)
+        condition = grants.add_if_consented_and_signed_in(grant, consent, session_digest, now, seen)
+    if not runtime.store.write(Transaction(condition, (grants.add_code(code),))):
         return None
     runtime.recent_codes.add(code.digest, (code, grant))
     return target.response({"code": secret.reveal()})
 
 
 def deny(
-    pending: PendingAuthorization, owner: Owner, address: str | None, runtime: Runtime, now: float
+    pending: PendingAuthorization, decision: str, owner: Owner, address: str | None, runtime: Runtime, now: float
 ) -> AuthorizationResponse:
     """Record that the owner denied a request, and return the response that redirects ``access_denied`` to the client.
 
-    :raises InvalidRequest: if the request was decided already.
+    :param decision: what the browser submitted: it gets this response again if it submits the same twice.
+    :raises AlreadyDecided: if the request was decided meanwhile.
     """
     event = audit_statement(
         "consent.denied", now, client_id=pending.request.client_id, owner=owner.sub, address=address
     )
-    if not runtime.write(Transaction(interactions.decide(pending.digest, now), (event,))):
-        raise InvalidRequest("This request was answered already. Start again from the app.")
-    return pending.target.refusal_response(AccessDenied("the resource owner denied the request"))
+    response = pending.target.refusal_response(AccessDenied("the resource owner denied the request"))
+    return _decide(pending, decision, owner, response, (event,), runtime, now)
 
 
-def refuse(pending: PendingAuthorization, refusal: OAuthError, runtime: Runtime, now: float) -> AuthorizationResponse:
-    """Close a request without the owner's decision, and return the response that redirects an error to the client.
+def refuse(
+    pending: PendingAuthorization,
+    decision: str,
+    owner: Owner | None,
+    refusal: OAuthError,
+    runtime: Runtime,
+    now: float,
+) -> AuthorizationResponse:
+    """Close a request that cannot be allowed, and return the response that redirects an error to the client.
 
+    :param decision: what the browser submitted: it gets this response again if it submits the same twice.
     :param refusal: the error to report to the client.
-
-    :raises InvalidRequest: if the request was decided already.
+    :raises AlreadyDecided: if the request was decided meanwhile.
     """
-    if not runtime.write(Transaction(interactions.decide(pending.digest, now))):
-        raise InvalidRequest("This request was answered already. Start again from the app.")
-    return pending.target.refusal_response(refusal)
+    return _decide(pending, decision, owner, pending.target.refusal_response(refusal), (), runtime, now)
+
+
+def _decide(
+    pending: PendingAuthorization,
+    decision: str,
+    owner: Owner | None,
+    response: AuthorizationResponse,
+    rows: tuple[BoundStatement, ...],
+    runtime: Runtime,
+    now: float,
+) -> AuthorizationResponse:
+    """Close a request with a response, and return the response.
+
+    :param rows: further SQL statements to execute in the same transaction.
+    :raises AlreadyDecided: if the request was decided meanwhile.
+    """
+    statement = response_statement(pending, decision, owner, response, runtime.settings, now)
+    if not runtime.store.write(Transaction(interactions.decide(pending.digest, now), (*rows, statement))):
+        raise AlreadyDecided(pending)
+    return response
 
 
 def _make_grant_and_code(
-    request: AuthorizationRequest, owner: Owner, runtime: Runtime, now: float
+    request: AuthorizationRequest, client: Client, owner: Owner, settings: Settings, now: float
 ) -> tuple[Secret, Grant, AuthorizationCode]:
     """Return a new authorization code, its grant, and the code's database row. The caller stores grant and row."""
     secret = generate_secret(AUTHORIZATION_CODE)
-    expires_at = now + runtime.settings.authorization_code_lifetime
+    expires_at = now + settings.authorization_code_lifetime
     grant = new_grant(
         owner,
-        request.client_id,
+        client,
         scope=format_scope(request.scope),
         resources=to_json(list(request.resources)),
         now=now,
-        expires_at=expires_at + runtime.settings.access_token_lifetime,
+        expires_at=expires_at + settings.access_token_lifetime,
         sid=owner.sid,
         claims=to_json(request.claims) if any(request.claims.values()) else None,
     )
@@ -213,12 +272,3 @@ def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
     included = claims_of_scope(frozenset(request.scope))
     requested = {name for claims in request.claims.values() for name in claims}
     return sorted(requested & STANDARD_CLAIMS.keys() - included)
-
-
-def _select_ticked_claims(requested_claims: Mapping[str, Any], ticked: frozenset[str]) -> dict[str, Any]:
-    """Return the individually requested claims that the owner granted.
-
-    They are the claims that a ticked scope includes, or all if the checkbox ``INDIVIDUAL_CLAIMS`` is ticked.
-    """
-    included = STANDARD_CLAIMS.keys() if INDIVIDUAL_CLAIMS in ticked else claims_of_scope(ticked)
-    return {name: claim_request for name, claim_request in requested_claims.items() if name in included}

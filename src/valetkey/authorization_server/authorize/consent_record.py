@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
+from valetkey.protocol.client_identity import covers_identity, identity_changes
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.runtime import Runtime
-from valetkey.storage import consents, outbox
+from valetkey.settings import Settings
+from valetkey.storage import change_feed, consents, outbox, scope_withdrawal
 from valetkey.storage.clients import Client
 from valetkey.storage.consents import Consent
+from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.store import Store
 
 # Scopes that an owner cannot untick, because the response would not be an authentication; the owner can deny instead.
 REQUIRED_SCOPES = frozenset({"openid"})
@@ -23,56 +28,93 @@ class ConsentDecision:
     """A resource owner's consent: the scopes that a client requested, and those that the owner granted."""
 
     client: Client
+    client_identity: str  # as it was shown to the owner
     requested_scope: tuple[str, ...]
     granted_scope: tuple[str, ...]
+    withdrawn_claims: frozenset[str]  # names of claims that were offered, in a scope or individually, and not granted
     owner: Owner
     address: str | None
 
 
-def describe_scopes(
-    scope: Sequence[str], client_id: str, owner: Owner, runtime: Runtime
-) -> list[tuple[str, str, bool]]:
-    """Return a tuple for each scope: name, description, and whether the owner granted it to this client before."""
-    previous = consents.find(runtime.store, owner.sub, client_id)
+def find_consent(owner: Owner | None, client_id: str, store: Store) -> Consent | None:
+    """Return the remembered consent of the signed-in owner to a client; ``None`` if there is none or no one is."""
+    return consents.find(store, owner.sub, client_id) if owner else None
+
+
+def describe_scopes(scope: Sequence[str], previous: Consent | None, settings: Settings) -> list[tuple[str, str, bool]]:
+    """Return a tuple for each scope: name, description, and whether the owner granted it to this client before.
+
+    :param previous: the remembered consent of the owner to the client, or ``None`` if there is none.
+    """
     granted_before = parse_scope(previous.scope) if previous else frozenset()
-    descriptions = runtime.settings.known_scopes
+    descriptions = settings.known_scopes
     return [(name, descriptions.get(name, name), name in granted_before) for name in scope]
+
+
+def describe_changes(previous: Consent | None, identity: str) -> tuple[str, ...]:
+    """Return what changed in a client's identity since the owner's last consent, one sentence for each change.
+
+    :param identity: the client's present identity, as ``describe_identity`` returned it.
+    """
+    if previous is None or previous.identity is None:
+        return ()
+    return identity_changes(previous.identity, identity)
 
 
 def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
     """Return the SQL statements, not yet executed, that store a consent and write it to the audit log.
 
+    A requested scope that was left unticked is withdrawn: from the remembered consent and from all grants that the
+    owner gave the client before. A scope that was not requested stays as it was, except that it is not remembered any
+    more if the client has another identity now. The caller adds the new grant after these statements, in the same
+    transaction.
+
     If the owner had granted this client no access before, a statement queues a mail that tells the owner.
     """
     client, owner = decision.client, decision.owner
     previous = consents.find(runtime.store, owner.sub, client.client_id)
+    scope = format_scope(decision.granted_scope)
     event = audit_statement(
-        "consent.granted",
-        now,
-        client_id=client.client_id,
-        owner=owner.sub,
-        address=decision.address,
-        detail=format_scope(decision.granted_scope),
+        "consent.granted", now, client_id=client.client_id, owner=owner.sub, address=decision.address, detail=scope
     )
+    consent = Consent(owner.sub, client.client_id, scope, now, now, decision.address, decision.client_identity)
+    is_new_identity = previous is not None and not covers_identity(previous.identity, decision.client_identity)
     return (
-        _remembered_consent_statement(previous, decision, now),
+        *([consents.forget_scopes(previous)] if previous is not None and is_new_identity else ()),
+        consents.remember(consent),
+        *(consents.add_scope(owner.sub, client.client_id, name) for name in decision.granted_scope),
+        *_withdrawal_statements(decision, runtime.store, now),
         event,
-        *_first_consent_mail_statements(previous, decision, runtime, now),
+        *_first_consent_mail_statements(previous, decision, runtime.settings, now),
     )
 
 
-def _remembered_consent_statement(previous: Consent | None, decision: ConsentDecision, now: float) -> BoundStatement:
-    # A requested scope that was left unticked is withdrawn; a scope that was not requested stays as it was.
-    unaffected = parse_scope(previous.scope) - set(decision.requested_scope) if previous else frozenset()
-    first_granted_at = previous.first_granted_at if previous else now
-    scope = format_scope(unaffected | set(decision.granted_scope))
-    return consents.remember(
-        Consent(decision.owner.sub, decision.client.client_id, scope, first_granted_at, now, decision.address)
-    )
+def _withdrawal_statements(decision: ConsentDecision, store: Store, now: float) -> Iterator[BoundStatement]:
+    owner, client_id = decision.owner.sub, decision.client.client_id
+    withdrawn_scope = sorted(set(decision.requested_scope) - set(decision.granted_scope))
+    if withdrawn_scope:
+        detail = format_scope(withdrawn_scope)
+        yield audit_statement(
+            "consent.narrowed", now, client_id=client_id, owner=owner, address=decision.address, detail=detail
+        )
+    for name in withdrawn_scope:
+        yield consents.remove_scope(owner, client_id, name)
+        yield from scope_withdrawal.withdrawal_statements(owner, client_id, name, now)
+    if not decision.withdrawn_claims:
+        return
+    for grant_id, claims in scope_withdrawal.list_requested_claims(store, owner, client_id):
+        remaining = {
+            place: {name: request for name, request in requests.items() if name not in decision.withdrawn_claims}
+            for place, requests in json.loads(claims).items()
+        }
+        new_claims = to_json(remaining) if any(remaining.values()) else None
+        if new_claims != claims:
+            yield scope_withdrawal.replace_requested_claims(grant_id, claims, new_claims)
+            yield change_feed.add("changed", f"grant {grant_id}")
 
 
 def _first_consent_mail_statements(
-    previous: Consent | None, decision: ConsentDecision, runtime: Runtime, now: float
+    previous: Consent | None, decision: ConsentDecision, settings: Settings, now: float
 ) -> tuple[BoundStatement, ...]:
     """Return the SQL statement that queues a mail to the owner when a client gets access for the first time.
 
@@ -80,11 +122,11 @@ def _first_consent_mail_statements(
 
     :param previous: the remembered consent before this decision, or ``None`` if there was none.
     """
-    if previous is not None or not runtime.settings.mail_url or not decision.owner.email:
+    if previous is not None or not settings.mail_url or not decision.owner.email:
         return ()
-    account = f"{runtime.settings.issuer}{runtime.settings.account_path or ''}"
+    account = f"{settings.issuer}{settings.account_path or ''}"
     name = decision.client.name
-    text = f"You gave {name} access to your account at {runtime.settings.name}.\n\n"
-    text += f"If that was not you, take it back: {account}\n"
+    text = f"You allowed {name} to access your account at {settings.name}.\n\n"
+    text += f"If this was not you, revoke the access: {account}\n"
     payload = {"to": decision.owner.email, "subject": f"{name} can now access your account", "text": text}
     return (outbox.add("mail", payload, now),)

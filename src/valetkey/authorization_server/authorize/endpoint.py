@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from valetkey.authorization_server import texts
 from valetkey.authorization_server.openid.id_token import read_hint
-from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
+from valetkey.authorization_server.token.scope_and_resource import resolve_request
+from valetkey.caches.clients import ClientCache
 from valetkey.protocol import pkce
 from valetkey.protocol.claims import ClaimsRequest, parse_claims_parameter, requested_values
+from valetkey.protocol.client_identity import covers_identity
 from valetkey.protocol.errors import (
     InvalidRequest,
     RegistrationNotSupported,
@@ -29,8 +32,7 @@ from .request import AuthorizationRequest, CheckedTarget
 
 RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
-_MAX_LENGTHS = {"state": 2048, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
-_DISPLAYS = frozenset({"page", "popup", "touch", "wap"})
+_MAX_LENGTHS = {"state": 8192, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
 _MAX_LOGGED_LENGTH = 200  # characters of a rejected value that are logged
 Pairs = Sequence[tuple[str, str]]
 
@@ -42,10 +44,10 @@ def check_target(pairs: Pairs, runtime: Runtime, now: float) -> CheckedTarget:
     :raises InvalidRequest: if the client or the redirect URI is missing or not registered. The error message is for
         the user, because there is no URI to redirect it to.
     """
-    client = _find_client(_single_value(pairs, "client_id"), runtime, now)
+    client = _find_client(_single_value(pairs, "client_id"), runtime.clients, now)
     sent = _single_value(pairs, "redirect_uri")
     if sent is None and _is_redirect_uri_required(pairs):
-        raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")  # Core §3.1.2.1
+        raise InvalidRequest(texts.MISSING_REDIRECT_URI)  # Core §3.1.2.1
     redirect_uri = _check_redirect_uri(sent, client)
     states = [value for name, value in pairs if name == "state" and value]
     state = states[0] if len(states) == 1 else None
@@ -66,20 +68,19 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
     _check_response_mode(parameters)
     _check_lengths(parameters)
     challenge = pkce.parse_code_challenge(parameters, required=target.client.policy.pkce_required)
-    scope = check_scope(parameters.get("scope"), target.client, runtime)
-    resources = read_resources(parameters, runtime, target.client, scope)
+    access = resolve_request(parameters, target.client, runtime, now)
     claims = parse_claims_parameter(parameters.get("claims"))
-    _check_display(parameters)
     return AuthorizationRequest(
         client_id=target.client.client_id,
         redirect_uri=target.redirect_uri,
         redirect_uri_sent=target.redirect_uri_sent,
         state=target.state,
         mode=target.mode,
-        scope=tuple(sorted(limit_scope_to_resources(scope, resources, runtime))),
-        resources=resources,
+        scope=tuple(sorted(access.scope)),
+        resources=access.audience,
         code_challenge=challenge,
         begun_at=now,
+        client_identity=target.client.identity,
         nonce=parameters.get("nonce"),
         prompt=_read_prompt(parameters),
         max_age=_read_max_age(parameters, target.client),
@@ -93,21 +94,32 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
 def recheck_target(request: AuthorizationRequest, runtime: Runtime, now: float) -> CheckedTarget:
     """Check the client and the redirect URI of a stored request again, and return them.
 
-    :raises InvalidRequest: if the client was removed or disabled meanwhile, or no longer has this redirect URI.
+    :raises InvalidRequest: if the client was removed or disabled meanwhile, no longer has this redirect URI, or has
+        another identity: a consent is to the identity that was shown.
     """
-    client = _find_client(request.client_id, runtime, now)
+    client = _find_client(request.client_id, runtime.clients, now)
+    check_identity_unchanged(request.client_identity, client)
     redirect_uri = _check_redirect_uri(request.redirect_uri, client)
     issuer = runtime.settings.issuer
     return CheckedTarget(client, redirect_uri, request.redirect_uri_sent, request.state, request.mode, issuer)
 
 
-def _find_client(client_id: str | None, runtime: Runtime, now: float) -> Client:
+def check_identity_unchanged(identity: str, client: Client) -> None:
+    """Check that a client still has the identity that a stored request has recorded.
+
+    :raises InvalidRequest: if it does not. The error message is for the user.
+    """
+    if not covers_identity(identity, client.identity):
+        raise InvalidRequest(texts.REGISTRATION_CHANGED)
+
+
+def _find_client(client_id: str | None, client_cache: ClientCache, now: float) -> Client:
     if client_id is None:
-        raise InvalidRequest("The app did not say which app it is (client_id is missing).")
-    client = runtime.clients.find(client_id, now)
+        raise InvalidRequest(texts.MISSING_CLIENT_ID)
+    client = client_cache.find(client_id, now)
     if client is None:
         detail = f"unknown client_id {client_id[:_MAX_LOGGED_LENGTH]!r}"
-        raise InvalidRequest("This app is not known here, or was put out of service.", log_detail=detail)
+        raise InvalidRequest(texts.UNKNOWN_APP, log_detail=detail)
     return client
 
 
@@ -123,29 +135,27 @@ def _is_redirect_uri_required(pairs: Pairs) -> bool:
 def _check_redirect_uri(sent: str | None, client: Client) -> str:
     if sent is None:
         if len(client.redirect_uris) != 1:  # RFC 6749 §3.1.2.3
-            raise InvalidRequest("The app did not say where to return to (redirect_uri is missing).")
+            raise InvalidRequest(texts.MISSING_REDIRECT_URI)
         return client.redirect_uris[0]
     if not redirect_uri_matches(sent, client.redirect_uris, native=client.policy.native):  # RFC 9700 §2.1
         detail = f"{client.client_id} sent {sent[:_MAX_LOGGED_LENGTH]!r}"
-        raise InvalidRequest(
-            "The app asked to return to an address that it did not register (redirect_uri).", log_detail=detail
-        )
+        raise InvalidRequest(texts.UNKNOWN_REDIRECT_URI, log_detail=detail)
     return sent
 
 
 def _check_unsupported_parameters(parameters: Parameters) -> None:
     """Reject ``request``, ``request_uri`` and ``registration``, each with its error (OpenID Core §6, §7.2.1)."""
     if parameters.get("request") is not None:
-        raise RequestNotSupported("the request parameter is not served")
+        raise RequestNotSupported("the request parameter is not supported")
     if parameters.get("request_uri") is not None:
-        raise RequestUriNotSupported("the request_uri parameter is not served")
+        raise RequestUriNotSupported("the request_uri parameter is not supported")
     if parameters.get("registration") is not None:
-        raise RegistrationNotSupported("the registration parameter is not served")
+        raise RegistrationNotSupported("the registration parameter is not supported")
 
 
 def _check_response_type(parameters: Parameters, client: Client) -> None:
     if parameters.require("response_type") != "code":
-        raise UnsupportedResponseType("only response_type=code is served")
+        raise UnsupportedResponseType("response_type must be code")
     if "authorization_code" not in client.grant_types:
         raise UnauthorizedClient("the client may not use the authorization code grant")
 
@@ -161,17 +171,12 @@ def _check_lengths(parameters: Parameters) -> None:
             raise InvalidRequest(f"{name} is longer than {max_length} characters")
 
 
-def _check_display(parameters: Parameters) -> None:
-    if parameters.get("display") not in {None, *_DISPLAYS}:
-        raise InvalidRequest("display must be page, popup, touch or wap")
-
-
 def _read_prompt(parameters: Parameters) -> tuple[str, ...]:
     prompt = tuple((parameters.get("prompt") or "").split())
     if not set(prompt) <= set(PROMPTS):
-        raise InvalidRequest("prompt has a value that is not known")
+        raise InvalidRequest("prompt has an unknown value")
     if "none" in prompt and len(prompt) > 1:
-        raise InvalidRequest("prompt=none stands alone")  # OpenID Connect Core §3.1.2.1
+        raise InvalidRequest("prompt=none cannot be combined with other values")  # OpenID Connect Core §3.1.2.1
     return prompt
 
 
@@ -202,12 +207,12 @@ def _read_hinted_subs(claims: ClaimsRequest, hint: str | None) -> tuple[str, ...
     if hint is None:
         return requested_subs
     if requested_subs and hint not in requested_subs:
-        raise InvalidRequest("id_token_hint and claims name different people")
+        raise InvalidRequest("id_token_hint and claims contain different users")
     return (hint,)
 
 
 def _single_value(pairs: Pairs, name: str) -> str | None:
     values = [value for key, value in pairs if key == name and value]
     if len(values) > 1:
-        raise InvalidRequest(f"The app sent {name} more than once.")
+        raise InvalidRequest(texts.REPEATED_PARAMETER.format(name=name))
     return values[0] if values else None

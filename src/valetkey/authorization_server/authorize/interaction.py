@@ -5,10 +5,11 @@ The number of requests is limited for each owner, network and browser, because a
 
 from __future__ import annotations
 
-from valetkey.protocol.errors import TooManyRequests
+from valetkey.authorization_server import texts
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import INTERACTION, Secret, generate_secret
 from valetkey.rate_limiting.address import caller_network
+from valetkey.rate_limiting.named_limits import NamedLimits
 from valetkey.runtime import Runtime
 from valetkey.storage import interactions
 from valetkey.storage.engine.transaction import Transaction
@@ -36,7 +37,7 @@ def save_interaction(
     :param address: the browser's IP address; its network is limited if no owner is signed in.
     :raises TooManyRequests: if the owner, or without a sign-in the browser's network, has begun too many requests.
     """
-    _charge_interaction(owner, address, runtime, now)
+    _charge_interaction(owner, address, runtime.limits, now)
     secret = generate_secret(INTERACTION)
     row = Interaction(
         secret.digest(),
@@ -45,22 +46,18 @@ def save_interaction(
         request.to_json(),
         now + runtime.settings.interaction_lifetime,
     )
-    runtime.write(
+    runtime.store.write(
         Transaction(rows=(interactions.remove_all_but_newest(browser, _MAX_PER_BROWSER - 1), interactions.add(row)))
     )
     return secret
 
 
-def _charge_interaction(owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
+def _charge_interaction(owner: Owner | None, address: str | None, limits: NamedLimits, now: float) -> None:
     """Count a new request against the owner's limit, or against the network's limit if no owner is signed in.
 
     An owner has a limit apart from the network's, so that strangers behind the same address cannot use it up.
 
     :raises TooManyRequests: if the limit is exceeded.
     """
-    key = f"interaction-of|{owner.sub}" if owner else f"interaction|{caller_network(address)}"
-    spent = runtime.limiter.spend(key, runtime.limits["interaction_limit"], now)
-    if not spent.is_admitted:
-        raise TooManyRequests(
-            "Too many sign-ins were begun from here. Please wait a minute.", retry_after=spent.retry_after
-        )
+    caller = ("owner", owner.sub) if owner else ("network", caller_network(address))
+    limits.charge("interaction_limit", *caller, now=now, description=texts.TOO_MANY_SIGN_INS)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from valetkey.authorization_server.openid.subject import subject_for_client
 from valetkey.protocol.claims import requested_values
+from valetkey.protocol.client_identity import covers_identity
 from valetkey.protocol.errors import (
     AccountSelectionRequired,
     ConsentRequired,
@@ -16,8 +17,8 @@ from valetkey.protocol.errors import (
 )
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
-from valetkey.runtime import Runtime
-from valetkey.storage import consents
+from valetkey.storage.consents import Consent
+from valetkey.tokens.key_ring import KeyRing
 
 from .consent import claims_beyond_scope
 from .request import AuthorizationRequest, CheckedTarget
@@ -29,16 +30,16 @@ def required_prompt(
     request: AuthorizationRequest,
     target: CheckedTarget,
     owner: Owner | None,
-    runtime: Runtime,
+    consent: Consent | None,
+    key_ring: KeyRing,
     now: float,
-    consented_scope: str | None = None,
 ) -> RequiredPrompt:
     """Return the prompt that an authorization request needs next; ``issue`` means that it needs none.
 
     If the client requires a new sign-in, a sign-in after ``request.begun_at`` satisfies it.
 
     :param owner: the owner who is signed in, or ``None`` if no one is.
-    :param consented_scope: the scope of the remembered consent; if ``None``, it is read from the database.
+    :param consent: the owner's remembered consent to the client, or ``None`` if there is none.
     :raises OAuthError: if no prompt can help: an essential ``acr`` is not supported, another owner than the requested
         one signed in, or the host app does not report when an owner signed in. The caller redirects this error to
         the client.
@@ -46,12 +47,10 @@ def required_prompt(
     if owner is None:
         return "sign_in"
     _check_host_support(request, owner)
-    if _must_sign_in(request, owner, now) or not _is_requested_owner(request, target, owner, runtime):
+    if _must_sign_in(request, owner, now) or not _is_requested_owner(request, target, owner, key_ring, now):
         return "sign_in"
     _check_acr(request, owner)
-    if {"consent", "select_account"} & set(request.prompt) or not _is_consent_remembered(
-        request, target, owner, runtime, consented_scope
-    ):
+    if {"consent", "select_account"} & set(request.prompt) or not _is_consent_sufficient(request, target, consent):
         return "consent"
     return "issue"
 
@@ -66,8 +65,8 @@ def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -
     if "none" not in request.prompt or required == "issue":
         return
     refusals: dict[RequiredPrompt, OAuthError] = {
-        "sign_in": LoginRequired("the person is not signed in"),
-        "consent": ConsentRequired("the person has not agreed yet"),
+        "sign_in": LoginRequired("the user is not signed in"),
+        "consent": ConsentRequired("the user has not consented yet"),
     }
     raise refusals[required]
 
@@ -81,9 +80,9 @@ def _check_host_support(request: AuthorizationRequest, owner: Owner) -> None:
     if owner.auth_time is not None:
         return
     if request.max_age is not None or "login" in request.prompt:
-        raise InvalidRequest("this server cannot tell when a person signed in: max_age and prompt=login are not served")
+        raise InvalidRequest("the time of the sign-in is unknown: max_age and prompt=login are not supported")
     if "select_account" in request.prompt:
-        raise AccountSelectionRequired("this server cannot let the person choose another account")
+        raise AccountSelectionRequired("this server does not support choosing another account")
 
 
 def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bool:
@@ -93,17 +92,19 @@ def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bo
     return request.max_age is not None and auth_time < min(request.begun_at, now - request.max_age)
 
 
-def _is_requested_owner(request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime) -> bool:
+def _is_requested_owner(
+    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, keys: KeyRing, now: float
+) -> bool:
     """Return whether this owner is the one that the client expects, or the client expects no particular one.
 
     A client names an owner in ``id_token_hint`` or ``claims`` (OpenID Connect Core §3.1.2.1, §3.1.2.2).
 
     :raises LoginRequired: if another owner signed in for this request; prompting again would never end.
     """
-    if not request.hinted_subs or subject_for_client(owner.sub, target.client, runtime) in request.hinted_subs:
+    if not request.hinted_subs or subject_for_client(owner.sub, target.client, keys, now) in request.hinted_subs:
         return True
     if owner.auth_time is None or owner.auth_time >= request.begun_at:
-        raise LoginRequired("another person than the one who is meant is signed in")
+        raise LoginRequired("another user than the requested one is signed in")
     return False
 
 
@@ -114,23 +115,16 @@ def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
         and requested_values(acr_request)
         and owner.acr not in requested_values(acr_request)
     ):
-        raise UnmetAuthenticationRequirements("the acr that is asked for cannot be reached here")
+        raise UnmetAuthenticationRequirements("the requested acr is not supported")
 
 
-def _is_consent_remembered(
-    request: AuthorizationRequest, target: CheckedTarget, owner: Owner, runtime: Runtime, consented_scope: str | None
-) -> bool:
+def _is_consent_sufficient(request: AuthorizationRequest, target: CheckedTarget, consent: Consent | None) -> bool:
     """Return whether the owner consented to everything in the request before, so that no prompt is needed.
 
-    Always false if the client's policy demands a prompt each time, as its identity is not assured (RFC 8252 §8.6).
-
-    :param consented_scope: the scope of the remembered consent; if ``None``, it is read from the database.
+    The consent must be to the client's present identity, and to all requested scopes.
     """
-    if target.client.policy.always_prompt_for_consent:
+    if consent is None or target.must_prompt_each_time:
         return False
-    if consented_scope is None:
-        consent = consents.find(runtime.store, owner.sub, request.client_id)
-        if consent is None:
-            return False
-        consented_scope = consent.scope
-    return parse_scope(consented_scope).issuperset(request.scope) and not claims_beyond_scope(request)
+    if not covers_identity(consent.identity, target.client.identity):
+        return False
+    return parse_scope(consent.scope).issuperset(request.scope) and not claims_beyond_scope(request)

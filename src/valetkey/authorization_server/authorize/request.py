@@ -8,6 +8,8 @@ from typing import Any
 
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import OAuthError
+from valetkey.protocol.redirect_uri import has_private_use_scheme, leads_to_user_device
+from valetkey.protocol.secret import Secret
 from valetkey.storage.clients import Client
 
 
@@ -24,6 +26,19 @@ class CheckedTarget:
     state: str | None
     mode: str
     issuer: str
+
+    @property
+    def must_prompt_each_time(self) -> bool:
+        """Whether the owner must be prompted even if the same request was allowed before (RFC 8252 §8.6).
+
+        True if the client does not authenticate and the response goes to a program on the owner's device: another
+        program there could have sent the request, and get the response. The client's policy does not matter.
+        Also true for a private-use scheme without a dot, however the client authenticates: any program can claim such a
+        scheme.
+        """
+        if has_private_use_scheme(self.redirect_uri, undotted=True):
+            return True
+        return self.client.is_public and leads_to_user_device(self.redirect_uri)
 
     def response(self, parameters: dict[str, str]) -> AuthorizationResponse:
         """Return an authorization response with these parameters, the request's ``state``, and ``iss`` (RFC 9207)."""
@@ -49,6 +64,7 @@ class AuthorizationRequest:
     resources: tuple[str, ...]
     code_challenge: str | None
     begun_at: float
+    client_identity: str  # as the client was when the request was checked; the consent is to this identity
     nonce: str | None = None
     prompt: tuple[str, ...] = ()
     max_age: int | None = None
@@ -70,3 +86,18 @@ class AuthorizationRequest:
         members = json.loads(text)
         lists = {name: tuple(members[name]) for name in ("scope", "resources", "prompt", "acr_values", "hinted_subs")}
         return cls(**{**members, **lists})
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAuthorization:
+    """A stored authorization request that waits for the resource owner's decision, in the browser that sent it."""
+
+    interaction_id: Secret
+    browser: Secret  # the cookie that identifies the browser
+    request: AuthorizationRequest
+    target: CheckedTarget
+
+    @property
+    def digest(self) -> bytes:
+        """Digest of the interaction id, under which the request is stored."""
+        return self.interaction_id.digest()

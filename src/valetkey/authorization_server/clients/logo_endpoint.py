@@ -12,7 +12,6 @@ from valetkey.storage.clients import Client
 _HEADERS = (
     ("Cache-Control", "private, max-age=3600"),
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
-    ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 
@@ -27,11 +26,11 @@ def serve_logo(call: Call) -> MachineResponse:
     client = call.runtime.clients.find(parse_parameters(call.query).get("client_id") or "", call.now)
     uri = displayable_logo_uri(client) if client else None
     if uri is None:
-        raise NotFound("this client has no logo to show")
+        raise NotFound("this client has no logo")
     try:
         image = call.runtime.images.get(uri)
     except FetchError as cause:
-        raise NotFound("this client has no logo to show", log_detail=str(cause)) from cause
+        raise NotFound("this client has no logo", log_detail=str(cause)) from cause
     return MachineResponse(200, image.body, (("Content-Type", image.content_type), *_HEADERS))
 
 

@@ -10,17 +10,18 @@ from valetkey.authorization_server.openid.id_token import ensure_signing_keys
 from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.client_policy import SECRET_AUTH_METHODS
 from valetkey.protocol.errors import Forbidden, InvalidClientMetadata, InvalidRequest, InvalidToken
 from valetkey.protocol.parameters import parse_parameters
-from valetkey.protocol.secret import CLIENT_SECRET, REGISTRATION_ACCESS_TOKEN, Secret, generate_secret, is_well_formed
-from valetkey.storage import change_feed, clients, grants, personal_access_tokens, registrations
+from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, Secret, generate_secret, is_well_formed
+from valetkey.storage import change_feed, clients, registrations
 from valetkey.storage.clients import Client
-from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.registrations import Registration
 
-from .registration_endpoint import client_information, validate_metadata
+from .operator_metadata import OPERATOR_ONLY_MEMBERS
+from .registration_endpoint import client_information, describe_omitted_scopes, validate_metadata
+from .service import client_revocation_statements, end_client
+from .update import becomes_public, secret_statements
 
 _SERVER_ISSUED_MEMBERS = frozenset(
     {"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"}
@@ -76,7 +77,9 @@ def _read_registration(call: Call, managed: ManagedClient) -> MachineResponse:
     """Return the client information response without the client secret, of which only a digest is stored."""
     client = managed.client
     return json_response(
-        client_information(call.runtime, client.client_id, client.metadata, client.created_at, managed.token, None)
+        client_information(
+            call.runtime.settings, client.client_id, client.metadata, client.created_at, managed.token, None
+        )
     )
 
 
@@ -84,29 +87,36 @@ def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse
     """Replace all metadata of the client and issue a new registration access token (RFC 7592 §2.2)."""
     _check_body(call, managed.client)
     runtime, client = call.runtime, managed.client
-    rules, metadata = validate_metadata(call.json_body, managed.registration.policy, runtime)
+    rules, metadata = validate_metadata(
+        call.json_body, managed.registration.policy, client.client_id, runtime, call.now
+    )
+    metadata |= {name: client.metadata[name] for name in OPERATOR_ONLY_MEMBERS & client.metadata.keys()}
     is_pending = _needs_approval(managed, metadata != client.metadata, call)
     token = generate_secret(REGISTRATION_ACCESS_TOKEN)
-    secret, rows = _secret_statements(client, metadata["token_endpoint_auth_method"], call.now)
+    secret, rows = secret_statements(client, metadata["token_endpoint_auth_method"], call.now)
     disabled_at = call.now if is_pending else None
     changed = clients.change(replace(client, policy=rules), metadata=metadata, disabled_at=disabled_at)
     rows += [changed, audit_statement("client.changed", call.now, client_id=client.client_id, address=call.address)]
+    ends_tokens = (is_pending and not managed.registration.waits) or becomes_public(client, metadata)
     rows += (
-        _revoke_token_statements(call, client)
-        if is_pending and not managed.registration.waits
-        else [_feed_statement("changed", call, client)]
+        client_revocation_statements(client.client_id, call.now)
+        if ends_tokens
+        else [change_feed.add("changed", client.client_id)]
     )
-    _write(call, registrations.change(managed.registration, token.digest(), is_pending=is_pending), rows)
-    ensure_signing_keys(runtime, metadata, call.now)
-    return json_response(client_information(runtime, client.client_id, metadata, client.created_at, token, secret))
+    condition = registrations.change(managed.registration, token.digest(), is_pending=is_pending)
+    _check_token_was_current(runtime.store.write(Transaction(condition, tuple(rows))))
+    ensure_signing_keys(runtime.keys, metadata, call.now)
+    body = client_information(runtime.settings, client.client_id, metadata, client.created_at, token, secret)
+    return json_response(body | describe_omitted_scopes(call.json_body, client.client_id, runtime, call.now))
 
 
 def _delete_registration(call: Call, managed: ManagedClient) -> MachineResponse:
     """Remove the client, revoke its grants and tokens, and return status 204 (RFC 7592 §2.3)."""
-    client = managed.client
-    rows = [*clients.removal_statements(client.client_id), *_revoke_token_statements(call, client)]
-    rows.append(audit_statement("client.removed", call.now, client_id=client.client_id, address=call.address))
-    _write(call, registrations.remove_if_token_matches(managed.registration), rows)
+    condition = registrations.remove_if_token_matches(managed.registration)
+    client_id = managed.client.client_id
+    _check_token_was_current(
+        end_client(call.runtime.store, client_id, call.now, condition=condition, address=call.address)
+    )
     return MachineResponse(204, b"", (("Cache-Control", "no-store"),))
 
 
@@ -115,7 +125,7 @@ def _check_body(call: Call, client: Client) -> None:
         raise InvalidRequest("client_id must be the one that was issued")
     if _SERVER_ISSUED_MEMBERS & call.json_body.keys():
         names = ", ".join(sorted(_SERVER_ISSUED_MEMBERS))
-        raise InvalidRequest(f"members that only the server issues must not be sent: {names}")  # §2.2
+        raise InvalidRequest(f"members that only the server sets must not be sent: {names}")  # §2.2
     secret = call.json_body.get("client_secret")
     if secret is None:
         return
@@ -132,42 +142,11 @@ def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> boo
     return bool(managed.registration.waits) or (needs_operator and is_changed)
 
 
-def _secret_statements(client: Client, method: str, now: float) -> tuple[Secret | None, list[BoundStatement]]:
-    """Return the client secret to issue, and the SQL statements that adapt the stored secrets to a new auth method.
+def _check_token_was_current(is_written: bool) -> None:
+    """Check that no other request has replaced the registration access token meanwhile.
 
-    The secret is ``None`` if the client has one already, or the method does not use a secret.
-
-    :param method: the new ``token_endpoint_auth_method``.
+    :param is_written: whether the change was written, whose condition is that the token was not replaced.
+    :raises InvalidToken: if it was not written.
     """
-    if method not in SECRET_AUTH_METHODS:
-        return None, [clients.expire_secrets(client.client_id, now)]
-    if client.secret_digests:
-        return None, []
-    secret = generate_secret(CLIENT_SECRET)
-    return secret, [clients.add_secret(client.client_id, secret.digest(), now)]
-
-
-def _revoke_token_statements(call: Call, client: Client) -> list[BoundStatement]:
-    return [
-        grants.revoke_all_of_client(client.client_id, call.now),
-        *personal_access_tokens.client_revocation_statements(
-            client.client_id, call.now, call.runtime.revocation_expiry
-        ),
-        _feed_statement("client", call, client),
-    ]
-
-
-def _feed_statement(kind: change_feed.ChangeKind, call: Call, client: Client) -> BoundStatement:
-    return change_feed.add(kind, client.client_id, call.now, call.runtime.revocation_expiry)
-
-
-def _write(call: Call, condition: BoundStatement, rows: list[BoundStatement]) -> None:
-    """Write the change of a registration if its registration access token was not replaced meanwhile.
-
-    :param condition: the SQL statement that changes the registration; it has no effect if the token was replaced.
-    :param rows: the SQL statements to execute in the same transaction.
-    :raises InvalidToken: if another request has replaced the token meanwhile; nothing is written.
-    """
-    if not call.runtime.write(Transaction(condition, tuple(rows))):
-        raise InvalidToken("the registration access token was used up", log_detail="another change was first")
-    call.runtime.feed.invalidate()
+    if not is_written:
+        raise InvalidToken("the registration access token was used up", log_detail="another change was faster")

@@ -24,7 +24,7 @@ def check_sector_identifier(metadata: Mapping[str, Any], runtime: Runtime) -> No
     if uri is None:
         return
     try:
-        with runtime.fetch_slot():
+        with runtime.fetch_slots.sector_identifiers(uri):
             listed = runtime.fetcher.get(uri).json()
     except FetchError as cause:
         raise InvalidClientMetadata("sector_identifier_uri cannot be read", log_detail=str(cause)) from cause

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit_statement
 from valetkey.runtime import Runtime
-from valetkey.storage import change_feed, clients, registrations
-from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage import registrations
+
+from .service import end_client
 
 _DAY_S = 86400.0
 
 
-def prune_unused_clients(runtime: Runtime) -> int:
+def prune_unused_clients(runtime: Runtime, now: float) -> int:
     """Remove clients that registered themselves and were not used within ``unused_registration_days`` days.
 
     Clients are kept if a user ever granted them access, if the operator approved them, if they registered with an
@@ -18,17 +18,11 @@ def prune_unused_clients(runtime: Runtime) -> int:
 
     :returns: the number of removed clients; 0 if the setting ``unused_registration_days`` is 0.
     """
-    days, now = runtime.settings.unused_registration_days, runtime.clock()
+    days = runtime.settings.unused_registration_days
     if not days:
         return 0
     before, removed = now - days * _DAY_S, 0
     for client_id in registrations.list_unused_client_ids(runtime.store, before):
-        _, remove_secrets = clients.removal_statements(client_id)
-        rows = (
-            remove_secrets,
-            registrations.remove(client_id),
-            change_feed.add("client", client_id, now, runtime.revocation_expiry),
-            audit_statement("client.removed", now, client_id=client_id, detail=f"not used within {days} days"),
-        )
-        removed += runtime.write(Transaction(registrations.remove_client_if_unused(client_id, before), rows))
+        condition = registrations.remove_client_if_unused(client_id, before)
+        removed += end_client(runtime.store, client_id, now, condition=condition, detail=f"not used within {days} days")
     return removed

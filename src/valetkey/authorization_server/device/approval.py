@@ -7,34 +7,43 @@ import json
 from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
-from valetkey.authorization_server.authorize.consent_record import ConsentDecision, consent_statements, describe_scopes
-from valetkey.authorization_server.grant_lifecycle import new_grant
-from valetkey.protocol.errors import InvalidRequest, TooManyRequests
+from valetkey.authorization_server import texts
+from valetkey.authorization_server.authorize.consent_record import (
+    ConsentDecision,
+    consent_statements,
+    describe_changes,
+    describe_scopes,
+    find_consent,
+)
+from valetkey.authorization_server.authorize.endpoint import check_identity_unchanged
+from valetkey.authorization_server.grant_lifecycle import check_still_active, new_grant
+from valetkey.protocol.claims import claims_of_scope
+from valetkey.protocol.display_name import describe_character
+from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import DEVICE_INTERACTION, Secret, generate_secret, is_well_formed
-from valetkey.protocol.user_code import format_user_code, parse_user_code
+from valetkey.protocol.user_code import find_foreign_letter, format_user_code, parse_user_code
 from valetkey.rate_limiting.address import caller_network
-from valetkey.rate_limiting.limit import parse_limit
 from valetkey.runtime import Runtime
 from valetkey.storage import device_codes, grants, interactions
 from valetkey.storage.clients import Client
 from valetkey.storage.device_codes import DeviceCode
 from valetkey.storage.engine.records import to_json
+from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.interactions import Interaction
-
-_UNKNOWN_CODE_MESSAGE = "This code is not known, or has expired. Check it, or get a new one on the device."
-_CLOSED_REQUEST_MESSAGE = "This code was answered already, or has expired. Start again on the device."
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceConsent:
-    """A device authorization request that waits for the decision of the owner who entered its user code."""
+    """A device authorization request, and the owner's page for it, which was opened by entering its user code."""
 
     digest: bytes  # of the interaction id
     device_code: DeviceCode
     client: Client
+    client_identity: str  # as it was when the owner entered the user code
+    is_decided: bool  # whether the owner has decided about it on this page before
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -45,6 +54,11 @@ class DeviceConsent:
     def user_code(self) -> str:
         """The user code as the device shows it, with a dash in the middle."""
         return format_user_code(self.device_code.user_code)
+
+    @property
+    def is_allowed(self) -> bool:
+        """True if the owner allowed the request; false if the owner denied it or has not decided yet."""
+        return self.device_code.grant_id is not None
 
 
 def enter_user_code(
@@ -58,60 +72,76 @@ def enter_user_code(
         for the user.
     :raises TooManyRequests: if this owner or this network entered too many wrong codes (RFC 8628 §5.1).
     """
-    settings = runtime.settings
     guesses = [
-        (f"devicecode:{caller_network(address)}", parse_limit(settings.device_code_address_limit)),
-        (f"devicecode:owner:{owner.sub}", parse_limit(settings.device_code_limit)),
+        ("device_code_address_limit", caller_network(address)),
+        ("device_code_limit", owner.sub),
     ]
-    for key, limit in guesses:  # charged before the lookup, refunded if the code is right
-        spent = runtime.limiter.spend(key, limit, now)
-        if not spent.is_admitted:
-            raise TooManyRequests("Too many codes were tried. Please wait.", retry_after=spent.retry_after)
+    for setting, caller in guesses:  # charged before the lookup, refunded if the code is right
+        runtime.limits.charge(setting, caller, now=now, description=texts.TOO_MANY_CODES)
     user_code = parse_user_code(entered_code)
     code = device_codes.find_by_user_code(runtime.store, user_code) if user_code else None
     if code is None or code.decided_at is not None or code.expires_at <= now:
-        raise InvalidRequest(_UNKNOWN_CODE_MESSAGE)
-    for key, limit in guesses:
-        runtime.limiter.refund_best_effort(key, limit)
+        foreign_letter = find_foreign_letter(entered_code) if user_code is None else None
+        raise InvalidRequest(
+            texts.FOREIGN_LETTER.format(character=describe_character(foreign_letter))
+            if foreign_letter
+            else texts.UNKNOWN_CODE
+        )
+    for setting, caller in guesses:
+        runtime.limits.refund(setting, caller)
+    client = runtime.clients.find(code.client_id, now)
+    if client is None:
+        raise InvalidRequest(texts.UNKNOWN_CODE)
     secret = generate_secret(DEVICE_INTERACTION)
-    request = to_json({"device_code": code.digest.hex(), "owner": owner.sub, "sid": owner.sid})
-    expires_at = min(code.expires_at, now + settings.interaction_lifetime)
+    members = {"device_code": code.digest.hex(), "owner": owner.sub, "sid": owner.sid}
+    request = to_json({**members, "client_identity": client.identity})
+    expires_at = min(code.expires_at, now + runtime.settings.interaction_lifetime)
     row = Interaction(secret.digest(), browser, code.client_id, request, expires_at)
-    runtime.write(Transaction(rows=(interactions.add(row),)))
+    runtime.store.write(Transaction(rows=(interactions.add(row),)))
     return secret
 
 
 def load_device_consent(
     interaction_id: str, owner: Owner, browser: bytes, runtime: Runtime, now: float
 ) -> DeviceConsent:
-    """Return the device authorization request that waits for this owner's decision.
+    """Return the device authorization request that waits for this owner's decision, or was decided on this page.
 
     :param interaction_id: the id that ``enter_user_code`` returned.
     :param browser: the digest of the cookie that identifies the browser.
     :raises InvalidRequest: if the user code was entered by another owner, in another session or in another browser, or
-        if the request was decided or has expired. The error message is for the user.
+        if the request was decided on another page or has expired. The error message is for the user.
     """
     well_formed = is_well_formed(interaction_id, DEVICE_INTERACTION)
     row = interactions.find(runtime.store, Secret(interaction_id).digest()) if well_formed else None
     if row is None or not hmac.compare_digest(row.browser, browser):
-        raise InvalidRequest("This code was not entered in this browser. Enter it again.")
+        raise InvalidRequest(texts.CODE_OF_OTHER_BROWSER)
     interaction = json.loads(row.request)
     if (interaction["owner"], interaction["sid"]) != (owner.sub, owner.sid):
-        raise InvalidRequest("This code was not entered in this sign-in. Enter it again.")
+        raise InvalidRequest(texts.CODE_OF_EARLIER_SIGN_IN)
     code = device_codes.find(runtime.store, bytes.fromhex(interaction["device_code"]))
     client = runtime.clients.find(row.client_id, now)
-    if code is None or client is None or row.decided_at is not None or row.expires_at <= now:
-        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
-    if code.decided_at is not None:
-        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
-    return DeviceConsent(row.digest, code, client)
+    if code is not None and code.decided_at is not None and row.decided_at is None:
+        row = interactions.find(runtime.store, row.digest) or row  # it may have been decided here between the two reads
+    is_decided = row.decided_at is not None
+    if code is None or client is None or "client_identity" not in interaction:  # the latter is of an earlier version
+        raise InvalidRequest(texts.CLOSED_CODE)
+    if not is_decided and (code.decided_at is not None or row.expires_at <= now):
+        raise InvalidRequest(texts.CLOSED_CODE)
+    check_identity_unchanged(interaction["client_identity"], client)
+    return DeviceConsent(row.digest, code, client, interaction["client_identity"], is_decided)
 
 
-def describe_requested_scopes(
+def build_device_consent_prompt(
     device_consent: DeviceConsent, owner: Owner, runtime: Runtime
-) -> list[tuple[str, str, bool]]:
-    """Return a tuple for each requested scope: name, description, and whether the owner granted it before."""
-    return describe_scopes(device_consent.scope, device_consent.client.client_id, owner, runtime)
+) -> tuple[list[tuple[str, str, bool]], tuple[str, ...]]:
+    """Return what the consent page shows: the requested scopes, and what changed in the client since the last consent.
+
+    :returns: a tuple for each scope, with name, description, and whether the owner granted it before; and a sentence
+        for each change of the client's identity.
+    """
+    previous = find_consent(owner, device_consent.client.client_id, runtime.store)
+    scopes = describe_scopes(device_consent.scope, previous, runtime.settings)
+    return scopes, describe_changes(previous, device_consent.client_identity)
 
 
 def allow(
@@ -128,38 +158,47 @@ def allow(
 
     :param scope: the scopes that the owner left ticked.
     :param address: the owner's network address, for the consent and the audit log.
-    :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
+    :raises InvalidRequest: if the request was decided, or the code has expired, in the meantime.
     """
     granted = tuple(name for name in device_consent.scope if name in scope)
     code = device_consent.device_code
     grant = new_grant(
         owner,
-        code.client_id,
+        device_consent.client,
         scope=" ".join(granted),
         resources=code.resources,
         now=now,
         expires_at=code.expires_at + runtime.settings.access_token_lifetime,
     )
-    decision = ConsentDecision(device_consent.client, device_consent.scope, granted, owner, address)
+    seen = check_still_active(owner.sub, code.client_id, runtime, now)
+    decision = ConsentDecision(
+        device_consent.client,
+        device_consent.client_identity,
+        device_consent.scope,
+        granted,
+        claims_of_scope(frozenset(device_consent.scope)) - claims_of_scope(frozenset(granted)),
+        owner,
+        address,
+    )
     rows = (
-        grants.add(grant),
         *consent_statements(decision, runtime, now),
+        grants.add_unless_revoked(grant, seen),
         interactions.decide(device_consent.digest, now),
     )
-    if not runtime.write(Transaction(device_codes.decide(code.digest, grant.grant_id, now), rows)):
-        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
+    if not runtime.store.write(Transaction(device_codes.decide(code.digest, grant.grant_id, now), rows)):
+        raise InvalidRequest(texts.CLOSED_CODE)
 
 
-def deny(device_consent: DeviceConsent, owner: Owner, address: str | None, runtime: Runtime, now: float) -> None:
+def deny(device_consent: DeviceConsent, owner: Owner, address: str | None, store: Store, now: float) -> None:
     """Record that the owner denied the request; the device gets ``access_denied`` at its next poll.
 
     :param address: the owner's network address, for the audit log.
 
-    :raises InvalidRequest: if the request was decided already, or the code has expired in the meantime.
+    :raises InvalidRequest: if the request was decided, or the code has expired, in the meantime.
     """
     event = audit_statement(
         "consent.denied", now, client_id=device_consent.client.client_id, owner=owner.sub, address=address
     )
     rows = (event, interactions.decide(device_consent.digest, now))
-    if not runtime.write(Transaction(device_codes.decide(device_consent.device_code.digest, None, now), rows)):
-        raise InvalidRequest(_CLOSED_REQUEST_MESSAGE)
+    if not store.write(Transaction(device_codes.decide(device_consent.device_code.digest, None, now), rows)):
+        raise InvalidRequest(texts.CLOSED_CODE)

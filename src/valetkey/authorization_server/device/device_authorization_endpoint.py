@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.token.client_authentication import authenticate
-from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
+from valetkey.authorization_server.token.scope_and_resource import resolve_request
 from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
-from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests, UnauthorizedClient
+from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable, UnauthorizedClient
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import DEVICE_CODE, generate_secret
 from valetkey.protocol.user_code import format_user_code, generate_user_code
 from valetkey.rate_limiting.address import caller_network
-from valetkey.rate_limiting.limit import parse_limit
 from valetkey.storage import device_codes
 from valetkey.storage.clients import Client
 from valetkey.storage.device_codes import DeviceCode
@@ -33,9 +32,7 @@ def device_authorization(call: Call) -> MachineResponse:
     settings = call.runtime.settings
     client = authenticate(call)
     _check_device_grant_allowed(client, call)
-    scope = check_scope(call.parameters.get("scope"), client, call.runtime)
-    resources = read_resources(call.parameters, call.runtime, client, scope)
-    scope = limit_scope_to_resources(scope, resources, call.runtime)
+    access = resolve_request(call.parameters, client, call.runtime, call.now)
     _charge_device_authorization(call)
     secret = generate_secret(DEVICE_CODE)
     for _ in range(_MAX_USER_CODE_ATTEMPTS):
@@ -43,12 +40,12 @@ def device_authorization(call: Call) -> MachineResponse:
             digest=secret.digest(),
             user_code=generate_user_code(),
             client_id=client.client_id,
-            scope=format_scope(scope),
-            resources=to_json(list(resources)),
+            scope=format_scope(access.scope),
+            resources=to_json(list(access.audience)),
             interval=POLL_INTERVAL_S,
             expires_at=call.now + settings.device_code_lifetime,
         )
-        if call.runtime.write(Transaction(device_codes.add(code))):
+        if call.runtime.store.write(Transaction(device_codes.add(code))):
             break
     else:
         raise TemporarilyUnavailable("no user code is free; try again", retry_after=5)
@@ -67,7 +64,7 @@ def device_authorization(call: Call) -> MachineResponse:
 
 def _check_device_grant_allowed(client: Client, call: Call) -> None:
     if call.runtime.settings.device_path is None:
-        raise InvalidRequest("device authorization is not served here")
+        raise InvalidRequest("device authorization is not supported")
     if DEVICE_CODE_GRANT_TYPE not in client.grant_types:
         raise UnauthorizedClient(
             "the client may not use this grant_type", log_detail=f"the client's policy is {client.policy.name}"
@@ -75,7 +72,6 @@ def _check_device_grant_allowed(client: Client, call: Call) -> None:
 
 
 def _charge_device_authorization(call: Call) -> None:
-    limit = parse_limit(call.runtime.settings.device_authorization_limit)
-    spent = call.runtime.limiter.spend(f"device:{caller_network(call.address)}", limit, call.now)
-    if not spent.is_admitted:
-        raise TooManyRequests("too many device codes were asked for", retry_after=spent.retry_after)
+    description = "too many device codes were requested"
+    network = caller_network(call.address)
+    call.runtime.limits.charge("device_authorization_limit", network, now=call.now, description=description)

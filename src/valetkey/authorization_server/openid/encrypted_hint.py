@@ -10,20 +10,20 @@ import base64
 import binascii
 from collections.abc import Iterable
 
-from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.tokens.encryption import Cipher
 
 _ENCRYPTED_PREFIX = "sealed."  # no ID token begins like this: a JWT has two dots, an encrypted hint one
 _TTL_S = 600
 _PURPOSE = "id_token_hint in an address"
 
 
-def encrypt_hints(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> list[tuple[str, str]]:
+def encrypt_hints(pairs: Iterable[tuple[str, str]], cipher: Cipher, now: float) -> list[tuple[str, str]]:
     """Return the parameters of a request with each ``id_token_hint`` encrypted, so that they can be put into a URL."""
-    return [(name, _encrypt_hint(value, runtime, now) if name == "id_token_hint" else value) for name, value in pairs]
+    return [(name, _encrypt_hint(value, cipher, now) if name == "id_token_hint" else value) for name, value in pairs]
 
 
-def decrypt_hint(hint: str, runtime: Runtime, now: float) -> str | None:
+def decrypt_hint(hint: str, cipher: Cipher, now: float) -> str | None:
     """Return an ``id_token_hint`` as the client sent it; one that is not encrypted is returned unchanged.
 
     Return ``None`` if it cannot be decrypted with this server's keys, or was encrypted more than ten minutes ago.
@@ -32,12 +32,12 @@ def decrypt_hint(hint: str, runtime: Runtime, now: float) -> str | None:
         return hint
     try:
         data = base64.b64decode(hint.removeprefix(_ENCRYPTED_PREFIX), altchars=b"-_", validate=True)
-        encrypted_at, _, decrypted = runtime.cipher.decrypt(data, _PURPOSE).decode().partition(" ")
+        encrypted_at, _, decrypted = cipher.decrypt(data, _PURPOSE).decode().partition(" ")
     except (StoreUnavailable, binascii.Error, ValueError):
         return None
     return decrypted if 0 <= now - int(encrypted_at) <= _TTL_S else None
 
 
-def _encrypt_hint(hint: str, runtime: Runtime, now: float) -> str:
-    encrypted = runtime.cipher.encrypt(f"{int(now)} {hint}".encode(), _PURPOSE)
+def _encrypt_hint(hint: str, cipher: Cipher, now: float) -> str:
+    encrypted = cipher.encrypt(f"{int(now)} {hint}".encode(), _PURPOSE)
     return _ENCRYPTED_PREFIX + base64.urlsafe_b64encode(encrypted).decode()

@@ -11,16 +11,17 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from valetkey.protocol.claims import SCOPE_CLAIMS
+from valetkey.caches.owner_claims import read_owner_claims
+from valetkey.protocol.claims import PROTOCOL_CLAIMS, SCOPE_CLAIMS
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
 from valetkey.tokens.jws import SIGNING_REGISTRY
+from valetkey.tokens.key_ring import KeyRing
 
 from .encrypted_hint import decrypt_hint
-from .owner_claims import read_owner_claims
 from .subject import subject_for_client
 
 DEFAULT_ALGORITHM = "RS256"  # OpenID Connect Dynamic Client Registration §2
@@ -39,9 +40,9 @@ def make_id_token(
         return None
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
     claims: dict[str, Any] = {
-        **_requested_claims(runtime, grant),
+        **_owner_claims(runtime, client, grant),
         "iss": runtime.settings.issuer,
-        "sub": subject_for_client(grant.owner, client, runtime),
+        "sub": subject_for_client(grant.owner, client, runtime.keys, now),
         "aud": client.client_id,
         "iat": int(now),
         "exp": int(now) + runtime.settings.id_token_lifetime,
@@ -56,11 +57,11 @@ def make_id_token(
     return runtime.token_generator.sign_jwt(present, algorithm, "JWT", now)
 
 
-def ensure_signing_keys(runtime: Runtime, metadata: Mapping[str, Any], now: float) -> None:
+def ensure_signing_keys(key_ring: KeyRing, metadata: Mapping[str, Any], now: float) -> None:
     """Create missing signing keys for the algorithms in a client's metadata, to publish them before their first use."""
     for member in ("id_token_signed_response_alg", "userinfo_signed_response_alg"):
         if member in metadata:
-            runtime.keys.get_signing_key(metadata[member], now)
+            key_ring.get_signing_key(metadata[member], now)
 
 
 def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) -> str | None:
@@ -73,7 +74,7 @@ def read_hint(hint: str | None, client: Client, runtime: Runtime, now: float) ->
     """
     if hint is None:
         return None
-    id_token = decrypt_hint(hint, runtime, now)
+    id_token = decrypt_hint(hint, runtime.cipher, now)
     claims = verify_id_token(id_token, runtime, now) if id_token else None
     if claims is None or claims.get("aud") != client.client_id:
         raise InvalidRequest("id_token_hint is not an ID token of this server for this client")
@@ -103,12 +104,22 @@ def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] 
     return claims if is_own else None
 
 
-def _requested_claims(runtime: Runtime, grant: Grant) -> dict[str, Any]:
-    if not grant.claims:
+def _owner_claims(runtime: Runtime, client: Client, grant: Grant) -> dict[str, Any]:
+    """Return the claims about the owner: those that were requested one by one, and were granted.
+
+    If the operator chose ``claims_in_id_token`` for the client, also those of the granted scopes.
+    """
+    requested = frozenset(json.loads(grant.claims).get("id_token", {}) if grant.claims else ()) - PROTOCOL_CLAIMS
+    granted_scope = parse_scope(grant.scope)
+    if client.metadata.get("claims_in_id_token"):
+        names = requested | runtime.settings.claims_of(granted_scope)
+    else:
+        names = requested
+    if not names:
         return {}
-    requested = json.loads(grant.claims).get("id_token", {})
-    owner_claims = read_owner_claims(grant.owner, frozenset(SCOPE_CLAIMS), runtime)
-    return {name: owner_claims[name] for name in requested if name in owner_claims}
+    scope = granted_scope.union(SCOPE_CLAIMS) if requested else granted_scope
+    owner_claims = read_owner_claims(grant.owner, scope, runtime.owners)
+    return {name: owner_claims[name] for name in sorted(names) if name in owner_claims}
 
 
 def _at_hash(access_token: str, algorithm: str) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from valetkey.authorization_server import texts
+from valetkey.caches.clients import ClientCache
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.parameters import Parameters, reject_repeated
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
+from valetkey.tokens.key_ring import KeyRing
 
 from .encrypted_hint import decrypt_hint
 from .id_token import verify_id_token
@@ -19,7 +22,7 @@ from .subject import subject_for_client
 
 # Parameters that the form of the confirmation page repeats.
 CARRIED_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
-_MAX_STATE_LENGTH = 2048
+_MAX_STATE_LENGTH = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,14 @@ class LogoutRequest:
     sid: str | None
     parameters: Parameters
 
-    def matches_session(self, owner: Owner, runtime: Runtime) -> bool:
+    def matches_session(self, owner: Owner, keys: KeyRing, now: float) -> bool:
         """Return whether the ``id_token_hint`` names the owner's current session.
 
         If it does, the user need not confirm the logout.
         """
         if self.client is None or self.sub is None or self.sid is None or owner.sid is None:
             return False
-        return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, runtime), owner.sid)
+        return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, keys, now), owner.sid)
 
 
 def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> LogoutRequest:
@@ -59,7 +62,7 @@ def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now
     """
     parameters = reject_repeated(pairs)
     hint = _read_hint(parameters, runtime, now)
-    client = _find_client(parameters, hint, runtime, now)
+    client = _find_client(parameters, hint, runtime.clients, now)
     location = _read_location(parameters, client)
     sub, sid = hint.get("sub"), hint.get("sid")
     return LogoutRequest(client, location, str(sub) if sub else None, str(sid) if sid else None, parameters)
@@ -69,23 +72,23 @@ def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str
     hint = parameters.get("id_token_hint")
     if hint is None:
         return {}
-    id_token = decrypt_hint(hint, runtime, now)
+    id_token = decrypt_hint(hint, runtime.cipher, now)
     claims = verify_id_token(id_token, runtime, now) if id_token else None  # an expired one is accepted (§2)
     if claims is None:
-        raise InvalidRequest("The app sent a sign-in that this site did not issue (id_token_hint).")
+        raise InvalidRequest(texts.FOREIGN_ID_TOKEN)
     return claims
 
 
-def _find_client(parameters: Parameters, hint: dict[str, Any], runtime: Runtime, now: float) -> Client | None:
+def _find_client(parameters: Parameters, hint: dict[str, Any], client_cache: ClientCache, now: float) -> Client | None:
     from_parameter, from_hint = parameters.get("client_id"), hint.get("aud")
     if from_parameter and from_hint and from_parameter != from_hint:  # §2: they must match
-        raise InvalidRequest("The app sent another app's sign-in (client_id and id_token_hint do not match).")
+        raise InvalidRequest(texts.ID_TOKEN_OF_OTHER_APP)
     client_id = from_parameter or from_hint
     if client_id is None:
         return None
-    client = runtime.clients.find(str(client_id), now)
+    client = client_cache.find(str(client_id), now)
     if client is None:
-        raise InvalidRequest("This app is not known here, or was put out of service.", log_detail="unknown client_id")
+        raise InvalidRequest(texts.UNKNOWN_APP, log_detail="unknown client_id")
     return client
 
 
@@ -96,7 +99,7 @@ def _read_location(parameters: Parameters, client: Client | None) -> str | None:
     if uri is None:
         return None
     if client is None:
-        raise InvalidRequest("The app did not say which app it is (id_token_hint or client_id is missing).")
+        raise InvalidRequest(texts.MISSING_ID_TOKEN)
     if uri not in client.metadata.get("post_logout_redirect_uris", ()):  # §3: exact match
-        raise InvalidRequest("The app asked to go on to an address that it did not register.")
+        raise InvalidRequest(texts.UNKNOWN_LOGOUT_URI)
     return AuthorizationResponse(uri, "query", {"state": state}).location() if state else uri

@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valetkey.outbound.errors import FetchFailed
-from valetkey.protocol.errors import TemporarilyUnavailable
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 
 from .id_token import DEFAULT_ALGORITHM
+from .session_grants import end_grants_statements
 from .subject import subject_for_client
 
 LOGOUT_TOKEN_JOB = "backchannel_logout"  # kind of the outbox job
@@ -24,7 +24,7 @@ _LIFETIME_S = 120  # seconds; §4 recommends two minutes at most
 _SUCCESS_STATUSES = (200, 204)
 
 
-def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
+def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any], now: float) -> None:
     """Post a logout token to a client's ``backchannel_logout_uri``.
 
     The background worker calls this function for each queued job of the kind ``LOGOUT_TOKEN_JOB``.
@@ -34,13 +34,14 @@ def deliver_logout_token(runtime: Runtime, payload: Mapping[str, Any]) -> None:
     :raises FetchError: if the client cannot be reached, or does not respond with 200 or 204 (Back-Channel
         Logout §2.8). The worker tries again later.
     """
-    now = runtime.clock()
-    try:
-        client = runtime.clients.find(payload["client_id"], now)
-    except TemporarilyUnavailable as cause:
-        raise FetchFailed(cause.description) from cause
+    client = runtime.clients.find(payload["client_id"], now)
     if client is None or not wants_logout_token(client, payload["sid"]):
         return  # the client was removed meanwhile, or no longer registers for logout tokens
+    # Those of a client whose metadata document was not cached when the session ended, so that it had to be fetched.
+    if payload["sid"] and (
+        rows := end_grants_statements(payload["owner"], payload["sid"], {client.client_id}, runtime.store, now, None)
+    ):
+        runtime.store.write_all(*rows)
     token = make_logout_token(runtime, client, payload["owner"], payload["sid"], now)
     uri = str(client.metadata["backchannel_logout_uri"])
     response = runtime.fetcher.post_form(uri, {"logout_token": token}, accept="*/*")
@@ -73,7 +74,7 @@ def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | N
         "exp": int(now) + _LIFETIME_S,
         "jti": random_id(),
         "events": {_LOGOUT_EVENT: {}},
-        "sub": subject_for_client(owner, client, runtime),
+        "sub": subject_for_client(owner, client, runtime.keys, now),
         **({"sid": sid} if sid else {}),
     }
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)

@@ -6,11 +6,11 @@ import base64
 import hashlib
 from urllib.parse import urlsplit
 
-from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
+from valetkey.tokens.key_ring import KeyRing
 
 
-def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
+def subject_for_client(sub: str, client: Client, keys: KeyRing, now: float) -> str:
     """Return the ``sub`` of a resource owner for one client.
 
     For a client with ``subject_type`` ``pairwise`` it is a salted digest of the client's sector and the owner's
@@ -20,7 +20,7 @@ def subject_for_client(sub: str, client: Client, runtime: Runtime) -> str:
     if not is_pairwise(client):
         return sub
     text = f"{_sector_identifier(client)}\0{sub}".encode()
-    digest = hashlib.sha256(text + runtime.keys.pairwise_salt(runtime.clock())).digest()
+    digest = hashlib.sha256(text + keys.pairwise_salt(now)).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

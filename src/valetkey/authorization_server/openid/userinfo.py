@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from valetkey.caches.requested_claims import RequestedClaimsCache
 from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.claims import SCOPE_CLAIMS, claims_of_scope
+from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken
 from valetkey.runtime import Runtime
-from valetkey.storage import grants
 
-from .owner_claims import read_owner_claims
 from .subject import subject_for_client
-
-_MAX_ENTRIES = 10_000
-_CLAIMS_TTL_S = 0.5
 
 
 def userinfo(call: Call) -> MachineResponse:
@@ -28,13 +23,16 @@ def userinfo(call: Call) -> MachineResponse:
     If the client registered ``userinfo_signed_response_alg``, the claims are returned as a signed JWT.
     """
     runtime = call.runtime
-    token = runtime.verifier.verify(_read_token(call), call.now)
-    runtime.charge("userinfo_limit", f"{token.client_id}|{token.user_id or ''}", call.now)
-    owner, requested_claims = _check_token(token, runtime)
+    token = call.verify_token(_read_token(call))
+    runtime.limits.charge("userinfo_limit", token.client_id, token.user_id or "", now=call.now, fails_open=True)
+    owner, requested_claims = _check_token(token, runtime, call.now)
     client = runtime.clients.find(token.client_id, call.now)
     if client is None:
         raise InvalidToken("the access token was revoked", log_detail="the client was removed or disabled")
-    claims = {**_select_claims(token, owner, requested_claims, call), "sub": subject_for_client(owner, client, runtime)}
+    claims = {
+        **_select_claims(token, owner, requested_claims, call),
+        "sub": subject_for_client(owner, client, runtime.keys, call.now),
+    }
     algorithm = client.metadata.get("userinfo_signed_response_alg")
     if algorithm is None:
         return json_response(claims)
@@ -54,7 +52,7 @@ def _read_token(call: Call) -> str:
     return value
 
 
-def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[str]]:
+def _check_token(token: AccessToken, runtime: Runtime, now: float) -> tuple[str, frozenset[str]]:
     """Check an access token, and return its owner's ``sub`` and the names of the individually requested claims.
 
     A client requests claims individually with the ``claims`` parameter (OpenID Connect Core §5.5).
@@ -68,31 +66,27 @@ def _check_token(token: AccessToken, runtime: Runtime) -> tuple[str, frozenset[s
         raise InsufficientScope("the access token lacks the scope openid", challenge_parameters={"scope": "openid"})
     if token.user_id is None or token.grant_id is None:
         raise InvalidToken("the access token does not belong to a user")
-    return token.user_id, _requested_claims(token.grant_id, runtime)
+    return token.user_id, _requested_claims(token.grant_id, runtime.requested_claims, now)
 
 
-def _requested_claims(grant_id: str, runtime: Runtime) -> frozenset[str]:
+def _requested_claims(grant_id: str, requested_claims: RequestedClaimsCache, now: float) -> frozenset[str]:
     """Return the names of the userinfo claims that were requested individually (``claims`` parameter) for a grant.
 
-    The result is cached without expiry, because it never changes.
+    The result is cached; the change feed says when claims were withdrawn from a grant.
 
     :raises InvalidToken: if the grant no longer exists.
     """
-    requested = runtime.requested_claims_cache.get(grant_id)
+    requested = requested_claims.find(grant_id, now)
     if requested is None:
-        grant = grants.find(runtime.store, grant_id)
-        if grant is None:
-            raise InvalidToken("the access token does not belong to a user", log_detail="its grant no longer exists")
-        requested = frozenset(json.loads(grant.claims).get("userinfo", ()) if grant.claims else ())
-        if len(runtime.requested_claims_cache) >= _MAX_ENTRIES:
-            runtime.requested_claims_cache.clear()
-        runtime.requested_claims_cache[grant_id] = requested
+        raise InvalidToken("the access token does not belong to a user", log_detail="its grant no longer exists")
     return requested
 
 
 def _select_claims(token: AccessToken, owner: str, requested_claims: frozenset[str], call: Call) -> dict[str, Any]:
-    owner_claims = _cached_owner_claims(owner, frozenset(SCOPE_CLAIMS) if requested_claims else token.scopes, call)
-    granted = claims_of_scope(token.scopes) | requested_claims
+    owner_claims = _cached_owner_claims(
+        owner, token.scopes.union(SCOPE_CLAIMS) if requested_claims else token.scopes, call
+    )
+    granted = call.runtime.settings.claims_of(token.scopes) | requested_claims
     return {name: value for name, value in owner_claims.items() if name in granted}
 
 
@@ -101,14 +95,7 @@ def _cached_owner_claims(owner: str, scope: frozenset[str], call: Call) -> Mappi
 
     :raises InvalidToken: if the owner does not exist or is disabled.
     """
-    runtime = call.runtime
-    claims, read_at = runtime.claims_cache.get((owner, scope), ({}, float("-inf")))
-    if 0 <= call.now - read_at <= _CLAIMS_TTL_S:
-        return claims
-    if runtime.owners.find(owner) is None:
+    claims = call.runtime.owner_claims.find(owner, scope, call.now)
+    if claims is None:
         raise InvalidToken("the access token was revoked", log_detail="the resource owner was removed or disabled")
-    claims = read_owner_claims(owner, scope, runtime)
-    if len(runtime.claims_cache) >= _MAX_ENTRIES:
-        runtime.claims_cache.clear()
-    runtime.claims_cache[owner, scope] = (claims, call.now)
     return claims

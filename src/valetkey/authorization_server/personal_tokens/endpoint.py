@@ -10,10 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse, json_response
+from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.bearer import MissingToken
+from valetkey.protocol.client_members import to_error_description
+from valetkey.protocol.display_name import display_name_problem
 from valetkey.protocol.errors import (
     InsufficientScope,
     InsufficientUserAuthentication,
@@ -22,6 +24,7 @@ from valetkey.protocol.errors import (
     InvalidToken,
     NotFound,
 )
+from valetkey.protocol.refusal import JSON_HEADERS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.storage import personal_access_tokens
@@ -51,10 +54,10 @@ def delete_personal_token(call: Call) -> MachineResponse:
     :raises NotFound: if the user has no personal access token with this id.
     """
     caller = _check_caller(call)
-    token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime)
+    token = find_owned_token(call.path_parameters["token_id"], caller.user_id or "", call.runtime.store)
     if token is None:
         raise NotFound("this user has no such token")
-    revoke_personal_token(token, call.runtime, call.now, call.address)
+    revoke_personal_token(token, call.runtime.store, call.now, call.address)
     return MachineResponse(204, b"", (("Cache-Control", "no-store"),))
 
 
@@ -72,7 +75,7 @@ def _check_caller(call: Call) -> AccessToken:
     value = bearer.parse_bearer_token(call.authorization)
     if value is None:
         raise MissingToken("an access token is required")
-    token = runtime.verifier.verify(value, call.now)
+    token = call.verify_token(value)
     if runtime.settings.issuer not in token.audience:
         raise InvalidToken("the access token is for another resource")
     if token.client_id == PERSONAL_TOKEN_CLIENT_ID or scope not in token.scopes:
@@ -118,7 +121,7 @@ def _check_auth_age(caller: AccessToken, now: float) -> None:
     """
     if caller.auth_time is not None and now - caller.auth_time > MAX_AUTH_AGE_S:
         raise InsufficientUserAuthentication(
-            "a more recent sign-in is needed", challenge_parameters={"max_age": str(MAX_AUTH_AGE_S)}
+            "a more recent sign-in is required", challenge_parameters={"max_age": str(MAX_AUTH_AGE_S)}
         )
 
 
@@ -126,11 +129,13 @@ def _read_token_spec(call: Call, caller: AccessToken) -> TokenSpec:
     name, scope, expires_in = (call.json_body.get(member) for member in ("name", "scope", "expires_in"))
     if not isinstance(name, str) or not isinstance(scope, str):
         raise InvalidRequest("name and scope must be strings")
+    if problem := display_name_problem(name):
+        raise InvalidRequest(to_error_description(f"the name {problem}"))
     if not isinstance(expires_in, int) or isinstance(expires_in, bool) or not 0 < expires_in < 10**10:
         raise InvalidRequest("expires_in must be a positive number of seconds")
     requested = parse_scope(scope)
     if not requested <= caller.scopes:
-        raise InvalidScope("the scope goes beyond that of the access token")
+        raise InvalidScope("the scope exceeds that of the access token")
     return TokenSpec(name, requested, call.now + expires_in, grant_id=caller.grant_id)
 
 

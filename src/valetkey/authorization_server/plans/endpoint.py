@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from valetkey.authorization_server.token.client_authentication import authenticate_confidential
 from valetkey.endpoint import Call, MachineResponse, json_response
-from valetkey.protocol.errors import InvalidRequest, NotFound, TooManyRequests
-from valetkey.rate_limiting.limit import parse_limit
+from valetkey.protocol.errors import InvalidRequest, NotFound
 
 from .service import get_subscription, subscribe
-
-_CHANGE_LIMIT = parse_limit("10/day burst 10")  # per client: each plan has its own budget, so changes must be limited
 
 
 def read_or_request_plan(call: Call) -> MachineResponse:
@@ -30,9 +27,9 @@ def read_or_request_plan(call: Call) -> MachineResponse:
     if requested is not None and requested not in runtime.settings.plans:
         raise InvalidRequest(f"there is no such plan; there are: {', '.join(runtime.settings.plans)}")
     if requested is not None and requested != (subscription.wanted or subscription.plan):
-        result = runtime.limiter.spend(f"plan:{client.client_id}", _CHANGE_LIMIT, call.now)
-        if not result.is_admitted:
-            raise TooManyRequests("the plan was changed too often", retry_after=result.retry_after)
-        subscription = subscribe(runtime, client.client_id, requested)
+        runtime.limits.charge(
+            "plan_changes", client.client_id, now=call.now, description="the plan was changed too often"
+        )
+        subscription = subscribe(runtime, client.client_id, requested, call.now)
     body = {"client_id": client.client_id, "plan": subscription.plan, "waits_for": subscription.wanted}
     return json_response({**body, "plans": list(runtime.settings.plans)})

@@ -26,7 +26,7 @@ def get_subscription(runtime: Runtime, client_id: str) -> Subscription:
     return Subscription(client_id, plan, stored.wanted if stored.wanted in plans else None, stored.since)
 
 
-def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = False) -> Subscription:
+def subscribe(runtime: Runtime, client_id: str, plan: str, now: float, *, approved: bool = False) -> Subscription:
     """Subscribe a client to a plan, or record that it requests the plan if the plan needs manual approval.
 
     :param approved: whether the operator approves the plan with this call.
@@ -37,31 +37,30 @@ def subscribe(runtime: Runtime, client_id: str, plan: str, *, approved: bool = F
     if rules is None:
         available = ", ".join(runtime.settings.plans) or "none: set plans={...}"
         raise SubscriptionRefused(f"there is no plan {plan} (available: {available})")
-    now, before = runtime.clock(), get_subscription(runtime, client_id)
+    before = get_subscription(runtime, client_id)
     if rules.approval == "manual" and not approved and before.plan != plan:
         pending = Subscription(client_id, before.plan, plan, before.since)
         event = audit_statement("plan.asked", now, client_id=client_id, detail=plan)
-        runtime.write(Transaction(rows=(subscriptions.upsert(pending), event)))
+        runtime.store.write(Transaction(rows=(subscriptions.upsert(pending), event)))
         return pending
     granted = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
-    changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
+    changed = change_feed.add("changed", client_id)
     event = audit_statement("plan.given", now, client_id=client_id, detail=plan)
-    runtime.revoke(subscriptions.upsert(granted), changed, event)
+    runtime.store.write_all(subscriptions.upsert(granted), changed, event)
     return granted
 
 
-def approve(runtime: Runtime, client_id: str) -> Subscription:
+def approve(runtime: Runtime, client_id: str, now: float) -> Subscription:
     """Subscribe a client to the plan that it requested.
 
     :returns: the new subscription.
     :raises SubscriptionRefused: if the client has not requested a plan, or requested another plan meanwhile.
     """
-    now, pending = runtime.clock(), get_subscription(runtime, client_id)
+    pending = get_subscription(runtime, client_id)
     if pending.wanted is None:
         raise SubscriptionRefused(f"{client_id} has no pending request for a plan; its plan is {pending.plan}")
-    changed = change_feed.add("changed", client_id, now, runtime.revocation_expiry)
+    changed = change_feed.add("changed", client_id)
     event = audit_statement("plan.given", now, client_id=client_id, detail=pending.wanted)
-    if not runtime.write(Transaction(subscriptions.approve(client_id, pending.wanted, now), (changed, event))):
+    if not runtime.store.write(Transaction(subscriptions.approve(client_id, pending.wanted, now), (changed, event))):
         raise SubscriptionRefused(f"{client_id} requested another plan meanwhile; see `valetkey plans list`")
-    runtime.feed.invalidate()
     return Subscription(client_id, pending.wanted, None, now)

@@ -11,9 +11,11 @@ from joserfc.jwk import Key
 
 from valetkey.outbound.errors import FetchError
 from valetkey.outbound.jwk_set import algorithm_names, find_key, parse_jwk_set
+from valetkey.outbound.remote_keys import RemoteKeys
 from valetkey.protocol.errors import InvalidClient
 from valetkey.protocol.request_body import parse_json_object
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import client_assertions
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.transaction import Transaction
@@ -46,11 +48,11 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
     :raises InvalidClient: if the assertion is not a JWT.
     """
     header, claims = _parse_assertion(assertion)
-    problem = _header_problem(header, client) or _claims_problem(claims, client, runtime, now)
+    problem = _header_problem(header, client) or _claims_problem(claims, client, runtime.settings, now)
     if problem:
         return problem
     try:
-        key = _find_key(header, client, runtime)
+        key = _find_key(header, client, runtime.remote_keys)
     except FetchError as cause:
         return str(cause)
     if key is None:
@@ -62,7 +64,7 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
     used = client_assertions.mark_used(
         client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway
     )
-    return None if runtime.write(Transaction(used)) else "the assertion was used before"
+    return None if runtime.store.write(Transaction(used)) else "the assertion was used before"
 
 
 def _parse_assertion(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -90,15 +92,15 @@ def _header_problem(header: Mapping[str, Any], client: Client) -> str | None:
     return None
 
 
-def _claims_problem(claims: Mapping[str, Any], client: Client, runtime: Runtime, now: float) -> str | None:
+def _claims_problem(claims: Mapping[str, Any], client: Client, settings: Settings, now: float) -> str | None:
     if not claims.get("iss") == claims.get("sub") == client.client_id:
         return "iss and sub are not both the client_id"
-    if not _is_audience_this_server(claims.get("aud"), client, runtime):
+    if not _is_audience_this_server(claims.get("aud"), client, settings):
         return "aud is not this server"
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI_LENGTH or not jti.isprintable():
         return "jti is missing, too long or not printable"
-    leeway = runtime.settings.clock_leeway
+    leeway = settings.clock_leeway
     expires_at, not_before, issued_at = claims.get("exp"), claims.get("nbf", now), claims.get("iat", now)
     if not all(_is_timestamp(timestamp) for timestamp in (expires_at, not_before, issued_at)):
         return "exp is missing, or a time is not a number"
@@ -110,9 +112,8 @@ def _claims_problem(claims: Mapping[str, Any], client: Client, runtime: Runtime,
     return None if issued_at > now - _MAX_LIFETIME_S else "iat is more than an hour ago"
 
 
-def _is_audience_this_server(audience: Any, client: Client, runtime: Runtime) -> bool:
+def _is_audience_this_server(audience: Any, client: Client, settings: Settings) -> bool:
     """Return whether this server is the assertion's only audience; any other audience could replay it here."""
-    settings = runtime.settings
     accepted = {settings.issuer}
     if not client.policy.assertion_audience_issuer_only:
         accepted.add(f"{settings.issuer}{settings.oauth_path}/token")
@@ -120,14 +121,14 @@ def _is_audience_this_server(audience: Any, client: Client, runtime: Runtime) ->
     return bool(audiences) and all(isinstance(name, str) and name in accepted for name in audiences)
 
 
-def _find_key(header: Mapping[str, Any], client: Client, runtime: Runtime) -> Key | None:
+def _find_key(header: Mapping[str, Any], client: Client, remote_keys: RemoteKeys) -> Key | None:
     kid, alg = header.get("kid"), str(header["alg"])
     if kid is not None and not isinstance(kid, str):
         return None
     if "jwks" in client.metadata:
         return find_key(parse_jwk_set(client.metadata["jwks"]), kid, alg)
     jwks_uri = client.metadata.get("jwks_uri")
-    return runtime.remote_keys.find(str(jwks_uri), kid, alg) if jwks_uri else None
+    return remote_keys.find(str(jwks_uri), kid, alg) if jwks_uri else None
 
 
 def _is_timestamp(value: Any) -> bool:

@@ -41,16 +41,23 @@ def authenticate(call: Call, limit_setting: str = "token_limit") -> Client:
         or _read_assertion_credentials(call.parameters)
         or _read_form_credentials(call.parameters)
     )
+    call.claimed_client_id = credentials.client_id
     _check_client_id_matches(credentials, call.parameters)
     client = call.runtime.clients.find(credentials.client_id, call.now)
+    call.client_id = None if client is None else client.client_id
     problem = (
         "the client is unknown or disabled" if client is None else _authentication_problem(client, credentials, call)
     )
     if client is None or problem:
-        call.runtime.charge_failed_authentication(call.address, call.now)
+        call.runtime.limits.charge(
+            "client_authentication_limit",
+            caller_network(call.address),
+            now=call.now,
+            description="too many failed client authentications",
+        )
         raise InvalidClient("client authentication failed", log_detail=problem)
-    key = f"{client.client_id}|{caller_network(call.address)}" if client.is_public else client.client_id
-    call.runtime.charge(limit_setting, key, call.now)
+    caller = (client.client_id, caller_network(call.address)) if client.is_public else (client.client_id,)
+    call.runtime.limits.charge(limit_setting, *caller, now=call.now, fails_open=True)
     return client
 
 
@@ -93,7 +100,7 @@ def _read_assertion_credentials(parameters: Parameters) -> _Credentials | None:
     if kind is None and assertion is None:
         return None
     if kind != ASSERTION_TYPE or assertion is None:
-        raise InvalidClient("client_assertion_type is not served, or one of the two parameters is missing")
+        raise InvalidClient("client_assertion or a supported client_assertion_type is missing")
     if parameters.get("client_secret") is not None:
         raise InvalidRequest("more than one client authentication method")
     return _Credentials(read_asserted_client_id(assertion), assertion=assertion)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from valetkey.authorization_server.openid.subject import is_pairwise, subject_for_client
 from valetkey.authorization_server.token.client_authentication import authenticate_confidential
 from valetkey.endpoint import Call, MachineResponse, json_response
+from valetkey.protocol.uri import normalize_resource
 from valetkey.storage.clients import Client
 
 from .lookup import TokenInfo, find_token
@@ -25,16 +26,27 @@ def introspect(call: Call) -> MachineResponse:
     if token is None or not _may_introspect(client, token) or not _is_active(token, call):
         return json_response(_INACTIVE)
     if token.owner is not None and is_pairwise(client) and token.client_id == client.client_id:
-        return json_response({**token.members, "sub": subject_for_client(token.owner, client, call.runtime)})
+        return json_response(
+            {**token.members, "sub": subject_for_client(token.owner, client, call.runtime.keys, call.now)}
+        )
     return json_response(token.members)
 
 
 def _may_introspect(client: Client, token: TokenInfo) -> bool:
-    # A client may introspect its own tokens. A service (policy machine) is a resource server, so it may also
-    # introspect every access token that a client sent to it (§4: only protected resources may). Refresh tokens,
-    # which have no jti, are never sent to a resource server (RFC 6749 §1.5).
-    is_own = token.client_id == client.client_id
-    return is_own or (client.policy.name == "machine" and token.jti is not None)
+    """Return whether a client may introspect a token: its own, and access tokens as the operator chose.
+
+    Without a choice, a service (policy machine) is a resource server, which may introspect every access token that was
+    sent to it (§4). Refresh tokens, which have no ``jti``, are never sent to a resource server (RFC 6749 §1.5).
+    """
+    if token.client_id == client.client_id:
+        return True
+    if token.jti is None:
+        return False
+    choice = client.metadata.get("introspection", "any" if client.policy.name == "machine" else "own")
+    if choice == "resource":
+        resources = {normalize_resource(uri) for uri in client.metadata.get("introspection_resources", ())}
+        return not resources.isdisjoint(map(normalize_resource, token.audience))
+    return bool(choice == "any")
 
 
 def _is_active(token: TokenInfo, call: Call) -> bool:

@@ -13,8 +13,10 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.authorization_server.owner_mail import owner_mail_statements
 from valetkey.authorization_server.personal_tokens.service import revocation_statements, tokens_url
-from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
-from valetkey.protocol.errors import InvalidRequest, TooManyRequests
+from valetkey.endpoint import Call, MachineResponse
+from valetkey.protocol.email_address import is_email_address
+from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.refusal import JSON_HEADERS
 from valetkey.protocol.request_body import parse_form_body, parse_json_body
 from valetkey.protocol.secret import CLIENT_SECRET, PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.rate_limiting.address import caller_network
@@ -38,7 +40,7 @@ def report_leak(call: Call) -> MachineResponse:
     _charge_leak_report(call, len(tokens))
     rows = [row for token in tokens for row in _revocation_statements(token, call)]
     if rows:
-        call.runtime.revoke(*rows)
+        call.runtime.store.write_all(*rows)
     return MachineResponse(202, b"{}", JSON_HEADERS)
 
 
@@ -50,7 +52,7 @@ def _read_reported_tokens(call: Call) -> tuple[str, ...]:
         dict.fromkeys(_read_entry(entry) for entry in (reported if isinstance(reported, list) else [reported]))
     )
     if not 0 < len(tokens) <= _MAX_TOKENS:
-        raise InvalidRequest(f"a report shows 1 to {_MAX_TOKENS} tokens")
+        raise InvalidRequest(f"a report must contain 1 to {_MAX_TOKENS} tokens")
     return tokens
 
 
@@ -62,10 +64,9 @@ def _read_entry(entry: Any) -> str:
 
 
 def _charge_leak_report(call: Call, count: int) -> None:
-    limit = call.runtime.limits["leak_report_limit"]
-    spent = call.runtime.limiter.spend(f"leak|{caller_network(call.address)}", limit, call.now, min(count, limit.burst))
-    if not spent.is_admitted:
-        raise TooManyRequests("too many reports from this network", retry_after=spent.retry_after)
+    description = "too many reports from this network"
+    network = caller_network(call.address)
+    call.runtime.limits.charge("leak_report_limit", network, now=call.now, description=description, cost=count)
 
 
 def _revocation_statements(value: str, call: Call) -> tuple[BoundStatement, ...]:
@@ -85,12 +86,14 @@ def _personal_token_statements(value: str, call: Call) -> tuple[BoundStatement, 
     token = personal_access_tokens.find_active(runtime.store, Secret(value).digest(), now)
     if token is None:
         return ()
-    text = f'Your personal access token "{token.name}" at {runtime.settings.name} was found where others can read it, '
-    text += f"and was revoked. Nobody can use it any more.\n\nMake a new one: {tokens_url(runtime)}\n"
+    text = f'Your personal access token "{token.name}" at {runtime.settings.name} was found in a public place, '
+    text += f"and was revoked. It can no longer be used.\n\nCreate a new one: {tokens_url(runtime.settings)}\n"
     return (
         personal_access_tokens.revoke(token.token_id, token.owner, now),
-        *revocation_statements(token, runtime, now, call.address, "personal_token.leaked"),
-        *owner_mail_statements(token.owner, "A personal access token leaked and was revoked", text, runtime, now),
+        *revocation_statements(token, now, call.address, "personal_token.leaked"),
+        *owner_mail_statements(
+            token.owner, "A personal access token leaked and was revoked", text, runtime.settings, now
+        ),
     )
 
 
@@ -104,14 +107,16 @@ def _token_statements(token: TokenInfo, call: Call) -> tuple[BoundStatement, ...
     if grant is not None:
         client = clients.find(runtime.store, grant.client_id, now)
         text = f"A token with which {client.name if client else grant.client_id} uses your account at "
-        text += f"{runtime.settings.name} was found where others can read it, and was revoked. "
-        text += "The app has to ask you again.\n"
-        mail = owner_mail_statements(grant.owner, "A token of an app leaked and was revoked", text, runtime, now)
-        return (*revoke_grant_statements(runtime, grant, now, "token.leaked", call.address), *mail)
+        text += f"{runtime.settings.name} was found in a public place, and was revoked. "
+        text += "The app must request access again.\n"
+        mail = owner_mail_statements(
+            grant.owner, "A token of an app leaked and was revoked", text, runtime.settings, now
+        )
+        return (*revoke_grant_statements(grant, now, "token.leaked", call.address), *mail)
     if token.jti is None:
         return ()
     return (
-        change_feed.add("token", token.jti, now, runtime.revocation_expiry),
+        change_feed.add_token(token.jti, token.expires_at),
         audit_statement("token.leaked", now, client_id=token.client_id, address=call.address),
     )
 
@@ -129,7 +134,7 @@ def _client_secret_statements(value: str, call: Call) -> tuple[BoundStatement, .
     kind: change_feed.ChangeKind = "client" if "client_credentials" in client.grant_types else "changed"
     return (
         clients.expire_secret(digest, now),
-        change_feed.add(kind, client.client_id, now, runtime.revocation_expiry),
+        change_feed.add(kind, client.client_id),
         audit_statement("client.secret_leaked", now, client_id=client.client_id, address=call.address),
         *_secret_mail_statements(client, call),
     )
@@ -150,5 +155,5 @@ def _secret_mail_statements(client: Client, call: Call) -> tuple[BoundStatement,
     return tuple(
         outbox.add("mail", {"to": address, **mail}, call.now)
         for address in dict.fromkeys(addresses)
-        if address and "@" in address
+        if address and is_email_address(address)
     )

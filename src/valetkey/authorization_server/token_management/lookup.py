@@ -10,6 +10,7 @@ from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.protocol.errors import InvalidToken
 from valetkey.protocol.secret import REFRESH_TOKEN, Secret, is_well_formed
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import refresh_tokens
 from valetkey.storage.grants import Grant
 
@@ -21,6 +22,7 @@ class TokenInfo:
     :param owner: the ``sub`` of the resource owner, or ``None`` if the token was issued to a client for itself.
     :param grant_id: the grant of the token, or ``None`` if it has none.
     :param jti: the id of an access token; ``None`` for a refresh token.
+    :param expires_at: when the token expires, in seconds since 1970.
     :param members: the members of the introspection response.
     :param is_personal: whether it is a personal access token, which belongs to no client.
     """
@@ -30,6 +32,7 @@ class TokenInfo:
     grant_id: str | None
     jti: str | None
     audience: tuple[str, ...]
+    expires_at: float
     members: Mapping[str, Any]
     is_personal: bool = False
 
@@ -45,7 +48,7 @@ def find_token(runtime: Runtime, value: str, now: float, *, include_used: bool =
     if is_well_formed(value, REFRESH_TOKEN):
         return _refresh_token_info(runtime, value, now, include_used)
     try:
-        return _access_token_info(runtime.verifier.verify(value, now))
+        return _access_token_info(runtime.verifier.verify(value, now, check_owner=False))
     except InvalidToken:
         return None
 
@@ -59,6 +62,7 @@ def _access_token_info(token: AccessToken) -> TokenInfo:
         token.grant_id,
         token.jti,
         token.audience,
+        token.expires_at,
         {"active": True, "token_type": "Bearer", **members},
         is_personal=token.client_id == PERSONAL_TOKEN_CLIENT_ID,
     )
@@ -77,14 +81,15 @@ def _refresh_token_info(runtime: Runtime, value: str, now: float, include_used: 
         grant.grant_id,
         None,
         grant.resource_list,
-        _refresh_members(runtime, grant, token.expires_at),
+        token.expires_at,
+        _refresh_members(runtime.settings, grant, token.expires_at),
     )
 
 
-def _refresh_members(runtime: Runtime, grant: Grant, expires_at: float) -> Mapping[str, Any]:
+def _refresh_members(settings: Settings, grant: Grant, expires_at: float) -> Mapping[str, Any]:
     return {
         "active": True,
-        "iss": runtime.settings.issuer,
+        "iss": settings.issuer,
         "sub": grant.owner,
         "client_id": grant.client_id,
         "scope": grant.scope,

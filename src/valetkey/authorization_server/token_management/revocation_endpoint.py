@@ -6,8 +6,9 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.authorization_server.personal_tokens.service import revoke_personal_token
 from valetkey.authorization_server.token.client_authentication import authenticate
-from valetkey.endpoint import JSON_HEADERS, Call, MachineResponse
+from valetkey.endpoint import Call, MachineResponse
 from valetkey.protocol.errors import UnauthorizedClient
+from valetkey.protocol.refusal import JSON_HEADERS
 from valetkey.protocol.secret import PERSONAL_ACCESS_TOKEN, Secret, is_well_formed
 from valetkey.storage import change_feed, grants, personal_access_tokens
 
@@ -36,7 +37,7 @@ def _revoke_personal_token(call: Call) -> MachineResponse:
     digest = Secret(call.parameters.require("token")).digest()
     token = personal_access_tokens.find_active(call.runtime.store, digest, call.now)
     if token is not None:
-        revoke_personal_token(token, call.runtime, call.now, call.address)
+        revoke_personal_token(token, call.runtime.store, call.now, call.address)
     return MachineResponse(200, b"{}", JSON_HEADERS)
 
 
@@ -44,9 +45,9 @@ def _revoke_token(token: TokenInfo, call: Call) -> None:
     runtime = call.runtime
     grant = grants.find(runtime.store, token.grant_id) if token.grant_id else None
     if grant is not None:
-        runtime.revoke(*revoke_grant_statements(runtime, grant, call.now, "token.revoked", call.address))
+        runtime.store.write_all(*revoke_grant_statements(grant, call.now, "token.revoked", call.address))
     elif token.jti is not None:
-        runtime.revoke(
-            change_feed.add("token", token.jti, call.now, runtime.revocation_expiry),
+        runtime.store.write_all(
+            change_feed.add_token(token.jti, token.expires_at),
             audit_statement("token.revoked", call.now, client_id=token.client_id, address=call.address),
         )

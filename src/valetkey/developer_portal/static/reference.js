@@ -120,8 +120,15 @@ async function revokeToken() {
 
 function updateTokenHints() {
   for (const form of document.querySelectorAll("form.try[data-needs-token=yes]")) {
-    form.querySelector(".token-hint").textContent = token ? "with your token" : "without a token: press Authorize above to have one";
+    form.querySelector(".token-hint").textContent = token ? "with your token" : `without a token: ${find("token-form") ? "paste one above" : "press Authorize above to get one"}`;
   }
+}
+
+// Send the pasted token of another authorization server from now on; with an empty field, none.
+function useToken(event) {
+  event.preventDefault();
+  token = find("pasted-token").value.trim() || null;
+  updateTokenHints();
 }
 
 // Build the arguments of `fetch` from the fields of a "Try it" form.
@@ -199,7 +206,8 @@ function start() {
     form.addEventListener("submit", send);
   }
   updateTokenHints();
-  if (!find("authorize-form")) return; // the operator disabled this page's client
+  if (find("token-form")) find("token-form").addEventListener("submit", useToken);
+  if (!find("authorize-form")) return; // tokens come from another server, or the operator disabled this page's client
   find("forget").addEventListener("click", revokeToken);
   if (location.origin !== new URL(server.issuer).origin) {
     find("authorize-form").hidden = true;

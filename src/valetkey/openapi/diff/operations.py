@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from valetkey.openapi.path_parameters import without_parameter_names
+from valetkey.openapi.references import follow_reference
 from valetkey.openapi.security import path_item_operations
 
 from .resolver import SchemaResolver
@@ -38,7 +39,8 @@ def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
             diff = _OperationDiff(name, request_diff, response_diff)
             yield from diff.parameters(_parameters(old, old_item, before), _parameters(new, new_item, after))
             yield from diff.body(
-                _resolve_reference(old, before.get("requestBody")), _resolve_reference(new, after.get("requestBody"))
+                follow_reference(before["requestBody"], old) if "requestBody" in before else None,
+                follow_reference(after["requestBody"], new) if "requestBody" in after else None,
             )
             yield from diff.responses(old, before, new, after)
             yield from _security_changes(name, _security_requirements(old, before), _security_requirements(new, after))
@@ -102,8 +104,8 @@ class _OperationDiff:
             if new_response is None:
                 yield f"{self._operation_name} no longer returns {status}"
                 continue
-            new_schemas = dict(_media_type_schemas(_resolve_reference(new_document, new_response)))
-            for media_type, schema in _media_type_schemas(_resolve_reference(old_document, old_response)):
+            new_schemas = dict(_media_type_schemas(follow_reference(new_response, new_document)))
+            for media_type, schema in _media_type_schemas(follow_reference(old_response, old_document)):
                 subject = f"the {status} response of {self._operation_name}"
                 if media_type not in new_schemas:
                     yield f"{subject} is no longer {media_type}"
@@ -125,30 +127,17 @@ def _media_type_schemas(body_or_response: _JsonObject | None) -> list[tuple[str,
     return [(name.partition(";")[0].strip().lower(), media.get("schema", {})) for name, media in content.items()]
 
 
-def _resolve_reference(document: _JsonObject, part: _JsonObject | None) -> _JsonObject | None:
-    """Return the object that a part of an OpenAPI document refers to with ``$ref``, or the part if it has no ``$ref``.
-
-    The result is empty if the referenced object does not exist, and None if the part is None.
-    """
-    reference = str((part or {}).get("$ref", ""))
-    if not reference.startswith("#/"):
-        return part
-    target: Any = document
-    for name in reference[2:].split("/"):
-        target = target.get(name, {})
-    return dict(target)
-
-
 def _parameters(document: _JsonObject, item: _JsonObject, operation: _JsonObject) -> list[_JsonObject]:
     """Return the parameter objects that apply to an operation: those of its path item and its own.
 
-    Its own replace those of the path item with the same location and name.
+    Its own replace those of the path item with the same location and name. References to nothing are left out.
     """
     parameters = [
-        _resolve_reference(document, parameter) or {}
+        follow_reference(parameter, document)
         for parameter in (*item.get("parameters", ()), *operation.get("parameters", ()))
     ]
-    return list({(parameter.get("in"), parameter.get("name")): parameter for parameter in parameters}.values())
+    named = {(parameter["in"], parameter["name"]): parameter for parameter in parameters if "name" in parameter}
+    return list(named.values())
 
 
 def _by_location(parameters: list[_JsonObject]) -> dict[tuple[str, Any], _JsonObject]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from valetkey.openapi.references import follow_reference
+
 Schema = Mapping[str, Any]
 
 _MAX_DEPTH = 8  # of nested references, allOf and alternatives, which may be recursive
@@ -20,7 +22,7 @@ class SchemaResolver:
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._components: Mapping[str, Any] = document.get("components", {}).get("schemas", {})
+        self._document = document
         # Resolved schemas by the id of the schema. The schema itself is stored too, so that its id is not reused.
         self._resolved: dict[int, tuple[Any, Schema]] = {}
 
@@ -38,11 +40,11 @@ class SchemaResolver:
         return cached[1]
 
     def _follow_references(self, schema: Schema, depth: int) -> Schema:
-        name = str(schema.get("$ref", "")).rpartition("/")[2]
-        parts = [self._components.get(name, _ANY_VALUE)] if name else list(schema.get("allOf", ()))
+        is_reference = "$ref" in schema
+        parts = [follow_reference(schema, self._document)] if is_reference else list(schema.get("allOf", ()))
         if not parts or depth >= _MAX_DEPTH:
             return schema
-        if name and len(schema) == 1:
+        if is_reference and len(schema) == 1:
             return self.resolve(parts[0], depth + 1)
         siblings = {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
         return _merge([*(self.resolve(part, depth + 1) for part in parts), siblings])

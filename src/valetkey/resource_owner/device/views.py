@@ -9,19 +9,22 @@ from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOP
 from valetkey.authorization_server.device.approval import (
     DeviceConsent,
     allow,
+    build_device_consent_prompt,
     deny,
-    describe_requested_scopes,
     enter_user_code,
     load_device_consent,
 )
 from valetkey.protocol.errors import InvalidRequest, OAuthError
 from valetkey.protocol.user_code import format_user_code, parse_user_code
+from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import consent_context
-from valetkey.resource_owner.forms import ConsentForm, UserCodeForm
+from valetkey.resource_owner.decided.views import decided_page
+from valetkey.resource_owner.forms import UserCodeForm
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
-from valetkey.web.csrf import FORM_EXPIRED
+from valetkey.web.csrf import ButtonForm
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
+from valetkey.web.texts import FORM_EXPIRED
 
 
 def make_blueprint(device_path: str) -> Blueprint:
@@ -59,7 +62,10 @@ def enter_action() -> Response:
     if not form.validate():
         return pages.render_page("device.html", 400, form=form, given=None, problem=None)
     runtime = current_runtime()
-    browser, address = cookies.browser_secret(runtime).digest(), current_address(runtime)
+    browser, address = (
+        cookies.browser_secret(runtime.settings).digest(),
+        current_address(runtime.settings.trusted_proxies),
+    )
     try:
         interaction_id = enter_user_code(form.user_code.data, owner, browser, address, runtime, runtime.clock())
     except InvalidRequest as refusal:
@@ -79,25 +85,31 @@ def consent_action(interaction_id: str) -> Response:
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_device.enter"))
-    if not ConsentForm(request.form).validate():
+    if not ButtonForm(request.form).validate():
         return _show_consent(interaction_id, FORM_EXPIRED)
     runtime = current_runtime()
-    now, address = runtime.clock(), current_address(runtime)
-    consent = load_device_consent(interaction_id, owner, cookies.browser_secret(runtime).digest(), runtime, now)
-    if request.form.get("decision") == "deny":
-        deny(consent, owner, address, runtime, now)
-        return _decision_page(
-            "You denied access", f"{consent.client.name} cannot use your account. You can close this page."
-        )
+    now, address = runtime.clock(), current_address(runtime.settings.trusted_proxies)
+    browser = cookies.browser_secret(runtime.settings).digest()
+    consent = load_device_consent(interaction_id, owner, browser, runtime, now)
+    if consent.is_decided:
+        return _decision_page(consent)
     selected = (frozenset(request.form.getlist("scope")) | REQUIRED_SCOPES) & set(consent.scope)
-    if consent.scope and not selected:
-        return _show_consent(interaction_id, "Tick at least one item, or choose Deny.")
-    if request.form.get("decision") != "allow":
-        return _show_consent(interaction_id, "Choose Allow or Deny.")
-    allow(consent, selected, owner, address, runtime, now)
-    return _decision_page(
-        "Your device is connected", f"{consent.client.name} goes on there by itself. You can close this page."
-    )
+    decision = request.form.get("decision")
+    if decision not in {"allow", "deny"}:
+        return _show_consent(interaction_id, texts.CHOOSE_DECISION)
+    if decision == "allow" and consent.scope and not selected:
+        return _show_consent(interaction_id, texts.TICK_OR_DENY)
+    try:
+        if decision == "deny":
+            deny(consent, owner, address, runtime.store, now)
+        else:
+            allow(consent, selected, owner, address, runtime, now)
+    except InvalidRequest:
+        consent = load_device_consent(interaction_id, owner, browser, runtime, now)
+        if not consent.is_decided:  # not by the same form, submitted twice
+            raise
+        return _decision_page(consent)
+    return _decision_page(load_device_consent(interaction_id, owner, browser, runtime, now))
 
 
 def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
@@ -105,15 +117,23 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_device.enter"))
     runtime = current_runtime()
-    browser = cookies.browser_secret(runtime).digest()
+    browser = cookies.browser_secret(runtime.settings).digest()
     try:
         consent: DeviceConsent = load_device_consent(interaction_id, owner, browser, runtime, runtime.clock())
     except OAuthError as refusal:
-        return pages.render_refusal_page(refusal, advice="Enter the code that your device shows now.")
-    context = consent_context(consent.client, describe_requested_scopes(consent, owner, runtime), owner)
+        return pages.render_refusal_page(refusal, advice=texts.ENTER_CURRENT_CODE)
+    if consent.is_decided:
+        return _decision_page(consent)
+    scopes, changes = build_device_consent_prompt(consent, owner, runtime)
+    context = consent_context(consent.client, scopes, changes, owner)
     status = 400 if problem else 200
     return pages.render_page("consent.html", status, problem=problem, user_code=consent.user_code, **context)
 
 
-def _decision_page(title: str, sentence: str) -> Response:
+def _decision_page(consent: DeviceConsent) -> Response:
+    """Return the page after the owner's decision, also if the form says another one now: the first one counts."""
+    if request.form.get("decision") != ("allow" if consent.is_allowed else "deny"):
+        return decided_page(consent.client.name, is_allowed=consent.is_allowed, continue_in="your device")
+    title = texts.DEVICE_CONNECTED_TITLE if consent.is_allowed else texts.DEVICE_DENIED_TITLE
+    sentence = (texts.DEVICE_CONNECTED if consent.is_allowed else texts.DEVICE_DENIED).format(app=consent.client.name)
     return pages.render_page("message.html", title=title, sentence=sentence, link_url=None)

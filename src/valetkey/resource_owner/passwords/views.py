@@ -5,11 +5,13 @@ They read requests and render pages; the rules are in the package ``accounts``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.mail_links import (
     RESET_PASSWORD,
     SIGN_UP,
@@ -20,24 +22,27 @@ from valetkey.accounts.mail_links import (
     verify_email,
 )
 from valetkey.accounts.security import change_password, sign_out_everywhere
-from valetkey.accounts.sign_in import LoginContext, SignInRefused
+from valetkey.accounts.sign_in import SignInRefused
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.protocol.secret import random_id
+from valetkey.resource_owner import texts
+from valetkey.resource_owner.access.views import access_action, access_page, load_current_review
 from valetkey.resource_owner.consent_context import utc_datetime
 from valetkey.resource_owner.forms import (
     ChangePasswordForm,
-    ConfirmForm,
     ForgottenPasswordForm,
     MailSignUpForm,
     NewPasswordForm,
 )
-from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import accounts
+from valetkey.storage.mail_links import MailLink
 from valetkey.web import cookies, pages
-from valetkey.web.context import current_address, current_route, current_runtime
+from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
-from valetkey.web.csrf import check_csrf
-from valetkey.web.request_id import request_id
+from valetkey.web.csrf import ButtonForm, check_button_form, is_submission_id
+from valetkey.web.request_log import current_request_info
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 
@@ -54,6 +59,7 @@ def make_blueprint() -> Blueprint:
     pages.add_page(
         blueprint, "/password", GET=("password", change_password_page), POST=("password", change_password_page)
     )
+    pages.add_page(blueprint, "/access", GET=("access", access_page), POST=("end_access", access_action))
     pages.add_page(blueprint, "/verify", POST=("verify", send_verification_action))
     pages.add_page(blueprint, "/sign-out-everywhere", POST=("everywhere", sign_out_everywhere_action))
     blueprint.before_request(pages.check_form)
@@ -61,10 +67,11 @@ def make_blueprint() -> Blueprint:
     return blueprint
 
 
-def sign_up_by_mail_page(next_path: str) -> Response:
+def sign_up_by_mail_page(next_path: str, providers_context: Mapping[str, Any]) -> Response:
     """Show the sign-up form or, if it was submitted, mail a link to the page on which the user chooses a password.
 
     :param next_path: local path to continue at after the sign-up.
+    :param providers_context: the template variables of the buttons for providers.
     """
     form = MailSignUpForm(request.form if request.method == "POST" else request.args)
     problem = None
@@ -72,11 +79,11 @@ def sign_up_by_mail_page(next_path: str) -> Response:
         problem = _request_link(SIGN_UP, form.email.data, name=form.name.data, next_path=next_path)
         if problem is None:
             return _check_your_mail_page(form.email.data)
-    status = _form_status(problem, form)
-    return pages.render_page("sign_up_by_mail.html", status, form=form, problem=problem and problem.message)
+    return pages.render_form("sign_up_by_mail.html", form, problem, **providers_context)
 
 
 def forgotten_password_page() -> Response:
+    require_passwords()
     _require_mail_setting()
     form = ForgottenPasswordForm(request.form if request.method == "POST" else request.args)
     problem = None
@@ -84,9 +91,7 @@ def forgotten_password_page() -> Response:
         problem = _request_link(RESET_PASSWORD, form.email.data)
         if problem is None:
             return _check_your_mail_page(form.email.data)
-    return pages.render_page(
-        "forgotten.html", _form_status(problem, form), form=form, problem=problem and problem.message
-    )
+    return pages.render_form("forgotten.html", form, problem)
 
 
 def mail_link_page(secret: str) -> Response:
@@ -100,38 +105,63 @@ def mail_link_page(secret: str) -> Response:
     runtime = current_runtime()
     now = runtime.clock()
     try:
-        link = get_link(secret, runtime, now)
+        link = get_link(secret, runtime.store, now, may_be_used=request.method == "POST")
     except InvalidRequest as refusal:
         return _expired_link_page(refusal)
+    if link.purpose != VERIFY_EMAIL:
+        require_passwords()
     if link.purpose == VERIFY_EMAIL:
-        form = ConfirmForm(request.form)
-        if request.method == "POST" and form.validate():
-            verify_email(link, current_address(runtime), runtime, now)
-            return pages.render_page("message.html", title="Address confirmed", sentence=f"{link.email} is yours.")
-        return pages.render_page("verify.html", form=form, email=link.email)
+        return _verify_email_page(link, now)
     form = NewPasswordForm(request.form)
     problem = None
     if request.method == "POST" and form.validate():
         try:
-            session = set_password_with_link(link, form.password.data, _login_context(runtime), runtime, now)
+            session = set_password_with_link(
+                link, form.password.data, current_login_context(runtime.settings), runtime, now
+            )
         except SignInRefused as refusal:
             problem = refusal
         except InvalidRequest as refusal:
             return _expired_link_page(refusal)
         else:
             cookies.begin_session(session)
-            if link.sub is not None:
-                set_notice("password-set")
-            return redirect(link.next or _account_url(), 303)
-    context = {"form": form, "email": link.email, "is_new": link.purpose == SIGN_UP}
-    return pages.render_page(
-        "new_password.html", _form_status(problem, form), problem=problem and problem.message, **context
-    )
+            if link.sub is None:
+                return redirect(link.next or _account_url(), 303)
+            set_notice("password-set")
+            return redirect(url_for("valetkey_passwords.access", next=link.next or None), 303)
+    return pages.render_form("new_password.html", form, problem, email=link.email, is_new=link.purpose == SIGN_UP)
+
+
+def _verify_email_page(link: MailLink, now: float) -> Response:
+    """Show and handle the page that confirms an address, in a browser that is signed in to the account.
+
+    Otherwise an attacker could create an account with another person's address, and that person could confirm it by
+    clicking the link.
+    """
+    runtime, owner = current_runtime(), current_owner()
+    if owner is None:
+        return redirect_to_sign_in()
+    if owner.sub != link.sub:
+        title, sentence = texts.OTHER_ACCOUNT_TITLE, texts.OTHER_ACCOUNT.format(email=link.email)
+        return pages.render_page("message.html", 400, title=title, sentence=sentence)
+    form = ButtonForm(request.form)
+    if request.method == "POST" and form.validate():
+        try:
+            verify_email(link, current_address(runtime.settings.trusted_proxies), runtime.store, now)
+        except InvalidRequest as refusal:
+            return _expired_link_page(refusal)
+        return pages.render_page(
+            "message.html",
+            title=texts.ADDRESS_CONFIRMED_TITLE,
+            sentence=texts.ADDRESS_CONFIRMED.format(email=link.email),
+        )
+    return pages.render_page("verify.html", form=form, email=link.email)
 
 
 def change_password_page() -> Response:
+    require_passwords()
     owner, runtime = current_owner(), current_runtime()
-    session = cookies.session_secret(runtime)
+    session = cookies.session_secret(runtime.settings)
     if owner is None or session is None:
         return redirect_to_sign_in(url_for("valetkey_passwords.password"))
     form = ChangePasswordForm(request.form)
@@ -139,40 +169,36 @@ def change_password_page() -> Response:
     if request.method == "POST" and form.validate():
         old, new = form.current.data, form.password.data
         try:
-            change_password(owner.sub, old, new, session, current_address(runtime), runtime, runtime.clock())
+            change_password(
+                owner.sub, old, new, session, current_login_context(runtime.settings), runtime, runtime.clock()
+            )
         except SignInRefused as refusal:
             problem = refusal
         else:
-            sentence = "Your password is changed, and you are signed out everywhere else."
-            return pages.render_page(
-                "message.html",
-                title="Password changed",
-                sentence=sentence,
-                link_url=_account_url(),
-                link_text="Your account",
-            )
-    return pages.render_page(
-        "change_password.html", _form_status(problem, form), form=form, problem=problem and problem.message
-    )
+            set_notice("password-set")
+            return redirect(url_for("valetkey_passwords.access"), 303)
+    return pages.render_form("change_password.html", form, problem)
 
 
 def send_verification_action() -> Response:
-    check_csrf(request.form.get("csrf_token", ""))
+    check_button_form()
     _require_mail_setting()
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(_account_url())
     refusal = _request_link(VERIFY_EMAIL, owner.email)
     if refusal is not None:
-        return pages.render_page("message.html", 429, title="Too many mails", sentence=refusal.message)
+        return pages.render_page("message.html", 429, title=texts.TOO_MANY_MAILS_TITLE, sentence=refusal.message)
     return _check_your_mail_page(owner.email)
 
 
 def sign_out_everywhere_action() -> Response:
-    check_csrf(request.form.get("csrf_token", ""))
     owner, runtime = current_owner(), current_runtime()
+    if cookies.session_secret(runtime.settings) is None:  # the button was pressed twice
+        return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
+    check_button_form()
     if owner is not None:
-        sign_out_everywhere(owner.sub, current_address(runtime), runtime, runtime.clock())
+        sign_out_everywhere(owner.sub, current_address(runtime.settings.trusted_proxies), runtime, runtime.clock())
     cookies.end_session()
     set_notice("signed-out-everywhere")
     return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
@@ -181,15 +207,22 @@ def sign_out_everywhere_action() -> Response:
 def security_context(sub: str) -> dict[str, Any]:
     """Return the template variables of the account page about security.
 
-    ``may_verify``: whether the user can request a mail that verifies the e-mail address. ``sessions``: the active
-    sign-in sessions, newest first.
+    ``has_password``: whether the user can sign in with a password. ``reset_is_unreviewed``: whether the password was
+    reset and the user has not looked through what else has access. ``may_verify``: whether the user can request a mail
+    that verifies the e-mail address; ``verification_submission``: the random text in that form, by which a second
+    submission is recognized. ``sessions``: the active sign-in sessions, newest first.
     """
     runtime = current_runtime()
-    account, secret = accounts.find(runtime.store, sub), cookies.session_secret(runtime)
+    account, secret = accounts.find(runtime.store, sub), cookies.session_secret(runtime.settings)
     digest = secret.digest() if secret else b""
     sessions = accounts.list_active_sessions(runtime.store, sub, runtime.clock())
     return {
+        "has_password": bool(runtime.settings.password_sign_in and account and account.password_hash),
+        "reset_is_unreviewed": bool(
+            account and account.unreviewed_since is not None and load_current_review(sub, runtime).is_due
+        ),
         "may_verify": bool(runtime.settings.mail_url and account and account.email_verified_at is None),
+        "verification_submission": random_id(),
         "sessions": [
             {
                 "began": utc_datetime(session.auth_time),
@@ -208,33 +241,21 @@ def _request_link(purpose: str, email: str, **options: str) -> SignInRefused | N
     """
     runtime = current_runtime()
     try:
-        request_mail_link(purpose, email, _login_context(runtime), runtime, runtime.clock(), **options)
+        request_mail_link(purpose, email, current_login_context(runtime.settings), runtime, runtime.clock(), **options)
     except SignInRefused as refusal:
         return refusal
     return None
 
 
 def _check_your_mail_page(email: str) -> Response:
-    sentence = f"If {email} can be used here, a mail with a link is on its way. Open the link to go on."
-    return pages.render_page("message.html", title="Check your mail", sentence=sentence)
+    sentence = texts.CHECK_MAIL.format(email=email)
+    return pages.render_page("message.html", title=texts.CHECK_MAIL_TITLE, sentence=sentence)
 
 
 def _expired_link_page(refusal: InvalidRequest) -> Response:
-    log_refusal(refusal, request_id(), current_route())
-    link = {"link_url": url_for("valetkey_resource_owner.sign_in"), "link_text": "Sign in"}
-    return pages.render_page("message.html", 400, title="This link is over", sentence=refusal.description, **link)
-
-
-def _form_status(problem: SignInRefused | None, form: Any) -> int:
-    """Return the HTTP status of a page with a form.
-
-    429 if there were too many attempts, 400 if the input was refused or a field is invalid, else 200.
-
-    :param problem: why the submitted form was refused; None if it was not.
-    """
-    if problem is not None:
-        return 429 if problem.retry_after else 400
-    return 400 if form.errors else 200
+    log_refusal(refusal, current_request_info())
+    link = {"link_url": url_for("valetkey_resource_owner.sign_in"), "link_text": texts.SIGN_IN_LINK}
+    return pages.render_page("message.html", 400, title=texts.LINK_EXPIRED_TITLE, sentence=refusal.description, **link)
 
 
 def _require_mail_setting() -> None:
@@ -243,8 +264,22 @@ def _require_mail_setting() -> None:
         abort(404)
 
 
-def _login_context(runtime: Runtime) -> LoginContext:
-    return LoginContext(cookies.browser_secret(runtime), current_address(runtime), cookies.session_secret(runtime))
+def require_passwords() -> None:
+    """Abort the request with status 404 if users sign in with providers only (setting ``password_sign_in``)."""
+    if not current_runtime().settings.password_sign_in:
+        abort(404)
+
+
+def current_login_context(settings: Settings) -> LoginContext:
+    """Return where the current request comes from, with the id of the submitted form, if it has one."""
+    submission = request.form.get("submission", "")
+    return LoginContext(
+        cookies.browser_secret(settings),
+        current_address(settings.trusted_proxies),
+        cookies.session_secret(settings),
+        request.headers.get("User-Agent", ""),
+        submission if is_submission_id(submission) else None,
+    )
 
 
 def _account_url() -> str:

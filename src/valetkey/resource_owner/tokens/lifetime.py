@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from valetkey.protocol.errors import InvalidRequest
+from valetkey.resource_owner import texts
 
 ON_DATE = "date"
 _OFFERED_DAYS = (7, 30, 90, 365)
@@ -15,7 +16,8 @@ _DAY_S = 86400
 def choices(max_lifetime_s: int) -> list[tuple[str, str]]:
     """Return value and label of each lifetime that the form offers: numbers of days up to the maximum, and a date."""
     offered = [days for days in _OFFERED_DAYS if days * _DAY_S <= max_lifetime_s] or [max_lifetime_s // _DAY_S]
-    return [*((str(days), f"{days} day{'' if days == 1 else 's'}") for days in offered), (ON_DATE, "On a date")]
+    labels = [texts.DAY_LABEL if days == 1 else texts.DAYS_LABEL.format(days=days) for days in offered]
+    return [*zip(map(str, offered), labels, strict=True), (ON_DATE, texts.ON_DATE_LABEL)]
 
 
 def default_choice(max_lifetime_s: int) -> str:
@@ -64,10 +66,10 @@ def compute_expires_at(choice: str, day: date | None, max_lifetime_s: int, now: 
     if choice != ON_DATE:
         return now + int(choice) * _DAY_S
     if day is None:
-        raise InvalidRequest("Choose the date on which the token expires.")
+        raise InvalidRequest(texts.DATE_MISSING)
     if day > utc_date(now + max_lifetime_s):
-        raise InvalidRequest(f"Choose a date within {max_lifetime_s // _DAY_S} days.")
+        raise InvalidRequest(texts.DATE_TOO_LATE.format(days=max_lifetime_s // _DAY_S))
     if day < utc_date(now):
-        raise InvalidRequest("Choose a date in the future.")
+        raise InvalidRequest(texts.DATE_PAST)
     midnight = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC).timestamp()
     return min(midnight, now + max_lifetime_s)

@@ -12,20 +12,27 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from valetkey.authorization_server.personal_tokens import service as tokens
-from valetkey.authorization_server.personal_tokens.service import MAX_AUTH_AGE_S, CreatedToken, TokenSpec
+from valetkey.authorization_server.personal_tokens.service import (
+    MAX_AUTH_AGE_S,
+    CreatedToken,
+    TokenAlreadyCreated,
+    TokenSpec,
+)
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import random_id
+from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import scope_kind, utc_datetime
 from valetkey.resource_owner.forms import PersonalTokenForm
-from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage import personal_access_tokens as stored
 from valetkey.storage.personal_access_tokens import PersonalToken
 from valetkey.web import pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
-from valetkey.web.csrf import check_csrf
+from valetkey.web.csrf import check_button_form
+from valetkey.web.page_headers import isolate_page
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 from . import lifetime
@@ -39,6 +46,7 @@ def make_blueprint(tokens_path: str) -> Blueprint:
     pages.add_page(blueprint, f"{tokens_path}/revoke", POST=("revoke", revoke_action))
     blueprint.before_request(pages.check_form)
     pages.set_up_blueprint(blueprint)
+    blueprint.after_request(isolate_page)
     return blueprint
 
 
@@ -48,7 +56,9 @@ def list_page() -> Response:
         return redirect_to_sign_in()
     runtime = current_runtime()
     now = runtime.clock()
-    contexts = [_token_context(token, runtime, now) for token in stored.list_by_owner(runtime.store, owner.sub)]
+    contexts = [
+        _token_context(token, runtime.settings, now) for token in stored.list_by_owner(runtime.store, owner.sub)
+    ]
     active_first = sorted(contexts, key=lambda context: bool(context["state"] != "active"))
     return pages.render_page("tokens.html", tokens=active_first)
 
@@ -65,7 +75,9 @@ def new_page() -> Response:
         return redirect_to_sign_in(fresh=owner is not None)
     max_lifetime_s = runtime.settings.personal_access_token_lifetime
     choice, day = lifetime.parse_expires_in(request.args.get("expires_in", ""), max_lifetime_s, now)
-    form = _make_form(name=request.args.get("name", "")[:100], expires_in=choice, expires_on=day, token_id=random_id())
+    form = _make_form(
+        name=request.args.get("name", "")[:100], expires_in=choice, expires_on=day, submission=random_id()
+    )
     return _form_page(form, _parse_scope_values(request.args.getlist("scope")))
 
 
@@ -80,26 +92,34 @@ def create_action() -> Response:
     if owner is None or not _signed_in_recently(owner, now):
         return redirect_to_sign_in(_prefilled_form_url(form, scope), fresh=owner is not None)
     if not form.validate():
-        problem = "The form was not sent as this page has it. Fill it in again." if form.token_id.errors else None
+        problem = texts.FORM_INCOMPLETE if form.submission.errors else None
         return _form_page(form, scope, problem, status=400)
     try:
         created = tokens.create_personal_token(
-            _token_spec(form, scope, runtime, now), owner, runtime, now, current_address(runtime)
+            _token_spec(form, scope, runtime.settings, now),
+            owner,
+            runtime,
+            now,
+            current_address(runtime.settings.trusted_proxies),
         )
+    except TokenAlreadyCreated:
+        return _already_created_page()
     except OAuthError as refusal:
         return _form_page(form, scope, refusal.description, status=400)
-    return _created_page(created, runtime, now)
+    return _created_page(created, runtime.settings, now)
 
 
 def revoke_action() -> Response:
-    check_csrf(request.form.get("csrf_token", ""))
+    check_button_form()
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_tokens.every"))
     runtime = current_runtime()
-    token = tokens.find_owned_token(request.args.get("token_id", ""), owner.sub, runtime)
+    token = tokens.find_owned_token(request.args.get("token_id", ""), owner.sub, runtime.store)
     if token is not None:
-        tokens.revoke_personal_token(token, runtime, runtime.clock(), current_address(runtime))
+        tokens.revoke_personal_token(
+            token, runtime.store, runtime.clock(), current_address(runtime.settings.trusted_proxies)
+        )
         set_notice("token-revoked")
     return redirect(url_for("valetkey_tokens.every"), 303)
 
@@ -124,14 +144,14 @@ def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
     return form
 
 
-def _token_spec(form: PersonalTokenForm, scope: frozenset[str], runtime: Runtime, now: float) -> TokenSpec:
+def _token_spec(form: PersonalTokenForm, scope: frozenset[str], settings: Settings, now: float) -> TokenSpec:
     """Return name, scopes and expiry of the token that a valid form describes.
 
     :raises InvalidRequest: if the chosen date is missing, in the past or too late.
     """
-    max_lifetime_s = runtime.settings.personal_access_token_lifetime
+    max_lifetime_s = settings.personal_access_token_lifetime
     expires_at = lifetime.compute_expires_at(form.expires_in.data, form.expires_on.data, max_lifetime_s, now)
-    return TokenSpec(form.name.data, scope, expires_at, token_id=form.token_id.data)
+    return TokenSpec(form.name.data, scope, expires_at, submission=form.submission.data)
 
 
 def _parse_scope_values(values: list[str]) -> frozenset[str]:
@@ -165,15 +185,26 @@ def _form_page(
     return pages.render_page("token_new.html", status, form=form, scopes=scopes, days=days, problem=problem)
 
 
-def _created_page(created: CreatedToken, runtime: Runtime, now: float) -> Response:
+def _created_page(created: CreatedToken, settings: Settings, now: float) -> Response:
     return pages.render_page(
-        "token_made.html", token=_token_context(created.token, runtime, now), value=created.secret.reveal()
+        "token_made.html", token=_token_context(created.token, settings, now), value=created.secret.reveal()
     )
 
 
-def _token_context(token: PersonalToken, runtime: Runtime, now: float) -> dict[str, Any]:
+def _already_created_page() -> Response:
+    return pages.render_page(
+        "message.html",
+        400,
+        title=texts.TOKEN_EXISTS_TITLE,
+        sentence=texts.TOKEN_ALREADY_SHOWN,
+        link_url=url_for("valetkey_tokens.every"),
+        link_text=texts.TOKENS_LINK,
+    )
+
+
+def _token_context(token: PersonalToken, settings: Settings, now: float) -> dict[str, Any]:
     """Return the template variables that describe a token, without its secret."""
-    words = runtime.settings.scopes
+    words = settings.scopes
     return {
         "token_id": token.token_id,
         "name": token.name,

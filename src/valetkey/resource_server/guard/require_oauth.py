@@ -7,20 +7,21 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from flask import Request, Response, current_app, request
+from flask import Request, current_app, has_request_context, request
 from werkzeug.local import LocalProxy
 
-from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
+from valetkey.protocol.protected_resource import metadata_url
+from valetkey.protocol.refusal import Refusal
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.address import caller_network
-from valetkey.rate_limiting.admission import AdmissionResult, Caller, ChargePlan
+from valetkey.rate_limiting.admission import Caller, ChargePlan
 from valetkey.rate_limiting.headers import Fields, charge_lease, rate_limit_fields
 from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.resource_server.context import ResourceServerContext
-from valetkey.resource_server.metadata import metadata_url
 from valetkey.resource_server.protection import (
     PROTECTION_ATTRIBUTE,
     RouteProtection,
@@ -29,16 +30,18 @@ from valetkey.resource_server.protection import (
     rate_limit_problem,
     record_use,
 )
-from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.web.context import EXTENSION, NO_ROUTE, current_address, current_route
-from valetkey.web.problem_responses import problem
+from valetkey.web.context import EXTENSION, NO_ROUTE, current_address
+from valetkey.web.problem_responses import refuse
+from valetkey.web.refused_call import CallRefused, admit_call, refuse_call
 from valetkey.web.request_id import request_id
-from valetkey.web.wsgi import TOKEN_KEY, Environ, Headers, ResponseHook
+from valetkey.web.wsgi import CALLER_KEY, REFUSED_HOST_KEY, TOKEN_KEY, Environ, Headers, ResponseHook
+
+from .own_endpoints import is_hook_before_own_endpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CALLER_KEY, _FIELDS_KEY = "valetkey.caller", "valetkey.fields"  # keys in the WSGI environment, for finish_call
+_FIELDS_KEY = "valetkey.fields"  # in the WSGI environment, for finish_call
 
 
 def _current_token() -> AccessToken | None:
@@ -47,19 +50,13 @@ def _current_token() -> AccessToken | None:
     The token is in the WSGI environment and not in ``flask.g``, since a test may keep one application context open for
     many requests.
     """
-    try:
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # typed as Request, not as a proxy
-    except RuntimeError:  # outside of a request
-        return None
-    token: AccessToken | None = current.environ.get(TOKEN_KEY)
-    return token
+    return request.environ.get(TOKEN_KEY) if has_request_context() else None
 
 
 class _CurrentToken(LocalProxy[AccessToken | None]):
     """Proxy for the access token of the current request.
 
-    If the request has no token, attribute access raises an ``AttributeError`` that says so. Attribute access takes a
-    quarter less time than with werkzeug's own lookup.
+    If the request has no token, attribute access raises an ``AttributeError`` that says so.
     """
 
     __slots__ = ()
@@ -113,11 +110,11 @@ def require_oauth(scope: Any = None, **options: Any) -> Any:
     :raises ValueError: if an argument is invalid; raised when the decorator is applied, not in requests.
     """
     if callable(scope):
-        return _guard(scope, build_protection(None, bucket=_bucket_name(scope)))
+        return _guard(scope, build_protection(None, bucket=bucket_name(scope)))
     if scope is not None and not isinstance(scope, str):
         scope = tuple(scope)
     build_protection(scope, bucket="", **options)  # raises here if an argument is invalid
-    return lambda view: _guard(view, build_protection(scope, bucket=_bucket_name(view), **options))
+    return lambda view: _guard(view, build_protection(scope, bucket=bucket_name(view), **options))
 
 
 @overload
@@ -139,9 +136,9 @@ def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: i
     if view is not None and not callable(view):
         raise ValueError(f"pass the limit by name: public(limit={view!r})")
     if view is not None:
-        return _mark_public(view, build_protection(None, bucket=_bucket_name(view), is_public=True))
+        return _mark_public(view, build_protection(None, bucket=bucket_name(view), is_public=True))
     options: dict[str, Any] = {"optional": True, "limit": limit, "cost": cost, "is_public": True}
-    return lambda view: _mark_public(view, build_protection(None, bucket=_bucket_name(view), **options))
+    return lambda view: _mark_public(view, build_protection(None, bucket=bucket_name(view), **options))
 
 
 def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
@@ -149,51 +146,73 @@ def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        # Resolve the proxies once, not at each use.
-        app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # typed as Request, not as a proxy
-        context: ResourceServerContext = app.extensions[EXTENSION]
-        environ, rule = current.environ, current.url_rule
-        endpoint = rule.endpoint if rule else ""
-        try:
-            if not context.is_ready:
-                context.get_ready()
-            now = context.clock()
-            authorization = environ.get("HTTP_AUTHORIZATION")
-            token = context.verifier.verify_header(authorization, now) if authorization else None
-            if token is not None:
-                environ[_CALLER_KEY] = token.client_id, now, rule  # recorded as usage even if the call is refused
-                charge_plan = context.admission.authorized_routes.get((token, protection, endpoint))
-                if charge_plan is None or (
-                    charge_plan.plan and charge_plan.plan != context.admission.find_plan(token.counted_as, now)
-                ):
-                    charge_plan = _authorize_token(context, protection, token, endpoint, now)
-                if token.user_id is not None:
-                    record_use(context, token, now)
-            elif protection.optional:
-                charge_plan = _find_charge_plan(context, protection, None, endpoint, now)
-            else:
-                raise MissingToken("an access token is required: send it as Authorization: Bearer")
-            environ[TOKEN_KEY] = token
-            if charge_plan.is_charged and (response := _charge(context, charge_plan, now, environ)) is not None:
-                return cast(R, response)
-        except OAuthError as refusal:
-            return cast(R, _make_challenge_response(context, protection, refusal))
-        except StoreUnavailable as cause:
-            return cast(R, _make_unavailable_response(cause))
+        check_call(protection, request._get_current_object())  # type: ignore[attr-defined]  # typed as Request
         return call(*args, **kwargs)
 
     setattr(guarded, PROTECTION_ATTRIBUTE, protection)
     return guarded
 
 
-def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
-    if protection.limit is None and inspect.isfunction(view):
-        if not hasattr(view, PROTECTION_ATTRIBUTE):  # else the view has a guard already, which stays in effect
-            setattr(view, PROTECTION_ATTRIBUTE, protection)
-        return view
+def check_call(protection: RouteProtection, current: Request) -> None:
+    """Verify the access token of a request, check that it may call the route, and charge the call to its limits.
 
+    If it returns, the view may be called, and ``current_token`` is the token. A ``before_request`` function with this
+    check does nothing before Valetkey's own endpoints, which clients without a token have to reach.
+
+    :param current: the current request, not the proxy.
+    :raises CallRefused: if the call is refused.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
+    context: ResourceServerContext = app.extensions[EXTENSION]
+    environ, rule = current.environ, current.url_rule
+    endpoint = rule.endpoint if rule else ""
+    if is_hook_before_own_endpoint(app, current, endpoint):
+        return
+    if REFUSED_HOST_KEY in environ:
+        refusal = Refusal(421, "invalid_request", environ[REFUSED_HOST_KEY], request_id())
+        raise refuse_call(environ, protection, refusal)
+    try:
+        if not context.is_ready:
+            context.get_ready()
+        now = context.clock()
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        token = context.verifier.verify_header(authorization, now) if authorization else None
+        if token is not None:
+            environ[CALLER_KEY] = token, now, rule  # recorded as usage even if the call is refused
+            charge_plan = context.admission.authorized_routes.get((token, protection, endpoint))
+            if charge_plan is None or (
+                charge_plan.plan and charge_plan.plan != context.admission.find_plan(token.counted_as, now)
+            ):
+                charge_plan = _authorize_token(context, protection, token, endpoint, now)
+            if token.user_id is not None:
+                record_use(context, token, now)
+        elif protection.optional:
+            charge_plan = _find_charge_plan(context, protection, None, endpoint, now)
+        else:
+            raise MissingToken("an access token is required: send it as Authorization: Bearer")
+        environ[TOKEN_KEY] = token
+        if charge_plan.is_charged:
+            _charge(context, protection, charge_plan, now, environ)
+        admit_call(environ, protection)
+    except (OAuthError, BackendUnavailable) as cause:
+        raise _refuse(context, protection, cause, environ) from cause
+
+
+def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
+    """Return a function that calls the view, and says that it is public.
+
+    The view itself is not changed: it may be used for another route too, which is then not public.
+    """
     call = _ensure_sync(view)
+    if protection.limit is None:
+
+        @functools.wraps(view)
+        def unlimited(*args: P.args, **kwargs: P.kwargs) -> R:
+            return call(*args, **kwargs)
+
+        if not hasattr(unlimited, PROTECTION_ATTRIBUTE):  # else the view has a guard already, which stays in effect
+            setattr(unlimited, PROTECTION_ATTRIBUTE, protection)
+        return unlimited
 
     @functools.wraps(view)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -204,10 +223,12 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
                 context.get_ready()
             now, rule = context.clock(), request.url_rule
             charge_plan = _find_charge_plan(context, protection, None, rule.endpoint if rule else "", now)
-            response = _charge(context, charge_plan, now, request.environ) if charge_plan.is_charged else None
-        except StoreUnavailable as cause:
-            return cast(R, _make_unavailable_response(cause))
-        return call(*args, **kwargs) if response is None else cast(R, response)
+            if charge_plan.is_charged:
+                _charge(context, protection, charge_plan, now, request.environ)
+            admit_call(request.environ, protection)
+        except BackendUnavailable as cause:
+            raise refuse_call(request.environ, protection, refuse(cause)) from cause
+        return call(*args, **kwargs)
 
     setattr(limited, PROTECTION_ATTRIBUTE, protection)
     return limited
@@ -220,7 +241,7 @@ def _ensure_sync(view: Callable[P, R]) -> Callable[P, R]:
     return lambda *args, **kwargs: cast(R, current_app.ensure_sync(view)(*args, **kwargs))
 
 
-def _bucket_name(view: Callable[..., Any]) -> str:
+def bucket_name(view: Callable[..., Any]) -> str:
     """Return the view's qualified name, by which two views at one endpoint have separate rate limit counters.
 
     The name is the same in every process.
@@ -253,28 +274,32 @@ def _find_charge_plan(
     They belong to the client and user, or to the network: a new token does not start a new count.
     """
     by_address = _is_limited_by_address(protection) if token is not None else protection.limit is not None
-    network = caller_network(current_address(context)) if by_address else ""
+    network = caller_network(current_address(context.settings.trusted_proxies)) if by_address else ""
     caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
     return context.admission.find_charge_plan(
         protection, endpoint, context.admission.find_plan(caller.client_id, now), caller
     )
 
 
-def _charge(context: ResourceServerContext, charge_plan: ChargePlan, now: float, environ: Environ) -> Response | None:
+def _charge(
+    context: ResourceServerContext, protection: RouteProtection, charge_plan: ChargePlan, now: float, environ: Environ
+) -> None:
     """Charge the call to its limits and quota, and store the RateLimit header fields for the response.
 
-    :returns: the error response if a limit or quota refuses the call, else ``None``.
-    :raises StoreUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
+    :raises CallRefused: if a limit or quota refuses the call.
+    :raises BackendUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
     """
     fields = charge_lease(context.admission, charge_plan, now)
     if fields is not None:
         environ[_FIELDS_KEY] = fields
-        return None
+        return
     result = context.admission.charge(charge_plan, now)
     fields = rate_limit_fields(result, context.admission.fields_style, now)
     if fields:  # otherwise those of an outer guard stay
         environ[_FIELDS_KEY] = fields
-    return None if result.is_admitted else _make_rate_limit_response(result)
+    if not result.is_admitted:
+        detail, members = rate_limit_problem(result)  # Retry-After is one of the RateLimit fields
+        raise refuse_call(environ, protection, refuse(TooManyRequests(detail)), **members)
 
 
 def _is_limited_by_address(protection: RouteProtection) -> bool:
@@ -288,45 +313,37 @@ def finish_call(context: ResourceServerContext) -> ResponseHook:
         fields: Fields | None = environ.get(_FIELDS_KEY)
         if fields is not None:
             headers += fields
-        caller = environ.get(_CALLER_KEY)
+        caller = environ.get(CALLER_KEY)
         if caller is not None and context.usage is not None:
-            client_id, now, rule = caller
+            token, now, rule = caller
             path = rule.rule if rule else NO_ROUTE
-            context.usage.record(client_id, environ["REQUEST_METHOD"], path, status[:3], now)
+            context.usage.record(token.client_id, environ["REQUEST_METHOD"], path, status[:3], now)
 
     return finish
 
 
-def _make_challenge_response(
-    context: ResourceServerContext, protection: RouteProtection, refusal: OAuthError
-) -> Response:
-    """Return the error response to a refused call, and log the refusal.
+def _refuse(
+    context: ResourceServerContext,
+    protection: RouteProtection,
+    cause: OAuthError | BackendUnavailable,
+    environ: Environ,
+) -> CallRefused:
+    """Log a refused call and return its exception.
 
-    The response has problem details (RFC 9457) and a ``WWW-Authenticate`` challenge (RFC 6750 §3, RFC 9728 §5.1).
+    If the token or its lack is the reason, the response has a ``WWW-Authenticate`` challenge (RFC 6750 §3,
+    RFC 9728 §5.1).
     """
-    log_refusal(refusal, request_id(), current_route())
+    if not isinstance(cause, OAuthError):
+        return refuse_call(environ, protection, refuse(cause))
     resource = protection.resource or context.settings.api_resource
     challenge = bearer.format_challenge(
-        refusal,
+        cause,
         realm=resource,
         resource_metadata=metadata_url(resource),
-        scope=protection.challenge_scope if refusal.status in {401, 403} else "",
-        **(protection.step_up_parameters if isinstance(refusal, InsufficientUserAuthentication) else {}),
+        scope=protection.challenge_scope if cause.status in {401, 403} else "",
+        **(protection.step_up_parameters if isinstance(cause, InsufficientUserAuthentication) else {}),
     )
-    error = {} if isinstance(refusal, MissingToken) else {"error": refusal.error}  # RFC 6750 §3.1
-    response = problem(refusal.status, refusal.description, [("WWW-Authenticate", challenge)], **error)
-    if isinstance(refusal, InvalidToken):
-        response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _make_rate_limit_response(result: AdmissionResult) -> Response:
-    detail, members = rate_limit_problem(result)
-    log_refusal(TooManyRequests(detail), request_id(), current_route())
-    return problem(429, detail, **members)
-
-
-def _make_unavailable_response(cause: StoreUnavailable) -> Response:
-    current_app.logger.error("%s: %s [%s]", current_route(), cause, request_id())
-    headers = [("Retry-After", str(cause.retry_after))]
-    return problem(503, "the server cannot verify tokens or count calls now; try again", headers)
+    no_store = [("Cache-Control", "no-store")] if isinstance(cause, InvalidToken) else []
+    refusal = refuse(cause, ("WWW-Authenticate", challenge), *no_store)
+    error = {} if isinstance(cause, MissingToken) else {"error": cause.error}  # RFC 6750 §3.1
+    return refuse_call(environ, protection, refusal, **error)

@@ -1,37 +1,30 @@
-"""Protection of routes that have neither ``@require_oauth`` nor ``@public``.
+"""What a route requires of its callers: by the view's own decorators, else by ``protect`` of its blueprint.
 
-``protect`` of their blueprint applies to them; else calls are denied if ``protect_by_default`` is set.
+Does not import Flask.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
-from flask import Response, request
-
-from valetkey.activity.refusal_log import log_refusal
-from valetkey.protocol.errors import Forbidden
 from valetkey.resource_server.protection import (
-    DENIED_METHODS_ATTRIBUTE,
     PROTECTION_ATTRIBUTE,
-    PROTECTION_BY_METHOD_ATTRIBUTE,
+    ProtectionOptions,
+    RouteProtection,
+    build_protection,
 )
-from valetkey.web.context import current_route
-from valetkey.web.problem_responses import problem
-from valetkey.web.request_id import request_id
 
-from .class_views import get_view_methods
-from .require_oauth import require_oauth
+from .class_views import get_called_method
+from .require_oauth import bucket_name
 
-_DECORATOR_ATTRIBUTE = "__valetkey_protect__"  # attribute of a blueprint: the decorator for its views
+_BLUEPRINT_ATTRIBUTE = "__valetkey_protect__"  # attribute of a blueprint: its BlueprintProtection
 B = TypeVar("B")
 View = Callable[..., Any]
 
 
 class HasViews(Protocol):
-    """The attributes of a Flask app that are needed to find and decorate its views."""
+    """The attributes of a Flask app that are needed to find its views and what protects them."""
 
     view_functions: dict[str, Any]
 
@@ -39,100 +32,86 @@ class HasViews(Protocol):
     def blueprints(self) -> Any: ...
 
 
-def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: Any) -> B:
+class BlueprintProtection:
+    """What ``protect`` requires of the callers of a blueprint's views. Each view has its own ``RouteProtection``.
+
+    :param scope: the scopes that the token must have, as in ``require_oauth``.
+    :param options: the keyword arguments of ``require_oauth``.
+    :raises ValueError: if an argument is invalid.
+    """
+
+    def __init__(self, scope: str | Sequence[str] | None, options: ProtectionOptions) -> None:
+        build_protection(scope, bucket="", **options)  # raises here if an argument is invalid
+        self._scope = scope
+        self._options = options
+        # By endpoint and id of the view. The view is stored too: while it is, no other object has its id.
+        self._protections: dict[tuple[str, int], tuple[View, RouteProtection]] = {}
+
+    def for_view(self, endpoint: str, view: View) -> RouteProtection:
+        """Return the protection of one view, the same object at each call."""
+        key = endpoint, id(view)
+        entry = self._protections.get(key)
+        if entry is None:
+            protection = build_protection(self._scope, bucket=bucket_name(view), **self._options)
+            entry = self._protections.setdefault(key, (view, protection))
+        return entry[1]
+
+
+def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: Unpack[ProtectionOptions]) -> B:
     """Require a valid access token to call any view of a blueprint, whether it is added before or after this call.
 
     A view's own ``@public`` or ``@require_oauth`` takes precedence, and so does ``protect`` of a blueprint nested in
     this one. ``limit`` is a separate budget for each view, unless it is a ``RateLimit`` with a group.
 
-    :param blueprint: the ``flask.Blueprint``; views are guarded at the app's first request.
+    :param blueprint: the ``flask.Blueprint``. What it requires is checked at each call.
     :param scope: the scopes that the token must have, as in ``require_oauth``.
     :param options: the keyword arguments of ``require_oauth``.
     :returns: ``blueprint``, which is also changed in place.
     :raises ValueError: if an argument is invalid.
     """
-    setattr(blueprint, _DECORATOR_ATTRIBUTE, require_oauth(scope, **options))
+    setattr(blueprint, _BLUEPRINT_ATTRIBUTE, BlueprintProtection(scope, options))
     return blueprint
 
 
-def apply_blueprint_protection(app: HasViews) -> None:
-    """Put ``require_oauth`` in front of the undecorated views of blueprints that were passed to ``protect``.
+def get_protection(view: Any) -> RouteProtection | None:
+    """Return what a decorator of the view, or of a method of a class-based view, requires; ``None`` if nothing does."""
+    protection = getattr(view, PROTECTION_ATTRIBUTE, None)
+    return protection if isinstance(protection, RouteProtection) else None
 
-    Each view is decorated once, also if this is called again.
+
+def list_own_protections(view: View, http_method: str) -> tuple[RouteProtection, ...]:
+    """Return what the decorators of a view require of calls with an HTTP method, outermost first; empty if there are
+    none.
+
+    A class-based view can be decorated as a whole (``decorators``), at ``dispatch_request`` and at its methods. The
+    decorators of methods count only if the class does not dispatch requests by itself.
     """
-    for endpoint, view in list(app.view_functions.items()):
-        decorate = _find_blueprint_decorator(app, endpoint)
-        if decorate is not None:
-            app.view_functions[endpoint] = _decorate_view(view, decorate)
+    view_class = getattr(view, "view_class", None)
+    if view_class is None:
+        protection = get_protection(view)
+        return () if protection is None else (protection,)
+    decorated = (view, getattr(view_class, "dispatch_request", None), get_called_method(view_class, http_method))
+    return tuple([protection for item in decorated if (protection := get_protection(item)) is not None])
 
 
-def deny_undecorated_routes(app: HasViews, prefix: str) -> None:
-    """Deny all calls of routes at ``prefix`` or below that have no ``@require_oauth``, ``@public`` or ``protect``."""
-    for endpoint, view in list(app.view_functions.items()):
-        if not endpoint.startswith("valetkey_"):
-            app.view_functions[endpoint] = _decorate_view(view, functools.partial(_deny_view, prefix))
-
-
-def _find_blueprint_decorator(app: HasViews, endpoint: str) -> Callable[[View], View] | None:
-    """Return the decorator that ``protect`` set on the endpoint's innermost protected blueprint, or ``None``.
+def find_blueprint_protection(app: HasViews, endpoint: str, view: View) -> RouteProtection | None:
+    """Return what ``protect`` of the endpoint's innermost protected blueprint requires, or ``None``.
 
     Endpoints in nested blueprints are named ``outer.inner.view``.
     """
     name = endpoint
     while "." in name:
         name = name.rpartition(".")[0]
-        decorate: Callable[[View], View] | None = getattr(app.blueprints.get(name), _DECORATOR_ATTRIBUTE, None)
-        if decorate is not None:
-            return decorate
+        protection: BlueprintProtection | None = getattr(app.blueprints.get(name), _BLUEPRINT_ATTRIBUTE, None)
+        if protection is not None:
+            return protection.for_view(endpoint, view)
     return None
 
 
-def _decorate_view(view: View, decorate: Callable[[View], View]) -> View:
-    """Return the view with ``decorate`` applied, unless it is protected or public already.
-
-    Of a class-based view, only the methods that are not protected or public are decorated.
-    """
-    if any(
-        hasattr(view, name) for name in (PROTECTION_ATTRIBUTE, PROTECTION_BY_METHOD_ATTRIBUTE, DENIED_METHODS_ATTRIBUTE)
-    ):
-        return view
-    methods = get_view_methods(view)
-    undecorated = {name for name, method in methods.items() if not hasattr(method, PROTECTION_ATTRIBUTE)}
-    if len(undecorated) == len(methods):
-        return decorate(view)
-    return _decorate_methods(view, decorate(view), frozenset(undecorated)) if undecorated else view
-
-
-def _decorate_methods(view: View, guarded: View, undecorated: frozenset[str]) -> View:
-    """Return a class-based view that calls ``guarded`` for the HTTP methods in ``undecorated``, else ``view``."""
-
-    @functools.wraps(view)
-    def dispatch(*args: Any, **kwargs: Any) -> Any:
-        method = "GET" if request.method == "HEAD" else request.method
-        return (guarded if method in undecorated else view)(*args, **kwargs)
-
-    protection = getattr(guarded, PROTECTION_ATTRIBUTE, None)
-    setattr(
-        dispatch, PROTECTION_BY_METHOD_ATTRIBUTE, {} if protection is None else dict.fromkeys(undecorated, protection)
-    )
-    if protection is None:
-        setattr(dispatch, DENIED_METHODS_ATTRIBUTE, undecorated)
-    return dispatch
-
-
-def _deny_view(prefix: str, view: View) -> View:
-    deny = require_oauth(_make_denied_response)
-
-    @functools.wraps(view)
-    def denied(*args: Any, **kwargs: Any) -> Any:
-        path = request.url_rule.rule if request.url_rule else request.path
-        return deny() if path == prefix or path.startswith(f"{prefix}/") else view(*args, **kwargs)
-
-    setattr(denied, DENIED_METHODS_ATTRIBUTE, frozenset())
-    return denied
-
-
-def _make_denied_response() -> Response:
-    refusal = Forbidden("access to this route is denied: its publisher has not declared who may call it")
-    log_refusal(refusal, request_id(), current_route())
-    return problem(refusal.status, refusal.description)
+def list_protections(app: HasViews, endpoint: str, view: View, http_method: str) -> tuple[RouteProtection, ...]:
+    """Return everything that a call of a view must pass, outermost first; empty if the route is undecorated."""
+    own = list_own_protections(view, http_method)
+    if own:
+        return own
+    protection = find_blueprint_protection(app, endpoint, view)
+    return () if protection is None else (protection,)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from valetkey.protocol.access_token import AccessToken
+from valetkey.protocol.compound_key import join_key
 from valetkey.protocol.errors import InvalidScope
 from valetkey.protocol.scope import parse_scope
 
@@ -50,7 +51,7 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
         auth_time=float(auth_time) if _is_timestamp(auth_time) else None,
         acr=acr if isinstance(acr, str) else None,
         claims=claims,
-        counted_as=f"{issuer.issuer}|{client_id}",
+        counted_as=join_key(issuer.issuer, client_id),
     )
 
 
@@ -84,7 +85,7 @@ def _check_times(claims: Claims, now: float, leeway_s: int) -> tuple[float, floa
     if float(expires_at) + leeway_s <= now:
         raise invalid_token("exp is in the past", "the access token has expired")
     if max(not_before, issued_at) > now + leeway_s:
-        raise invalid_token("nbf or iat is in the future", "the access token is not good yet")
+        raise invalid_token("nbf or iat is in the future", "the access token is not valid yet")
     return float(expires_at), float(issued_at)
 
 

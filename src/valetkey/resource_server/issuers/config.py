@@ -121,7 +121,7 @@ class TrustedIssuer:
         if urlsplit(self.issuer).query:
             return "an issuer identifier must not have a query (RFC 8414 §2)"
         if "{" in self.issuer:
-            return "list each tenant's issuer: a pattern would trust tenants of strangers"
+            return "list each tenant's issuer: a pattern would trust tenants of others"
         if self.like not in TOKEN_SHAPES:
             return f"like must be one of {', '.join(TOKEN_SHAPES)}"
         if isinstance(self.clients, str) or isinstance(self.algorithms, str):
@@ -155,11 +155,11 @@ def parse_issuers(trusted_issuers: Sequence[str | TrustedIssuer]) -> dict[str, T
         issuer.
     """
     if isinstance(trusted_issuers, str) or not trusted_issuers:
-        raise ValueError('trusted_issuers must be a list of at least one issuer, such as ["https://id.example.com"]')
+        raise ValueError('must be a list of at least one issuer, such as ["https://id.example.com"]')
     issuers = [TrustedIssuer(issuer) if isinstance(issuer, str) else issuer for issuer in trusted_issuers]
     prefixes = [issuer.introspection.prefix for issuer in issuers if issuer.introspection]
     if len({issuer.issuer for issuer in issuers}) < len(issuers):
-        raise ValueError("trusted_issuers names one issuer twice")
+        raise ValueError("names one issuer twice")
     if any(a.startswith(b) for i, a in enumerate(prefixes) for j, b in enumerate(prefixes) if i != j):
         raise ValueError(
             "several issuers use introspection: give each IntrospectionClient the prefix of its tokens, "

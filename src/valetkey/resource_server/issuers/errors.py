@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from valetkey.protocol.errors import InvalidToken
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.protocol.unavailable import BackendUnavailable
 
 
-class IssuerUnavailable(StoreUnavailable):
+class IssuerUnavailable(BackendUnavailable):
     """A token cannot be verified: its issuer's keys or response are not cached and cannot be fetched now."""
 
     retry_after = 5

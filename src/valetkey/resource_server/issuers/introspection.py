@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 from urllib.parse import quote_plus
 
+from valetkey.outbound.discovery import Discovery
 from valetkey.outbound.errors import FetchError, FetchFailed
 from valetkey.outbound.http import Fetcher
 from valetkey.protocol.request_body import parse_json_object
+from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 
 from .config import IntrospectionClient, TrustedIssuer
-from .discovery import Discovery
 from .errors import IssuerUnavailable
 
-_BACKOFF_S = 2.0  # how long no request is sent to an issuer after a failure
+_RESET_TIMEOUT_S = 2.0  # after a failure, one request is sent to an issuer in this time
 
 Claims = Mapping[str, Any]
 
@@ -25,27 +26,27 @@ Claims = Mapping[str, Any]
 class Introspector:
     """Sends tokens to the introspection endpoints of their issuers (RFC 7662).
 
-    Responses are not cached here. After a failure, calls for the same issuer fail at once for ``_BACKOFF_S``, so that
-    an outage does not make threads wait.
+    Responses are not cached here. Each issuer has a circuit breaker: during an outage, one call in 2 seconds waits
+    for the issuer, and the others fail at once.
+
+    :param clock: returns the current time in seconds.
     """
 
-    def __init__(self, fetcher: Fetcher, discovery: Discovery) -> None:
+    def __init__(self, fetcher: Fetcher, discovery: Discovery, clock: Callable[[], float]) -> None:
         self._fetcher = fetcher
         self._discovery = discovery
         self._lock = threading.Lock()
         self._pending: dict[bytes, Future[Claims | None]] = {}
-        self._unavailable_until: dict[str, float] = {}
+        self._clock = clock
+        self._breakers: dict[str, CircuitBreaker] = {}
 
-    def introspect(self, value: str, digest: bytes, issuer: TrustedIssuer, now: float) -> Claims | None:
+    def introspect(self, value: str, digest: bytes, issuer: TrustedIssuer) -> Claims | None:
         """Introspect a token; return the members of the response, or ``None`` if the token is not active.
 
         :param value: the token as the caller sent it.
         :param digest: digest of the token; concurrent calls with the same digest share one request.
-        :param now: seconds since 1970.
         :raises IssuerUnavailable: if the issuer does not respond, or with anything but status 200 and a JSON object.
         """
-        if now < self._unavailable_until.get(issuer.issuer, 0.0):
-            raise IssuerUnavailable(f"the introspection endpoint of {issuer.issuer} failed a moment ago")
         with self._lock:
             response = self._pending.get(digest)
             is_first = response is None
@@ -53,7 +54,7 @@ class Introspector:
                 response = self._pending[digest] = Future()
         if is_first:
             try:
-                response.set_result(self._send_request(value, issuer))
+                response.set_result(self._send_unless_open(value, issuer))
             except BaseException as error:
                 response.set_exception(error)
             finally:
@@ -61,8 +62,26 @@ class Introspector:
         try:
             return response.result()
         except FetchError as cause:
-            self._unavailable_until[issuer.issuer] = now + _BACKOFF_S
             raise IssuerUnavailable(f"the introspection endpoint of {issuer.issuer} failed: {cause}") from cause
+
+    def _send_unless_open(self, value: str, issuer: TrustedIssuer) -> Claims | None:
+        breaker = self._breakers.setdefault(
+            issuer.issuer,
+            CircuitBreaker(
+                f"the introspection endpoint of {issuer.issuer}",
+                self._clock,
+                error=IssuerUnavailable,
+                reset_timeout_s=_RESET_TIMEOUT_S,
+            ),
+        )
+        breaker.check()
+        try:
+            claims = self._send_request(value, issuer)
+        except FetchError:
+            breaker.trip()
+            raise
+        breaker.reset()
+        return claims
 
     def _send_request(self, value: str, issuer: TrustedIssuer) -> Claims | None:
         client = issuer.introspection

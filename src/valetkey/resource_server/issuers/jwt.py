@@ -8,6 +8,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from valetkey.outbound.discovery import Discovery
 from valetkey.outbound.errors import FetchError
 from valetkey.outbound.jwk_set import ALGORITHMS
 from valetkey.outbound.remote_keys import RemoteKeys
@@ -15,7 +16,6 @@ from valetkey.protocol.request_body import parse_json_object
 from valetkey.tokens.jws import AlgorithmRegistry
 
 from .config import TrustedIssuer
-from .discovery import Discovery
 from .errors import IssuerUnavailable, invalid_token
 from .products import JWT
 
@@ -37,12 +37,12 @@ def decode_unverified(value: str) -> tuple[Members, Members]:
     :raises InvalidToken: if the value is not a JWT, or is longer than 8192 characters.
     """
     if len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
-        raise invalid_token("it is not a JWT, or too long", "the access token is not known")
+        raise invalid_token("it is not a JWT, or too long", "the access token is unknown")
     try:
         token = jws.extract_compact(value.encode(), registry=_REGISTRY)
         return token.headers(), parse_json_object(token.payload)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-        raise invalid_token(f"it is not a JWT: {type(cause).__name__}", "the access token is not known") from cause
+        raise invalid_token(f"it is not a JWT: {type(cause).__name__}", "the access token is unknown") from cause
 
 
 class SignatureVerifier:

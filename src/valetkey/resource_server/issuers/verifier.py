@@ -62,7 +62,7 @@ class TrustedIssuerTokenVerifier:
         :raises InvalidRequest: if the header is malformed.
         :raises IssuerUnavailable: if the token cannot be verified now, since its issuer does not respond.
         """
-        verified = self._verified.recent.get(authorization)
+        verified = self._verified.find(authorization)
         if verified is None or now >= verified.cached_until:
             verified = self._get_or_verify(parse_bearer_token(authorization) or "", now)
         return verified.token
@@ -80,14 +80,14 @@ class TrustedIssuerTokenVerifier:
     def _verify(self, value: str, digest: bytes, now: float) -> _VerifiedToken:
         inactive_until = self._inactive.find(digest)
         if inactive_until is not None and now < inactive_until:
-            raise invalid_token("the issuer said a moment ago that it is not active", "the access token is not known")
+            raise invalid_token("it is not active, according to its issuer (cached)", "the access token is unknown")
         if value.count(".") != 2:
             return self._verify_by_introspection(value, digest, self._find_opaque_token_issuer(value), now)
         header, claims = decode_unverified(value)
         issuer = self._issuers.get(str(claims.get("iss")))
         if issuer is None:  # checked before any request: a token must not choose where requests go
             detail = f"its iss is not a trusted issuer: {str(claims.get('iss'))[:100]!r}"
-            raise invalid_token(detail, "the access token is not known")
+            raise invalid_token(detail, "the access token is unknown")
         # The claims are also checked before any request.
         token = build_access_token(claims, issuer, self._resource, now, self._leeway_s)
         if str(header.get("typ", "")).lower().removeprefix("application/") != AT_JWT:
@@ -102,15 +102,15 @@ class TrustedIssuerTokenVerifier:
             if issuer.introspection and value.startswith(issuer.introspection.prefix):
                 return issuer
         raise invalid_token(
-            "it is not a JWT, and no issuer has introspection for such a token", "the access token is not known"
+            "it is not a JWT, and no issuer has introspection for such a token", "the access token is unknown"
         )
 
     def _verify_by_introspection(self, value: str, digest: bytes, issuer: TrustedIssuer, now: float) -> _VerifiedToken:
         assert issuer.introspection is not None
-        members = self._introspector.introspect(value, digest, issuer, now)
+        members = self._introspector.introspect(value, digest, issuer)
         if members is None:
             self._inactive.add(digest, now + _INACTIVE_TTL_S, self._inactive.generation)
-            raise invalid_token("the issuer says that it is not active", "the access token is not known")
+            raise invalid_token("it is not active, according to its issuer", "the access token is unknown")
         cached_until = now + issuer.introspection.remember
         token = self._read_introspection_response(members, issuer, cached_until, now)
         return _VerifiedToken(token, min(token.expires_at + self._leeway_s, cached_until))

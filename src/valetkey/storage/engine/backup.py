@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .open import sqlite_path
 from .transaction import StoreUnavailable
+from .use_lock import used_database
 
 
 def back_up(url: str, target: Path) -> int:
@@ -26,7 +27,7 @@ def back_up(url: str, target: Path) -> int:
             "the database is PostgreSQL: back it up with `pg_dump --format=custom`, or with continuous archiving"
         )
     if not source.is_file():
-        raise StoreUnavailable(f"there is no database at {source}: check data_dir and database_url")
+        raise StoreUnavailable(f"no database at {source}: check data_dir and database_url")
     if target.exists():
         raise StoreUnavailable(f"{target} already exists: choose another file")
     partial_file = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -42,7 +43,11 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy(source: Path, partial_file: Path) -> None:
-    with closing(sqlite3.connect(source)) as database, closing(sqlite3.connect(partial_file)) as copy:
+    with (
+        used_database(source),
+        closing(sqlite3.connect(source)) as database,
+        closing(sqlite3.connect(partial_file)) as copy,
+    ):
         database.backup(copy)  # in one step: under WAL a reader sees one snapshot and does not block writers
         copy.execute("PRAGMA journal_mode = DELETE")
         (result,) = copy.execute("PRAGMA quick_check").fetchone()

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from valetkey.protocol.unavailable import BackendUnavailable
+
 from .transaction import StoreTimeout
 
 _RESET_TIMEOUT_S = 1.0
@@ -14,26 +16,37 @@ _RESET_TIMEOUT_S = 1.0
 class CircuitBreaker:
     """Circuit breaker for a backend such as a database: after a timeout it is open, and calls fail without waiting.
 
-    While it is open, one call per second may try the backend; a response closes it. It uses the process's
+    While it is open, one call per ``reset_timeout_s`` may try the backend; a response closes it. It uses the process's
     monotonic clock, as it measures the time since this process saw a timeout. Thread-safe.
 
     :param name: name of the backend for error messages, such as "the PostgreSQL database".
+    :param error: class of the exception for calls that may not try the backend.
+    :param reset_timeout_s: seconds for which calls fail after a timeout.
     """
 
-    __slots__ = ("_clock", "_lock", "_name", "retry_at")
+    __slots__ = ("_clock", "_error", "_lock", "_name", "_reset_timeout_s", "retry_at")
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        error: type[BackendUnavailable] = StoreTimeout,
+        reset_timeout_s: float = _RESET_TIMEOUT_S,
+    ) -> None:
         self._name = name
         self._clock = clock
+        self._error = error
+        self._reset_timeout_s = reset_timeout_s
         self._lock = threading.Lock()
         self.retry_at: float | None = None  # when the next call may try the backend; None: closed
 
     def check(self) -> None:
         """Check that the backend may be called now.
 
-        While the circuit is open, because the backend timed out, one call per second is allowed to try the backend.
+        While the circuit is open, because the backend timed out, one call per ``reset_timeout_s`` may try it.
 
-        :raises StoreTimeout: if the circuit is open and this call is not the one to try the backend.
+        :raises BackendUnavailable: if the circuit is open and this call is not the one to try the backend.
         """
         if self.retry_at is None:
             return
@@ -41,14 +54,14 @@ class CircuitBreaker:
             if self.retry_at is None:
                 return
             if self._clock() < self.retry_at:
-                raise StoreTimeout(
-                    f"{self._name} timed out within the last {_RESET_TIMEOUT_S:g} s; it is tried again soon"
+                raise self._error(
+                    f"{self._name} timed out within the last {self._reset_timeout_s:g} s; it is tried again soon"
                 )
             self.trip()
 
     def trip(self) -> None:
-        """Open the circuit, since the backend did not respond in time: calls fail at once for the next second."""
-        self.retry_at = self._clock() + _RESET_TIMEOUT_S
+        """Open the circuit, since the backend did not respond in time: calls fail at once for a while."""
+        self.retry_at = self._clock() + self._reset_timeout_s
 
     def reset(self) -> None:
         """Close the circuit, since the backend responded: calls are allowed again."""

@@ -7,19 +7,23 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .connection import Driver
 from .postgresql import PostgresqlDriver
-from .sqlite import SqliteDriver
-from .store import Store
+from .sqlite import SqliteCounterDriver, SqliteDriver
+from .store import DEFAULT_MAX_CONNECTIONS, Store
 from .transaction import StoreUnavailable
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, pooler: str = "auto", max_connections: int = DEFAULT_MAX_CONNECTIONS) -> Store:
     """Return a ``Store`` for a database URL, ``sqlite:///path`` or ``postgresql://...``; it connects at its first use.
 
+    :param pooler: the setting ``database_pooler``; of no effect for SQLite.
+    :param max_connections: maximum number of connections of this process.
     :raises StoreUnavailable: if the URL is invalid.
     """
     path = sqlite_path(url)
-    return Store(SqliteDriver(path)) if path else Store(PostgresqlDriver(url))
+    driver: Driver = SqliteDriver(path) if path else PostgresqlDriver(url, pooler=pooler)
+    return Store(driver, max_connections)
 
 
 def open_counter_store(path: Path) -> Store:
@@ -27,7 +31,7 @@ def open_counter_store(path: Path) -> Store:
 
     Its writes are not synced to disk: it does no harm if a power failure loses the last counts.
     """
-    return Store(SqliteDriver(path, synchronous="OFF"))
+    return Store(SqliteCounterDriver(path))
 
 
 def sqlite_path(url: str) -> Path | None:

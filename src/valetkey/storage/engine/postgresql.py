@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from typing import Any, Literal
 
 from .circuit_breaker import CircuitBreaker
+from .connection import BUSY_TIMEOUT_S, Connection, Row
+from .pooler import has_pooler, shares_sessions
 from .statement import BoundStatement, sql_and_values
-from .store import BUSY_TIMEOUT_S, Row
-from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
+from .transaction import NoTables, StoreBusy, StoreConflict, StoreTimeout, StoreUnavailable, Transaction
 
 _SESSION_SETTINGS = (
     "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
 )
+_TRANSACTION_SETTINGS = (  # as SET LOCAL, but with a parameter
+    "SELECT set_config('statement_timeout', '4s', true), set_config('lock_timeout', %s, true), "
+    "set_config('idle_in_transaction_session_timeout', '5s', true)"
+)
 _TCP_USER_TIMEOUT_MS = 3000  # the connection is closed if the server acknowledges no data for this long
+PoolMode = Literal["transaction", "unknown"] | None  # "unknown": session, or transaction with many idle sessions
 
 
 class PostgresqlDriver:
     """Driver for PostgreSQL: opens connections to one database.
 
     :param url: database URL; psycopg reads it, so it may have libpq parameters.
+    :param pooler: "transaction" if a connection pooler may use another session of the database for each transaction, as
+        PgBouncer with ``pool_mode = transaction`` does; "session" if each connection is a session; "auto" to find out.
     """
 
     dialect = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pooler: str = "auto") -> None:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._pooler = pooler
         # For a server that does not respond. One that is down refuses the connection at once.
         self._circuit_breaker = CircuitBreaker("the PostgreSQL database")
 
@@ -46,9 +57,16 @@ class PostgresqlDriver:
         self._circuit_breaker.check()
         try:
             raw = DeadlineConnection.connect(
-                self.url, autocommit=True, connect_timeout=2, tcp_user_timeout=_TCP_USER_TIMEOUT_MS
+                self.url,
+                autocommit=True,
+                connect_timeout=2,
+                tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
             )
-            raw.execute(_SESSION_SETTINGS)
+            # The statements are written for it: after the wait for a lock they read what was committed meanwhile.
+            raw.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+            is_session = self._pooler == "session" or (self._pooler == "auto" and not has_pooler(raw))
+            if is_session:
+                raw.execute(_SESSION_SETTINGS)
         except psycopg.Error as cause:
             reason = _server_message(cause)
             message = f"the PostgreSQL database cannot be reached ({reason}): start it, or correct database_url"
@@ -58,7 +76,29 @@ class PostgresqlDriver:
             self._circuit_breaker.reset()
             raise StoreUnavailable(message) from cause
         self._circuit_breaker.reset()
-        return PostgresqlConnection(raw, self._circuit_breaker)
+        return PostgresqlConnection(raw, self._circuit_breaker, is_session=is_session)
+
+    def close(self, connections: Iterable[Connection]) -> None:
+        """Close all connections of this process."""
+        for connection in connections:
+            connection.close()
+
+
+def find_pool_mode(url: str) -> PoolMode:
+    """Return the mode of the connection pooler in front of a PostgreSQL database, or ``None`` if there is none.
+
+    :raises StoreUnavailable: if the database cannot be reached, or the pooler allows no transactions.
+    """
+    import psycopg
+
+    driver = PostgresqlDriver(url, pooler="transaction")
+    with closing(driver.connect()) as first, closing(driver.connect()) as second:
+        try:
+            if not has_pooler(first.raw):
+                return None
+            return "transaction" if shares_sessions(first.raw, second.raw) else "unknown"
+        except psycopg.Error as cause:
+            raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
 
 
 def _server_message(cause: Exception) -> str:
@@ -68,60 +108,83 @@ def _server_message(cause: Exception) -> str:
 
 
 class PostgresqlConnection:
-    """A PostgreSQL connection with the methods of the protocol ``Connection``."""
+    """A PostgreSQL connection with the methods of the protocol ``Connection``.
 
-    def __init__(self, raw: Any, circuit_breaker: CircuitBreaker) -> None:
+    :param is_session: whether all statements run in one session of the database, so that statements can be prepared,
+        and settings outlast a transaction.
+    """
+
+    def __init__(self, raw: Any, circuit_breaker: CircuitBreaker, *, is_session: bool) -> None:
         import psycopg
 
         from .psycopg_timeout import AnswerTimeout
 
         self.raw = raw
+        self._is_session = is_session
+        self._prepare = None if is_session else False  # None: when a statement is run for the sixth time
         self._circuit_breaker = circuit_breaker
         self._lock_timeout_s = BUSY_TIMEOUT_S
         self._deadlock_error = psycopg.errors.DeadlockDetected
         self._lock_timeout_error = psycopg.errors.LockNotAvailable
+        self._serialization_error = psycopg.errors.SerializationFailure
+        self._prepared_statement_errors = (
+            psycopg.errors.InvalidSqlStatementName,  # a pooler ran the statement in another session
+            psycopg.errors.DuplicatePreparedStatement,
+            psycopg.errors.FeatureNotSupported,  # a table was changed: "cached plan must not change result type"
+        )
         self._answer_timeout_error = AnswerTimeout
+        self._missing_table_error = psycopg.errors.UndefinedTable
         self._unavailable_errors = (
             psycopg.OperationalError,
             psycopg.InterfaceError,
+            psycopg.InternalError,  # includes a standby after a failover, and a transaction that timed out
             psycopg.errors.UndefinedTable,
             psycopg.errors.InsufficientPrivilege,
-            psycopg.errors.ReadOnlySqlTransaction,  # a standby after a failover
-            psycopg.errors.IdleInTransactionSessionTimeout,
+            *self._prepared_statement_errors,
         )
 
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
-        sql, values = sql_and_values(statement, "postgresql")
+        sql, values = sql_and_values(statement, "postgresql", time.time)
         self._check_circuit_breaker()
         try:
-            rows: list[Row] = self.raw.execute(sql, values).fetchall()
-        except self._lock_timeout_error as cause:
-            raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
+            rows: list[Row]
+            if self._is_session:
+                rows = self.raw.execute(sql, values, prepare=self._prepare).fetchall()
+            else:
+                with self.raw.pipeline():  # one transaction and one round trip
+                    self._apply_transaction_settings(BUSY_TIMEOUT_S)
+                    cursor = self.raw.execute(sql, values, prepare=self._prepare)
+                rows = cursor.fetchall()
         except self._unavailable_errors as cause:
             raise self._to_store_error(cause) from cause
         self._circuit_breaker.reset()
         return rows
 
-    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
+    def run_transactions(
+        self, transactions: Sequence[Transaction], timeout_s: float, clock: Callable[[], float]
+    ) -> list[bool]:
         self._check_circuit_breaker()
         try:
-            self._set_lock_timeout(timeout_s)
+            if self._is_session:
+                self._set_lock_timeout(timeout_s)
             with self.raw.transaction():
+                if not self._is_session:
+                    self._apply_transaction_settings(timeout_s)
+                locks = [lock for each in transactions for statement in each.statements() for lock in statement.locks]
                 conditions = [each.condition for each in transactions if each.condition is not None]
-                row_counts = iter(self._execute_all(conditions))
+                row_counts = iter(self._execute_all([*locks, *conditions], clock)[len(locks) :])
                 results = [each.condition is None or next(row_counts) == 1 for each in transactions]
                 self._execute_all(
                     [
                         statement
                         for transaction, condition_met in zip(transactions, results, strict=True)
                         for statement in (transaction.rows if condition_met else transaction.else_rows)
-                    ]
+                    ],
+                    clock,
                 )
         except self._deadlock_error as cause:
             if len(transactions) > 1:
                 raise  # rolled back: the store runs each transaction again on its own
-            raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
-        except self._lock_timeout_error as cause:  # rolled back
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable_errors as cause:
             raise self._to_store_error(cause) from cause
@@ -139,8 +202,20 @@ class PostgresqlConnection:
             self._circuit_breaker.check()
 
     def _to_store_error(self, cause: Exception) -> StoreUnavailable:
-        """Return the exception to raise for a psycopg error; a timeout opens the circuit breaker."""
+        """Return the exception to raise for a psycopg error.
+
+        A timeout opens the circuit breaker. After an error of a prepared statement, no more are used.
+        """
         message = f"the PostgreSQL database failed: {cause}"
+        if isinstance(cause, self._lock_timeout_error):  # rolled back
+            return StoreBusy(f"the PostgreSQL database is busy: {cause}")
+        if isinstance(cause, self._prepared_statement_errors):
+            self._prepare = False
+            return StoreConflict(message)
+        if isinstance(cause, self._serialization_error):
+            return StoreConflict(message)
+        if isinstance(cause, self._missing_table_error):
+            return NoTables(message)
         if not isinstance(cause, self._answer_timeout_error):
             return StoreUnavailable(message)
         self._circuit_breaker.trip()
@@ -151,12 +226,17 @@ class PostgresqlConnection:
             self.raw.execute(f"SET lock_timeout = {int(timeout_s * 1000)}")
             self._lock_timeout_s = timeout_s
 
-    def _execute_all(self, statements: Sequence[BoundStatement]) -> list[int]:
+    def _apply_transaction_settings(self, lock_timeout_s: float) -> None:
+        """Set the timeouts for the current transaction; the session may be another one in the next."""
+        self.raw.execute(_TRANSACTION_SETTINGS, (f"{int(lock_timeout_s * 1000)}ms",), prepare=False)
+
+    def _execute_all(self, statements: Sequence[BoundStatement], clock: Callable[[], float]) -> list[int]:
         """Run SQL statements and return how many rows each changed; all are sent before the first response is read."""
-        if len(statements) < 2:
-            return [self.raw.execute(*sql_and_values(statement, "postgresql")).rowcount for statement in statements]
+        bound = [sql_and_values(statement, "postgresql", clock) for statement in statements]
+        if len(bound) < 2:
+            return [self.raw.execute(sql, values, prepare=self._prepare).rowcount for sql, values in bound]
         with self.raw.pipeline():
-            cursors = [self.raw.execute(*sql_and_values(statement, "postgresql")) for statement in statements]
+            cursors = [self.raw.execute(sql, values, prepare=self._prepare) for sql, values in bound]
         return [cursor.rowcount for cursor in cursors]
 
     def close(self) -> None:

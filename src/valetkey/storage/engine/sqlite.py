@@ -5,18 +5,28 @@ See https://www.sqlite.org/wal.html.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from .connection import BUSY_TIMEOUT_S, Connection, Row
 from .statement import BoundStatement, sql_and_values
-from .store import BUSY_TIMEOUT_S, Row
-from .transaction import StoreBusy, StoreUnavailable, Transaction
+from .transaction import SCHEMA_VERSION_TABLE, DatabaseMissing, NoTables, StoreBusy, StoreUnavailable, Transaction
+from .use_lock import UseLock, exclusive_lock
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FIND_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_NOT_WRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL})
 
 
 class SqliteDriver:
     """Driver for SQLite: opens connections to one database file.
+
+    From the first connection until ``close``, it holds the lock that keeps the database from being restored.
 
     :param synchronous: value of ``PRAGMA synchronous``; ``OFF`` can lose the last commits in a power failure.
     """
@@ -26,14 +36,28 @@ class SqliteDriver:
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
         self.path = path
         self._synchronous = synchronous
+        self._use_lock: UseLock | None = UseLock(path)
 
     def connect(self) -> SqliteConnection:
-        """Open a connection; a missing file is created.
+        """Open a connection to the file, which must exist.
 
-        :raises StoreUnavailable: if the file cannot be opened.
+        :raises DatabaseMissing: if the file does not exist.
+        :raises StoreUnavailable: if it cannot be opened.
         """
+        if not self.path.exists():
+            raise DatabaseMissing(
+                f"no database at {self.path}: run `valetkey init`, or correct data_dir or database_url"
+            )
+        if self._use_lock is not None:
+            self._use_lock.acquire()
         try:
-            raw = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            raw = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=rw",  # SQLite would create a missing file
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
+            )
         except sqlite3.Error as cause:
             raise _to_store_error(cause, self.path) from cause
         try:
@@ -44,6 +68,66 @@ class SqliteDriver:
             raw.close()
             raise _to_store_error(cause, self.path) from cause
         return SqliteConnection(raw, self.path)
+
+    def close(self, connections: Iterable[Connection]) -> None:
+        """Close all connections of this process, and release the lock.
+
+        The last connection to a database writes the write-ahead log into its file and deletes the log. If two processes
+        closed theirs at once, each would leave that to the other.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._use_lock is not None and self.path.exists():
+                with contextlib.suppress(OSError):
+                    stack.enter_context(exclusive_lock(self.path))
+            for connection in connections:
+                connection.close()
+            if self._use_lock is not None:
+                self._use_lock.release()
+
+
+class SqliteCounterDriver(SqliteDriver):
+    """Driver for the SQLite file of rate limit counters: creates a missing file and does not sync writes to disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, synchronous="OFF")
+        self._use_lock = None  # counters are not restored
+
+    def connect(self) -> SqliteConnection:
+        """Open a connection; a missing file is created, so that only its owner can read it.
+
+        :raises StoreUnavailable: if the file cannot be created or opened.
+        """
+        make_private(self.path)
+        return super().connect()
+
+
+def make_private(path: Path) -> None:
+    """Make a database file and SQLite's files beside it readable by their owner only; a missing database is created.
+
+    The new file is empty, which is a database without tables for SQLite.
+
+    The path of a database must never be opened except by SQLite: when a process closes any file descriptor of a file,
+    it loses all locks that SQLite has on that file (https://www.sqlite.org/howtocorrupt.html §2.2). So the new file is
+    created under another name.
+
+    :raises StoreUnavailable: if the file cannot be created.
+    """
+    if path.exists():
+        for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # another user's file is that user's affair
+                file.chmod(0o600)
+        return
+    new_file = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        os.close(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.link(new_file, path)  # another process may have created it meanwhile
+        new_file.unlink()
+    except OSError as cause:
+        raise StoreUnavailable(
+            f"the folder {path.parent} cannot be written ({cause.strerror}): "
+            "set data_dir or database_url to another one"
+        ) from cause
 
 
 def _enable_wal(raw: sqlite3.Connection) -> None:
@@ -57,7 +141,7 @@ def _enable_wal(raw: sqlite3.Connection) -> None:
             raw.execute("PRAGMA journal_mode = WAL").fetchall()
             return
         except sqlite3.OperationalError as busy:
-            if "locked" not in str(busy) or time.monotonic() > deadline:
+            if not _is_busy(busy) or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
 
@@ -69,35 +153,40 @@ class SqliteConnection:
         self.raw = raw
         self._path = path
         self._busy_timeout_s = BUSY_TIMEOUT_S
+        # Of a store that was not closed. Not __del__: if the store is garbage with cycles, Python may finalize its own
+        # connection object first, which warns that the connection is still open.
+        weakref.finalize(self, raw.close).atexit = False
 
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
-        sql, values = sql_and_values(statement, "sqlite")
+        sql, values = sql_and_values(statement, "sqlite", time.time)
         try:
             return self.raw.execute(sql, values).fetchall()  # all rows: an open cursor would keep the snapshot open
         except sqlite3.Error as cause:
-            raise _to_store_error(cause, self._path) from cause
+            raise self._to_store_error(cause) from cause
 
-    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
+    def run_transactions(
+        self, transactions: Sequence[Transaction], timeout_s: float, clock: Callable[[], float]
+    ) -> list[bool]:
         try:
             self._set_busy_timeout(timeout_s)
             self.raw.execute("BEGIN IMMEDIATE")
-            results = [self._run_transaction(transaction) for transaction in transactions]
+            results = [self._run_transaction(transaction, clock) for transaction in transactions]
             self.raw.execute("COMMIT")
         except BaseException as cause:
             self._roll_back()
             if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
-                raise _to_store_error(cause, self._path) from cause
+                raise self._to_store_error(cause) from cause
             raise
         return results
 
-    def _run_transaction(self, transaction: Transaction) -> bool:
-        condition_met = transaction.condition is None or self._execute(transaction.condition) == 1
+    def _run_transaction(self, transaction: Transaction, clock: Callable[[], float]) -> bool:
+        condition_met = transaction.condition is None or self._execute(transaction.condition, clock) == 1
         for statement in transaction.rows if condition_met else transaction.else_rows:
-            self._execute(statement)
+            self._execute(statement, clock)
         return condition_met
 
-    def _execute(self, statement: BoundStatement) -> int:
-        return self.raw.execute(*sql_and_values(statement, "sqlite")).rowcount
+    def _execute(self, statement: BoundStatement, clock: Callable[[], float]) -> int:
+        return self.raw.execute(*sql_and_values(statement, "sqlite", clock)).rowcount
 
     def _set_busy_timeout(self, timeout_s: float) -> None:
         if abs(timeout_s - self._busy_timeout_s) > 0.1:  # not for every write, as it costs another statement
@@ -108,17 +197,39 @@ class SqliteConnection:
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
 
+    def _to_store_error(self, cause: sqlite3.Error) -> StoreUnavailable:
+        """Return the exception to raise for an error of a statement.
+
+        A missing table has no error code of its own, only that of all errors in a statement.
+        """
+        if _primary_code(cause) == sqlite3.SQLITE_ERROR and not self._has_schema():
+            return NoTables(f"the database {self._path} has no tables yet: run `valetkey init`")
+        return _to_store_error(cause, self._path)
+
+    def _has_schema(self) -> bool:
+        """Return whether the database has Valetkey's tables; true if it cannot be read now."""
+        try:
+            return self.raw.execute(_FIND_TABLE, (SCHEMA_VERSION_TABLE,)).fetchone() is not None
+        except sqlite3.Error:
+            return True
+
     def close(self) -> None:
         self.raw.close()
 
 
 def _to_store_error(cause: sqlite3.Error, path: Path) -> StoreUnavailable:
     """Return the exception to raise for a SQLite error; its message names the database file."""
-    text = str(cause)
-    if "locked" in text or "busy" in text:
+    if _is_busy(cause):
         return StoreBusy(f"the database {path} is busy")
-    if "readonly" in text or "unable to open" in text:
+    if _primary_code(cause) in _NOT_WRITABLE:
         return StoreUnavailable(f"the database {path} cannot be written: check the folder's permissions and free space")
-    if "no such table" in text:
-        return StoreUnavailable(f"the database {path} has no tables yet: run `valetkey init`")
-    return StoreUnavailable(f"the database {path} failed: {text}")
+    return StoreUnavailable(f"the database {path} failed: {cause}")
+
+
+def _is_busy(cause: sqlite3.Error) -> bool:
+    return _primary_code(cause) in _BUSY
+
+
+def _primary_code(cause: sqlite3.Error) -> int:
+    """Return SQLite's primary result code (https://www.sqlite.org/rescode.html); 0 for an error of Python's module."""
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable
+from sqlalchemy import Double, Executable, bindparam, cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -15,14 +15,24 @@ _DIALECTS: dict[str, Any] = {
     "postgresql": postgresql.psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call] # untyped in SQLAlchemy
 }
 
+# The time at which the driver runs the statement, in seconds since 1970, for use in SQL constructs. A time that the
+# caller reads before the write would be too early by as long as the write waits for a busy database.
+_WRITE_TIME_NAME = "write_time"
+WRITE_TIME = cast(bindparam(_WRITE_TIME_NAME), Double)
+
 _INSERT_BY_DIALECT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class BoundStatement(NamedTuple):
-    """An SQL statement with the values of its parameters, not yet run; see ``Store.fetch_all`` and ``Store.write``."""
+    """An SQL statement with the values of its parameters, not yet run; see ``Store.fetch_all`` and ``Store.write``.
+
+    ``locks`` are statements that lock something until the commit. PostgreSQL runs them before all other statements of
+    the transaction; SQLite, which has one writer at a time, does not run them.
+    """
 
     statement: Statement
     values: Mapping[str, Any]
+    locks: tuple[Any, ...] = ()
 
 
 class CompiledStatement(NamedTuple):
@@ -70,13 +80,16 @@ class Statement:
         return compiled
 
 
-def sql_and_values(bound_statement: BoundStatement, dialect: str) -> tuple[str, list[Any]]:
+def sql_and_values(bound_statement: BoundStatement, dialect: str, clock: Callable[[], float]) -> tuple[str, list[Any]]:
     """Return the SQL text in a dialect and the parameter values in the order of their placeholders.
 
+    :param clock: returns the value of ``WRITE_TIME``, if the statement contains it.
     :raises TypeError: if a value is missing, or its parameter does not exist: a programming error.
     """
     compiled = bound_statement.statement.compile(dialect)
     values = {**compiled.constants, **bound_statement.values} if compiled.constants else bound_statement.values
+    if _WRITE_TIME_NAME in compiled.parameter_names:
+        values = {**values, _WRITE_TIME_NAME: clock()}
     if values.keys() != compiled.parameter_names:
         raise TypeError(
             f"values {sorted(values)} do not match parameters {sorted(compiled.parameter_names)}: {compiled.sql}"

@@ -1,4 +1,4 @@
-"""The store, access to the database: one read connection per thread, concurrent write transactions in one commit."""
+"""The store, access to the database: a pool of read connections, concurrent write transactions in one commit."""
 
 from __future__ import annotations
 
@@ -7,50 +7,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from multiprocessing import util
+from typing import Any
 
+from .connection import BUSY_TIMEOUT_S, Connection, Driver, Row
+from .reader_pool import ReaderPool
 from .statement import BoundStatement
-from .transaction import StoreBusy, StoreTimeout, StoreUnavailable, Transaction
+from .transaction import StoreBusy, StoreUnavailable, Transaction
 
 _MAX_TRANSACTIONS_PER_COMMIT = 64
-BUSY_TIMEOUT_S = 2.0  # maximum time that a caller waits for a busy database, however many others wait
+DEFAULT_MAX_CONNECTIONS = 10  # as in the setting database_connections
 _MIN_TIMEOUT_S = 0.05  # a transaction with less time left than this is not tried again
-Row = tuple[Any, ...]
-
-
-class Connection(Protocol):
-    """A database connection. Every method raises ``StoreUnavailable`` if the database does not respond."""
-
-    def fetch_all(self, statement: BoundStatement) -> list[Row]:
-        """Run a query and return its rows."""
-        ...
-
-    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
-        """Run several transactions in one durable commit and return, for each, whether its condition was met.
-
-        A transaction's condition is met if its SQL statement changed exactly one row, or if it has no condition.
-
-        :param timeout_s: maximum time to wait for locks of other transactions, in seconds.
-        :raises StoreBusy: if a lock is not released within ``timeout_s``.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close the connection."""
-        ...
-
-
-class Driver(Protocol):
-    """A database driver; ``dialect`` is the name of the SQL dialect, ``sqlite`` or ``postgresql``."""
-
-    dialect: str
-
-    def connect(self) -> Connection:
-        """Open a connection.
-
-        :raises StoreUnavailable: if the database cannot be reached or opened.
-        """
-        ...
 
 
 class _PendingTransaction:
@@ -60,24 +27,24 @@ class _PendingTransaction:
     that commits the queue.
     """
 
-    __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_leader", "is_settled", "transaction")
+    __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_settled", "transaction")
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
         self.deadline = time.monotonic() + BUSY_TIMEOUT_S
         self.condition_met = False
         self.failure: BaseException | None = None
-        self.is_settled = self.is_leader = False
+        self.is_settled = False
         self._wake_lock = threading.Lock()
         self._wake_lock.acquire()
 
-    def wait(self) -> None:
-        """Block until ``make_leader`` or ``settle`` is called."""
+    def wait(self) -> bool:
+        """Block until ``make_leader`` or ``settle`` is called. Return whether this thread is the leader now."""
         self._wake_lock.acquire()
+        return not self.is_settled
 
     def make_leader(self) -> None:
         """Wake the waiting thread up and make it the leader, the thread that commits the queue."""
-        self.is_leader = True
         self._wake_lock.release()
 
     def settle(self, condition_met: bool, failure: BaseException | None = None) -> None:
@@ -90,10 +57,17 @@ class Store:
     """Access to the database: runs queries and write transactions.
 
     It is thread-safe and fork-safe: a forked child opens its own connections.
+
+    :param max_connections: maximum number of connections of this process, at least 2: one writes, the others read.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, max_connections: int = DEFAULT_MAX_CONNECTIONS) -> None:
         self._driver = driver
+        self._max_readers = max_connections - 1
+        self._is_closed_for_exit = False
+        self.clock: Callable[[], float] = time.time  # the time of a write, in seconds since 1970
+        # Called after each write, also after one that failed, because it may have been written nevertheless.
+        self.after_write: Callable[[Transaction], None] = _do_nothing
         self._reset()
         weak = weakref.ref(self)
         os.register_at_fork(
@@ -102,12 +76,13 @@ class Store:
         )
 
     def _reset(self) -> None:
-        self._local = threading.local()
+        self._readers = ReaderPool(self._max_readers)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
         self._queue_lock = threading.Lock()
         self._has_leader = False  # whether a thread commits the queue, or has been woken up to do so
         self._queue: list[_PendingTransaction] = []
+        self._closes_at_exit = False
 
     def _pin_connections(self) -> None:
         # If the child garbage-collected the parent's connections, it would end the sessions on the parent's sockets.
@@ -121,20 +96,9 @@ class Store:
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
         """Run a query and return its rows.
 
-        :raises StoreUnavailable: if the database does not respond.
+        :raises StoreUnavailable: if the database does not respond, or all connections are in use for two seconds.
         """
-        try:
-            connection: Connection = self._local.connection
-        except AttributeError:
-            connection = self._open_reader()
-        try:
-            return connection.fetch_all(statement)
-        except (StoreBusy, StoreTimeout):
-            raise
-        except StoreUnavailable:
-            del self._local.connection
-            connection.close()
-            return self._open_reader().fetch_all(statement)  # one retry: the server may have been restarted
+        return self._readers.fetch_all(statement, self._connect)
 
     def fetch_one(self, statement: BoundStatement) -> Row | None:
         """Run a query and return its first row, or ``None`` if it has no rows.
@@ -147,7 +111,11 @@ class Store:
     def write(self, transaction: Transaction) -> bool:
         """Run a write transaction and return whether its condition was met. The commit is durable when this returns.
 
-        The condition is met if its SQL statement changed exactly one row, or if the transaction has none.
+        The condition is met if its SQL statement changed exactly one row, or if the transaction has none. If it is not
+        met, the ``else_rows`` of the transaction are written instead of its ``rows``.
+
+        If the transaction may revoke something, this process applies the revocation before this method returns, other
+        processes when they next poll the database for changes.
 
         One thread at a time, the leader, commits the transactions of all waiting threads together: on a disk that
         needs 0.25 ms per commit, 16 writes cost little more than one. The other threads sleep until their own
@@ -160,26 +128,37 @@ class Store:
         pending = _PendingTransaction(transaction)
         with self._queue_lock:
             self._queue.append(pending)
-            pending.is_leader, self._has_leader = not self._has_leader, True
-        if not pending.is_leader:
-            pending.wait()
-        if pending.is_leader:
-            self._run_as_leader(pending)
+            leads, self._has_leader = not self._has_leader, True
+        try:
+            if not leads:  # decided under the lock: the leader may call ``make_leader`` at any time after it
+                leads = pending.wait()
+            if leads:
+                self._run_as_leader(pending)
+        finally:
+            self.after_write(transaction)
         if pending.failure is not None:
             raise pending.failure
         return pending.condition_met
 
-    def close_reader(self) -> None:
-        """Close this thread's read connection; call it before the thread ends."""
-        connection = self._local.__dict__.pop("connection", None)
-        if connection is not None:
-            connection.close()
+    def write_all(self, *rows: BoundStatement) -> None:
+        """Run statements in one transaction, without a condition.
+
+        :raises StoreUnavailable: as ``write``.
+        """
+        self.write(Transaction(rows=rows))
 
     def close(self) -> None:
         """Close all connections. The store opens new ones if it is used again."""
-        for connection in list(self._connections):
-            connection.close()
+        self._driver.close(list(self._connections))
         self._reset()
+
+    def close_for_exit(self) -> None:
+        """Close all connections because the process exits. A thread that still uses the store gets an error.
+
+        The last process that closes a SQLite database writes its write-ahead log into the database file.
+        """
+        self._is_closed_for_exit = True
+        self.close()
 
     def _run_as_leader(self, pending: _PendingTransaction) -> None:
         """Commit queued transactions until the given one is settled; then let the next thread in the queue continue."""
@@ -237,7 +216,7 @@ class Store:
         timeout_s = min(pending.deadline for pending in batch) - time.monotonic()
         try:
             return self._writer.run_transactions(
-                [pending.transaction for pending in batch], max(_MIN_TIMEOUT_S, timeout_s)
+                [pending.transaction for pending in batch], max(_MIN_TIMEOUT_S, timeout_s), self.clock
             )
         except StoreBusy:
             raise
@@ -262,11 +241,14 @@ class Store:
                 pending.settle(False, failure)
             raise
 
-    def _open_reader(self) -> Connection:
-        self._local.connection = connection = self._connect()
-        return connection
-
     def _connect(self) -> Connection:
+        if self._is_closed_for_exit:
+            raise StoreUnavailable("the server is stopping")
+        if not self._closes_at_exit:
+            self._closes_at_exit = True
+            # Worker processes exit without atexit handlers, but with multiprocessing's finalizers. After the last
+            # writes of the background thread, whose priority is 10.
+            util.Finalize(self, _call_if_exists, (weakref.ref(self), Store.close_for_exit), exitpriority=5)
         connection = self._driver.connect()
         self._connections.add(connection)
         return connection
@@ -276,3 +258,7 @@ def _call_if_exists(store_ref: weakref.ref[Store], method: Callable[[Store], Non
     store = store_ref()
     if store is not None:
         method(store)
+
+
+def _do_nothing(_: Transaction) -> None:
+    """Do nothing after a write."""

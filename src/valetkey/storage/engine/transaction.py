@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from valetkey.protocol.unavailable import BackendUnavailable
 
 if TYPE_CHECKING:
     from .statement import BoundStatement
 
 
-class StoreUnavailable(Exception):
+SCHEMA_VERSION_TABLE = "valetkey_schema"  # written by Alembic; a database without it has no Valetkey tables
+
+
+class StoreUnavailable(BackendUnavailable):
     """The database cannot be read or written now. No transaction was written in part."""
 
-    retry_after = 2  # seconds
+
+class DatabaseMissing(StoreUnavailable):
+    """There is no SQLite file at the path of the database."""
+
+
+class NoTables(StoreUnavailable):
+    """A table that a statement needs does not exist: ``valetkey init`` was not run for this database."""
 
 
 class StoreBusy(StoreUnavailable):
     """Other transactions held a database lock for longer than the timeout. Nothing was written."""
+
+
+class StoreConflict(StoreBusy):
+    """The database rolled a transaction back, and the same one may succeed if it is run again at once.
+
+    Another transaction changed the same rows, or a prepared statement does not exist any more.
+    """
 
 
 class StoreTimeout(StoreUnavailable):
@@ -41,3 +60,10 @@ class Transaction:
     condition: BoundStatement | None = None
     rows: tuple[BoundStatement, ...] = ()
     else_rows: tuple[BoundStatement, ...] = ()
+
+    def statements(self) -> Iterator[BoundStatement]:
+        """Return all statements, those that will not be run included."""
+        if self.condition is not None:
+            yield self.condition
+        yield from self.rows
+        yield from self.else_rows

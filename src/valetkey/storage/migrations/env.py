@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
+from valetkey.storage.engine.transaction import SCHEMA_VERSION_TABLE
+from valetkey.storage.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -29,28 +29,35 @@ def redeem(request: TokenRequest) -> bytes:
     cached = request.runtime.recent_codes.pop(digest)
     if cached is not None:
         with suppress(OAuthError):  # for any reason: only the store knows whether the code was used before
-            return _redeem_code(*cached, request, else_rows=())
+            condition = grants.consume_cached_code(digest, cached[1], request.now)
+            return _redeem_code(*cached, request, condition, else_rows=())
     stored = grants.find_code(request.runtime.store, digest)
     if stored is None:
-        raise InvalidGrant("the code is not known", log_detail="it is not in the store")
-    return _redeem_code(*stored, request, else_rows=_replay_statements(stored[1], request))
+        raise InvalidGrant("the code is unknown", log_detail="it is not in the store")
+    condition = grants.consume_code(digest, request.now)
+    return _redeem_code(*stored, request, condition, else_rows=_replay_statements(stored[1], request))
 
 
 def _redeem_code(
-    code: AuthorizationCode, grant: Grant, request: TokenRequest, else_rows: tuple[BoundStatement, ...]
+    code: AuthorizationCode,
+    grant: Grant,
+    request: TokenRequest,
+    condition: BoundStatement,
+    else_rows: tuple[BoundStatement, ...],
 ) -> bytes:
     """Check an authorization code and its grant, exchange the code for tokens, and return the JSON body.
 
+    :param condition: the SQL statement that marks the code as used.
     :param else_rows: the SQL statements to execute if another request used the code first.
     """
+    request.user = grant.owner
     if code.client_id != request.client.client_id:
-        raise InvalidGrant("the code is not known", log_detail="the code was issued to another client")
+        raise InvalidGrant("the code is unknown", log_detail="the code was issued to another client")
     _check_redirect_uri(code, request)
     # Checked before any write, so that only a holder of the verifier can cause a revocation.
     pkce.check_code_verifier(request.parameters.get("code_verifier"), code.code_challenge)
     _check_redeemable(code, grant, request)
-    request.check_owner(grant)
-    condition = grants.consume_code(code.digest, request.now)
+    request.check_grant(grant)
     body = issue_first_tokens(grant, request, condition, else_rows, code.nonce)
     if body is None:
         raise InvalidGrant(
@@ -71,11 +78,11 @@ def _check_redeemable(code: AuthorizationCode, grant: Grant, request: TokenReque
     if grant.revoked_at is not None:  # checked first, so that repeated replays write nothing more
         raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
-        request.runtime.revoke(*_replay_statements(grant, request))
+        request.runtime.store.write_all(*_replay_statements(grant, request))
         raise InvalidGrant("the code was used before", log_detail="replay: the grant is revoked")
     if code.expires_at <= request.now:
         raise InvalidGrant("the code has expired")
 
 
 def _replay_statements(grant: Grant, request: TokenRequest) -> tuple[BoundStatement, ...]:
-    return revoke_grant_statements(request.runtime, grant, request.now, "code.replayed", request.address)
+    return revoke_grant_statements(grant, request.now, "code.replayed", request.address)

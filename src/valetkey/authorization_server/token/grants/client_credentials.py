@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.token.response import token_response_body
-from valetkey.authorization_server.token.scope_and_resource import check_scope, limit_scope_to_resources, read_resources
+from valetkey.authorization_server.token.scope_and_resource import resolve_request
 from valetkey.protocol.errors import InvalidScope, UnauthorizedClient
+from valetkey.settings.derived import OPENID_SCOPES
 from valetkey.storage.engine.transaction import Transaction
 
 from .request import TokenRequest
@@ -20,15 +21,15 @@ def redeem(request: TokenRequest) -> bytes:
     """
     if request.client.is_public:
         raise UnauthorizedClient("a public client may not use client_credentials")  # §4.4
-    scope = check_scope(request.parameters.get("scope"), request.client, request.runtime)
-    scope -= {"openid", "offline_access"}  # both are about a user, and there is none
-    audience = read_resources(request.parameters, request.runtime, request.client, scope)
-    scope = limit_scope_to_resources(scope, audience, request.runtime)
-    if not scope and request.parameters.get("scope"):
-        raise InvalidScope("nothing of this scope can be given to a program that acts for itself")
-    access_token = request.runtime.token_generator.generate_access_token(
-        client_id=request.client.client_id, scope=scope, audience=audience, now=request.now, grant=None
+    requested = request.parameters.get("scope")
+    # These scopes are about a user, and there is none. The API may have a scope of its own with such a name.
+    excluded = {"openid", "offline_access"} if requested else OPENID_SCOPES.keys() - request.runtime.settings.scopes
+    access = resolve_request(
+        request.parameters, request.client, request.runtime, request.now, excluded=frozenset(excluded)
     )
+    if not access.scope and requested:
+        raise InvalidScope("these scopes are for users: request scopes of the API")
+    access_token = request.generate_access_token(access, grant=None)
     if access_token.row is not None:
-        request.runtime.write(Transaction(rows=(access_token.row,)))
-    return token_response_body(access_token, scope)
+        request.runtime.store.write(Transaction(rows=(access_token.row,)))
+    return token_response_body(access_token, access.scope)

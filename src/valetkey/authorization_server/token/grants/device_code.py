@@ -31,8 +31,9 @@ def redeem(request: TokenRequest) -> bytes:
     """
     code = _find_code(request)
     grant = _find_grant(code, request)
+    request.user = grant.owner
     _check_redeemable(code, grant, request)
-    request.check_owner(grant)
+    request.check_grant(grant)
     condition = device_codes.consume(code.digest, request.now)
     body = issue_first_tokens(grant, request, condition, _replay_statements(grant, request))
     if body is None:
@@ -47,7 +48,7 @@ def _find_code(request: TokenRequest) -> DeviceCode:
     code = device_codes.find(request.runtime.store, digest)
     if code is None or code.client_id != request.client.client_id:
         raise InvalidGrant(
-            "the device_code is not known", log_detail="it is not in the store, or was issued to another client"
+            "the device_code is unknown", log_detail="it is not in the store, or was issued to another client"
         )
     return code
 
@@ -61,10 +62,10 @@ def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
     :raises InvalidGrant: if the grant was deleted.
     """
     if code.consumed_at is None and code.expires_at <= request.now:
-        raise ExpiredToken("the device_code has expired: ask for another one")
+        raise ExpiredToken("the device_code has expired: request a new one")
     if code.decided_at is None:
         _record_poll(code, request)
-        raise AuthorizationPending("the resource owner has not answered yet")
+        raise AuthorizationPending("the resource owner has not decided yet")
     grant = grants.find(request.runtime.store, code.grant_id) if code.grant_id else None
     if code.grant_id is None:
         raise AccessDenied("the resource owner denied the request")
@@ -84,9 +85,9 @@ def _check_redeemable(code: DeviceCode, grant: Grant, request: TokenRequest) -> 
     if grant.revoked_at is not None:
         raise InvalidGrant("the grant was revoked")
     if code.consumed_at is not None:
-        request.runtime.revoke(*_replay_statements(grant, request))
+        request.runtime.store.write_all(*_replay_statements(grant, request))
         raise InvalidGrant("the device_code was used before", log_detail="replay: the grant is revoked")
 
 
 def _replay_statements(grant: Grant, request: TokenRequest) -> tuple[BoundStatement, ...]:
-    return revoke_grant_statements(request.runtime, grant, request.now, "device_code.replayed", request.address)
+    return revoke_grant_statements(grant, request.now, "device_code.replayed", request.address)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from valetkey.authorization_server.grant_lifecycle import issue_refresh_token
 from valetkey.authorization_server.openid.id_token import make_id_token
-from valetkey.authorization_server.openid.subject import is_pairwise
 from valetkey.authorization_server.token.response import token_response_body
-from valetkey.authorization_server.token.scope_and_resource import (
-    limit_scope_to_plan,
-    limit_scope_to_resources,
-    narrow_resources,
-)
-from valetkey.protocol.scope import parse_scope
+from valetkey.authorization_server.token.scope_and_resource import resolve_grant
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant
@@ -38,23 +32,14 @@ def issue_first_tokens(
     :param nonce: the ``nonce`` of the authorization request, for the ID token; ``None`` if it had none.
     :raises OAuthError: if the tokens cannot be issued; nothing is written.
     """
-    audience = narrow_resources(request.parameters, grant.resource_list)
-    granted = limit_scope_to_plan(parse_scope(grant.scope), grant.client_id, request.runtime)
-    scope = limit_scope_to_resources(granted, audience, request.runtime)
-    access_token = request.runtime.token_generator.generate_access_token(
-        client_id=grant.client_id,
-        scope=scope,
-        audience=audience,
-        now=request.now,
-        grant=grant,
-        opaque=is_pairwise(request.client),
-    )
+    access = resolve_grant(request.parameters, grant, request.runtime, request.now)
+    access_token = request.generate_access_token(access, grant)
     id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now, nonce)
     may_refresh = "refresh_token" in request.client.grant_types
-    refresh_token = issue_refresh_token(grant, request.runtime, request.now) if may_refresh else None
+    refresh_token = issue_refresh_token(grant, request.runtime.settings, request.now) if may_refresh else None
     rows = (*(refresh_token.rows if refresh_token else ()), *((access_token.row,) if access_token.row else ()))
-    if not request.runtime.write(Transaction(condition, rows, else_rows)):
+    if not request.runtime.store.write(Transaction(condition, rows, else_rows)):
         return None
     return token_response_body(
-        access_token, scope, refresh_token.remember(request.runtime) if refresh_token else None, id_token
+        access_token, access.scope, refresh_token.remember(request.runtime) if refresh_token else None, id_token
     )

@@ -9,22 +9,16 @@ from hashlib import sha256
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.grant_lifecycle import issue_refresh_token, revoke_grant_statements
 from valetkey.authorization_server.openid.id_token import make_id_token
-from valetkey.authorization_server.openid.subject import is_pairwise
 from valetkey.authorization_server.token.response import token_response_body
-from valetkey.authorization_server.token.scope_and_resource import (
-    limit_scope_to_plan,
-    limit_scope_to_resources,
-    narrow_resources,
-    narrow_scope,
-)
+from valetkey.authorization_server.token.scope_and_resource import resolve_grant
 from valetkey.protocol.errors import InvalidGrant, OAuthError
-from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import Secret
-from valetkey.storage import refresh_tokens
+from valetkey.storage import refresh_tokens, retry_answers
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant
-from valetkey.storage.refresh_tokens import RefreshToken, RetryAnswer
+from valetkey.storage.refresh_tokens import RefreshToken
+from valetkey.storage.retry_answers import RetryAnswer
 from valetkey.tokens.encryption import decrypt_with_secret, encrypt_with_secret
 
 from .request import TokenRequest
@@ -50,10 +44,10 @@ def redeem(request: TokenRequest) -> bytes:
             if (body := _rotate(secret, *cached, request)) is not None:
                 return body
     token, grant = _find_token(secret, request)
-    if token.used_at is None:
+    while token.used_at is None:
         if (body := _rotate(secret, token, grant, request)) is not None:
             return body
-        token, grant = _find_token(secret, request)  # another request used it first
+        token, grant = _find_token(secret, request)  # another request used it first, or the grant lost a scope
     _check_active(token, grant, request)
     return _repeat_response(secret, token, grant, request)
 
@@ -61,28 +55,19 @@ def redeem(request: TokenRequest) -> bytes:
 def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes | None:
     """Replace a refresh token by its successor, and return the JSON body with the new tokens.
 
-    Return ``None`` if the refresh token was used, or its grant revoked, in the meantime.
+    Return ``None`` if the refresh token was used, or its grant revoked or narrowed, in the meantime.
     """
     _check_active(token, grant, request)
-    audience = narrow_resources(request.parameters, grant.resource_list)
-    granted = limit_scope_to_plan(parse_scope(grant.scope), grant.client_id, request.runtime)
-    scope = limit_scope_to_resources(narrow_scope(request.parameters, granted), audience, request.runtime)
-    access_token = request.runtime.token_generator.generate_access_token(
-        client_id=grant.client_id,
-        scope=scope,
-        audience=audience,
-        now=request.now,
-        grant=grant,
-        opaque=is_pairwise(request.client),
-    )
-    successor = issue_refresh_token(grant, request.runtime, request.now, parent=token.digest)
+    access = resolve_grant(request.parameters, grant, request.runtime, request.now, narrows_scope=True)
+    access_token = request.generate_access_token(access, grant)
+    successor = issue_refresh_token(grant, request.runtime.settings, request.now, parent=token.digest)
     id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now)
-    body = token_response_body(access_token, scope, successor.secret, id_token)
+    body = token_response_body(access_token, access.scope, successor.secret, id_token)
     rows = [*successor.rows, *_retry_statements(secret, token, body, request)]
     if access_token.row is not None:
         rows.append(access_token.row)
-    condition = refresh_tokens.use(token.digest, request.now, successor.token.digest)
-    if not request.runtime.write(Transaction(condition, tuple(rows))):
+    condition = refresh_tokens.use(token.digest, grant, request.now, successor.token.digest)
+    if not request.runtime.store.write(Transaction(condition, tuple(rows))):
         return None
     successor.remember(request.runtime)
     return body
@@ -91,18 +76,19 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
 def _find_token(secret: Secret, request: TokenRequest) -> tuple[RefreshToken, Grant]:
     token_and_grant = refresh_tokens.find(request.runtime.store, secret.digest())
     if token_and_grant is None:
-        raise InvalidGrant("the refresh token is not known", log_detail="it is not in the store")
+        raise InvalidGrant("the refresh token is unknown", log_detail="it is not in the store")
     return token_and_grant
 
 
 def _check_active(token: RefreshToken, grant: Grant, request: TokenRequest) -> None:
+    request.user = grant.owner
     if grant.client_id != request.client.client_id:
-        raise InvalidGrant("the refresh token is not known", log_detail="the token was issued to another client")
+        raise InvalidGrant("the refresh token is unknown", log_detail="the token was issued to another client")
     if grant.revoked_at is not None:
         raise InvalidGrant("the grant was revoked")
     if token.expires_at <= request.now:
         raise InvalidGrant("the refresh token has expired")
-    request.check_owner(grant)
+    request.check_grant(grant)
 
 
 def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request: TokenRequest) -> bytes:
@@ -112,8 +98,8 @@ def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request:
     """
     body = _find_retry_response(secret, token, request)
     if body is None:
-        request.runtime.revoke(
-            *revoke_grant_statements(request.runtime, grant, request.now, "refresh_token.reused", request.address)
+        request.runtime.store.write_all(
+            *revoke_grant_statements(grant, request.now, "refresh_token.reused", request.address)
         )
         raise InvalidGrant("the refresh token was used before", log_detail="reuse: the family is revoked")
     row = audit_statement(
@@ -124,7 +110,7 @@ def _repeat_response(secret: Secret, token: RefreshToken, grant: Grant, request:
         grant_id=grant.grant_id,
         address=request.address,
     )
-    request.runtime.write(Transaction(rows=(row,)))
+    request.runtime.store.write(Transaction(rows=(row,)))
     return body
 
 
@@ -134,12 +120,12 @@ def _find_retry_response(secret: Secret, token: RefreshToken, request: TokenRequ
     A retry is the same request within ``refresh_retry_window`` seconds, before the token's successor was used.
     """
     store = request.runtime.store
-    stored = refresh_tokens.find_retry_answer(store, token.digest)
-    if stored is None or stored.expires_at < request.now or bytes(stored.request) != _fingerprint(request):
+    stored = retry_answers.find(store, token.digest)
+    if stored is None or stored.expires_at < request.now or stored.request != _fingerprint(request):
         return None
     if token.successor is None or not refresh_tokens.is_unused(store, bytes(token.successor)):
         return None
-    return decrypt_with_secret(secret.reveal(), bytes(stored.answer))
+    return decrypt_with_secret(secret.reveal(), stored.answer)
 
 
 def _retry_statements(
@@ -154,11 +140,9 @@ def _retry_statements(
         return []
     encrypted = encrypt_with_secret(secret.reveal(), response)
     retry_answer = RetryAnswer(token.digest, _fingerprint(request), encrypted, request.now + window)
-    rows = [refresh_tokens.add_retry_answer(retry_answer)]
+    rows = [retry_answers.add(retry_answer)]
     if token.parent is not None and request.now - token.issued_at <= window:
-        rows.append(
-            refresh_tokens.remove_retry_answer(bytes(token.parent))
-        )  # the client has the response that contained this token
+        rows.append(retry_answers.remove(bytes(token.parent)))  # the client has the response that contained this token
     return rows
 
 

@@ -1,16 +1,18 @@
-"""Finds the URLs of a trusted issuer's keys and introspection endpoint in the issuer's metadata."""
+"""Metadata of other authorization servers and OpenID Providers (RFC 8414, OpenID Connect Discovery)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.outbound.cached_fetch import CachedFetch, Freshness
-from valetkey.outbound.errors import FetchFailed
-from valetkey.outbound.http import Fetcher
 from valetkey.protocol.uri import endpoint_uri_problem
+
+from .cached_fetch import CachedFetch, Freshness
+from .errors import FetchFailed
+from .http import Fetcher
 
 Metadata = Mapping[str, Any]
 
@@ -22,15 +24,30 @@ class Discovery:
 
     :param issuers: identifiers of the trusted issuers.
     :param freshness: how long metadata is cached, and when it is fetched again.
+    :param fetch_slot: returns a context manager for a URL that is entered while a request may have to wait for
+        metadata; it raises ``TooManyFetches`` if too many requests wait.
     """
 
     def __init__(
-        self, fetcher: Fetcher, clock: Callable[[], float], issuers: Iterable[str], freshness: Freshness
+        self,
+        fetcher: Fetcher,
+        clock: Callable[[], float],
+        issuers: Iterable[str],
+        freshness: Freshness,
+        fetch_slot: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._fetcher = fetcher
         self._documents = {
-            issuer: CachedFetch[Metadata](partial(self._fetch, issuer), clock, freshness) for issuer in issuers
+            issuer: CachedFetch[Metadata](partial(self._fetch, issuer), clock, freshness, partial(fetch_slot, issuer))
+            for issuer in issuers
         }
+
+    def get(self, issuer: str) -> Metadata:
+        """Return the metadata of an issuer.
+
+        :raises FetchError: if it cannot be fetched, or is for another issuer.
+        """
+        return self._documents[issuer].get()
 
     def find_url(self, issuer: str, member: str) -> str:
         """Return a URL from an issuer's metadata.
@@ -38,7 +55,7 @@ class Discovery:
         :param member: name of the metadata member that has the URL, such as ``jwks_uri``.
         :raises FetchError: if the metadata cannot be fetched, is for another issuer, or has no valid URL in ``member``.
         """
-        url = self._documents[issuer].get().get(member)
+        url = self.get(issuer).get(member)
         host = urlsplit(issuer).hostname
         if not isinstance(url, str):
             raise FetchFailed(f"the metadata of {host} has no {member}")

@@ -1,0 +1,34 @@
+"""``valetkey revoke-all``: end all sessions and tokens, for a database that `pg_restore` has restored."""
+
+from __future__ import annotations
+
+import click
+
+from valetkey.runtime import Runtime
+from valetkey.tokens.revoke_all import revoke_everything
+
+from .app_loading import with_runtime
+
+CONSEQUENCES = (
+    "All users are signed out and must allow each app again.",
+    "All access, refresh and personal access tokens and mailed links become invalid; signing keys are replaced.",
+    "Mail and logout tokens that are queued are not sent.",
+    "Users, passwords, apps and their secrets remain.",
+)
+
+
+@click.command("revoke-all")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@with_runtime
+def revoke_all(runtime: Runtime, yes: bool) -> None:
+    """End all sessions and revoke all tokens.
+
+    Run it after `pg_restore`, before servers start: the backup does not know what was revoked or used after it was
+    made. Running servers apply it within a second.
+    """
+    for line in CONSEQUENCES:
+        click.echo(line)
+    if not yes:
+        click.confirm("Revoke everything?", abort=True)
+    revoke_everything(runtime.store, runtime.cipher, runtime.clock(), "tokens.all_revoked")
+    click.echo("All sessions have ended and all tokens are revoked.")

@@ -1,0 +1,127 @@
+"""Begins a sign-in with a provider: the authorization request (OpenID Connect Core §3.1.2.1).
+
+Nothing secret is stored. ``state`` is a random secret, of which the digest is stored; ``nonce`` and the PKCE verifier
+follow from ``state`` and the secret cookie of the browser. Only the browser that began the sign-in can finish it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from typing import Any
+
+from valetkey.accounts.login_context import LoginContext
+from valetkey.authorization_server.authorize.request import AuthorizationRequest
+from valetkey.authorization_server.texts import TOO_MANY_SIGN_INS
+from valetkey.outbound.errors import FetchError, TooManyFetches
+from valetkey.protocol.claims import requested_values
+from valetkey.protocol.secret import PROVIDER_STATE, Secret, generate_secret
+from valetkey.rate_limiting.address import caller_network
+from valetkey.runtime import Runtime
+from valetkey.settings.providers import SignInProvider
+from valetkey.storage import provider_requests
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.provider_requests import ProviderRequest
+
+from . import texts
+from .client import make_client
+from .endpoints import find_endpoints
+from .errors import ProviderRefused
+
+_MAX_PER_BROWSER = 20
+
+
+def begin_sign_in(
+    provider: SignInProvider,
+    next_path: str,
+    pending: AuthorizationRequest | None,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
+    *,
+    connect_to: str | None = None,
+) -> str:
+    """Store an authorization request to a provider, and return the URL to which the browser is redirected.
+
+    :param next_path: local path to continue with after the sign-in.
+    :param pending: the authorization request of an app that needs the sign-in; ``None`` if there is none. Its
+        ``prompt``, ``login_hint``, ``max_age`` and ``acr_values`` are passed on to the provider.
+    :param connect_to: ``sub`` of the signed-in account that is to be connected to the provider; ``None`` to sign in.
+    :raises ProviderRefused: if the provider cannot be reached.
+    :raises TooManyRequests: if too many sign-ins were begun from the caller's network.
+    """
+    network = caller_network(login_context.address)
+    runtime.limits.charge("interaction_limit", "provider", network, now=now, description=TOO_MANY_SIGN_INS)
+    try:
+        endpoints = find_endpoints(provider, runtime.provider_metadata)
+    except (FetchError, TooManyFetches) as cause:
+        raise unreachable(provider, cause) from cause
+    state = generate_secret(PROVIDER_STATE)
+    parameters = _passed_on_parameters(provider, pending)
+    max_age = parameters.get("max_age")
+    row = ProviderRequest(
+        digest=state.digest(),
+        browser=login_context.browser.digest(),
+        provider_id=provider.provider_id,
+        sub=connect_to,
+        next=next_path,
+        min_auth_time=None if max_age is None else now - float(max_age),
+        begun_at=now,
+        expires_at=now + runtime.settings.interaction_lifetime,
+    )
+    others = provider_requests.remove_all_but_newest(row.browser, _MAX_PER_BROWSER - 1)
+    runtime.store.write(Transaction(rows=(others, provider_requests.add(row))))
+    if endpoints.jwks_uri is not None:
+        parameters["nonce"] = nonce(state, login_context.browser)
+    url, _ = make_client(provider, endpoints, runtime, now).create_authorization_url(
+        endpoints.authorization,
+        state=state.reveal(),
+        code_verifier=code_verifier(state, login_context.browser),
+        **parameters,
+    )
+    return str(url)
+
+
+def unreachable(provider: SignInProvider, cause: FetchError | TooManyFetches) -> ProviderRefused:
+    """Return the exception for a provider that cannot be reached."""
+    return ProviderRefused(texts.UNREACHABLE.format(provider=provider.name), log_detail=str(cause))
+
+
+def code_verifier(state: Secret, browser: Secret) -> str:
+    """Return the PKCE code verifier of an authorization request (RFC 7636 §4.1)."""
+    return _derive("code_verifier", state, browser)
+
+
+def nonce(state: Secret, browser: Secret) -> str:
+    """Return the ``nonce`` of an authorization request (OpenID Connect Core §15.5.2)."""
+    return _derive("nonce", state, browser)
+
+
+def _derive(purpose: str, state: Secret, browser: Secret) -> str:
+    digest = hmac.digest(browser.reveal().encode(), f"{purpose} {state.reveal()}".encode(), "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _passed_on_parameters(provider: SignInProvider, pending: AuthorizationRequest | None) -> dict[str, Any]:
+    """Return the additional parameters of the authorization request.
+
+    ``prompt=login`` is sent with ``max_age=0``, so that the ID token has to say when the user signed in.
+    """
+    parameters: dict[str, Any] = dict(provider.authorization_parameters)
+    if provider.response_mode is not None:
+        parameters["response_mode"] = provider.response_mode
+    if pending is None:
+        return parameters
+    prompts = [*parameters.get("prompt", "").split(), *({"login", "select_account"} & {*pending.prompt})]
+    if prompts:
+        parameters["prompt"] = " ".join(sorted({*prompts}))
+    if "login" in prompts:
+        parameters["max_age"] = "0"
+    elif pending.max_age is not None:
+        parameters["max_age"] = str(pending.max_age)
+    if pending.login_hint is not None:
+        parameters["login_hint"] = pending.login_hint
+    requested_acr = pending.claims.get("id_token", {}).get("acr") or {}
+    if acr_values := pending.acr_values or [acr for acr in requested_values(requested_acr) if isinstance(acr, str)]:
+        parameters["acr_values"] = " ".join(acr_values)
+    return parameters

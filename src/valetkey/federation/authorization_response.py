@@ -1,0 +1,208 @@
+"""Checks the response of a provider, redeems its code, and returns who the user is (OpenID Connect Core §3.1.2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from valetkey.accounts.login_context import LoginContext
+from valetkey.outbound.errors import FetchError, TooManyFetches
+from valetkey.protocol.printable import escape_unprintable
+from valetkey.protocol.secret import PROVIDER_STATE, Secret, is_well_formed
+from valetkey.runtime import Runtime
+from valetkey.settings import Settings
+from valetkey.settings.provider_presets import Apple, GitHub
+from valetkey.settings.providers import SignInProvider
+from valetkey.storage import provider_requests
+from valetkey.storage.engine.store import Store
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.provider_requests import ProviderRequest
+
+from . import texts
+from .apple import name_in_response
+from .authorization_request import code_verifier, nonce, unreachable
+from .client import make_client
+from .endpoints import ProviderEndpoints, find_endpoints
+from .errors import AlreadyAnswered, ProviderRefused
+from .github import fetch_identity
+from .id_token import untrusted_response, verify_id_token
+from .identity import ProviderIdentity, identity_of_claims
+
+# In the query of a redirect within this site, if the provider posts its response (OAuth 2.0 Form Post Response Mode).
+RESPONSE_PARAMETERS = ("code", "state", "iss", "error", "error_description", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAnswer:
+    """A checked response of a provider.
+
+    :param request: the authorization request that it answers.
+    :param identity: the user at the provider, with the time of the sign-in in ``auth_time``.
+    :param tokens: the response of the token endpoint (RFC 6749 §5.1).
+    """
+
+    request: ProviderRequest
+    identity: ProviderIdentity
+    tokens: Mapping[str, Any]
+
+
+def accept_request(
+    parameters: Mapping[str, str], provider: SignInProvider, login_context: LoginContext, store: Store, now: float
+) -> ProviderRequest:
+    """Return the authorization request that a response belongs to, and mark it as answered.
+
+    :param parameters: the parameters of the response.
+    :raises AlreadyAnswered: if the sign-in was answered before.
+    :raises ProviderRefused: if ``state`` is not that of a sign-in which this browser began with this provider, or is
+        too old.
+    """
+    state = parameters.get("state", "")
+    request = provider_requests.find(store, Secret(state).digest()) if is_well_formed(state, PROVIDER_STATE) else None
+    if request is None:
+        raise ProviderRefused(texts.ANOTHER_BROWSER_OR_EXPIRED, log_detail="the state is unknown")
+    if request.provider_id != provider.provider_id:
+        raise untrusted_response(provider, f"the state is that of a sign-in with {request.provider_id}")
+    if request.browser != login_context.browser.digest():
+        raise ProviderRefused(texts.ANOTHER_BROWSER, log_detail="the state belongs to another browser")
+    if not store.write(Transaction(provider_requests.mark_used(request.digest, now))):
+        if request.expires_at <= now:
+            raise ProviderRefused(texts.EXPIRED, log_detail="the state has expired")
+        refusal = AlreadyAnswered(texts.ALREADY_COMPLETED, log_detail="the state is used")
+        refusal.next_path = request.next
+        raise refusal
+    return request
+
+
+def complete_sign_in(
+    request: ProviderRequest,
+    parameters: Mapping[str, str],
+    provider: SignInProvider,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
+) -> ProviderAnswer:
+    """Check a provider's response, redeem its code, and return the user with the provider's tokens.
+
+    :param request: what ``accept_request`` returned for these parameters.
+    :param parameters: the parameters of the response.
+    :raises ProviderRefused: if the provider cannot be reached, reports an error, or sends what cannot be trusted.
+    """
+    try:
+        endpoints = find_endpoints(provider, runtime.provider_metadata)
+        _check_issuer(parameters, provider, endpoints)
+        code = _check_code(parameters, provider)
+        state = Secret(parameters["state"])
+        with runtime.fetch_slots.providers(endpoints.token):
+            verifier = code_verifier(state, login_context.browser)
+            tokens = _redeem_code(code, verifier, provider, endpoints, runtime, now)
+        expected_nonce = nonce(state, login_context.browser)
+        identity = _identify(tokens, expected_nonce, provider, endpoints, runtime, now)
+    except (FetchError, TooManyFetches) as cause:
+        raise unreachable(provider, cause) from cause
+    if isinstance(provider, Apple):
+        identity = replace(identity, name=name_in_response(parameters.get("user")))
+    auth_time = _check_auth_time(identity, request, provider, runtime.settings, now)
+    return ProviderAnswer(request, replace(identity, auth_time=auth_time), tokens)
+
+
+def _check_issuer(parameters: Mapping[str, str], provider: SignInProvider, endpoints: ProviderEndpoints) -> None:
+    """Check the parameter ``iss`` of the response, against mix-up of providers (RFC 9207 §2.4)."""
+    issuer = parameters.get("iss")
+    if issuer != provider.response_issuer and (issuer is not None or endpoints.sends_iss):
+        raise untrusted_response(provider, "the iss of the response is not the provider's")
+
+
+def _check_code(parameters: Mapping[str, str], provider: SignInProvider) -> str:
+    error, code = parameters.get("error"), parameters.get("code")
+    if error is not None:
+        sentence = texts.ERRORS.get(error, texts.NOT_SIGNED_IN).format(provider=provider.name)
+        detail = f"error {error}: {parameters.get('error_description', '')}"
+        raise ProviderRefused(sentence, log_detail=escape_unprintable(detail))
+    if not code:
+        raise untrusted_response(provider, "the response has no code")
+    return code
+
+
+def _redeem_code(
+    code: str, verifier: str, provider: SignInProvider, endpoints: ProviderEndpoints, runtime: Runtime, now: float
+) -> Mapping[str, Any]:
+    """Redeem an authorization code at the provider's token endpoint, and return the response."""
+    from authlib.oauth2 import OAuth2Error
+
+    client = make_client(provider, endpoints, runtime, now)
+    try:
+        tokens = client.fetch_token(grant_type="authorization_code", code=code, code_verifier=verifier)
+    except (OAuth2Error, ValueError, TypeError) as cause:
+        detail = f"the token endpoint: {escape_unprintable(str(cause))}"
+        raise ProviderRefused(texts.NOT_SIGNED_IN.format(provider=provider.name), log_detail=detail) from cause
+    return dict(tokens)
+
+
+def _identify(
+    tokens: Mapping[str, Any],
+    expected_nonce: str,
+    provider: SignInProvider,
+    endpoints: ProviderEndpoints,
+    runtime: Runtime,
+    now: float,
+) -> ProviderIdentity:
+    access_token = tokens.get("access_token")
+    if isinstance(provider, GitHub):
+        if not isinstance(access_token, str):
+            raise untrusted_response(provider, "the token response has no access token")
+        return fetch_identity(access_token, provider, runtime)
+    claims = verify_id_token(
+        tokens.get("id_token"),
+        expected_nonce,
+        access_token if isinstance(access_token, str) else None,
+        provider,
+        endpoints,
+        runtime,
+        now,
+    )
+    if claims.get("email") is None and endpoints.userinfo is not None and isinstance(access_token, str):
+        userinfo = _fetch_userinfo(endpoints.userinfo, access_token, claims["sub"], provider, runtime)
+        claims = _add_userinfo(claims, userinfo)
+    return identity_of_claims(claims, provider)
+
+
+def _add_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the claims of an ID token without an address, with address, name and picture of a userinfo response.
+
+    Address and ``email_verified`` are of the same source. Claims about the authentication and the organization are
+    those of the ID token only: providers may let users edit what userinfo has.
+    """
+    added = {name: userinfo[name] for name in ("email", "email_verified") if name in userinfo}
+    names = {name: userinfo[name] for name in ("name", "picture") if name in userinfo}
+    own = {name: value for name, value in claims.items() if name not in ("email", "email_verified")}
+    return {**names, **own, **added}
+
+
+def _fetch_userinfo(
+    url: str, access_token: str, sub: object, provider: SignInProvider, runtime: Runtime
+) -> Mapping[str, Any]:
+    """Return the claims from the userinfo endpoint; ``sub`` must be that of the ID token (OIDC Core §5.3.2)."""
+    with runtime.fetch_slots.providers(url):
+        userinfo = runtime.fetcher.get(url, authorization=f"Bearer {access_token}").json()
+    if not isinstance(userinfo, dict) or userinfo.get("sub") != sub:
+        raise untrusted_response(provider, "the userinfo response is about another sub than the ID token")
+    return userinfo
+
+
+def _check_auth_time(
+    identity: ProviderIdentity, request: ProviderRequest, provider: SignInProvider, settings: Settings, now: float
+) -> float:
+    """Return when the user signed in; without a statement of the provider, now.
+
+    :raises ProviderRefused: if the app needs a recent sign-in, and the provider does not say that there was one.
+    """
+    auth_time, earliest = identity.auth_time, request.min_auth_time
+    if earliest is None:
+        return now if auth_time is None else min(auth_time, now)
+    if auth_time is None or auth_time < earliest - settings.clock_leeway:
+        raise ProviderRefused(
+            texts.NOT_RECENT.format(provider=provider.name),
+            log_detail=f"auth_time is {auth_time}, and must be {earliest:.0f} or later",
+        )
+    return min(max(auth_time, earliest), now)

@@ -1,0 +1,130 @@
+"""Connects an account with providers, and disconnects it: the user manages this on the account page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from valetkey.accounts.login_context import LoginContext
+from valetkey.accounts.security_mail import provider_mail_statements
+from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.openid.session_logout import logout_statements
+from valetkey.runtime import Runtime
+from valetkey.settings.providers import SignInProvider
+from valetkey.storage import accounts, provider_links
+from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.provider_links import ProviderLink
+
+from . import texts
+from .authorization_response import ProviderAnswer
+from .errors import ProviderRefused
+from .tokens import token_statements
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """A provider on the account page: ``link`` is ``None`` if the account is not connected with it.
+
+    :param may_disconnect: whether there is another way to sign in.
+    """
+
+    provider: SignInProvider
+    link: ProviderLink | None
+    may_disconnect: bool
+
+
+def list_providers(sub: str, runtime: Runtime) -> list[ProviderState]:
+    """Return all providers in the order of the setting, with the links of an account."""
+    links = {link.issuer: link for link in provider_links.list_of_account(runtime.store, sub)}
+    account = accounts.find(runtime.store, sub)
+    has_password = runtime.settings.password_sign_in and account is not None and account.password_hash is not None
+    linked = [provider for provider in runtime.settings.sign_in_with if provider.issuer in links]
+    may_disconnect = has_password or len(linked) > 1
+    return [
+        ProviderState(provider, links.get(provider.issuer), may_disconnect)
+        for provider in runtime.settings.sign_in_with
+    ]
+
+
+def connect_provider(
+    answer: ProviderAnswer,
+    provider: SignInProvider,
+    sub: str,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
+) -> None:
+    """Connect the account of the signed-in user with a provider.
+
+    :param sub: the ``sub`` of the account to which the browser is signed in.
+    :raises ProviderRefused: if the sign-in was begun for another account, the user of the provider is connected with
+        another account, or the account with another user of the provider.
+    """
+    if answer.request.sub != sub:
+        raise ProviderRefused(texts.ANOTHER_ACCOUNT, log_detail="begun by another account")
+    link = ProviderLink(answer.identity.subject, provider.issuer, sub, answer.identity.email, now)
+    event = audit_statement(
+        "account.provider_connected", now, owner=sub, address=login_context.address, detail=provider.provider_id
+    )
+    mail = provider_mail_statements(sub, provider.name, login_context, runtime, now)
+    tokens = token_statements(answer, provider, runtime, now)
+    if runtime.store.write(Transaction(provider_links.add(link), (event, *mail, *tokens))):
+        return
+    present = provider_links.find(runtime.store, link.issuer, link.subject)
+    if present is None:
+        raise ProviderRefused(texts.OTHER_USER_CONNECTED.format(provider=provider.name))
+    if present.sub != sub:
+        raise ProviderRefused(texts.CONNECTED_ELSEWHERE.format(provider=provider.name))
+    runtime.store.write_all(*tokens)  # it is connected already
+
+
+def disconnect_provider(
+    provider: SignInProvider,
+    sub: str,
+    current_session: bytes,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
+) -> bool:
+    """Disconnect an account from a provider, and end its other sessions that began with this provider.
+
+    :param current_session: digest of the browser's session, which stays active.
+    :returns: ``False`` if it is the only way in which the owner can sign in; then nothing changes.
+    """
+    links = {link.issuer: link for link in provider_links.list_of_account(runtime.store, sub)}
+    link = links.pop(provider.issuer, None)
+    if link is None:
+        return True
+    others = [other.issuer for other in runtime.settings.sign_in_with if other.issuer in links]
+    condition = provider_links.remove(
+        link, others[0] if others else "", password_counts=runtime.settings.password_sign_in
+    )
+    rows = _disconnection_statements(link, provider.provider_id, login_context.address, current_session, runtime, now)
+    return runtime.store.write(Transaction(condition, rows))
+
+
+def disconnect_by_operator(link: ProviderLink, runtime: Runtime, now: float) -> None:
+    """Disconnect an account from a provider, and end its sessions that began with this provider.
+
+    Nothing is checked: it may be the only way to sign in.
+    """
+    ids = {provider.issuer: provider.provider_id for provider in runtime.settings.sign_in_with}
+    rows = _disconnection_statements(link, ids.get(link.issuer, link.issuer), None, None, runtime, now)
+    runtime.store.write_all(provider_links.remove_always(link), *rows)
+
+
+def _disconnection_statements(
+    link: ProviderLink, detail: str, address: str | None, remaining_session: bytes | None, runtime: Runtime, now: float
+) -> tuple[BoundStatement, ...]:
+    """Return the SQL statements, not yet executed, for what follows from the removal of a link.
+
+    :param detail: names the provider in the audit log.
+    :param address: network address of the caller; ``None`` for the operator.
+    :param remaining_session: digest of a session that stays active.
+    """
+    rows = [audit_statement("account.provider_disconnected", now, owner=link.sub, address=address, detail=detail)]
+    for session in accounts.list_active_sessions(runtime.store, link.sub, now):
+        if session.issuer == link.issuer and bytes(session.digest) != remaining_session:
+            rows.append(accounts.end_session(session.digest, now))
+            rows += logout_statements(link.sub, session.sid, runtime, now, address)
+    return tuple(rows)

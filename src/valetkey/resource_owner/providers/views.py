@@ -1,0 +1,157 @@
+"""Views for sign-in with providers: they read requests and render pages; the rules are in package ``federation``."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from flask import Blueprint, abort, redirect, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from valetkey.activity.refusal_log import log_refusal
+from valetkey.federation.authorization_request import begin_sign_in
+from valetkey.federation.authorization_response import RESPONSE_PARAMETERS, accept_request, complete_sign_in
+from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
+from valetkey.federation.links import connect_provider, disconnect_provider
+from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
+from valetkey.resource_owner import texts
+from valetkey.resource_owner.passwords.views import current_login_context
+from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context, safe_local_path
+from valetkey.settings.providers import SignInProvider
+from valetkey.web import cookies, pages
+from valetkey.web.context import current_runtime
+from valetkey.web.csrf import check_button_form
+from valetkey.web.request_log import current_request_info
+from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
+
+
+def make_blueprint() -> Blueprint:
+    """Return the blueprint for sign-in with providers, to be registered at the path of the sign-in page."""
+    blueprint = Blueprint("valetkey_providers", __name__)
+    pages.add_page(blueprint, "/<provider_id>", POST=("begin", begin_action))
+    pages.add_page(
+        blueprint, "/<provider_id>/callback", GET=("callback", callback_page), POST=("posted", posted_callback_action)
+    )
+    pages.add_page(blueprint, "/<provider_id>/connect", POST=("connect", connect_action))
+    pages.add_page(blueprint, "/<provider_id>/disconnect", POST=("disconnect", disconnect_action))
+    blueprint.before_request(pages.check_form)
+    pages.set_up_blueprint(blueprint)
+    return blueprint
+
+
+def begin_action(provider_id: str) -> Response:
+    """Redirect the browser to a provider."""
+    check_button_form()
+    return _redirect_to_provider(_require_provider(provider_id), safe_local_path(request.form.get("next")))
+
+
+def connect_action(provider_id: str) -> Response:
+    """Redirect the browser of a signed-in user to a provider, to connect the account with it."""
+    check_button_form()
+    provider, owner, next_path = _require_provider(provider_id), current_owner(), safe_local_path(None)
+    if owner is None:
+        return redirect_to_sign_in(next_path)
+    return _redirect_to_provider(provider, next_path, connect_to=owner.sub)
+
+
+def _redirect_to_provider(provider: SignInProvider, next_path: str, *, connect_to: str | None = None) -> Response:
+    """Begin a sign-in with a provider, and redirect the browser to it.
+
+    :param next_path: local path to continue with.
+    :param connect_to: ``sub`` of the account that is to be connected; ``None`` to sign in.
+    """
+    runtime, pending = current_runtime(), find_pending_authorization(next_path)
+    try:
+        url = begin_sign_in(
+            provider,
+            next_path,
+            pending.request if pending else None,
+            current_login_context(runtime.settings),
+            runtime,
+            runtime.clock(),
+            connect_to=connect_to,
+        )
+    except ProviderRefused as refusal:
+        return _refusal_page(refusal, provider, next_path)
+    return redirect(url, 303)
+
+
+def disconnect_action(provider_id: str) -> Response:
+    """Disconnect the account of the signed-in user from a provider, if there is another way to sign in."""
+    check_button_form()
+    runtime, provider, owner = current_runtime(), _require_provider(provider_id), current_owner()
+    session = cookies.session_secret(runtime.settings)
+    if owner is None or session is None:
+        return redirect_to_sign_in(safe_local_path(None))
+    login_context = current_login_context(runtime.settings)
+    if not disconnect_provider(provider, owner.sub, session.digest(), login_context, runtime, runtime.clock()):
+        may_set_password = runtime.settings.password_sign_in and runtime.settings.mail_url
+        text = texts.LAST_PROVIDER if may_set_password else texts.LAST_PROVIDER_NO_PASSWORDS
+        sentence = text.format(provider=provider.name)
+        link = {"link_url": safe_local_path(None), "link_text": texts.BACK_TO_ACCOUNT}
+        return pages.render_page("message.html", 400, title=texts.LAST_PROVIDER_TITLE, sentence=sentence, **link)
+    cookies.set_notice("provider-disconnected")
+    return redirect(safe_local_path(None), 303)
+
+
+def callback_page(provider_id: str) -> Response:
+    """Handle the provider's response, and continue at the path at which the sign-in began."""
+    runtime, provider = current_runtime(), _require_provider(provider_id)
+    login_context, now = current_login_context(runtime.settings), runtime.clock()
+    parameters, next_path = _single_values(request.args), ""
+    try:
+        pending = accept_request(parameters, provider, login_context, runtime.store, now)
+        next_path = pending.next
+        answer = complete_sign_in(pending, parameters, provider, login_context, runtime, now)
+        if pending.sub is not None:
+            owner = current_owner()
+            connect_provider(answer, provider, owner.sub if owner else "", login_context, runtime, now)
+            cookies.set_notice("provider-connected")
+            return redirect(next_path, 303)
+        secret = sign_in_with_provider(answer, provider, login_context, runtime, now)
+    except ProviderRefused as refusal:
+        if isinstance(refusal, AlreadyAnswered) and current_owner() is not None:  # as after the first time
+            return redirect(refusal.next_path, 303)
+        return _refusal_page(refusal, provider, next_path)
+    cookies.begin_session(secret)
+    return redirect(next_path, 303)
+
+
+def posted_callback_action(provider_id: str) -> Response:
+    """Redirect the browser from a posted response (OAuth 2.0 Form Post Response Mode) to the same response as a query.
+
+    The browser sends no SameSite=Lax cookies with a form that another site posts, but does after a redirect to GET.
+    """
+    _require_provider(provider_id)
+    parameters = {name: value for name, value in _single_values(request.form).items() if name in RESPONSE_PARAMETERS}
+    return redirect(f"{url_for('valetkey_providers.callback', provider_id=provider_id)}?{urlencode(parameters)}", 303)
+
+
+def _single_values(parameters: MultiDict[str, str]) -> dict[str, str]:
+    """Return the parameters of a provider's response. One that is sent twice is left out (RFC 6749 §3.1)."""
+    return {name: values[0] for name, values in parameters.lists() if len(values) == 1}
+
+
+def _refusal_page(refusal: ProviderRefused, provider: SignInProvider, next_path: str) -> Response:
+    """Log a refused sign-in, and return its page, which has the other ways to sign in."""
+    current_owner()  # the page's layout has links for a signed-in user
+    info = current_request_info()
+    log_refusal(refusal, info)
+    return pages.render_page(
+        "provider_refused.html",
+        400,
+        title=texts.PROVIDER_REFUSED_TITLE.format(provider=provider.name),
+        sentence=pages.as_sentence(refusal.description),
+        must_sign_in_first=isinstance(refusal, AccountExists),
+        reference=info.reference,
+        sign_in_url=url_for("valetkey_resource_owner.sign_in", next=next_path or None),
+        **providers_context(next_path),
+    )
+
+
+def _require_provider(provider_id: str) -> SignInProvider:
+    """Return the provider with this id; abort the request with status 404 if there is none."""
+    provider = next((item for item in current_runtime().settings.sign_in_with if item.provider_id == provider_id), None)
+    if provider is None:
+        abort(404)
+    return provider

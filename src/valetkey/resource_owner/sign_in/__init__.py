@@ -1,0 +1,1 @@
+"""Pages for sign-in and sign-up."""

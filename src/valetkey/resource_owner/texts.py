@@ -1,0 +1,55 @@
+"""Sentences of the pages for resource owners that are chosen in Python; see ``web/texts.py``."""
+
+from __future__ import annotations
+
+# Consent, also for a device
+TICK_OR_DENY = "Tick at least one item, or choose Deny."
+CHOOSE_DECISION = "Choose Allow or Deny."
+DEVICE_DENIED_TITLE = "You denied access"
+DEVICE_DENIED = "{app} cannot use your account. You can close this page."
+DEVICE_CONNECTED_TITLE = "Your device is connected"
+DEVICE_CONNECTED = "{app} continues on the device. You can close this page."
+ENTER_CURRENT_CODE = "Enter the code that your device shows now."
+
+# Access to the account
+CHOOSE_ACCESS_DECISION = "Choose whether to end the access of the ticked items."
+TICK_OR_KEEP = "Tick at least one item, or keep everything."
+
+# Sign-out
+REQUEST_TOO_LONG = "The app's request is too long."
+STILL_SIGNED_IN_TITLE = "You are still signed in"
+STILL_SIGNED_IN = "Nothing was changed."
+SIGNED_OUT_TITLE = "You are signed out"
+CONTINUE_AFTER_SIGN_OUT = "The app requested to continue at its own page."
+
+# Mailed links
+ADDRESS_CONFIRMED_TITLE = "Address confirmed"
+ADDRESS_CONFIRMED = "{email} is now confirmed as your address."
+OTHER_ACCOUNT_TITLE = "You are signed in to another account"
+OTHER_ACCOUNT = "Sign in to the account with the address {email}, then open the link again."
+TOO_MANY_MAILS_TITLE = "Too many mails"
+CHECK_MAIL_TITLE = "Check your mail"
+CHECK_MAIL = "If {email} can be used here, you will get a mail with a link. Open the link to continue."
+LINK_EXPIRED_TITLE = "This link has expired or was already used"
+SIGN_IN_LINK = "Sign in"
+
+# Sign-in with a provider
+PROVIDER_REFUSED_TITLE = "{provider} did not sign you in"
+LAST_PROVIDER_TITLE = "This would lock you out"
+LAST_PROVIDER = (
+    "{provider} is the only way to sign in to your account. Connect another provider or set a password first."
+)
+LAST_PROVIDER_NO_PASSWORDS = "{provider} is the only way to sign in to your account. Connect another provider first."
+BACK_TO_ACCOUNT = "Back to your account"
+
+# Personal access tokens
+TOKEN_EXISTS_TITLE = "This token was already created"
+TOKENS_LINK = "Your tokens"
+TOKEN_ALREADY_SHOWN = "Its value is shown only once. If you did not copy it, revoke the token and create another one."
+FORM_INCOMPLETE = "The form is incomplete. Fill it in again."
+ON_DATE_LABEL = "On a date"
+DAYS_LABEL = "{days} days"
+DAY_LABEL = "1 day"
+DATE_MISSING = "Choose the date on which the token expires."
+DATE_TOO_LATE = "Choose a date within {days} days."
+DATE_PAST = "Choose a date in the future."

@@ -1,0 +1,76 @@
+"""Checks of an app with ``Valetkey`` or ``ResourceServer``: at initialization, and before the first request.
+
+Commands that check or serve an app use them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
+from valetkey.rate_limiting.limit_settings import PlanBudget
+from valetkey.settings import Settings, SettingsError
+
+from .limit_validation import limit_problems
+from .routes import HasRoutes, iter_routes, warn_undecorated_routes
+
+_CHANGE_A_PATH = (
+    "Change oauth_path, account_path, device_path, personal_access_tokens_path, docs_path, openapi_path or "
+    "llms_txt_path, or set api_catalog or security_contact off"
+)
+_REMOVE_THE_ROUTE = "Remove the app's route, because RFC 9728 §3 defines this path"
+
+
+class _HasExtensions(Protocol):
+    """The attribute of a Flask app that lists its extensions."""
+
+    extensions: dict[str, Any]
+
+
+def check_not_initialized(app: _HasExtensions, extension_name: str) -> None:
+    """Check that neither ``Valetkey`` nor ``ResourceServer`` was initialized with an app before.
+
+    :param extension_name: the key of both in ``app.extensions``.
+    :raises SettingsError: if one of them was.
+    """
+    if extension_name in app.extensions:
+        raise SettingsError("this app already has a Valetkey or a ResourceServer: initialize one of them only, once")
+
+
+def route_problems(app: HasRoutes, budgets: Mapping[str, PlanBudget] | None) -> list[str]:
+    """Return an error message for each path or rate limit that conflicts with another; empty if there is none.
+
+    :param budgets: limit and quota of each plan; ``None`` for an app with a ``ResourceServer``, which knows no plans.
+    """
+    return [*path_problems(app), *limit_problems(iter_routes(app), budgets)]
+
+
+def check_routes(app: HasRoutes, settings: Settings, budgets: Mapping[str, PlanBudget] | None) -> None:
+    """Check the routes of an app, and warn about those that do not say who may call them.
+
+    Call it before the first request, when the app has all its routes.
+
+    :param budgets: as for ``route_problems``.
+    :raises SettingsError: if paths or rate limits conflict; the message lists all problems.
+    """
+    problems = route_problems(app, budgets)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    warn_undecorated_routes(app, settings.api_prefix, are_denied=settings.protect_by_default)
+
+
+def path_problems(app: HasRoutes) -> list[str]:
+    """Return an error message for each path that both Valetkey and the host app serve; empty if there is none."""
+    valetkey_rules: dict[tuple[str, str], str] = {}
+    host_rules: dict[tuple[str, str], str] = {}
+    for rule in app.url_map.iter_rules():
+        rules = valetkey_rules if rule.endpoint.startswith("valetkey_") else host_rules
+        for method in rule.methods or ():
+            if method not in {"OPTIONS", "HEAD"}:
+                rules[(rule.rule, method)] = rule.endpoint
+    return [
+        f"{path} is served by Valetkey and by the app's endpoint {host_rules[path, method]!r}. "
+        + (_REMOVE_THE_ROUTE if path.startswith(RESOURCE_METADATA_PATH) else _CHANGE_A_PATH)
+        for path, method in sorted(valetkey_rules.keys() & host_rules.keys())
+    ]

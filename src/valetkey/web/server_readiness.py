@@ -1,0 +1,43 @@
+"""The checks of ``/readyz`` in an app with ``Valetkey``: database, schema, keys, rate limit counters and worker."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from valetkey.runtime import Runtime
+from valetkey.storage import leases
+from valetkey.storage.schema import check_schema, schema_version
+
+from .health import Readiness
+
+
+class ServerReadiness(Readiness):
+    """The state of what requests to an authorization server depend on."""
+
+    required: ClassVar[frozenset[str]] = frozenset({"store", "schema", "keys"})
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self._runtime = runtime
+
+    def check(self) -> dict[str, str]:
+        runtime = self._runtime
+        checks = {"store": self.run("store", self._read_store)}
+        if checks["store"] == "ok":
+            checks["schema"] = self.run("schema", lambda: check_schema(runtime.store))
+        if checks.get("schema") == "ok":
+            checks["keys"] = self.run("keys", lambda: runtime.keys.check(runtime.clock()))
+            checks["worker"] = self.run(
+                "worker", lambda: leases.is_active("worker", runtime.store, runtime.clock()) or "none"
+            )
+        checks["counters"] = self.check_counters(runtime.admission.limiter, runtime.clock())
+        return checks
+
+    def _read_store(self) -> None:
+        """Read from the database; a new SQLite database is created first, as the first request would do.
+
+        :raises StoreUnavailable: if the database does not respond.
+        """
+        if not self._runtime.is_ready and self._runtime.store.dialect == "sqlite":
+            self._runtime.get_ready()
+        schema_version(self._runtime.store)
