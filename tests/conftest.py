@@ -6,6 +6,7 @@ The fixtures of real services (PostgreSQL, Redis, Chromium, a Valetkey server) a
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
-from jinja2 import FileSystemBytecodeCache
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp, Register, add_api_routes, prepare_database
 from tests.support.browser_client import CALLBACK, EMAIL, SCOPES, Browser, find_secrets, sign_in_new_account
@@ -22,10 +22,36 @@ from tests.support.clock import Clock
 from tests.support.postgres import PostgreSQLServer
 from valetkey import Valetkey
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
+from valetkey.caches.recently_issued import RecentlyIssued
 from valetkey.runtime import Runtime
 from valetkey.storage.tables import metadata
 
 pytest_plugins = ["tests.support.fixtures"]
+
+for variable in [name for name in os.environ if name.startswith(("VALETKEY_", "_VALETKEY_"))]:
+    del os.environ[variable]  # the developer's shell must not decide a test
+
+
+@pytest.fixture(autouse=True)
+def same_environment_afterwards() -> Iterator[None]:
+    """Put the environment variables back after each test.
+
+    Flask's command and ours set some, for example ``FLASK_RUN_FROM_CLI``, which the programs of later tests would get.
+    """
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+
+
+@pytest.fixture(autouse=True)
+def same_loggers_afterwards() -> Iterator[None]:
+    """Enable the loggers again that a test disabled: ``logging.config.dictConfig`` disables all existing ones."""
+    yield
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture
@@ -74,14 +100,8 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_store_url"))
 
 
-@pytest.fixture(scope="session")
-def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
-    """The compiled Jinja templates, which all apps share: each app would compile them again."""
-    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
-
-
 @pytest.fixture
-def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecodeCache) -> Iterator[MakeApp]:
+def make_app(clock: Clock, tmp_path: Path) -> Iterator[MakeApp]:
     """Return a function that creates a Flask app with Valetkey and an API of two routes.
 
     It takes the database's URL and settings of Valetkey. The app is closed at the end of the test.
@@ -90,9 +110,9 @@ def make_app(clock: Clock, tmp_path: Path, compiled_templates: FileSystemBytecod
 
     def make(database_url: str, **settings: Any) -> Flask:
         app = Flask("api")
-        app.jinja_options = {"bytecode_cache": compiled_templates}
         options = {
             "scopes": SCOPES,
+            "issuer": "http://127.0.0.1:8000",
             "data_dir": str(tmp_path),
             "encryption_keys": (ENCRYPTION_KEY,),
             "embedded_worker": False,
@@ -129,7 +149,7 @@ def register(runtime: Runtime) -> Register:
     def register_with_defaults(policy: str = "web", **metadata: Any) -> CreatedClient:
         if policy != "machine":
             metadata.setdefault("redirect_uris", [CALLBACK])
-        return register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
+        return register_client(runtime, runtime.clock(), name=metadata.pop("name", "Shop"), policy=policy, **metadata)
 
     return register_with_defaults
 
@@ -144,6 +164,27 @@ def shop(register: Register) -> CreatedClient:
 def ada(app: Flask, runtime: Runtime, shop: CreatedClient) -> Browser:
     """The browser of Ada, who is signed in and uses the client ``shop``."""
     return sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+
+
+@pytest.fixture(params=["same process", "other process"])
+def issuing_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in the process that issued a code or refresh token, which has it in its cache, and in another."""
+    if request.param == "other process":
+        monkeypatch.setattr(RecentlyIssued, "pop", lambda *_: None)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make apps and ``valetkey`` commands of this test read settings from the environment, and restore it afterwards.
+
+    Without this fixture the environment may be ignored, because another test has imported ``valetkey.testing``.
+    """
+    for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST", "_VALETKEY_FLASK_APP"):
+        monkeypatch.setenv(name, "")  # a command may set it
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
+    monkeypatch.setattr("valetkey.settings.environment._is_ignored", False)
+    return monkeypatch
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Hea
 def add_app(app: Flask, origin: str = APP, policy: str = "browser") -> str:
     runtime: Runtime = app.extensions["valetkey"]
     uris = [f"{origin}/back", f"{origin}/other?a=b"]
-    return register_client(runtime, name="App", policy=policy, redirect_uris=uris).client_id
+    return register_client(runtime, runtime.clock(), name="App", policy=policy, redirect_uris=uris).client_id
 
 
 def allowed_origin(app: Flask, origin: str = APP, path: str = "/api/public") -> str | None:
@@ -122,7 +122,7 @@ def test_every_process_allows_a_new_app_and_refuses_a_disabled_app_within_a_seco
     runtime: Runtime = here.extensions["valetkey"]
     client = clients.find(runtime.store, client_id, clock())
     assert client
-    disable_client(runtime, client)
+    disable_client(runtime.store, client, runtime.clock())
     clock.forward(0.6)
     assert (allowed_origin(here), allowed_origin(there)) == (None, None)
 

@@ -66,7 +66,7 @@ def sizes(http: FlaskClient) -> None:
 
 CHECKS: dict[str, Callable[[FlaskClient], None]] = {
     "Problem details": problem,
-    "Pages of a list": pages,
+    "Pagination": pages,
     "Conditional requests": conditional,
     "Idempotency keys": keys,
     "Sparse fields": sparse,

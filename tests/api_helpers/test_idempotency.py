@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from itertools import count as counter
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.browser_client import Browser
 from tests.support.clock import Clock
 from tests.support.store_assertions import count_rows
-from valetkey import current_token, protect, require_oauth
+from valetkey import current_token, protect, public, require_oauth
 from valetkey.api_helpers import idempotent
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.outbound.worker import prune
@@ -77,7 +78,9 @@ class Caller:
 
     def __init__(self, app: Flask) -> None:
         self.http = app.test_client()
-        client = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
+        client = register_client(
+            app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"
+        )
         self.machine = Browser(self.http, client)
         self.renew_token()
 
@@ -373,3 +376,98 @@ def test_idempotent_works_in_class_based_views_and_protected_blueprints(app: Fla
 
     assert robot.order(path="/api/class").data == robot.order(path="/api/class").data
     assert next(numbers) == 2
+
+
+@pytest.mark.parametrize("decorate", [public, require_oauth(optional=True)], ids=["public", "optional"])
+def test_without_a_token_nobody_gets_the_response_to_another_request(app: Flask, decorate: Any) -> None:
+    """Both callers have the same address, key and body."""
+    count = counter(1)
+    app.add_url_rule("/api/contact", "contact", decorate(idempotent(lambda: {"secret": next(count)})), methods=["POST"])
+    app.extensions["valetkey"].get_ready()
+    headers = {"Idempotency-Key": "1"}
+
+    first = app.test_client().post("/api/contact", json={}, headers=headers)
+    second = app.test_client().post("/api/contact", json={}, headers=headers)
+    third = app.test_client().post("/api/contact", json={}, headers={"Idempotency-Key": "2"})
+
+    assert (first.status_code, first.json) == (200, {"secret": 1})
+    assert (second.status_code, second.mimetype) == (409, "application/problem+json")
+    assert "secret" not in second.json and "new random key" in second.json["detail"]
+    assert third.json == {"secret": 2}
+
+
+def test_a_caller_without_a_token_does_not_get_the_response_to_a_caller_with_one(app: Flask) -> None:
+    app.add_url_rule(
+        "/api/both", "both", require_oauth(optional=True)(idempotent(lambda: {"secret": 1})), methods=["POST"]
+    )
+
+    robot = Caller(app)
+    first = robot.order(path="/api/both")
+    anonymous = robot.http.post("/api/both", data="a", headers={"Idempotency-Key": "k1"})
+    again = robot.order(path="/api/both")
+
+    assert "Idempotent-Replayed" not in anonymous.headers
+    assert (first.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+
+
+def upload(app: Flask, boundary: str, content: bytes, url: str = "/api/uploads", text: str = "a") -> Any:
+    parts = (
+        f'Content-Disposition: form-data; name="text"\r\n\r\n{text}',
+        f'Content-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n{content.decode()}',
+    )
+    body = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts) + f"--{boundary}--\r\n"
+    headers = {"Idempotency-Key": "one", "Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return app.test_client().post(url, data=body.encode(), headers=headers | UPLOAD_HEADERS)
+
+
+UPLOAD_HEADERS: dict[str, str] = {}
+
+
+@pytest.fixture(params=[False, True], ids=["the view parses the form", "a hook has parsed the form"])
+def is_parsed(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def uploads(app: Flask, is_parsed: bool) -> Iterator[Flask]:
+    """An API for uploads, with the token of a client."""
+    if is_parsed:
+        app.before_request(parse_form)
+    app.add_url_rule("/api/uploads", "uploads", require_oauth(idempotent(store_upload)), methods=["POST"])
+    robot = Browser(
+        app.test_client(),
+        register_client(app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="R", policy="machine"),
+    )
+    UPLOAD_HEADERS["Authorization"] = f"Bearer {robot.request_token('client_credentials').json['access_token']}"
+    yield app
+    UPLOAD_HEADERS.clear()
+
+
+def parse_form() -> None:
+    assert request.files is not None  # reading the attribute parses the form
+
+
+def store_upload() -> Any:
+    return request.form["text"] + request.files["file"].read().decode()
+
+
+def test_an_upload_with_another_boundary_is_the_same_request(uploads: Flask) -> None:
+    first, second = (upload(uploads, boundary, b"content") for boundary in ("one", "two"))
+
+    assert (first.text, second.text) == ("acontent", "acontent")
+    assert "Idempotent-Replayed" not in first.headers and second.headers["Idempotent-Replayed"] == "true"
+
+
+def test_an_upload_of_another_file_or_field_is_a_different_request(uploads: Flask) -> None:
+    upload(uploads, "one", b"content")
+
+    assert upload(uploads, "one", b"another").status_code == 422
+    assert upload(uploads, "one", b"content", text="b").status_code == 422
+
+
+def test_a_key_belongs_to_one_host(uploads: Flask) -> None:
+    upload(uploads, "one", b"content")
+
+    other = upload(uploads, "one", b"content", "http://other.example/api/uploads")
+
+    assert other.status_code == 200 and "Idempotent-Replayed" not in other.headers

@@ -5,9 +5,10 @@ The tests run with both databases.
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -306,3 +307,71 @@ def test_with_valetkey_its_keys_and_clock_are_used_and_links_are_absolute(
     clock.forward(86_401)
     assert http.get(next_path).status_code == 400
     engine.dispose()
+
+
+class Colour(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+class Thing(Base):
+    """A row with a column of each type that a database orders by."""
+
+    __tablename__ = "things"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    flag: Mapped[bool]
+    colour: Mapped[Colour]
+    word: Mapped[Colour] = mapped_column(
+        sa.Enum(Colour, name="word", values_callable=lambda members: [member.value for member in members])
+    )
+    text: Mapped[str] = mapped_column(sa.Enum("x", "y", name="letter"))
+    day: Mapped[date]
+    hour: Mapped[time]
+    length: Mapped[timedelta]
+    ratio: Mapped[float]
+    key: Mapped[UUID]
+    raw: Mapped[bytes]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("name", [column.name for column in Thing.__table__.columns if column.name != "id"])
+def test_a_list_may_be_ordered_by_a_column_of_each_type(api: Api, name: str, descending: bool) -> None:
+    with Session(api.engine) as session:
+        for number in range(12):
+            half = number % 3 % 2 == 1
+            session.add(
+                Thing(
+                    id=number,
+                    flag=half,
+                    colour=Colour.RED if half else Colour.BLUE,
+                    word=Colour.RED if half else Colour.BLUE,
+                    text="x" if half else "y",
+                    day=date(2026, 1, 1 + number % 3),
+                    hour=time(number % 3, 0, 0, 5),
+                    length=timedelta(days=number % 3, microseconds=7),
+                    ratio=number % 3 / 7,
+                    key=UUID(int=number % 3),
+                    raw=bytes([number % 3]),
+                )
+            )
+        session.commit()
+        column = getattr(Thing, name)
+        select = sa.select(Thing).order_by(column.desc() if descending else column, Thing.id)
+        expected = [thing.id for thing in session.scalars(select)]
+    api.select = select
+
+    assert api.walk("/api/notes?limit=2") == expected
+    assert api.walk(f"/api/notes?limit=2&cursor={api.last['prev']}", "prev") == expected[:-2]
+
+
+def test_links_keep_the_path_of_the_issuer_behind_a_proxy_that_removes_it(
+    make_app: MakeApp, sqlite_store_url: str, engine: sa.Engine
+) -> None:
+    app = make_app(sqlite_store_url, issuer="https://api.example/at/path")
+    add(engine, range(10))
+    Api(app, engine)
+    app.view_functions["notes"] = public(app.view_functions["notes"])
+
+    for path in ("/api/notes", "/at/path/api/notes"):
+        response = app.test_client().get(path, base_url="https://api.example")
+        assert response.headers["Link"].startswith("<https://api.example/at/path/api/notes?cursor="), path

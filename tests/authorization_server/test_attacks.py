@@ -9,7 +9,7 @@ import pytest
 from valetkey import public, require_oauth
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.redirect_uri import redirect_uri_matches
-from valetkey.resource_server.guard.require_oauth import _bucket_name
+from valetkey.resource_server.guard.require_oauth import bucket_name
 
 
 @pytest.mark.parametrize("port", ["8\u0661", "\uff18", "\u0968"])
@@ -33,8 +33,8 @@ def test_a_cost_above_the_burst_is_rejected_by_the_decorator() -> None:
         require_oauth("a", limit="10/minute", cost=5)
 
 
-def test_the_bucket_name_of_a_partial_is_the_same_in_every_process() -> None:
-    assert "0x" not in _bucket_name(functools.partial(print, "x"))
+def test_thebucket_name_of_a_partial_is_the_same_in_every_process() -> None:
+    assert "0x" not in bucket_name(functools.partial(print, "x"))
 
 
 def test_a_bound_method_can_be_public() -> None:

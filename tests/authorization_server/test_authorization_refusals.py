@@ -1,4 +1,4 @@
-"""Refusals of the authorization endpoint: on a page until the redirect URI is checked, then by redirect."""
+"""Errors of the authorization endpoint: on a page until the redirect URI is checked, then by redirect."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_a_web_client_cannot_vary_the_port_of_its_redirect_uri(ada: Browser, reg
     ("changes", "expected_text"),
     [
         ({"client_id": None}, "client_id is missing"),
-        ({"client_id": "unknown"}, "not known"),
-        ({"client_id": "' OR 1=1 --"}, "not known"),
+        ({"client_id": "unknown"}, "not registered here"),
+        ({"client_id": "' OR 1=1 --"}, "not registered here"),
     ],
 )
 def test_an_unknown_client_is_refused_on_a_page_without_a_redirect(
@@ -121,7 +121,7 @@ def test_an_unknown_client_is_refused_on_a_page_without_a_redirect(
 def test_a_disabled_client_is_refused_on_a_page(ada: Browser, runtime: Runtime) -> None:
     client = clients.find(runtime.store, ada.client.client_id, runtime.clock())
     assert client
-    disable_client(runtime, client)
+    disable_client(runtime.store, client, runtime.clock())
 
     assert ada.authorize().status_code == 400
 
@@ -149,8 +149,7 @@ REFUSALS = {
     "id token": ({"response_type": "id_token"}, "unsupported_response_type"),
     "unknown scope": ({"scope": "profile root"}, "invalid_scope"),
     "malformed scope": ({"scope": 'a"b'}, "invalid_scope"),
-    "scope with two spaces": ({"scope": "profile  notes:read"}, "invalid_scope"),
-    "huge scope": ({"scope": "a" * 2001}, "invalid_scope"),
+    "huge scope": ({"scope": "a" * 4001}, "invalid_scope"),
     "no challenge": ({"code_challenge": None}, "invalid_request"),
     "no PKCE at all": ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
     "plain": ({"code_challenge_method": "plain"}, "invalid_request"),
@@ -164,7 +163,7 @@ REFUSALS = {
     "relative resource": ({"resource": "/api"}, "invalid_target"),
     "resource with a fragment": ({"resource": f"{ISSUER}#a"}, "invalid_target"),
     "fragment": ({"response_mode": "fragment"}, "invalid_request"),
-    "huge state": ({"state": "s" * 2049}, "invalid_request"),
+    "huge state": ({"state": "s" * 8193}, "invalid_request"),
 }
 
 
@@ -215,7 +214,7 @@ def test_a_repeated_state_is_not_returned(ada: Browser) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["%00", "scope=a%00b", "client_id=%ff%fe", "&".join(f"a{n}=1" for n in range(80)), "a=" + "b" * 9000],
+    ["%00", "scope=a%00b", "client_id=%ff%fe", "&".join(f"a{n}=1" for n in range(80)), "a=" + "b" * 33_000],
     ids=["NUL", "NUL in a value", "not UTF-8", "too many", "too long"],
 )
 def test_a_malformed_query_is_refused_on_a_page(ada: Browser, runtime: Runtime, query: str) -> None:

@@ -135,7 +135,7 @@ def test_an_unknown_client_gets_the_same_response_as_a_wrong_secret(machine: Bro
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_disabled_client_is_refused_at_once(machine: Browser, runtime: Runtime, endpoint: str) -> None:
     assert machine.http.post(endpoint, data=FORM, auth=machine.auth).status_code == 200
-    disable_client(runtime, find_client(runtime, machine.client.client_id))
+    disable_client(runtime.store, find_client(runtime, machine.client.client_id), runtime.clock())
 
     check_refusal(machine.http.post(endpoint, data=FORM, auth=machine.auth), "invalid_client", 401)
 
@@ -145,13 +145,13 @@ def test_tokens_of_a_disabled_client_stay_revoked_after_it_is_enabled(
 ) -> None:
     tokens = ada.obtain_tokens()
     assert ada.call(tokens["access_token"]).status_code == 200
-    disable_client(runtime, find_client(runtime, ada.client.client_id))
+    disable_client(runtime.store, find_client(runtime, ada.client.client_id), runtime.clock())
 
     assert ada.call(tokens["access_token"]).status_code == 401
     assert machine.introspect(tokens["access_token"]).json == {"active": False}
     assert machine.introspect(tokens["refresh_token"]).json == {"active": False}
     clock.forward(seconds=2)
-    enable_client(runtime, find_client(runtime, ada.client.client_id))
+    enable_client(runtime.store, find_client(runtime, ada.client.client_id), runtime.clock())
     assert ada.call(tokens["access_token"]).status_code == 401, "a revoked token stays revoked"
     check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
     assert ada.obtain_tokens()["access_token"], "the client can get new tokens"
@@ -162,7 +162,9 @@ def test_both_secrets_are_valid_until_the_old_one_expires(
     machine: Browser, runtime: Runtime, clock: Clock, ttl_s: int
 ) -> None:
     old = machine.auth
-    new = add_secret(runtime, find_client(runtime, machine.client.client_id), old_secret_ttl_s=ttl_s)
+    new = add_secret(
+        runtime.store, find_client(runtime, machine.client.client_id), runtime.clock(), old_secret_ttl_s=ttl_s
+    )
     credentials = (old, (machine.client.client_id, new.reveal()))
 
     def send_with_each() -> list[int]:
@@ -187,7 +189,9 @@ def test_a_public_client_cannot_use_client_credentials_even_if_its_row_allows_it
 
 def test_client_id_and_secret_of_basic_are_form_decoded(app: Flask, runtime: Runtime) -> None:
     """RFC 6749 §2.3.1: a client id with a colon, a plus and a percent sign."""
-    unusual = register_client(runtime, name="Odd", policy="machine", client_id="https://odd.example/c%+")
+    unusual = register_client(
+        runtime, runtime.clock(), name="Odd", policy="machine", client_id="https://odd.example/c%+"
+    )
     assert unusual.secret
     header = basic_header("https%3A%2F%2Fodd.example%2Fc%25%2B", unusual.secret.reveal())
 
@@ -233,7 +237,9 @@ def test_credentials_in_the_query_are_ignored(machine: Browser, runtime: Runtime
 
 def test_guessing_secrets_is_limited_by_network(make_app: MakeApp, store_url: str, clock: Clock) -> None:
     app = make_app(store_url, client_authentication_limit="3/minute burst 3")
-    machine = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
+    machine = register_client(
+        app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"
+    )
     assert machine.secret
     http = app.test_client()
 
@@ -244,7 +250,7 @@ def test_guessing_secrets_is_limited_by_network(make_app: MakeApp, store_url: st
 
     assert statuses == [401, 401, 401, 429]
     limited = guess()
-    check_refusal(limited, "temporarily_unavailable", 429)
+    check_refusal(limited, "too_many_requests", 429)
     assert 1 <= int(limited.headers["Retry-After"]) <= 60
     auth = (machine.client_id, machine.secret.reveal())
     assert http.post("/oauth/token", data=FORM, auth=auth).status_code == 200, (

@@ -9,7 +9,7 @@ from joserfc.jwk import KeySet
 from tests.support.app import Register
 from tests.support.browser_client import CALLBACK, ISSUER, Browser, redirect_parameters
 from tests.support.clock import Clock
-from tests.support.store_assertions import assert_store_unchanged, count_rows, dump_store
+from tests.support.store_assertions import count_protocol_rows, count_rows, dump_store
 from tests.support.user import PASSWORD
 from valetkey.runtime import Runtime
 
@@ -133,23 +133,28 @@ def test_an_owner_cannot_grant_a_scope_that_was_not_requested(ada: Browser) -> N
 
 def test_a_denied_request_is_redirected_with_access_denied(ada: Browser, runtime: Runtime) -> None:
     redirect = ada.authorize()
-    with assert_store_unchanged(runtime):
-        response = ada.deny(redirect.location)
+    counts_before = count_protocol_rows(runtime.store)
+
+    response = ada.deny(redirect.location)
 
     assert response.status_code == 303
+    stored_response = {"valetkey_retry_answers": counts_before["valetkey_retry_answers"] + 1}  # for a second click
+    assert count_protocol_rows(runtime.store) == counts_before | stored_response
     assert redirect_parameters(response)["error"] == "access_denied"
     assert (redirect_parameters(response)["state"], redirect_parameters(response)["iss"]) == ("xyz", ISSUER)
 
 
 def test_a_request_is_decided_only_once(ada: Browser, runtime: Runtime) -> None:
     redirect = ada.authorize(scope="notes:read")
-    ada.approve(redirect.location, scope=("notes:read",))
+    first = ada.approve(redirect.location, scope=("notes:read",))
     code_count = count_rows(runtime.store, "valetkey_codes")
 
     again = ada.get(redirect.location)
+    ada.redeem(redirect_parameters(first)["code"])
+    after_redemption = ada.get(redirect.location)
 
-    assert again.status_code == 400
-    assert "Location" not in again.headers
+    assert (again.status_code, again.location) == (303, first.location)
+    assert (after_redemption.status_code, "Location" in after_redemption.headers) == (200, False)
     assert count_rows(runtime.store, "valetkey_codes") == code_count
 
 

@@ -1,4 +1,4 @@
-"""Refusals of authorization codes by the token endpoint (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9700 §4.5)."""
+"""Errors of authorization codes by the token endpoint (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9700 §4.5)."""
 
 from __future__ import annotations
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask import Flask
 
 from tests.support.app import Register
-from tests.support.browser_client import EMAIL, ISSUER, Browser
+from tests.support.browser_client import CALLBACK, EMAIL, ISSUER, Browser
 from tests.support.clock import Clock
 from tests.support.refusals import check_refusal
 from tests.support.store_assertions import assert_store_unchanged
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
 from valetkey.storage.engine.transaction import Transaction
@@ -102,3 +105,24 @@ def test_a_forged_token_is_not_active(ada: Browser, api: Browser) -> None:
 def test_a_service_cannot_introspect_a_refresh_token_of_another_client(ada: Browser, api: Browser) -> None:
     """RFC 6749 §1.5: refresh tokens are never sent to resource servers."""
     assert api.introspect(ada.obtain_tokens()["refresh_token"]).json == {"active": False}
+
+
+@pytest.mark.parametrize(
+    ("members", "is_active"),
+    [
+        ({"introspection": "own"}, False),
+        ({"introspection": "any"}, True),
+        ({"introspection": "resource", "introspection_resources": ["http://127.0.0.1:8000/"]}, True),
+        ({"introspection": "resource", "introspection_resources": ["https://other.example/"]}, False),
+    ],
+)
+@pytest.mark.parametrize("policy", ["web", "machine"])
+def test_the_operator_chooses_which_tokens_a_client_may_introspect(
+    ada: Browser, runtime: Runtime, policy: str, members: dict[str, Any], is_active: bool
+) -> None:
+    uris = [CALLBACK] if policy == "web" else []
+    client = register_client(runtime, runtime.clock(), name="API", policy=policy, redirect_uris=uris, members=members)
+    api, tokens = Browser(ada.http, client), ada.obtain_tokens()
+
+    assert api.introspect(tokens["access_token"]).json["active"] is is_active
+    assert api.introspect(tokens["refresh_token"]).json["active"] is False

@@ -11,7 +11,8 @@ from tests.support.browser_client import CALLBACK, ISSUER, SCOPES, Browser, redi
 from tests.support.clock import Clock
 from tests.support.refusals import check_refusal
 from tests.support.store_assertions import assert_store_unchanged, count_rows
-from valetkey.authorization_server.clients.service import RegistrationRefused, register_client
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.token.endpoint import GRANT_TYPES
 from valetkey.protocol.secret import ACCESS_TOKEN, generate_secret, is_well_formed
 from valetkey.runtime import Runtime
@@ -114,7 +115,7 @@ def test_a_web_client_may_register_client_credentials(ada: Browser, register: Re
         ("machine", {"grant_types": ["refresh_token"]}, "does not allow the grant type"),
         ("web", {"grant_types": ["password"]}, "does not allow the grant type"),
         ("web", {"scope": "root"}, "unknown scope: root"),
-        ("web", {"scope": 'a"b'}, "space-separated"),
+        ("web", {"scope": 'a"b'}, r"contains U\+0022"),
     ],
 )
 def test_a_client_that_violates_its_policy_is_not_registered(
@@ -203,7 +204,9 @@ def test_a_token_has_no_scope_that_its_resource_does_not_support(
 
 def test_the_default_resource_of_a_client_is_used_if_none_is_requested(app: Flask, runtime: Runtime) -> None:
     upsert_resource(runtime, OTHER_RESOURCE)
-    created = register_client(runtime, name="R", policy="machine", members={"default_resource": OTHER_RESOURCE})
+    created = register_client(
+        runtime, runtime.clock(), name="R", policy="machine", members={"default_resource": OTHER_RESOURCE}
+    )
     client = Browser(app.test_client(), created)
 
     token = client.request_token("client_credentials").json["access_token"]
@@ -226,7 +229,9 @@ def test_a_grant_for_a_resource_that_no_longer_exists_is_refused(
 
 
 def test_a_default_resource_that_does_not_exist_is_refused(app: Flask, runtime: Runtime) -> None:
-    client = register_client(runtime, name="R", policy="machine", members={"default_resource": OTHER_RESOURCE})
+    client = register_client(
+        runtime, runtime.clock(), name="R", policy="machine", members={"default_resource": OTHER_RESOURCE}
+    )
 
     check_refusal(Browser(app.test_client(), client).request_token("client_credentials"), "invalid_target")
 
@@ -244,3 +249,10 @@ def test_unsupported_features_are_not_in_the_metadata(ada: Browser) -> None:
     assert "token" not in metadata["response_types_supported"]
     assert "plain" not in metadata["code_challenge_methods_supported"]
     assert CALLBACK not in str(metadata)
+
+
+def test_a_program_that_names_no_scope_gets_only_scopes_of_the_api(runtime: Runtime, app: Flask) -> None:
+    machine = Browser(app.test_client(), register_client(runtime, runtime.clock(), name="Robot", policy="machine"))
+
+    assert machine.request_token("client_credentials").json["scope"] == "notes:read notes:write profile"
+    assert machine.request_token("client_credentials", scope="email").json["scope"] == "email"

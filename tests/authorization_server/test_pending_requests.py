@@ -81,7 +81,9 @@ def test_only_the_newest_twenty_requests_of_a_browser_are_stored(
 ) -> None:
     app = make_app(store_url)
     runtime: Runtime = app.extensions["valetkey"]
-    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=["https://shop.example/back"])
+    shop = register_client(
+        runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=["https://shop.example/back"]
+    )
     browser, other = Browser(app.test_client(), shop), Browser(app.test_client(), shop)
     other.authorize()
     first = browser.authorize().location
@@ -107,4 +109,4 @@ def test_a_request_stored_by_another_version_is_refused(
     response = ada.get(page)
 
     assert response.status_code == 400
-    assert "The site was renewed meanwhile" in response.text
+    assert "The settings of this site have changed" in response.text

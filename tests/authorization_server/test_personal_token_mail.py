@@ -47,7 +47,7 @@ def test_the_owner_gets_mail_when_a_token_is_created(ada: Browser, app: Flask, s
     run_worker(app)
 
     ((to, subject, text),) = sent_mails
-    assert (to, subject) == (EMAIL, "A personal access token was made")
+    assert (to, subject) == (EMAIL, "A personal access token was created")
     assert '"Backup"' in text and "/account/tokens" in text
     assert created.secret.reveal() not in text
 
@@ -75,7 +75,9 @@ def test_two_workers_queue_each_reminder_once(
     create_token(app)
     clock.forward(24 * DAY_S)
 
-    assert [queue_reminders(worker_runtime) for worker_runtime in (runtime, other, runtime)] == [1, 0, 0]
+    assert [
+        queue_reminders(worker_runtime, worker_runtime.clock()) for worker_runtime in (runtime, other, runtime)
+    ] == [1, 0, 0]
 
 
 def test_revoked_and_short_lived_tokens_have_no_seven_day_reminder(ada: Browser, app: Flask, clock: Clock) -> None:
@@ -83,10 +85,10 @@ def test_revoked_and_short_lived_tokens_have_no_seven_day_reminder(ada: Browser,
     revoke_token(app, create_token(app))
     create_token(app, lifetime_s=7 * DAY_S)
     clock.forward(DAY_S)
-    assert queue_reminders(runtime) == 0
+    assert queue_reminders(runtime, runtime.clock()) == 0
 
     clock.forward(5.5 * DAY_S)
-    assert queue_reminders(runtime) == 1, "the token of one week, one day before its expiry"
+    assert queue_reminders(runtime, runtime.clock()) == 1, "the token of one week, one day before its expiry"
 
 
 def test_nothing_is_queued_without_a_mail_server(ada: Browser, make_app: MakeApp, store_url: str, clock: Clock) -> None:
@@ -95,7 +97,7 @@ def test_nothing_is_queued_without_a_mail_server(ada: Browser, make_app: MakeApp
     create_token(app_without_mail)
     clock.forward(24 * DAY_S)
 
-    assert queue_reminders(runtime) == 0
+    assert queue_reminders(runtime, runtime.clock()) == 0
     assert outbox.list_due(runtime.store, clock()) == []
 
 
@@ -137,10 +139,10 @@ PAYLOAD = {"owner": "ada", "subject": "s", "text": "t"}
 
 
 def test_the_address_comes_from_the_hosts_accounts(clock: Clock, sqlite_store_url: str, sent_mails: list[Any]) -> None:
-    owner_mail.deliver_owner_mail(make_host_runtime("ada@host.example", clock, sqlite_store_url), PAYLOAD)
-    owner_mail.deliver_owner_mail(make_host_runtime("", clock, sqlite_store_url), PAYLOAD)
+    owner_mail.deliver_owner_mail(make_host_runtime("ada@host.example", clock, sqlite_store_url), PAYLOAD, 0.0)
+    owner_mail.deliver_owner_mail(make_host_runtime("", clock, sqlite_store_url), PAYLOAD, 0.0)
     owner_mail.deliver_owner_mail(
-        make_host_runtime("x@host.example", clock, sqlite_store_url), {**PAYLOAD, "owner": "gone"}
+        make_host_runtime("x@host.example", clock, sqlite_store_url), {**PAYLOAD, "owner": "gone"}, 0.0
     )
 
     assert sent_mails == [("ada@host.example", "s", "t")]
@@ -148,5 +150,5 @@ def test_the_address_comes_from_the_hosts_accounts(clock: Clock, sqlite_store_ur
 
 def test_mail_is_retried_if_the_hosts_accounts_fail(clock: Clock, sqlite_store_url: str, sent_mails: list[Any]) -> None:
     with pytest.raises(MailNotSent, match="RuntimeError"):
-        owner_mail.deliver_owner_mail(make_host_runtime(None, clock, sqlite_store_url), PAYLOAD)
+        owner_mail.deliver_owner_mail(make_host_runtime(None, clock, sqlite_store_url), PAYLOAD, 0.0)
     assert sent_mails == []

@@ -14,17 +14,18 @@ from tests.support.personal_tokens import DAY_S, create_token, revoke_token, val
 from tests.support.refusals import check_refusal
 from tests.support.store_assertions import assert_store_unchanged
 from valetkey import Valetkey, require_oauth
-from valetkey.authorization_server.clients.service import RegistrationRefused, disable_client
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+from valetkey.authorization_server.clients.service import disable_client
 from valetkey.authorization_server.personal_tokens.service import (
     TokenSpec,
     create_personal_token,
 )
 from valetkey.outbound.worker import prune
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
-from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope
+from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope, InvalidToken
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, clients, personal_access_tokens
+from valetkey.storage import accounts, change_feed, clients, personal_access_tokens
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
 MANAGE_SCOPE = "tokens:manage"
@@ -114,6 +115,76 @@ def test_tokens_of_a_disabled_owner_are_refused_within_a_minute_without_a_feed_e
         create_token(app)
 
 
+def test_a_personal_token_is_read_once_until_the_whole_change_feed_is_read(
+    ada: Browser, app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, find_active, reads = value_of(create_token(app)), personal_access_tokens.find_active, []
+
+    def count_reads(*arguments: Any) -> Any:
+        reads.append(arguments)
+        return find_active(*arguments)
+
+    ada.call(token)  # reads the feed
+    monkeypatch.setattr(personal_access_tokens, "find_active", count_reads)
+    for _ in range(50):
+        assert ada.call(token).status_code == 200
+        clock.forward(60)
+    assert len(reads) == 0
+
+    for _ in range(20):
+        assert ada.call(token).status_code == 200
+        clock.forward(60)
+
+    assert len(reads) == 1
+
+
+def test_a_cached_personal_token_is_refused_when_it_has_expired(ada: Browser, app: Flask, clock: Clock) -> None:
+    token = value_of(create_token(app, lifetime_s=DAY_S))
+    clock.forward(DAY_S - 1)
+    assert ada.call(token).status_code == 200
+
+    clock.forward(1)
+
+    assert ada.call(token).status_code == 401
+
+
+def test_a_disabled_owner_ends_a_cached_personal_token_also_if_callers_do_not_check_owners(
+    ada: Browser, app: Flask, runtime: Runtime, clock: Clock
+) -> None:
+    token = value_of(create_token(app))
+    runtime.verifier.verify(token, clock(), check_owner=False)
+    runtime.store.write(Transaction(rows=(accounts.set_disabled("ada", clock()),)))
+
+    clock.forward(60)
+
+    with pytest.raises(InvalidToken):
+        runtime.verifier.verify(token, clock(), check_owner=False)
+
+
+def test_a_personal_token_that_the_change_feed_revokes_is_refused_whatever_its_row_says(
+    ada: Browser, app: Flask, runtime: Runtime
+) -> None:
+    token = value_of(create_token(app))
+    jti = runtime.verifier.verify(token, runtime.clock()).jti
+
+    runtime.store.write_all(change_feed.add("token", jti))
+
+    assert ada.call(token).status_code == 401
+
+
+def test_a_cached_personal_token_that_its_owners_revocation_left_valid_is_read_again(
+    ada: Browser, app: Flask, runtime: Runtime, clock: Clock
+) -> None:
+    token = value_of(create_token(app))
+    assert ada.call(token).status_code == 200
+
+    runtime.store.write_all(accounts.set_disabled("ada", clock()), change_feed.add("owner", "ada"))
+    assert ada.call(token).status_code == 401
+    runtime.store.write_all(accounts.set_disabled("ada", None), change_feed.add("owner", "ada"))
+
+    assert ada.call(token).status_code == 200
+
+
 def test_a_store_outage_returns_503_unless_the_settings_accept_outages(
     make_app: MakeApp, ada: Browser, app: Flask, store_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,9 +265,9 @@ def test_an_invalid_personal_token_is_not_created(
 
 
 def test_a_form_submitted_twice_creates_one_token(ada: Browser, app: Flask, runtime: Runtime) -> None:
-    create_token(app, token_id="form")
-    with assert_store_unchanged(runtime), pytest.raises(InvalidRequest, match="made already"):
-        create_token(app, token_id="form")
+    create_token(app, submission="form")
+    with assert_store_unchanged(runtime), pytest.raises(InvalidRequest, match="already created"):
+        create_token(app, submission="form")
 
 
 def test_an_owner_has_at_most_one_hundred_active_tokens(
@@ -351,6 +422,7 @@ def test_an_app_can_create_list_and_revoke_personal_tokens(ada: Browser, managin
         ({"scope": ""}, "invalid_scope"),
         ({"scope": ["profile"]}, "invalid_request"),
         ({"name": 7}, "invalid_request"),
+        ({"name": "G\u043eogle"}, "invalid_request"),  # Cyrillic o
         ({"expires_in": 0}, "invalid_request"),
         ({"expires_in": True}, "invalid_request"),
         ({"expires_in": 10**9}, "invalid_request"),
@@ -367,6 +439,7 @@ def test_an_app_cannot_create_a_token_beyond_its_own_scope_or_with_invalid_membe
 
     assert refused.status_code == 400
     assert refused.json["error"] == error
+    assert refused.json["error_description"].isascii()  # RFC 6749 §5.2
 
 
 def test_a_personal_token_cannot_manage_personal_tokens(ada: Browser, managing_app: Flask) -> None:
@@ -426,7 +499,7 @@ def test_tokens_created_by_an_app_are_revoked_when_the_app_is_disabled(
     client = clients.find(runtime.store, ada.client.client_id, clock())
     assert client
 
-    disable_client(runtime, client)
+    disable_client(runtime.store, client, runtime.clock())
 
     clock.forward(0.6)
     for _ in range(40):

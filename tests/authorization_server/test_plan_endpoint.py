@@ -56,7 +56,7 @@ def test_a_plan_with_manual_approval_waits_for_the_operator(
     assert plan_and_pending(request_plan(app, machine, plan="pro")) == ("free", "pro")
     assert plan_and_pending(request_plan(app, machine)) == ("free", "pro")
 
-    approve(runtime, machine.client_id)
+    approve(runtime, machine.client_id, runtime.clock())
 
     assert plan_and_pending(request_plan(app, machine)) == ("pro", None)
 
@@ -98,7 +98,7 @@ def test_the_plan_endpoint_requires_client_authentication(
 
     assert http.post("/oauth/plan", data={"client_id": public.client_id, "plan": "basic"}).status_code == 401
     assert http.post("/oauth/plan", data={"client_id": machine.client_id, "plan": "basic"}).status_code == 401
-    subscribe(runtime, public.client_id, "basic")
+    subscribe(runtime, public.client_id, "basic", runtime.clock())
     assert plan_and_pending(request_plan(app, machine)) == ("free", None)
 
 
@@ -108,5 +108,10 @@ def test_the_plan_endpoint_exists_only_if_there_are_plans(app: Flask, make_app: 
 
     app_without_plans = make_app(store_url)
     assert "plan_endpoint" not in app_without_plans.test_client().get(metadata).json
-    client = register_client(app_without_plans.extensions["valetkey"], name="Robot", policy="machine")
+    client = register_client(
+        app_without_plans.extensions["valetkey"],
+        app_without_plans.extensions["valetkey"].clock(),
+        name="Robot",
+        policy="machine",
+    )
     assert request_plan(app_without_plans, client).status_code == 404

@@ -78,24 +78,27 @@ def test_a_retry_with_other_parameters_revokes_the_family(ada: Browser) -> None:
 def test_refresh_token_reuse_without_a_retry_window_revokes_the_family(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, refresh_retry_window=0)
     runtime: Runtime = app.extensions["valetkey"]
-    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    shop = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
     ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
     token = ada.obtain_tokens()["refresh_token"]
+    before = count_rows(runtime.store, "valetkey_retry_answers")
     tokens = ada.refresh(token).json
 
     check_refusal(ada.refresh(token), "invalid_grant")
 
     check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")
     assert ada.call(tokens["access_token"]).status_code == 401
-    assert count_rows(runtime.store, "valetkey_retry_answers") == 0
+    assert count_rows(runtime.store, "valetkey_retry_answers") == before
 
 
 def test_the_stored_retry_response_is_encrypted(ada: Browser, runtime: Runtime) -> None:
     from tests.support.store_assertions import dump_store
 
-    tokens = ada.refresh(ada.obtain_tokens()["refresh_token"]).json
+    token = ada.obtain_tokens()["refresh_token"]
+    before = count_rows(runtime.store, "valetkey_retry_answers")
+    tokens = ada.refresh(token).json
 
-    assert count_rows(runtime.store, "valetkey_retry_answers") == 1
+    assert count_rows(runtime.store, "valetkey_retry_answers") == before + 1
     content = dump_store(runtime)
     assert tokens["refresh_token"].encode() not in content
     assert tokens["access_token"].encode() not in content
@@ -172,8 +175,7 @@ def test_a_refresh_token_of_a_disabled_owner_is_refused(ada: Browser, runtime: R
     token = ada.obtain_tokens()["refresh_token"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account
-    feed_entry = change_feed.add("owner", account.sub, clock(), runtime.revocation_expiry)
-    runtime.revoke(accounts.set_disabled(account.sub, clock()), feed_entry)
+    runtime.store.write_all(accounts.set_disabled(account.sub, clock()), change_feed.add("owner", account.sub))
     with assert_store_unchanged(runtime):
         check_refusal(ada.refresh(token), "invalid_grant")
 
@@ -207,7 +209,7 @@ def test_a_stored_response_is_not_returned_after_its_successor_was_used(make_app
         make_app(store_url, refresh_retry_window=0),
     )
     runtime: Runtime = with_window.extensions["valetkey"]
-    shop = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    shop = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
     ada = sign_in_new_account(Browser(with_window.test_client(), shop), runtime, EMAIL, "Ada")
     first = ada.obtain_tokens()["refresh_token"]
     second = ada.refresh(first).json["refresh_token"]

@@ -68,12 +68,13 @@ def test_revoking_a_machine_token_does_not_affect_other_tokens_of_the_machine(
 ) -> None:
     machine = Browser(app.test_client(), register("machine"))
     first, second = (machine.request_token("client_credentials").json["access_token"] for _ in range(2))
+    announced = count_rows(runtime.store, "valetkey_revocations")
 
     machine.revoke(first)
 
     assert machine.call(first).status_code == 401
     assert machine.call(second).status_code == 200
-    assert count_rows(runtime.store, "valetkey_revocations") == 1
+    assert count_rows(runtime.store, "valetkey_revocations") == announced + 1
 
 
 def test_a_used_refresh_token_can_still_revoke_its_grant(ada: Browser) -> None:

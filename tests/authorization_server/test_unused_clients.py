@@ -40,12 +40,12 @@ def test_an_unused_registration_is_deleted_after_the_configured_days(
 ) -> None:
     client = _register(app)
     clock.forward(seconds=30 * DAY_S - 5)
-    prune_unused_clients(runtime)
+    prune_unused_clients(runtime, runtime.clock())
     assert _is_registered(runtime, client)
 
     clock.forward(seconds=10)
 
-    assert prune_unused_clients(runtime) >= 1
+    assert prune_unused_clients(runtime, runtime.clock()) >= 1
     assert not _is_registered(runtime, client)
     assert registrations.find(runtime.store, client.client_id) is None
     refused = Browser(app.test_client(), client).request_token("authorization_code", code="x")
@@ -57,10 +57,12 @@ def test_clients_with_a_consent_or_registered_by_the_operator_are_not_deleted(
 ) -> None:
     used = _register(app)
     Browser(ada.http, used).obtain_tokens()
-    by_operator = register_client(runtime, name="The operator's", policy="web", redirect_uris=[CALLBACK])
+    by_operator = register_client(
+        runtime, runtime.clock(), name="The operator's", policy="web", redirect_uris=[CALLBACK]
+    )
 
     clock.forward(seconds=31 * DAY_S)
-    prune_unused_clients(runtime)
+    prune_unused_clients(runtime, runtime.clock())
 
     assert _is_registered(runtime, used) and _is_registered(runtime, by_operator)
 
@@ -72,7 +74,7 @@ def test_a_client_with_client_credentials_is_not_deleted(make_app: MakeApp, stor
     machine = _register(app, grant_types=["authorization_code", "client_credentials"])
 
     clock.forward(seconds=31 * DAY_S)
-    prune_unused_clients(runtime)
+    prune_unused_clients(runtime, runtime.clock())
 
     assert _is_registered(runtime, machine)
 
@@ -83,5 +85,5 @@ def test_zero_days_disable_the_deletion(make_app: MakeApp, store_url: str, clock
 
     clock.forward(seconds=4000 * DAY_S)
 
-    assert prune_unused_clients(app.extensions["valetkey"]) == 0
+    assert prune_unused_clients(app.extensions["valetkey"], app.extensions["valetkey"].clock()) == 0
     assert _is_registered(app.extensions["valetkey"], client)

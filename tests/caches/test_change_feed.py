@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.app import MakeApp
 from tests.support.clock import Clock
+from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.plans.service import subscribe
+from valetkey.outbound.worker import prune
 from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.protocol.errors import InvalidToken
 from valetkey.runtime import Runtime
-from valetkey.storage import change_feed
-from valetkey.storage.change_feed import ChangeFeedEntry
+from valetkey.storage import change_feed, resources
+from valetkey.storage.change_feed import FeedRead
 from valetkey.storage.engine.transaction import Transaction
 
 TOKEN: AccessToken = parse_access_token(
@@ -20,39 +24,35 @@ TOKEN: AccessToken = parse_access_token(
 
 
 def revoke(runtime: Runtime, clock: Clock) -> None:
-    row = change_feed.add("token", TOKEN.jti, clock(), runtime.revocation_expiry)
-    runtime.store.write(Transaction(rows=(row,)))
+    runtime.store.write(Transaction(rows=(change_feed.add_token(TOKEN.jti, clock() + 60),)))
 
 
 def test_a_revocation_that_this_process_writes_during_a_read_takes_effect_at_once(
     runtime: Runtime, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime.feed.refresh(clock())
+    runtime.feed.refresh()
     clock.forward(0.6)
-    list_since = change_feed.list_since
+    read = change_feed.read
 
-    def list_then_revoke(*args: Any) -> list[ChangeFeedEntry]:
-        entries = list_since(*args)
+    def read_then_revoke(*args: Any) -> FeedRead:
+        result = read(*args)
         revoke(runtime, clock)
         runtime.feed.invalidate()
-        monkeypatch.setattr(change_feed, "list_since", list_since)
-        return entries
+        monkeypatch.setattr(change_feed, "read", read)
+        return result
 
-    monkeypatch.setattr(change_feed, "list_since", list_then_revoke)
-    runtime.feed.refresh(clock())
+    monkeypatch.setattr(change_feed, "read", read_then_revoke)
+    runtime.feed.refresh()
 
-    runtime.feed.refresh(clock())
+    runtime.feed.refresh()
     assert runtime.feed.is_revoked(TOKEN)
 
 
-@pytest.mark.parametrize("seconds_before", [0.0, 601.0], ids=["after a read of new entries", "after a reload"])
-def test_a_cached_token_is_refused_once_the_feed_has_its_revocation(
-    runtime: Runtime, clock: Clock, seconds_before: float
-) -> None:
+def test_a_cached_token_is_refused_once_the_feed_has_its_revocation(runtime: Runtime, clock: Clock) -> None:
     header, verifier = "Bearer cached", runtime.verifier
+    runtime.feed.refresh()
     verifier._cache.add(header, TOKEN, verifier._cache.generation)
     assert verifier.verify_header(header, clock()) is TOKEN
-    clock.forward(seconds_before)
     revoke(runtime, clock)
     clock.forward(0.6)
 
@@ -62,11 +62,42 @@ def test_a_cached_token_is_refused_once_the_feed_has_its_revocation(
 
 def test_listeners_are_called_before_the_view_counts_as_fresh(runtime: Runtime, clock: Clock) -> None:
     """Otherwise another thread could use an entry that a listener is about to drop from its cache."""
-    runtime.feed.refresh(clock())
+    runtime.feed.refresh()
     clock.forward(0.6)
     view_ages: list[float] = []
-    runtime.feed.add_listener(lambda entry: view_ages.append(clock() - runtime.feed.read_at))
+    runtime.feed.add_listener(lambda entry: view_ages.append(clock() - runtime.feed.read_at), lambda: None)
     revoke(runtime, clock)
-    runtime.feed.refresh(clock())
+    runtime.feed.refresh()
 
     assert view_ages and min(view_ages) > 0.5
+
+
+@pytest.mark.parametrize(
+    "idle_s",
+    [change_feed.RETENTION_S + 7200.0, -3600.0],
+    ids=["idle for longer than entries are retained", "clock set"],
+)
+def test_a_process_that_was_idle_drops_everything_it_has_cached(
+    make_app: MakeApp, store_url: str, clock: Clock, idle_s: float
+) -> None:
+    """Entries may have been added and pruned meanwhile, and caches of plans and resources expire in no other way."""
+    plans = {"plans": {"free": {"limit": "60/minute"}, "pro": {"limit": "600/minute"}}, "default_plan": "free"}
+    idle, active = (make_app(store_url, **plans).extensions["valetkey"] for _ in range(2))
+    client_id = register_client(active, active.clock(), name="Robot", policy="machine").client_id
+    key = idle.keys.get_signing_key("ES256", clock())
+    assert idle.subscriptions.get_plan_name(client_id, clock()) == "free"
+    assert "https://new.example" not in idle.resources.all()
+    subscribe(active, client_id, "pro", active.clock())
+    active.write(
+        Transaction(
+            rows=(resources.upsert("https://new.example", {}, clock()), change_feed.add("changed", "resources"))
+        )
+    )
+
+    prune(active.store, clock() + change_feed.RETENTION_S + 3600)
+    clock.forward(idle_s)
+
+    assert change_feed.read(active.store, None).entries == []
+    assert idle.subscriptions.get_plan_name(client_id, clock()) == "pro"
+    assert "https://new.example" in idle.resources.all()
+    assert idle.keys.get_signing_key("ES256", clock()).key is not key.key

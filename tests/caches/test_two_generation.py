@@ -32,7 +32,7 @@ def test_a_token_in_use_stays_cached_while_any_number_of_others_are_added() -> N
         cache.add(b"%d" % number, TOKEN, cache.generation)
         assert cache.find(b"used") is TOKEN
 
-    assert len(cache.recent) + len(cache._previous) <= 20
+    assert len(cache._recent) + len(cache._previous) <= 20
 
 
 def test_a_token_has_one_cache_entry_whatever_the_spelling_of_the_header(
@@ -51,4 +51,4 @@ def test_a_token_has_one_cache_entry_whatever_the_spelling_of_the_header(
     tokens = [verifier.verify_header(header, now) for header in headers] + [verifier.verify(value, now)]
 
     assert all(token is tokens[0] for token in tokens)
-    assert list(verifier._cache.recent) == [f"Bearer {value}"]
+    assert list(verifier._cache._recent) == [f"Bearer {value}"]

@@ -159,10 +159,11 @@ def redirect_error(response: TestResponse) -> str:
 MakeRelyingParty = Callable[..., RelyingParty]
 
 
-def create_accounts(app: Flask) -> None:
+def create_accounts(app: Flask, **custom_claims: Any) -> None:
     """Create two accounts at an app: Ada has a value for every claim, Bob has only an e-mail address."""
     runtime: Runtime = app.extensions["valetkey"]
-    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", ADA_CLAIMS), ("bob", "bob@example.org", "", {})):
+    ada_claims = {**ADA_CLAIMS, **custom_claims}
+    for sub, email, name, claims in (("ada", EMAIL, "Ada Lovelace", ada_claims), ("bob", "bob@example.org", "", {})):
         assert runtime.store.write(Transaction(accounts.add(sub, email, name, None, runtime.clock(), claims=claims)))
 
 
@@ -170,5 +171,5 @@ def register_relying_party(app: Flask, policy: str = "web", **metadata: Any) -> 
     """Register a relying party at an app and return it with a browser in which no user is signed in."""
     runtime: Runtime = app.extensions["valetkey"]
     metadata.setdefault("redirect_uris", [CALLBACK])
-    client = register_client(runtime, name=metadata.pop("name", "Shop"), policy=policy, **metadata)
+    client = register_client(runtime, runtime.clock(), name=metadata.pop("name", "Shop"), policy=policy, **metadata)
     return RelyingParty(app.test_client(), client, runtime)

@@ -26,7 +26,7 @@ from valetkey.authorization_server.clients.service import (
     find_or_create_client,
 )
 from valetkey.caches.client_metadata_documents import ClientMetadataDocumentCache
-from valetkey.outbound.errors import FetchFailed
+from valetkey.outbound.errors import FetchFailed, TooManyFetches
 from valetkey.outbound.http import FetchResponse
 from valetkey.runtime import Runtime
 
@@ -120,12 +120,13 @@ def test_the_consent_page_warns_of_a_loopback_redirect(ada: Browser, publish_doc
     assert "Did you start this yourself?" not in remote.text
 
 
-def test_consent_is_required_each_time(ada: Browser, publish_document: PublishDocument) -> None:
-    """RFC 8252 §8.6: the client's identity cannot be assured."""
+def test_consent_is_required_each_time_for_a_loopback_redirect(ada: Browser, publish_document: PublishDocument) -> None:
+    """RFC 8252 §8.6: the client's identity cannot be assured; an https redirect URI assures it (§7.2)."""
     set_client_id(ada, publish_document())
-    ada.obtain_tokens()
+    ada.approve(ada.authorize().location)
 
-    assert "/consent/" in ada.authorize().location
+    assert "/consent/" in ada.authorize(redirect_uri=LOOPBACK).location
+    assert ada.authorize().location.startswith(f"{CALLBACK}?code=")
 
 
 @pytest.mark.parametrize(
@@ -435,14 +436,14 @@ def test_the_operator_can_disable_and_enable_a_client_with_a_document(
 ) -> None:
     set_client_id(ada, publish_document())
     tokens = ada.obtain_tokens()
-    client = find_or_create_client(runtime, ada.client.client_id)
+    client = find_or_create_client(runtime, ada.client.client_id, runtime.clock())
     assert client
-    disable_client(runtime, client)
+    disable_client(runtime.store, client, runtime.clock())
 
     assert ada.authorize().status_code == 400
     assert ada.refresh(tokens["refresh_token"]).status_code == 401
     assert ada.call(tokens["access_token"]).status_code == 401
-    enable_client(runtime, client)
+    enable_client(runtime.store, client, runtime.clock())
     assert ada.authorize().status_code == 303
 
 
@@ -456,7 +457,7 @@ def test_with_the_setting_approve_only_clients_that_the_operator_approved_are_ac
 
     assert browser.authorize().status_code == 400
     assert website.requested_paths == [], "the document of an unapproved client is not fetched"
-    assert find_or_create_client(runtime, browser.client.client_id)
+    assert find_or_create_client(runtime, browser.client.client_id, runtime.clock())
     assert browser.authorize().status_code == 303
 
 
@@ -482,7 +483,7 @@ def test_a_registered_client_whose_id_is_a_url_is_not_replaced_by_a_document(
     from valetkey.authorization_server.clients.service import register_client
 
     client_id = publish_document()
-    register_client(runtime, name="Own", policy="web", redirect_uris=[CALLBACK], client_id=client_id)
+    register_client(runtime, runtime.clock(), name="Own", policy="web", redirect_uris=[CALLBACK], client_id=client_id)
 
     client = runtime.clients.find(client_id, runtime.clock())
     assert client and (client.name, client.policy.name) == ("Own", "web")
@@ -517,8 +518,8 @@ def test_slow_sites_do_not_block_the_requests_of_other_clients(
     clock.forward(seconds=400)
     paths_before = list(website.requested_paths)
     with ExitStack() as fetch_slots:
-        for _ in range(4):
-            fetch_slots.enter_context(runtime.fetch_slot())
+        for number in range(3):
+            fetch_slots.enter_context(runtime.fetch_slots.client_metadata(f"https://slow{number}.example"))
         refused = set_client_id(ada, uncached).authorize()
         token_response = ada.post("/oauth/token", grant_type="authorization_code", client_id=uncached, code="x")
         refreshed = set_client_id(ada, cached).refresh(token)
@@ -532,6 +533,18 @@ def test_slow_sites_do_not_block_the_requests_of_other_clients(
     assert set_client_id(ada, uncached).authorize().status_code == 303, "a moment later"
 
 
+def test_slow_documents_of_one_site_do_not_block_documents_of_other_sites(
+    ada: Browser, publish_document: PublishDocument, runtime: Runtime
+) -> None:
+    client_id = publish_document()
+    with ExitStack() as fetch_slots:
+        with pytest.raises(TooManyFetches):
+            for number in range(3):
+                fetch_slots.enter_context(runtime.fetch_slots.client_metadata(f"https://slow.example/{number}"))
+
+        assert set_client_id(ada, client_id).authorize().status_code == 303
+
+
 def test_simultaneous_requests_share_the_failure_of_one_fetch() -> None:
     """§5.2, §6.5: requests that wait for the same document share its result; a failure is not cached."""
     fetched, all_waiting, arrivals = [], Event(), count_from(1)
@@ -543,7 +556,7 @@ def test_simultaneous_requests_share_the_failure_of_one_fetch() -> None:
             raise FetchFailed("no response")
 
     @contextmanager
-    def waiting() -> Iterator[None]:
+    def waiting(_: str) -> Iterator[None]:
         if next(arrivals) == 3:
             all_waiting.set()
         yield

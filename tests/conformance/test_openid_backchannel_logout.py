@@ -20,7 +20,8 @@ from tests.support.app import MakeApp, Register
 from tests.support.browser_client import CALLBACK, ISSUER, Browser
 from tests.support.clock import Clock
 from valetkey.accounts.sign_out import end_all_sessions_statements
-from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB
 from valetkey.authorization_server.openid.session_logout import owner_logout_statements
 from valetkey.extension import Valetkey
@@ -274,12 +275,12 @@ def test_a_new_password_and_disabling_the_account_send_logout_tokens(
 ) -> None:
     """§2.3."""
     obtain_openid_tokens(rp)
-    runtime.revoke(*end_all_sessions_statements("ada", runtime, runtime.clock()))
+    runtime.store.write_all(*end_all_sessions_statements("ada", runtime, runtime.clock()))
     run_worker()
     assert len(receiver.logout_tokens) == 1
     assert not is_signed_in(rp)
 
-    runtime.revoke(*owner_logout_statements("ada", runtime, runtime.clock()))
+    runtime.store.write_all(*owner_logout_statements("ada", runtime, runtime.clock()))
     run_worker()
     assert len(receiver.logout_tokens) == 2
 
@@ -302,7 +303,7 @@ def test_a_client_that_requires_a_sid_gets_no_logout_token_without_one(
 ) -> None:
     """§2.2: backchannel_logout_session_required."""
     obtain_openid_tokens(rp)
-    runtime.revoke(*owner_logout_statements("unknown", runtime, runtime.clock()))
+    runtime.store.write_all(*owner_logout_statements("unknown", runtime, runtime.clock()))
 
     assert run_worker() == 0
 
@@ -323,7 +324,7 @@ def test_a_slow_client_does_not_delay_the_others(
         for url in (slow.url, slow.url, receiver.url):
             obtain_openid_tokens(with_client(ada, register(members={"backchannel_logout_uri": url})))
         sign_out(ada)
-        worker = Thread(target=lambda: (run_worker(), runtime.store.close_reader()))
+        worker = Thread(target=run_worker)
         worker.start()
 
         assert receiver.token_received.wait(5)

@@ -83,10 +83,10 @@ def test_an_authorization_request_may_be_sent_by_post(rp: RelyingParty) -> None:
 
 def test_a_long_request_is_accepted_by_get_and_by_post(rp: RelyingParty) -> None:
     """§3.1.2.1."""
-    parameters = {"state": "s" * 2000, "nonce": "n" * 1000, "unknown": "u" * 2000}
+    parameters = {"state": "s" * 8000, "nonce": "n" * 1000, "unknown": "u" * 2000}
 
-    assert redirect_parameters(rp.complete_authorization(**parameters))["state"] == "s" * 2000
-    assert redirect_parameters(rp.complete_authorization_by_post(**parameters))["state"] == "s" * 2000
+    assert redirect_parameters(rp.complete_authorization(**parameters))["state"] == "s" * 8000
+    assert redirect_parameters(rp.complete_authorization_by_post(**parameters))["state"] == "s" * 8000
 
 
 def test_unknown_parameters_are_ignored(rp: RelyingParty) -> None:
@@ -97,7 +97,7 @@ def test_unknown_parameters_are_ignored(rp: RelyingParty) -> None:
 def test_display_locales_and_acr_values_cause_no_error(rp: RelyingParty) -> None:
     """§3.1.2.1, §5.2: display, ui_locales, claims_locales, acr_values."""
     hints = {"ui_locales": "se de-CH", "claims_locales": "fr en", "acr_values": "1 2"}
-    for display in ("page", "popup", "touch", "wap"):
+    for display in ("page", "popup", "touch", "wap", "embedded"):  # an unknown one is ignored
         assert "code" in redirect_parameters(rp.complete_authorization(display=display, **hints))
 
 

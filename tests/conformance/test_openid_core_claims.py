@@ -170,7 +170,10 @@ def test_without_a_token_the_challenge_has_no_error(rp: RelyingParty) -> None:
     """§5.3.3, RFC 6750 §3.1."""
     refused = rp.get("/oauth/userinfo")
 
-    assert (refused.status_code, refused.json) == (401, {"error_description": "an access token is required"})
+    assert (refused.status_code, refused.json) == (
+        401,
+        {"error": "invalid_token", "error_description": "an access token is required"},
+    )
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="userinfo"'
 
 
@@ -337,6 +340,7 @@ class Host:
             "given_name": "Maya",
             "updated_at": datetime(2026, 1, 31),
             "email_verified": 1,
+            "website": "javascript:alert(1)",
             "address": {"postal_code": 1234},
         }
 
@@ -353,6 +357,6 @@ def test_a_hosts_claim_with_a_wrong_type_is_omitted_and_logged(
     assert rp.call_userinfo(tokens["access_token"]).json == {"sub": "maya", "given_name": "Maya"}
     id_token_claims = rp.decode_jwt(tokens["id_token"])
     assert id_token_claims["given_name"] == "Maya" and not {"name", "updated_at"} & id_token_claims.keys()
-    for name in ("updated_at", "email_verified", "address"):
+    for name in ("updated_at", "email_verified", "website", "address"):
         assert f"the claim {name}" in caplog.text
     caplog.clear()

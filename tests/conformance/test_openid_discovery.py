@@ -194,7 +194,7 @@ def test_a_document_may_be_fetched_with_the_headers_of_mcp_clients(rp: RelyingPa
 
     assert preflight.status_code == 204
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
-    assert "MCP-Protocol-Version" in preflight.headers["Access-Control-Allow-Headers"]
+    assert "mcp-protocol-version" in preflight.headers["Access-Control-Allow-Headers"]
     assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
 
 

@@ -18,7 +18,7 @@ from tests.conformance.logout_token_receiver import (
 )
 from tests.support.app import Register
 from tests.support.browser_client import ISSUER, Browser
-from valetkey.authorization_server.clients.service import RegistrationRefused
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
 
 FRAME = "https://shop.example/logout?theme=dark"
 
@@ -65,6 +65,16 @@ def test_the_page_loads_each_logout_uri_with_issuer_and_session_and_then_redirec
     assert page.headers["Content-Security-Policy"].endswith("; frame-src https://shop.example; script-src 'self'")
     assert "signed_out.js" in page.text
     assert not is_signed_in(rp)
+
+
+def test_a_page_with_scripts_has_no_refresh_beside_the_script(rp: Browser) -> None:
+    """§2: the page goes on once; some browsers would go on a second time by the refresh."""
+    hint = obtain_openid_tokens(rp)["id_token"]
+    query = {"id_token_hint": hint, "post_logout_redirect_uri": POST_LOGOUT_REDIRECT_URI}
+    page = rp.get("/oauth/logout", query_string=query).text
+
+    assert page.count("refresh") == 1
+    assert re.search(r'<noscript><meta http-equiv="refresh" content="3; url=[^">]+"></noscript>', page)
 
 
 def test_a_client_that_does_not_require_a_session_gets_no_issuer_and_session(register: Register, ada: Browser) -> None:

@@ -17,7 +17,7 @@ from tests.conformance.logout_token_receiver import (
 from tests.support.app import Register
 from tests.support.browser_client import ISSUER, Browser, redirect_parameters, sign_in_new_account
 from tests.support.clock import Clock
-from valetkey.authorization_server.clients.service import RegistrationRefused
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
 from valetkey.runtime import Runtime
 
 

@@ -26,7 +26,8 @@ from tests.support.private_key_client import (
     sign_jws,
 )
 from tests.support.store_assertions import assert_store_unchanged, count_rows
-from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
+from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
@@ -44,7 +45,12 @@ def store_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client(app: Flask, runtime: Runtime, clock: Clock) -> PrivateKeyClient:
     created = register_client(
-        runtime, name="Service", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
+        runtime,
+        runtime.clock(),
+        name="Service",
+        policy="machine",
+        auth_method="private_key_jwt",
+        members={"jwks": JWKS},
     )
     assert created.secret is None
     return PrivateKeyClient(app.test_client(), created.client_id, clock)
@@ -176,7 +182,7 @@ def test_an_assertion_is_accepted_once(
 def test_two_clients_may_use_the_same_jti(app: Flask, client: PrivateKeyClient, runtime: Runtime, clock: Clock) -> None:
     """§3, item 7."""
     created = register_client(
-        runtime, name="Other", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
+        runtime, runtime.clock(), name="Other", policy="machine", auth_method="private_key_jwt", members={"jwks": JWKS}
     )
     other = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
@@ -348,7 +354,9 @@ def test_a_client_with_private_key_jwt_cannot_authenticate_with_another_method(
 ) -> None:
     """RFC 7591 §2: only the registered method is accepted."""
     parameters = {"grant_type": "client_credentials"}
-    runtime.revoke(clients.add_secret(client.client_id, Secret("x").digest(), 0))  # as if left from an earlier method
+    runtime.store.write_all(
+        clients.add_secret(client.client_id, Secret("x").digest(), 0)
+    )  # as if left from an earlier method
     with assert_store_unchanged(runtime):
         public = client.http.post("/oauth/token", data={**parameters, "client_id": client.client_id})
         secret = client.http.post("/oauth/token", data=parameters, auth=(client.client_id, "x"))
@@ -360,7 +368,9 @@ def test_a_client_with_another_method_cannot_authenticate_with_an_assertion(
     app: Flask, runtime: Runtime, clock: Clock
 ) -> None:
     for policy, uris in (("machine", ()), ("browser", (CALLBACK,))):
-        created = register_client(runtime, name="Other", policy=policy, redirect_uris=uris, members={"jwks": JWKS})
+        created = register_client(
+            runtime, runtime.clock(), name="Other", policy=policy, redirect_uris=uris, members={"jwks": JWKS}
+        )
         other = PrivateKeyClient(app.test_client(), created.client_id, clock)
         assert other.send(other.sign()).status_code == 401
 
@@ -368,7 +378,9 @@ def test_a_client_with_another_method_cannot_authenticate_with_an_assertion(
 def test_only_the_registered_algorithm_is_accepted(app: Flask, runtime: Runtime, clock: Clock) -> None:
     """OpenID Connect Dynamic Client Registration §2: assertions MUST be signed with it."""
     members = {"jwks": JWKS, "token_endpoint_auth_signing_alg": "RS256"}
-    created = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
+    created = register_client(
+        runtime, runtime.clock(), name="R", policy="machine", auth_method="private_key_jwt", members=members
+    )
     client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
     assert client.send(client.sign()).status_code == 401
@@ -381,7 +393,7 @@ def test_keys_are_read_from_jwks_uri_and_may_rotate(
     """OpenID Connect Core §10.1.1."""
     url = website.publish("/jwks", {"keys": [EC_KEY.as_dict(private=False)]}, Cache_Control="max-age=300")
     created = register_client(
-        runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
+        runtime, runtime.clock(), name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
     client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
@@ -400,7 +412,7 @@ def test_an_unknown_key_id_reloads_the_keys_at_most_every_ten_seconds(
     """OpenID Connect Core §10.1.1; invented key ids cause no more fetches than that."""
     url = website.publish("/jwks", {"keys": [EC_KEY.as_dict(private=False)]}, Cache_Control="max-age=300")
     created = register_client(
-        runtime, name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
+        runtime, runtime.clock(), name="R", policy="machine", auth_method="private_key_jwt", members={"jwks_uri": url}
     )
     client = PrivateKeyClient(app.test_client(), created.client_id, clock)
     assert client.send(client.sign()).status_code == 200
@@ -419,7 +431,9 @@ def test_a_client_whose_jwks_uri_is_unavailable_is_refused(
 ) -> None:
     """§3.2."""
     members = {"jwks_uri": website.url("/nothing")}
-    created = register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt", members=members)
+    created = register_client(
+        runtime, runtime.clock(), name="R", policy="machine", auth_method="private_key_jwt", members=members
+    )
     client = PrivateKeyClient(app.test_client(), created.client_id, clock)
 
     assert client.send(client.sign()).status_code == 401
@@ -427,7 +441,7 @@ def test_a_client_whose_jwks_uri_is_unavailable_is_refused(
 
 def test_private_key_jwt_cannot_be_registered_without_keys(runtime: Runtime) -> None:
     with pytest.raises(RegistrationRefused, match="jwks"):
-        register_client(runtime, name="R", policy="machine", auth_method="private_key_jwt")
+        register_client(runtime, runtime.clock(), name="R", policy="machine", auth_method="private_key_jwt")
 
 
 def test_a_retried_refresh_gets_the_same_response_although_its_assertion_is_new(
@@ -436,6 +450,7 @@ def test_a_retried_refresh_gets_the_same_response_although_its_assertion_is_new(
     """A retry has a new assertion but counts as the same request."""
     created = register_client(
         runtime,
+        runtime.clock(),
         name="Shop",
         policy="web",
         auth_method="private_key_jwt",
@@ -465,6 +480,7 @@ def test_failed_assertions_are_limited_like_failed_secrets(make_app: Any, sqlite
     app = make_app(sqlite_store_url, client_authentication_limit="2/minute burst 2")
     created = register_client(
         app.extensions["valetkey"],
+        app.extensions["valetkey"].clock(),
         name="R",
         policy="machine",
         auth_method="private_key_jwt",

@@ -362,7 +362,7 @@ def test_an_initial_access_token_allows_registration_with_its_policy_until_used_
     """§3: initial access token."""
     app = make_app(store_url, issuer="https://notes.example")
     runtime: Runtime = app.extensions["valetkey"]
-    token = create_initial_access_token(runtime, policy="machine", lifetime_s=60, max_uses=2)
+    token = create_initial_access_token(runtime.store, runtime.clock(), policy="machine", lifetime_s=60, max_uses=2)
     send = lambda: app.test_client().post(  # noqa: E731
         "/oauth/register", json={}, headers={"Authorization": f"Bearer {token.reveal()}"}
     )
@@ -384,7 +384,7 @@ def test_the_last_use_of_an_initial_access_token_registers_one_client(
     """§3: two requests that read the token at the same time cannot both use it."""
     app = make_app(store_url)
     runtime: Runtime = app.extensions["valetkey"]
-    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1)
+    token = create_initial_access_token(runtime.store, runtime.clock(), policy="web", lifetime_s=60, max_uses=1)
     unused = find_initial_access_token(runtime, token)
     monkeypatch.setattr("valetkey.storage.registrations.find_initial_access_token", lambda *_: unused)
     send = lambda: app.test_client().post(  # noqa: E731
@@ -405,7 +405,9 @@ def find_initial_access_token(runtime: Runtime, token: Secret) -> Any:
 @both_stores
 def test_an_initial_access_token_expires(post_registration: PostRegistration, runtime: Runtime, clock: Clock) -> None:
     """§1.2, §3."""
-    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1).reveal()
+    token = create_initial_access_token(
+        runtime.store, runtime.clock(), policy="web", lifetime_s=60, max_uses=1
+    ).reveal()
     clock.forward(seconds=61)
 
     with assert_store_unchanged(runtime):
@@ -431,7 +433,9 @@ def test_another_token_is_refused_even_if_registration_is_open(
 
 def test_an_initial_access_token_is_not_accepted_as_an_access_token(http: FlaskClient, runtime: Runtime) -> None:
     """§1.2."""
-    token = create_initial_access_token(runtime, policy="web", lifetime_s=60, max_uses=1).reveal()
+    token = create_initial_access_token(
+        runtime.store, runtime.clock(), policy="web", lifetime_s=60, max_uses=1
+    ).reveal()
 
     for path in ("/api/protected", "/oauth/userinfo"):
         assert http.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 401
@@ -451,14 +455,18 @@ def test_with_the_policy_approve_a_client_is_disabled_until_it_is_approved(make_
     assert http.get("/oauth/authorize", query_string={"client_id": created.client_id}).status_code == 400
     client = clients.find(runtime.store, created.client_id, runtime.clock())
     assert client
-    enable_client(runtime, client)
+    enable_client(runtime.store, client, runtime.clock())
     assert browser.request_token("client_credentials").status_code == 200
 
 
 def test_a_client_with_an_initial_access_token_needs_no_approval(make_app: MakeApp, store_url: str) -> None:
     app = make_app(store_url, registration_policy="approve")
     token = create_initial_access_token(
-        app.extensions["valetkey"], policy="machine", lifetime_s=60, max_uses=1
+        app.extensions["valetkey"].store,
+        app.extensions["valetkey"].clock(),
+        policy="machine",
+        lifetime_s=60,
+        max_uses=1,
     ).reveal()
     http = app.test_client()
 

@@ -173,7 +173,7 @@ def test_an_unknown_client_and_a_wrong_token_get_the_same_response(
 
 def test_a_client_that_the_operator_created_cannot_be_managed(http: FlaskClient, runtime: Runtime) -> None:
     """§2, §5."""
-    created = register_client(runtime, name="Shop", policy="web", redirect_uris=[CALLBACK])
+    created = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
     url = f"http://127.0.0.1:8000/oauth/register/client?client_id={created.client_id}"
 
     refused = call_configuration_endpoint(
@@ -267,7 +267,7 @@ def test_a_client_that_the_operator_disabled_cannot_enable_itself(
     http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any]
 ) -> None:
     """§2.1: 403 if the client is not allowed."""
-    disable_client(runtime, find_client(runtime, shop_information))
+    disable_client(runtime.store, find_client(runtime, shop_information), runtime.clock())
 
     for method in ("GET", "PUT", "DELETE"):
         document = {"client_id": shop_information["client_id"], "redirect_uris": [CALLBACK]}
@@ -287,7 +287,7 @@ def test_with_the_policy_approve_an_update_of_an_approved_client_needs_a_new_app
     )
     updated = update(http, registration, client_name="Shop")
     assert find_client(runtime, registration).disabled_at is not None, "an update does not enable the client"
-    enable_client(runtime, find_client(runtime, registration))
+    enable_client(runtime.store, find_client(runtime, registration), runtime.clock())
 
     unchanged = update(http, updated.json, client_name="Shop")
     assert find_client(runtime, registration).disabled_at is None

@@ -164,7 +164,7 @@ def test_an_expired_code_is_an_expired_token(tv: Device, clock: Clock) -> None:
     clock.forward(600)
 
     assert status_and_error(tv.poll(codes["device_code"])) == (400, "expired_token")
-    assert "not known, or has expired" in tv.enter_code(codes["user_code"]).text
+    assert "is wrong or has expired" in tv.enter_code(codes["user_code"]).text
 
 
 def test_an_allowed_device_code_expires_too(tv: Device, clock: Clock) -> None:
@@ -375,7 +375,7 @@ def test_a_link_to_the_consent_page_does_not_open_in_another_browser(tv: Device,
 
     refused = other.get(entered.location)
     assert refused.status_code == 400
-    assert "this browser" in refused.text
+    assert "in another browser" in refused.text
 
 
 def test_another_sign_in_in_the_same_browser_cannot_approve_the_code(tv: Device, runtime: Runtime) -> None:
@@ -388,7 +388,7 @@ def test_another_sign_in_in_the_same_browser_cannot_approve_the_code(tv: Device,
     with assert_store_unchanged(runtime):
         refused = tv.user.submit(entered.location, {"decision": "allow", "scope": ["profile"]}, page_path="/device")
     assert refused.status_code == 400
-    assert "this sign-in" in refused.text
+    assert "in an earlier sign-in" in refused.text
 
 
 def test_another_site_cannot_submit_the_forms(tv: Device, runtime: Runtime) -> None:
@@ -439,7 +439,11 @@ def test_without_a_device_path_the_grant_is_neither_served_nor_advertised(
     """RFC 8414 §2: only what works is advertised."""
     app = make_app(sqlite_store_url, device_path=None)
     client = register_client(
-        app.extensions["valetkey"], name="TV", policy="native", redirect_uris=["http://127.0.0.1/back"]
+        app.extensions["valetkey"],
+        app.extensions["valetkey"].clock(),
+        name="TV",
+        policy="native",
+        redirect_uris=["http://127.0.0.1/back"],
     )
     tv = Browser(app.test_client(), client)
 
@@ -454,7 +458,11 @@ def test_device_authorization_requests_are_limited_by_address(make_app: MakeApp,
     """§5.2: requests must not fill the database."""
     app = make_app(sqlite_store_url, device_authorization_limit="2/minute burst 2")
     client = register_client(
-        app.extensions["valetkey"], name="TV", policy="native", redirect_uris=["http://127.0.0.1/back"]
+        app.extensions["valetkey"],
+        app.extensions["valetkey"].clock(),
+        name="TV",
+        policy="native",
+        redirect_uris=["http://127.0.0.1/back"],
     )
     tv = Browser(app.test_client(), client)
 

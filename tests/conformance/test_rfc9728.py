@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.relying_party import RelyingParty, register_resource
 from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER, SCOPES
-from valetkey.resource_server.metadata import metadata_url
+from valetkey.protocol.protected_resource import metadata_url
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
@@ -60,7 +60,7 @@ def test_a_script_of_any_origin_may_send_its_own_headers(rp: RelyingParty, path:
 
     assert preflight.status_code == 204
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
-    assert "MCP-Protocol-Version" in preflight.headers["Access-Control-Allow-Headers"]
+    assert "mcp-protocol-version" in preflight.headers["Access-Control-Allow-Headers"]
 
 
 @pytest.mark.parametrize(

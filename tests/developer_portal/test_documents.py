@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from tests.support.app import MakeApp
 from tests.support.clock import Clock
 from valetkey import Valetkey, add_security, require_oauth
-from valetkey.extension import path_problems
+from valetkey.resource_server.start_checks import path_problems
 from valetkey.settings import Settings, SettingsError
 
 

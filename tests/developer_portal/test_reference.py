@@ -75,8 +75,8 @@ def test_the_first_visit_registers_the_client_and_later_settings_update_it(
     ("policy", "sentence"),
     [
         ("open", "by <code>POST /oauth/register</code> (RFC 7591)."),
-        ("approve", "waits until whoever runs this API lets it in."),
-        ("closed", "gets its <code>client_id</code> from whoever runs this API."),
+        ("approve", "must be approved by the operator of this API."),
+        ("closed", "gets its <code>client_id</code> from the operator of this API."),
     ],
 )
 def test_the_page_says_how_to_register_an_app(
@@ -89,14 +89,14 @@ def test_the_page_says_how_to_register_an_app(
 
 
 def test_disabling_the_client_removes_the_authorize_button(app: Flask, runtime: Runtime) -> None:
-    register_docs_client(runtime)
+    register_docs_client(runtime, runtime.clock())
     client = clients.find(runtime.store, DOCS_CLIENT_ID, runtime.clock())
     assert client is not None
-    runtime.revoke(clients.change(client, disabled_at=runtime.clock()))
-    register_docs_client(runtime)
+    runtime.store.write_all(clients.change(client, disabled_at=runtime.clock()))
+    register_docs_client(runtime, runtime.clock())
     page = app.test_client().get("/docs").text
     assert 'id="authorize-form"' not in page
-    assert "out of service" in page
+    assert "has disabled sign-in from this page" in page
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,17 @@ def test_disabling_the_client_removes_the_authorize_button(app: Flask, runtime: 
     ],
 )
 def test_a_schema_is_described_as_text(schema: dict[str, object], text: str) -> None:
-    assert SchemaDescriber({"Note": {"type": "object"}}).describe_type(schema) == text
+    assert SchemaDescriber({"components": {"schemas": {"Note": {"type": "object"}}}}).describe_type(schema) == text
 
 
 def test_members_and_example_of_a_recursive_schema_are_finite() -> None:
     tree = {
         "type": "object",
-        "properties": {"name": {"type": "string"}, "below": {"type": "array", "items": {"$ref": "#/x/Tree"}}},
+        "properties": {
+            "name": {"type": "string"},
+            "below": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}},
+        },
     }
-    describer = SchemaDescriber({"Tree": tree})
+    describer = SchemaDescriber({"components": {"schemas": {"Tree": tree}}})
     assert [member.name for member in describer.members(tree)] == ["name", "below"] * 4
     assert "below" in describer.example(tree)

@@ -78,7 +78,7 @@ def test_the_quickstart_responds_as_its_document_says(quickstart: Flask) -> None
     validate(http.get("/openapi.json").get_json())
     runtime = quickstart.extensions["valetkey"]
     runtime.get_ready()
-    robot = register_client(runtime, name="Robot", policy="machine", scope="profile")
+    robot = register_client(runtime, runtime.clock(), name="Robot", policy="machine", scope="profile")
     assert robot.secret is not None
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": robot.secret.reveal()}
     token = http.post("/oauth/token", data=form).get_json()["access_token"]
@@ -90,11 +90,11 @@ def test_the_quickstart_responds_as_its_document_says(quickstart: Flask) -> None
 def test_the_oauth_endpoints_respond_as_their_document_says(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, plans={"free": Plan(), "pro": Plan(approval="manual")}, default_plan="free")
     runtime = app.extensions["valetkey"]
-    document = build_oauth_document(runtime)
+    document = build_oauth_document(runtime.settings)
     validate(document)
     assert "/oauth/plan" in document["paths"]
     app.add_url_rule("/document.json", "document", lambda: jsonify(document))
-    robot = register_client(runtime, name="Robot", policy="machine")
+    robot = register_client(runtime, runtime.clock(), name="Robot", policy="machine")
     assert robot.secret is not None
     basic = b64encode(f"{robot.client_id}:{robot.secret.reveal()}".encode()).decode()
     for headers in ({}, {"Authorization": f"Basic {basic}"}):

@@ -14,9 +14,10 @@ import pytest
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
 from valetkey.storage.engine import store as store_module
+from valetkey.storage.engine.connection import Row
 from valetkey.storage.engine.open import open_store, sqlite_path
 from valetkey.storage.engine.statement import BoundStatement
-from valetkey.storage.engine.store import Row, Store
+from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Transaction
 
 
@@ -35,7 +36,7 @@ class FailingDriver:
     def fetch_all(self, statement: BoundStatement) -> list[Row]:
         raise StoreUnavailable("busy")
 
-    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float) -> list[bool]:
+    def run_transactions(self, transactions: Sequence[Transaction], timeout_s: float, clock: object) -> list[bool]:
         self.attempts.append(len(transactions))
         self.may_fail.wait(10)
         raise StoreUnavailable("gone")

@@ -20,6 +20,7 @@ from tests.support.app import ENCRYPTION_KEY
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from valetkey import RateLimit, Valetkey, public, require_oauth
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
@@ -27,9 +28,8 @@ from valetkey.rate_limiting.quota_counter import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import prepare_store
 from valetkey.storage.engine import psycopg_timeout
+from valetkey.storage.engine.connection import BUSY_TIMEOUT_S
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.store import BUSY_TIMEOUT_S
-from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.testing import headers_for
 
 RESPONSE_TIMEOUT_S = 1.0  # instead of 4.5
@@ -46,14 +46,14 @@ CallTogether = Callable[[Call], list[tuple[float, Any]]]
 def call_together() -> Iterator[CallTogether]:
     """Return a function that calls a function in several threads at the same time.
 
-    It returns the seconds and the result of each call. The result of a ``StoreUnavailable`` is its class name.
+    It returns the seconds and the result of each call. The result of a ``BackendUnavailable`` is its class name.
     """
 
     def measure(call: Call) -> tuple[float, Any]:
         began_at = time.monotonic()
         try:
             result = call()
-        except StoreUnavailable as error:
+        except BackendUnavailable as error:
             result = type(error).__name__
         return time.monotonic() - began_at, result
 
@@ -134,7 +134,7 @@ def test_callers_wait_for_a_suspended_redis_server_only_once(
         first_calls = call_together(lambda: limiter.spend("frozen", PER_MINUTE, time.time()))
         later_calls = call_together(lambda: limiter.spend("another", PER_MINUTE, time.time()))
 
-    assert {result for _, result in first_calls} <= {"StoreUnavailable", "StoreTimeout"}
+    assert {result for _, result in first_calls} <= {"CountersUnavailable", "StoreTimeout"}
     assert max(seconds for seconds, _ in first_calls) < 1.8, "a second call to the silent server would take 2 s"
     assert max(seconds for seconds, _ in later_calls) < 0.5
     limiter.close()

@@ -1,4 +1,4 @@
-"""Apache with mod_auth_openidc, in front of an app that does not support OpenID Connect itself."""
+"""Apache with a Debian module for OAuth or OpenID Connect, and one page."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 from tests.support.program import NotInstalled, Program, find_program, free_port
 
 MODULES_DIR = Path("/usr/lib/apache2/modules")
+_LOADED_MODULES = ("mpm_event", "authn_core", "authz_core", "authz_user", "headers")
 _CONFIGURATION = """
 ServerRoot {folder}
 ServerName 127.0.0.1
@@ -25,48 +26,31 @@ KeepAlive Off
 ErrorLog {folder}/error.log
 {modules}
 DocumentRoot {folder}/pages
-OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration
-OIDCClientID {client_id}
-OIDCClientSecret {client_secret}
-OIDCRedirectURI http://127.0.0.1:{port}/protected/callback
-OIDCCryptoPassphrase {passphrase}
-OIDCScope "openid profile email"
-OIDCPKCEMethod S256
-{extra_configuration}
-<Location /protected/>
-    AuthType openid-connect
-    Require valid-user
-    # an app behind Apache would read these values; the test reads them from the response
-    Header set Seen-User "expr=%{{REMOTE_USER}}"
-    Header set Seen-Email "expr=%{{HTTP:OIDC_CLAIM_email}}"
-    Header set Seen-Name "expr=%{{HTTP:OIDC_CLAIM_name}}"
-</Location>
+{site}
 """
-_LOADED_MODULES = ("mpm_event", "authn_core", "authz_core", "authz_user", "headers", "auth_openidc")
 
 
 class Apache:
-    """An Apache server with its own folder and port. Call ``configure()`` with a client, then enter the context."""
+    """An Apache server with its own folder and port, and one page. Call ``configure()``, then enter the context.
 
-    def __init__(self) -> None:
+    :param module: the module to load, without ``mod_``.
+    :param package: the Debian package of the module.
+    :param page: the path of the page.
+    """
+
+    def __init__(self, module: str, package: str, page: str) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/protected/"
-        self.redirect_uri = f"{self.url}callback"
-        self.post_logout_redirect_uri = f"http://127.0.0.1:{self.port}/goodbye"
+        self.page_url = f"http://127.0.0.1:{self.port}{page}"
+        self._module, self._package, self._page = module, package, page
 
-    def configure(self, *, issuer: str, client_id: str, client_secret: str, extra_configuration: str = "") -> Self:
-        """Set the relying party that Apache is; ``extra_configuration`` is added to Apache's configuration file."""
-        self._client_settings = {
-            "issuer": issuer,
-            "client_id": client_id,
-            "client_secret": client_secret,
-            "extra_configuration": extra_configuration,
-        }
+    def configure(self, site: str) -> Self:
+        """Set what is added to the configuration file of Apache."""
+        self._site = site
         return self
 
     def __enter__(self) -> Self:
-        if not (MODULES_DIR / "mod_auth_openidc.so").exists():
-            raise NotInstalled("libapache2-mod-auth-openidc is not installed: run `make test`")
+        if not (MODULES_DIR / f"mod_{self._module}.so").exists():
+            raise NotInstalled(f"{self._package} is not installed: run `make test`")
         self._folder = Path(tempfile.mkdtemp(prefix="valetkey-apache-"))
         try:
             self._start()
@@ -81,17 +65,17 @@ class Apache:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        page = self._folder / "pages" / "protected" / "page"
+        page = self._folder / "pages" / self._page.removeprefix("/")
         page.parent.mkdir(parents=True)
         page.write_text("The page behind.\n")
         configuration = self._folder / "apache.conf"
+        modules = (*_LOADED_MODULES, self._module)
         configuration.write_text(
             _CONFIGURATION.format(
                 folder=self._folder,
                 port=self.port,
-                modules="\n".join(f"LoadModule {name}_module {MODULES_DIR}/mod_{name}.so" for name in _LOADED_MODULES),
-                passphrase=os.urandom(16).hex(),
-                **self._client_settings,
+                modules="\n".join(f"LoadModule {name}_module {MODULES_DIR}/mod_{name}.so" for name in modules),
+                site=self._site,
             )
         )
         account = None if os.geteuid() else "www-data"  # as root, Apache does not serve requests
@@ -111,7 +95,7 @@ class Apache:
     def _is_ready(self) -> bool:
         """Return whether Apache responds; a connection alone may be closed again while Apache starts its children."""
         try:
-            return httpx.get(self.url + "page").status_code < httpx.codes.INTERNAL_SERVER_ERROR
+            return httpx.get(self.page_url).status_code < httpx.codes.INTERNAL_SERVER_ERROR
         except httpx.TransportError:
             return False
 

@@ -31,7 +31,7 @@ def test_spectral_finds_no_error_in_the_openapi_documents(
     documents = {
         "routes": build_document(create_notes_api()),
         "served": _served_document(make_app, sqlite_store_url),
-        "oauth": build_oauth_document(app.extensions["valetkey"]),
+        "oauth": build_oauth_document(app.extensions["valetkey"].settings),
         **{name: create_app()[1] for name, create_app in PETS_APPS.items()},
     }
     # Spectral supports OpenAPI up to 3.1; the document of flask-openapi, which is 3.2, uses no feature of 3.2.

@@ -126,7 +126,7 @@ def test_the_whole_reference_can_be_read_without_javascript(browser: Browser, se
         page = context.new_page()
         page.goto(f"{server.url}/docs")
         expect(page.locator("#op-search dd").first).to_have_text("Needs the scope notes:read (Read your notes).")
-        expect(page.get_by_text("Reading needs no JavaScript")).to_be_visible()
+        expect(page.get_by_text("Sending requests from this page needs JavaScript")).to_be_visible()
         expect(page.locator("form.try")).to_have_count(3)
         assert not any(form.is_visible() for form in page.locator("form.try").all())
 

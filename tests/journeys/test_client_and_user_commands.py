@@ -58,6 +58,8 @@ def test_all_invalid_claims_are_listed_in_one_message(deployment: Deployment, tm
     invalid = {
         "email_verified": "yes",
         "updated_at": "today",
+        "website": "javascript:alert(1)",
+        "birthdate": "10 December 1815",
         "shoe_size": 38,
         "email": "eve@example.org",
         "sub": "ada",
@@ -66,9 +68,11 @@ def test_all_invalid_claims_are_listed_in_one_message(deployment: Deployment, tm
     problems = (
         "email_verified",
         "updated_at",
-        "shoe_size is not a standard claim",
+        "website must be an https or http URL",
+        "birthdate must be a date like 1815-12-10",
+        "shoe_size is neither a standard claim nor in the setting scope_claims",
         "email is not bob@example.org",
-        "sub is made by the server",
+        "sub cannot be set",
         "postal_code of the claim address",
     )
 
@@ -143,9 +147,9 @@ def test_a_client_is_created_with_metadata_from_a_file(deployment: Deployment, t
     ("metadata", "message"),
     [
         ({"client_name": "S", "redirect_uris": [CALLBACK], "flavour": "x"}, "unknown client metadata member: flavour"),
-        ({"redirect_uris": [CALLBACK]}, "a name is needed"),
+        ({"redirect_uris": [CALLBACK]}, "the name is missing"),
         ({"client_name": "S", "redirect_uris": [CALLBACK], "jwks_uri": "file:///x"}, "jwks_uri cannot be used"),
-        ([], "holds no JSON object"),
+        ([], "is not a JSON object"),
     ],
 )
 def test_invalid_metadata_is_refused_with_a_message(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from itertools import count
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.api_servers import ApiServers
 from tests.journeys.third_party_app import ThirdPartyApp
 
 REQUESTED_SCOPE = "profile notes:write"
+PASSWORD = "forty quiet otters"
 _numbers = count(1)
 
 
@@ -69,12 +70,47 @@ def test_a_second_request_asks_only_for_new_scopes_and_for_nothing_if_there_are_
     assert app.redeem(page.url)["scope"] == "notes:write profile"
 
 
-def _sign_up(page: Page) -> None:
+def test_what_a_user_unticks_on_the_laptop_is_withdrawn_from_the_phone(
+    api: ApiServers, app: ThirdPartyApp, page: Page, browser: Browser
+) -> None:
+    metadata = api.first.metadata
+    page.goto(app.start_authorization(metadata, scope=REQUESTED_SCOPE))
+    email = _sign_up(page)
+    page.click("#allow")
+    on_phone = app.redeem(page.url)
+    assert set(api.call_every_process(on_phone["access_token"]).values()) == {200}
+
+    with browser.new_context() as laptop_context:
+        laptop = laptop_context.new_page()
+        laptop.goto(app.start_authorization(metadata, scope=REQUESTED_SCOPE) + "&prompt=consent")
+        laptop.get_by_label("E-mail address").fill(email)
+        laptop.get_by_label("Password").fill(PASSWORD)
+        laptop.click("#sign-in")
+        expect(laptop.get_by_text("The app then loses this permission on all your devices.")).to_be_visible()
+        laptop.get_by_label("See your name and picture").uncheck()
+        laptop.click("#allow")
+        api.assert_revoked_everywhere_within_one_second(on_phone["access_token"])
+        on_laptop = app.redeem(laptop.url)
+
+    assert on_laptop["scope"] == "notes:write"
+    refreshed = app.refresh(on_phone["refresh_token"]).json()
+    assert refreshed["scope"] == "notes:write"
+    assert api.call(refreshed["access_token"]).status_code == 403
+    assert api.call(refreshed["access_token"], "/api/notes").status_code == 200
+    page.goto(f"{api.url}/account")
+    expect(page.get_by_text("Change your notes")).to_be_visible()
+    expect(page.get_by_text("See your name and picture")).to_have_count(0)
+
+
+def _sign_up(page: Page) -> str:
+    """Create an account and return its e-mail address."""
+    email = f"noor-{next(_numbers)}@example.com"
     page.get_by_role("link", name="Create an account").click()
     page.get_by_label("Name").fill("Noor")
-    page.get_by_label("E-mail address").fill(f"noor-{next(_numbers)}@example.com")
-    page.get_by_label("Password").fill("forty quiet otters")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
     page.click("#sign-up")
+    return email
 
 
 def _wait_for_last_use(page: Page, account_url: str) -> None:

@@ -1,14 +1,35 @@
-"""The documentation matches the code: docs/settings.md, docs/structure.md and the decisions."""
+"""The documentation matches the code: links, docs/settings.md, docs/structure.md and the decisions."""
 
 from __future__ import annotations
 
 import re
 import runpy
+from pathlib import Path
+
+import pytest
 
 from tests.journeys.checkout import PROJECT_DIR
 
 DOCS, DECISIONS = PROJECT_DIR / "docs", PROJECT_DIR / "decisions"
+PAGES = [*PROJECT_DIR.glob("*.md"), *DOCS.glob("*.md"), *(PROJECT_DIR / "examples").glob("*/README.md")]
 DECISION_HEADINGS = ["Question", "Choice", "Given up", "What would change our mind"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_DIR)))
+def test_each_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        if path.startswith(("http:", "https:")):
+            continue
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as repository sites generate them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_page_of_settings_matches_the_settings() -> None:

@@ -144,7 +144,7 @@ def test_flask_admin_lists_and_creates_notes(migrated: Host) -> None:
 
 def test_valetkeys_forms_require_its_own_csrf_token_only(host: Host) -> None:
     runtime = host.app.extensions["valetkey"]
-    client = register_client(runtime, name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
+    client = register_client(runtime, runtime.clock(), name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
     browser = host.app.test_client()
 
     form = browser.get("/account/sign-up").text

@@ -88,7 +88,12 @@ def test_all_urls_from_discovery_to_logout_are_urls_of_the_issuer(
     app = make_app(sqlite_store_url, issuer=issuer, trusted_proxies=("127.0.0.0/8",))
     members = {"post_logout_redirect_uris": [AFTER_LOGOUT]}
     client = register_client(
-        app.extensions["valetkey"], name="Shop", policy="native", redirect_uris=[CALLBACK], members=members
+        app.extensions["valetkey"],
+        app.extensions["valetkey"].clock(),
+        name="Shop",
+        policy="native",
+        redirect_uris=[CALLBACK],
+        members=members,
     )
     http = CheckingClient(issuer, headers, app.test_client(), "/tenant" if kind == STRIPPED_PATH else "")
 

@@ -104,9 +104,12 @@ def test_the_command_fails_with_a_message_if_the_user_denies(api: ApiServers, ma
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("code=stolen&state=another", "the answer was not for this sign-in; try again"),
-        ("code=stolen&state={state}&iss=https://evil.example", "the answer was not for this sign-in; try again"),
-        ("code=stolen&state={state}", "the answer was not for this sign-in; try again"),
+        ("code=stolen&state=another", "the response does not belong to this sign-in; try again"),
+        (
+            "code=stolen&state={state}&iss=https://evil.example",
+            "the response does not belong to this sign-in; try again",
+        ),
+        ("code=stolen&state={state}", "the response does not belong to this sign-in; try again"),
         ("code=made-up&state={state}&iss={issuer}", "no token:"),
     ],
     ids=["state of another sign-in", "code of another issuer", "code without an issuer", "unknown code"],
@@ -127,7 +130,7 @@ def test_the_command_fails_with_a_message_if_the_issuer_is_not_an_authorization_
     command = api.first.deployment.command("login", "--issuer", "http://127.0.0.1:9", "--no-browser")
     process = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert process.returncode == 1
-    assert process.stderr.startswith("Error: http://127.0.0.1:9 does not answer as an authorization server")
+    assert process.stderr.startswith("Error: http://127.0.0.1:9 does not respond like an authorization server")
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -93,7 +93,7 @@ def test_a_user_is_named_by_email_address_or_sub(deployment: Deployment) -> None
     user = deployment.create_user("ada@example.org", PASSWORD)
     assert "ada@example.org is disabled" in deployment.run("users", "disable", user["sub"])
     assert "ada@example.org is enabled" in deployment.run("users", "enable", "ada@example.org")
-    with pytest.raises(AssertionError, match="there is no account nobody; see `valetkey users list`"):
+    with pytest.raises(AssertionError, match="unknown user nobody; see `valetkey users list`"):
         deployment.run("users", "disable", "nobody")
 
 
@@ -108,7 +108,7 @@ def test_no_account_is_created_if_the_host_has_its_own_users(tmp_path: Path) -> 
 
     assert sorted(demo) == ["client_id", "client_secret"]
     assert json.loads(deployment.run("users", "list", "--json")) == []
-    with pytest.raises(AssertionError, match="the app has users of its own"):
+    with pytest.raises(AssertionError, match="this app has its own users"):
         deployment.create_user(EMAIL, PASSWORD)
 
 
@@ -116,10 +116,12 @@ def test_check_connects_to_redis_and_to_the_mail_server(tmp_path: Path) -> None:
     closed_port = free_port()
     deployment = Deployment(tmp_path, settings={"mail_url": f"smtp://127.0.0.1:{closed_port}"})
     deployment.run("init")
-    assert "advice:  the mail server of mail_url takes no mail now (ConnectionRefusedError" in deployment.run("check")
+    assert "advice:  the mail server of mail_url does not accept mail (ConnectionRefusedError" in deployment.run(
+        "check"
+    )
 
     without_redis = Deployment(tmp_path, settings={"redis_url": f"redis://127.0.0.1:{closed_port}/0"})
-    with pytest.raises(AssertionError, match="problem: Redis does not answer at redis_url"):
+    with pytest.raises(AssertionError, match=r"problem: Redis cannot count \(.*refused"):
         without_redis.run("check")
 
 
@@ -150,10 +152,10 @@ def test_all_grants_of_a_user_to_a_client_are_revoked(deployment: Deployment) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("grants", "revoke"), "name a grant's id"),
-        (("grants", "revoke", "none"), "there is no grant none"),
+        (("grants", "revoke"), "pass a grant's id"),
+        (("grants", "revoke", "none"), "unknown grant none"),
         (("grants", "revoke", "--client", "shop", "--user", "maja@example.org"), "maja@example.org gave shop nothing"),
-        (("tokens", "create", "--user", "maja@example.org", "--name", "x"), "there is no account maja@example.org"),
+        (("tokens", "create", "--user", "maja@example.org", "--name", "x"), "unknown user maja@example.org"),
         (("clients", "rotate-secret", "shop", "--old-lives", "-5"), "-5 is not in the range"),
         (
             ("clients", "create", "--name", "R", "--policy", "machine", "--redirect-uri", CALLBACK),

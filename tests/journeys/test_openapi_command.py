@@ -58,18 +58,17 @@ def test_the_old_document_may_be_overwritten_by_the_new_one(deployment: Deployme
     assert "/api/gone" not in json.loads(file.read_text())["paths"]
 
 
-@pytest.mark.parametrize(
-    "paths", ['["/a"]', '{"/api/status/{colour}": []}', '{"/api/notes": {"get": {"parameters": 1}}}']
-)
+@pytest.mark.parametrize("paths", ['{"/api/status/{colour}": []}', '{"/api/notes": {"get": {"parameters": 1}}}'])
 def test_a_malformed_old_document_is_refused_with_a_message(deployment: Deployment, paths: str) -> None:
     malformed = deployment.data_dir / "malformed.json"
     malformed.write_text(f'{{"openapi": "3.1.0", "paths": {paths}}}')
-    with pytest.raises(AssertionError, match="Error: the older file is no OpenAPI document"):
+    with pytest.raises(AssertionError, match=r"the older file (cannot be read as|is not) an OpenAPI document"):
         deployment.run("openapi", "--check", str(malformed))
 
 
-def test_an_old_document_without_paths_is_refused_with_a_message(deployment: Deployment) -> None:
+@pytest.mark.parametrize("document", ['{"openapi": "3.1.0"}', '{"openapi": "3.1.0", "paths": ["/a"]}'])
+def test_an_old_document_without_paths_is_refused_with_a_message(deployment: Deployment, document: str) -> None:
     without_paths = deployment.data_dir / "without_paths.json"
-    without_paths.write_text('{"openapi": "3.1.0"}')
-    with pytest.raises(AssertionError, match="no OpenAPI document"):
+    without_paths.write_text(document)
+    with pytest.raises(AssertionError, match="not an OpenAPI document"):
         deployment.run("openapi", "--check", str(without_paths))

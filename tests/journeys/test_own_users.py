@@ -117,7 +117,13 @@ def test_without_a_sign_in_url_the_account_page_is_refused_instead_of_a_redirect
 
 def _authorization_url(host: Flask) -> str:
     """Register a client and return the URL of its authorization request."""
-    client = register_client(host.extensions["valetkey"], name="Sunflower", policy="browser", redirect_uris=[CALLBACK])
+    client = register_client(
+        host.extensions["valetkey"],
+        host.extensions["valetkey"].clock(),
+        name="Sunflower",
+        policy="browser",
+        redirect_uris=[CALLBACK],
+    )
     host.config["CLIENT_ID"] = client.client_id
     parameters = {
         "response_type": "code",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,10 @@ from valetkey.cli import main
 PLANS = {"free": {"quota": "10/month", "scopes": "profile"}, "pro": {"limit": "100/minute", "approval": "manual"}}
 
 
-def test_a_plan_is_requested_approved_and_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}))
-    monkeypatch.setenv("VALETKEY_SCOPES", json.dumps({"profile": "See your name"}))
-    monkeypatch.setenv("VALETKEY_PLANS", json.dumps(PLANS))
-    monkeypatch.setenv("VALETKEY_DEFAULT_PLAN", "free")
+def test_a_plan_is_approved_or_set_at_once(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("VALETKEY_SCOPES", json.dumps({"profile": "See your name"}))
+    environment.setenv("VALETKEY_PLANS", json.dumps(PLANS))
+    environment.setenv("VALETKEY_DEFAULT_PLAN", "free")
 
     def run(*arguments: str, status: int = 0) -> str:
         result = CliRunner().invoke(main, ["--data-dir", str(tmp_path), *arguments])
@@ -35,13 +33,16 @@ def test_a_plan_is_requested_approved_and_changed(tmp_path: Path, monkeypatch: p
     robot = run_json("clients", "create", "--name", "Robot", "--policy", "machine")["client_id"]
     assert "free (default)" in run("plans", "list")
     assert "there is no plan gold" in run("plans", "set", robot, "gold", status=1)
-    assert "there is no client nobody" in run("plans", "set", "nobody", "pro", status=1)
-    assert run_json("plans", "set", robot, "pro") == {"client_id": robot, "plan": "free", "wanted": "pro"}
+    assert "unknown client nobody" in run("plans", "set", "nobody", "pro", status=1)
+    assert run_json("plans", "set", robot, "free")["plan"] == "free"
+    with closing(sqlite3.connect(tmp_path / "valetkey.db")) as database:  # as the app does at /oauth/plan
+        database.execute("UPDATE valetkey_subscriptions SET wanted = 'pro'")
+        database.commit()
     assert f"{robot:<22} free, waits for pro" in run("plans", "list")
     assert run_json("usage", "--client", robot)["remaining"] == 10
     assert run_json("plans", "approve", robot) == {"client_id": robot, "plan": "pro"}
     assert "has no pending request for a plan" in run("plans", "approve", robot, status=1)
     assert [subscription["plan"] for subscription in run_json("plans", "list")["subscriptions"]] == ["pro"]
     assert run_json("plans", "set", robot, "free")["plan"] == "free"
-    assert run_json("plans", "set", robot, "pro", "--approved")["plan"] == "pro"
+    assert run_json("plans", "set", robot, "pro")["plan"] == "pro"
     assert "No calls in the last 30 days" in run("usage")

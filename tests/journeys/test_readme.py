@@ -1,4 +1,4 @@
-"""The README: every command and every program in it runs."""
+"""The README, and the first programs of pages in docs/: every command and every program in them runs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from flask import Flask
 
 from tests.journeys.checkout import PROJECT_DIR, Checkout, search_log
 from tests.support.program import Program, free_port
-from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROGRAMS, README, find_blocks
+from tests.support.readme_blocks import FIVE_MINUTES_COMMANDS, FIVE_MINUTES_PROGRAMS, README, find_blocks, read_page
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.cli.certificate import ensure_self_signed_certificate
 
-SERVE, CALL, PRODUCTION = (
-    find_blocks(section, "sh") for section in ("Two commands", "Call the API", "Serve it to the world")
-)
-PROGRAM, ROUTES, USERS, OTHERS = (
-    find_blocks(section, "python")
-    for section in ("The program", "Protect routes", "Your own users", "Tokens of other servers")
-)
+SERVE, CALL = (find_blocks(section, "sh") for section in ("Run the quickstart", "Call the API"))
+PROGRAM, USERS = (find_blocks(section, "python") for section in ("Run the quickstart", "Use your own users"))
+PRODUCTION = find_blocks("", "sh", read_page("operating.md"))
+ROUTES = find_blocks("", "python", read_page("protect_routes.md"))
+OTHERS = find_blocks("", "python", read_page("resource_server.md"))
 QUICKSTART = (PROJECT_DIR / "examples" / "quickstart" / "app.py").read_text()
 
 
@@ -35,12 +33,9 @@ def test_every_code_block_of_the_readme_is_tested_and_every_link_leads_to_a_file
         *FIVE_MINUTES_COMMANDS,
         *SERVE,
         *CALL,
-        *PRODUCTION,
         *FIVE_MINUTES_PROGRAMS,
         *PROGRAM,
-        *ROUTES,
         *USERS,
-        *OTHERS,
     ]
     assert README.count("```") == 2 * len(tested)
     for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", README):
@@ -118,7 +113,7 @@ def test_the_commands_for_production_serve_with_tls_postgresql_and_redis(
 
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The app of one of the README's programs, with a new data directory."""
+    """The app of a program in README or docs/, with a new data directory."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(request.param, "README.md", "exec"), names)
@@ -163,7 +158,7 @@ def _issue_token(app: Flask, scope: str) -> str:
     """Register a machine client and return an access token with this scope."""
     runtime = app.extensions["valetkey"]
     runtime.get_ready()
-    client = register_client(runtime, name=f"Robot for {scope}", policy="machine", scope=scope)
+    client = register_client(runtime, runtime.clock(), name=f"Robot for {scope}", policy="machine", scope=scope)
     assert client.secret is not None
     form = {"grant_type": "client_credentials", "scope": scope}
     response = app.test_client().post("/oauth/token", data=form, auth=(client.client_id, client.secret.reveal()))

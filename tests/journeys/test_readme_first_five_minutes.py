@@ -1,4 +1,4 @@
-"""The README's section "The first five minutes": from an app's file to an authorized call of its route, with limits.
+"""README, "Get started in five minutes": from an app's file to an authorized call of its route, with limits.
 
 What is counted: commands are the lines to type, including the installation (a command that the server prints is pasted,
 or /docs is opened instead). Lines are the program's lines that are not blank. Concepts are the names that the program

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+from playwright.sync_api import Page, expect
 
 from tests.support.fixtures import StartServer
 from tests.support.program import Program, accepts_connections, free_port
@@ -47,3 +51,56 @@ def test_a_resource_server_accepts_tokens_of_valetkey_even_after_valetkey_stoppe
         assert "RateLimit" in response.headers
     finally:
         example.kill()
+
+
+def test_valetkey_serve_serves_a_resource_server_with_reference_and_health_checks(
+    start_server: StartServer, tmp_path: Path, page: Page
+) -> None:
+    port = free_port()
+    resource = api = f"http://127.0.0.1:{port}"
+    issuer = start_server(resource=resource, scopes={"notes:read": "Read your notes", "notes:write": "Write notes"})
+    client = issuer.deployment.create_client("machine", scope="notes:read notes:write")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("VALETKEY_")}
+    environment = {**variables, "ISSUERS": issuer.issuer, "RESOURCE": resource}
+    command = [sys.executable, "-m", "valetkey", "--app", str(EXAMPLE)]
+    server = Program(
+        [*command, "serve", "--port", str(port), "--workers", "2"],
+        log=tmp_path / "server.log",
+        is_ready=lambda: accepts_connections(port),
+        environment=environment,
+        cwd=tmp_path,
+    )
+    try:
+        token_endpoint = issuer.metadata["token_endpoint"]
+        token = httpx.post(
+            token_endpoint,
+            data={"grant_type": "client_credentials", "scope": "notes:read notes:write"},
+            auth=(client["client_id"], client["client_secret"]),
+        ).json()["access_token"]
+
+        assert httpx.get(f"{api}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{api}/readyz").json()["checks"] == {"issuers": "ok", "counters": "ok"}
+        document = httpx.get(f"{api}/openapi.json").json()
+        flows = document["components"]["securitySchemes"]["oauth2"]["flows"]
+        assert flows["authorizationCode"]["tokenUrl"] == flows["clientCredentials"]["tokenUrl"] == token_endpoint
+        assert httpx.get(f"{api}/api/notes").status_code == 401
+        assert f"Docs:     {api}/docs" in server.log
+
+        page.goto(f"{api}/docs")
+        page.get_by_label("Access token of").fill(token)
+        page.click("#use-token")
+        call = page.locator("#op-read-try")
+        call.get_by_role("button").click()
+        expect(call.locator(".result .status")).to_have_text("200")
+
+        written = subprocess.run(
+            [*command, "openapi"], env=environment, cwd=tmp_path, capture_output=True, check=True, timeout=60
+        )
+        assert json.loads(written.stdout)["components"] == document["components"]
+        demo = subprocess.run(
+            [*command, "serve", "--demo"], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert demo.returncode == 2 and "--demo needs an app with a Valetkey" in demo.stderr
+        assert server.stop() == 0
+    finally:
+        server.kill()

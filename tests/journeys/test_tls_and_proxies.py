@@ -65,7 +65,8 @@ def test_tls_self_signed_serves_everything_over_https(tmp_path: Path, page: Page
         expect(page.get_by_role("heading", name="Your account")).to_be_visible()
 
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
-    assert set(cookies) == {"__Host-valetkey_browser", "__Host-valetkey_session"}
+    names = {name.removeprefix("__Host-").rpartition("_")[0] for name in cookies}  # they end with a hash of the port
+    assert names == {"valetkey_browser", "valetkey_session"}
     assert all(cookie["secure"] and cookie["httpOnly"] for cookie in cookies.values())
     assert account.value.headers["strict-transport-security"] == "max-age=31536000"
 
@@ -102,7 +103,7 @@ def test_behind_a_tls_proxy_the_whole_flow_uses_the_public_url(
 
             page.goto(f"{proxy.url}/account")
             expect(page.locator("dl", has_text="First allowed").get_by_text(CLIENT_ADDRESS)).to_be_visible()
-    assert {cookie["name"] for cookie in page.context.cookies()} >= {"__Host-valetkey_session"}
+    assert any(cookie["name"].startswith("__Host-valetkey_session") for cookie in page.context.cookies())
 
 
 @pytest.mark.parametrize(

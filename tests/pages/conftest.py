@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -12,6 +13,11 @@ from tests.pages.site_under_test import APP_NAME, LONG_EMAIL, SCOPES, USER_NAME,
 from tests.support.user import CALLBACK, PASSWORD, User
 from tests.support.valetkey_server import Deployment, RunningServer
 
+PROVIDERS = [
+    {"provider": "google", "client_id": "a", "client_secret": "b"},
+    {"issuer": "http://127.0.0.1:1", "client_id": "a", "client_secret": "b", "name": APP_NAME, "id": "university"},
+]
+
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -19,15 +25,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     deployment = Deployment(tmp_path_factory.mktemp("pages"), settings={"scopes": SCOPES})
     deployment.run("init")
     deployment.create_user(LONG_EMAIL, PASSWORD, name=USER_NAME)
-    requesting_client_id, connected_client_id = (
+    requesting_client_id, connected_client_id, unused_client_id = (
         deployment.create_client("web", name=name, scope=" ".join(SCOPES), redirect_uris=[CALLBACK])["client_id"]
-        for name in (APP_NAME, "Sunflower")
+        for name in (APP_NAME, "Sunflower", APP_NAME)
     )
     device_client = deployment.create_client("native", name=APP_NAME, redirect_uris=["http://127.0.0.1/back"])
-    with RunningServer(deployment) as server:
+    with_providers = Deployment(tmp_path_factory.mktemp("providers"), settings={"sign_in_with": json.dumps(PROVIDERS)})
+    with_providers.run("init")
+    with_providers.create_user(LONG_EMAIL, PASSWORD, name=USER_NAME)
+    with RunningServer(deployment) as server, RunningServer(with_providers) as server_with_providers:
         with User(LONG_EMAIL, PASSWORD) as user:
             user.allow(Site(server.url, connected_client_id).authorization_url())
-        yield Site(server.url, requesting_client_id, device_client["client_id"])
+        yield Site(
+            server.url,
+            requesting_client_id,
+            device_client["client_id"],
+            unused_client_id,
+            server_with_providers.url,
+        )
 
 
 def _open_sign_in(page: Page, site: Site) -> None:
@@ -106,13 +121,47 @@ def _open_tokens(page: Page, site: Site) -> None:
     page.click("#done")
 
 
+def _open_access(page: Page, site: Site) -> None:
+    _open_created_token(page, site)
+    page.goto(f"{site.url}/account/access")
+
+
+def _open_manual_redirect(page: Page, site: Site) -> None:
+    uri = "https://shop.example/back"
+    registered = httpx.post(f"{site.url}/oauth/register", json={"redirect_uris": [uri], "client_name": APP_NAME})
+    client_id = registered.json()["client_id"]
+    page.goto(f"{site.url}/oauth/authorize?client_id={client_id}&redirect_uri={uri}&response_type=token")
+
+
 def _open_front_page(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/")
+
+
+def _open_sign_in_with_providers(page: Page, site: Site) -> None:
+    page.goto(f"{site.url_with_providers}/account/sign-in")
+
+
+def _open_sign_up_with_providers(page: Page, site: Site) -> None:
+    page.goto(f"{site.url_with_providers}/account/sign-up")
+
+
+def _open_provider_refused(page: Page, site: Site) -> None:
+    _open_sign_in_with_providers(page, site)
+    page.click("#continue-university")
+
+
+def _open_account_with_providers(page: Page, site: Site) -> None:
+    page.goto(f"{site.url_with_providers}/account")
+    site.sign_in(page)
 
 
 PAGES: dict[str, tuple[Callable[[Page, Site], None], str]] = {  # the function that opens it, and its heading
     "front page": (_open_front_page, ""),
     "sign-in": (_open_sign_in, "Sign in"),
+    "sign-in with providers": (_open_sign_in_with_providers, "Sign in"),
+    "sign-up with providers": (_open_sign_up_with_providers, "Create an account"),
+    "provider refused": (_open_provider_refused, "did not sign you in"),
+    "account with providers": (_open_account_with_providers, "Your account"),
     "sign-up": (_open_sign_up, "Create an account"),
     "sign-up, with errors": (_open_invalid_sign_up, "Create an account"),
     "consent": (_open_consent, "to use your account"),
@@ -126,7 +175,9 @@ PAGES: dict[str, tuple[Callable[[Page, Site], None], str]] = {  # the function t
     "new token, with errors": (_open_invalid_new_token, "New personal access token"),
     "created token": (_open_created_token, "Copy your new token now"),
     "tokens": (_open_tokens, "Personal access tokens"),
+    "access": (_open_access, "Access to your account"),
     "refused": (_open_refusal, "This request cannot go on"),
+    "manual redirect": (_open_manual_redirect, "This request cannot go on"),
 }
 
 

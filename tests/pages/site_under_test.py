@@ -31,6 +31,8 @@ class Site:
     url: str
     client_id: str
     device_client_id: str = ""
+    unused_client_id: str = ""  # that nobody has allowed anything
+    url_with_providers: str = ""  # of another server, whose users can sign in with two providers that are down
 
     def authorization_url(self, scope: str = " ".join(SCOPES)) -> str:
         """Return the URL of an authorization request."""

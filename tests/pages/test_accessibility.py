@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,3 +102,19 @@ def _tab_to(page: Page, identifier: str) -> None:
         if page.evaluate("document.activeElement.id") == identifier:
             return
     raise AssertionError(f"pressing Tab 20 times does not reach {identifier}")
+
+
+@pytest.mark.parametrize("viewport", [(1280, 800), (360, 800), (320, 640)], ids=str)
+def test_allow_and_deny_are_visible_without_scrolling(browser: Browser, site: Site, viewport: tuple[int, int]) -> None:
+    width, height = viewport
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = context.new_page()
+        page.goto(replace(site, client_id=site.unused_client_id).authorization_url())
+        site.sign_in(page)
+
+        for button in ("#deny", "#allow"):
+            box = page.locator(button).bounding_box()
+            assert box is not None and box["y"] + box["height"] <= height, button
+        assert page.evaluate("scrollY") == 0
+        groups = page.locator("fieldset.scopes").evaluate_all("groups => groups.map(group => group.className)")
+        assert groups == ["scopes identity", "scopes write", "scopes read"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from valetkey.protocol import bearer
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken, OAuthError, problem_body
+from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken, OAuthError
+from valetkey.protocol.refusal import build_refusal
 
 
 @pytest.mark.parametrize(
@@ -79,10 +80,13 @@ def test_a_challenge_to_a_request_without_a_token_has_no_error_code() -> None:
 
 
 def test_problem_details_have_the_members_of_rfc_9457() -> None:
-    assert json.loads(problem_body(401, "why", error="invalid_token")) == {
+    refusal = build_refusal(InvalidToken("why"), "ref")
+
+    assert json.loads(refusal.problem_body(error="invalid_token")) == {
         "title": "Unauthorized",
         "status": 401,
         "detail": "why",
+        "reference": "ref",
         "error": "invalid_token",
     }
 

@@ -80,11 +80,8 @@ def test_an_encoded_percent_sign_is_not_a_nul() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [" a", "a ", "a  b", 'a"b', "a\\b", "a\tb", "ä", "a\n", "\x7f", "a" * 2001],
+    ['a"b', "a\\b", "a\tb", "ä", "a\n", "\x7f", "a" * 4001],
     ids=[
-        "leading space",
-        "trailing space",
-        "two spaces",
         "quote",
         "backslash",
         "tab",

@@ -22,7 +22,11 @@ def order_request(port: int, token: str, key: str) -> RawRequest:
     """Return a POST request with an access token and an idempotency key."""
     fields = f"Authorization: Bearer {token}\r\nIdempotency-Key: {key}\r\nConnection: close".encode()
     request = post_request(port, "/api/orders", [("what", "a book")])
-    return RawRequest(port, request.content.replace(b"Connection: close", fields))
+    host = f"Host: 127.0.0.1:{port}".encode()
+    content = request.content.replace(
+        host, b"Host: api.example.com"
+    )  # both processes serve one host, as behind a proxy
+    return RawRequest(port, content.replace(b"Connection: close", fields))
 
 
 def test_of_100_simultaneous_posts_one_runs_and_the_others_get_409_or_its_response(service: Service) -> None:

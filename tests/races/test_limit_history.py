@@ -23,16 +23,16 @@ import pytest
 from tests.races.load_generator import CallResults
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
 from valetkey.rate_limiting.quota_counter import Quotas
 from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
+from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters, open_local_counters
 from valetkey.storage import quotas
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.schema import upgrade_schema
 
 PROCESSES = 8
@@ -41,6 +41,8 @@ QUOTA = Quota(3000, "month")
 
 
 def open_counters(backend: str, location: str) -> Counters:
+    if backend == "mapped":
+        return open_local_counters(Path(location))
     if backend == "sqlite":
         return SqliteCounters(Path(location))
     return RedisCounters(location) if backend == "redis" else SqlCounters(open_store(location))
@@ -54,7 +56,7 @@ def spend_limit(folder: Path, barrier: Any, duration_s: float, backend: str, loc
     while (earliest := time.time()) < deadline:
         try:
             is_admitted = limiter.spend("shared", LIMIT, earliest).is_admitted
-        except StoreUnavailable:
+        except BackendUnavailable:
             time.sleep(0.01)
             continue
         if is_admitted:
@@ -72,7 +74,7 @@ def spend_quota(folder: Path, barrier: Any, duration_s: float, url: str) -> None
         try:
             if process_quotas.spend("app", QUOTA, now).is_admitted:
                 os.write(admissions_file, b"admitted\n")
-        except StoreUnavailable:
+        except BackendUnavailable:
             time.sleep(0.01)
     process_quotas.return_all_slices()
 
@@ -122,11 +124,11 @@ def parse_admissions(lines_by_process: list[list[str]]) -> CallResults:
     return CallResults(admissions=[(float(earliest), float(latest)) for earliest, latest in admissions])
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["mapped", "sqlite", "postgresql", "redis"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     """The name of a backend of counters, and its file or URL."""
-    if request.param == "sqlite":
-        return "sqlite", str(tmp_path / "limits.db")
+    if request.param in {"mapped", "sqlite"}:
+        return request.param, str(tmp_path / "limits.db")
     if request.param == "redis":
         return "redis", str(request.getfixturevalue("redis_server").url)
     url = request.getfixturevalue("postgresql").create_database()

@@ -9,13 +9,15 @@ import pytest
 
 from tests.support.postgres import PostgreSQLServer
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.mapped_counters import MappedCounters
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage.engine.open import open_store
+from valetkey.storage.limits import LIMITS, ROUTE_LIMITS
 from valetkey.storage.schema import upgrade_schema
 
 
-@pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql", "redis"])
+@pytest.fixture(scope="module", params=["memory", "mapped", "sqlite", "postgresql", "postgresql routes", "redis"])
 def counters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counters]:
     created = _create_counters(request, tmp_path_factory.mktemp("limits"))
     yield created
@@ -27,9 +29,11 @@ def _create_counters(request: pytest.FixtureRequest, folder: Path) -> Counters:
         return MemoryCounters()
     if request.param == "sqlite":
         return SqliteCounters(folder / "limits.db")
+    if request.param == "mapped":
+        return MappedCounters(folder / "limits", SqliteCounters(folder / "limits.db"))
     if request.param == "redis":
         return RedisCounters(request.getfixturevalue("redis_server").url)
     server: PostgreSQLServer = request.getfixturevalue("postgresql")
     url = server.create_database()
     upgrade_schema(url)
-    return SqlCounters(open_store(url))
+    return SqlCounters(open_store(url), ROUTE_LIMITS if request.param == "postgresql routes" else LIMITS)

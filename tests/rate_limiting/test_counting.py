@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import Clock
+from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.address import caller_address, caller_network
 from valetkey.rate_limiting.circuit_breaker_counters import CircuitBreakerCounters
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
@@ -16,7 +17,6 @@ from valetkey.rate_limiting.limit import LEASE_DURATION_S, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
-from valetkey.storage.engine.transaction import StoreUnavailable
 
 START = 1_900_000_000.0
 TEN = Limit(10, 60, 10)
@@ -174,7 +174,7 @@ def test_a_new_sqlite_file_can_be_pruned_and_refunded_before_the_first_call(tmp_
 
 def test_unreachable_counters_raise_store_unavailable(tmp_path: Path) -> None:
     for counters in (RedisCounters("redis://127.0.0.1:1/0"), SqliteCounters(tmp_path / "no" / "such" / "folder.db")):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(BackendUnavailable):
             counters.spend("key", START, 1.0, START + 1)
         counters.close()
 
@@ -189,7 +189,7 @@ def test_freeing_memory_restores_no_spent_budget(monkeypatch: pytest.MonkeyPatch
 
     assert counters.spend("spent", START + 8, 9.0, START + 68)[0] is False
     counters.spend("nearly full", START + 12, 0.3, START + 60)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(BackendUnavailable):
         counters.spend("leases", START + 12 + LEASE_DURATION_S, 0.1, START + 60)
     assert counters.read("nearly full", 0.0) == START + 12.3
 
@@ -200,7 +200,7 @@ def test_memory_counters_are_bounded_and_refuse_new_keys_when_full() -> None:
     for n in range(120_000):
         try:
             results[limiter.spend(f"address|{n}", limit, START).is_admitted] += 1
-        except StoreUnavailable:
+        except BackendUnavailable:
             results[False] += 1
 
     assert results == {True: 100_000, False: 20_000}
@@ -216,7 +216,7 @@ def test_unavailable_counters_are_called_once_a_second() -> None:
     def spend() -> bool:
         try:
             return circuit.spend("key", START, 1.0, START + 60)[0]
-        except StoreUnavailable:
+        except BackendUnavailable:
             return False
 
     assert [spend() for _ in range(100)] == [False] * 100
@@ -236,7 +236,7 @@ class _FailingCounters(MemoryCounters):
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         self.spend_calls += 1
         if self.is_down:
-            raise StoreUnavailable("down")
+            raise BackendUnavailable("down")
         return super().spend(key, min_tat, cost_s, max_tat)
 
 

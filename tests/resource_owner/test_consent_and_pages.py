@@ -88,7 +88,7 @@ def test_html_in_a_client_name_is_escaped(ada: Browser, runtime: Runtime, regist
     assert client
     # Registration refuses this URI, but pages must not rely on that.
     metadata = {**client.metadata, "client_uri": 'javascript:alert("x")'}
-    runtime.revoke(clients.change(client, metadata=metadata, disabled_at=None))
+    runtime.store.write_all(clients.change(client, metadata=metadata, disabled_at=None))
     consent_url = hostile.authorize().location
     pages = [hostile.get(consent_url)]
     hostile.approve(consent_url)
@@ -112,7 +112,7 @@ def test_html_in_the_name_of_a_user_is_escaped(app: Flask, runtime: Runtime, ada
 
 def test_an_invalid_client_name_is_not_registered(register: Register) -> None:
     for name in ("", " ", "a\nb", "a\u202eb", "x" * 101):
-        with pytest.raises(Exception, match="name of 1 to 100"):
+        with pytest.raises(Exception, match="the name "):
             register(name=name)
 
 
@@ -141,11 +141,11 @@ def test_consent_requires_a_valid_csrf_token(ada: Browser, runtime: Runtime, tok
 
 def test_a_redirect_uri_that_was_removed_while_consent_was_pending_is_not_used(ada: Browser, runtime: Runtime) -> None:
     consent_url = ada.authorize().location
-    client, now = clients.find(runtime.store, ada.client.client_id, runtime.clock()), runtime.clock()
+    client = clients.find(runtime.store, ada.client.client_id, runtime.clock())
     assert client
     metadata = {**client.metadata, "redirect_uris": ["https://shop.example/new"]}
-    change = change_feed.add("changed", client.client_id, now, now + 60)
-    runtime.revoke(clients.change(client, metadata=metadata, disabled_at=None), change)
+    change = change_feed.add("changed", client.client_id)
+    runtime.store.write_all(clients.change(client, metadata=metadata, disabled_at=None), change)
     with assert_store_unchanged(runtime):
         responses = ada.get(consent_url), ada.http.post(consent_url, data={"decision": "deny"})
 
@@ -230,12 +230,18 @@ def test_for_a_user_without_name_and_address_no_empty_name_is_shown(make_app: Ma
     app = make_app(sqlite_store_url, resource_owner=lambda: "17", sign_in_url="/login")
     browser = Browser(
         app.test_client(),
-        register_client(app.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK]),
+        register_client(
+            app.extensions["valetkey"],
+            app.extensions["valetkey"].clock(),
+            name="Shop",
+            policy="web",
+            redirect_uris=[CALLBACK],
+        ),
     )
 
     page = browser.get(browser.authorize().location).text
 
-    assert "What it asks for" in page
+    assert "This app requests" in page
     assert "Signed in as" not in page
     assert "monogram" not in browser.get("/account").text
 
@@ -253,19 +259,20 @@ def test_the_second_consent_page_has_only_the_new_scopes(ada: Browser) -> None:
 
     [form] = [form for form in parse_forms(ada.get(consent_url).text) if "allow" in form.buttons]
 
-    assert [value for name, value in form.choices if name == "scope"] == ["notes:read", "notes:write"]
+    assert [value for name, value in form.choices if name == "scope"] == ["notes:write", "notes:read"]
     hidden = [value for name, value in form.fields if name == "scope"]
     approved = ada.approve(consent_url, scope=("notes:read", *hidden))
     assert ada.redeem(redirect_parameters(approved)["code"]).json["scope"] == "notes:read profile"
 
 
-def test_the_consent_page_has_all_scopes_for_prompt_consent_and_for_native_apps(
+def test_the_consent_page_has_all_scopes_for_prompt_consent_and_for_loopback_redirects(
     ada: Browser, register: Register
 ) -> None:
-    native = Browser(ada.http, register("native"))
-    for app, prompt in ((ada, "consent"), (native, None)):
-        app.approve(app.authorize().location)
-        page = app.get(app.authorize(scope="notes:read profile", prompt=prompt).location).text
+    loopback = "http://127.0.0.1/back"
+    native = Browser(ada.http, register("native", redirect_uris=[loopback]))
+    for app, uri, prompt in ((ada, CALLBACK, "consent"), (native, loopback, None)):
+        app.approve(app.authorize(redirect_uri=uri).location)
+        page = app.get(app.authorize(redirect_uri=uri, scope="notes:read profile", prompt=prompt).location).text
         assert 'id="scope-profile"' in page and 'id="scope-notes:read"' in page
 
 

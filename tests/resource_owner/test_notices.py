@@ -11,7 +11,7 @@ from tests.support.app import Register
 from tests.support.browser_client import Browser
 from valetkey.authorization_server.clients.service import CreatedClient
 
-REVOKED = "The app cannot use your account any more."
+REVOKED = "The app can no longer use your account."
 
 
 def test_after_revoking_an_app_only_the_next_page_has_a_notice(ada: Browser, shop: CreatedClient) -> None:
@@ -43,7 +43,7 @@ def test_each_invalid_field_has_its_error_message_once(app: Flask, shop: Created
     refused = browser.sign_up(email="nonsense", password="short")
 
     assert refused.status_code == 400
-    for words in ("Please check what is marked below", "like ada@example.org", "Choose a password of 10 to 200"):
+    for words in ("Please correct the marked fields", "like ada@example.org", "Choose a password of 10 to 200"):
         assert refused.text.count(words) == 1, words
 
 
@@ -59,7 +59,7 @@ def test_the_sign_in_page_names_the_app_that_requested_authorization(app: Flask,
     browser = Browser(app.test_client(), shop)
     page = browser.get(browser.get(browser.authorize().location).location).text
 
-    assert "to go on to <bdi>Shop</bdi>" in page
+    assert "to continue to <bdi>Shop</bdi>" in page
     assert page.count("Sign in to") == 0
 
 
@@ -70,8 +70,8 @@ def test_an_unregistered_redirect_uri_is_shown_as_a_mistake_of_the_app_and_logge
 
     refused = ada.authorize(redirect_uri="https://other.example/back\n")
 
-    assert "that it did not register (redirect_uri)" in refused.text
-    assert "This is a mistake in the app, which got nothing of yours" in refused.text
+    assert "is not registered (redirect_uri)" in refused.text
+    assert "This is an error of the app, which did not get access" in refused.text
     assert "try again" not in refused.text
     assert f"{shop.client_id} sent 'https://other.example/back\\n'" in caplog.text
 
@@ -80,11 +80,11 @@ def test_the_page_of_an_invalid_mail_link_links_to_the_sign_in(ada: Browser) -> 
     page = ada.get("/account/mail/vk_ml_made_up")
 
     assert page.status_code == 400
-    assert "This link is over" in page.text and 'href="/account/sign-in"' in page.text
+    assert "This link has expired or was already used" in page.text and 'href="/account/sign-in"' in page.text
 
 
 def test_the_404_page_has_no_text_for_programs(ada: Browser) -> None:
     page = ada.http.get("/oauth/nothing", headers={"Accept": "text/html"}).text
 
-    assert page.count("There is no such page") == 2  # the title and the heading
+    assert page.count("Page not found") == 2  # the title and the heading
     assert "nothing at this path" not in page

@@ -26,7 +26,7 @@ DAY = 86400.0
 
 def form_of(page: TestResponse) -> dict[str, str]:
     """Return the hidden fields of the form on a page."""
-    return dict(re.findall(r'name="(csrf_token|token_id)"[^>]*value="([^"]+)"', page.text))
+    return dict(re.findall(r'name="(csrf_token|submission)"[^>]*value="([^"]+)"', page.text))
 
 
 def create(ada: Browser, **changes: Any) -> TestResponse:
@@ -63,10 +63,10 @@ def test_a_token_is_shown_once_and_works_until_it_is_revoked(ada: Browser, runti
 
 
 def test_an_incomplete_form_says_what_is_missing(ada: Browser) -> None:
-    complete = {"name": "Backup", "expires_in": "30", "scope": "profile", "token_id": "a" * 22}
+    complete = {"name": "Backup", "expires_in": "30", "scope": "profile", "submission": "a" * 22}
 
     assert "Choose when it expires." in ada.submit(NEW, complete | {"expires_in": ""}, page_path=NEW).text
-    assert "Fill it in again." in ada.submit(NEW, complete | {"token_id": ""}, page_path=NEW).text
+    assert "Fill it in again." in ada.submit(NEW, complete | {"submission": ""}, page_path=NEW).text
 
 
 def test_the_account_page_links_to_the_tokens(ada: Browser) -> None:
@@ -118,7 +118,7 @@ def test_submitting_the_same_form_again_creates_no_second_token(ada: Browser, ru
     repeated = ada.http.post(NEW, data=data)
 
     assert repeated.status_code == 400
-    assert "made already" in repeated.text
+    assert "already created" in repeated.text
     assert len(stored_tokens(runtime)) == 1
 
 
@@ -156,9 +156,9 @@ def test_a_token_for_the_last_possible_day_expires_after_the_maximum_lifetime(
         {"expires_in": "date", "expires_on": "2020-01-01"},
         {"expires_in": "date", "expires_on": "9999-12-31"},
         {"expires_in": "date", "expires_on": "soon"},
-        {"token_id": ""},
-        {"token_id": "x"},
-        {"token_id": "x" * 22 + "\n"},
+        {"submission": ""},
+        {"submission": "x"},
+        {"submission": "x" * 22 + "\n"},
         {"csrf_token": ""},
         {"csrf_token": "x" * 64},
     ],

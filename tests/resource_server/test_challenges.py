@@ -42,7 +42,7 @@ def test_an_invalid_token_gets_401_with_the_error(ada: Browser, runtime: Runtime
 
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"] == (
-        f'Bearer realm="{ISSUER}", error="invalid_token", error_description="the access token is not known", '
+        f'Bearer realm="{ISSUER}", error="invalid_token", error_description="the access token is unknown", '
         f'scope="profile", {METADATA}'
     )
     assert refused.json["error"] == "invalid_token"
@@ -139,7 +139,9 @@ def test_a_token_of_another_issuer_with_the_same_keys_is_refused(make_app: MakeA
     """Two issuers on one store, for one resource: RFC 9068 §4."""
     here = make_app(store_url, resource="https://api.example")
     there = make_app(store_url, resource="https://api.example", issuer="http://127.0.0.1:9000")
-    client = register_client(here.extensions["valetkey"], name="Robot", policy="machine")
+    client = register_client(
+        here.extensions["valetkey"], here.extensions["valetkey"].clock(), name="Robot", policy="machine"
+    )
     robots = [Browser(app.test_client(), client) for app in (here, there)]
     token = robots[0].request_token("client_credentials", scope="profile").json["access_token"]
 
@@ -164,7 +166,10 @@ def test_a_client_credentials_token_has_no_user(make_app: MakeApp, store_url: st
     """RFC 9700 §4.15: also if the client id is that of a user."""
     app = make_app(store_url)
     robot = Browser(
-        app.test_client(), register_client(app.extensions["valetkey"], name="A", policy="machine", client_id="ada")
+        app.test_client(),
+        register_client(
+            app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="A", policy="machine", client_id="ada"
+        ),
     )
 
     called = robot.call(robot.request_token("client_credentials").json["access_token"])

@@ -86,7 +86,10 @@ def api(make_app: MakeApp, sqlite_store_url: str) -> Browser:
     """A client that can request any scope, and an API with routes of every form."""
     app = make_app(sqlite_store_url)
     add_routes(app)
-    return Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+    return Browser(
+        app.test_client(),
+        register_client(app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"),
+    )
 
 
 def token(api: Browser, scope: str) -> str:
@@ -224,7 +227,7 @@ def test_a_module_level_extension_works_with_an_app_factory(tmp_path: Any, clock
     for runtime in runtimes:
         runtime.get_ready()
     robots = [
-        Browser(app.test_client(), register_client(runtime, name="R", policy="machine"))
+        Browser(app.test_client(), register_client(runtime, runtime.clock(), name="R", policy="machine"))
         for app, runtime in zip(apps, runtimes, strict=True)
     ]
     tokens = [token(robot, "notes:read") for robot in robots]
@@ -243,7 +246,9 @@ def test_current_token_is_set_in_its_own_request_only(make_app: MakeApp, sqlite_
     app = make_app(sqlite_store_url)
     add_routes(app)
     app.add_url_rule("/api/open", "open", public(lambda: jsonify(caller())))
-    robot = register_client(app.extensions["valetkey"], name="Robot", policy="machine")
+    robot = register_client(
+        app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"
+    )
     api = Browser(app.test_client(), robot)
     good = token(api, "notes:read")
 
@@ -259,7 +264,10 @@ def test_an_error_handler_can_require_a_token(make_app: MakeApp, sqlite_store_ur
     """An error handler has no route, so usage is recorded without one."""
     app = make_app(sqlite_store_url)
     app.register_error_handler(404, lambda problem: _not_found())
-    api = Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+    api = Browser(
+        app.test_client(),
+        register_client(app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"),
+    )
 
     response = api.call(token(api, "profile"), "/nowhere")
 
@@ -284,7 +292,10 @@ def test_an_app_does_not_see_the_token_of_the_app_before_it_in_a_cascade(
     first, second = make_app(sqlite_store_url), make_app(sqlite_store_url)
     first.add_url_rule("/api/here", "here", require_oauth("profile")(lambda: (jsonify(caller()), 404)))
     second.add_url_rule("/api/here", "here", public(lambda: jsonify(caller())))
-    robot = Browser(first.test_client(), register_client(first.extensions["valetkey"], name="R", policy="machine"))
+    robot = Browser(
+        first.test_client(),
+        register_client(first.extensions["valetkey"], first.extensions["valetkey"].clock(), name="R", policy="machine"),
+    )
     environ = EnvironBuilder("/api/here", headers={"Authorization": f"Bearer {token(robot, 'profile')}"}).get_environ()
 
     bodies = [json.loads(b"".join(app.wsgi_app(environ, lambda *_: None))) for app in (first, second)]

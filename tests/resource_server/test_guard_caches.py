@@ -21,6 +21,7 @@ from valetkey.rate_limiting.limiter import LimitResult
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.grants import list_active
+from valetkey.tokens.access import Access
 
 
 def respond() -> object:
@@ -71,14 +72,14 @@ def test_a_guard_that_cannot_count_keeps_the_fields_of_the_outer_guard(
 ) -> None:
     inner = require_oauth(limit=RateLimit("5/minute burst 5", fail="open", group="down"))(respond)
     app.add_url_rule("/api/two", "two", require_oauth(limit="100/minute burst 50")(inner))
-    spend = runtime.limiter.spend
+    spend = runtime.admission.limiter.spend
 
     def down(key: str, *arguments: Any) -> LimitResult:
         if key.startswith("group|down"):
             raise StoreUnavailable("down")
         return spend(key, *arguments)
 
-    monkeypatch.setattr(runtime.limiter, "spend", down)
+    monkeypatch.setattr(runtime.admission.limiter, "spend", down)
 
     response = ada.call(ada.obtain_tokens()["access_token"], "/api/two")
 
@@ -117,7 +118,7 @@ def test_a_change_of_plan_applies_to_the_next_call(make_app: MakeApp, store_url:
 
     policies = [call("/api/any").headers["RateLimit-Policy"]]
     for plan in ("pro", "free"):
-        subscribe(app.extensions["valetkey"], client_id, plan, approved=True)
+        subscribe(app.extensions["valetkey"], client_id, plan, app.extensions["valetkey"].clock(), approved=True)
         policies.append(call("/api/any").headers["RateLimit-Policy"])
 
     assert policies == ['"plan-free";q=60;w=60', '"plan-pro";q=6000;w=60', '"plan-free";q=60;w=60']
@@ -162,9 +163,9 @@ def test_a_plan_with_another_limit_starts_another_budget(make_app: MakeApp, stor
     runtime: Runtime = app.extensions["valetkey"]
 
     assert [call("/api/any").status_code for _ in range(3)] == [200, 200, 429]
-    subscribe(runtime, client_id, "pro", approved=True)
+    subscribe(runtime, client_id, "pro", runtime.clock(), approved=True)
     assert call("/api/any").headers["RateLimit"] == '"default";r=599;t=1'
-    subscribe(runtime, client_id, "free", approved=True)
+    subscribe(runtime, client_id, "free", runtime.clock(), approved=True)
     assert call("/api/any").status_code == 429, "changing back restores no budget"
 
 
@@ -198,10 +199,9 @@ def test_the_caches_of_the_guard_are_bounded(
 def create_machine(app: Flask) -> tuple[str, Callable[[str], TestResponse]]:
     """Return the id of a new machine client, and a function that calls a path with its token."""
     runtime: Runtime = app.extensions["valetkey"]
-    client = register_client(runtime, name="Robot", policy="machine")
+    client = register_client(runtime, runtime.clock(), name="Robot", policy="machine")
     audience = (runtime.settings.api_resource,)
-    access_token = runtime.token_generator.generate_access_token(
-        client_id=client.client_id, scope=frozenset(), audience=audience, now=runtime.clock(), grant=None
-    )
+    access = Access(client.client_id, frozenset(), audience, None, runtime.clock())
+    access_token = runtime.token_generator.generate_access_token(access, grant=None, feed_view=runtime.feed.get_view())
     headers = {"Authorization": f"Bearer {access_token.value}"}
     return client.client_id, lambda path: app.test_client().get(path, headers=headers)

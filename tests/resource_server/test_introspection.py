@@ -50,7 +50,7 @@ def test_all_spellings_of_the_header_share_one_cache_entry_with_only_the_digest(
         assert api.app.test_client().get("/api/notes", headers={"Authorization": form}).status_code == 200
 
     assert issuer.requested_paths.count(INTROSPECTION_PATH) == 1
-    cache = api.app.extensions["valetkey"].verifier._verified.recent
+    cache = api.app.extensions["valetkey"].verifier._verified._recent
     assert len(cache) == 1 and all(isinstance(key, bytes) for key in cache)
 
 
@@ -140,6 +140,34 @@ def test_a_failed_introspection_gets_503_and_is_not_repeated_at_once(
     del issuer.overridden_responses[INTROSPECTION_PATH]
     clock.forward(2)
     assert api.accepts("opaque")
+
+
+def test_after_a_failure_one_call_in_two_seconds_tries_the_issuer_again(
+    api: StandaloneApi, issuer: FakeIssuer, clock: Clock
+) -> None:
+    issuer.overridden_responses[INTROSPECTION_PATH] = (503, {}, {})
+    api.call("first")
+
+    for seconds, requests in ((1.9, 1), (0.2, 2), (1.9, 2), (0.2, 3)):
+        clock.forward(seconds)
+        for number in range(3):
+            assert api.call(f"token-{requests}-{number}").status_code == 503
+        assert issuer.requested_paths.count(INTROSPECTION_PATH) == requests, seconds
+
+
+def test_the_outage_of_one_issuer_does_not_concern_the_tokens_of_another(clock: Clock, issuer: FakeIssuer) -> None:
+    with FakeIssuer(clock) as second:
+        second.overridden_responses[INTROSPECTION_PATH] = (503, {}, {})
+        issuer.introspection_responses["a_1"] = issuer.introspection_responses["opaque"]
+        first, other = (
+            IntrospectionClient(client_id="api", client_secret="s", prefix=prefix) for prefix in ("a_", "b_")
+        )
+        api = StandaloneApi(
+            clock, TrustedIssuer(issuer.url, introspection=first), TrustedIssuer(second.url, introspection=other)
+        )
+
+        assert api.call("b_1").status_code == 503
+        assert api.accepts("a_1")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"active": true, "active": false}'])

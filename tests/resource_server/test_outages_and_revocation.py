@@ -21,7 +21,10 @@ from valetkey.storage.engine.transaction import StoreUnavailable
 
 
 def robot_of(app: Flask) -> Browser:
-    return Browser(app.test_client(), register_client(app.extensions["valetkey"], name="Robot", policy="machine"))
+    return Browser(
+        app.test_client(),
+        register_client(app.extensions["valetkey"], app.extensions["valetkey"].clock(), name="Robot", policy="machine"),
+    )
 
 
 def jti_of(token: str) -> str:
@@ -35,7 +38,7 @@ def new_token(robot: Browser) -> str:
 @pytest.fixture
 def two(make_app: MakeApp, store_url: str) -> tuple[Browser, Browser]:
     """One client, and two processes that share a store."""
-    first, second = (make_app(store_url) for _ in range(2))
+    first, second = (make_app(store_url, access_token_lifetime=7200) for _ in range(2))
     robot = robot_of(first)
     return robot, Browser(second.test_client(), robot.client)
 
@@ -60,7 +63,7 @@ def test_a_revocation_that_is_committed_late_is_noticed_too(two: tuple[Browser, 
     assert there.call(token).status_code == 200
     runtime: Runtime = here.http.application.extensions["valetkey"]
 
-    runtime.revoke(change_feed.add("token", jti_of(token), clock() - 5, clock() + 1000))
+    runtime.store.write_all(change_feed.add_token(jti_of(token), clock() + 1000))
 
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401
@@ -74,7 +77,7 @@ def test_another_process_refuses_a_disabled_client_within_a_second(two: tuple[Br
     client = clients.find(runtime.store, here.client.client_id, clock())
     assert client
 
-    disable_client(runtime, client)
+    disable_client(runtime.store, client, runtime.clock())
 
     clock.forward(seconds=0.6)
     assert there.call(token).status_code == 401
@@ -91,14 +94,12 @@ def test_revoke_owner_revokes_all_tokens_of_the_owner(ada: Browser, app: Flask, 
     assert ada.call(ada.obtain_tokens()["access_token"]).status_code == 200, "tokens that are issued later are valid"
 
 
-def test_a_full_read_of_the_feed_after_ten_minutes_loses_no_revocation(
-    two: tuple[Browser, Browser], clock: Clock
-) -> None:
+def test_a_full_read_of_the_feed_after_an_hour_loses_no_revocation(two: tuple[Browser, Browser], clock: Clock) -> None:
     here, there = two
     token = new_token(here)
     here.revoke(token)
     for _ in range(3):
-        clock.forward(seconds=290)
+        clock.forward(seconds=1300)
         assert there.call(token).status_code == 401
 
 

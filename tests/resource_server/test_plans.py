@@ -25,6 +25,7 @@ from valetkey.authorization_server.plans.service import SubscriptionRefused, app
 from valetkey.runtime import Runtime
 from valetkey.storage import quotas, usage
 from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.tokens.access import Access
 
 PLANS = {
     "free": Plan(limit="60/minute burst 5", quota="8/day", scopes="profile notes:read"),
@@ -60,14 +61,10 @@ Token = Callable[..., str]
 @pytest.fixture
 def token(app: Flask, runtime: Runtime) -> Token:
     def of(client: CreatedClient, scope: str = "profile") -> str:
-        access_token = runtime.token_generator.generate_access_token(
-            client_id=client.client_id,
-            scope=frozenset(scope.split()),
-            audience=(runtime.settings.api_resource,),
-            now=runtime.clock(),
-            grant=None,
-        )
-        return access_token.value
+        audience = (runtime.settings.api_resource,)
+        access = Access(client.client_id, frozenset(scope.split()), audience, None, runtime.clock())
+        view = runtime.feed.get_view()
+        return runtime.token_generator.generate_access_token(access, grant=None, feed_view=view).value
 
     return of
 
@@ -168,7 +165,7 @@ def test_a_client_has_the_default_plan_until_another_which_applies_at_once(
 ) -> None:
     assert set(parse_field(call(app, token(robot)), "RateLimit")) == {"plan-free", "quota-day"}
 
-    subscribe(runtime, robot.client_id, "pro", approved=True)
+    subscribe(runtime, robot.client_id, "pro", runtime.clock(), approved=True)
 
     assert set(parse_field(call(app, token(robot), "/api/mine/1"), "RateLimit")) == {
         "default",
@@ -182,7 +179,7 @@ def test_another_process_applies_a_new_plan_within_a_second(
 ) -> None:
     other: Runtime = make_app(store_url, plans=PLANS, default_plan="free").extensions["valetkey"]
     call(app, token(robot))
-    subscribe(other, robot.client_id, "pro", approved=True)
+    subscribe(other, robot.client_id, "pro", other.clock(), approved=True)
     clock.forward(0.6)
 
     assert "plan-pro" in parse_field(call(app, token(robot)), "RateLimit")
@@ -202,18 +199,18 @@ def test_the_plan_of_a_client_is_read_from_the_store_once(
 
 
 def test_a_plan_with_manual_approval_waits_for_the_operator(runtime: Runtime, robot: CreatedClient) -> None:
-    subscription = subscribe(runtime, robot.client_id, "pro")
+    subscription = subscribe(runtime, robot.client_id, "pro", runtime.clock())
     assert (subscription.plan, subscription.wanted) == ("free", "pro")
     assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "free"
 
-    approve(runtime, robot.client_id)
+    approve(runtime, robot.client_id, runtime.clock())
 
     assert runtime.subscriptions.get_plan_name(robot.client_id, runtime.clock()) == "pro"
     assert get_subscription(runtime, robot.client_id).wanted is None
     with pytest.raises(SubscriptionRefused, match="has no pending request for a plan"):
-        approve(runtime, robot.client_id)
+        approve(runtime, robot.client_id, runtime.clock())
     with pytest.raises(SubscriptionRefused, match="there is no plan gold"):
-        subscribe(runtime, robot.client_id, "gold")
+        subscribe(runtime, robot.client_id, "gold", runtime.clock())
 
 
 def test_a_client_cannot_be_granted_scopes_that_its_plan_lacks(
@@ -225,11 +222,11 @@ def test_a_client_cannot_be_granted_scopes_that_its_plan_lacks(
     shop = register(name="Other shop")
     ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, "ada2@example.org", "Ada")
     assert "invalid_scope" in ada.authorize(scope="profile notes:write").location
-    subscribe(runtime, shop.client_id, "pro", approved=True)
+    subscribe(runtime, shop.client_id, "pro", runtime.clock(), approved=True)
     granted = ada.obtain_tokens(scope=("profile", "notes:write"))
     assert granted["scope"] == "notes:write profile"
 
-    subscribe(runtime, shop.client_id, "free")
+    subscribe(runtime, shop.client_id, "free", runtime.clock())
 
     refreshed = ada.refresh(granted["refresh_token"])
     assert refreshed.json["scope"] == "profile"
@@ -332,7 +329,7 @@ def test_a_scope_that_the_plan_lacks_is_refused_with_the_reason(app: Flask, robo
     assert refused.status_code == 400
     assert refused.json["error"] == "invalid_scope"
     assert refused.json["error_description"] == (
-        "the client may not ask for the scope notes:write: its plan has none of notes:write"
+        "the client may not request the scope notes:write: its plan has none of notes:write"
     )
 
 
@@ -437,7 +434,7 @@ def test_usage_beyond_the_bound_of_the_memory_is_logged_as_lost(
 def test_unused_calls_of_a_quota_are_returned_when_idle_and_at_exit(
     app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
 ) -> None:
-    subscribe(runtime, robot.client_id, "pro", approved=True)
+    subscribe(runtime, robot.client_id, "pro", runtime.clock(), approved=True)
     for _ in range(40):
         assert call(app, token(robot)).status_code == 200
 

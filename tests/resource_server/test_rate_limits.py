@@ -70,7 +70,7 @@ Kill = Callable[[], None]
 @pytest.fixture
 def kill(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Kill:
     """Function that makes the counters unreachable: there is no Redis at that address."""
-    circuit, unreachable = runtime.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
+    circuit, unreachable = runtime.admission.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
     return lambda: monkeypatch.setattr(circuit, "_counters", unreachable)
 
 
@@ -110,7 +110,7 @@ def test_calls_are_counted_again_when_the_counters_are_back(
 ) -> None:
     add(app, "/api/open", RateLimit("2/minute burst 2", fail="open"))
     token = ada.obtain_tokens()["access_token"]
-    circuit, breaker_clock = runtime.limiter._counters, Clock(0)
+    circuit, breaker_clock = runtime.admission.limiter._counters, Clock(0)
     monkeypatch.setattr(circuit, "_breaker", CircuitBreaker("the counters", breaker_clock))
 
     def down(*_: Any) -> Any:

@@ -20,10 +20,23 @@ from valetkey.cli import main
 from valetkey.protocol import bearer, errors
 from valetkey.protocol.errors import OAuthError
 from valetkey.storage import schema
+from valetkey.storage.engine.transaction import SCHEMA_VERSION_TABLE
 from valetkey.storage.schema import upgrade_schema
-from valetkey.storage.tables import SCHEMA_VERSION_TABLE, metadata
+from valetkey.storage.tables import metadata
 
 SOURCE = Path(valetkey.__file__).parent
+
+
+def test_every_form_of_a_page_has_the_csrf_field_of_a_wtforms_form() -> None:
+    """Except the forms that are posted to a client: they change nothing here."""
+    for template in SOURCE.rglob("*.html"):
+        text = template.read_text()
+        forms = re.findall(r'<form method="post".*?</form>', text, re.DOTALL)
+        if template.name not in {"form_post.html", "manual_redirect.html"}:
+            assert text.count('method="post"') == len(forms) == len(re.findall(r"orm\.csrf_token\b", text)), (
+                template.name
+            )
+        assert 'name="csrf_token"' not in text, template.name
 
 
 def test_no_file_is_longer_than_350_lines() -> None:
@@ -97,10 +110,16 @@ def test_every_table_name_starts_with_valetkey() -> None:
     assert all(name.startswith("valetkey_") for name in metadata.tables)
 
 
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    context = click.Context(group)
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in commands.items() if command}
+
+
 def list_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return the names of a group and of all commands below it, as they follow each other on the command line."""
     paths = [path]
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         paths += list_commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
     return paths
 
@@ -124,19 +143,34 @@ def test_no_sentence_in_a_list_of_commands_is_cut_off(command: tuple[str, ...]) 
 def test_no_command_is_missing() -> None:
     expected = {"init", "serve", "work", "login", "users", "clients", "resources", "keys", "check", "prune", "db"}
 
-    assert expected <= main.commands.keys()
+    assert expected <= subcommands(main).keys()
 
 
 def test_each_command_has_a_file_of_its_name() -> None:
-    assert {name for name in main.commands if not (SOURCE / "cli" / f"{name}.py").is_file()} == set()
+    assert all((SOURCE / "cli" / f"{name.replace('-', '_')}.py").is_file() for name in subcommands(main))
+
+
+def test_the_list_of_commands_has_the_first_sentence_of_their_help() -> None:
+    output = CliRunner().invoke(main, ["--help"], terminal_width=120).output
+
+    for name, command in subcommands(main).items():
+        assert re.search(rf"^  {name} +{re.escape(command.get_short_help_str(100))}$", output, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_neither_flask_nor_sqlalchemy(option: str) -> None:
+    code = (
+        "import sys; from valetkey.cli import main; main([sys.argv[1]], standalone_mode=False); "
+        "sys.exit(str({'flask', 'sqlalchemy', 'httpx', 'pydantic', 'cryptography'} & {*sys.modules} or ''))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=False)
+
+    assert run.stderr.strip() == ""
+    assert "Commands:" in run.stdout if option == "--help" else "version" in run.stdout
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("VALETKEY_APP", "VALETKEY_DATA_DIR", "_VALETKEY_LAST"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}))
+def shell(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
@@ -149,7 +183,7 @@ def test_the_commands_work_on_a_new_data_directory(shell: Path) -> None:
         return result.output
 
     assert "ready" in run("init")
-    assert "store: 0003, needed: 0003" in run("db", "version")
+    assert "store: 0006, needed: 0006" in run("db", "version")
     run("prune")
     assert "client_secret" in run("clients", "create", "--name", "R", "--policy", "machine", "--json")
     assert "vk_cs_" not in run("clients", "list")
@@ -174,8 +208,10 @@ def test_an_error_that_the_operator_can_fix_is_a_message_without_a_traceback(she
 
 
 SNIPPET = """
-from flask import Flask
-from valetkey import ResourceServer, TrustedIssuer, Valetkey, current_token, public, require_oauth
+from flask import Blueprint, Flask
+from valetkey import (
+    Plan, ResourceServer, TrustedIssuer, Valetkey, current_token, protect, public, require_oauth
+)
 
 app = Flask(__name__)
 valet = Valetkey(app, scopes={"profile": "See your name"})
@@ -215,9 +251,17 @@ reveal_type(current_token.user_id)
 one("wrong")
 require_oauth(5)
 Valetkey(app, scopes=["profile"])
+Valetkey(app, isuer="https://api.example.com")
+Valetkey(app, access_token_lifetime="15 minutes")
+Valetkey(app, cors="all")
+Valetkey(app, issuer="https://api.example.com", plans={"free": Plan(limit="1/second")}, trusted_proxies=["10.0.0.0/8"])
+protect(Blueprint("notes", __name__), "notes:read", limit="1/second", max_age=60)
+protect(Blueprint("notes", __name__), "notes:read", limits="1/second")
 keycloak = TrustedIssuer("https://sso.example.com/realms/shop", like="keycloak", audience=["account"], clients=["web"])
 ResourceServer(app, trusted_issuers=["https://id.example.com", keycloak], resource="https://api.example.com")
 ResourceServer(app, trusted_issuers=[5])
+ResourceServer(app, resource="https://api.example.com", scopes={"notes:read": "Read notes"}, docs_path=None)
+ResourceServer(app, resource="https://api.example.com", issuer="https://id.example.com")
 TrustedIssuer("https://id.example.com", like="okto")
 """
 
@@ -241,7 +285,12 @@ def test_the_public_api_type_checks_from_outside(tmp_path: Path) -> None:
         'one("wrong")',
         "require_oauth(5)",
         'Valetkey(app, scopes=["profile"])',
+        'Valetkey(app, isuer="https://api.example.com")',
+        'Valetkey(app, access_token_lifetime="15 minutes")',
+        'Valetkey(app, cors="all")',
+        'protect(Blueprint("notes", __name__), "notes:read", limits="1/second")',
         "ResourceServer(app, trusted_issuers=[5])",
+        'ResourceServer(app, resource="https://api.example.com", issuer="https://id.example.com")',
         'TrustedIssuer("https://id.example.com", like="okto")',
     }, output
 
@@ -276,10 +325,27 @@ def test_the_error_of_an_app_that_cannot_be_loaded_is_five_lines_at_most(
     [
         ("app = {}", "app.py:other", "app.py has no other"),
         ("def create_app(): ...", "app.py:api", "app.py has no api"),
-        ("from flask import Flask\napi = Flask('api')", "app.py", "has no app and no create_app; did you mean {}:api?"),
+        (
+            "from flask import Flask\napi, other = Flask('api'), Flask('other')",
+            "app.py",
+            "has no app and no create_app; did you mean {}:api?",
+        ),
+        ("def create_app(name): ...", "app.py", "could not call it without arguments"),
+        ("def create_app(name): ...", "app.py:create_app(", "Failed to parse"),
+        ("app = 1", "app.py:app", "A valid Flask application was not obtained"),
+        ("", "nowhere/app", "there is no package or module"),
         ("def create_app():\n    return 1 / 0", "app.py", "ZeroDivisionError: division by zero"),
     ],
-    ids=["another name", "another name and a factory", "no name but an app", "a factory that fails"],
+    ids=[
+        "another name",
+        "another name and a factory",
+        "no name but two apps",
+        "a factory with an argument",
+        "a call that cannot be parsed",
+        "no app",
+        "a path that does not exist",
+        "a factory that fails",
+    ],
 )
 def test_only_the_named_app_is_loaded(shell: Path, program: str, name: str, expected: str) -> None:
     (shell / "app.py").write_text(program + "\n")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from inspect import signature
+from typing import get_type_hints
 
 import pytest
 from flask import Flask
 
-from valetkey import Valetkey
+from valetkey import ResourceServer, Valetkey
+from valetkey.resource_server.standalone_context import STANDALONE_SETTINGS
 from valetkey.settings import Settings, SettingsError
-from valetkey.settings.sources import environment_values, read_settings
+from valetkey.settings.arguments import ResourceServerArguments, ValetkeyArguments
+from valetkey.settings.sources import read_settings
 
 
 def problems(**values: object) -> list[str]:
@@ -106,14 +110,30 @@ def test_the_first_source_takes_precedence_and_texts_are_converted_to_the_type()
     assert settings.encryption_keys == ()
 
 
-def test_variables_injected_by_kubernetes_are_ignored() -> None:
-    environment = {
-        "VALETKEY_ISSUER": "x",
-        "VALETKEY_PORT": "tcp://10.0.0.1:80",
-        "VALETKEY_PORT_80_TCP": "x",
-        "VALETKEY_SERVICE_HOST": "10.0.0.1",
-        "VALETKEY_APP": "a:b",
-        "PATH": "/bin",
-    }
+def _typed_arguments(extension: type, arguments: type) -> dict[str, object]:
+    """Return the type of each setting that is a keyword argument of an extension, by its name."""
+    own = get_type_hints(extension.__init__)  # type: ignore[misc]  # of a class that is not known here
+    parameters = signature(extension).parameters.keys() - {"settings"}
+    return {**{name: own[name] for name in parameters}, **get_type_hints(arguments)}
 
-    assert environment_values(environment) == {"issuer": "x"}
+
+@pytest.mark.parametrize(
+    ("extension", "arguments", "settings"),
+    [
+        (Valetkey, ValetkeyArguments, {item.name for item in fields(Settings)}),
+        (ResourceServer, ResourceServerArguments, STANDALONE_SETTINGS | {"trusted_issuers"}),
+    ],
+)
+def test_each_setting_is_a_typed_argument_and_accepts_values_of_the_setting(
+    extension: type, arguments: type, settings: set[str]
+) -> None:
+    typed, expected = _typed_arguments(extension, arguments), get_type_hints(Settings)
+    others = {"app", "clock", "env_prefix", "openapi", "resource_owner"}
+
+    assert typed.keys() - others == settings
+    for name in get_type_hints(arguments):
+        value_type = str(expected[name])
+        if value_type.startswith("tuple["):  # a list is converted
+            item = value_type.removeprefix("tuple[").removesuffix(", ...]")
+            value_type = f"list[{item}] | {value_type}"
+        assert str(typed[name]) == value_type, name

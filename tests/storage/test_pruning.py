@@ -19,13 +19,15 @@ from valetkey.storage import (
     opaque_tokens,
     outbox,
     refresh_tokens,
+    retry_answers,
 )
 from valetkey.storage.accounts import Session
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
-from valetkey.storage.refresh_tokens import RefreshToken, RetryAnswer
+from valetkey.storage.refresh_tokens import RefreshToken
+from valetkey.storage.retry_answers import RetryAnswer
 from valetkey.storage.tables import metadata
 
 DAY = 86400.0
@@ -41,9 +43,9 @@ def fill(store: Store, until: float) -> None:
                 grants.add(Grant(name, "c", "o", "", "[]", None, None, None, NOW, until)),
                 grants.add_code(AuthorizationCode(digest, name, "c", "u", 1, None, None, until)),
                 refresh_tokens.add(RefreshToken(digest, name, None, NOW, until)),
-                refresh_tokens.add_retry_answer(RetryAnswer(digest, b"r", b"a", until)),
+                retry_answers.add(RetryAnswer(digest, b"r", b"a", until)),
                 opaque_tokens.add(digest, {"exp": until}),
-                change_feed.add("token", name, NOW, until),
+                change_feed.add_token(name, until - 3600),
                 accounts.add_session(Session(digest, "s", b"b", NOW, until, None)),
                 clients.add_secret("c", digest, NOW, until),
                 idempotency_keys.reserve(digest, b"r", NOW, abandoned_before=NOW, expires_at=until),
@@ -87,6 +89,7 @@ def test_an_expired_code_stays_for_a_day_to_detect_a_replay(store: Store) -> Non
 
 def test_one_worker_has_the_lease_and_another_takes_over_when_it_ends(store: Store) -> None:
     now = [NOW]
+    store.clock = lambda: now[0]
     first, second = (Worker(Settings(), store, lambda: now[0]) for _ in range(2))
     first.run_once()
     fill(store, NOW - 100 * DAY)
@@ -101,6 +104,7 @@ def test_one_worker_has_the_lease_and_another_takes_over_when_it_ends(store: Sto
 
 def test_a_job_of_an_unknown_kind_is_retried_and_finally_marked_as_failed(store: Store) -> None:
     now = [NOW]
+    store.clock = lambda: now[0]
     worker = Worker(Settings(), store, lambda: now[0])
     store.write(Transaction(rows=(outbox.add("nonsense", {}, NOW),)))
     for _ in range(10):
@@ -121,7 +125,7 @@ def test_a_worker_returns_when_its_stop_event_is_set(store: Store) -> None:
 def test_one_run_removes_several_batches_and_returns_the_number_of_rows(store: Store) -> None:
     """One batch an hour would let tables grow without limit."""
     for _ in range(3):
-        store.write(Transaction(rows=tuple(change_feed.add("token", random_id(), NOW, NOW) for _ in range(4000))))
+        store.write(Transaction(rows=tuple(change_feed.add_token(random_id(), NOW - 3600) for _ in range(4000))))
 
     removed = prune(store, NOW + DAY)
 

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
 
-from valetkey.storage import schema
+import valetkey.storage.migrations
+from valetkey.storage import accounts, change_feed, consents, schema
 from valetkey.storage.engine.open import open_store, sqlite_path
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.store import Store
@@ -32,7 +35,7 @@ def test_an_empty_database_has_no_schema_version_and_asks_for_init(database_url:
     store = open_store(database_url)
 
     assert schema_version(store) is None
-    with pytest.raises(StoreUnavailable, match="no tables yet: run `valetkey init`"):
+    with pytest.raises(StoreUnavailable, match="run `valetkey init`"):
         check_schema(store)
     store.close()
 
@@ -104,3 +107,27 @@ def test_an_unreachable_server_is_reported_in_a_sentence() -> None:
 def test_an_invalid_database_url_is_refused() -> None:
     with pytest.raises(StoreUnavailable, match="database_url"):
         sqlite_path("not a url")
+
+
+@pytest.mark.parametrize("last_revision", ["0003", "0004"])
+def test_a_database_of_revision_0003_is_upgraded_whether_it_has_the_columns_of_0004_or_not(
+    database_url: str, last_revision: str
+) -> None:
+    """Databases were created while revision 0003 was empty, and while it did what 0004 does."""
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
+    config = Config()
+    config.set_main_option("script_location", valetkey.storage.migrations.__path__[0])
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, last_revision)
+    engine.dispose()
+    store = open_store(database_url)
+    set_version(store, "0003")
+
+    upgrade_schema(database_url)
+
+    check_schema(store)
+    assert accounts.list_all(store) == []
+    assert consents.list_by_owner(store, "ada") == []
+    assert change_feed.read(store, None).entries == []
+    store.close()

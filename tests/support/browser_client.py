@@ -146,12 +146,17 @@ def sign_in_new_account(browser: Browser, runtime: Runtime, email: str, name: st
 
     The pages that do this are tested in ``tests/resource_owner/``. The account's ``sub`` is the name in lower case.
     """
-    now, sub = runtime.clock(), name.lower()
+    assert runtime.store.write(Transaction(accounts.add(name.lower(), email, name, None, runtime.clock())))
+    return sign_in_to_account(browser, runtime, name.lower())
+
+
+def sign_in_to_account(browser: Browser, runtime: Runtime, sub: str) -> Browser:
+    """Sign a browser in to an existing account, by giving it the cookies of a session."""
+    now = runtime.clock()
     cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
     browser_digest, session_digest = (cookie.digest() for cookie in cookies.values())
     session = accounts.Session(session_digest, sub, browser_digest, now, now + 86400, None)
-    added = accounts.add(sub, email, name, None, now)
-    assert runtime.store.write(Transaction(added, (accounts.add_session(session),)))
+    runtime.store.write(Transaction(rows=(accounts.add_session(session),)))
     for cookie, secret in cookies.items():
         browser.http.set_cookie(cookie, secret.reveal())
     return browser

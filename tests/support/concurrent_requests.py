@@ -49,6 +49,12 @@ def post_request(
     return RawRequest(port, "\r\n".join([*lines, "", body]).encode())
 
 
+def get_request(port: int, path_and_query: str, *, cookie: str) -> RawRequest:
+    """Return a GET request with cookies. Its connection is used for no other request."""
+    lines = [f"GET {path_and_query} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", f"Cookie: {cookie}"]
+    return RawRequest(port, "\r\n".join([*lines, "", ""]).encode())
+
+
 def send_together(requests: Sequence[RawRequest]) -> list[RawResponse]:
     """Send all requests within a few milliseconds. Return the responses in the order of the requests.
 

@@ -28,9 +28,12 @@ class OpenIDProvider:
     client_id = "quickstart"
     client_secret = "quickstart-secret-of-the-tests"
 
-    def __init__(self, redirect_uris: Sequence[str], *, port: int | None = None) -> None:
+    def __init__(
+        self, redirect_uris: Sequence[str], *, port: int | None = None, backchannel_logout_uri: str | None = None
+    ) -> None:
         self.port = port or free_port()
         self._redirect_uris = list(redirect_uris)
+        self._backchannel_logout_uri = backchannel_logout_uri
         self._program: Program | None = None
 
     def __enter__(self) -> OpenIDProvider:
@@ -65,11 +68,20 @@ class OpenIDProvider:
             page = browser.post(target, data=dict(form.fill_in(values)), follow_redirects=True)
         return page
 
-    def close(self) -> None:
-        """Stop the provider and remove its directory."""
+    def restart(self) -> None:
+        """Stop the provider if it runs, and start it with a new key. Its sessions are lost."""
+        self.stop()
+        self._program = self._start()
+
+    def stop(self) -> None:
+        """Stop the provider; it can be started again."""
         if self._program is not None:
             self._program.kill()
             self._program = None
+
+    def close(self) -> None:
+        """Stop the provider and remove its directory."""
+        self.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> Program:
@@ -81,6 +93,7 @@ class OpenIDProvider:
             "client_id": self.client_id,
             "client_secret": self.client_secret,
             "redirect_uris": self._redirect_uris,
+            "backchannel_logout_uri": self._backchannel_logout_uri,
         }
         return Program(
             [node, str(NODE_DIR / "openid_provider.mjs")],

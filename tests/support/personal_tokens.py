@@ -37,4 +37,4 @@ def value_of(created: CreatedToken) -> str:
 def revoke_token(app: Flask, created: CreatedToken) -> bool:
     """Revoke a personal access token. Return ``False`` if it was revoked before."""
     runtime: Runtime = app.extensions["valetkey"]
-    return revoke_personal_token(created.token, runtime, runtime.clock(), None)
+    return revoke_personal_token(created.token, runtime.store, runtime.clock(), None)

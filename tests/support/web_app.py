@@ -27,9 +27,9 @@ class WebApp:
     client_secret: str
 
     @classmethod
-    def register(cls, deployment: Deployment) -> WebApp:
+    def register(cls, deployment: Deployment, scope: str = "profile") -> WebApp:
         """Register a new client at the deployment."""
-        client = deployment.create_client("web", name="The web app", redirect_uris=[CALLBACK])
+        client = deployment.create_client("web", name="The web app", scope=scope, redirect_uris=[CALLBACK])
         return cls(deployment, client["client_id"], client["client_secret"])
 
     @property
@@ -37,16 +37,16 @@ class WebApp:
         """The client's credentials for HTTP Basic (RFC 6749 §2.3.1)."""
         return self.client_id, self.client_secret
 
-    def authorization_url(self) -> str:
-        """Return the URL of an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3)."""
+    def authorization_url(self, scope: str = "profile", **more: str) -> str:
+        """Return the URL of an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3) with more parameters."""
         challenge = urlsafe_b64encode(sha256(CODE_VERIFIER.encode()).digest()).rstrip(b"=").decode()
         parameters = {"response_type": "code", "client_id": self.client_id, "redirect_uri": CALLBACK, "state": "s"}
-        parameters |= {"scope": "profile", "code_challenge": challenge, "code_challenge_method": "S256"}
+        parameters |= {"scope": scope, "code_challenge": challenge, "code_challenge_method": "S256", **more}
         return f"{self.deployment.issuer}/oauth/authorize?{urlencode(parameters)}"
 
-    def obtain_code(self, user: User) -> str:
+    def obtain_code(self, user: User, scope: str = "profile") -> str:
         """Let the user allow a request. Return the new authorization code."""
-        return code_from_redirect(user.allow(self.authorization_url()))
+        return code_from_redirect(user.allow(self.authorization_url(scope)))
 
     def redemption_request(self, port: int, code: str) -> RawRequest:
         """Return the token request with a code."""
@@ -58,9 +58,9 @@ class WebApp:
         fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
         return post_request(port, "/oauth/token", fields, auth=self.auth)
 
-    def obtain_tokens(self, user: User) -> dict[str, Any]:
+    def obtain_tokens(self, user: User, scope: str = "profile") -> dict[str, Any]:
         """Obtain a new code and redeem it. Return the token response."""
-        [response] = send_together([self.redemption_request(self.deployment.port, self.obtain_code(user))])
+        [response] = send_together([self.redemption_request(self.deployment.port, self.obtain_code(user, scope))])
         assert response.status == httpx.codes.OK, response
         return parse_token_response(response)
 

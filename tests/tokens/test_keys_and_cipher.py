@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.browser_client import Browser
@@ -13,9 +14,10 @@ from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
-from valetkey.storage import signing_keys
+from valetkey.storage import change_feed, signing_keys, tables
 from valetkey.storage.engine.clock import store_clock
 from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.tokens.encryption import Cipher, decrypt_with_secret, encrypt_with_secret, generate_encryption_key
 from valetkey.tokens.key_rotation import rotation_statements
@@ -51,12 +53,28 @@ def test_the_first_key_encrypts_and_every_key_decrypts() -> None:
 
 def test_an_encryption_key_is_generated_once_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
     settings = Settings(data_dir=str(tmp_path / "var"))
+    Cipher(settings).create_key_file()
     ciphertext = Cipher(settings).encrypt(b"x", "row")
+    Cipher(settings).create_key_file()
 
     assert Cipher(settings).decrypt(ciphertext, "row") == b"x"
     assert (tmp_path / "var" / "encryption.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(StoreUnavailable, match="set data_dir"):
-        Cipher(Settings(data_dir="/proc/valetkey")).encrypt(b"x", "row")
+        Cipher(Settings(data_dir="/proc/valetkey")).create_key_file()
+
+
+@pytest.mark.parametrize("content", [None, "", "c2hvcnQ="])
+def test_a_missing_or_damaged_key_file_is_reported_and_not_replaced(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "encryption.key"
+    if content is not None:
+        file.write_text(content)
+    cipher = Cipher(Settings(data_dir=str(tmp_path)))
+
+    for use in (lambda: cipher.encrypt(b"x", "row"), lambda: cipher.compute_hmacs("csrf", "x")):
+        with pytest.raises(StoreUnavailable, match="put the file back"):
+            use()
+
+    assert (file.read_text() if file.exists() else None) == content
 
 
 def test_what_is_encrypted_with_a_secret_can_be_decrypted_with_that_secret_only() -> None:
@@ -78,7 +96,7 @@ def test_a_planned_rotation_keeps_old_tokens_valid_and_an_emergency_rotation_rev
 ) -> None:
     app = make_app(sqlite_store_url)
     runtime: Runtime = app.extensions["valetkey"]
-    machine = Browser(app.test_client(), register_client(runtime, name="R", policy="machine"))
+    machine = Browser(app.test_client(), register_client(runtime, runtime.clock(), name="R", policy="machine"))
     old = machine.request_token("client_credentials").json["access_token"]
     rows = rotation_statements(
         runtime.store, runtime.cipher, clock(), publish_ahead_s=600, token_lifetime_s=900, emergency=emergency
@@ -145,6 +163,27 @@ def test_two_processes_create_one_key_per_algorithm_and_find_keys_that_the_other
     clock.forward(seconds=0.6)
     key = second.keys.find(later.kid, clock())
     assert key is not None and key.algorithm == "Ed25519"
+
+
+@pytest.mark.parametrize("emergency", [False, True], ids=["first keys", "emergency rotation"])
+def test_keys_of_a_process_whose_clock_is_ahead_are_used_at_once(
+    make_app: MakeApp, sqlite_store_url: str, clock: Clock, emergency: bool
+) -> None:
+    app = make_app(sqlite_store_url)
+    runtime: Runtime = app.extensions["valetkey"]
+    machine = Browser(app.test_client(), register_client(runtime, runtime.clock(), name="R", policy="machine"))
+    old = machine.request_token("client_credentials").json["access_token"]
+    rows = rotation_statements(
+        runtime.store, runtime.cipher, clock() + 20, publish_ahead_s=0, token_lifetime_s=900, emergency=emergency
+    )
+    removal = () if emergency else (Statement(delete(tables.signing_keys))(),)
+    runtime.store.write(Transaction(rows=(*removal, *rows, change_feed.add("changed", "keys"))))
+
+    new = machine.request_token("client_credentials").json["access_token"]
+
+    assert header(new) != header(old)
+    assert machine.call(new).status_code == 200
+    assert machine.call(old).status_code == 401
 
 
 def test_a_request_to_a_store_without_keys_creates_none(make_app: MakeApp, sqlite_store_url: str, clock: Clock) -> None:

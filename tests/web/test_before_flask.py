@@ -1,10 +1,11 @@
-"""With ``endpoints_bypass_flask``, endpoints respond exactly as through Flask, but without calling the host's hooks."""
+"""Machine endpoints respond before Flask exactly as through Flask, and only if nothing of the host app's is skipped."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,10 +16,12 @@ from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
 from tests.support.browser_client import CALLBACK, EMAIL, Browser, sign_in_new_account
+from valetkey import SettingsError
+from valetkey.authorization_server.authorize import decision
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.service import create_app
-from valetkey.storage import consents
+from valetkey.storage import accounts, consents
 from valetkey.storage.consents import Consent
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
@@ -27,21 +30,10 @@ VARYING_HEADERS = {"Valetkey-Reference", "Date"}
 
 
 @pytest.fixture
-def flask_app(make_app: MakeApp, sqlite_store_url: str) -> Flask:
-    return make_app(sqlite_store_url)
-
-
-@pytest.fixture
-def bypass_app(make_app: MakeApp, sqlite_store_url: str, flask_app: Flask) -> Flask:
-    """An app on the same store whose endpoints respond without Flask."""
-    app = make_app(sqlite_store_url, endpoints_bypass_flask=True)
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    return app
-
-
-@pytest.fixture
 def robot(flask_app: Flask) -> CreatedClient:
-    return register_client(flask_app.extensions["valetkey"], name="Robot", policy="machine")
+    return register_client(
+        flask_app.extensions["valetkey"], flask_app.extensions["valetkey"].clock(), name="Robot", policy="machine"
+    )
 
 
 def basic(robot: CreatedClient) -> tuple[str, str]:
@@ -67,6 +59,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "discovery": {"path": "/.well-known/openid-configuration", "method": "GET"},
     "userinfo without a token": {"path": "/oauth/userinfo", "method": "GET"},
     "limits without a token": {"path": "/oauth/limits", "method": "GET"},
+    "another host": {"path": "/oauth/jwks", "method": "GET", "base_url": "http://other.example"},
+    "a forwarded host": {"path": "/oauth/jwks", "method": "GET", "headers": {"X-Forwarded-Host": "other.example"}},
+    "a web origin": {"path": "/oauth/token", "headers": {"Origin": "https://spa.example"}},
     "trailing slash": {"path": "/oauth/token/", "method": "GET"},
 }
 
@@ -77,9 +72,9 @@ def send(app: Flask, robot: CreatedClient, request: dict[str, Any]) -> TestRespo
 
 
 def comparable(response: TestResponse) -> tuple[Any, ...]:
-    """Status, headers and body, without headers that differ for each request."""
-    headers = sorted((name, value) for name, value in response.headers if name not in VARYING_HEADERS)
-    return response.status_code, headers, response.data
+    """Status, headers in their order, and body, without headers that differ for each request."""
+    headers = [(name, value) for name, value in response.headers if name not in VARYING_HEADERS]
+    return response.status, headers, response.data
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
@@ -89,17 +84,23 @@ def test_response_is_the_same_with_and_without_flask(
     assert comparable(send(bypass_app, robot, request_)) == comparable(send(flask_app, robot, request_))
 
 
-def test_token_request_does_not_reach_flask(bypass_app: Flask, robot: CreatedClient) -> None:
-    request_ = {"path": "/oauth/token", "data": {"grant_type": "client_credentials", "scope": "profile"}, "auth": basic}
-    statuses_in_flask = []
+TOKEN_REQUEST = {"path": "/oauth/token", "data": {"grant_type": "client_credentials"}, "auth": basic}
 
-    @bypass_app.after_request
-    def record_status(response: Response) -> Response:
-        statuses_in_flask.append(response.status_code)
-        return response
 
-    assert send(bypass_app, robot, request_).json["scope"] == "profile"
-    assert statuses_in_flask == []
+def test_token_request_does_not_reach_flask(bypass_app: Flask, robot: CreatedClient, in_flask: list[str]) -> None:
+    assert send(bypass_app, robot, TOKEN_REQUEST).status_code == 200
+    assert in_flask == []
+
+
+def test_the_first_request_reaches_flask_which_then_checks_the_app(
+    make_app: MakeApp, sqlite_store_url: str, in_flask: list[str]
+) -> None:
+    app = make_app(sqlite_store_url)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    app.add_url_rule("/oauth/token", "host_token", lambda: "", methods=["POST"])
+
+    with pytest.raises(SettingsError, match="is served by Valetkey and by the app's endpoint 'host_token'"):
+        app.test_client().post("/oauth/token")
 
 
 def test_conditional_request_for_an_unchanged_document_returns_304(bypass_app: Flask, robot: CreatedClient) -> None:
@@ -176,7 +177,13 @@ def authorize_path(client: CreatedClient, **parameters: str) -> str:
 
 @pytest.fixture
 def shop(flask_app: Flask) -> CreatedClient:
-    return register_client(flask_app.extensions["valetkey"], name="Shop", policy="web", redirect_uris=[CALLBACK])
+    return register_client(
+        flask_app.extensions["valetkey"],
+        flask_app.extensions["valetkey"].clock(),
+        name="Shop",
+        policy="web",
+        redirect_uris=[CALLBACK],
+    )
 
 
 @pytest.fixture
@@ -251,8 +258,9 @@ def test_redirect_location_is_encoded_in_the_same_way_with_and_without_flask(
     ada: tuple[FlaskClient, FlaskClient], flask_app: Flask, uri: str
 ) -> None:
     runtime = flask_app.extensions["valetkey"]
-    other = register_client(runtime, name="Other", policy="web", redirect_uris=[uri])
-    consent = Consent("ada", other.client_id, "profile", 0, 0, None)
+    other = register_client(runtime, runtime.clock(), name="Other", policy="web", redirect_uris=[uri])
+    client = runtime.clients.find(other.client_id, runtime.clock())
+    consent = Consent("ada", other.client_id, "profile", 0, 0, None, client.identity)
     runtime.store.write(Transaction(rows=(consents.remember(consent),)))
 
     responses = [client.get(authorize_path(other, redirect_uri=uri)) for client in ada]
@@ -261,18 +269,21 @@ def test_redirect_location_is_encoded_in_the_same_way_with_and_without_flask(
     assert without_secrets(responses[0]) == without_secrets(responses[1])
 
 
-def test_unexpected_exception_in_the_fast_path_shows_the_error_page(
-    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, monkeypatch: pytest.MonkeyPatch
+def test_unexpected_exception_in_the_fast_path_is_logged_and_shows_the_error_page(
+    ada: tuple[FlaskClient, FlaskClient],
+    shop: CreatedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
 
-    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.required_prompt", fail)
-    monkeypatch.setattr("valetkey.authorization_server.views.required_prompt", fail)
+    monkeypatch.setattr(decision, "required_prompt", fail)
     response = ada[1].get(authorize_path(shop))
 
     assert response.status_code == 500
     assert "Something went wrong" in response.text
+    assert caplog.text.count("RuntimeError: the drawer is stuck") == 1
 
 
 def test_trusted_hosts_of_flask_are_enforced(
@@ -284,19 +295,97 @@ def test_trusted_hosts_of_flask_are_enforced(
         assert send_raw(ada[1], path, HTTP_HOST="evil.example").status_code == 400, path
 
 
-@pytest.mark.parametrize("is_signed_in", [True, False])
-def test_fast_path_does_not_look_up_the_client_if_it_cannot_issue_a_code(
-    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, monkeypatch: pytest.MonkeyPatch, is_signed_in: bool
+PROMPTS_AND_REFUSALS = {
+    **{name: AUTHORIZATIONS[name] for name in ("another scope", "another scope, prompt=none", "prompt=consent")},
+    "form_post": {"response_mode": "form_post"},
+    "unknown acr": {"claims": '{"id_token": {"acr": {"essential": true, "value": "x"}}}'},
+}
+
+
+@pytest.mark.parametrize("is_cached", [False, True], ids=["session read", "session cached"])
+@pytest.mark.parametrize("parameters", PROMPTS_AND_REFUSALS.values(), ids=PROMPTS_AND_REFUSALS)
+def test_request_that_must_prompt_is_checked_once(
+    ada: tuple[FlaskClient, FlaskClient],
+    shop: CreatedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: dict[str, str],
+    is_cached: bool,
 ) -> None:
-    """A client with a metadata document always needs consent, and a well-formed session cookie can be made up."""
-    lookups = []
-    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.check_target", lambda *_: lookups.append(1))
-    if not is_signed_in:
-        ada[1].set_cookie("valetkey_session", generate_secret(SESSION).reveal())
+    checks = count_checks(monkeypatch)
+    for browser in ada:
+        if is_cached:
+            assert "code=" in browser.get(authorize_path(shop)).headers["Location"]
+        checks.clear()
 
-    ada[1].get(authorize_path(shop, client_id="https://app.invalid/client") if is_signed_in else authorize_path(shop))
+        browser.get(authorize_path(shop, **parameters))
 
-    assert lookups == []
+        assert checks == ["check_target", "check_request", "required_prompt"]
+
+
+def test_request_with_a_made_up_session_cookie_is_checked_once(
+    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = count_checks(monkeypatch)
+    for browser in ada:
+        browser.set_cookie("valetkey_session", generate_secret(SESSION).reveal())
+        checks.clear()
+
+        response = browser.get(authorize_path(shop))
+
+        assert "/consent/" in response.headers["Location"]
+        assert checks == ["check_target", "check_request", "required_prompt"]
+
+
+def count_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which each check of an authorization request adds its name."""
+    checks: list[str] = []
+
+    def record(name: str, check: Any, *arguments: Any) -> Any:
+        checks.append(name)
+        return check(*arguments)
+
+    for name in ("check_target", "check_request", "required_prompt"):
+        monkeypatch.setattr(decision, name, partial(record, name, getattr(decision, name)))
+    return checks
+
+
+def test_cached_session_that_has_ended_decides_about_no_prompt(
+    ada: tuple[FlaskClient, FlaskClient], shop: CreatedClient, flask_app: Flask
+) -> None:
+    for browser in ada:
+        assert "code=" in browser.get(authorize_path(shop)).headers["Location"]
+    runtime = flask_app.extensions["valetkey"]
+    account = accounts.find_by_email(runtime.store, EMAIL)
+    assert account is not None
+    runtime.store.write(Transaction(rows=(accounts.end_sessions(account.sub, runtime.clock()),)))
+
+    for browser in ada:
+        for parameters in ({"scope": "notes:read"}, {}):
+            response = browser.get(authorize_path(shop, prompt="none", **parameters))
+            assert "error=login_required" in response.headers["Location"], parameters
+
+
+def test_exception_in_the_fast_path_is_logged_if_a_hook_of_the_host_responds(
+    ada: tuple[FlaskClient, FlaskClient],
+    bypass_app: Flask,
+    shop: CreatedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("the drawer is stuck")
+
+    def fail_and_close(*_: Any) -> Any:
+        """Fail, while the host adds a hook."""
+        bypass_app.before_request_funcs.setdefault(None, []).append(lambda: Response("closed", 503))
+        fail()
+
+    monkeypatch.setattr(decision, "required_prompt", fail_and_close)
+
+    response = ada[1].get(authorize_path(shop))
+
+    assert (response.status_code, response.text) == (503, "closed")
+    assert caplog.text.count("RuntimeError: the drawer is stuck") == 1
 
 
 def without_secrets(response: TestResponse) -> list[tuple[str, str]]:
@@ -306,15 +395,21 @@ def without_secrets(response: TestResponse) -> list[tuple[str, str]]:
 
 
 def test_authorization_request_with_a_remembered_consent_does_not_reach_flask(
+    ada: tuple[FlaskClient, FlaskClient], bypass_app: Flask, shop: CreatedClient, in_flask: list[str]
+) -> None:
+    assert f"{CALLBACK}?code=" in ada[1].get(authorize_path(shop)).headers["Location"]
+    assert in_flask == []
+
+    assert "/consent/" in ada[1].get(authorize_path(shop, prompt="consent")).headers["Location"]
+    assert in_flask
+
+
+def test_authorization_request_reaches_flask_if_the_host_has_a_hook(
     ada: tuple[FlaskClient, FlaskClient], bypass_app: Flask, shop: CreatedClient
 ) -> None:
-    statuses_in_flask = []
-    bypass_app.after_request(lambda response: statuses_in_flask.append(response.status_code) or response)
+    bypass_app.before_request_funcs.setdefault(None, []).append(lambda: Response("closed", 503))
 
-    responses = [ada[1].get(authorize_path(shop)), ada[1].get(authorize_path(shop, prompt="consent"))]
-
-    assert [f"{CALLBACK}?code=" in response.headers["Location"] for response in responses] == [True, False]
-    assert statuses_in_flask == [303]  # the redirect to the consent page
+    assert ada[1].get(authorize_path(shop)).text == "closed"
 
 
 def test_store_outage_shows_the_error_page_after_a_single_attempt(
@@ -326,9 +421,8 @@ def test_store_outage_shows_the_error_page_after_a_single_attempt(
         attempts.append(1)
         raise StoreUnavailable("the database does not respond")
 
-    monkeypatch.setattr("valetkey.authorization_server.authorize.fast_path.issue_remembered", fail)
-    monkeypatch.setattr("valetkey.authorization_server.views.issue_remembered", fail)
+    monkeypatch.setattr(decision, "issue_remembered", fail)
     response = ada[1].get(authorize_path(shop))
 
     assert (response.status_code, response.headers["Retry-After"], attempts) == (503, "2", [1])
-    assert "The server cannot answer right now" in response.text
+    assert "The server is temporarily unavailable; try again." in response.text

@@ -166,7 +166,7 @@ def test_unknown_method_at_a_page_returns_405_as_a_page(app: Flask) -> None:
     for path in ("/oauth/authorize", "/account/sign-in", "/device"):
         refused = app.test_client().open(path, method="TRACE")
         assert (refused.status_code, refused.mimetype) == (405, "text/html"), path
-        assert refused.headers["Allow"] == "GET, POST"
+        assert refused.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
         assert refused.headers["Content-Security-Policy"]
         assert "Reference" in refused.text
 
@@ -178,7 +178,7 @@ def test_unknown_path_below_oauth_path_returns_json_to_programs_and_a_page_to_br
     assert (for_program.status_code, for_program.json["error"]) == (404, "invalid_request")
     assert for_program.headers["Valetkey-Reference"]
     assert (for_browser.status_code, for_browser.mimetype) == (404, "text/html")
-    assert "There is no such page" in for_browser.text
+    assert "Page not found" in for_browser.text
     assert for_browser.headers["Content-Security-Policy"] and for_browser.headers["X-Frame-Options"] == "DENY"
 
 
@@ -187,7 +187,7 @@ def test_unknown_path_below_a_page_of_valetkey_returns_an_error_page(app: Flask,
     refused = app.test_client().get(path, headers={"Accept": "text/html"})
 
     assert refused.status_code == 404
-    assert "There is no such page" in refused.text
+    assert "Page not found" in refused.text
     assert refused.headers["Content-Security-Policy"] and refused.headers["X-Frame-Options"] == "DENY"
 
 
@@ -218,18 +218,18 @@ def test_store_outage_shows_an_error_page_with_the_reference_of_its_log_line(
     refused = ada.get("/account")
 
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    assert refused.mimetype == "text/html" and "Please come back in a moment" in refused.text
-    assert caplog.records[-1].message.split("[")[-1].rstrip("]") in refused.text
+    assert refused.mimetype == "text/html" and "The site is temporarily unavailable" in refused.text
+    assert vars(caplog.records[-1])["reference"] in refused.text
 
 
 def test_store_outage_returns_plain_text_if_no_page_can_be_rendered(
     app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> Any:
-        raise StoreUnavailable("the folder cannot be read")
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("the template cannot be read")
 
     break_store(app, monkeypatch)
-    monkeypatch.setattr(app.extensions["valetkey"].cipher, "compute_hmacs", fail)
+    monkeypatch.setattr("valetkey.web.pages.render_page", fail)
 
     refused = ada.get("/account")
 
@@ -248,3 +248,15 @@ def test_store_outage_returns_problem_details_with_a_reference_from_the_api(
 
     assert refused.status_code == 503
     assert refused.json["reference"] == refused.headers["Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["//api/public", "/./api/public", "/api//public"])
+def test_a_path_with_repeated_slashes_has_the_headers_of_the_api(
+    make_app: MakeApp, sqlite_store_url: str, path: str
+) -> None:
+    app = make_app(sqlite_store_url, cors="any")
+
+    response = app.test_client().get(headers={"Origin": "https://app.example"}, environ_overrides={"PATH_INFO": path})
+
+    assert response.headers["Request-Id"]
+    assert response.headers["Access-Control-Allow-Origin"] == "*"

@@ -2,11 +2,19 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
-const { port, client_id, client_secret, redirect_uris } = JSON.parse(process.env.CONFIGURATION);
+const { port, client_id, client_secret, redirect_uris, backchannel_logout_uri } = JSON.parse(process.env.CONFIGURATION);
 const signingKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
 
 const provider = new Provider(`http://127.0.0.1:${port}`, {
-  clients: [{ client_id, client_secret, redirect_uris }],
+  clients: [
+    {
+      client_id,
+      client_secret,
+      redirect_uris,
+      ...(backchannel_logout_uri && { backchannel_logout_uri, backchannel_logout_session_required: true }),
+    },
+  ],
+  features: { backchannelLogout: { enabled: true } },
   jwks: { keys: [{ ...signingKey, alg: 'RS256', use: 'sig' }] },
   cookies: { keys: ['only for tests'] },
   pkce: { required: () => false }, // as the well-known providers do

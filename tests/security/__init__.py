@@ -1,0 +1,1 @@
+"""Security: one named test per attack that was found or reported."""
