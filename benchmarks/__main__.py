@@ -76,7 +76,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parse_rows(text: str) -> list[str]:
-    names = [name.strip().upper() for name in text.split(",")]
+    by_lower_name = {name.lower(): name for name in ROWS}
+    names = [by_lower_name.get(name.strip().lower(), name.strip()) for name in text.split(",")]
     if unknown := [name for name in names if name not in ROWS]:
         raise argparse.ArgumentTypeError(f"there is no row {', '.join(unknown)}")
     return names

@@ -1,6 +1,6 @@
-"""App with a public and a protected route, whose limit no measurement reaches.
+"""App with a public route, and protected routes with three limits.
 
-Both return the same response, so the difference in speed is the cost of the protection.
+All return the same response, so the difference in speed is the cost of the protection.
 """
 
 from __future__ import annotations
@@ -22,4 +22,18 @@ def public_api() -> Response:
 @app.get("/api/protected")
 @require_oauth("profile", limit="6000000/minute")
 def protected_api() -> Response:
+    return jsonify(message="Welcome to the public API!")
+
+
+@app.get("/api/limited")
+@require_oauth("profile", limit="1200/minute burst 120")
+def limited_api() -> Response:
+    """A limit that one of a thousand users does not reach, but one who makes all calls does."""
+    return jsonify(message="Welcome to the public API!")
+
+
+@app.get("/api/refused")
+@require_oauth("profile", limit="1/day burst 1")
+def refused_api() -> Response:
+    """A limit that refuses each call but the first of a user."""
     return jsonify(message="Welcome to the public API!")

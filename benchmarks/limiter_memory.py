@@ -7,11 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.counters import Counters, CountersUnavailable, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.rate_limiting.sql_counters import SqliteCounters
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.rate_limiting.sql_counters import SqliteCounters, open_local_counters
 
 LIMIT = Limit(10, 60, 10)
 
@@ -23,12 +22,13 @@ def resident_mb() -> float:
 
 
 def main(callers: int) -> None:
-    """Count one call of each caller, in memory and then in a SQLite file, and print memory and time."""
+    """Count one call of each caller in each counter backend, and print memory and time."""
     print(f"{callers:,} callers, one call each; MB before and after, us for each call")
     with tempfile.TemporaryDirectory() as folder:
         kinds: tuple[tuple[str, Counters], ...] = (
             ("memory", MemoryCounters()),
             ("SQLite", SqliteCounters(Path(folder) / "limits.db")),
+            ("mapped", open_local_counters(Path(folder) / "mapped.db")),
         )
         for name, counters in kinds:
             limiter, before_mb, started_at, uncounted = Limiter(counters), resident_mb(), time.perf_counter(), 0
@@ -36,7 +36,7 @@ def main(callers: int) -> None:
             for number in range(callers):
                 try:
                     limiter.spend(f"route|address|{number}", LIMIT, now)
-                except StoreUnavailable:
+                except CountersUnavailable:
                     uncounted += 1
             each_us = (time.perf_counter() - started_at) / callers * 1e6
             print(f"{name:<8} {before_mb:6.1f} {resident_mb():6.1f} {each_us:7.1f}  uncounted: {uncounted:,}")

@@ -3,62 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import servers, users, workloads
 from benchmarks.background_sign_ins import sign_in_continuously
+from benchmarks.contender import Contender, Row, Target, rate, run_load
 from benchmarks.first_token import first_token
 from benchmarks.large_store import fill_store
-from benchmarks.load import Load
+from benchmarks.people_rows import PEOPLE_ROWS, PEOPLE_TARGETS
 from benchmarks.processes import largest_descendant_mb
-from benchmarks.servers import Server
+from benchmarks.servers import APP, Server
 from benchmarks.testbed import Testbed
 from benchmarks.users import User
 
-APP = Path(__file__).parent / "app.py"
 PROTECTED, PUBLIC = "/api/protected", "/api/public"
 DISCOVERY = "/.well-known/openid-configuration"
 SIGN_IN_ACCOUNTS = 20
-MAX_WRK_CPU_SHARE = 0.8  # above it, wrk may be what limits the measured rate
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One of the servers or variants that a row compares.
-
-    :ivar run: generates load for so many seconds and returns the measured value.
-    """
-
-    name: str
-    run: Callable[[float], float]
-    unit: str = "/s"
-
-
-@dataclass(frozen=True)
-class Target:
-    """Target for the ratio of two contenders. The names of the fields are those of the JSON results.
-
-    :ivar act: what is compared, as the table says it.
-    :ivar ours: name of Valetkey's contender.
-    :ivar against: name of the contender to compare with; ``None`` if the target is for the value of ``ours`` itself.
-    :ivar first: the ratio to reach.
-    :ivar then: the next target.
-    :ivar less_is_better: whether ``first`` is an upper limit.
-    """
-
-    row: str
-    act: str
-    ours: str
-    against: str | None
-    first: float
-    then: str
-    less_is_better: bool = False
-
-
-Row = Callable[[Testbed, ExitStack], list[Contender]]
 
 
 def protected_route(testbed: Testbed, running: ExitStack) -> list[Contender]:
@@ -66,12 +27,12 @@ def protected_route(testbed: Testbed, running: ExitStack) -> list[Contender]:
     ours = _app(testbed, running)
     authlib, toolkit = servers.authlib(testbed, running), servers.toolkit(testbed, running)
     return [
-        _rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
-        _rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
-        _rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
-        _rate(testbed, "Authlib, protected", workloads.call(authlib, "/protected")),
-        _rate(testbed, "django-oauth-toolkit, protected", workloads.call(toolkit, "/protected")),
-        _rate(testbed, "django-oauth-toolkit, public", workloads.get_public(toolkit, "/public")),
+        rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
+        rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
+        rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
+        rate(testbed, "Authlib, protected", workloads.call(authlib, "/protected")),
+        rate(testbed, "django-oauth-toolkit, protected", workloads.call(toolkit, "/protected")),
+        rate(testbed, "django-oauth-toolkit, public", workloads.get_public(toolkit, "/public")),
     ]
 
 
@@ -79,15 +40,15 @@ def remote_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
     """R1: a protected route of a resource server, with JWTs of another server."""
     ours = servers.resource_server(testbed, running)
     return [
-        _rate(testbed, "valetkey, tokens of another server", workloads.call(ours, PROTECTED)),
-        _rate(testbed, "valetkey alone, public", workloads.get_public(ours, PUBLIC)),
+        rate(testbed, "valetkey, tokens of another server", workloads.call(ours, PROTECTED)),
+        rate(testbed, "valetkey alone, public", workloads.get_public(ours, PUBLIC)),
     ]
 
 
 def jwt_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
     """P2: client credentials, JWT access tokens."""
     return [
-        _rate(testbed, server.name, workloads.client_credentials(server, workloads.JWT))
+        rate(testbed, server.name, workloads.client_credentials(server, workloads.JWT))
         for server in (
             _service(testbed, running),
             servers.node_provider(testbed, running, jwt=True),
@@ -110,7 +71,7 @@ def opaque_tokens(testbed: Testbed, running: ExitStack) -> list[Contender]:
             servers.toolkit(testbed, running, theirs),
         ):
             load = workloads.client_credentials(server, workloads.OPAQUE)
-            contenders.append(_rate(testbed, f"{server.name}, {name}", load))
+            contenders.append(rate(testbed, f"{server.name}, {name}", load))
     return contenders
 
 
@@ -119,9 +80,9 @@ def introspection(testbed: Testbed, running: ExitStack) -> list[Contender]:
     opaque = servers.valetkey(testbed, running, servers.create_deployment(testbed, opaque=True))
     node = servers.node_provider(testbed, running, jwt=False)
     return [
-        _rate(testbed, "valetkey, opaque", workloads.introspection(opaque)),
-        _rate(testbed, "valetkey, JWT", workloads.introspection(_service(testbed, running))),
-        _rate(testbed, node.name, workloads.introspection(node)),
+        rate(testbed, "valetkey, opaque", workloads.introspection(opaque)),
+        rate(testbed, "valetkey, JWT", workloads.introspection(_service(testbed, running))),
+        rate(testbed, node.name, workloads.introspection(node)),
     ]
 
 
@@ -136,7 +97,7 @@ def refresh(testbed: Testbed, running: ExitStack) -> list[Contender]:
 def code_flow(testbed: Testbed, running: ExitStack) -> list[Contender]:
     """P6: authorization request and code exchange with PKCE."""
     return [
-        _rate(testbed, server.name, workloads.code_flow(server, signed_in))
+        rate(testbed, server.name, workloads.code_flow(server, signed_in))
         for server, signed_in in _servers_with_users(testbed, running)
     ]
 
@@ -152,7 +113,7 @@ def two_workers(testbed: Testbed, running: ExitStack) -> list[Contender]:
             ("tokens", workloads.client_credentials(service, workloads.JWT)),
         ):
             name = f"valetkey, {act}, {workers} worker{'s'[: workers - 1]}"
-            contenders.append(_rate(testbed, name, load, cores=testbed.both_cores))
+            contenders.append(rate(testbed, name, load, cores=testbed.both_cores))
     return contenders
 
 
@@ -162,7 +123,7 @@ def footprint(testbed: Testbed, running: ExitStack) -> list[Contender]:
     flows = workloads.code_flow(server, _sign_in_users(testbed, server))
 
     def memory_mb(seconds: float) -> float:
-        _run(testbed, flows, seconds)
+        run_load(testbed, flows, seconds)
         return largest_descendant_mb(server.program.pid)
 
     deployment, machines, _ = _service_deployment(testbed)
@@ -195,10 +156,10 @@ def documents(testbed: Testbed, running: ExitStack) -> list[Contender]:
     """P11: discovery and the JWK set, and the public route of the same app."""
     ours = _app(testbed, running)
     return [
-        _rate(testbed, "valetkey, discovery", workloads.get_document(ours, DISCOVERY, '"issuer"')),
-        _rate(testbed, "valetkey, JWKS", workloads.get_document(ours, "/oauth/jwks", '"keys"')),
-        _rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
-        _rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
+        rate(testbed, "valetkey, discovery", workloads.get_document(ours, DISCOVERY, '"issuer"')),
+        rate(testbed, "valetkey, JWKS", workloads.get_document(ours, "/oauth/jwks", '"keys"')),
+        rate(testbed, "valetkey, public", workloads.get_public(ours, PUBLIC)),
+        rate(testbed, "Flask alone", workloads.get_public(servers.plain_flask(testbed, running), PUBLIC)),
     ]
 
 
@@ -207,8 +168,8 @@ def userinfo(testbed: Testbed, running: ExitStack) -> list[Contender]:
     ours = servers.valetkey(testbed, running, servers.create_deployment(testbed, app=APP))
     signed_in = users.sign_in(ours, users.sign_up_function(ours), scope="openid profile")
     return [
-        _rate(testbed, "valetkey, userinfo", workloads.userinfo(ours, signed_in)),
-        _rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
+        rate(testbed, "valetkey, userinfo", workloads.userinfo(ours, signed_in)),
+        rate(testbed, "valetkey, protected", workloads.call(ours, PROTECTED)),
     ]
 
 
@@ -222,17 +183,18 @@ def large_store(testbed: Testbed, running: ExitStack) -> list[Contender]:
         server = servers.valetkey(testbed, running, deployment)
         signed_in = users.sign_in(server, users.sign_up_function(server))
         contenders += [
-            _rate(testbed, f"{name}, tokens for machines", workloads.client_credentials(server, workloads.OPAQUE)),
-            _rate(testbed, f"{name}, protected route", workloads.call(server, PROTECTED)),
-            _rate(testbed, f"{name}, introspection", workloads.introspection(server)),
+            rate(testbed, f"{name}, tokens for machines", workloads.client_credentials(server, workloads.OPAQUE)),
+            rate(testbed, f"{name}, protected route", workloads.call(server, PROTECTED)),
+            rate(testbed, f"{name}, introspection", workloads.introspection(server)),
             _rotation_rate(testbed, f"{name}, refresh", server, signed_in),
-            _rate(testbed, f"{name}, code flow", workloads.code_flow(server, signed_in)),
+            rate(testbed, f"{name}, code flow", workloads.code_flow(server, signed_in)),
         ]
     return contenders
 
 
 ROWS: dict[str, Row] = {
     "P1": protected_route,
+    **PEOPLE_ROWS,
     "P2": jwt_tokens,
     "P3": opaque_tokens,
     "P4": introspection,
@@ -255,6 +217,7 @@ NODE_JWT, NODE_OPAQUE, TOOLKIT = (
 # fmt: off
 TARGETS = [
     Target("P1", "protected route / public route", "valetkey, protected", "valetkey, public", 0.85, "0.93"),
+    *PEOPLE_TARGETS,
     Target("P2", "client_credentials, JWT", "valetkey", NODE_JWT, 1.25, "1.5, WSGI 3"),
     Target("P3", "client_credentials, opaque, SQLite", "valetkey, SQLite", f"{TOOLKIT}, SQLite", 6, "10"),
     Target("P3", "client_credentials, opaque, PostgreSQL", "valetkey, PostgreSQL", f"{TOOLKIT}, PostgreSQL",
@@ -319,20 +282,6 @@ def _sign_in_users(testbed: Testbed, server: Server) -> list[User]:
     return signed_in
 
 
-def _rate(testbed: Testbed, name: str, load: Load, *, cores: str | None = None) -> Contender:
-    """Return a contender whose value is the load's rate per second."""
-    return Contender(name, lambda seconds: _run(testbed, load, seconds, cores))
-
-
 def _rotation_rate(testbed: Testbed, name: str, server: Server, signed_in: list[User]) -> Contender:
     """Return a contender for refresh with rotation; each round begins with new refresh tokens."""
-    return Contender(name, lambda seconds: _run(testbed, workloads.rotation(server, signed_in), seconds))
-
-
-def _run(testbed: Testbed, load: Load, seconds: float, cores: str | None = None) -> float:
-    """Run a load and return its rate per second."""
-    measurement = load.run(seconds, cores or str(testbed.cores[1]))
-    if measurement.wrk_cpu_share > MAX_WRK_CPU_SHARE:
-        share = f"{measurement.wrk_cpu_share:.0%}"
-        print(f"wrk used {share} of its core: {load.url} may be faster than this.", flush=True)
-    return measurement.per_second
+    return Contender(name, lambda seconds: run_load(testbed, workloads.rotation(server, signed_in), seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -20,6 +21,7 @@ from tests.support.program import Program, accepts_connections
 from tests.support.valetkey_server import Deployment
 
 MACHINES, APPS = 16, 8
+APP = Path(__file__).parent / "app.py"
 REDIRECT_URI = "https://app.example/callback"
 GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws"]
 
@@ -54,10 +56,17 @@ DeploymentWithClients = tuple[Deployment, list[Client], list[Client]]  # with it
 
 
 def create_deployment(
-    testbed: Testbed, *, app: Path | None = None, database_url: str | None = None, opaque: bool = False
+    testbed: Testbed,
+    *,
+    app: Path | None = None,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    opaque: bool = False,
 ) -> DeploymentWithClients:
     """Create the database of a Valetkey server, with clients. Its sign-up limit allows many users from one address."""
     settings = {"sign_up_limit": "1000/hour burst 1000"}
+    if redis_url:
+        settings["redis_url"] = redis_url
     if database_url:
         settings["database_url"] = database_url
     deployment = Deployment(testbed.folder(), app=app, settings=settings)
@@ -99,6 +108,24 @@ def valetkey(
         name: value.replace(deployment.issuer, url) for name, value in metadata.items() if name.endswith("_endpoint")
     }
     return Server("valetkey", url, program, machines, apps, endpoints)
+
+
+def create_tokens_of_people(deployment: Deployment, kind: str) -> list[str]:
+    """Create the users of ``people.py`` in a deployment of ``app.py``. Return a token of each.
+
+    :param kind: ``access`` or ``personal``.
+    """
+    root = Path(__file__).parents[1]
+    created = subprocess.run(
+        [sys.executable, "-m", "benchmarks.people", kind],
+        env={**deployment.environment, "PYTHONPATH": f"{root}:{root / 'src'}"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tokens: list[str] = json.loads(created.stdout)
+    return tokens
 
 
 def node_provider(testbed: Testbed, running: ExitStack, *, jwt: bool) -> Server:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from benchmarks import installation
 from tests.support.postgres import PostgreSQLServer
 from tests.support.program import Program, free_port
+from tests.support.redis_server import RedisServer
 
 Value = TypeVar("Value")
 DISK_DIR = "/var/tmp"  # /tmp may be in memory, and durable writes cost nothing there
@@ -75,6 +76,15 @@ class Testbed:
     def postgresql(self) -> PostgreSQLServer:
         """Return the PostgreSQL server of the run, whose commits are durable. It uses the core of the load."""
         return self.once("postgresql", self._start_postgresql)
+
+    def redis_url(self) -> str:
+        """Return the URL of the Redis server of the run. It uses the core of the load."""
+        return self.once("redis", self._start_redis).url
+
+    def _start_redis(self) -> RedisServer:
+        installation.install_debian_package("/usr/bin/redis-server", "redis-server")
+        with on_core(self.cores[1]):
+            return self.cleanup.enter_context(RedisServer())
 
     def _start_postgresql(self) -> PostgreSQLServer:
         installation.install_debian_package("/usr/lib/postgresql/*/bin/initdb", "postgresql")

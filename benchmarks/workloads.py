@@ -32,6 +32,23 @@ def call(server: Server, path: str) -> Load:
     return Load(server.url, "replay", _data(200, '"message"', requests))
 
 
+def call_with(server: Server, path: str, tokens: Sequence[str], *, status: int = 200) -> Load:
+    """Call a protected route with each of these tokens in turn.
+
+    :param status: the status of each response; 429 for a route whose budget is used up.
+    """
+    url = server.url + path
+    requests = [_head("GET", url, f"Authorization: Bearer {token}") + "\r\n" for token in tokens]
+    return Load(server.url, "replay", _data(status, '"message"' if status == 200 else '"title"', requests))
+
+
+def use_up_budgets(server: Server, path: str, tokens: Sequence[str]) -> None:
+    """Call a route whose limit admits one call, once with each token."""
+    with httpx.Client(base_url=server.url) as http:
+        for token in tokens:
+            http.get(path, headers={"Authorization": f"Bearer {token}"})
+
+
 def get_document(server: Server, path: str, pattern: str) -> Load:
     """Fetch a public document that matches ``pattern``, such as the metadata."""
     return Load(server.url, "replay", _data(200, pattern, [_head("GET", server.url + path) + "\r\n"]))
