@@ -117,6 +117,11 @@ ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
         ("§4.7", "tests/resource_owner/test_consent_and_pages.py", "test_consent_is_bound_to_the_browser_that_began"),
         ("§4.9", f"{R}challenges.py", "test_a_token_for_another_resource_is_refused"),
         ("§4.11.2", "tests/accounts/test_accounts.py", "test_next_accepts_local_paths_only"),
+        (
+            "§4.11.2",
+            "tests/security/test_redirects_of_strangers.py",
+            "test_an_error_is_a_page_with_a_link_that_names_the_host",
+        ),
         ("§4.12", f"{A}code_flow.py", "test_a_post_to_the_authorization_endpoint_is_redirected_to_get"),
         (
             "§4.13",
@@ -166,34 +171,65 @@ DIFFERENT: list[tuple[str, str]] = [
     ("Core §5.3, a token that was requested with resource", "is accepted by userinfo only if the issuer is one of the resources: a token is valid only for the requested resources (RFC 8707)"),
     ("Core §3.1.2.1, id_token_hint under a retired key", "is accepted for 30 days, so that sign-out works after a key rotation; after `valetkey keys rotate --emergency` no earlier key is accepted"),
     ("Core §8.1, the access token of a pairwise client", "is opaque, because the client could read the public `sub` in a JWT"),
+    ("Form Post §2, response_mode inside a request object", "has no effect: a request object is not read, and the refusal request_not_supported is sent in the query. So the certification profile `Form Post OP`, which sends form_post in one, is not met completely until request objects are supported"),
+    ("Front-Channel Logout §2, a browser without scripts", "goes on to the client three seconds after all frames are loaded; with scripts, after three seconds at the latest"),
+    ("Core §5.1, a claim of a host app whose type or format is wrong", "is omitted, and a warning is logged"),
     ("Core §3.1.2.1, PKCE", "is required of every client except those with the policy `oidc-compat`"),
     ("Discovery §2, WebFinger", "is not offered: relying parties are configured with their issuer"),
     ("RFC 7009 §2.1, a personal access token", "can be revoked without client authentication by anyone who has it: it belongs to no client"),
-    ("RFC 8252 §8.6, prompt=none for a native app", "is answered with consent_required: another app on the device may listen at the redirect URI"),
+    ("RFC 8252 §8.6, prompt=none for a public client with a loopback or private-use redirect URI", "is answered with consent_required: another app on the device may listen at the redirect URI"),
+]  # fmt: skip
+
+# What no specification defines: where it is, and what it is.
+EXTENSIONS: list[tuple[str, str]] = [
+    ("metadata member `limits_endpoint`", "URL of the endpoint that tells a client its plan, limits and quota (`GET /oauth/limits`)"),
+    ("metadata member `plan_endpoint`", "URL of the endpoint where a client asks for a plan; present if the setting `plans` is not empty"),
+    ("authentication context class `urn:valetkey:acr:password`", "a sign-in with a password to one of Valetkey's own accounts"),
+    ("`POST /oauth/report-leak`", "ends tokens and client secrets that somebody found; not in the metadata"),
 ]  # fmt: skip
 
 SUITE = """
 ## Run the OpenID Foundation's conformance suite
 
-The suite tests a deployment from outside. These of its plans apply: `oidcc-basic`, `oidcc-formpost-basic`,
-`oidcc-config`, `oidcc-3rdparty-init` and those of RP-initiated, back-channel and front-channel logout; of
-`oidcc-dynamic`, the modules that need neither the implicit flow nor `request_uri`. The steps of its modules were
-followed by hand; the suite itself has not been run yet.
+The suite tests a deployment from outside. These of its plans apply: `oidcc-basic`, `oidcc-config`,
+`oidcc-3rdparty-init` and those of RP-initiated, back-channel and front-channel logout; of `oidcc-dynamic`, the modules
+that need neither the implicit flow nor `request_uri`; of `oidcc-formpost-basic`, the modules that send no request
+object. `oidcc-basic` was run with no failed module. The steps of the other plans' modules were followed by hand.
 
-Its two relying parties do not use PKCE. Create each with a command, with the addresses of your suite:
+Its relying parties do not use PKCE, so that they need the policy `oidc-compat`. `oidcc-basic` needs three clients: two
+that authenticate with `client_secret_basic` (`client` and `client2` of the suite's configuration), and a third one with
+`client_secret_post` (`client_secret_post`):
 
 ```sh
 valetkey users create --email ada@example.org --claims ada.json --password-stdin < password
-valetkey clients create --name Suite --policy oidc-compat --json \\
-  --redirect-uri https://suite.example/test/a/valetkey/callback \\
-  --post-logout-redirect-uri https://suite.example/test/a/valetkey/post_logout_redirect \\
-  --backchannel-logout-uri https://suite.example/test/a/valetkey/backchannel_logout
+for method in client_secret_basic client_secret_basic client_secret_post; do
+  valetkey clients create --name Suite --policy oidc-compat --auth-method $method --json \\
+    --redirect-uri https://suite.example/test/a/valetkey/callback
+done
+```
+
+Each logout plan needs a client of its own, because a client that is registered for several kinds of logout is notified by
+all of them. Give each plan another alias, here `rp-logout`, `back-logout` and `front-logout`:
+
+```sh
+valetkey clients create --name "RP-initiated" --policy oidc-compat --json \\
+  --redirect-uri https://suite.example/test/a/rp-logout/callback \\
+  --post-logout-redirect-uri https://suite.example/test/a/rp-logout/post_logout_redirect
+valetkey clients create --name "Back-channel" --policy oidc-compat --json \\
+  --redirect-uri https://suite.example/test/a/back-logout/callback \\
+  --post-logout-redirect-uri https://suite.example/test/a/back-logout/post_logout_redirect \\
+  --backchannel-logout-uri https://suite.example/test/a/back-logout/backchannel_logout
+valetkey clients create --name "Front-channel" --policy oidc-compat --json \\
+  --redirect-uri https://suite.example/test/a/front-logout/callback \\
+  --post-logout-redirect-uri https://suite.example/test/a/front-logout/post_logout_redirect \\
+  --frontchannel-logout-uri https://suite.example/test/a/front-logout/frontchannel_logout
 ```
 
 Or let them register themselves: set `VALETKEY_REGISTRATION_POLICY=open` and
 `VALETKEY_REGISTRATION_PROFILE=oidc-compat`. If the suite is not on the internet, set
 `VALETKEY_OUTBOUND_ALLOWED_NETWORKS` to its network and `VALETKEY_OUTBOUND_CA_FILE` to the certificate authority of its
-certificate. The suite controls its browser with these commands; the ids are those of [pages.md](pages.md):
+certificate. The suite controls its browser with the commands in `browser`; the ids are those of [pages.md](pages.md), and the
+alias in the addresses is that of the plan:
 
 ```json
 [
@@ -217,6 +253,12 @@ certificate. The suite controls its browser with these commands; the ids are tho
         "commands": [["click", "id", "allow"]]
       },
       {
+        "task": "Go on to a client that registered itself, after an error",
+        "optional": true,
+        "match": "https://id.example/oauth/authorize*",
+        "commands": [["click", "id", "continue", "optional"]]
+      },
+      {
         "task": "Come back",
         "match": "*/test/a/valetkey/callback*",
         "commands": [["wait", "id", "submission_complete", 10]]
@@ -231,11 +273,79 @@ certificate. The suite controls its browser with these commands; the ids are tho
         "optional": true,
         "match": "https://id.example/oauth/logout*",
         "commands": [["click", "id", "log-out", "optional"]]
+      },
+      {
+        "task": "Go on to a client that registered itself",
+        "optional": true,
+        "match": "https://id.example/oauth/logout*",
+        "commands": [["click", "id", "continue", "optional"]]
       }
     ]
   }
 ]
 ```
+
+A module that must end on a page of Valetkey needs other commands, which `override` has by the module's name: wait for the
+page and take the screenshot that the suite asks for. These are needed: an error page at an unregistered redirect URI, and
+logouts that do not lead back to the client.
+
+```json
+{
+  "override": {
+    "oidcc-ensure-registered-redirect-uri": {
+      "browser": [
+        {
+          "match": "https://id.example/oauth/authorize*",
+          "tasks": [
+            {
+              "task": "Error page",
+              "match": "https://id.example/oauth/authorize*",
+              "commands": [["wait", "xpath", "//*", 10, "This request cannot go on", "update-image-placeholder"]]
+            }
+          ]
+        }
+      ]
+    },
+    "oidcc-rp-initiated-logout-bad-post-logout-redirect-uri": {
+      "browser": [
+        {
+          "match": "https://id.example/oauth/logout*",
+          "tasks": [
+            {
+              "task": "Error page",
+              "match": "https://id.example/oauth/logout*",
+              "commands": [["wait", "xpath", "//*", 10, "This request cannot go on", "update-image-placeholder"]]
+            }
+          ]
+        }
+      ]
+    },
+    "oidcc-rp-initiated-logout-no-params": {
+      "browser": [
+        {
+          "match": "https://id.example/oauth/logout*",
+          "tasks": [
+            {
+              "task": "Confirm",
+              "match": "https://id.example/oauth/logout*",
+              "commands": [["click", "id", "log-out"]]
+            },
+            {
+              "task": "Signed out",
+              "match": "https://id.example/oauth/logout/confirm*",
+              "commands": [["wait", "xpath", "//*", 10, "You are signed out", "update-image-placeholder"]]
+            }
+          ]
+        }
+      ]
+    }
+  }
+}
+```
+
+`-query-added-to-post-logout-redirect-uri`, `-bad-id-token-hint` and `-modified-id-token-hint` need the commands of
+`-bad-post-logout-redirect-uri`; `-no-post-logout-redirect-uri` and `-only-state` those of `-no-params`. An override replaces
+all of `browser`, so each also needs the commands of the sign-in, in front of its own.
 """
 
 
@@ -251,6 +361,8 @@ def text() -> str:
     parts += [f"| {feature} | {reason} |\n" for feature, _, reason in NOT_OFFERED]
     parts.append("\n## Done differently\n\n| section | behavior and reason |\n|---|---|\n")
     parts += [f"| {section} | {behavior} |\n" for section, behavior in DIFFERENT]
+    parts.append("\n## Extensions\n\n| extension | what it is |\n|---|---|\n")
+    parts += [f"| {extension} | {meaning} |\n" for extension, meaning in EXTENSIONS]
     parts.append(SUITE)
     return "".join(parts)
 

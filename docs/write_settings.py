@@ -10,10 +10,46 @@ from valetkey.settings import Settings
 
 HEAD = """# Settings
 
-Set each one as a keyword of `Valetkey(...)`, as `VALETKEY_<NAME>` in the environment of the `valetkey` command, or as
-`app.config["VALETKEY_<NAME>"]`; the first of these takes precedence. In the environment a list is separated by commas,
-a mapping is JSON, and an empty value stands for `None`. If a name is unknown or a value is invalid, the server does not
-start, and one error message lists all problems.
+Set each one as a keyword of `Valetkey(...)`, as the environment variable `VALETKEY_<NAME>`, or as
+`app.config["VALETKEY_<NAME>"]`; the first of these takes precedence, under every server. If a value is invalid, or a
+keyword or a configuration key is unknown, the server does not start, and one error message lists all problems.
+Editors complete the keywords, and type checkers check them.
+
+## Environment variables
+
+```sh
+export VALETKEY_ISSUER=https://api.example.com
+export VALETKEY_TRUSTED_PROXIES=10.0.0.0/8,192.168.0.0/16
+export VALETKEY_SCOPES='{"orders:read": "See your orders"}'
+valetkey --app app.py check && gunicorn app:app
+```
+
+- A list is separated by commas, a mapping is JSON, a boolean is `true` or `false`. An empty value is an empty text, or
+  `None` if the setting can be that.
+- A variable with the prefix `VALETKEY_` that is no setting is logged, with a similar name if there is one and without
+  its value, and `valetkey check` fails. Variables of the command (`VALETKEY_APP`) and those that Kubernetes adds for a
+  service (`VALETKEY_PORT`, `VALETKEY_SERVICE_HOST`) are ignored.
+- A second app in one process has its own prefix: `Valetkey(app, env_prefix="SHOP_")` reads `SHOP_ISSUER`. With
+  `env_prefix=None` an app reads no variables.
+- `ResourceServer` reads its settings by the same rules, `VALETKEY_TRUSTED_ISSUERS` as a list.
+- Tests that use `valetkey.testing` ignore the environment.
+
+## The issuer
+
+Set `issuer` on every server. `valetkey serve` takes its own address by default, such as `http://127.0.0.1:8000`. Under
+any other server an issuer that is not set is `http://127.0.0.1:8000`, and is for a first try only: requests to
+Valetkey's endpoints and pages and to guarded routes get a response only if they were sent to 127.0.0.1, ::1 or
+localhost, on any port; else they are refused with status 421. Behind a proxy, `Host` is what `ProxyFix` makes of it, or
+the `X-Forwarded-Host` of one of `trusted_proxies`.
+
+If `issuer` is set to a loopback address, the server is one for development: clients may register themselves, client
+metadata documents and http URLs are accepted, outgoing requests may reach this machine, and `--demo` works. The default
+issuer allows none of these.
+
+With an issuer that is set, requests to every host are served, since load balancers and health checks use internal
+names. No URL is made from the `Host` header. The first request to another host than the issuer's is logged.
+
+## All settings
 
 | Setting | Default | Description |
 |---|---|---|
