@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check lint types imports dead bench lock
+.PHONY: help serve test check lint types imports dead soak bench lock oldest
 
 VENV ?= .venv
 PORT ?= 8000
@@ -23,6 +23,12 @@ test: $(DEV) $(NODE)/node_modules/.package-lock.json ## Run the tests (T=tests/p
 	@requirements/services.sh
 	@$(PYTHON) -m pytest -q $(if $(T),$(T),$(SIDE_BY_SIDE))
 
+oldest: ## Run the tests with the oldest versions of the dependencies (own environment .venv-oldest)
+	@$(MAKE) --no-print-directory VENV=.venv-oldest .venv-oldest/.dev-installed
+	@.venv-oldest/bin/python -m pip --disable-pip-version-check -q install uv
+	@requirements/oldest.sh .venv-oldest/bin/python
+	@$(MAKE) --no-print-directory VENV=.venv-oldest test
+
 check: lint types imports dead test ## Run everything that CI runs
 
 lint: $(DEV) ## Check format and style
@@ -37,6 +43,11 @@ imports: $(DEV) ## Check which package imports which
 
 dead: $(DEV) ## Look for dead code
 	@$(VENV)/bin/vulture
+
+soak: $(DEV) ## Test revocation in random orders of events (MINUTES=60)
+	@requirements/services.sh
+	@SOAK_SECONDS=$$(( $(or $(MINUTES),10) * 60 )) $(PYTHON) -m pytest -q tests/security/test_late_commit.py \
+		tests/security/test_revocation_states.py
 
 bench: $(DEV) ## Measure beside other servers
 	@$(PYTHON) -m benchmarks
