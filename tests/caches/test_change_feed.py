@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -33,19 +34,28 @@ def test_a_revocation_that_this_process_writes_during_a_read_takes_effect_at_onc
     runtime.feed.refresh()
     clock.forward(0.6)
     read = change_feed.read
+    writer = threading.Thread(target=revoke, args=(runtime, clock))
+    is_committed = threading.Event()
+    invalidate = runtime.feed.invalidate
 
-    def read_then_revoke(*args: Any) -> FeedRead:
+    def invalidate_and_tell() -> None:
+        invalidate()
+        is_committed.set()
+
+    def read_during_revocation(*args: Any) -> FeedRead:
         result = read(*args)
-        revoke(runtime, clock)
-        runtime.feed.invalidate()
         monkeypatch.setattr(change_feed, "read", read)
+        writer.start()
+        assert is_committed.wait(10)
         return result
 
-    monkeypatch.setattr(change_feed, "read", read_then_revoke)
+    monkeypatch.setattr(runtime.feed, "invalidate", invalidate_and_tell)
+    monkeypatch.setattr(change_feed, "read", read_during_revocation)
     runtime.feed.refresh()
 
     runtime.feed.refresh()
     assert runtime.feed.is_revoked(TOKEN)
+    writer.join()
 
 
 def test_a_cached_token_is_refused_once_the_feed_has_its_revocation(runtime: Runtime, clock: Clock) -> None:
@@ -88,7 +98,7 @@ def test_a_process_that_was_idle_drops_everything_it_has_cached(
     assert idle.subscriptions.get_plan_name(client_id, clock()) == "free"
     assert "https://new.example" not in idle.resources.all()
     subscribe(active, client_id, "pro", active.clock())
-    active.write(
+    active.store.write(
         Transaction(
             rows=(resources.upsert("https://new.example", {}, clock()), change_feed.add("changed", "resources"))
         )
