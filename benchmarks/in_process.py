@@ -12,6 +12,7 @@ import base64
 import io
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
-ROWS = ("public", "P1 protected", "P1b people", "P2 token", "P4 introspection", "P5 refresh", "P6 code flow")
+ROWS = (
+    *("public", "P1 protected", "P1b people", "P1e refused"),
+    *("P2 token", "P4 introspection", "P5 refresh", "P6 code flow"),
+)
 _REQUESTS_PER_TURN, _PEOPLE = 200, 1000
 
 
@@ -94,6 +98,7 @@ class _App:
         protected = require_oauth("profile", limit="6000000/minute")(welcome)
         self._app.add_url_rule("/api/protected", "protected", protected)
         self._app.add_url_rule("/api/people", "people", require_oauth(limit="1200/minute burst 120")(welcome))
+        self._app.add_url_rule("/api/refused", "refused", require_oauth(limit="1/day")(welcome))
         runtime = self._app.extensions["valetkey"]
         runtime.get_ready()
         machine = Browser(
@@ -106,11 +111,16 @@ class _App:
         self._token, self._refresh_token = tokens["access_token"], tokens["refresh_token"]
         people = [mint_token(self._app, client_id=f"person-{number}") for number in range(_PEOPLE)]
         self._people = itertools.cycle(people)
+        for _ in people:
+            self._call_of_people("/api/refused")
         self._machine_auth, self._shop_auth = _basic(machine.auth), _basic(self._browser.auth)
         self.rows: dict[str, Callable[[], None]] = dict(
             zip(
                 ROWS,
-                (self.public, self.protected, self.people, self.token, self.introspect, self.refresh, self.flow),
+                (
+                    *(self.public, self.protected, self.call_of_people, self.refused_call_of_people),
+                    *(self.token, self.introspect, self.refresh, self.flow),
+                ),
                 strict=True,
             )
         )
@@ -121,8 +131,11 @@ class _App:
     def protected(self) -> None:
         self._send("GET", "/api/protected", authorization=f"Bearer {self._token}")
 
-    def people(self) -> None:
-        self._send("GET", "/api/people", authorization=f"Bearer {next(self._people)}")
+    def call_of_people(self) -> None:
+        self._call_of_people("/api/people")
+
+    def refused_call_of_people(self) -> None:
+        self._call_of_people("/api/refused", "429")
 
     def token(self) -> None:
         self._post("/oauth/token", self._machine_auth, grant_type="client_credentials", scope="profile")
@@ -137,10 +150,13 @@ class _App:
     def flow(self) -> None:
         self._browser.obtain_tokens()
 
+    def _call_of_people(self, path: str, status: str = "200") -> None:
+        self._send("GET", path, authorization=f"Bearer {next(self._people)}", status=status)
+
     def _post(self, path: str, authorization: str, **form: str) -> bytes:
         return self._send("POST", path, urlencode(form).encode(), authorization)
 
-    def _send(self, method: str, path: str, body: bytes = b"", authorization: str = "") -> bytes:
+    def _send(self, method: str, path: str, body: bytes = b"", authorization: str = "", status: str = "200") -> bytes:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": "",
@@ -173,7 +189,7 @@ class _App:
         content = b"".join(response)
         if hasattr(response, "close"):
             response.close()
-        if not statuses[0].startswith("200"):
+        if not statuses[0].startswith(status):
             raise AssertionError(f"{path}: {statuses[0]} {content!r}")
         return content
 
@@ -191,6 +207,7 @@ def _open_app() -> Iterator[_App]:
 
 def run_worker(commands: IO[str]) -> None:
     """Run the row that each line names, and print the CPU time per request in microseconds."""
+    logging.basicConfig(filename=os.devnull, level=logging.INFO)  # refusals are logged, as under ``valetkey serve``
     with _open_app() as app:
         for line in commands:
             send = app.rows[line.strip()]

@@ -153,6 +153,24 @@ def parse_field(call: TestResponse, field: str) -> dict[str, dict[str, int]]:
     return {name: dict(parameters) for name, parameters in parsed}
 
 
+def test_a_caller_that_ignores_429_does_not_fill_the_log(
+    app: Flask, ada: Browser, clock: Clock, clean_log: pytest.LogCaptureFixture
+) -> None:
+    """Of the calls that are refused within a second, one has a log line; the others have theirs at level DEBUG."""
+    add(app, "/api/limited", "1/hour burst 1")
+    token = ada.obtain_tokens()["access_token"]
+    clean_log.set_level(logging.DEBUG, "valetkey")
+
+    refused = [ada.call(token, "/api/limited") for _ in range(11)][1:]
+    clock.forward(1.1)
+    refused += [ada.call(token, "/api/limited") for _ in range(10)]
+
+    assert {call.status_code for call in refused} == {429}
+    lines = [record for record in clean_log.records if "too_many_requests" in record.getMessage()]
+    assert [getattr(line, "reference", "") for line in lines] == [call.json["reference"] for call in refused]
+    assert [line.levelno for line in lines] == 2 * [logging.INFO, *9 * [logging.DEBUG]]
+
+
 def test_the_fields_agree_with_each_other_and_with_retry_after(app: Flask, ada: Browser, clock: Clock) -> None:
     add(app, "/api/fields", RateLimit("100/minute burst 3", group="two words"))
     token = ada.obtain_tokens()["access_token"]

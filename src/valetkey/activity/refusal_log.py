@@ -7,7 +7,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 
-from valetkey.protocol.errors import InvalidToken, OAuthError
+from valetkey.protocol.errors import InvalidToken, OAuthError, TooManyRequests
 from valetkey.protocol.unavailable import BackendUnavailable
 
 _log = logging.getLogger("valetkey")
@@ -35,19 +35,25 @@ class RequestInfo:
     network: str | None = None
 
 
+def is_logged(cause: OAuthError | BackendUnavailable) -> bool:
+    """Return whether ``log_refusal`` writes a line, by the level that the operator has set."""
+    return _log.isEnabledFor(_level_of(cause))
+
+
 def log_refusal(cause: OAuthError | BackendUnavailable, request_info: RequestInfo) -> None:
     """Log one line about a refused request: the error, and the reason that is not sent to the client.
 
     Valetkey's secrets and JWTs are masked. The level is ``ERROR`` if the server failed or a backend does not answer
-    (status 500 or above), else ``INFO``.
+    (status 500 or above), ``DEBUG`` if the caller was refused for the same reason within the last second, else
+    ``INFO``: a caller that ignores 429 must not fill the log.
     """
+    level = _level_of(cause)
     if isinstance(cause, BackendUnavailable):
-        _write(logging.ERROR, "unavailable at %s: %s", (request_info.endpoint, _mask(str(cause))), request_info)
+        _write(level, "unavailable at %s: %s", (request_info.endpoint, _mask(str(cause))), request_info)
         return
     if isinstance(cause, InvalidToken) and cause.client_id is not None:
         request_info = replace(request_info, client_id=cause.client_id, user=cause.user)
     message = f"{cause.description} ({cause.log_detail})" if cause.log_detail else cause.description
-    level = logging.ERROR if cause.status >= 500 else logging.INFO
     _write(level, "refused %s at %s: %s", (cause.error, request_info.endpoint, _mask(message)), request_info)
 
 
@@ -60,6 +66,12 @@ def log_error_response(status: int, cause: str, request_info: RequestInfo) -> No
     """
     level = logging.ERROR if status >= 500 else logging.INFO
     _write(level, "responded with %d at %s: %s", (status, request_info.endpoint, cause), request_info)
+
+
+def _level_of(cause: OAuthError | BackendUnavailable) -> int:
+    if isinstance(cause, BackendUnavailable) or cause.status >= 500:
+        return logging.ERROR
+    return logging.DEBUG if isinstance(cause, TooManyRequests) and cause.is_repeated else logging.INFO
 
 
 def _write(level: int, template: str, arguments: tuple[object, ...], request_info: RequestInfo) -> None:

@@ -184,13 +184,21 @@ class TooManyRequests(OAuthError):
     another meaning for devices (RFC 8628 §3.5).
 
     :param limit: name of the setting with the limit; empty for a limit that is not a setting.
+    :param is_repeated: whether the same caller was refused for the same reason within the last second.
     """
 
     error = "too_many_requests"
     status = 429
 
     def __init__(
-        self, description: str, *, limit: str = "", log_detail: str | None = None, retry_after: float = 0
+        self,
+        description: str,
+        *,
+        limit: str = "",
+        is_repeated: bool = False,
+        log_detail: str | None = None,
+        retry_after: float = 0,
     ) -> None:
         super().__init__(description, log_detail=log_detail or limit or None, retry_after=retry_after)
         self.limit = limit
+        self.is_repeated = is_repeated

@@ -93,6 +93,7 @@ class AdmissionResult:
     quota_result: QuotaResult | None = None
     refused_by: Charge | None = None  # the limit that refuses the call
     is_admitted: bool = True
+    is_repeated: bool = False  # refused without reading a counter: the caller was refused within the last second
 
     @property
     def retry_after(self) -> float:
@@ -215,11 +216,11 @@ class Admission:
         if charge_plan.quota is not None and self.plans is not None:
             quota_result = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
             if quota_result is not None:
-                return AdmissionResult(charge_plan, [], quota_result, None, False)
+                return AdmissionResult(charge_plan, [], quota_result, None, False, True)
         for charge in charge_plan.charges:
             limit_result = self.limiter.standing_refusal(charge.key, charge.limit, now, cost)
             if limit_result is not None:
-                return AdmissionResult(charge_plan, [(charge, limit_result)], None, charge, False)
+                return AdmissionResult(charge_plan, [(charge, limit_result)], None, charge, False, True)
         return None
 
     def _charge_budgets(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult:

@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response as AnyResponse
 
-from valetkey.activity.refusal_log import log_error_response, log_refusal
+from valetkey.activity.refusal_log import is_logged, log_error_response, log_refusal
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.refusal import PROBLEM_CONTENT_TYPE, SERVER_FAILED, Header, Refusal, build_refusal
 from valetkey.protocol.unavailable import BackendUnavailable
@@ -39,9 +39,9 @@ def refuse(cause: OAuthError | BackendUnavailable, *headers: Header) -> Refusal:
 
     :param headers: further header fields, such as ``WWW-Authenticate``.
     """
-    request_info = current_request_info()
-    log_refusal(cause, request_info)
-    return build_refusal(cause, request_info.reference, headers)
+    if is_logged(cause):
+        log_refusal(cause, current_request_info())
+    return build_refusal(cause, request_id(), headers)
 
 
 def refuse_http_error(error: HTTPException) -> Refusal:

@@ -127,7 +127,8 @@ def _find_exact_handler(app: Flask, refused: CallRefused) -> Callable[..., Any] 
     Handlers of Flask-RESTX for its own views come first. Return ``None`` if there are only handlers for
     ``HTTPException``, ``Exception``, or a class between them.
     """
-    exact_classes = [item for item in type(refused).__mro__ if not issubclass(HTTPException, item)]
+    refused_class: type = type(refused)
+    exact_classes = _list_exact_classes(refused_class)
     if (restx_handler := find_restx_handler(app, request.endpoint, exact_classes)) is not None:
         return restx_handler
     for code in (refused.code, None):
@@ -137,6 +138,12 @@ def _find_exact_handler(app: Flask, refused: CallRefused) -> Callable[..., Any] 
                 if exception_class in handlers:
                     return handlers[exception_class]
     return None
+
+
+@functools.cache
+def _list_exact_classes(refused: type) -> tuple[type, ...]:
+    """Return the class and its base classes, without ``HTTPException`` and its base classes."""
+    return tuple(item for item in refused.__mro__ if not issubclass(HTTPException, item))
 
 
 class RefusedCallMiddleware(Middleware):

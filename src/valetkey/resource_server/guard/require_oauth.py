@@ -299,7 +299,8 @@ def _charge(
         environ[_FIELDS_KEY] = fields
     if not result.is_admitted:
         detail, members = rate_limit_problem(result)  # Retry-After is one of the RateLimit fields
-        raise refuse_call(environ, protection, refuse(TooManyRequests(detail)), **members)
+        refusal = refuse(TooManyRequests(detail, is_repeated=result.is_repeated))
+        raise refuse_call(environ, protection, refusal, **members)
 
 
 def _is_limited_by_address(protection: RouteProtection) -> bool:
