@@ -38,6 +38,7 @@ from .protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from .protocol.protected_resource import ProtectedResource
 from .protocol.resource_owner import ResourceOwners, SupportsSignOut
 from .rate_limiting.admission import Admission, PlanLimits
+from .rate_limiting.grouped_counters import GroupedCounters
 from .rate_limiting.limit_settings import parse_limits
 from .rate_limiting.limiter import Limiter
 from .rate_limiting.named_limits import NamedLimits
@@ -263,9 +264,10 @@ def _make_limiters(runtime: Runtime) -> tuple[Limiter, Limiter]:
     They are two only on PostgreSQL, which keeps the counters of the first through a crash (see ``storage/limits.py``).
     """
     if runtime.settings.redis_url:
-        limiter = Limiter(RedisCounters(runtime.settings.redis_url))
+        limiter = Limiter(GroupedCounters(RedisCounters(runtime.settings.redis_url)))
     elif path := sqlite_path(runtime.settings.store_url):
         limiter = Limiter(open_local_counters(path.with_suffix(".limits.db")))
     else:
-        return Limiter(SqlCounters(runtime.store)), Limiter(SqlCounters(runtime.store, ROUTE_LIMITS))
+        route_counters = GroupedCounters(SqlCounters(runtime.store, ROUTE_LIMITS))
+        return Limiter(SqlCounters(runtime.store)), Limiter(route_counters)
     return limiter, limiter

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.postgres import PostgreSQLServer
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.grouped_counters import GroupedCounters
 from valetkey.rate_limiting.mapped_counters import MappedCounters
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
@@ -32,8 +33,10 @@ def _create_counters(request: pytest.FixtureRequest, folder: Path) -> Counters:
     if request.param == "mapped":
         return MappedCounters(folder / "limits", SqliteCounters(folder / "limits.db"))
     if request.param == "redis":
-        return RedisCounters(request.getfixturevalue("redis_server").url)
+        return GroupedCounters(RedisCounters(request.getfixturevalue("redis_server").url))
     server: PostgreSQLServer = request.getfixturevalue("postgresql")
     url = server.create_database()
     upgrade_schema(url)
-    return SqlCounters(open_store(url), ROUTE_LIMITS if request.param == "postgresql routes" else LIMITS)
+    if request.param == "postgresql routes":
+        return GroupedCounters(SqlCounters(open_store(url), ROUTE_LIMITS))
+    return SqlCounters(open_store(url), LIMITS)

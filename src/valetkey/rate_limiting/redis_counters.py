@@ -1,23 +1,35 @@
-"""Rate limit counters in Redis or Valkey. Each change of a counter is a Lua script, which runs atomically."""
+"""Rate limit counters in Redis or Valkey. Counters are changed by Lua scripts, which run atomically."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .counters import CountersUnavailable
+from .grouped_counters import Spend, SpendResult
 from .limit import MAX_CLOCK_OFFSET_S
 
 _TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 
 # Numbers are sent with 17 significant digits, so that both ends have the same value.
 _SPEND_SCRIPT = """
-local tat = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])
-if tat > tonumber(ARGV[4]) then tat = tonumber(ARGV[1]) end
-local new_tat = math.max(tat, tonumber(ARGV[1])) + tonumber(ARGV[2])
-if new_tat > tonumber(ARGV[3]) then return {0, string.format('%.17g', tat)} end
-local ttl_ms = math.ceil((new_tat - tonumber(ARGV[1])) * 1000) + 1000
-redis.call('SET', KEYS[1], string.format('%.17g', new_tat), 'PX', ttl_ms)
-return {1, string.format('%.17g', new_tat)}
+local results = {}
+for number, key in ipairs(KEYS) do
+  local first = 4 * (number - 1)
+  local min_tat, cost = tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])
+  local max_tat, ceiling = tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4])
+  local tat = tonumber(redis.call('GET', key) or min_tat)
+  if tat > ceiling then tat = min_tat end
+  local new_tat = math.max(tat, min_tat) + cost
+  if new_tat > max_tat then
+    results[number] = {0, string.format('%.17g', tat)}
+  else
+    local ttl_ms = math.ceil((new_tat - min_tat) * 1000) + 1000
+    redis.call('SET', key, string.format('%.17g', new_tat), 'PX', ttl_ms)
+    results[number] = {1, string.format('%.17g', new_tat)}
+  end
+end
+return results
 """
 _REFUND_SCRIPT = """
 local tat = redis.call('GET', KEYS[1])
@@ -50,12 +62,20 @@ class RedisCounters:
         self._refund_script = self._redis.register_script(_REFUND_SCRIPT)
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        spent, tat = self._run_script(self._spend_script, key, min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S)
-        return bool(spent), float(tat)
+        return self.spend_all([Spend(key, min_tat, cost_s, max_tat)])[0]
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        numbers = [
+            number
+            for _, min_tat, cost_s, max_tat in spends
+            for number in (min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S)
+        ]
+        results = self._run_script(self._spend_script, [spend.key for spend in spends], *numbers)
+        return [(bool(spent), float(tat)) for spent, tat in results]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         return bool(
-            self._run_script(self._refund_script, key, cost_s, *(() if expected_tat is None else (expected_tat,)))
+            self._run_script(self._refund_script, [key], cost_s, *(() if expected_tat is None else (expected_tat,)))
         )
 
     def read(self, key: str, default: float) -> float:
@@ -71,9 +91,9 @@ class RedisCounters:
     def close(self) -> None:
         self._redis.close()
 
-    def _run_script(self, script: Any, key: str, *numbers: float) -> Any:
+    def _run_script(self, script: Any, keys: Sequence[str], *numbers: float) -> Any:
         try:
-            return script(keys=[_redis_key(key)], args=[f"{number:.17g}" for number in numbers])
+            return script(keys=[_redis_key(key) for key in keys], args=[f"{number:.17g}" for number in numbers])
         except self._redis_error as cause:
             raise _unavailable(cause) from cause
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from valetkey.storage import limits
@@ -10,6 +11,7 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
 from .counters import Counters
+from .grouped_counters import Spend, SpendResult
 from .limit import MAX_CLOCK_OFFSET_S
 from .mapped_counters import MappedCounters, can_map_counters
 
@@ -30,6 +32,17 @@ class SqlCounters:
             return True, float(row[0])
         tat = self._table.read(self._store, key)
         return False, min_tat if tat is None else tat
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        """Count several calls in one statement. PostgreSQL only."""
+        calls = [(key, base, cost, latest, latest + MAX_CLOCK_OFFSET_S) for key, base, cost, latest in spends]
+        new_tats = dict(map(tuple, self._store.fetch_all(self._table.spend_all(calls))))
+        refused = [spend.key for spend in spends if spend.key not in new_tats]
+        tats = self._table.read_all(self._store, refused) if refused else {}
+        return [
+            (True, new_tats[spend.key]) if spend.key in new_tats else (False, tats.get(spend.key, spend.min_tat))
+            for spend in spends
+        ]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         return self._store.write(Transaction(condition=self._table.refund(key, cost_s, expected_tat)))

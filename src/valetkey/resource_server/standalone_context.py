@@ -20,6 +20,7 @@ from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.rate_limiting.admission import Admission
 from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.grouped_counters import GroupedCounters
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.settings import Settings, SettingsError
@@ -215,7 +216,7 @@ def _resource_problems(resource: Any) -> list[str]:
 
 def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
     if settings.redis_url:
-        return RedisCounters(settings.redis_url)
+        return GroupedCounters(RedisCounters(settings.redis_url))
     if data_dir is None:
         return MemoryCounters()
     from valetkey.rate_limiting.sql_counters import open_local_counters  # imported here, since it imports SQLAlchemy

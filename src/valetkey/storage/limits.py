@@ -11,10 +11,25 @@ regain its budget: one second at 60 calls per minute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Double, Executable, Table, Text, bindparam, case, cast, delete, func, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Double,
+    Executable,
+    Table,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
@@ -26,6 +41,27 @@ CREATE_TABLE = Statement(
 )
 
 
+# As ``_spend``, for several counters. They are locked in the order of their keys, or two processes could wait for each
+# other (a deadlock).
+_SPEND_ALL = """
+WITH call AS (
+    SELECT * FROM unnest(
+        CAST(:keys AS text[]), CAST(:bases AS float8[]), CAST(:costs AS float8[]), CAST(:latests AS float8[]),
+        CAST(:ceilings AS float8[])
+    ) AS call(key, base, cost, latest, ceiling)
+)
+INSERT INTO COUNTERS (key, tat)
+SELECT key, base + cost FROM call WHERE base + cost <= latest ORDER BY key
+ON CONFLICT (key) DO UPDATE SET tat = (
+    SELECT CASE WHEN COUNTERS.tat BETWEEN base AND ceiling THEN COUNTERS.tat ELSE base END + cost
+    FROM call WHERE call.key = COUNTERS.key
+)
+WHERE (
+    SELECT CASE WHEN COUNTERS.tat BETWEEN base AND ceiling THEN COUNTERS.tat ELSE base END + cost <= latest
+    FROM call WHERE call.key = COUNTERS.key
+)
+RETURNING key, tat
+"""
 _MAX_KEYS_PER_BATCH = 5000  # keys in one write of `prune`: bounds how long it blocks requests that count
 
 
@@ -38,14 +74,18 @@ class CounterTable:
     def __init__(self, table: Table) -> None:
         key, tat = table.c.key, table.c.tat
         self._spend = Statement(partial(_spend, table))
+        self._spend_all = Statement({"postgresql": text(_SPEND_ALL.replace("COUNTERS", table.name))})
         self._read = Statement(select(tat).where(key == bindparam("key")))
+        self._read_all = Statement(select(key, tat).where(key == func.any(cast(bindparam("keys"), ARRAY(Text)))))
         refund = update(table).where(key == bindparam("wanted")).values(tat=tat - bindparam("cost", type_=Double))
         self._refund_always = Statement(refund)
         self._refund_if_tat_unchanged = Statement(refund.where(tat == cast(bindparam("left"), Double)))
         is_after_key = key > bindparam("after")
         next_keys = select(key).where(is_after_key).order_by(key).limit(bindparam("most")).subquery()
         self._find_last_key_of_batch = Statement(select(func.max(next_keys.c.key)))
-        self._prune = Statement(delete(table).where(is_after_key, key <= bindparam("last"), tat < bindparam("now")))
+        full = select(key).where(is_after_key, key <= bindparam("last"), tat < bindparam("now"))
+        # A counter that is being changed is left: to wait for it, while others are locked, might be a deadlock.
+        self._prune = Statement(delete(table).where(key.in_(full.with_for_update(skip_locked=True))))
 
     def spend(self, key: str, base: float, cost: float, latest: float, ceiling: float) -> BoundStatement:
         """Return the SQL statement, not yet run, that charges a call to a rate limit counter.
@@ -61,6 +101,20 @@ class CounterTable:
         :param ceiling: a counter that is later than this is treated as new: it was written while a clock was fast.
         """
         return self._spend(key=key, base=base, cost=cost, latest=latest, ceiling=ceiling)
+
+    def spend_all(self, calls: Sequence[tuple[str, float, float, float, float]]) -> BoundStatement:
+        """Return the SQL statement, not yet run, that charges several calls to counters with different keys.
+
+        PostgreSQL only. Its result has the key and the new time of each counter whose limit is not exceeded.
+
+        :param calls: the arguments of ``spend`` for each call.
+        """
+        keys, bases, costs, latests, ceilings = map(list, zip(*calls, strict=True))
+        return self._spend_all(keys=keys, bases=bases, costs=costs, latests=latests, ceilings=ceilings)
+
+    def read_all(self, store: Store, keys: Sequence[str]) -> dict[str, float]:
+        """Return the theoretical arrival time (TAT) of each of these counters that has a row. PostgreSQL only."""
+        return {key: float(tat) for key, tat in store.fetch_all(self._read_all(keys=list(keys)))}
 
     def read(self, store: Store, key: str) -> float | None:
         """Return the theoretical arrival time (TAT) of a rate limit counter, or ``None`` if it has no row."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import util
 from typing import Any
 
+from .batch_queue import BatchQueue, QueuedItem
 from .connection import BUSY_TIMEOUT_S, Connection, Driver, Row
 from .reader_pool import ReaderPool
 from .statement import BoundStatement
@@ -20,37 +20,16 @@ DEFAULT_MAX_CONNECTIONS = 10  # as in the setting database_connections
 _MIN_TIMEOUT_S = 0.05  # a transaction with less time left than this is not tried again
 
 
-class _PendingTransaction:
-    """A transaction that waits in the queue to be committed.
+class _PendingTransaction(QueuedItem):
+    """A transaction that waits in the queue to be committed."""
 
-    Its thread waits until the transaction is settled, or until the thread becomes the leader: the one thread
-    that commits the queue.
-    """
-
-    __slots__ = ("_wake_lock", "condition_met", "deadline", "failure", "is_settled", "transaction")
+    __slots__ = ("condition_met", "deadline", "transaction")
 
     def __init__(self, transaction: Transaction) -> None:
+        super().__init__()
         self.transaction = transaction
         self.deadline = time.monotonic() + BUSY_TIMEOUT_S
         self.condition_met = False
-        self.failure: BaseException | None = None
-        self.is_settled = False
-        self._wake_lock = threading.Lock()
-        self._wake_lock.acquire()
-
-    def wait(self) -> bool:
-        """Block until ``make_leader`` or ``settle`` is called. Return whether this thread is the leader now."""
-        self._wake_lock.acquire()
-        return not self.is_settled
-
-    def make_leader(self) -> None:
-        """Wake the waiting thread up and make it the leader, the thread that commits the queue."""
-        self._wake_lock.release()
-
-    def settle(self, condition_met: bool, failure: BaseException | None = None) -> None:
-        """Wake the waiting thread up with its transaction's result: whether the condition was met, or the error."""
-        self.condition_met, self.failure, self.is_settled = condition_met, failure, True
-        self._wake_lock.release()
 
 
 class Store:
@@ -79,9 +58,7 @@ class Store:
         self._readers = ReaderPool(self._max_readers)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
-        self._queue_lock = threading.Lock()
-        self._has_leader = False  # whether a thread commits the queue, or has been woken up to do so
-        self._queue: list[_PendingTransaction] = []
+        self._queue = BatchQueue(self._commit_batch, _MAX_TRANSACTIONS_PER_COMMIT)
         self._closes_at_exit = False
 
     def _pin_connections(self) -> None:
@@ -126,18 +103,10 @@ class Store:
         :raises StoreBusy: if the database is locked by others for longer than ``BUSY_TIMEOUT_S``; nothing was written.
         """
         pending = _PendingTransaction(transaction)
-        with self._queue_lock:
-            self._queue.append(pending)
-            leads, self._has_leader = not self._has_leader, True
         try:
-            if not leads:  # decided under the lock: the leader may call ``make_leader`` at any time after it
-                leads = pending.wait()
-            if leads:
-                self._run_as_leader(pending)
+            self._queue.run(pending)
         finally:
             self.after_write(transaction)
-        if pending.failure is not None:
-            raise pending.failure
         return pending.condition_met
 
     def write_all(self, *rows: BoundStatement) -> None:
@@ -160,28 +129,6 @@ class Store:
         self._is_closed_for_exit = True
         self.close()
 
-    def _run_as_leader(self, pending: _PendingTransaction) -> None:
-        """Commit queued transactions until the given one is settled; then let the next thread in the queue continue."""
-        try:
-            while not pending.is_settled:
-                self._commit_next_batch()
-        finally:
-            with self._queue_lock:
-                self._has_leader = bool(self._queue)
-                if self._queue:
-                    self._queue[0].make_leader()
-
-    def _commit_next_batch(self) -> None:
-        with self._queue_lock:
-            batch, self._queue = self._queue[:_MAX_TRANSACTIONS_PER_COMMIT], self._queue[_MAX_TRANSACTIONS_PER_COMMIT:]
-        try:
-            self._commit_batch(batch)
-        except BaseException:  # the thread is being stopped: release the threads that wait for this batch
-            for pending in batch:
-                if not pending.is_settled:
-                    pending.settle(False, StoreUnavailable("the server is stopping"))
-            raise
-
     def _commit_batch(self, batch: Sequence[_PendingTransaction]) -> None:
         try:
             results = self._run_batch(batch)
@@ -192,23 +139,22 @@ class Store:
             # transactions failed, nothing was written: each is run on its own, so that the others succeed.
             if len(batch) == 1 or isinstance(failure, StoreUnavailable):
                 for pending in batch:
-                    pending.settle(False, failure)
+                    pending.settle(failure)
                 return
             for pending in batch:
                 self._commit_batch([pending])
         else:
             for pending, condition_met in zip(batch, results, strict=True):
-                pending.settle(condition_met)
+                pending.condition_met = condition_met
+                pending.settle()
 
     def _requeue_or_reject(self, batch: Sequence[_PendingTransaction], error: StoreBusy) -> None:
         """Reject the transactions whose deadline has passed, since the database is busy, and queue the others again."""
         earliest = time.monotonic() + _MIN_TIMEOUT_S
-        requeued = [pending for pending in batch if pending.deadline > earliest]
-        with self._queue_lock:
-            self._queue[:0] = requeued
+        self._queue.requeue([pending for pending in batch if pending.deadline > earliest])
         for pending in batch:
             if pending.deadline <= earliest:
-                pending.settle(False, error)
+                pending.settle(error)
 
     def _run_batch(self, batch: Sequence[_PendingTransaction]) -> list[bool]:
         if self._writer is None:
@@ -235,10 +181,8 @@ class Store:
         try:
             return self._connect()
         except StoreUnavailable as failure:
-            with self._queue_lock:
-                queued, self._queue = self._queue, []
-            for pending in queued:
-                pending.settle(False, failure)
+            for pending in self._queue.take_all():
+                pending.settle(failure)
             raise
 
     def _connect(self) -> Connection:

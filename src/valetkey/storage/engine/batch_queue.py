@@ -1,0 +1,103 @@
+"""A queue whose items one thread at a time, the leader, handles in batches for all waiting threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from .transaction import StoreUnavailable
+
+
+class QueuedItem:
+    """Base class of what threads queue. The thread of an item waits until it is settled, or becomes the leader."""
+
+    __slots__ = ("_wake_lock", "failure", "is_settled")
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self.is_settled = False
+        self._wake_lock = threading.Lock()
+        self._wake_lock.acquire()
+
+    def wait(self) -> bool:
+        """Block until ``make_leader`` or ``settle`` is called. Return whether this thread is the leader now."""
+        self._wake_lock.acquire()
+        return not self.is_settled
+
+    def make_leader(self) -> None:
+        """Wake the waiting thread up and make it the leader."""
+        self._wake_lock.release()
+
+    def settle(self, failure: BaseException | None = None) -> None:
+        """Wake the waiting thread up: the item was handled, or it failed with an error."""
+        self.failure, self.is_settled = failure, True
+        self._wake_lock.release()
+
+
+Item = TypeVar("Item", bound=QueuedItem)
+
+
+class BatchQueue(Generic[Item]):
+    """Handles the items of many threads in batches, so that a batch costs one round trip or one commit.
+
+    Nobody waits for a batch to fill: the first item is handled at once, and what arrives meanwhile is the next batch.
+
+    :param handle: function that settles each item of a batch, or queues it again. It runs in the thread of an item.
+    :param max_batch: most items of a batch.
+    """
+
+    def __init__(self, handle: Callable[[Sequence[Item]], None], max_batch: int) -> None:
+        self._handle = handle
+        self._max_batch = max_batch
+        self._lock = threading.Lock()
+        self._has_leader = False  # whether a thread handles the queue, or has been woken up to do so
+        self._items: list[Item] = []
+
+    def run(self, item: Item) -> None:
+        """Queue an item, and return when it is settled.
+
+        :raises BaseException: what the item was settled with.
+        """
+        with self._lock:
+            self._items.append(item)
+            leads, self._has_leader = not self._has_leader, True
+        if not leads:  # decided under the lock: the leader may call ``make_leader`` at any time after it
+            leads = item.wait()
+        if leads:
+            self._run_as_leader(item)
+        if item.failure is not None:
+            raise item.failure
+
+    def requeue(self, items: Sequence[Item]) -> None:
+        """Queue items of the current batch again, before all others."""
+        with self._lock:
+            self._items[:0] = items
+
+    def take_all(self) -> Sequence[Item]:
+        """Remove all items that are queued, and return them, to be settled."""
+        with self._lock:
+            items, self._items = self._items, []
+        return items
+
+    def _run_as_leader(self, item: Item) -> None:
+        """Handle the queue until the given item is settled; then let the next thread in the queue continue."""
+        try:
+            while not item.is_settled:
+                self._handle_next_batch()
+        finally:
+            with self._lock:
+                self._has_leader = bool(self._items)
+                if self._items:
+                    self._items[0].make_leader()
+
+    def _handle_next_batch(self) -> None:
+        with self._lock:
+            batch, self._items = self._items[: self._max_batch], self._items[self._max_batch :]
+        try:
+            self._handle(batch)
+        except BaseException:  # the thread is being stopped: release the threads that wait for this batch
+            for item in batch:
+                if not item.is_settled:
+                    item.settle(StoreUnavailable("the server is stopping"))
+            raise
