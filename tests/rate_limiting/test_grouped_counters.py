@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from tests.support.postgres import PostgreSQLServer
@@ -87,7 +88,7 @@ def test_a_group_has_the_results_of_single_calls(open_counters: OpenCounters) ->
 
 
 def test_threads_of_several_processes_spend_each_budget_exactly_once(open_counters: OpenCounters) -> None:
-    """The processes count the same keys in different orders, which must not be a deadlock, and others prune."""
+    """One of them prunes meanwhile."""
     keys = [f"shared {number}" for number in range(40)]
     backends = [open_counters() for _ in range(3)]
     groups: list[int] = []
@@ -134,6 +135,29 @@ def test_two_calls_with_one_key_are_counted_one_after_the_other(open_counters: O
         NOW + COST_S * number for number in range(1, BURST + 1)
     ]
     assert {tat for is_admitted, tat in results if not is_admitted} == {MAX_TAT}
+
+
+def test_postgresql_locks_counters_in_the_order_of_their_keys(postgresql: PostgreSQLServer) -> None:
+    """Otherwise two processes that count the same keys in different orders could wait for each other."""
+    url = postgresql.create_database()
+    upgrade_schema(url)
+    counters = SqlCounters(open_store(url), ROUTE_LIMITS)
+    lock = "SELECT FROM valetkey_route_limits WHERE key = %s FOR UPDATE NOWAIT"
+    for key in ("first", "second"):
+        spend(counters, key)
+
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url) as other, psycopg.connect(url) as observer:
+        other.execute(lock, ["second"])
+        group = pool.submit(counters.spend_all, [Spend(key, NOW, COST_S, MAX_TAT) for key in ("second", "first")])
+        waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while observer.execute(waiting).fetchone() is None:
+            observer.rollback()  # else it would read the same statistics again
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            observer.execute(lock, ["first"])
+        other.rollback()
+
+        assert group.result() == [(True, NOW + 2 * COST_S)] * 2
+    counters.close()
 
 
 class BlockedCounters:
