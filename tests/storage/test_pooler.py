@@ -17,7 +17,7 @@ from tests.support.postgres import PostgreSQLServer
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.postgresql import find_pool_mode
+from valetkey.storage.engine.postgresql import PostgresqlDriver, find_pool_mode
 from valetkey.storage.engine.statement import BoundStatement, Statement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable, Transaction
@@ -121,6 +121,18 @@ def test_with_the_wrong_setting_errors_of_prepared_statements_are_retried_or_una
     upgrade_schema(empty_url)
     with opened(empty_url, pooler="session") as stores:
         use_concurrently(stores)
+
+
+def test_no_two_connections_give_a_prepared_statement_the_same_name(postgresql_url: str) -> None:
+    """Behind a pooler that is not known, one would run the statement of the other."""
+    driver = PostgresqlDriver(postgresql_url)
+    with closing(driver.connect()) as first, closing(driver.connect()) as second:
+        names = []
+        for connection in (first.raw, second.raw):
+            connection.execute("SELECT 1", prepare=True)
+            names += connection.execute("SELECT name FROM pg_prepared_statements", prepare=False).fetchall()
+
+    assert len(set(names)) == 2
 
 
 def test_statement_mode_is_refused_in_a_sentence(postgresql: PostgreSQLServer, postgresql_url: str) -> None:

@@ -1,7 +1,8 @@
-"""A psycopg connection with a deadline for every response. Import it only if psycopg is installed."""
+"""A psycopg connection for servers and poolers that misbehave. Import it only if psycopg is installed."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Generator
 from typing import Any
@@ -16,10 +17,17 @@ class AnswerTimeout(psycopg.OperationalError):
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that is closed if the server does not respond in time.
+    """A connection that is closed if the server does not respond in time, and whose prepared statements are its own.
 
     A TCP timeout does not detect this, because the kernel of a stopped server still acknowledges data.
+
+    psycopg numbers the prepared statements of each connection from 0. If a pooler shares sessions against the setting
+    ``database_pooler``, a connection would run the statement that another one has prepared with the same name.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepared._prepared_idx = secrets.randbits(62)  # psycopg has no setting for the names
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         return super().wait(self._with_deadline(gen, time.monotonic() + ANSWER_TIMEOUT_S), *args, **kwargs)
