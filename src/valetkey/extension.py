@@ -38,8 +38,9 @@ from .resource_owner.passwords.views import make_blueprint as make_passwords_blu
 from .resource_owner.providers.views import make_blueprint as make_providers_blueprint
 from .resource_owner.tokens.views import make_blueprint as make_tokens_blueprint
 from .resource_owner.views import make_blueprint as make_resource_owner_blueprint
+from .resource_server.guard.charging import finish_call
 from .resource_server.guard.csrf_protect import exempt_from_csrf_protect
-from .resource_server.guard.require_oauth import finish_call
+from .resource_server.guard.repeated_refusals import RepeatedRefusalMiddleware
 from .resource_server.guard.undecorated_routes import guard_undecorated_routes
 from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
 from .resource_server.routes import iter_routes
@@ -234,6 +235,8 @@ def _list_middleware(app: Flask, runtime: Runtime, host_check: HostCheck, bypass
         yield AuthorizeMiddleware(runtime, owners, f"{settings.oauth_path}/authorize", host_check, bypass)
     if settings.cors != "off":
         yield PreflightMiddleware(app, settings.api_prefix, is_allowed_origin)
+    if settings.endpoints_bypass_flask:
+        yield RepeatedRefusalMiddleware(app, runtime, host_check, bypass)
     yield RefusedCallMiddleware()
     yield BodyRecordingMiddleware(settings.own_paths)
 

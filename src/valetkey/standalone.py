@@ -13,8 +13,8 @@ from .activity.log import set_up_log
 from .developer_portal.standalone.views import make_blueprint as make_developer_portal_blueprint
 from .openapi.document import load_or_build_document
 from .protocol.protected_resource import ProtectedResource
+from .resource_server.guard.charging import finish_call
 from .resource_server.guard.csrf_protect import exempt_from_csrf_protect
-from .resource_server.guard.require_oauth import finish_call
 from .resource_server.guard.undecorated_routes import guard_undecorated_routes
 from .resource_server.issuers.config import TrustedIssuer
 from .resource_server.routes import iter_routes

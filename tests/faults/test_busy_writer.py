@@ -59,7 +59,7 @@ def test_waiting_writers_share_one_failed_attempt() -> None:
         while not driver.attempts:
             time.sleep(0.001)
         others = [writers.submit(write, number) for number in range(1, 8)]
-        while len(store._queue) < 7:
+        while len(store._queue._items) < 7:
             time.sleep(0.001)
         driver.may_fail.set()
         for future in (first, *others):

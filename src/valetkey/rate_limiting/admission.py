@@ -160,7 +160,7 @@ class Admission:
         :raises BackendUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
         """
         cost = charge_plan.route_budget.cost
-        return self._standing_refusal(charge_plan, cost, now) or self._charge_budgets(charge_plan, cost, now)
+        return self.find_standing_refusal(charge_plan, now) or self._charge_budgets(charge_plan, cost, now)
 
     def find_charge_plan(
         self, route_budget: RouteBudget, endpoint: str, plan: str | None, caller: Caller
@@ -211,8 +211,9 @@ class Admission:
             charges.append(Charge(f"plan-{plan}", key, budget.limit, budget.fails_open))
         return ChargePlan(route_budget, plan, tuple(charges), budget.quota, holder, budget.fails_open)
 
-    def _standing_refusal(self, charge_plan: ChargePlan, cost: int, now: float) -> AdmissionResult | None:
+    def find_standing_refusal(self, charge_plan: ChargePlan, now: float) -> AdmissionResult | None:
         """Return the result of a call that will be refused for certain, without charging it; else return ``None``."""
+        cost = charge_plan.route_budget.cost
         if charge_plan.quota is not None and self.plans is not None:
             quota_result = self.plans.quotas.standing_refusal(charge_plan.quota_holder, charge_plan.quota, now, cost)
             if quota_result is not None:

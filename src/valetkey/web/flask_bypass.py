@@ -17,7 +17,7 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.routing import Map
 
-from .wsgi import Environ, before_first_request
+from .wsgi import Environ, before_first_request, blueprint_scopes
 
 _FLASK_FOLDER = f"{Path(flask.__file__).parent}{os.sep}"  # with the separator: not the folder flask_login
 _OWN_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"
@@ -29,6 +29,7 @@ _METHODS = (
     *("ensure_sync", "make_response", "finalize_request", "process_response", "create_url_adapter"),
     *("do_teardown_request", "do_teardown_appcontext"),
 )
+_ERROR_METHODS = ("handle_user_exception", "handle_http_exception")
 _CLASSES = {"request_class": flask.Request, "response_class": flask.Response}
 _HOOKS = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs", "url_value_preprocessors")
 _SIGNALS = (
@@ -75,14 +76,22 @@ class FlaskBypass:
 
         :param endpoint: name of the Flask endpoint, one of Valetkey's.
         """
+        return self.needs_flask_for_view(environ, endpoint, self._views[endpoint])
+
+    def needs_flask_for_view(self, environ: Environ, endpoint: str, view: Any) -> bool:
+        """Return whether a request must go through Flask.
+
+        :param endpoint: name of the Flask endpoint.
+        :param view: the function that must still be the view of the endpoint.
+        """
         app = self._app
-        if app.view_functions.get(endpoint) is not self._views[endpoint]:
+        if app.view_functions.get(endpoint) is not view:
             return True
         cookie = environ.get("HTTP_COOKIE")
         if cookie is not None and _has_cookie(cookie, app.config["SESSION_COOKIE_NAME"]):
             return True  # Flask may renew it in any response
         for hooks in _read_hooks(app):
-            for scope in (None, endpoint.partition(".")[0]):
+            for scope in blueprint_scopes(endpoint):
                 for hook in hooks.get(scope, ()):
                     if id(hook) not in self._own_hooks:
                         return True
@@ -101,6 +110,10 @@ class FlaskBypass:
             return True
         self._plain_attributes = attributes
         return False
+
+    def replaces_error_handling(self) -> bool:
+        """Return whether the app has replaced the methods of Flask that handle an exception of a view."""
+        return not all(_is_flasks(getattr(self._app, name), self._app) for name in _ERROR_METHODS)
 
     def list_reasons(self) -> list[str]:
         """Return what makes all requests go through Flask, each as a noun phrase; empty if they need not.

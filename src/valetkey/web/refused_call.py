@@ -20,7 +20,7 @@ from valetkey.protocol.refusal import Refusal
 from .middleware import Middleware
 from .problem_responses import render_problem
 from .restx_handlers import find_restx_handler
-from .wsgi import OWN_RESPONSE_KEY, Environ, Headers, StartResponse
+from .wsgi import OWN_RESPONSE_KEY, Environ, Headers, StartResponse, blueprint_scopes
 
 _REFUSED_CALL_KEY = "valetkey.refused_call"  # in the WSGI environment: the RefusedCall of the request
 _IS_RENDERED_KEY = "valetkey.refused_call_is_rendered"  # ... whether Valetkey or an error handler for it has responded
@@ -113,7 +113,7 @@ def respond_to_refused_calls(app: Flask, function: Callable[..., Any]) -> Callab
         try:
             return function(*args, **kwargs)
         except CallRefused as refused:
-            handler = _find_exact_handler(app, refused)
+            handler = _find_exact_handler(app, type(refused), refused.code, request.endpoint)
             response = refused.response if handler is None else app.ensure_sync(handler)(refused)
             request.environ[_IS_RENDERED_KEY] = True
             return response
@@ -121,18 +121,28 @@ def respond_to_refused_calls(app: Flask, function: Callable[..., Any]) -> Callab
     return call
 
 
-def _find_exact_handler(app: Flask, refused: CallRefused) -> Callable[..., Any] | None:
+def has_error_handler(app: Flask, status: int, endpoint: str) -> bool:
+    """Return whether the app chooses the body of the response to a refused call.
+
+    :param status: HTTP status of the refusal.
+    :param endpoint: name of the Flask endpoint of the call.
+    """
+    return _find_exact_handler(app, _class_for_status(status), status, endpoint) is not None
+
+
+def _find_exact_handler(
+    app: Flask, refused_class: type, status: int | None, endpoint: str | None
+) -> Callable[..., Any] | None:
     """Return the app's error handler for the status or class of a refusal, in the order in which Flask looks for them.
 
     Handlers of Flask-RESTX for its own views come first. Return ``None`` if there are only handlers for
     ``HTTPException``, ``Exception``, or a class between them.
     """
-    refused_class: type = type(refused)
     exact_classes = _list_exact_classes(refused_class)
-    if (restx_handler := find_restx_handler(app, request.endpoint, exact_classes)) is not None:
+    if (restx_handler := find_restx_handler(app, endpoint, exact_classes)) is not None:
         return restx_handler
-    for code in (refused.code, None):
-        for scope in (*request.blueprints, None):
+    for code in (status, None):
+        for scope in blueprint_scopes(endpoint):
             handlers = app.error_handler_spec.get(scope, {}).get(code, {})
             for exception_class in exact_classes:
                 if exception_class in handlers:

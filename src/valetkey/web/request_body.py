@@ -73,6 +73,11 @@ class BodyRecordingMiddleware(Middleware):
         return self.inner(environ, start_response)
 
 
+def has_body(environ: Environ) -> bool:
+    """Return whether a request has a body, by its header fields (RFC 9112 §6)."""
+    return environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ
+
+
 def read_body(environ: Environ) -> bytes:
     """Return the whole body of a request, also if a part was read before; at most 65,537 bytes.
 

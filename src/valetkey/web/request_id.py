@@ -23,10 +23,11 @@ def request_id() -> str:
     It is the caller's ``Request-Id`` or ``X-Request-Id`` header if that is well formed (at most 64 letters, digits and
     ``._~+/=:@-``), else a new random ID. Needs a request context.
     """
-    return _request_id_of(request.environ)
+    return request_id_of(request.environ)
 
 
-def _request_id_of(environ: Environ) -> str:
+def request_id_of(environ: Environ) -> str:
+    """Return the ID of a request; see ``request_id``."""
     value: str | None = environ.get(_REQUEST_ID_KEY)
     if value is None:
         header = environ.get("HTTP_REQUEST_ID") or environ.get("HTTP_X_REQUEST_ID")
@@ -42,7 +43,7 @@ def make_request_id_hook(prefix: str) -> ResponseHook:
 
     def add(environ: Environ, status: str, headers: Headers) -> None:
         if is_below(prefix, environ["PATH_INFO"]):
-            headers.append((REQUEST_ID_HEADER, _request_id_of(environ)))
+            headers.append((REQUEST_ID_HEADER, request_id_of(environ)))
 
     return add
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,6 +31,16 @@ def is_below(prefix: str, path: str) -> bool:
         return True
     normalized = posixpath.normpath(f"/{path.lstrip('/')}")
     return normalized == prefix or normalized.startswith(below)
+
+
+@functools.lru_cache(maxsize=5_000)
+def blueprint_scopes(endpoint: str | None) -> tuple[str | None, ...]:
+    """Return the names of the blueprints of an endpoint, the innermost first, and ``None``, which stands for the app.
+
+    Flask stores hooks and error handlers by these names.
+    """
+    names = (endpoint or "").split(".")[:-1]
+    return (*(".".join(names[:length]) for length in range(len(names), 0, -1)), None)
 
 
 def before_first_request(app: Flask, callback: Callable[[], None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from types import FunctionType
+from typing import Any, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 from flask import Request, current_app, has_request_context, request
 from werkzeug.local import LocalProxy
@@ -13,13 +14,11 @@ from werkzeug.local import LocalProxy
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError, TooManyRequests
+from valetkey.protocol.errors import InsufficientUserAuthentication, InvalidToken, OAuthError
 from valetkey.protocol.protected_resource import metadata_url
 from valetkey.protocol.refusal import Refusal
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.address import caller_network
-from valetkey.rate_limiting.admission import Caller, ChargePlan
-from valetkey.rate_limiting.headers import Fields, charge_lease, rate_limit_fields
+from valetkey.rate_limiting.admission import ChargePlan
 from valetkey.rate_limiting.rate_limit import RateLimit
 from valetkey.resource_server.context import ResourceServerContext
 from valetkey.resource_server.protection import (
@@ -27,21 +26,19 @@ from valetkey.resource_server.protection import (
     RouteProtection,
     build_protection,
     check_token,
-    rate_limit_problem,
     record_use,
 )
-from valetkey.web.context import EXTENSION, NO_ROUTE, current_address
+from valetkey.web.context import EXTENSION
 from valetkey.web.problem_responses import refuse
 from valetkey.web.refused_call import CallRefused, admit_call, refuse_call
 from valetkey.web.request_id import request_id
-from valetkey.web.wsgi import CALLER_KEY, REFUSED_HOST_KEY, TOKEN_KEY, Environ, Headers, ResponseHook
+from valetkey.web.wsgi import CALLER_KEY, REFUSED_HOST_KEY, TOKEN_KEY, Environ
 
+from .charging import charge_call, find_charge_plan, is_limited_by_address
 from .own_endpoints import is_hook_before_own_endpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_FIELDS_KEY = "valetkey.fields"  # in the WSGI environment, for finish_call
 
 
 def _current_token() -> AccessToken | None:
@@ -153,6 +150,11 @@ def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
     return guarded
 
 
+def is_guard(view: Any) -> TypeGuard[FunctionType]:
+    """Return whether a view is the function that ``require_oauth`` returns, without a decorator around it."""
+    return type(view) is FunctionType and view.__code__ is _GUARD_CODE
+
+
 def check_call(protection: RouteProtection, current: Request) -> None:
     """Verify the access token of a request, check that it may call the route, and charge the call to its limits.
 
@@ -187,12 +189,12 @@ def check_call(protection: RouteProtection, current: Request) -> None:
             if token.user_id is not None:
                 record_use(context, token, now)
         elif protection.optional:
-            charge_plan = _find_charge_plan(context, protection, None, endpoint, now)
+            charge_plan = find_charge_plan(context, protection, None, endpoint, now)
         else:
             raise MissingToken("an access token is required: send it as Authorization: Bearer")
         environ[TOKEN_KEY] = token
         if charge_plan.is_charged:
-            _charge(context, protection, charge_plan, now, environ)
+            charge_call(context, protection, charge_plan, now, environ)
         admit_call(environ, protection)
     except (OAuthError, BackendUnavailable) as cause:
         raise _refuse(context, protection, cause, environ) from cause
@@ -222,9 +224,9 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
             if not context.is_ready:
                 context.get_ready()
             now, rule = context.clock(), request.url_rule
-            charge_plan = _find_charge_plan(context, protection, None, rule.endpoint if rule else "", now)
+            charge_plan = find_charge_plan(context, protection, None, rule.endpoint if rule else "", now)
             if charge_plan.is_charged:
-                _charge(context, protection, charge_plan, now, request.environ)
+                charge_call(context, protection, charge_plan, now, request.environ)
             admit_call(request.environ, protection)
         except BackendUnavailable as cause:
             raise refuse_call(request.environ, protection, refuse(cause)) from cause
@@ -260,67 +262,10 @@ def _authorize_token(
     :raises OAuthError: if the token may not call the route; see ``check_token``.
     """
     check_token(protection, protection.resource or context.settings.api_resource, token, now)
-    charge_plan = _find_charge_plan(context, protection, token, endpoint, now)
-    if protection.max_age is None and not _is_limited_by_address(protection):
+    charge_plan = find_charge_plan(context, protection, token, endpoint, now)
+    if protection.max_age is None and not is_limited_by_address(protection):
         context.admission.cache_authorized_route(token, endpoint, charge_plan)
     return charge_plan
-
-
-def _find_charge_plan(
-    context: ResourceServerContext, protection: RouteProtection, token: AccessToken | None, endpoint: str, now: float
-) -> ChargePlan:
-    """Return the limits and quota that the call is charged to.
-
-    They belong to the client and user, or to the network: a new token does not start a new count.
-    """
-    by_address = _is_limited_by_address(protection) if token is not None else protection.limit is not None
-    network = caller_network(current_address(context.settings.trusted_proxies)) if by_address else ""
-    caller = Caller(None, None, network) if token is None else Caller(token.counted_as, token.user_id, network)
-    return context.admission.find_charge_plan(
-        protection, endpoint, context.admission.find_plan(caller.client_id, now), caller
-    )
-
-
-def _charge(
-    context: ResourceServerContext, protection: RouteProtection, charge_plan: ChargePlan, now: float, environ: Environ
-) -> None:
-    """Charge the call to its limits and quota, and store the RateLimit header fields for the response.
-
-    :raises CallRefused: if a limit or quota refuses the call.
-    :raises BackendUnavailable: if the counters cannot be reached, and a limit or quota is set to refuse calls then.
-    """
-    fields = charge_lease(context.admission, charge_plan, now)
-    if fields is not None:
-        environ[_FIELDS_KEY] = fields
-        return
-    result = context.admission.charge(charge_plan, now)
-    fields = rate_limit_fields(result, context.admission.fields_style, now)
-    if fields:  # otherwise those of an outer guard stay
-        environ[_FIELDS_KEY] = fields
-    if not result.is_admitted:
-        detail, members = rate_limit_problem(result)  # Retry-After is one of the RateLimit fields
-        refusal = refuse(TooManyRequests(detail, is_repeated=result.is_repeated))
-        raise refuse_call(environ, protection, refusal, **members)
-
-
-def _is_limited_by_address(protection: RouteProtection) -> bool:
-    return protection.limit is not None and protection.limit.per == "address"
-
-
-def finish_call(context: ResourceServerContext) -> ResponseHook:
-    """Return the hook that adds RateLimit fields to responses, also to errors of the view, and counts calls."""
-
-    def finish(environ: Environ, status: str, headers: Headers) -> None:
-        fields: Fields | None = environ.get(_FIELDS_KEY)
-        if fields is not None:
-            headers += fields
-        caller = environ.get(CALLER_KEY)
-        if caller is not None and context.usage is not None:
-            token, now, rule = caller
-            path = rule.rule if rule else NO_ROUTE
-            context.usage.record(token.client_id, environ["REQUEST_METHOD"], path, status[:3], now)
-
-    return finish
 
 
 def _refuse(
@@ -348,3 +293,6 @@ def _refuse(
     refusal = refuse(cause, ("WWW-Authenticate", challenge), *no_store)
     error = {} if isinstance(cause, MissingToken) else {"error": cause.error}  # RFC 6750 §3.1
     return refuse_call(environ, protection, refusal, **error)
+
+
+_GUARD_CODE = cast(FunctionType, _guard(_current_token, build_protection(None, bucket=""))).__code__

@@ -1,0 +1,147 @@
+"""Refusal of calls that go on after 429, before Flask: a caller that does not wait must not cost as much as others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from valetkey.activity.refusal_log import is_logged
+from valetkey.protocol.access_token import AccessToken
+from valetkey.protocol.errors import OAuthError, TooManyRequests
+from valetkey.protocol.refusal import PROBLEM_CONTENT_TYPE, build_refusal
+from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.rate_limiting.admission import AdmissionResult, ChargePlan
+from valetkey.rate_limiting.headers import rate_limit_fields
+from valetkey.resource_server.context import ResourceServerContext
+from valetkey.resource_server.protection import (
+    PROTECTION_ATTRIBUTE,
+    RouteProtection,
+    rate_limit_problem,
+    record_use,
+)
+from valetkey.web.flask_bypass import FlaskBypass
+from valetkey.web.host_check import HostCheck
+from valetkey.web.middleware import Middleware
+from valetkey.web.refused_call import has_error_handler
+from valetkey.web.request_body import has_body
+from valetkey.web.request_id import request_id_of
+from valetkey.web.wsgi import CALLER_KEY, OWN_RESPONSE_KEY, Environ, StartResponse
+
+from .charging import FIELDS_KEY, LIMIT_REFUSAL_KEY
+from .require_oauth import is_guard
+
+_MAX_ROUTES = 2_000
+_STATUS_LINE = f"429 {HTTPStatus.TOO_MANY_REQUESTS.phrase}"
+
+
+class _Refused(NamedTuple):
+    """A call that is refused for certain."""
+
+    result: AdmissionResult
+    token: AccessToken
+    now: float
+
+
+class _RefusedRoute(NamedTuple):
+    """A route whose limit has refused a caller: what the guard had found when it charged the call."""
+
+    rule: Rule
+    view: FunctionType
+    protection: RouteProtection
+    charge_plan: ChargePlan
+    error_handler: Any  # ``app.handle_user_exception``
+
+
+class RepeatedRefusalMiddleware(Middleware):
+    """Refuses a call with 429 if the same caller was refused within the last second, without Flask.
+
+    Such a caller gets the response that the guard would give. A call goes through Flask if that would call anything of
+    the host app's: hooks, signal receivers, error handlers, or a decorator outside of ``require_oauth``.
+
+    Order: inside of ``ResponseHookMiddleware``, which adds header fields and counts the call; outside of
+    ``RefusedCallMiddleware``, which needs no more than the response of the guard.
+    """
+
+    def __init__(self, app: Flask, context: ResourceServerContext, host_check: HostCheck, bypass: FlaskBypass) -> None:
+        self._app = app
+        self._context = context
+        self._host_check = host_check
+        self._bypass = bypass
+        self._routes: dict[tuple[str, str, str], _RefusedRoute] = {}  # by method, path and Authorization header
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if self._routes:
+            route = self._routes.get(_key_of(environ))
+            refused = None if route is None else self._find_refusal(environ, route)
+            if route is not None and refused is not None:
+                return self._respond(environ, start_response, route.rule, refused)
+        environ.pop(LIMIT_REFUSAL_KEY, None)  # set by another app that was called first with the same environment
+        chunks = self.inner(environ, start_response)
+        if LIMIT_REFUSAL_KEY in environ:
+            self._remember(environ)
+        return chunks
+
+    def _remember(self, environ: Environ) -> None:
+        """Store the route of a refused call, unless the host app has a part in the response."""
+        protection, charge_plan, rule = environ[LIMIT_REFUSAL_KEY]
+        view = self._app.view_functions[rule.endpoint]
+        if (
+            "HTTP_AUTHORIZATION" in environ
+            and is_guard(view)
+            and getattr(view, PROTECTION_ATTRIBUTE) is protection
+            and not self._bypass.replaces_error_handling()
+            and not has_error_handler(self._app, TooManyRequests.status, rule.endpoint)
+        ):
+            if len(self._routes) >= _MAX_ROUTES:
+                self._routes.clear()
+            error_handler = self._app.handle_user_exception
+            self._routes[_key_of(environ)] = _RefusedRoute(rule, view, protection, charge_plan, error_handler)
+
+    def _find_refusal(self, environ: Environ, route: _RefusedRoute) -> _Refused | None:
+        """Return the refusal of a call that will be refused for certain, and needs nothing of Flask; else ``None``."""
+        context, endpoint = self._context, route.rule.endpoint
+        admission, now = context.admission, context.clock()
+        try:
+            token = context.verifier.verify_header(environ["HTTP_AUTHORIZATION"], now)
+            plan = admission.find_plan(token.counted_as, now)
+        except (OAuthError, BackendUnavailable):
+            return None
+        charge_plan = admission.authorized_routes.get((token, route.protection, endpoint))
+        if charge_plan is not route.charge_plan or charge_plan.plan != plan:
+            return None
+        result = admission.find_standing_refusal(charge_plan, now)
+        if (
+            result is None
+            or has_body(environ)  # a large one gets another response
+            or self._app.handle_user_exception is not route.error_handler
+            or self._bypass.needs_flask_for_view(environ, endpoint, route.view)
+            or self._host_check.refuses(environ)
+        ):
+            return None
+        return _Refused(result, token, now)
+
+    def _respond(
+        self, environ: Environ, start_response: StartResponse, rule: Rule, refused: _Refused
+    ) -> Iterable[bytes]:
+        context, (result, token, now) = self._context, refused
+        detail, members = rate_limit_problem(result)
+        cause = TooManyRequests(detail, is_repeated=True)
+        if is_logged(cause):  # with details of the request that Flask has
+            return self.inner(environ, start_response)
+        environ[CALLER_KEY] = token, now, rule
+        environ[FIELDS_KEY] = rate_limit_fields(result, context.admission.fields_style, now)
+        environ[OWN_RESPONSE_KEY] = True
+        if token.user_id is not None:
+            record_use(context, token, now)
+        body = build_refusal(cause, request_id_of(environ)).problem_body(**members)
+        start_response(_STATUS_LINE, [("Content-Type", PROBLEM_CONTENT_TYPE), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _key_of(environ: Environ) -> tuple[str, str, str]:
+    return environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_AUTHORIZATION", "")
