@@ -121,13 +121,13 @@ def test_a_failing_transaction_does_not_affect_others_in_the_same_commit(
             return type(error).__name__
         return "written"
 
-    commit = store._commit_next_batch
+    commit = store._queue._handle_next_batch
 
     def commit_when_all_are_queued() -> None:
-        wait_until(lambda: len(store._queue) == 17)
+        wait_until(lambda: len(store._queue._items) == 17)
         commit()
 
-    monkeypatch.setattr(store, "_commit_next_batch", commit_when_all_are_queued)
+    monkeypatch.setattr(store._queue, "_handle_next_batch", commit_when_all_are_queued)
     with ThreadPoolExecutor(17) as pool:
         results = list(pool.map(write, range(17)))
 
@@ -142,8 +142,8 @@ def test_a_committed_transaction_does_not_wait_for_the_next_commit(
     """If it did, a returning thread would find no leader before the others woke up: one transaction per commit."""
     run_batch, may_end, sizes = store._run_batch, Event(), []
     before: list[Callable[[], object]] = [
-        lambda: wait_until(lambda: len(store._queue) == 2),
-        lambda: wait_until(lambda: len(store._queue) == 1),
+        lambda: wait_until(lambda: len(store._queue._items) == 2),
+        lambda: wait_until(lambda: len(store._queue._items) == 1),
         lambda: may_end.wait(10),
     ]
 
@@ -181,7 +181,7 @@ class _PreemptingLock:
 
 def test_a_thread_that_is_paused_after_queueing_returns_the_result_of_its_own_write(store: Store) -> None:
     add_code(store)
-    store._queue_lock = _PreemptingLock()  # type: ignore[assignment]
+    store._queue._lock = _PreemptingLock()  # type: ignore[assignment]
 
     def write(n: int) -> bool:
         return store.write(Transaction(rows=(event(f"write {n}"),)))

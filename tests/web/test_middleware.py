@@ -13,6 +13,7 @@ import valetkey
 from tests.support.app import ENCRYPTION_KEY
 from valetkey.api_helpers.cors import PreflightMiddleware
 from valetkey.authorization_server.authorize.fast_path import AuthorizeMiddleware
+from valetkey.resource_server.guard.repeated_refusals import RepeatedRefusalMiddleware
 from valetkey.web.endpoint_adapters import EndpointMiddleware
 from valetkey.web.health import HealthMiddleware
 from valetkey.web.middleware import IssuerPathMiddleware, Middleware, ResponseHookMiddleware, add_middleware
@@ -29,6 +30,7 @@ COMPLETE: list[type[Middleware]] = [
     ResponseHookMiddleware,
     AuthorizeMiddleware,
     PreflightMiddleware,
+    RepeatedRefusalMiddleware,
     RefusedCallMiddleware,
     BodyRecordingMiddleware,
 ]
@@ -65,7 +67,7 @@ def test_a_server_has_all_middleware_in_this_order() -> None:
     ("settings", "missing"),
     [
         ({"issuer": "https://api.example"}, {IssuerPathMiddleware}),
-        ({"endpoints_bypass_flask": False}, {EndpointMiddleware, AuthorizeMiddleware}),
+        ({"endpoints_bypass_flask": False}, {EndpointMiddleware, AuthorizeMiddleware, RepeatedRefusalMiddleware}),
         ({"resource_owner": lambda: None}, {AuthorizeMiddleware}),
         ({"cors": "off"}, {PreflightMiddleware}),
         ({"health_path": None}, {HealthMiddleware}),

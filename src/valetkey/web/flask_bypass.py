@@ -90,8 +90,9 @@ class FlaskBypass:
         cookie = environ.get("HTTP_COOKIE")
         if cookie is not None and _has_cookie(cookie, app.config["SESSION_COOKIE_NAME"]):
             return True  # Flask may renew it in any response
+        scopes = blueprint_scopes(endpoint)
         for hooks in _read_hooks(app):
-            for scope in blueprint_scopes(endpoint):
+            for scope in scopes:
                 for hook in hooks.get(scope, ()):
                     if id(hook) not in self._own_hooks:
                         return True

@@ -141,8 +141,9 @@ def _find_exact_handler(
     exact_classes = _list_exact_classes(refused_class)
     if (restx_handler := find_restx_handler(app, endpoint, exact_classes)) is not None:
         return restx_handler
+    scopes = blueprint_scopes(endpoint)
     for code in (status, None):
-        for scope in blueprint_scopes(endpoint):
+        for scope in scopes:
             handlers = app.error_handler_spec.get(scope, {}).get(code, {})
             for exception_class in exact_classes:
                 if exception_class in handlers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import posixpath
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -33,7 +32,6 @@ def is_below(prefix: str, path: str) -> bool:
     return normalized == prefix or normalized.startswith(below)
 
 
-@functools.lru_cache(maxsize=5_000)
 def blueprint_scopes(endpoint: str | None) -> tuple[str | None, ...]:
     """Return the names of the blueprints of an endpoint, the innermost first, and ``None``, which stands for the app.
 
