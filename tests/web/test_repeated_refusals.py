@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, jsonify, request
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
+from tests.support.browser_client import Browser
 from tests.support.clock import Clock
 from tests.support.flask_customizations import CUSTOMIZATIONS
 from valetkey import CallRefused, Plan, RateLimit, Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
+from valetkey.storage.grants import list_active
 from valetkey.testing import mint_token
 
 Call = Callable[..., TestResponse]
@@ -137,6 +140,19 @@ def test_refused_calls_are_counted_as_usage(limited_app: Flask) -> None:
     assert recorded == [("counted", "GET", "/api/limited", "429")]
 
 
+def test_refused_calls_are_uses_of_the_grant(app: Flask, ada: Browser, clock: Clock) -> None:
+    add_limited(app)
+    runtime, token = app.extensions["valetkey"], ada.obtain_tokens()["access_token"]
+    assert [ada.call(token, "/api/limited").status_code for _ in range(2)] == [200, 429]
+    recorded: list[str] = []
+    runtime.last_used.record = lambda grant_id, *_, **__: recorded.append(grant_id)
+
+    assert ada.call(token, "/api/limited").status_code == 429
+
+    (grant,) = list_active(runtime.store, clock.time, owner="ada")
+    assert recorded == [grant.grant_id]
+
+
 def test_a_request_with_a_body_goes_through_flask(limited_app: Flask, in_flask: list[str]) -> None:
     call = caller(limited_app)
     assert call("POST").status_code == 200
@@ -161,8 +177,8 @@ def test_with_the_log_level_debug_each_call_has_a_line(
 ROUTE_CUSTOMIZATIONS = {
     name: customize for name, (customize, _) in CUSTOMIZATIONS.items() if name != "hook of Valetkey's blueprint"
 } | {
-    "replaced handle_user_exception": lambda app, patch: patch.setattr(
-        app, "handle_user_exception", lambda error: Response("mine")
+    "error handler": lambda app, patch: app.error_handler_spec[None][429].update(
+        {TooManyRequests: lambda error: Response("mine")}
     ),
     "replaced view": lambda app, patch: patch.setitem(app.view_functions, "limited", lambda: Response("mine")),
 }

@@ -29,7 +29,6 @@ _METHODS = (
     *("ensure_sync", "make_response", "finalize_request", "process_response", "create_url_adapter"),
     *("do_teardown_request", "do_teardown_appcontext"),
 )
-_ERROR_METHODS = ("handle_user_exception", "handle_http_exception")
 _CLASSES = {"request_class": flask.Request, "response_class": flask.Response}
 _HOOKS = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs", "url_value_preprocessors")
 _SIGNALS = (
@@ -111,10 +110,6 @@ class FlaskBypass:
             return True
         self._plain_attributes = attributes
         return False
-
-    def replaces_error_handling(self) -> bool:
-        """Return whether the app has replaced the methods of Flask that handle an exception of a view."""
-        return not all(_is_flasks(getattr(self._app, name), self._app) for name in _ERROR_METHODS)
 
     def list_reasons(self) -> list[str]:
         """Return what makes all requests go through Flask, each as a noun phrase; empty if they need not.

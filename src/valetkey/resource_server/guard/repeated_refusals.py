@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from http import HTTPStatus
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flask import Flask
 from werkzeug.routing import Rule
@@ -54,7 +54,6 @@ class _RefusedRoute(NamedTuple):
     view: FunctionType
     protection: RouteProtection
     charge_plan: ChargePlan
-    error_handler: Any  # ``app.handle_user_exception``
 
 
 class RepeatedRefusalMiddleware(Middleware):
@@ -87,20 +86,17 @@ class RepeatedRefusalMiddleware(Middleware):
         return chunks
 
     def _remember(self, environ: Environ) -> None:
-        """Store the route of a refused call, unless the host app has a part in the response."""
+        """Store the route of a refused call, unless a decorator of the host app is around the guard."""
         protection, charge_plan, rule = environ[LIMIT_REFUSAL_KEY]
         view = self._app.view_functions[rule.endpoint]
         if (
-            "HTTP_AUTHORIZATION" in environ
-            and is_guard(view)
-            and getattr(view, PROTECTION_ATTRIBUTE) is protection
-            and not self._bypass.replaces_error_handling()
-            and not has_error_handler(self._app, TooManyRequests.status, rule.endpoint)
+            is_guard(view)
+            and getattr(view, PROTECTION_ATTRIBUTE) is protection  # not one of a guard around it
+            and "HTTP_AUTHORIZATION" in environ
         ):
             if len(self._routes) >= _MAX_ROUTES:
                 self._routes.clear()
-            error_handler = self._app.handle_user_exception
-            self._routes[_key_of(environ)] = _RefusedRoute(rule, view, protection, charge_plan, error_handler)
+            self._routes[_key_of(environ)] = _RefusedRoute(rule, view, protection, charge_plan)
 
     def _find_refusal(self, environ: Environ, route: _RefusedRoute) -> _Refused | None:
         """Return the refusal of a call that will be refused for certain, and needs nothing of Flask; else ``None``."""
@@ -118,8 +114,8 @@ class RepeatedRefusalMiddleware(Middleware):
         if (
             result is None
             or has_body(environ)  # a large one gets another response
-            or self._app.handle_user_exception is not route.error_handler
             or self._bypass.needs_flask_for_view(environ, endpoint, route.view)
+            or has_error_handler(self._app, TooManyRequests.status, endpoint)
             or self._host_check.refuses(environ)
         ):
             return None
