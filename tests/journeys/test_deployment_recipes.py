@@ -24,6 +24,7 @@ from tests.support.program import Program, find_program, free_port
 from tests.support.wsgi_servers import SITE_PACKAGES, SOURCE_FOLDER
 from valetkey.cli.certificate import ensure_self_signed_certificate
 
+MOD_WSGI = Path(f"/usr/lib/apache2/modules/mod_wsgi.so-{sys.version_info.major}.{sys.version_info.minor}")
 PAGE = (PROJECT_DIR / "docs" / "deployment.md").read_text()
 HOST = "api.example.com"
 CALLER = "127.0.0.2"  # the address that requests come from
@@ -269,6 +270,10 @@ def test_uwsgi(site: Site) -> None:
     site.check()
 
 
+@pytest.mark.skipif(
+    any(MOD_WSGI.parent.glob("mod_wsgi.so-*")) and not MOD_WSGI.exists(),
+    reason="Debian's mod_wsgi runs another version of Python",
+)
 def test_apache_with_mod_wsgi(site: Site) -> None:
     section = "Apache with mod_wsgi"
     (site.folder / "wsgi.py").write_text(find_block(section, "python"))

@@ -86,9 +86,10 @@ class Settings(DerivedSettings):
     oauth_path: str = _setting("/oauth", "Path prefix of the OAuth endpoints.")
     endpoints_bypass_flask: bool = _setting(
         True,
-        "Whether machine endpoints (token, introspection and so on) and authorization requests that need no page are "
-        "handled before Flask, up to twice as fast, as long as Flask would call nothing of the app's for them: no hook "
-        "for all requests, no signal, no replaced method. `valetkey check` names what prevents it.",
+        "Whether machine endpoints (token, introspection and so on), authorization requests that need no page, and "
+        "repeated calls after 429 are handled before Flask, up to twice as fast, as long as Flask would call nothing "
+        "of the app's for them: no hook for all requests, no signal, no replaced method. `valetkey check` names what "
+        "prevents it.",
     )
     account_path: str | None = _setting("/account", "Path of the account pages. None: there are none.")
     device_path: str | None = _setting(
