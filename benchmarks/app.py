@@ -1,9 +1,11 @@
-"""App with a public route, and protected routes with three limits.
+"""App with public routes, and protected routes with three limits.
 
 All return the same response, so the difference in speed is the cost of the protection.
 """
 
 from __future__ import annotations
+
+import time
 
 from flask import Flask, Response, jsonify
 
@@ -16,6 +18,14 @@ valet = Valetkey(app, scopes={"profile": "See your name and picture"})
 @app.get("/api/public")
 @public
 def public_api() -> Response:
+    return jsonify(message="Welcome to the public API!")
+
+
+@app.get("/api/waiting")
+@public
+def waiting_api() -> Response:
+    """A view that waits for something else, as a database query or a call of another service."""
+    time.sleep(0.05)
     return jsonify(message="Welcome to the public API!")
 
 

@@ -36,6 +36,7 @@ class Load:
     script: str
     data: dict[str, Any]
     threads: int = 1
+    connections: int = CONNECTIONS
 
     def run(self, seconds: float, cores: str) -> Measurement:
         """Send requests for so many seconds.
@@ -48,7 +49,7 @@ class Load:
             data.flush()
             wrk_options = [
                 f"-t{self.threads}",
-                f"-c{CONNECTIONS}",
+                f"-c{self.connections}",
                 f"-d{max(1, round(seconds))}s",
                 "--timeout",
                 "10s",

@@ -13,6 +13,7 @@ from statistics import median
 
 from benchmarks.installation import NODE
 from benchmarks.rows import DEFAULT_ROWS, TARGETS, Target
+from benchmarks.testbed import measure_fsync_ms
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -26,6 +27,7 @@ class Results:
     :ivar values: the value of each round, by row and name of the contender.
     :ivar units: the unit of the values, by row and name of the contender.
     :ivar others: the share of the CPU that other programs used, by row.
+    :ivar fsync_ms: how long fsync takes on the disk with the databases, in milliseconds.
     """
 
     rounds: int
@@ -33,6 +35,7 @@ class Results:
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     units: dict[str, dict[str, str]] = field(default_factory=dict)
     others: dict[str, float] = field(default_factory=dict)
+    fsync_ms: float = field(default_factory=measure_fsync_ms)
 
 
 def ratio(target: Target, results: Results) -> tuple[float, float, float]:
@@ -106,7 +109,8 @@ def describe_run(results: Results) -> str:
     busiest = max(results.others, key=lambda row: results.others[row])
     return (
         f"{results.rounds} interleaved rounds of {results.seconds:g} s each, medians. Other programs used up to "
-        f"{results.others[busiest]:.0%} of the machine meanwhile (in {busiest}). {versions}."
+        f"{results.others[busiest]:.0%} of the machine meanwhile (in {busiest}). {versions}. fsync takes "
+        f"{results.fsync_ms:.2f} ms."
     )
 
 

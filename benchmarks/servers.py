@@ -63,8 +63,11 @@ def create_deployment(
     redis_url: str | None = None,
     opaque: bool = False,
 ) -> DeploymentWithClients:
-    """Create the database of a Valetkey server, with clients. Its sign-up limit allows many users from one address."""
-    settings = {"sign_up_limit": "1000/hour burst 1000"}
+    """Create the database of a Valetkey server, with clients. Its limits allow what no user does."""
+    settings = {
+        "sign_up_limit": "1000/hour burst 1000",
+        "silent_authorization_limit": "60000/minute burst 60000",  # 96 users authorize apps all the time
+    }
     if redis_url:
         settings["redis_url"] = redis_url
     if database_url:
@@ -94,15 +97,18 @@ def valetkey(
     *,
     workers: int = 1,
     cores: str | None = None,
+    preload: Path | None = None,
 ) -> Server:
-    """Start ``valetkey serve`` with its defaults; a second server of a deployment gets another port."""
+    """Start ``valetkey serve`` with its defaults; a second server of a deployment gets another port.
+
+    :param preload: a library for ``LD_PRELOAD``.
+    """
     deployment, machines, apps = deployment_with_clients
     port = free_port() if accepts_connections(deployment.port) else deployment.port
     command = deployment.command("serve", "--port", str(port), "--workers", str(workers))
     url = f"http://127.0.0.1:{port}"
-    program = testbed.start(
-        running, command, lambda: _has_metadata(url), environment=deployment.environment, cores=cores
-    )
+    environment = deployment.environment | ({"LD_PRELOAD": str(preload)} if preload else {})
+    program = testbed.start(running, command, lambda: _has_metadata(url), environment=environment, cores=cores)
     metadata = httpx.get(f"{url}/.well-known/oauth-authorization-server").json()
     endpoints = {
         name: value.replace(deployment.issuer, url) for name, value in metadata.items() if name.endswith("_endpoint")
@@ -188,9 +194,10 @@ def authlib(testbed: Testbed, running: ExitStack) -> Server:
     return server
 
 
-def plain_flask(testbed: Testbed, running: ExitStack) -> Server:
+def plain_flask(testbed: Testbed, running: ExitStack, *, threads: int = 1) -> Server:
     """Start a plain Flask app."""
-    return _start_granian(testbed, running, "Flask alone", "benchmarks.plain_flask_app:app", dict(os.environ))
+    app = "benchmarks.plain_flask_app:app"
+    return _start_granian(testbed, running, "Flask alone", app, dict(os.environ), threads=threads)
 
 
 def _start_granian(

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 from benchmarks import installation
@@ -92,6 +94,19 @@ class Testbed:
             return self.cleanup.enter_context(PostgreSQLServer(durable=True))
 
 
+def measure_fsync_ms() -> float:
+    """Return the median time of 50 calls of fsync on the disk of the databases, in milliseconds."""
+    times = []
+    with tempfile.NamedTemporaryFile(dir=DISK_DIR) as file:
+        for _ in range(50):
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    return median(times)
+
+
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
     """Pin this thread to one core, and the programs that it starts within the ``with`` block."""
@@ -123,4 +138,4 @@ def peer_environment(**values: Any) -> dict[str, str]:
     return {**os.environ, "NODE_ENV": "production", "CONFIGURATION": json.dumps(values)}
 
 
-__all__ = ["Testbed", "free_port", "on_core", "open_testbed", "peer_environment"]
+__all__ = ["Testbed", "free_port", "measure_fsync_ms", "on_core", "open_testbed", "peer_environment"]
