@@ -34,10 +34,10 @@ RESPONSE_PARAMETERS = ("code", "state", "iss", "error", "error_description", "us
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderAnswer:
-    """A checked response of a provider.
+class VerifiedSignIn:
+    """A sign-in at a provider whose response was checked.
 
-    :param request: the authorization request that it answers.
+    :param request: the authorization request that the provider responded to.
     :param identity: the user at the provider, with the time of the sign-in in ``auth_time``.
     :param tokens: the response of the token endpoint (RFC 6749 §5.1).
     """
@@ -81,7 +81,7 @@ def complete_sign_in(
     login_context: LoginContext,
     runtime: Runtime,
     now: float,
-) -> ProviderAnswer:
+) -> VerifiedSignIn:
     """Check a provider's response, redeem its code, and return the user with the provider's tokens.
 
     :param request: what ``accept_request`` returned for these parameters.
@@ -103,7 +103,7 @@ def complete_sign_in(
     if isinstance(provider, Apple):
         identity = replace(identity, name=name_in_response(parameters.get("user")))
     auth_time = _check_auth_time(identity, request, provider, runtime.settings, now)
-    return ProviderAnswer(request, replace(identity, auth_time=auth_time), tokens)
+    return VerifiedSignIn(request, replace(identity, auth_time=auth_time), tokens)
 
 
 def _check_issuer(parameters: Mapping[str, str], provider: SignInProvider, endpoints: ProviderEndpoints) -> None:

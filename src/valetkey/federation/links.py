@@ -16,7 +16,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_links import ProviderLink
 
 from . import texts
-from .authorization_response import ProviderAnswer
+from .authorization_response import VerifiedSignIn
 from .errors import ProviderRefused
 from .tokens import token_statements
 
@@ -47,7 +47,7 @@ def list_providers(sub: str, runtime: Runtime) -> list[ProviderState]:
 
 
 def connect_provider(
-    answer: ProviderAnswer,
+    verified: VerifiedSignIn,
     provider: SignInProvider,
     sub: str,
     login_context: LoginContext,
@@ -60,14 +60,14 @@ def connect_provider(
     :raises ProviderRefused: if the sign-in was begun for another account, the user of the provider is connected with
         another account, or the account with another user of the provider.
     """
-    if answer.request.sub != sub:
+    if verified.request.sub != sub:
         raise ProviderRefused(texts.ANOTHER_ACCOUNT, log_detail="begun by another account")
-    link = ProviderLink(answer.identity.subject, provider.issuer, sub, answer.identity.email, now)
+    link = ProviderLink(verified.identity.subject, provider.issuer, sub, verified.identity.email, now)
     event = audit_statement(
         "account.provider_connected", now, owner=sub, address=login_context.address, detail=provider.provider_id
     )
     mail = provider_mail_statements(sub, provider.name, login_context, runtime, now)
-    tokens = token_statements(answer, provider, runtime, now)
+    tokens = token_statements(verified, provider, runtime, now)
     if runtime.store.write(Transaction(provider_links.add(link), (event, *mail, *tokens))):
         return
     present = provider_links.find(runtime.store, link.issuer, link.subject)

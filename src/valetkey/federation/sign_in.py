@@ -27,7 +27,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_links import ProviderLink
 
 from . import texts
-from .authorization_response import ProviderAnswer
+from .authorization_response import VerifiedSignIn
 from .errors import ProviderRefused
 from .identity import ProviderIdentity
 from .tokens import token_statements
@@ -38,14 +38,14 @@ class AccountExists(ProviderRefused):
 
 
 def sign_in_with_provider(
-    answer: ProviderAnswer, provider: SignInProvider, login_context: LoginContext, runtime: Runtime, now: float
+    verified: VerifiedSignIn, provider: SignInProvider, login_context: LoginContext, runtime: Runtime, now: float
 ) -> Secret:
     """Sign a user of a provider in, create an account if there is none, and return the session's secret.
 
     :raises AccountExists: if another account has the user's e-mail address, and the two may not be connected by it.
     :raises ProviderRefused: if the account is disabled, or the user has none and may not create one.
     """
-    identity = answer.identity
+    identity = verified.identity
     link = provider_links.find(runtime.store, provider.issuer, identity.subject)
     account = accounts.find(runtime.store, link.sub) if link else None
     if account is None:
@@ -55,7 +55,7 @@ def sign_in_with_provider(
     # A connection by address has a mail of its own, and a new account needs none.
     is_new_browser = link is not None and not has_signed_in_from(account.sub, login_context, runtime.store)
     mail = new_browser_mail_statements(account.sub, login_context, runtime, now) if is_new_browser else ()
-    tokens = token_statements(answer, provider, runtime, now)
+    tokens = token_statements(verified, provider, runtime, now)
     authentication = ProviderAuthentication(
         provider.issuer,
         identity.subject,

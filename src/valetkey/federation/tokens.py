@@ -20,7 +20,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_links import ProviderLink
 from valetkey.tokens.encryption import Cipher
 
-from .authorization_response import ProviderAnswer
+from .authorization_response import VerifiedSignIn
 from .client import make_client
 from .endpoints import find_endpoints
 
@@ -33,7 +33,7 @@ class ProviderUnavailable(BackendUnavailable):
 
 
 def token_statements(
-    answer: ProviderAnswer, provider: SignInProvider, runtime: Runtime, now: float
+    verified: VerifiedSignIn, provider: SignInProvider, runtime: Runtime, now: float
 ) -> tuple[BoundStatement, ...]:
     """Return the SQL statement, not yet executed, that stores the tokens of a sign-in; none without ``keep_tokens``.
 
@@ -41,10 +41,10 @@ def token_statements(
     """
     if not provider.keep_tokens:
         return ()
-    subject = answer.identity.subject
+    subject = verified.identity.subject
     link = provider_links.find(runtime.store, provider.issuer, subject)
     previous = _decrypt(link, runtime.cipher) if link else {}
-    tokens = _token_members(answer.tokens, previous, now)
+    tokens = _token_members(verified.tokens, previous, now)
     encrypted = _encrypt(tokens, provider.issuer, subject, runtime.cipher)
     return (provider_links.set_tokens(provider.issuer, subject, encrypted),)
 

@@ -40,12 +40,12 @@ def subscribe(runtime: Runtime, client_id: str, plan: str, now: float, *, approv
     before = get_subscription(runtime, client_id)
     if rules.approval == "manual" and not approved and before.plan != plan:
         pending = Subscription(client_id, before.plan, plan, before.since)
-        event = audit_statement("plan.asked", now, client_id=client_id, detail=plan)
+        event = audit_statement("plan.requested", now, client_id=client_id, detail=plan)
         runtime.store.write(Transaction(rows=(subscriptions.upsert(pending), event)))
         return pending
     granted = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
     changed = change_feed.add("changed", client_id)
-    event = audit_statement("plan.given", now, client_id=client_id, detail=plan)
+    event = audit_statement("plan.changed", now, client_id=client_id, detail=plan)
     runtime.store.write_all(subscriptions.upsert(granted), changed, event)
     return granted
 
@@ -60,7 +60,7 @@ def approve(runtime: Runtime, client_id: str, now: float) -> Subscription:
     if pending.wanted is None:
         raise SubscriptionRefused(f"{client_id} has no pending request for a plan; its plan is {pending.plan}")
     changed = change_feed.add("changed", client_id)
-    event = audit_statement("plan.given", now, client_id=client_id, detail=pending.wanted)
+    event = audit_statement("plan.changed", now, client_id=client_id, detail=pending.wanted)
     if not runtime.store.write(Transaction(subscriptions.approve(client_id, pending.wanted, now), (changed, event))):
         raise SubscriptionRefused(f"{client_id} requested another plan meanwhile; see `valetkey plans list`")
     return Subscription(client_id, pending.wanted, None, now)

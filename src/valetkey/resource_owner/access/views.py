@@ -9,11 +9,10 @@ from werkzeug.wrappers import Response
 
 from valetkey.accounts.access_review import AccessReview, end_access, load_access_review
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.uri import is_local_path
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import utc_datetime
+from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.runtime import Runtime
-from valetkey.settings import Settings
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
@@ -46,7 +45,7 @@ def access_action() -> Response:
         owner.sub, client_ids, token_ids, current_address(runtime.settings.trusted_proxies), runtime, runtime.clock()
     )
     set_notice("access-ended" if is_end else "access-kept")
-    return redirect(_next_path(runtime.settings), 303)
+    return redirect(safe_local_path(request.values.get("next")), 303)
 
 
 def load_current_review(sub: str, runtime: Runtime) -> AccessReview:
@@ -84,14 +83,6 @@ def _render(owner: Owner, runtime: Runtime, problem: str | None = None) -> Respo
         ],
         "reset_at": utc_datetime(review.reset_at) if review.reset_at is not None else None,
         "other_sessions": review.other_sessions,
-        "next_path": _next_path(runtime.settings),
+        "next_path": safe_local_path(request.values.get("next")),
     }
     return pages.render_page("access.html", 400 if problem else 200, problem=problem, **context)
-
-
-def _next_path(settings: Settings) -> str:
-    """Return the local path to continue at: the parameter ``next``, else the account page or ``/``."""
-    path = request.values.get("next", "")
-    if is_local_path(path):
-        return path
-    return url_for("valetkey_resource_owner.account") if settings.account_path else "/"

@@ -35,6 +35,7 @@ from valetkey.resource_owner.forms import (
     MailSignUpForm,
     NewPasswordForm,
 )
+from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.settings import Settings
 from valetkey.storage import accounts
 from valetkey.storage.mail_links import MailLink
@@ -126,7 +127,7 @@ def mail_link_page(secret: str) -> Response:
         else:
             cookies.begin_session(session)
             if link.sub is None:
-                return redirect(link.next or _account_url(), 303)
+                return redirect(link.next or safe_local_path(), 303)
             set_notice("password-set")
             return redirect(url_for("valetkey_passwords.access", next=link.next or None), 303)
     return pages.render_form("new_password.html", form, problem, email=link.email, is_new=link.purpose == SIGN_UP)
@@ -185,7 +186,7 @@ def send_verification_action() -> Response:
     _require_mail_setting()
     owner = current_owner()
     if owner is None:
-        return redirect_to_sign_in(_account_url())
+        return redirect_to_sign_in(safe_local_path())
     refusal = _request_link(VERIFY_EMAIL, owner.email)
     if refusal is not None:
         return pages.render_page("message.html", 429, title=texts.TOO_MANY_MAILS_TITLE, sentence=refusal.message)
@@ -280,7 +281,3 @@ def current_login_context(settings: Settings) -> LoginContext:
         request.headers.get("User-Agent", ""),
         submission if is_submission_id(submission) else None,
     )
-
-
-def _account_url() -> str:
-    return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"

@@ -15,8 +15,9 @@ from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
 from valetkey.federation.links import connect_provider, disconnect_provider
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
 from valetkey.resource_owner import texts
+from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.resource_owner.passwords.views import current_login_context
-from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context, safe_local_path
+from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context
 from valetkey.settings.providers import SignInProvider
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_runtime
@@ -48,7 +49,7 @@ def begin_action(provider_id: str) -> Response:
 def connect_action(provider_id: str) -> Response:
     """Redirect the browser of a signed-in user to a provider, to connect the account with it."""
     check_button_form()
-    provider, owner, next_path = _require_provider(provider_id), current_owner(), safe_local_path(None)
+    provider, owner, next_path = _require_provider(provider_id), current_owner(), safe_local_path()
     if owner is None:
         return redirect_to_sign_in(next_path)
     return _redirect_to_provider(provider, next_path, connect_to=owner.sub)
@@ -82,16 +83,16 @@ def disconnect_action(provider_id: str) -> Response:
     runtime, provider, owner = current_runtime(), _require_provider(provider_id), current_owner()
     session = cookies.session_secret(runtime.settings)
     if owner is None or session is None:
-        return redirect_to_sign_in(safe_local_path(None))
+        return redirect_to_sign_in(safe_local_path())
     login_context = current_login_context(runtime.settings)
     if not disconnect_provider(provider, owner.sub, session.digest(), login_context, runtime, runtime.clock()):
         may_set_password = runtime.settings.password_sign_in and runtime.settings.mail_url
         text = texts.LAST_PROVIDER if may_set_password else texts.LAST_PROVIDER_NO_PASSWORDS
         sentence = text.format(provider=provider.name)
-        link = {"link_url": safe_local_path(None), "link_text": texts.BACK_TO_ACCOUNT}
+        link = {"link_url": safe_local_path(), "link_text": texts.BACK_TO_ACCOUNT}
         return pages.render_page("message.html", 400, title=texts.LAST_PROVIDER_TITLE, sentence=sentence, **link)
     cookies.set_notice("provider-disconnected")
-    return redirect(safe_local_path(None), 303)
+    return redirect(safe_local_path(), 303)
 
 
 def callback_page(provider_id: str) -> Response:

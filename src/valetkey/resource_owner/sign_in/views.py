@@ -14,9 +14,9 @@ from valetkey.authorization_server.authorize.consent import load_pending
 from valetkey.authorization_server.authorize.request import PendingAuthorization
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.secret import Secret
-from valetkey.protocol.uri import is_local_path
 from valetkey.resource_owner.consent_context import client_context
 from valetkey.resource_owner.forms import SignInForm, SignUpForm
+from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.resource_owner.passwords.views import current_login_context, require_passwords, sign_up_by_mail_page
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
@@ -149,13 +149,3 @@ def _sign_up_context(next_path: str) -> dict[str, Any]:
     """Return what ``providers_context`` returns, with only the ways in which users can sign up, for a sign-up page."""
     ways = {"providers": _sign_up_providers(), "has_passwords": _may_sign_up_with_password()}
     return {**providers_context(next_path), **ways}
-
-
-def safe_local_path(path: str | None) -> str:
-    """Return the path to redirect to: the given one if it is a path of this site, else the account page or ``/``.
-
-    So the page cannot be used as an open redirector.
-    """
-    if path and is_local_path(path):
-        return path
-    return url_for("valetkey_resource_owner.account") if current_runtime().settings.account_path else "/"
