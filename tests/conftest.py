@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, settings
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp, Register, add_api_routes, prepare_database
 from tests.support.browser_client import CALLBACK, EMAIL, SCOPES, Browser, find_secrets, sign_in_new_account
@@ -27,6 +28,10 @@ from valetkey.runtime import Runtime
 from valetkey.storage.tables import metadata
 
 pytest_plugins = ["tests.support.fixtures"]
+
+# On a busy machine, examples are generated slowly, which is no defect of the code.
+settings.register_profile("valetkey", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("valetkey")
 
 for variable in [name for name in os.environ if name.startswith(("VALETKEY_", "_VALETKEY_"))]:
     del os.environ[variable]  # the developer's shell must not decide a test

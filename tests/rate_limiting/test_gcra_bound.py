@@ -95,7 +95,7 @@ def excess(admitted: Sequence[tuple[float, int]], limit: Limit) -> float:
     return worst - limit.burst
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=arrivals, limit=limits)
 @example(plan=LATE_LEASE, limit=HOT)
 @example(plan=[(0.0, 0, 60, 1), (0.5, 0, 60, 1), (0.49, 1, 60, 3), (0.0, 2, 60, 3)], limit=HOT)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from http import HTTPStatus
 
 from flask import Flask, Response, request
+from werkzeug.http import HTTP_STATUS_CODES
 
 from valetkey.dispatch import dispatch
 from valetkey.endpoint import Endpoint, MachineRequest
@@ -27,7 +27,7 @@ from .wsgi import Environ, StartResponse
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT"})
 _HANDLED_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}  # as Flask does
+_STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}  # as Flask does
 _FAILURE_KEY = "valetkey.failure"  # in the WSGI environment: the exception that the endpoint raised before Flask
 _NO_ENDPOINT: tuple[str, Endpoint | None] = ("", None)
 

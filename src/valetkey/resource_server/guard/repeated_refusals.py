@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from http import HTTPStatus
 from types import FunctionType
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ from .charging import FIELDS_KEY, LIMIT_REFUSAL_KEY
 from .require_oauth import is_guard
 
 _MAX_ROUTES = 2_000
-_STATUS_LINE = f"429 {HTTPStatus.TOO_MANY_REQUESTS.phrase}"
+_STATUS_LINE = "429 TOO MANY REQUESTS"
 
 
 class _Refused(NamedTuple):
