@@ -123,6 +123,42 @@ def test_a_lease_takes_at_most_a_few_seconds_of_a_slow_budget(counters: Counters
     assert (later.is_admitted, later.remaining) == (True, 480)
 
 
+def test_a_steady_caller_of_a_slow_budget_loses_no_call_to_a_lease() -> None:
+    counters, day = MemoryCounters(), Limit(1000, 86400, 1000)
+    limiter = Limiter(counters)
+    for number in range(30):
+        assert limiter.spend("slow", day, START + number / 8).is_admitted
+
+    assert Limiter(counters).peek("slow", day, START + 5).remaining == 970
+
+
+def test_a_steady_caller_is_counted_about_twice_a_second_and_has_its_burst_after_a_pause() -> None:
+    counted: list[float] = []
+
+    class Counted(MemoryCounters):
+        def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+            counted.append(min_tat)
+            return super().spend(key, min_tat, cost_s, max_tat)
+
+    limiter, limit, calls_per_second = Limiter(Counted()), parse_limit("1200/minute burst 120"), 8
+    times = [START + number / calls_per_second for number in range(10 * calls_per_second)]
+
+    assert all(limiter.spend("steady", limit, now).is_admitted for now in times)
+    assert len(counted) <= 25
+    later = times[-1] + 6
+    assert [limiter.spend("steady", limit, later).is_admitted for _ in range(121)] == [True] * 120 + [False]
+
+
+@pytest.mark.parametrize("text", ["60/minute burst 10", "100/minute burst 100", "1200/minute burst 120", "10/second"])
+def test_the_whole_burst_of_a_new_caller_is_admitted_however_long_it_takes(text: str) -> None:
+    """A lease reserves budget; it must not be what a burst that takes a second needs."""
+    limit = parse_limit(text)
+    for duration_s in (0.0, 0.3, 0.6, 1.2, 3.0):
+        limiter = Limiter(MemoryCounters())
+        times = [START + duration_s * number / limit.burst for number in range(limit.burst)]
+        assert all(limiter.spend("burst", limit, now).is_admitted for now in times), duration_s
+
+
 def test_changing_the_limit_of_a_key_starts_a_new_budget(counters: Counters, key: str) -> None:
     """As after a new release: calls spent of ten an hour do not count against six hundred a minute."""
     before, after = Limit(10, 3600, 10), Limit(600, 60, 600)

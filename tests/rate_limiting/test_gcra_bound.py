@@ -32,7 +32,10 @@ arrivals = st.lists(
     max_size=12,
 )
 limits = st.sampled_from(
-    [HOT, Limit(1000, 1, 1500), Limit(100, 60, 10), Limit(50, 1, 60), Limit(1, 1, 1), Limit(10, 1, 1), Limit(7, 3, 50)]
+    [
+        *(HOT, Limit(1000, 1, 1500), Limit(100, 60, 10), Limit(50, 1, 60), Limit(1, 1, 1), Limit(10, 1, 1)),
+        *(Limit(7, 3, 50), Limit(1200, 60, 120)),
+    ]
 )
 LATE_LEASE: list[Arrival] = [(0.0, 0, 21, 1), (0.49, 1, 250, 1), (0.0, 0, 30, 1)]
 

@@ -212,7 +212,9 @@ class Limiter:
         recent_calls = max(state.calls, state.previous_calls)
         is_hot = recent_calls >= _HOT_KEY_CALLS
         available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
-        max_lease_s = _MAX_LEASE_BUDGET_S if is_hot else limit.burst_tolerance_s * _STEADY_KEY_BURSTS
+        max_lease_s = _MAX_LEASE_BUDGET_S
+        if not is_hot:
+            max_lease_s = min(max_lease_s, limit.burst_tolerance_s * _STEADY_KEY_BURSTS)
         # Whole calls: a remainder would be lost.
         wanted_s = recent_calls * (1.25 if is_hot else 2) * cost_s  # few calls vary more
         lease_s = math.floor(min(wanted_s, available_s / 2, max_lease_s) / cost_s) * cost_s
