@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -147,6 +148,19 @@ def test_a_steady_caller_is_counted_about_twice_a_second_and_has_its_burst_after
     assert len(counted) <= 25
     later = times[-1] + 6
     assert [limiter.spend("steady", limit, later).is_admitted for _ in range(121)] == [True] * 120 + [False]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_caller_within_its_rate_is_never_refused(share: float, processes: int) -> None:
+    """Unused calls of leases are lost, which must not use up the budget."""
+    limit, counters, arrivals = parse_limit("600/minute burst 60"), MemoryCounters(), random.Random(3)
+    limiters = [Limiter(counters) for _ in range(processes)]
+    now, refused = START, 0
+    while (now := now + arrivals.expovariate(share * 10)) < START + 300:
+        refused += not arrivals.choice(limiters).spend("random", limit, now).is_admitted
+
+    assert refused == 0
 
 
 @pytest.mark.parametrize("text", ["60/minute burst 10", "100/minute burst 100", "1200/minute burst 120", "10/second"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+import redis
 
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
@@ -160,6 +162,26 @@ def test_postgresql_locks_counters_in_the_order_of_their_keys(postgresql: Postgr
     counters.close()
 
 
+def test_in_cluster_mode_calls_are_counted_one_by_one() -> None:
+    """There, a script may only change keys of one slot."""
+    with RedisServer("--cluster-enabled", "yes") as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+            time.sleep(0.01)
+        counters = RedisCounters(server.url)
+        spends = [Spend(f"slot {number}", NOW, COST_S, MAX_TAT) for number in range(5)]
+
+        assert [counters.spend_all(spends) for _ in range(2)] == [
+            [(True, NOW + COST_S)] * 5,
+            [(True, NOW + 2 * COST_S)] * 5,
+        ]
+        counters.close()
+
+
+class Stopped(BaseException):
+    """What stops a thread, as a timeout of a server does."""
+
+
 class BlockedCounters:
     """A backend whose first call waits until the test continues it, and whose groups fail."""
 
@@ -191,4 +213,28 @@ def test_all_calls_of_a_group_fail_with_it_and_the_next_call_is_counted() -> Non
         for other in others:
             with pytest.raises(BackendUnavailable, match="no connection for 3 calls"):
                 other.result()
+    assert spend(counters, "next") == (True, NOW)
+
+
+def test_a_thread_that_is_stopped_during_a_group_with_a_key_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = BlockedCounters()
+    counters = GroupedCounters(backend)  # type: ignore[arg-type]  # refund() and others are not called
+
+    def stop(_: Sequence[Spend]) -> list[SpendResult]:
+        raise Stopped
+
+    monkeypatch.setattr(backend, "spend_all", stop)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(spend, counters, "first")]
+        assert backend.is_called.wait(10)
+        for number, key in enumerate(("twice", "twice", "other"), 1):
+            calls.append(pool.submit(spend, counters, key))
+            while len(counters._queue._items) < number:
+                threading.Event().wait(0.001)
+        backend.may_continue.set()
+        failures = [call.exception(10) for call in calls]
+
+    assert [type(failure) for failure in failures] == [type(None), Stopped, CountersUnavailable, CountersUnavailable]
     assert spend(counters, "next") == (True, NOW)

@@ -14,8 +14,10 @@ from tests.support.program import Program, find_program, free_port
 class RedisServer:
     """A Redis server in a temporary directory. It can be stopped and started again on the same port, without data."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """:param options: further options of the program, such as ``--maxmemory 1mb``."""
         self.port = free_port()
+        self._options = options
         self._program: Program | None = None
 
     def __enter__(self) -> RedisServer:
@@ -40,7 +42,7 @@ class RedisServer:
         server = find_program(["redis-server", "valkey-server"], package="redis-server")
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._program = Program(
-            [server, *settings, "--dir", str(self._directory)],
+            [server, *settings, "--dir", str(self._directory), *self._options],
             log=self._directory / "server.log",
             is_ready=lambda: self._send_command("PING") == b"+PONG\r\n",
             cwd=self._directory,

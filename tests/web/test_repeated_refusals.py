@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import TooManyRequests
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.routing import UnicodeConverter
 from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
@@ -20,8 +22,10 @@ from tests.support.flask_customizations import CUSTOMIZATIONS
 from valetkey import CallRefused, Plan, RateLimit, Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
+from valetkey.resource_server.guard.repeated_refusals import RepeatedRefusalMiddleware
 from valetkey.storage.grants import list_active
 from valetkey.testing import mint_token
+from valetkey.web.middleware import Middleware
 
 Call = Callable[..., TestResponse]
 
@@ -262,6 +266,80 @@ def test_the_limit_of_an_inner_guard_is_charged_to_the_outer_one_too(make_app: M
 
     assert [call().status_code for _ in range(3)] == [200, 429, 429]
     assert [call().json["violated-policies"] for _ in range(7)][-1] == ["outer"]
+
+
+@pytest.mark.parametrize("authorization", ["", None], ids=["empty", "missing"])
+def test_calls_without_a_token_go_through_flask(
+    make_app: MakeApp, sqlite_store_url: str, in_flask: list[str], authorization: str | None
+) -> None:
+    app = make_app(sqlite_store_url)
+    app.add_url_rule("/api/limited", "limited", require_oauth(optional=True, limit="1/hour")(respond))
+    headers = {} if authorization is None else {"Authorization": authorization}
+
+    responses = [app.test_client().get("/api/limited", headers=headers) for _ in range(3)]
+    responses.append(app.test_client().get("/api/limited"))
+
+    assert [response.status_code for response in responses] == [200, 429, 429, 429]
+    assert in_flask == ["/api/limited"] * 4
+    assert caller(app)().status_code == 200
+
+
+def test_a_guard_in_a_hook_refuses_calls_of_paths_without_a_route(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url)
+    app.before_request(require_oauth(limit="1/hour")(lambda: None))
+    call = caller(app)
+
+    assert [call(path="/nowhere").status_code for _ in range(3)] == [404, 429, 429]
+
+
+def test_a_refusal_of_a_mounted_app_is_not_remembered_by_the_outer_app(tmp_path: Path) -> None:
+    mounted, outer = Flask("mounted"), Flask("outer")
+    for app in (mounted, outer):
+        if app is outer:
+            app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/mounted": mounted})  # type: ignore[method-assign]
+        Valetkey(app, data_dir=str(tmp_path / app.name), env_prefix=None, embedded_worker=False)
+        app.extensions["valetkey"].get_ready()
+    add_limited(mounted)
+    headers = {"Authorization": f"Bearer {mint_token(mounted)}"}
+
+    responses = [outer.test_client().get("/mounted/api/limited", headers=headers) for _ in range(4)]
+
+    assert [response.status_code for response in responses] == [200, 429, 429, 429]
+
+
+def test_a_url_converter_of_the_app_is_called(make_app: MakeApp, sqlite_store_url: str) -> None:
+    converted: list[str] = []
+
+    class Recorded(UnicodeConverter):
+        def to_python(self, value: str) -> str:
+            converted.append(value)
+            return value
+
+    app = make_app(sqlite_store_url)
+    app.url_map.converters["recorded"] = Recorded
+    app.add_url_rule("/api/<recorded:name>", "limited", require_oauth(limit="1/hour")(lambda name: name))
+    call = caller(app)
+
+    assert [call().status_code for _ in range(4)] == [200, 429, 429, 429]
+    assert converted == ["limited"] * 4
+
+
+def test_a_caller_that_waits_is_forgotten(limited_app: Flask, clock: Clock) -> None:
+    call = caller(limited_app)
+    use_up(call)
+    (layer,) = [layer for layer in layers(limited_app) if isinstance(layer, RepeatedRefusalMiddleware)]
+    assert len(layer._routes) == 1
+    clock.forward(61)
+
+    assert call().status_code == 200
+    assert layer._routes == {}
+
+
+def layers(app: Flask) -> Iterator[Any]:
+    layer: Any = app.wsgi_app
+    while isinstance(layer, Middleware):
+        yield layer
+        layer = layer.inner
 
 
 def test_hosts_that_the_default_issuer_does_not_serve_are_refused(tmp_path: Path) -> None:

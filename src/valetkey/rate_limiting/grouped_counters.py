@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from valetkey.storage.engine.batch_queue import BatchQueue, QueuedItem
 
-from .counters import Counters
+from .counters import Counters, CountersUnavailable
 
 _MAX_CALLS_PER_GROUP = 64
 
@@ -63,7 +63,7 @@ class GroupedCounters:
         os.register_at_fork(after_in_child=lambda: _reset_if_exists(weak))
 
     def _reset(self) -> None:
-        self._queue = BatchQueue(self._spend_group, _MAX_CALLS_PER_GROUP)
+        self._queue = BatchQueue(self._spend_group, _MAX_CALLS_PER_GROUP, CountersUnavailable)
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         queued = _QueuedSpend(Spend(key, min_tat, cost_s, max_tat))
@@ -86,16 +86,16 @@ class GroupedCounters:
         by_key: dict[str, _QueuedSpend] = {}
         for queued in group:
             by_key.setdefault(queued.spend.key, queued)
-        self._queue.requeue([queued for queued in group if by_key[queued.spend.key] is not queued])
         try:
             results = self._spend_all([queued.spend for queued in by_key.values()])
         except Exception as failure:
             for queued in by_key.values():
                 queued.settle(failure)
-            return
-        for queued, result in zip(by_key.values(), results, strict=True):
-            queued.result = result
-            queued.settle()
+        else:
+            for queued, result in zip(by_key.values(), results, strict=True):
+                queued.result = result
+                queued.settle()
+        self._queue.requeue([queued for queued in group if by_key[queued.spend.key] is not queued])
 
     def _spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
         return self._counters.spend_all(spends) if len(spends) > 1 else [self._counters.spend(*spends[0])]

@@ -24,9 +24,11 @@ from .counters import Counters
 from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
 _HOT_KEY_CALLS = 20  # calls within LEASE_DURATION_S that make a key worth leasing
-# So do this many calls in the LEASE_DURATION_S before, for a lease of at most this share of the burst. A lease reserves
-# the budget of its duration, too: a caller that was active for that long has had as much in addition to the burst.
-_STEADY_KEY_CALLS, _STEADY_KEY_BURSTS = 2, 1 / 12
+# A caller with this many calls in the last LEASE_DURATION_S gets a small lease, of up to this share of the burst. A
+# lease reserves the budget of its duration, too; a caller that was active for so long has had as much in addition.
+_STEADY_KEY_CALLS, _SMALL_LEASE_SHARE = 2, 1 / 12
+# Unused calls of small leases are lost. They may take this share of the burst; beyond it, calls are counted singly.
+_SMALL_LEASES_SHARE = 1 / 6
 _MAX_KEYS = 20_000
 # The largest lease, in seconds of budget: what a process does not use is only available again after that time.
 _MAX_LEASE_BUDGET_S = 5.0
@@ -206,18 +208,20 @@ class Limiter:
         if max(state.calls, state.previous_calls) >= _HOT_KEY_CALLS:
             return True
         is_steady = state.previous_calls >= _STEADY_KEY_CALLS
-        return is_steady and limit.burst_tolerance_s * _STEADY_KEY_BURSTS >= LEASE_DURATION_S
+        return is_steady and limit.burst_tolerance_s * _SMALL_LEASE_SHARE >= LEASE_DURATION_S
 
     def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> bool:
         recent_calls = max(state.calls, state.previous_calls)
         is_hot = recent_calls >= _HOT_KEY_CALLS
         available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
-        max_lease_s = _MAX_LEASE_BUDGET_S
+        max_lease_s = min(_MAX_LEASE_BUDGET_S, available_s / 2)
         if not is_hot:
-            max_lease_s = min(max_lease_s, limit.burst_tolerance_s * _STEADY_KEY_BURSTS)
+            used_s = max(0.0, state.tat - now - LEASE_DURATION_S)
+            left_s = limit.burst_tolerance_s * _SMALL_LEASES_SHARE - used_s
+            max_lease_s = min(max_lease_s, limit.burst_tolerance_s * _SMALL_LEASE_SHARE, left_s)
         # Whole calls: a remainder would be lost.
         wanted_s = recent_calls * (1.25 if is_hot else 2) * cost_s  # few calls vary more
-        lease_s = math.floor(min(wanted_s, available_s / 2, max_lease_s) / cost_s) * cost_s
+        lease_s = math.floor(min(wanted_s, max_lease_s) / cost_s) * cost_s
         if lease_s < max(cost_s, (4 if is_hot else 2) * limit.emission_interval_s):
             return False  # the budget is nearly empty, or the burst small: spend single calls
         has_lease, tat = self._counters.spend(

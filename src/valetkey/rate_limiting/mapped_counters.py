@@ -16,6 +16,7 @@ import fcntl
 import mmap
 import os
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -44,8 +45,8 @@ _libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
 
 
 def can_map_counters() -> bool:
-    """Return whether this system has the locks that ``MappedCounters`` needs; Linux has them."""
-    return hasattr(fcntl, "F_OFD_SETLK")
+    """Return whether this system has the locks that ``MappedCounters`` needs; 64-bit Linux has them."""
+    return hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 2**32
 
 
 class MappedCounters:
@@ -291,4 +292,5 @@ def _try_lock(file: int, request: bytes) -> bool:
 
 
 def _unlock(file: int, bucket: int) -> None:
-    _libc.fcntl(file, fcntl.F_OFD_SETLK, _LOCK_REQUEST.pack(fcntl.F_UNLCK, os.SEEK_SET, bucket, 1, 0))
+    if not _try_lock(file, _LOCK_REQUEST.pack(fcntl.F_UNLCK, os.SEEK_SET, bucket, 1, 0)):
+        raise CountersUnavailable("a rate limit counter cannot be unlocked")

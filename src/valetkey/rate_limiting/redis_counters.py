@@ -58,13 +58,25 @@ class RedisCounters:
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry
         )
         self._redis_error = redis.RedisError
+        self._has_slots = False  # in cluster mode, a script may only change keys of one slot
         self._spend_script = self._redis.register_script(_SPEND_SCRIPT)
         self._refund_script = self._redis.register_script(_REFUND_SCRIPT)
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        return self.spend_all([Spend(key, min_tat, cost_s, max_tat)])[0]
+        return self._spend_in_script([Spend(key, min_tat, cost_s, max_tat)])[0]
 
     def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        if self._has_slots:
+            return [self.spend(*spend) for spend in spends]
+        try:
+            return self._spend_in_script(spends)
+        except CountersUnavailable as failure:
+            if "slot" not in str(failure):
+                raise
+            self._has_slots = True
+            return self.spend_all(spends)
+
+    def _spend_in_script(self, spends: Sequence[Spend]) -> list[SpendResult]:
         numbers = [
             number
             for _, min_tat, cost_s, max_tat in spends

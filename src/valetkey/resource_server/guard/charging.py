@@ -17,7 +17,8 @@ from valetkey.web.refused_call import refuse_call
 from valetkey.web.wsgi import CALLER_KEY, Environ, Headers, ResponseHook
 
 FIELDS_KEY = "valetkey.fields"  # in the WSGI environment: the RateLimit header fields, for finish_call
-# In the WSGI environment, if a limit refuses the call: the protection, what the call was charged to, and the URL rule.
+# In the WSGI environment, if a limit refuses the call: the app's context, the protection, what the call was charged to,
+# and the URL rule.
 LIMIT_REFUSAL_KEY = "valetkey.limit_refusal"
 
 
@@ -53,7 +54,7 @@ def charge_call(
     if fields:  # otherwise those of an outer guard stay
         environ[FIELDS_KEY] = fields
     if not result.is_admitted:
-        environ[LIMIT_REFUSAL_KEY] = protection, charge_plan, request.url_rule
+        environ[LIMIT_REFUSAL_KEY] = context, protection, charge_plan, request.url_rule
         detail, members = rate_limit_problem(result)  # Retry-After is one of the RateLimit fields
         refusal = refuse(TooManyRequests(detail, is_repeated=result.is_repeated))
         raise refuse_call(environ, protection, refusal, **members)

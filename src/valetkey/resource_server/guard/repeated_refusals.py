@@ -1,4 +1,4 @@
-"""Refusal of calls that go on after 429, before Flask: a caller that does not wait must not cost as much as others."""
+"""Refusal, before Flask, of callers that keep calling after 429: they must not cost as much as other callers."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ from .require_oauth import is_guard
 
 _MAX_ROUTES = 2_000
 _STATUS_LINE = "429 TOO MANY REQUESTS"
+_CONVERTERS = "werkzeug.routing.converters"
+_Key = tuple[str, str, int]  # method, path, and hash of the Authorization header
 
 
 class _Refused(NamedTuple):
@@ -70,39 +72,51 @@ class RepeatedRefusalMiddleware(Middleware):
         self._context = context
         self._host_check = host_check
         self._bypass = bypass
-        self._routes: dict[tuple[str, str, str], _RefusedRoute] = {}  # by method, path and Authorization header
+        self._routes: dict[_Key, _RefusedRoute] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if self._routes:
-            route = self._routes.get(_key_of(environ))
-            refused = None if route is None else self._find_refusal(environ, route)
-            if route is not None and refused is not None:
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if not authorization:  # an empty header counts as none
+            return self.inner(environ, start_response)
+        # Only a hash, because a token may be valid for months. It need not be unique: the token is verified.
+        key = environ["REQUEST_METHOD"], environ["PATH_INFO"], hash(authorization)
+        route = self._routes.get(key)
+        if route is not None:
+            refused = self._find_refusal(environ, authorization, route)
+            if refused is not None:
                 return self._respond(environ, start_response, route.rule, refused)
+            self._routes.pop(key, None)
         environ.pop(LIMIT_REFUSAL_KEY, None)  # set by another app that was called first with the same environment
         chunks = self.inner(environ, start_response)
         if LIMIT_REFUSAL_KEY in environ:
-            self._remember(environ)
+            self._remember(key, environ)
         return chunks
 
-    def _remember(self, environ: Environ) -> None:
-        """Store the route of a refused call, unless a decorator of the host app is around the guard."""
-        protection, charge_plan, rule = environ[LIMIT_REFUSAL_KEY]
+    def _remember(self, key: _Key, environ: Environ) -> None:
+        """Store the route of a refused call, unless code of the host app runs before the guard."""
+        context, protection, charge_plan, rule = environ[LIMIT_REFUSAL_KEY]
+        if context is not self._context or rule is None:  # a mounted app has refused the call, or there is no route
+            return
         view = self._app.view_functions[rule.endpoint]
         if (
             is_guard(view)
             and getattr(view, PROTECTION_ATTRIBUTE) is protection  # not one of a guard around it
-            and "HTTP_AUTHORIZATION" in environ
+            and (not rule.arguments or self._has_plain_converters())
         ):
             if len(self._routes) >= _MAX_ROUTES:
                 self._routes.clear()
-            self._routes[_key_of(environ)] = _RefusedRoute(rule, view, protection, charge_plan)
+            self._routes[key] = _RefusedRoute(rule, view, protection, charge_plan)
 
-    def _find_refusal(self, environ: Environ, route: _RefusedRoute) -> _Refused | None:
+    def _has_plain_converters(self) -> bool:
+        """Return whether all URL converters of the app are Werkzeug's: another one may call anything."""
+        return all(converter.__module__ == _CONVERTERS for converter in self._app.url_map.converters.values())
+
+    def _find_refusal(self, environ: Environ, authorization: str, route: _RefusedRoute) -> _Refused | None:
         """Return the refusal of a call that will be refused for certain, and needs nothing of Flask; else ``None``."""
         context, endpoint = self._context, route.rule.endpoint
         admission, now = context.admission, context.clock()
         try:
-            token = context.verifier.verify_header(environ["HTTP_AUTHORIZATION"], now)
+            token = context.verifier.verify_header(authorization, now)
             plan = admission.find_plan(token.counted_as, now)
         except (OAuthError, BackendUnavailable):
             return None
@@ -136,7 +150,3 @@ class RepeatedRefusalMiddleware(Middleware):
         body = build_refusal(cause, request_id_of(environ)).problem_body(**members)
         start_response(_STATUS_LINE, [("Content-Type", PROBLEM_CONTENT_TYPE), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def _key_of(environ: Environ) -> tuple[str, str, str]:
-    return environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_AUTHORIZATION", "")

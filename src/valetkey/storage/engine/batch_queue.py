@@ -1,4 +1,4 @@
-"""A queue whose items one thread at a time, the leader, handles in batches for all waiting threads."""
+"""Queue that one thread at a time, the leader, empties in batches for all waiting threads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .transaction import StoreUnavailable
+from valetkey.protocol.unavailable import BackendUnavailable
 
 
 class QueuedItem:
-    """Base class of what threads queue. The thread of an item waits until it is settled, or becomes the leader."""
+    """Base class of queued items. The thread of an item waits until the item is settled, or it becomes the leader.
 
-    __slots__ = ("_wake_lock", "failure", "is_settled")
+    An item is settled when it was handled, or has failed.
+    """
+
+    __slots__ = ("_wake_lock", "failure", "is_leader", "is_settled")
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
         self.is_settled = False
+        self.is_leader = False
         self._wake_lock = threading.Lock()
         self._wake_lock.acquire()
 
@@ -27,6 +31,7 @@ class QueuedItem:
 
     def make_leader(self) -> None:
         """Wake the waiting thread up and make it the leader."""
+        self.is_leader = True
         self._wake_lock.release()
 
     def settle(self, failure: BaseException | None = None) -> None:
@@ -45,11 +50,15 @@ class BatchQueue(Generic[Item]):
 
     :param handle: function that settles each item of a batch, or queues it again. It runs in the thread of an item.
     :param max_batch: most items of a batch.
+    :param error: class of the exception for the items of a batch whose thread is stopped meanwhile.
     """
 
-    def __init__(self, handle: Callable[[Sequence[Item]], None], max_batch: int) -> None:
+    def __init__(
+        self, handle: Callable[[Sequence[Item]], None], max_batch: int, error: type[BackendUnavailable]
+    ) -> None:
         self._handle = handle
         self._max_batch = max_batch
+        self._error = error
         self._lock = threading.Lock()
         self._has_leader = False  # whether a thread handles the queue, or has been woken up to do so
         self._items: list[Item] = []
@@ -63,7 +72,7 @@ class BatchQueue(Generic[Item]):
             self._items.append(item)
             leads, self._has_leader = not self._has_leader, True
         if not leads:  # decided under the lock: the leader may call ``make_leader`` at any time after it
-            leads = item.wait()
+            leads = self._wait(item)
         if leads:
             self._run_as_leader(item)
         if item.failure is not None:
@@ -80,16 +89,35 @@ class BatchQueue(Generic[Item]):
             items, self._items = self._items, []
         return items
 
+    def _wait(self, item: Item) -> bool:
+        """Block until an item is settled, or its thread is the leader; return whether it is.
+
+        A signal handler or a timeout of the server may raise an exception here: the queue goes on without the item.
+        """
+        try:
+            return item.wait()
+        except BaseException:
+            with self._lock:
+                if item in self._items:
+                    self._items.remove(item)
+                if item.is_leader:
+                    self._hand_over()
+            raise
+
     def _run_as_leader(self, item: Item) -> None:
-        """Handle the queue until the given item is settled; then let the next thread in the queue continue."""
+        """Handle the queue until this item is settled; then let the next thread in the queue continue."""
         try:
             while not item.is_settled:
                 self._handle_next_batch()
         finally:
             with self._lock:
-                self._has_leader = bool(self._items)
-                if self._items:
-                    self._items[0].make_leader()
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Make the next thread in the queue the leader, if there is one. Call it under the lock."""
+        self._has_leader = bool(self._items)
+        if self._items:
+            self._items[0].make_leader()
 
     def _handle_next_batch(self) -> None:
         with self._lock:
@@ -99,5 +127,5 @@ class BatchQueue(Generic[Item]):
         except BaseException:  # the thread is being stopped: release the threads that wait for this batch
             for item in batch:
                 if not item.is_settled:
-                    item.settle(StoreUnavailable("the server is stopping"))
+                    item.settle(self._error("the server is stopping"))
             raise

@@ -58,7 +58,7 @@ class Store:
         self._readers = ReaderPool(self._max_readers)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._writer: Connection | None = None
-        self._queue = BatchQueue(self._commit_batch, _MAX_TRANSACTIONS_PER_COMMIT)
+        self._queue = BatchQueue(self._commit_batch, _MAX_TRANSACTIONS_PER_COMMIT, StoreUnavailable)
         self._closes_at_exit = False
 
     def _pin_connections(self) -> None:
