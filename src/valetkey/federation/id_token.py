@@ -68,7 +68,8 @@ def verify_signature(
 
     A key that is not in the cached key set is looked for in a new one: the provider may have rotated its keys.
 
-    :raises ProviderRefused: if the value is no JWT, has an algorithm that is not the provider's, or a wrong signature.
+    :raises ProviderRefused: if the value is no JWT, has an algorithm that is not the provider's, a wrong signature, or an
+        ``aud`` of another type.
     :raises FetchError: if the keys cannot be fetched.
     """
     if not isinstance(value, str) or len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
@@ -82,6 +83,11 @@ def verify_signature(
     alg, kid = header.get("alg"), header.get("kid")
     if alg not in endpoints.algorithms or "crit" in header:
         raise untrusted_response(provider, "the alg or crit of the ID token is not one that is accepted")
+    audience = claims.get("aud")  # RFC 7519 §4.1.3; not every version of the JWT libraries checks its type
+    if not isinstance(audience, str) and not (
+        isinstance(audience, list) and all(isinstance(of, str) for of in audience)
+    ):
+        raise untrusted_response(provider, "the aud of the ID token is not a string or a list of strings")
     if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_KID_LENGTH):
         raise untrusted_response(provider, "the kid of the ID token is not a short text")
     if endpoints.jwks_uri is None:
