@@ -68,8 +68,8 @@ def verify_signature(
 
     A key that is not in the cached key set is looked for in a new one: the provider may have rotated its keys.
 
-    :raises ProviderRefused: if the value is no JWT, has an algorithm that is not the provider's, a wrong signature, or an
-        ``aud`` of another type.
+    :raises ProviderRefused: if the value is no JWT, has an algorithm that is not the provider's, a wrong signature, or
+        an ``aud`` of another type.
     :raises FetchError: if the keys cannot be fetched.
     """
     if not isinstance(value, str) or len(value) > _MAX_LENGTH or not value.isascii() or value.count(".") != 2:
