@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from benchmarks.app_rows import APP_ROWS
 from benchmarks.installation import NODE
 from benchmarks.rows import DEFAULT_ROWS, TARGETS, Target
 from benchmarks.testbed import measure_fsync_ms
@@ -72,7 +73,7 @@ def write_results(results: Results) -> Path:
     """Write the results as JSON and return the path of that file.
 
     The tables are written too: to ``latest.md`` if all default rows were measured, else to ``large_store.md`` if P8
-    was.
+    was, else to ``in_app.md`` if the rows of the endpoints in an app were.
     """
     now = datetime.now(UTC)
     RESULTS.mkdir(exist_ok=True)
@@ -96,7 +97,9 @@ def write_results(results: Results) -> Path:
     path = RESULTS / f"{now:%Y-%m-%d-%H%M}.json"
     path.write_text(json.dumps({**facts, **asdict(results), "targets": targets}, indent=1) + "\n")
     has_default_rows = set(DEFAULT_ROWS) <= set(results.values)
-    page = "latest.md" if has_default_rows else "large_store.md" if "P8" in results.values else None
+    pages = {"latest.md": has_default_rows, "large_store.md": "P8" in results.values}
+    pages["in_app.md"] = set(APP_ROWS) <= set(results.values)
+    page = next((name for name, is_measured in pages.items() if is_measured), None)
     if page:
         parts = [f"# Measured on {now:%Y-%m-%d}", describe_run(results), format_tables(results)]
         (RESULTS / page).write_text("\n\n".join(parts) + "\n")
