@@ -10,7 +10,9 @@ from typing import Any
 
 import flask
 import pytest
-from flask import Flask
+from flask import Flask, Response
+from flask_login import LoginManager
+from flask_wtf import CSRFProtect
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.flask_customizations import CUSTOMIZATIONS, add_hook
@@ -49,6 +51,63 @@ def test_check_names_what_makes_requests_go_through_flask(bypass_app: Flask, fla
     (note,) = flask_notes(bypass_app)
     assert re.search("handled by Flask, not before it, because of the before_request function tests.support", note)
     assert list(flask_notes(flask_app)) == []  # it has endpoints_bypass_flask=False
+
+
+class OtherLogin(LoginManager):
+    def _update_remember_cookie(self, response: Response) -> Response:
+        return response
+
+
+class OtherProtection(CSRFProtect):
+    def protect(self, *_: Any, **__: Any) -> None: ...
+
+
+def refresh_cookies(app: Flask) -> None:
+    app.config["REMEMBER_COOKIE_REFRESH_EACH_REQUEST"] = True
+
+
+EXTENSIONS: dict[str, tuple[list[Callable[[Flask], object]], bool]] = {  # what is added, and whether Flask is needed
+    "Flask-Login and CSRFProtect": ([LoginManager, CSRFProtect], False),
+    "REMEMBER_COOKIE_REFRESH_EACH_REQUEST": ([refresh_cookies, LoginManager], True),
+    "a subclass of LoginManager": ([OtherLogin], True),
+    "a subclass of CSRFProtect": ([OtherProtection], True),
+    "two objects CSRFProtect": ([CSRFProtect, CSRFProtect], True),
+}
+
+
+@pytest.mark.parametrize(("extensions", "needs_flask"), EXTENSIONS.values(), ids=EXTENSIONS)
+def test_hooks_of_extensions_that_do_nothing_for_the_endpoints_are_no_reason(
+    make_app: MakeApp,
+    sqlite_store_url: str,
+    in_flask: list[str],
+    extensions: list[Callable[[Flask], object]],
+    needs_flask: bool,
+) -> None:
+    app = make_app(sqlite_store_url)
+    app.secret_key = "secret"
+    for add in extensions:
+        add(app)
+    client = app.test_client()
+    client.get("/oauth/jwks")  # Flask handles the first request, with the checks before it
+    in_flask.clear()
+
+    response = client.post("/oauth/token", data={"grant_type": "client_credentials"})
+    assert response.status_code == 401 or extensions == [CSRFProtect, CSRFProtect]  # the first one knows no exemptions
+    assert bool(in_flask) is needs_flask
+    assert bool(list(flask_notes(app))) is needs_flask
+
+
+def test_a_replaced_csrf_protection_is_called(make_app: MakeApp, sqlite_store_url: str, in_flask: list[str]) -> None:
+    app = make_app(sqlite_store_url)
+    app.secret_key = "secret"
+    csrf = CSRFProtect(app)
+    csrf.protect = lambda **_: None
+    client = app.test_client()
+    client.get("/oauth/jwks")
+    in_flask.clear()
+
+    client.get("/oauth/jwks")
+    assert in_flask
 
 
 @pytest.mark.parametrize("status", [404, 500])

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, jsonify, request
+from flask_login import LoginManager
+from flask_wtf import CSRFProtect
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import UnicodeConverter
@@ -207,6 +209,22 @@ def test_a_customization_that_is_added_later_is_honored(
     except Exception:  # some of them make the app useless
         response = None
     assert in_flask or (response is not None and response.text == "mine")
+
+
+@pytest.mark.parametrize("extension", [LoginManager, CSRFProtect])
+def test_hooks_of_extensions_are_called(
+    make_app: MakeApp, sqlite_store_url: str, in_flask: list[str], extension: Callable[[Flask], object]
+) -> None:
+    """They do nothing for Valetkey's endpoints, but may do something for the app's."""
+    app = make_app(sqlite_store_url)
+    app.secret_key = "secret"
+    extension(app)
+    add_limited(app)
+    call = caller(app)
+    use_up(call)
+    in_flask.clear()
+
+    assert (call().status_code, in_flask) == (429, ["/api/limited"])
 
 
 @pytest.mark.parametrize("scope", ["outer", "outer.inner"])

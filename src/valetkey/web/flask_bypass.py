@@ -5,6 +5,7 @@ What is not known to be Flask's or Valetkey's own counts as the host's.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from operator import attrgetter
@@ -36,6 +37,9 @@ _SIGNALS = (
     *(flask.appcontext_pushed, flask.appcontext_popped, flask.appcontext_tearing_down),
 )
 _SESSION_METHODS = ("open_session", "save_session", "make_null_session", "is_null_session")
+_LOGIN_HOOK = "flask_login.login_manager.LoginManager._update_remember_cookie"
+_CSRF_CLASS = "flask_wtf.csrf.CSRFProtect"
+_CSRF_HOOK = f"{_CSRF_CLASS}.init_app.<locals>.csrf_protect"
 _SETTINGS = ("TRUSTED_HOSTS", "SERVER_NAME")  # with them, Flask decides which hosts are served
 # What changes only if somebody replaces it. It is compared in each request, which takes 1 us.
 _read_attributes = attrgetter(
@@ -75,14 +79,17 @@ class FlaskBypass:
 
         :param endpoint: name of the Flask endpoint, one of Valetkey's.
         """
-        return self.needs_flask_for_view(environ, endpoint, self._views[endpoint])
+        return self._needs_flask(environ, endpoint, self._views[endpoint], is_own=True)
 
     def needs_flask_for_view(self, environ: Environ, endpoint: str, view: Any) -> bool:
-        """Return whether a request must go through Flask.
+        """Return whether a request to a view of the host's must go through Flask.
 
         :param endpoint: name of the Flask endpoint.
         :param view: the function that must still be the view of the endpoint.
         """
+        return self._needs_flask(environ, endpoint, view, is_own=False)
+
+    def _needs_flask(self, environ: Environ, endpoint: str, view: Any, *, is_own: bool) -> bool:
         app = self._app
         if app.view_functions.get(endpoint) is not view:
             return True
@@ -93,7 +100,7 @@ class FlaskBypass:
         for hooks in _read_hooks(app):
             for scope in scopes:
                 for hook in hooks.get(scope, ()):
-                    if id(hook) not in self._own_hooks:
+                    if id(hook) not in self._own_hooks and not (is_own and _does_nothing(hook, app)):
                         return True
         if app.teardown_appcontext_funcs:
             return True
@@ -120,7 +127,11 @@ class FlaskBypass:
         for name in _HOOKS:
             kind = name.removesuffix("_funcs").removesuffix("s")
             for hooks in getattr(app, name).values():
-                added = [hook for hook in hooks if id(hook) not in self._own_hooks and not _runs_once(hook)]
+                added = [
+                    hook
+                    for hook in hooks
+                    if id(hook) not in self._own_hooks and not _runs_once(hook) and not _does_nothing(hook, app)
+                ]
                 reasons += [f"the {kind} function {_name_of(hook)}" for hook in added]
         reasons += [f"the teardown_appcontext function {_name_of(hook)}" for hook in app.teardown_appcontext_funcs]
         for signal in _SIGNALS:
@@ -168,6 +179,26 @@ def _is_flasks(method: Any, owner: object) -> bool:
 def _runs_once(hook: Any) -> bool:
     """Return whether a hook is one of Valetkey's checks before the first request, which Flask then handles."""
     return getattr(hook, "__module__", None) == before_first_request.__module__
+
+
+def _does_nothing(hook: Any, app: Flask) -> bool:
+    """Return whether a hook of Flask-Login or Flask-WTF does nothing for Valetkey's endpoints.
+
+    That of Flask-Login only changes a session, and requests with one go through Flask. From ``CSRFProtect``, Valetkey's
+    endpoints are exempt. A subclass may do more.
+    """
+    name = f"{getattr(hook, '__module__', None)}.{getattr(hook, '__qualname__', None)}"
+    if name == _LOGIN_HOOK:
+        return type(hook) is MethodType and not app.config.get("REMEMBER_COOKIE_REFRESH_EACH_REQUEST")
+    if name != _CSRF_HOOK:
+        return False
+    csrf: Any = app.extensions.get("csrf")
+    csrf_class: Any = type(csrf)
+    if f"{csrf_class.__module__}.{csrf_class.__qualname__}" != _CSRF_CLASS:
+        return False
+    protect = inspect.unwrap(csrf.protect)  # Valetkey has put a function around it
+    is_original = type(protect) is MethodType and protect.__func__ is csrf_class.protect
+    return is_original and any(cell.cell_contents is csrf for cell in hook.__closure__ or ())
 
 
 def _is_own(function: Any) -> bool:
