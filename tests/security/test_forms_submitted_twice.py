@@ -252,7 +252,8 @@ def test_a_token_is_created_once_and_its_value_is_shown_once(site: SlowSite, pag
     press_twice(page, "create", pause_ms)
 
     is_created_page = page.locator("h1").inner_text() == "Copy your new token now"
-    assert is_created_page == (site.proxy.count_posts("/account/tokens/new") == posts + 1)
+    # Of two requests, the second one may be handled first; the browser shows the response to it.
+    assert is_created_page or site.proxy.count_posts("/account/tokens/new") == posts + 2
     if not is_created_page:
         assert page.locator("h1").inner_text() == "This token was already created"
         assert not re.search(r"vk_pat_\w{50}", page.content())
