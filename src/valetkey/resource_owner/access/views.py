@@ -11,12 +11,12 @@ from valetkey.accounts.access_review import AccessReview, end_access, load_acces
 from valetkey.protocol.resource_owner import Owner
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import utc_datetime
-from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.runtime import Runtime
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
 from valetkey.web.csrf import check_button_form
+from valetkey.web.local_path import safe_local_path
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 
 

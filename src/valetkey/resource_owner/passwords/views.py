@@ -35,7 +35,6 @@ from valetkey.resource_owner.forms import (
     MailSignUpForm,
     NewPasswordForm,
 )
-from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.settings import Settings
 from valetkey.storage import accounts
 from valetkey.storage.mail_links import MailLink
@@ -43,6 +42,7 @@ from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
 from valetkey.web.csrf import ButtonForm, check_button_form, is_submission_id
+from valetkey.web.local_path import safe_local_path
 from valetkey.web.request_log import current_request_info
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 

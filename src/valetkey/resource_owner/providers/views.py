@@ -15,13 +15,13 @@ from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
 from valetkey.federation.links import connect_provider, disconnect_provider
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
 from valetkey.resource_owner import texts
-from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.resource_owner.passwords.views import current_login_context
 from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context
 from valetkey.settings.providers import SignInProvider
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_runtime
 from valetkey.web.csrf import check_button_form
+from valetkey.web.local_path import safe_local_path
 from valetkey.web.request_log import current_request_info
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
 

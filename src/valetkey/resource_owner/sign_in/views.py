@@ -16,12 +16,12 @@ from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.secret import Secret
 from valetkey.resource_owner.consent_context import client_context
 from valetkey.resource_owner.forms import SignInForm, SignUpForm
-from valetkey.resource_owner.local_path import safe_local_path
 from valetkey.resource_owner.passwords.views import current_login_context, require_passwords, sign_up_by_mail_page
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_runtime
+from valetkey.web.local_path import safe_local_path
 
 
 def sign_in_page() -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import url_for
 
 from valetkey.protocol.uri import is_local_path
-from valetkey.web.context import current_runtime
+
+from .context import current_runtime
 
 
 def safe_local_path(path: str | None = None) -> str:
