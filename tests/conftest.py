@@ -105,6 +105,17 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_store_url"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def unshared_store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database as that of ``store_url``, but of this test alone, with signing keys of its own."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_store_url"))
+    server: PostgreSQLServer = request.getfixturevalue("postgresql")
+    url = server.create_database()
+    prepare_database(url)
+    return url
+
+
 @pytest.fixture
 def make_app(clock: Clock, tmp_path: Path) -> Iterator[MakeApp]:
     """Return a function that creates a Flask app with Valetkey and an API of two routes.

@@ -12,26 +12,8 @@ import httpx
 import pytest
 
 from tests.support.valetkey_server import LIMITED_API_FILE, Deployment, RunningServer
-from tests.support.wsgi_servers import SERVERS, served_app
+from tests.support.wsgi_servers import PLAIN_APP, SERVERS, served_app
 
-APP = """
-from flask import Flask
-from valetkey import Valetkey, require_oauth
-
-app = Flask(__name__)
-Valetkey(app, scopes={"profile": "See your name"})
-
-
-@app.get("/host/view")
-def host_view():
-    return "the host's own"
-
-
-@app.get("/api/protected")
-@require_oauth("profile")
-def protected():
-    return "protected"
-"""
 RESOURCE_SERVER_APP = """
 from flask import Flask
 from valetkey import ResourceServer, require_oauth
@@ -56,7 +38,7 @@ def serve(name: str, folder: Path, settings: dict[str, str]) -> Iterator[tuple[s
             yield running.url, lambda: running.log
         return
     environment = {f"VALETKEY_{setting.upper()}": value for setting, value in settings.items()}
-    with served_app(name, APP, environment) as served:
+    with served_app(name, PLAIN_APP, environment) as served:
         yield served.url, lambda: served.log
 
 
@@ -96,7 +78,7 @@ def test_each_record_is_a_json_object_in_one_line(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["gunicorn", "uwsgi"])
-@pytest.mark.parametrize("app", [HOST_LOGGING + APP, APP + HOST_LOGGING], ids=["before", "after"])
+@pytest.mark.parametrize("app", [HOST_LOGGING + PLAIN_APP, PLAIN_APP + HOST_LOGGING], ids=["before", "after"])
 def test_a_host_that_sets_up_logging_has_each_record_once_in_its_own_format(name: str, app: str) -> None:
     with served_app(name, app, {"VALETKEY_ISSUER": "http://127.0.0.1:8000"}) as served:
         references = refuse(served.url)

@@ -1,32 +1,7 @@
-"""Fixtures: a provider, and an app whose users can sign in with it."""
+"""Fixtures: a provider, an app on each database whose users can sign in with it, and a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.support.provider_fixtures import app, browser, provider
 
-import pytest
-from flask import Flask
-
-from tests.support.app import MakeApp
-from tests.support.clock import Clock
-from tests.support.fake_provider import FakeProvider
-from tests.support.provider_sign_in import ProviderBrowser, browser_of
-
-
-@pytest.fixture
-def provider(clock: Clock) -> Iterator[FakeProvider]:
-    """An OpenID Provider."""
-    with FakeProvider(clock) as provider:
-        yield provider
-
-
-@pytest.fixture
-def app(make_app: MakeApp, store_url: str, provider: FakeProvider) -> Flask:
-    """An app with sign-in by ``provider``, on SQLite and on PostgreSQL."""
-    return make_app(store_url, sign_in_with=[provider.provider()])
-
-
-@pytest.fixture
-def browser(app: Flask, provider: FakeProvider) -> ProviderBrowser:
-    """A browser without cookies."""
-    return browser_of(app, provider)
+__all__ = ["app", "browser", "provider"]

@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from tests.support.app import ENCRYPTION_KEY, MakeApp, prepare_database
+from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.browser_client import CALLBACK, Browser, redirect_parameters, sign_in_new_account, sign_in_to_account
 from tests.support.clock import Clock
-from tests.support.postgres import PostgreSQLServer
 from valetkey.authorization_server.clients.initial_access_token import create_initial_access_token
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token
 from valetkey.cli import main
@@ -27,15 +26,9 @@ from valetkey.tokens.revoke_all import revoke_everything
 METADATA = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none", "client_name": "Other"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database of this test alone, since its signing keys are replaced."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_store_url"))
-    server: PostgreSQLServer = request.getfixturevalue("postgresql")
-    url = server.create_database()
-    prepare_database(url)
-    return url
+@pytest.fixture
+def store_url(unshared_store_url: str) -> str:
+    return unshared_store_url  # its signing keys are replaced
 
 
 class Credentials:
@@ -163,7 +156,7 @@ def restore(
     return run
 
 
-@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("unshared_store_url", ["sqlite"], indirect=True)
 def test_after_a_restore_nothing_from_before_or_after_the_backup_is_accepted(
     ada: Browser, runtime: Runtime, make_app: MakeApp, store_url: str, restore, tmp_path: Path
 ) -> None:
@@ -182,7 +175,7 @@ def test_after_a_restore_nothing_from_before_or_after_the_backup_is_accepted(
     assert browser.refresh(later["refresh_token"]).status_code == 400
 
 
-@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("unshared_store_url", ["sqlite"], indirect=True)
 def test_keep_tokens_keeps_what_was_valid_when_the_backup_was_made(
     ada: Browser, runtime: Runtime, make_app: MakeApp, store_url: str, restore, tmp_path: Path
 ) -> None:

@@ -17,29 +17,11 @@ import httpx
 import pytest
 
 from tests.support.user import CALLBACK, EMAIL, PASSWORD, User
-from tests.support.wsgi_servers import SERVERS, SOURCE_FOLDER, ServedApp, nginx_before, served_app
+from tests.support.wsgi_servers import PLAIN_APP, SERVERS, SOURCE_FOLDER, ServedApp, nginx_before, served_app
 
-APP = """
-from flask import Flask
-from valetkey import Valetkey, require_oauth
-
-app = Flask(__name__)
-Valetkey(app, scopes={"profile": "See your name"})
-
-
-@app.get("/host/view")
-def host_view():
-    return "the host's own"
-
-
-@app.get("/api/protected")
-@require_oauth("profile")
-def protected():
-    return "protected"
-"""
 APP_BEHIND_PROXYFIX = f"""
 from werkzeug.middleware.proxy_fix import ProxyFix
-{APP}
+{PLAIN_APP}
 app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1)
 """
 METADATA = "/.well-known/oauth-authorization-server"
@@ -50,7 +32,7 @@ CLIENT = {"redirect_uris": ["https://evil.example/callback"], "client_name": "A 
 
 @pytest.fixture(scope="module", params=[*SERVERS])
 def server_with_default_issuer(request: pytest.FixtureRequest) -> Iterator[ServedApp]:
-    with served_app(request.param, APP, {}) as server:
+    with served_app(request.param, PLAIN_APP, {}) as server:
         yield server
 
 
@@ -84,7 +66,7 @@ def test_with_the_default_issuer_a_stranger_behind_a_local_proxy_cannot_register
 @pytest.mark.parametrize("server", [*SERVERS])
 def test_the_environment_counts_and_every_host_is_served(server: str) -> None:
     variables = {"VALETKEY_ISSUER": "https://id.example.com", "VALETKEY_DATA_DIR": "store"}
-    with served_app(server, APP, variables) as app:
+    with served_app(server, PLAIN_APP, variables) as app:
         for host in (PUBLIC_HOST, "id.example.com", "10.0.0.5:8000", "127.0.0.1"):
             metadata = app.get(METADATA, host=host)
             assert {metadata.json()["issuer"]} == {"https://id.example.com"}
@@ -100,14 +82,14 @@ def test_the_environment_counts_and_every_host_is_served(server: str) -> None:
 
 def test_check_in_the_same_shell_examines_what_gunicorn_serves() -> None:
     variables = {"VALETKEY_ISSUER": "https://id.example.com", "VALETKEY_DATA_DIR": "store"}
-    with served_app("gunicorn", APP, variables) as app:
+    with served_app("gunicorn", PLAIN_APP, variables) as app:
         issuer = app.get(METADATA).json()["issuer"]
 
         assert f"Ready to serve as {issuer}" in run_check(app.folder, variables)
 
 
 def test_check_does_not_take_the_issuer_of_the_last_valetkey_serve(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(PLAIN_APP)
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "issuer").write_text("https://old.example.com\n")
 
@@ -120,10 +102,10 @@ def test_check_does_not_take_the_issuer_of_the_last_valetkey_serve(tmp_path: Pat
 @pytest.mark.parametrize(
     ("headers", "app", "status"),
     [
-        (["Host $host"], APP, 421),
-        (["X-Forwarded-Host $host"], APP, 421),  # the Host is that of the upstream server, a loopback address
+        (["Host $host"], PLAIN_APP, 421),
+        (["X-Forwarded-Host $host"], PLAIN_APP, 421),  # the Host is that of the upstream server, a loopback address
         (["X-Forwarded-Host $host"], APP_BEHIND_PROXYFIX, 421),
-        (["X-Forwarded-Host 127.0.0.1", "Host $host"], APP, 421),
+        (["X-Forwarded-Host 127.0.0.1", "Host $host"], PLAIN_APP, 421),
         (["X-Forwarded-Host 127.0.0.1", "Host $host"], APP_BEHIND_PROXYFIX, 200),
     ],
 )
@@ -136,7 +118,7 @@ def test_behind_nginx_the_public_host_is_refused_without_an_issuer(headers: list
 def test_behind_nginx_a_trusted_proxy_decides_the_host() -> None:
     variables = {"VALETKEY_TRUSTED_PROXIES": "127.0.0.1/32"}
     headers = ("X-Forwarded-Host $host", "Host app.internal")
-    with served_app("gunicorn", APP, variables) as server, nginx_before(server, *headers) as nginx:
+    with served_app("gunicorn", PLAIN_APP, variables) as server, nginx_before(server, *headers) as nginx:
         assert nginx.get(METADATA, host=PUBLIC_HOST).status_code == 421
         assert nginx.get(METADATA, host="localhost").status_code == 200
         assert server.get(METADATA, host="app.internal").status_code == 421
@@ -144,7 +126,7 @@ def test_behind_nginx_a_trusted_proxy_decides_the_host() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_sign_in_consent_and_an_api_call_work_under_flask_run_with_the_default_issuer(host: str) -> None:
-    with served_app("flask run", APP, {}) as server, User(EMAIL, PASSWORD) as maya:
+    with served_app("flask run", PLAIN_APP, {}) as server, User(EMAIL, PASSWORD) as maya:
         url = server.url.replace("127.0.0.1", host)
         maya.sign_up(f"{url}/account/sign-up", name="Maya")
         arguments = ["--name", "Shop", "--policy", "web", "--redirect-uri", CALLBACK, "--scope", "profile", "--json"]
@@ -166,16 +148,16 @@ def test_sign_in_consent_and_an_api_call_work_under_flask_run_with_the_default_i
 
 def test_an_unknown_variable_is_logged_without_its_value_and_check_fails(tmp_path: Path) -> None:
     variables = {"VALETKEY_ISUER": "https://hidden.example.com", "VALETKEY_PORT": "tcp://10.0.0.1:80"}
-    with served_app("gunicorn", APP, variables) as server:
+    with served_app("gunicorn", PLAIN_APP, variables) as server:
         assert "VALETKEY_ISUER: unknown setting; did you mean VALETKEY_ISSUER?" in server.log
         assert "hidden" not in server.log and "VALETKEY_PORT" not in server.log
 
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(PLAIN_APP)
     assert "problem: VALETKEY_ISUER: unknown setting" in run_check(tmp_path, variables, status=1)
 
 
 def test_the_default_issuer_reads_no_remote_loopback_document(tmp_path: Path) -> None:
-    with served_app("gunicorn", APP, {}) as server:
+    with served_app("gunicorn", PLAIN_APP, {}) as server:
         query = "client_id=http://127.0.0.1:9/client.json&redirect_uri=http://127.0.0.1:9/cb&response_type=code"
         assert server.get(f"/oauth/authorize?{query}").status_code == 400
         with sqlite3.connect(server.folder / "var" / "valetkey.db") as database:

@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.engine import Engine
 
-from tests.support.app import ENCRYPTION_KEY, prepare_database
+from tests.support.app import ENCRYPTION_KEY
 from tests.support.every_table import assert_left, make_row, open_engine, read_rows
-from tests.support.postgres import PostgreSQLServer
 from valetkey.settings import Settings
 from valetkey.storage import revoke_all
 from valetkey.storage.engine.open import open_store
@@ -58,15 +57,9 @@ WHAT_IS_LEFT: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database of this test alone, since its signing keys are replaced."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_store_url"))
-    server: PostgreSQLServer = request.getfixturevalue("postgresql")
-    url = server.create_database()
-    prepare_database(url)
-    return url
+@pytest.fixture
+def store_url(unshared_store_url: str) -> str:
+    return unshared_store_url  # its signing keys are replaced
 
 
 @pytest.fixture

@@ -20,6 +20,25 @@ from tests.support.program import NotInstalled, Program, accepts_connections, fi
 
 SOURCE_FOLDER = Path(valetkey.__file__).parents[1]
 SITE_PACKAGES = sysconfig.get_path("purelib")
+#: An app with a view of its own and a protected one, for ``served_app``.
+PLAIN_APP = """
+from flask import Flask
+from valetkey import Valetkey, require_oauth
+
+app = Flask(__name__)
+Valetkey(app, scopes={"profile": "See your name"})
+
+
+@app.get("/host/view")
+def host_view():
+    return "the host's own"
+
+
+@app.get("/api/protected")
+@require_oauth("profile")
+def protected():
+    return "protected"
+"""
 _APACHE_MODULE = Path("/usr/lib/apache2/modules/mod_wsgi.so")
 _APACHE_CONFIGURATION = """
 ServerRoot {folder}

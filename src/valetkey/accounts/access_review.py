@@ -42,7 +42,7 @@ class AccessReview:
 
     @property
     def is_due(self) -> bool:
-        """Whether the owner must review the list: it has access from before a reset of the password."""
+        """Whether the user must review the list: it has apps or personal tokens from before a reset."""
         began_at = (*(app.first_granted_at for app in self.apps), *(token.created_at for token in self.tokens))
         return any(map(self.is_from_before_reset, began_at))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valetkey.activity.audit import audit_statement
+from valetkey.activity.audit import AuditEvent, audit_statement
 from valetkey.authorization_server.end_owner import end_owner
 from valetkey.authorization_server.openid.session_logout import logout_statements
 from valetkey.protocol.secret import Secret
@@ -91,23 +91,20 @@ def sign_out_everywhere(sub: str, address: str | None, runtime: Runtime, now: fl
 
 def disable_account(sub: str, runtime: Runtime, now: float) -> None:
     """Disable an account: its owner cannot sign in, and its sessions, grants and tokens end."""
-    end_owner(
-        runtime,
-        sub,
-        now,
-        accounts.set_disabled(sub, now),
-        accounts.end_sessions(sub, now),
-        audit_statement("account.disabled", now, owner=sub),
-    )
+    _set_disabled(sub, now, "account.disabled", runtime, now)
 
 
 def enable_account(sub: str, runtime: Runtime, now: float) -> None:
     """Enable a disabled account. What was created while it was being disabled ends: apps must request new tokens."""
+    _set_disabled(sub, None, "account.enabled", runtime, now)
+
+
+def _set_disabled(sub: str, disabled_at: float | None, event: AuditEvent, runtime: Runtime, now: float) -> None:
     end_owner(
         runtime,
         sub,
         now,
-        accounts.set_disabled(sub, None),
+        accounts.set_disabled(sub, disabled_at),
         accounts.end_sessions(sub, now),
-        audit_statement("account.enabled", now, owner=sub),
+        audit_statement(event, now, owner=sub),
     )

@@ -27,7 +27,7 @@ class FeedCache(Generic[K, V]):
     :param changed_key: returns the key whose value an entry of the change feed makes stale, or ``None``.
     :param max_entries: maximum number of values. If there is one more, the value that was added first is dropped.
     :param ttl_s: how many seconds a value is used at most, or a function that returns this number for a value. They are
-        counted by a clock that nobody can set.
+        measured with a clock that does not change when the system time is set.
     """
 
     def __init__(

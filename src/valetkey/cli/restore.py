@@ -40,7 +40,7 @@ _WARNING = (
 def restore(context: click.Context, file: Path, keep_tokens: bool, yes: bool) -> None:
     """Put a backup in the place of the SQLite database.
 
-    FILE is what `valetkey backup` wrote. Stop all servers first. The replaced database is kept beside the new one. All
+    FILE is what `valetkey backup` wrote. Stop all servers first. The replaced database stays in the same folder. All
     sessions and all tokens end, since the backup does not know what was revoked or used after it was made.
     """
     runtime: Runtime = load_app(context).extensions[EXTENSION]
@@ -100,7 +100,7 @@ def _end_what_was_issued(copy: Path, file: Path, cipher: Cipher, keep_tokens: bo
     try:
         if keep_tokens:
             drop_jobs(store, now)
-            event = audit_statement("store.restored", now, detail=f"{file.name}, tokens kept")
+            event = audit_statement("store.restored", now, detail=f"{file.name}, tokens not revoked")
             store.write(Transaction(rows=(change_feed.skip_ids(), event)))
         else:
             revoke_everything(store, cipher, now, "store.restored", detail=file.name)

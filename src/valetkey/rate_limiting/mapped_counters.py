@@ -5,7 +5,7 @@ point. After a power failure, budgets may start afresh.
 
 The file has a header and a fixed number of buckets. A bucket has 16 slots; a slot is the digest of a counter's key and
 the counter's value, its theoretical arrival time (TAT). A slot whose budget is full again is free, so nothing needs to
-be deleted. If all slots of a bucket are in use, further counters of this bucket are kept in a SQLite file.
+be deleted. If all slots of a bucket are in use, its further counters are stored in a SQLite file.
 """
 
 from __future__ import annotations

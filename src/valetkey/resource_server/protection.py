@@ -38,7 +38,7 @@ PROTECTION_ATTRIBUTE = "__valetkey_protection__"  # attribute of a view: its Rou
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RouteProtection:
-    """What a route requires of its callers. Created once, when the view is decorated; equal to no other object."""
+    """Scopes, limits and other conditions of a route. Created when the view is decorated; equal to no other one."""
 
     # The token needs all scopes of one of these sets; empty: any token will do.
     scope_alternatives: tuple[frozenset[str], ...]

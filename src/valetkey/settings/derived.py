@@ -61,17 +61,17 @@ class DerivedSettings:
 
     @property
     def is_production(self) -> bool:
-        """Whether the server is in production: the issuer's host is not a loopback address."""
+        """Whether the host of the issuer is not a loopback address, so that the server counts as public."""
         return not is_loopback_host(urlsplit(self.issuer).hostname)
 
     @property
     def has_default_issuer(self) -> bool:
-        """Whether no source sets the issuer, so that it is the built-in default."""
+        """Whether the issuer is the built-in default, because no argument, variable or file sets it."""
         return isinstance(self.issuer, _DefaultIssuer)
 
     @property
     def is_development(self) -> bool:
-        """Whether the issuer was set to a loopback address, which allows what only a developer's machine may allow.
+        """Whether the issuer was set to a loopback address, as on a developer's computer: rules are less strict.
 
         The built-in default issuer allows nothing: the operator of a public server may have forgotten to set it.
         """

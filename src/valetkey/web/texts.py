@@ -11,7 +11,7 @@ from collections.abc import Mapping
 # Notices about what was just done, by the name that ``set_notice`` takes.
 NOTICES: Mapping[str, str] = {
     "access-ended": "The ticked items can no longer use your account.",
-    "access-kept": "Nothing was changed.",
+    "access-unchanged": "Nothing was changed.",
     "app-revoked": "The app can no longer use your account.",
     "provider-connected": "The provider is connected. You can now sign in with it.",
     "provider-disconnected": "The provider is disconnected. It can no longer be used to sign in.",

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from flask import Flask
 
-from tests.support.app import MakeApp
-from tests.support.clock import Clock
-from tests.support.fake_provider import FakeProvider
-from tests.support.provider_sign_in import ProviderBrowser, browser_of
+from tests.support.provider_fixtures import app, browser, provider
+
+__all__ = ["app", "browser", "provider", "store_url"]
 
 
 @pytest.fixture
-def provider(clock: Clock) -> Iterator[FakeProvider]:
-    with FakeProvider(clock) as provider:
-        yield provider
-
-
-@pytest.fixture
-def app(make_app: MakeApp, sqlite_store_url: str, provider: FakeProvider) -> Flask:
-    return make_app(sqlite_store_url, sign_in_with=[provider.provider()])
-
-
-@pytest.fixture
-def browser(app: Flask, provider: FakeProvider) -> ProviderBrowser:
-    return browser_of(app, provider)
+def store_url(sqlite_store_url: str) -> str:
+    return sqlite_store_url

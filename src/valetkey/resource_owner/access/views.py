@@ -44,7 +44,7 @@ def access_action() -> Response:
     end_access(
         owner.sub, client_ids, token_ids, current_address(runtime.settings.trusted_proxies), runtime, runtime.clock()
     )
-    set_notice("access-ended" if is_end else "access-kept")
+    set_notice("access-ended" if is_end else "access-unchanged")
     return redirect(safe_local_path(request.values.get("next")), 303)
 
 

@@ -1,4 +1,4 @@
-"""What a route requires of its callers: by the view's own decorators, else by ``protect`` of its blueprint.
+"""Find the scopes and limits of a route: those of the view's own decorators, else those of ``protect``.
 
 Does not import Flask.
 """
