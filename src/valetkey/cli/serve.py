@@ -41,11 +41,12 @@ _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as g
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option(
     "--threads",
-    # Most of them wait for their write to be committed: the more, the more writes share a commit.
-    default=16,
+    # Most of them wait for their write to be committed: the more, the more writes share a commit. As long as there are
+    # not more connections than threads, no thread takes the interpreter lock twice while another one waits for it.
+    default=64,
     show_default=True,
     type=click.IntRange(4, 512),
-    help="Requests that a worker handles at once; slow views of the app hold at most all but two.",
+    help="Requests that a worker handles at once; the views of the app hold at most half of them.",
 )
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")

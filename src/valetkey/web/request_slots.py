@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 
 from valetkey.protocol.refusal import PROBLEM_CONTENT_TYPE, Header, build_refusal
@@ -26,12 +27,13 @@ class AllThreadsBusy(BackendUnavailable):
 class RequestSlotsMiddleware(Middleware):
     """Bounds how many requests the app handles at once in a process, streamed responses included.
 
-    A request that gets no slot waits while slots become free, as in any queue. If none has been free for a second,
-    slow views hold all of them, and the request is refused with 503. Requests to Valetkey's own paths then need none.
+    A request that gets no slot waits while slots become free, in the order of arrival. If none has been free for a
+    second, slow views hold all of them, and the request is refused with 503. Requests to Valetkey's own paths then need
+    none.
 
     Order: outside of all other middleware. A response counts until it is sent.
 
-    :param slots: maximum number of requests; the threads of the process but two.
+    :param slots: maximum number of requests; half of the threads of the process.
     :param own_paths: path prefixes of Valetkey's endpoints and pages, with the path of the issuer if it has one.
     :param headers: header fields of a refusal.
     """
@@ -40,7 +42,8 @@ class RequestSlotsMiddleware(Middleware):
         self._headers = tuple(headers)
         self._free = slots
         self._own_paths = tuple(own_paths)
-        self._released = threading.Condition()
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Lock] = deque()  # one locked lock for each request that waits for a slot
         self._was_free_at = time.monotonic()
         self._logged_at: float | None = None
 
@@ -61,33 +64,47 @@ class RequestSlotsMiddleware(Middleware):
         return _SlotReleasingBody(body, self)
 
     def _acquire(self) -> bool:
-        with self._released:
-            if self._free <= 0:
-                return False
-            self._take()
-            return True
+        with self._lock:
+            return self._take()
 
     def _wait(self) -> bool:
-        """Wait for a slot while slots become free. Return whether there is one."""
-        with self._released:
-            while self._free <= 0:
-                remaining_s = self._was_free_at + _STALL_S - time.monotonic()
+        """Wait for a slot while slots become free, in the order of arrival. Return whether there is one."""
+        with self._lock:
+            if self._take():
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._queue.append(turn)
+            remaining_s = self._remaining_s()
+        while not turn.acquire(timeout=max(0.0, remaining_s)):
+            with self._lock:
+                if turn not in self._queue:  # it was this request's turn meanwhile
+                    return True
+                remaining_s = self._remaining_s()
                 if remaining_s <= 0:
+                    self._queue.remove(turn)
                     return False
-                self._released.wait(remaining_s)
-            self._take()
-            return True
+        return True
 
-    def _take(self) -> None:
+    def _remaining_s(self) -> float:
+        """Return for how long requests wait if no slot becomes free meanwhile."""
+        return self._was_free_at + _STALL_S - time.monotonic()
+
+    def _take(self) -> bool:
+        if not self._free:
+            return False
         self._free -= 1
         if not self._free:
             self._was_free_at = time.monotonic()
+        return True
 
     def _release(self) -> None:
-        with self._released:
-            self._free += 1
+        with self._lock:
             self._was_free_at = time.monotonic()
-            self._released.notify()
+            if self._queue:
+                self._queue.popleft().release()  # to the one that has waited longest; nobody can take it before
+            else:
+                self._free += 1
 
     def _is_own_path(self, path: str) -> bool:
         return any(path == own or path.startswith(f"{own}/") for own in self._own_paths)
