@@ -55,10 +55,10 @@ def test_callers_that_did_not_fit_get_slots_when_others_are_full_again(
 ) -> None:
     monkeypatch.setattr(mapped_counters, "_BUCKETS", 1)
     keys = [f"caller {number}" for number in range(40)]
-    spend_all(Limiter(open_counters(path)), keys[:16], START)
-    spend_all(Limiter(open_counters(path)), keys[16:20], START + 30)
+    spend_all(Limiter(open_counters(path)), keys[:20], START)
+    spend_all(Limiter(open_counters(path)), keys[20:24], START + 30)
 
-    assert spend_all(Limiter(open_counters(path)), keys[16:20], START + 64) == [5] * 4, "not a new budget in a slot"
+    assert spend_all(Limiter(open_counters(path)), keys[20:24], START + 64) == [5] * 4, "not a new budget in a slot"
     assert spend_all(Limiter(open_counters(path)), keys[20:36], START + 300) == [10] * 16
     counters = open_counters(path)
     counters.prune(START + 400)
@@ -70,12 +70,12 @@ def test_a_refused_call_and_a_refund_reach_a_counter_without_a_slot(
 ) -> None:
     monkeypatch.setattr(mapped_counters, "_BUCKETS", 1)
     counters = open_counters(path)
-    for number in range(17):
+    for number in range(21):
         counters.spend(f"caller {number}", START, 6.0, START + 60)
 
-    assert counters.read("caller 16", 0.0) == START + 6
-    assert counters.refund("caller 16", 6.0, START + 6)
-    assert counters.read("caller 16", 0.0) == START
+    assert counters.read("caller 20", 0.0) == START + 6
+    assert counters.refund("caller 20", 6.0, START + 6)
+    assert counters.read("caller 20", 0.0) == START
     assert not counters.refund("caller 99", 6.0, None)
 
 
@@ -131,7 +131,7 @@ def test_a_counter_that_a_paused_process_has_locked_is_reported(path: Path, monk
     monkeypatch.setattr(mapped_counters, "_LOCK_TIMEOUT_S", 0.05)
     counters = open_counters(path)
     counters.spend("caller", START, 6.0, START + 60)
-    bucket, _ = counters._find_place("caller")
+    bucket, _ = counters._find_place(counters._open(), "caller")
     with path.open("r+b") as other:
         request = mapped_counters._LOCK_REQUEST.pack(fcntl.F_WRLCK, os.SEEK_SET, bucket, 1, 0)
         fcntl.fcntl(other, fcntl.F_OFD_SETLK, request)

@@ -3,7 +3,7 @@
 A call costs some microseconds, where a statement of a database costs 80. Counts are exact if a process is killed at any
 point. After a power failure, budgets may start afresh.
 
-The file has a header and a fixed number of buckets. A bucket has 16 slots; a slot is the digest of a counter's key and
+The file has a header and a fixed number of buckets. A bucket has 20 slots; a slot is the digest of a counter's key and
 the counter's value, its theoretical arrival time (TAT). A slot whose budget is full again is free, so nothing needs to
 be deleted. If all slots of a bucket are in use, its further counters are stored in a SQLite file.
 """
@@ -26,11 +26,11 @@ from pathlib import Path
 from .counters import Counters, CountersUnavailable
 from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
-_HEADER, _HEADER_SIZE = b"valetkey rate limit counters 1\n", 4096
-_BUCKETS, _SLOTS = 65_536, 16
+_HEADER, _HEADER_SIZE = b"valetkey rate limit counters 2\n", 4096
+_BUCKETS, _SLOTS = 16_384, 20
 _DIGEST_SIZE, _SLOT_SIZE = 16, 24
-_FIRST_SLOT = 8  # a bucket begins with the time until which it has counters in the SQLite file
-_BUCKET_SIZE = _FIRST_SLOT + _SLOTS * _SLOT_SIZE
+# A bucket begins with the time until which it has counters in the SQLite file, and 8 unused bytes. It is in one page.
+_UNUSED, _FIRST_SLOT, _BUCKET_SIZE = 8, 16, 512
 _FILE_SIZE = _HEADER_SIZE + _BUCKETS * _BUCKET_SIZE
 _TAT, _TATS = struct.Struct("<d"), struct.Struct("<" + _SLOTS * f"{_DIGEST_SIZE}xd")
 _NO_DIGEST = bytes(_DIGEST_SIZE)
@@ -50,7 +50,7 @@ def can_map_counters() -> bool:
 
 
 class MappedCounters:
-    """Rate limit counters in a file of 25 MB that all processes of one machine map into their memory.
+    """Rate limit counters in a file of 8 MB that all processes of one machine map into their memory.
 
     The file is created when the first call is counted. It is thread-safe and fork-safe.
 
@@ -79,7 +79,7 @@ class MappedCounters:
 
     def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
         memory = self._map or self._open()
-        bucket, digest = self._places.get(key) or self._find_place(key)
+        bucket, digest = self._places.get(key) or self._find_place(memory, key)
         with self._thread_locks[bucket % _THREAD_LOCKS]:
             _lock(self._file, bucket, self._path)
             try:
@@ -104,7 +104,7 @@ class MappedCounters:
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         memory = self._map or self._open()
-        bucket, digest = self._find_place(key)
+        bucket, digest = self._find_place(memory, key)
         with self._thread_locks[bucket % _THREAD_LOCKS]:
             _lock(self._file, bucket, self._path)
             try:
@@ -121,7 +121,7 @@ class MappedCounters:
 
     def read(self, key: str, default: float) -> float:
         memory = self._map or self._open()
-        bucket, digest = self._find_place(key)
+        bucket, digest = self._find_place(memory, key)
         slot = _find_slot(memory, bucket, digest)
         if slot is not None:
             return _read_tat(memory, slot)
@@ -129,9 +129,13 @@ class MappedCounters:
 
     def prune(self, now: float) -> None:
         """Delete the counters in the SQLite file whose budget is full again; slots are reused without it."""
-        memory = self._map or self._open()
-        if any(self._may_have_overflow(memory, _offset(number)) for number in range(_BUCKETS)):
-            self._overflow.prune(now)
+        self._open()
+        with self._path.open("rb") as file:  # not the map: each page of it that is used counts as this process's memory
+            # Without read-ahead, which makes large blocks of the page cache: using a page would map its whole block.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            file.seek(_HEADER_SIZE)
+            if any(_TAT.unpack_from(file.read(_BUCKET_SIZE))[0] > 0.0 for _ in range(_BUCKETS)):
+                self._overflow.prune(now)
 
     def close(self) -> None:
         with self._open_lock:
@@ -141,7 +145,7 @@ class MappedCounters:
                 self._map, self._file = None, -1
         self._overflow.close()
 
-    def _find_place(self, key: str) -> tuple[int, bytes]:
+    def _find_place(self, memory: mmap.mmap, key: str) -> tuple[int, bytes]:
         """Return the offset of the bucket of a key in the file, and the key's digest."""
         place = self._places.get(key)
         if place is None:
@@ -149,6 +153,8 @@ class MappedCounters:
             if len(self._places) >= _MAX_PLACES:
                 self._places = {}
             place = self._places[key] = (_offset(int.from_bytes(digest[:4], "little") % _BUCKETS), digest)
+            # The first use of a page by a read would make Linux map up to a hundred pages around it as well.
+            memory[place[0] + _UNUSED] = 0
         return place
 
     def _may_have_overflow(self, memory: mmap.mmap, bucket: int) -> bool:

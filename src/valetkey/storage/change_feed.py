@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Double,
+    Executable,
     Integer,
     Select,
     Text,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.dialects import postgresql
 
 from .engine.statement import WRITE_TIME, BoundStatement, Statement
 from .engine.store import Store
@@ -120,16 +120,20 @@ def insert_entries(entries: Select[Any]) -> AnnouncingStatement:
     """
     names = ["kind", "subject", "at", "expires_at"]
     replace = insert(revocations).prefix_with("OR REPLACE").from_select(names, entries)  # the new row has a new id
-    upsert = postgresql.insert(revocations).from_select(names, entries)
-    upsert = upsert.on_conflict_do_update(
-        index_elements=[revocations.c.kind, revocations.c.subject],
-        set_={
-            "revocation_id": _NEXT_ID,
-            "transaction_id": literal_column("pg_current_xact_id()::text::bigint"),
-            "at": upsert.excluded.at,
-            "expires_at": upsert.excluded.expires_at,
-        },
-    )
+
+    def upsert(insert_with_conflict: Any) -> Executable:
+        inserted = insert_with_conflict(revocations).from_select(names, entries)
+        upserted: Executable = inserted.on_conflict_do_update(
+            index_elements=[revocations.c.kind, revocations.c.subject],
+            set_={
+                "revocation_id": _NEXT_ID,
+                "transaction_id": literal_column("pg_current_xact_id()::text::bigint"),
+                "at": inserted.excluded.at,
+                "expires_at": inserted.excluded.expires_at,
+            },
+        )
+        return upserted
+
     return AnnouncingStatement({"sqlite": replace, "postgresql": upsert})
 
 

@@ -63,7 +63,7 @@ class SqliteDriver:
         try:
             _enable_wal(raw)
             raw.execute(f"PRAGMA synchronous = {self._synchronous}")
-            raw.execute("PRAGMA cache_size = -2000")
+            raw.execute("PRAGMA cache_size = -1000")
         except sqlite3.Error as cause:
             raw.close()
             raise _to_store_error(cause, self.path) from cause

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Double, Executable, bindparam, cast
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
-# Positional parameters, which both drivers pass on without parsing names.
-_DIALECTS: dict[str, Any] = {
-    "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgresql": postgresql.psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call] # untyped in SQLAlchemy
-}
+Construct: TypeAlias = Executable | Callable[[Any], Executable]
+
+# The driver of each dialect, and its positional parameters, which it passes on without parsing names.
+_DRIVERS = {"sqlite": ("pysqlite", "qmark"), "postgresql": ("psycopg", "format")}
 
 # The time at which the driver runs the statement, in seconds since 1970, for use in SQL constructs. A time that the
 # caller reads before the write would be too early by as long as the write waits for a busy database.
 _WRITE_TIME_NAME = "write_time"
 WRITE_TIME = cast(bindparam(_WRITE_TIME_NAME), Double)
-
-_INSERT_BY_DIALECT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class BoundStatement(NamedTuple):
@@ -51,12 +49,12 @@ class Statement:
 
     :param construct: the SQLAlchemy Core construct. For ``ON CONFLICT``, whose class differs by dialect, a function
         that takes the dialect's ``insert`` and returns the construct. If the SQL differs by dialect, a mapping of
-        dialect names to constructs.
+        dialect names to one of these.
     """
 
     __slots__ = ("_compiled", "_construct")
 
-    def __init__(self, construct: Executable | Callable[[Any], Executable] | Mapping[str, Executable]) -> None:
+    def __init__(self, construct: Construct | Mapping[str, Construct]) -> None:
         self._construct = construct
         self._compiled: dict[str, CompiledStatement] = {}
 
@@ -67,17 +65,26 @@ class Statement:
         """Return the SQL for a dialect, ``sqlite`` or ``postgresql``; it is compiled at first use and then cached."""
         compiled = self._compiled.get(dialect)
         if compiled is None:
+            sqlalchemy_dialect, insert = _load_dialect(dialect)
             construct = self._construct
             if isinstance(construct, Mapping):
                 construct = construct[dialect]
-            elif not isinstance(construct, Executable):
-                construct = construct(_INSERT_BY_DIALECT[dialect])
-            compiler = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined] # not in Executable
+            if not isinstance(construct, Executable):
+                construct = construct(insert)
+            compiler = construct.compile(dialect=sqlalchemy_dialect)  # type: ignore[attr-defined] # not in Executable
             assert isinstance(compiler, SQLCompiler)
             constants = {name: value for name, value in compiler.params.items() if value is not None}
             order, names = tuple(compiler.positiontup or ()), frozenset(compiler.params)
             compiled = self._compiled[dialect] = CompiledStatement(compiler.string, constants, order, names)
         return compiled
+
+
+@cache
+def _load_dialect(name: str) -> tuple[Any, Any]:
+    """Return SQLAlchemy's dialect and its ``insert``. Only what is used is loaded: that of PostgreSQL takes 2 MB."""
+    module = import_module(f"sqlalchemy.dialects.{name}")
+    driver, paramstyle = _DRIVERS[name]
+    return getattr(module, driver).dialect(paramstyle=paramstyle), module.insert
 
 
 def sql_and_values(bound_statement: BoundStatement, dialect: str, clock: Callable[[], float]) -> tuple[str, list[Any]]:
