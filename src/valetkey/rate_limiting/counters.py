@@ -12,7 +12,7 @@ from typing import Protocol
 
 from valetkey.protocol.unavailable import BackendUnavailable
 
-from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
 _MAX_KEYS = 100_000
 
@@ -112,12 +112,12 @@ class MemoryCounters:
         If that frees less than a tenth of the space, it is not tried again for a second.
 
         :param min_tat: the time of the call (GCRA's theoretical arrival time of a full budget); up to
-            ``LEASE_DURATION_S`` in the future.
+            ``LONG_LEASE_DURATION_S`` in the future.
 
         :raises CountersFull: if there is still no space.
         """
         if min_tat >= self._next_prune_at:
-            self._remove_full_budgets(min_tat - 2 * LEASE_DURATION_S)
+            self._remove_full_budgets(min_tat - 2 * LONG_LEASE_DURATION_S)
             if len(self._tats) < _MAX_KEYS * 0.9:
                 return
             self._next_prune_at = min_tat + 1.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-LEASE_DURATION_S = 0.5  # how long a process may spend a lease, its share of a hot key's budget
+LEASE_DURATION_S = 0.5  # how long a process may spend a lease, its share of a busy caller's budget
+LONG_LEASE_DURATION_S = 1.0  # the same for callers with fewer calls
 # A counter that is further ahead than its limit allows, by more than this, was written while a clock was fast.
 MAX_CLOCK_OFFSET_S = 60.0
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}

@@ -5,10 +5,10 @@ processes. The counter of each caller is its theoretical arrival time (TAT): the
 again. Each call moves the TAT by one emission interval (period / n), and is admitted if the TAT is then at most b
 intervals ahead of now.
 
-A lease is k calls that a process spends from the counter in one step, and may then admit from memory within
-``LEASE_DURATION_S``. It is charged as if all its calls came at its end: the TAT moves on from
-``max(tat, now + LEASE_DURATION_S)``. So each call is charged at or after the time when it comes, and the bound holds as
-for single calls. Calls of a lease that are not used are lost, never spent twice.
+A lease is k calls that a process spends from the counter in one step, and may then admit from memory for d seconds. It
+is charged as if all its calls came at its end: the TAT moves on from ``max(tat, now + d)``. So each call is charged at
+or after the time when it comes, and the bound holds as for single calls. Calls of a lease that are not used are lost,
+never spent twice.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from dataclasses import dataclass, field
 
 from .circuit_breaker_counters import CircuitBreakerCounters
 from .counters import Counters
-from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
+from .limit import LEASE_DURATION_S, LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
-_HOT_KEY_CALLS = 20  # calls within LEASE_DURATION_S that make a key worth leasing
-# A caller with this many calls in the last LEASE_DURATION_S gets a small lease, of up to this share of the burst. A
-# lease reserves the budget of its duration, too; a caller that was active for so long has had as much in addition.
-_STEADY_KEY_CALLS, _SMALL_LEASE_SHARE = 2, 1 / 12
-# Unused calls of small leases are lost. They may take this share of the burst; beyond it, calls are counted singly.
-_SMALL_LEASES_SHARE = 1 / 6
+# A caller with so many calls per second is hot, and gets leases of LEASE_DURATION_S.
+_HOT_RATE = 40.0
+# One with so many calls per second is steady. It gets longer leases of few calls, if the burst is worth so many seconds
+# of budget. A lease reserves the budget of its duration, too; a caller that was active for so long has had as much in
+# addition to its burst.
+_STEADY_RATE, _MIN_STEADY_BURST_S = 2.0, 6.0
+# Unused calls of steady leases are lost. They take up to this share of the burst; beyond it, calls are counted singly.
+_STEADY_SHARE = 1 / 12
 _MAX_KEYS = 20_000
 # The largest lease, in seconds of budget: what a process does not use is only available again after that time.
 _MAX_LEASE_BUDGET_S = 5.0
 # The smallest refund, in seconds of budget: less may have been replenished already while a lease was in use.
-_MIN_REFUND_S = 2 * LEASE_DURATION_S
+_MIN_REFUND_S = 2 * LONG_LEASE_DURATION_S
 _MAX_REFUSAL_S = 1.0  # how long calls are refused without reading the counter again
 _MAX_AHEAD_S = 2.0  # a lease or a refusal that ends later than this was stored before the clock was set back
 
@@ -67,8 +69,9 @@ class _KeyState:
     tat: float = 0.0
     refused_until: float = 0.0  # single calls are refused until then, since the TAT only grows
     window_began_at: float = 0.0
-    calls: int = 0
-    previous_calls: int = 0
+    window_s: float = LONG_LEASE_DURATION_S
+    calls: int = 0  # since the window began
+    previous_rate: float = 0.0  # calls per second in the window before
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -190,13 +193,21 @@ class Limiter:
             state.lease_left_s -= cost_s
             return self._admitted_result(state, limit, now)
         window_age_s = now - state.window_began_at
-        if not 0.0 <= window_age_s < LEASE_DURATION_S:
-            recent = 0.0 <= window_age_s < 2 * LEASE_DURATION_S
-            state.previous_calls, state.calls, state.window_began_at = state.calls if recent else 0, 0, now
+        if not 0.0 <= window_age_s < state.window_s:
+            is_recent = 0.0 <= window_age_s < 2 * state.window_s
+            state.previous_rate = state.calls / state.window_s if is_recent else 0.0
+            state.calls, state.window_began_at, state.window_s, window_age_s = 0, now, LONG_LEASE_DURATION_S, 0.0
         state.calls += 1
         if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
-        if self._is_lease_worthwhile(state, limit) and self._take_lease(state, limit, now, cost_s):
+        rate = max(state.calls / max(window_age_s, LEASE_DURATION_S), state.previous_rate)
+        if rate >= _HOT_RATE:
+            has_lease = self._take_lease(state, limit, now, cost_s, rate)
+        elif state.previous_rate >= _STEADY_RATE and limit.burst_tolerance_s >= _MIN_STEADY_BURST_S:
+            has_lease = self._take_steady_lease(state, limit, now, cost_s, rate)
+        else:
+            has_lease = False
+        if has_lease:
             return self._admitted_result(state, limit, now)
         admitted, state.tat = self._counters.spend(state.counter_key, now, cost_s, now + limit.burst_tolerance_s)
         if admitted:
@@ -204,35 +215,44 @@ class Limiter:
         state.refused_until = min(now + _MAX_REFUSAL_S, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
         return self._refused_result(state, limit, now, cost_s)
 
-    def _is_lease_worthwhile(self, state: _KeyState, limit: Limit) -> bool:
-        if max(state.calls, state.previous_calls) >= _HOT_KEY_CALLS:
-            return True
-        is_steady = state.previous_calls >= _STEADY_KEY_CALLS
-        return is_steady and limit.burst_tolerance_s * _SMALL_LEASE_SHARE >= LEASE_DURATION_S
-
-    def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> bool:
-        recent_calls = max(state.calls, state.previous_calls)
-        is_hot = recent_calls >= _HOT_KEY_CALLS
+    def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> bool:
         available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
-        max_lease_s = min(_MAX_LEASE_BUDGET_S, available_s / 2)
-        if not is_hot:
-            used_s = max(0.0, state.tat - now - LEASE_DURATION_S)
-            left_s = limit.burst_tolerance_s * _SMALL_LEASES_SHARE - used_s
-            max_lease_s = min(max_lease_s, limit.burst_tolerance_s * _SMALL_LEASE_SHARE, left_s)
-        # Whole calls: a remainder would be lost.
-        wanted_s = recent_calls * (1.25 if is_hot else 2) * cost_s  # few calls vary more
-        lease_s = math.floor(min(wanted_s, max_lease_s) / cost_s) * cost_s
-        if lease_s < max(cost_s, (4 if is_hot else 2) * limit.emission_interval_s):
+        lease_s = min(1.25 * rate * LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, available_s / 2)
+        if lease_s < 4 * limit.emission_interval_s:
             return False  # the budget is nearly empty, or the burst small: spend single calls
+        return self._spend_lease(state, limit, now, cost_s, rate, lease_s, LEASE_DURATION_S)
+
+    def _take_steady_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> bool:
+        charged_s = max(0.0, state.tat - now - LONG_LEASE_DURATION_S)
+        lease_s = min(
+            2 * rate * LONG_LEASE_DURATION_S * cost_s,  # few calls vary more
+            limit.burst_tolerance_s * _STEADY_SHARE - charged_s,
+            _MAX_LEASE_BUDGET_S,
+        )
+        if lease_s < 2 * limit.emission_interval_s:
+            return False
+        return self._spend_lease(state, limit, now, cost_s, rate, lease_s, LONG_LEASE_DURATION_S)
+
+    def _spend_lease(
+        self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float, lease_s: float, duration_s: float
+    ) -> bool:
+        """Charge a lease and its first call, if it covers one and the budget suffices; return whether it does.
+
+        :param rate: calls per second.
+        :param lease_s: seconds of budget.
+        """
+        lease_s = math.floor(lease_s / cost_s) * cost_s  # whole calls: a remainder would be lost
+        if lease_s < cost_s:
+            return False
         has_lease, tat = self._counters.spend(
-            state.counter_key, now + LEASE_DURATION_S, lease_s, now + limit.burst_tolerance_s
+            state.counter_key, now + duration_s, lease_s, now + limit.burst_tolerance_s
         )
         if has_lease:
             # Add a millionth of a call, or rounding could leave too little for the last call.
             state.tat, state.lease_left_s = tat, lease_s - cost_s + 1e-6 * limit.emission_interval_s
-            state.lease_ends_at = now + LEASE_DURATION_S
+            state.lease_ends_at = now + duration_s
             # Start to count calls anew with the lease, so that their number decides the size of the next one.
-            state.previous_calls, state.calls, state.window_began_at = max(state.calls, state.previous_calls), 1, now
+            state.previous_rate, state.calls, state.window_began_at, state.window_s = rate, 1, now, duration_s
         return has_lease
 
     def _admitted_result(self, state: _KeyState, limit: Limit, now: float) -> LimitResult:

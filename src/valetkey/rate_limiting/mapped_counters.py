@@ -24,7 +24,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from .counters import Counters, CountersUnavailable
-from .limit import LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
 _HEADER, _HEADER_SIZE = b"valetkey rate limit counters 2\n", 4096
 _BUCKETS, _SLOTS = 16_384, 20
@@ -84,7 +84,7 @@ class MappedCounters:
             _lock(self._file, bucket, self._path)
             try:
                 slot = _find_slot(memory, bucket, digest)
-                if slot is None and _read_overflow_end(memory, bucket) > min_tat - 2 * LEASE_DURATION_S:
+                if slot is None and _read_overflow_end(memory, bucket) > min_tat - 2 * LONG_LEASE_DURATION_S:
                     return self._spend_in_overflow(memory, bucket, key, min_tat, cost_s, max_tat)
                 tat = min_tat if slot is None else _read_tat(memory, slot)
                 if not min_tat <= tat <= max_tat + MAX_CLOCK_OFFSET_S:
@@ -239,9 +239,9 @@ def _find_slot(memory: mmap.mmap, bucket: int, digest: bytes) -> int | None:
 def _find_free_slot(memory: mmap.mmap, bucket: int, min_tat: float) -> int | None:
     """Return the offset of a slot that is empty or whose budget is full again, or ``None`` if there is none.
 
-    :param min_tat: the time of the call, or up to ``LEASE_DURATION_S`` later.
+    :param min_tat: the time of the call, or up to ``LONG_LEASE_DURATION_S`` later.
     """
-    latest = min_tat - 2 * LEASE_DURATION_S
+    latest = min_tat - 2 * LONG_LEASE_DURATION_S
     for number, tat in enumerate(_TATS.unpack_from(memory, bucket + _FIRST_SLOT)):
         if tat <= latest:
             return bucket + _FIRST_SLOT + number * _SLOT_SIZE
