@@ -23,7 +23,7 @@ from tests.support.valetkey_server import Deployment
 MACHINES, APPS = 16, 8
 APP = Path(__file__).parent / "app.py"
 REDIRECT_URI = "https://app.example/callback"
-GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws"]
+GRANIAN = ["-m", "granian", "--interface", "wsgi", "--no-ws"]
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,14 @@ def authlib(testbed: Testbed, running: ExitStack) -> Server:
     return server
 
 
-def plain_flask(testbed: Testbed, running: ExitStack, *, threads: int = 1) -> Server:
+def plain_flask(
+    testbed: Testbed, running: ExitStack, *, threads: int = 1, workers: int = 1, cores: str | None = None
+) -> Server:
     """Start a plain Flask app."""
-    app = "benchmarks.plain_flask_app:app"
-    return _start_granian(testbed, running, "Flask alone", app, dict(os.environ), threads=threads)
+    app, environment = "benchmarks.plain_flask_app:app", dict(os.environ)
+    return _start_granian(
+        testbed, running, "Flask alone", app, environment, threads=threads, workers=workers, cores=cores
+    )
 
 
 def _start_granian(
@@ -208,6 +212,8 @@ def _start_granian(
     environment: dict[str, str],
     port: int | None = None,
     threads: int = 1,
+    workers: int = 1,
+    cores: str | None = None,
 ) -> Server:
     """Start a WSGI app with Granian, in the Python environment of the other servers."""
     port = port or free_port()
@@ -215,9 +221,10 @@ def _start_granian(
     command = [str(PYTHON), *GRANIAN, "--host", "127.0.0.1", "--port", str(port)]
     program = testbed.start(
         running,
-        [*command, "--blocking-threads", str(threads), app],
+        [*command, "--blocking-threads", str(threads), "--workers", str(workers), app],
         lambda: accepts_connections(port),
         environment={**environment, "PYTHONPATH": paths},
+        cores=cores,
     )
     return Server(name, f"http://127.0.0.1:{port}", program)
 
