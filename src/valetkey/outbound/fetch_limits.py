@@ -114,13 +114,13 @@ class WaitLimit:
 class FetchSlots:
     """A ``WaitLimit`` for each kind of document, so that slow servers of one kind do not hold the slots of another.
 
-    Together they are fewer than the 16 threads of a process of ``valetkey serve``. Each attribute returns a context
+    Together they are fewer than the 32 threads that ``valetkey serve`` keeps free of the app's views. Each attribute returns a context
     manager for a URL, as ``WaitLimit.acquire`` does.
     """
 
     def __init__(self) -> None:
-        self.client_metadata = WaitLimit(3, limit_per_host=2).acquire
-        self.client_keys = WaitLimit(3, limit_per_host=2).acquire
+        self.client_metadata = WaitLimit(8, limit_per_host=6).acquire
+        self.client_keys = WaitLimit(6, limit_per_host=4).acquire
         self.logos = WaitLimit(3, limit_per_host=2).acquire
         self.sector_identifiers = WaitLimit(2, limit_per_host=1).acquire
-        self.providers = WaitLimit(4, limit_per_host=3).acquire  # that users sign in with
+        self.providers = WaitLimit(8, limit_per_host=6).acquire  # that users sign in with
