@@ -114,8 +114,8 @@ class WaitLimit:
 class FetchSlots:
     """A ``WaitLimit`` for each kind of document, so that slow servers of one kind do not hold the slots of another.
 
-    Together they are fewer than the 32 threads that ``valetkey serve`` keeps free of the app's views. Each attribute returns a context
-    manager for a URL, as ``WaitLimit.acquire`` does.
+    Together they are fewer than the 32 threads that ``valetkey serve`` keeps free of the app's views. Each attribute
+    returns a context manager for a URL, as ``WaitLimit.acquire`` does.
     """
 
     def __init__(self) -> None:
