@@ -44,7 +44,6 @@ FALLBACK_SETTINGS_VARIABLE = "_VALETKEY_LAST"
 THREADS_VARIABLE = "_VALETKEY_THREADS"
 DRAIN_TIMEOUT_S = 10  # time that requests in progress have when a server process is stopped
 _PARENT_CHECK_INTERVAL_S = 1.0
-_APP_SHARE = 0.5  # of the threads; the others are for endpoints, pages and health checks
 FLASK_APP_VARIABLE = "_VALETKEY_FLASK_APP"  # the app of the `flask` command; empty: the one that Flask finds
 
 
@@ -65,7 +64,7 @@ def load_app_with_worker() -> Flask:
     own_paths = settings.own_paths if isinstance(extension, Runtime) else extension.own_paths
     own = (*own_paths, settings.health_path, settings.readiness_path, "/.well-known")
     prefixed = [f"{prefix}{path}" for prefix in {"", urlsplit(settings.issuer).path} for path in own if path]
-    slots = int(int(os.environ[THREADS_VARIABLE]) * _APP_SHARE)
+    slots = int(os.environ[THREADS_VARIABLE]) // 2  # the other half is for endpoints, pages and health checks
     add_middleware(app, RequestSlotsMiddleware(slots, prefixed, security_headers(settings.issuer)))
     if isinstance(extension, Runtime):
         extension.start_worker()
