@@ -105,7 +105,7 @@ def test_a_stream_that_its_reader_leaves_frees_its_thread(server: RunningServer)
 
 
 def test_more_requests_than_threads_wait_while_views_end(server: RunningServer) -> None:
-    time.sleep(1.5)  # longer than slow views may hold all slots; all of them were free meanwhile
+    time.sleep(3.5)  # longer than slow views may hold all slots; all of them were free meanwhile
     with ThreadPoolExecutor(40) as threads:
         responses = list(threads.map(lambda _: get(server, "/api/slow/0.1"), range(80)))
 

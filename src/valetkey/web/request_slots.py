@@ -15,7 +15,7 @@ from valetkey.protocol.unavailable import BackendUnavailable
 from .middleware import Middleware
 from .wsgi import Environ, StartResponse
 
-_STALL_S = 1.0  # if no slot was free for this long, all of them are held by slow views or streams
+_STALL_S = 3.0  # if no slot was free for this long, all of them are held by slow views or streams
 _LOG_INTERVAL_S = 60.0
 _log = logging.getLogger("valetkey")
 
@@ -27,9 +27,9 @@ class AllThreadsBusy(BackendUnavailable):
 class RequestSlotsMiddleware(Middleware):
     """Bounds how many requests the app handles at once in a process, streamed responses included.
 
-    A request that gets no slot waits while slots become free, in the order of arrival. If none has been free for a
-    second, slow views hold all of them, and the request is refused with 503. Requests to Valetkey's own paths then need
-    none.
+    A request that gets no slot waits while slots become free, in the order of arrival. If none has been free for
+    three seconds, slow views hold all of them, and the request is refused with 503. Requests to Valetkey's own paths
+    then need none.
 
     Order: outside of all other middleware. A response counts until it is sent.
 
