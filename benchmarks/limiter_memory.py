@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from valetkey.rate_limiting.counters import Counters, CountersUnavailable, MemoryCounters
+from valetkey.rate_limiting.backends.counters import Counters, CountersUnavailable, MemoryCounters
+from valetkey.rate_limiting.backends.sql_counters import SqliteCounters, open_local_counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.rate_limiting.sql_counters import SqliteCounters, open_local_counters
 
 LIMIT = Limit(10, 60, 10)
 

@@ -38,13 +38,13 @@ from .protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from .protocol.protected_resource import ProtectedResource
 from .protocol.resource_owner import ResourceOwners, SupportsSignOut
 from .rate_limiting.admission import Admission, PlanLimits
-from .rate_limiting.grouped_counters import GroupedCounters
+from .rate_limiting.backends.grouped_counters import GroupedCounters
+from .rate_limiting.backends.redis_counters import RedisCounters
+from .rate_limiting.backends.sql_counters import SqlCounters, open_local_counters
 from .rate_limiting.limit_settings import parse_limits
 from .rate_limiting.limiter import Limiter
 from .rate_limiting.named_limits import NamedLimits
 from .rate_limiting.quota_counter import Quotas
-from .rate_limiting.redis_counters import RedisCounters
-from .rate_limiting.sql_counters import SqlCounters, open_local_counters
 from .settings import Settings
 from .settings.sources import SettingsSources
 from .storage.engine.clock import store_clock

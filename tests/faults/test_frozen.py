@@ -21,11 +21,11 @@ from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from valetkey import RateLimit, Valetkey, public, require_oauth
 from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
 from valetkey.rate_limiting.quota_counter import Quotas
-from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.runtime import prepare_store
 from valetkey.storage.engine import psycopg_timeout
 from valetkey.storage.engine.connection import BUSY_TIMEOUT_S

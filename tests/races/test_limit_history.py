@@ -24,13 +24,13 @@ from tests.races.load_generator import CallResults
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.counters import Counters
+from valetkey.rate_limiting.backends.counters import Counters
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
+from valetkey.rate_limiting.backends.sql_counters import SqlCounters, SqliteCounters, open_local_counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.quota import Quota
 from valetkey.rate_limiting.quota_counter import Quotas
-from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters, open_local_counters
 from valetkey.storage import quotas
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.schema import upgrade_schema

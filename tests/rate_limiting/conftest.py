@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PostgreSQLServer
-from valetkey.rate_limiting.counters import Counters, MemoryCounters
-from valetkey.rate_limiting.grouped_counters import GroupedCounters
-from valetkey.rate_limiting.mapped_counters import MappedCounters
-from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
+from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.backends.grouped_counters import GroupedCounters
+from valetkey.rate_limiting.backends.mapped_counters import MappedCounters
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
+from valetkey.rate_limiting.backends.sql_counters import SqlCounters, SqliteCounters
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.limits import LIMITS, ROUTE_LIMITS
 from valetkey.storage.schema import upgrade_schema

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from valetkey.rate_limiting.counters import Counters
+from valetkey.rate_limiting.backends.counters import Counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 

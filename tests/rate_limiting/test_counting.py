@@ -12,12 +12,12 @@ import pytest
 from tests.support.clock import Clock
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.address import caller_address, caller_network
-from valetkey.rate_limiting.circuit_breaker_counters import CircuitBreakerCounters
-from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.backends.circuit_breaker_counters import CircuitBreakerCounters
+from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
+from valetkey.rate_limiting.backends.sql_counters import SqlCounters, SqliteCounters
 from valetkey.rate_limiting.limit import LONG_LEASE_DURATION_S, Limit, parse_limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqlCounters, SqliteCounters
 
 START = 1_900_000_000.0
 TEN = Limit(10, 60, 10)
@@ -231,7 +231,7 @@ def test_unreachable_counters_raise_store_unavailable(tmp_path: Path) -> None:
 
 def test_freeing_memory_restores_no_spent_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if a key is removed whose budget is full only at the end of a lease that begins now."""
-    monkeypatch.setattr("valetkey.rate_limiting.counters._MAX_KEYS", 2)
+    monkeypatch.setattr("valetkey.rate_limiting.backends.counters._MAX_KEYS", 2)
     counters = MemoryCounters()
     counters.spend("spent", START, 60.0, START + 60)
     for n in range(5):

@@ -14,7 +14,7 @@ from itertools import count
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from valetkey.rate_limiting.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import LEASE_DURATION_S, Limiter
 

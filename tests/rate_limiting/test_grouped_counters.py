@@ -16,10 +16,10 @@ import redis
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.counters import CountersUnavailable
-from valetkey.rate_limiting.grouped_counters import GroupCounters, GroupedCounters, Spend, SpendResult
-from valetkey.rate_limiting.redis_counters import RedisCounters
-from valetkey.rate_limiting.sql_counters import SqlCounters
+from valetkey.rate_limiting.backends.counters import CountersUnavailable
+from valetkey.rate_limiting.backends.grouped_counters import GroupCounters, GroupedCounters, Spend, SpendResult
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
+from valetkey.rate_limiting.backends.sql_counters import SqlCounters
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.limits import ROUTE_LIMITS
 from valetkey.storage.schema import upgrade_schema

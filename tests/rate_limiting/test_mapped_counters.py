@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from valetkey.rate_limiting import mapped_counters
-from valetkey.rate_limiting.counters import CountersUnavailable
+from valetkey.rate_limiting.backends import byte_lock, mapped_counters
+from valetkey.rate_limiting.backends.counters import CountersUnavailable
+from valetkey.rate_limiting.backends.mapped_counters import MappedCounters
+from valetkey.rate_limiting.backends.sql_counters import SqliteCounters, open_local_counters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.rate_limiting.mapped_counters import MappedCounters
-from valetkey.rate_limiting.sql_counters import SqliteCounters, open_local_counters
 
 START = 1_900_000_000.0
 TEN = Limit(10, 60, 10)
@@ -128,12 +128,12 @@ def test_threads_share_a_budget(path: Path) -> None:
 
 
 def test_a_counter_that_a_paused_process_has_locked_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped_counters, "_LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(byte_lock, "_TIMEOUT_S", 0.05)
     counters = open_counters(path)
     counters.spend("caller", START, 6.0, START + 60)
     bucket, _ = counters._find_place(counters._open(), "caller")
     with path.open("r+b") as other:
-        request = mapped_counters._LOCK_REQUEST.pack(fcntl.F_WRLCK, os.SEEK_SET, bucket, 1, 0)
+        request = byte_lock._REQUEST.pack(fcntl.F_WRLCK, os.SEEK_SET, bucket, 1, 0)
         fcntl.fcntl(other, fcntl.F_OFD_SETLK, request)
         with pytest.raises(CountersUnavailable, match="paused"):
             counters.spend("caller", START, 6.0, START + 60)

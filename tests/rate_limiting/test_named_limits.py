@@ -9,7 +9,7 @@ import pytest
 from valetkey.protocol.compound_key import join_key
 from valetkey.protocol.errors import TooManyRequests
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.counters import CountersUnavailable, MemoryCounters
+from valetkey.rate_limiting.backends.counters import CountersUnavailable, MemoryCounters
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.rate_limiting.limiter import Limiter
 from valetkey.rate_limiting.named_limits import NamedLimits

@@ -16,7 +16,7 @@ from tests.support.app import MakeApp, Register
 from tests.support.browser_client import Browser, sign_in_new_account
 from tests.support.clock import Clock
 from valetkey import RateLimit, public, require_oauth
-from valetkey.rate_limiting.redis_counters import RedisCounters
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.transaction import StoreUnavailable

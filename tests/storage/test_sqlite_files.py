@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from valetkey.rate_limiting.sql_counters import SqliteCounters
+from valetkey.rate_limiting.backends.sql_counters import SqliteCounters
 from valetkey.storage.engine.backup import back_up
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.sqlite import make_private

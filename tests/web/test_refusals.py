@@ -15,7 +15,7 @@ from valetkey.protocol.errors import InvalidRequest, OAuthError, TooManyRequests
 from valetkey.protocol.refusal import build_refusal
 from valetkey.protocol.resource_owner import ResourceOwnersUnavailable
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.counters import CountersUnavailable
+from valetkey.rate_limiting.backends.counters import CountersUnavailable
 from valetkey.resource_server.issuers.errors import IssuerUnavailable
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable

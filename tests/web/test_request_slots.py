@@ -77,7 +77,7 @@ def test_requests_get_slots_in_the_order_in_which_they_arrived(app: SlowApp, slo
 def test_while_no_slot_becomes_free_requests_are_refused_without_waiting(
     app: SlowApp, slots: RequestSlotsMiddleware, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_slots, "_STALL_S", 0.3)
+    monkeypatch.setattr(request_slots, "_MAX_WAIT_S", 0.3)
     slow = threading.Thread(target=request, args=(slots, "/slow"))
     slow.start()
     wait_until(lambda: app.began == ["/slow"])

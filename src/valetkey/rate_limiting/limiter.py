@@ -19,8 +19,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from .circuit_breaker_counters import CircuitBreakerCounters
-from .counters import Counters
+from .backends.circuit_breaker_counters import CircuitBreakerCounters
+from .backends.counters import Counters
 from .limit import LEASE_DURATION_S, LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
 # A caller with so many calls per second is hot, and gets leases of LEASE_DURATION_S.
@@ -201,13 +201,11 @@ class Limiter:
         if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
         rate = max(state.calls / max(window_age_s, LEASE_DURATION_S), state.previous_rate)
-        if rate >= _HOT_RATE:
-            has_lease = self._take_lease(state, limit, now, cost_s, rate)
-        elif state.previous_rate >= _STEADY_RATE and limit.burst_tolerance_s >= _MIN_STEADY_BURST_S:
-            has_lease = self._take_steady_lease(state, limit, now, cost_s, rate)
-        else:
-            has_lease = False
-        if has_lease:
+        lease_s, duration_s = _plan_lease(state, limit, now, cost_s, rate)
+        if lease_s >= cost_s and self._take_lease(state, limit, now, lease_s, duration_s):
+            state.lease_left_s -= cost_s
+            # Start to count calls anew with the lease, so that their number decides the size of the next one.
+            state.previous_rate, state.calls, state.window_began_at, state.window_s = rate, 1, now, duration_s
             return self._admitted_result(state, limit, now)
         admitted, state.tat = self._counters.spend(state.counter_key, now, cost_s, now + limit.burst_tolerance_s)
         if admitted:
@@ -215,44 +213,14 @@ class Limiter:
         state.refused_until = min(now + _MAX_REFUSAL_S, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
         return self._refused_result(state, limit, now, cost_s)
 
-    def _take_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> bool:
-        available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
-        lease_s = min(1.25 * rate * LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, available_s / 2)
-        if lease_s < 4 * limit.emission_interval_s:
-            return False  # the budget is nearly empty, or the burst small: spend single calls
-        return self._spend_lease(state, limit, now, cost_s, rate, lease_s, LEASE_DURATION_S)
-
-    def _take_steady_lease(self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> bool:
-        charged_s = max(0.0, state.tat - now - LONG_LEASE_DURATION_S)
-        lease_s = min(
-            2 * rate * LONG_LEASE_DURATION_S * cost_s,  # few calls vary more
-            limit.burst_tolerance_s * _STEADY_SHARE - charged_s,
-            _MAX_LEASE_BUDGET_S,
-        )
-        if lease_s < 2 * limit.emission_interval_s:
-            return False
-        return self._spend_lease(state, limit, now, cost_s, rate, lease_s, LONG_LEASE_DURATION_S)
-
-    def _spend_lease(
-        self, state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float, lease_s: float, duration_s: float
-    ) -> bool:
-        """Charge a lease and its first call, if it covers one and the budget suffices; return whether it does.
-
-        :param rate: calls per second.
-        :param lease_s: seconds of budget.
-        """
-        lease_s = math.floor(lease_s / cost_s) * cost_s  # whole calls: a remainder would be lost
-        if lease_s < cost_s:
-            return False
+    def _take_lease(self, state: _KeyState, limit: Limit, now: float, lease_s: float, duration_s: float) -> bool:
         has_lease, tat = self._counters.spend(
             state.counter_key, now + duration_s, lease_s, now + limit.burst_tolerance_s
         )
         if has_lease:
             # Add a millionth of a call, or rounding could leave too little for the last call.
-            state.tat, state.lease_left_s = tat, lease_s - cost_s + 1e-6 * limit.emission_interval_s
+            state.tat, state.lease_left_s = tat, lease_s + 1e-6 * limit.emission_interval_s
             state.lease_ends_at = now + duration_s
-            # Start to count calls anew with the lease, so that their number decides the size of the next one.
-            state.previous_rate, state.calls, state.window_began_at, state.window_s = rate, 1, now, duration_s
         return has_lease
 
     def _admitted_result(self, state: _KeyState, limit: Limit, now: float) -> LimitResult:
@@ -275,3 +243,23 @@ class Limiter:
                     self._keys.popitem(last=False)
             state = self._keys[key] = _KeyState(limit, f"{key}|{limit}")
         return state
+
+
+def _plan_lease(state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> tuple[float, float]:
+    """Return how much budget a lease should take, 0 if none is worth it, and how long it should last, in seconds.
+
+    :param rate: calls per second of this caller in this process.
+    """
+    if rate >= _HOT_RATE:
+        available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
+        lease_s = min(1.25 * rate * LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, available_s / 2)
+        duration_s, min_lease_s = LEASE_DURATION_S, 4 * limit.emission_interval_s
+    elif state.previous_rate >= _STEADY_RATE and limit.burst_tolerance_s >= _MIN_STEADY_BURST_S:
+        left_s = limit.burst_tolerance_s * _STEADY_SHARE - max(0.0, state.tat - now - LONG_LEASE_DURATION_S)
+        lease_s = min(2 * rate * LONG_LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, left_s)  # few calls vary more
+        duration_s, min_lease_s = LONG_LEASE_DURATION_S, 2 * limit.emission_interval_s
+    else:
+        return 0.0, 0.0
+    if lease_s < min_lease_s:  # the budget is nearly empty, or the burst small
+        return 0.0, 0.0
+    return math.floor(lease_s / cost_s) * cost_s, duration_s  # whole calls: a remainder would be lost

@@ -19,10 +19,10 @@ from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.rate_limiting.admission import Admission
-from valetkey.rate_limiting.counters import Counters, MemoryCounters
-from valetkey.rate_limiting.grouped_counters import GroupedCounters
+from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
+from valetkey.rate_limiting.backends.grouped_counters import GroupedCounters
+from valetkey.rate_limiting.backends.redis_counters import RedisCounters
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.rate_limiting.redis_counters import RedisCounters
 from valetkey.settings import Settings, SettingsError
 from valetkey.settings.environment import read_environment
 from valetkey.settings.sources import OTHER_SETTINGS, SettingsSources, config_values, get_fallbacks, read_settings
@@ -219,6 +219,8 @@ def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
         return GroupedCounters(RedisCounters(settings.redis_url))
     if data_dir is None:
         return MemoryCounters()
-    from valetkey.rate_limiting.sql_counters import open_local_counters  # imported here, since it imports SQLAlchemy
+    from valetkey.rate_limiting.backends.sql_counters import (
+        open_local_counters,  # imported here, since it imports SQLAlchemy
+    )
 
     return open_local_counters(Path(data_dir) / "limits.db")

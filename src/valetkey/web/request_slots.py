@@ -1,4 +1,4 @@
-"""A bound on the threads that the views of the app hold, so that Valetkey's own endpoints always get one."""
+"""A limit of the threads that the views of the app hold, so that slow ones do not stop Valetkey's own endpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from valetkey.protocol.unavailable import BackendUnavailable
 from .middleware import Middleware
 from .wsgi import Environ, StartResponse
 
-_STALL_S = 3.0  # if no slot was free for this long, all of them are held by slow views or streams
+_MAX_WAIT_S = 3.0  # if no slot became free for so long, slow views or streams hold all of them
 _LOG_INTERVAL_S = 60.0
 _log = logging.getLogger("valetkey")
 
@@ -88,7 +88,7 @@ class RequestSlotsMiddleware(Middleware):
 
     def _remaining_s(self) -> float:
         """Return for how long requests wait if no slot becomes free meanwhile."""
-        return self._was_free_at + _STALL_S - time.monotonic()
+        return self._was_free_at + _MAX_WAIT_S - time.monotonic()
 
     def _take(self) -> bool:
         if not self._free:
@@ -102,7 +102,7 @@ class RequestSlotsMiddleware(Middleware):
         with self._lock:
             self._was_free_at = time.monotonic()
             if self._queue:
-                self._queue.popleft().release()  # to the one that has waited longest; nobody can take it before
+                self._queue.popleft().release()  # the request that has waited longest gets the slot
             else:
                 self._free += 1
 

@@ -11,8 +11,7 @@ import threading
 from typing import Protocol
 
 from valetkey.protocol.unavailable import BackendUnavailable
-
-from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+from valetkey.rate_limiting.limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
 _MAX_KEYS = 100_000
 

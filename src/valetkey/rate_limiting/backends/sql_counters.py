@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S
 from valetkey.storage import limits
 from valetkey.storage.engine.open import open_counter_store
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
+from .byte_lock import can_lock_bytes
 from .counters import Counters
 from .grouped_counters import Spend, SpendResult
-from .limit import MAX_CLOCK_OFFSET_S
-from .mapped_counters import MappedCounters, can_map_counters
+from .mapped_counters import MappedCounters
 
 
 class SqlCounters:
@@ -68,7 +69,7 @@ def open_local_counters(path: Path) -> Counters:
         counters, and the SQLite file only those that do not fit.
     """
     counters = SqliteCounters(path)
-    return MappedCounters(path.with_suffix(""), counters) if can_map_counters() else counters
+    return MappedCounters(path.with_suffix(""), counters) if can_lock_bytes() else counters
 
 
 class SqliteCounters(SqlCounters):

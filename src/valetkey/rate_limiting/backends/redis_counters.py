@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S
+
 from .counters import CountersUnavailable
 from .grouped_counters import Spend, SpendResult
-from .limit import MAX_CLOCK_OFFSET_S
 
 _TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 

@@ -10,21 +10,18 @@ be deleted. If all slots of a bucket are in use, its further counters are stored
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import fcntl
 import mmap
 import os
 import struct
-import sys
 import threading
-import time
 import weakref
 from hashlib import blake2b
 from pathlib import Path
 
+from valetkey.rate_limiting.limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+
+from .byte_lock import lock_byte, unlock_byte
 from .counters import Counters, CountersUnavailable
-from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
 
 _HEADER, _HEADER_SIZE = b"valetkey rate limit counters 2\n", 4096
 _BUCKETS, _SLOTS = 16_384, 20
@@ -34,19 +31,8 @@ _UNUSED, _FIRST_SLOT, _BUCKET_SIZE = 8, 16, 512
 _FILE_SIZE = _HEADER_SIZE + _BUCKETS * _BUCKET_SIZE
 _TAT, _TATS = struct.Struct("<d"), struct.Struct("<" + _SLOTS * f"{_DIGEST_SIZE}xd")
 _NO_DIGEST = bytes(_DIGEST_SIZE)
-_LOCK_REQUEST = struct.Struct("hhqqi4x")  # struct flock, see fcntl(2): type, whence, start, length, pid
-_LOCK_TIMEOUT_S, _LOCK_RETRY_S = 2.0, 0.0002
 _MAX_PLACES = 20_000
 _THREAD_LOCKS = 251  # prime, so that buckets are spread over all of them
-# ``fcntl.fcntl`` lets other threads run Python meanwhile: with 16 busy threads, a call would wait for the others twice.
-# A PyDLL does not; the lock request never waits.
-_libc = ctypes.PyDLL(None, use_errno=True)
-_libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
-
-
-def can_map_counters() -> bool:
-    """Return whether this system has the locks that ``MappedCounters`` needs; 64-bit Linux has them."""
-    return hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 2**32
 
 
 class MappedCounters:
@@ -81,7 +67,7 @@ class MappedCounters:
         memory = self._map or self._open()
         bucket, digest = self._places.get(key) or self._find_place(memory, key)
         with self._thread_locks[bucket % _THREAD_LOCKS]:
-            _lock(self._file, bucket, self._path)
+            lock_byte(self._file, bucket, self._path)
             try:
                 slot = _find_slot(memory, bucket, digest)
                 if slot is None and _read_overflow_end(memory, bucket) > min_tat - 2 * LONG_LEASE_DURATION_S:
@@ -100,13 +86,13 @@ class MappedCounters:
                     return self._spend_in_overflow(memory, bucket, key, min_tat, cost_s, max_tat)
                 return True, new_tat
             finally:
-                _unlock(self._file, bucket)
+                unlock_byte(self._file, bucket)
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         memory = self._map or self._open()
         bucket, digest = self._find_place(memory, key)
         with self._thread_locks[bucket % _THREAD_LOCKS]:
-            _lock(self._file, bucket, self._path)
+            lock_byte(self._file, bucket, self._path)
             try:
                 slot = _find_slot(memory, bucket, digest)
                 if slot is None:
@@ -117,7 +103,7 @@ class MappedCounters:
                 _TAT.pack_into(memory, slot + _DIGEST_SIZE, tat - cost_s)
                 return True
             finally:
-                _unlock(self._file, bucket)
+                unlock_byte(self._file, bucket)
 
     def read(self, key: str, default: float) -> float:
         memory = self._map or self._open()
@@ -264,39 +250,3 @@ def _read_overflow_end(memory: mmap.mmap, bucket: int) -> float:
     """Return the time until which the bucket has counters in the SQLite file; 0 if it never had one."""
     ends_at: float = _TAT.unpack_from(memory, bucket)[0]
     return ends_at
-
-
-def _lock(file: int, bucket: int, path: Path) -> None:
-    """Keep other processes out of a bucket until ``_unlock`` is called or this process ends.
-
-    :raises CountersUnavailable: if another process has locked the bucket for two seconds, or the file system has no
-        locks.
-    """
-    request = _LOCK_REQUEST.pack(fcntl.F_WRLCK, os.SEEK_SET, bucket, 1, 0)
-    try:
-        if _try_lock(file, request):
-            return
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while time.monotonic() < deadline:
-            time.sleep(_LOCK_RETRY_S)
-            if _try_lock(file, request):
-                return
-    except OSError as cause:
-        raise CountersUnavailable(f"{path} cannot be locked ({cause}): it must be on a local disk") from cause
-    raise CountersUnavailable(
-        f"another process has locked a counter in {path} for {_LOCK_TIMEOUT_S:g} s: is it paused?"
-    )
-
-
-def _try_lock(file: int, request: bytes) -> bool:
-    if _libc.fcntl(file, fcntl.F_OFD_SETLK, request) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in {errno.EAGAIN, errno.EACCES}:  # another process has the lock; see fcntl(2)
-        return False
-    raise OSError(number, os.strerror(number))
-
-
-def _unlock(file: int, bucket: int) -> None:
-    if not _try_lock(file, _LOCK_REQUEST.pack(fcntl.F_UNLCK, os.SEEK_SET, bucket, 1, 0)):
-        raise CountersUnavailable("a rate limit counter cannot be unlocked")

@@ -1,0 +1,1 @@
+"""Where counters of rate limits are stored: memory, a mapped file, SQLite, PostgreSQL, Redis."""
