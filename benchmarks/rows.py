@@ -22,11 +22,11 @@ from benchmarks.processes import largest_descendant_mb
 from benchmarks.servers import APP, Server
 from benchmarks.testbed import Testbed
 from benchmarks.users import User
+from valetkey.cli.serve import DEFAULT_THREADS
 
 PROTECTED, PUBLIC, WAITING = "/api/protected", "/api/public", "/api/waiting"
 DISCOVERY = "/.well-known/openid-configuration"
 SIGN_IN_ACCOUNTS = 20
-THREADS = 64  # the default of ``valetkey serve``
 
 
 def protected_route(testbed: Testbed, running: ExitStack) -> list[Contender]:
@@ -120,7 +120,7 @@ def two_workers(testbed: Testbed, running: ExitStack) -> list[Contender]:
         )
 
     def flask(workers: int) -> Server:
-        return servers.plain_flask(testbed, running, threads=THREADS, workers=workers, cores=cores)
+        return servers.plain_flask(testbed, running, threads=DEFAULT_THREADS, workers=workers, cores=cores)
 
     def app(workers: int) -> Server:
         return _app(testbed, running, workers=workers, cores=cores)
@@ -160,7 +160,7 @@ def sign_ins(testbed: Testbed, running: ExitStack) -> list[Contender]:
     The public route is that of an app with Valetkey, and of Flask alone with as many threads.
     """
     server = _app(testbed, running)
-    flask = servers.plain_flask(testbed, running, threads=THREADS)
+    flask = servers.plain_flask(testbed, running, threads=DEFAULT_THREADS)
     load, public = workloads.call(server, PROTECTED), workloads.get_public(server, PUBLIC)
     waiting = replace(workloads.get_public(server, WAITING), connections=8)
     users.create_accounts(server, SIGN_IN_ACCOUNTS)

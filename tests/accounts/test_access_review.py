@@ -16,7 +16,7 @@ from tests.support.clock import Clock
 from tests.support.user import PASSWORD
 from valetkey.accounts import mail_links
 from valetkey.accounts.password import hash_password
-from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server import owner_mail
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.authorization_server.personal_tokens.service import TokenSpec, create_personal_token

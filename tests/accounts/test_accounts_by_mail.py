@@ -19,7 +19,7 @@ from valetkey.accounts import mail_links
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.rate_limiting.limiter import Limiter, LimitResult
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, idempotency_keys
+from valetkey.storage import accounts, idempotency_keys, sessions
 from valetkey.storage import mail_links as stored
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import Transaction
@@ -292,7 +292,7 @@ def test_sign_out_everywhere_ends_all_sessions(ada: Browser, app: Flask, shop: C
 
     assert signed_out.location == "/account/sign-in"
     assert ada.get("/account").status_code == 303
-    assert accounts.list_active_sessions(runtime.store, "ada", runtime.clock()) == []
+    assert sessions.list_active(runtime.store, "ada", runtime.clock()) == []
 
 
 @pytest.mark.parametrize("path", ["/account/sign-out-everywhere", "/account/verify"])

@@ -10,7 +10,7 @@ from tests.support.browser_client import EMAIL, Browser
 from tests.support.clock import NOW, Clock
 from tests.support.store_assertions import dump_store
 from tests.support.user import PASSWORD
-from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_up import create_account
 from valetkey.activity.failures import FailureBuffer
 from valetkey.outbound.worker import prune
 from valetkey.runtime import Runtime

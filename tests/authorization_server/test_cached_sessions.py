@@ -16,7 +16,7 @@ from valetkey.caches.owners import OwnerCache
 from valetkey.protocol import scope as scopes
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, audit, consents, grants
+from valetkey.storage import accounts, audit, consents, grants, sessions
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
@@ -194,7 +194,7 @@ def needs_prompt(response: TestResponse) -> bool:
 
 
 CHANGES = {
-    "signed out": lambda now, client_id: accounts.end_sessions("ada", now),
+    "signed out": lambda now, client_id: sessions.end_all("ada", now),
     "disabled": lambda now, client_id: accounts.set_disabled("ada", now),
     "revoked": lambda now, client_id: consents.remove("ada", client_id),
 }

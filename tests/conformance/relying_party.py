@@ -21,7 +21,7 @@ from tests.support.browser_client import CALLBACK, EMAIL, Browser, redirect_para
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, resources
+from valetkey.storage import accounts, resources, sessions
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.tokens.jws import ASSERTION_REGISTRY
 
@@ -60,7 +60,7 @@ class RelyingParty(Browser):
         browser = Secret(cookie.value) if cookie else generate_secret(BROWSER)
         session, now = generate_secret(SESSION), self.runtime.clock()
         row = accounts.Session(session.digest(), sub, browser.digest(), now, now + 86400, None)
-        assert self.runtime.store.write(Transaction(rows=(accounts.add_session(row),)))
+        assert self.runtime.store.write(Transaction(rows=(sessions.add(row),)))
         self.http.set_cookie("valetkey_browser", browser.reveal())
         self.http.set_cookie("valetkey_session", session.reveal())
 

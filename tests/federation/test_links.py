@@ -19,7 +19,7 @@ from tests.support.user import PASSWORD
 from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.mail_links import RESET_PASSWORD
 from valetkey.accounts.password import hash_password
-from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_up import create_account
 from valetkey.federation.links import disconnect_provider
 from valetkey.protocol.secret import BROWSER, MAIL_LINK, generate_secret
 from valetkey.runtime import Runtime

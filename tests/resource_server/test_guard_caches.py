@@ -19,8 +19,8 @@ from valetkey.openapi.document import build_document
 from valetkey.rate_limiting import admission
 from valetkey.rate_limiting.limiter import LimitResult
 from valetkey.runtime import Runtime
+from valetkey.storage.active_grants import list_active
 from valetkey.storage.engine.transaction import StoreUnavailable
-from valetkey.storage.grants import list_active
 from valetkey.tokens.access import Access
 
 

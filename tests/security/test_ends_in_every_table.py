@@ -19,7 +19,7 @@ from tests.support.every_table import assert_left, make_row, open_engine, read_r
 from valetkey import Valetkey
 from valetkey.accounts.administration import remove_account
 from valetkey.accounts.security import disable_account, enable_account
-from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import register_client, remove_client
 from valetkey.authorization_server.clients.unused import prune_unused_clients
 from valetkey.runtime import Runtime

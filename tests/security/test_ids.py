@@ -18,7 +18,7 @@ from valetkey import Owner
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.access_token import AccessToken
 from valetkey.runtime import Runtime
-from valetkey.storage import grants, personal_access_tokens
+from valetkey.storage import active_grants, personal_access_tokens
 
 NEW_TOKEN, TOKENS = "/account/tokens/new", "/account/tokens"
 # Each variable part of a path that is an id, and how it is bound to the caller; a test below shows each.
@@ -250,4 +250,7 @@ def test_signing_out_ends_no_session_of_another_user_with_the_same_id(make_app: 
 
     rp.submit("/oauth/logout/confirm", {"decision": "log-out"}, page_path="/oauth/logout")
 
-    assert [len(grants.list_active(runtime.store, runtime.clock(), owner=sub)) for sub in ("ada", "eve")] == [1, 0]
+    assert [len(active_grants.list_active(runtime.store, runtime.clock(), owner=sub)) for sub in ("ada", "eve")] == [
+        1,
+        0,
+    ]

@@ -20,7 +20,8 @@ from tests.support.smtp_server import SmtpServer
 from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import Settings, SettingsError
-from valetkey.accounts.sign_in import SignInRefused, create_account
+from valetkey.accounts.sign_in import SignInRefused
+from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.cli.certificate import ensure_self_signed_certificate
 from valetkey.outbound.mail import MailNotSent, MailRefused, send_mail

@@ -17,7 +17,7 @@ from valetkey.authorization_server.token.grants import refresh_token as refresh_
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
-from valetkey.storage import consents, grants, personal_access_tokens, resources, tables
+from valetkey.storage import active_grants, consents, personal_access_tokens, resources, tables
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import Transaction
 
@@ -255,7 +255,7 @@ def test_a_personal_token_that_the_app_created_ends_with_its_withdrawn_scope(
     phone: Browser, laptop: Browser, runtime: Runtime, clock: Clock, make_app: MakeApp, store_url: str
 ) -> None:
     phone.obtain_tokens(scope=BOTH)
-    [grant] = grants.list_active(runtime.store, clock(), owner="ada")
+    [grant] = active_grants.list_active(runtime.store, clock(), owner="ada")
     spec = TokenSpec("Backup", frozenset({"profile"}), clock() + 30 * 86_400, grant_id=grant.grant_id)
     value = create_personal_token(spec, Owner("ada"), runtime, clock(), None).secret.reveal()
     assert phone.call(value).status_code == 200
@@ -275,7 +275,7 @@ def test_a_personal_token_that_the_app_creates_at_the_moment_of_the_withdrawal_d
     phone: Browser, laptop: Browser, runtime: Runtime, clock: Clock, make_app: MakeApp, store_url: str
 ) -> None:
     phone.obtain_tokens(scope=BOTH)
-    [grant] = grants.list_active(runtime.store, clock(), owner="ada")
+    [grant] = active_grants.list_active(runtime.store, clock(), owner="ada")
     allow(laptop, BOTH, ("notes:read",))
     spec = TokenSpec("Backup", frozenset({"profile"}), clock() + 30 * 86_400, grant_id=grant.grant_id)
 

@@ -21,7 +21,8 @@ from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import Settings, SettingsError
 from valetkey.accounts.password import hash_password
-from valetkey.accounts.sign_in import SignInRefused, create_account
+from valetkey.accounts.sign_in import SignInRefused
+from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import CreatedClient, RegistrationRefused, register_client
 from valetkey.protocol.client_identity import covers_identity, describe_identity
 from valetkey.protocol.display_name import display_name_problem, normalize_display_name

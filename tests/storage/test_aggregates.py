@@ -27,10 +27,10 @@ from valetkey.storage import (
     refresh_tokens,
     resources,
     retry_answers,
+    sessions,
     signing_keys,
     tables,
 )
-from valetkey.storage.accounts import Session
 from valetkey.storage.consents import Consent
 from valetkey.storage.engine.open import sqlite_path
 from valetkey.storage.engine.statement import BoundStatement, Statement
@@ -40,6 +40,7 @@ from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
 from valetkey.storage.refresh_tokens import RefreshToken
 from valetkey.storage.retry_answers import RetryAnswer
+from valetkey.storage.sessions import Session
 from valetkey.storage.signing_keys import SigningKeyRow
 
 DIGEST_1, DIGEST_2, DIGEST_3 = b"1" * 32, b"\x00\xff" * 16, b"3" * 32
@@ -105,21 +106,21 @@ def test_an_email_address_has_at_most_one_account(store: Store) -> None:
 def test_a_session_is_active_until_it_ends_expires_or_its_account_is_disabled(store: Store) -> None:
     put(store, accounts.add("a", "a@example.org", "A", None, NOW))
     for digest in (DIGEST_1, DIGEST_2, DIGEST_3):
-        put(store, accounts.add_session(Session(digest, "a", b"browser", NOW, NOW + 100, "192.0.2.1")))
+        put(store, sessions.add(Session(digest, "a", b"browser", NOW, NOW + 100, "192.0.2.1")))
 
-    session_and_account = accounts.find_active_session(store, DIGEST_1, NOW + 99)
+    session_and_account = sessions.find_active(store, DIGEST_1, NOW + 99)
     assert session_and_account
     assert (session_and_account[0].address, session_and_account[1].sub) == ("192.0.2.1", "a")
-    assert accounts.find_active_session(store, DIGEST_1, NOW + 100) is None
-    assert store.write(Transaction(accounts.end_session(DIGEST_1, NOW)))
-    assert not store.write(Transaction(accounts.end_session(DIGEST_1, NOW)))
-    assert accounts.find_active_session(store, DIGEST_1, NOW) is None
+    assert sessions.find_active(store, DIGEST_1, NOW + 100) is None
+    assert store.write(Transaction(sessions.end(DIGEST_1, NOW)))
+    assert not store.write(Transaction(sessions.end(DIGEST_1, NOW)))
+    assert sessions.find_active(store, DIGEST_1, NOW) is None
     put(store, accounts.set_disabled("a", NOW))
-    assert accounts.find_active_session(store, DIGEST_2, NOW) is None
-    put(store, accounts.set_disabled("a", None), accounts.end_sessions("a", NOW))
-    assert accounts.find_active_session(store, DIGEST_2, NOW) is None
-    assert accounts.has_session_from_browser(store, b"browser", "a"), "ended sessions count too"
-    assert not accounts.has_session_from_browser(store, b"browser", "b")
+    assert sessions.find_active(store, DIGEST_2, NOW) is None
+    put(store, accounts.set_disabled("a", None), sessions.end_all("a", NOW))
+    assert sessions.find_active(store, DIGEST_2, NOW) is None
+    assert sessions.has_session_from_browser(store, b"browser", "a"), "ended sessions count too"
+    assert not sessions.has_session_from_browser(store, b"browser", "b")
 
 
 def test_an_interaction_can_be_decided_only_once(store: Store) -> None:
@@ -169,8 +170,8 @@ SESSION_CHANGES = {
 
 @pytest.mark.parametrize("change", SESSION_CHANGES)
 def test_a_grant_is_added_only_if_session_and_consent_are_unchanged(store: Store, change: str) -> None:
-    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.add_session(SESSION))
-    put(store, accounts.add_session(replace(SESSION, digest=DIGEST_2, sub="eve")))
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), sessions.add(SESSION))
+    put(store, sessions.add(replace(SESSION, digest=DIGEST_2, sub="eve")))
     put(store, accounts.add("eve", "eve@example.com", "Eve", None, NOW))
     put(store, consents.remember(CONSENT))
     changed_arguments, is_added = SESSION_CHANGES[change]
@@ -183,14 +184,14 @@ def test_a_grant_is_added_only_if_session_and_consent_are_unchanged(store: Store
 @pytest.mark.parametrize(
     "statement",
     [
-        accounts.end_sessions("ada", NOW),
+        sessions.end_all("ada", NOW),
         accounts.set_disabled("ada", NOW),
         consents.remove("ada", "shop"),
     ],
     ids=["sessions ended", "account disabled", "consent withdrawn"],
 )
 def test_a_grant_is_not_added_after_sign_out_disabling_or_withdrawal(store: Store, statement: BoundStatement) -> None:
-    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.add_session(SESSION))
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), sessions.add(SESSION))
     put(store, consents.remember(CONSENT), statement)
 
     assert not store.write(
@@ -218,7 +219,7 @@ def test_a_grant_is_not_added_while_its_consent_is_being_withdrawn(
     Without FOR SHARE, PostgreSQL adds the grant.
     """
     put(store, consents.remember(CONSENT))
-    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), accounts.add_session(SESSION))
+    put(store, accounts.add("ada", "ada@example.com", "Ada", None, NOW), sessions.add(SESSION))
     is_sqlite = store.dialect == "sqlite"
     other_connection: Any = sqlite3.connect(sqlite_path(store_url) or "") if is_sqlite else psycopg.connect(store_url)
     with closing(other_connection), ThreadPoolExecutor(1) as executor:

@@ -10,7 +10,6 @@ from valetkey.outbound.worker import Worker, prune
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import (
-    accounts,
     change_feed,
     clients,
     grants,
@@ -20,14 +19,15 @@ from valetkey.storage import (
     outbox,
     refresh_tokens,
     retry_answers,
+    sessions,
 )
-from valetkey.storage.accounts import Session
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
 from valetkey.storage.refresh_tokens import RefreshToken
 from valetkey.storage.retry_answers import RetryAnswer
+from valetkey.storage.sessions import Session
 from valetkey.storage.tables import metadata
 
 DAY = 86400.0
@@ -46,7 +46,7 @@ def fill(store: Store, until: float) -> None:
                 retry_answers.add(RetryAnswer(digest, b"r", b"a", until)),
                 opaque_tokens.add(digest, {"exp": until}),
                 change_feed.add_token(name, until - 3600),
-                accounts.add_session(Session(digest, "s", b"b", NOW, until, None)),
+                sessions.add(Session(digest, "s", b"b", NOW, until, None)),
                 clients.add_secret("c", digest, NOW, until),
                 idempotency_keys.reserve(digest, b"r", NOW, abandoned_before=NOW, expires_at=until),
             )

@@ -18,7 +18,7 @@ from valetkey.authorization_server.clients.service import CreatedClient
 from valetkey.protocol.pkce import s256
 from valetkey.protocol.secret import BROWSER, SESSION, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import accounts, sessions
 from valetkey.storage.engine.transaction import Transaction
 
 ISSUER = "http://127.0.0.1:8000"
@@ -156,7 +156,7 @@ def sign_in_to_account(browser: Browser, runtime: Runtime, sub: str) -> Browser:
     cookies = {"valetkey_browser": generate_secret(BROWSER), "valetkey_session": generate_secret(SESSION)}
     browser_digest, session_digest = (cookie.digest() for cookie in cookies.values())
     session = accounts.Session(session_digest, sub, browser_digest, now, now + 86400, None)
-    runtime.store.write(Transaction(rows=(accounts.add_session(session),)))
+    runtime.store.write(Transaction(rows=(sessions.add(session),)))
     for cookie, secret in cookies.items():
         browser.http.set_cookie(cookie, secret.reveal())
     return browser

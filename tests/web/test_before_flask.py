@@ -21,7 +21,7 @@ from valetkey.authorization_server.authorize import decision
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
 from valetkey.protocol.secret import SESSION, generate_secret
 from valetkey.service import create_app
-from valetkey.storage import accounts, consents
+from valetkey.storage import accounts, consents, sessions
 from valetkey.storage.consents import Consent
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
@@ -357,7 +357,7 @@ def test_cached_session_that_has_ended_decides_about_no_prompt(
     runtime = flask_app.extensions["valetkey"]
     account = accounts.find_by_email(runtime.store, EMAIL)
     assert account is not None
-    runtime.store.write(Transaction(rows=(accounts.end_sessions(account.sub, runtime.clock()),)))
+    runtime.store.write(Transaction(rows=(sessions.end_all(account.sub, runtime.clock()),)))
 
     for browser in ada:
         for parameters in ({"scope": "notes:read"}, {}):

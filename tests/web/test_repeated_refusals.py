@@ -25,7 +25,7 @@ from valetkey import CallRefused, Plan, RateLimit, Valetkey, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
 from valetkey.resource_server.guard.repeated_refusals import RepeatedRefusalMiddleware
-from valetkey.storage.grants import list_active
+from valetkey.storage.active_grants import list_active
 from valetkey.testing import mint_token
 from valetkey.web.middleware import Middleware
 

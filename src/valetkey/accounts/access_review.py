@@ -17,7 +17,7 @@ from valetkey.authorization_server.connected_apps import (
 )
 from valetkey.authorization_server.personal_tokens.service import revocation_statements, token_state
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, personal_access_tokens
+from valetkey.storage import accounts, personal_access_tokens, sessions
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.personal_access_tokens import PersonalToken
 
@@ -53,12 +53,12 @@ def load_access_review(sub: str, session_digest: bytes, runtime: Runtime, now: f
     :param session_digest: digest of the current session's cookie.
     """
     account = accounts.find(runtime.store, sub)
-    sessions = accounts.list_active_sessions(runtime.store, sub, now)
+    active_sessions = sessions.list_active(runtime.store, sub, now)
     return AccessReview(
         tuple(list_connected_apps(sub, runtime, now)),
         _list_active_tokens(sub, runtime, now),
         account.unreviewed_since if account else None,
-        sum(bytes(session.digest) != session_digest for session in sessions),
+        sum(bytes(session.digest) != session_digest for session in active_sessions),
     )
 
 

@@ -8,7 +8,7 @@ from valetkey.authorization_server.openid.session_logout import logout_statement
 from valetkey.protocol.secret import Secret
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, mail_links
+from valetkey.storage import accounts, mail_links, sessions
 from valetkey.storage.accounts import Account
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
@@ -56,11 +56,11 @@ def change_password(
     problem = password_problem(new_password, email=account.email, name=account.name)
     if problem:
         raise SignInRefused(problem)
-    sessions = accounts.list_active_sessions(runtime.store, sub, now)
-    other_sids = [row.sid for row in sessions if bytes(row.digest) != current]
+    active_sessions = sessions.list_active(runtime.store, sub, now)
+    other_sids = [row.sid for row in active_sessions if bytes(row.digest) != current]
     logouts = [statement for sid in other_sids for statement in logout_statements(sub, sid, runtime, now, address)]
     rows = (
-        accounts.end_other_sessions(sub, current, now),
+        sessions.end_others(sub, current, now),
         *logouts,
         mail_links.invalidate_all(account.email, now),
         audit_statement("account.password_changed", now, owner=sub, address=address),
@@ -74,8 +74,8 @@ def change_password(
 
 def _is_changed(account: Account, new_password: str, current: bytes, store: Store, now: float) -> bool:
     """Return whether the account has the new password already, and no other session than the current one."""
-    sessions = accounts.list_active_sessions(store, account.sub, now)
-    is_only_session = all(bytes(row.digest) == current for row in sessions)
+    active_sessions = sessions.list_active(store, account.sub, now)
+    is_only_session = all(bytes(row.digest) == current for row in active_sessions)
     return is_only_session and verify_password(new_password, account.password_hash)
 
 
@@ -105,6 +105,6 @@ def _set_disabled(sub: str, disabled_at: float | None, event: AuditEvent, runtim
         sub,
         now,
         accounts.set_disabled(sub, disabled_at),
-        accounts.end_sessions(sub, now),
+        sessions.end_all(sub, now),
         audit_statement(event, now, owner=sub),
     )

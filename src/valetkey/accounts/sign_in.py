@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.session_logout import logout_statements
-from valetkey.protocol.display_name import describe_character, normalize_display_name
+from valetkey.protocol.display_name import describe_character
 from valetkey.protocol.email_address import digest_email_address, is_email_address, normalize_email_address
 from valetkey.protocol.errors import TooManyRequests
-from valetkey.protocol.secret import SESSION, Secret, derive_id, derive_secret, generate_secret, random_id
+from valetkey.protocol.secret import SESSION, Secret, derive_secret, generate_secret, random_id
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, provider_links
-from valetkey.storage.accounts import Account, Session
+from valetkey.storage import accounts, provider_links, sessions
+from valetkey.storage.accounts import Account
 from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.sessions import Session
 from valetkey.tokens.encryption import Cipher
 
 from . import texts
 from .login_context import LoginContext
-from .password import hash_password, password_problem, verify_password
+from .password import verify_password
 from .security_mail import new_browser_mail_statements
 
 
@@ -87,68 +86,6 @@ def sign_in(email: str, password: str, login_context: LoginContext, runtime: Run
     is_new_browser = account.signed_in_at is not None and not browser_was_used
     mail = new_browser_mail_statements(account.sub, login_context, runtime, now) if is_new_browser else ()
     return start_session(account, login_context, runtime, now, mail)
-
-
-def sign_up(name: str, email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
-    """Create an account, start a session and return the session's secret.
-
-    :raises SignInRefused: if the password is too weak, the e-mail address has an account already, or too many accounts
-        were created from the caller's network.
-    """
-    email = normalize_email_address(email)
-    problem = password_problem(password, email=email, name=name)
-    if problem:
-        raise SignInRefused(problem)
-    network = caller_network(login_context.address)
-    charge_attempt(("sign_up_limit", network), network, runtime, now)
-    sub = _new_account_id(login_context)
-    try:
-        create_account(
-            runtime.store, now, name=name, email=email, password=password, address=login_context.address, sub=sub
-        )
-    except SignInRefused:
-        account = accounts.find(runtime.store, sub)  # by the same form, submitted twice
-        if account is None or account.email != email or not verify_password(password, account.password_hash):
-            raise
-        runtime.limits.refund("sign_up_limit", network)
-        return start_session(account, login_context, runtime, now)
-    account = accounts.find(runtime.store, sub)
-    if account is None:
-        raise SignInRefused(texts.ACCOUNT_DELETED)
-    return start_session(account, login_context, runtime, now)
-
-
-def _new_account_id(login_context: LoginContext) -> str:
-    """Return the ``sub`` of a new account: the same one each time that the same browser submits the same form."""
-    if login_context.submission is None:
-        return random_id()
-    return derive_id("account", login_context.browser.reveal(), login_context.submission)
-
-
-def create_account(
-    store: Store,
-    now: float,
-    *,
-    name: str,
-    email: str,
-    password: str,
-    address: str | None = None,
-    claims: Mapping[str, Any] | None = None,
-    sub: str | None = None,
-) -> str:
-    """Create a built-in account and return its ``sub``, a random identifier.
-
-    :param sub: the identifier, if the caller has generated it.
-    :param address: network address of the caller, for the audit log.
-    :param claims: standard claims about the user, by name (OpenID Connect Core §5.1).
-    :raises SignInRefused: if the e-mail address is not valid, or has an account already.
-    """
-    email = require_email_address(email)
-    sub = sub or random_id()
-    insert = accounts.add(sub, email, normalize_display_name(name), hash_password(password), now, claims)
-    if not store.write(Transaction(insert, (audit_statement("account.created", now, owner=sub, address=address),))):
-        raise SignInRefused(texts.ACCOUNT_EXISTS)
-    return sub
 
 
 def require_email_address(text: str) -> str:
@@ -219,7 +156,7 @@ def charge_attempt(
 
 def has_signed_in_from(sub: str, login_context: LoginContext, store: Store) -> bool:
     """Return whether the account was signed in to from this browser before."""
-    return accounts.has_session_from_browser(store, login_context.browser.digest(), sub)
+    return sessions.has_session_from_browser(store, login_context.browser.digest(), sub)
 
 
 def start_session(
@@ -256,7 +193,7 @@ def start_session(
         login_context.address,
         sid=sid,
     )
-    condition = accounts.begin_session(session, account)
+    condition = sessions.begin(session, account)
     rows = (accounts.set_signed_in(account, now), *end_statements, *further_rows)
     detail = None
     if provider is not None:
@@ -270,7 +207,7 @@ def start_session(
             acr=provider.acr,
             amr=to_json(provider.amr),
         )
-        rows = (*rows, accounts.add_session(session))
+        rows = (*rows, sessions.add(session))
         condition = provider_links.set_signed_in(provider.issuer, provider.subject, sub, now)
     event = audit_statement("session.started", now, owner=sub, address=login_context.address, detail=detail)
     if runtime.store.write(Transaction(condition, (*rows, event))):
@@ -293,7 +230,7 @@ def _session_secret(sub: str, login_context: LoginContext, cipher: Cipher) -> Se
 
 
 def _is_active_session(secret: Secret, sub: str, store: Store, now: float) -> bool:
-    session_and_account = accounts.find_active_session(store, secret.digest(), now)
+    session_and_account = sessions.find_active(store, secret.digest(), now)
     return session_and_account is not None and session_and_account[0].sub == sub
 
 
@@ -306,14 +243,12 @@ def _end_previous_session(
     signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes on.
     """
     session_and_account = (
-        accounts.find_active_session(runtime.store, login_context.session.digest(), now)
-        if login_context.session
-        else None
+        sessions.find_active(runtime.store, login_context.session.digest(), now) if login_context.session else None
     )
     if session_and_account is None:
         return random_id(), ()
     previous = session_and_account[0]
-    end = accounts.end_session(previous.digest, now)
+    end = sessions.end(previous.digest, now)
     if previous.sub == sub:
         return previous.sid, (end,)
     return random_id(), (end, *logout_statements(previous.sub, previous.sid, runtime, now, login_context.address))

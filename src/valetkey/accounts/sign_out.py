@@ -7,7 +7,7 @@ from valetkey.authorization_server.openid.session_logout import frontchannel_log
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import sessions
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 
@@ -21,14 +21,14 @@ def sign_out(session: Secret, address: str | None, runtime: Runtime, now: float)
     :param session: secret of the session.
     :param address: network address of the caller, for the audit log.
     """
-    session_and_account = accounts.find_active_session(runtime.store, session.digest(), now)
+    session_and_account = sessions.find_active(runtime.store, session.digest(), now)
     if session_and_account is None:
         return ()
     sub, sid = session_and_account[0].sub, session_and_account[0].sid
     logouts = logout_statements(sub, sid, runtime, now, address)
     frame_uris = frontchannel_logout_uris(sub, sid, runtime, now)
     event = audit_statement("session.ended", now, owner=sub, address=address)
-    runtime.store.write(Transaction(accounts.end_session(session.digest(), now), (event, *logouts)))
+    runtime.store.write(Transaction(sessions.end(session.digest(), now), (event, *logouts)))
     return frame_uris
 
 
@@ -53,7 +53,7 @@ def end_all_sessions_statements(sub: str, runtime: Runtime, now: float) -> tuple
     """Return the SQL statements, not yet executed, that end all sessions of an account and notify the OAuth clients."""
     logouts = [
         statement
-        for session in accounts.list_active_sessions(runtime.store, sub, now)
+        for session in sessions.list_active(runtime.store, sub, now)
         for statement in logout_statements(sub, session.sid, runtime, now, None)
     ]
-    return accounts.end_sessions(sub, now), *logouts
+    return sessions.end_all(sub, now), *logouts

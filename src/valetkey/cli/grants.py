@@ -9,7 +9,7 @@ import click
 from valetkey.authorization_server.connected_apps import revoke_connected_app
 from valetkey.authorization_server.grant_lifecycle import revoke_grant_statements
 from valetkey.runtime import Runtime
-from valetkey.storage import consents
+from valetkey.storage import active_grants, consents
 from valetkey.storage import grants as grant_storage
 
 from .app_loading import with_runtime
@@ -32,7 +32,7 @@ def grants() -> None:
 def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
     """List active grants (what users allowed apps), newest first."""
     owner, now = resolve_sub(runtime.store, user) if user else "", runtime.clock()
-    active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
+    active = active_grants.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
     print_table((asdict(grant) for grant in active), columns, as_json, empty_message="There are no grants.")
     if len(active) == _MAX_LISTED and not as_json:
@@ -53,7 +53,7 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     now = runtime.clock()
     if grant_id is None and client_id and user:
         owner = resolve_sub(runtime.store, user)
-        active = grant_storage.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
+        active = active_grants.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
         if not active and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")
         revoke_connected_app(owner, client_id, None, runtime.store, now)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from valetkey.accounts.sign_in import create_account
+from valetkey.accounts.sign_up import create_account
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime, prepare_store
 from valetkey.settings import SettingsError

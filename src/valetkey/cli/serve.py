@@ -31,6 +31,7 @@ from .certificate import ensure_self_signed_certificate
 from .init import check_demo_allowed, create_demo_data
 from .served_issuer import find_served_issuer, save_served_issuer
 
+DEFAULT_THREADS = 64
 _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
 
 
@@ -43,7 +44,7 @@ _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as g
     "--threads",
     # Most of them wait for their write to be committed: the more, the more writes share a commit. As long as there are
     # not more connections than threads, no thread takes the interpreter lock twice while another one waits for it.
-    default=64,
+    default=DEFAULT_THREADS,
     show_default=True,
     type=click.IntRange(4, 512),
     help="Requests that a worker handles at once; the views of the app hold at most half of them.",

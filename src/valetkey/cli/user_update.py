@@ -13,7 +13,7 @@ from valetkey.accounts.sign_in import require_email_address
 from valetkey.authorization_server.connected_apps import list_connected_apps
 from valetkey.protocol.display_name import display_name_problem, normalize_display_name
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
+from valetkey.storage import sessions
 from valetkey.storage.accounts import Account
 from valetkey.storage.engine.records import to_json
 
@@ -33,7 +33,7 @@ from .users_lookup import require_account
 def show(runtime: Runtime, user: str, as_json: bool) -> None:
     """Show a user account, named by e-mail address or sub."""
     account, now = require_account(runtime.store, user), runtime.clock()
-    sessions = accounts.list_active_sessions(runtime.store, account.sub, now)
+    active_sessions = sessions.list_active(runtime.store, account.sub, now)
     apps = list_connected_apps(account.sub, runtime, now)
     print_result(
         {
@@ -42,7 +42,7 @@ def show(runtime: Runtime, user: str, as_json: bool) -> None:
             "created_at": int(account.created_at),
             "signed_in_at": int(account.signed_in_at) if account.signed_in_at else None,
             "disabled_at": int(account.disabled_at) if account.disabled_at else None,
-            "sessions": len(sessions),
+            "sessions": len(active_sessions),
             "apps": [app.client_id for app in apps],
             "providers": list_connections(account.sub, runtime),
         },

@@ -11,8 +11,9 @@ import click
 from valetkey.accounts.password import hash_password, password_problem
 from valetkey.accounts.security import disable_account, enable_account
 from valetkey.accounts.security_mail import password_mail_statements
-from valetkey.accounts.sign_in import create_account, require_email_address
+from valetkey.accounts.sign_in import require_email_address
 from valetkey.accounts.sign_out import end_all_sessions_statements
+from valetkey.accounts.sign_up import create_account
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.display_name import display_name_problem
 from valetkey.runtime import Runtime

@@ -10,7 +10,7 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.session_logout import logout_statements
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
-from valetkey.storage import accounts, provider_links
+from valetkey.storage import accounts, provider_links, sessions
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_links import ProviderLink
@@ -123,8 +123,8 @@ def _disconnection_statements(
     :param remaining_session: digest of a session that stays active.
     """
     rows = [audit_statement("account.provider_disconnected", now, owner=link.sub, address=address, detail=detail)]
-    for session in accounts.list_active_sessions(runtime.store, link.sub, now):
+    for session in sessions.list_active(runtime.store, link.sub, now):
         if session.issuer == link.issuer and bytes(session.digest) != remaining_session:
-            rows.append(accounts.end_session(session.digest, now))
+            rows.append(sessions.end(session.digest, now))
             rows += logout_statements(link.sub, session.sid, runtime, now, address)
     return tuple(rows)

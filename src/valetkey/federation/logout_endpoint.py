@@ -15,7 +15,7 @@ from valetkey.outbound.errors import FetchError
 from valetkey.protocol.errors import InvalidRequest, TemporarilyUnavailable
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
-from valetkey.storage import accounts
+from valetkey.storage import sessions
 from valetkey.storage.engine.statement import BoundStatement
 
 from .endpoints import find_endpoints
@@ -84,11 +84,11 @@ def _end_sessions(claims: Mapping[str, Any], provider: SignInProvider, call: Cal
     runtime, now = call.runtime, call.now
     latest_end = claims["iat"] + runtime.settings.clock_leeway + runtime.settings.session_lifetime
     rows: list[BoundStatement] = []
-    for session in accounts.list_active_at_provider(
+    for session in sessions.list_active_at_provider(
         runtime.store, provider.issuer, claims.get("sub"), claims.get("sid"), now
     ):
         if session.expires_at <= latest_end:
-            rows.append(accounts.end_session(session.digest, now))
+            rows.append(sessions.end(session.digest, now))
             rows.append(audit_statement("session.ended", now, owner=session.sub, detail=provider.provider_id))
             rows += logout_statements(session.sub, session.sid, runtime, now, call.address)
     if rows:

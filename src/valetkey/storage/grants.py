@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import (
-    Column,
-    ColumnElement,
     Integer,
     Select,
     Text,
@@ -19,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     update,
 )
@@ -293,49 +289,3 @@ def revoke_all_of_client(client_id: str, now: float) -> BoundStatement:
 
 def set_last_used(grant_id: str, used_at: float) -> BoundStatement:
     return _SET_LAST_USED(wanted=grant_id, at=used_at)
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveGrant:
-    """A grant that is neither revoked nor expired. Times are seconds since 1970.
-
-    :param owner: ``sub`` of the resource owner.
-    :param last_used_at: when a token of the grant was last used; ``None`` if never.
-    """
-
-    grant_id: str
-    client_id: str
-    owner: str
-    scope: str
-    created_at: float
-    last_used_at: float | None
-    expires_at: float
-
-
-def _equals_unless_empty(column: Column[Any], name: str) -> ColumnElement[bool]:
-    return or_(bindparam(name, type_=Text) == "", column == bindparam(name, type_=Text))
-
-
-_LIST_ACTIVE = Statement(
-    select(*columns_of(grants, ActiveGrant))
-    .where(
-        grants.c.revoked_at.is_(None),
-        grants.c.expires_at > bindparam("now"),
-        _equals_unless_empty(grants.c.client_id, "client_id"),
-        _equals_unless_empty(grants.c.owner, "owner"),
-    )
-    .order_by(grants.c.created_at.desc())
-    .limit(bindparam("most"))
-)
-
-
-def list_active(
-    store: Store, now: float, *, client_id: str = "", owner: str = "", limit: int = 1000
-) -> list[ActiveGrant]:
-    """Return up to ``limit`` grants that are neither revoked nor expired, newest first.
-
-    :param client_id: only grants of this client; empty for all clients.
-    :param owner: only grants of the resource owner with this ``sub``; empty for all owners.
-    """
-    rows = store.fetch_all(_LIST_ACTIVE(now=now, client_id=client_id, owner=owner, most=limit))
-    return [ActiveGrant(*row) for row in rows]

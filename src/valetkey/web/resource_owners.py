@@ -15,8 +15,9 @@ from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 from valetkey.protocol.secret import Secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts
-from valetkey.storage.accounts import Account, Session
+from valetkey.storage import accounts, sessions
+from valetkey.storage.accounts import Account
+from valetkey.storage.sessions import Session
 
 from . import cookies
 from .context import current_runtime, request_state
@@ -75,7 +76,7 @@ class BuiltInAccounts:
         :param secret: the secret in the sign-in cookie; None if there is no cookie.
         """
         runtime = self.runtime
-        active = accounts.find_active_session(runtime.store, secret.digest(), runtime.clock()) if secret else None
+        active = sessions.find_active(runtime.store, secret.digest(), runtime.clock()) if secret else None
         return _owner_of_account(active[1], active[0]) if active else None
 
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:

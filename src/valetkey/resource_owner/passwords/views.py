@@ -36,7 +36,7 @@ from valetkey.resource_owner.forms import (
     NewPasswordForm,
 )
 from valetkey.settings import Settings
-from valetkey.storage import accounts
+from valetkey.storage import accounts, sessions
 from valetkey.storage.mail_links import MailLink
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
@@ -216,7 +216,7 @@ def security_context(sub: str) -> dict[str, Any]:
     runtime = current_runtime()
     account, secret = accounts.find(runtime.store, sub), cookies.session_secret(runtime.settings)
     digest = secret.digest() if secret else b""
-    sessions = accounts.list_active_sessions(runtime.store, sub, runtime.clock())
+    active_sessions = sessions.list_active(runtime.store, sub, runtime.clock())
     return {
         "has_password": bool(runtime.settings.password_sign_in and account and account.password_hash),
         "reset_is_unreviewed": bool(
@@ -230,7 +230,7 @@ def security_context(sub: str) -> dict[str, Any]:
                 "address": session.address,
                 "is_here": bytes(session.digest) == digest,
             }
-            for session in sorted(sessions, key=lambda session: -session.auth_time)
+            for session in sorted(active_sessions, key=lambda session: -session.auth_time)
         ],
     }
 

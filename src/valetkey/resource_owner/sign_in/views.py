@@ -9,7 +9,8 @@ from typing import Any
 from flask import abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.sign_in import SignInRefused, sign_in, sign_up
+from valetkey.accounts.sign_in import SignInRefused, sign_in
+from valetkey.accounts.sign_up import sign_up
 from valetkey.authorization_server.authorize.consent import load_pending
 from valetkey.authorization_server.authorize.request import PendingAuthorization
 from valetkey.protocol.errors import OAuthError
