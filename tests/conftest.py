@@ -40,7 +40,7 @@ for variable in [name for name in os.environ if name.startswith(("VALETKEY_", "_
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let the run fail if a test was skipped on CI's version of Python, where everything is installed that tests need."""
+    """Let the run fail if a test was skipped on CI's version of Python: all that tests need is installed there."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped") and sys.version_info[:2] == (3, 11):
         reporter.write_line("a test was skipped, which only another version of Python may do", red=True)
