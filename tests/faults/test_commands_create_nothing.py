@@ -59,7 +59,7 @@ def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("VALETKEY_DATA_DIR", FALLBACK_SETTINGS_VARIABLE):
         monkeypatch.setenv(name, "")  # commands set it
         monkeypatch.delenv(name)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}), raising=False)
+    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
     monkeypatch.chdir(tmp_path)
     return tmp_path / "moved"
 

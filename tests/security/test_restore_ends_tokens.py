@@ -146,7 +146,7 @@ def restore(
     monkeypatch.setenv("VALETKEY_ENCRYPTION_KEYS", ENCRYPTION_KEY)
     monkeypatch.setenv(FALLBACK_SETTINGS_VARIABLE, "")
     monkeypatch.delenv(FALLBACK_SETTINGS_VARIABLE)
-    monkeypatch.setattr("valetkey.settings.sources._COMMAND_VALUES", ({}, {}), raising=False)
+    monkeypatch.setattr("valetkey.settings.sources._fallbacks", {})
 
     def run(file: Path, runtime: Runtime, *options: str) -> None:
         runtime.close()
