@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .protocol.access_token import AccessToken
+from .protocol.json_encoding import encode_json
 from .protocol.parameters import Parameters
 from .protocol.refusal import JSON_HEADERS
 from .runtime import Runtime
@@ -117,7 +117,7 @@ class Endpoint:
 def json_response(body: object, *extra_headers: tuple[str, str]) -> MachineResponse:
     """Return a response with status 200, the body as JSON, and headers that forbid caching.
 
-    :param body: any value that ``json.dumps`` accepts.
+    :param body: any value that ``encode_json`` accepts.
     :param extra_headers: additional headers, as pairs of name and value.
     """
-    return MachineResponse(200, json.dumps(body).encode(), (*JSON_HEADERS, *extra_headers))
+    return MachineResponse(200, encode_json(body), (*JSON_HEADERS, *extra_headers))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey.protocol.errors import InvalidRequest, InvalidScope
-from valetkey.protocol.parameters import parse_parameters
+from valetkey.protocol.parameters import decode_pairs, parse_parameters
 from valetkey.protocol.scope import format_scope, parse_scope
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10)
@@ -31,6 +31,20 @@ def test_any_query_string_is_parsed_or_refused(text: str) -> None:
     else:
         assert "" not in parameters.values.values()
         assert not any("\0" in value for value in parameters.values.values())
+
+
+@given(st.text(st.sampled_from("ab=&+%;é\n 2fC3A9"), max_size=30))
+def test_pairs_are_decoded_as_by_the_standard_library(text: str) -> None:
+    try:
+        expected: object = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        expected = InvalidRequest
+    try:
+        decoded: object = decode_pairs(text)
+    except InvalidRequest:
+        decoded = InvalidRequest
+
+    assert decoded == expected
 
 
 @pytest.mark.parametrize("text", ["a=1&a=2", "a=1&a=", "a=&a=", "%61=1&a=2", "a=1&b=2&a=1"])

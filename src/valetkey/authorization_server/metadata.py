@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,6 +11,7 @@ from valetkey.protocol.algorithms import ASSERTION_ALGORITHMS, SIGNING_ALGORITHM
 from valetkey.protocol.claims import STANDARD_CLAIMS
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE, SECRET_AUTH_METHODS
 from valetkey.protocol.etag import etag_of
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -48,7 +48,7 @@ def _metadata_response(call: Call, build: Callable[[Runtime], Mapping[str, Any]]
     _refresh_feed(call)
     runtime = call.runtime
     return _cached_response(
-        runtime.metadata_responses, build.__name__, runtime.resources.all(), lambda: json.dumps(build(runtime)).encode()
+        runtime.metadata_responses, build.__name__, runtime.resources.all(), lambda: encode_json(build(runtime))
     )
 
 

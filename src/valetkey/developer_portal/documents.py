@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from valetkey.protocol.etag import etag_of
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.settings import Settings
 
 from .reference import ApiReference, build_api_reference
@@ -57,4 +58,4 @@ class PortalDocuments:
 
     @cached_property
     def api_catalog(self) -> Document:
-        return Document(json.dumps(api_catalog(self._settings)).encode(), API_CATALOG_CONTENT_TYPE)
+        return Document(encode_json(api_catalog(self._settings)), API_CATALOG_CONTENT_TYPE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from .errors import InvalidRequest
 
@@ -59,13 +59,32 @@ def decode_pairs(encoded: str) -> list[tuple[str, str]]:
     :raises InvalidRequest: if the text is not form-encoded UTF-8, has more than 60 fields, or contains NUL, which
         databases cannot store.
     """
+    if encoded.count("&") >= _MAX_FIELDS:
+        raise InvalidRequest("too many parameters")
     try:
-        pairs = parse_qsl(encoded, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError as cause:
-        raise InvalidRequest("the parameters are not form-encoded UTF-8, or too many") from cause
+        pairs = [_decode_pair(field) for field in encoded.split("&") if field]
+    except UnicodeDecodeError as cause:
+        raise InvalidRequest("the parameters are not form-encoded UTF-8") from cause
     if "%00" in encoded or "\0" in encoded:
         raise InvalidRequest("a parameter contains a NUL character")
     return pairs
+
+
+def _decode_pair(field: str) -> tuple[str, str]:
+    """Return name and value of one field; the value is empty if there is no ``=``.
+
+    :raises UnicodeDecodeError: if one of them is not UTF-8.
+    """
+    name, _, value = field.partition("=")
+    return decode_form_text(name), decode_form_text(value)
+
+
+def decode_form_text(encoded: str) -> str:
+    """Return a text that was encoded as ``application/x-www-form-urlencoded`` (RFC 6749 appendix B).
+
+    :raises UnicodeDecodeError: if it is not UTF-8.
+    """
+    return unquote_plus(encoded, errors="strict") if "%" in encoded or "+" in encoded else encoded
 
 
 def reject_repeated(pairs: Iterable[tuple[str, str]]) -> Parameters:

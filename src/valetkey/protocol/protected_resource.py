@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from .json_encoding import encode_json
 
 RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
 RESOURCE_METADATA_HEADERS = (
@@ -47,7 +48,7 @@ def build_metadata_document(resource: ProtectedResource) -> bytes:
         "scopes_supported": sorted(resource.scopes),
         "bearer_methods_supported": ["header"],
     }
-    return json.dumps({name: value for name, value in body.items() if value}).encode()
+    return encode_json({name: value for name, value in body.items() if value})
 
 
 def find_resource(resources: Iterable[ProtectedResource], path: str, host: str) -> ProtectedResource | None:

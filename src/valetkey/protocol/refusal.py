@@ -5,13 +5,13 @@ OAuth JSON (RFC 6749 §5.2) and problem details (RFC 9457) are here; the page is
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from .errors import OAuthError
+from .json_encoding import encode_json
 from .unavailable import BackendUnavailable
 
 Header = tuple[str, str]
@@ -40,7 +40,7 @@ class Refusal:
 
     def oauth_body(self) -> bytes:
         """Return the body as OAuth JSON (RFC 6749 §5.2)."""
-        return json.dumps({"error": self.error, "error_description": self.description}).encode()
+        return encode_json({"error": self.error, "error_description": self.description})
 
     def oauth_headers(self) -> tuple[Header, ...]:
         """Return all header fields of the response with ``oauth_body``."""
@@ -55,7 +55,7 @@ class Refusal:
         """
         title = title or HTTPStatus(self.status).phrase
         body = {"title": title, "status": self.status, "detail": self.description, "reference": self.reference}
-        return json.dumps({**body, **members}).encode()
+        return encode_json({**body, **members})
 
 
 def build_refusal(cause: OAuthError | BackendUnavailable, reference: str, headers: Iterable[Header] = ()) -> Refusal:

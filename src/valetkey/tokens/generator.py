@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from valetkey.caches.change_feed import FeedView
 from valetkey.caches.resources import Resource, ResourceCache
 from valetkey.protocol.access_token import SEEN_REVOCATIONS_CLAIM
 from valetkey.protocol.errors import InvalidGrant, InvalidTarget
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import ACCESS_TOKEN, generate_secret, random_id
 from valetkey.settings import Settings
@@ -24,8 +24,6 @@ from valetkey.storage.grants import Grant
 from .access import Access
 from .jws import sign
 from .key_ring import KeyRing
-
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class TokenGenerator:
         """
         key = self._keys.get_signing_key(algorithm, now)
         # The compact serialization (RFC 7515 §7.1), with a header that is encoded once per key: 33 us instead of 43.
-        signing_input = _encode_header(algorithm, key.kid, typ) + b"." + urlsafe_b64encode(_to_json(claims).encode())
+        signing_input = _encode_header(algorithm, key.kid, typ) + b"." + urlsafe_b64encode(encode_json(claims))
         signature = sign(algorithm, key.key, signing_input)
         return (signing_input + b"." + urlsafe_b64encode(signature)).decode()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from joserfc.jwk import Key
 
 from valetkey.caches.change_feed import ChangeFeed
 from valetkey.caches.feed_cache import FeedCache
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.storage import signing_keys
 from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
@@ -139,7 +139,7 @@ class KeyRing:
         # one was ahead, it signs already.
         current = {row.algorithm: by_kid[row.kid] for row in reversed(rows)}
         current |= {row.algorithm: by_kid[row.kid] for row in rows if row.active_at <= now}
-        jwks = json.dumps({"keys": [dict(row.public_jwk) for row in rows]}).encode()
+        jwks = encode_json({"keys": [dict(row.public_jwk) for row in rows]})
         change_times = [time for row in rows for time in (row.active_at, row.retired_at) if time and time > now]
         reload_at = min(change_times, default=float("inf"))
         retired = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import ClassVar
 
 from flask import Flask
 
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.rate_limiting.limiter import Limiter
@@ -66,7 +66,7 @@ class HealthMiddleware(Middleware):
     def _respond(
         self, environ: Environ, start_response: StartResponse, status: str, body: object, *headers: tuple[str, str]
     ) -> list[bytes]:
-        content = json.dumps(body).encode()
+        content = encode_json(body)
         start_response(
             status,
             [

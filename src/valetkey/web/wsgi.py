@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask
@@ -32,6 +33,7 @@ def is_below(prefix: str, path: str) -> bool:
     return normalized == prefix or normalized.startswith(below)
 
 
+@lru_cache(maxsize=1024)
 def blueprint_scopes(endpoint: str | None) -> tuple[str | None, ...]:
     """Return the names of the blueprints of an endpoint, the innermost first, and ``None``, which stands for the app.
 

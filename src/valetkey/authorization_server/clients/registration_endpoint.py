@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.client_metadata import parse_client_metadata
 from valetkey.protocol.client_policy import CLIENT_POLICIES, ClientPolicy
 from valetkey.protocol.errors import InvalidClientMetadata, InvalidScope, InvalidToken
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.refusal import JSON_HEADERS
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, Secret, generate_secret, random_id
@@ -63,7 +63,7 @@ def register_itself(call: Call) -> MachineResponse:
         raise InvalidToken("the initial access token is used up", log_detail="another registration was faster")
     body = client_information(runtime.settings, client_id, metadata, call.now, registration_token, created.secret)
     body |= describe_omitted_scopes(call.json_body, client_id, runtime, call.now)
-    return MachineResponse(201, json.dumps(body).encode(), JSON_HEADERS)
+    return MachineResponse(201, encode_json(body), JSON_HEADERS)
 
 
 def validate_metadata(

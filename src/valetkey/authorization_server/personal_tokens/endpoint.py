@@ -6,7 +6,6 @@ it is revoked together with the client's grant, and it cannot call these endpoin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from valetkey.protocol.errors import (
     InvalidToken,
     NotFound,
 )
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.refusal import JSON_HEADERS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
@@ -107,7 +107,7 @@ def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
         client_id=caller.client_id,
     )
     body = {**serialize_token(created.token, call.now), "token": created.secret.reveal()}
-    return MachineResponse(201, json.dumps(body).encode(), JSON_HEADERS)
+    return MachineResponse(201, encode_json(body), JSON_HEADERS)
 
 
 def _check_auth_age(caller: AccessToken, now: float) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
 
 from valetkey.endpoint import Call
 from valetkey.protocol.errors import InvalidClient, InvalidRequest
-from valetkey.protocol.parameters import Parameters
+from valetkey.protocol.parameters import Parameters, decode_form_text
 from valetkey.protocol.secret import Secret
 from valetkey.rate_limiting.address import caller_network
 from valetkey.storage.clients import Client
@@ -128,7 +127,7 @@ def _read_basic_credentials(call: Call) -> _Credentials | None:
         raise InvalidRequest("more than one client authentication method")  # RFC 6749 §2.3
     try:
         user, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-        client_id, secret = unquote_plus(user, errors="strict"), unquote_plus(password, errors="strict")
+        client_id, secret = decode_form_text(user), decode_form_text(password)
     except (binascii.Error, UnicodeDecodeError, ValueError) as cause:
         raise InvalidClient("client authentication is malformed") from cause
     if not colon or not client_id or "\0" in client_id:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.scope import format_scope
 from valetkey.protocol.secret import Secret
 from valetkey.tokens.generator import GeneratedToken
@@ -26,4 +25,4 @@ def token_response_body(
         body["refresh_token"] = refresh_token.reveal()
     if id_token is not None:
         body["id_token"] = id_token
-    return json.dumps(body).encode()
+    return encode_json(body)
