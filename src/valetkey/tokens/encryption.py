@@ -104,7 +104,7 @@ class Cipher:
         :param purpose: what the HMAC is for; for another purpose, the same text has other HMACs.
         """
         return [
-            hmac.new(hashlib.sha256(purpose.encode() + key).digest(), text.encode(), "sha256").hexdigest()
+            hmac.digest(hashlib.sha256(purpose.encode() + key).digest(), text.encode(), "sha256").hex()
             for key in self._load_keys().values()
         ]
 
@@ -154,7 +154,7 @@ def decrypt_with_secret(secret: str, ciphertext: bytes) -> bytes | None:
 
 def _derive_key(secret: str) -> bytes:
     # Not the digest that is stored: a reader of the database must not be able to decrypt anything with it.
-    return hmac.new(secret.encode(), b"valetkey retry answer", "sha256").digest()
+    return hmac.digest(secret.encode(), b"valetkey retry answer", "sha256")
 
 
 def _key_id(key: bytes) -> bytes:

@@ -152,7 +152,8 @@ def limit_scope_to_resources(
     So a token has no scope that its audience cannot use. OpenID's own scopes are not removed. Nothing is removed if
     one of them does not declare which scopes it supports.
     """
-    scopes_by_resource = [resources.get(resource).scopes for resource in audience if resource in resources.all()]
+    registered = resources.all()
+    scopes_by_resource = [registered[resource].scopes for resource in audience if resource in registered]
     if None in scopes_by_resource or not scopes_by_resource:
         return scope
     return scope & frozenset(OPENID_SCOPES).union(*(scopes for scopes in scopes_by_resource if scopes is not None))
