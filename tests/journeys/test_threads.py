@@ -1,4 +1,4 @@
-"""Slow views and streams of the app hold at most half of the threads, and everything else of Valetkey responds."""
+"""A worker of ``valetkey serve``: what slow views and streams of the app may hold, and what it does at start."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from tests.support.valetkey_server import Deployment, RunningServer
 
 APP = """
+import gc
 import time
 from flask import Flask
 from valetkey import Valetkey, public
@@ -38,6 +39,12 @@ def stream():
             yield "x" * 1000
             time.sleep(0.1)
     return generate()
+
+
+@app.get("/api/frozen")
+@public
+def frozen():
+    return {"frozen": gc.get_freeze_count(), "enabled": gc.isenabled()}
 """
 THREADS, VIEWS = 8, 4
 
@@ -115,3 +122,10 @@ def test_more_requests_than_threads_wait_while_views_end(server: RunningServer) 
 def test_fewer_than_four_threads_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="4<=x<=512"):
         Deployment(tmp_path).run("serve", "--threads", "3")
+
+
+def test_full_garbage_collections_leave_out_what_was_loaded_at_start(server: RunningServer) -> None:
+    state = httpx.get(f"{server.url}/api/frozen").json()
+
+    assert state["frozen"] > 50_000
+    assert state["enabled"]

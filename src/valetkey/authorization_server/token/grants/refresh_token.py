@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from hashlib import sha256
 
@@ -12,6 +11,7 @@ from valetkey.authorization_server.openid.id_token import make_id_token
 from valetkey.authorization_server.token.response import token_response_body
 from valetkey.authorization_server.token.scope_and_resource import resolve_grant
 from valetkey.protocol.errors import InvalidGrant, OAuthError
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.secret import Secret
 from valetkey.storage import refresh_tokens, retry_answers
 from valetkey.storage.engine.statement import BoundStatement
@@ -153,5 +153,4 @@ def _fingerprint(request: TokenRequest) -> bytes:
     """
     single = {name: value for name, value in request.parameters.values.items() if name not in _CLIENT_PROOF_PARAMETERS}
     single["client_id"] = request.client.client_id
-    repeated = {name: list(values) for name, values in request.parameters.repeated.items()}
-    return sha256(json.dumps([single, repeated], sort_keys=True).encode()).digest()
+    return sha256(encode_json([sorted(single.items()), sorted(request.parameters.repeated.items())])).digest()
