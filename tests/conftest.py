@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let the run fail if a test was skipped on CI's version of Python: all that tests need is installed there."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped") and sys.version_info[:2] == (3, 11):
-        reporter.write_line("a test was skipped, which only another version of Python may do", red=True)
+        reporter.write_line("tests were skipped: on Python 3.11 none may be, install what they need", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,21 @@ def test_nan_becomes_null_because_json_has_no_such_number() -> None:
     assert encode_json([float("nan"), float("inf")]) == b"[null,null]"
 
 
-@pytest.mark.parametrize("value", [datetime.now(UTC), object()], ids=["datetime", "object"])
+def test_json_is_compact_utf_8() -> None:
+    assert encode_json({"a": "é", "b": [1, 2]}) == '{"a":"é","b":[1,2]}'.encode()
+
+
+def test_nan_is_never_written_as_it_is() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode_json([2**64, float("nan")])
+
+
+@dataclass
+class Pair:
+    key: str
+
+
+@pytest.mark.parametrize("value", [datetime.now(UTC), object(), Pair("a")], ids=["datetime", "object", "dataclass"])
 def test_what_json_has_no_type_for_raises_type_error(value: object) -> None:
     with pytest.raises(TypeError):
         encode_json({"value": value})

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from threading import Barrier, Event, Lock
 from time import sleep
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.support.clock import NOW
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
+from valetkey.authorization_server.clients.service import client_revocation_statements
 from valetkey.storage import accounts, grants, interactions, leases
 from valetkey.storage.engine.open import open_store
-from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.statement import BoundStatement, Statement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
+from valetkey.storage.revocation_check import SeenRevocations
+from valetkey.storage.tables import grants as grants_table
 
 DIGEST = b"d" * 32
 
@@ -134,6 +139,47 @@ def test_a_failing_transaction_does_not_affect_others_in_the_same_commit(
     assert [n for n, result in enumerate(results) if result != "written"] == [8]
     assert count_rows(store, "valetkey_interactions") == 1 + 16
     assert count_rows(store, "valetkey_audit") == 16
+
+
+def test_the_statements_of_each_transaction_of_a_commit_run_in_their_order(store: Store) -> None:
+    add_code(store)
+    codes = [
+        AuthorizationCode(bytes([n]) * 32, "g", "client", "https://a.example/", 1, None, None, NOW + 60)
+        for n in (1, 2, 3)
+    ]
+    with closing(store._driver.connect()) as connection:
+        results = connection.run_transactions(
+            [
+                Transaction(grants.consume_code(DIGEST, NOW), (event("first"),)),
+                Transaction(rows=(grants.add_code(codes[0]), grants.consume_code(codes[0].digest, NOW))),
+                Transaction(grants.consume_code(DIGEST, NOW), (event("met"),), (event("used"), grants.add(grant("h")))),
+                Transaction(rows=(event("a"), grants.add_code(codes[1]), grants.consume_code(codes[1].digest, NOW))),
+                Transaction(rows=(grants.consume_code(codes[2].digest, NOW), grants.add_code(codes[2]))),
+            ],
+            1.0,
+            lambda: NOW,
+        )
+
+    assert results == [True, True, False, True, True]
+    used = [store.write(Transaction(grants.consume_code(code.digest, NOW))) for code in codes]
+    assert used == [False, False, True], "two were added before they were used, one after it"
+    assert (count_rows(store, "valetkey_audit"), count_rows(store, "valetkey_grants")) == (3, 2)
+
+
+@pytest.mark.parametrize("revocation_is_first", [True, False])
+def test_a_revocation_and_a_new_grant_in_one_commit_leave_no_active_grant(
+    store: Store, revocation_is_first: bool
+) -> None:
+    """Nothing of another transaction may run between the statements of a revocation."""
+    revocation = Transaction(rows=(event("a"), *client_revocation_statements("client", NOW)))
+    approval = Transaction(rows=(event("b"), event("c"), grants.add_unless_revoked(grant(), SeenRevocations())))
+    transactions = [revocation, approval] if revocation_is_first else [approval, revocation]
+
+    with closing(store._driver.connect()) as connection:
+        connection.run_transactions(transactions, 1.0, lambda: NOW)
+
+    active = select(grants_table.c.grant_id).where(grants_table.c.revoked_at.is_(None))
+    assert not store.fetch_all(Statement(active)())
 
 
 def test_a_committed_transaction_does_not_wait_for_the_next_commit(

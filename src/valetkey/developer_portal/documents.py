@@ -42,11 +42,11 @@ class PortalDocuments:
 
     @cached_property
     def openapi(self) -> Document:
-        return Document(self._openapi_json.encode(), "application/json")
+        return Document(self._openapi_json, "application/json")
 
     @cached_property
-    def _openapi_json(self) -> str:
-        return json.dumps(self._build_openapi(), separators=(",", ":"), ensure_ascii=False)
+    def _openapi_json(self) -> bytes:
+        return encode_json(self._build_openapi())
 
     @cached_property
     def reference(self) -> ApiReference:

@@ -60,9 +60,9 @@ def decode_pairs(encoded: str) -> list[tuple[str, str]]:
         databases cannot store.
     """
     if encoded.count("&") >= _MAX_FIELDS:
-        raise InvalidRequest("too many parameters")
+        raise InvalidRequest(f"more than {_MAX_FIELDS} parameters")
     try:
-        pairs = [_decode_pair(field) for field in encoded.split("&") if field]
+        pairs = [_decode_pair(pair) for pair in encoded.split("&") if pair]
     except UnicodeDecodeError as cause:
         raise InvalidRequest("the parameters are not form-encoded UTF-8") from cause
     if "%00" in encoded or "\0" in encoded:
@@ -70,12 +70,12 @@ def decode_pairs(encoded: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _decode_pair(field: str) -> tuple[str, str]:
-    """Return name and value of one field; the value is empty if there is no ``=``.
+def _decode_pair(pair: str) -> tuple[str, str]:
+    """Return name and value of one pair; the value is empty if there is no ``=``.
 
     :raises UnicodeDecodeError: if one of them is not UTF-8.
     """
-    name, _, value = field.partition("=")
+    name, _, value = pair.partition("=")
     return decode_form_text(name), decode_form_text(value)
 
 

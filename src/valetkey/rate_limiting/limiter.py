@@ -201,7 +201,7 @@ class Limiter:
         if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
         rate = max(state.calls / max(window_age_s, LEASE_DURATION_S), state.previous_rate)
-        lease_s, duration_s = _plan_lease(state, limit, now, cost_s, rate)
+        lease_s, duration_s = _size_lease(state, limit, now, cost_s, rate)
         if lease_s >= cost_s and self._take_lease(state, limit, now, lease_s, duration_s):
             state.lease_left_s -= cost_s
             # Start to count calls anew with the lease, so that their number decides the size of the next one.
@@ -245,8 +245,8 @@ class Limiter:
         return state
 
 
-def _plan_lease(state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> tuple[float, float]:
-    """Return how much budget a lease should take, 0 if none is worth it, and how long it should last, in seconds.
+def _size_lease(state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> tuple[float, float]:
+    """Return the size of a lease in seconds of budget, 0 for no lease, and its duration in seconds.
 
     :param rate: calls per second of this caller in this process.
     """

@@ -1,1 +1,1 @@
-"""Where counters of rate limits are stored: memory, a mapped file, SQLite, PostgreSQL, Redis."""
+"""Backends that store the counters of rate limits: memory, a mapped file, SQLite, PostgreSQL, Redis."""
