@@ -82,7 +82,7 @@ def _curl_with_client_credentials(settings: Settings, demo: Mapping[str, str], u
     token = (
         f"curl -s -u {demo['client_id']}:{demo['client_secret']} -d grant_type=client_credentials "
         f"{settings.issuer}{settings.oauth_path}/token"
-        ' | sed \'s/.*"access_token": "\\([^"]*\\)".*/\\1/\''
+        ' | sed \'s/.*"access_token": *"\\([^"]*\\)".*/\\1/\''
     )
     return f'curl -i -H "Authorization: Bearer $({token})" {url}'
 
