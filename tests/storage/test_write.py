@@ -17,14 +17,17 @@ from tests.support.clock import NOW
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.clients.service import client_revocation_statements
-from valetkey.storage import accounts, grants, interactions, leases
+from valetkey.storage import accounts, grants, interactions, leases, mail_links, provider_links, sessions
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.statement import BoundStatement, Statement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
+from valetkey.storage.mail_links import MailLink
+from valetkey.storage.provider_links import ProviderLink
 from valetkey.storage.revocation_check import SeenRevocations
+from valetkey.storage.sessions import Session
 from valetkey.storage.tables import grants as grants_table
 
 DIGEST = b"d" * 32
@@ -180,6 +183,29 @@ def test_a_revocation_and_a_new_grant_in_one_commit_leave_no_active_grant(
 
     active = select(grants_table.c.grant_id).where(grants_table.c.revoked_at.is_(None))
     assert not store.fetch_all(Statement(active)())
+
+
+@pytest.mark.parametrize("reset_is_first", [True, False])
+def test_a_password_reset_and_a_sign_in_with_a_provider_in_one_commit_leave_no_session(
+    store: Store, reset_is_first: bool
+) -> None:
+    """The condition of the sign-in must not run before the rows of the reset, which remove the link."""
+    mail_link = MailLink(DIGEST, "reset", "ada@example.org", "ada", "Ada", "/", NOW + 60)
+    link = ProviderLink("subject", "https://op.example", "ada", None, NOW)
+    account = accounts.add("ada", "ada@example.org", "Ada", None, NOW)
+    store.write_all(account, mail_links.add(mail_link), provider_links.add(link))
+    reset = Transaction(
+        mail_links.mark_used(DIGEST, NOW), (provider_links.remove_all_of_account("ada"), sessions.end_all("ada", NOW))
+    )
+    session = Session(b"session", "ada", b"browser", NOW, NOW + 60, None, issuer=link.issuer)
+    sign_in = Transaction(provider_links.set_signed_in(link.issuer, link.subject, "ada", NOW), (sessions.add(session),))
+    transactions = [reset, sign_in] if reset_is_first else [sign_in, reset]
+
+    with closing(store._driver.connect()) as connection:
+        results = connection.run_transactions(transactions, 1.0, lambda: NOW)
+
+    assert results == ([True, False] if reset_is_first else [True, True])
+    assert not sessions.list_active(store, "ada", NOW)
 
 
 def test_a_committed_transaction_does_not_wait_for_the_next_commit(

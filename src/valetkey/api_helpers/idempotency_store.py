@@ -81,7 +81,7 @@ def reserve(
         abandoned_before=now - gives_up_after,
         expires_at=now + max(_TTL_S, gives_up_after),
     )
-    if runtime.store.write(Transaction(condition=reservation)):
+    if runtime.store.write(Transaction(condition=reservation, is_independent=True)):
         return IdempotencyReservation(runtime, key_digest, now, max_bytes)
     earlier = idempotency_keys.find(runtime.store, key_digest)
     if earlier is not None and earlier.request != request_digest:

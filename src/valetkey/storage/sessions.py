@@ -99,6 +99,16 @@ _END_OTHER_SESSIONS = Statement(
     .where(sessions.c.sub == bindparam("of"), sessions.c.digest != bindparam("kept"), sessions.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
 )
+_END_SESSIONS_OF_PROVIDER = Statement(
+    update(sessions)
+    .where(
+        sessions.c.sub == bindparam("of"),
+        sessions.c.issuer == bindparam("by"),
+        sessions.c.digest != bindparam("kept"),
+        sessions.c.ended_at.is_(None),
+    )
+    .values(ended_at=bindparam("now"))
+)
 
 
 def begin(session: Session, account: Account) -> BoundStatement:
@@ -166,6 +176,15 @@ def end_others(sub: str, current_digest: bytes, now: float) -> BoundStatement:
     :param current_digest: digest of the cookie of the session that stays active.
     """
     return _END_OTHER_SESSIONS(of=sub, kept=current_digest, now=now)
+
+
+def end_others_of_provider(sub: str, issuer: str, current_digest: bytes | None, now: float) -> BoundStatement:
+    """Return the SQL statement, not yet run, that ends the sessions of an account that began with a provider.
+
+    :param issuer: the provider's issuer.
+    :param current_digest: digest of the cookie of a session that stays active; ``None`` to end all.
+    """
+    return _END_SESSIONS_OF_PROVIDER(of=sub, by=issuer, kept=current_digest or b"", now=now)
 
 
 def end_all(sub: str, now: float) -> BoundStatement:

@@ -180,7 +180,7 @@ def issue_remembered(
         # The statement itself checks the account. A code for a client that was disabled meanwhile cannot be redeemed.
         seen = runtime.feed.get_view().seen_revocations(grant.client_id, owner.sub)
         condition = grants.add_if_consented_and_signed_in(grant, consent, session_digest, now, seen)
-    if not runtime.store.write(Transaction(condition, (grants.add_code(code),))):
+    if not runtime.store.write(Transaction(condition, (grants.add_code(code),), is_independent=True)):
         return None
     runtime.recent_codes.add(code.digest, (code, grant))
     return target.response({"code": secret.reveal()})

@@ -64,7 +64,7 @@ def assertion_problem(assertion: str, client: Client, runtime: Runtime, now: flo
     used = client_assertions.mark_used(
         client.client_id, claims["jti"], float(claims["exp"]) + runtime.settings.clock_leeway
     )
-    return None if runtime.store.write(Transaction(used)) else "the assertion was used before"
+    return None if runtime.store.write(Transaction(used, is_independent=True)) else "the assertion was used before"
 
 
 def _parse_assertion(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from itertools import groupby
 from typing import Any, Literal
 
 from .circuit_breaker import CircuitBreaker
@@ -171,17 +172,10 @@ class PostgresqlConnection:
                 if not self._is_session:
                     self._apply_transaction_settings(timeout_s)
                 locks = [lock for each in transactions for statement in each.statements() for lock in statement.locks]
-                conditions = [each.condition for each in transactions if each.condition is not None]
-                row_counts = iter(self._execute_all([*locks, *conditions], clock)[len(locks) :])
-                results = [each.condition is None or next(row_counts) == 1 for each in transactions]
-                self._execute_all(
-                    [
-                        statement
-                        for transaction, condition_met in zip(transactions, results, strict=True)
-                        for statement in (transaction.rows if condition_met else transaction.else_rows)
-                    ],
-                    clock,
-                )
+                results: list[bool] = []
+                for _, group in groupby(transactions, key=lambda each: each.is_independent or id(each)):
+                    results += self._run_group(list(group), locks, clock)
+                    locks = []
         except self._deadlock_error as cause:
             if len(transactions) > 1:
                 raise  # rolled back: the store runs each transaction again on its own
@@ -189,6 +183,26 @@ class PostgresqlConnection:
         except self._unavailable_errors as cause:
             raise self._to_store_error(cause) from cause
         self._circuit_breaker.reset()
+        return results
+
+    def _run_group(
+        self, transactions: Sequence[Transaction], locks: Sequence[BoundStatement], clock: Callable[[], float]
+    ) -> list[bool]:
+        """Run one transaction, or several independent ones, and return whether the condition of each was met.
+
+        :param locks: statements to run first.
+        """
+        conditions = [each.condition for each in transactions if each.condition is not None]
+        row_counts = iter(self._execute_all([*locks, *conditions], clock)[len(locks) :])
+        results = [each.condition is None or next(row_counts) == 1 for each in transactions]
+        self._execute_all(
+            [
+                statement
+                for transaction, condition_met in zip(transactions, results, strict=True)
+                for statement in (transaction.rows if condition_met else transaction.else_rows)
+            ],
+            clock,
+        )
         return results
 
     def _check_circuit_breaker(self) -> None:

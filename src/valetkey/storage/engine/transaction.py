@@ -55,11 +55,16 @@ class Transaction:
         condition is met if the statement changes exactly one row. ``None`` counts as met.
     :param rows: statements to run if the condition is met.
     :param else_rows: statements to run if the condition is not met.
+    :param is_independent: whether the result is the same if other independent transactions run between the condition
+        and the rows. PostgreSQL runs the conditions of neighbouring independent transactions before their rows, which
+        saves round trips; every other transaction runs as a whole. Only for frequent transactions, such as token
+        requests, which were compared with each other: a sign-in beside a password reset is not independent.
     """
 
     condition: BoundStatement | None = None
     rows: tuple[BoundStatement, ...] = ()
     else_rows: tuple[BoundStatement, ...] = ()
+    is_independent: bool = False
 
     def statements(self) -> Iterator[BoundStatement]:
         """Return all statements, those that will not be run included."""

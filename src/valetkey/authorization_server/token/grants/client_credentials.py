@@ -31,5 +31,5 @@ def redeem(request: TokenRequest) -> bytes:
         raise InvalidScope("these scopes are for users: request scopes of the API")
     access_token = request.generate_access_token(access, grant=None)
     if access_token.row is not None:
-        request.runtime.store.write(Transaction(rows=(access_token.row,)))
+        request.runtime.store.write(Transaction(rows=(access_token.row,), is_independent=True))
     return token_response_body(access_token, access.scope)

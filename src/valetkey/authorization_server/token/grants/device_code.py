@@ -77,7 +77,7 @@ def _find_grant(code: DeviceCode, request: TokenRequest) -> Grant:
 def _record_poll(code: DeviceCode, request: TokenRequest) -> None:
     condition = device_codes.record_poll(code.digest, request.now, _POLL_LEEWAY_S)
     slow_down = device_codes.slow_down(code.digest, _SLOW_DOWN_S, request.now)
-    if not request.runtime.store.write(Transaction(condition, else_rows=(slow_down,))):
+    if not request.runtime.store.write(Transaction(condition, else_rows=(slow_down,), is_independent=True)):
         raise SlowDown(f"wait {_SLOW_DOWN_S:.0f} seconds longer between two requests")
 
 

@@ -38,7 +38,7 @@ def issue_first_tokens(
     may_refresh = "refresh_token" in request.client.grant_types
     refresh_token = issue_refresh_token(grant, request.runtime.settings, request.now) if may_refresh else None
     rows = (*(refresh_token.rows if refresh_token else ()), *((access_token.row,) if access_token.row else ()))
-    if not request.runtime.store.write(Transaction(condition, rows, else_rows)):
+    if not request.runtime.store.write(Transaction(condition, rows, else_rows, is_independent=True)):
         return None
     return token_response_body(
         access_token, access.scope, refresh_token.remember(request.runtime) if refresh_token else None, id_token

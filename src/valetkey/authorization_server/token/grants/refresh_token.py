@@ -67,7 +67,7 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
     if access_token.row is not None:
         rows.append(access_token.row)
     condition = refresh_tokens.use(token.digest, grant, request.now, successor.token.digest)
-    if not request.runtime.store.write(Transaction(condition, tuple(rows))):
+    if not request.runtime.store.write(Transaction(condition, tuple(rows), is_independent=True)):
         return None
     successor.remember(request.runtime)
     return body
