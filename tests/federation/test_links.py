@@ -98,6 +98,19 @@ def test_after_disconnecting_the_provider_does_not_sign_in_and_its_other_session
     assert "There is already an account with the address" in other.sign_in().text
 
 
+def test_disconnecting_ends_sessions_that_begin_while_it_runs(
+    app: Flask, ada_in_browser: ProviderBrowser, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(ada_in_browser)
+    other = browser_of(app, provider)
+    other.sign_in()
+    monkeypatch.setattr("valetkey.storage.sessions.list_active", lambda *_: [])  # as they were read just before
+
+    press(ada_in_browser, "disconnect")
+
+    assert not other.is_signed_in()
+
+
 def test_the_only_way_to_sign_in_cannot_be_disconnected(browser: ProviderBrowser, app: Flask) -> None:
     browser.sign_in()
 

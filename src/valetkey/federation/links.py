@@ -122,9 +122,11 @@ def _disconnection_statements(
     :param address: network address of the caller; ``None`` for the operator.
     :param remaining_session: digest of a session that stays active.
     """
-    rows = [audit_statement("account.provider_disconnected", now, owner=link.sub, address=address, detail=detail)]
+    rows = [
+        audit_statement("account.provider_disconnected", now, owner=link.sub, address=address, detail=detail),
+        sessions.end_others_of_provider(link.sub, link.issuer, remaining_session, now),
+    ]
     for session in sessions.list_active(runtime.store, link.sub, now):
         if session.issuer == link.issuer and bytes(session.digest) != remaining_session:
-            rows.append(sessions.end(session.digest, now))
             rows += logout_statements(link.sub, session.sid, runtime, now, address)
     return tuple(rows)
