@@ -26,8 +26,8 @@ valetkey --app app.py check && gunicorn app:app
 
 - A list is separated by commas, a mapping is JSON, a boolean is `true` or `false`. An empty value is an empty text, or
   `None` if the setting can be that.
-- A variable with the prefix `VALETKEY_` that is no setting is logged, with a similar name if there is one and without
-  its value, and `valetkey check` fails. Variables of the command (`VALETKEY_APP`) and those that Kubernetes adds for a
+- If a variable begins with `VALETKEY_` but is not a setting, the log names it (not its value) and the most similar
+  setting, and `valetkey check` fails. Variables of the command (`VALETKEY_APP`) and those that Kubernetes adds for a
   service (`VALETKEY_PORT`, `VALETKEY_SERVICE_HOST`) are ignored.
 - A second app in one process has its own prefix: `Valetkey(app, env_prefix="SHOP_")` reads `SHOP_ISSUER`. With
   `env_prefix=None` an app reads no variables.

@@ -150,7 +150,9 @@ class Settings(DerivedSettings):
         10, "Maximum number of connections to the database that one process opens: one writes, the others read."
     )
     redis_url: str | None = _setting(
-        None, "URL of the Redis or Valkey server that counts rate limits. None: the database counts them.", hidden=True
+        None,
+        "URL of the Redis or Valkey server that counts rate limits. None: PostgreSQL or a file counts them.",
+        hidden=True,
     )
     data_dir: str = _setting("var", "Folder of the SQLite database and of generated keys.")
     encryption_keys: tuple[str, ...] = _setting(
