@@ -48,11 +48,8 @@ class NamedLimits:
         :raises BackendUnavailable: if the counters are unavailable, unless ``fails_open`` is true.
         """
         limit, key = self._limits[name], join_key(name, *caller)
-        cost = min(cost, limit.burst)
-        if self._limiter.spend_lease(key, limit, now, cost) is not None:  # saves 3 % of row P4 of the benchmarks
-            return
         try:
-            result = self._limiter.spend(key, limit, now, cost)
+            result = self._limiter.spend(key, limit, now, min(cost, limit.burst))
         except BackendUnavailable as cause:
             if not fails_open:
                 raise

@@ -96,15 +96,15 @@ _END_SESSIONS = Statement(
 )
 _END_OTHER_SESSIONS = Statement(
     update(sessions)
-    .where(sessions.c.sub == bindparam("of"), sessions.c.digest != bindparam("kept"), sessions.c.ended_at.is_(None))
+    .where(sessions.c.sub == bindparam("of"), sessions.c.digest != bindparam("current"), sessions.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
 )
 _END_SESSIONS_OF_PROVIDER = Statement(
     update(sessions)
     .where(
         sessions.c.sub == bindparam("of"),
-        sessions.c.issuer == bindparam("by"),
-        sessions.c.digest != bindparam("kept"),
+        sessions.c.issuer == bindparam("provider"),
+        sessions.c.digest != bindparam("current"),
         sessions.c.ended_at.is_(None),
     )
     .values(ended_at=bindparam("now"))
@@ -175,7 +175,7 @@ def end_others(sub: str, current_digest: bytes, now: float) -> BoundStatement:
 
     :param current_digest: digest of the cookie of the session that stays active.
     """
-    return _END_OTHER_SESSIONS(of=sub, kept=current_digest, now=now)
+    return _END_OTHER_SESSIONS(of=sub, current=current_digest, now=now)
 
 
 def end_others_of_provider(sub: str, issuer: str, current_digest: bytes | None, now: float) -> BoundStatement:
@@ -184,7 +184,7 @@ def end_others_of_provider(sub: str, issuer: str, current_digest: bytes | None, 
     :param issuer: the provider's issuer.
     :param current_digest: digest of the cookie of a session that stays active; ``None`` to end all.
     """
-    return _END_SESSIONS_OF_PROVIDER(of=sub, by=issuer, kept=current_digest or b"", now=now)
+    return _END_SESSIONS_OF_PROVIDER(of=sub, provider=issuer, current=current_digest or b"", now=now)
 
 
 def end_all(sub: str, now: float) -> BoundStatement:
