@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.app import MakeApp
 from tests.support.clock import Clock
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.protocol.access_token import AccessToken, parse_access_token
 from valetkey.protocol.errors import InvalidToken
 from valetkey.runtime import Runtime
 from valetkey.storage import change_feed, resources
 from valetkey.storage.change_feed import FeedRead
+from valetkey.storage.engine.statement import sql_and_values
 from valetkey.storage.engine.transaction import Transaction
 
 TOKEN: AccessToken = parse_access_token(
@@ -111,3 +114,45 @@ def test_a_process_that_was_idle_drops_everything_it_has_cached(
     assert idle.subscriptions.get_plan_name(client_id, clock()) == "pro"
     assert "https://new.example" in idle.resources.all()
     assert idle.keys.get_signing_key("ES256", clock()).key is not key.key
+
+
+def test_a_later_entry_with_a_lower_id_than_others_is_read_before_a_token_is_refused(
+    make_app: MakeApp, postgresql_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL, ids are not in the order of the commits. The token was issued after the client was enabled."""
+    runtime: Runtime = make_app(postgresql_store_url).extensions["valetkey"]
+    runtime.store.write_all(change_feed.add("client", TOKEN.client_id))
+    sql, values = sql_and_values(change_feed.add("client", TOKEN.client_id), "postgresql", lambda: 0.0)
+    with psycopg.connect(postgresql_store_url) as other_process:
+        other_process.execute(sql, values)
+        runtime.store.write_all(change_feed.add("client", "another"))
+        runtime.feed.refresh()
+    (seen_id,) = (
+        entry.revocation_id for entry in change_feed.read(runtime.store, None).entries if entry.subject == "c"
+    )
+    token = replace(TOKEN, seen_revocations=(seen_id,))
+    assert runtime.feed.is_revoked(token)
+
+    runtime.feed.catch_up(token)
+
+    assert not runtime.feed.is_revoked(token)
+
+
+def test_the_feed_is_read_once_for_an_id_that_the_database_does_not_have(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token from before the database was restored. Older ids than the entry that revokes it need no read."""
+    runtime.store.write_all(change_feed.add("client", TOKEN.client_id))
+    runtime.feed.refresh()
+    reads: list[Any] = []
+    read = change_feed.read
+    monkeypatch.setattr(change_feed, "read", lambda *args: (reads.append(args), read(*args))[1])
+    older, unknown = (replace(TOKEN, seen_revocations=ids) for ids in ((), (10**15,)))
+
+    runtime.feed.catch_up(older)
+    assert reads == []
+    for _ in range(3):
+        runtime.feed.catch_up(unknown)
+
+    assert len(reads) == 1
+    assert runtime.feed.is_revoked(older) and runtime.feed.is_revoked(unknown)

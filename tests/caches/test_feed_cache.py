@@ -254,7 +254,7 @@ def test_a_plan_that_changes_while_it_is_read_is_read_again(runtime: Runtime, mo
     assert reads == ["shop", "shop"]
 
 
-def test_an_expired_value_is_found_if_it_is_asked_for(feed: ChangeFeed, cache: FeedCache[str, int]) -> None:
+def test_an_expired_value_is_found_if_it_is_requested(feed: ChangeFeed, cache: FeedCache[str, int]) -> None:
     cache.get("shop", 0.0)
 
     feed.uptime = lambda: 1060.0

@@ -48,7 +48,7 @@ GRANT = Grant("g", "shop", "ada", "a b", '["https://api.example"]', 1.5, "acr", 
 CONSENT = Consent("ada", "shop", "a", NOW, NOW, None, '{"name":"Shop"}')
 CODE = AuthorizationCode(DIGEST_1, "g", "shop", "https://shop.example/ü", 1, "challenge", None, NOW + 60)
 
-SESSION = Session(DIGEST_1, "ada", DIGEST_3, NOW, NOW + 50, None)
+SESSION = Session(DIGEST_1, "ada", DIGEST_3, NOW, NOW, NOW + 50, None)
 
 
 _REMOVE_LATE = Statement(delete(tables.signing_keys).where(tables.signing_keys.c.kid == "late"))
@@ -106,7 +106,7 @@ def test_an_email_address_has_at_most_one_account(store: Store) -> None:
 def test_a_session_is_active_until_it_ends_expires_or_its_account_is_disabled(store: Store) -> None:
     put(store, accounts.add("a", "a@example.org", "A", None, NOW))
     for digest in (DIGEST_1, DIGEST_2, DIGEST_3):
-        put(store, sessions.add(Session(digest, "a", b"browser", NOW, NOW + 100, "192.0.2.1")))
+        put(store, sessions.add(Session(digest, "a", b"browser", NOW, NOW, NOW + 100, "192.0.2.1")))
 
     session_and_account = sessions.find_active(store, DIGEST_1, NOW + 99)
     assert session_and_account
@@ -354,18 +354,18 @@ def test_signing_keys_are_listed_in_the_order_in_which_they_become_active(store:
 
 def test_a_job_is_leased_to_one_worker_until_it_is_done_or_the_lease_ends(store: Store) -> None:
     put(store, outbox.add("mail", {"to": "ada"}, NOW))
-    (job,) = outbox.list_due(store, NOW)
+    ((job,),) = outbox.list_due(store, NOW).values()
     assert (job.kind, job.parse_payload(), job.attempts) == ("mail", {"to": "ada"}, 0)
 
-    assert store.write(Transaction(outbox.acquire(job.job_id, NOW, NOW + 60)))
-    assert not store.write(Transaction(outbox.acquire(job.job_id, NOW + 59, NOW + 200)))
-    assert outbox.list_due(store, NOW + 59) == []
-    assert store.write(Transaction(outbox.acquire(job.job_id, NOW + 61, NOW + 120)))
+    assert store.write(Transaction(outbox.acquire(job.job_id, NOW)))
+    assert not store.write(Transaction(outbox.acquire(job.job_id, NOW + 59)))
+    assert outbox.list_due(store, NOW + 59) == {}
+    assert store.write(Transaction(outbox.acquire(job.job_id, NOW + 61)))
     put(store, outbox.schedule_retry(job.job_id, NOW + 300, "no answer"))
-    assert outbox.list_due(store, NOW + 299) == []
-    assert [due_job.attempts for due_job in outbox.list_due(store, NOW + 300)] == [2]
+    assert outbox.list_due(store, NOW + 299) == {}
+    assert [job.attempts for (job,) in outbox.list_due(store, NOW + 300).values()] == [2]
     put(store, outbox.park(job.job_id, NOW + 300, "no answer"))
-    assert outbox.list_due(store, NOW + 1000) == []
+    assert outbox.list_due(store, NOW + 1000) == {}
     put(store, outbox.remove(job.job_id))
     assert count_rows(store, "valetkey_outbox") == 0
 

@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from tests.support.clock import NOW
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.storage import change_feed, consents, grants, leases, migrations, personal_access_tokens
 from valetkey.storage.change_feed import ChangeKind
 from valetkey.storage.consents import Consent
@@ -25,6 +25,7 @@ from valetkey.storage.revocation_check import SeenRevocations, lock_for_revocati
 from valetkey.storage.schema import upgrade_schema
 
 HOUR = 3600.0
+_MOVE_AHEAD = Statement(text("UPDATE valetkey_revocations SET transaction_id = transaction_id + 1000000"))
 
 
 def write(store: Store, *rows: BoundStatement) -> None:
@@ -134,6 +135,22 @@ def test_ids_after_a_restore_differ_from_those_before_it(store: Store) -> None:
     assert entry.revocation_id > NOW * 1000
 
 
+def test_after_an_upgrade_rows_that_were_restored_from_another_server_are_read_once(postgresql_store_url: str) -> None:
+    """Their transaction ids are higher than those of this server."""
+    store = open_store(postgresql_store_url)
+    write(store, change_feed.add("token", "x"))
+    write(store, _MOVE_AHEAD())
+    position = change_feed.read(store, None).position
+    assert read_subjects(store, position)[0] == ["x"], "each poll would return it"
+
+    upgrade_schema(postgresql_store_url)
+
+    subjects, position = read_subjects(store, position)
+    assert subjects == ["x"]
+    assert read_subjects(store, position)[0] == []
+    store.close()
+
+
 def test_times_are_taken_when_the_write_is_run_and_not_before_it_waits(sqlite_store_url: str) -> None:
     time, busy, writer = [NOW], open_store(sqlite_store_url), open_store(sqlite_store_url)
     has_begun, released = threading.Event(), threading.Event()
@@ -188,17 +205,24 @@ ADDITIONS = {
 }
 
 
-@pytest.mark.parametrize(
+SUBJECTS: dict[ChangeKind, str] = {"owner": "ada", "client": "shop", "all": ""}
+each_addition = pytest.mark.parametrize(
     ("addition", "kind"),
-    [("personal token", "owner"), ("grant", "owner"), ("grant", "client"), ("grant by consent", "client")],
+    [
+        *(("personal token", "owner"), ("personal token", "all"), ("grant", "owner"), ("grant", "client")),
+        *(("grant", "all"), ("grant by consent", "client"), ("grant by consent", "all")),
+    ],
 )
-def test_an_addition_waits_for_an_uncommitted_revocation_of_its_owner_or_client(
+
+
+@each_addition
+def test_an_addition_waits_for_an_uncommitted_revocation(
     postgresql_store_url: str, addition: str, kind: ChangeKind
 ) -> None:
     """An UPDATE that revokes all grants or tokens of an owner does not see one that is added before its commit."""
     store = open_store(postgresql_store_url)
     write(store, consents.remember(CONSENT))
-    revocation = change_feed.add(kind, {"owner": "ada", "client": "shop"}[kind])
+    revocation = change_feed.add(kind, SUBJECTS[kind])
     results: list[bool] = []
     with psycopg.connect(postgresql_store_url) as held:
         for statement in (*revocation.locks, grants.revoke_all_of_owner("ada", NOW), revocation):
@@ -210,6 +234,27 @@ def test_an_addition_waits_for_an_uncommitted_revocation_of_its_owner_or_client(
     adding.join()
 
     assert results == [False]
+    store.close()
+
+
+@each_addition
+def test_a_revocation_waits_for_an_uncommitted_addition(
+    postgresql_store_url: str, addition: str, kind: ChangeKind
+) -> None:
+    """Then it sees the row that it has to revoke."""
+    store = open_store(postgresql_store_url)
+    write(store, consents.remember(CONSENT))
+    statement = ADDITIONS[addition]
+    with psycopg.connect(postgresql_store_url) as held:
+        for each in (*statement.locks, statement):
+            held.execute(*sql_and_values(each, "postgresql", lambda: NOW))
+        revoking = threading.Thread(target=write, args=(store, change_feed.add(kind, SUBJECTS[kind])))
+        revoking.start()
+        revoking.join(0.3)
+        assert revoking.is_alive()
+    revoking.join()
+
+    assert [entry.subject for entry in change_feed.read(store, None).entries] == [SUBJECTS[kind]]
     store.close()
 
 

@@ -7,11 +7,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
 
-import valetkey.storage.migrations
+from tests.support.database import upgrade_to
 from valetkey.protocol.client_identity import describe_identity
 from valetkey.storage.clients import find as find_client
 from valetkey.storage.consents import find as find_consent
@@ -27,14 +25,6 @@ DOCUMENT_URL = "https://assistant.example/client.json"
 APPROVED_DOCUMENT = {"token_endpoint_auth_method": "none"}
 
 
-def upgrade(engine: Engine, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", valetkey.storage.migrations.__path__[0])
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-
-
 def insert(engine: Engine, table: str, **values: Any) -> None:
     names = ", ".join(values)
     parameters = ", ".join(f":{name}" for name in values)
@@ -46,7 +36,7 @@ def insert(engine: Engine, table: str, **values: Any) -> None:
 def url(database_url: str) -> str:
     """A database of the version before, with clients, consents and grants, after its upgrade."""
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
-    upgrade(engine, "0002")
+    upgrade_to(database_url, "0002")
     for client_id, policy, metadata in (("shop", "web", SHOP), (DOCUMENT_URL, "agent", APPROVED_DOCUMENT)):
         insert(engine, "clients", client_id=client_id, policy=policy, metadata=json.dumps(metadata), created_at=1.0)
     for client_id in ("shop", DOCUMENT_URL, "https://other.example/client.json", "removed"):
@@ -54,8 +44,8 @@ def url(database_url: str) -> str:
         insert(engine, "consents", **consent)
         grant = {"grant_id": f"of {client_id}", "client_id": client_id, "owner": "ada", "scope": "a", "resources": "[]"}
         insert(engine, "grants", **grant, created_at=1.0, expires_at=9.0)
-    upgrade(engine, "head")
     engine.dispose()
+    upgrade_to(database_url, "head")
     return database_url
 
 

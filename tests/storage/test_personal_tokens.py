@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from tests.support.clock import NOW
 from tests.support.store_assertions import count_rows
-from valetkey.outbound.worker import prune
+from valetkey.authorization_server.clients.service import client_revocation_statements
+from valetkey.outbound.pruning import prune
 from valetkey.storage import change_feed, grants, personal_access_tokens
-from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.statement import BoundStatement, sql_and_values
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant
@@ -102,6 +106,34 @@ def test_the_last_use_is_stored(store: Store) -> None:
 
     token = personal_access_tokens.find(store, "t")
     assert token and token.last_used_at == NOW + 7
+
+
+def test_a_token_is_not_added_to_a_grant_that_is_revoked_or_does_not_exist(store: Store) -> None:
+    token = replace(TOKEN, grant_id="g")
+    assert not store.write(Transaction(personal_access_tokens.add(token)))
+    put(store, grants.add(GRANT), grants.revoke("g", NOW))
+    assert not store.write(Transaction(personal_access_tokens.add(token)))
+
+    assert personal_access_tokens.list_all(store) == []
+
+
+def test_the_end_of_a_client_waits_for_an_uncommitted_token_and_revokes_it(postgresql_store_url: str) -> None:
+    store = open_store(postgresql_store_url)
+    put(store, grants.add(GRANT))
+    addition = personal_access_tokens.add(replace(TOKEN, grant_id="g"))
+    with psycopg.connect(postgresql_store_url) as held:
+        for statement in (*addition.locks, addition):
+            held.execute(*sql_and_values(statement, "postgresql", lambda: NOW))
+        revoking = threading.Thread(target=put, args=(store, *client_revocation_statements("shop", NOW)))
+        revoking.start()
+        revoking.join(0.3)
+        assert revoking.is_alive()
+    revoking.join()
+
+    token = personal_access_tokens.find(store, "t")
+    assert token and token.revoked_at == NOW
+    assert [entry.subject for entry in change_feed.read(store, None).entries] == ["t", "shop"]
+    store.close()
 
 
 @pytest.mark.parametrize(("days_left", "due_reminders"), [(8.0, []), (6.9, [7]), (0.9, [1, 7]), (0.0, [])])

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from threading import Barrier
 
+import click
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -16,6 +17,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgreSQLServer
 from tests.support.store_assertions import count_rows
 from valetkey.activity.audit import audit_statement
+from valetkey.cli.app_loading import with_runtime
 from valetkey.storage.engine.open import open_store
 from valetkey.storage.engine.postgresql import PostgresqlDriver, find_pool_mode
 from valetkey.storage.engine.statement import BoundStatement, Statement
@@ -97,6 +99,33 @@ def test_in_transaction_mode_nothing_is_left_in_a_session_of_the_database(empty_
         assert raw.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("pooler", ["auto", "transaction"])
+def test_statements_of_a_command_may_take_two_minutes(
+    pooler: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valetkey.storage.engine.psycopg_timeout.ANSWER_TIMEOUT_S", 0.2)
+    with opened(postgresql_url, 2, pooler=pooler) as (of_request, of_command):
+        of_command.fetch_one(SELECT_TIMEOUTS())
+        of_command.allow_slow_statements()
+
+        assert of_command.fetch_one(SELECT_TIMEOUTS()) == ("2min", "2s", "5s")
+        of_command.fetch_all(SLEEP())
+        with pytest.raises(StoreUnavailable, match=r"no response within 0\.2 s"):
+            of_request.fetch_all(SLEEP())
+
+
+def test_a_command_allows_slow_statements(postgresql_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALETKEY_DATABASE_URL", postgresql_store_url)
+    monkeypatch.setenv("VALETKEY_EMBEDDED_WORKER", "false")
+    timeouts: list[object] = []
+    command = click.command()(with_runtime(lambda runtime: timeouts.append(runtime.store.fetch_one(SELECT_TIMEOUTS()))))
+
+    with click.Context(command, obj={}) as context:
+        command.invoke(context)
+
+    assert timeouts == [("2min", "2s", "5s")]
+
+
 def test_in_transaction_mode_a_write_waits_for_a_lock_no_longer_than_two_seconds(empty_url: str) -> None:
     upgrade_schema(empty_url)
     with opened(empty_url, 1) as (store,), psycopg.connect(empty_url) as other:
@@ -119,8 +148,23 @@ def test_in_session_mode_each_setting_works(pooler: str, postgresql: PostgreSQLS
 
 def test_with_the_wrong_setting_errors_of_prepared_statements_are_retried_or_unavailable(empty_url: str) -> None:
     upgrade_schema(empty_url)
-    with opened(empty_url, pooler="session") as stores:
-        use_concurrently(stores)
+    start = Barrier(6)
+
+    def write_often(store: Store) -> set[str]:
+        start.wait()
+        return {write(store) for _ in range(12)}
+
+    def write(store: Store) -> str:
+        try:
+            return "written" if store.write(Transaction(rows=(event(), event()))) else "refused"
+        except StoreUnavailable:
+            return "unavailable"
+
+    with opened(empty_url, pooler="session") as stores, ThreadPoolExecutor(6) as threads:
+        outcomes = set().union(*threads.map(write_often, stores))
+
+    assert "written" in outcomes
+    assert outcomes <= {"written", "unavailable"}
 
 
 def test_no_two_connections_give_a_prepared_statement_the_same_name(postgresql_url: str) -> None:
@@ -210,7 +254,7 @@ def test_a_read_that_gets_no_connection_within_two_seconds_is_refused_with_the_s
         assert any("increase database_connections" in error for error in errors)
 
 
-def test_reads_go_on_after_the_database_refused_a_connection(postgresql_url: str) -> None:
+def test_reads_continue_after_the_database_refused_a_connection(postgresql_url: str) -> None:
     with closing(open_store(f"{postgresql_url}_missing", max_connections=2)) as store:
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="does not exist"):

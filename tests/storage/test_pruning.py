@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
+
 from tests.support.clock import NOW
 from tests.support.store_assertions import count_rows
-from valetkey.outbound.worker import Worker, prune
+from valetkey.outbound.pruning import prune
+from valetkey.outbound.worker import Worker
 from valetkey.protocol.secret import random_id
 from valetkey.settings import Settings
 from valetkey.storage import (
@@ -20,15 +23,19 @@ from valetkey.storage import (
     refresh_tokens,
     retry_answers,
     sessions,
+    usage,
 )
+from valetkey.storage.engine.statement import sql_and_values
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import AuthorizationCode, Grant
 from valetkey.storage.interactions import Interaction
+from valetkey.storage.pruning import prune_statements
 from valetkey.storage.refresh_tokens import RefreshToken
 from valetkey.storage.retry_answers import RetryAnswer
 from valetkey.storage.sessions import Session
 from valetkey.storage.tables import metadata
+from valetkey.storage.usage import HourlyUsage
 
 DAY = 86400.0
 
@@ -46,7 +53,7 @@ def fill(store: Store, until: float) -> None:
                 retry_answers.add(RetryAnswer(digest, b"r", b"a", until)),
                 opaque_tokens.add(digest, {"exp": until}),
                 change_feed.add_token(name, until - 3600),
-                sessions.add(Session(digest, "s", b"b", NOW, until, None)),
+                sessions.add(Session(digest, "s", b"b", NOW, NOW, until, None)),
                 clients.add_secret("c", digest, NOW, until),
                 idempotency_keys.reserve(digest, b"r", NOW, abandoned_before=NOW, expires_at=until),
             )
@@ -111,7 +118,7 @@ def test_a_job_of_an_unknown_kind_is_retried_and_finally_marked_as_failed(store:
         worker.run_once()
         now[0] += 30 * 3600
 
-    assert outbox.list_due(store, now[0] + DAY) == []
+    assert outbox.list_due(store, now[0] + DAY) == {}
     assert count_rows(store, "valetkey_outbox") == 1, "a job that failed for good stays in the table for the operator"
 
 
@@ -127,8 +134,35 @@ def test_one_run_removes_several_batches_and_returns_the_number_of_rows(store: S
     for _ in range(3):
         store.write(Transaction(rows=tuple(change_feed.add_token(random_id(), NOW - 3600) for _ in range(4000))))
 
-    removed = prune(store, NOW + DAY)
+    removed, failed = prune(store, NOW + DAY)
 
-    assert removed["valetkey_revocations"] == 12_000
+    assert (removed["valetkey_revocations"], failed) == (12_000, set())
     assert count_rows(store, "valetkey_revocations") == 0
-    assert prune(store, NOW + DAY)["valetkey_revocations"] == 0
+    assert prune(store, NOW + DAY)[0]["valetkey_revocations"] == 0
+
+
+# Few rows, or no index that would be used otherwise.
+_PRUNED_WITHOUT_INDEX = {"valetkey_client_secrets", "valetkey_outbox", "valetkey_sessions", "valetkey_signing_keys"}
+
+
+def test_postgresql_finds_expired_rows_by_an_index(postgresql_store_url: str) -> None:
+    scanned = set()
+    with psycopg.connect(postgresql_store_url) as connection:
+        connection.execute("SET enable_seqscan = off")  # an empty table is read as a whole otherwise
+        for table, count_statement, _ in prune_statements(NOW, 365):
+            sql, values = sql_and_values(count_statement, "postgresql", lambda: NOW)
+            plan = connection.execute(f"EXPLAIN {sql}".encode(), values).fetchall()
+            if any("Seq Scan" in line or "Filter: ((hour" in line for (line,) in plan):
+                scanned.add(table)
+
+    assert scanned == _PRUNED_WITHOUT_INDEX
+
+
+def test_usage_of_the_last_366_days_stays(store: Store) -> None:
+    hour = int(NOW // 3600)
+    rows = [HourlyUsage(number, "shop", "GET /", 200, 1) for number in (hour - 366 * 24 - 1, hour - 366 * 24, hour)]
+    store.write_all(*(usage.add_calls(row) for row in rows))
+
+    prune(store, NOW)
+
+    assert usage.list_between(store, 0, NOW) == rows[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import sqlite3
@@ -13,16 +15,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from valetkey.cli import main
+from valetkey.rate_limiting.backends.mapped_counters import MappedCounters
 from valetkey.rate_limiting.backends.sql_counters import SqliteCounters
+from valetkey.storage.engine import backup
 from valetkey.storage.engine.backup import back_up
 from valetkey.storage.engine.open import open_store
+from valetkey.storage.engine.restore import replace_database, restorable_copy
 from valetkey.storage.engine.sqlite import make_private
 from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable
 from valetkey.storage.engine.use_lock import unused_database
-from valetkey.storage.schema import schema_version, upgrade_schema
+from valetkey.storage.schema import check_schema, schema_version, upgrade_schema
 
 OPEN_AND_WAIT = """
 import sys
@@ -62,6 +69,18 @@ def set_up_schema(path: Path) -> None:
 
 def write_backup(path: Path) -> None:
     back_up(f"sqlite:///{path}", path.with_name("backup.db"))
+
+
+def create_counters(path: Path) -> None:
+    counters = SqliteCounters(path)
+    counters.spend("key", 1.0, 1.0, 5.0)
+    counters.close()
+
+
+def create_mapped_counters(path: Path) -> None:
+    counters = MappedCounters(path, SqliteCounters(path.with_name("overflow.db")))
+    counters.spend("key", 1.0, 1.0, 5.0)
+    counters.close()
 
 
 @pytest.mark.parametrize("action", [set_up_schema, write_backup, make_private])
@@ -122,6 +141,151 @@ def test_counter_files_of_an_older_version_become_private(tmp_path: Path) -> Non
 
         assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("*.db*")} == {0o600}
     counters.close()
+
+
+@pytest.mark.parametrize("create", [set_up_schema, create_counters])
+def test_a_new_file_behind_a_symbolic_link_is_readable_by_its_owner_only(
+    create: Callable[[Path], object], tmp_path: Path
+) -> None:
+    (tmp_path / "volume").mkdir()
+    target, link = tmp_path / "volume" / "valetkey.db", tmp_path / "valetkey.db"
+    link.symlink_to(target)
+    old_mask = os.umask(0o022)
+    try:
+        create(link)
+    finally:
+        os.umask(old_mask)
+
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_database_behind_links_that_form_a_circle_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "valetkey.db").symlink_to(tmp_path / "valetkey.db")
+
+    for action in (set_up_schema, lambda path: schema_version(open_store(f"sqlite:///{path}"))):
+        with pytest.raises(StoreUnavailable):
+            action(tmp_path / "valetkey.db")
+
+
+def test_a_backup_has_one_snapshot_although_others_write_meanwhile(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_STEP_PAGES", 20)
+    target = tmp_path / "backup.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (number INTEGER)")
+        other.execute("PRAGMA synchronous = OFF")
+        monkeypatch.setattr(backup, "_after_step", lambda *_: other.execute("INSERT INTO other VALUES (1)"))
+
+        back_up(f"sqlite:///{database}", target)
+
+    with closing(sqlite3.connect(target)) as copy:
+        assert copy.execute("SELECT count(*) FROM other").fetchone() == (0,)
+
+
+def test_a_backup_that_is_stopped_removes_its_file(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_after_step", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    monkeypatch.setenv("VALETKEY_DATABASE_URL", f"sqlite:///{database}")
+
+    result = CliRunner().invoke(main, ["backup", str(folder / "backup.db")])
+
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert list(folder.iterdir()) == []
+
+
+def test_a_backup_removes_only_files_of_backups_that_were_killed(database: Path, tmp_path: Path) -> None:
+    killed, running = tmp_path / "valetkey-backup.1.a.part", tmp_path / "valetkey-backup.2.b.part"
+    for file in (killed, tmp_path / f"{killed.name}-journal", running):
+        file.touch()
+
+    with running.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_backup(database)
+
+    assert [file.name for file in tmp_path.glob("valetkey-backup.*")] == [running.name]
+
+
+@pytest.fixture
+def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file system has hard links, as FAT and some network file systems."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("without_hard_links")
+@pytest.mark.parametrize("create", [set_up_schema, create_counters, create_mapped_counters])
+def test_a_new_file_does_not_need_hard_links(create: Callable[[Path], object], tmp_path: Path) -> None:
+    create(tmp_path / "valetkey.db")
+
+    assert stat.S_IMODE((tmp_path / "valetkey.db").stat().st_mode) == 0o600
+    assert {file.name for file in tmp_path.glob("valetkey.db.*")} <= {"valetkey.db.lock", "valetkey.db.use.lock"}
+
+
+@pytest.mark.usefixtures("without_hard_links")
+def test_a_restore_does_not_need_hard_links(database: Path, tmp_path: Path) -> None:
+    write_backup(database)
+
+    with restorable_copy(database.with_name("backup.db"), database) as copy:
+        replaced_file = replace_database(database, copy, 0.0)
+
+    assert replaced_file == database.with_name("valetkey.db.replaced-19700101T000000Z") and replaced_file.exists()
+    assert database.exists()
+
+
+@pytest.mark.usefixtures("without_hard_links")
+def test_a_backup_does_not_need_hard_links(database: Path, tmp_path: Path) -> None:
+    target = tmp_path / "usb" / "backup.db"
+    target.parent.mkdir()
+
+    size = back_up(f"sqlite:///{database}", target)
+
+    assert [(file.name, file.stat().st_size) for file in target.parent.iterdir()] == [("backup.db", size)]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with closing(open_store(f"sqlite:///{target}")) as store:
+        check_schema(store)
+
+
+@pytest.mark.usefixtures("without_hard_links")
+def test_a_file_that_appears_during_a_backup_is_not_replaced(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "usb" / "backup.db"
+    target.parent.mkdir()
+
+    def copy(_: Path, partial_file: Path) -> None:
+        partial_file.write_text("copy")
+        target.write_text("another backup")
+
+    monkeypatch.setattr("valetkey.storage.engine.backup._copy", copy)
+
+    with pytest.raises(StoreUnavailable, match=r"cannot be written: .*exists"):
+        back_up(f"sqlite:///{database}", target)
+
+    assert [file.read_text() for file in target.parent.iterdir()] == ["another backup"]
+
+
+@pytest.mark.usefixtures("without_hard_links")
+def test_a_backup_that_cannot_be_renamed_leaves_no_file(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target = tmp_path / "usb" / "backup.db"
+    target.parent.mkdir()
+    monkeypatch.setattr(os, "replace", fail)
+
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        back_up(f"sqlite:///{database}", target)
+
+    assert list(target.parent.iterdir()) == []
 
 
 def test_opening_a_missing_database_fails_and_creates_nothing(tmp_path: Path) -> None:

@@ -195,9 +195,10 @@ def test_a_password_reset_and_a_sign_in_with_a_provider_in_one_commit_leave_no_s
     account = accounts.add("ada", "ada@example.org", "Ada", None, NOW)
     store.write_all(account, mail_links.add(mail_link), provider_links.add(link))
     reset = Transaction(
-        mail_links.mark_used(DIGEST, NOW), (provider_links.remove_all_of_account("ada"), sessions.end_all("ada", NOW))
+        mail_links.mark_used(mail_link, NOW),
+        (provider_links.remove_all_of_account("ada"), sessions.end_all("ada", NOW)),
     )
-    session = Session(b"session", "ada", b"browser", NOW, NOW + 60, None, issuer=link.issuer)
+    session = Session(b"session", "ada", b"browser", NOW, NOW, NOW + 60, None, issuer=link.issuer)
     sign_in = Transaction(provider_links.set_signed_in(link.issuer, link.subject, "ada", NOW), (sessions.add(session),))
     transactions = [reset, sign_in] if reset_is_first else [sign_in, reset]
 

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from valetkey.protocol.access_token import AccessToken
 from valetkey.storage import change_feed
 from valetkey.storage.change_feed import ChangeFeedEntry, FeedRead
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 from valetkey.storage.revocation_check import NOTHING_SEEN, SeenRevocations
@@ -23,6 +25,7 @@ _NEVER = float("-inf")
 # The whole feed is read again after this time, so that expired entries are dropped. It is far shorter than the
 # retention of entries, so that a process which was idle or stopped for longer drops what it has cached.
 _RELOAD_INTERVAL_S = 3600.0
+_MAX_SOUGHT_IDS = 10_000
 _OLD_TOKEN_MARGIN_S = 60.0  # for tokens that do not say which entries their issuer had read: clocks may differ
 # Seconds that no correction of the clock changes; on Linux they include the time while the machine is suspended.
 _UPTIME_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -34,7 +37,8 @@ class FeedView(NamedTuple):
     """The revocations of clients, resource owners and all tokens that a process had read at one moment.
 
     Take it before the checks of a request: a revocation that it does not have is then one that the checks may have
-    missed, and it revokes what the request issues. No clock is involved.
+    missed, and it revokes what the request issues. No clock is involved. The view can be half a second old: a token
+    that is issued so soon after a revocation of its client or user can be refused from the beginning.
 
     :param ids: ids of the newest entries in the change feed, by kind and subject.
     """
@@ -53,8 +57,7 @@ class FeedView(NamedTuple):
         return SeenRevocations(ids.get(("client", client_id), 0), owner_id, ids.get(("all", ""), 0))
 
 
-def _read_uptime() -> float:
-    return time.clock_gettime(_UPTIME_CLOCK)
+_read_uptime = partial(time.clock_gettime, _UPTIME_CLOCK)
 
 
 class ChangeFeed:
@@ -71,18 +74,23 @@ class ChangeFeed:
         self._store = store
         self._accept_outage = accept_outage
         self.uptime: Callable[[], float] = _read_uptime  # its unit is seconds
-        self._lock = threading.Lock()
+        self._renew_lock()
+        call_after_fork(self._renew_lock)
         self._listeners: list[tuple[Callable[[ChangeFeedEntry], None], Callable[[], None]]] = []
         self.read_at = _NEVER  # uptime of the last read, or never since ``invalidate``
         self._writes = self._writes_read = 0  # calls of ``invalidate``; those before the last read
         self.has_revocations = False  # if false, ``is_revoked`` is false for every token
         self._position: str | None = None
+        self._sought_ids: set[int] = set()  # ids for which ``catch_up`` has read the feed
         self._reloaded_at = (_NEVER, _NEVER)  # uptime and Unix time
         self._has_withdrawn_scopes = False
         self._revoked: set[_Key] = set()  # ("token", jti), ("grant", grant_id), ("scope", "grant_id name")
         # ("client", id), ("owner", sub), ("all", ""); replaced by a new dictionary with each change
         self._last_entries: dict[_Key, ChangeFeedEntry] = {}
         self._view = FeedView({})
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()  # only one thread reads the feed at a time
 
     def add_listener(self, on_entry: Callable[[ChangeFeedEntry], None], on_reload: Callable[[], None]) -> None:
         """Register functions by which a cache drops what changed; ``refresh`` calls them before it returns.
@@ -151,11 +159,44 @@ class ChangeFeed:
         entries = self._last_entries
         if not entries:
             return False
-        for key in (("client", token.client_id), ("owner", token.user_id or ""), ("all", "")):
+        for key in _keys_of(token):
             entry = entries.get(key)
             if entry is not None and _revokes(entry, token):
                 return True
         return False
+
+    def catch_up(self, token: AccessToken) -> None:
+        """Read new entries now if the issuer of a revoked token may have read later ones than this process.
+
+        If ``is_revoked`` returned true, call this and ``is_revoked`` again before the token is refused: the issuer may
+        have read a newer revocation of the same client or user, which replaces the one that this process has.
+
+        :raises StoreUnavailable: as ``refresh``.
+        """
+        if self._find_missing_ids(token):
+            with self._lock:
+                missing_ids = self._find_missing_ids(token)
+                if missing_ids:
+                    self._read()
+                    # Once for each id: after a restore, the database may not have it.
+                    if len(self._sought_ids) >= _MAX_SOUGHT_IDS:
+                        self._sought_ids.clear()
+                    self._sought_ids |= missing_ids
+
+    def _find_missing_ids(self, token: AccessToken) -> set[int]:
+        """Return the ids in a token that may be of newer entries than those by which the token is revoked.
+
+        Only entries of the same client, resource owner, or server are compared: their ids are in the order of the
+        commits, but those of others are not.
+        """
+        seen = token.seen_revocations or ()
+        entries = (self._last_entries.get(key) for key in _keys_of(token))
+        ids = {entry.revocation_id for entry in entries if entry is not None}
+        revoking_ids = ids.difference(seen)
+        if not revoking_ids:
+            return set()
+        oldest_id = min(revoking_ids)
+        return {seen_id for seen_id in seen if seen_id > oldest_id} - ids - self._sought_ids
 
     def _read(self) -> None:
         began_at, unix_time, writes = self.uptime(), time.time(), self._writes
@@ -198,6 +239,11 @@ class ChangeFeed:
                     on_entry(entry)
         # After the listeners, so that a request with this view finds no cached value that is older than its entries.
         self._view = FeedView({key: entry.revocation_id for key, entry in last_entries.items()})
+
+
+def _keys_of(token: AccessToken) -> tuple[_Key, _Key, _Key]:
+    """Return the keys of the entries that may revoke a token together with others."""
+    return ("client", token.client_id), ("owner", token.user_id or ""), ("all", "")
 
 
 def _revokes(entry: ChangeFeedEntry, token: AccessToken) -> bool:

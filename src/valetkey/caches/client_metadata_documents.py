@@ -45,6 +45,14 @@ class _CachedDocument:
     attempts: int = 0
     fetch_lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def is_fresh(self, now: float) -> bool:
+        """Return whether the document need not be fetched; false if the clock was set back since it was fetched.
+
+        A difference of less than a minute does not count: ``now`` is when a request began, and the document may have
+        been fetched for one that began later.
+        """
+        return self.fetched_at - _MIN_TTL_S < now < self.fresh_until
+
     def usable_client(self, now: float) -> Client | None:
         """Return the client if its document was fetched within the last hour, else ``None``.
 
@@ -98,7 +106,7 @@ class ClientMetadataDocumentCache:
         :raises TooManyFetches: if too many requests wait for documents, and no recent client is cached.
         """
         entry = self._get_or_add_entry(client_id)
-        if now < entry.fresh_until:
+        if entry.is_fresh(now):
             return entry.client
         if entry.fetch_lock.locked() and (client := entry.usable_client(now)):
             return client
@@ -135,12 +143,14 @@ class ClientMetadataDocumentCache:
         """
         attempts = entry.attempts
         with self._fetch_slot(client_id), entry.fetch_lock:
-            if now >= entry.fresh_until and attempts == entry.attempts:
+            if not entry.is_fresh(now) and attempts == entry.attempts:
                 self._refresh(client_id, entry, now)
                 entry.attempts += 1
             return entry.client
 
     def _refresh(self, client_id: str, entry: _CachedDocument, now: float) -> None:
+        if now < entry.fetched_at:  # the clock was set back
+            entry.fetched_at = entry.fresh_until = now
         try:
             fetched = self._fetch(client_id, now)
             client = self._parse_document(client_id, fetched, now)
@@ -186,4 +196,4 @@ class ClientMetadataDocumentCache:
             raise _UnusableDocument(f"the document is not valid: {cause}") from cause
         if scope:
             metadata["scope"] = format_scope(scope)
-        return make_client(client_id, policy, metadata, now)
+        return make_client(client_id, policy, metadata, now, registered_itself=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from valetkey.protocol.access_token import AccessToken
@@ -30,7 +31,7 @@ class TwoGenerationCache(Generic[T]):
         self._previous: dict[str | bytes, T] = {}
         # Without the lock, ``invalidate`` could run between the check of the generation and the write in ``add``.
         self._write_lock = threading.Lock()
-        self.generation = 0  # number of calls of ``invalidate``
+        self.generation = 0  # number of calls of ``invalidate`` and ``invalidate_keys``
 
     def find(self, key: str | bytes) -> T | None:
         """Return the value cached for this key, or ``None`` if there is none."""
@@ -43,7 +44,7 @@ class TwoGenerationCache(Generic[T]):
         return value
 
     def add(self, key: str | bytes, value: T, generation: int) -> None:
-        """Cache a value, unless ``invalidate`` was called since it was verified: the signing keys may have been old.
+        """Cache a value, unless the cache was invalidated since it was verified: the signing keys may have been old.
 
         :param generation: the attribute ``generation`` as it was before the value was verified.
         """
@@ -59,6 +60,17 @@ class TwoGenerationCache(Generic[T]):
         with self._write_lock:
             self._recent.pop(key, None)
             self._previous.pop(key, None)
+
+    def invalidate_keys(self, keys: Iterable[str | bytes]) -> None:
+        """Remove the values of some keys, because what they were verified with has changed.
+
+        A value that is being verified at this moment is not cached, whatever its key is: it may be one of them.
+        """
+        with self._write_lock:
+            self.generation += 1
+            for key in keys:
+                self._recent.pop(key, None)
+                self._previous.pop(key, None)
 
     def invalidate(self) -> None:
         """Remove all values, because what they were verified with, such as the signing keys, has changed."""

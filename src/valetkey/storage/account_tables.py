@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, LargeBinary, Table, Text
+from sqlalchemy import Column, Double, Index, Integer, LargeBinary, Table, Text
 
 from .metadata import metadata
 
@@ -10,7 +10,7 @@ accounts = Table(
     "valetkey_accounts",
     metadata,
     Column("sub", Text, primary_key=True),
-    Column("email", Text, nullable=False, unique=True),  # lower case
+    Column("email", Text, unique=True),  # lower case; null after another user proved that it is theirs
     Column("name", Text, nullable=False),
     Column("password_hash", Text),  # argon2id
     Column("claims", Text, nullable=False),
@@ -28,7 +28,8 @@ sessions = Table(
     Column("sub", Text, nullable=False, index=True),
     Column("browser", LargeBinary, nullable=False, index=True),  # digest of the cookie that identifies the browser
     Column("sid", Text, nullable=False, index=True),  # the session's id in tokens for clients; not a credential
-    Column("auth_time", Double, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("auth_time", Double),  # when the user signed in; null if the provider does not say it
     Column("expires_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("address", Text),
@@ -50,6 +51,7 @@ provider_requests = Table(  # authorization requests to providers that wait for 
     Column("sub", Text),  # of the account that the provider is to be connected to; null: sign in or sign up
     Column("next", Text, nullable=False),  # local path to continue with
     Column("min_auth_time", Double),  # the user must have signed in at the provider at this time or later
+    Column("takes_address", Integer, nullable=False),  # 1: remove the address from an account that has not verified it
     Column("begun_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
     Column("used_at", Double),
@@ -67,6 +69,14 @@ provider_links = Table(  # users of providers who can sign in to an account
     Column("tokens", LargeBinary),  # the provider's tokens, encrypted; null if they are not kept
     Column("refreshing_until", Double),  # one process refreshes the tokens until then
     Index("valetkey_provider_links_of_account", "sub", "issuer", unique=True),
+)
+
+provider_disconnections = Table(  # users of providers whom no address connects with an account again
+    "valetkey_provider_disconnections",
+    metadata,
+    Column("sub", Text, primary_key=True),  # of the account
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),  # the user's id at the provider
 )
 
 mail_links = Table(  # links sent by mail: opening one proves that the user receives mail there

@@ -21,6 +21,7 @@ from .tables import accounts
 class Account:
     """A resource owner's account, as stored in its database row. Times are seconds since 1970.
 
+    ``email`` is ``None`` if the address was removed, because the user of a provider has proved that it is theirs.
     ``disabled_at`` is ``None`` if the account is enabled, ``email_verified_at`` if the address is not verified,
     ``password_hash`` if the account has no password, and ``signed_in_at`` if nobody ever signed in.
     ``unreviewed_since`` is when the password was reset, until the owner has looked through what else has access to the
@@ -28,7 +29,7 @@ class Account:
     """
 
     sub: str
-    email: str
+    email: str | None
     name: str
     password_hash: str | None
     claims: str  # a JSON object; see ``claim_values``
@@ -37,6 +38,16 @@ class Account:
     email_verified_at: float | None = None
     signed_in_at: float | None = None
     unreviewed_since: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The e-mail address or, if the account has none, its ``sub``: for messages to the operator."""
+        return self.email or self.sub
+
+    @property
+    def has_usable_password(self) -> bool:
+        """Whether the user can sign in with a password: this needs an e-mail address and a password."""
+        return self.password_hash is not None and self.email is not None
 
     @property
     def claim_values(self) -> Mapping[str, Any]:
@@ -62,6 +73,7 @@ _ALL = Statement(select(*ACCOUNT_COLUMNS).order_by(accounts.c.created_at))
 _SET_PASSWORD = Statement(
     update(accounts).where(accounts.c.sub == bindparam("wanted")).values(password_hash=bindparam("hashed"))
 )
+_LOCK = Statement(select(accounts.c.sub).where(accounts.c.sub == bindparam("locked")).with_for_update())
 _SET_DISABLED = Statement(
     update(accounts).where(accounts.c.sub == bindparam("wanted")).values(disabled_at=bindparam("moment"))
 )
@@ -69,6 +81,16 @@ _SET_EMAIL_VERIFIED = Statement(
     update(accounts)
     .where(accounts.c.sub == bindparam("wanted"), accounts.c.email == bindparam("address"))
     .values(email_verified_at=bindparam("moment"))
+)
+_REMOVE_UNVERIFIED_EMAIL = Statement(
+    update(accounts)
+    .where(
+        accounts.c.sub == bindparam("wanted"),
+        accounts.c.email == bindparam("address"),
+        accounts.c.email_verified_at.is_(None),
+        accounts.c.disabled_at.is_(None),
+    )
+    .values(email=null())
 )
 HAS_VERIFIED_PASSWORD = and_(
     accounts.c.sub == bindparam("wanted"),
@@ -129,6 +151,14 @@ def list_all(store: Store) -> list[Account]:
     return [Account(*row) for row in store.fetch_all(_ALL())]
 
 
+def lock(sub: str) -> BoundStatement:
+    """Return the SQL statement, to be run as one of ``BoundStatement.locks``, that locks an account until the commit.
+
+    The statements after it see all changes by transactions that changed or locked the account before.
+    """
+    return _LOCK(locked=sub)
+
+
 def set_password(sub: str, password_hash: str) -> BoundStatement:
     return _SET_PASSWORD(wanted=sub, hashed=password_hash)
 
@@ -152,6 +182,15 @@ def set_email_verified(sub: str, email: str, verified_at: float) -> BoundStateme
     It changes nothing if the account's address is not ``email`` any more.
     """
     return _SET_EMAIL_VERIFIED(wanted=sub, address=email, moment=verified_at)
+
+
+def remove_unverified_email(sub: str, email: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes an account's e-mail address.
+
+    It changes nothing if the address is verified or is not ``email`` any more, or if the account is disabled. It locks
+    the account.
+    """
+    return BoundStatement(_REMOVE_UNVERIFIED_EMAIL, {"wanted": sub, "address": email}, (lock(sub),))
 
 
 def set_signed_in(account: Account, signed_in_at: float) -> BoundStatement:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, select
+from sqlalchemy import Executable, bindparam, cast, exists, insert, select
 
 from .engine.records import InsertStatement, columns_of, to_json
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .tables import audit
+from .tables import accounts, audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,20 @@ class AuditRow:
 
 
 add = InsertStatement(audit, AuditRow)
+_COLUMNS_OF_ROW = columns_of(audit, AuditRow)
+_ADD_IF_ACCOUNT_EXISTS = Statement(
+    insert(audit).from_select(
+        [column.name for column in _COLUMNS_OF_ROW],
+        select(*(cast(bindparam(column.name), column.type) for column in _COLUMNS_OF_ROW)).where(
+            exists().where(accounts.c.sub == bindparam("of_account"))
+        ),
+    )
+)
 
 
-def _add_count(insert: Any) -> Executable:
-    names = [column.name for column in (*columns_of(audit, AuditRow), audit.c.count_key)]
-    insert_row = insert(audit).values({name: bindparam(name) for name in names})
+def _add_count(dialect_insert: Any) -> Executable:
+    names = [column.name for column in (*_COLUMNS_OF_ROW, audit.c.count_key)]
+    insert_row = dialect_insert(audit).values({name: bindparam(name) for name in names})
     statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[audit.c.count_key], set_={"count": audit.c.count + insert_row.excluded.count}
     )
@@ -52,7 +61,7 @@ def _add_count(insert: Any) -> Executable:
 
 
 _ADD_COUNT = Statement(_add_count)
-_COLUMNS = (audit.c.audit_id, *columns_of(audit, AuditRow))
+_COLUMNS = (audit.c.audit_id, *_COLUMNS_OF_ROW)
 _LIST_LATEST = Statement(select(*_COLUMNS).order_by(audit.c.audit_id.desc()).limit(bindparam("most")))
 _LIST_AFTER = Statement(
     select(*_COLUMNS)
@@ -68,6 +77,11 @@ _LIST_COUNTED = Statement(
 )
 
 
+def add_if_account_exists(row: AuditRow, sub: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that adds a row if there is an account with this ``sub``."""
+    return BoundStatement(_ADD_IF_ACCOUNT_EXISTS, {**add(row).values, "of_account": sub})
+
+
 def add_count(row: AuditRow) -> BoundStatement:
     """Return the SQL statement, not yet run, that adds ``row.count`` to the number of a counted event.
 
@@ -79,7 +93,11 @@ def add_count(row: AuditRow) -> BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An entry of the audit log with its id; ids increase in the order of writing."""
+    """An entry of the audit log with its id.
+
+    Ids increase in the order in which entries are written. On PostgreSQL, an entry can be read only when its
+    transaction has committed, perhaps after entries with higher ids.
+    """
 
     audit_id: int
     row: AuditRow

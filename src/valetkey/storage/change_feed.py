@@ -168,6 +168,12 @@ _SKIP_IDS = Statement(
         ),
     }
 )
+# SQL statement for PostgreSQL. Transaction ids are those of one server: rows that were restored or replicated from
+# another one may have ids that this one has not reached. No snapshot contains them: each read would return them.
+RENUMBER_RESTORED_ROWS = text(
+    "UPDATE valetkey_revocations SET transaction_id = pg_current_xact_id()::text::bigint "
+    "WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+)
 
 
 def read(store: Store, since: str | None) -> FeedRead:
@@ -199,7 +205,7 @@ def add(kind: ChangeKind, subject: str) -> BoundStatement:
     :param kind: what is revoked or changed, such as ``grant`` or ``client``.
     :param subject: id of the token, grant or client, or the owner's ``sub``, depending on ``kind``.
     """
-    locks = (lock_for_revocation(kind, subject),) if kind in {"client", "owner"} else ()
+    locks = (lock_for_revocation(kind, subject),) if kind in {"client", "owner", "all"} else ()
     return BoundStatement(_ADD, {"kind": kind, "subject": subject}, locks)
 
 

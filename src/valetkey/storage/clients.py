@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, delete, or_, select, update
+from sqlalchemy import Executable, Float, and_, bindparam, delete, exists, func, or_, select, update
 
 from valetkey.protocol.client_identity import describe_identity
 from valetkey.protocol.client_policy import CLIENT_POLICIES, ClientPolicy
@@ -16,7 +16,7 @@ from valetkey.protocol.scope import parse_scope
 from .engine.records import InsertStatement, to_json
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .tables import client_secrets, clients
+from .tables import client_secrets, clients, registrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Client:
     :param secret_digests: digest and expiry of each secret; an expiry of ``None`` means that it does not expire.
     :param scope: the scopes of its ``scope`` metadata; ``None`` if it has none, which means all scopes of the server.
     :param identity: what a consent of a user refers to, as ``describe_identity`` returns it.
+    :param registered_itself: whether the client has chosen its metadata: by dynamic registration, or in a document.
     """
 
     client_id: str
@@ -41,6 +42,7 @@ class Client:
     grant_types: frozenset[str]
     redirect_uris: tuple[str, ...]
     identity: str
+    registered_itself: bool
 
     @property
     def name(self) -> str:
@@ -79,13 +81,14 @@ _COLUMNS = [
     clients.c.created_at,
     clients.c.disabled_at,
 ]
-_FIND = Statement(select(*_COLUMNS).where(clients.c.client_id == bindparam("client_id")))
+_REGISTERED_ITSELF = exists().where(registrations.c.client_id == clients.c.client_id)
+_FIND = Statement(select(*_COLUMNS, _REGISTERED_ITSELF).where(clients.c.client_id == bindparam("client_id")))
 _LIST_BY_POLICY = Statement(
     select(clients.c.client_id, clients.c.metadata).where(
         clients.c.policy == bindparam("policy"), clients.c.disabled_at.is_(None)
     )
 )
-_ALL = Statement(select(*_COLUMNS).order_by(clients.c.created_at))
+_ALL = Statement(select(*_COLUMNS, _REGISTERED_ITSELF).order_by(clients.c.created_at))
 _LIST_SECRETS = Statement(
     select(client_secrets.c.digest, client_secrets.c.expires_at).where(
         client_secrets.c.client_id == bindparam("client_id"),
@@ -102,10 +105,20 @@ def _add(insert: Any) -> Executable:
 
 _ADD = Statement(_add)
 _ADD_SECRET = InsertStatement(client_secrets, _SecretRow)
-_UPDATE = Statement(
+# The row is as the caller has read it: no other process has changed, disabled or enabled the client since.
+IS_AS_READ = and_(
+    clients.c.client_id == bindparam("wanted"),
+    clients.c.policy == bindparam("policy_as_read"),
+    clients.c.metadata == bindparam("metadata_as_read"),
+    func.coalesce(clients.c.disabled_at, 0.0) == bindparam("disabled_at_as_read", type_=Float),
+)
+_CHANGE = Statement(
     update(clients)
-    .where(clients.c.client_id == bindparam("wanted"))
+    .where(IS_AS_READ)
     .values(policy=bindparam("policy"), metadata=bindparam("metadata"), disabled_at=bindparam("disabled_at"))
+)
+_SET_DISABLED = Statement(
+    update(clients).where(clients.c.client_id == bindparam("wanted")).values(disabled_at=bindparam("disabled_at"))
 )
 _EXPIRE_SECRETS = Statement(
     update(client_secrets)
@@ -134,7 +147,7 @@ def find(store: Store, client_id: str, now: float) -> Client | None:
     if row is None:
         return None
     secrets = store.fetch_all(_LIST_SECRETS(client_id=client_id, now=now))
-    return _client_from_row(_ClientRow(*row), tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
+    return _client_from_row(row, tuple((bytes(digest), expires_at) for digest, expires_at in secrets))
 
 
 def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
@@ -145,7 +158,7 @@ def find_by_secret(store: Store, digest: bytes, now: float) -> Client | None:
 
 def list_all(store: Store) -> list[Client]:
     """Return all clients, oldest first, including disabled ones; ``secret_digests`` is left empty."""
-    return [_client_from_row(_ClientRow(*row), ()) for row in store.fetch_all(_ALL())]
+    return [_client_from_row(row, ()) for row in store.fetch_all(_ALL())]
 
 
 def list_redirect_uris(store: Store, policy: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -181,18 +194,38 @@ def expire_secrets(client_id: str, expires_at: float) -> BoundStatement:
     return _EXPIRE_SECRETS(of=client_id, until=expires_at)
 
 
-def change(client: Client, *, metadata: Mapping[str, Any] | None = None, disabled_at: float | None) -> BoundStatement:
-    """Return the SQL statement, not yet run, that writes the client's policy, metadata and ``disabled_at``.
+def values_as_read(client: Client) -> dict[str, Any]:
+    """Return the values of the parameters of ``IS_AS_READ``."""
+    return {
+        "wanted": client.client_id,
+        "policy_as_read": client.policy.name,
+        "metadata_as_read": to_json(client.metadata),
+        "disabled_at_as_read": client.disabled_at or 0.0,
+    }
 
-    :param metadata: new metadata; ``None`` keeps ``client.metadata``.
+
+def change(
+    client: Client, *, policy: str | None = None, metadata: Mapping[str, Any], disabled_at: float | None
+) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that writes a client's policy and metadata.
+
+    It changes nothing if the client was changed, disabled, enabled or removed since it was read.
+
+    :param client: the client as it was read.
+    :param policy: name of the new client policy; ``None`` keeps the policy.
     :param disabled_at: when the client was disabled (seconds since 1970); ``None`` enables it.
     """
-    return _UPDATE(
-        wanted=client.client_id,
-        policy=client.policy.name,
-        metadata=to_json(client.metadata if metadata is None else metadata),
+    return _CHANGE(
+        **values_as_read(client),
+        policy=policy or client.policy.name,
+        metadata=to_json(metadata),
         disabled_at=disabled_at,
     )
+
+
+def set_disabled(client_id: str, disabled_at: float | None) -> BoundStatement:
+    """Return the SQL statement, not yet run, that disables a client, or enables it if ``disabled_at`` is ``None``."""
+    return _SET_DISABLED(wanted=client_id, disabled_at=disabled_at)
 
 
 def remove(client_id: str) -> BoundStatement:
@@ -205,9 +238,17 @@ def remove_secrets(client_id: str) -> BoundStatement:
     return _DELETE_SECRETS(wanted=client_id)
 
 
-def _client_from_row(row: _ClientRow, secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
-    policy = CLIENT_POLICIES[row.policy]
-    return make_client(row.client_id, policy, json.loads(row.metadata), row.created_at, row.disabled_at, secrets)
+def _client_from_row(row: Sequence[Any], secrets: tuple[tuple[bytes, float | None], ...]) -> Client:
+    client_id, policy, metadata, created_at, disabled_at, registered_itself = row
+    return make_client(
+        client_id,
+        CLIENT_POLICIES[policy],
+        json.loads(metadata),
+        created_at,
+        disabled_at,
+        secrets,
+        registered_itself=bool(registered_itself),
+    )
 
 
 def make_client(
@@ -217,10 +258,13 @@ def make_client(
     created_at: float,
     disabled_at: float | None = None,
     secrets: tuple[tuple[bytes, float | None], ...] = (),
+    *,
+    registered_itself: bool,
 ) -> Client:
     """Build a ``Client`` from its metadata, which must have been validated before.
 
     :param secrets: digest and expiry of each client secret (``None``: it does not expire).
+    :param registered_itself: whether the client has chosen its metadata.
     """
     return Client(
         client_id,
@@ -233,4 +277,5 @@ def make_client(
         frozenset(metadata.get("grant_types", ())),
         tuple(metadata.get("redirect_uris", ())),
         describe_identity(client_id, policy.name, metadata),
+        registered_itself,
     )

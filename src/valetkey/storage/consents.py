@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, Text, bindparam, delete, func, not_, select, update
+from sqlalchemy import Executable, Text, and_, bindparam, case, delete, func, not_, select, update
 
 from .engine.records import columns_of
 from .engine.statement import BoundStatement, Statement
@@ -20,8 +20,7 @@ class Consent:
 
     :param scope: scope names, separated by spaces.
     :param address: IP address from which the owner consented last; ``None`` if unknown.
-    :param identity: the client's identity at the last consent, as ``describe_identity`` returned it; ``None`` if
-        unknown.
+    :param identity: what the consent is to, as ``protocol.consented_identity`` describes it; ``None`` if unknown.
     """
 
     owner: str  # ``sub`` of the resource owner
@@ -116,7 +115,11 @@ _REMOVE_SCOPE = Statement(
 
 def _remember(insert: Any) -> Executable:
     insert_row = insert(consents).values({column.name: bindparam(column.name) for column in _COLUMNS})
-    replaced = {name: insert_row.excluded[name] for name in ("granted_at", "address", "identity")}
+    replaced = {name: insert_row.excluded[name] for name in ("granted_at", "address")}
+    is_as_read = consents.c.identity == bindparam("identity_as_read", type_=Text)
+    replaced["identity"] = case(
+        (is_as_read, bindparam("extended_identity", type_=Text)), else_=insert_row.excluded.identity
+    )
     statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[consents.c.owner, consents.c.client_id], set_=replaced
     )
@@ -124,6 +127,24 @@ def _remember(insert: Any) -> Executable:
 
 
 _REMEMBER = Statement(_remember)
+
+# The consent is as the caller has read it: it was not withdrawn, and lost or got no scope.
+IS_AS_READ = and_(
+    consents.c.owner == bindparam("owner"),
+    consents.c.client_id == bindparam("client_id"),
+    consents.c.scope == bindparam("consented"),
+    consents.c.identity == bindparam("identity"),
+)
+
+
+def values_as_read(consent: Consent) -> dict[str, Any]:
+    """Return the values of the parameters of ``IS_AS_READ``. The consent must have an identity."""
+    return {
+        "owner": consent.owner,
+        "client_id": consent.client_id,
+        "consented": consent.scope,
+        "identity": consent.identity,
+    }
 
 
 def find(store: Store, owner: str, client_id: str) -> Consent | None:
@@ -142,16 +163,22 @@ def list_granted(store: Store, owner: str, now: float) -> list[GrantedScope]:
     return [GrantedScope(*row) for row in store.fetch_all(_LIST_ACTIVE_GRANTS(owner=owner, now=now))]
 
 
-def remember(consent: Consent) -> BoundStatement:
+def remember(consent: Consent, previous: Consent | None = None, extended_identity: str | None = None) -> BoundStatement:
     """Return the SQL statement, not yet run, that stores a consent of an owner to a client.
 
     If the owner has consented to the client before, ``granted_at``, address and identity of that consent are replaced;
     its ``first_granted_at`` and its scope stay. ``add_scope`` and ``remove_scope`` change the scope.
 
+    :param previous: the consent before, as it was read.
+    :param extended_identity: the identity to store if that of the stored consent is still that of ``previous``; else
+        that of ``consent`` is stored, so that nothing is remembered that was withdrawn meanwhile.
+
     The statement locks the consent until the end of the transaction. A transaction that also changes grants of this
     owner and client runs it first: then of two such transactions the second sees the grants of the first.
     """
-    return _REMEMBER(**{column.name: getattr(consent, column.name) for column in _COLUMNS})
+    identity_as_read = previous.identity if previous else None
+    values = {column.name: getattr(consent, column.name) for column in _COLUMNS}
+    return _REMEMBER(**values, identity_as_read=identity_as_read, extended_identity=extended_identity)
 
 
 def forget_scopes(consent: Consent) -> BoundStatement:

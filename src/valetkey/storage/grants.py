@@ -16,10 +16,13 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
+    or_,
     select,
     update,
 )
 
+from .consents import IS_AS_READ as CONSENT_IS_AS_READ
 from .consents import Consent
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
@@ -101,25 +104,28 @@ def values_as_read(grant: Grant) -> dict[str, str]:
 
 
 add = InsertStatement(grants, Grant)
+_NEW_GRANT = select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS))
+_SESSION_OF_GRANT = select(literal(1, Integer)).where(
+    sessions.c.sid == cast(bindparam("sid"), Text), sessions.c.sub == bindparam("owner")
+)
+# The sign-in session of the new grant has not ended, or there is none in this database: a host app's, or no session.
+# The row is locked until the grant is committed: the end of the session waits, and then its statements see the grant.
+_SESSION_HAS_NOT_ENDED = or_(
+    not_(exists(_SESSION_OF_GRANT)),
+    exists(_SESSION_OF_GRANT.where(sessions.c.ended_at.is_(None)).with_for_update(read=True)),
+)
 _ADD_UNLESS_REVOKED = Statement(
     insert(grants).from_select(
-        _GRANT_COLUMN_NAMES,
-        select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS)).where(
-            OWNER_AND_CLIENT_ARE_UNREVOKED
-        ),
+        _GRANT_COLUMN_NAMES, _NEW_GRANT.where(OWNER_AND_CLIENT_ARE_UNREVOKED, _SESSION_HAS_NOT_ENDED)
     )
 )
 # Locks the consent's row (on SQLite the whole database) until the grant is committed: a concurrent removal or change
 # of the consent waits, and then revokes or narrows the new grant too.
-_SELECT_IF_CONSENTED = select(*(cast(bindparam(column.name), column.type) for column in GRANT_COLUMNS)).where(
-    consents.c.owner == bindparam("owner"),
-    consents.c.client_id == bindparam("client_id"),
-    consents.c.scope == bindparam("consented"),
-    consents.c.identity == bindparam("identity"),
-    OWNER_AND_CLIENT_ARE_UNREVOKED,
-)
+_SELECT_IF_CONSENTED = _NEW_GRANT.where(CONSENT_IS_AS_READ, OWNER_AND_CLIENT_ARE_UNREVOKED)
 _ADD_IF_CONSENTED = Statement(
-    insert(grants).from_select(_GRANT_COLUMN_NAMES, _SELECT_IF_CONSENTED.with_for_update(read=True))
+    insert(grants).from_select(
+        _GRANT_COLUMN_NAMES, _SELECT_IF_CONSENTED.where(_SESSION_HAS_NOT_ENDED).with_for_update(read=True, of=consents)
+    )
 )
 _ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
     insert(grants).from_select(
@@ -135,6 +141,7 @@ _ADD_IF_CONSENTED_AND_SIGNED_IN = Statement(
                     sessions.c.expires_at > bindparam("now"),
                     accounts.c.disabled_at.is_(None),
                 )
+                .with_for_update(read=True, of=sessions)
             ),
         ).with_for_update(read=True, of=consents),
     )
@@ -195,9 +202,10 @@ def find_code(store: Store, digest: bytes) -> tuple[AuthorizationCode, Grant] | 
 
 
 def add_unless_revoked(grant: Grant, seen: SeenRevocations) -> BoundStatement:
-    """Return the SQL statement, not yet run, that adds a grant; it adds none if owner or client were revoked meanwhile.
+    """Return the SQL statement, not yet run, that adds a grant.
 
-    A code of a grant that was not added is refused.
+    It adds none if owner or client were revoked meanwhile, or if the sign-in session of the grant has ended. A code of
+    a grant that was not added is refused.
 
     :param seen: the revocations that were known before owner and client were checked.
     """
@@ -207,10 +215,10 @@ def add_unless_revoked(grant: Grant, seen: SeenRevocations) -> BoundStatement:
 def add_if_consented(grant: Grant, consent: Consent, seen: SeenRevocations = NOTHING_SEEN) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that adds a grant.
 
-    It adds none if the owner's remembered consent to the client was withdrawn, or has changed, or if owner or client
-    were revoked meanwhile.
+    It adds none if the owner's remembered consent to the client was withdrawn, or has changed, if owner or client were
+    revoked meanwhile, or if the sign-in session of the grant has ended.
 
-    :param consent: the consent as it was read; its identity must be known.
+    :param consent: the consent as it was read; it must have an identity.
     :param seen: the revocations that were known before owner and client were checked.
     """
     addition = _ADD_IF_CONSENTED(**add(grant).values, consented=consent.scope, identity=consent.identity)
@@ -226,7 +234,7 @@ def add_if_consented_and_signed_in(
     remembered consent is unchanged, the owner's session is active, the account enabled, and neither owner nor client
     were revoked meanwhile.
 
-    :param consent: the consent as it was read; its identity must be known.
+    :param consent: the consent as it was read; it must have an identity.
     :param session_digest: digest of the owner's session cookie.
     :param seen: the revocations that were known before owner and client were checked.
     """
@@ -259,7 +267,7 @@ def consume_cached_code(digest: bytes, grant: Grant, now: float) -> BoundStateme
 def extend(grant_id: str, expires_at: float) -> BoundStatement:
     """Return the SQL statement, not yet run, that sets the expiry of a grant.
 
-    :param expires_at: expiry of the grant's newest refresh token (seconds since 1970).
+    :param expires_at: not before the expiry of the grant's newest tokens (seconds since 1970).
     """
     return _EXTEND(wanted=grant_id, until=expires_at)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, and_, bindparam, delete, null, or_, select, update
+from sqlalchemy import Double, Executable, and_, bindparam, cast, delete, null, or_, select, update
 
+from .engine.clock import CLOCK_MARGIN_S
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
 from .tables import idempotency_keys as keys
@@ -33,7 +34,8 @@ def _reserve(insert: Any) -> Executable:
     insert_row = insert(keys).values({name: bindparam(name) for name in names})
     replaced: dict[str, Any] = {name: insert_row.excluded[name] for name in names[1:]}
     is_expired = keys.c.expires_at <= bindparam("now")
-    is_abandoned = and_(keys.c.status.is_(None), keys.c.begun_at <= bindparam("given_up"))
+    was_begun_in_the_future = keys.c.begun_at > cast(bindparam("now"), Double) + CLOCK_MARGIN_S  # a clock was ahead
+    is_abandoned = and_(keys.c.status.is_(None), or_(keys.c.begun_at <= bindparam("given_up"), was_begun_in_the_future))
     statement: Executable = insert_row.on_conflict_do_update(
         index_elements=[keys.c.digest],
         set_={**replaced, "status": null(), "answer": null()},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Integer, bindparam, delete, exists, literal, select, update
 
+from .consents import IS_AS_READ, Consent, values_as_read
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
-from .tables import interactions
+from .tables import consents, interactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,17 @@ class Interaction:
 
 add = InsertStatement(interactions, Interaction)
 _FIND = Statement(select(*columns_of(interactions, Interaction)).where(interactions.c.digest == bindparam("digest")))
-_DECIDE = Statement(
+_DECIDE_ONCE = (
     update(interactions)
     .where(interactions.c.digest == bindparam("wanted"), interactions.c.decided_at.is_(None))
     .values(decided_at=bindparam("now"))
+)
+_DECIDE = Statement(_DECIDE_ONCE)
+# Locks the consent's row: a concurrent withdrawal waits, and then revokes or narrows the new grant too.
+_DECIDE_IF_CONSENTED = Statement(
+    _DECIDE_ONCE.where(
+        exists(select(literal(1, Integer)).select_from(consents).where(IS_AS_READ).with_for_update(read=True))
+    )
 )
 _REMOVE_ALL_OF_CLIENT = Statement(delete(interactions).where(interactions.c.client_id == bindparam("of_client")))
 _PENDING_IN_BROWSER = (interactions.c.browser == bindparam("of"), interactions.c.decided_at.is_(None))
@@ -63,6 +71,16 @@ def decide(digest: bytes, now: float) -> BoundStatement:
     statements from running a second time.
     """
     return _DECIDE(wanted=digest, now=now)
+
+
+def decide_if_consented(digest: bytes, consent: Consent, now: float) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that does what ``decide`` does.
+
+    It changes nothing if the owner's remembered consent to the client was withdrawn or has changed.
+
+    :param consent: the consent as it was read; it must have an identity.
+    """
+    return _DECIDE_IF_CONSENTED(wanted=digest, now=now, **values_as_read(consent))
 
 
 def remove_all_but_newest(browser: bytes, limit: int) -> BoundStatement:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, null, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Double,
+    Select,
+    Subquery,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from valetkey.protocol.secret import random_id
 
+from .engine.clock import CLOCK_MARGIN_S
 from .engine.records import InsertStatement, to_json
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
+from .leases import has_ended
 from .tables import outbox
 
 
@@ -69,23 +89,76 @@ class _JobRow:
     attempts: int
 
 
+_job_numbers = itertools.count()
+NEW_JOB_COLUMN_NAMES = tuple(field.name for field in fields(_JobRow))
 _RECIPIENT_MEMBERS = ("client_id", "to", "email", "owner")
 _JOB_COLUMNS = (
     *(outbox.c.job_id, outbox.c.kind, outbox.c.payload, outbox.c.due_at),
     *(outbox.c.attempts, outbox.c.failed_at, outbox.c.problem),
 )
 _ADD = InsertStatement(outbox, _JobRow)
-_IS_UNLEASED = or_(outbox.c.taken_until.is_(None), outbox.c.taken_until < bindparam("now"))
+_LEASE_S = 60.0
+MAX_DELAY_S = 24 * 3600.0  # no job is due later than this after it was added or has failed
+_NOW = cast(bindparam("now"), Double)
+_IS_UNLEASED = or_(outbox.c.taken_until.is_(None), has_ended(outbox.c.taken_until, _NOW, _LEASE_S))
+# A job that is due later than any job can be that is added now was added while a clock was ahead.
+_IS_TOO_FAR_AHEAD = outbox.c.due_at > _NOW + MAX_DELAY_S + CLOCK_MARGIN_S
+
+
+def _list_due(recipient: ColumnElement[str], paused: Select[Any]) -> Select[Any]:
+    """Return the SQL query of ``list_due``.
+
+    :param recipient: the SQL expression for a text that is the same for all jobs of one recipient. A payload that is no
+        JSON must not make it fail.
+    :param paused: selects the groups that are left out.
+    """
+    group = outbox.c.kind.concat(literal(" ", Text)).concat(recipient)
+    due = select(*_JOB_COLUMNS, group.label("group")).where(
+        or_(outbox.c.due_at <= _NOW, _IS_TOO_FAR_AHEAD), outbox.c.failed_at.is_(None), _IS_UNLEASED
+    )
+    of_group = _numbered(due.where(group.not_in(paused)), "of_group", "group", ("due_at", "job_id"))
+    taken = select(of_group).where(of_group.c.of_group <= bindparam("max_per_group"))
+    of_kind = _numbered(taken, "of_kind", "kind", ("of_group", "due_at", "job_id"))
+    columns = [of_kind.c[column.name] for column in (of_kind.c.group, *_JOB_COLUMNS)]
+    return select(*columns).where(of_kind.c.of_kind <= bindparam("max_per_kind")).order_by(of_kind.c.of_kind)
+
+
+def _numbered(rows: Select[Any], name: str, partition: str, order: tuple[str, ...]) -> Subquery:
+    """Return rows with a column that numbers those with the same value of the column ``partition``, from 1."""
+    numbered = rows.subquery()
+    number = func.row_number().over(
+        partition_by=numbered.c[partition], order_by=[numbered.c[column] for column in order]
+    )
+    return select(*numbered.c, number.label(name)).subquery()
+
+
+def _extract_text(name: str) -> ColumnElement[str | None]:
+    """Return the PostgreSQL expression for the value of a text member of the payload, which ``to_json`` has made.
+
+    Ten times as fast as a regular expression; PostgreSQL 15 has no JSON function that accepts a text that is no JSON.
+    """
+    after_name = func.split_part(outbox.c.payload, literal(f'"{name}":"', Text), 2)
+    return func.nullif(func.split_part(after_name, literal('"', Text), 1), "")
+
+
+_PAUSED = cast(bindparam("paused"), Text)  # a JSON list
+_EXTRACTED = (func.json_extract(outbox.c.payload, f"$.{name}") for name in _RECIPIENT_MEMBERS)
 _LIST_DUE = Statement(
-    select(*_JOB_COLUMNS)
-    .where(outbox.c.due_at <= bindparam("now"), outbox.c.failed_at.is_(None), _IS_UNLEASED)
-    .order_by(outbox.c.due_at)
-    .limit(500)
+    {
+        "sqlite": _list_due(
+            case((func.json_valid(outbox.c.payload) == 1, func.coalesce(*_EXTRACTED, "")), else_=""),
+            select(func.json_each(_PAUSED).table_valued("value").c.value),
+        ),
+        "postgresql": _list_due(
+            func.coalesce(*map(_extract_text, _RECIPIENT_MEMBERS), ""),
+            select(func.json_array_elements_text(cast(_PAUSED, JSON))),
+        ),
+    }
 )
 _ACQUIRE = Statement(
     update(outbox)
     .where(outbox.c.job_id == bindparam("wanted"), outbox.c.failed_at.is_(None), _IS_UNLEASED)
-    .values(taken_until=bindparam("until"), attempts=outbox.c.attempts + 1)
+    .values(taken_until=_NOW + _LEASE_S, attempts=outbox.c.attempts + 1)
 )
 _REMOVE = Statement(delete(outbox).where(outbox.c.job_id == bindparam("wanted")))
 _SCHEDULE_RETRY = Statement(
@@ -93,7 +166,6 @@ _SCHEDULE_RETRY = Statement(
     .where(outbox.c.job_id == bindparam("wanted"))
     .values(due_at=bindparam("due"), taken_until=null(), problem=bindparam("why"))
 )
-_POSTPONE = Statement(update(outbox).where(outbox.c.job_id == bindparam("wanted")).values(due_at=bindparam("due")))
 _PARK = Statement(
     update(outbox)
     .where(outbox.c.job_id == bindparam("wanted"))
@@ -104,7 +176,9 @@ _LIST_PARKED_IDS = Statement(select(outbox.c.job_id).where(outbox.c.failed_at.is
 _EXISTS = Statement(select(outbox.c.job_id).where(outbox.c.job_id == bindparam("wanted")))
 _COUNT_PARKED = Statement(select(func.count()).select_from(outbox).where(outbox.c.failed_at.is_not(None)))
 _COUNT_OVERDUE = Statement(
-    select(func.count()).select_from(outbox).where(outbox.c.failed_at.is_(None), outbox.c.due_at < bindparam("before"))
+    select(func.count())
+    .select_from(outbox)
+    .where(outbox.c.failed_at.is_(None), or_(outbox.c.due_at < _NOW - bindparam("delay_s"), _IS_TOO_FAR_AHEAD))
 )
 _RETRY = Statement(
     update(outbox)
@@ -120,15 +194,32 @@ def add(kind: str, payload: Mapping[str, Any], due_at: float) -> BoundStatement:
     :param payload: data for that code, stored as JSON.
     :param due_at: the job is run at or after this time (seconds since 1970).
     """
-    return _ADD(_JobRow(random_id(), kind, to_json(payload), due_at, 0))
+    return _ADD(_JobRow(_make_job_id(), kind, to_json(payload), due_at, 0))
 
 
-def list_due(store: Store, now: float) -> list[Job]:
-    """Return up to 500 jobs that are due, earliest first.
+def _make_job_id() -> str:
+    """Return an id. If a process adds several jobs for the same time, they run in the order of their ids."""
+    return f"{next(_job_numbers):010d}{random_id()}"
 
-    Jobs that are parked, or that another worker is running, are left out.
+
+def list_due(
+    store: Store, now: float, paused: Iterable[str] = (), *, max_per_group: int = 100, max_per_kind: int = 500
+) -> dict[str, list[Job]]:
+    """Return jobs that are due, those that are due first at the beginning, by the name of their group.
+
+    A group is the jobs of one kind for one recipient. The first jobs of all groups are taken before the second ones,
+    and so on. Groups of different kinds alternate. Jobs that are parked, or that another worker is running, are left
+    out.
+
+    :param paused: the names of groups that are left out.
+    :param max_per_group: largest number of jobs of one group.
+    :param max_per_kind: largest number of jobs of one kind.
     """
-    return [Job(*row) for row in store.fetch_all(_LIST_DUE(now=now))]
+    groups: dict[str, list[Job]] = {}
+    values = {"paused": to_json(list(paused)), "max_per_group": max_per_group, "max_per_kind": max_per_kind}
+    for group, *job in store.fetch_all(_LIST_DUE(now=now, **values)):
+        groups.setdefault(group, []).append(Job(*job))
+    return groups
 
 
 def list_all(store: Store, max_jobs: int) -> list[Job]:
@@ -152,21 +243,20 @@ def count_parked(store: Store) -> int:
     return int(row[0]) if row else 0
 
 
-def count_overdue(store: Store, before: float) -> int:
-    """Return the number of jobs that wait although they were due before a time (seconds since 1970)."""
-    row = store.fetch_one(_COUNT_OVERDUE(before=before))
+def count_overdue(store: Store, now: float, delay_s: float) -> int:
+    """Return the number of jobs that wait although they were due more than ``delay_s`` seconds ago."""
+    row = store.fetch_one(_COUNT_OVERDUE(now=now, delay_s=delay_s))
     return int(row[0]) if row else 0
 
 
-def acquire(job_id: str, now: float, until: float) -> BoundStatement:
+def acquire(job_id: str, now: float) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that assigns a job to a worker.
 
-    It also counts an attempt. It changes nothing if the job is parked, or while it is assigned to another worker.
-
-    :param until: when the assignment ends (seconds since 1970): a worker that has not finished by then counts as
-        stopped, and the job can be assigned again.
+    It also counts an attempt. It changes nothing if the job is parked, or while it is assigned to another worker. The
+    assignment ends after a minute: a worker that has not finished by then counts as stopped, and the job can be
+    assigned again.
     """
-    return _ACQUIRE(wanted=job_id, now=now, until=until)
+    return _ACQUIRE(wanted=job_id, now=now)
 
 
 def remove(job_id: str) -> BoundStatement:
@@ -183,14 +273,6 @@ def schedule_retry(job_id: str, due_at: float, problem: str) -> BoundStatement:
     :param problem: why this attempt failed, stored for the operator.
     """
     return _SCHEDULE_RETRY(wanted=job_id, due=due_at, why=problem)
-
-
-def postpone(job_id: str, due_at: float) -> BoundStatement:
-    """Return the SQL statement, not yet run, that moves a background job to the later time ``due_at``.
-
-    It does not count an attempt.
-    """
-    return _POSTPONE(wanted=job_id, due=due_at)
 
 
 def park(job_id: str, now: float, problem: str) -> BoundStatement:

@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, and_, bindparam, cast, exists, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, cast, exists, func, or_, select, update
 
 from .change_feed import insert_entries_for
 from .engine.records import columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
+from .grants import unrevoked_grant
 from .revocation_check import NOTHING_SEEN, OWNER_IS_UNREVOKED, SeenRevocations, check_in_write
 from .tables import grants
 from .tables import personal_access_tokens as tokens
@@ -29,6 +30,7 @@ class PersonalToken:
     :param prefix: the beginning of the token, by which its owner recognizes it.
     :param grant_id: if a client created the token for its owner: the client's grant; the token is invalid once that
         is revoked. ``None`` if the owner created it.
+    :param revoked_at: when the token was revoked, or the grant of the client that created it; ``None`` if neither was.
     :param reminded: the last reminder about the token's expiry that was sent or is not needed, as a number of days
         before the expiry; ``None`` if none was sent.
     """
@@ -53,12 +55,24 @@ class PersonalToken:
 
 
 _COLUMNS = columns_of(tokens, PersonalToken)
+_GRANT_REVOKED_AT = select(grants.c.revoked_at).where(grants.c.grant_id == tokens.c.grant_id).scalar_subquery()
+_SELECTED = [
+    func.coalesce(column, _GRANT_REVOKED_AT) if column is tokens.c.revoked_at else column for column in _COLUMNS
+]
+
+
+# Locks the grant's row until the token is committed: who revokes the grant waits, and then revokes the token too.
+_HAS_UNREVOKED_GRANT = exists(
+    unrevoked_grant(cast(bindparam("grant_id"), tokens.c.grant_id.type)).with_for_update(read=True)
+)
 
 
 def _add(insert: Any) -> Executable:
     values = (cast(bindparam(column.name), column.type) for column in _COLUMNS)
+    has_no_grant = cast(bindparam("grant_id"), tokens.c.grant_id.type).is_(None)
     addition = insert(tokens).from_select(
-        [column.name for column in _COLUMNS], select(*values).where(OWNER_IS_UNREVOKED)
+        [column.name for column in _COLUMNS],
+        select(*values).where(OWNER_IS_UNREVOKED, or_(has_no_grant, _HAS_UNREVOKED_GRANT)),
     )
     statement: Executable = addition.on_conflict_do_nothing()
     return statement
@@ -73,11 +87,11 @@ _IS_ACTIVE = and_(
 )
 _NOT_REMINDED = or_(tokens.c.reminded.is_(None), tokens.c.reminded > bindparam("days"))
 _ADD = Statement(_add)
-_FIND_ACTIVE = Statement(select(*_COLUMNS).where(tokens.c.digest == bindparam("digest"), _IS_ACTIVE))
-_NEWEST_FIRST = select(*_COLUMNS).order_by(tokens.c.created_at.desc(), tokens.c.token_id)
+_FIND_ACTIVE = Statement(select(*_SELECTED).where(tokens.c.digest == bindparam("digest"), _IS_ACTIVE))
+_NEWEST_FIRST = select(*_SELECTED).order_by(tokens.c.created_at.desc(), tokens.c.token_id)
 _LIST_ALL = Statement(_NEWEST_FIRST)
 _LIST_BY_OWNER = Statement(_NEWEST_FIRST.where(_OF_OWNER))
-_FIND_BY_ID = Statement(select(*_COLUMNS).where(tokens.c.token_id == bindparam("token_id")))
+_FIND_BY_ID = Statement(select(*_SELECTED).where(tokens.c.token_id == bindparam("token_id")))
 _REVOKE = Statement(
     update(tokens)
     .where(tokens.c.token_id == bindparam("wanted"), _OF_OWNER, tokens.c.revoked_at.is_(None))
@@ -96,7 +110,7 @@ _SET_LAST_USED = Statement(
     update(tokens).where(tokens.c.token_id == bindparam("wanted")).values(last_used_at=bindparam("at"))
 )
 _LIST_DUE_FOR_REMINDER = Statement(
-    select(*_COLUMNS).where(_IS_ACTIVE, tokens.c.expires_at <= bindparam("until"), _NOT_REMINDED).limit(500)
+    select(*_SELECTED).where(_IS_ACTIVE, tokens.c.expires_at <= bindparam("until"), _NOT_REMINDED).limit(500)
 )
 _MARK_REMINDED = Statement(
     update(tokens)
@@ -109,7 +123,7 @@ def add(token: PersonalToken, seen: SeenRevocations = NOTHING_SEEN) -> BoundStat
     """Return the SQL statement, to be run as a transaction's condition, that adds a personal access token.
 
     It adds none if the token's id exists already, which happens if the page's form is submitted twice, or if its owner
-    was revoked meanwhile.
+    or its grant was revoked meanwhile.
 
     :param seen: the revocations that were known before the owner was checked.
     """

@@ -5,12 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Executable, Integer, and_, bindparam, cast, delete, exists, null, or_, select, update
+from sqlalchemy import (
+    Double,
+    Executable,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    null,
+    or_,
+    select,
+    update,
+)
 
+from .accounts import lock
 from .engine.records import InsertStatement, columns_of
-from .engine.statement import BoundStatement, Statement
+from .engine.statement import WRITE_TIME, BoundStatement, Statement
 from .engine.store import Store
-from .tables import accounts, provider_links
+from .leases import has_ended
+from .tables import accounts, provider_disconnections, provider_links, sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +55,49 @@ _IS_LINK = and_(provider_links.c.subject == bindparam("of_subject"), provider_li
 _ADD = InsertStatement(provider_links, ProviderLink, ignores_duplicates=True)
 
 
-def _insert_into_verified(dialect_insert: Any) -> Executable:
-    values = select(*(cast(bindparam(column.name), column.type) for column in _COLUMNS)).where(
+_VALUES = select(*(cast(bindparam(column.name), column.type) for column in _COLUMNS))
+_IS_ENABLED = (accounts.c.sub == bindparam("of_account"), accounts.c.disabled_at.is_(None))
+
+
+def _add_if(selected: Select[Any]) -> Statement:
+    """Return the statement that adds the link of a select, which has no rows if the link may not be added."""
+
+    def insert_or_ignore(dialect_insert: Any) -> Executable:
+        insert = dialect_insert(provider_links).from_select([column.name for column in _COLUMNS], selected)
+        statement: Executable = insert.on_conflict_do_nothing()
+        return statement
+
+    return Statement(insert_or_ignore)
+
+
+_ADD_TO_VERIFIED = _add_if(
+    _VALUES.where(
         exists().where(
-            accounts.c.sub == bindparam("of_account"),
-            accounts.c.email == bindparam("address"),
-            accounts.c.email_verified_at.is_not(None),
-            accounts.c.disabled_at.is_(None),
-        )
+            *_IS_ENABLED, accounts.c.email == bindparam("address"), accounts.c.email_verified_at.is_not(None)
+        ),
+        ~exists().where(
+            provider_disconnections.c.sub == bindparam("of_account"),
+            provider_disconnections.c.issuer == bindparam("issuer"),
+            provider_disconnections.c.subject == bindparam("subject"),
+        ),
     )
-    insert = dialect_insert(provider_links).from_select([column.name for column in _COLUMNS], values)
-    statement: Executable = insert.on_conflict_do_nothing()
-    return statement
-
-
-_ADD_TO_VERIFIED = Statement(_insert_into_verified)
+)
+_ADD_IN_SESSION = _add_if(
+    _VALUES.select_from(sessions)
+    .where(
+        sessions.c.digest == bindparam("session"),
+        sessions.c.sub == bindparam("of_account"),
+        sessions.c.ended_at.is_(None),
+        sessions.c.expires_at > bindparam("now"),
+        exists().where(*_IS_ENABLED),
+    )
+    .with_for_update(key_share=True, of=sessions)
+)
 _FIND = Statement(select(*_COLUMNS).where(_IS_LINK))
 _LIST_OF_ACCOUNT = Statement(
     select(*_COLUMNS).where(provider_links.c.sub == bindparam("sub")).order_by(provider_links.c.linked_at)
 )
 _other_link = provider_links.alias("other_link")
-_LOCK_ACCOUNT = Statement(select(accounts.c.sub).where(accounts.c.sub == bindparam("of_account")).with_for_update())
 _REMOVE = Statement(
     delete(provider_links).where(
         _IS_LINK,
@@ -69,6 +107,7 @@ _REMOVE = Statement(
                 bindparam("password_counts", type_=Integer) == 1,
                 accounts.c.sub == bindparam("of_account"),
                 accounts.c.password_hash.is_not(None),
+                accounts.c.email.is_not(None),  # a password is useful only together with an address
             ),
             exists().where(
                 _other_link.c.sub == bindparam("of_account"), _other_link.c.issuer == bindparam("other_issuer")
@@ -78,6 +117,11 @@ _REMOVE = Statement(
 )
 _REMOVE_ALWAYS = Statement(delete(provider_links).where(_IS_LINK, provider_links.c.sub == bindparam("of_account")))
 _REMOVE_ALL_OF_ACCOUNT = Statement(delete(provider_links).where(provider_links.c.sub == bindparam("of_account")))
+_REMOVE_WITHOUT_ACCOUNT = Statement(
+    delete(provider_links).where(
+        provider_links.c.sub == bindparam("of_account"), ~exists().where(accounts.c.sub == bindparam("of_account"))
+    )
+)
 _SET_SIGNED_IN = Statement(
     update(provider_links)
     .where(
@@ -92,14 +136,18 @@ _SET_SIGNED_IN = Statement(
 _SET_TOKENS = Statement(
     update(provider_links).where(_IS_LINK).values(tokens=bindparam("encrypted"), refreshing_until=null())
 )
+_REFRESH_DURATION_S = cast(bindparam("duration_s"), Double)
 _BEGIN_REFRESH = Statement(
     update(provider_links)
     .where(
         _IS_LINK,
         provider_links.c.tokens == bindparam("seen"),
-        or_(provider_links.c.refreshing_until.is_(None), provider_links.c.refreshing_until <= bindparam("now")),
+        or_(
+            provider_links.c.refreshing_until.is_(None),
+            has_ended(provider_links.c.refreshing_until, WRITE_TIME, _REFRESH_DURATION_S),
+        ),
     )
-    .values(refreshing_until=bindparam("until"))
+    .values(refreshing_until=WRITE_TIME + _REFRESH_DURATION_S)
 )
 _END_REFRESH = Statement(
     update(provider_links)
@@ -112,7 +160,7 @@ _REMOVE_TOKENS = Statement(
 
 
 def add(link: ProviderLink) -> BoundStatement:
-    """Return the SQL statement, to be run as a transaction's condition, that adds a link.
+    """Return the SQL statement, to be run as a condition, that adds a link to an account that the transaction creates.
 
     It adds none if the user of the provider is linked to an account already, or the account to a user of the provider.
     """
@@ -122,9 +170,23 @@ def add(link: ProviderLink) -> BoundStatement:
 def add_to_verified(link: ProviderLink, email: str) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that adds a link as ``add`` does.
 
-    It adds none if the account does not have this address any more, or has not verified it, or is disabled.
+    It adds none if the account does not have this address any more, or has not verified it, or is disabled, or if the
+    user of the provider was disconnected from it.
     """
-    return _ADD_TO_VERIFIED(**asdict(link), of_account=link.sub, address=email)
+    values = {**asdict(link), "of_account": link.sub, "address": email}
+    return BoundStatement(_ADD_TO_VERIFIED, values, (lock(link.sub),))
+
+
+def add_in_session(link: ProviderLink, session: bytes, now: float) -> BoundStatement:
+    """Return the SQL statement, to be run as a transaction's condition, that adds a link as ``add`` does.
+
+    It adds none if the session of the account has ended or expired, or if the account was removed or disabled. It locks
+    account and session: a new password, which ends sessions and removes links, comes before it or sees the link.
+
+    :param session: digest of the session's cookie.
+    """
+    values = {**asdict(link), "of_account": link.sub, "session": session, "now": now}
+    return BoundStatement(_ADD_IN_SESSION, values, (lock(link.sub),))
 
 
 def set_tokens(issuer: str, subject: str, tokens: bytes | None) -> BoundStatement:
@@ -135,13 +197,15 @@ def set_tokens(issuer: str, subject: str, tokens: bytes | None) -> BoundStatemen
     return _SET_TOKENS(of_subject=subject, of_issuer=issuer, encrypted=tokens)
 
 
-def begin_refresh(link: ProviderLink, until: float, now: float) -> BoundStatement:
+def begin_refresh(link: ProviderLink, duration_s: float) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that reserves the refresh of tokens.
 
     It changes nothing if another process is refreshing them, or has done so after ``link`` was read.
+
+    :param duration_s: seconds from the write after which another process may begin a refresh, if this one has not ended
+        by then.
     """
-    values = {"of_subject": link.subject, "of_issuer": link.issuer, "seen": link.tokens, "until": until, "now": now}
-    return BoundStatement(_BEGIN_REFRESH, values)
+    return _BEGIN_REFRESH(of_subject=link.subject, of_issuer=link.issuer, seen=link.tokens, duration_s=duration_s)
 
 
 def end_refresh(link: ProviderLink, tokens: bytes | None) -> BoundStatement:
@@ -174,8 +238,8 @@ def list_of_account(store: Store, sub: str) -> list[ProviderLink]:
 def remove(link: ProviderLink, other_issuer: str, *, password_counts: bool) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that removes a link.
 
-    It removes nothing if the owner could not sign in any more: if the account has neither a password nor a link to the
-    other provider. It locks the account, so that of two removals at once the second one sees the first.
+    It removes nothing if the owner could not sign in any more: if the account has no link to the other provider, and no
+    password or no address. It locks the account, so that of two removals at once the second one sees the first.
 
     :param other_issuer: another provider that the account is linked to; empty for none.
     :param password_counts: whether users can sign in with a password.
@@ -187,17 +251,28 @@ def remove(link: ProviderLink, other_issuer: str, *, password_counts: bool) -> B
         "other_issuer": other_issuer,
         "password_counts": int(password_counts),
     }
-    return BoundStatement(_REMOVE, values, (_LOCK_ACCOUNT(of_account=link.sub),))
+    return BoundStatement(_REMOVE, values, (lock(link.sub),))
 
 
 def remove_always(link: ProviderLink) -> BoundStatement:
-    """Return the SQL statement, not yet run, that removes a link, also if it is the only way to sign in."""
+    """Return the SQL statement, to be run as a transaction's condition, that removes a link in any case.
+
+    It may be the only way to sign in.
+    """
     return _REMOVE_ALWAYS(of_subject=link.subject, of_issuer=link.issuer, of_account=link.sub)
 
 
 def remove_all_of_account(sub: str) -> BoundStatement:
     """Return the SQL statement, not yet run, that removes all links of an account."""
     return _REMOVE_ALL_OF_ACCOUNT(of_account=sub)
+
+
+def remove_without_account(sub: str) -> BoundStatement:
+    """Return the SQL statement, not yet run, that removes the links of an account that does not exist.
+
+    It undoes ``add``, if the same transaction could not create the account.
+    """
+    return _REMOVE_WITHOUT_ACCOUNT(of_account=sub)
 
 
 def set_signed_in(issuer: str, subject: str, sub: str, signed_in_at: float) -> BoundStatement:

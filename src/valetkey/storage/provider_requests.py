@@ -20,6 +20,8 @@ class ProviderRequest:
     :param browser: digest of the cookie that identifies the browser.
     :param sub: the account that the provider is to be connected to; ``None`` to sign in or sign up.
     :param next: local path to continue with.
+    :param takes_address: 1 if the user's verified address is to be removed from an account that has not verified it, so
+        that the user can have an account of their own; else 0.
     :param min_auth_time: the earliest acceptable ``auth_time`` of the ID token; ``None`` if any will do.
     """
 
@@ -29,6 +31,7 @@ class ProviderRequest:
     sub: str | None
     next: str
     min_auth_time: float | None
+    takes_address: int
     begun_at: float
     expires_at: float
     used_at: float | None = None

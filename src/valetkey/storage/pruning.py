@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BindParameter, ColumnElement, Table, and_, bindparam, delete, exists, func, not_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    not_,
+    select,
+    tuple_,
+)
 
 from .engine.statement import BoundStatement, Statement
 from .tables import (
@@ -64,7 +78,7 @@ _RETENTION_RULES: tuple[tuple[Table, ColumnElement[bool], float], ...] = (
     (signing_keys, signing_keys.c.retired_at < _BEFORE, 30 * _DAY_S),
     (outbox, outbox.c.failed_at < _BEFORE, 30 * _DAY_S),
     (quotas, quotas.c.ends_at < _BEFORE, 35 * _DAY_S),
-    (usage, usage.c.hour < _BEFORE / HOUR_S, 366 * _DAY_S),
+    (usage, usage.c.hour < cast(_BEFORE, BigInteger) // HOUR_S, 366 * _DAY_S),  # integers, or no index is used
     (idempotency_keys, idempotency_keys.c.expires_at < _BEFORE, 0.0),
 )
 
@@ -101,7 +115,7 @@ def prune_statements(now: float, audit_retention_days: int = 0) -> list[tuple[st
     The first counts the next batch of rows that are no longer needed at ``now`` (seconds since 1970), the second
     removes it. A batch has at most ``MAX_ROWS_PER_BATCH`` rows; if it has that many, run both statements again.
 
-    :param audit_retention_days: days for which the audit log is retained; 0: for ever. Counted failures are retained
+    :param audit_retention_days: days for which the audit log is retained; 0: no limit. Counted failures are retained
         for 30 days at most.
     """
     count_days = min(audit_retention_days or _COUNT_RETENTION_DAYS, _COUNT_RETENTION_DAYS)

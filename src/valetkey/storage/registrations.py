@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
+from sqlalchemy import Integer, and_, bindparam, delete, exists, literal, not_, select, update
 
+from .clients import IS_AS_READ, Client, values_as_read
 from .engine.records import InsertStatement, columns_of
 from .engine.statement import BoundStatement, Statement
 from .engine.store import Store
@@ -67,7 +68,11 @@ _FIND = Statement(
 _LIST_PENDING = Statement(select(registrations.c.client_id).where(registrations.c.waits == 1))
 _CHANGE = Statement(
     update(registrations)
-    .where(registrations.c.client_id == bindparam("wanted"), registrations.c.digest == bindparam("old"))
+    .where(
+        registrations.c.client_id == bindparam("wanted"),
+        registrations.c.digest == bindparam("old"),
+        exists(select(literal(1, Integer)).select_from(clients).where(IS_AS_READ).with_for_update()),
+    )
     .values(digest=bindparam("new"), waits=bindparam("waits"))
 )
 _APPROVE = Statement(update(registrations).where(registrations.c.client_id == bindparam("wanted")).values(waits=0))
@@ -104,15 +109,16 @@ def list_pending_client_ids(store: Store) -> frozenset[str]:
     return frozenset(client_id for (client_id,) in store.fetch_all(_LIST_PENDING()))
 
 
-def change(registration: Registration, new_digest: bytes, *, is_pending: bool) -> BoundStatement:
+def change(registration: Registration, client: Client, new_digest: bytes, *, is_pending: bool) -> BoundStatement:
     """Return the SQL statement, to be run as a transaction's condition, that replaces a registration access token.
 
-    It also sets whether the operator's approval is pending (``is_pending``). It changes nothing if the
-    token was replaced since ``registration`` was read: of several requests with the same token, one succeeds.
+    It also sets whether the operator's approval is pending (``is_pending``). It changes nothing if the token was
+    replaced since ``registration`` was read: of several requests with the same token, one succeeds. Nor if the operator
+    has changed, disabled or enabled the client since ``client`` was read.
 
     :param new_digest: digest of the new registration access token.
     """
-    return _CHANGE(wanted=registration.client_id, old=bytes(registration.digest), new=new_digest, waits=int(is_pending))
+    return _CHANGE(**values_as_read(client), old=bytes(registration.digest), new=new_digest, waits=int(is_pending))
 
 
 def approve(client_id: str) -> BoundStatement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, cast, exists, func, not_, or_, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, and_, bindparam, cast, exists, func, not_, or_, select
 
 from .engine.statement import BoundStatement, Statement
 from .tables import revocations
@@ -51,15 +51,18 @@ OWNER_AND_CLIENT_ARE_UNREVOKED = and_(
     ),
 )
 _LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("key", type_=BigInteger))))
-_LOCK_SHARED = Statement(select(func.pg_advisory_xact_lock_shared(bindparam("key", type_=BigInteger))))
+_LOCK_SHARED = Statement(
+    select(func.pg_advisory_xact_lock_shared(func.unnest(cast(bindparam("keys"), ARRAY(BigInteger)))))
+)
 
 
 def lock_for_revocation(kind: str, subject: str) -> BoundStatement:
-    """Return the PostgreSQL statement that waits for additions of rows of an owner or client, and then blocks them.
+    """Return the PostgreSQL statement that waits for additions of rows that are to be revoked, and then blocks them.
 
     The lock lasts until the end of the transaction. After it, a statement of the transaction sees all rows to revoke.
 
-    :param kind: ``owner`` or ``client``.
+    :param kind: ``owner`` or ``client``, or ``all`` for rows of every owner and client.
+    :param subject: id of the owner or client; empty for ``all``.
     """
     return _LOCK(key=_lock_key(kind, subject))
 
@@ -69,19 +72,19 @@ def check_in_write(
 ) -> BoundStatement:
     """Return a statement that adds a row, with what it needs to add none if owner or client were revoked meanwhile.
 
-    On PostgreSQL the statement first waits for transactions that are revoking the owner or client, and then blocks
-    them, but not other additions, until its transaction ends.
+    On PostgreSQL the statement first waits for transactions that are revoking the owner, the client or everything, and
+    then blocks them, but not other additions, until its transaction ends.
 
     :param addition: a statement with one of the conditions of this module.
     :param seen: the revocations that were known before owner and client were checked.
     :param client_id: the client, if the statement has ``OWNER_AND_CLIENT_ARE_UNREVOKED``.
     """
     seen_values = {"seen_owner": seen.seen_owner, "seen_all": seen.seen_all}
-    locks = [_LOCK_SHARED(key=_lock_key("owner", owner))]
+    keys = [_lock_key("all", ""), _lock_key("owner", owner)]
     if client_id is not None:
         seen_values["seen_client"] = seen.seen_client
-        locks.append(_LOCK_SHARED(key=_lock_key("client", client_id)))
-    return BoundStatement(addition.statement, {**addition.values, **seen_values}, tuple(locks))
+        keys.append(_lock_key("client", client_id))
+    return BoundStatement(addition.statement, {**addition.values, **seen_values}, (_LOCK_SHARED(keys=keys),))
 
 
 def _lock_key(kind: str, subject: str) -> int:

@@ -24,6 +24,9 @@ _REVOKE_PERSONAL_TOKENS = Statement(
     )
     .values(revoked_at=bindparam("at"))
 )
+_GRANTS_WITHOUT_OTHER_SCOPE = and_(UNREVOKED_OF_OWNER_AND_CLIENT, grants.c.scope == bindparam("name", type_=Text))
+_ANNOUNCE_END = insert_entries_for("grant", grants.c.grant_id, _GRANTS_WITHOUT_OTHER_SCOPE)
+_END = Statement(update(grants).where(_GRANTS_WITHOUT_OTHER_SCOPE).values(revoked_at=bindparam("at")))
 _NARROW = Statement(update(grants).where(_GRANTS_WITH_SCOPE).values(scope=without_scope(grants.c.scope)))
 
 
@@ -41,15 +44,18 @@ def withdrawal_statements(owner: str, client_id: str, name: str, now: float) -> 
     """Return SQL statements, not yet run, that withdraw a scope from all unrevoked grants of an owner to a client.
 
     The grants lose the scope for good, so that their refresh tokens give no more access tokens with it. The access
-    tokens that have the scope are revoked, and so are the personal access tokens with it that the client created.
+    tokens that have the scope are revoked, and so are the personal access tokens with it that the client created. A
+    grant that has no other scope is revoked.
 
     :param name: the scope's name.
     """
     parameters = {"of_owner": owner, "of_client": client_id, "padded": f" {name} "}
     return (
         _ANNOUNCE(**parameters, name=name),
-        _NARROW(**parameters),
         _REVOKE_PERSONAL_TOKENS(**parameters, at=now),
+        _ANNOUNCE_END(of_owner=owner, of_client=client_id, name=name),
+        _END(of_owner=owner, of_client=client_id, name=name, at=now),
+        _NARROW(**parameters),
     )
 
 

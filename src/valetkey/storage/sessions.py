@@ -20,6 +20,7 @@ from .tables import accounts, sessions
 class Session:
     """A sign-in session of a resource owner in one browser. Times are seconds since 1970.
 
+    ``auth_time`` is when the user signed in; ``None`` if a provider authenticated the user, and does not say when.
     ``ended_at`` is ``None`` until the session is ended, for example by signing out. ``issuer``, ``subject`` and
     ``issuer_sid`` identify the provider of the sign-in, its user and its session; ``issuer`` is ``None`` if the sign-in
     was with a password. ``amr`` is a JSON array.
@@ -28,7 +29,8 @@ class Session:
     digest: bytes  # of the session cookie
     sub: str
     browser: bytes  # digest of the cookie that identifies the browser
-    auth_time: float
+    began_at: float
+    auth_time: float | None
     expires_at: float
     address: str | None
     ended_at: float | None = None

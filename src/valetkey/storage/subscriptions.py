@@ -39,7 +39,16 @@ def _upsert(insert: Any) -> Executable:
     return statement
 
 
+def _request(insert: Any) -> Executable:
+    insert_row = insert(subscriptions).values({name: bindparam(name) for name in Subscription.__slots__})
+    statement: Executable = insert_row.on_conflict_do_update(
+        index_elements=[subscriptions.c.client_id], set_={"wanted": insert_row.excluded.wanted}
+    )
+    return statement
+
+
 _UPSERT = Statement(_upsert)
+_REQUEST = Statement(_request)
 _FIND = Statement(select(*_COLUMNS).where(subscriptions.c.client_id == bindparam("client_id")))
 _ALL = Statement(select(*_COLUMNS).order_by(subscriptions.c.client_id))
 _APPROVE = Statement(
@@ -63,6 +72,14 @@ def list_all(store: Store) -> list[Subscription]:
 def upsert(subscription: Subscription) -> BoundStatement:
     """Return the SQL statement, not yet run, that adds or replaces a client's subscription to a plan."""
     return _UPSERT(**{name: getattr(subscription, name) for name in Subscription.__slots__})
+
+
+def request(subscription: Subscription) -> BoundStatement:
+    """Return the SQL statement, not yet run, that stores which plan a client requests. The plan that it has stays.
+
+    :param subscription: the subscription to add if the client has none.
+    """
+    return _REQUEST(**{name: getattr(subscription, name) for name in Subscription.__slots__})
 
 
 def approve(client_id: str, plan: str, now: float) -> BoundStatement:

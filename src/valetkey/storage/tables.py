@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text
 
-from .account_tables import accounts, mail_links, provider_links, provider_requests, sessions
+from .account_tables import accounts, mail_links, provider_disconnections, provider_links, provider_requests, sessions
 from .metadata import metadata
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "metadata",
     "outbox",
     "personal_access_tokens",
+    "provider_disconnections",
     "provider_links",
     "provider_requests",
     "quotas",
@@ -35,6 +36,7 @@ __all__ = [
     "resources",
     "retry_answers",
     "revocations",
+    "served_as",
     "sessions",
     "signing_keys",
     "subscriptions",
@@ -247,6 +249,15 @@ outbox = Table(
     Column("taken_until", Double),
     Column("failed_at", Double),
     Column("problem", Text),
+)
+
+served_as = Table(  # one row: issuer, app, and names of settings in the app's code, of the last server that started
+    "valetkey_served_as",
+    metadata,
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("issuer", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("code_settings", Text, nullable=False),
 )
 
 leases = Table(

@@ -92,7 +92,7 @@ class BatchQueue(Generic[Item]):
     def _wait(self, item: Item) -> bool:
         """Block until an item is settled, or its thread is the leader; return whether it is.
 
-        A signal handler or a timeout of the server may raise an exception here: the queue goes on without the item.
+        A signal handler or a timeout of the server may raise an exception here: the queue continues without the item.
         """
         try:
             return item.wait()

@@ -1,4 +1,4 @@
-"""Circuit breaker: after a backend has timed out, calls fail at once; one call per second tries the backend again."""
+"""Circuit breaker: after a backend has failed, calls fail at once; one call per second tries the backend again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _RESET_TIMEOUT_S = 1.0
 
 
 class CircuitBreaker:
-    """Circuit breaker for a backend such as a database: after a timeout it is open, and calls fail without waiting.
+    """Circuit breaker for a backend such as a database: after a failure it is open, and calls fail without waiting.
 
     While it is open, one call per ``reset_timeout_s`` may try the backend; a response closes it. It uses the process's
-    monotonic clock, as it measures the time since this process saw a timeout. Thread-safe.
+    monotonic clock, as it measures the time since this process saw a failure. Thread-safe.
 
     :param name: name of the backend for error messages, such as "the PostgreSQL database".
     :param error: class of the exception for calls that may not try the backend.
-    :param reset_timeout_s: seconds for which calls fail after a timeout.
+    :param reset_timeout_s: seconds for which calls fail after a failure.
     """
 
     __slots__ = ("_clock", "_error", "_lock", "_name", "_reset_timeout_s", "retry_at")
@@ -44,23 +44,24 @@ class CircuitBreaker:
     def check(self) -> None:
         """Check that the backend may be called now.
 
-        While the circuit is open, because the backend timed out, one call per ``reset_timeout_s`` may try it.
+        While the circuit is open, because the backend failed, one call per ``reset_timeout_s`` may try it.
 
         :raises BackendUnavailable: if the circuit is open and this call is not the one to try the backend.
         """
         if self.retry_at is None:
             return
         with self._lock:
-            if self.retry_at is None:
+            retry_at = self.retry_at  # read once: another thread may close the circuit meanwhile
+            if retry_at is None:
                 return
-            if self._clock() < self.retry_at:
+            if self._clock() < retry_at:
                 raise self._error(
-                    f"{self._name} timed out within the last {self._reset_timeout_s:g} s; it is tried again soon"
+                    f"{self._name} failed within the last {self._reset_timeout_s:g} s; it is tried again soon"
                 )
             self.trip()
 
     def trip(self) -> None:
-        """Open the circuit, since the backend did not respond in time: calls fail at once for a while."""
+        """Open the circuit, since the backend failed or did not respond in time: calls fail at once for a while."""
         self.retry_at = self._clock() + self._reset_timeout_s
 
     def reset(self) -> None:

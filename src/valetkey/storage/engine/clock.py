@@ -10,6 +10,7 @@ from .statement import Statement
 from .store import Store
 from .transaction import StoreUnavailable
 
+CLOCK_MARGIN_S = 60.0  # the clocks of two processes that share a database differ by less
 _MEASURE_INTERVAL_S = 60.0  # time between measurements
 _TOLERANCE_S = 0.005  # difference between well synchronized clocks
 _SELECT_NOW = Statement(text("SELECT extract(epoch FROM clock_timestamp())::double precision"))

@@ -9,6 +9,8 @@ from .statement import BoundStatement
 from .transaction import Transaction
 
 BUSY_TIMEOUT_S = 2.0  # maximum time that a caller waits for a busy database, however many others wait
+STATEMENT_TIMEOUT_S = 4  # PostgreSQL cancels a statement after this time, as a request waits for it
+COMMAND_STATEMENT_TIMEOUT_S = 120  # the same for a command, which may read a large table
 Row = tuple[Any, ...]
 
 
@@ -38,9 +40,13 @@ class Connection(Protocol):
 
 
 class Driver(Protocol):
-    """A database driver; ``dialect`` is the name of the SQL dialect, ``sqlite`` or ``postgresql``."""
+    """A database driver; ``dialect`` is the name of the SQL dialect, ``sqlite`` or ``postgresql``.
+
+    After ``statement_timeout_s``, PostgreSQL cancels a statement of a connection that is opened from now on.
+    """
 
     dialect: str
+    statement_timeout_s: int
 
     def connect(self) -> Connection:
         """Open a connection.

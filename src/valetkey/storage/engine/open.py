@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .connection import Driver
 from .postgresql import PostgresqlDriver
+from .postgresql_problem import INVALID_URL
 from .sqlite import SqliteCounterDriver, SqliteDriver
 from .store import DEFAULT_MAX_CONNECTIONS, Store
 from .transaction import StoreUnavailable
@@ -41,8 +42,6 @@ def sqlite_path(url: str) -> Path | None:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as cause:
-        raise StoreUnavailable(
-            "database_url is not a URL like sqlite:///path or postgresql://user@host/name: correct it"
-        ) from cause
+    except (ArgumentError, ValueError):
+        raise StoreUnavailable(INVALID_URL) from None  # the cause may contain a part of the password
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None

@@ -9,16 +9,18 @@ from itertools import groupby
 from typing import Any, Literal
 
 from .circuit_breaker import CircuitBreaker
-from .connection import BUSY_TIMEOUT_S, Connection, Row
+from .connection import BUSY_TIMEOUT_S, STATEMENT_TIMEOUT_S, Connection, Row
 from .pooler import has_pooler, shares_sessions
+from .postgresql_problem import describe_connection_problem
+from .postgresql_url import connection_parameters, has_several_hosts
 from .statement import BoundStatement, sql_and_values
-from .transaction import NoTables, StoreBusy, StoreConflict, StoreTimeout, StoreUnavailable, Transaction
+from .transaction import ConnectionLost, NoTables, StoreBusy, StoreConflict, StoreTimeout, StoreUnavailable, Transaction
 
 _SESSION_SETTINGS = (
-    "SET statement_timeout = '4s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
+    "SET statement_timeout = '{}s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'"
 )
 _TRANSACTION_SETTINGS = (  # as SET LOCAL, but with a parameter
-    "SELECT set_config('statement_timeout', '4s', true), set_config('lock_timeout', %s, true), "
+    "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true), "
     "set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 _TCP_USER_TIMEOUT_MS = 3000  # the connection is closed if the server acknowledges no data for this long
@@ -36,7 +38,8 @@ class PostgresqlDriver:
     dialect = "postgresql"
 
     def __init__(self, url: str, *, pooler: str = "auto") -> None:
-        self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._url = url
+        self.statement_timeout_s = STATEMENT_TIMEOUT_S
         self._pooler = pooler
         # For a server that does not respond. One that is down refuses the connection at once.
         self._circuit_breaker = CircuitBreaker("the PostgreSQL database")
@@ -56,20 +59,19 @@ class PostgresqlDriver:
                 "the PostgreSQL driver is not installed: run pip install 'valetkey[postgresql]'"
             ) from cause
         self._circuit_breaker.check()
+        parameters = connection_parameters(self._url)
         try:
             raw = DeadlineConnection.connect(
-                self.url,
-                autocommit=True,
-                connect_timeout=2,
-                tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
+                **{**parameters, "connect_timeout": 2, "tcp_user_timeout": _TCP_USER_TIMEOUT_MS}, autocommit=True
             )
+            raw.extra_answer_time_s = self.statement_timeout_s - STATEMENT_TIMEOUT_S
             # The statements are written for it: after the wait for a lock they read what was committed meanwhile.
             raw.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
             is_session = self._pooler == "session" or (self._pooler == "auto" and not has_pooler(raw))
             if is_session:
-                raw.execute(_SESSION_SETTINGS)
+                raw.execute(_SESSION_SETTINGS.format(self.statement_timeout_s))
         except psycopg.Error as cause:
-            reason = _server_message(cause)
+            reason = describe_connection_problem(cause, has_several_hosts=has_several_hosts(parameters))
             message = f"the PostgreSQL database cannot be reached ({reason}): start it, or correct database_url"
             if isinstance(cause, (psycopg.errors.ConnectionTimeout, AnswerTimeout)):
                 self._circuit_breaker.trip()
@@ -77,7 +79,9 @@ class PostgresqlDriver:
             self._circuit_breaker.reset()
             raise StoreUnavailable(message) from cause
         self._circuit_breaker.reset()
-        return PostgresqlConnection(raw, self._circuit_breaker, is_session=is_session)
+        return PostgresqlConnection(
+            raw, self._circuit_breaker, is_session=is_session, statement_timeout_s=self.statement_timeout_s
+        )
 
     def close(self, connections: Iterable[Connection]) -> None:
         """Close all connections of this process."""
@@ -102,26 +106,24 @@ def find_pool_mode(url: str) -> PoolMode:
             raise StoreUnavailable(f"the PostgreSQL database failed: {cause}") from cause
 
 
-def _server_message(cause: Exception) -> str:
-    """Return the server's error message; the driver's own message may contain the URL with its password."""
-    _, fatal, message = str(cause).partition("FATAL:")
-    return message.strip().partition("\n")[0] if fatal else "no response"
-
-
 class PostgresqlConnection:
     """A PostgreSQL connection with the methods of the protocol ``Connection``.
 
     :param is_session: whether all statements run in one session of the database, so that statements can be prepared,
         and settings outlast a transaction.
+    :param statement_timeout_s: after this time, the server cancels a statement.
     """
 
-    def __init__(self, raw: Any, circuit_breaker: CircuitBreaker, *, is_session: bool) -> None:
+    def __init__(
+        self, raw: Any, circuit_breaker: CircuitBreaker, *, is_session: bool, statement_timeout_s: int
+    ) -> None:
         import psycopg
 
         from .psycopg_timeout import AnswerTimeout
 
         self.raw = raw
         self._is_session = is_session
+        self._statement_timeout = f"{statement_timeout_s}s"
         self._prepare = None if is_session else False  # None: when a statement is run for the sixth time
         self._circuit_breaker = circuit_breaker
         self._lock_timeout_s = BUSY_TIMEOUT_S
@@ -165,6 +167,7 @@ class PostgresqlConnection:
         self, transactions: Sequence[Transaction], timeout_s: float, clock: Callable[[], float]
     ) -> list[bool]:
         self._check_circuit_breaker()
+        is_committing = False
         try:
             if self._is_session:
                 self._set_lock_timeout(timeout_s)
@@ -176,12 +179,16 @@ class PostgresqlConnection:
                 for _, group in groupby(transactions, key=lambda each: each.is_independent or id(each)):
                     results += self._run_group(list(group), locks, clock)
                     locks = []
+                is_committing = True
         except self._deadlock_error as cause:
             if len(transactions) > 1:
                 raise  # rolled back: the store runs each transaction again on its own
             raise StoreBusy(f"the PostgreSQL database is busy: {cause}") from cause
         except self._unavailable_errors as cause:
-            raise self._to_store_error(cause) from cause
+            error = self._to_store_error(cause)
+            if type(error) is StoreUnavailable and self.raw.closed and not is_committing:
+                raise ConnectionLost(str(error)) from cause
+            raise error from cause
         self._circuit_breaker.reset()
         return results
 
@@ -242,7 +249,9 @@ class PostgresqlConnection:
 
     def _apply_transaction_settings(self, lock_timeout_s: float) -> None:
         """Set the timeouts for the current transaction; the session may be another one in the next."""
-        self.raw.execute(_TRANSACTION_SETTINGS, (f"{int(lock_timeout_s * 1000)}ms",), prepare=False)
+        self.raw.execute(
+            _TRANSACTION_SETTINGS, (self._statement_timeout, f"{int(lock_timeout_s * 1000)}ms"), prepare=False
+        )
 
     def _execute_all(self, statements: Sequence[BoundStatement], clock: Callable[[], float]) -> list[int]:
         """Run SQL statements and return how many rows each changed; all are sent before the first response is read."""

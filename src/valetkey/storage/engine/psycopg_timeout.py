@@ -25,19 +25,22 @@ class DeadlineConnection(psycopg.Connection[Any]):
     ``database_pooler``, a connection would run the statement that another one has prepared with the same name.
     """
 
+    extra_answer_time_s = 0.0  # if statement_timeout is longer than for requests
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._prepared._prepared_idx = secrets.randbits(62)  # psycopg has no setting for the names
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-        return super().wait(self._with_deadline(gen, time.monotonic() + ANSWER_TIMEOUT_S), *args, **kwargs)
+        timeout_s = ANSWER_TIMEOUT_S + self.extra_answer_time_s
+        return super().wait(self._with_deadline(gen, timeout_s), *args, **kwargs)
 
-    def _with_deadline(self, gen: Generator[Any, Any, Any], deadline: float) -> Generator[Any, Any, Any]:
-        """Run psycopg's wait generator until the deadline; psycopg resumes it ten times a second if no data comes.
+    def _with_deadline(self, gen: Generator[Any, Any, Any], timeout_s: float) -> Generator[Any, Any, Any]:
+        """Run psycopg's wait generator for a limited time; psycopg resumes it ten times a second if no data comes.
 
-        :raises AnswerTimeout: if the deadline passes.
+        :raises AnswerTimeout: after that time.
         """
-        ready = None
+        ready, deadline = None, time.monotonic() + timeout_s
         while True:
             try:
                 state = gen.send(ready)
@@ -46,4 +49,4 @@ class DeadlineConnection(psycopg.Connection[Any]):
             ready = yield state
             if not ready and time.monotonic() >= deadline:
                 self.pgconn.finish()  # the connection is unusable, even for a rollback
-                raise AnswerTimeout(f"no response within {ANSWER_TIMEOUT_S} s")
+                raise AnswerTimeout(f"no response within {timeout_s} s")

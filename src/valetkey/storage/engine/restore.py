@@ -10,9 +10,10 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .files import file_exists, place_new_file, sync
 from .sqlite import make_private
 from .transaction import StoreBusy, StoreUnavailable
-from .use_lock import give_to_owner, unused_database
+from .use_lock import unused_database
 
 _JOURNAL_SUFFIXES = ("-wal", "-journal")  # changes that are not in the database file yet
 
@@ -28,7 +29,7 @@ def restorable_copy(backup: Path, database: Path) -> Iterator[Path]:
         the copy fails. The message says that the database is unchanged.
     """
     _check_backup_file(backup, database)
-    if not database.parent.is_dir():
+    if not file_exists(database.parent):
         raise StoreUnavailable(
             f"there is no folder {database.parent}: create it, put encryption.key into it if you have that file, or "
             "correct data_dir or database_url"
@@ -40,7 +41,7 @@ def restorable_copy(backup: Path, database: Path) -> Iterator[Path]:
         try:
             folder.mkdir(mode=0o700)
             copy = folder / database.name
-            make_private(copy)
+            make_private(copy, like=database)
             _copy(backup, copy)
             yield copy
         except (OSError, sqlite3.Error, StoreUnavailable) as cause:
@@ -53,7 +54,8 @@ def restorable_copy(backup: Path, database: Path) -> Iterator[Path]:
 def replace_database(database: Path, copy: Path, now: float) -> Path | None:
     """Put a copy, which is not open, in the place of a database that no process uses.
 
-    If this is interrupted, the old or the new database is in place, whole.
+    If this is interrupted, the old or the new database is in place, whole; on a file system without hard links, the old
+    one may only have its new name.
 
     :param now: seconds since 1970, for the name of the file that the old database gets.
     :returns: the file to which the old database was moved; ``None`` if there was none.
@@ -61,20 +63,19 @@ def replace_database(database: Path, copy: Path, now: float) -> Path | None:
     :raises OSError: if a file cannot be renamed.
     """
     close_database(copy)
-    give_to_owner(copy, database)
-    _sync(copy)
+    sync(copy)
     close_database(database)
     replaced_file = _free_name(database, now)
     if database.exists():
-        os.link(database, replaced_file)
+        place_new_file(database, replaced_file)
     for suffix in _JOURNAL_SUFFIXES:  # only a damaged database has one: SQLite would apply it to the new one
         journal = _with_suffix(database, suffix)
         if journal.exists():
             os.replace(journal, _with_suffix(replaced_file, suffix))
     _with_suffix(database, "-shm").unlink(missing_ok=True)
-    _sync(database.parent)
+    sync(database.parent)
     os.replace(copy, database)
-    _sync(database.parent)
+    sync(database.parent)
     return replaced_file if replaced_file.exists() else None
 
 
@@ -96,11 +97,11 @@ def close_database(database: Path) -> None:
 
 
 def _check_backup_file(backup: Path, database: Path) -> None:
-    if not backup.exists():
+    if not file_exists(backup):
         raise StoreUnavailable(f"there is no file {backup}")
     if not backup.is_file():
         raise StoreUnavailable(f"{backup} is not a file: name a file that `valetkey backup` wrote")
-    if database.exists() and backup.samefile(database):
+    if file_exists(database) and backup.samefile(database):
         raise StoreUnavailable(f"{backup} is the database itself: name a file that `valetkey backup` wrote")
 
 
@@ -146,12 +147,3 @@ def _free_name(database: Path, now: float) -> Path:
 
 def _with_suffix(file: Path, suffix: str) -> Path:
     return file.with_name(file.name + suffix)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file that is no open database, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

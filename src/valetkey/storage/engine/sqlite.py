@@ -6,14 +6,14 @@ See https://www.sqlite.org/wal.html.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from .connection import BUSY_TIMEOUT_S, Connection, Row
+from .connection import BUSY_TIMEOUT_S, STATEMENT_TIMEOUT_S, Connection, Row
+from .files import file_exists, new_private_file, place_new_file, resolve_links
 from .statement import BoundStatement, sql_and_values
 from .transaction import SCHEMA_VERSION_TABLE, DatabaseMissing, NoTables, StoreBusy, StoreUnavailable, Transaction
 from .use_lock import UseLock, exclusive_lock
@@ -32,6 +32,7 @@ class SqliteDriver:
     """
 
     dialect = "sqlite"
+    statement_timeout_s = STATEMENT_TIMEOUT_S  # of no effect: SQLite has none
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
         self.path = path
@@ -44,7 +45,7 @@ class SqliteDriver:
         :raises DatabaseMissing: if the file does not exist.
         :raises StoreUnavailable: if it cannot be opened.
         """
-        if not self.path.exists():
+        if not file_exists(self.path):
             raise DatabaseMissing(
                 f"no database at {self.path}: run `valetkey init`, or correct data_dir or database_url"
             )
@@ -76,7 +77,8 @@ class SqliteDriver:
         closed theirs at once, each would leave that to the other.
         """
         with contextlib.ExitStack() as stack:
-            if self._use_lock is not None and self.path.exists():
+            connections = list(connections)
+            if self._use_lock is not None and connections:
                 with contextlib.suppress(OSError):
                     stack.enter_context(exclusive_lock(self.path))
             for connection in connections:
@@ -101,7 +103,7 @@ class SqliteCounterDriver(SqliteDriver):
         return super().connect()
 
 
-def make_private(path: Path) -> None:
+def make_private(path: Path, like: Path | None = None) -> None:
     """Make a database file and SQLite's files beside it readable by their owner only; a missing database is created.
 
     The new file is empty, which is a database without tables for SQLite.
@@ -110,23 +112,24 @@ def make_private(path: Path) -> None:
     it loses all locks that SQLite has on that file (https://www.sqlite.org/howtocorrupt.html §2.2). So the new file is
     created under another name.
 
+    :param path: path of the database, or a symbolic link to it.
+    :param like: file whose owner a database that root creates gets; by default, the folder.
     :raises StoreUnavailable: if the file cannot be created.
     """
-    if path.exists():
+    path = resolve_links(path)  # SQLite would create a missing file behind a link, readable by all users
+    if file_exists(path):
         for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            with contextlib.suppress(FileNotFoundError, PermissionError):  # another user's file is that user's affair
-                file.chmod(0o600)
+            # Another user's file is that user's affair. NotImplementedError: it is a symbolic link.
+            with contextlib.suppress(FileNotFoundError, PermissionError, NotImplementedError):
+                file.chmod(0o600, follow_symlinks=False)
         return
-    new_file = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
-        os.close(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.suppress(FileExistsError):
-            os.link(new_file, path)  # another process may have created it meanwhile
-        new_file.unlink()
+        with new_private_file(path, like=like) as new_file, contextlib.suppress(FileExistsError):
+            place_new_file(new_file, path)  # another process may have created it meanwhile
     except OSError as cause:
         raise StoreUnavailable(
             f"the folder {path.parent} cannot be written ({cause.strerror}): "
-            "set data_dir or database_url to another one"
+            "run this as the user of the server, or set data_dir or database_url to another one"
         ) from cause
 
 

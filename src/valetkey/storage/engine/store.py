@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from multiprocessing import util
 from typing import Any
 
+from .after_fork import call_after_fork
 from .batch_queue import BatchQueue, QueuedItem
-from .connection import BUSY_TIMEOUT_S, Connection, Driver, Row
+from .connection import BUSY_TIMEOUT_S, COMMAND_STATEMENT_TIMEOUT_S, Connection, Driver, Row
 from .reader_pool import ReaderPool
 from .statement import BoundStatement
-from .transaction import StoreBusy, StoreUnavailable, Transaction
+from .transaction import ConnectionLost, StoreBusy, StoreUnavailable, Transaction
 
 _MAX_TRANSACTIONS_PER_COMMIT = 64
 DEFAULT_MAX_CONNECTIONS = 10  # as in the setting database_connections
@@ -49,10 +50,8 @@ class Store:
         self.after_write: Callable[[Transaction], None] = _do_nothing
         self._reset()
         weak = weakref.ref(self)
-        os.register_at_fork(
-            before=lambda: _call_if_exists(weak, Store._pin_connections),
-            after_in_child=lambda: _call_if_exists(weak, Store._reset),
-        )
+        os.register_at_fork(before=lambda: _call_if_exists(weak, Store._pin_connections))
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
         self._readers = ReaderPool(self._max_readers)
@@ -116,6 +115,11 @@ class Store:
         """
         self.write(Transaction(rows=rows))
 
+    def allow_slow_statements(self) -> None:
+        """Let statements run for two minutes, for a command. Open connections are closed."""
+        self.close()
+        self._driver.statement_timeout_s = COMMAND_STATEMENT_TIMEOUT_S
+
     def close(self) -> None:
         """Close all connections. The store opens new ones if it is used again."""
         self._driver.close(list(self._connections))
@@ -157,6 +161,17 @@ class Store:
                 pending.settle(error)
 
     def _run_batch(self, batch: Sequence[_PendingTransaction]) -> list[bool]:
+        """Run transactions in one commit.
+
+        If the connection was lost before the commit, for example because a firewall closes idle ones, they are run once
+        more, with a new connection.
+        """
+        try:
+            return self._run_on_writer(batch)
+        except ConnectionLost:
+            return self._run_on_writer(batch)
+
+    def _run_on_writer(self, batch: Sequence[_PendingTransaction]) -> list[bool]:
         if self._writer is None:
             self._writer = self._connect_or_reject_queue(batch)
         timeout_s = min(pending.deadline for pending in batch) - time.monotonic()

@@ -27,6 +27,10 @@ class NoTables(StoreUnavailable):
     """A table that a statement needs does not exist: ``valetkey init`` was not run for this database."""
 
 
+class ConnectionLost(StoreUnavailable):
+    """The connection ended before the commit was requested: nothing was written."""
+
+
 class StoreBusy(StoreUnavailable):
     """Other transactions held a database lock for longer than the timeout. Nothing was written."""
 

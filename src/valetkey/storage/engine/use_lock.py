@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .files import open_lock_file, resolve_links
 from .transaction import StoreBusy, StoreUnavailable
 
 _TIMEOUT_S = 2.0  # a restore holds the lock much longer only while it copies
@@ -79,26 +80,14 @@ def exclusive_lock(database: Path) -> Iterator[None]:
 
     :raises OSError: if the lock file cannot be created.
     """
+    database = resolve_links(database)
     file = database.with_name(f"{database.name}.lock")
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_lock_file(file, database)
     try:
-        give_to_owner(file, database)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def give_to_owner(file: Path, database: Path) -> None:
-    """Give a file to the owner of the database, or else of its folder, if this process is root's.
-
-    So a command that root runs leaves no file that the server's user cannot open.
-
-    :raises OSError: if that fails.
-    """
-    if os.geteuid() == 0:
-        owner = (database if database.exists() else database.parent).stat()
-        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _open_locked(database: Path, operation: int, timeout_s: float) -> int:
@@ -106,11 +95,10 @@ def _open_locked(database: Path, operation: int, timeout_s: float) -> int:
 
     :param operation: ``LOCK_SH`` or ``LOCK_EX``.
     """
-    file = database.resolve()
-    file = file.with_name(f"{file.name}.use.lock")
+    target = resolve_links(database)
+    file = target.with_name(f"{target.name}.use.lock")
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-        give_to_owner(file, database)
+        descriptor = open_lock_file(file, target)
     except OSError as cause:
         raise StoreUnavailable(
             f"the database {database} cannot be written: check the folder's permissions and free space "
