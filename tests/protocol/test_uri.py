@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.redirect_uri import redirect_uri_matches, redirect_uri_problem
 from valetkey.protocol.uri import resource_uri_problem
 
@@ -140,3 +141,13 @@ def test_an_absolute_http_url_can_be_a_resource(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["", "api", "/api", "urn:x", "https://", "https://api.example#a", "https://a@b/", "\0"])
 def test_other_text_cannot_be_a_resource(uri: str) -> None:
     assert resource_uri_problem(uri)
+
+
+@pytest.mark.parametrize("port", ["8\u0661", "\uff18", "\u0968"])
+def test_a_port_in_non_ascii_digits_is_rejected(port: str) -> None:
+    assert not redirect_uri_matches(f"http://127.0.0.1:{port}/cb", ("http://127.0.0.1/cb",), native=True)
+
+
+def test_a_registered_redirect_uri_is_not_rewritten_in_the_response() -> None:
+    response = AuthorizationResponse("com.example.App:///cb", "query", {"code": "1"})
+    assert response.location() == "com.example.App:///cb?code=1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,39 @@ def test_the_first_key_encrypts_and_every_key_decrypts() -> None:
     assert make_cipher(new).decrypt(both.encrypt(b"y", "row"), "row") == b"y"
     with pytest.raises(StoreUnavailable, match="set encryption_keys"):
         make_cipher(new).decrypt(ciphertext, "row")
+
+
+def test_an_encryption_key_is_on_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def record_fsync(descriptor: int) -> None:
+        events.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name.partition('.key')[0]}")
+        fsync(descriptor)
+
+    def record_link(source: Path, target: Path) -> None:
+        assert len(source.read_text()) > 40
+        events.append("link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "link", record_link)
+
+    Cipher(Settings(data_dir=str(tmp_path))).create_key_file()
+
+    assert events == ["sync encryption", "link", f"sync {tmp_path.name}"]
+    assert [file.name for file in tmp_path.iterdir()] == ["encryption.key"]
+
+
+def test_an_encryption_key_behind_a_symbolic_link_is_created_for_its_owner_only(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "encryption.key").symlink_to(tmp_path / "secrets" / "key")
+    cipher = Cipher(Settings(data_dir=str(tmp_path)))
+
+    cipher.create_key_file()
+
+    assert cipher.decrypt(cipher.encrypt(b"x", "row"), "row") == b"x"
+    assert stat.S_IMODE((tmp_path / "secrets" / "key").stat().st_mode) == 0o600
 
 
 def test_an_encryption_key_is_generated_once_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:

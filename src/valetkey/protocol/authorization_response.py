@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from .uri import add_query
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
@@ -21,5 +23,4 @@ class AuthorizationResponse:
 
     def location(self) -> str:
         """Return the redirect URI with the response parameters added to its query: the ``Location`` of a redirect."""
-        separator = "" if self.redirect_uri.endswith(("?", "&")) else "&" if "?" in self.redirect_uri else "?"
-        return f"{self.redirect_uri}{separator}{urlencode(self.parameters)}"
+        return add_query(self.redirect_uri, urlencode(self.parameters))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from .errors import InvalidRequest
+from .request_body import parse_json_object
 
 SCOPE_CLAIMS: Mapping[str, tuple[str, ...]] = {
     "profile": (
@@ -57,19 +57,19 @@ def parse_claims_parameter(text: str | None) -> ClaimsRequest:
     """Return the claims that the ``claims`` parameter requests, under the keys ``userinfo`` and ``id_token``.
 
     Under each key, a claim's name maps to what is requested of it, such as ``{"essential": True}``; this is empty for a
-    voluntary claim with any value. Other members of the parameter are ignored. The result is empty if the parameter is
-    absent.
+    voluntary claim with any value. Other members of the parameter are ignored. A requested value that is an object or
+    array is replaced with ``None``, which no claim has. The result is empty if the parameter is absent.
 
     :raises InvalidRequest: if the parameter is not the JSON object that OpenID Connect Core §5.5 describes.
     """
     if text is None:
         return {}
+    if len(text) > _MAX_LENGTH:
+        raise InvalidRequest(f"claims is longer than {_MAX_LENGTH} characters")
     try:
-        value = json.loads(text) if len(text) <= _MAX_LENGTH else None
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidRequest("claims is not a JSON object")
+        value = parse_json_object(text.encode())
+    except ValueError as cause:
+        raise InvalidRequest("claims is not a JSON object, or is nested too deeply") from cause
     requested: dict[str, Mapping[str, Any]] = {}
     for place in ("userinfo", "id_token"):
         members = {} if value.get(place) is None else value[place]
@@ -79,8 +79,22 @@ def parse_claims_parameter(text: str | None) -> ClaimsRequest:
             raise InvalidRequest(f"claims: a member of {place} is neither null nor an object")
         if not all(isinstance(claim.get("values", []), list) for claim in members.values() if claim):
             raise InvalidRequest(f"claims: values of a member of {place} is not an array")
-        requested[place] = {name: claim or {} for name, claim in members.items()}
+        requested[place] = {name: _simplify(claim or {}) for name, claim in members.items()}
     return requested
+
+
+def _simplify(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is requested of a claim, without unknown members (OpenID Connect Core §5.5.1) and nested values."""
+
+    def flatten(value: Any) -> Any:
+        return None if isinstance(value, (dict, list)) else value
+
+    simple: dict[str, Any] = {"essential": True} if claim.get("essential") is True else {}
+    if "value" in claim:
+        simple["value"] = flatten(claim["value"])
+    if "values" in claim:
+        simple["values"] = [flatten(value) for value in claim["values"]]
+    return simple
 
 
 def requested_values(requested_claim: Mapping[str, Any]) -> list[Any]:

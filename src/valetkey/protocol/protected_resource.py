@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .json_encoding import encode_json
+from .uri import insert_metadata_path
 
 RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
 RESOURCE_METADATA_HEADERS = (
@@ -34,9 +35,7 @@ class ProtectedResource:
 
 def metadata_url(resource: str) -> str:
     """Return the URL of a resource's metadata: the well-known path between its host and path (RFC 9728 §3.1)."""
-    parts = urlsplit(resource)
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}{RESOURCE_METADATA_PATH}{parts.path.rstrip('/')}{query}"
+    return insert_metadata_path(resource, RESOURCE_METADATA_PATH)
 
 
 def build_metadata_document(resource: ProtectedResource) -> bytes:

@@ -51,18 +51,26 @@ class Refusal:
 
         The problem type is ``about:blank``, so the default title is the phrase of the HTTP status (§4.2.1).
 
-        :param members: extension members of the JSON object (§3.2).
+        :param members: extension members of the JSON object (§3.2); what JSON cannot represent in them becomes text.
         """
-        title = title or HTTPStatus(self.status).phrase
+        title = title or status_phrase(self.status)
         body = {"title": title, "status": self.status, "detail": self.description, "reference": self.reference}
-        return encode_json({**body, **members})
+        return encode_json({**body, **members}, str)
+
+
+def status_phrase(status: int) -> str:
+    """Return the phrase of an HTTP status, such as ``Not Found``; ``Unknown Error`` if the status is not registered."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown Error"
 
 
 def build_refusal(cause: OAuthError | BackendUnavailable, reference: str, headers: Iterable[Header] = ()) -> Refusal:
     """Return the refusal of a request that ended with this exception.
 
-    It has ``Retry-After`` if the exception says when to try again. What a backend that does not answer is called, and
-    why it does not, is for the log only: the caller gets the same text for all of them.
+    It has ``Retry-After`` if the exception says when to try again. The name of an unavailable backend and the
+    cause are for the log only: the caller gets the same text for all of them.
 
     :param headers: further header fields, such as ``WWW-Authenticate``.
     """

@@ -25,6 +25,8 @@ class Owner:
     :param email: e-mail address shown on the consent page; security notices, such as of a new consent, are sent there.
     :param sid: identifier of this sign-in session, used to notify clients when it ends (OpenID Connect Back-Channel
         Logout §2.1); ``None`` if they are not notified.
+    :param session_began_at: when this sign-in session began, in seconds since 1970; ``None`` if unknown. It is later
+        than ``auth_time`` if the user was signed in at another provider before.
     """
 
     sub: str
@@ -34,6 +36,7 @@ class Owner:
     name: str = ""
     email: str = ""
     sid: str | None = None
+    session_began_at: float | None = None
 
 
 class ResourceOwners(Protocol):

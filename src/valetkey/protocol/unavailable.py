@@ -1,10 +1,10 @@
-"""``BackendUnavailable``: base class of the exceptions of a backend that does not answer."""
+"""``BackendUnavailable``: base class of the exceptions of a backend that does not respond."""
 
 from __future__ import annotations
 
 
 class BackendUnavailable(Exception):
-    """A database, counter server, issuer or other backend does not answer now. The request gets status 503.
+    """A database, counter server, issuer or other backend does not respond. The request gets 503.
 
     The message is for the log and the operator. Each kind of backend has a subclass: ``StoreUnavailable``,
     ``CountersUnavailable``, ``IssuerUnavailable``, ``ResourceOwnersUnavailable`` and ``TooManyFetches``.

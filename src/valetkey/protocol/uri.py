@@ -30,6 +30,27 @@ def host_of(uri: str) -> str | None:
     return parts.hostname if parts else None
 
 
+def add_query(uri: str, query: str) -> str:
+    """Return a URI without a fragment with a query added, after the one that it may have already.
+
+    :param query: an encoded query without ``?``; empty to add nothing.
+    """
+    if not query:
+        return uri
+    separator = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
+    return f"{uri}{separator}{query}"
+
+
+def insert_metadata_path(identifier: str, metadata_path: str) -> str:
+    """Return the URL of metadata: a well-known path between host and path of an identifier (RFC 8414 §3.1, 9728 §3.1).
+
+    :param identifier: the URL that identifies an issuer or a resource; a query stays at the end.
+    :param metadata_path: such as ``/.well-known/oauth-authorization-server``.
+    """
+    parts = urlsplit(identifier)
+    return urlunsplit(parts._replace(path=metadata_path + parts.path.rstrip("/")))
+
+
 def normalize_resource(uri: str) -> str:
     """Return a resource indicator (the URL of an API) in normal form, for comparison (RFC 3986 §6.2.2.1, §6.2.3).
 

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from valetkey.settings import Settings
+from valetkey.storage.engine.files import access_error, new_private_file, place_new_file, resolve_links, sync
 from valetkey.storage.engine.transaction import StoreUnavailable
 
 _KEY_BYTES, _KEY_ID_BYTES, _NONCE_BYTES = 32, 8, 12
@@ -26,19 +27,21 @@ def generate_encryption_key() -> str:
 def write_key_file(path: Path) -> None:
     """Write a new encryption key to a file that only its owner can read (mode 0600), unless the file exists.
 
-    The file appears with its whole content or not at all. If several processes do this at once, the key of the first
-    one remains.
+    The file is on disk before anything is encrypted with the key. If the file system has hard links, it appears with
+    its whole content or not at all. If several processes do this at once, the key of the first one remains.
 
+    :param path: path of the file, or a symbolic link to it.
     :raises OSError: if the file cannot be written.
     """
+    path = resolve_links(path)
     if path.exists():
         return
-    temporary_path = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    with open(os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(generate_encryption_key() + "\n")
-    with contextlib.suppress(FileExistsError):
-        os.link(temporary_path, path)  # the first process wins
-    temporary_path.unlink()
+    content = f"{generate_encryption_key()}\n".encode()
+    with new_private_file(path, lambda descriptor: os.write(descriptor, content)) as file:
+        sync(file)
+        with contextlib.suppress(FileExistsError):  # the first process wins
+            place_new_file(file, path)
+        sync(path.parent)
 
 
 class Cipher:
@@ -67,8 +70,8 @@ class Cipher:
             write_key_file(_key_file(folder))
         except OSError as cause:
             raise StoreUnavailable(
-                f"the folder {folder} cannot be written ({cause.strerror}): set data_dir to a writable folder, "
-                "or set encryption_keys"
+                f"the folder {folder} cannot be written ({cause.strerror}): run this as the user of the server, set "
+                "data_dir to a writable folder, or set encryption_keys"
             ) from cause
 
     def encrypt(self, plaintext: bytes, row_id: str) -> bytes:
@@ -98,6 +101,13 @@ class Cipher:
                 f"the encrypted value of {row_id} was changed or moved: restore the database from a backup"
             ) from cause
 
+    def uses_first_key(self, ciphertext: bytes) -> bool:
+        """Return whether ``encrypt`` would use the same key as this ciphertext was encrypted with.
+
+        :raises StoreUnavailable: if the key file is needed and does not exist or contains no key.
+        """
+        return ciphertext[:_KEY_ID_BYTES] == next(iter(self._load_keys()))
+
     def compute_hmacs(self, purpose: str, text: str) -> list[str]:
         """Return the HMACs of a text in hexadecimal, one for each encryption key: send the first, accept any.
 
@@ -112,7 +122,7 @@ class Cipher:
         """Return an error message that says how to configure the key for data that no configured key decrypts."""
         file = _key_file(Path(self._settings.data_dir))
         source = "encryption_keys" if self._settings.encryption_keys else str(file)
-        if self._settings.encryption_keys and file.is_file() and _key_id(_read_key(file)) == key_id:
+        if self._settings.encryption_keys and _has_key(file, key_id):
             advice = f"the key is in {file}: remove encryption_keys, or append that file's key to it after a comma"
         else:
             advice = "set encryption_keys to its value when the database was created; put new keys in front of it"
@@ -126,9 +136,13 @@ class Cipher:
 
     def _read_key_file(self) -> bytes:
         file = _key_file(Path(self._settings.data_dir))
-        key = _read_key(file)
+        try:
+            key, problem = _read_key(file), "contains no encryption key"
+        except (FileNotFoundError, NotADirectoryError):
+            key, problem = b"", "does not exist"
+        except OSError as cause:
+            raise access_error(file, cause) from cause
         if len(key) != _KEY_BYTES:
-            problem = "contains no encryption key" if file.exists() else "does not exist"
             raise StoreUnavailable(
                 f"the file {file} {problem}, and the database needs the key with which it was created: put the file "
                 "back, or set data_dir to its folder or encryption_keys to its content"
@@ -165,8 +179,20 @@ def _key_file(folder: Path) -> Path:
     return folder / "encryption.key"
 
 
+def _has_key(file: Path, key_id: bytes) -> bool:
+    """Return whether a file contains the key with an id; false if it cannot be read."""
+    try:
+        return _key_id(_read_key(file)) == key_id
+    except OSError:
+        return False
+
+
 def _read_key(file: Path) -> bytes:
+    """Return the key in a file; no bytes if there is no base64 in it.
+
+    :raises OSError: if the file cannot be read.
+    """
     try:
         return base64.b64decode(file.read_text().strip())
-    except (OSError, ValueError):
+    except ValueError:
         return b""

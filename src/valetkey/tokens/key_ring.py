@@ -11,6 +11,7 @@ from valetkey.caches.feed_cache import FeedCache
 from valetkey.protocol.json_encoding import encode_json
 from valetkey.storage import signing_keys
 from valetkey.storage.change_feed import ChangeFeedEntry
+from valetkey.storage.encrypted_columns import SIGNING_KEYS
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.signing_keys import SigningKeyRow
@@ -129,7 +130,7 @@ class KeyRing:
     def _load(self, _key: str, now: float) -> _KeySet:
         all_rows = signing_keys.list_all(self._store)
         salts = [
-            self._cipher.decrypt(row.private, f"signing_keys:{row.kid}")
+            self._cipher.decrypt(row.private, SIGNING_KEYS.row_id(kid=row.kid))
             for row in all_rows
             if row.kid == PAIRWISE_SALT_KID
         ]

@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from valetkey.protocol.algorithms import DEFAULT_SIGNING_ALGORITHMS
 from valetkey.protocol.secret import random_id
 from valetkey.storage import change_feed, leases, signing_keys
+from valetkey.storage.encrypted_columns import SIGNING_KEYS
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
@@ -39,7 +40,7 @@ def generate_signing_key(algorithm: str, cipher: Cipher, active_at: float) -> Si
     key = key_class.generate_key(size)
     kid = random_id()
     public = {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}
-    private = cipher.encrypt(key.as_pem(private=True), f"signing_keys:{kid}")
+    private = cipher.encrypt(key.as_pem(private=True), SIGNING_KEYS.row_id(kid=kid))
     return SigningKeyRow(kid, algorithm, json.dumps(public, sort_keys=True), private, active_at)
 
 
@@ -55,7 +56,7 @@ def create_initial_keys(store: Store, cipher: Cipher, now: float) -> bool:
         return False
     cipher.create_key_file()
     salt = SigningKeyRow(
-        PAIRWISE_SALT_KID, "none", "{}", cipher.encrypt(os.urandom(32), f"signing_keys:{PAIRWISE_SALT_KID}"), now
+        PAIRWISE_SALT_KID, "none", "{}", cipher.encrypt(os.urandom(32), SIGNING_KEYS.row_id(kid=PAIRWISE_SALT_KID)), now
     )
     rows = tuple(
         signing_keys.add(generate_signing_key(algorithm, cipher, now)) for algorithm in DEFAULT_SIGNING_ALGORITHMS
@@ -81,7 +82,7 @@ def load_private_key(row: SigningKeyRow, cipher: Cipher) -> Key:
 
     :raises StoreUnavailable: if no key in ``encryption_keys`` decrypts it.
     """
-    key: Key = _KEY_TYPES[row.algorithm][0].import_key(cipher.decrypt(row.private, f"signing_keys:{row.kid}"))
+    key: Key = _KEY_TYPES[row.algorithm][0].import_key(cipher.decrypt(row.private, SIGNING_KEYS.row_id(kid=row.kid)))
     return key
 
 

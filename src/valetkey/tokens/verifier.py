@@ -11,6 +11,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from valetkey.caches.change_feed import ChangeFeed
+from valetkey.caches.feed_cache import changed_client
 from valetkey.caches.two_generation import AccessTokenCache
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken, parse_access_token
 from valetkey.protocol.bearer import format_authorization_header, parse_bearer_token
@@ -21,7 +22,7 @@ from valetkey.storage import opaque_tokens
 from valetkey.storage.change_feed import ChangeFeedEntry
 from valetkey.storage.engine.store import Store
 
-from .jws import SIGNING_REGISTRY
+from .jws import SIGNING_REGISTRY, decode_unverified
 from .key_ring import KeyRing
 from .personal_access_tokens import PersonalAccessTokenVerifier
 
@@ -51,7 +52,9 @@ class AccessTokenVerifier:
         self._personal_token_verifier = personal_token_verifier
         self._has_active_owner = has_active_owner
         self._cache = AccessTokenCache()
-        feed.add_listener(self._on_change, self.invalidate_cache)  # after that of ``keys``: they are read again
+        # Cache keys of personal access tokens, by the client that created them: they depend on its plan and scope.
+        self._keys_by_creator: dict[str, set[str]] = {}
+        feed.add_listener(self._on_change, self.invalidate_cache)
 
     def verify(self, value: str, now: float, *, check_owner: bool = True) -> AccessToken:
         """Verify the text of an access token (a JWT, an opaque or a personal access token), and return the token.
@@ -96,6 +99,7 @@ class AccessTokenVerifier:
     def invalidate_cache(self) -> None:
         """Drop all cached tokens, because the signing keys have changed: tokens must be verified with the new ones."""
         self._cache.invalidate()
+        self._keys_by_creator = {}
 
     def _find_or_verify(self, authorization: str, now: float) -> AccessToken:
         value = parse_bearer_token(authorization) or ""
@@ -104,17 +108,27 @@ class AccessTokenVerifier:
         if cached is not None:
             return cached
         generation = self._cache.generation
-        token = self._verify_uncached(value, now)
+        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
+            digest = sha256(value.encode()).digest()
+            token, creator = self._personal_token_verifier.verify_digest(digest, now)
+            if creator is not None:
+                self._keys_by_creator.setdefault(creator, set()).add(key)
+        else:
+            token = self._verify_uncached(value, now)
         self._cache.add(key, token, generation)
         return token
 
     def _verify_again(self, revoked: AccessToken, authorization: str, now: float) -> AccessToken:
-        """Return a personal access token, read from the database again, although an entry of the feed revokes it.
+        """Return a token that an entry of the feed revokes, if it is valid after all.
 
-        Such a token is valid again if its owner was disabled and is enabled now.
+        It is valid if its issuer had read a later entry, which this process reads now. A personal access token is also
+        valid if its owner was disabled and is enabled now; it is read from the database again.
 
-        :raises InvalidToken: if it is still revoked, or is another kind of token: that is revoked for good.
+        :raises InvalidToken: if the token is revoked.
         """
+        self._feed.catch_up(revoked)
+        if not self._feed.is_revoked(revoked):
+            return revoked
         if revoked.client_id == PERSONAL_TOKEN_CLIENT_ID:
             self._cache.discard(format_authorization_header(parse_bearer_token(authorization) or ""))
             token = self._find_or_verify(authorization, now)
@@ -125,10 +139,10 @@ class AccessTokenVerifier:
     def _on_change(self, entry: ChangeFeedEntry) -> None:
         if entry.kind == "changed" and entry.subject == "keys":
             self.invalidate_cache()
+        elif (client_id := changed_client(entry)) is not None:
+            self._cache.invalidate_keys(tuple(self._keys_by_creator.pop(client_id, ())))
 
     def _verify_uncached(self, value: str, now: float) -> AccessToken:
-        if is_well_formed(value, PERSONAL_ACCESS_TOKEN):
-            return self._personal_token_verifier.verify_digest(sha256(value.encode()).digest(), now)
         if is_well_formed(value, ACCESS_TOKEN):
             claims = opaque_tokens.find(self._store, sha256(value.encode()).digest())
             if claims is None:
@@ -144,13 +158,10 @@ class AccessTokenVerifier:
         return token
 
     def _verify_jwt(self, value: str, now: float) -> Any:
-        if len(value) > _MAX_LENGTH or value.count(".") != 2:
-            raise InvalidToken("the access token is unknown", log_detail="no opaque token and no JWT, or too long")
         try:
-            unverified = jws.extract_compact(value.encode("ascii"))
-            header = unverified.headers()
-            key = self._keys.find(str(header.get("kid")), now)
-            if key is None or header.get("typ", "").lower() not in _JWT_TYPES or header.get("alg") != key.algorithm:
+            header, _ = decode_unverified(value)
+            key, jwt_type = self._keys.find(str(header.get("kid")), now), str(header.get("typ", "")).lower()
+            if key is None or jwt_type not in _JWT_TYPES or header.get("alg") != key.algorithm:
                 raise InvalidToken("the access token is unknown", log_detail="no key matches kid, typ and alg")
             signed = jws.deserialize_compact(value.encode("ascii"), key.key, registry=SIGNING_REGISTRY)
             return json.loads(signed.payload)
