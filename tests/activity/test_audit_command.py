@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.clock import NOW
@@ -56,13 +57,48 @@ def test_following_the_audit_log_shows_a_count_again_when_it_has_grown(deploymen
     )
     try:
         store.write(Transaction(rows=(audit.add_count(row),)))
-        deadline = time.monotonic() + 20
-        while "count=4" not in program.log and time.monotonic() < deadline:
-            time.sleep(0.1)
+        _wait_for("count=4", program)
         assert program.log.count("sign_in.failed") == 2 and "count=4" in program.log
     finally:
         program.kill()
         store.close()
+
+
+def test_following_the_audit_log_shows_an_entry_that_commits_after_later_ones(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    deployment = Deployment(tmp_path, settings={"database_url": postgresql_url})
+    deployment.run("init")
+    insert = "INSERT INTO valetkey_audit (at, event) VALUES (1900000000, %s)"
+    log = tmp_path / "follow.log"
+    with psycopg.connect(postgresql_url) as slow, psycopg.connect(postgresql_url, autocommit=True) as fast:
+        fast.execute(insert, ("before",))
+        program = Program(
+            deployment.command("audit", "tail", "-f", "--last", "1"),
+            log=log,
+            is_ready=lambda: "before" in log.read_text(),
+            environment={**deployment.environment, "PYTHONUNBUFFERED": "1"},
+            cwd=tmp_path,
+        )
+        try:
+            slow.execute(insert, ("slow",))
+            fast.execute(insert, ("fast",))
+            _wait_for("fast", program)
+            slow.commit()
+            fast.execute(insert, ("last",))
+            _wait_for("last", program)
+            events = [line.split()[2] for line in program.log.splitlines()]
+        finally:
+            program.kill()
+
+    assert events[:2] == ["before", "fast"]
+    assert sorted(events[2:]) == ["last", "slow"]
+
+
+def _wait_for(text: str, program: Program) -> None:
+    deadline = time.monotonic() + 20
+    while text not in program.log and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def test_tables_and_results_of_commands_escape_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from tests.support.store_assertions import dump_store
 from tests.support.user import PASSWORD
 from valetkey.accounts.sign_up import create_account
 from valetkey.activity.failures import FailureBuffer
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, audit
 from valetkey.storage.audit import AuditRow

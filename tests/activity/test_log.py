@@ -8,10 +8,14 @@ import logging.config
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from valetkey.activity.log import JsonLogFormatter, set_up_log
+from valetkey.activity.refusal_log import RequestInfo, log_refusal
+from valetkey.protocol.errors import InvalidGrant
 
 LOG = logging.getLogger("valetkey")
 
@@ -166,6 +170,15 @@ def test_a_host_that_formats_the_log_itself_gets_escaped_fields(capsys: pytest.C
     LOG.info("refused", extra={"client_id": "a\nb"})
 
     assert capsys.readouterr().err == "refused client=a\\nb\n"
+
+
+@pytest.mark.parametrize("user", [7, UUID(int=7)])
+def test_a_user_id_of_the_host_that_is_no_text_is_logged(user: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "valetkey")
+
+    log_refusal(InvalidGrant("the code has expired"), RequestInfo("reference", "token", user=user))
+
+    assert f"[reference] user={user}" in caplog.text
 
 
 def test_a_line_is_written_if_stderr_cannot_encode_it() -> None:

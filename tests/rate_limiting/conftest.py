@@ -33,7 +33,7 @@ def _create_counters(request: pytest.FixtureRequest, folder: Path) -> Counters:
     if request.param == "mapped":
         return MappedCounters(folder / "limits", SqliteCounters(folder / "limits.db"))
     if request.param == "redis":
-        return GroupedCounters(RedisCounters(request.getfixturevalue("redis_server").url))
+        return GroupedCounters(RedisCounters(request.getfixturevalue("redis_server").url, "https://api.example"))
     server: PostgreSQLServer = request.getfixturevalue("postgresql")
     url = server.create_database()
     upgrade_schema(url)

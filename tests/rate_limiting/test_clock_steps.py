@@ -5,8 +5,12 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from valetkey.rate_limiting.backends.counters import Counters
+from tests.support.limit_bound import excess
+from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.rate_limiting.backends.counters import Counters, MemoryCounters
 from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limiter import Limiter
 
@@ -56,3 +60,84 @@ def test_clocks_that_differ_by_up_to_a_minute_share_one_budget(counters: Counter
     ]
 
     assert admitted.count(True) == 10
+
+
+Step = tuple[
+    float, int, bool, int
+]  # seconds by which the clock moves, number of calls, whether they are refunded, cost
+
+steps = st.lists(
+    st.tuples(
+        st.one_of(st.sampled_from([-3600.0, -90.0, -2.5, -1.5, -0.3, 0.0, 0.2, 0.5, 3.0, 3600.0]), st.floats(-5, 5)),
+        st.sampled_from([1, 2, 21, 60, 250, 700]),
+        st.booleans(),
+        st.sampled_from([1, 1, 3]),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(plan=steps, limit=st.sampled_from([MANY, TEN, Limit(100, 1, 100), Limit(1200, 60, 120)]))
+@example(plan=[(3600.0, 60, False, 1), (-3600.0, 700, True, 1), (0.0, 700, False, 1)], limit=MANY)
+@example(plan=[(3600.0, 60, False, 1), (-3600.0, 1, False, 1), (3600.0, 700, False, 1)], limit=MANY)
+@example(plan=[(0.0, 60, False, 1), (-3600.0, 250, True, 1), (3600.0, 700, False, 1)], limit=Limit(100, 1, 100))
+def test_no_window_between_two_steps_back_exceeds_the_bound(plan: list[Step], limit: Limit) -> None:
+    """Each time that the clock is set back, a budget may start anew; until the next time, the bound holds."""
+    limiter, now, admitted, windows = Limiter(MemoryCounters()), START, [], []
+    for seconds, calls, are_refunded, cost in plan:
+        now += seconds
+        if seconds < 0:
+            windows.append(admitted)
+            admitted = []
+        for _ in range(calls):
+            if cost > limit.burst:
+                continue
+            if limiter.spend_lease("key", limit, now, cost) is not None:
+                admitted.append((now, cost))
+                continue
+            result = limiter.spend("key", limit, now, cost)
+            if result.is_admitted and are_refunded:
+                limiter.refund("key", result, now, cost)
+            elif result.is_admitted:
+                admitted.append((now, cost))
+
+    assert all(excess(window, limit) <= 1e-3 for window in [*windows, admitted])
+
+
+def test_a_refund_goes_into_no_lease_from_before_the_clock_was_set_back() -> None:
+    limiter = Limiter(MemoryCounters())
+    for number in range(60):
+        limiter.spend("key", MANY, START + 3600 + number / 1000)
+    for now in (START + second for second in range(500)):
+        limiter.refund("key", limiter.spend("key", MANY, now), now)
+
+    admitted = sum(limiter.spend("key", MANY, START + 3600).is_admitted for _ in range(2 * MANY.burst))
+
+    assert admitted <= MANY.burst
+
+
+@pytest.mark.parametrize("calls", [150, 200, 236])
+def test_a_lease_from_before_the_clock_was_set_back_is_not_used_when_its_time_comes_again(calls: int) -> None:
+    """Its calls were charged to a counter that has started anew since."""
+    limiter = Limiter(MemoryCounters())
+    for number in range(calls):
+        limiter.spend("key", MANY, START + 3600 + number / 1000)
+    limiter.spend("key", MANY, START)
+
+    later = START + 3600 + calls / 1000
+    assert sum(limiter.spend("key", MANY, later).is_admitted for _ in range(2 * MANY.burst)) <= MANY.burst
+
+
+def test_full_counters_in_memory_are_pruned_after_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valetkey.rate_limiting.backends.counters._MAX_KEYS", 2)
+    counters = MemoryCounters()
+    for name in ("first", "second"):
+        counters.spend(name, START, 100.0, START + 100)
+    with pytest.raises(BackendUnavailable):
+        counters.spend("third", START + 1, 1.0, START + 100)
+    counters.prune(START + 1000)
+
+    for name in ("fourth", "fifth"):
+        counters.spend(name, START - 3600, 1.0, START)
+    assert counters.spend("sixth", START - 3000, 1.0, START) == (True, START - 2999)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import traceback
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -223,10 +224,21 @@ def test_a_new_sqlite_file_can_be_pruned_and_refunded_before_the_first_call(tmp_
 
 
 def test_unreachable_counters_raise_store_unavailable(tmp_path: Path) -> None:
-    for counters in (RedisCounters("redis://127.0.0.1:1/0"), SqliteCounters(tmp_path / "no" / "such" / "folder.db")):
+    for counters in (
+        RedisCounters("redis://127.0.0.1:1/0", "https://api.example"),
+        SqliteCounters(tmp_path / "no" / "such" / "folder.db"),
+    ):
         with pytest.raises(BackendUnavailable):
             counters.spend("key", START, 1.0, START + 1)
         counters.close()
+
+
+@pytest.mark.parametrize("url", ["redis://:w0rd/x@redis.example/0", "redis://redis.example/0?socket_timeout=w0rd"])
+def test_an_invalid_redis_url_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(BackendUnavailable, match=r"redis_url is not a URL .* percent-encode") as refusal:
+        RedisCounters(url, "https://api.example")
+
+    assert "w0rd" not in "".join(traceback.format_exception(refusal.value))
 
 
 def test_freeing_memory_restores_no_spent_budget(monkeypatch: pytest.MonkeyPatch) -> None:

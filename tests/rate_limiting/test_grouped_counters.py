@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-import redis
 
 from tests.support.postgres import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.backends.counters import CountersUnavailable
-from valetkey.rate_limiting.backends.grouped_counters import GroupCounters, GroupedCounters, Spend, SpendResult
+from valetkey.rate_limiting.backends.counters import Counters, CountersUnavailable, Spend, SpendResult
+from valetkey.rate_limiting.backends.grouped_counters import GroupedCounters
 from valetkey.rate_limiting.backends.redis_counters import RedisCounters
 from valetkey.rate_limiting.backends.sql_counters import SqlCounters
 from valetkey.storage.engine.open import open_store
@@ -26,13 +24,13 @@ from valetkey.storage.schema import upgrade_schema
 
 NOW, BURST, COST_S = 1_900_000_000.0, 20, 0.5
 MAX_TAT = NOW + BURST * COST_S
-OpenCounters = Callable[[], GroupCounters]
+OpenCounters = Callable[[], Counters]
 
 
 @pytest.fixture(scope="module", params=["postgresql", "redis"])
 def open_counters(request: pytest.FixtureRequest) -> Iterator[OpenCounters]:
     """Return a function that opens the counters of one process; all have the same database."""
-    opened: list[GroupCounters] = []
+    opened: list[Counters] = []
     if request.param == "postgresql":
         server: PostgreSQLServer = request.getfixturevalue("postgresql")
         url = server.create_database()
@@ -40,11 +38,11 @@ def open_counters(request: pytest.FixtureRequest) -> Iterator[OpenCounters]:
     else:
         redis_server: RedisServer = request.getfixturevalue("redis_server")
 
-    def open_one() -> GroupCounters:
-        counters: GroupCounters = (
+    def open_one() -> Counters:
+        counters: Counters = (
             SqlCounters(open_store(url), ROUTE_LIMITS)
             if request.param == "postgresql"
-            else RedisCounters(redis_server.url)
+            else RedisCounters(redis_server.url, "https://api.example")
         )
         opened.append(counters)
         return counters
@@ -54,7 +52,7 @@ def open_counters(request: pytest.FixtureRequest) -> Iterator[OpenCounters]:
         counters.close()
 
 
-def spend(counters: GroupCounters | GroupedCounters, key: str) -> SpendResult:
+def spend(counters: Counters, key: str) -> SpendResult:
     return counters.spend(key, NOW, COST_S, MAX_TAT)
 
 
@@ -95,7 +93,7 @@ def test_threads_of_several_processes_spend_each_budget_exactly_once(open_counte
     backends = [open_counters() for _ in range(3)]
     groups: list[int] = []
 
-    def record_group(counters: GroupCounters) -> GroupCounters:
+    def record_group(counters: Counters) -> Counters:
         spend_all = counters.spend_all
 
         def recorded(spends: Sequence[Spend]) -> list[SpendResult]:
@@ -160,22 +158,6 @@ def test_postgresql_locks_counters_in_the_order_of_their_keys(postgresql: Postgr
 
         assert group.result() == [(True, NOW + 2 * COST_S)] * 2
     counters.close()
-
-
-def test_in_cluster_mode_calls_are_counted_one_by_one() -> None:
-    """There, a script may only change keys of one slot."""
-    with RedisServer("--cluster-enabled", "yes") as server, redis.Redis.from_url(server.url) as client:
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-            time.sleep(0.01)
-        counters = RedisCounters(server.url)
-        spends = [Spend(f"slot {number}", NOW, COST_S, MAX_TAT) for number in range(5)]
-
-        assert [counters.spend_all(spends) for _ in range(2)] == [
-            [(True, NOW + COST_S)] * 5,
-            [(True, NOW + 2 * COST_S)] * 5,
-        ]
-        counters.close()
 
 
 class Stopped(BaseException):

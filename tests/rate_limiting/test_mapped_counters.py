@@ -152,6 +152,38 @@ def test_a_full_disk_is_reported_and_leaves_no_file(path: Path, monkeypatch: pyt
     assert list(path.parent.iterdir()) == []
 
 
+def test_counters_do_not_need_what_a_file_system_or_sandbox_may_refuse(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    counters = open_counters(path)
+
+    assert [counters.spend("caller", START, 6.0, START + 10)[0] for _ in range(2)] == [True, False]
+    counters.prune(START)
+
+    assert path.stat().st_blocks * 512 >= 8_000_000, "the space is reserved"
+    counters.close()
+
+
+def test_counters_are_in_the_sqlite_file_if_the_system_refuses_the_locks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    assert byte_lock.can_lock_bytes()
+    monkeypatch.setattr(byte_lock, "_try_lock", refuse)
+
+    counters = open_local_counters(path.with_suffix(".db"))
+
+    assert [counters.spend("caller", START, 6.0, START + 10)[0] for _ in range(2)] == [True, False]
+    counters.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"another file", b"x" * 30_000_000])
 def test_a_file_of_another_kind_is_reported_and_not_changed(path: Path, content: bytes) -> None:
     path.write_bytes(content)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from valetkey.storage.audit import AuditRow, add
+from valetkey.storage.audit import AuditRow, add, add_if_account_exists
 from valetkey.storage.engine.statement import BoundStatement
 
 AuditEvent = Literal[
+    "account.address_removed",
     "account.changed",
     "account.created",
     "account.disabled",
@@ -63,6 +64,7 @@ def audit_statement(
     grant_id: str | None = None,
     address: str | None = None,
     detail: str | None = None,
+    created: str | None = None,
 ) -> BoundStatement:
     """Return the SQL statement, not yet executed, that adds an event to the audit log.
 
@@ -72,5 +74,8 @@ def audit_statement(
     :param grant_id: the grant that the event is about, or ``None``.
     :param address: network address that the request came from, or ``None``.
     :param detail: more about the event: names and ids only, never a secret.
+    :param created: ``sub`` of an account: the event is added only if the transaction has created it. ``None`` adds it
+        in any case.
     """
-    return add(AuditRow(now, event, client_id, owner, grant_id, address, detail))
+    row = AuditRow(now, event, client_id, owner, grant_id, address, detail)
+    return add(row) if created is None else add_if_account_exists(row, created)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from valetkey.protocol.errors import InvalidClient, TooManyRequests
 from valetkey.storage import audit
 from valetkey.storage.audit import AuditRow
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
 
@@ -46,12 +47,16 @@ class FailureBuffer:
     def __init__(self, store: Store, background: BackgroundThread) -> None:
         self._store = store
         self._background = background
+        self._reset()
+        call_after_fork(self._reset)
+        background.add(self.flush)
+
+    def _reset(self) -> None:
         self._pending: dict[_FailureKey, int] = {}
         self._minute = 0
         self._keys_of_minute: set[_FailureKey] = set()
         self._lock = threading.Lock()
         self._dropped_failures = 0
-        background.add(self.flush)
 
     def record_refusal(
         self, refusal: object, now: float, *, network: str, client_id: str | None = None, owner: str | None = None

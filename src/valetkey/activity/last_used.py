@@ -1,16 +1,12 @@
-"""Times when grants and personal access tokens were last used: recorded in memory, written in batches."""
+"""Times when grants and personal access tokens were last used, collected in memory until they are written."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
+from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from valetkey.storage import grants, personal_access_tokens
 from valetkey.storage.engine.statement import BoundStatement
-from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
-
-from .background import BackgroundThread
 
 _PRECISION_S = 30.0
 _MAX_ENTRIES = 10_000
@@ -18,45 +14,32 @@ _MAX_ENTRIES = 10_000
 _TouchFunction = Callable[[str, float], BoundStatement]  # returns the statement that sets the time of last use of an id
 
 
-class LastUsedBuffer:
-    """Buffer for the times when grants and personal access tokens were last used, accurate to 30 seconds.
+class LastUsedTimes:
+    """The times when grants and personal access tokens were last used, accurate to 30 seconds. Not safe for threads."""
 
-    ``record`` only costs the request a dictionary look-up. The background thread writes the times to the database once
-    a second and when the process exits.
-    """
-
-    def __init__(self, store: Store, background: BackgroundThread) -> None:
-        self._store = store
-        self._background = background
+    def __init__(self) -> None:
         self._recorded_at: dict[str, float] = {}
         self._pending: dict[str, tuple[_TouchFunction, float]] = {}
-        background.add(self.flush)
 
-    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
-        """Record that a grant or a personal access token was used; at most one use in 30 seconds is recorded.
+    def record(self, token: AccessToken, now: float) -> None:
+        """Record the time at which a token was used, unless one of the last 30 seconds is recorded for its grant.
 
-        :param grant_or_token_id: id of the grant; id of the personal access token if ``personal`` is true.
+        A token of a client that acts for itself has no grant, and is ignored.
+
         :param now: time of the use, in seconds since 1970.
         """
-        if now - self._recorded_at.get(grant_or_token_id, 0.0) < _PRECISION_S:
+        is_personal = token.client_id == PERSONAL_TOKEN_CLIENT_ID
+        used_id = token.jti if is_personal else token.grant_id
+        # Below 0, the clock was set back.
+        if used_id is None or 0.0 <= now - self._recorded_at.get(used_id, 0.0) < _PRECISION_S:
             return
         if len(self._recorded_at) >= _MAX_ENTRIES:
             self._recorded_at.clear()
-        self._recorded_at[grant_or_token_id] = now
-        self._pending[grant_or_token_id] = (
-            personal_access_tokens.set_last_used if personal else grants.set_last_used,
-            now,
-        )
-        self._background.ensure_running()
+        self._recorded_at[used_id] = now
+        self._pending[used_id] = (personal_access_tokens.set_last_used if is_personal else grants.set_last_used, now)
 
-    def flush(self) -> None:
-        """Write the recorded times of last use to the database.
-
-        If the database is unavailable, the times are dropped: no response has promised them.
-        """
+    def take_updates(self) -> tuple[BoundStatement, ...]:
+        """Return the SQL statements, not yet run, that store the recorded times, and forget those times."""
         pending, self._pending = self._pending, {}
-        if pending:
-            with contextlib.suppress(StoreUnavailable):
-                self._store.write(
-                    Transaction(rows=tuple(touch(used_id, used_at) for used_id, (touch, used_at) in pending.items()))
-                )
+        # By id: the same order in all processes, so that their row locks cannot deadlock.
+        return tuple(touch(used_id, used_at) for used_id, (touch, used_at) in sorted(pending.items()))

@@ -43,7 +43,7 @@ def is_logged(cause: OAuthError | BackendUnavailable) -> bool:
 def log_refusal(cause: OAuthError | BackendUnavailable, request_info: RequestInfo) -> None:
     """Log one line about a refused request: the error, and the reason that is not sent to the client.
 
-    Valetkey's secrets and JWTs are masked. The level is ``ERROR`` if the server failed or a backend does not answer
+    Valetkey's secrets and JWTs are masked. The level is ``ERROR`` if the server failed or a backend does not respond
     (status 500 or above), ``DEBUG`` if the caller was refused for the same reason within the last second, else
     ``INFO``: a caller that ignores 429 must not fill the log.
     """
@@ -91,5 +91,6 @@ def _quote(value: str) -> str:
     return value if _is_one_word(value) else json.dumps(value, ensure_ascii=False)
 
 
-def _mask(text: str | None) -> str | None:
-    return None if text is None else _SECRET_PATTERN.sub("...", text)[:_MAX_FIELD_LENGTH]
+def _mask(value: object) -> str | None:
+    """Return a value as text without secrets. It need not be text: an app's own user id may be a number."""
+    return None if value is None else _SECRET_PATTERN.sub("...", str(value))[:_MAX_FIELD_LENGTH]

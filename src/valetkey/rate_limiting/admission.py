@@ -26,7 +26,7 @@ _log = logging.getLogger("valetkey")
 
 
 class RouteBudget(Protocol):
-    """Rate limit of a route, and how many calls one call counts as. A route has one such object, equal to no other."""
+    """Rate limit and cost of a route. With ``cost`` 0, calls are charged to no limit or quota. Compared by identity."""
 
     @property
     def limit(self) -> RateLimit | None: ...
@@ -138,7 +138,7 @@ class Admission:
         user_limit: Limit | None = None,
     ) -> None:
         self.limiter = limiter
-        self._user_limit = user_limit
+        self.user_limit = user_limit
         self.fields_style: FieldsStyle = fields_style
         self.plans = plans if plans is not None and plans.budgets else None
         self._charge_plans: dict[tuple[RouteBudget, str, str | None, Caller], ChargePlan] = {}
@@ -192,6 +192,8 @@ class Admission:
         :param endpoint: name of the route's Flask endpoint.
         :param plan: the client's plan; ``None`` if there are no plans or the call has no token.
         """
+        if route_budget.cost == 0:
+            return ChargePlan(route_budget, plan, (), None, "", False)
         charges = []
         routes_plan = self.plans.default_plan if plan is None and self.plans is not None else plan
         if route_budget.limit is not None and (limit := route_budget.limit.of(routes_plan)) is not None:
@@ -200,8 +202,8 @@ class Admission:
                 _build_key(route_budget, route_budget.limit, endpoint, caller),
             )
             charges.append(Charge(name, key, limit, route_budget.limit.fail == "open"))
-        if self._user_limit is not None and caller.user_id is not None:
-            charges.append(Charge("user", join_key("user", caller.user_id), self._user_limit, fails_open=True))
+        if self.user_limit is not None and caller.user_id is not None:
+            charges.append(Charge("user", join_key("user", caller.user_id), self.user_limit, fails_open=True))
         budget = self.plans.budgets[plan] if self.plans is not None and plan is not None else None
         if budget is None:
             return ChargePlan(route_budget, plan, tuple(charges), None, "", False)

@@ -51,13 +51,8 @@ def rate_limit_fields(result: AdmissionResult, style: FieldsStyle, now: float) -
     if style in {"legacy", "both"}:
         fields += _legacy_fields(result, now)
     if not result.is_admitted:
-        fields.append(("Retry-After", str(retry_after_seconds(result))))
+        fields.append(("Retry-After", str(whole_seconds(result.retry_after))))
     return fields
-
-
-def retry_after_seconds(result: AdmissionResult) -> int:
-    """Return the number of whole seconds, at least 1, after which a refused call may be retried."""
-    return whole_seconds(result.retry_after)
 
 
 def _ietf_fields(result: AdmissionResult) -> Fields:

@@ -8,36 +8,27 @@ intervals ahead of now.
 A lease is k calls that a process spends from the counter in one step, and may then admit from memory for d seconds. It
 is charged as if all its calls came at its end: the TAT moves on from ``max(tat, now + d)``. So each call is charged at
 or after the time when it comes, and the bound holds as for single calls. Calls of a lease that are not used are lost,
-never spent twice.
+never spent twice. Leases of steady callers are renewed in the background, see ``lease_renewal.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from valetkey.storage.engine.after_fork import call_after_fork
 
 from .backends.circuit_breaker_counters import CircuitBreakerCounters
 from .backends.counters import Counters
-from .limit import LEASE_DURATION_S, LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
+from .caller_state import MAX_AHEAD_S, CallerState, Lease, size_lease
+from .lease_renewal import LeaseRenewal
+from .limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S, Limit
 
-# A caller with so many calls per second is hot, and gets leases of LEASE_DURATION_S.
-_HOT_RATE = 40.0
-# One with so many calls per second is steady. It gets longer leases of few calls, if the burst is worth so many seconds
-# of budget. A lease reserves the budget of its duration, too; a caller that was active for so long has had as much in
-# addition to its burst.
-_STEADY_RATE, _MIN_STEADY_BURST_S = 2.0, 6.0
-# Unused calls of steady leases are lost. They take up to this share of the burst; beyond it, calls are counted singly.
-_STEADY_SHARE = 1 / 12
 _MAX_KEYS = 20_000
-# The largest lease, in seconds of budget: what a process does not use is only available again after that time.
-_MAX_LEASE_BUDGET_S = 5.0
 # The smallest refund, in seconds of budget: less may have been replenished already while a lease was in use.
 _MIN_REFUND_S = 2 * LONG_LEASE_DURATION_S
 _MAX_REFUSAL_S = 1.0  # how long calls are refused without reading the counter again
-_MAX_AHEAD_S = 2.0  # a lease or a refusal that ends later than this was stored before the clock was set back
 
 
 @dataclass(slots=True)  # not frozen: that would cost 0.5 us per call
@@ -53,38 +44,24 @@ class LimitResult:
     tat: float = 0.0  # TAT after the call: a refund requires one of them to be unchanged
 
 
-@dataclass(slots=True)
-class _KeyState:
-    """What this process has cached about one caller's budget: the counter as last read or changed, and the lease.
-
-    The counter may have been changed by other processes since. The lease, the calls that this process may admit
-    without the counter, belongs to this process only. ``counter_key`` is the counter's name in the backend; it contains
-    the limit, so changing a limit starts a new counter.
-    """
-
-    limit: Limit
-    counter_key: str
-    lease_left_s: float = 0.0  # seconds of budget that are left of the lease
-    lease_ends_at: float = 0.0
-    tat: float = 0.0
-    refused_until: float = 0.0  # single calls are refused until then, since the TAT only grows
-    window_began_at: float = 0.0
-    window_s: float = LONG_LEASE_DURATION_S
-    calls: int = 0  # since the window began
-    previous_rate: float = 0.0  # calls per second in the window before
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 class Limiter:
     """Charges calls to rate limits.
 
-    A ``key`` names what is limited, such as a route and a client; each key has a budget. Safe for threads. ``now``
-    is in seconds since 1970.
+    A ``key`` names what is limited, such as a route and a client; each key has a budget. Safe for threads; a forked
+    child process has leases of its own. ``now`` is in seconds since 1970.
+
+    :param renews_in_background: whether a thread renews the leases of steady callers; else call ``renewal.renew()``.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, *, renews_in_background: bool = False) -> None:
         self._counters = CircuitBreakerCounters(counters)
-        self._keys: OrderedDict[str, _KeyState] = OrderedDict()
+        self._renews_in_background = renews_in_background
+        self._reset()
+        call_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._keys: OrderedDict[str, CallerState] = OrderedDict()
+        self.renewal = LeaseRenewal(self._counters, in_background=self._renews_in_background)
 
     def spend(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult:
         """Charge ``cost`` calls to the budget of ``key``, and return whether the limit admits them.
@@ -109,14 +86,16 @@ class Limiter:
         state = self._keys.get(key)
         if state is None or state.limit is not limit:
             return None
+        cost_s = cost * limit.emission_interval_s
         with state.lock:
-            if (
-                not 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S
-                or (left_s := state.lease_left_s - cost * limit.emission_interval_s) < 0.0
-            ):
+            left_s = state.lease_left_s - cost_s
+            if 0.0 < state.renew_at - now <= MAX_AHEAD_S and left_s >= state.renew_below_s:
+                state.calls += 1
+                state.lease_left_s = left_s
+            elif self._use_lease(state, now, cost_s):
+                left_s = state.lease_left_s
+            else:
                 return None
-            state.calls += 1
-            state.lease_left_s = left_s
             ahead_s = state.tat - now
         if ahead_s < 0.0:
             ahead_s = 0.0
@@ -126,9 +105,11 @@ class Limiter:
     def standing_refusal(self, key: str, limit: Limit, now: float, cost: int = 1) -> LimitResult | None:
         """Return the result if it is certain, without reading the counter, that the call is refused; else ``None``."""
         state, cost_s = self._keys.get(key), cost * limit.emission_interval_s
-        if state is None or state.limit != limit or not 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
+        if state is None or state.limit != limit or not 0.0 < state.refused_until - now <= MAX_AHEAD_S:
             return None
-        if now < state.lease_ends_at and state.lease_left_s >= cost_s:
+        if state.has_next_lease(now) or (
+            0.0 < state.lease_ends_at - now <= MAX_AHEAD_S and state.lease_left_s >= cost_s
+        ):
             return None
         return self._refused_result(state, limit, now, cost_s)
 
@@ -139,7 +120,8 @@ class Limiter:
         """
         state = self._get_state(key, limit)
         with state.lock:
-            if not 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S:
+            state.drop_future_leases(now)
+            if now >= state.lease_ends_at:
                 tat = self._counters.read(state.counter_key, now)
                 state.tat = tat if tat <= now + limit.burst_tolerance_s + MAX_CLOCK_OFFSET_S else now
             result = self._admitted_result(state, limit, now)
@@ -181,59 +163,59 @@ class Limiter:
     def close(self) -> None:
         """Close the counter backend. Calls that this process holds in leases and has not used are lost."""
         self._keys.clear()
+        self.renewal.close()
         self._counters.close()
 
     def prune(self, now: float) -> None:
         """Delete the counters whose whole budget is available again at ``now``, in seconds since 1970."""
         self._counters.prune(now)
 
-    def _spend(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> LimitResult:
-        if 0.0 < state.lease_ends_at - now <= _MAX_AHEAD_S and state.lease_left_s >= cost_s:
-            state.calls += 1
-            state.lease_left_s -= cost_s
+    def _spend(self, state: CallerState, limit: Limit, now: float, cost_s: float) -> LimitResult:
+        if self._use_lease(state, now, cost_s):
             return self._admitted_result(state, limit, now)
-        window_age_s = now - state.window_began_at
-        if not 0.0 <= window_age_s < state.window_s:
-            is_recent = 0.0 <= window_age_s < 2 * state.window_s
-            state.previous_rate = state.calls / state.window_s if is_recent else 0.0
-            state.calls, state.window_began_at, state.window_s, window_age_s = 0, now, LONG_LEASE_DURATION_S, 0.0
+        state.drop_future_leases(now)
+        if not 0.0 <= now - state.window_began_at < state.window_s:
+            state.begin_window(now)
         state.calls += 1
-        if 0.0 < state.refused_until - now <= _MAX_AHEAD_S:
+        if 0.0 < state.refused_until - now <= MAX_AHEAD_S:
             return self._refused_result(state, limit, now, cost_s)
-        rate = max(state.calls / max(window_age_s, LEASE_DURATION_S), state.previous_rate)
-        lease_s, duration_s = _size_lease(state, limit, now, cost_s, rate)
-        if lease_s >= cost_s and self._take_lease(state, limit, now, lease_s, duration_s):
-            state.lease_left_s -= cost_s
-            # Start to count calls anew with the lease, so that their number decides the size of the next one.
-            state.previous_rate, state.calls, state.window_began_at, state.window_s = rate, 1, now, duration_s
-            return self._admitted_result(state, limit, now)
+        rate = max(state.measure_rate(now), state.previous_rate)
+        lease_s, duration_s = size_lease(state, limit, now, cost_s, rate)
+        if lease_s >= cost_s:
+            ends_at = now + duration_s
+            has_lease, tat = self._counters.spend(state.counter_key, ends_at, lease_s, now + limit.burst_tolerance_s)
+            if has_lease:
+                state.begin_lease(Lease.of(limit, lease_s, ends_at, tat), now, rate, duration_s)
+                self._use_lease(state, now, cost_s)
+                return self._admitted_result(state, limit, now)
         admitted, state.tat = self._counters.spend(state.counter_key, now, cost_s, now + limit.burst_tolerance_s)
         if admitted:
             return self._admitted_result(state, limit, now)
         state.refused_until = min(now + _MAX_REFUSAL_S, state.tat + limit.emission_interval_s - limit.burst_tolerance_s)
         return self._refused_result(state, limit, now, cost_s)
 
-    def _take_lease(self, state: _KeyState, limit: Limit, now: float, lease_s: float, duration_s: float) -> bool:
-        has_lease, tat = self._counters.spend(
-            state.counter_key, now + duration_s, lease_s, now + limit.burst_tolerance_s
-        )
-        if has_lease:
-            # Add a millionth of a call, or rounding could leave too little for the last call.
-            state.tat, state.lease_left_s = tat, lease_s + 1e-6 * limit.emission_interval_s
-            state.lease_ends_at = now + duration_s
-        return has_lease
+    def _use_lease(self, state: CallerState, now: float, cost_s: float) -> bool:
+        """Charge a call to the lease if enough is left of it, or of the next one, which then begins."""
+        has_ended = not 0.0 < state.lease_ends_at - now <= MAX_AHEAD_S
+        if (has_ended or state.lease_left_s < cost_s) and not state.begin_next_lease(now, cost_s):
+            return False
+        state.calls += 1
+        state.lease_left_s -= cost_s
+        if state.is_renewal_due(now):
+            self.renewal.request(state, now, cost_s)
+        return True
 
-    def _admitted_result(self, state: _KeyState, limit: Limit, now: float) -> LimitResult:
+    def _admitted_result(self, state: CallerState, limit: Limit, now: float) -> LimitResult:
         ahead_s = state.tat - now if state.tat > now else 0.0
         left_s = limit.burst_tolerance_s - ahead_s + (state.lease_left_s if now < state.lease_ends_at else 0.0)
         remaining = int(left_s / limit.emission_interval_s + 1e-6) if left_s > 0.0 else 0
         return LimitResult(True, limit, remaining, ahead_s, 0.0, state.lease_ends_at, state.tat)
 
-    def _refused_result(self, state: _KeyState, limit: Limit, now: float, cost_s: float) -> LimitResult:
+    def _refused_result(self, state: CallerState, limit: Limit, now: float, cost_s: float) -> LimitResult:
         ahead_s = max(0.0, state.tat - now)
         return LimitResult(False, limit, 0, ahead_s, max(0.001, ahead_s + cost_s - limit.burst_tolerance_s))
 
-    def _get_state(self, key: str, limit: Limit) -> _KeyState:
+    def _get_state(self, key: str, limit: Limit) -> CallerState:
         state = self._keys.get(key)
         if state is not None and state.limit is not limit and state.limit == limit:
             state.limit = limit  # two routes of a group have equal limits
@@ -241,25 +223,5 @@ class Limiter:
             if len(self._keys) >= _MAX_KEYS:
                 with contextlib.suppress(KeyError):  # another thread removed it first
                     self._keys.popitem(last=False)
-            state = self._keys[key] = _KeyState(limit, f"{key}|{limit}")
+            state = self._keys[key] = CallerState(limit, f"{key}|{limit}")
         return state
-
-
-def _size_lease(state: _KeyState, limit: Limit, now: float, cost_s: float, rate: float) -> tuple[float, float]:
-    """Return the size of a lease in seconds of budget, 0 for no lease, and its duration in seconds.
-
-    :param rate: calls per second of this caller in this process.
-    """
-    if rate >= _HOT_RATE:
-        available_s = limit.burst_tolerance_s - LEASE_DURATION_S - max(0.0, state.tat - now - LEASE_DURATION_S)
-        lease_s = min(1.25 * rate * LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, available_s / 2)
-        duration_s, min_lease_s = LEASE_DURATION_S, 4 * limit.emission_interval_s
-    elif state.previous_rate >= _STEADY_RATE and limit.burst_tolerance_s >= _MIN_STEADY_BURST_S:
-        left_s = limit.burst_tolerance_s * _STEADY_SHARE - max(0.0, state.tat - now - LONG_LEASE_DURATION_S)
-        lease_s = min(2 * rate * LONG_LEASE_DURATION_S * cost_s, _MAX_LEASE_BUDGET_S, left_s)  # few calls vary more
-        duration_s, min_lease_s = LONG_LEASE_DURATION_S, 2 * limit.emission_interval_s
-    else:
-        return 0.0, 0.0
-    if lease_s < min_lease_s:  # the budget is nearly empty, or the burst small
-        return 0.0, 0.0
-    return math.floor(lease_s / cost_s) * cost_s, duration_s  # whole calls: a remainder would be lost

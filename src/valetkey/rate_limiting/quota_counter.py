@@ -2,8 +2,9 @@
 
 The calls of a client's quota that a process has reserved are a slice: the process admits them from memory. The database
 commits a slice before the first of its calls is admitted, so no crash and no race admits more than the quota. A process
-returns what it does not use within ``SLICE_TTL_S``; the slices of a process that is killed are lost. Slices grow with
-the traffic, and shrink to single calls towards the end of the quota.
+returns what it does not use within ``SLICE_TTL_S``. Lost are the slices of a process that is killed, and those that may
+have been returned when the connection to the database broke. Slices grow with the traffic, and shrink to single calls
+towards the end of the quota.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from valetkey.storage import quotas
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import StoreUnavailable
+from valetkey.storage.engine.transaction import StoreBusy, StoreUnavailable
 
 from .quota import Quota
 
 SLICE_TTL_S = 2.0
+_EXHAUSTED_S = 1.0  # how long calls are refused without asking the store again
 _MAX_SLICE_CALLS = 500
 _SLICE_DIVISOR = 16  # a slice is at most 1/16 of what is left, so that 16 processes can have one each
 _MAX_TRIES = 8
@@ -50,12 +53,15 @@ class _QuotaSlice:
     size: int = 1
     taken_at: float = 0.0
     used_at: float = 0.0
-    exhausted_until: float = 0.0  # calls are refused without asking the store until then
+    exhausted_until: float = 0.0  # calls that cost more than was left are refused without asking the store until then
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Quotas:
-    """Charges calls to the quotas of clients. Safe for threads. ``now`` is in seconds since 1970."""
+    """Charges calls to the quotas of clients. ``now`` is in seconds since 1970.
+
+    Safe for threads; a forked child process reserves calls of its own.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], float], wake: Callable[[], None] = lambda: None) -> None:
         self._store = store
@@ -63,6 +69,10 @@ class Quotas:
         self._wake = wake  # ensures that a thread calls return_idle_slices every second
         # Without it, all calls that need a slice would wait for the store's timeout, one after the other.
         self._breaker = CircuitBreaker("the database of the quotas")
+        self._reset()
+        call_after_fork(self._reset)
+
+    def _reset(self) -> None:
         self._slices: dict[tuple[str, str], _QuotaSlice] = {}
 
     def spend(self, client_id: str, quota: Quota, now: float, cost: int = 1) -> QuotaResult:
@@ -78,22 +88,23 @@ class Quotas:
                 self._start_period(quota_slice, quota, now)
             quota_slice.used_at = now
             is_admitted = quota_slice.calls_left >= cost or (
-                now >= quota_slice.exhausted_until and self._request_calls(quota_slice, client_id, quota, cost)
+                not _is_exhausted(quota_slice, quota, now, cost)
+                and self._request_calls(quota_slice, client_id, quota, cost)
             )
             if is_admitted:
                 quota_slice.calls_left -= cost
             return _build_result(quota_slice, quota, now, is_admitted)
 
     def standing_refusal(self, client_id: str, quota: Quota, now: float, cost: int = 1) -> QuotaResult | None:
-        """Return the refused result if the quota was found to be used up within the last second; else ``None``.
+        """Return the refused result if too few calls were found to be left within the last second; else ``None``.
 
         Does not read the database.
         """
         quota_slice = self._slices.get((client_id, quota.unit))
         if (
             quota_slice is None
-            or quota_slice.calls_left >= cost
-            or not quota_slice.period_begins_at <= now < min(quota_slice.exhausted_until, quota_slice.period_ends_at)
+            or not quota_slice.period_begins_at <= now < quota_slice.period_ends_at
+            or not _is_exhausted(quota_slice, quota, now, cost)
         ):
             return None
         return _build_result(quota_slice, quota, now, is_admitted=False)
@@ -117,11 +128,12 @@ class Quotas:
 
     def return_idle_slices(self) -> None:
         """Return reserved calls of clients that made none for ``SLICE_TTL_S`` to the database. Run once a second."""
-        self._return_slices(self._clock() - SLICE_TTL_S)
+        now = self._clock()
+        self._return_slices(lambda quota_slice: abs(now - quota_slice.used_at) >= SLICE_TTL_S)
 
     def return_all_slices(self) -> None:
         """Return all reserved calls that were not used to the database. Called when the process exits."""
-        self._return_slices(float("inf"))
+        self._return_slices(lambda _: True)
 
     def _get_slice(self, client_id: str, quota: Quota) -> _QuotaSlice:
         key = (client_id, quota.unit)
@@ -155,7 +167,7 @@ class Quotas:
         """
         now, period = quota_slice.used_at, (quota_slice.period_begins_at, quota_slice.period_ends_at)
         quota_slice.size = (
-            min(quota_slice.size * 2, _MAX_SLICE_CALLS) if now - quota_slice.taken_at < SLICE_TTL_S else 1
+            min(quota_slice.size * 2, _MAX_SLICE_CALLS) if abs(now - quota_slice.taken_at) < SLICE_TTL_S else 1
         )
         missing = cost - quota_slice.calls_left
         for _ in range(_MAX_TRIES):
@@ -174,46 +186,66 @@ class Quotas:
             )
             if quota.max_calls - quota_slice.total_taken < missing:
                 break
-        quota_slice.exhausted_until = now + 1.0  # then ask again: other processes may have returned calls
+        quota_slice.exhausted_until = now + _EXHAUSTED_S  # then ask again: other processes may have returned calls
         return False
 
-    def _return_slices(self, used_before: float) -> None:
-        statements, returned = [], []
+    def _return_slices(self, is_idle: Callable[[_QuotaSlice], bool]) -> None:
+        returned: list[tuple[tuple[str, str], _QuotaSlice, float, int]] = []
         for key, quota_slice in list(self._slices.items()):
-            if quota_slice.used_at > used_before:
+            if not is_idle(quota_slice):
                 continue
             with quota_slice.lock:
-                if quota_slice.used_at > used_before:
+                if not is_idle(quota_slice):
                     continue
                 if quota_slice.calls_left:
-                    statements.append(quotas.refund(*key, quota_slice.period_begins_at, quota_slice.calls_left))
-                    returned.append((quota_slice, quota_slice.period_begins_at, quota_slice.calls_left))
+                    returned.append((key, quota_slice, quota_slice.period_begins_at, quota_slice.calls_left))
                     quota_slice.total_taken -= quota_slice.calls_left
                     quota_slice.calls_left = 0
                 elif self._slices.get(key) is quota_slice:
                     del self._slices[key]
-        if statements:
-            try:
-                quotas.write_refunds(self._store, tuple(statements))
-            except StoreUnavailable as error:
-                calls = sum(calls_left for _, _, calls_left in returned)
-                _log.warning("quotas: %d unused calls could not be returned to the store: %s", calls, error)
-                for quota_slice, begins_at, calls_left in returned:
-                    self._restore_calls(quota_slice, begins_at, calls_left)
+        if returned:
+            self._write_refunds(returned)
 
-    def _restore_calls(self, quota_slice: _QuotaSlice, begins_at: float, calls_left: int) -> None:
-        with quota_slice.lock:
-            if quota_slice.period_begins_at == begins_at:
-                quota_slice.calls_left += calls_left
-                quota_slice.total_taken += calls_left
+    def _write_refunds(self, returned: list[tuple[tuple[str, str], _QuotaSlice, float, int]]) -> None:
+        """Return reserved calls to the database. They count as used if it is unknown whether they were returned.
+
+        :param returned: client and unit of the quota, slice, begin of its period, and number of calls.
+        """
+        returned.sort(key=lambda item: item[0])  # the same order in all processes, so that row locks cannot deadlock
+        refunds = tuple(quotas.refund(*key, begins_at, calls_left) for key, _, begins_at, calls_left in returned)
+        try:
+            quotas.write_refunds(self._store, refunds)
+        except StoreUnavailable as error:
+            is_restored = isinstance(error, StoreBusy)  # otherwise they may have been returned, and be spent again
+            calls = sum(calls_left for *_, calls_left in returned)
+            outcome = "could not be returned to the store yet" if is_restored else "may be lost to their clients"
+            _log.warning("quotas: %d unused calls %s: %s", calls, outcome, error)
+            if is_restored:
+                for _, quota_slice, begins_at, calls_left in returned:
+                    _restore_calls(quota_slice, begins_at, calls_left)
+
+
+def _restore_calls(quota_slice: _QuotaSlice, begins_at: float, calls_left: int) -> None:
+    with quota_slice.lock:
+        if quota_slice.period_begins_at == begins_at:
+            quota_slice.calls_left += calls_left
+            quota_slice.total_taken += calls_left
+
+
+def _is_exhausted(quota_slice: _QuotaSlice, quota: Quota, now: float, cost: int) -> bool:
+    """Return whether less than ``cost`` was found to be left of a quota within the last second."""
+    return 0.0 < quota_slice.exhausted_until - now <= _EXHAUSTED_S and cost > _count_remaining(quota_slice, quota)
+
+
+def _count_remaining(quota_slice: _QuotaSlice, quota: Quota) -> int:
+    return max(0, quota.max_calls - quota_slice.total_taken + quota_slice.calls_left)
 
 
 def _build_result(quota_slice: _QuotaSlice, quota: Quota, now: float, is_admitted: bool) -> QuotaResult:
-    remaining = max(0, quota.max_calls - quota_slice.total_taken + quota_slice.calls_left) if is_admitted else 0
     return QuotaResult(
         is_admitted,
         quota,
-        remaining,
+        _count_remaining(quota_slice, quota),
         quota_slice.period_ends_at - quota_slice.period_begins_at,
         quota_slice.period_ends_at - now,
     )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.storage.engine.circuit_breaker import CircuitBreaker
 
-from .counters import Counters, CountersFull, CountersUnavailable
+from .counters import Counters, CountersFull, CountersUnavailable, Spend, SpendResult
 
 R = TypeVar("R")
 
 
-class CircuitBreakerCounters:
+class CircuitBreakerCounters(Counters):
     """Counter backend with a circuit breaker: it calls another backend, unless that one failed within the last second.
 
     During an outage only one call per second waits for the driver's timeout; the others raise ``BackendUnavailable`` at
@@ -25,8 +25,11 @@ class CircuitBreakerCounters:
         self._counters = counters
         self._breaker = CircuitBreaker("the rate limit counter backend", clock, error=CountersUnavailable)
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         return self._call(lambda: self._counters.spend(key, min_tat, cost_s, max_tat))
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        return self._call(lambda: self._counters.spend_all(spends))
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         return self._call(lambda: self._counters.refund(key, cost_s, expected_tat))

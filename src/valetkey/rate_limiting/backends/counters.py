@@ -8,18 +8,32 @@ budget is available again.
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from valetkey.protocol.unavailable import BackendUnavailable
-from valetkey.rate_limiting.limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S, MAX_LEASE_AHEAD_S
 
 _MAX_KEYS = 100_000
+_PRUNE_INTERVAL_S = 1.0  # if little can be removed
+
+
+class Spend(NamedTuple):
+    """The arguments of one call of ``Counters.spend``."""
+
+    key: str
+    min_tat: float
+    cost_s: float
+    max_tat: float
+
+
+SpendResult = tuple[bool, float]  # what ``Counters.spend`` returns
 
 
 class Counters(Protocol):
     """Interface of a counter backend. ``spend`` is atomic across all processes that share the backend."""
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         """Set a counter's theoretical arrival time to ``max(tat, min_tat) + cost_s``, unless that is after ``max_tat``.
 
         :param key: name of the counter. A new counter starts at ``min_tat``, as does one that is more than
@@ -29,6 +43,13 @@ class Counters(Protocol):
         :raises BackendUnavailable: if the counters cannot be reached.
         """
         ...
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        """Return the result of ``spend`` for each item. All keys are different.
+
+        :raises BackendUnavailable: if the counters cannot be reached.
+        """
+        return [self.spend(*spend) for spend in spends]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         """Reduce a counter's theoretical arrival time by ``cost_s`` seconds.
@@ -62,7 +83,7 @@ class CountersFull(CountersUnavailable):
     """``MemoryCounters`` has no space for a new counter. Callers that have a counter are still counted."""
 
 
-class MemoryCounters:
+class MemoryCounters(Counters):
     """Counters in the memory of one process, not shared with others: at most 100,000 counters, about 15 MB.
 
     A counter is removed once its whole budget is available again, and no earlier. If there are 100,000 counters that
@@ -75,7 +96,7 @@ class MemoryCounters:
         self._lock = threading.Lock()
         self._next_prune_at = 0.0  # full until then: scanning all keys is too slow for every call
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         with self._lock:
             tat = self._tats.get(key)
             if tat is not None and tat > max_tat + MAX_CLOCK_OFFSET_S:
@@ -111,15 +132,16 @@ class MemoryCounters:
         If that frees less than a tenth of the space, it is not tried again for a second.
 
         :param min_tat: the time of the call (GCRA's theoretical arrival time of a full budget); up to
-            ``LONG_LEASE_DURATION_S`` in the future.
+            ``MAX_LEASE_AHEAD_S`` in the future.
 
         :raises CountersFull: if there is still no space.
         """
-        if min_tat >= self._next_prune_at:
-            self._remove_full_budgets(min_tat - 2 * LONG_LEASE_DURATION_S)
+        # It is further ahead if the clock was set back.
+        if not 0.0 < self._next_prune_at - min_tat <= _PRUNE_INTERVAL_S + MAX_LEASE_AHEAD_S:
+            self._remove_full_budgets(min_tat - 2 * MAX_LEASE_AHEAD_S)
             if len(self._tats) < _MAX_KEYS * 0.9:
                 return
-            self._next_prune_at = min_tat + 1.0
+            self._next_prune_at = min_tat + _PRUNE_INTERVAL_S
         if len(self._tats) >= _MAX_KEYS:
             raise CountersFull(
                 f"the rate limit counters in memory are full ({_MAX_KEYS} keys): set redis_url to count more callers"

@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
+from valetkey.storage.engine.after_fork import call_after_fork
 from valetkey.storage.engine.batch_queue import BatchQueue, QueuedItem
 
-from .counters import Counters, CountersUnavailable
+from .counters import Counters, CountersUnavailable, Spend, SpendResult
 
 _MAX_CALLS_PER_GROUP = 64
-
-
-class Spend(NamedTuple):
-    """The arguments of one call of ``Counters.spend``."""
-
-    key: str
-    min_tat: float
-    cost_s: float
-    max_tat: float
-
-
-SpendResult = tuple[bool, float]  # what ``Counters.spend`` returns
-
-
-class GroupCounters(Counters, Protocol):
-    """A counter backend that can count several calls in one request to the database or Redis."""
-
-    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
-        """Return the result of ``spend`` for each item. All keys are different.
-
-        :raises BackendUnavailable: if the counters cannot be reached.
-        """
-        ...
 
 
 class _QueuedSpend(QueuedItem):
@@ -48,27 +23,33 @@ class _QueuedSpend(QueuedItem):
         self.result: SpendResult = (False, 0.0)
 
 
-class GroupedCounters:
+class GroupedCounters(Counters):
     """Counter backend that counts the calls of all waiting threads together in another backend.
 
     A call that comes alone is counted at once. It is thread-safe and fork-safe.
 
-    :param counters: the backend.
+    :param counters: the backend, which counts several calls in one request.
     """
 
-    def __init__(self, counters: GroupCounters) -> None:
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._reset()
-        weak = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset_if_exists(weak))
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
         self._queue = BatchQueue(self._spend_group, _MAX_CALLS_PER_GROUP, CountersUnavailable)
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         queued = _QueuedSpend(Spend(key, min_tat, cost_s, max_tat))
         self._queue.run(queued)
         return queued.result
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        return [
+            result
+            for begin in range(0, len(spends), _MAX_CALLS_PER_GROUP)
+            for result in self._counters.spend_all(spends[begin : begin + _MAX_CALLS_PER_GROUP])
+        ]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         return self._counters.refund(key, cost_s, expected_tat)
@@ -99,9 +80,3 @@ class GroupedCounters:
 
     def _spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
         return self._counters.spend_all(spends) if len(spends) > 1 else [self._counters.spend(*spends[0])]
-
-
-def _reset_if_exists(counters_ref: weakref.ref[GroupedCounters]) -> None:
-    counters = counters_ref()
-    if counters is not None:
-        counters._reset()

@@ -10,18 +10,21 @@ be deleted. If all slots of a bucket are in use, its further counters are stored
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import mmap
 import os
 import struct
 import threading
-import weakref
 from hashlib import blake2b
 from pathlib import Path
 
-from valetkey.rate_limiting.limit import LONG_LEASE_DURATION_S, MAX_CLOCK_OFFSET_S
+from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S, MAX_LEASE_AHEAD_S
+from valetkey.storage.engine.after_fork import call_after_fork
+from valetkey.storage.engine.files import new_private_file, place_new_file
 
 from .byte_lock import lock_byte, unlock_byte
-from .counters import Counters, CountersUnavailable
+from .counters import Counters, CountersUnavailable, SpendResult
 
 _HEADER, _HEADER_SIZE = b"valetkey rate limit counters 2\n", 4096
 _BUCKETS, _SLOTS = 16_384, 20
@@ -35,7 +38,7 @@ _MAX_PLACES = 20_000
 _THREAD_LOCKS = 251  # prime, so that buckets are spread over all of them
 
 
-class MappedCounters:
+class MappedCounters(Counters):
     """Rate limit counters in a file of 8 MB that all processes of one machine map into their memory.
 
     The file is created when the first call is counted. It is thread-safe and fork-safe.
@@ -49,8 +52,7 @@ class MappedCounters:
         self._overflow = overflow
         self._file = -1
         self._reset()
-        weak = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset_if_exists(weak))
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
         # A forked child must open the file again: it would share its locks with the parent.
@@ -63,14 +65,14 @@ class MappedCounters:
         # The lock of a file keeps other processes out of a bucket; these keep out other threads.
         self._thread_locks = [threading.Lock() for _ in range(_THREAD_LOCKS)]
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         memory = self._map or self._open()
         bucket, digest = self._places.get(key) or self._find_place(memory, key)
         with self._thread_locks[bucket % _THREAD_LOCKS]:
             lock_byte(self._file, bucket, self._path)
             try:
                 slot = _find_slot(memory, bucket, digest)
-                if slot is None and _read_overflow_end(memory, bucket) > min_tat - 2 * LONG_LEASE_DURATION_S:
+                if slot is None and _read_overflow_end(memory, bucket) > min_tat - 2 * MAX_LEASE_AHEAD_S:
                     return self._spend_in_overflow(memory, bucket, key, min_tat, cost_s, max_tat)
                 tat = min_tat if slot is None else _read_tat(memory, slot)
                 if not min_tat <= tat <= max_tat + MAX_CLOCK_OFFSET_S:
@@ -118,7 +120,8 @@ class MappedCounters:
         self._open()
         with self._path.open("rb") as file:  # not the map: each page of it that is used counts as this process's memory
             # Without read-ahead, which makes large blocks of the page cache: using a page would map its whole block.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            with contextlib.suppress(OSError):  # not every file system and sandbox allows it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             file.seek(_HEADER_SIZE)
             if any(_TAT.unpack_from(file.read(_BUCKET_SIZE))[0] > 0.0 for _ in range(_BUCKETS)):
                 self._overflow.prune(now)
@@ -148,7 +151,7 @@ class MappedCounters:
 
     def _spend_in_overflow(
         self, memory: mmap.mmap, bucket: int, key: str, min_tat: float, cost_s: float, max_tat: float
-    ) -> tuple[bool, float]:
+    ) -> SpendResult:
         """Count a call in the SQLite file, and store in the bucket until when this file must be used."""
         _TAT.pack_into(memory, bucket, max(_read_overflow_end(memory, bucket), max_tat))
         return self._overflow.spend(key, min_tat, cost_s, max_tat)
@@ -181,12 +184,6 @@ class MappedCounters:
             return self._map
 
 
-def _reset_if_exists(counters_ref: weakref.ref[MappedCounters]) -> None:
-    counters = counters_ref()
-    if counters is not None:
-        counters._reset()
-
-
 def _create_if_missing(path: Path) -> None:
     """Create the file, with all of its space reserved: writing to a mapped file on a full disk would end the process.
 
@@ -194,17 +191,19 @@ def _create_if_missing(path: Path) -> None:
     """
     if path.exists():
         return
-    new_file = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    file = os.open(new_file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with new_private_file(path, _write_empty_counters) as file, contextlib.suppress(FileExistsError):
+        place_new_file(file, path)  # another process may have created it meanwhile
+
+
+def _write_empty_counters(descriptor: int) -> None:
     try:
-        os.posix_fallocate(file, 0, _FILE_SIZE)
-        os.write(file, _HEADER)
-        os.link(new_file, path)
-    except FileExistsError:
-        pass  # another process has created it meanwhile
-    finally:
-        os.close(file)
-        new_file.unlink()
+        os.posix_fallocate(descriptor, 0, _FILE_SIZE)
+    except OSError as refused:  # not every file system and sandbox allows it
+        if refused.errno == errno.ENOSPC:
+            raise
+        with open(descriptor, "wb", closefd=False) as content:
+            content.write(bytes(_FILE_SIZE))
+    os.pwrite(descriptor, _HEADER, 0)
 
 
 def _offset(bucket_number: int) -> int:
@@ -225,9 +224,9 @@ def _find_slot(memory: mmap.mmap, bucket: int, digest: bytes) -> int | None:
 def _find_free_slot(memory: mmap.mmap, bucket: int, min_tat: float) -> int | None:
     """Return the offset of a slot that is empty or whose budget is full again, or ``None`` if there is none.
 
-    :param min_tat: the time of the call, or up to ``LONG_LEASE_DURATION_S`` later.
+    :param min_tat: the time of the call, or up to ``MAX_LEASE_AHEAD_S`` later.
     """
-    latest = min_tat - 2 * LONG_LEASE_DURATION_S
+    latest = min_tat - 2 * MAX_LEASE_AHEAD_S
     for number, tat in enumerate(_TATS.unpack_from(memory, bucket + _FIRST_SLOT)):
         if tat <= latest:
             return bucket + _FIRST_SLOT + number * _SLOT_SIZE

@@ -7,8 +7,7 @@ from typing import Any
 
 from valetkey.rate_limiting.limit import MAX_CLOCK_OFFSET_S
 
-from .counters import CountersUnavailable
-from .grouped_counters import Spend, SpendResult
+from .counters import Counters, CountersUnavailable, Spend, SpendResult
 
 _TIMEOUT_S = 1.0  # for a response; a rate limit does not justify a longer wait
 
@@ -40,13 +39,17 @@ return 1
 """
 
 
-class RedisCounters:
+class RedisCounters(Counters):
     """Rate limit counters in Redis or Valkey, where each expires once its whole budget is available again.
 
     If the Redis server loses its data, all callers have their whole budget.
+
+    :param url: URL of the server, or of the one node of a cluster.
+    :param deployment: issuer, or resource of a ``ResourceServer``: other deployments that use the same Redis database
+        have counters of their own.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, deployment: str) -> None:
         try:
             import redis
             from redis.backoff import NoBackoff
@@ -55,29 +58,26 @@ class RedisCounters:
             raise CountersUnavailable("redis_url needs its driver: pip install 'valetkey[redis]'") from cause
         # Retry once, since the connection may be to a server that restarted; the driver's default policy waits seconds.
         retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry
-        )
+        try:
+            self._redis: Any = redis.Redis.from_url(
+                url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=retry
+            )
+        except ValueError:
+            raise CountersUnavailable(
+                "redis_url is not a URL like redis://user:password@host:6379/0: percent-encode the user and the "
+                "password, such as %2F for /"
+            ) from None  # the cause may contain a part of the password
         self._redis_error = redis.RedisError
-        self._has_slots = False  # in cluster mode, a script may only change keys of one slot
+        self._other_node_error = redis.exceptions.AskError  # the base class of MovedError
+        # In cluster mode, a script may only change keys of one slot: that of the part in braces.
+        self._key_prefix = f"valetkey:{{{deployment}}}:limit:"
         self._spend_script = self._redis.register_script(_SPEND_SCRIPT)
         self._refund_script = self._redis.register_script(_REFUND_SCRIPT)
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
-        return self._spend_in_script([Spend(key, min_tat, cost_s, max_tat)])[0]
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
+        return self.spend_all([Spend(key, min_tat, cost_s, max_tat)])[0]
 
     def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
-        if self._has_slots:
-            return [self.spend(*spend) for spend in spends]
-        try:
-            return self._spend_in_script(spends)
-        except CountersUnavailable as failure:
-            if "slot" not in str(failure):
-                raise
-            self._has_slots = True
-            return self.spend_all(spends)
-
-    def _spend_in_script(self, spends: Sequence[Spend]) -> list[SpendResult]:
         numbers = [
             number
             for _, min_tat, cost_s, max_tat in spends
@@ -93,29 +93,31 @@ class RedisCounters:
 
     def read(self, key: str, default: float) -> float:
         try:
-            tat = self._redis.get(_redis_key(key))
+            tat = self._redis.get(self._key_prefix + key)
         except self._redis_error as cause:
-            raise _unavailable(cause) from cause
+            raise self._fail(cause) from cause
         return default if tat is None else float(tat)
 
     def prune(self, now: float) -> None:
-        """Do nothing: Redis deletes expired counters by itself."""
+        """Do nothing: Redis deletes expired counters."""
 
     def close(self) -> None:
         self._redis.close()
 
     def _run_script(self, script: Any, keys: Sequence[str], *numbers: float) -> Any:
         try:
-            return script(keys=[_redis_key(key) for key in keys], args=[f"{number:.17g}" for number in numbers])
+            return script(keys=[self._key_prefix + key for key in keys], args=[f"{number:.17g}" for number in numbers])
         except self._redis_error as cause:
-            raise _unavailable(cause) from cause
+            raise self._fail(cause) from cause
 
+    def _fail(self, cause: Exception) -> CountersUnavailable:
+        """Close idle connections, and return the exception to raise for an error of Redis or its driver.
 
-def _unavailable(cause: Exception) -> CountersUnavailable:
-    """Return the exception to raise for an error of Redis or its driver, with the reason that it states."""
-    reason = " ".join(str(cause).split()) or type(cause).__name__
-    return CountersUnavailable(f"Redis cannot count ({reason}); check redis_url and the server")
-
-
-def _redis_key(key: str) -> str:
-    return f"valetkey:limit:{key}"
+        After a failover, open connections may lead to a server that has become a replica and refuses each change
+        (READONLY). Only a new connection looks up the name in ``redis_url`` again.
+        """
+        self._redis.connection_pool.disconnect(inuse_connections=False)
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, self._other_node_error):
+            reason = f"another node of a cluster has the counters, {reason}: only clusters of one node are supported"
+        return CountersUnavailable(f"Redis cannot count ({reason}); check redis_url and the server")

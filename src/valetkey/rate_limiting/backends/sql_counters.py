@@ -12,12 +12,11 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
 from .byte_lock import can_lock_bytes
-from .counters import Counters
-from .grouped_counters import Spend, SpendResult
+from .counters import Counters, Spend, SpendResult
 from .mapped_counters import MappedCounters
 
 
-class SqlCounters:
+class SqlCounters(Counters):
     """Rate limit counters in a table with one row per counter, in PostgreSQL or in a separate SQLite file.
 
     :param table: the table that has the counters.
@@ -27,7 +26,7 @@ class SqlCounters:
         self._store = store
         self._table = table
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         row = self._store.fetch_one(self._table.spend(key, min_tat, cost_s, max_tat, max_tat + MAX_CLOCK_OFFSET_S))
         if row is not None:
             return True, float(row[0])
@@ -79,9 +78,12 @@ class SqliteCounters(SqlCounters):
         super().__init__(open_counter_store(path))
         self._has_table = False
 
-    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> tuple[bool, float]:
+    def spend(self, key: str, min_tat: float, cost_s: float, max_tat: float) -> SpendResult:
         self._create_table()
         return super().spend(key, min_tat, cost_s, max_tat)
+
+    def spend_all(self, spends: Sequence[Spend]) -> list[SpendResult]:
+        return [self.spend(*spend) for spend in spends]
 
     def refund(self, key: str, cost_s: float, expected_tat: float | None) -> bool:
         self._create_table()
