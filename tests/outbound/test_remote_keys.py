@@ -121,6 +121,56 @@ def test_after_a_failure_a_set_is_fetched_again_once_a_minute(
     assert keys.find(URI, "one", "ES256")
 
 
+def test_after_the_clock_was_set_back_a_set_is_fetched_at_once_and_then_as_rarely_as_before(
+    keys: RemoteKeys, server: FakeFetcher, clock: Clock
+) -> None:
+    assert keys.find(URI, "one", "ES256")
+    server.publish(EC2)
+    clock.forward(-86_400)
+
+    assert keys.find(URI, "two", "ES256")
+    assert keys.find(URI, "one", "ES256") is None
+    assert len(server.fetched_urls) == 2
+
+
+def test_an_unknown_kid_causes_a_fetch_after_the_clock_was_set_back_by_less_than_a_set_is_fresh(
+    keys: RemoteKeys, server: FakeFetcher, clock: Clock
+) -> None:
+    assert keys.find(URI, "one", "ES256")
+    clock.forward(250)
+    server.publish(EC1, EC2)
+    assert keys.find(URI, "two", "ES256")
+    server.publish(EC1, RSA)
+    clock.forward(-100)
+
+    assert keys.find(URI, RSA.kid, "RS256")
+
+
+def test_a_failed_fetch_is_tried_again_after_the_clock_was_set_back(
+    keys: RemoteKeys, server: FakeFetcher, clock: Clock
+) -> None:
+    server.error = FetchFailed("no response")
+    with pytest.raises(FetchFailed):
+        keys.find(URI, "one", "ES256")
+    server.error = None
+    clock.forward(-86_400)
+
+    assert keys.find(URI, "one", "ES256")
+
+
+def test_cached_keys_can_be_used_for_an_hour_of_an_outage_after_the_clock_was_set_back(
+    keys: RemoteKeys, server: FakeFetcher, clock: Clock
+) -> None:
+    assert keys.find(URI, "one", "ES256")
+    server.error = FetchFailed("no response")
+    clock.forward(-86_400)
+    assert keys.find(URI, "one", "ES256")
+    clock.forward(3601)
+
+    with pytest.raises(FetchFailed):
+        keys.find(URI, "one", "ES256")
+
+
 def test_cached_keys_can_be_used_for_an_hour_of_an_outage(keys: RemoteKeys, server: FakeFetcher, clock: Clock) -> None:
     assert keys.find(URI, "one", "ES256")
     server.error = FetchFailed("no response")

@@ -34,7 +34,8 @@ class CachedFetch(Generic[T]):
     """Cache of one document from another server. Thread-safe: threads that need it at the same time share one fetch.
 
     :param fetch: fetches the document; returns it with the seconds for which it is fresh, or raises ``FetchError``.
-    :param clock: returns the current time in seconds.
+    :param clock: returns the current time in seconds. If it was set back, so that the last fetch seems to be in the
+        future, the document is fetched again.
     :param freshness: how often the document is fetched, and how long it may be used.
     :param fetch_slot: returns a context manager that is entered while a request may have to wait for a fetch; it raises
         ``TooManyFetches`` if too many requests wait.
@@ -58,7 +59,7 @@ class CachedFetch(Generic[T]):
 
     def get_fresh(self) -> T | None:
         """Return the cached document, or None if there is none or it is no longer fresh. Never waits."""
-        return self._cached if self._clock() < self._fresh_until else None
+        return self._cached if self._is_fresh() else None
 
     def get(self) -> T:
         """Return the document; fetch it first if the cached one is not fresh.
@@ -100,10 +101,13 @@ class CachedFetch(Generic[T]):
         """Fetch the document if it is not fresh. Wait for another thread's fetch only if no cached one is usable."""
         if self._fetch_lock.acquire(blocking=self._get_usable() is None):
             try:
-                if self._clock() >= self._fresh_until:
+                if not self._is_fresh():
                     self._refresh()
             finally:
                 self._fetch_lock.release()
+
+    def _is_fresh(self) -> bool:
+        return self._fetched_at <= self._clock() < self._fresh_until
 
     def _get_usable(self) -> T | None:
         """Return the cached document, fresh or stale; None if it was fetched more than ``max_stale_s`` ago."""
@@ -119,12 +123,13 @@ class CachedFetch(Generic[T]):
 
         If the fetch fails, set ``error``, and keep the cached document while it may be used stale.
         """
-        now = self._clock()
-        if now < self._requested_at + (
-            self._freshness.retry_interval_s if self._cached is None else self._freshness.min_interval_s
-        ):
+        now, freshness = self._clock(), self._freshness
+        interval_s = freshness.retry_interval_s if self._cached is None else freshness.min_interval_s
+        if 0 <= now - self._requested_at < interval_s:
             return
         self._requested_at = now
+        if now < self._fetched_at:  # the clock was set back
+            self._fetched_at = self._fresh_until = now
         try:
             self._cached, max_age_s = self._fetch()
         except FetchError as error:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from valetkey.protocol.uri import endpoint_uri_problem
+from valetkey.protocol.uri import endpoint_uri_problem, insert_metadata_path
 
 from .cached_fetch import CachedFetch, Freshness
 from .errors import FetchFailed
@@ -63,6 +63,22 @@ class Discovery:
             raise FetchFailed(f"the {member} in the metadata of {host} cannot be used: {problem}")
         return url
 
+    def find_newer_url(self, issuer: str, member: str, url: str) -> str | None:
+        """Return the URL from an issuer's newest metadata if it is another than ``url``, else ``None``.
+
+        Call this if what is at ``url`` is not what is needed: the issuer may have moved it. The metadata is fetched
+        again, but at most once in ``min_interval_s`` seconds.
+
+        :param url: the URL that ``find_url`` returned.
+        :raises FetchError: if the newer metadata has no valid URL in ``member``.
+        """
+        newer_url = self.find_url(issuer, member)
+        if newer_url == url:
+            document = self._documents[issuer]
+            document.get_newer(document.get())
+            newer_url = self.find_url(issuer, member)
+        return None if newer_url == url else newer_url
+
     def _fetch(self, issuer: str) -> tuple[Metadata, int]:
         host = urlsplit(issuer).hostname
         fetched = self._fetcher.get(openid_metadata_url(issuer))
@@ -85,5 +101,4 @@ def openid_metadata_url(issuer: str) -> str:
 
 def oauth_metadata_url(issuer: str) -> str:
     """Return the URL of an issuer's OAuth metadata: the well-known path between its host and path (RFC 8414 §3.1)."""
-    parts = urlsplit(issuer)
-    return f"{parts.scheme}://{parts.netloc}{_OAUTH_PATH}{parts.path.rstrip('/')}"
+    return insert_metadata_path(issuer, _OAUTH_PATH)

@@ -17,7 +17,11 @@ class FetchFailed(FetchError):
     """The server could not be reached in time, or its response cannot be used."""
 
 
+class UnusableResponse(FetchFailed):
+    """The server responded in time, but its response cannot be used: it is too large, for example."""
+
+
 class TooManyFetches(BackendUnavailable):
-    """Too many requests wait for documents of other servers already, so that this one does not wait, too."""
+    """The limit of requests that may wait for other servers is reached, so this one fails at once (503)."""
 
     retry_after = 1

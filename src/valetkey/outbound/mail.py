@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -94,14 +94,25 @@ def _connect(settings: Settings) -> Iterator[smtplib.SMTP]:
         raise MailNotSent(f"{type(cause).__name__} from {server.hostname}") from cause
 
 
-def _open(settings: Settings) -> smtplib.SMTP:
-    """Return a new connection to the mail server; with TLS from the beginning if the scheme is ``smtps``."""
+@contextmanager
+def _open(settings: Settings) -> Iterator[smtplib.SMTP]:
+    """Yield a new connection to the mail server; with TLS from the beginning if the scheme is ``smtps``.
+
+    At the end of the ``with`` block it is closed, whatever the server replies to QUIT: its reply to the message is what
+    says whether the message was accepted.
+    """
     server, client_name = urlsplit(settings.mail_url or ""), _issuer_domain(settings)
     host, port = server.hostname or "localhost", server.port or 0
     if server.scheme == "smtps":
         context = make_tls_context(settings.outbound_ca_file)
-        return smtplib.SMTP_SSL(host, port, client_name, timeout=_TIMEOUT_S, context=context)
-    return smtplib.SMTP(host, port, client_name, timeout=_TIMEOUT_S)
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(host, port, client_name, timeout=_TIMEOUT_S, context=context)
+    else:
+        smtp = smtplib.SMTP(host, port, client_name, timeout=_TIMEOUT_S)
+    try:
+        yield smtp
+    finally:
+        with suppress(smtplib.SMTPException, OSError), closing(smtp):
+            smtp.quit()
 
 
 def _sender(settings: Settings) -> Address:

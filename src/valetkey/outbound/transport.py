@@ -15,7 +15,7 @@ import httpcore
 import httpx
 
 from .addresses import Address
-from .errors import FetchFailed
+from .errors import FetchFailed, UnusableResponse
 from .fetch_limits import Deadline, HostSemaphore
 from .safe_resolver import SafeResolver
 
@@ -95,24 +95,24 @@ class SafeTransport(httpx.BaseTransport):
 def _check_headers(host: str, headers: httpx.Headers, max_bytes: int) -> None:
     """Check a response before its body is read: the size of the headers, the content coding and the announced length.
 
-    :raises FetchFailed: if one of them is not acceptable.
+    :raises UnusableResponse: if one of them is not acceptable.
     """
     if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER_BYTES:
-        raise FetchFailed(f"the response of {host} has headers of more than {MAX_HEADER_BYTES} bytes")
+        raise UnusableResponse(f"the response of {host} has headers of more than {MAX_HEADER_BYTES} bytes")
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        raise FetchFailed(f"the response of {host} has a content coding, although identity was requested")
+        raise UnusableResponse(f"the response of {host} has a content coding, although identity was requested")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
-        raise FetchFailed(f"the response of {host} has more than {max_bytes} bytes")
+        raise UnusableResponse(f"the response of {host} has more than {max_bytes} bytes")
 
 
 def _read_body(host: str, response: httpcore.Response, max_bytes: int) -> bytes:
-    """Read and return the response body; stop and raise ``FetchFailed`` as soon as it has more than ``max_bytes``."""
+    """Read and return the response body; raise ``UnusableResponse`` as soon as it has more than ``max_bytes``."""
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
         if len(body) > max_bytes:
-            raise FetchFailed(f"the response of {host} has more than {max_bytes} bytes")
+            raise UnusableResponse(f"the response of {host} has more than {max_bytes} bytes")
     return bytes(body)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 from valetkey.protocol.secret import random_id
 from valetkey.protocol.unavailable import BackendUnavailable
@@ -21,20 +21,33 @@ from valetkey.storage import leases, outbox
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
-from valetkey.storage.pruning import MAX_ROWS_PER_BATCH, prune_statements, remove_expired_retry_answers
+from valetkey.storage.pruning import remove_expired_retry_answers
 
 from .errors import FetchError
+from .isolation import describe_error, raise_if_interrupted, run_isolated
 from .mail import MailNotSent, MailRefused, send_mail
+from .pruning import prune
 
-_LEASE_S, _PRUNE_INTERVAL_S, _JOB_LEASE_S = 15.0, 3600.0, 60.0
-_MAX_BATCHES = 200  # of one table in one round: a million rows
-_MAX_PARALLEL_GROUPS, _GROUP_TIMEOUT_S = 8, 5.0  # groups that run at once; time limit of a group in one round
+_LEASE_NAME, _LEASE_S, _PRUNE_INTERVAL_S = "worker", 15.0, 3600.0
+_MAX_PARALLEL_GROUPS = 8  # recipients whose jobs run at once
+_ROUND_S = 5.0  # the time limits of all recipients in one round take this long together
 # After the first failed attempt, the second, ...; the job is parked after the attempt that follows the last delay.
-_RETRY_DELAYS_S = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+_RETRY_DELAYS_S = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, outbox.MAX_DELAY_S)
 _RESTART_DELAY_S = 5.0  # after an error that is not a job's or a task's own
 
 JobHandler = Callable[[Mapping[str, Any], float], None]  # called with the job's payload and the current time
 _log = logging.getLogger("valetkey")
+
+
+class JobCounts(NamedTuple):
+    """Numbers of attempts to run background jobs that succeeded and that failed."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    def plus(self, other: JobCounts) -> JobCounts:
+        """Return the sums of two counts."""
+        return JobCounts(self.succeeded + other.succeeded, self.failed + other.failed)
 
 
 class Worker:
@@ -65,14 +78,19 @@ class Worker:
         self._worker_id = random_id()
         self._pruned_at = 0.0
         self._lease_ends_at = 0.0
+        self._paused_until: dict[str, float] = {}  # by name of a group of jobs, after a failure
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event, *, interval_s: float = 1.0) -> None:
-        """Call ``run_once`` again and again until ``stop`` is set.
+        """Call ``run_once`` again and again until ``stop`` is set; then finish the jobs that are running, and return.
 
-        If it fails, log why and go on after 5 seconds. An unavailable database is a warning, anything else an error.
+        The worker of another process can continue at once.
+
+        If it fails, log why and continue after 5 seconds. An unavailable database is a warning, anything else an error.
 
         :param interval_s: seconds between two calls of ``run_once``.
         """
+        self._stop = stop
         while not stop.is_set():
             try:
                 self.run_once()
@@ -80,28 +98,53 @@ class Worker:
                 _log.warning("the database is unavailable, the worker tries again in 5 seconds: %s", error)
                 stop.wait(_RESTART_DELAY_S)
             except BaseException as error:  # the worker must go on
-                _raise_if_interrupted(error)
+                raise_if_interrupted(error)
                 _log.error("the worker failed, and continues in 5 seconds: %s", describe_error(error))
                 stop.wait(_RESTART_DELAY_S)
             stop.wait(interval_s)
+        with suppress(StoreUnavailable):  # then the lease ends by itself
+            self._release_lease()
+
+    def run_all_due(self) -> JobCounts | None:
+        """Run the jobs that are due until none is left; see ``run_once``. Then another worker can continue.
+
+        Return how many attempts succeeded and failed; ``None`` if the worker of another process runs jobs now.
+
+        :raises StoreUnavailable: if the database is unavailable.
+        """
+        total = JobCounts()
+        while (counts := self._run_round()) is not None:
+            if counts == JobCounts():
+                self._release_lease()
+                return total
+            total = total.plus(counts)
+        return None
 
     def run_once(self) -> int:
-        """Run the jobs that are due and, once an hour, delete expired rows and run the hourly tasks.
+        """Run jobs that are due, 500 of each kind at most, and once an hour delete expired rows and run hourly tasks.
 
         Return how many jobs succeeded; 0 if the worker of another process is the one that runs jobs now.
 
         :raises StoreUnavailable: if the database is unavailable.
         """
+        counts = self._run_round()
+        return counts.succeeded if counts else 0
+
+    def _run_round(self) -> JobCounts | None:
+        """Do what ``run_once`` does; return ``None`` if the worker of another process is the one that runs jobs now."""
         now = self._clock()
         if not self._acquire_lease(now):
-            return 0
+            return None
         if not 0 <= now - self._pruned_at <= _PRUNE_INTERVAL_S:  # below 0: the clock was set back
             self._pruned_at = now
             prune(self._store, now, self._audit_retention_days)
             for run_task in self._hourly_tasks:
-                _run_isolated("an hourly task", partial(run_task, now))
-        _run_isolated("deleting expired copies of responses", lambda: _remove_retry_answers(self._store, now))
-        return self._run_groups(_group_by_recipient(outbox.list_due(self._store, now)))
+                run_isolated("an hourly task", partial(run_task, now))
+        run_isolated("deleting expired copies of responses", lambda: _remove_retry_answers(self._store, now))
+        # A longer pause: the clock was set back.
+        paused = {name: end for name, end in self._paused_until.items() if 0 < end - now <= _RETRY_DELAYS_S[0]}
+        self._paused_until = paused
+        return self._run_groups(outbox.list_due(self._store, now, paused))
 
     def _acquire_lease(self, now: float) -> bool:
         """Acquire the lease that lets only one worker run jobs, or renew it when half of its time has passed.
@@ -110,47 +153,56 @@ class Worker:
         """
         if _LEASE_S / 2 < self._lease_ends_at - now <= _LEASE_S:  # more: the clock was set back
             return True
-        if not self._store.write(Transaction(condition=leases.acquire("worker", self._worker_id, _LEASE_S))):
+        if not self._store.write(Transaction(condition=leases.acquire(_LEASE_NAME, self._worker_id, _LEASE_S))):
             return False
         self._lease_ends_at = now + _LEASE_S
         return True
 
-    def _run_groups(self, groups: Sequence[Sequence[outbox.Job]]) -> int:
+    def _release_lease(self) -> None:
+        """End the lease, if this worker has it.
+
+        :raises StoreUnavailable: if the database is unavailable.
+        """
+        if self._lease_ends_at:
+            self._lease_ends_at = 0.0
+            self._store.write(Transaction(rows=(leases.release(_LEASE_NAME, self._worker_id),)))
+
+    def _run_groups(self, groups: Mapping[str, Sequence[outbox.Job]]) -> JobCounts:
         """Run groups of jobs in parallel, one group per recipient, so that a slow recipient delays only its own jobs.
 
-        Return how many jobs succeeded.
+        The more groups there are, the less time each has: each runs one job at least.
         """
-        if len(groups) < 2:
-            return sum(self._run_group(group) for group in groups)
+        if len(groups) < 2:  # without threads
+            return reduce(JobCounts.plus, (self._run_group(*group, _ROUND_S) for group in groups.items()), JobCounts())
+        timeout_s = _ROUND_S * min(1.0, _MAX_PARALLEL_GROUPS / len(groups))
         with ThreadPoolExecutor(_MAX_PARALLEL_GROUPS, "valetkey-worker") as executor:
-            return sum(executor.map(self._run_group, groups))
+            run_group = partial(self._run_group, timeout_s=timeout_s)
+            return reduce(JobCounts.plus, executor.map(run_group, groups.keys(), groups.values()), JobCounts())
 
-    def _run_group(self, jobs: Sequence[outbox.Job]) -> int:
-        """Run the jobs for one recipient in order, for 5 seconds at most. Return how many succeeded.
+    def _run_group(self, name: str, jobs: Sequence[outbox.Job], timeout_s: float) -> JobCounts:
+        """Run the jobs for one recipient in order until a time limit.
 
-        After a failure, postpone the recipient's remaining jobs, so that the jobs for other recipients are read first.
+        After a failure, pause the group: no other job of the recipient is run for ten seconds.
         """
-        ends_at, succeeded = self._clock() + _GROUP_TIMEOUT_S, 0
-        for index, job in enumerate(jobs):
-            if self._clock() > ends_at:
+        ends_at, succeeded = self._clock() + timeout_s, 0
+        for job in jobs:
+            if self._stop.is_set() or self._clock() > ends_at:
                 break
-            remaining = jobs[index + 1 :]
-            if self._run_job(job):
-                succeeded += 1
-            elif remaining:
-                due_at = self._clock() + _RETRY_DELAYS_S[0]
-                self._store.write(Transaction(rows=tuple(outbox.postpone(later.job_id, due_at) for later in remaining)))
-                break
-        return succeeded
+            has_succeeded = self._run_job(job)
+            if not has_succeeded:
+                self._paused_until[name] = self._clock() + _RETRY_DELAYS_S[0]
+                return JobCounts(succeeded, failed=int(has_succeeded is False))
+            succeeded += 1
+        return JobCounts(succeeded)
 
-    def _run_job(self, job: outbox.Job) -> bool:
+    def _run_job(self, job: outbox.Job) -> bool | None:
         """Run a job. Delete it if it succeeds, else schedule the next attempt or park it.
 
-        Return whether it succeeded; False also if another worker is running it.
+        Return whether it succeeded; ``None`` if another worker is running it.
         """
         now = self._clock()
-        if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now, now + _JOB_LEASE_S))):
-            return False
+        if not self._store.write(Transaction(condition=outbox.acquire(job.job_id, now))):
+            return None
         statement = self._attempt(job)
         self._store.write(Transaction(rows=(statement or outbox.remove(job.job_id),)))
         return statement is None
@@ -167,7 +219,7 @@ class Worker:
         except (MailNotSent, FetchError, outbox.PayloadUnreadable, BackendUnavailable) as error:
             return self._failure_statement(job, str(error), is_final=isinstance(error, MailRefused))
         except BaseException as error:  # the host's code may raise anything, and the worker must go on
-            _raise_if_interrupted(error)
+            raise_if_interrupted(error)
             return self._failure_statement(job, describe_error(error), level=logging.ERROR)
         return None
 
@@ -188,74 +240,14 @@ class Worker:
         return outbox.schedule_retry(job.job_id, now + _RETRY_DELAYS_S[job.attempts], problem)
 
 
-def describe_error(error: BaseException) -> str:
-    """Return the class of an unexpected error, and the file and line that raised it.
-
-    The message of the error is left out, because it may contain personal data or a secret.
-    """
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return type(error).__name__
-    return f"{type(error).__name__} at {Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}"
-
-
-def _run_isolated(name: str, task: Callable[[], object]) -> None:
-    """Call a function. If it raises anything, log an error and return, so that the worker goes on."""
-    try:
-        task()
-    except BaseException as error:
-        _raise_if_interrupted(error)
-        _log.error("%s failed: %s", name, describe_error(error))
-
-
-def _raise_if_interrupted(error: BaseException) -> None:
-    """Raise the exception again if it is from Ctrl-C, which Python raises in the main thread only."""
-    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-        raise error
+def is_worker_active(store: Store, now: float) -> bool:
+    """Return whether the worker of some process runs jobs at ``now`` (seconds since 1970)."""
+    return leases.is_active(_LEASE_NAME, store, now, _LEASE_S)
 
 
 def _printable(text: str) -> str:
     """Return a text in one line of 300 characters at most, without characters that a log or database cannot contain."""
     return "".join(character if character.isprintable() else "?" for character in text[:300])
-
-
-def _group_by_recipient(jobs: Iterable[outbox.Job]) -> list[list[outbox.Job]]:
-    """Return the jobs grouped by kind and recipient, in the order in which they are due."""
-    groups: dict[tuple[str, str], list[outbox.Job]] = {}
-    for job in jobs:
-        groups.setdefault((job.kind, job.recipient), []).append(job)
-    return list(groups.values())
-
-
-def prune(store: Store, now: float, audit_retention_days: int = 0) -> dict[str, int]:
-    """Delete expired rows from all tables. Return how many rows were deleted, by name of the table.
-
-    If a table cannot be pruned, log an error and go on with the next one.
-
-    :param audit_retention_days: days for which the audit log is retained; 0: for ever.
-    """
-    deleted: dict[str, int] = {}
-    for table, count_statement, delete_statement in prune_statements(now, audit_retention_days):
-        deleted.setdefault(table, 0)  # the audit log is pruned twice
-        _run_isolated(
-            f"pruning {table}", partial(_prune_table, store, table, count_statement, delete_statement, deleted)
-        )
-    return deleted
-
-
-def _prune_table(
-    store: Store, table: str, count_statement: BoundStatement, delete_statement: BoundStatement, deleted: dict[str, int]
-) -> None:
-    """Delete the expired rows of one table, and add their number to ``deleted``."""
-    for _ in range(_MAX_BATCHES):  # small transactions, so that others can write in between
-        (count,) = store.fetch_one(count_statement) or (0,)
-        if count:
-            store.write(Transaction(rows=(delete_statement,)))
-        deleted[table] += count
-        if count < MAX_ROWS_PER_BATCH:
-            break
 
 
 def _remove_retry_answers(store: Store, now: float) -> None:
