@@ -279,7 +279,7 @@ def test_the_consent_page_has_all_scopes_for_prompt_consent_and_for_loopback_red
 def test_revoking_a_connected_app_revokes_its_tokens_and_consent(ada: Browser, runtime: Runtime) -> None:
     tokens = ada.obtain_tokens()
     ada.call(tokens["access_token"])
-    runtime.last_used.flush()
+    runtime.usage.flush()
     page = ada.get("/account").text
     assert "Shop" in page and "See your name and picture" in page
     assert f'id="revoke-{ada.client.client_id}"' in page

@@ -47,7 +47,7 @@ def test_a_token_is_shown_once_and_works_until_it_is_revoked(ada: Browser, runti
     check_headers(created)
     (token,) = find_secrets(created.text)
     assert ada.call(token).status_code == 200
-    runtime.last_used.flush()
+    runtime.usage.flush()
     listed = ada.get(PAGE)
     assert find_secrets(listed.text) == []
     assert "Backup" in listed.text and token[:11] in listed.text and "See your name and picture" in listed.text

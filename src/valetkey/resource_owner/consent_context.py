@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS
+from valetkey.authorization_server.authorize.consent import INDIVIDUAL_CLAIMS, ConsentPrompt
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
 from valetkey.authorization_server.clients.logo_endpoint import displayable_logo_uri
+from valetkey.authorization_server.device.approval import DeviceConsentPrompt
 from valetkey.protocol.claims import SCOPE_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.storage.clients import Client
 
 
-def consent_context(
-    client: Client, scopes: Iterable[tuple[str, str, bool]], changes: Sequence[str], owner: Owner
-) -> dict[str, Any]:
-    """Return the template variables that every consent page needs: in the browser, and for a device.
-
-    :param scopes: name and description of each requested scope, and whether the owner granted it before.
-    :param changes: what changed in the client's identity since the owner's last consent, as sentences.
-    """
+def consent_context(client: Client, prompt: ConsentPrompt | DeviceConsentPrompt, owner: Owner) -> dict[str, Any]:
+    """Return the template variables that every consent page needs: in the browser, and for a device."""
     return {
         "app": client_context(client),
         "scopes": [
@@ -33,9 +27,11 @@ def consent_context(
                 "kind": scope_kind(name),
                 "required": name in REQUIRED_SCOPES,
             }
-            for name, words, granted_before in scopes
+            for name, words, granted_before in prompt.scopes
         ],
-        "changes": changes,
+        "changes": prompt.changes,
+        "apis": prompt.apis,
+        "allowed_before": prompt.allowed_before,
         "owner": owner,
     }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from wtforms import DateField, EmailField, Field, Form, HiddenField, PasswordField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, Optional, Regexp, ValidationError
 
+from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.password import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from valetkey.accounts.sign_in import SignInRefused, require_email_address
+from valetkey.accounts.sign_in import require_email_address
 from valetkey.authorization_server.texts import NAME_PROBLEM
 from valetkey.protocol.display_name import display_name_problem
 from valetkey.web.csrf import PageForm, SignInPageForm, SubmittedOnceForm

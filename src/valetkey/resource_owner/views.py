@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.accounts.sign_out import sign_out
 from valetkey.authorization_server import connected_apps
+from valetkey.authorization_server.authorize.codes import continue_remembered
 from valetkey.authorization_server.authorize.consent import (
     INDIVIDUAL_CLAIMS,
     ConsentPrompt,
@@ -22,29 +24,36 @@ from valetkey.authorization_server.authorize.consent import (
     refuse,
 )
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES, find_consent
-from valetkey.authorization_server.authorize.prompt import required_prompt
+from valetkey.authorization_server.authorize.prompt import required_prompt, wanted_acr
 from valetkey.authorization_server.authorize.repeated_decision import AlreadyDecided
-from valetkey.authorization_server.authorize.request import PendingAuthorization
+from valetkey.authorization_server.authorize.request import AuthorizationRequest, PendingAuthorization
 from valetkey.authorization_server.openid.session_grants import list_apps_at_sign_out
-from valetkey.federation.links import list_providers
 from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.settings import Settings
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
-from valetkey.web.csrf import ButtonForm, check_button_form
+from valetkey.web.csrf import button_form_problem, check_button_form
 from valetkey.web.page_headers import isolate_page
 from valetkey.web.pages import send_authorization_response
-from valetkey.web.resource_owners import BuiltInAccounts, current_full_path, current_owner, redirect_to_sign_in
-from valetkey.web.texts import FORM_EXPIRED
+from valetkey.web.resource_owners import (
+    BuiltInAccounts,
+    NoSignInPage,
+    current_full_path,
+    current_owner,
+    redirect_to_sign_in,
+)
 
 from . import texts
+from .access.views import list_provider_states
 from .consent_context import consent_context, utc_datetime
 from .decided.views import answer_again
 from .logout.views import signed_out_page
 from .passwords.views import security_context
 from .sign_in.views import sign_in_page, sign_up_page
+
+_STEP_UP_TRIED = "step_up_tried"  # in the query of the consent page: the user was asked for another kind of sign-in
 
 
 def make_blueprint(settings: Settings, *, built_in_accounts: bool) -> Blueprint:
@@ -80,9 +89,9 @@ def consent_action(interaction_id: str) -> Response:
     :param interaction_id: ID of the stored authorization request, from the URL.
     """
     owner = current_owner()
-    form = ButtonForm(request.form)
-    if not form.validate():
-        return _show_consent(interaction_id, FORM_EXPIRED)
+    problem = button_form_problem()
+    if problem is not None:
+        return _show_consent(interaction_id, problem)
     try:
         return _decide(interaction_id, owner)
     except AlreadyDecided as repeated:
@@ -100,11 +109,13 @@ def _decide(interaction_id: str, owner: Owner | None) -> Response:
     decision = _read_decision(pending)
     try:
         consent = find_consent(owner, pending.request.client_id, runtime.store)
-        step = required_prompt(pending.request, pending.target, owner, consent, runtime.keys, now)
+        step = required_prompt(  # the page with the form has asked for another kind of sign-in already
+            pending.request, pending.target, owner, consent, runtime, now, can_step_up=False
+        )
     except OAuthError as refusal:
         return send_authorization_response(refuse(pending, decision, owner, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return redirect_to_sign_in(fresh=owner is not None, acr_values=pending.request.acr_values)
+        return _redirect_to_sign_in(pending.request, owner)
     if request.form.get("decision") == "deny":
         return send_authorization_response(deny(pending, decision, owner, address, runtime, now))
     selected = _selected_scope(pending)
@@ -134,11 +145,7 @@ def sign_out_action() -> Response:
         return redirect(url_for("valetkey_resource_owner.sign_in"), 303)
     check_button_form()
     apps = list_apps_at_sign_out(owner, runtime, runtime.clock()) if owner else None
-    frames = (
-        sign_out(session, current_address(runtime.settings.trusted_proxies), runtime, runtime.clock())
-        if session
-        else ()
-    )
+    frames = sign_out(session, current_address(runtime.settings.trusted_proxies), runtime, runtime.clock())
     cookies.end_session()
     if frames:
         return signed_out_page(frames, None, apps)
@@ -163,19 +170,23 @@ def account_page() -> Response:
         for app in connected_apps.list_connected_apps(owner.sub, runtime, runtime.clock())
     ]
     security = security_context(owner.sub) if isinstance(runtime.owners, BuiltInAccounts) else {}
-    states = [
-        (state, utc_datetime(state.link.linked_at) if state.link else None)
-        for state in (list_providers(owner.sub, runtime) if isinstance(runtime.owners, BuiltInAccounts) else ())
-    ]
-    page = pages.render_page("account.html", apps=apps, account=owner, providers=states, **security)
+    providers = list_provider_states(owner.sub, runtime) if isinstance(runtime.owners, BuiltInAccounts) else []
+    page = pages.render_page(
+        "account.html",
+        apps=apps,
+        account=owner,
+        providers=providers,
+        disconnect_next=url_for("valetkey_resource_owner.account"),
+        **security,
+    )
     return isolate_page(page)
 
 
 def revoke_action() -> Response:
-    check_button_form()
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_resource_owner.account"))
+    check_button_form()
     runtime = current_runtime()
     client_id, now = request.args.get("client_id", ""), runtime.clock()
     if client_id in {app.client_id for app in connected_apps.list_connected_apps(owner.sub, runtime, now)}:
@@ -199,9 +210,12 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
         return answer_again(repeated.pending, None, owner)
 
 
-def _show_pending(interaction_id: str, owner: Owner | None, problem: str | None) -> Response:
+def _show_pending(
+    interaction_id: str, owner: Owner | None, problem: str | None, *, may_step_up: bool = True
+) -> Response:
     """Return what ``_show_consent`` returns.
 
+    :param may_step_up: whether to ask the user for another kind of sign-in, if the client wants one.
     :raises AlreadyDecided: if the request was decided before, or by another request meanwhile.
     """
     runtime = current_runtime()
@@ -209,24 +223,36 @@ def _show_pending(interaction_id: str, owner: Owner | None, problem: str | None)
     pending = load_pending(interaction_id, cookies.browser_secret(runtime.settings), runtime, now)
     try:
         consent = find_consent(owner, pending.request.client_id, runtime.store)
-        step = required_prompt(pending.request, pending.target, owner, consent, runtime.keys, now)
+        can_step_up = may_step_up and runtime.can_step_up and _STEP_UP_TRIED not in request.args
+        step = required_prompt(pending.request, pending.target, owner, consent, runtime, now, can_step_up=can_step_up)
     except OAuthError as refusal:
         return send_authorization_response(refuse(pending, "", owner, refusal, runtime, now))
     if owner is None or step == "sign_in":
-        return redirect_to_sign_in(fresh=owner is not None, acr_values=pending.request.acr_values)
-    if problem is None and step == "issue":
-        scope = frozenset(pending.request.scope)
-        return send_authorization_response(
-            allow(pending, "", scope, owner, current_address(runtime.settings.trusted_proxies), runtime, now)
-        )
+        try:
+            return _redirect_to_sign_in(pending.request, owner)
+        except NoSignInPage:
+            if not can_step_up:
+                raise
+            return _show_pending(interaction_id, owner, problem, may_step_up=False)
+    if problem is None and step == "issue" and consent is not None:
+        response = continue_remembered(pending, owner, consent, runtime, now)
+        # None: the request was decided, or the consent withdrawn, since both were read.
+        return send_authorization_response(response) if response else _show_pending(interaction_id, owner, None)
     prompt = build_consent_prompt(pending, owner, runtime)
     status = 400 if problem else 200
     return pages.render_page("consent.html", status, problem=problem, **_consent_page_context(prompt, owner))
 
 
+def _redirect_to_sign_in(authorization: AuthorizationRequest, owner: Owner | None) -> Response:
+    """Return the redirect to the sign-in page, after which the consent page asks for no other kind of sign-in again."""
+    acr_values = wanted_acr(authorization)
+    next_path = f"{request.script_root}{request.path}?{_STEP_UP_TRIED}=1" if acr_values else None
+    return redirect_to_sign_in(next_path, fresh=owner is not None, acr_values=acr_values)
+
+
 def _consent_page_context(prompt: ConsentPrompt, owner: Owner) -> dict[str, Any]:
     return {
-        **consent_context(prompt.target.client, prompt.scopes, prompt.changes, owner),
+        **consent_context(prompt.target.client, prompt, owner),
         "redirect_host": prompt.redirect_host,
         "loopback_warning": prompt.redirects_to_loopback,
         "only_difference": prompt.only_new_scopes,

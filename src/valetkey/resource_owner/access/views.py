@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from flask import redirect, request, url_for
+from flask import request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.accounts.access_review import AccessReview, end_access, load_access_review
+from valetkey.federation.links import ProviderState, list_providers
 from valetkey.protocol.resource_owner import Owner
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import utc_datetime
@@ -17,7 +20,7 @@ from valetkey.web.context import current_address, current_runtime
 from valetkey.web.cookies import set_notice
 from valetkey.web.csrf import check_button_form
 from valetkey.web.local_path import safe_local_path
-from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
+from valetkey.web.resource_owners import current_full_path, current_owner, redirect_to_sign_in
 
 
 def access_page() -> Response:
@@ -29,10 +32,10 @@ def access_page() -> Response:
 
 def access_action() -> Response:
     """End the access of the ticked items, or keep everything, as the button says; then redirect to ``next``."""
-    check_button_form()
     owner, runtime = current_owner(), current_runtime()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_passwords.access"))
+    check_button_form()
     decision = request.form.get("decision")
     if decision not in {"end", "keep"}:
         return _render(owner, runtime, texts.CHOOSE_ACCESS_DECISION)
@@ -52,6 +55,13 @@ def load_current_review(sub: str, runtime: Runtime) -> AccessReview:
     """Return what can use an account besides the session of the current request."""
     session = cookies.session_secret(runtime.settings)
     return load_access_review(sub, session.digest() if session else b"", runtime, runtime.clock())
+
+
+def list_provider_states(sub: str, runtime: Runtime) -> list[tuple[ProviderState, datetime | None]]:
+    """Return all providers in the order of the setting, each with the time of its connection with the account."""
+    return [
+        (state, utc_datetime(state.link.linked_at) if state.link else None) for state in list_providers(sub, runtime)
+    ]
 
 
 def _render(owner: Owner, runtime: Runtime, problem: str | None = None) -> Response:
@@ -81,6 +91,8 @@ def _render(owner: Owner, runtime: Runtime, problem: str | None = None) -> Respo
             }
             for token in review.tokens
         ],
+        "providers": [pair for pair in list_provider_states(owner.sub, runtime) if pair[0].link],
+        "disconnect_next": current_full_path() if request.method == "GET" else url_for("valetkey_passwords.access"),
         "reset_at": utc_datetime(review.reset_at) if review.reset_at is not None else None,
         "other_sessions": review.other_sessions,
         "next_path": safe_local_path(request.values.get("next")),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.authorization_server.authorize.consent_record import REQUIRED_SCOPES
@@ -22,9 +23,8 @@ from valetkey.resource_owner.decided.views import decided_page
 from valetkey.resource_owner.forms import UserCodeForm
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
-from valetkey.web.csrf import ButtonForm
+from valetkey.web.csrf import button_form_problem
 from valetkey.web.resource_owners import current_owner, redirect_to_sign_in
-from valetkey.web.texts import FORM_EXPIRED
 
 
 def make_blueprint(device_path: str) -> Blueprint:
@@ -85,8 +85,9 @@ def consent_action(interaction_id: str) -> Response:
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_device.enter"))
-    if not ButtonForm(request.form).validate():
-        return _show_consent(interaction_id, FORM_EXPIRED)
+    problem = button_form_problem()
+    if problem is not None:
+        return _show_consent(interaction_id, problem)
     runtime = current_runtime()
     now, address = runtime.clock(), current_address(runtime.settings.trusted_proxies)
     browser = cookies.browser_secret(runtime.settings).digest()
@@ -124,8 +125,7 @@ def _show_consent(interaction_id: str, problem: str | None = None) -> Response:
         return pages.render_refusal_page(refusal, advice=texts.ENTER_CURRENT_CODE)
     if consent.is_decided:
         return _decision_page(consent)
-    scopes, changes = build_device_consent_prompt(consent, owner, runtime)
-    context = consent_context(consent.client, scopes, changes, owner)
+    context = consent_context(consent.client, build_device_consent_prompt(consent, owner, runtime), owner)
     status = 400 if problem else 200
     return pages.render_page("consent.html", status, problem=problem, user_code=consent.user_code, **context)
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.accounts.sign_out import sign_out, sign_out_at_host
 from valetkey.authorization_server.clients.stranger import needs_click
-from valetkey.authorization_server.openid.encrypted_hint import encrypt_hints
+from valetkey.authorization_server.openid.encrypted_hint import FORM_TTL_S, encrypt_hints
 from valetkey.authorization_server.openid.logout_request import CARRIED_PARAMETERS, LogoutRequest, check_logout_request
 from valetkey.authorization_server.openid.session_grants import AppsAtSignOut, list_apps_at_sign_out
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import SupportsSignOut
+from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_address, current_runtime
-from valetkey.web.csrf import ButtonForm
+from valetkey.web.csrf import ButtonForm, button_form_problem
 from valetkey.web.manual_redirect import render_manual_redirect
 from valetkey.web.page_headers import CONTENT_SECURITY_POLICY
 from valetkey.web.resource_owners import current_owner
-from valetkey.web.texts import FORM_EXPIRED
 
 _MAX_REQUEST_LENGTH = 16_000  # an ID token may be long
 
@@ -51,7 +52,7 @@ def logout_page() -> Response:
     logout_request = check_logout_request(request.args.items(multi=True), runtime, now)
     owner = current_owner()
     if owner is None:
-        return _go_on_as_stranger(logout_request)
+        return _respond_signed_out(logout_request)
     if logout_request.matches_session(owner, runtime.keys, now):
         return _end_session(logout_request)
     return _show_confirmation(logout_request)
@@ -68,7 +69,7 @@ def logout_by_post() -> Response:
     query = urlencode(encrypt_hints(pairs, runtime.cipher, runtime.clock()))
     if len(query) > _MAX_REQUEST_LENGTH:
         raise InvalidRequest(texts.REQUEST_TOO_LONG)
-    return redirect(url_for("valetkey_logout.logout") + (f"?{query}" if query else ""), 303)
+    return redirect(add_query(url_for("valetkey_logout.logout"), query), 303)
 
 
 def confirm_action() -> Response:
@@ -79,10 +80,11 @@ def confirm_action() -> Response:
     runtime = current_runtime()
     pairs = [(name, value) for name, value in request.form.items(multi=True) if name in CARRIED_PARAMETERS]
     logout_request = check_logout_request(pairs, runtime, runtime.clock())
-    if not ButtonForm(request.form).validate():
+    problem = button_form_problem()
+    if problem is not None:
         if current_owner() is None:
-            return _go_on_as_stranger(logout_request)
-        return _show_confirmation(logout_request, FORM_EXPIRED)
+            return _respond_signed_out(logout_request)
+        return _show_confirmation(logout_request, problem)
     if request.form.get("decision") == "stay":
         return pages.render_page(
             "message.html", title=texts.STILL_SIGNED_IN_TITLE, sentence=texts.STILL_SIGNED_IN, link_url=None
@@ -90,10 +92,10 @@ def confirm_action() -> Response:
     return _end_session(logout_request)
 
 
-def _go_on_as_stranger(logout_request: LogoutRequest) -> Response:
+def _respond_signed_out(logout_request: LogoutRequest) -> Response:
     """Return the response to a logout request of a user who is not signed in.
 
-    It is a redirect to the client. If the client registered itself, and no ``id_token_hint`` shows that the user once
+    It is a redirect to the client. If the client registered itself, and no ``id_token_hint`` shows that a user once
     signed in to it, it is a page with a link instead (RFC 9700 §4.11.2).
     """
     runtime, client, location = current_runtime(), logout_request.client, logout_request.location
@@ -147,10 +149,12 @@ def _end_session(logout_request: LogoutRequest) -> Response:
 
 
 def _show_confirmation(logout_request: LogoutRequest, problem: str | None = None) -> Response:
-    parameters = {name: logout_request.parameters.get(name) for name in CARRIED_PARAMETERS}
+    pairs = [(name, value) for name in CARRIED_PARAMETERS if (value := logout_request.parameters.get(name))]
     app = logout_request.client.name if logout_request.client else None
     status, owner, runtime = 400 if problem else 200, current_owner(), current_runtime()
-    apps = list_apps_at_sign_out(owner, runtime, runtime.clock()) if owner else None
+    now = runtime.clock()
+    apps = list_apps_at_sign_out(owner, runtime, now) if owner else None
+    carried = dict(encrypt_hints(pairs, runtime.cipher, now, FORM_TTL_S))
     return pages.render_page(
-        "logout.html", status, form=ButtonForm(), app=app, carried=parameters, problem=problem, apps=apps
+        "logout.html", status, form=ButtonForm(), app=app, carried=carried, problem=problem, apps=apps
     )

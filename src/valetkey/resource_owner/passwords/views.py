@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
+from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.mail_links import (
     RESET_PASSWORD,
@@ -22,7 +24,6 @@ from valetkey.accounts.mail_links import (
     verify_email,
 )
 from valetkey.accounts.security import change_password, sign_out_everywhere
-from valetkey.accounts.sign_in import SignInRefused
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.secret import random_id
@@ -182,11 +183,11 @@ def change_password_page() -> Response:
 
 
 def send_verification_action() -> Response:
-    check_button_form()
     _require_mail_setting()
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(safe_local_path())
+    check_button_form()
     refusal = _request_link(VERIFY_EMAIL, owner.email)
     if refusal is not None:
         return pages.render_page("message.html", 429, title=texts.TOO_MANY_MAILS_TITLE, sentence=refusal.message)
@@ -218,19 +219,21 @@ def security_context(sub: str) -> dict[str, Any]:
     digest = secret.digest() if secret else b""
     active_sessions = sessions.list_active(runtime.store, sub, runtime.clock())
     return {
-        "has_password": bool(runtime.settings.password_sign_in and account and account.password_hash),
+        "has_password": bool(runtime.settings.password_sign_in and account and account.has_usable_password),
         "reset_is_unreviewed": bool(
             account and account.unreviewed_since is not None and load_current_review(sub, runtime).is_due
         ),
-        "may_verify": bool(runtime.settings.mail_url and account and account.email_verified_at is None),
+        "may_verify": bool(
+            runtime.settings.mail_url and account and account.email and account.email_verified_at is None
+        ),
         "verification_submission": random_id(),
         "sessions": [
             {
-                "began": utc_datetime(session.auth_time),
+                "began": utc_datetime(session.began_at),
                 "address": session.address,
                 "is_here": bytes(session.digest) == digest,
             }
-            for session in sorted(active_sessions, key=lambda session: -session.auth_time)
+            for session in sorted(active_sessions, key=lambda session: -session.began_at)
         ],
     }
 

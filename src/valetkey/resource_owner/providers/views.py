@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, request, url_for
 from werkzeug.datastructures import MultiDict
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.activity.refusal_log import log_refusal
 from valetkey.federation.authorization_request import begin_sign_in
 from valetkey.federation.authorization_response import RESPONSE_PARAMETERS, accept_request, complete_sign_in
 from valetkey.federation.errors import AlreadyAnswered, ProviderRefused
-from valetkey.federation.links import connect_provider, disconnect_provider
+from valetkey.federation.links import connect_provider, disconnect_provider, is_connected
 from valetkey.federation.sign_in import AccountExists, sign_in_with_provider
+from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.passwords.views import current_login_context
 from valetkey.resource_owner.sign_in.views import find_pending_authorization, providers_context
 from valetkey.settings.providers import SignInProvider
+from valetkey.storage.provider_requests import ProviderRequest
 from valetkey.web import cookies, pages
 from valetkey.web.context import current_runtime
 from valetkey.web.csrf import check_button_form
@@ -43,23 +46,30 @@ def make_blueprint() -> Blueprint:
 def begin_action(provider_id: str) -> Response:
     """Redirect the browser to a provider."""
     check_button_form()
-    return _redirect_to_provider(_require_provider(provider_id), safe_local_path(request.form.get("next")))
+    return _redirect_to_provider(
+        _require_provider(provider_id),
+        safe_local_path(request.form.get("next")),
+        takes_address=request.form.get("account") == "new",
+    )
 
 
 def connect_action(provider_id: str) -> Response:
     """Redirect the browser of a signed-in user to a provider, to connect the account with it."""
-    check_button_form()
     provider, owner, next_path = _require_provider(provider_id), current_owner(), safe_local_path()
     if owner is None:
         return redirect_to_sign_in(next_path)
+    check_button_form()
     return _redirect_to_provider(provider, next_path, connect_to=owner.sub)
 
 
-def _redirect_to_provider(provider: SignInProvider, next_path: str, *, connect_to: str | None = None) -> Response:
+def _redirect_to_provider(
+    provider: SignInProvider, next_path: str, *, connect_to: str | None = None, takes_address: bool = False
+) -> Response:
     """Begin a sign-in with a provider, and redirect the browser to it.
 
     :param next_path: local path to continue with.
     :param connect_to: ``sub`` of the account that is to be connected; ``None`` to sign in.
+    :param takes_address: whether the user chose to take the address from an account that has not verified it.
     """
     runtime, pending = current_runtime(), find_pending_authorization(next_path)
     try:
@@ -71,6 +81,8 @@ def _redirect_to_provider(provider: SignInProvider, next_path: str, *, connect_t
             runtime,
             runtime.clock(),
             connect_to=connect_to,
+            takes_address=takes_address,
+            fresh=connect_to is None and current_owner() is not None,
         )
     except ProviderRefused as refusal:
         return _refusal_page(refusal, provider, next_path)
@@ -79,20 +91,20 @@ def _redirect_to_provider(provider: SignInProvider, next_path: str, *, connect_t
 
 def disconnect_action(provider_id: str) -> Response:
     """Disconnect the account of the signed-in user from a provider, if there is another way to sign in."""
-    check_button_form()
     runtime, provider, owner = current_runtime(), _require_provider(provider_id), current_owner()
     session = cookies.session_secret(runtime.settings)
     if owner is None or session is None:
         return redirect_to_sign_in(safe_local_path())
+    check_button_form()
     login_context = current_login_context(runtime.settings)
     if not disconnect_provider(provider, owner.sub, session.digest(), login_context, runtime, runtime.clock()):
-        may_set_password = runtime.settings.password_sign_in and runtime.settings.mail_url
+        may_set_password = runtime.settings.password_sign_in and runtime.settings.mail_url and owner.email
         text = texts.LAST_PROVIDER if may_set_password else texts.LAST_PROVIDER_NO_PASSWORDS
         sentence = text.format(provider=provider.name)
         link = {"link_url": safe_local_path(), "link_text": texts.BACK_TO_ACCOUNT}
         return pages.render_page("message.html", 400, title=texts.LAST_PROVIDER_TITLE, sentence=sentence, **link)
     cookies.set_notice("provider-disconnected")
-    return redirect(safe_local_path(), 303)
+    return redirect(safe_local_path(request.form.get("next")), 303)
 
 
 def callback_page(provider_id: str) -> Response:
@@ -103,19 +115,33 @@ def callback_page(provider_id: str) -> Response:
     try:
         pending = accept_request(parameters, provider, login_context, runtime.store, now)
         next_path = pending.next
-        answer = complete_sign_in(pending, parameters, provider, login_context, runtime, now)
+        verified = complete_sign_in(pending, parameters, provider, login_context, runtime, now)
         if pending.sub is not None:
             owner = current_owner()
-            connect_provider(answer, provider, owner.sub if owner else "", login_context, runtime, now)
+            connect_provider(verified, provider, owner.sub if owner else "", login_context, runtime, now)
             cookies.set_notice("provider-connected")
             return redirect(next_path, 303)
-        secret = sign_in_with_provider(answer, provider, login_context, runtime, now)
+        secret = sign_in_with_provider(verified, provider, login_context, runtime, now)
+    except AlreadyAnswered as refusal:
+        next_path = refusal.request.next
+        if _has_succeeded(refusal.request, provider):  # as after the first time
+            return redirect(next_path, 303)
+        return _refusal_page(refusal, provider, next_path)
     except ProviderRefused as refusal:
-        if isinstance(refusal, AlreadyAnswered) and current_owner() is not None:  # as after the first time
-            return redirect(refusal.next_path, 303)
         return _refusal_page(refusal, provider, next_path)
     cookies.begin_session(secret)
     return redirect(next_path, 303)
+
+
+def _has_succeeded(pending: ProviderRequest, provider: SignInProvider) -> bool:
+    """Return whether the first response completed the sign-in.
+
+    It did if the user is signed in or, if an account was to be connected, it is connected.
+    """
+    owner = current_owner()
+    if owner is None or pending.sub is None:
+        return owner is not None
+    return owner.sub == pending.sub and is_connected(owner.sub, provider, current_runtime().store)
 
 
 def posted_callback_action(provider_id: str) -> Response:
@@ -125,7 +151,8 @@ def posted_callback_action(provider_id: str) -> Response:
     """
     _require_provider(provider_id)
     parameters = {name: value for name, value in _single_values(request.form).items() if name in RESPONSE_PARAMETERS}
-    return redirect(f"{url_for('valetkey_providers.callback', provider_id=provider_id)}?{urlencode(parameters)}", 303)
+    callback_url = url_for("valetkey_providers.callback", provider_id=provider_id)
+    return redirect(add_query(callback_url, urlencode(parameters)), 303)
 
 
 def _single_values(parameters: MultiDict[str, str]) -> dict[str, str]:
@@ -144,6 +171,8 @@ def _refusal_page(refusal: ProviderRefused, provider: SignInProvider, next_path:
         title=texts.PROVIDER_REFUSED_TITLE.format(provider=provider.name),
         sentence=pages.as_sentence(refusal.description),
         must_sign_in_first=isinstance(refusal, AccountExists),
+        may_take_address=isinstance(refusal, AccountExists) and refusal.may_take_address,
+        provider=provider,
         reference=info.reference,
         sign_in_url=url_for("valetkey_resource_owner.sign_in", next=next_path or None),
         **providers_context(next_path),

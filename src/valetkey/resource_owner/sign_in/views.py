@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flask import abort, redirect, request, url_for
+from flask import abort, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
-from valetkey.accounts.sign_in import SignInRefused, sign_in
+from valetkey.accounts.errors import SignInRefused
+from valetkey.accounts.sign_in import sign_in
 from valetkey.accounts.sign_up import sign_up
 from valetkey.authorization_server.authorize.consent import load_pending
 from valetkey.authorization_server.authorize.request import PendingAuthorization
@@ -103,7 +105,7 @@ def find_pending_authorization(next_path: str) -> PendingAuthorization | None:
 
     Also returns None if the request has expired or belongs to another browser. The sign-in page names its client.
     """
-    interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)", next_path)
+    interaction_id = re.fullmatch(r".*/consent/([A-Za-z0-9_]+)(?:\?.*)?", next_path)
     if interaction_id is None:
         return None
     runtime = current_runtime()

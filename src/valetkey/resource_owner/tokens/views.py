@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.authorization_server.personal_tokens import service as tokens
@@ -22,6 +23,7 @@ from valetkey.protocol.errors import OAuthError
 from valetkey.protocol.resource_owner import Owner
 from valetkey.protocol.scope import parse_scope
 from valetkey.protocol.secret import random_id
+from valetkey.protocol.uri import add_query
 from valetkey.resource_owner import texts
 from valetkey.resource_owner.consent_context import scope_kind, utc_datetime
 from valetkey.resource_owner.forms import PersonalTokenForm
@@ -110,10 +112,10 @@ def create_action() -> Response:
 
 
 def revoke_action() -> Response:
-    check_button_form()
     owner = current_owner()
     if owner is None:
         return redirect_to_sign_in(url_for("valetkey_tokens.every"))
+    check_button_form()
     runtime = current_runtime()
     token = tokens.find_owned_token(request.args.get("token_id", ""), owner.sub, runtime.store)
     if token is not None:
@@ -127,9 +129,11 @@ def revoke_action() -> Response:
 def _signed_in_recently(owner: Owner, now: float) -> bool:
     """Return whether the owner signed in within the last hour; True if the time of the sign-in is unknown.
 
-    A recent sign-in is required so that an unattended session cannot be used to create a token.
+    A recent sign-in is required so that an unattended session cannot be used to create a token. If a provider does not
+    say when it authenticated the owner, the time at which the session began counts.
     """
-    return owner.auth_time is None or now - owner.auth_time <= MAX_AUTH_AGE_S
+    signed_in_at = owner.session_began_at if owner.auth_time is None else owner.auth_time
+    return signed_in_at is None or now - signed_in_at <= MAX_AUTH_AGE_S
 
 
 def _make_form(form_data: Any = None, **values: Any) -> PersonalTokenForm:
@@ -168,7 +172,7 @@ def _prefilled_form_url(form: PersonalTokenForm, scope: frozenset[str]) -> str:
     expires_in = lifetime.format_expires_in(form.expires_in.data or "", form.expires_on.data, now)
     parameters = {"name": form.name.data or "", "scope": " ".join(sorted(scope)), "expires_in": expires_in}
     query = urlencode({name: value for name, value in parameters.items() if value})
-    return f"{url_for('valetkey_tokens.new')}?{query}"
+    return add_query(url_for("valetkey_tokens.new"), query)
 
 
 def _form_page(
