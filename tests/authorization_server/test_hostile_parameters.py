@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask import Flask
 
@@ -145,3 +147,46 @@ def test_a_secret_in_the_wrong_parameter_is_not_logged(machine: Browser, caplog:
     for secret in (token, machine.client.secret.reveal()):
         check_refusal(machine.request_token("client_credentials", scope=secret), "invalid_scope")
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["%00", "a%00b", "%ED%A0%80", "%FF", "a" * 100_000],
+    ids=["NUL", "NUL inside", "surrogate", "not UTF-8", "long"],
+)
+def test_no_page_fails_for_a_path_that_a_database_cannot_store(ada: Browser, value: str) -> None:
+    paths = (
+        *("/oauth/consent/{}", "/account/mail/{}", "/account/sign-in/{}/callback", "/device/{}"),
+        *("/.well-known/oauth-protected-resource/{}", "/account/tokens/{}", "/oauth/pages/{}"),
+    )
+
+    statuses = {ada.http.get(path.format(value)).status_code for path in paths}
+
+    assert statuses == {400, 404}
+
+
+@pytest.mark.parametrize(
+    ("query", "form"),
+    [
+        ("", {"email": "a\0b@example.org"}),
+        ("?email=x", {"email": "a\0b@example.org"}),
+        ("", {"email": ["ada@example.org", "\0"]}),
+        ("?next=%00", {}),
+        ("?next=/&next=%00", {}),
+        ("?%00=x", {}),
+        ("", {"\0": "x"}),
+    ],
+    ids=["form", "form behind a query", "second value", "query", "second in the query", "name in the query", "name"],
+)
+def test_no_form_has_a_character_that_a_database_cannot_store(
+    app: Flask, runtime: Runtime, query: str, form: dict[str, str | list[str]]
+) -> None:
+    http = app.test_client()
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', http.get("/account/sign-in").text)
+    assert token is not None
+    fields = {"csrf_token": token[1], "email": "ada@example.org", "password": "of somebody", **form}
+
+    with assert_store_unchanged(runtime):
+        refused = http.post(f"/account/sign-in{query}", data=fields)
+
+    assert refused.status_code == 400 and "invalid character" in refused.text

@@ -47,7 +47,7 @@ def report_leak(reporter: Browser, *tokens: str) -> TestResponse:
 
 
 def list_queued_jobs(runtime: Runtime) -> list[outbox.Job]:
-    return outbox.list_due(runtime.store, runtime.clock())
+    return [job for jobs in outbox.list_due(runtime.store, runtime.clock()).values() for job in jobs]
 
 
 def check_uniform_response(response: TestResponse) -> None:
@@ -60,19 +60,19 @@ def test_a_reported_personal_token_is_revoked_and_its_owner_gets_mail(
     ada: Browser, app: Flask, reporter: Browser, runtime: Runtime
 ) -> None:
     token = value_of(create_token(app))
-    outbox_before = len(list_queued_jobs(runtime))
+    jobs_before = list_queued_jobs(runtime)
     assert ada.call(token).status_code == 200
 
     check_uniform_response(report_leak(reporter, token))
 
     assert ada.call(token).status_code == 401
-    (mail,) = list_queued_jobs(runtime)[outbox_before:]
+    (mail,) = (job for job in list_queued_jobs(runtime) if job not in jobs_before)
     assert mail.parse_payload()["owner"] == "ada"
     assert "was found in a public place" in mail.parse_payload()["text"]
     assert token not in str(mail.parse_payload())
     with assert_store_unchanged(runtime):
         check_uniform_response(report_leak(reporter, token))
-    assert len(list_queued_jobs(runtime)) == outbox_before + 1
+    assert len(list_queued_jobs(runtime)) == len(jobs_before) + 1
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
@@ -132,7 +132,7 @@ def test_a_reported_secret_of_a_machine_revokes_its_tokens(reporter: Browser, ap
     assert machine.call(token).status_code == 401
     assert machine.request_token("client_credentials").status_code == 401
     addresses = [job.parse_payload()["to"] for job in list_queued_jobs(app.extensions["valetkey"])]
-    assert addresses == ["ops@example.org", "dev@example.org"]
+    assert sorted(addresses) == ["dev@example.org", "ops@example.org"]
 
 
 def test_the_response_does_not_reveal_whether_a_value_was_active(reporter: Browser, runtime: Runtime) -> None:

@@ -47,6 +47,20 @@ def test_metadata_names_what_is_supported(machine: Browser) -> None:
     assert "none" not in response.json["introspection_endpoint_auth_methods_supported"]
 
 
+def test_the_metadata_omits_what_a_function_as_resource_owner_cannot_report(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
+    http = make_app(sqlite_store_url, resource_owner=lambda: None).test_client()
+
+    metadata = http.get("/.well-known/openid-configuration").json
+
+    assert "acr_values_supported" not in metadata
+    assert metadata["prompt_values_supported"] == ["none", "consent"]
+    assert metadata["claims_supported"] == ["sub"]
+    assert metadata["backchannel_logout_session_supported"] is False
+    assert "acr_values_supported" not in http.get("/.well-known/oauth-authorization-server").json
+
+
 def test_authlib_accepts_the_metadata(make_app: MakeApp, sqlite_store_url: str) -> None:
     app = make_app(sqlite_store_url, issuer="https://id.example/tenant")
 

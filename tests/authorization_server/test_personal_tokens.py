@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 from flask import Flask, jsonify
+from sqlalchemy import null, update
 
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import EMAIL, ISSUER, SCOPES, Browser
 from tests.support.clock import Clock
-from tests.support.personal_tokens import DAY_S, create_token, revoke_token, value_of
+from tests.support.personal_tokens import (
+    DAY_S,
+    MANAGE_SCOPE,
+    TOKEN_REQUEST,
+    create_token,
+    open_managing_app,
+    revoke_token,
+    value_of,
+)
 from tests.support.refusals import check_refusal
 from tests.support.store_assertions import assert_store_unchanged
 from valetkey import Valetkey, require_oauth
@@ -20,15 +29,15 @@ from valetkey.authorization_server.personal_tokens.service import (
     TokenSpec,
     create_personal_token,
 )
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope, InvalidToken
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, change_feed, clients, personal_access_tokens
+from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import StoreUnavailable, Transaction
-
-MANAGE_SCOPE = "tokens:manage"
+from valetkey.storage.tables import sessions as sessions_table
 
 
 @pytest.fixture
@@ -226,7 +235,7 @@ def test_the_last_use_is_stored(ada: Browser, app: Flask, runtime: Runtime, cloc
     clock.forward(5)
 
     ada.call(value_of(created))
-    runtime.last_used.flush()
+    runtime.usage.flush()
 
     stored = personal_access_tokens.find(runtime.store, created.token.token_id)
     assert stored and stored.last_used_at == clock()
@@ -380,20 +389,6 @@ def managing_app(make_app: MakeApp, store_url: str) -> Flask:
     return make_app(store_url, scopes=scopes, personal_access_token_api_scope=MANAGE_SCOPE)
 
 
-def open_managing_app(ada: Browser, managing_app: Flask, *scope: str) -> tuple[Browser, dict[str, str]]:
-    """Return Ada's browser at that server, and the header of an access token that may manage personal tokens."""
-    browser = Browser(managing_app.test_client(), ada.client)
-    for cookie in ("valetkey_browser", "valetkey_session"):
-        stored = ada.http.get_cookie(cookie)
-        assert stored
-        browser.http.set_cookie(cookie, stored.value)
-    token = browser.obtain_tokens(scope=(*scope, MANAGE_SCOPE))["access_token"]
-    return browser, {"Authorization": f"Bearer {token}"}
-
-
-TOKEN_REQUEST = {"name": "CI", "scope": "profile", "expires_in": 86400}
-
-
 def test_an_app_can_create_list_and_revoke_personal_tokens(ada: Browser, managing_app: Flask, clock: Clock) -> None:
     browser, header = open_managing_app(ada, managing_app, "profile")
 
@@ -477,6 +472,18 @@ def test_creating_a_token_requires_a_recent_sign_in(ada: Browser, managing_app: 
     assert 'max_age="3600"' in refused.headers["WWW-Authenticate"]
 
 
+def test_creating_a_token_requires_a_sign_in_at_a_known_time(ada: Browser, managing_app: Flask) -> None:
+    """The session of a provider that does not say when its user signed in."""
+    runtime: Runtime = managing_app.extensions["valetkey"]
+    runtime.store.write_all(Statement(update(sessions_table).values(auth_time=null()))())
+    browser, header = open_managing_app(ada, managing_app, "profile")
+
+    refused = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header)
+
+    assert refused.status_code == 401
+    assert 'max_age="3600"' in refused.headers["WWW-Authenticate"]
+
+
 def test_tokens_created_by_an_app_are_revoked_with_its_consent(ada: Browser, managing_app: Flask, clock: Clock) -> None:
     browser, header = open_managing_app(ada, managing_app, "profile")
     token = browser.http.post("/oauth/personal-tokens", json=TOKEN_REQUEST, headers=header).json["token"]
@@ -518,6 +525,21 @@ def test_an_app_cannot_revoke_another_owners_token(
 
     assert refused.status_code == 404
     assert browser.call(value_of(other_token)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token_id",
+    ["%00", "a%00b", "%ED%A0%80", "%FF", "a" * 100_000],
+    ids=["NUL", "NUL inside", "surrogate", "not UTF-8", "long"],
+)
+def test_no_token_is_found_by_an_id_that_a_database_cannot_store(
+    ada: Browser, managing_app: Flask, token_id: str
+) -> None:
+    browser, header = open_managing_app(ada, managing_app, "profile")
+
+    refused = browser.http.delete(f"/oauth/personal-tokens/{token_id}", headers=header)
+
+    assert (refused.status_code, refused.json["error"]) == (404, "invalid_request")
 
 
 def test_the_endpoint_returns_404_unless_a_scope_is_configured(ada: Browser) -> None:

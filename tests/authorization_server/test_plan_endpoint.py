@@ -10,6 +10,7 @@ from flask import Flask
 from tests.support.app import MakeApp, Register
 from valetkey import Plan
 from valetkey.authorization_server.clients.service import CreatedClient, register_client
+from valetkey.authorization_server.plans import service
 from valetkey.authorization_server.plans.service import approve, subscribe
 from valetkey.runtime import Runtime
 
@@ -59,6 +60,18 @@ def test_a_plan_with_manual_approval_waits_for_the_operator(
     approve(runtime, machine.client_id, runtime.clock())
 
     assert plan_and_pending(request_plan(app, machine)) == ("pro", None)
+
+
+def test_a_request_does_not_undo_a_plan_that_the_operator_sets_meanwhile(
+    app: Flask, runtime: Runtime, machine: CreatedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_before = service.get_subscription(runtime, machine.client_id)
+    subscribe(runtime, machine.client_id, "basic", runtime.clock())
+    monkeypatch.setattr(service, "get_subscription", lambda *_: read_before)
+    request_plan(app, machine, plan="pro")
+    monkeypatch.undo()
+
+    assert plan_and_pending(request_plan(app, machine)) == ("basic", "pro")
 
 
 def test_a_new_request_replaces_a_pending_one(app: Flask, machine: CreatedClient) -> None:

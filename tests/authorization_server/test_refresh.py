@@ -10,8 +10,10 @@ from tests.support.clock import Clock
 from tests.support.refusals import check_refusal
 from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.clients.update import check_update, write_update
+from valetkey.authorization_server.plans.service import subscribe
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, change_feed
+from valetkey.storage import accounts, active_grants, change_feed, clients, resources
 from valetkey.storage.engine.transaction import Transaction
 
 pytestmark = pytest.mark.usefixtures("issuing_process")
@@ -168,7 +170,9 @@ def test_each_rotation_restarts_the_lifetime(ada: Browser, clock: Clock) -> None
     token = ada.obtain_tokens()["refresh_token"]
     for _ in range(3):
         clock.forward(seconds=29 * 86400)
-        token = ada.refresh(token).json["refresh_token"]
+        response = ada.refresh(token)
+        assert response.status_code == 200
+        token = response.json["refresh_token"]
 
 
 def test_a_refresh_token_of_a_disabled_owner_is_refused(ada: Browser, runtime: Runtime, clock: Clock) -> None:
@@ -219,3 +223,106 @@ def test_a_stored_response_is_not_returned_after_its_successor_was_used(make_app
 
     check_refusal(ada.refresh(first), "invalid_grant")
     check_refusal(ada.refresh(third), "invalid_grant")
+
+
+def test_a_refresh_leaves_out_a_scope_that_the_operator_has_removed_from_the_registration(
+    ada: Browser, runtime: Runtime
+) -> None:
+    token = ada.obtain_tokens(scope=("notes:read", "profile"))["refresh_token"]
+    client = clients.find(runtime.store, ada.client.client_id, runtime.clock())
+    assert client
+    update = check_update(runtime.settings, client, {"scope": "profile"}, None)
+    write_update(runtime, update, runtime.clock(), keep_consents=False)
+
+    refreshed = ada.refresh(token).json
+    refused = ada.refresh(refreshed["refresh_token"], scope="notes:read")
+
+    assert refreshed["scope"] == "profile"
+    assert ada.call(refreshed["access_token"]).status_code == 200
+    assert (refused.status_code, refused.json["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.parametrize("removed_by", ["registration", "plan", "resource"])
+def test_a_refresh_is_refused_if_all_scopes_were_removed(
+    make_app: MakeApp, store_url: str, clock: Clock, removed_by: str
+) -> None:
+    """A token without a scope would be accepted by routes that require none. Nothing is used up or revoked."""
+    plans = {"free": {"scopes": "notes:write"}, "pro": {}}
+    runtime: Runtime = (app := make_app(store_url, plans=plans, default_plan="pro")).extensions["valetkey"]
+    shop = register_client(runtime, clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    token = ada.obtain_tokens(scope=("notes:read",))["refresh_token"]
+    change = {
+        "registration": lambda scope, _: set_registered_scope(runtime, shop.client_id, scope),
+        "plan": lambda _, plan: subscribe(runtime, shop.client_id, plan, clock(), approved=True),
+        "resource": lambda scope, _: set_scopes_of_api(runtime, scope),
+    }[removed_by]
+
+    change("notes:write", "free")
+    clock.forward(seconds=1)
+    refusals = [ada.refresh(token), ada.refresh(token, scope="notes:read")]
+    change("notes:read", "pro")
+    clock.forward(seconds=1)
+
+    for refusal in refusals:
+        check_refusal(refusal, "invalid_grant")
+    assert ada.refresh(token).json["scope"] == "notes:read"
+
+
+def set_registered_scope(runtime: Runtime, client_id: str, scope: str) -> None:
+    client = clients.find(runtime.store, client_id, runtime.clock())
+    assert client
+    update = check_update(runtime.settings, client, {"scope": scope}, None)
+    write_update(runtime, update, runtime.clock(), keep_consents=True)
+
+
+def set_scopes_of_api(runtime: Runtime, scope: str) -> None:
+    """Do what ``valetkey resources update --scope`` does."""
+    metadata = {"scopes_supported": [scope]}
+    runtime.store.write_all(
+        resources.upsert(runtime.settings.api_resource, metadata, runtime.clock()),
+        change_feed.add("changed", "resources"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("refresh_token_lifetime", "access_token_lifetime"), [(3600, 900), (3600, 7200), (2 * 86400, 900)]
+)
+def test_a_grant_is_active_as_long_as_its_newest_tokens(
+    make_app: MakeApp, store_url: str, clock: Clock, refresh_token_lifetime: int, access_token_lifetime: int
+) -> None:
+    lifetimes = {"refresh_token_lifetime": refresh_token_lifetime, "access_token_lifetime": access_token_lifetime}
+    app = make_app(store_url, **lifetimes, session_lifetime=90 * 86400)
+    runtime: Runtime = app.extensions["valetkey"]
+    shop = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    tokens, expiries = ada.obtain_tokens(), set()
+
+    for _ in range(12):
+        newest_expiry = clock() + max(lifetimes.values())
+        [grant] = active_grants.list_active(runtime.store, newest_expiry - 1)
+        expiries.add(grant.expires_at)
+        clock.forward(refresh_token_lifetime / 5)
+        tokens = ada.refresh(tokens["refresh_token"]).json
+    assert len(expiries) <= 4  # most refreshes do not write the grant
+    clock.forward(max(lifetimes.values()) + min(refresh_token_lifetime, 86400))
+    assert active_grants.list_active(runtime.store, clock()) == []
+
+
+def test_signing_out_ends_a_grant_that_was_refreshed_for_longer_than_it_was_issued_for(
+    make_app: MakeApp, store_url: str, clock: Clock
+) -> None:
+    app = make_app(store_url, refresh_token_lifetime=3600)
+    runtime: Runtime = app.extensions["valetkey"]
+    members = {"backchannel_logout_uri": "https://shop.example/out"}
+    shop = register_client(
+        runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK], members=members
+    )
+    ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, EMAIL, "Ada")
+    tokens = ada.obtain_tokens(scope=("openid", "profile"))
+    for _ in range(3):
+        clock.forward(1800)
+        tokens = ada.refresh(tokens["refresh_token"]).json
+    ada.submit("/account/sign-out", {}, page_path="/account")
+
+    check_refusal(ada.refresh(tokens["refresh_token"]), "invalid_grant")

@@ -59,7 +59,7 @@ class RelyingParty(Browser):
         cookie = self.http.get_cookie("valetkey_browser")
         browser = Secret(cookie.value) if cookie else generate_secret(BROWSER)
         session, now = generate_secret(SESSION), self.runtime.clock()
-        row = sessions.Session(session.digest(), sub, browser.digest(), now, now + 86400, None)
+        row = sessions.Session(session.digest(), sub, browser.digest(), now, now, now + 86400, None)
         assert self.runtime.store.write(Transaction(rows=(sessions.add(row),)))
         self.http.set_cookie("valetkey_browser", browser.reveal())
         self.http.set_cookie("valetkey_session", session.reveal())

@@ -443,7 +443,9 @@ def test_the_operator_can_disable_and_enable_a_client_with_a_document(
     assert ada.authorize().status_code == 400
     assert ada.refresh(tokens["refresh_token"]).status_code == 401
     assert ada.call(tokens["access_token"]).status_code == 401
-    enable_client(runtime.store, client, runtime.clock())
+    disabled = find_or_create_client(runtime, ada.client.client_id, runtime.clock())
+    assert disabled
+    enable_client(runtime.store, disabled, runtime.clock())
     assert ada.authorize().status_code == 303
 
 

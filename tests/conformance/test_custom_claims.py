@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from tests.conformance.registration import call_configuration_endpoint
 from tests.conformance.relying_party import RelyingParty, create_accounts, register_relying_party
 from tests.support.app import MakeApp
-from tests.support.browser_client import CALLBACK
+from tests.support.browser_client import CALLBACK, redirect_parameters
 from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
 from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.clients.update import check_update, write_update
 from valetkey.protocol.claims import PROTOCOL_CLAIMS
 from valetkey.protocol.resource_owner import Owner
 from valetkey.settings import Settings, SettingsError
 from valetkey.storage.clients import find
+from valetkey.storage.engine.statement import Statement
+from valetkey.storage.tables import grants
 
 SCOPES = {"notes:read": "Read your notes", "groups": "See your groups"}
 SCOPE_CLAIMS = {"groups": ["groups", "https://example.org/role"], "profile": ["staff"]}
 IDENTITY = ("name", "email", "groups", "https://example.org/role", "staff")
+
+REQUEST_FOR_ALL = json.dumps(
+    {
+        place: dict.fromkeys(["groups", "staff", "salary", "https://example.org/role"])
+        for place in ("userinfo", "id_token")
+    }
+)
 
 
 class Host:
@@ -36,7 +48,7 @@ class Host:
         return Owner(sub)
 
     def claims(self, sub: str, scope: frozenset[str]) -> dict[str, Any]:
-        custom = {"groups": ["admins", "staff"], "https://example.org/role": {"level": 3}, "staff": True}
+        custom = {"salary": 1, "groups": ["admins", "staff"], "https://example.org/role": {"level": 3}, "staff": True}
         return {**dict.fromkeys(PROTOCOL_CLAIMS, "forged"), "name": "Ada", "email": "ada@example.org", **custom}
 
 
@@ -82,6 +94,24 @@ def test_the_operator_puts_the_claims_of_granted_scopes_into_the_id_token(
 
     for claims in map(party.decode_jwt, id_tokens):
         assert {name for name in IDENTITY if name in claims} == names
+
+
+def test_a_standard_claim_that_a_granted_scope_includes_needs_no_checkbox_of_its_own(
+    make_app: MakeApp, sqlite_store_url: str
+) -> None:
+    """The consent to the scope covers it, so that the same request needs no prompt the next time."""
+    party = make_party(
+        make_app(sqlite_store_url, resource_owner=Host(), scopes=SCOPES, scope_claims={"groups": ["groups", "email"]})
+    )
+    request = {"scope": "openid groups", "claims": json.dumps({"userinfo": {"email": None}})}
+
+    page = party.get(party.authorize(**request).location).text
+    tokens = party.obtain_tokens(**request)
+    silent = party.authorize(**request, prompt="none")
+
+    assert 'value="claims"' not in page
+    assert party.call_userinfo(tokens["access_token"]).json["email"] == "ada@example.org"
+    assert "code" in redirect_parameters(silent)
 
 
 def test_no_claim_of_a_host_overrides_a_claim_of_the_protocol(app: Flask) -> None:
@@ -169,3 +199,68 @@ def test_a_client_cannot_choose_what_only_the_operator_chooses(make_app: MakeApp
 def test_invalid_choices_of_the_operator_are_refused(app: Flask, members: dict[str, Any], problem: str) -> None:
     with pytest.raises(RegistrationRefused, match=problem):
         make_party(app, **members)
+
+
+def obtain_claims(party: RelyingParty, **changes: Any) -> list[dict[str, Any]]:
+    """Obtain tokens with this authorization request, and return the claims of userinfo and of the ID token."""
+    tokens = party.obtain_tokens(**changes)
+    return [dict(party.call_userinfo(tokens["access_token"]).json or {}), party.decode_jwt(tokens["id_token"])]
+
+
+@pytest.mark.parametrize("prompt", [None, "none", "consent"])
+def test_a_claim_of_a_scope_that_was_not_granted_is_not_disclosed_if_it_is_requested_one_by_one(
+    app: Flask, prompt: str | None
+) -> None:
+    """The consent page shows claims by scope, and one by one only standard claims."""
+    party = make_party(app)
+    party.obtain_tokens(scope="openid")
+
+    for claims in obtain_claims(party, scope="openid", claims=REQUEST_FOR_ALL, prompt=prompt):
+        assert not {"groups", "staff", "salary", "https://example.org/role"} & claims.keys()
+    assert set(party.runtime.store.fetch_all(Statement(select(grants.c.claims))())) == {(None,)}
+
+
+@pytest.mark.parametrize("prompt", [None, "none", "consent"])
+def test_the_id_token_has_a_custom_claim_of_a_granted_scope_that_is_requested_for_it(
+    app: Flask, prompt: str | None
+) -> None:
+    party = make_party(app)
+    party.obtain_tokens(scope="openid groups")
+
+    userinfo, id_token = obtain_claims(party, scope="openid groups", claims=REQUEST_FOR_ALL, prompt=prompt)
+
+    assert {"groups", "https://example.org/role"} <= userinfo.keys() & id_token.keys()
+    assert not {"staff", "salary"} & (userinfo.keys() | id_token.keys())
+
+
+def test_a_grant_that_stores_other_claims_does_not_disclose_them(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier versions stored each claim that was requested."""
+    party = make_party(app)
+    monkeypatch.setattr("valetkey.settings.Settings.claims_of", lambda *_: frozenset({"groups", "staff", "salary"}))
+    tokens = party.obtain_tokens(scope="openid", claims=REQUEST_FOR_ALL)
+    monkeypatch.undo()
+
+    refreshed = party.refresh(tokens["refresh_token"]).json
+    userinfo = party.call_userinfo(refreshed["access_token"]).json
+
+    assert not {"groups", "staff", "salary"} & (userinfo.keys() | party.decode_jwt(refreshed["id_token"]).keys())
+
+
+@pytest.mark.parametrize(("scope", "names"), [("openid email", {"email"}), ("email groups", None)])
+def test_an_id_token_has_no_claim_of_a_scope_that_the_registration_has_lost(
+    app: Flask, scope: str, names: set[str] | None
+) -> None:
+    """Userinfo refuses them, too: the access token lacks the scope."""
+    party = make_party(app, claims_in_id_token=True)
+    runtime, tokens = party.runtime, party.obtain_tokens(scope="openid email groups")
+    client = find(runtime.store, party.client.client_id, runtime.clock())
+    assert client
+    update = check_update(runtime.settings, client, {"scope": scope}, None)
+    write_update(runtime, update, runtime.clock(), keep_consents=False)
+
+    refreshed = party.refresh(tokens["refresh_token"]).json
+
+    if names is None:
+        assert "id_token" not in refreshed
+    else:
+        assert {name for name in IDENTITY if name in party.decode_jwt(refreshed["id_token"])} == names

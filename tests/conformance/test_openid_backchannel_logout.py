@@ -99,7 +99,7 @@ def test_the_logout_token_is_signed_with_the_algorithm_of_the_clients_id_tokens(
     assert decode_token(rp, receiver.logout_tokens[0])[0]["alg"] == "ES256"
 
 
-def test_the_logout_token_of_a_pairwise_client_has_its_pairwise_sub(
+def test_the_logout_token_of_a_pairwise_client_has_its_pairwise_sub_and_sid(
     register: Register, ada: Browser, receiver: LogoutTokenReceiver, run_worker: RunWorker
 ) -> None:
     """§2.4, OpenID Connect Core §8."""
@@ -108,7 +108,21 @@ def test_the_logout_token_of_a_pairwise_client_has_its_pairwise_sub(
     sign_out(rp)
     run_worker()
 
-    assert decode_token(rp, receiver.logout_tokens[0])[1]["sub"] == id_token["sub"] != "ada"
+    logout_token = decode_token(rp, receiver.logout_tokens[0])[1]
+    assert logout_token["sub"] == id_token["sub"] != "ada"
+    assert logout_token["sid"] == id_token["sid"]
+
+
+def test_pairwise_clients_get_different_session_ids(register: Register, ada: Browser) -> None:
+    """§2.1, OpenID Connect Core §8.1: by a common sid, clients could correlate their users."""
+    pairwise = {"subject_type": "pairwise"}
+    apps = [with_client(ada, register(members=members)) for members in (pairwise, pairwise, {}, {})]
+
+    sids = [decode_token(app, obtain_openid_tokens(app)["id_token"])[1]["sid"] for app in apps]
+
+    assert len({*sids}) == 3
+    assert sids[2] == sids[3], "clients with public subjects know that the user is the same"
+    assert decode_token(apps[0], obtain_openid_tokens(apps[0])["id_token"])[1]["sid"] == sids[0]
 
 
 def test_a_logout_token_is_not_accepted_as_an_id_token_or_access_token(

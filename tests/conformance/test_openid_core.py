@@ -304,6 +304,16 @@ def test_a_sub_in_the_claims_parameter_restricts_the_response_to_that_user(rp: R
         assert "code" in redirect_parameters(rp.authorize(prompt="none", claims=json.dumps({"id_token": {"sub": sub}})))
 
 
+def test_a_client_without_consent_cannot_find_out_who_is_signed_in(rp: RelyingParty) -> None:
+    """§3.1.2.6: the error must not depend on the user who is signed in."""
+    errors = {
+        redirect_error(rp.authorize(prompt="none", claims=json.dumps({"id_token": {"sub": {"value": sub}}})))
+        for sub in ("ada", "bob")
+    }
+
+    assert errors == {"consent_required"}
+
+
 def test_an_id_token_hint_and_a_requested_sub_must_be_the_same_user(rp: RelyingParty) -> None:
     """§3.1.2.2."""
     hint = rp.obtain_tokens()["id_token"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 
@@ -14,10 +16,14 @@ from tests.conformance.relying_party import NONCE, MakeRelyingParty, RelyingPart
 from tests.support.app import MakeApp
 from tests.support.browser_client import ISSUER, redirect_parameters
 from tests.support.clock import Clock
+from valetkey.authorization_server.clients.update import check_update, write_update
 from valetkey.cli.keys import keys
 from valetkey.protocol.resource_owner import PASSWORD_ACR
 from valetkey.runtime import Runtime
+from valetkey.storage import clients
+from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.tables import sessions
 from valetkey.tokens.key_rotation import rotation_statements
 
 
@@ -113,13 +119,70 @@ def test_the_response_with_an_id_token_is_not_cached(rp: RelyingParty) -> None:
 
 
 def test_auth_time_is_the_time_of_the_sign_in_and_not_of_the_token(rp: RelyingParty, clock: Clock) -> None:
-    """§2: auth_time; it is always present, as require_auth_time requires."""
+    """§2: auth_time."""
     signed_in = int(clock.time)
     clock.forward(seconds=500)
 
     claims = rp.obtain_id_token_claims(max_age="10000")
 
     assert (claims["auth_time"], claims["iat"]) == (signed_in, signed_in + 500)
+
+
+ESSENTIAL_AUTH_TIME = json.dumps({"id_token": {"auth_time": {"essential": True}}})
+
+
+@pytest.mark.parametrize(
+    ("members", "wish"),
+    [({"require_auth_time": True}, {}), ({}, {"claims": ESSENTIAL_AUTH_TIME})],
+    ids=["registration", "claims"],
+)
+def test_a_required_auth_time_needs_a_sign_in_at_a_known_time(
+    make_relying_party: MakeRelyingParty, clock: Clock, members: dict[str, Any], wish: dict[str, str]
+) -> None:
+    """§2: auth_time; Registration §2: require_auth_time. A sign-in with Google, for example, has no time."""
+    rp = make_relying_party(members=members)
+    rp.obtain_tokens()
+    forget_sign_in_times(rp.runtime)
+    clock.forward(seconds=1)
+
+    refused = rp.authorize(prompt="none", **wish)
+    assert redirect_error(refused) == "login_required"
+    assert rp.requires_sign_in(**wish)
+    rp.sign_in_as("ada")
+    clock.forward(seconds=500)
+    assert rp.obtain_id_token_claims(prompt="none", **wish)["auth_time"] == int(clock.time) - 500
+
+
+def test_a_sign_in_at_an_unknown_time_is_not_enough_for_a_client_that_requires_auth_time(
+    make_relying_party: MakeRelyingParty, clock: Clock
+) -> None:
+    """§2: auth_time. The user is asked to sign in again, and may do so in another way."""
+    rp = make_relying_party(members={"require_auth_time": True})
+    consent_page = rp.authorize().location
+    clock.forward(seconds=1)
+    rp.sign_in_as("ada")
+    forget_sign_in_times(rp.runtime)
+
+    assert urlsplit(rp.get(consent_page).location).path == "/account/sign-in"
+
+
+def test_a_client_that_registers_require_auth_time_gets_no_id_token_without_it(rp: RelyingParty) -> None:
+    """Registration §2: also for grants from before."""
+    rp.obtain_tokens()
+    forget_sign_in_times(rp.runtime)
+    token = rp.obtain_tokens()["refresh_token"]
+    client = clients.find(rp.runtime.store, rp.client.client_id, rp.runtime.clock())
+    assert client
+    update = check_update(rp.runtime.settings, client, {"require_auth_time": True}, None)
+    write_update(rp.runtime, update, rp.runtime.clock(), keep_consents=True)
+
+    assert rp.refresh(token).json["error"] == "invalid_grant"
+
+
+def forget_sign_in_times(runtime: Runtime) -> None:
+    """Make all sessions those of a provider that does not say when its users signed in."""
+    runtime.store.write_all(Statement(sa.update(sessions).values(auth_time=sa.null()))())
+    runtime.authenticated_sessions.invalidate()
 
 
 def test_claims_requested_for_the_id_token_are_in_it(rp: RelyingParty) -> None:
@@ -265,6 +328,20 @@ def test_a_pairwise_subject_is_the_same_within_a_sector_and_does_not_contain_the
     assert other_sub not in {*subs, "ada"}
     assert "ada" not in subs[0] and len(subs[0]) == 43
     assert first.obtain_id_token_claims()["sub"] == subs[0]
+
+
+def test_native_clients_of_the_operator_keep_the_sector_of_their_redirect_host(
+    make_relying_party: MakeRelyingParty,
+) -> None:
+    """§8.1."""
+    uri = "http://127.0.0.1/callback"
+    subs = []
+    for _ in range(2):
+        party = make_relying_party("native", redirect_uris=[uri], members={"subject_type": "pairwise"})
+        code = redirect_parameters(party.complete_authorization(redirect_uri=uri))["code"]
+        subs.append(party.decode_jwt(party.redeem(code, redirect_uri=uri).json["id_token"])["sub"])
+
+    assert subs[0] == subs[1]
 
 
 def test_userinfo_introspection_and_the_id_token_have_the_same_pairwise_subject(

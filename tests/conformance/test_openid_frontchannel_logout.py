@@ -67,6 +67,17 @@ def test_the_page_loads_each_logout_uri_with_issuer_and_session_and_then_redirec
     assert not is_signed_in(rp)
 
 
+def test_the_logout_uri_of_a_pairwise_client_has_the_sid_of_its_id_token(register: Register, ada: Browser) -> None:
+    """§3, OpenID Connect Core §8."""
+    members = {"frontchannel_logout_uri": FRAME, "frontchannel_logout_session_required": True}
+    rp = with_client(ada, register(members={**members, "subject_type": "pairwise"}))
+    hint = obtain_openid_tokens(rp)["id_token"]
+
+    [frame] = frames_of(rp.get("/oauth/logout", query_string={"id_token_hint": hint}))
+
+    assert dict(parse_qsl(urlsplit(frame).query))["sid"] == decode_token(rp, hint)[1]["sid"]
+
+
 def test_a_page_with_scripts_has_no_refresh_beside_the_script(rp: Browser) -> None:
     """§2: the page goes on once; some browsers would go on a second time by the refresh."""
     hint = obtain_openid_tokens(rp)["id_token"]

@@ -19,6 +19,7 @@ from tests.conformance.registration import (
 )
 from tests.support.browser_client import CALLBACK, Browser
 from tests.support.clock import Clock
+from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
 
@@ -221,6 +222,59 @@ def test_two_clients_of_one_sector_get_the_same_subject_for_a_user(
 
     assert subjects[0] == subjects[1] != subjects[2]
     assert "ada" not in subjects
+
+
+def obtain_sub(browser: Browser, redirect_uri: str = CALLBACK) -> str:
+    """Return the ``sub`` of Ada in the ID token of the browser's client, by the code flow."""
+    code = browser.obtain_code(scope=("openid",), redirect_uri=redirect_uri)
+    return str(decode_unverified(browser.redeem(code, redirect_uri=redirect_uri).json["id_token"])[1]["sub"])
+
+
+def test_a_client_with_another_way_to_tokens_is_a_sector_of_its_own(
+    ada: Browser, post_registration: PostRegistration
+) -> None:
+    """OpenID Connect Core §8.1: everyone can register the redirect URI of another site, and get tokens elsewhere."""
+    subjects = []
+    for grant_types in (["authorization_code"], ["authorization_code", "refresh_token"], [DEVICE_CODE_GRANT_TYPE]):
+        metadata = {"grant_types": [*grant_types, "authorization_code"], "subject_type": "pairwise"}
+        ada.client = created_client(post_registration(**metadata).json)
+        subjects.append(obtain_sub(ada))
+
+    assert subjects[0] == subjects[1] != subjects[2]
+
+
+@pytest.mark.parametrize("redirect_uri", ["http://127.0.0.1/callback", "com.example.shop://shop.example/callback"])
+def test_clients_that_are_redirected_to_the_users_device_share_no_sector(
+    ada: Browser, post_registration: PostRegistration, redirect_uri: str
+) -> None:
+    """OpenID Connect Core §8.1: such a redirect URI belongs to nobody."""
+    subjects = []
+    for uri in (redirect_uri, redirect_uri, CALLBACK):
+        information = post_registration(
+            redirect_uris=[uri],
+            application_type="native",
+            token_endpoint_auth_method="none",
+            grant_types=["authorization_code"],
+            subject_type="pairwise",
+        )
+        ada.client = created_client(information.json)
+        subjects.append(obtain_sub(ada, uri))
+
+    assert len(set(subjects)) == 3
+
+
+@pytest.mark.parametrize("redirect_uris", [[], [CALLBACK]])
+def test_a_device_client_cannot_name_a_sector_document(
+    expect_refusal: ExpectRefusal, website: ClientWebsite, redirect_uris: list[str]
+) -> None:
+    """§5: the document vouches for redirect URIs, and the client gets its tokens without them."""
+    expect_refusal(
+        "invalid_client_metadata",
+        grant_types=[DEVICE_CODE_GRANT_TYPE, *(["authorization_code"] if redirect_uris else [])],
+        redirect_uris=redirect_uris,
+        subject_type="pairwise",
+        sector_identifier_uri=website.publish("/sector.json", [CALLBACK]),
+    )
 
 
 def test_a_client_can_read_its_registration_with_its_token(

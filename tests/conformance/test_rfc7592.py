@@ -14,7 +14,7 @@ from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import disable_client, enable_client, register_client
 from valetkey.protocol.secret import REGISTRATION_ACCESS_TOKEN, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import clients
+from valetkey.storage import clients, registrations
 from valetkey.storage.clients import Client
 
 OTHER = "https://shop.example/other"
@@ -91,11 +91,11 @@ def test_an_update_rotates_the_registration_access_token(http: FlaskClient, shop
 def test_of_two_updates_with_the_same_token_one_succeeds(
     http: FlaskClient, runtime: Runtime, shop_information: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second request read the registration before the first one wrote."""
-    from valetkey.storage import registrations
-
-    stale = registrations.find(runtime.store, shop_information["client_id"])
-    monkeypatch.setattr("valetkey.storage.registrations.find", lambda *_: stale)
+    """The other requests read the registration before the first one wrote."""
+    find = registrations.find
+    stale = find(runtime.store, shop_information["client_id"])
+    reads = iter((stale, stale, None, stale))  # the second update looks again why it was not written
+    monkeypatch.setattr(registrations, "find", lambda *arguments: next(reads) or find(*arguments))
 
     statuses = [update(http, shop_information, redirect_uris=[uri]).status_code for uri in (CALLBACK, OTHER)]
     deletion = call_configuration_endpoint(http, shop_information, "DELETE")

@@ -10,17 +10,21 @@ import pytest
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import KeySet
+from sqlalchemy import null, update
 from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import ISSUER, Browser, sign_in_new_account
 from tests.support.clock import Clock
-from tests.support.store_assertions import assert_store_unchanged
+from tests.support.store_assertions import assert_store_unchanged, count_rows
 from valetkey.authorization_server.clients.service import register_client
+from valetkey.authorization_server.texts import SIGN_IN_TIME_UNKNOWN
 from valetkey.protocol.client_policy import DEVICE_CODE_GRANT_TYPE
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts
+from valetkey.storage.engine.statement import Statement
 from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.tables import sessions
 
 
 @dataclass
@@ -232,6 +236,21 @@ def test_with_the_scope_openid_there_is_an_id_token(tv: Device, clock: Clock) ->
     assert "sid" not in claims  # the device is not part of the browser's session
 
 
+def test_a_required_auth_time_needs_a_sign_in_at_a_known_time(
+    register: Register, app: Flask, ada: Browser, runtime: Runtime
+) -> None:
+    """OpenID Connect Core §2: auth_time."""
+    client = register("native", name="Television", members={"require_auth_time": True})
+    tv = Device(Browser(app.test_client(), client), ada)
+    codes = tv.obtain_codes(scope="openid profile")
+    runtime.store.write_all(Statement(update(sessions).values(auth_time=null()))())
+
+    page = tv.enter_code(codes["user_code"])
+
+    assert page.status_code == 400 and SIGN_IN_TIME_UNKNOWN in page.text
+    assert status_and_error(tv.poll(codes["device_code"])) == (400, "authorization_pending")
+
+
 def test_device_code_reuse_revokes_the_tokens(tv: Device) -> None:
     """§3.5; the same as RFC 6749 §4.1.2 for authorization codes."""
     codes = tv.obtain_codes()
@@ -344,6 +363,15 @@ def test_correct_codes_do_not_count_towards_the_limit(tv: Device) -> None:
         assert tv.enter_code(tv.obtain_codes()["user_code"]).status_code == 303
 
 
+def test_a_code_that_is_entered_again_and_again_does_not_fill_the_table(tv: Device, runtime: Runtime) -> None:
+    code = tv.obtain_codes()["user_code"]
+
+    pages = [tv.enter_code(code).location for _ in range(25)]
+
+    assert count_rows(runtime.store, "valetkey_interactions") == 20
+    assert tv.user.get(pages[-1]).status_code == 200
+
+
 def test_accounts_at_one_address_share_a_limit_of_wrong_codes(tv: Device, app: Flask, runtime: Runtime) -> None:
     """§5.1."""
     statuses = []
@@ -437,7 +465,7 @@ def test_without_a_device_path_the_grant_is_neither_served_nor_advertised(
     make_app: MakeApp, sqlite_store_url: str
 ) -> None:
     """RFC 8414 §2: only what works is advertised."""
-    app = make_app(sqlite_store_url, device_path=None)
+    app = make_app(sqlite_store_url, device_path=None, registration_policy="open")
     client = register_client(
         app.extensions["valetkey"],
         app.extensions["valetkey"].clock(),
@@ -452,6 +480,8 @@ def test_without_a_device_path_the_grant_is_neither_served_nor_advertised(
     assert DEVICE_CODE_GRANT_TYPE not in metadata["grant_types_supported"]
     assert tv.post("/oauth/device", scope="profile").status_code == 400
     assert tv.get("/device").status_code == 404
+    refused = tv.http.post("/oauth/register", json={"client_name": "TV", "grant_types": [DEVICE_CODE_GRANT_TYPE]})
+    assert (refused.status_code, refused.json["error"]) == (400, "invalid_client_metadata")
 
 
 def test_device_authorization_requests_are_limited_by_address(make_app: MakeApp, sqlite_store_url: str) -> None:

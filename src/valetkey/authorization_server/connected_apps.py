@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
-from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope, describe_claims
+from valetkey.protocol.claims import STANDARD_CLAIMS, describe_claims
 from valetkey.protocol.scope import parse_scope
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
@@ -82,7 +82,7 @@ def _describe_access(consented_scope: str, granted: Sequence[GrantedScope], sett
         for name in requested
         if name in STANDARD_CLAIMS
     }
-    individual_claims = sorted(claims - claims_of_scope(scopes))
+    individual_claims = sorted(claims - settings.claims_of(scopes))
     return (
         *(descriptions.get(name, name) for name in sorted(scopes)),
         *([describe_claims(individual_claims)] if individual_claims else []),

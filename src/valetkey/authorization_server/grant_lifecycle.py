@@ -21,7 +21,8 @@ from valetkey.storage.grants import Grant
 from valetkey.storage.refresh_tokens import RefreshToken
 from valetkey.storage.revocation_check import SeenRevocations
 
-_EXPIRY_PRECISION_S = 86400.0  # only pruning reads a grant's expiry, so extending it once a day is enough
+# A grant's expiry is extended at most this often, and is at most this much later than that of its newest token.
+_MAX_EXPIRY_PRECISION_S = 86400
 
 
 def new_grant(
@@ -41,7 +42,7 @@ def new_grant(
 
     :param scope: the granted scopes, separated by spaces.
     :param resources: the granted resources, as a JSON list.
-    :param expires_at: when the grant may be deleted from the database, in seconds since 1970; issuing a refresh token
+    :param expires_at: when the grant and all its tokens are expired, in seconds since 1970; issuing a refresh token
         extends it.
     :param sid: the id of the owner's session, or ``None`` if the end of the session does not affect the grant.
     :param claims: the claims that were requested individually (``claims`` parameter), as JSON; ``None`` if none were.
@@ -121,14 +122,17 @@ def issue_refresh_token(
 ) -> NewRefreshToken:
     """Create a refresh token, and return it with the SQL statements that store it; the caller executes them.
 
-    The grant is extended if it would expire more than a day before the token.
+    The grant is extended if it would expire before the token, or before the access token that is issued with it. It is
+    extended by up to a day more, so that most refreshes need not write it.
 
     :param parent: the digest of the refresh token that this one replaces, or ``None`` for the first token of a grant.
     """
-    secret, expires_at = generate_secret(REFRESH_TOKEN), now + settings.refresh_token_lifetime
+    lifetime = settings.refresh_token_lifetime
+    secret, expires_at = generate_secret(REFRESH_TOKEN), now + lifetime
     token = RefreshToken(secret.digest(), grant.grant_id, parent, now, expires_at)
     insert = refresh_tokens.add(token)
-    if grant.expires_at >= expires_at - _EXPIRY_PRECISION_S:
+    last_expires_at = max(expires_at, now + settings.access_token_lifetime)
+    if grant.expires_at >= last_expires_at:
         return NewRefreshToken(secret, token, grant, (insert,))
-    extended = replace(grant, expires_at=expires_at)
-    return NewRefreshToken(secret, token, extended, (insert, grants.extend(grant.grant_id, expires_at)))
+    extended = replace(grant, expires_at=last_expires_at + min(lifetime, _MAX_EXPIRY_PRECISION_S))
+    return NewRefreshToken(secret, token, extended, (insert, grants.extend(grant.grant_id, extended.expires_at)))

@@ -112,7 +112,8 @@ def build_metadata(runtime: Runtime) -> dict[str, Any]:
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "acr_values_supported": [PASSWORD_ACR],  # announces support of acr_values and max_age (RFC 9470 §7)
+        # Announces support of acr_values and max_age (RFC 9470 §7).
+        **({"acr_values_supported": [PASSWORD_ACR]} if runtime.knows_sign_ins else {}),
         "protected_resources": sorted(runtime.resources.all()),
         **_registration_metadata(runtime.settings, base),
     }
@@ -131,6 +132,7 @@ def _registration_metadata(settings: Settings, base: str) -> dict[str, Any]:
 def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
     """Return the OpenID Provider metadata (OpenID Connect Discovery §3), which extends that of ``build_metadata``."""
     base = runtime.settings.issuer + runtime.settings.oauth_path
+    sign_in_claims = ["auth_time", "acr", "amr", "sid", *sorted(STANDARD_CLAIMS)] if runtime.knows_sign_ins else []
     return {
         **build_metadata(runtime),
         "userinfo_endpoint": f"{base}/userinfo",
@@ -139,8 +141,8 @@ def build_openid_metadata(runtime: Runtime) -> dict[str, Any]:
         "id_token_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "userinfo_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "claim_types_supported": ["normal"],
-        "claims_supported": ["sub", "auth_time", "acr", "amr", "sid", *sorted(STANDARD_CLAIMS)],
-        "prompt_values_supported": list(PROMPTS),
+        "claims_supported": ["sub", *sign_in_claims],
+        "prompt_values_supported": list(PROMPTS) if runtime.knows_sign_ins else ["none", "consent"],
         "display_values_supported": ["page", "popup", "touch", "wap"],
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
@@ -154,7 +156,10 @@ def _logout_metadata(runtime: Runtime) -> dict[str, Any]:
     Back-channel logout is always available. The logout endpoint and front-channel logout need accounts that can sign a
     user out: Valetkey's built-in accounts, or accounts of the host app that implement ``SupportsSignOut``.
     """
-    back_channel = {"backchannel_logout_supported": True, "backchannel_logout_session_supported": True}
+    back_channel = {
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": runtime.knows_sign_ins,
+    }
     if not runtime.supports_sign_out:
         return back_channel
     base = runtime.settings.issuer + runtime.settings.oauth_path

@@ -40,8 +40,7 @@ def deliver_owner_mail(runtime: Runtime, payload: Mapping[str, Any], _now: float
     :raises MailNotSent: if the mail server or the host app's accounts fail; the worker tries again later.
     :raises StoreUnavailable: if Valetkey's own accounts cannot be read.
     """
-    with runtime.app_context():
-        address = _find_address(str(payload["owner"]), runtime.owners)
+    address = _find_address(str(payload["owner"]), runtime.owners)
     if address:
         send_mail(runtime.settings, address, payload["subject"], payload["text"])
 

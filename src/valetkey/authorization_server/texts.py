@@ -25,6 +25,7 @@ APP_ERROR_ADVICE = (
 )
 
 # Sign-out
+EXPIRED_HINT = "This link has expired. Go back to the app and try again."
 FOREIGN_ID_TOKEN = "The app sent an ID token that this site did not issue (id_token_hint)."
 ID_TOKEN_OF_OTHER_APP = "The app sent an ID token of another app (client_id and id_token_hint do not match)."
 MISSING_ID_TOKEN = "The app did not identify itself (id_token_hint or client_id is missing)."
@@ -36,6 +37,7 @@ UNKNOWN_CODE = "This code is wrong or has expired. Check it, or get a new one on
 CLOSED_CODE = "This code was already used or has expired. Start again on the device."
 TOO_MANY_CODES = "Too many codes were entered. Please wait."
 CODE_OF_OTHER_BROWSER = "This code was entered in another browser. Enter it again."
+SIGN_IN_TIME_UNKNOWN = "The app needs to know when you signed in, and that is unknown. Sign in in another way."
 CODE_OF_EARLIER_SIGN_IN = "This code was entered in an earlier sign-in. Enter it again."
 
 # Personal access tokens

@@ -10,30 +10,27 @@ from urllib.parse import urlsplit
 
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server import texts
-from valetkey.authorization_server.grant_lifecycle import check_still_active, new_grant
+from valetkey.authorization_server.grant_lifecycle import check_still_active
 from valetkey.protocol.authorization_response import AuthorizationResponse
-from valetkey.protocol.claims import STANDARD_CLAIMS, claims_of_scope, describe_claims
+from valetkey.protocol.claims import STANDARD_CLAIMS, describe_claims
 from valetkey.protocol.client_identity import covers_identity
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, OAuthError
 from valetkey.protocol.redirect_uri import describe_destination
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.scope import format_scope
-from valetkey.protocol.secret import AUTHORIZATION_CODE, INTERACTION, Secret, generate_secret, is_well_formed
+from valetkey.protocol.secret import INTERACTION, Secret, is_well_formed
 from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import grants, interactions
-from valetkey.storage.clients import Client
-from valetkey.storage.consents import Consent
-from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.grants import AuthorizationCode, Grant
 
+from .codes import make_grant_and_code
 from .consent_record import ConsentDecision, consent_statements, describe_changes, describe_scopes, find_consent
 from .endpoint import recheck_target
 from .repeated_decision import AlreadyDecided, response_statement
 from .request import AuthorizationRequest, CheckedTarget, PendingAuthorization
+from .shown_scopes import covered_scopes, names_of_other_apis
 
 INDIVIDUAL_CLAIMS = "claims"  # the consent page's checkbox for individually requested claims
 
@@ -48,6 +45,8 @@ class ConsentPrompt:
     redirects_to_loopback: bool  # to a program on the user's device, not to a page of this server
     only_new_scopes: bool  # scopes that were granted before need no new consent
     changes: tuple[str, ...]  # what changed in the client's identity since the owner's last consent, as sentences
+    apis: tuple[str, ...]  # names of the APIs, if the request is not for this server's own
+    allowed_before: bool  # whether the owner has allowed this client something before
 
 
 def load_pending(interaction_id: str, browser: Secret, runtime: Runtime, now: float) -> PendingAuthorization:
@@ -81,8 +80,10 @@ def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: R
     """Return what the consent page shows for a request to this owner."""
     parts = urlsplit(pending.request.redirect_uri)
     previous = find_consent(owner, pending.request.client_id, runtime.store)
-    scopes = describe_scopes(pending.request.scope, previous, runtime.settings)
-    individual_claims = claims_beyond_scope(pending.request)
+    request, settings = pending.request, runtime.settings
+    granted_before = covered_scopes(previous, request.scope, request.resources, pending.target.client, settings)
+    scopes = describe_scopes(request.scope, granted_before, settings)
+    individual_claims = claims_beyond_scope(pending.request, runtime.settings)
     if individual_claims:
         scopes.append((INDIVIDUAL_CLAIMS, describe_claims(individual_claims), False))
     return ConsentPrompt(
@@ -96,6 +97,8 @@ def build_consent_prompt(pending: PendingAuthorization, owner: Owner, runtime: R
             or "consent" in pending.request.prompt
         ),
         describe_changes(previous, pending.request.client_identity),
+        names_of_other_apis(request.resources, runtime),
+        previous is not None,
     )
 
 
@@ -118,26 +121,21 @@ def allow(
     """
     requested = pending.request
     granted_scope = tuple(sorted(scope & set(requested.scope)))
-    offered_individually = frozenset(claims_beyond_scope(requested))
-    granted_claims = claims_of_scope(frozenset(granted_scope))
+    offered_individually = frozenset(claims_beyond_scope(requested, runtime.settings))
+    granted_claims = runtime.settings.claims_of(frozenset(granted_scope))
     if INDIVIDUAL_CLAIMS in scope:
         granted_claims |= offered_individually
-    granted = replace(
-        requested,
-        scope=granted_scope,
-        claims={
-            place: {name: claim for name, claim in claims.items() if name in granted_claims}
-            for place, claims in requested.claims.items()
-        },
-    )
     client = pending.target.client
-    secret, grant, code = _make_grant_and_code(granted, client, owner, runtime.settings, now)
-    offered_claims = claims_of_scope(frozenset(requested.scope)) | offered_individually
+    secret, grant, code = make_grant_and_code(
+        replace(requested, scope=granted_scope), granted_claims, client, owner, runtime.settings, now
+    )
+    offered_claims = runtime.settings.claims_of(frozenset(requested.scope)) | offered_individually
     consent_decision = ConsentDecision(
         client,
         requested.client_identity,
         requested.scope,
         granted_scope,
+        requested.resources,
         offered_claims - granted_claims,
         owner,
         address,
@@ -152,38 +150,6 @@ def allow(
     _decide(pending, decision, owner, response, rows, runtime, now)
     runtime.recent_codes.add(code.digest, (code, grant))
     return response
-
-
-def issue_remembered(
-    request: AuthorizationRequest,
-    target: CheckedTarget,
-    owner: Owner,
-    consent: Consent,
-    runtime: Runtime,
-    now: float,
-    session_digest: bytes | None = None,
-) -> AuthorizationResponse | None:
-    """Issue an authorization code because the owner's consent is remembered, without showing a page.
-
-    Return the response that redirects the code to the client, or ``None`` if a page is needed after all, because the
-    consent has changed or the session is no longer valid.
-
-    :param consent: the remembered consent as the caller read or cached it, which is sufficient for the request.
-    :param session_digest: digest of the secret of the owner's session, if the caller cached the session: the code is
-        issued only if the session is still valid and the account is not disabled.
-    """
-    secret, grant, code = _make_grant_and_code(request, target.client, owner, runtime.settings, now)
-    if session_digest is None:
-        seen = check_still_active(owner.sub, grant.client_id, runtime, now)
-        condition = grants.add_if_consented(grant, consent, seen)
-    else:
-        # The statement itself checks the account. A code for a client that was disabled meanwhile cannot be redeemed.
-        seen = runtime.feed.get_view().seen_revocations(grant.client_id, owner.sub)
-        condition = grants.add_if_consented_and_signed_in(grant, consent, session_digest, now, seen)
-    if not runtime.store.write(Transaction(condition, (grants.add_code(code),), is_independent=True)):
-        return None
-    runtime.recent_codes.add(code.digest, (code, grant))
-    return target.response({"code": secret.reveal()})
 
 
 def deny(
@@ -238,37 +204,7 @@ def _decide(
     return response
 
 
-def _make_grant_and_code(
-    request: AuthorizationRequest, client: Client, owner: Owner, settings: Settings, now: float
-) -> tuple[Secret, Grant, AuthorizationCode]:
-    """Return a new authorization code, its grant, and the code's database row. The caller stores grant and row."""
-    secret = generate_secret(AUTHORIZATION_CODE)
-    expires_at = now + settings.authorization_code_lifetime
-    grant = new_grant(
-        owner,
-        client,
-        scope=format_scope(request.scope),
-        resources=to_json(list(request.resources)),
-        now=now,
-        expires_at=expires_at + settings.access_token_lifetime,
-        sid=owner.sid,
-        claims=to_json(request.claims) if any(request.claims.values()) else None,
-    )
-    code = AuthorizationCode(
-        digest=secret.digest(),
-        grant_id=grant.grant_id,
-        client_id=request.client_id,
-        redirect_uri=request.redirect_uri,
-        redirect_uri_sent=int(request.redirect_uri_sent),
-        code_challenge=request.code_challenge,
-        nonce=request.nonce,
-        expires_at=expires_at,
-    )
-    return secret, grant, code
-
-
-def claims_beyond_scope(request: AuthorizationRequest) -> list[str]:
+def claims_beyond_scope(request: AuthorizationRequest, settings: Settings) -> list[str]:
     """Return the names of the claims that are requested in ``claims`` but by no requested scope, sorted."""
-    included = claims_of_scope(frozenset(request.scope))
     requested = {name for claims in request.claims.values() for name in claims}
-    return sorted(requested & STANDARD_CLAIMS.keys() - included)
+    return sorted(requested & STANDARD_CLAIMS.keys() - settings.claims_of(frozenset(request.scope)))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.client_identity import covers_identity, identity_changes
+from valetkey.protocol.consented_identity import with_consented_redirects, with_scopes
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.scope import format_scope, parse_scope
+from valetkey.protocol.scope import format_scope
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import change_feed, consents, outbox, scope_withdrawal
@@ -19,19 +20,27 @@ from valetkey.storage.engine.records import to_json
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 
+from .shown_scopes import merge_scopes, remembered_scopes, show_scopes
+
 # Scopes that an owner cannot untick, because the response would not be an authentication; the owner can deny instead.
 REQUIRED_SCOPES = frozenset({"openid"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentDecision:
-    """A resource owner's consent: the scopes that a client requested, and those that the owner granted."""
+    """A resource owner's consent: the scopes that a client requested, and those that the owner granted.
+
+    :param client_identity: the identity of the client, as it was shown to the owner.
+    :param resources: URLs of the resources that the scopes are for.
+    :param withdrawn_claims: names of claims that were offered, in a scope or individually, and not granted.
+    """
 
     client: Client
-    client_identity: str  # as it was shown to the owner
+    client_identity: str
     requested_scope: tuple[str, ...]
     granted_scope: tuple[str, ...]
-    withdrawn_claims: frozenset[str]  # names of claims that were offered, in a scope or individually, and not granted
+    resources: tuple[str, ...]
+    withdrawn_claims: frozenset[str]
     owner: Owner
     address: str | None
 
@@ -41,12 +50,10 @@ def find_consent(owner: Owner | None, client_id: str, store: Store) -> Consent |
     return consents.find(store, owner.sub, client_id) if owner else None
 
 
-def describe_scopes(scope: Sequence[str], previous: Consent | None, settings: Settings) -> list[tuple[str, str, bool]]:
-    """Return a tuple for each scope: name, description, and whether the owner granted it to this client before.
-
-    :param previous: the remembered consent of the owner to the client, or ``None`` if there is none.
-    """
-    granted_before = parse_scope(previous.scope) if previous else frozenset()
+def describe_scopes(
+    scope: Sequence[str], granted_before: frozenset[str], settings: Settings
+) -> list[tuple[str, str, bool]]:
+    """Return a tuple for each scope: name, description, and whether it is in ``granted_before``."""
     descriptions = settings.known_scopes
     return [(name, descriptions.get(name, name), name in granted_before) for name in scope]
 
@@ -77,16 +84,37 @@ def consent_statements(decision: ConsentDecision, runtime: Runtime, now: float) 
     event = audit_statement(
         "consent.granted", now, client_id=client.client_id, owner=owner.sub, address=decision.address, detail=scope
     )
-    consent = Consent(owner.sub, client.client_id, scope, now, now, decision.address, decision.client_identity)
-    is_new_identity = previous is not None and not covers_identity(previous.identity, decision.client_identity)
     return (
-        *([consents.forget_scopes(previous)] if previous is not None and is_new_identity else ()),
-        consents.remember(consent),
+        *_remember_statements(decision, previous, runtime.settings, now),
         *(consents.add_scope(owner.sub, client.client_id, name) for name in decision.granted_scope),
         *_withdrawal_statements(decision, runtime.store, now),
         event,
         *_first_consent_mail_statements(previous, decision, runtime.settings, now),
     )
+
+
+def _remember_statements(
+    decision: ConsentDecision, previous: Consent | None, settings: Settings, now: float
+) -> tuple[BoundStatement, ...]:
+    """Return the SQL statements that store a consent, with what was shown, but without its scopes.
+
+    :param previous: the remembered consent before this decision, or ``None`` if there was none.
+    """
+    owner, client, shown_identity = decision.owner.sub, decision.client, decision.client_identity
+    granted = show_scopes(decision.granted_scope, decision.resources, settings)
+    identity = with_scopes(shown_identity, granted)
+    consent = Consent(
+        owner, client.client_id, format_scope(decision.granted_scope), now, now, decision.address, identity
+    )
+    if previous is None:
+        return (consents.remember(consent),)
+    if previous.identity is None or not covers_identity(previous.identity, shown_identity):
+        return consents.forget_scopes(previous), consents.remember(consent)
+    extended_identity = with_scopes(
+        with_consented_redirects(shown_identity, previous.identity, client.identity),
+        merge_scopes(remembered_scopes(previous, client, settings), decision.requested_scope, granted),
+    )
+    return (consents.remember(consent, previous, extended_identity),)
 
 
 def _withdrawal_statements(decision: ConsentDecision, store: Store, now: float) -> Iterator[BoundStatement]:

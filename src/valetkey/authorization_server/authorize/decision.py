@@ -20,9 +20,8 @@ from valetkey.protocol.secret import Secret
 from valetkey.rate_limiting.named_limits import NamedLimits
 from valetkey.runtime import Runtime
 from valetkey.storage.consents import Consent
-from valetkey.tokens.key_ring import KeyRing
 
-from .consent import issue_remembered
+from .codes import issue_remembered
 from .consent_record import find_consent
 from .endpoint import Pairs, check_request, check_target
 from .prompt import RequiredPrompt, check_prompt_none, required_prompt
@@ -97,8 +96,8 @@ def authorize(incoming: IncomingRequest, runtime: Runtime) -> Decision:
     except TooManyRequests as refusal:
         return Refuse(refusal)  # a page, since an app that begins again and again would do so after a redirect
     except OAuthError as refusal:
-        is_stranger = ("prompt", "none") not in pairs and incoming.find_owner() is None
-        requires_click = is_stranger and needs_click(
+        is_signed_out = ("prompt", "none") not in pairs and incoming.find_owner() is None
+        requires_click = is_signed_out and needs_click(
             target.client.client_id, target.redirect_uri, runtime, incoming.now
         )
         return Refuse(refusal, target, requires_click)
@@ -127,7 +126,7 @@ def _issue_or_prompt(
     cached = sessions.find(key) if digest else None
     step: RequiredPrompt | OAuthError = "sign_in"
     if cached is not None:
-        step = _find_step(request, target, cached.owner, cached.consent, runtime.keys, now)
+        step = _find_step(request, target, cached.owner, cached.consent, runtime, now)
         if step == "issue":
             _charge_silent_authorization(cached.owner, runtime.limits, now)
             response = issue_remembered(request, target, cached.owner, cached.consent, runtime, now, digest)
@@ -138,7 +137,7 @@ def _issue_or_prompt(
     owner = incoming.find_owner()
     consent = find_consent(owner, request.client_id, runtime.store)
     if cached is None or (cached.owner, cached.consent) != (owner, consent):
-        step = _find_step(request, target, owner, consent, runtime.keys, now)
+        step = _find_step(request, target, owner, consent, runtime, now)
     if owner is not None and consent is not None and step == "issue":
         _charge_silent_authorization(owner, runtime.limits, now)
         response = issue_remembered(request, target, owner, consent, runtime, now, digest)
@@ -172,11 +171,11 @@ def _find_step(
     target: CheckedTarget,
     owner: Owner | None,
     consent: Consent | None,
-    key_ring: KeyRing,
+    runtime: Runtime,
     now: float,
 ) -> RequiredPrompt | OAuthError:
     """Return what ``required_prompt`` returns or raises: the cached owner may not be signed in any more."""
     try:
-        return required_prompt(request, target, owner, consent, key_ring, now)
+        return required_prompt(request, target, owner, consent, runtime, now, can_step_up=runtime.can_step_up)
     except OAuthError as refusal:
         return refusal

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valetkey.authorization_server import texts
-from valetkey.authorization_server.openid.id_token import read_hint
+from valetkey.authorization_server.openid.id_token import read_hint, requires_auth_time
 from valetkey.authorization_server.token.scope_and_resource import resolve_request
 from valetkey.caches.clients import ClientCache
 from valetkey.protocol import pkce
@@ -33,6 +33,7 @@ from .request import AuthorizationRequest, CheckedTarget
 RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 _MAX_LENGTHS = {"state": 8192, "nonce": 1024, "login_hint": 254, "ui_locales": 200, "acr_values": 500}
+_LARGEST_MAX_AGE_S = 999_999_999
 _MAX_LOGGED_LENGTH = 200  # characters of a rejected value that are logged
 Pairs = Sequence[tuple[str, str]]
 
@@ -83,7 +84,7 @@ def check_request(pairs: Pairs, target: CheckedTarget, runtime: Runtime, now: fl
         client_identity=target.client.identity,
         nonce=parameters.get("nonce"),
         prompt=_read_prompt(parameters),
-        max_age=_read_max_age(parameters, target.client),
+        max_age=_read_max_age(parameters, target.client, access.scope, claims),
         acr_values=_read_acr_values(parameters, target.client),
         login_hint=parameters.get("login_hint"),
         hinted_subs=_read_hinted_subs(claims, read_hint(parameters.get("id_token_hint"), target.client, runtime, now)),
@@ -180,12 +181,19 @@ def _read_prompt(parameters: Parameters) -> tuple[str, ...]:
     return prompt
 
 
-def _read_max_age(parameters: Parameters, client: Client) -> int | None:
+def _read_max_age(parameters: Parameters, client: Client, scope: frozenset[str], claims: ClaimsRequest) -> int | None:
+    """Return the largest number of seconds since the user's sign-in, or ``None`` if the client does not limit it.
+
+    If the client requires ``auth_time`` in the ID token, the number is so large that only a sign-in at an unknown time
+    is too old.
+    """
     sent = parameters.get("max_age")
     if sent is None:
-        default = client.metadata.get("default_max_age")
-        return int(default) if default is not None else None
-    if not sent.isascii() or not sent.isdecimal() or len(sent) > 9:
+        if (default := client.metadata.get("default_max_age")) is not None:
+            return int(default)
+        is_essential = "openid" in scope and claims.get("id_token", {}).get("auth_time", {}).get("essential")
+        return _LARGEST_MAX_AGE_S if is_essential or requires_auth_time(client, scope) else None
+    if not sent.isascii() or not sent.isdecimal() or int(sent) > _LARGEST_MAX_AGE_S:
         raise InvalidRequest("max_age must be a number of seconds")
     return int(sent)
 

@@ -30,14 +30,11 @@ def save_interaction(
 ) -> Secret:
     """Store a checked authorization request of a browser, and return the id with which ``load_pending`` finds it.
 
-    All but the newest 20 stored requests of the browser are deleted.
-
     :param browser: the digest of the cookie that identifies the browser.
     :param owner: the owner who is signed in, or ``None`` if no one is.
     :param address: the browser's IP address; its network is limited if no owner is signed in.
-    :raises TooManyRequests: if the owner, or without a sign-in the browser's network, has begun too many requests.
+    :raises TooManyRequests: as ``store_interaction``.
     """
-    _charge_interaction(owner, address, runtime.limits, now)
     secret = generate_secret(INTERACTION)
     row = Interaction(
         secret.digest(),
@@ -46,10 +43,20 @@ def save_interaction(
         request.to_json(),
         now + runtime.settings.interaction_lifetime,
     )
-    runtime.store.write(
-        Transaction(rows=(interactions.remove_all_but_newest(browser, _MAX_PER_BROWSER - 1), interactions.add(row)))
-    )
+    store_interaction(row, owner, address, runtime, now)
     return secret
+
+
+def store_interaction(row: Interaction, owner: Owner | None, address: str | None, runtime: Runtime, now: float) -> None:
+    """Store a request that waits for an owner's decision. All but the newest 20 of the browser are deleted.
+
+    :param owner: the owner who is signed in, or ``None`` if no one is.
+    :param address: the browser's IP address; its network is limited if no owner is signed in.
+    :raises TooManyRequests: if the owner, or without a sign-in the browser's network, has begun too many requests.
+    """
+    _charge_interaction(owner, address, runtime.limits, now)
+    others = interactions.remove_all_but_newest(row.browser, _MAX_PER_BROWSER - 1)
+    runtime.store.write(Transaction(rows=(others, interactions.add(row))))
 
 
 def _charge_interaction(owner: Owner | None, address: str | None, limits: NamedLimits, now: float) -> None:

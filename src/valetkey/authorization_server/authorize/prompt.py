@@ -16,12 +16,14 @@ from valetkey.protocol.errors import (
     UnmetAuthenticationRequirements,
 )
 from valetkey.protocol.resource_owner import Owner
-from valetkey.protocol.scope import parse_scope
+from valetkey.runtime import Runtime
+from valetkey.settings import Settings
 from valetkey.storage.consents import Consent
 from valetkey.tokens.key_ring import KeyRing
 
 from .consent import claims_beyond_scope
 from .request import AuthorizationRequest, CheckedTarget
+from .shown_scopes import covered_scopes
 
 RequiredPrompt = Literal["sign_in", "consent", "issue"]  # issue: no prompt is needed
 
@@ -31,28 +33,37 @@ def required_prompt(
     target: CheckedTarget,
     owner: Owner | None,
     consent: Consent | None,
-    key_ring: KeyRing,
+    runtime: Runtime,
     now: float,
+    *,
+    can_step_up: bool,
 ) -> RequiredPrompt:
     """Return the prompt that an authorization request needs next; ``issue`` means that it needs none.
 
-    If the client requires a new sign-in, a sign-in after ``request.begun_at`` satisfies it.
+    If the client requires a new sign-in, a sign-in after ``request.begun_at`` satisfies it. If it asks for another kind
+    of sign-in (``acr_values``), the owner is asked to sign in once (RFC 9470 §5); after that, the code is issued
+    whatever the owner did, unless the ``acr`` is essential.
 
     :param owner: the owner who is signed in, or ``None`` if no one is.
     :param consent: the owner's remembered consent to the client, or ``None`` if there is none.
+    :param can_step_up: whether another kind of sign-in is possible, and was not tried yet for this request.
     :raises OAuthError: if no prompt can help: an essential ``acr`` is not supported, another owner than the requested
-        one signed in, or the host app does not report when an owner signed in. The caller redirects this error to
-        the client.
+        one signed in, or the time of the sign-in is required and unknown. The caller redirects this error to the
+        client.
     """
     if owner is None:
         return "sign_in"
     _check_host_support(request, owner)
-    if _must_sign_in(request, owner, now) or not _is_requested_owner(request, target, owner, key_ring, now):
+    if _must_sign_in(request, owner, now):
+        return "sign_in"
+    has_consent = _is_consent_sufficient(request, target, consent, runtime.settings)
+    if not _is_requested_owner(request, target, owner, runtime.keys, now):
+        # A client without consent must not find out with prompt=none who is signed in.
+        return "sign_in" if has_consent or "none" not in request.prompt else "consent"
+    if can_step_up and "none" not in request.prompt and not _is_wanted_acr(request, owner):
         return "sign_in"
     _check_acr(request, owner)
-    if {"consent", "select_account"} & set(request.prompt) or not _is_consent_sufficient(request, target, consent):
-        return "consent"
-    return "issue"
+    return "issue" if has_consent and not {"consent", "select_account"} & set(request.prompt) else "consent"
 
 
 def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -> None:
@@ -74,22 +85,42 @@ def check_prompt_none(request: AuthorizationRequest, required: RequiredPrompt) -
 def _check_host_support(request: AuthorizationRequest, owner: Owner) -> None:
     """Reject ``max_age`` and some values of ``prompt`` if the host app does not report when the owner signed in.
 
-    :raises OAuthError: if ``owner.auth_time`` is ``None``, and the request has ``max_age``, or ``login`` or
-        ``select_account`` in ``prompt``.
+    A required ``auth_time`` counts as ``max_age``.
+
+    :raises OAuthError: if neither ``owner.auth_time`` nor ``owner.session_began_at`` is known, and the request has
+        ``max_age``, or ``login`` or ``select_account`` in ``prompt``.
     """
-    if owner.auth_time is not None:
+    if _session_began_at(owner) is not None:
         return
     if request.max_age is not None or "login" in request.prompt:
-        raise InvalidRequest("the time of the sign-in is unknown: max_age and prompt=login are not supported")
+        raise InvalidRequest(
+            "the time of the sign-in is unknown: max_age, prompt=login and a required auth_time are not supported"
+        )
     if "select_account" in request.prompt:
         raise AccountSelectionRequired("this server does not support choosing another account")
 
 
+def _session_began_at(owner: Owner) -> float | None:
+    return owner.auth_time if owner.session_began_at is None else owner.session_began_at
+
+
 def _must_sign_in(request: AuthorizationRequest, owner: Owner, now: float) -> bool:
-    auth_time = owner.auth_time if owner.auth_time is not None else now
-    if "login" in request.prompt and auth_time < request.begun_at:
+    """Return whether the client requires a more recent sign-in. One at an unknown time may be too old."""
+    if "login" not in request.prompt and request.max_age is None:
+        return False
+    if owner.auth_time is None:
         return True
-    return request.max_age is not None and auth_time < min(request.begun_at, now - request.max_age)
+    if "login" in request.prompt and _is_before(owner.auth_time, request.begun_at):
+        return True
+    return request.max_age is not None and _is_before(owner.auth_time, min(request.begun_at, now - request.max_age))
+
+
+def _is_before(signed_in_at: float, time: float) -> bool:
+    """Return whether a sign-in was before a time, both in seconds since 1970.
+
+    A time that is an integer was rounded by the host app: the sign-in may have been up to a second later.
+    """
+    return signed_in_at < time and (not isinstance(signed_in_at, int) or signed_in_at + 1 <= time)
 
 
 def _is_requested_owner(
@@ -103,9 +134,21 @@ def _is_requested_owner(
     """
     if not request.hinted_subs or subject_for_client(owner.sub, target.client, keys, now) in request.hinted_subs:
         return True
-    if owner.auth_time is None or owner.auth_time >= request.begun_at:
+    began_at = _session_began_at(owner)
+    if "none" not in request.prompt and (began_at is None or not _is_before(began_at, request.begun_at)):
         raise LoginRequired("another user than the requested one is signed in")
     return False
+
+
+def wanted_acr(request: AuthorizationRequest) -> tuple[str, ...]:
+    """Return the ``acr`` values that the client prefers or requires, in this order; empty if any will do."""
+    requested = request.claims.get("id_token", {}).get("acr") or {}
+    return request.acr_values or tuple(str(value) for value in requested_values(requested))
+
+
+def _is_wanted_acr(request: AuthorizationRequest, owner: Owner) -> bool:
+    wanted = wanted_acr(request)
+    return not wanted or owner.acr in wanted
 
 
 def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
@@ -118,13 +161,17 @@ def _check_acr(request: AuthorizationRequest, owner: Owner) -> None:
         raise UnmetAuthenticationRequirements("the requested acr is not supported")
 
 
-def _is_consent_sufficient(request: AuthorizationRequest, target: CheckedTarget, consent: Consent | None) -> bool:
+def _is_consent_sufficient(
+    request: AuthorizationRequest, target: CheckedTarget, consent: Consent | None, settings: Settings
+) -> bool:
     """Return whether the owner consented to everything in the request before, so that no prompt is needed.
 
-    The consent must be to the client's present identity, and to all requested scopes.
+    The consent must be to the client's present identity, and to all requested scopes, as they are described now and for
+    all requested resources.
     """
     if consent is None or target.must_prompt_each_time:
         return False
     if not covers_identity(consent.identity, target.client.identity):
         return False
-    return parse_scope(consent.scope).issuperset(request.scope) and not claims_beyond_scope(request)
+    covered = covered_scopes(consent, request.scope, request.resources, target.client, settings)
+    return covered.issuperset(request.scope) and not claims_beyond_scope(request, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.id_token import ensure_signing_keys
@@ -19,7 +19,7 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.registrations import Registration
 
 from .operator_metadata import OPERATOR_ONLY_MEMBERS
-from .registration_endpoint import client_information, describe_omitted_scopes, validate_metadata
+from .registration_endpoint import client_information, describe_omitted_scopes, limit_scope, validate_metadata
 from .service import client_revocation_statements, end_client
 from .update import becomes_public, secret_statements
 
@@ -84,18 +84,23 @@ def _read_registration(call: Call, managed: ManagedClient) -> MachineResponse:
 
 
 def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse:
-    """Replace all metadata of the client and issue a new registration access token (RFC 7592 §2.2)."""
+    """Replace all metadata of the client and issue a new registration access token (RFC 7592 §2.2).
+
+    What only the operator may set stays: some members, and a limit of the scope.
+    """
     _check_body(call, managed.client)
     runtime, client = call.runtime, managed.client
     rules, metadata = validate_metadata(
         call.json_body, managed.registration.policy, client.client_id, runtime, call.now
     )
+    if client.scope is not None and not _is_approved_later(managed, call):
+        metadata = limit_scope(metadata, client.scope)
     metadata |= {name: client.metadata[name] for name in OPERATOR_ONLY_MEMBERS & client.metadata.keys()}
     is_pending = _needs_approval(managed, metadata != client.metadata, call)
     token = generate_secret(REGISTRATION_ACCESS_TOKEN)
     secret, rows = secret_statements(client, metadata["token_endpoint_auth_method"], call.now)
     disabled_at = call.now if is_pending else None
-    changed = clients.change(replace(client, policy=rules), metadata=metadata, disabled_at=disabled_at)
+    changed = clients.change(client, policy=rules.name, metadata=metadata, disabled_at=disabled_at)
     rows += [changed, audit_statement("client.changed", call.now, client_id=client.client_id, address=call.address)]
     ends_tokens = (is_pending and not managed.registration.waits) or becomes_public(client, metadata)
     rows += (
@@ -103,20 +108,21 @@ def _replace_registration(call: Call, managed: ManagedClient) -> MachineResponse
         if ends_tokens
         else [change_feed.add("changed", client.client_id)]
     )
-    condition = registrations.change(managed.registration, token.digest(), is_pending=is_pending)
-    _check_token_was_current(runtime.store.write(Transaction(condition, tuple(rows))))
+    condition = registrations.change(managed.registration, client, token.digest(), is_pending=is_pending)
+    if not runtime.store.write(Transaction(condition, tuple(rows))):
+        _find_managed_client(call)  # raises if the token was replaced, or the client disabled or removed
+        raise InvalidRequest("the operator has changed the client meanwhile: read it, and send the request again")
     ensure_signing_keys(runtime.keys, metadata, call.now)
     body = client_information(runtime.settings, client.client_id, metadata, client.created_at, token, secret)
-    return json_response(body | describe_omitted_scopes(call.json_body, client.client_id, runtime, call.now))
+    return json_response(body | describe_omitted_scopes(call.json_body, metadata, client.client_id, runtime, call.now))
 
 
 def _delete_registration(call: Call, managed: ManagedClient) -> MachineResponse:
     """Remove the client, revoke its grants and tokens, and return status 204 (RFC 7592 §2.3)."""
     condition = registrations.remove_if_token_matches(managed.registration)
     client_id = managed.client.client_id
-    _check_token_was_current(
-        end_client(call.runtime.store, client_id, call.now, condition=condition, address=call.address)
-    )
+    if not end_client(call.runtime.store, client_id, call.now, condition=condition, address=call.address):
+        raise InvalidToken("the registration access token was used up", log_detail="another change was faster")
     return MachineResponse(204, b"", (("Cache-Control", "no-store"),))
 
 
@@ -138,15 +144,9 @@ def _needs_approval(managed: ManagedClient, is_changed: bool, call: Call) -> boo
 
     True if approval is pending already, or if an approved client changes: the operator approved the old metadata.
     """
-    needs_operator = call.runtime.settings.registration == "approve" and managed.registration.policy is None
-    return bool(managed.registration.waits) or (needs_operator and is_changed)
+    return bool(managed.registration.waits) or (is_changed and _is_approved_later(managed, call))
 
 
-def _check_token_was_current(is_written: bool) -> None:
-    """Check that no other request has replaced the registration access token meanwhile.
-
-    :param is_written: whether the change was written, whose condition is that the token was not replaced.
-    :raises InvalidToken: if it was not written.
-    """
-    if not is_written:
-        raise InvalidToken("the registration access token was used up", log_detail="another change was faster")
+def _is_approved_later(managed: ManagedClient, call: Call) -> bool:
+    """Return whether the operator must approve each change of the client before it has an effect."""
+    return call.runtime.settings.registration == "approve" and managed.registration.policy is None

@@ -120,5 +120,8 @@ def _scope_problems(settings: Settings, scope: str | None) -> list[str]:
 
 def _grant_type_problems(policy: ClientPolicy, grant_types: Sequence[str]) -> list[str]:
     allowed = (*policy.default_grant_types, *policy.optional_grant_types)
-    refused = [grant_type for grant_type in grant_types if grant_type not in allowed]
-    return [f"the policy {policy.name} does not allow the grant type {grant_type}" for grant_type in refused]
+    return [
+        f"the policy {policy.name} does not allow the grant type {grant_type}, but {', '.join(allowed)}"
+        for grant_type in grant_types
+        if grant_type not in allowed
+    ]

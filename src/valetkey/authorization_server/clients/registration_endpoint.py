@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.endpoint import Call, MachineResponse
 from valetkey.protocol.bearer import MissingToken
 from valetkey.protocol.client_metadata import parse_client_metadata
-from valetkey.protocol.client_policy import CLIENT_POLICIES, ClientPolicy
+from valetkey.protocol.client_policy import CLIENT_POLICIES, DEVICE_CODE_GRANT_TYPE, ClientPolicy
 from valetkey.protocol.errors import InvalidClientMetadata, InvalidScope, InvalidToken
 from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.refusal import JSON_HEADERS
@@ -21,6 +20,7 @@ from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import registrations
 from valetkey.storage.registrations import InitialAccessToken, Registration
+from valetkey.tokens.grant_scope import limit_scope_to_plan
 
 from .initial_access_token import find_initial_access_token
 from .sector_identifier import check_sector_identifier
@@ -62,7 +62,7 @@ def register_itself(call: Call) -> MachineResponse:
     if created is None:
         raise InvalidToken("the initial access token is used up", log_detail="another registration was faster")
     body = client_information(runtime.settings, client_id, metadata, call.now, registration_token, created.secret)
-    body |= describe_omitted_scopes(call.json_body, client_id, runtime, call.now)
+    body |= describe_omitted_scopes(call.json_body, metadata, client_id, runtime, call.now)
     return MachineResponse(201, encode_json(body), JSON_HEADERS)
 
 
@@ -84,6 +84,8 @@ def validate_metadata(
     rules, metadata = parse_client_metadata(
         sent, policy, is_operator_approved=is_operator_approved, private_use_schemes=settings.redirect_schemes
     )
+    if settings.device_path is None and DEVICE_CODE_GRANT_TYPE in metadata.get("grant_types", ()):
+        raise InvalidClientMetadata("grant_types: this server has no device authorization")
     if "scope" in metadata:
         # If registration is open, a registered scope limits nothing: the client could register again with more. Then it
         # is the default for requests without a scope. MCP clients register with the scope of their first call, and
@@ -95,10 +97,35 @@ def validate_metadata(
     return rules, metadata
 
 
-def describe_omitted_scopes(sent: Mapping[str, Any], client_id: str, runtime: Runtime, now: float) -> dict[str, str]:
-    """Return a member for the response that names the scopes which were left out, and why; empty if there are none."""
-    unknown, not_in_plan = _find_omitted_scopes(parse_scope(sent.get("scope")), client_id, runtime, now)
+def limit_scope(metadata: Mapping[str, Any], limit: frozenset[str]) -> dict[str, Any]:
+    """Return the metadata of a client that changes itself, with no scope that is not in its registration.
+
+    :param metadata: the new metadata, as ``validate_metadata`` returned it. If it has no scope, the limit stays.
+    :param limit: the scopes of the registration, which the operator has approved or set.
+    :raises InvalidClientMetadata: if no scope is left.
+    """
+    sent = metadata.get("scope", metadata.get("default_scope"))
+    scope = limit if sent is None else parse_scope(sent) & limit
+    if not scope:
+        raise InvalidClientMetadata("scope contains only scopes that the registration does not include")
+    others = {name: value for name, value in metadata.items() if name not in {"scope", "default_scope"}}
+    return {**others, "scope": format_scope(scope)}
+
+
+def describe_omitted_scopes(
+    sent: Mapping[str, Any], metadata: Mapping[str, Any], client_id: str, runtime: Runtime, now: float
+) -> dict[str, str]:
+    """Return a member for the response that names the scopes which were left out, and why; empty if there are none.
+
+    :param sent: the metadata as the client sent it.
+    :param metadata: the metadata that is stored.
+    """
+    requested = parse_scope(sent.get("scope"))
+    unknown, not_in_plan = _find_omitted_scopes(requested, client_id, runtime, now)
+    registered = parse_scope(metadata.get("scope", metadata.get("default_scope")))
     reasons = []
+    if not_approved := requested - registered - unknown - not_in_plan:
+        reasons.append(f"{format_scope(not_approved)} (not in the registration)")
     if not_in_plan:
         plan = runtime.subscriptions.get_plan_name(client_id, now)
         reasons.append(f"{format_scope(not_in_plan)} (not in the plan {plan})")
@@ -178,4 +205,4 @@ def _find_omitted_scopes(
     """Return which requested scopes this server does not have, and which the client's plan does not include."""
     unknown = requested - runtime.settings.known_scopes.keys()
     supported = requested - unknown
-    return unknown, supported - limit_scope_to_plan(supported, client_id, runtime, now)
+    return unknown, supported - limit_scope_to_plan(supported, client_id, runtime.subscriptions, runtime.settings, now)

@@ -239,10 +239,9 @@ def add_secret(store: Store, client: Client, now: float, *, old_secret_ttl_s: in
 
 
 def find_or_create_client(runtime: Runtime, client_id: str, now: float) -> Client | None:
-    """Return a client, disabled or not, or ``None`` if it does not exist.
+    """Return the client with this id, disabled or not; ``None`` if there is none.
 
-    If ``client_id`` is the URL of a client metadata document, the client is stored in the database if it was not yet,
-    so that the operator can approve or disable it.
+    A client with a metadata document is stored first, so that the operator can approve or disable it.
     """
     client = clients.find(runtime.store, client_id, now)
     if client is not None or not runtime.client_metadata_documents.is_document_url(client_id):
@@ -254,22 +253,31 @@ def find_or_create_client(runtime: Runtime, client_id: str, now: float) -> Clien
 def disable_client(store: Store, client: Client, now: float) -> None:
     """Disable a client: it can no longer authenticate, and its access and refresh tokens are revoked."""
     store.write_all(
-        clients.change(client, disabled_at=now),
+        clients.set_disabled(client.client_id, now),
         *client_revocation_statements(client.client_id, now),
         audit_statement("client.disabled", now, client_id=client.client_id),
     )
 
 
 def enable_client(store: Store, client: Client, now: float) -> None:
-    """Enable a disabled client, or approve a client that registered itself. Revoked tokens stay revoked."""
-    store.write_all(
-        clients.change(client, disabled_at=None),
+    """Enable a disabled client, or approve a client that registered itself. Revoked tokens stay revoked.
+
+    :param client: the client as the operator has seen it.
+    :raises RegistrationRefused: if the client was changed, disabled, enabled or removed since it was read.
+    """
+    enabled = clients.change(client, metadata=client.metadata, disabled_at=None)
+    rows = (
         registrations.approve(client.client_id),
         change_feed.add("changed", client.client_id),
         audit_statement("client.enabled", now, client_id=client.client_id),
     )
+    if not store.write(Transaction(enabled, rows)):
+        raise changed_meanwhile(client)
 
 
-def remove_client(store: Store, client: Client, now: float) -> None:
-    """Remove a client for the operator."""
-    end_client(store, client.client_id, now)
+def changed_meanwhile(client: Client) -> RegistrationRefused:
+    """Return the exception to raise if the operator's change is not written, because the client was changed since."""
+    return RegistrationRefused(
+        f"nothing was written: the client {client.client_id} was changed, disabled, enabled or removed meanwhile. "
+        "Look at it, and run the command again"
+    )

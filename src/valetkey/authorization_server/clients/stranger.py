@@ -12,7 +12,7 @@ from valetkey.storage import registrations
 def needs_click(client_id: str, uri: str, runtime: Runtime, now: float) -> bool:
     """Return whether a user who is not signed in may be sent to a client's URI only by a click on a link.
 
-    It is so for clients that registered themselves, by dynamic registration or with a metadata document: anybody can
+    It is so for clients that registered themselves, by dynamic registration or with a metadata document: anyone can
     do that, and then send others a link to this server that ends at a page of the attacker. A loopback address leads
     to a program on the user's own device, so it needs no click.
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.id_token import ensure_signing_keys
 from valetkey.protocol.client_identity import covers_identity, describe_identity, identity_changes
 from valetkey.protocol.client_policy import CLIENT_POLICIES, SECRET_AUTH_METHODS
+from valetkey.protocol.consented_identity import read_scopes, with_scopes
 from valetkey.protocol.secret import CLIENT_SECRET, Secret, generate_secret
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import change_feed, clients, consents
 from valetkey.storage.clients import Client
 from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.transaction import Transaction
 
 from .operator_metadata import validate_operator_metadata
-from .service import client_revocation_statements
+from .service import changed_meanwhile, client_revocation_statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +81,15 @@ def write_update(runtime: Runtime, update: ClientUpdate, now: float, *, keep_con
 
     :param keep_consents: whether users who allowed the client are not asked for consent again although it looks
         different to them now.
+    :raises RegistrationRefused: if the client was changed, disabled, enabled or removed since it was read.
     """
     client = update.client
     secret, rows = secret_statements(client, update.metadata["token_endpoint_auth_method"], now)
-    changed = replace(client, policy=CLIENT_POLICIES[update.policy])
-    rows.append(clients.change(changed, metadata=update.metadata, disabled_at=client.disabled_at))
     rows.append(audit_statement("client.changed", now, client_id=client.client_id, detail=", ".join(update.changes)))
     if keep_consents:
         identity = describe_identity(client.client_id, update.policy, update.metadata)
         rows += [
-            consents.replace_identity(client.client_id, old, identity)
+            consents.replace_identity(client.client_id, old, _with_scopes_of(old, identity))
             for old in consents.list_identities(runtime.store, client.client_id)
             if covers_identity(old, client.identity)
         ]
@@ -97,13 +98,23 @@ def write_update(runtime: Runtime, update: ClientUpdate, now: float, *, keep_con
         if update.ends_tokens
         else [change_feed.add("changed", client.client_id)]
     )
-    runtime.store.write_all(*rows)
+    changed = clients.change(client, policy=update.policy, metadata=update.metadata, disabled_at=client.disabled_at)
+    if not runtime.store.write(Transaction(changed, tuple(rows))):
+        raise changed_meanwhile(client)
     ensure_signing_keys(runtime.keys, update.metadata, now)
     return secret
 
 
+def _with_scopes_of(consented: str, identity: str) -> str:
+    """Return a client's new identity with the scopes that a consent to its old one has."""
+    scopes = read_scopes(consented)
+    return identity if scopes is None else with_scopes(identity, scopes)
+
+
 def becomes_public(client: Client, metadata: Mapping[str, Any]) -> bool:
-    """Return whether a client that authenticates will not do so any more: its tokens would be anyone's who copied them.
+    """Return whether the update changes a confidential client to the authentication method ``none``.
+
+    Its refresh tokens must then be revoked: anyone with a copy could use them.
 
     :param metadata: the new metadata of the client.
     """

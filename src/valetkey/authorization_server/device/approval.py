@@ -16,8 +16,11 @@ from valetkey.authorization_server.authorize.consent_record import (
     find_consent,
 )
 from valetkey.authorization_server.authorize.endpoint import check_identity_unchanged
+from valetkey.authorization_server.authorize.interaction import store_interaction
+from valetkey.authorization_server.authorize.shown_scopes import covered_scopes, names_of_other_apis
 from valetkey.authorization_server.grant_lifecycle import check_still_active, new_grant
-from valetkey.protocol.claims import claims_of_scope
+from valetkey.authorization_server.openid.id_token import requires_auth_time
+from valetkey.protocol.consented_identity import without_redirects
 from valetkey.protocol.display_name import describe_character
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import Owner
@@ -51,6 +54,16 @@ class DeviceConsent:
         return tuple(sorted(parse_scope(self.device_code.scope)))
 
     @property
+    def resources(self) -> tuple[str, ...]:
+        """URLs of the resources that the device requests."""
+        return tuple(json.loads(self.device_code.resources))
+
+    @property
+    def shown_identity(self) -> str:
+        """The client's identity as the page shows it: it does not say where the client can redirect the owner."""
+        return without_redirects(self.client_identity)
+
+    @property
     def user_code(self) -> str:
         """The user code as the device shows it, with a dash in the middle."""
         return format_user_code(self.device_code.user_code)
@@ -68,9 +81,10 @@ def enter_user_code(
 
     :param browser: the digest of the cookie that identifies the browser.
     :param address: the browser's IP address; wrong codes are counted for each owner and for each network.
-    :raises InvalidRequest: if the code does not exist, has expired, or its request was decided. The error message is
-        for the user.
-    :raises TooManyRequests: if this owner or this network entered too many wrong codes (RFC 8628 §5.1).
+    :raises InvalidRequest: if the code does not exist, has expired, or its request was decided; or if the client
+        requires the time of the owner's sign-in, and it is unknown. The error message is for the user.
+    :raises TooManyRequests: if this owner or this network entered too many wrong codes (RFC 8628 §5.1), or the owner
+        entered too many right ones.
     """
     guesses = [
         ("device_code_address_limit", caller_network(address)),
@@ -92,12 +106,14 @@ def enter_user_code(
     client = runtime.clients.find(code.client_id, now)
     if client is None:
         raise InvalidRequest(texts.UNKNOWN_CODE)
+    if owner.auth_time is None and requires_auth_time(client, parse_scope(code.scope)):
+        raise InvalidRequest(texts.SIGN_IN_TIME_UNKNOWN)
     secret = generate_secret(DEVICE_INTERACTION)
     members = {"device_code": code.digest.hex(), "owner": owner.sub, "sid": owner.sid}
     request = to_json({**members, "client_identity": client.identity})
     expires_at = min(code.expires_at, now + runtime.settings.interaction_lifetime)
     row = Interaction(secret.digest(), browser, code.client_id, request, expires_at)
-    runtime.store.write(Transaction(rows=(interactions.add(row),)))
+    store_interaction(row, owner, address, runtime, now)
     return secret
 
 
@@ -131,17 +147,27 @@ def load_device_consent(
     return DeviceConsent(row.digest, code, client, interaction["client_identity"], is_decided)
 
 
-def build_device_consent_prompt(
-    device_consent: DeviceConsent, owner: Owner, runtime: Runtime
-) -> tuple[list[tuple[str, str, bool]], tuple[str, ...]]:
-    """Return what the consent page shows: the requested scopes, and what changed in the client since the last consent.
+@dataclass(frozen=True, slots=True)
+class DeviceConsentPrompt:
+    """Content of the consent page for a device, with the fields of ``ConsentPrompt`` that apply to devices."""
 
-    :returns: a tuple for each scope, with name, description, and whether the owner granted it before; and a sentence
-        for each change of the client's identity.
-    """
-    previous = find_consent(owner, device_consent.client.client_id, runtime.store)
-    scopes = describe_scopes(device_consent.scope, previous, runtime.settings)
-    return scopes, describe_changes(previous, device_consent.client_identity)
+    scopes: tuple[tuple[str, str, bool], ...]
+    changes: tuple[str, ...]
+    apis: tuple[str, ...]
+    allowed_before: bool
+
+
+def build_device_consent_prompt(device_consent: DeviceConsent, owner: Owner, runtime: Runtime) -> DeviceConsentPrompt:
+    """Return what the consent page shows for the request of a device to this owner."""
+    client, settings = device_consent.client, runtime.settings
+    previous = find_consent(owner, client.client_id, runtime.store)
+    granted_before = covered_scopes(previous, device_consent.scope, device_consent.resources, client, settings)
+    return DeviceConsentPrompt(
+        tuple(describe_scopes(device_consent.scope, granted_before, settings)),
+        describe_changes(previous, device_consent.shown_identity),
+        names_of_other_apis(device_consent.resources, runtime),
+        previous is not None,
+    )
 
 
 def allow(
@@ -171,12 +197,14 @@ def allow(
         expires_at=code.expires_at + runtime.settings.access_token_lifetime,
     )
     seen = check_still_active(owner.sub, code.client_id, runtime, now)
+    claims_of = runtime.settings.claims_of
     decision = ConsentDecision(
         device_consent.client,
-        device_consent.client_identity,
+        device_consent.shown_identity,
         device_consent.scope,
         granted,
-        claims_of_scope(frozenset(device_consent.scope)) - claims_of_scope(frozenset(granted)),
+        device_consent.resources,
+        claims_of(frozenset(device_consent.scope)) - claims_of(frozenset(granted)),
         owner,
         address,
     )

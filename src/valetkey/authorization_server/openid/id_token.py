@@ -12,35 +12,45 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from valetkey.caches.owner_claims import read_owner_claims
-from valetkey.protocol.claims import PROTOCOL_CLAIMS, SCOPE_CLAIMS
-from valetkey.protocol.errors import InvalidRequest
-from valetkey.protocol.scope import parse_scope
+from valetkey.protocol.claims import SCOPE_CLAIMS, STANDARD_CLAIMS
+from valetkey.protocol.errors import InvalidGrant, InvalidRequest
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
-from valetkey.tokens.jws import SIGNING_REGISTRY
+from valetkey.tokens.jws import SIGNING_REGISTRY, decode_unverified
 from valetkey.tokens.key_ring import KeyRing
 
 from .encrypted_hint import decrypt_hint
-from .subject import subject_for_client
+from .subject import session_id_for_client, subject_for_client
 
 DEFAULT_ALGORITHM = "RS256"  # OpenID Connect Dynamic Client Registration §2
 _MAX_HINT_LENGTH = 8192
 
 
 def make_id_token(
-    runtime: Runtime, client: Client, grant: Grant, access_token: str, now: float, nonce: str | None = None
+    runtime: Runtime,
+    client: Client,
+    grant: Grant,
+    scope: frozenset[str],
+    access_token: str,
+    now: float,
+    nonce: str | None = None,
 ) -> str | None:
-    """Return the ID token to issue with an access token, or ``None`` if the scope ``openid`` was not granted.
+    """Return the ID token to issue with an access token, or ``None`` if the access token lacks the scope ``openid``.
 
+    :param scope: the scope of the access token, which may be less than that of the grant.
     :param access_token: the value of the access token, from which ``at_hash`` is computed.
     :param nonce: the ``nonce`` of the authorization request; ``None`` if it had none, or at a refresh.
+    :raises InvalidGrant: if the client requires ``auth_time``, and the time of the sign-in is unknown: the client
+        registered that after the grant, or the grant is of an earlier version.
     """
-    if "openid" not in parse_scope(grant.scope):
+    if "openid" not in scope:
         return None
+    if grant.auth_time is None and requires_auth_time(client, scope):
+        raise InvalidGrant("the time of the sign-in is unknown, and the client requires auth_time")
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
     claims: dict[str, Any] = {
-        **_owner_claims(runtime, client, grant),
+        **_owner_claims(runtime, client, grant, scope),
         "iss": runtime.settings.issuer,
         "sub": subject_for_client(grant.owner, client, runtime.keys, now),
         "aud": client.client_id,
@@ -51,10 +61,15 @@ def make_id_token(
         "nonce": nonce,
         "acr": grant.acr,
         "amr": grant.amr.split() if grant.amr else None,
-        "sid": grant.sid,
+        "sid": session_id_for_client(grant.sid, client, runtime.keys, now) if grant.sid else None,
     }
     present = {name: value for name, value in claims.items() if value is not None}
     return runtime.token_generator.sign_jwt(present, algorithm, "JWT", now)
+
+
+def requires_auth_time(client: Client, scope: frozenset[str]) -> bool:
+    """Return whether each ID token of a client must contain ``auth_time`` (OpenID Connect Registration §2)."""
+    return "openid" in scope and bool(client.metadata.get("require_auth_time"))
 
 
 def ensure_signing_keys(key_ring: KeyRing, metadata: Mapping[str, Any], now: float) -> None:
@@ -86,10 +101,8 @@ def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] 
 
     The token may be expired, and may be signed with a retired key.
     """
-    if len(token) > _MAX_HINT_LENGTH or token.count(".") != 2 or not token.isascii():
-        return None
     try:
-        header = jws.extract_compact(token.encode()).headers()
+        header, _ = decode_unverified(token, max_length=_MAX_HINT_LENGTH)
         kid = str(header.get("kid"))
         key = runtime.keys.find(kid, now) or runtime.keys.find_retired(kid, now)
         if key is None or header.get("typ") != "JWT" or header.get("alg") != key.algorithm:
@@ -104,17 +117,15 @@ def verify_id_token(token: str, runtime: Runtime, now: float) -> dict[str, Any] 
     return claims if is_own else None
 
 
-def _owner_claims(runtime: Runtime, client: Client, grant: Grant) -> dict[str, Any]:
+def _owner_claims(runtime: Runtime, client: Client, grant: Grant, granted_scope: frozenset[str]) -> dict[str, Any]:
     """Return the claims about the owner: those that were requested one by one, and were granted.
 
     If the operator chose ``claims_in_id_token`` for the client, also those of the granted scopes.
     """
-    requested = frozenset(json.loads(grant.claims).get("id_token", {}) if grant.claims else ()) - PROTOCOL_CLAIMS
-    granted_scope = parse_scope(grant.scope)
-    if client.metadata.get("claims_in_id_token"):
-        names = requested | runtime.settings.claims_of(granted_scope)
-    else:
-        names = requested
+    included = runtime.settings.claims_of(granted_scope)
+    requested = frozenset(json.loads(grant.claims).get("id_token", {}) if grant.claims else ())
+    requested &= included | STANDARD_CLAIMS.keys()
+    names = requested | included if client.metadata.get("claims_in_id_token") else requested
     if not names:
         return {}
     scope = granted_scope.union(SCOPE_CLAIMS) if requested else granted_scope

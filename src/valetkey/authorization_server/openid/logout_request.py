@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valetkey.authorization_server import texts
@@ -14,11 +14,12 @@ from valetkey.protocol.parameters import Parameters, reject_repeated
 from valetkey.protocol.resource_owner import Owner
 from valetkey.runtime import Runtime
 from valetkey.storage.clients import Client
+from valetkey.tokens.encryption import Cipher
 from valetkey.tokens.key_ring import KeyRing
 
 from .encrypted_hint import decrypt_hint
 from .id_token import verify_id_token
-from .subject import subject_for_client
+from .subject import session_id_for_client, subject_for_client
 
 # Parameters that the form of the confirmation page repeats.
 CARRIED_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
@@ -34,7 +35,7 @@ class LogoutRequest:
         the ``state`` added; ``None`` if the request has no ``post_logout_redirect_uri``.
     :param sub: the ``sub`` of the ``id_token_hint``, which may be pairwise; ``None`` if there is no hint.
     :param sid: the session id (``sid``) of the ``id_token_hint``; ``None`` if there is no hint, or it has no ``sid``.
-    :param parameters: the parameters of the request, as they were sent.
+    :param parameters: the parameters of the request; an encrypted ``id_token_hint`` is decrypted.
     """
 
     client: Client | None
@@ -50,7 +51,10 @@ class LogoutRequest:
         """
         if self.client is None or self.sub is None or self.sid is None or owner.sid is None:
             return False
-        return (self.sub, self.sid) == (subject_for_client(owner.sub, self.client, keys, now), owner.sid)
+        return (self.sub, self.sid) == (
+            subject_for_client(owner.sub, self.client, keys, now),
+            session_id_for_client(owner.sid, self.client, keys, now),
+        )
 
 
 def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now: float) -> LogoutRequest:
@@ -60,7 +64,7 @@ def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now
     :raises InvalidRequest: if a check fails. Its description is shown to the user on a page, since nothing may be
         redirected to a URI that is not registered.
     """
-    parameters = reject_repeated(pairs)
+    parameters = _decrypt_hint(reject_repeated(pairs), runtime.cipher, now)
     hint = _read_hint(parameters, runtime, now)
     client = _find_client(parameters, hint, runtime.clients, now)
     location = _read_location(parameters, client)
@@ -68,12 +72,18 @@ def check_logout_request(pairs: Iterable[tuple[str, str]], runtime: Runtime, now
     return LogoutRequest(client, location, str(sub) if sub else None, str(sid) if sid else None, parameters)
 
 
-def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str, Any]:
+def _decrypt_hint(parameters: Parameters, cipher: Cipher, now: float) -> Parameters:
     hint = parameters.get("id_token_hint")
     if hint is None:
+        return parameters
+    return replace(parameters, values={**parameters.values, "id_token_hint": decrypt_hint(hint, cipher, now) or ""})
+
+
+def _read_hint(parameters: Parameters, runtime: Runtime, now: float) -> dict[str, Any]:
+    id_token = parameters.get("id_token_hint")
+    if id_token is None:
         return {}
-    id_token = decrypt_hint(hint, runtime.cipher, now)
-    claims = verify_id_token(id_token, runtime, now) if id_token else None  # an expired one is accepted (§2)
+    claims = verify_id_token(id_token, runtime, now)  # an expired one is accepted (§2)
     if claims is None:
         raise InvalidRequest(texts.FOREIGN_ID_TOKEN)
     return claims

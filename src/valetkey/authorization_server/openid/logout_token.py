@@ -16,7 +16,7 @@ from valetkey.storage.clients import Client
 
 from .id_token import DEFAULT_ALGORITHM
 from .session_grants import end_grants_statements
-from .subject import subject_for_client
+from .subject import session_id_for_client, subject_for_client
 
 LOGOUT_TOKEN_JOB = "backchannel_logout"  # kind of the outbox job
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -75,7 +75,7 @@ def make_logout_token(runtime: Runtime, client: Client, owner: str, sid: str | N
         "jti": random_id(),
         "events": {_LOGOUT_EVENT: {}},
         "sub": subject_for_client(owner, client, runtime.keys, now),
-        **({"sid": sid} if sid else {}),
+        **({"sid": session_id_for_client(sid, client, runtime.keys, now)} if sid else {}),
     }
     algorithm = client.metadata.get("id_token_signed_response_alg", DEFAULT_ALGORITHM)
     return runtime.token_generator.sign_jwt(claims, algorithm, "logout+jwt", now)

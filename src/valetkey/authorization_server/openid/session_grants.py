@@ -48,7 +48,7 @@ def list_apps_at_sign_out(owner: Owner, runtime: Runtime, now: float) -> AppsAtS
 
 def find_logout_clients(owner: str, sid: str, runtime: Runtime, now: float) -> Iterator[Client]:
     """Yield the clients of a session that registered a logout URI. No metadata document is fetched."""
-    for client_id in session_grants.list_client_ids_in_session(runtime.store, owner, sid):
+    for client_id in session_grants.count_by_client_in_session(runtime.store, owner, sid):
         client = runtime.clients.find_cached(client_id, now)  # no fetch: signing out must not wait for a document
         if client and {"backchannel_logout_uri", "frontchannel_logout_uri"} & client.metadata.keys():
             yield client

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from valetkey.caches.clients import ClientCache
@@ -13,6 +15,9 @@ from valetkey.storage.engine.statement import BoundStatement
 
 from .logout_token import LOGOUT_TOKEN_JOB, wants_logout_token
 from .session_grants import end_grants_statements, find_logout_clients
+from .subject import session_id_for_client
+
+SESSION_LOGOUT_JOB = "session_logout"  # kind of the outbox job
 
 
 def logout_statements(
@@ -25,16 +30,33 @@ def logout_statements(
     §2.7). The grants of other clients are not revoked: the user allowed them to use an API, which does not depend on
     the session.
 
+    Run them after the statement that ends the session, in the same transaction. If a client received a grant after this
+    function read them, they queue a job that does the same again.
+
     :param owner: the ``sub`` of the resource owner.
     :param sid: the id of the session that ends.
     :param address: the IP address of the request, for the audit log.
     """
-    client_ids = session_grants.list_client_ids_in_session(runtime.store, owner, sid)
+    client_ids = session_grants.count_by_client_in_session(runtime.store, owner, sid)
+    check_again = session_grants.add_job_if_session_has_more_grants(
+        owner, sid, sum(client_ids.values()), SESSION_LOGOUT_JOB, {"owner": owner, "sid": sid}, now
+    )
     logout_client_ids = {client.client_id for client in find_logout_clients(owner, sid, runtime, now)}
     rows = [
         row for client_id in client_ids for row in _logout_token_statements(client_id, owner, sid, runtime.clients, now)
     ]
-    return *rows, *end_grants_statements(owner, sid, logout_client_ids, runtime.store, now, address)
+    return *rows, *end_grants_statements(owner, sid, logout_client_ids, runtime.store, now, address), check_again
+
+
+def log_out_session(runtime: Runtime, payload: Mapping[str, Any], now: float) -> None:
+    """Notify the clients of an ended session again, and revoke grants that were added while it was being ended.
+
+    The background worker calls this function for each queued job of the kind ``SESSION_LOGOUT_JOB``. Clients that were
+    notified before get a second logout token.
+
+    :param payload: the job's data: ``owner`` (the ``sub`` of the resource owner) and ``sid`` (the id of the session).
+    """
+    runtime.store.write_all(*logout_statements(payload["owner"], payload["sid"], runtime, now, None))
 
 
 def owner_logout_statements(owner: str, runtime: Runtime, now: float) -> tuple[BoundStatement, ...]:
@@ -57,7 +79,7 @@ def frontchannel_logout_uris(owner: str, sid: str, runtime: Runtime, now: float)
     :param sid: the id of the session.
     """
     return tuple(
-        _frontchannel_logout_uri(client, sid, runtime.settings)
+        _frontchannel_logout_uri(client, session_id_for_client(sid, client, runtime.keys, now), runtime.settings)
         for client in find_logout_clients(owner, sid, runtime, now)
         if "frontchannel_logout_uri" in client.metadata
     )

@@ -10,7 +10,7 @@ from valetkey.endpoint import Call, MachineResponse, json_response
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.bearer import MissingToken
-from valetkey.protocol.claims import SCOPE_CLAIMS
+from valetkey.protocol.claims import SCOPE_CLAIMS, STANDARD_CLAIMS
 from valetkey.protocol.errors import InsufficientScope, InvalidRequest, InvalidToken
 from valetkey.runtime import Runtime
 
@@ -86,7 +86,7 @@ def _select_claims(token: AccessToken, owner: str, requested_claims: frozenset[s
     owner_claims = _cached_owner_claims(
         owner, token.scopes.union(SCOPE_CLAIMS) if requested_claims else token.scopes, call
     )
-    granted = call.runtime.settings.claims_of(token.scopes) | requested_claims
+    granted = call.runtime.settings.claims_of(token.scopes) | requested_claims & STANDARD_CLAIMS.keys()
     return {name: value for name, value in owner_claims.items() if name in granted}
 
 

@@ -97,7 +97,7 @@ def _list_tokens(call: Call, caller: AccessToken) -> MachineResponse:
 
 
 def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
-    _check_auth_age(caller, call.now)
+    _check_auth_age(caller, call.now, may_be_unknown=not call.runtime.has_built_in_accounts)
     created = create_personal_token(
         _read_token_spec(call, caller),
         Owner(caller.user_id or ""),
@@ -110,16 +110,18 @@ def _create_token(call: Call, caller: AccessToken) -> MachineResponse:
     return MachineResponse(201, encode_json(body), JSON_HEADERS)
 
 
-def _check_auth_age(caller: AccessToken, now: float) -> None:
+def _check_auth_age(caller: AccessToken, now: float, *, may_be_unknown: bool) -> None:
     """Check that the user signed in within the last hour, as the page for personal access tokens does.
 
     Otherwise a stolen access token or an unattended session could be used to create tokens.
 
     :param caller: the access token of the request.
-
+    :param may_be_unknown: whether an unknown time is accepted: that of a host app which does not report when its users
+        sign in, and not that of a provider such as Google.
     :raises InsufficientUserAuthentication: if the sign-in is older than ``MAX_AUTH_AGE_S`` (RFC 9470 §3).
     """
-    if caller.auth_time is not None and now - caller.auth_time > MAX_AUTH_AGE_S:
+    is_recent = may_be_unknown if caller.auth_time is None else now - caller.auth_time <= MAX_AUTH_AGE_S
+    if not is_recent:
         raise InsufficientUserAuthentication(
             "a more recent sign-in is required", challenge_parameters={"max_age": str(MAX_AUTH_AGE_S)}
         )

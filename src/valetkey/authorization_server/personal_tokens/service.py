@@ -8,7 +8,7 @@ from typing import Literal
 from valetkey.activity.audit import AuditEvent, audit_statement
 from valetkey.authorization_server import texts
 from valetkey.authorization_server.owner_mail import owner_mail_statements
-from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_resources
+from valetkey.authorization_server.token.scope_and_resource import scope_of_any_resource
 from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID
 from valetkey.protocol.display_name import display_name_problem, normalize_display_name
 from valetkey.protocol.errors import AccessDenied, InvalidRequest, InvalidScope
@@ -66,8 +66,8 @@ def allowed_scopes(runtime: Runtime) -> frozenset[str]:
 
     They are the scopes in ``Settings.personal_scopes`` that the API (``Settings.api_resource``) supports.
     """
-    return limit_scope_to_resources(
-        runtime.settings.personal_scopes, (runtime.settings.api_resource,), runtime.resources
+    return scope_of_any_resource(
+        runtime.settings.personal_scopes, (runtime.settings.api_resource,), runtime.resources.all()
     )
 
 

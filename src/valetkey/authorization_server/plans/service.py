@@ -41,7 +41,7 @@ def subscribe(runtime: Runtime, client_id: str, plan: str, now: float, *, approv
     if rules.approval == "manual" and not approved and before.plan != plan:
         pending = Subscription(client_id, before.plan, plan, before.since)
         event = audit_statement("plan.requested", now, client_id=client_id, detail=plan)
-        runtime.store.write(Transaction(rows=(subscriptions.upsert(pending), event)))
+        runtime.store.write(Transaction(rows=(subscriptions.request(pending), event)))
         return pending
     granted = Subscription(client_id, plan, None, before.since if before.plan == plan and before.since else now)
     changed = change_feed.add("changed", client_id)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from valetkey.caches.resources import ResourceCache
-from valetkey.protocol.errors import InvalidScope, InvalidTarget
+from valetkey.caches.resources import Resource
+from valetkey.protocol.errors import InvalidGrant, InvalidScope, InvalidTarget
 from valetkey.protocol.parameters import Parameters
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.uri import normalize_resource, resource_uri_problem
@@ -15,60 +16,99 @@ from valetkey.settings.derived import OPENID_SCOPES
 from valetkey.storage.clients import Client
 from valetkey.storage.grants import Grant
 from valetkey.tokens.access import Access
+from valetkey.tokens.grant_scope import current_scope, limit_scope_to_plan
 
 _MAX_ECHOED_LENGTH = 200  # characters of an invalid scope that an error repeats
+_NO_SUPPORTED_SCOPE = "the resource supports none of the scopes"
+_NO_COMMON_SCOPE = "the resources have no scope in common: request a token for each of them"
 
 
 def resolve_request(
     parameters: Parameters, client: Client, runtime: Runtime, now: float, *, excluded: frozenset[str] = frozenset()
 ) -> Access:
-    """Return the access that a client requests, for a new grant or for itself.
+    """Return the access that a client requests for a new grant.
+
+    The scope consists of the scopes that at least one of the resources supports; ``resolve_grant`` decides which of
+    them a token gets. With ``openid``, the issuer is added to the client's default resource, for userinfo.
 
     :param excluded: scopes that a request of this kind cannot get; they are left out.
-    :raises InvalidScope: if the client's registration or plan does not allow a scope.
-    :raises InvalidTarget: if a resource is malformed, or is not registered at this server.
+    :raises InvalidScope: if the client's registration or plan does not allow a scope, or the client names no resource
+        and its default resource supports none of the scopes.
+    :raises InvalidTarget: if a resource is malformed, or is not registered at this server, or if the resources that
+        the client names support none of the scopes.
     """
-    scope = _check_scope(parameters.get("scope"), client, runtime, now) - excluded
-    audience = _read_resources(parameters, client, scope, runtime.settings, runtime.resources)
-    scope = limit_scope_to_resources(scope, audience, runtime.resources)
-    return Access(client.client_id, scope, audience, None, now)
+    requested_scope = _check_scope(parameters.get("scope"), client, runtime, now) - excluded
+    requested_resources, served = parameters.getlist("resource"), runtime.resources.all()
+    resources = _read_resources(requested_resources, client, served, runtime.settings)
+    scope = scope_of_any_resource(requested_scope, resources, served)
+    if requested_scope and not scope:
+        raise (InvalidTarget if requested_resources else InvalidScope)(_NO_SUPPORTED_SCOPE)
+    if "openid" in scope and not requested_resources and runtime.settings.issuer not in resources:
+        resources = (*resources, runtime.settings.issuer)
+    return Access(client.client_id, scope, resources, None, now)
+
+
+def resolve_request_of_client(
+    parameters: Parameters, client: Client, runtime: Runtime, now: float, *, excluded: frozenset[str]
+) -> Access:
+    """Return the access that a client requests for itself (RFC 6749 §4.4): a scope that all its resources support.
+
+    It raises what ``resolve_request`` raises.
+    """
+    access = resolve_request(parameters, client, runtime, now, excluded=excluded)
+    if len(access.audience) == 1:  # what any resource supports is what all support
+        return access
+    return replace(access, scope=_limit_to_all_resources(access.scope, access.audience, runtime.resources.all()))
 
 
 def resolve_grant(
-    parameters: Parameters, grant: Grant, runtime: Runtime, now: float, *, narrows_scope: bool = False
+    parameters: Parameters, grant: Grant, client: Client, runtime: Runtime, now: float, *, narrows_scope: bool = False
 ) -> Access:
     """Return the access that a token request of a grant gets: what it names, or else everything that was granted.
 
-    A scope that the client's plan does not allow any more, or that no resource of the audience supports, is left out.
+    A resource that was removed is left out, and so is a scope that the client's registration or plan does not allow any
+    more, or that a resource of the token does not support.
 
     :param narrows_scope: whether the request may name a scope (RFC 6749 §6); otherwise ``scope`` is ignored.
     :raises InvalidScope: if it names a scope that was not granted.
-    :raises InvalidTarget: if it names a resource that was not granted (RFC 8707 §2.2).
+    :raises InvalidTarget: if it names resources that were not granted or were removed (RFC 8707 §2.2), or if no scope
+        is left that all resources of the token support.
+    :raises InvalidGrant: if all resources or all scopes of the grant were removed: a token without a scope might be
+        accepted by routes that require none.
     """
-    audience = _narrow_resources(parameters, grant.resource_list)
-    scope = limit_scope_to_plan(parse_scope(grant.scope), grant.client_id, runtime, now)
+    served = runtime.resources.all()
+    granted = tuple(resource for resource in grant.resource_list if resource in served)
+    if not granted:
+        raise InvalidGrant("the resource of the token was removed", log_detail=grant.resources)
+    audience = _narrow_resources(parameters, granted)
+    scope = scope_of_any_resource(
+        current_scope(grant, client, runtime.subscriptions, runtime.settings, now), granted, served
+    )
+    if grant.scope and not scope:
+        raise InvalidGrant("the scopes of the grant were removed", log_detail=grant.scope)
     if narrows_scope:
         scope = _narrow_scope(parameters, scope)
-    scope = limit_scope_to_resources(scope, audience, runtime.resources)
+    scope = _limit_to_all_resources(scope, audience, served)
     return Access(grant.client_id, scope, audience, grant.owner, now)
 
 
 def _read_resources(
-    parameters: Parameters, client: Client, scope: frozenset[str], settings: Settings, resources: ResourceCache
+    requested: Sequence[str], client: Client, served: Collection[str], settings: Settings
 ) -> tuple[str, ...]:
     """Return the resources that a request names in ``resource``, or the client's default resource if it names none.
 
-    :param scope: the scope of the request; if no resource is named, ``openid`` adds the issuer for userinfo.
     :raises InvalidTarget: if a resource is malformed, or is not registered at this server.
     """
-    requested = parameters.getlist("resource")
-    if not requested:
-        default = str(client.metadata.get("default_resource") or settings.api_resource)
-        # With openid, the issuer is added: it is the resource of the userinfo endpoint.
-        issuer = settings.issuer
-        return (default, issuer) if "openid" in scope and default != issuer else (default,)
-    served = resources.all()
-    return tuple(dict.fromkeys(_find_resource(resource, served, "this resource is unknown") for resource in requested))
+    if requested:
+        return tuple(
+            dict.fromkeys(_find_resource(resource, served, "this resource is unknown") for resource in requested)
+        )
+    return (_find_resource(default_resource(client, settings), served, "the client's default resource is unknown"),)
+
+
+def default_resource(client: Client, settings: Settings) -> str:
+    """Return the resource that a client's requests are for if they name none."""
+    return str(client.metadata.get("default_resource") or settings.api_resource)
 
 
 def _narrow_resources(parameters: Parameters, granted: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,18 +158,17 @@ def _check_scope(requested_scope: str | None, client: Client, runtime: Runtime, 
 
     :raises InvalidScope: if the client's registration or plan does not allow a scope.
     """
-    allowed = limit_scope_to_plan(frozenset(runtime.settings.known_scopes), client.client_id, runtime, now)
+    plans, settings = runtime.subscriptions, runtime.settings
+    allowed = limit_scope_to_plan(frozenset(settings.known_scopes), client.client_id, plans, settings, now)
     if client.scope is not None:
         allowed &= client.scope
-    default_scope = (
-        client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(runtime.settings.scopes)
-    )
+    default_scope = client.scope or parse_scope(client.metadata.get("default_scope")) or frozenset(settings.scopes)
     scope = parse_scope(requested_scope) or default_scope & allowed
     if "openid" in scope:
-        scope &= runtime.settings.known_scopes.keys()
+        scope &= settings.known_scopes.keys()
     if not scope <= allowed:
         message = f"the client may not request the scope {format_scope(scope - allowed)[:_MAX_ECHOED_LENGTH]}"
-        not_in_plan = scope - limit_scope_to_plan(scope, client.client_id, runtime, now)
+        not_in_plan = scope - limit_scope_to_plan(scope, client.client_id, plans, settings, now)
         raise InvalidScope(
             f"{message}: its plan has none of {format_scope(not_in_plan)[:_MAX_ECHOED_LENGTH]}"
             if not_in_plan
@@ -138,22 +177,37 @@ def _check_scope(requested_scope: str | None, client: Client, runtime: Runtime, 
     return scope
 
 
-def limit_scope_to_plan(scope: frozenset[str], client_id: str, runtime: Runtime, now: float) -> frozenset[str]:
-    """Return a scope without the scopes that the client's plan does not allow; OpenID's own scopes always stay."""
-    allowed = runtime.subscriptions.get_allowed_scopes(client_id, now)
-    return scope if allowed is None else scope - (runtime.settings.scopes.keys() - allowed)
-
-
-def limit_scope_to_resources(
-    scope: frozenset[str], audience: tuple[str, ...], resources: ResourceCache
+def scope_of_any_resource(
+    scope: frozenset[str], audience: tuple[str, ...], served: Mapping[str, Resource]
 ) -> frozenset[str]:
-    """Return a scope without the scopes that no resource of the audience supports.
+    """Return a scope without the scopes that no resource of the audience supports. OpenID's own scopes stay.
 
-    So a token has no scope that its audience cannot use. OpenID's own scopes are not removed. Nothing is removed if
-    one of them does not declare which scopes it supports.
+    :param served: all resources by URL.
     """
-    registered = resources.all()
-    scopes_by_resource = [registered[resource].scopes for resource in audience if resource in registered]
-    if None in scopes_by_resource or not scopes_by_resource:
-        return scope
-    return scope & frozenset(OPENID_SCOPES).union(*(scopes for scopes in scopes_by_resource if scopes is not None))
+    supported: set[str] = set()
+    for url in audience:
+        names = served[url].scopes
+        if names is None:  # it supports all scopes
+            return scope
+        supported |= names
+    return scope & (supported | OPENID_SCOPES.keys())
+
+
+def _limit_to_all_resources(
+    scope: frozenset[str], audience: tuple[str, ...], served: Mapping[str, Resource]
+) -> frozenset[str]:
+    """Return a scope without the scopes that a resource of the audience does not support. OpenID's own scopes stay.
+
+    So no resource receives a token with a scope that the operator did not allow for it.
+
+    :param served: all resources by URL.
+    :raises InvalidTarget: if no scope is left.
+    """
+    limited = scope
+    for url in audience:
+        names = served[url].scopes
+        if names is not None:
+            limited &= names | OPENID_SCOPES.keys()
+    if scope and not limited:
+        raise InvalidTarget(_NO_SUPPORTED_SCOPE if len(audience) == 1 else _NO_COMMON_SCOPE)
+    return limited

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valetkey.authorization_server.token.response import token_response_body
-from valetkey.authorization_server.token.scope_and_resource import resolve_request
+from valetkey.authorization_server.token.scope_and_resource import resolve_request_of_client
 from valetkey.protocol.errors import InvalidScope, UnauthorizedClient
 from valetkey.settings.derived import OPENID_SCOPES
 from valetkey.storage.engine.transaction import Transaction
@@ -24,7 +24,7 @@ def redeem(request: TokenRequest) -> bytes:
     requested = request.parameters.get("scope")
     # These scopes are about a user, and there is none. The API may have a scope of its own with such a name.
     excluded = {"openid", "offline_access"} if requested else OPENID_SCOPES.keys() - request.runtime.settings.scopes
-    access = resolve_request(
+    access = resolve_request_of_client(
         request.parameters, request.client, request.runtime, request.now, excluded=frozenset(excluded)
     )
     if not access.scope and requested:

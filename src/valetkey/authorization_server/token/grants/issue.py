@@ -32,9 +32,11 @@ def issue_first_tokens(
     :param nonce: the ``nonce`` of the authorization request, for the ID token; ``None`` if it had none.
     :raises OAuthError: if the tokens cannot be issued; nothing is written.
     """
-    access = resolve_grant(request.parameters, grant, request.runtime, request.now)
+    access = resolve_grant(request.parameters, grant, request.client, request.runtime, request.now)
     access_token = request.generate_access_token(access, grant)
-    id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now, nonce)
+    id_token = make_id_token(
+        request.runtime, request.client, grant, access.scope, access_token.value, request.now, nonce
+    )
     may_refresh = "refresh_token" in request.client.grant_types
     refresh_token = issue_refresh_token(grant, request.runtime.settings, request.now) if may_refresh else None
     rows = (*(refresh_token.rows if refresh_token else ()), *((access_token.row,) if access_token.row else ()))

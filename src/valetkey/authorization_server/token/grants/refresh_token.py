@@ -58,10 +58,10 @@ def _rotate(secret: Secret, token: RefreshToken, grant: Grant, request: TokenReq
     Return ``None`` if the refresh token was used, or its grant revoked or narrowed, in the meantime.
     """
     _check_active(token, grant, request)
-    access = resolve_grant(request.parameters, grant, request.runtime, request.now, narrows_scope=True)
+    access = resolve_grant(request.parameters, grant, request.client, request.runtime, request.now, narrows_scope=True)
     access_token = request.generate_access_token(access, grant)
     successor = issue_refresh_token(grant, request.runtime.settings, request.now, parent=token.digest)
-    id_token = make_id_token(request.runtime, request.client, grant, access_token.value, request.now)
+    id_token = make_id_token(request.runtime, request.client, grant, access.scope, access_token.value, request.now)
     body = token_response_body(access_token, access.scope, successor.secret, id_token)
     rows = [*successor.rows, *_retry_statements(secret, token, body, request)]
     if access_token.row is not None:

@@ -49,7 +49,7 @@ class TokenRequest:
         """Check that the grant's owner exists and is enabled, and that the client authenticates as it did before.
 
         :raises InvalidGrant: if the owner does not exist or is disabled. Also if the client authenticated when the
-            grant was made and does not any more: anybody with a copy of its tokens could use them. The grant is
+            grant was made and does not any more: anyone with a copy of its tokens could use them. The grant is
             then revoked.
         """
         if self.client.is_public and grant.auth_method not in {"none", None}:
