@@ -32,7 +32,7 @@ def test_without_a_token_the_challenge_has_no_error(ada: Browser) -> None:
     assert refused.headers["WWW-Authenticate"] == f'Bearer realm="{ISSUER}", scope="profile", {METADATA}'
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert (refused.json["title"], refused.json["status"]) == ("Unauthorized", 401)
-    assert refused.json["detail"] == "an access token is required: send it as Authorization: Bearer"
+    assert refused.json["detail"] == "an access token is required: send it as Authorization: Bearer TOKEN"
     assert refused.headers["Cache-Control"] == "no-store"
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.support.app import MakeApp
 from valetkey import require_oauth
-from valetkey.cli.check import small_bursts
+from valetkey.cli.app_checks import small_bursts
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_documents_are_settings_and_a_route_of_the_app_with_their_path_is_refuse
 
     taken = StandaloneApi(clock, ISSUER)
     taken.app.add_url_rule("/docs", "docs", public(lambda: "mine"))
-    [problem] = route_problems(taken.app, None)
+    [problem] = route_problems(taken.app, taken.app.extensions["valetkey"].settings, None, None)
     assert problem.startswith("/docs is served by Valetkey and by the app's endpoint 'docs'")
 
 
@@ -174,13 +174,16 @@ def test_health_checks_are_off_unless_set_and_report_unreachable_issuers(
         client = StandaloneApi(clock, issuer.url, **HEALTH).app.test_client()
         ready = client.get("/readyz")
         assert client.get("/healthz").get_json() == {"status": "ok"}
-        assert ready.get_json() == {"status": "ok", "checks": {"issuers": "ok", "counters": "ok"}}
+        assert ready.get_json() == {
+            "status": "ok",
+            "checks": {"startup": "ok", "issuers": "ok", "counters": "ok"},
+        }
         assert "Set-Cookie" not in ready.headers
 
         issuer.is_down = True
         degraded = StandaloneApi(clock, issuer.url, **HEALTH).app.test_client().get("/readyz")
         assert (degraded.status_code, degraded.get_json()["status"]) == (200, "degraded")
-        assert degraded.get_json()["checks"] == {"issuers": "failed", "counters": "ok"}
+        assert degraded.get_json()["checks"] == {"startup": "ok", "issuers": "failed", "counters": "ok"}
         assert issuer.url not in degraded.text and issuer.url in caplog.text
 
 

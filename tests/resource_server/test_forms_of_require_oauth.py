@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.clock import Clock
 from valetkey import Valetkey, current_token, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.protocol.errors import OAuthError
+from valetkey.resource_server.guard.require_oauth import bucket_name
 from valetkey.runtime import Runtime
 from valetkey.storage import tables
 from valetkey.storage.engine.statement import Statement
@@ -306,3 +308,31 @@ def test_an_app_does_not_see_the_token_of_the_app_before_it_in_a_cascade(
 def test_an_attribute_of_current_token_without_a_token_raises_a_clear_error() -> None:
     with pytest.raises(AttributeError, match="current_token is false and has no user_id"):
         _ = current_token.user_id
+
+
+@pytest.mark.parametrize("scopes", [(), [], set(), frozenset(), {}.keys()])
+def test_an_empty_collection_of_scopes_is_rejected(scopes: object) -> None:
+    with pytest.raises(ValueError, match="at least one scope"):
+        require_oauth(scopes)  # type: ignore[call-overload]  # a type that the signature rejects
+
+
+def test_scopes_from_a_generator_are_all_read() -> None:
+    view = require_oauth(name for name in ("a", "b"))(lambda: "x")  # type: ignore[call-overload]  # a generator
+    assert view.__valetkey_protection__.scope_alternatives == (frozenset({"a"}), frozenset({"b"}))
+
+
+def test_a_cost_above_the_burst_is_rejected_by_the_decorator() -> None:
+    with pytest.raises(ValueError, match="burst 5"):
+        require_oauth("a", limit="10/minute", cost=5)
+
+
+def test_the_bucket_name_of_a_partial_is_the_same_in_every_process() -> None:
+    assert "0x" not in bucket_name(functools.partial(print, "x"))
+
+
+def test_a_bound_method_can_be_public() -> None:
+    class Notes:
+        def get(self) -> str:
+            return "x"
+
+    assert callable(public(Notes().get))

@@ -91,7 +91,7 @@ def test_each_use_of_a_grant_is_recorded(app: Flask, ada: Browser, clock: Clock,
     token, used = ada.obtain_tokens()["access_token"], []
     for _ in range(2):
         assert ada.call(token, "/api/protected").status_code == 200
-        runtime.last_used.flush()
+        runtime.usage.flush()
         (grant,) = list_active(runtime.store, clock.time, owner="ada")
         used.append(grant.last_used_at)
         clock.forward(60)

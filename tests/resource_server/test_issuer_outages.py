@@ -13,7 +13,7 @@ from tests.resource_server.fake_issuer import EC_KEY, JWKS_PATH, OPENID_CONFIGUR
 from tests.resource_server.standalone_api import StandaloneApi
 from tests.support.clock import Clock
 from tests.support.hostile_server import HostileServer, drip, flood, never_respond, redirect_to
-from valetkey import TrustedIssuer
+from valetkey import IntrospectionClient, TrustedIssuer
 from valetkey.resource_server import standalone_context
 
 DAY = 86_400
@@ -38,6 +38,25 @@ def test_a_new_key_is_fetched_when_its_first_token_comes(api: StandaloneApi, iss
     assert api.accepts(issuer.token(key=OTHER_RSA_KEY))
 
 
+@pytest.mark.parametrize("old_keys", ["remain", "are gone"])
+def test_a_new_key_at_a_new_jwks_uri_is_found_although_the_metadata_is_cached_for_a_day(
+    api: StandaloneApi, issuer: FakeIssuer, clock: Clock, old_keys: str
+) -> None:
+    issuer.cache_control = f"max-age={DAY}"
+    assert api.accepts(issuer.token())
+    clock.forward(31)
+    moved = {**issuer.metadata, "jwks_uri": f"{issuer.url}/moved"}
+    issuer.overridden_responses[OPENID_CONFIGURATION_PATH] = (200, moved, {})
+    issuer.overridden_responses["/moved"] = (200, {"keys": [OTHER_RSA_KEY.as_dict(private=False)]}, {})
+    if old_keys == "are gone":
+        issuer.overridden_responses[JWKS_PATH] = (404, {}, {})
+
+    assert api.accepts(issuer.token(key=OTHER_RSA_KEY))
+    for number in range(20):
+        assert not api.accepts(issuer.token(key=OTHER_RSA_KEY, header={"kid": f"guess {number}"}))
+    assert issuer.requested_paths.count(OPENID_CONFIGURATION_PATH) == 2
+
+
 def test_tokens_of_a_withdrawn_key_are_refused_even_if_they_were_verified_before(
     api: StandaloneApi, issuer: FakeIssuer, clock: Clock
 ) -> None:
@@ -60,6 +79,7 @@ def test_a_flood_of_unknown_key_ids_fetches_keys_at_most_twice_a_minute(
         assert not api.accepts(issuer.token(key=OTHER_RSA_KEY, header={"kid": f"guess {number}"}))
 
     assert issuer.requested_paths.count(JWKS_PATH) == 2
+    assert issuer.requested_paths.count(OPENID_CONFIGURATION_PATH) == 2
     assert api.accepts(issuer.token(jti="2"))
 
 
@@ -104,7 +124,8 @@ def test_an_unavailable_issuer_does_not_affect_another(clock: Clock, issuer: Fak
 
 
 def test_concurrent_first_calls_fetch_metadata_and_keys_once(api: StandaloneApi, issuer: FakeIssuer) -> None:
-    barrier, tokens = threading.Barrier(8, timeout=5), [issuer.token(jti=str(number)) for number in range(8)]
+    """A server has just started: more calls wait than may wait for long."""
+    barrier, tokens = threading.Barrier(30, timeout=5), [issuer.token(jti=str(number)) for number in range(30)]
     issuer.release_event = threading.Event()
     threading.Timer(0.2, issuer.release_event.set).start()
 
@@ -112,7 +133,7 @@ def test_concurrent_first_calls_fetch_metadata_and_keys_once(api: StandaloneApi,
         barrier.wait()
         return api.accepts(token)
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(30) as pool:
         assert all(pool.map(call, tokens))
     assert issuer.requested_paths == [OPENID_CONFIGURATION_PATH, JWKS_PATH]
 
@@ -130,7 +151,7 @@ def test_no_call_waits_for_a_refresh_while_the_cached_keys_are_usable(issuer: Fa
         began = time.monotonic()
         assert api.accepts(issuer.token(jti="second"))
 
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         issuer.release_event.set()
         assert first.result(5)
 
@@ -201,3 +222,27 @@ def test_a_response_that_never_ends_gets_503_in_bounded_time(
 
         assert statuses == [503] * 8
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("kind", ["forged", "opaque"])
+def test_calls_that_wait_for_a_silent_issuer_do_not_hold_all_threads(
+    clock: Clock, issuer: FakeIssuer, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standalone_context, "_FETCH_TIMEOUT_S", 2.5)
+    with HostileServer(never_respond) as silent:
+        introspection = IntrospectionClient(client_id="a", client_secret="b", endpoint=silent.url())
+        api = StandaloneApi(clock, issuer.url, TrustedIssuer(silent.url().rstrip("/"), introspection=introspection))
+        assert api.accepts(issuer.token())
+
+        def call(number: int) -> tuple[int, str | None, bool]:
+            token = issuer.token(iss=silent.url().rstrip("/"), jti=str(number)) if kind == "forged" else f"x{number}"
+            began = time.monotonic()
+            response = api.call(token)
+            return response.status_code, response.headers.get("Retry-After"), time.monotonic() - began < 2
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(call, range(16)))
+
+        assert {status for status, _, _ in answers} == {503}
+        failed_after_a_second = [retry_after for _, retry_after, is_quick in answers if is_quick]
+        assert failed_after_a_second == ["1"] * (8 if kind == "forged" else 4)

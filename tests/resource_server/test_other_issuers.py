@@ -158,6 +158,8 @@ INVALID_TOKENS: dict[str, Any] = {
     "an ID token of Keycloak": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="ID"),
     "a refresh token of Keycloak": lambda issuer: issuer.token(header={"typ": "JWT"}, typ="Refresh"),
     "an ID token of Cognito": lambda issuer: issuer.token(header={"typ": None}, token_use="id"),
+    "a refresh token of Ory Hydra": lambda issuer: issuer.token(header={"typ": None}, token_use="refresh_token"),
+    "a refresh token by its token_type": lambda issuer: issuer.token(token_type="refresh"),
     "a JWT without any scope": lambda issuer: issuer.token(header={"typ": "JWT"}, scope=None),
     "a logout token": lambda issuer: issuer.token(header={"typ": "logout+jwt"}),
     "a security event": lambda issuer: issuer.token(header={"typ": "JWT"}, events={}),
@@ -286,6 +288,26 @@ def test_the_user_id_function_decides_the_user_id(clock: Clock, issuer: FakeIssu
     assert body is not None
     assert body["user"] == "shop|maya@example.com"
     assert api.call(issuer.token()).status_code == 401  # without the claim that the function needs
+
+
+@pytest.mark.parametrize("user_id", ["", None, False, 0], ids=repr)
+def test_a_user_id_function_that_returns_nothing_means_that_there_is_no_user(
+    clock: Clock, issuer: FakeIssuer, user_id: Any
+) -> None:
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, user_id=lambda claims: user_id))
+
+    assert api.call(issuer.token()).json == {"issuer": issuer.url, "user": None, "app": "shop"}
+
+
+@pytest.mark.parametrize("groups", [None, [], [5], 5, "x"], ids=str)
+def test_a_token_whose_claims_the_user_id_function_cannot_read_is_refused(
+    clock: Clock, issuer: FakeIssuer, groups: Any
+) -> None:
+    """The function is called before the signature is verified: anybody can send such a token."""
+    api = StandaloneApi(clock, TrustedIssuer(issuer.url, user_id=lambda claims: claims["groups"][0].removesuffix("x")))
+
+    expected = 401 if groups != "x" else 200
+    assert api.call(issuer.token(groups=groups)).status_code == expected
 
 
 def test_each_issuer_has_separate_limits_for_its_clients_and_users(clock: Clock, issuer: FakeIssuer) -> None:

@@ -15,6 +15,7 @@ import http_sf
 import pytest
 from flask import Flask, jsonify
 
+from tests.support.access_tokens import access_token_of
 from tests.support.app import MakeApp, Register
 from tests.support.browser_client import Browser, sign_in_new_account
 from tests.support.clock import Clock
@@ -35,7 +36,7 @@ PLANS = {
 
 @pytest.fixture
 def app(make_app: MakeApp, store_url: str) -> Flask:
-    app = make_app(store_url, plans=PLANS, default_plan="free")
+    app = make_app(store_url, plans=PLANS, default_plan="free", protect_by_default=True)
 
     @app.get("/api/any")
     @require_oauth
@@ -158,6 +159,36 @@ def test_an_exhausted_quota_refuses_calls_until_its_period_ends(
     assert parse_field(refused, "RateLimit")["quota-day"]["r"] == 0
     clock.forward(left)
     assert calls(1) == [200]
+
+
+def test_an_expensive_call_that_the_quota_refuses_blocks_no_cheap_call(
+    app: Flask, runtime: Runtime, robot: CreatedClient, token: Token, clock: Clock
+) -> None:
+    app.add_url_rule("/api/expensive", "expensive", require_oauth(cost=5)(lambda: jsonify(ok=True)))
+    mine = token(robot)
+    for _ in range(4):
+        assert call(app, mine).status_code == 200
+        clock.forward(2)
+
+    refused = call(app, mine, "/api/expensive")
+
+    assert refused.json["detail"].startswith("the quota of 8 calls a day has 4 left, and this call counts as 5;")
+    assert parse_field(refused, "RateLimit")["quota-day"]["r"] == 4
+    assert call(app, mine).status_code == 200
+
+
+def test_calls_that_protect_by_default_denies_are_charged_to_nothing(
+    app: Flask, robot: CreatedClient, token: Token
+) -> None:
+    app.add_url_rule("/api/forgotten", "forgotten", lambda: jsonify(ok=True))
+    mine = token(robot)
+
+    denied = [call(app, mine, "/api/forgotten") for _ in range(10)]
+
+    assert {response.status_code for response in denied} == {403}
+    assert not any("RateLimit" in response.headers for response in denied)
+    remaining = parse_field(call(app, mine), "RateLimit")
+    assert {name: values["r"] for name, values in remaining.items()} == {"plan-free": 4, "quota-day": 7}
 
 
 def test_a_client_has_the_default_plan_until_another_which_applies_at_once(
@@ -308,8 +339,8 @@ def test_usage_is_kept_in_bounded_memory_while_the_store_is_down(
     with monkeypatch.context() as outage:
         outage.setattr(runtime.store, "write", down)
         for number in range(100):
-            runtime.usage.record("app", "GET", f"/{number}", "200", clock.time)
-            runtime.usage.record("app", "GET", "/0", "200", clock.time)
+            runtime.usage.record(access_token_of("app"), "GET", f"/{number}", "200", clock.time)
+            runtime.usage.record(access_token_of("app"), "GET", "/0", "200", clock.time)
             runtime.usage.flush()
     runtime.usage.flush()
 
@@ -347,7 +378,7 @@ def test_an_invalid_status_does_not_lose_other_counts(
         app.add_url_rule(path, path[5:], require_oauth(lambda status=status: ("x", status)))
     for path in ("/api/any", *odd):
         call(app, token(robot), path)
-    runtime.usage.record(robot.client_id, "GET", "/api/none", "OK!", clock.time)
+    runtime.usage.record(access_token_of(robot.client_id), "GET", "/api/none", "OK!", clock.time)
     runtime.usage.flush()
 
     counted = usage.list_between(runtime.store, clock.time, clock.time, robot.client_id)
@@ -371,7 +402,7 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_at_ti
 
     def record() -> None:
         for _ in range(5000):
-            runtime.usage.record("app", "GET", "/", "200", clock.time)
+            runtime.usage.record(access_token_of("app"), "GET", "/", "200", clock.time)
 
     monkeypatch.setattr(runtime.store, "write", write_or_fail)
     before = sys.getswitchinterval()
@@ -390,16 +421,6 @@ def test_calls_of_many_threads_are_counted_once_each_while_the_store_fails_at_ti
         runtime.usage.flush()
 
     assert sum(row.calls for row in usage.list_between(runtime.store, clock.time, clock.time, "app")) == 20_000
-
-
-def test_a_forked_process_starts_its_own_background_thread(app: Flask, runtime: Runtime, clock: Clock) -> None:
-    """A forked process inherits counts but no thread; the next calls of the same kind start one."""
-    runtime.usage._pending = {(int(clock.time) // 3600, "app", "GET", "/", "200"): 5}
-    for _ in range(16):
-        runtime.usage.record("app", "GET", "/", "200", clock.time)
-
-    assert runtime.background._thread is not None
-    assert runtime.background._thread.is_alive()
 
 
 def test_a_failing_job_does_not_stop_the_background_thread(caplog: pytest.LogCaptureFixture) -> None:
@@ -422,8 +443,8 @@ def test_usage_beyond_the_bound_of_the_memory_is_logged_as_lost(
 ) -> None:
     monkeypatch.setattr("valetkey.activity.usage._MAX_PENDING", 50)
     for number in range(60):
-        runtime.usage.record("app", "GET", f"/{number}", "200", clock.time)
-    runtime.usage.record("app", "GET", "/0", "200", clock.time)
+        runtime.usage.record(access_token_of("app"), "GET", f"/{number}", "200", clock.time)
+    runtime.usage.record(access_token_of("app"), "GET", "/0", "200", clock.time)
     runtime.usage.flush()
 
     counted = usage.list_between(runtime.store, clock.time, clock.time, "app")

@@ -11,13 +11,15 @@ from click.testing import CliRunner
 from flask import Blueprint, Flask, jsonify
 from flask.views import MethodView
 from flask_restful import Api, Resource
+from flask_restx import Namespace
 
 from tests.support.app import MakeApp
 from tests.support.browser_client import Browser
 from valetkey import current_token, protect, public, require_oauth
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.cli.check import undecorated_routes, unknown_scopes
+from valetkey.cli.app_checks import undecorated_routes, unknown_scopes
 from valetkey.resource_server.routes import iter_routes
+from valetkey.testing import headers_for
 
 
 def caller() -> Any:
@@ -144,6 +146,26 @@ def test_the_views_of_a_protected_blueprint_stay_those_of_the_app(api: Browser) 
     assert app.view_functions == before
 
 
+@pytest.mark.parametrize("target", [Flask(__name__), Namespace("notes"), MethodView.as_view("notes"), "notes"])
+def test_what_is_no_blueprint_cannot_be_protected(target: Any) -> None:
+    with pytest.raises(TypeError, match=rf"takes a flask.Blueprint, and not a {type(target).__name__}: decorate"):
+        protect(target, "notes:read")
+
+
+def test_a_hook_of_a_protected_blueprint_can_require_the_token_itself(make_app: MakeApp, sqlite_store_url: str) -> None:
+    app = make_app(sqlite_store_url)
+    notes = protect(Blueprint("notes", __name__, url_prefix="/api/notes"), "notes:read")
+    callers: list[str] = []
+    notes.before_request(require_oauth("notes:read")(lambda: callers.append(current_token.client_id)))
+    notes.add_url_rule("/", "list", caller)
+    app.register_blueprint(notes)
+    http = app.test_client()
+
+    assert http.get("/api/notes/").status_code == 401
+    assert http.get("/api/notes/", headers=headers_for(app, "notes:read")).status_code == 200
+    assert len(callers) == 1
+
+
 def test_invalid_arguments_of_protect_raise_at_once() -> None:
     with pytest.raises(ValueError, match="burst"):
         protect(Blueprint("b", __name__), "notes:read", limit="often")
@@ -247,7 +269,7 @@ app.register_blueprint(notes)
 """
 
 
-def test_the_check_command_reports_denied_routes(tmp_path: Any, environment: pytest.MonkeyPatch) -> None:
+def test_the_check_command_reports_denied_routes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from valetkey.cli import main
 
     (tmp_path / "program.py").write_text(PROGRAM)

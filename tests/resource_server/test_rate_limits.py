@@ -70,7 +70,10 @@ Kill = Callable[[], None]
 @pytest.fixture
 def kill(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Kill:
     """Function that makes the counters unreachable: there is no Redis at that address."""
-    circuit, unreachable = runtime.admission.limiter._counters, RedisCounters("redis://127.0.0.1:1/0")
+    circuit, unreachable = (
+        runtime.admission.limiter._counters,
+        RedisCounters("redis://127.0.0.1:1/0", "https://api.example"),
+    )
     return lambda: monkeypatch.setattr(circuit, "_counters", unreachable)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.resource_server.fake_issuer import RESOURCE, FakeIssuer
 from tests.resource_server.standalone_api import StandaloneApi
 from tests.support.clock import Clock
 from valetkey import IntrospectionClient, ResourceServer, SettingsError, TrustedIssuer, protect
+from valetkey.rate_limiting.backends.sql_counters import open_local_counters
+from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.service import AppNotFound, load_app
 
 IMPORTS = """
@@ -103,6 +106,10 @@ WRONG_CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
         },
         "the prefix of its tokens",
     ),
+    "an issuer as a dictionary": ({"trusted_issuers": [{"issuer": ISSUER}]}, "each issuer must be its identifier"),
+    "None as an issuer": ({"trusted_issuers": [None]}, "each issuer must be its identifier"),
+    "a dictionary instead of a list": ({"trusted_issuers": {ISSUER: {}}}, "trusted_issuers: must be a list"),
+    "a number instead of a list": ({"trusted_issuers": 5}, "trusted_issuers: must be a list"),
     "no resource": ({"trusted_issuers": [ISSUER], "resource": None}, "resource must be the URL"),
     "a resource over plain http": ({"trusted_issuers": [ISSUER], "resource": "http://api.example.com"}, "use https"),
     "a setting of authorization servers": (
@@ -130,8 +137,18 @@ def test_a_wrong_configuration_raises_at_start(options: dict[str, Any], message:
     [
         ({"algorithms": ["RS256", "HS256"]}, "HS256: only asymmetric"),
         ({"algorithms": ["none"]}, "none: only asymmetric"),
-        ({"algorithms": "RS256"}, "must be lists"),
-        ({"clients": "shop"}, "must be lists"),
+        ({"algorithms": "RS256"}, "algorithms must be a list of texts"),
+        ({"algorithms": []}, "algorithms is empty"),
+        ({"clients": "shop"}, "clients must be a list of texts"),
+        ({"clients": [None]}, "clients must be a list of texts"),
+        ({"audience": 5}, "audience must be a text, or a list of texts"),
+        ({"scope_claims": [5]}, "scope_claims must be a text, or a list of texts"),
+        ({"introspection": {"client_id": "a"}}, "introspection must be an IntrospectionClient"),
+        ({"user_id": "sub"}, "user_id must be a function"),
+        ({"like": ["auth0"]}, "like must be one of"),
+        ({"jwks_uri": 5}, "jwks_uri cannot be used: it is not a URL"),
+        ({"roles": ["admin"], "role_claims": "roles"}, "roles must be a dictionary"),
+        ({"roles": {"admin": 5}, "role_claims": "roles"}, "roles must be a dictionary"),
         ({"like": "okto"}, "like must be one of"),
         ({"jwks_uri": "http://id.example.com/jwks"}, "jwks_uri cannot be used"),
         ({"token_types": "JWS"}, "token_types must be"),
@@ -144,10 +161,26 @@ def test_an_invalid_trusted_issuer_raises_when_it_is_created(options: dict[str, 
         TrustedIssuer(ISSUER, **options)
 
 
-@pytest.mark.parametrize("options", [{"method": "none"}, {"endpoint": "http://id.example.com/i"}, {"remember": 3600}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"client_id": None},
+        {"client_id": ""},
+        {"client_secret": None},
+        {"method": "none"},
+        {"method": ["client_secret_basic"]},
+        {"endpoint": "http://id.example.com/i"},
+        {"endpoint": 5},
+        {"prefix": None},
+        {"always": "no"},
+        {"remember": 3600},
+        {"remember": "5"},
+    ],
+    ids=str,
+)
 def test_an_invalid_introspection_client_raises_when_it_is_created(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        IntrospectionClient(client_id="a", client_secret="b", **options)
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} "):
+        IntrospectionClient(**{"client_id": "a", "client_secret": "b", **options})
 
 
 def test_the_repr_of_an_issuer_does_not_contain_the_secret() -> None:
@@ -208,3 +241,32 @@ def by_plan():
     assert code == 1
     assert "problem: the limit of /api/by-plan depends on the client's plan" in output
     assert "advice:  /api/undecorated has neither @public nor @require_oauth" in output
+
+
+def test_the_counters_in_a_folder_are_pruned_by_a_thread_every_hour(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valetkey.rate_limiting.backends.sql_counters.can_lock_bytes", lambda: False)
+    monkeypatch.setattr("valetkey.resource_server.standalone_context._PRUNE_INTERVAL_S", 0.01)
+    before = set(threading.enumerate())  # other tests may not have closed their apps
+    counters = open_local_counters(tmp_path / "limits.db")
+    counters.spend("old", clock.time - 3600, 60.0, clock.time)
+    counters.spend("used now", clock.time, 60.0, clock.time + 60)
+    api = StandaloneApi(clock, ISSUER, data_dir=str(tmp_path))
+    context: StandaloneContext = api.app.extensions["valetkey"]
+    prune, times_pruned = context.admission.limiter.prune, threading.Semaphore(0)
+
+    def prune_and_count(now: float) -> None:
+        prune(now)
+        times_pruned.release()
+
+    monkeypatch.setattr(context.admission.limiter, "prune", prune_and_count)
+    for _ in range(2):
+        assert api.call(None).status_code == 401
+
+    for _ in range(3):
+        assert times_pruned.acquire(timeout=10)
+    assert [counters.read(key, 0.0) for key in ("old", "used now")] == [0.0, clock.time + 60]
+    assert [thread.name for thread in set(threading.enumerate()) - before] == ["valetkey-pruning"]
+    context.close()
+    counters.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from apiflask import APIFlask
 from flask import Flask
 from openapi_spec_validator import validate
 
-from valetkey import RateLimit, ResourceServer, SettingsError, Valetkey, add_security, require_oauth
+from valetkey import Plan, RateLimit, ResourceServer, SettingsError, Valetkey, add_security, public, require_oauth
+from valetkey.resource_server.limit_validation import cost_advice
+from valetkey.resource_server.routes import iter_routes
 
 ISSUER, RESOURCE = "https://login.example", "https://api.example"
 Extend = Callable[..., Any]
@@ -115,10 +118,72 @@ def test_add_security_names_only_what_exists_at_a_resource_server(version: str) 
 
     validate(document)
     assert document["components"]["securitySchemes"] == {
-        "bearer": {"type": "http", "scheme": "bearer", "description": f"An access token of {ISSUER}."}
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"An access token of {ISSUER}.",
+            "x-issuers": [ISSUER],
+        }
     }
     scopes = ["notes:read"] if version == "3.1.0" else []
     assert document["paths"]["/api/notes"]["get"]["security"] == [{"bearer": scopes}]
     assert document["paths"]["/api/any"]["get"]["security"] == [{"bearer": []}, {}]
     assert "Read your notes" in document["paths"]["/api/notes"]["get"]["description"]
     assert f"{RESOURCE}/oauth" not in str(document)
+
+
+@pytest.mark.parametrize(
+    ("scope", "user_limit", "advice"),
+    [
+        ("notes:read", "", ["/api/dear costs 16 and can never be called with the plan free"]),
+        ("notes:delete", "", []),
+        (
+            "notes:delete",
+            "9/day burst 9",
+            ["/api/dear costs 16 and can never be called by users, because of user_limit"],
+        ),
+    ],
+)
+def test_a_cost_that_only_some_callers_can_never_pay_is_advice(
+    tmp_path: Path, scope: str, user_limit: str, advice: list[str]
+) -> None:
+    """Apps with the plan free cannot get the scope notes:delete, whatever a call of its routes costs."""
+    app = make_app()
+    plans = {"free": Plan(quota="10/day", scopes="notes:read"), "pro": Plan(quota="1000/month")}
+    scopes = {"notes:read": "Read your notes", "notes:delete": "Delete your notes"}
+    _add_valetkey(app, data_dir=str(tmp_path), scopes=scopes, plans=plans, default_plan="free", user_limit=user_limit)
+    app.add_url_rule("/api/dear", "dear", require_oauth(scope, cost=16)(lambda: ""))
+    runtime = app.extensions["valetkey"]
+
+    status = app.test_client().get("/api/dear").status_code
+    given = cost_advice(iter_routes(app), runtime.settings, runtime.plan_budgets, runtime.admission.user_limit)
+
+    assert status == 401
+    assert [sentence.partition(":")[0] for sentence in given] == advice
+
+
+def test_a_cost_that_no_caller_can_ever_pay_stops_the_app() -> None:
+    app = make_app()
+    scopes = {"notes:read": "Read your notes", "notes:delete": "Delete your notes"}
+    plans = {
+        "free": Plan(quota="10/day", scopes="notes:read"),
+        "pro": Plan(limit="60/minute burst 20", quota="1000/month"),
+    }
+    _add_valetkey(app, scopes=scopes, plans=plans, default_plan="free", user_limit="600/minute burst 15")
+    for path, cost in (("/api/ten", 10), ("/api/sixteen", 16), ("/api/more", 21)):
+        app.add_url_rule(path, path, require_oauth(cost=cost)(lambda: ""))
+    app.add_url_rule("/api/delete", "delete", require_oauth("notes:delete", cost=21)(lambda: ""))
+    app.add_url_rule("/api/user", "user", require_oauth(cost=16, max_age=60)(lambda: ""))
+    app.add_url_rule("/api/anybody", "anybody", require_oauth(cost=21, max_age=60, optional=True)(lambda: ""))
+    app.add_url_rule("/api/public", "public", public(limit="100/minute burst 100", cost=100)(lambda: ""))
+
+    with pytest.raises(SettingsError) as error:
+        app.test_client().get("/")
+
+    problems = [sentence.partition(":")[0] for sentence in str(error.value).splitlines()]
+    assert problems == [
+        "/api/more costs 21 and can never be called with the plan free",
+        "/api/more costs 21 and can never be called with the plan pro",
+        "/api/delete costs 21 and can never be called with the plan pro",
+        "/api/user costs 16 and can never be called by users, because of user_limit",
+    ]

@@ -26,23 +26,11 @@ class TokenVerifier(Protocol):
         ...
 
 
-class LastUsedRecorder(Protocol):
-    """Interface of objects that record when grants and personal access tokens were last used."""
-
-    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None:
-        """Record that a grant or a personal access token was used. Called in requests, so it must not write to disk.
-
-        :param grant_or_token_id: id of the grant; id of the personal access token if ``personal`` is true.
-        :param now: time of the use, in seconds since 1970.
-        """
-        ...
-
-
 class UsageRecorder(Protocol):
-    """Interface of objects that count how often each client calls each route."""
+    """Interface of objects that count how often each client calls each route, and when tokens were last used."""
 
-    def record(self, client_id: str, method: str, url_rule: str, status: str, now: float) -> None:
-        """Count one call of a client. Called in requests.
+    def record(self, token: AccessToken, method: str, url_rule: str, status: str, now: float) -> None:
+        """Record one call with a valid token. Called in requests, so it must not wait for a disk.
 
         :param url_rule: URL rule of the route, such as ``/api/places/<id>``.
         :param status: status code of the response, such as ``200``.
@@ -90,8 +78,6 @@ class ResourceServerContext(Protocol):
         """Charges calls to rate limits and quotas. An app without plans has ``Admission(Limiter(counters))``."""
         ...
 
-    @property
-    def last_used(self) -> LastUsedRecorder: ...
     @property
     def usage(self) -> UsageRecorder | None:
         """Counts how often each client calls each route; ``None`` if calls are not counted."""

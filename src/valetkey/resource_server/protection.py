@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from valetkey.protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
+from valetkey.protocol.access_token import AccessToken
 from valetkey.protocol.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
+from valetkey.protocol.refusal import whole_seconds
 from valetkey.protocol.scope import format_scope, parse_scope
-from valetkey.protocol.uri import resource_uri_problem
+from valetkey.protocol.uri import normalize_resource, resource_uri_problem
 from valetkey.rate_limiting.admission import AdmissionResult
-from valetkey.rate_limiting.headers import quota_policy_name, retry_after_seconds
+from valetkey.rate_limiting.headers import quota_policy_name
 from valetkey.rate_limiting.rate_limit import RateLimit, parse_rate_limit
-
-from .context import ResourceServerContext
 
 QUOTA_EXCEEDED_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
@@ -51,6 +50,11 @@ class RouteProtection:
     acr: tuple[str, ...] = ()  # any of these (RFC 9470)
     max_age: int | None = None  # seconds since the user signed in
     is_public: bool = False
+
+    @property
+    def is_for_users_only(self) -> bool:
+        """Whether the route accepts only tokens of users: clients that act for themselves do not sign in."""
+        return not self.optional and (bool(self.acr) or self.max_age is not None)
 
     @property
     def step_up_parameters(self) -> dict[str, str]:
@@ -112,8 +116,9 @@ def _check_token_requirements(resource: str | None, acr: str | None, max_age: in
     """
     if resource is not None and (problem := resource_uri_problem(resource)):
         raise ValueError(f"resource {resource!r} is not a valid resource identifier: {problem}")
-    if acr is not None and not (isinstance(acr, str) and acr.split()):
-        raise ValueError(f"acr must be a string of space-separated values, not {acr!r}")
+    is_header_text = isinstance(acr, str) and acr.isascii() and acr.isprintable() and not {*'"\\'} & {*acr}
+    if acr is not None and not (is_header_text and acr.split()):  # the challenge names it (RFC 9470 §3)
+        raise ValueError(f"acr must be space-separated values in ASCII without quotes, not {acr!r}")
     if max_age is not None and not (isinstance(max_age, int) and max_age >= 0):
         raise ValueError(f"max_age must be a whole number of seconds, 0 or more, not {max_age!r}")
 
@@ -128,7 +133,7 @@ def check_token(protection: RouteProtection, resource: str, token: AccessToken, 
     :raises InsufficientUserAuthentication: if the user signed in by a method that the route does
         not accept, or too long ago (RFC 9470 §3).
     """
-    if resource not in token.audience:
+    if resource not in token.audience and not _is_audience(resource, token):
         raise InvalidToken("the access token is for another resource", log_detail=f"aud {token.audience}")
     alternatives = protection.scope_alternatives
     if alternatives and not (
@@ -139,12 +144,10 @@ def check_token(protection: RouteProtection, resource: str, token: AccessToken, 
         _check_user_authentication(token, protection, now)
 
 
-def record_use(context: ResourceServerContext, token: AccessToken, now: float) -> None:
-    """Record that a user's access token was used, as the time of last use of its grant or personal access token."""
-    if token.client_id == PERSONAL_TOKEN_CLIENT_ID:
-        context.last_used.record(token.jti, now, personal=True)
-    elif token.grant_id is not None:
-        context.last_used.record(token.grant_id, now)
+def _is_audience(resource: str, token: AccessToken) -> bool:
+    """Return whether a token is for a resource whose identifier is written in another way, such as without a slash."""
+    normalized = normalize_resource(resource)
+    return any(normalize_resource(name) == normalized for name in token.audience if resource_uri_problem(name) is None)
 
 
 def _missing_scope_message(protection: RouteProtection, token: AccessToken) -> str:
@@ -172,15 +175,17 @@ def rate_limit_problem(result: AdmissionResult) -> tuple[str, dict[str, Any]]:
     RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-11 §5).
     """
     if result.quota_result is not None and not result.quota_result.is_admitted:
-        quota = result.quota_result.quota
+        quota, remaining = result.quota_result.quota, result.quota_result.remaining
+        cost = result.charge_plan.route_budget.cost
+        state = f"has {remaining} left, and this call counts as {cost}" if remaining else "is used up"
         detail = (
-            f"the quota of {quota.max_calls} calls a {quota.unit} is used up; the next {quota.unit} begins at 00:00 UTC"
+            f"the quota of {quota.max_calls} calls a {quota.unit} {state}; the next {quota.unit} begins at 00:00 UTC"
         )
         members = {"type": QUOTA_EXCEEDED_TYPE, "title": "Quota Exceeded", "reason": "quota-exceeded"}
         return detail, {**members, "violated-policies": [quota_policy_name(quota.unit)]}
     charge = result.refused_by
     assert charge is not None
-    limit, retry_after_s = charge.limit, retry_after_seconds(result)
+    limit, retry_after_s = charge.limit, whole_seconds(result.retry_after)
     detail = (
         f"at most {limit.max_calls} calls in {limit.period_s} s, {limit.burst} of them at once; wait {retry_after_s} s"
     )

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .guard.class_views import get_called_method
+from valetkey.web.class_views import get_called_method, get_view_attribute
+
+from .guard.misplaced_decorators import find_misplaced_decorators
 from .guard.own_endpoints import is_valetkey_endpoint
 from .guard.prefix_match import can_match_below
 from .guard.route_protection import list_protections
@@ -25,6 +27,7 @@ class HasRoutes(Protocol):
 
     url_map: Any
     view_functions: dict[str, Any]
+    before_request_funcs: Any
 
     @property
     def blueprints(self) -> Any: ...
@@ -40,7 +43,7 @@ class Route:
     view: Callable[..., Any]  # a function, or a method of a class-based view
     protections: tuple[RouteProtection, ...]  # outermost first; a call must pass all of them
     rule: Any  # the werkzeug rule, which has the converters
-    view_function: Any = None  # what Flask calls: the view, or the class-based view with its decorators
+    view_function: Any  # what Flask calls: the view, or the class-based view with its decorators
     is_valetkey_route: bool = False  # whether it is one of Valetkey's own and not one of the publisher's app
 
     @property
@@ -54,7 +57,7 @@ class Route:
 
     def get_view_attribute(self, name: str) -> Any:
         """Return the attribute with this name that a decorator set on the view, or ``None`` if there is none."""
-        return getattr(self.view, name, getattr(self.view_function, name, None))
+        return get_view_attribute(self.view_function, self.methods[0], name)
 
     def is_below(self, prefix: str) -> bool:
         """Return whether the route's path is ``prefix`` or below it."""
@@ -128,4 +131,8 @@ def warn_undecorated_routes(app: HasRoutes, prefix: str, *, are_denied: bool) ->
 
 
 def _iter_undecorated_routes(app: HasRoutes) -> Iterator[Route]:
-    return (route for route in iter_routes(app) if not route.is_valetkey_route and route.protection is None)
+    """Yield the app's own routes without protection, except those whose decorator is in the wrong place."""
+    misplaced = find_misplaced_decorators(app)
+    for route in iter_routes(app):
+        if not route.is_valetkey_route and route.protection is None and route.endpoint not in misplaced:
+            yield route

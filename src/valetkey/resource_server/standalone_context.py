@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from valetkey.outbound.cached_fetch import Freshness
 from valetkey.outbound.discovery import Discovery
 from valetkey.outbound.errors import FetchError
+from valetkey.outbound.fetch_limits import IssuerSlots
 from valetkey.outbound.http import Fetcher
 from valetkey.outbound.remote_keys import RemoteKeys
 from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
@@ -26,6 +28,7 @@ from valetkey.rate_limiting.limiter import Limiter
 from valetkey.settings import Settings, SettingsError
 from valetkey.settings.environment import read_environment
 from valetkey.settings.sources import OTHER_SETTINGS, SettingsSources, config_values, get_fallbacks, read_settings
+from valetkey.storage.engine.after_fork import call_after_fork
 
 from .issuers.config import TrustedIssuer, parse_issuers
 from .issuers.introspection import Introspector
@@ -59,6 +62,7 @@ STANDALONE_SETTINGS = frozenset(
     }
 )
 _log = logging.getLogger("valetkey")
+_PRUNE_INTERVAL_S = 3600.0
 _FETCH_TIMEOUT_S = 3.0  # how long a call may wait for one response of an issuer
 _FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400)
 
@@ -66,10 +70,11 @@ _FRESHNESS = Freshness(min_interval_s=30, retry_interval_s=5, max_stale_s=86_400
 class StandaloneContext:
     """The ``ResourceServerContext`` of an app that only has ``ResourceServer``: settings, token verifier, rate limits.
 
-    Creating it does no I/O, and it is ready at once.
+    Creating it does no I/O. The first call starts a thread that prunes counters, if they are in files.
+
+    :param has_counter_files: whether ``counters`` are in files, in which nothing else deletes them.
     """
 
-    is_ready = True
     usage = None  # plans and metering need the server that registers the clients
 
     def __init__(
@@ -79,29 +84,47 @@ class StandaloneContext:
         counters: Counters,
         clock: Callable[[], float],
         sources: SettingsSources,
+        *,
+        has_counter_files: bool,
     ) -> None:
         self.settings = settings
         self.sources = sources
         self.issuers = issuers
         self.trusted_issuers = tuple(issuers)
         self.clock = clock
-        self.last_used = NullLastUsed()
         # Set by ``ResourceServer``, which is in a higher layer:
-        self.build_openapi_document: Callable[[], dict[str, Any]]
-        self.admission = Admission(Limiter(counters), fields_style=settings.rate_limit_fields)
+        self.build_openapi_document: Callable[..., dict[str, Any]]
+        limiter = Limiter(counters, renews_in_background=True)
+        self.admission = Admission(limiter, fields_style=settings.rate_limit_fields)
+        self._has_counter_files = has_counter_files
+        self._reset()
+        call_after_fork(self._reset)
+        self._stop = threading.Event()
         fetcher = Fetcher(settings.outbound_networks, settings.outbound_ca_file, clock, timeout_s=_FETCH_TIMEOUT_S)
         self._failed_issuers: set[str] = set()  # whose metadata could not be fetched when it was last needed
-        self._discovery = discovery = Discovery(fetcher, clock, issuers, _FRESHNESS)
+        slots = IssuerSlots()
+        self._discovery = discovery = Discovery(fetcher, clock, issuers, _FRESHNESS, slots.documents)
         self.verifier = TrustedIssuerTokenVerifier(
             issuers,
-            SignatureVerifier(discovery, RemoteKeys(fetcher, clock, _FRESHNESS)),
-            Introspector(fetcher, discovery, clock),
+            SignatureVerifier(discovery, RemoteKeys(fetcher, clock, _FRESHNESS, slots.documents)),
+            Introspector(fetcher, discovery, slots.introspection),
             resource=settings.api_resource,
             leeway_s=settings.clock_leeway,
         )
 
+    def _reset(self) -> None:
+        self.is_ready = not self._has_counter_files  # a forked process has no thread yet
+        self._ready_lock = threading.Lock()
+
     def get_ready(self) -> None:
-        """Do nothing: an issuer is contacted only when its first token must be verified."""
+        """Start the thread that prunes the rate limit counters, if they are in files. Later calls do nothing.
+
+        An issuer is contacted only when its first token must be verified.
+        """
+        with self._ready_lock:
+            if not self.is_ready:
+                threading.Thread(target=self._prune_hourly, name="valetkey-pruning", daemon=True).start()
+                self.is_ready = True
 
     @property
     def own_paths(self) -> tuple[str, ...]:
@@ -111,7 +134,7 @@ class StandaloneContext:
     def read_issuer_metadata(self) -> dict[str, Mapping[str, Any]]:
         """Return the metadata of each trusted issuer, without the issuers whose metadata cannot be fetched now.
 
-        It is cached. Issuers with a ``jwks_uri`` may have none. A failure is logged once, since anybody can open pages
+        It is cached. Issuers with a ``jwks_uri`` may have none. A failure is logged once, since anyone can open pages
         that need the metadata.
         """
         metadata = {}
@@ -132,14 +155,18 @@ class StandaloneContext:
         return [name for name, issuer in self.issuers.items() if issuer.jwks_uri is None and name not in metadata]
 
     def close(self) -> None:
-        """Close the rate limit counters, which disconnects from Redis."""
+        """Stop the thread that prunes, and close the rate limit counters, which disconnects from Redis."""
+        self._stop.set()
         self.admission.limiter.close()
 
-
-class NullLastUsed:
-    """Records no times of last use: a ``ResourceServer`` stores no grants, since they are stored at the issuers."""
-
-    def record(self, grant_or_token_id: str, now: float, *, personal: bool = False) -> None: ...
+    def _prune_hourly(self) -> None:
+        """Delete the counters whose budget is full again, at once and then every hour, until ``close`` is called."""
+        while not self._stop.is_set():
+            try:
+                self.admission.limiter.prune(self.clock())
+            except (BackendUnavailable, OSError) as error:
+                _log.warning("the rate limit counters could not be pruned, it is tried again in an hour: %s", error)
+            self._stop.wait(_PRUNE_INTERVAL_S)
 
 
 def build_context(
@@ -184,8 +211,10 @@ def _build_context(settings_sources: SettingsSources, clock: Callable[[], float]
     fixed_values = {"issuer": f"{parts.scheme}://{parts.netloc}", "oauth_path": RESOURCE_METADATA_PATH}
     fallbacks = ("", settings_sources.fallbacks)
     settings = read_settings(("", fixed_values), *standalone_sources, fallbacks)
-    counters = _make_counters(settings, _first_value("data_dir", (*sources, fallbacks)))
-    return StandaloneContext(settings, issuers, counters, clock, settings_sources)
+    data_dir = _first_value("data_dir", (*sources, fallbacks))
+    has_counter_files = data_dir is not None and not settings.redis_url
+    counters = _make_counters(settings, data_dir)
+    return StandaloneContext(settings, issuers, counters, clock, settings_sources, has_counter_files=has_counter_files)
 
 
 def _trusted_issuers(sources: SettingsSources) -> Any:
@@ -216,7 +245,7 @@ def _resource_problems(resource: Any) -> list[str]:
 
 def _make_counters(settings: Settings, data_dir: str | None) -> Counters:
     if settings.redis_url:
-        return GroupedCounters(RedisCounters(settings.redis_url))
+        return GroupedCounters(RedisCounters(settings.redis_url, settings.api_resource))
     if data_dir is None:
         return MemoryCounters()
     from valetkey.rate_limiting.backends.sql_counters import (

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
+from valetkey.rate_limiting.limit import Limit
 from valetkey.rate_limiting.limit_settings import PlanBudget
 from valetkey.settings import Settings, SettingsError
 
+from .guard.misplaced_decorators import find_misplaced_decorators
 from .limit_validation import limit_problems
 from .routes import HasRoutes, iter_routes, warn_undecorated_routes
 
@@ -38,23 +40,31 @@ def check_not_initialized(app: _HasExtensions, extension_name: str) -> None:
         raise SettingsError("this app already has a Valetkey or a ResourceServer: initialize one of them only, once")
 
 
-def route_problems(app: HasRoutes, budgets: Mapping[str, PlanBudget] | None) -> list[str]:
-    """Return an error message for each path or rate limit that conflicts with another; empty if there is none.
+def route_problems(
+    app: HasRoutes, settings: Settings, budgets: Mapping[str, PlanBudget] | None, user_limit: Limit | None
+) -> list[str]:
+    """Return an error message for each path, rate limit or cost that conflicts with another, and for each decorator
+    without effect; empty if there is none.
 
     :param budgets: limit and quota of each plan; ``None`` for an app with a ``ResourceServer``, which knows no plans.
+    :param user_limit: limit of each user over all apps; ``None`` if there is none.
     """
-    return [*path_problems(app), *limit_problems(iter_routes(app), budgets)]
+    limits = limit_problems(iter_routes(app), settings, budgets, user_limit)
+    return [*path_problems(app), *decorator_problems(app), *limits]
 
 
-def check_routes(app: HasRoutes, settings: Settings, budgets: Mapping[str, PlanBudget] | None) -> None:
+def check_routes(
+    app: HasRoutes, settings: Settings, budgets: Mapping[str, PlanBudget] | None, user_limit: Limit | None
+) -> None:
     """Check the routes of an app, and warn about those that do not say who may call them.
 
     Call it before the first request, when the app has all its routes.
 
-    :param budgets: as for ``route_problems``.
-    :raises SettingsError: if paths or rate limits conflict; the message lists all problems.
+    :param budgets: as for ``route_problems``, and ``user_limit``, too.
+    :raises SettingsError: if paths or rate limits conflict, or a decorator has no effect; the message lists all
+        problems.
     """
-    problems = route_problems(app, budgets)
+    problems = route_problems(app, settings, budgets, user_limit)
     if problems:
         raise SettingsError("\n".join(problems))
     warn_undecorated_routes(app, settings.api_prefix, are_denied=settings.protect_by_default)
@@ -73,4 +83,14 @@ def path_problems(app: HasRoutes) -> list[str]:
         f"{path} is served by Valetkey and by the app's endpoint {host_rules[path, method]!r}. "
         + (_REMOVE_THE_ROUTE if path.startswith(RESOURCE_METADATA_PATH) else _CHANGE_A_PATH)
         for path, method in sorted(valetkey_rules.keys() & host_rules.keys())
+    ]
+
+
+def decorator_problems(app: HasRoutes) -> list[str]:
+    """Return an error message for each ``@require_oauth`` or ``@public`` without effect; empty if there is none."""
+    paths = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
+    return [
+        f"{paths.get(name, name)}: {decorator} has no effect above the decorator that registers the function, such as "
+        "@app.get: write it below, next to the function"
+        for name, decorator in find_misplaced_decorators(app).items()
     ]

@@ -76,6 +76,6 @@ def finish_call(context: ResourceServerContext) -> ResponseHook:
         if caller is not None and context.usage is not None:
             token, now, rule = caller
             path = rule.rule if rule else NO_ROUTE
-            context.usage.record(token.client_id, environ["REQUEST_METHOD"], path, status[:3], now)
+            context.usage.record(token, environ["REQUEST_METHOD"], path, status[:3], now)
 
     return finish

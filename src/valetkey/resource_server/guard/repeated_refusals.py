@@ -21,7 +21,6 @@ from valetkey.resource_server.protection import (
     PROTECTION_ATTRIBUTE,
     RouteProtection,
     rate_limit_problem,
-    record_use,
 )
 from valetkey.web.flask_bypass import FlaskBypass
 from valetkey.web.host_check import HostCheck
@@ -114,6 +113,13 @@ class RepeatedRefusalMiddleware(Middleware):
     def _find_refusal(self, environ: Environ, authorization: str, route: _RefusedRoute) -> _Refused | None:
         """Return the refusal of a call that will be refused for certain, and needs nothing of Flask; else ``None``."""
         context, endpoint = self._context, route.rule.endpoint
+        if (
+            has_body(environ)  # a large one gets another response
+            or self._bypass.needs_flask_for_view(environ, endpoint, route.view)
+            or has_error_handler(self._app, TooManyRequests.status, endpoint)
+            or self._host_check.refuses(environ)
+        ):
+            return None
         admission, now = context.admission, context.clock()
         try:
             token = context.verifier.verify_header(authorization, now)
@@ -124,15 +130,7 @@ class RepeatedRefusalMiddleware(Middleware):
         if charge_plan is not route.charge_plan or charge_plan.plan != plan:
             return None
         result = admission.find_standing_refusal(charge_plan, now)
-        if (
-            result is None
-            or has_body(environ)  # a large one gets another response
-            or self._bypass.needs_flask_for_view(environ, endpoint, route.view)
-            or has_error_handler(self._app, TooManyRequests.status, endpoint)
-            or self._host_check.refuses(environ)
-        ):
-            return None
-        return _Refused(result, token, now)
+        return None if result is None else _Refused(result, token, now)
 
     def _respond(
         self, environ: Environ, start_response: StartResponse, rule: Rule, refused: _Refused
@@ -145,8 +143,6 @@ class RepeatedRefusalMiddleware(Middleware):
         environ[CALLER_KEY] = token, now, rule
         environ[FIELDS_KEY] = rate_limit_fields(result, context.admission.fields_style, now)
         environ[OWN_RESPONSE_KEY] = True
-        if token.user_id is not None:
-            record_use(context, token, now)
         body = build_refusal(cause, request_id_of(environ)).problem_body(**members)
         start_response(_STATUS_LINE, [("Content-Type", PROBLEM_CONTENT_TYPE), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -1,15 +1,14 @@
-"""The view decorators ``require_oauth`` and ``public``, and ``current_token``, the access token of the request."""
+"""The view decorators ``require_oauth`` and ``public``."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, ParamSpec, TypeGuard, TypeVar, cast, overload
 
-from flask import Request, current_app, has_request_context, request
-from werkzeug.local import LocalProxy
+from flask import Request, current_app, request
+from werkzeug.routing import Rule
 
 from valetkey.protocol import bearer
 from valetkey.protocol.access_token import AccessToken
@@ -26,8 +25,8 @@ from valetkey.resource_server.protection import (
     RouteProtection,
     build_protection,
     check_token,
-    record_use,
 )
+from valetkey.web.async_views import ensure_sync
 from valetkey.web.context import EXTENSION
 from valetkey.web.problem_responses import refuse
 from valetkey.web.refused_call import CallRefused, admit_call, refuse_call
@@ -35,39 +34,11 @@ from valetkey.web.request_id import request_id
 from valetkey.web.wsgi import CALLER_KEY, REFUSED_HOST_KEY, TOKEN_KEY, Environ
 
 from .charging import charge_call, find_charge_plan, is_limited_by_address
+from .misplaced_decorators import record_decorated_view
 from .own_endpoints import is_hook_before_own_endpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _current_token() -> AccessToken | None:
-    """Return the access token of the current request, or ``None`` if there is none.
-
-    The token is in the WSGI environment and not in ``flask.g``, since a test may keep one application context open for
-    many requests.
-    """
-    return request.environ.get(TOKEN_KEY) if has_request_context() else None
-
-
-class _CurrentToken(LocalProxy[AccessToken | None]):
-    """Proxy for the access token of the current request.
-
-    If the request has no token, attribute access raises an ``AttributeError`` that says so.
-    """
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        token = _current_token()
-        if token is None:
-            raise AttributeError(f"the request has no access token: current_token is false and has no {name}")
-        return getattr(token, name)
-
-
-#: The access token of the current request. It is false if the request has none: in a public view, in a view with
-#: ``require_oauth(optional=True)`` that is called without a token, and outside of requests.
-current_token: AccessToken = cast(AccessToken, _CurrentToken(_current_token))
 
 
 @overload
@@ -139,7 +110,7 @@ def public(view: Any = None, /, *, limit: str | RateLimit | None = None, cost: i
 
 
 def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
-    call = _ensure_sync(view)
+    call = ensure_sync(view)
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -147,6 +118,7 @@ def _guard(view: Callable[P, R], protection: RouteProtection) -> Callable[P, R]:
         return call(*args, **kwargs)
 
     setattr(guarded, PROTECTION_ATTRIBUTE, protection)
+    record_decorated_view(view, guarded, "@require_oauth")
     return guarded
 
 
@@ -167,17 +139,25 @@ def check_call(protection: RouteProtection, current: Request) -> None:
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
     context: ResourceServerContext = app.extensions[EXTENSION]
     environ, rule = current.environ, current.url_rule
-    endpoint = rule.endpoint if rule else ""
-    if is_hook_before_own_endpoint(app, current, endpoint):
+    if is_hook_before_own_endpoint(app, current, rule.endpoint if rule else ""):
         return
     if REFUSED_HOST_KEY in environ:
         refusal = Refusal(421, "invalid_request", environ[REFUSED_HOST_KEY], request_id())
         raise refuse_call(environ, protection, refusal)
+    _admit(context, protection, environ, rule)
+
+
+def _admit(context: ResourceServerContext, protection: RouteProtection, environ: Environ, rule: Rule | None) -> None:
+    """Verify the access token, unless the view is public, and charge the call to its limits: for every guard.
+
+    :raises CallRefused: if the call is refused.
+    """
+    endpoint = rule.endpoint if rule else ""
     try:
         if not context.is_ready:
             context.get_ready()
         now = context.clock()
-        authorization = environ.get("HTTP_AUTHORIZATION")
+        authorization = None if protection.is_public else environ.get("HTTP_AUTHORIZATION")
         token = context.verifier.verify_header(authorization, now) if authorization else None
         if token is not None:
             environ[CALLER_KEY] = token, now, rule  # recorded as usage even if the call is refused
@@ -186,13 +166,12 @@ def check_call(protection: RouteProtection, current: Request) -> None:
                 charge_plan.plan and charge_plan.plan != context.admission.find_plan(token.counted_as, now)
             ):
                 charge_plan = _authorize_token(context, protection, token, endpoint, now)
-            if token.user_id is not None:
-                record_use(context, token, now)
         elif protection.optional:
             charge_plan = find_charge_plan(context, protection, None, endpoint, now)
         else:
-            raise MissingToken("an access token is required: send it as Authorization: Bearer")
-        environ[TOKEN_KEY] = token
+            raise MissingToken("an access token is required: send it as Authorization: Bearer TOKEN")
+        if not protection.is_public:
+            environ[TOKEN_KEY] = token
         if charge_plan.is_charged:
             charge_call(context, protection, charge_plan, now, environ)
         admit_call(environ, protection)
@@ -205,7 +184,7 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
 
     The view itself is not changed: it may be used for another route too, which is then not public.
     """
-    call = _ensure_sync(view)
+    call = ensure_sync(view)
     if protection.limit is None:
 
         @functools.wraps(view)
@@ -214,33 +193,18 @@ def _mark_public(view: Callable[P, R], protection: RouteProtection) -> Callable[
 
         if not hasattr(unlimited, PROTECTION_ATTRIBUTE):  # else the view has a guard already, which stays in effect
             setattr(unlimited, PROTECTION_ATTRIBUTE, protection)
+        record_decorated_view(view, unlimited, "@public")
         return unlimited
 
     @functools.wraps(view)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # typed as Flask, not as a proxy
-        context: ResourceServerContext = app.extensions[EXTENSION]
-        try:
-            if not context.is_ready:
-                context.get_ready()
-            now, rule = context.clock(), request.url_rule
-            charge_plan = find_charge_plan(context, protection, None, rule.endpoint if rule else "", now)
-            if charge_plan.is_charged:
-                charge_call(context, protection, charge_plan, now, request.environ)
-            admit_call(request.environ, protection)
-        except BackendUnavailable as cause:
-            raise refuse_call(request.environ, protection, refuse(cause)) from cause
+        _admit(app.extensions[EXTENSION], protection, request.environ, request.url_rule)
         return call(*args, **kwargs)
 
     setattr(limited, PROTECTION_ATTRIBUTE, protection)
+    record_decorated_view(view, limited, "@public")
     return limited
-
-
-def _ensure_sync(view: Callable[P, R]) -> Callable[P, R]:
-    """Return the view as a synchronous function. It is checked only now, since a check in each call costs 4 us."""
-    if not inspect.iscoroutinefunction(view):
-        return view
-    return lambda *args, **kwargs: cast(R, current_app.ensure_sync(view)(*args, **kwargs))
 
 
 def bucket_name(view: Callable[..., Any]) -> str:
@@ -295,4 +259,4 @@ def _refuse(
     return refuse_call(environ, protection, refusal, **error)
 
 
-_GUARD_CODE = cast(FunctionType, _guard(_current_token, build_protection(None, bucket=""))).__code__
+_GUARD_CODE = cast(FunctionType, _guard(bucket_name, build_protection(None, bucket=""))).__code__

@@ -1,12 +1,11 @@
-"""Find the scopes and limits of a route: those of the view's own decorators, else those of ``protect``.
-
-Does not import Flask.
-"""
+"""Find the scopes and limits of a route: those of the view's own decorators, else those of ``protect``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, Unpack
+
+from flask import Blueprint
 
 from valetkey.resource_server.protection import (
     PROTECTION_ATTRIBUTE,
@@ -14,12 +13,12 @@ from valetkey.resource_server.protection import (
     RouteProtection,
     build_protection,
 )
+from valetkey.web.class_views import get_called_method
 
-from .class_views import get_called_method
 from .require_oauth import bucket_name
 
 _BLUEPRINT_ATTRIBUTE = "__valetkey_protect__"  # attribute of a blueprint: its BlueprintProtection
-B = TypeVar("B")
+B = TypeVar("B", bound=Blueprint)
 View = Callable[..., Any]
 
 
@@ -63,12 +62,21 @@ def protect(blueprint: B, scope: str | Sequence[str] | None = None, **options: U
     A view's own ``@public`` or ``@require_oauth`` takes precedence, and so does ``protect`` of a blueprint nested in
     this one. ``limit`` is a separate budget for each view, unless it is a ``RateLimit`` with a group.
 
-    :param blueprint: the ``flask.Blueprint``. What it requires is checked at each call.
+    The token is checked just before the view: ``before_request`` functions run earlier, also those of the blueprint.
+    Decorate one with ``@require_oauth`` if it needs ``current_token``.
+
+    :param blueprint: the ``flask.Blueprint``, or an object of a subclass. What it requires is checked at each call.
     :param scope: the scopes that the token must have, as in ``require_oauth``.
     :param options: the keyword arguments of ``require_oauth``.
     :returns: ``blueprint``, which is also changed in place.
+    :raises TypeError: if ``blueprint`` is something else, such as the app.
     :raises ValueError: if an argument is invalid.
     """
+    if not isinstance(blueprint, Blueprint):
+        raise TypeError(
+            f"protect() takes a flask.Blueprint, and not a {type(blueprint).__name__}: decorate the views with "
+            "@require_oauth, or add them to a Blueprint"
+        )
     setattr(blueprint, _BLUEPRINT_ATTRIBUTE, BlueprintProtection(scope, options))
     return blueprint
 
@@ -84,14 +92,21 @@ def list_own_protections(view: View, http_method: str) -> tuple[RouteProtection,
     none.
 
     A class-based view can be decorated as a whole (``decorators``), at ``dispatch_request`` and at its methods. The
-    decorators of methods count only if the class does not dispatch requests by itself.
+    decorators of methods count only if the class does not dispatch requests itself.
     """
     view_class = getattr(view, "view_class", None)
-    if view_class is None:
-        protection = get_protection(view)
-        return () if protection is None else (protection,)
-    decorated = (view, getattr(view_class, "dispatch_request", None), get_called_method(view_class, http_method))
-    return tuple([protection for item in decorated if (protection := get_protection(item)) is not None])
+    decorated: list[Any] = [view]
+    if view_class is not None:
+        decorated += [getattr(view_class, "dispatch_request", None), get_called_method(view_class, http_method)]
+    return tuple(dict.fromkeys(protection for item in decorated for protection in _iter_protections(item)))
+
+
+def _iter_protections(view: Any) -> Iterator[RouteProtection]:
+    """Yield what each decorator of a function requires, outermost first; decorators of other packages repeat it."""
+    while view is not None:
+        if (protection := get_protection(view)) is not None:
+            yield protection
+        view = getattr(view, "__wrapped__", None)
 
 
 def find_blueprint_protection(app: HasViews, endpoint: str, view: View) -> RouteProtection | None:

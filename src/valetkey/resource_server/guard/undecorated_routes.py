@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Request, request
@@ -21,7 +22,8 @@ from .own_endpoints import CHECKED_ATTRIBUTE, is_valetkey_endpoint
 from .require_oauth import check_call
 from .route_protection import find_blueprint_protection, get_protection, list_own_protections
 
-_ANY_TOKEN = build_protection(None, bucket="valetkey.denied")
+# A call that is always refused is charged to no limit and no quota, as one whose token lacks a scope.
+_ANY_TOKEN = replace(build_protection(None, bucket="valetkey.denied"), cost=0)
 
 
 def guard_undecorated_routes(app: Flask, prefix: str, *, deny_undecorated: bool) -> None:
@@ -34,7 +36,8 @@ def guard_undecorated_routes(app: Flask, prefix: str, *, deny_undecorated: bool)
     request.
 
     :param prefix: path of the API, such as ``/api``.
-    :param deny_undecorated: whether calls at ``prefix`` or below are refused if nothing says who may call the view.
+    :param deny_undecorated: whether calls at ``prefix`` or below are refused if the view is
+        neither protected nor public.
     """
 
     def guard(dispatch_request: Callable[..., Any]) -> Callable[..., Any]:

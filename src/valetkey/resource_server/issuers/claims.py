@@ -16,7 +16,12 @@ from .errors import invalid_token
 Claims = Mapping[str, Any]
 
 _MAX_VALUES = 256
-_ACCESS_TOKEN_TYPES = frozenset({"bearer", "at+jwt"})
+# Values, in lower case, of the claims in which products say what kind of token it is.
+_KINDS_OF_ACCESS_TOKENS = {
+    "typ": frozenset({"bearer", "at+jwt"}),  # Keycloak; its other tokens: ID, Refresh, Offline, Logout
+    "token_use": frozenset({"access", "access_token"}),  # Cognito, Ory Hydra
+}
+_TYPES_OF_ACCESS_TOKENS = frozenset({"bearer", "access", "access_token"})  # RFC 6749 §7.1; others: DPoP, refresh_token
 # OpenID Connect Core §2 and §3.3.2.11 (ID tokens); RFC 8417 §2.2 (logout and security event tokens)
 _OTHER_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
@@ -26,6 +31,7 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
 
     The caller must verify the signature before it uses the token.
 
+    :param claims: the claims; none is ``None``.
     :param resource: this API's resource identifier. If the issuer has another name for the API
         (``TrustedIssuer.audience``) and the token is for that name, the identifier is added to the token's audience.
     :param now: seconds since 1970.
@@ -34,7 +40,7 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
         that is not accepted, or lacks a claim. Whether the token is for this API is checked later, by its audience.
     """
     expires_at, issued_at = _check_times(claims, now, leeway_s)
-    _check_not_sender_constrained(claims)
+    _check_is_bearer_token(claims)
     client_id = _read_client_id(claims, issuer)
     audience = _read_audience(claims, issuer, client_id, resource)
     auth_time, acr, jti = claims.get("auth_time"), claims.get("acr"), claims.get("jti")
@@ -55,27 +61,40 @@ def build_access_token(claims: Claims, issuer: TrustedIssuer, resource: str, now
     )
 
 
-def check_is_access_token(claims: Claims, issuer: TrustedIssuer) -> None:
-    """Check that a JWT without ``typ: at+jwt`` is an access token and no other JWT of the issuer (RFC 8725 §3.12).
+def check_is_access_token(claims: Claims) -> None:
+    """Check that a JWT, or the token that an introspection response is about, is no other token of the issuer.
+
+    ID tokens and refresh tokens of the same issuer may pass all other checks (RFC 8725 §3.12). Not to be called for a
+    JWT with ``typ: at+jwt`` in its header.
+
+    :param claims: the claims of the JWT, or the members of the introspection response; none is ``None``.
+    :raises InvalidToken: if it is not an access token.
+    """
+    for name, kinds in _KINDS_OF_ACCESS_TOKENS.items():
+        if name in claims and str(claims[name]).lower() not in kinds:
+            raise invalid_token(f"its {name} is not that of an access token")
+    other_claims = [name for name in _OTHER_TOKEN_CLAIMS if name in claims]
+    # Keycloak before 24 has the nonce in access tokens too, but with typ Bearer.
+    if other_claims and not any(name in claims for name in _KINDS_OF_ACCESS_TOKENS):
+        raise invalid_token(f"it has {', '.join(other_claims)}, so it is not an access token")
+
+
+def check_has_permissions(claims: Claims, issuer: TrustedIssuer) -> None:
+    """Check that a JWT that does not say what it is has a claim with scopes or roles, as no ID token has.
 
     The audience of an ID token is the client that requested it. If that client and the API have the same name, an ID
     token would pass all other checks.
 
-    :raises InvalidToken: if the JWT is not an access token.
+    :raises InvalidToken: if the JWT has no such claim.
     """
-    kind, use = claims.get("typ"), claims.get("token_use")
-    # Keycloak: Bearer in access tokens; ID, Refresh, Offline and Logout in others.
-    if kind is not None and str(kind).lower() not in _ACCESS_TOKEN_TYPES:
-        raise invalid_token("its typ claim is not that of an access token")
-    if use is not None and use != "access":  # Cognito
-        raise invalid_token("its token_use is not access")
-    other_claims = [name for name in _OTHER_TOKEN_CLAIMS if name in claims]
-    # Keycloak before 24 has the nonce in access tokens too, but with typ Bearer.
-    if other_claims and kind is None and use is None:
-        raise invalid_token(f"it has {', '.join(other_claims)}, so it is not an access token")
-    permission_claims = (*issuer.shape.scope_claims, *(path.partition(".")[0] for path in issuer.role_claims))
-    if not any(name in claims for name in permission_claims):
-        raise invalid_token(f"it has none of {', '.join(permission_claims)}, so it could be an ID token")
+    names = (*issuer.shape.scope_claims, *(path.partition(".")[0] for path in issuer.role_claims))
+    if not any(name in claims for name in names):
+        raise invalid_token(f"it has none of {', '.join(names)}, so it could be an ID token")
+
+
+def without_nulls(claims: Claims) -> Claims:
+    """Return the claims whose value is not ``None``: a member that is null is as good as none."""
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 def _check_times(claims: Claims, now: float, leeway_s: int) -> tuple[float, float]:
@@ -89,13 +108,16 @@ def _check_times(claims: Claims, now: float, leeway_s: int) -> tuple[float, floa
     return float(expires_at), float(issued_at)
 
 
-def _check_not_sender_constrained(claims: Claims) -> None:
+def _check_is_bearer_token(claims: Claims) -> None:
     """Refuse a token that is bound to a key of the client, since proofs of possession are not supported.
 
-    :raises InvalidToken: if the token is bound to a key (RFC 8705 §3, RFC 9449 §6.1).
+    :raises InvalidToken: if the token is bound to a key (RFC 8705 §3, RFC 9449 §6.1), or its type is not that of an
+        access token.
     """
-    if "cnf" in claims or str(claims.get("token_type", "Bearer")).lower() != "bearer":
+    if "cnf" in claims:
         raise invalid_token("it is bound to a key (cnf), and proofs of keys are not supported")
+    if str(claims.get("token_type", "Bearer")).lower() not in _TYPES_OF_ACCESS_TOKENS:
+        raise invalid_token("its token_type is not Bearer")
 
 
 def _read_client_id(claims: Claims, issuer: TrustedIssuer) -> str:
@@ -138,9 +160,9 @@ def _read_user_id(claims: Claims, issuer: TrustedIssuer, client_id: str) -> str 
     if issuer.user_id is not None:
         try:
             user = issuer.user_id(claims)
-        except (KeyError, TypeError, ValueError) as cause:  # it lacks a claim that the publisher's function needs
+        except (LookupError, AttributeError, TypeError, ValueError) as cause:  # it cannot read these claims
             raise invalid_token(f"the user_id function of the issuer raised {type(cause).__name__}") from cause
-        return None if user is None else str(user)
+        return str(user) if user else None
     sub = claims.get("sub")
     if sub is None or sub == client_id or issuer.shape.is_machine(claims):
         return None

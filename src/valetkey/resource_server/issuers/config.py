@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ from valetkey.protocol.uri import endpoint_uri_problem
 from .products import AT_JWT, JWT, TOKEN_SHAPES, Product, TokenShape
 
 StringOrStrings = str | Sequence[str]
+
+MAX_REMEMBER_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +45,19 @@ class IntrospectionClient:
     remember: int = 5
 
     def __post_init__(self) -> None:
-        if self.method not in {"client_secret_basic", "client_secret_post"}:
+        for name in ("client_id", "client_secret"):
+            if not _is_text(getattr(self, name)):
+                raise ValueError(f"{name} must be a text that is not empty")
+        if not isinstance(self.prefix, str):
+            raise ValueError('prefix must be a text, such as "ory_at_"')
+        if not isinstance(self.always, bool):
+            raise ValueError("always must be True or False")
+        if self.method not in ("client_secret_basic", "client_secret_post"):
             raise ValueError(f"method must be client_secret_basic or client_secret_post, not {self.method!r}")
-        if self.endpoint is not None and (problem := endpoint_uri_problem(self.endpoint)):
+        if self.endpoint is not None and (problem := _url_problem(self.endpoint)):
             raise ValueError(f"endpoint {self.endpoint!r} cannot be used: {problem}")
-        if not 0 <= self.remember <= 60:
-            raise ValueError("remember must be between 0 and 60 seconds")
+        if not isinstance(self.remember, int) or not 0 <= self.remember <= MAX_REMEMBER_S:
+            raise ValueError(f"remember must be a number between 0 and {MAX_REMEMBER_S} seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +125,19 @@ class TrustedIssuer:
         )
 
     def _find_problem(self) -> str | None:
-        if not isinstance(self.issuer, str) or (problem := endpoint_uri_problem(self.issuer)):
-            return problem if isinstance(self.issuer, str) else "it is not a URL"
+        if problem := _url_problem(self.issuer):
+            return problem
+        if problem := self._find_type_problem():
+            return problem
         if urlsplit(self.issuer).query:
             return "an issuer identifier must not have a query (RFC 8414 §2)"
         if "{" in self.issuer:
             return "list each tenant's issuer: a pattern would trust tenants of others"
-        if self.like not in TOKEN_SHAPES:
+        if self.like not in tuple(TOKEN_SHAPES):
             return f"like must be one of {', '.join(TOKEN_SHAPES)}"
-        if isinstance(self.clients, str) or isinstance(self.algorithms, str):
-            return "clients and algorithms must be lists"
         if unknown := [name for name in self.algorithms if name not in ALGORITHMS]:
             return f"{', '.join(unknown)}: only asymmetric algorithms are accepted: {', '.join(ALGORITHMS)}"
-        if self.jwks_uri is not None and (problem := endpoint_uri_problem(self.jwks_uri)):
+        if self.jwks_uri is not None and (problem := _url_problem(self.jwks_uri)):
             return f"jwks_uri cannot be used: {problem}"
         types = [self.token_types] if isinstance(self.token_types, str) else self.token_types
         if not set(types) <= {AT_JWT, JWT}:
@@ -136,6 +145,35 @@ class TrustedIssuer:
         if bool(self.roles) != bool(self.role_claims):
             return "roles and role_claims belong together: set both or neither"
         return _roles_problem(self.roles)
+
+    def _find_type_problem(self) -> str | None:
+        for name in ("audience", "scope_claims", "role_claims", "token_types"):
+            if not isinstance(getattr(self, name), str) and not _is_list_of_texts(getattr(self, name)):
+                return f"{name} must be a text, or a list of texts"
+        for name in ("clients", "algorithms"):
+            if not _is_list_of_texts(getattr(self, name)):
+                return f"{name} must be a list of texts"
+        if not self.algorithms:
+            return "algorithms is empty: no token would be accepted. Omit it to accept all asymmetric ones"
+        if self.introspection is not None and not isinstance(self.introspection, IntrospectionClient):
+            return "introspection must be an IntrospectionClient"
+        if self.user_id is not None and not callable(self.user_id):
+            return "user_id must be a function from the claims to the user id"
+        if not isinstance(self.roles, Mapping) or not all(isinstance(scope, str) for scope in self.roles.values()):
+            return 'roles must be a dictionary of texts, such as {"editor": "notes:read notes:write"}'
+        return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | Mapping) and all(map(_is_text, value))
+
+
+def _url_problem(url: object) -> str | None:
+    return endpoint_uri_problem(url) if isinstance(url, str) else "it is not a URL"
 
 
 def _roles_problem(roles: Mapping[str, str]) -> str | None:
@@ -154,8 +192,11 @@ def parse_issuers(trusted_issuers: Sequence[str | TrustedIssuer]) -> dict[str, T
     :raises ValueError: if the list is empty, an issuer is listed twice, or opaque tokens could be sent to the wrong
         issuer.
     """
-    if isinstance(trusted_issuers, str) or not trusted_issuers:
+    is_list = isinstance(trusted_issuers, Collection) and not isinstance(trusted_issuers, str | Mapping)
+    if not is_list or not trusted_issuers:
         raise ValueError('must be a list of at least one issuer, such as ["https://id.example.com"]')
+    if any(not isinstance(issuer, str | TrustedIssuer) for issuer in trusted_issuers):
+        raise ValueError("each issuer must be its identifier, or a TrustedIssuer")
     issuers = [TrustedIssuer(issuer) if isinstance(issuer, str) else issuer for issuer in trusted_issuers]
     prefixes = [issuer.introspection.prefix for issuer in issuers if issuer.introspection]
     if len({issuer.issuer for issuer in issuers}) < len(issuers):
