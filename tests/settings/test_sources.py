@@ -19,8 +19,6 @@ KUBERNETES_VARIABLES = (
     "VALETKEY_DB_PORT_5432_TCP_ADDR",
 )
 
-pytestmark = pytest.mark.usefixtures("environment")
-
 
 def settings_of(config: dict[str, Any] | None = None, **keywords: Any) -> Settings:
     app = Flask("app")
@@ -38,12 +36,12 @@ def resource_server_of(config: dict[str, Any] | None = None, **keywords: Any) ->
 
 
 def test_a_keyword_precedes_the_environment_which_precedes_the_configuration(
-    environment: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = {"VALETKEY_SITE_NAME": "config", "VALETKEY_API_VERSION": "config"}
     assert settings_of(config).site_name == "config"
 
-    environment.setenv("VALETKEY_SITE_NAME", "environment")
+    monkeypatch.setenv("VALETKEY_SITE_NAME", "environment")
 
     assert settings_of(config).site_name == "environment"
     assert settings_of(config, site_name="keyword").site_name == "keyword"
@@ -51,9 +49,9 @@ def test_a_keyword_precedes_the_environment_which_precedes_the_configuration(
     assert settings_of().api_version == "1"
 
 
-def test_a_second_app_in_one_process_reads_variables_with_its_own_prefix(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("VALETKEY_SITE_NAME", "first")
-    environment.setenv("SHOP_SITE_NAME", "second")
+def test_a_second_app_in_one_process_reads_variables_with_its_own_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALETKEY_SITE_NAME", "first")
+    monkeypatch.setenv("SHOP_SITE_NAME", "second")
 
     assert settings_of().site_name == "first"
     assert settings_of(env_prefix="SHOP_").site_name == "second"
@@ -61,11 +59,11 @@ def test_a_second_app_in_one_process_reads_variables_with_its_own_prefix(environ
     assert settings_of({"VALETKEY_SITE_NAME": "config"}, env_prefix=None).site_name == "config"
 
 
-def test_a_resource_server_reads_the_environment_by_the_same_rules(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("VALETKEY_TRUSTED_ISSUERS", "https://a.example, https://b.example")
-    environment.setenv("VALETKEY_RESOURCE", RESOURCE)
-    environment.setenv("VALETKEY_SITE_NAME", "environment")
-    environment.setenv("SHOP_RESOURCE", "https://shop.example")
+def test_a_resource_server_reads_the_environment_by_the_same_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALETKEY_TRUSTED_ISSUERS", "https://a.example, https://b.example")
+    monkeypatch.setenv("VALETKEY_RESOURCE", RESOURCE)
+    monkeypatch.setenv("VALETKEY_SITE_NAME", "environment")
+    monkeypatch.setenv("SHOP_RESOURCE", "https://shop.example")
 
     context = resource_server_of({"VALETKEY_RESOURCE": "https://config.example"})
     assert (list(context.issuers), context.settings.resource) == (["https://a.example", "https://b.example"], RESOURCE)
@@ -83,7 +81,6 @@ def test_a_resource_server_reads_the_environment_by_the_same_rules(environment: 
     ("variable", "value", "words"),
     [
         ("VALETKEY_ISSUER", "http://id.example.com", "uses http"),
-        ("VALETKEY_ISSUER", "", "cannot be used"),
         ("VALETKEY_SESSION_LIFETIME", "long", "whole number"),
         ("VALETKEY_SESSION_LIFETIME", "5", "between"),
         ("VALETKEY_TOKEN_LIMIT", "often", "token_limit"),
@@ -94,10 +91,10 @@ def test_a_resource_server_reads_the_environment_by_the_same_rules(environment: 
     ],
 )
 def test_an_error_names_the_environment_variable(
-    environment: pytest.MonkeyPatch, variable: str, value: str, words: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
-    environment.setenv(variable, value)
-    environment.setenv(variable.replace("VALETKEY_", "SHOP_"), value)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv(variable.replace("VALETKEY_", "SHOP_"), value)
 
     for prefix in ("VALETKEY_", "SHOP_"):
         with pytest.raises(SettingsError) as error:
@@ -106,12 +103,31 @@ def test_an_error_names_the_environment_variable(
         assert variable.replace("VALETKEY_", prefix) in str(error.value)
 
 
+def test_an_empty_variable_counts_as_not_set_unless_the_setting_can_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ISSUER", "DATABASE_URL", "DATA_DIR", "SESSION_LIFETIME", "TRUSTED_PROXIES", "SCOPES", "DOCS_PATH"):
+        monkeypatch.setenv(f"VALETKEY_{name}", "")
+
+    config = {"VALETKEY_DATABASE_URL": "postgresql://shop@db/shop", "VALETKEY_TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    settings = settings_of(config)
+
+    assert (settings.database_url, settings.trusted_proxies) == ("postgresql://shop@db/shop", ("10.0.0.0/8",))
+    assert (settings.data_dir, settings.session_lifetime) == (Settings().data_dir, Settings().session_lifetime)
+    assert settings.has_default_issuer
+    assert settings.docs_path is None
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///:memory:?cache=shared"])
+def test_a_database_without_a_file_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"database_url must name a file, such as sqlite:////srv"):
+        settings_of(database_url=url)
+
+
 def test_an_error_names_the_variable_of_a_resource_server_and_the_configuration_key(
-    environment: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(SettingsError, match=r'set by app\.config\["VALETKEY_RESOURCE"\]'):
         resource_server_of({"VALETKEY_RESOURCE": "http://api.example.com"}, trusted_issuers=["https://id.example.com"])
-    environment.setenv("VALETKEY_TRUSTED_ISSUERS", "http://id.example.com")
+    monkeypatch.setenv("VALETKEY_TRUSTED_ISSUERS", "http://id.example.com")
     with pytest.raises(SettingsError, match="set by VALETKEY_TRUSTED_ISSUERS"):
         resource_server_of(resource=RESOURCE)
 
@@ -131,12 +147,12 @@ def test_a_setting_whose_name_is_like_a_variable_of_kubernetes_is_read() -> None
 
 
 def test_unknown_variables_are_reported_with_a_similar_name_and_without_their_value(
-    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environment.setenv("VALETKEY_DATABASE_ULR", "postgresql://user:hidden@db/x")
-    environment.setenv("VALETKEY_ZZZZ", "hidden")
-    environment.setenv("VALETKEY_Site_Name", "hidden")
-    environment.setenv("VALETKEY_DATA_DIR", "var")
+    monkeypatch.setenv("VALETKEY_DATABASE_ULR", "postgresql://user:hidden@db/x")
+    monkeypatch.setenv("VALETKEY_ZZZZ", "hidden")
+    monkeypatch.setenv("VALETKEY_Site_Name", "hidden")
+    monkeypatch.setenv("VALETKEY_DATA_DIR", "var")
 
     with caplog.at_level(logging.WARNING, "valetkey"):
         settings_of()
@@ -164,9 +180,9 @@ def test_variables_with_the_longer_prefix_of_another_app_are_not_reported() -> N
 
 
 def test_a_resource_server_reports_settings_that_only_an_authorization_server_has(
-    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environment.setenv("VALETKEY_ISSUER", "https://id.example.com")
+    monkeypatch.setenv("VALETKEY_ISSUER", "https://id.example.com")
     with caplog.at_level(logging.WARNING, "valetkey"):
         context = resource_server_of(trusted_issuers=["https://id.example.com"], resource=RESOURCE)
 
@@ -174,7 +190,7 @@ def test_a_resource_server_reports_settings_that_only_an_authorization_server_ha
     assert "without effect on this app: VALETKEY_ISSUER" in caplog.text
 
 
-def test_the_default_issuer_allows_nothing_that_needs_a_loopback_issuer(environment: pytest.MonkeyPatch) -> None:
+def test_the_default_issuer_allows_nothing_that_needs_a_loopback_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     default = settings_of()
     assert (default.issuer, default.has_default_issuer, default.is_development) == (
         "http://127.0.0.1:8000",
@@ -183,7 +199,7 @@ def test_the_default_issuer_allows_nothing_that_needs_a_loopback_issuer(environm
     )
     assert (default.registration, default.metadata_documents, default.outbound_networks) == ("closed", "off", ())
 
-    environment.setenv("VALETKEY_ISSUER", "http://127.0.0.1:8000")
+    monkeypatch.setenv("VALETKEY_ISSUER", "http://127.0.0.1:8000")
     for settings in (
         settings_of(),
         settings_of(issuer="http://localhost:1", env_prefix=None),

@@ -154,7 +154,9 @@ class Settings(DerivedSettings):
         "URL of the Redis or Valkey server that counts rate limits. None: PostgreSQL or a file counts them.",
         hidden=True,
     )
-    data_dir: str = _setting("var", "Folder of the SQLite database and of generated keys.")
+    data_dir: str = _setting(
+        "var", "Folder of the SQLite database and of generated keys. A relative path begins at the working directory."
+    )
     encryption_keys: tuple[str, ...] = _setting(
         (),
         "Base64 keys of 32 bytes. The first one encrypts, all of them decrypt. Empty: one is generated in data_dir.",
@@ -289,8 +291,8 @@ class Settings(DerivedSettings):
     )
     embedded_worker: bool = _setting(
         True,
-        "Whether this process may send mail and delete expired rows. Of several such processes one at a time does, by "
-        "a lease in the database.",
+        "Whether server processes, those of `valetkey serve` included, send mail and delete expired rows. Of several "
+        "such processes one at a time does, by a lease in the database. False: run `valetkey work`.",
     )
     revocation_outage: Literal["refuse", "accept"] = _setting(
         "refuse",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from valetkey.protocol.client_policy import CLIENT_POLICIES
@@ -33,6 +33,20 @@ _PATH_SETTINGS = (
     *("oauth_path", "account_path", "device_path", "api_prefix", "tokens_path"),
     *("openapi_path", "docs_path", "llms_txt_path", "health_path", "readiness_path"),
 )
+_LIFETIMES_S = {  # by setting: the shortest and the longest, in seconds
+    "access_token_lifetime": (1, _DAY),
+    "id_token_lifetime": (1, _DAY),
+    "authorization_code_lifetime": (1, 600),
+    "device_code_lifetime": (60, _HOUR),
+    "refresh_token_lifetime": (60, 366 * _DAY),
+    "personal_access_token_lifetime": (_DAY, 366 * _DAY),
+    "refresh_retry_window": (0, 60),
+    "interaction_lifetime": (30, _HOUR),
+    "mail_link_lifetime": (300, _DAY),
+    "session_lifetime": (60, 90 * _DAY),
+    "clock_leeway": (0, 60),
+}
+_RANGES = {"database_connections": (2, 1000), "unused_registration_days": (0, 3650), "audit_retention_days": (0, 36500)}
 
 
 def _check_types(settings: Settings) -> list[str]:
@@ -142,22 +156,9 @@ def _check_max_body(settings: Settings) -> list[str]:
 
 
 def _check_lifetimes(settings: Settings) -> list[str]:
-    bounds = {
-        "access_token_lifetime": (1, _DAY),
-        "id_token_lifetime": (1, _DAY),
-        "authorization_code_lifetime": (1, 600),
-        "device_code_lifetime": (60, _HOUR),
-        "refresh_token_lifetime": (60, 366 * _DAY),
-        "personal_access_token_lifetime": (_DAY, 366 * _DAY),
-        "refresh_retry_window": (0, 60),
-        "interaction_lifetime": (30, _HOUR),
-        "mail_link_lifetime": (300, _DAY),
-        "session_lifetime": (60, 90 * _DAY),
-        "clock_leeway": (0, 60),
-    }
     return [
         f"{name} must be between {low} and {high} seconds, not {getattr(settings, name)!r}"
-        for name, (low, high) in bounds.items()
+        for name, (low, high) in _LIFETIMES_S.items()
         if not isinstance(getattr(settings, name), int) or not low <= getattr(settings, name) <= high
     ]
 
@@ -182,43 +183,46 @@ def _check_encryption_keys(settings: Settings) -> list[str]:
 
 
 def _check_choices(settings: Settings) -> list[str]:
+    """Check the settings that ``Settings`` declares with a ``Literal``."""
     problems = []
-    if settings.rate_limit_fields not in {"ietf", "legacy", "both", "off"}:
-        problems.append("rate_limit_fields must be 'ietf', 'legacy', 'both' or 'off'")
-    if settings.revocation_outage not in {"refuse", "accept"}:
-        problems.append("revocation_outage must be 'refuse' or 'accept'")
-    if settings.cors not in {"registered", "any", "off"}:
-        problems.append("cors must be 'registered', 'any' or 'off'")
-    if settings.registration_policy not in {"", "closed", "approve", "open"}:
-        problems.append("registration_policy must be 'closed', 'approve' or 'open'")
-    if settings.metadata_document_clients not in {"", "off", "approve", "open"}:
-        problems.append("metadata_document_clients must be 'off', 'approve' or 'open'")
-    if not 0 <= settings.unused_registration_days <= 3650:
-        problems.append("unused_registration_days must be between 0 and 3650")
-    if settings.baseline not in {"bcp", "mcp"}:
-        problems.append("baseline must be 'bcp' or 'mcp'")
+    for name, expected in get_type_hints(type(settings)).items():
+        if get_origin(expected) is Literal and getattr(settings, name) not in get_args(expected):
+            *others, last = [repr(choice) for choice in get_args(expected) if choice]
+            problems.append(f"{name} must be {', '.join(others)} or {last}")
     if settings.registration_profile is not None and settings.registration_profile not in CLIENT_POLICIES:
         problems.append(f"registration_profile must be one of {', '.join(CLIENT_POLICIES)}")
+    if settings.log_level.upper() not in {"", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        problems.append("log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or empty")
+    return problems
+
+
+def _check_ranges(settings: Settings) -> list[str]:
+    return [
+        f"{name} must be between {low} and {high}"
+        for name, (low, high) in _RANGES.items()
+        if isinstance(getattr(settings, name), int) and not low <= getattr(settings, name) <= high
+    ]
+
+
+def _check_urls(settings: Settings) -> list[str]:
+    problems = []
     if not settings.store_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         problems.append("database_url must begin with sqlite:/// or postgresql://")
+    if settings.store_url.partition("?")[0] in {"sqlite:///", "sqlite:///:memory:"}:
+        problems.append(
+            "database_url must name a file, such as sqlite:////srv/shop/valetkey.db: a database in memory has only one "
+            "connection. Without database_url, it is a file in data_dir; for tests, see valetkey.testing"
+        )
     if settings.redis_url and not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
         problems.append("redis_url must begin with redis://, rediss:// or unix://")
-    if settings.database_pooler not in {"auto", "transaction", "session"}:
-        problems.append("database_pooler must be 'auto', 'transaction' or 'session'")
-    if not 2 <= settings.database_connections <= 1000:
-        problems.append("database_connections must be between 2 and 1000")
     contact = settings.security_contact or "tel:"
     if not contact.startswith(("mailto:", "https://", "tel:")) or len(contact.split()) != 1:
         problems.append("security_contact must be a URI that begins with mailto:, https:// or tel: (RFC 9116 §2.5.3)")
-    if settings.log_level.upper() not in {"", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-        problems.append("log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or empty")
-    if settings.log_format not in {"text", "json"}:
-        problems.append("log_format must be 'text' or 'json'")
-    if not 0 <= settings.audit_retention_days <= 36500:
-        problems.append("audit_retention_days must be between 0 and 36500")
-    if not settings.api_version.strip():
-        problems.append("api_version must not be empty")
     return problems
+
+
+def _check_api_version(settings: Settings) -> list[str]:
+    return [] if settings.api_version.strip() else ["api_version must not be empty"]
 
 
 def _check_private_use_schemes(settings: Settings) -> list[str]:
@@ -229,7 +233,10 @@ def _check_private_use_schemes(settings: Settings) -> list[str]:
 def _check_mail(settings: Settings) -> list[str]:
     problems = []
     if settings.mail_url and not _is_mail_url(settings.mail_url):
-        problems.append("mail_url must be smtp://user:password@host:port or smtps://user:password@host:port")
+        problems.append(
+            "mail_url must be smtp://user:password@host:port or smtps://user:password@host:port, with user and "
+            "password percent-encoded"
+        )
     if settings.operator_mail and not is_email_address(settings.operator_mail):
         problems.append("operator_mail must be one e-mail address, like ops@example.org")
     if settings.mail_from and parse_sender(settings.mail_from) is None:
@@ -275,6 +282,9 @@ CHECKS: tuple[Callable[[Settings], list[str]], ...] = (
     _check_lifetimes,
     _check_encryption_keys,
     _check_choices,
+    _check_ranges,
+    _check_urls,
+    _check_api_version,
     _check_private_use_schemes,
     _check_mail,
     _check_networks,

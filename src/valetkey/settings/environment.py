@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+
+from . import Settings
 
 DEFAULT_PREFIX = "VALETKEY_"
 # Variables of the `valetkey` command that are no settings, without the prefix. `valetkey login` sets VALETKEY_TOKEN.
@@ -14,6 +16,7 @@ _COMMAND_VARIABLES = frozenset({"APP", "TOKEN"})
 # Kubernetes adds such variables for each service, and the name of a service may begin like the prefix.
 _is_kubernetes_variable = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_.+)?)").fullmatch
 _log = logging.getLogger("valetkey")
+_NULLABLE = frozenset(item.name for item in fields(Settings) if str(item.type).endswith("None"))
 _is_ignored = False
 _used_prefixes = {DEFAULT_PREFIX}
 
@@ -44,6 +47,9 @@ def read_environment(
 ) -> Environment:
     """Return the settings in environment variables, whose names are the prefix and the upper-case setting name.
 
+    An empty variable counts as not set, such as one that a compose file takes from a variable that is missing; but if a
+    setting can be ``None``, that is what an empty variable means.
+
     With a prefix of the app's own, variables that are no settings are taken for the app's, unless they are similar to
     the name of a setting.
 
@@ -58,7 +64,8 @@ def read_environment(
     for variable in sorted(name for name in environ if name.startswith(prefix)):
         name = variable.removeprefix(prefix)
         if name.isupper() and name.lower() in settings:
-            values[name.lower()] = environ[variable]
+            if environ[variable] or name.lower() in _NULLABLE:
+                values[name.lower()] = environ[variable]
         elif name.isupper() and name.lower() in other_settings:
             other.append(variable)
         elif not (name in _COMMAND_VARIABLES or _is_kubernetes_variable(name) or _has_longer_prefix(variable, prefix)):

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from . import Settings, SettingsError
-from .environment import Environment, read_environment, read_provider_variables
+from .environment import DEFAULT_PREFIX, Environment, read_environment, read_provider_variables
 from .plans import parse_plans
 from .provider_sources import list_useless_variables, parse_providers, provider_of_variables
 
@@ -45,6 +45,15 @@ class SettingsSources:
         """The sources without the fallbacks: each with the prefix of its names, and its values by setting name."""
         environment = (self.environment.prefix or "", self.environment.values)
         return ("", self.keywords), environment, (CONFIG_PREFIX, self.config)
+
+    @property
+    def names_in_code(self) -> frozenset[str]:
+        """The names of the settings that a command does not have without the app.
+
+        ``env_prefix`` is one if the app has another prefix of environment variables, or none: then it is all of them.
+        """
+        prefix = {"env_prefix"} if self.environment.prefix != DEFAULT_PREFIX else set()
+        return frozenset(self.keywords.keys() | self.config.keys() | prefix)
 
     def without_environment(self) -> SettingsSources:
         """Return the same sources without the environment variables."""

@@ -1,0 +1,33 @@
+"""Settings with a wrong value are refused, each in a sentence that names the setting and what it accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from valetkey.settings import Settings, SettingsError
+
+WRONG_VALUES: list[tuple[str, Any, str]] = [
+    ("cors", "all", "cors must be 'registered', 'any' or 'off'"),
+    ("database_pooler", "", "database_pooler must be 'auto', 'transaction' or 'session'"),
+    ("rate_limit_fields", "", "rate_limit_fields must be 'ietf', 'legacy', 'both' or 'off'"),
+    ("registration_policy", "all", "registration_policy must be 'closed', 'approve' or 'open'"),
+    ("metadata_document_clients", True, "metadata_document_clients must be 'off', 'approve' or 'open'"),
+    ("revocation_outage", "ignore", "revocation_outage must be 'refuse' or 'accept'"),
+    ("baseline", "", "baseline must be 'bcp' or 'mcp'"),
+    ("log_format", ["json"], "log_format must be 'text' or 'json'"),
+    ("database_connections", 1, "database_connections must be between 2 and 1000"),
+    ("database_connections", "64", "database_connections must be of type int"),
+    ("unused_registration_days", 3651, "unused_registration_days must be between 0 and 3650"),
+    ("audit_retention_days", -1, "audit_retention_days must be between 0 and 36500"),
+    ("session_lifetime", 59, "session_lifetime must be between 60 and 7776000 seconds, not 59"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG_VALUES)
+def test_a_wrong_value_is_refused_with_what_the_setting_accepts(name: str, value: Any, message: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings(**{name: value})
+
+    assert str(raised.value) == message
