@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from flask import Flask
-from werkzeug.test import TestResponse
 
 from tests.support.app import MakeApp
 from tests.support.clock import Clock
 from tests.support.fake_provider import FakeProvider
-from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
+from tests.support.provider_sign_in import ProviderBrowser, browser_of, connect, csrf_token, list_accounts, press
 from tests.support.user import PASSWORD
+from valetkey.accounts.administration import remove_account
 from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.mail_links import RESET_PASSWORD
 from valetkey.accounts.password import hash_password
+from valetkey.accounts.security import disable_account, sign_out_everywhere
 from valetkey.accounts.sign_up import create_account
+from valetkey.federation import links
 from valetkey.federation.links import disconnect_provider
 from valetkey.protocol.secret import BROWSER, MAIL_LINK, generate_secret
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, mail_links, provider_links
+from valetkey.storage import accounts, mail_links, provider_links, sessions
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.mail_links import MailLink
+from valetkey.storage.provider_links import ProviderLink
 
 
 @pytest.fixture
@@ -50,22 +53,8 @@ def sub(app: Flask, clock: Clock) -> str:
 @pytest.fixture
 def ada_in_browser(browser: ProviderBrowser, sub: str) -> ProviderBrowser:
     """The browser of Ada, who has signed in with her password."""
-    page = browser.http.get("/account/sign-in").text
-    token = re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', page)[0]
-    data = {"csrf_token": token, "email": "ada@example.org", "password": PASSWORD}
-    assert browser.http.post("/account/sign-in", data=data).status_code == 303
+    browser.sign_in_with_password("ada@example.org")
     return browser
-
-
-def press(browser: ProviderBrowser, action: str) -> TestResponse:
-    """Press Connect or Disconnect of the browser's provider on the account page."""
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.http.get("/account").text)
-    assert token
-    return browser.http.post(f"/account/sign-in/{browser.provider_id}/{action}", data={"csrf_token": token[1]})
-
-
-def connect(browser: ProviderBrowser, **claims: object) -> TestResponse:
-    return browser.finish(browser.provider.answer(press(browser, "connect").location, **claims))
 
 
 def test_a_connected_provider_signs_in_to_the_account_and_is_on_the_account_page(
@@ -169,10 +158,7 @@ def test_the_account_that_began_to_connect_must_be_signed_in_at_the_end(
     answer = ada_in_browser.provider.answer(press(ada_in_browser, "connect").location)
     runtime: Runtime = app.extensions["valetkey"]
     runtime.store.write(Transaction(accounts.add("eve", "eve@example.org", "Eve", hash_password(PASSWORD), clock())))
-    page = ada_in_browser.http.get("/account/sign-in").text
-    token = re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', page)[0]
-    data = {"csrf_token": token, "email": "eve@example.org", "password": PASSWORD}
-    assert ada_in_browser.http.post("/account/sign-in", data=data).status_code == 303
+    ada_in_browser.sign_in_with_password("eve@example.org")
 
     response = ada_in_browser.finish(answer)
 
@@ -188,14 +174,13 @@ def test_connecting_needs_the_form_token_and_a_signed_in_user(browser: ProviderB
     assert browser.http.post("/account/sign-in/other/disconnect", data={"csrf_token": "x"}).status_code == 400
 
     stranger = app.test_client()
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', stranger.get("/account/sign-in").text)
-    assert token
+    token = csrf_token(stranger.get("/account/sign-in"))
     for action in ("connect", "disconnect"):
-        response = stranger.post(f"/account/sign-in/other/{action}", data={"csrf_token": token[1]})
+        response = stranger.post(f"/account/sign-in/other/{action}", data={"csrf_token": token})
         assert response.location.startswith("/account/sign-in?")
 
 
-def test_a_password_reset_disconnects_the_provider_of_whoever_had_the_account_before(
+def test_a_password_reset_disconnects_the_provider_of_an_earlier_owner(
     make_app: MakeApp, sqlite_store_url: str, provider: FakeProvider, clock: Clock
 ) -> None:
     """Pre-hijacking: an account that was created with a provider which does not verify addresses."""
@@ -209,8 +194,7 @@ def test_a_password_reset_disconnects_the_provider_of_whoever_had_the_account_be
     runtime.store.write(Transaction(rows=(mail_links.add(link),)))
 
     owner = browser_of(app, provider)
-    page = owner.http.get(f"/account/mail/{secret.reveal()}").text
-    token = re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', page)[0]
+    token = csrf_token(owner.http.get(f"/account/mail/{secret.reveal()}"))
     data = {"csrf_token": token, "password": "a violet tram in june"}
     assert owner.http.post(f"/account/mail/{secret.reveal()}", data=data).status_code == 303
 
@@ -244,3 +228,101 @@ def test_a_removal_waits_for_another_one_of_the_same_account(
         assert outcome.result(10) is False
 
     assert [link.issuer for link in provider_links.list_of_account(runtime.store, account.sub)] == [other.issuer]
+
+
+def _sign_out_everywhere(sub: str, runtime: Runtime) -> None:
+    sign_out_everywhere(sub, None, runtime, runtime.clock())
+
+
+def _disable(sub: str, runtime: Runtime) -> None:
+    disable_account(sub, runtime, runtime.clock())
+
+
+def _remove(sub: str, runtime: Runtime) -> None:
+    (account,) = accounts.list_all(runtime.store)
+    remove_account(account, runtime, runtime.clock())
+
+
+@pytest.mark.parametrize("end", [_sign_out_everywhere, _disable, _remove])
+def test_a_thief_whose_session_ends_while_a_provider_is_connected_does_not_connect_it(
+    app: Flask,
+    ada_in_browser: ProviderBrowser,
+    sub: str,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[str, Runtime], None],
+) -> None:
+    runtime: Runtime = app.extensions["valetkey"]
+
+    def make_mail_while_the_owner_is_faster(*_: object) -> tuple[()]:
+        end(sub, runtime)
+        return ()
+
+    monkeypatch.setattr(links, "provider_mail_statements", make_mail_while_the_owner_is_faster)
+
+    response = connect(ada_in_browser, sub="mallory")
+
+    assert response.status_code == 400
+    assert "You are not signed in to your account any more" in response.text
+    assert provider_links.list_of_account(runtime.store, sub) == []
+
+
+def test_a_connection_waits_for_a_new_password_that_is_being_set(
+    make_app: MakeApp, postgresql_store_url: str, provider: FakeProvider, clock: Clock
+) -> None:
+    """Two processes: the reset has ended the sessions and removed the links, and has not committed yet."""
+    app = make_app(postgresql_store_url, sign_in_with=[provider.provider()])
+    browser = browser_of(app, provider)
+    browser.sign_in()
+    runtime: Runtime = app.extensions["valetkey"]
+    (account,) = list_accounts(app)
+    (session,) = sessions.list_active(runtime.store, account.sub, clock())
+    link = ProviderLink("mallory", "https://other.example", account.sub, None, clock())
+    condition = provider_links.add_in_session(link, bytes(session.digest), clock())
+
+    with psycopg.connect(postgresql_store_url) as process, ThreadPoolExecutor(1) as pool:
+        process.execute("UPDATE valetkey_accounts SET password_hash = 'new' WHERE sub = %s", [account.sub])
+        process.execute("DELETE FROM valetkey_provider_links WHERE sub = %s", [account.sub])
+        outcome = pool.submit(runtime.store.write, Transaction(condition))
+        with pytest.raises(TimeoutError):
+            outcome.result(1)
+        process.execute("UPDATE valetkey_sessions SET ended_at = 1 WHERE sub = %s", [account.sub])
+        process.commit()
+        assert outcome.result(10) is False
+
+    assert provider_links.list_of_account(runtime.store, account.sub) == []
+
+
+def test_a_provider_that_a_thief_connected_is_on_the_page_after_a_new_password_and_can_be_disconnected(
+    app: Flask, ada_in_browser: ProviderBrowser, provider: FakeProvider
+) -> None:
+    connect(ada_in_browser, sub="mallory", email="mallory@evil.example")
+    thief = browser_of(app, provider)
+    thief.sign_in(sub="mallory")
+    token = csrf_token(ada_in_browser.http.get("/account/password"))
+    data = {"csrf_token": token, "current": PASSWORD, "password": "a violet tram in june"}
+    access = ada_in_browser.http.post("/account/password", data=data).location
+    assert not thief.is_signed_in()
+
+    page = ada_in_browser.http.get(f"{access}?next=/device").text
+
+    assert "mallory@evil.example" in page
+    assert "No app and no token can use your account" not in page
+    assert "connect-other" not in page
+    fields = re.findall(r'<form method="post" action="([^"]*/disconnect)">(.*?)</form>', page, re.S)
+    ((action, form),) = fields
+    values = dict(re.findall(r'name="([^"]+)"[^>]* value="([^"]*)"', form))
+    response = ada_in_browser.http.post(action, data=values)
+    assert response.location == f"{access}?next=/device"
+    assert "No app and no token can use your account" in ada_in_browser.http.get(response.location).text
+    assert thief.sign_in(sub="mallory").status_code == 400
+
+
+def test_the_page_after_a_new_password_does_not_offer_to_disconnect_the_only_way_to_sign_in(
+    browser: ProviderBrowser,
+) -> None:
+    browser.sign_in()
+
+    page = browser.http.get("/account/access").text
+
+    assert "Your only way to sign in" in page
+    assert "disconnect-example" not in page

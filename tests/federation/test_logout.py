@@ -142,3 +142,20 @@ def test_keys_that_cannot_be_read_are_a_503(
     provider.stop()
 
     assert log_out(app, provider, clock(), {}).status_code == 503
+
+
+@pytest.mark.parametrize("lifetime", [3600, 2 * 86400])
+def test_a_change_of_session_lifetime_does_not_change_when_sessions_began(
+    make_app: MakeApp, sqlite_store_url: str, provider: FakeProvider, clock: Clock, lifetime: int
+) -> None:
+    issued_before = clock()
+    clock.forward(60)
+    before = make_app(sqlite_store_url, sign_in_with=[provider.provider()], session_lifetime=86400)
+    session = browser_of(before, provider)
+    session.sign_in(sid="s-1")
+    app = make_app(sqlite_store_url, sign_in_with=[provider.provider()], session_lifetime=lifetime)
+
+    assert log_out(app, provider, issued_before, {}).status_code == 200
+    assert session.is_signed_in()
+    assert log_out(app, provider, clock(), {}).status_code == 200
+    assert not session.is_signed_in()

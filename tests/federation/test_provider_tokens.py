@@ -18,6 +18,7 @@ from valetkey import ProviderUnavailable, Valetkey, provider_token
 from valetkey.federation.links import disconnect_by_operator
 from valetkey.runtime import Runtime
 from valetkey.storage import provider_links as stored_links
+from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.tables import provider_links
 
 
@@ -77,11 +78,14 @@ def test_an_expired_token_is_refreshed_once_and_the_new_refresh_token_is_stored(
     assert forms[1]["refresh_token"] == "rt-2"
 
 
+@pytest.mark.parametrize(
+    "reply", [(400, {"error": "invalid_grant"}), (200, {"error": "bad_refresh_token"})], ids=["RFC 6749", "GitHub"]
+)
 def test_a_refresh_token_that_the_provider_refuses_is_removed(
-    app: Flask, sub: str, provider: FakeProvider, clock: Clock, browser: ProviderBrowser
+    app: Flask, sub: str, provider: FakeProvider, clock: Clock, browser: ProviderBrowser, reply: tuple[int, Any]
 ) -> None:
     clock.forward(400)
-    forms = refresh_with(provider, 400, {"error": "invalid_grant"})
+    forms = refresh_with(provider, *reply)
 
     assert get_token(app, sub) is None
     assert get_token(app, sub) is None
@@ -89,7 +93,23 @@ def test_a_refresh_token_that_the_provider_refuses_is_removed(
     assert browser.is_signed_in()
 
 
-@pytest.mark.parametrize("reply", [(500, {}), (400, {"error": "invalid_client"}), (200, b"no JSON")])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (500, {}),
+        (503, {"error": "invalid_grant"}),
+        (400, {"error": "invalid_client"}),
+        (429, {"message": "slow down"}),
+        (429, {"error": {"code": 429}}),
+        (403, {"access_token": "at-3"}),
+        (302, {}),
+        (200, b"no JSON"),
+        (200, {}),
+        (200, []),
+        (200, {"access_token": 5}),
+        (200, {"access_token": ""}),
+    ],
+)
 def test_a_provider_that_fails_keeps_the_refresh_token_for_the_next_time(
     app: Flask, sub: str, provider: FakeProvider, clock: Clock, reply: tuple[int, Any]
 ) -> None:
@@ -145,6 +165,22 @@ def test_two_processes_refresh_a_token_once(
         assert list(pool.map(get_token, [app, other] * 2, [sub] * 4)) == ["at-2"] * 4
 
     assert len(forms) == 1
+
+
+@pytest.mark.parametrize("remaining_s", [0.5, 3600], ids=["that ends soon", "from before the clock was set back"])
+def test_a_refresh_of_a_process_that_was_killed_is_repeated(
+    app: Flask, sub: str, provider: FakeProvider, clock: Clock, remaining_s: float
+) -> None:
+    runtime: Runtime = app.extensions["valetkey"]
+    (link,) = stored_links.list_of_account(runtime.store, sub)
+    assert runtime.store.write(Transaction(stored_links.begin_refresh(link, remaining_s)))
+    clock.forward(400)
+    forms = refresh_with(provider, 200, {"access_token": "at-2", "token_type": "Bearer", "expires_in": 300})
+
+    assert get_token(app, sub) == "at-2"
+
+    assert len(forms) == 1
+    assert not runtime.store.write(Transaction(stored_links.begin_refresh(link, 15))), "the tokens are other ones"
 
 
 @pytest.mark.parametrize(("expires_in", "is_refreshed"), [("300", True), (None, False), (-1, False), (10**400, False)])

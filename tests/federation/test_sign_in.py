@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from tests.support.app import MakeApp, Register
-from tests.support.browser_client import Browser
+from tests.support.browser_client import Browser, redirect_parameters
 from tests.support.clock import Clock
 from tests.support.fake_provider import FakeProvider
 from tests.support.provider_sign_in import ProviderBrowser, browser_of, list_accounts
@@ -18,7 +18,7 @@ from tests.support.store_assertions import count_rows
 from tests.support.user import PASSWORD
 from valetkey import GitHub
 from valetkey.accounts.security import disable_account
-from valetkey.resource_server.issuers.jwt import decode_unverified
+from valetkey.tokens.jws import decode_unverified
 
 
 def test_the_first_sign_in_creates_an_account_with_name_and_verified_address(
@@ -100,7 +100,8 @@ def test_an_acr_that_an_app_requests_in_claims_is_passed_on(
 ) -> None:
     client = Browser(browser.http, register())
     claims = json.dumps({"id_token": {"acr": {"essential": True, "values": ["gold", "silver"]}}})
-    consent_url = urlsplit(client.authorize(scope="openid", claims=claims).location).path
+    to_sign_in = browser.http.get(client.authorize(scope="openid", claims=claims).location)
+    consent_url = redirect_parameters(to_sign_in)["next"]
 
     begun = browser.begin(next=consent_url)
 

@@ -1,8 +1,6 @@
-"""Lists and ends the access to an account that needs no password: that of apps and personal access tokens.
+"""Review of the access that survives a new password: apps and personal access tokens.
 
-A new password ends sign-ins, not these: a person with the old password may have allowed an app or created a token, and
-keeps access by it. So the owner is asked to look through them. After a reset, the question stays open until it is
-answered.
+After a reset, the review stays due until the user submits it.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ def load_access_review(sub: str, session_digest: bytes, runtime: Runtime, now: f
 def end_access(
     sub: str, client_ids: Set[str], token_ids: Set[str], address: str | None, runtime: Runtime, now: float
 ) -> None:
-    """End the access of some apps and personal access tokens in one transaction, and close the question about them.
+    """End the access of some apps and personal access tokens in one transaction, and mark the review as done.
 
     Every process rejects their tokens within a second. Ids that are not the owner's are ignored.
 

@@ -29,10 +29,12 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.mail_links import MailLink
 
 from . import texts
+from .errors import SignInRefused
 from .login_context import LoginContext
 from .password import hash_password, password_problem, verify_password
 from .security_mail import password_mail_statements
-from .sign_in import SignInRefused, charge_attempt, require_email_address, start_session
+from .sessions import start_password_session
+from .sign_in import charge_attempt, require_email_address
 from .sign_out import end_all_sessions_statements
 
 ACCOUNT_MAIL_JOB = "account_mail"
@@ -160,7 +162,7 @@ def set_password_with_link(
 
     :raises SignInRefused: if the password is too weak; the link stays valid.
     :raises InvalidRequest: if the link was used meanwhile, another link created an account with this e-mail address
-        first, or the account was disabled.
+        first, or the account was disabled, removed or got another address; then nothing changes.
     """
     problem = password_problem(password, email=link.email, name=link.name)
     if problem:
@@ -172,15 +174,16 @@ def set_password_with_link(
         if link.sub is None
         else _reset_password_statements(sub, password_hash, runtime, login_context, now)
     )
-    email_statements = (accounts.set_email_verified(sub, link.email, now), mail_links.invalidate_all(link.email, now))
-    if not runtime.store.write(
-        Transaction(mail_links.mark_used(link.digest, now), (*account_statements, *email_statements))
-    ):
+    email_statements = (
+        accounts.set_email_verified(sub, link.email, now),
+        mail_links.invalidate_all_if_account_exists(link.email, sub, now),
+    )
+    if not runtime.store.write(Transaction(mail_links.mark_used(link, now), (*account_statements, *email_statements))):
         return _start_session_again(link, password, login_context, runtime, now)
     account = accounts.find(runtime.store, sub)
     if account is None or account.disabled_at is not None:  # another link created an account first, or it was disabled
         raise InvalidRequest(texts.ACCOUNT_EXISTS_SIGN_IN)
-    return start_session(account, login_context, runtime, now)
+    return start_password_session(account, login_context, runtime, now)
 
 
 def _start_session_again(
@@ -192,14 +195,14 @@ def _start_session_again(
     :raises InvalidRequest: if the account does not have this password, or is disabled.
     """
     account = accounts.find_by_email(runtime.store, link.email)
-    if account is None or account.disabled_at is not None:
+    if account is None or account.disabled_at is not None or link.sub not in (None, account.sub):
         raise InvalidRequest(texts.LINK_EXPIRED)
     charge, network = ("sign_in_limit", "password", account.sub), caller_network(login_context.address)
     charge_attempt(charge, network, runtime, now, owner=account.sub)
     if not verify_password(password, account.password_hash):
         raise InvalidRequest(texts.LINK_EXPIRED)
     runtime.limits.refund(*charge)
-    return start_session(account, login_context, runtime, now)
+    return start_password_session(account, login_context, runtime, now)
 
 
 def verify_email(link: MailLink, address: str | None, store: Store, now: float) -> None:
@@ -209,14 +212,14 @@ def verify_email(link: MailLink, address: str | None, store: Store, now: float) 
 
     :param link: a link that was mailed to an existing account (``link.sub`` is set).
     :param address: network address of the caller, for the audit log.
-    :raises InvalidRequest: if the link was used meanwhile.
+    :raises InvalidRequest: if the link was used meanwhile, or the account was disabled or got another address.
     """
     assert link.sub is not None
     rows = (
         accounts.set_email_verified(link.sub, link.email, now),
         audit_statement("account.email_verified", now, owner=link.sub, address=address),
     )
-    if not store.write(Transaction(mail_links.mark_used(link.digest, now), rows)):
+    if not store.write(Transaction(mail_links.mark_used(link, now), rows)):
         account = accounts.find(store, link.sub)
         if account is not None and account.email == link.email and account.email_verified_at is not None:
             return
@@ -240,7 +243,7 @@ def _create_account_statements(
     link: MailLink, sub: str, password_hash: str, login_context: LoginContext, now: float
 ) -> tuple[BoundStatement, ...]:
     insert = accounts.add(sub, link.email, link.name or link.email.partition("@")[0], password_hash, now)
-    return insert, audit_statement("account.created", now, owner=sub, address=login_context.address)
+    return insert, audit_statement("account.created", now, owner=sub, address=login_context.address, created=sub)
 
 
 def _reset_password_statements(

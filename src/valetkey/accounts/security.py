@@ -14,10 +14,11 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
 from . import texts
+from .errors import SignInRefused
 from .login_context import LoginContext
 from .password import hash_password, password_problem, verify_password
 from .security_mail import password_mail_statements
-from .sign_in import SignInRefused, charge_attempt
+from .sign_in import charge_attempt
 from .sign_out import end_all_sessions_statements
 
 
@@ -53,7 +54,7 @@ def change_password(
         runtime.failures.record("password_change.failed", now, network=network, owner=sub)
         raise SignInRefused(texts.WRONG_CURRENT_PASSWORD)
     runtime.limits.refund(*charge)
-    problem = password_problem(new_password, email=account.email, name=account.name)
+    problem = password_problem(new_password, email=account.email or "", name=account.name)
     if problem:
         raise SignInRefused(problem)
     active_sessions = sessions.list_active(runtime.store, sub, now)

@@ -1,63 +1,21 @@
-"""Sign-up and sign-in with a password, and the rate limits for sign-up, sign-in and mail links."""
+"""Sign-in with a password, and the limits of sign-in attempts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from valetkey.activity.audit import audit_statement
-from valetkey.authorization_server.openid.session_logout import logout_statements
 from valetkey.protocol.display_name import describe_character
 from valetkey.protocol.email_address import digest_email_address, is_email_address, normalize_email_address
 from valetkey.protocol.errors import TooManyRequests
-from valetkey.protocol.secret import SESSION, Secret, derive_secret, generate_secret, random_id
+from valetkey.protocol.secret import Secret
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
-from valetkey.storage import accounts, provider_links, sessions
-from valetkey.storage.accounts import Account
-from valetkey.storage.engine.records import to_json
-from valetkey.storage.engine.statement import BoundStatement
-from valetkey.storage.engine.store import Store
-from valetkey.storage.engine.transaction import Transaction
-from valetkey.storage.sessions import Session
-from valetkey.tokens.encryption import Cipher
+from valetkey.storage import accounts
 
 from . import texts
+from .errors import SignInRefused
 from .login_context import LoginContext
 from .password import verify_password
 from .security_mail import new_browser_mail_statements
-
-
-class SignInRefused(Exception):
-    """A sign-in, a sign-up, a change of password or a request for a mail link is refused.
-
-    :param message: the reason, as a sentence for the user.
-    :param retry_after: seconds to wait after too many attempts; 0 if the request was refused for another reason.
-    """
-
-    def __init__(self, message: str, retry_after: float = 0) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderAuthentication:
-    """A sign-in at a provider, as the provider reports it.
-
-    :param issuer: the provider's issuer identifier.
-    :param subject: the user's id at the provider.
-    :param auth_time: when the user signed in there, in seconds since 1970.
-    :param acr: authentication context class; ``None`` if the provider does not say it.
-    :param amr: authentication methods (RFC 8176).
-    :param issuer_sid: id of the session at the provider, in its logout tokens; ``None`` if there is none.
-    """
-
-    issuer: str
-    subject: str
-    auth_time: float
-    acr: str | None = None
-    amr: tuple[str, ...] = ()
-    issuer_sid: str | None = None
+from .sessions import has_signed_in_from, start_password_session
 
 
 def sign_in(email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
@@ -85,7 +43,7 @@ def sign_in(email: str, password: str, login_context: LoginContext, runtime: Run
     # There is no mail about the first sign-in to an account that the operator has created.
     is_new_browser = account.signed_in_at is not None and not browser_was_used
     mail = new_browser_mail_statements(account.sub, login_context, runtime, now) if is_new_browser else ()
-    return start_session(account, login_context, runtime, now, mail)
+    return start_password_session(account, login_context, runtime, now, mail)
 
 
 def require_email_address(text: str) -> str:
@@ -152,103 +110,3 @@ def charge_attempt(
         unit = texts.MINUTE if minutes == 1 else texts.MINUTES
         message = texts.TOO_MANY_ATTEMPTS.format(minutes=minutes, unit=unit)
         raise SignInRefused(message, refusal.retry_after) from refusal
-
-
-def has_signed_in_from(sub: str, login_context: LoginContext, store: Store) -> bool:
-    """Return whether the account was signed in to from this browser before."""
-    return sessions.has_session_from_browser(store, login_context.browser.digest(), sub)
-
-
-def start_session(
-    account: Account,
-    login_context: LoginContext,
-    runtime: Runtime,
-    now: float,
-    further_rows: tuple[BoundStatement, ...] = (),
-    *,
-    provider: ProviderAuthentication | None = None,
-) -> Secret:
-    """Start a session for an authenticated user and return the session's secret.
-
-    The session that the browser had before ends.
-
-    :param account: the user's account, as it was read before the user was authenticated.
-    :param further_rows: SQL statements to execute in the same transaction, such as those that queue a mail.
-    :param provider: the sign-in at a provider; ``None`` if a password was verified.
-    :raises SignInRefused: if the account was disabled or got another password meanwhile, or was disconnected from the
-        provider.
-    """
-    if provider is not None:
-        login_context = replace(login_context, submission=None)  # it was submitted before the provider's page
-    sub, secret = account.sub, _session_secret(account.sub, login_context, runtime.cipher)
-    if login_context.submission is not None and _is_active_session(secret, sub, runtime.store, now):
-        return secret
-    sid, end_statements = _end_previous_session(sub, login_context, runtime, now)
-    session = Session(
-        secret.digest(),
-        sub,
-        login_context.browser.digest(),
-        now,
-        now + runtime.settings.session_lifetime,
-        login_context.address,
-        sid=sid,
-    )
-    condition = sessions.begin(session, account)
-    rows = (accounts.set_signed_in(account, now), *end_statements, *further_rows)
-    detail = None
-    if provider is not None:
-        detail = provider.issuer
-        session = replace(
-            session,
-            auth_time=provider.auth_time,
-            issuer=provider.issuer,
-            subject=provider.subject,
-            issuer_sid=provider.issuer_sid,
-            acr=provider.acr,
-            amr=to_json(provider.amr),
-        )
-        rows = (*rows, sessions.add(session))
-        condition = provider_links.set_signed_in(provider.issuer, provider.subject, sub, now)
-    event = audit_statement("session.started", now, owner=sub, address=login_context.address, detail=detail)
-    if runtime.store.write(Transaction(condition, (*rows, event))):
-        return secret
-    if provider is not None:
-        raise SignInRefused(texts.ACCOUNT_DISABLED)
-    if login_context.submission is None:
-        raise SignInRefused(texts.WRONG_EMAIL_OR_PASSWORD)
-    if _is_active_session(secret, sub, runtime.store, now):  # the same form was submitted twice
-        return secret
-    return start_session(account, replace(login_context, submission=None), runtime, now, further_rows)
-
-
-def _session_secret(sub: str, login_context: LoginContext, cipher: Cipher) -> Secret:
-    """Return the secret of a new session: the same one each time that the same browser submits the same form."""
-    if login_context.submission is None:
-        return generate_secret(SESSION)
-    parts = [login_context.submission, login_context.browser.reveal(), sub]
-    return derive_secret(SESSION, cipher.compute_hmacs("session", to_json(parts))[0])
-
-
-def _is_active_session(secret: Secret, sub: str, store: Store, now: float) -> bool:
-    session_and_account = sessions.find_active(store, secret.digest(), now)
-    return session_and_account is not None and session_and_account[0].sub == sub
-
-
-def _end_previous_session(
-    sub: str, login_context: LoginContext, runtime: Runtime, now: float
-) -> tuple[str, tuple[BoundStatement, ...]]:
-    """Return the ``sid`` of the new session, and the SQL statements, not yet executed, that end the previous session.
-
-    The previous session is the one this browser had, if any; without one there are no statements. If the same user
-    signs in again, the ``sid`` stays the same and clients are not notified: for them the session goes on.
-    """
-    session_and_account = (
-        sessions.find_active(runtime.store, login_context.session.digest(), now) if login_context.session else None
-    )
-    if session_and_account is None:
-        return random_id(), ()
-    previous = session_and_account[0]
-    end = sessions.end(previous.digest, now)
-    if previous.sub == sub:
-        return previous.sid, (end,)
-    return random_id(), (end, *logout_statements(previous.sub, previous.sid, runtime, now, login_context.address))

@@ -16,9 +16,11 @@ from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 
 from . import texts
+from .errors import SignInRefused
 from .login_context import LoginContext
 from .password import hash_password, password_problem, verify_password
-from .sign_in import SignInRefused, charge_attempt, require_email_address, start_session
+from .sessions import start_password_session
+from .sign_in import charge_attempt, require_email_address
 
 
 def sign_up(name: str, email: str, password: str, login_context: LoginContext, runtime: Runtime, now: float) -> Secret:
@@ -43,11 +45,11 @@ def sign_up(name: str, email: str, password: str, login_context: LoginContext, r
         if account is None or account.email != email or not verify_password(password, account.password_hash):
             raise
         runtime.limits.refund("sign_up_limit", network)
-        return start_session(account, login_context, runtime, now)
+        return start_password_session(account, login_context, runtime, now)
     account = accounts.find(runtime.store, sub)
     if account is None:
         raise SignInRefused(texts.ACCOUNT_DELETED)
-    return start_session(account, login_context, runtime, now)
+    return start_password_session(account, login_context, runtime, now)
 
 
 def _new_account_id(login_context: LoginContext) -> str:

@@ -11,6 +11,9 @@ WRONG_CURRENT_PASSWORD = "The current password is wrong."
 ACCOUNT_DISABLED = "This account cannot be used."
 ACCOUNT_DELETED = "This account no longer exists."
 ACCOUNT_EXISTS = "There is already an account with this e-mail address."
+ACCOUNT_CHANGED = (
+    "Nothing was written: the account was changed or removed meanwhile. Look at it, and run the command again."
+)
 ACCOUNT_EXISTS_SIGN_IN = "There is already an account with this e-mail address. Sign in to it."
 INVALID_EMAIL = "Enter an e-mail address, like ada@example.org."
 NON_ASCII_EMAIL = (
@@ -48,7 +51,7 @@ PASSWORD_CHANGED_SUBJECT = "Your password was changed"
 PASSWORD_CHANGED = (
     "The password of your account at {site} was changed, and all other sign-ins were ended.\n\n"
     "{origin}\n"
-    "If this was you, review which apps and tokens can use your account:\n{access_url}\n\n"
+    "If this was you, review what else can use your account:\n{access_url}\n\n"
     "If this was not you, set a new password now:\n{reset_url}\n"
 )
 NEW_BROWSER_SUBJECT = "A sign-in from a new browser"

@@ -20,6 +20,7 @@ from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
 from valetkey.storage import provider_requests
+from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_requests import ProviderRequest
 
@@ -40,6 +41,8 @@ def begin_sign_in(
     now: float,
     *,
     connect_to: str | None = None,
+    takes_address: bool = False,
+    fresh: bool = False,
 ) -> str:
     """Store an authorization request to a provider, and return the URL to which the browser is redirected.
 
@@ -47,6 +50,9 @@ def begin_sign_in(
     :param pending: the authorization request of an app that needs the sign-in; ``None`` if there is none. Its
         ``prompt``, ``login_hint``, ``max_age`` and ``acr_values`` are passed on to the provider.
     :param connect_to: ``sub`` of the signed-in account that is to be connected to the provider; ``None`` to sign in.
+    :param takes_address: whether the user chose to take the address from an account that has not verified it.
+    :param fresh: whether the user is signed in, and signs in again. The provider is asked to authenticate the user, but
+        a provider that does not say when it did is accepted, unless ``pending`` requires a recent sign-in.
     :raises ProviderRefused: if the provider cannot be reached.
     :raises TooManyRequests: if too many sign-ins were begun from the caller's network.
     """
@@ -59,6 +65,8 @@ def begin_sign_in(
     state = generate_secret(PROVIDER_STATE)
     parameters = _passed_on_parameters(provider, pending)
     max_age = parameters.get("max_age")
+    if fresh:
+        parameters.setdefault("max_age", "0")
     row = ProviderRequest(
         digest=state.digest(),
         browser=login_context.browser.digest(),
@@ -66,11 +74,11 @@ def begin_sign_in(
         sub=connect_to,
         next=next_path,
         min_auth_time=None if max_age is None else now - float(max_age),
+        takes_address=int(takes_address),
         begun_at=now,
         expires_at=now + runtime.settings.interaction_lifetime,
     )
-    others = provider_requests.remove_all_but_newest(row.browser, _MAX_PER_BROWSER - 1)
-    runtime.store.write(Transaction(rows=(others, provider_requests.add(row))))
+    _store_request(row, runtime.store)
     if endpoints.jwks_uri is not None:
         parameters["nonce"] = nonce(state, login_context.browser)
     url, _ = make_client(provider, endpoints, runtime, now).create_authorization_url(
@@ -80,6 +88,12 @@ def begin_sign_in(
         **parameters,
     )
     return str(url)
+
+
+def _store_request(row: ProviderRequest, store: Store) -> None:
+    """Store an authorization request, and remove the oldest ones of the browser if it has begun too many."""
+    others = provider_requests.remove_all_but_newest(row.browser, _MAX_PER_BROWSER - 1)
+    store.write(Transaction(rows=(others, provider_requests.add(row))))
 
 
 def unreachable(provider: SignInProvider, cause: FetchError | TooManyFetches) -> ProviderRefused:

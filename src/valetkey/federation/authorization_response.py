@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from valetkey.accounts.login_context import LoginContext
@@ -14,7 +15,7 @@ from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.settings.provider_presets import Apple, GitHub
 from valetkey.settings.providers import SignInProvider
-from valetkey.storage import provider_requests
+from valetkey.storage import provider_links, provider_requests
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_requests import ProviderRequest
@@ -25,7 +26,7 @@ from .authorization_request import code_verifier, nonce, unreachable
 from .client import make_client
 from .endpoints import ProviderEndpoints, find_endpoints
 from .errors import AlreadyAnswered, ProviderRefused
-from .github import fetch_identity
+from .github import add_primary_email, fetch_identity
 from .id_token import untrusted_response, verify_id_token
 from .identity import ProviderIdentity, identity_of_claims
 
@@ -38,7 +39,7 @@ class VerifiedSignIn:
     """A sign-in at a provider whose response was checked.
 
     :param request: the authorization request that the provider responded to.
-    :param identity: the user at the provider, with the time of the sign-in in ``auth_time``.
+    :param identity: the user at the provider; its ``auth_time`` is not in the future.
     :param tokens: the response of the token endpoint (RFC 6749 §5.1).
     """
 
@@ -68,9 +69,7 @@ def accept_request(
     if not store.write(Transaction(provider_requests.mark_used(request.digest, now))):
         if request.expires_at <= now:
             raise ProviderRefused(texts.EXPIRED, log_detail="the state has expired")
-        refusal = AlreadyAnswered(texts.ALREADY_COMPLETED, log_detail="the state is used")
-        refusal.next_path = request.next
-        raise refusal
+        raise AlreadyAnswered(request, provider)
     return request
 
 
@@ -97,7 +96,7 @@ def complete_sign_in(
             verifier = code_verifier(state, login_context.browser)
             tokens = _redeem_code(code, verifier, provider, endpoints, runtime, now)
         expected_nonce = nonce(state, login_context.browser)
-        identity = _identify(tokens, expected_nonce, provider, endpoints, runtime, now)
+        identity = _identify(tokens, request, expected_nonce, provider, endpoints, runtime, now)
     except (FetchError, TooManyFetches) as cause:
         raise unreachable(provider, cause) from cause
     if isinstance(provider, Apple):
@@ -127,7 +126,10 @@ def _check_code(parameters: Mapping[str, str], provider: SignInProvider) -> str:
 def _redeem_code(
     code: str, verifier: str, provider: SignInProvider, endpoints: ProviderEndpoints, runtime: Runtime, now: float
 ) -> Mapping[str, Any]:
-    """Redeem an authorization code at the provider's token endpoint, and return the response."""
+    """Redeem an authorization code at the provider's token endpoint, and return the response, with an access token.
+
+    :raises FetchError: if there is no response of a token endpoint.
+    """
     from authlib.oauth2 import OAuth2Error
 
     client = make_client(provider, endpoints, runtime, now)
@@ -141,42 +143,48 @@ def _redeem_code(
 
 def _identify(
     tokens: Mapping[str, Any],
+    request: ProviderRequest,
     expected_nonce: str,
     provider: SignInProvider,
     endpoints: ProviderEndpoints,
     runtime: Runtime,
     now: float,
 ) -> ProviderIdentity:
-    access_token = tokens.get("access_token")
+    access_token = str(tokens["access_token"])
     if isinstance(provider, GitHub):
-        if not isinstance(access_token, str):
-            raise untrusted_response(provider, "the token response has no access token")
-        return fetch_identity(access_token, provider, runtime)
-    claims = verify_id_token(
-        tokens.get("id_token"),
-        expected_nonce,
-        access_token if isinstance(access_token, str) else None,
-        provider,
-        endpoints,
-        runtime,
-        now,
-    )
-    if claims.get("email") is None and endpoints.userinfo is not None and isinstance(access_token, str):
-        userinfo = _fetch_userinfo(endpoints.userinfo, access_token, claims["sub"], provider, runtime)
-        claims = _add_userinfo(claims, userinfo)
-    return identity_of_claims(claims, provider)
+        identity = fetch_identity(access_token, provider, runtime)
+        fetch_address = partial(add_primary_email, identity, access_token, provider, runtime)
+    else:
+        claims = verify_id_token(
+            tokens.get("id_token"), expected_nonce, access_token, provider, endpoints, runtime, now
+        )
+        identity = identity_of_claims(claims, provider)
+        if claims.get("email") is not None or endpoints.userinfo is None:
+            return identity
+        fetch_address = partial(_add_userinfo, claims, endpoints.userinfo, access_token, provider, runtime)
+    if provider_links.find(runtime.store, provider.issuer, identity.subject) is not None:
+        return identity  # the address is needed only to find or to create an account
+    try:
+        return fetch_address()
+    except (FetchError, TooManyFetches):
+        if request.sub is None:
+            raise
+        return identity  # the account is known: the address is only for display
 
 
-def _add_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the claims of an ID token without an address, with address, name and picture of a userinfo response.
+def _add_userinfo(
+    claims: Mapping[str, Any], url: str, access_token: str, provider: SignInProvider, runtime: Runtime
+) -> ProviderIdentity:
+    """Return the user of an ID token without an address, with address, name and picture of the userinfo endpoint.
 
     Address and ``email_verified`` are of the same source. Claims about the authentication and the organization are
     those of the ID token only: providers may let users edit what userinfo has.
     """
+    userinfo = _fetch_userinfo(url, access_token, claims["sub"], provider, runtime)
     added = {name: userinfo[name] for name in ("email", "email_verified") if name in userinfo}
     names = {name: userinfo[name] for name in ("name", "picture") if name in userinfo}
     own = {name: value for name, value in claims.items() if name not in ("email", "email_verified")}
-    return {**names, **own, **added}
+    return identity_of_claims({**names, **own, **added}, provider)
 
 
 def _fetch_userinfo(
@@ -192,14 +200,14 @@ def _fetch_userinfo(
 
 def _check_auth_time(
     identity: ProviderIdentity, request: ProviderRequest, provider: SignInProvider, settings: Settings, now: float
-) -> float:
-    """Return when the user signed in; without a statement of the provider, now.
+) -> float | None:
+    """Return when the user signed in; ``None`` if the provider does not say it.
 
     :raises ProviderRefused: if the app needs a recent sign-in, and the provider does not say that there was one.
     """
     auth_time, earliest = identity.auth_time, request.min_auth_time
     if earliest is None:
-        return now if auth_time is None else min(auth_time, now)
+        return None if auth_time is None else min(auth_time, now)
     if auth_time is None or auth_time < earliest - settings.clock_leeway:
         raise ProviderRefused(
             texts.NOT_RECENT.format(provider=provider.name),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from valetkey.outbound.errors import FetchFailed
 from valetkey.outbound.http import Fetcher, FetchResponse
+from valetkey.protocol.basic import format_basic
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.settings.provider_presets import Apple
@@ -43,13 +44,17 @@ def redirect_uri(provider: SignInProvider, settings: Settings) -> str:
     return f"{settings.issuer}{settings.sign_in_path}/{provider.provider_id}/callback"
 
 
+def is_token(value: object) -> bool:
+    """Return whether a member of a token response can be an access token or a refresh token (RFC 6749 §A.12)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value)
+
+
 def _encode_basic(client: Any, _method: str, url: str, headers: dict[str, str], body: str) -> Any:
-    """Authenticate with HTTP Basic. Client id and secret are form-encoded first, which Authlib omits (RFC 6749 §2.3.1).
+    """Authenticate with HTTP Basic. ``format_basic`` form-encodes client id and secret first, which Authlib omits.
 
     :returns: the URL, the headers and the body, as Authlib's client authentication does.
     """
-    credentials = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
-    return url, {**headers, "Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}, body
+    return url, {**headers, "Authorization": format_basic(client.client_id, client.client_secret)}, body
 
 
 def _clean_lifetime(expires_in: object) -> int | None:
@@ -92,16 +97,23 @@ class _GuardedResponse:
     def status_code(self) -> int:
         return self.fetched.status
 
-    def json(self) -> Any:
-        import json
+    def json(self) -> dict[str, Any]:
+        """Return the members of a token response, or of an error response (RFC 6749 §5.1, §5.2).
 
+        :raises FetchFailed: if it is neither: it has no ``error``, and no usable access token with status 200.
+        """
         try:
             document = json.loads(self.fetched.body)
-        except RecursionError as cause:
-            raise ValueError("the JSON is nested too deeply") from cause
-        if isinstance(document, dict):  # Authlib calculates with these
-            document.pop("expires_at", None)
-            document["expires_in"] = _clean_lifetime(document.get("expires_in"))
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise FetchFailed(f"the response of the token endpoint, with status {self.status_code}, is no JSON object")
+        if "error" not in document and (self.status_code != 200 or not is_token(document.get("access_token"))):
+            raise FetchFailed(
+                f"the response of the token endpoint, with status {self.status_code}, has no access token"
+            )
+        document.pop("expires_at", None)  # Authlib calculates with these
+        document["expires_in"] = _clean_lifetime(document.get("expires_in"))
         return document
 
     def raise_for_status(self) -> None:

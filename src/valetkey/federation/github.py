@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from valetkey.runtime import Runtime
@@ -15,7 +16,7 @@ _MEDIA_TYPE = "application/vnd.github+json"
 
 
 def fetch_identity(access_token: str, provider: GitHub, runtime: Runtime) -> ProviderIdentity:
-    """Return the user to whom GitHub issued an access token, with the primary e-mail address.
+    """Return the user to whom GitHub issued an access token, without an e-mail address.
 
     :raises ProviderRefused: if GitHub's answer cannot be used.
     :raises FetchError: if GitHub cannot be reached.
@@ -24,14 +25,22 @@ def fetch_identity(access_token: str, provider: GitHub, runtime: Runtime) -> Pro
     user_id = user.get("id") if isinstance(user, dict) else None
     if not isinstance(user_id, int) or isinstance(user_id, bool) or abs(user_id) > _MAX_ID:
         raise untrusted_response(provider, "the user of the API has no id")
-    email, is_verified = _primary_email(_get(f"{provider.api_url}/user/emails", access_token, provider, runtime))
     return ProviderIdentity(
         subject=str(user_id),
-        email=email,
-        email_is_verified=is_verified,
         name=clean_name(user.get("name")) or clean_name(user.get("login")),
         picture=clean_picture(user.get("avatar_url")),
     )
+
+
+def add_primary_email(
+    identity: ProviderIdentity, access_token: str, provider: GitHub, runtime: Runtime
+) -> ProviderIdentity:
+    """Return the user with the primary e-mail address at GitHub.
+
+    :raises FetchError: if GitHub cannot be reached.
+    """
+    email, is_verified = _primary_email(_get(f"{provider.api_url}/user/emails", access_token, provider, runtime))
+    return replace(identity, email=email, email_is_verified=is_verified)
 
 
 def _get(url: str, access_token: str, provider: GitHub, runtime: Runtime) -> Any:

@@ -10,9 +10,11 @@ from valetkey.activity.audit import audit_statement
 from valetkey.authorization_server.openid.session_logout import logout_statements
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
-from valetkey.storage import accounts, provider_links, sessions
+from valetkey.storage import accounts, provider_disconnections, provider_links, sessions
 from valetkey.storage.engine.statement import BoundStatement
+from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
+from valetkey.storage.provider_disconnections import ProviderDisconnection
 from valetkey.storage.provider_links import ProviderLink
 
 from . import texts
@@ -37,13 +39,18 @@ def list_providers(sub: str, runtime: Runtime) -> list[ProviderState]:
     """Return all providers in the order of the setting, with the links of an account."""
     links = {link.issuer: link for link in provider_links.list_of_account(runtime.store, sub)}
     account = accounts.find(runtime.store, sub)
-    has_password = runtime.settings.password_sign_in and account is not None and account.password_hash is not None
+    has_password = runtime.settings.password_sign_in and account is not None and account.has_usable_password
     linked = [provider for provider in runtime.settings.sign_in_with if provider.issuer in links]
     may_disconnect = has_password or len(linked) > 1
     return [
         ProviderState(provider, links.get(provider.issuer), may_disconnect)
         for provider in runtime.settings.sign_in_with
     ]
+
+
+def is_connected(sub: str, provider: SignInProvider, store: Store) -> bool:
+    """Return whether an account is connected with a user of a provider."""
+    return provider.issuer in {link.issuer for link in provider_links.list_of_account(store, sub)}
 
 
 def connect_provider(
@@ -58,9 +65,10 @@ def connect_provider(
 
     :param sub: the ``sub`` of the account to which the browser is signed in.
     :raises ProviderRefused: if the sign-in was begun for another account, the user of the provider is connected with
-        another account, or the account with another user of the provider.
+        another account, or the account with another user of the provider, or if the browser's session ended meanwhile.
     """
-    if verified.request.sub != sub:
+    session = login_context.session
+    if verified.request.sub != sub or session is None:
         raise ProviderRefused(texts.ANOTHER_ACCOUNT, log_detail="begun by another account")
     link = ProviderLink(verified.identity.subject, provider.issuer, sub, verified.identity.email, now)
     event = audit_statement(
@@ -68,11 +76,15 @@ def connect_provider(
     )
     mail = provider_mail_statements(sub, provider.name, login_context, runtime, now)
     tokens = token_statements(verified, provider, runtime, now)
-    if runtime.store.write(Transaction(provider_links.add(link), (event, *mail, *tokens))):
+    condition = provider_links.add_in_session(link, session.digest(), now)
+    again = provider_disconnections.remove(ProviderDisconnection(sub, link.issuer, link.subject))
+    if runtime.store.write(Transaction(condition, (again, event, *mail, *tokens))):
         return
     present = provider_links.find(runtime.store, link.issuer, link.subject)
     if present is None:
-        raise ProviderRefused(texts.OTHER_USER_CONNECTED.format(provider=provider.name))
+        is_other_user = is_connected(sub, provider, runtime.store)
+        sentence = texts.OTHER_USER_CONNECTED if is_other_user else texts.SIGNED_OUT
+        raise ProviderRefused(sentence.format(provider=provider.name))
     if present.sub != sub:
         raise ProviderRefused(texts.CONNECTED_ELSEWHERE.format(provider=provider.name))
     runtime.store.write_all(*tokens)  # it is connected already
@@ -87,6 +99,8 @@ def disconnect_provider(
     now: float,
 ) -> bool:
     """Disconnect an account from a provider, and end its other sessions that began with this provider.
+
+    Only the user connects it again, on the account page: a verified address does not.
 
     :param current_session: digest of the browser's session, which stays active.
     :returns: ``False`` if it is the only way in which the owner can sign in; then nothing changes.
@@ -106,11 +120,11 @@ def disconnect_provider(
 def disconnect_by_operator(link: ProviderLink, runtime: Runtime, now: float) -> None:
     """Disconnect an account from a provider, and end its sessions that began with this provider.
 
-    Nothing is checked: it may be the only way to sign in.
+    It may be the only way to sign in. If the account was disconnected or removed meanwhile, nothing changes.
     """
     ids = {provider.issuer: provider.provider_id for provider in runtime.settings.sign_in_with}
     rows = _disconnection_statements(link, ids.get(link.issuer, link.issuer), None, None, runtime, now)
-    runtime.store.write_all(provider_links.remove_always(link), *rows)
+    runtime.store.write(Transaction(provider_links.remove_always(link), rows))
 
 
 def _disconnection_statements(
@@ -123,6 +137,7 @@ def _disconnection_statements(
     :param remaining_session: digest of a session that stays active.
     """
     rows = [
+        provider_disconnections.add(ProviderDisconnection(link.sub, link.issuer, link.subject)),
         audit_statement("account.provider_disconnected", now, owner=link.sub, address=address, detail=detail),
         sessions.end_others_of_provider(link.sub, link.issuer, remaining_session, now),
     ]

@@ -48,9 +48,8 @@ def _handle_logout_token(call: Call) -> MachineResponse:
 
 def _verify_logout_token(value: str, provider: SignInProvider, runtime: Runtime, now: float) -> Mapping[str, Any]:
     try:
-        header, claims = verify_signature(
-            value, provider, find_endpoints(provider, runtime.provider_metadata), runtime.remote_keys
-        )
+        endpoints = find_endpoints(provider, runtime.provider_metadata)
+        header, claims = verify_signature(value, provider, endpoints, runtime)
     except ProviderRefused as refusal:
         raise InvalidRequest("the logout token cannot be verified", log_detail=refusal.log_detail) from refusal
     except FetchError as cause:
@@ -80,14 +79,14 @@ def _verify_logout_token(value: str, provider: SignInProvider, runtime: Runtime,
 
 
 def _end_sessions(claims: Mapping[str, Any], provider: SignInProvider, call: Call) -> None:
-    """End the sessions that a logout token names. Those that began after it was issued go on, if it is sent again."""
+    """End the sessions that a logout token names, except those that began after it was issued."""
     runtime, now = call.runtime, call.now
-    latest_end = claims["iat"] + runtime.settings.clock_leeway + runtime.settings.session_lifetime
+    issued_at = claims["iat"] + runtime.settings.clock_leeway
     rows: list[BoundStatement] = []
     for session in sessions.list_active_at_provider(
         runtime.store, provider.issuer, claims.get("sub"), claims.get("sid"), now
     ):
-        if session.expires_at <= latest_end:
+        if session.began_at <= issued_at:
             rows.append(sessions.end(session.digest, now))
             rows.append(audit_statement("session.ended", now, owner=session.sub, detail=provider.provider_id))
             rows += logout_statements(session.sub, session.sid, runtime, now, call.address)

@@ -1,27 +1,24 @@
 """Decides which account a user of a provider signs in to, or creates one.
 
 A user of a provider is identified by issuer and ``sub`` alone. An e-mail address connects a provider with an existing
-account only if both sides have verified it. Who created an account with another person's address gains nothing.
+account only if both sides have verified it. If the provider has verified an address that another account has not
+verified, the user may create a new account with it; the other account then has no address.
 """
 
 from __future__ import annotations
 
+from valetkey.accounts.errors import SignInRefused
 from valetkey.accounts.login_context import LoginContext
 from valetkey.accounts.security_mail import new_browser_mail_statements, provider_mail_statements
-from valetkey.accounts.sign_in import (
-    ProviderAuthentication,
-    SignInRefused,
-    charge_attempt,
-    has_signed_in_from,
-    start_session,
-)
+from valetkey.accounts.sessions import ProviderAuthentication, has_signed_in_from, start_provider_session
+from valetkey.accounts.sign_in import charge_attempt
 from valetkey.activity.audit import audit_statement
 from valetkey.protocol.secret import Secret, random_id
 from valetkey.rate_limiting.address import caller_network
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.settings.providers import SignInProvider
-from valetkey.storage import accounts, provider_links
+from valetkey.storage import accounts, mail_links, provider_links
 from valetkey.storage.accounts import Account
 from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.provider_links import ProviderLink
@@ -34,7 +31,12 @@ from .tokens import token_statements
 
 
 class AccountExists(ProviderRefused):
-    """An account has the user's e-mail address, and is not connected with the provider: sign in to it first."""
+    """An account has the user's e-mail address, and is not connected with the provider: sign in to it first.
+
+    :ivar may_take_address: whether the user may instead have the address removed from that account, and create another.
+    """
+
+    may_take_address = False
 
 
 def sign_in_with_provider(
@@ -49,9 +51,11 @@ def sign_in_with_provider(
     link = provider_links.find(runtime.store, provider.issuer, identity.subject)
     account = accounts.find(runtime.store, link.sub) if link else None
     if account is None:
-        account = _connect_by_email(identity, provider, login_context, runtime, now)
-    if account is None:
-        account = _create_account(identity, provider, login_context, runtime, now)
+        other = accounts.find_by_email(runtime.store, identity.email) if identity.email else None
+        if other is None or _takes_address(verified, other, provider, runtime.settings):
+            account = _create_account(identity, other, provider, login_context, runtime, now)
+        else:
+            account = _connect_by_email(identity, other, provider, login_context, runtime, now)
     # A connection by address has a mail of its own, and a new account needs none.
     is_new_browser = link is not None and not has_signed_in_from(account.sub, login_context, runtime.store)
     mail = new_browser_mail_statements(account.sub, login_context, runtime, now) if is_new_browser else ()
@@ -59,57 +63,84 @@ def sign_in_with_provider(
     authentication = ProviderAuthentication(
         provider.issuer,
         identity.subject,
-        now if identity.auth_time is None else identity.auth_time,
+        identity.auth_time,
         identity.acr,
         identity.amr,
         identity.sid,
     )
     try:
-        return start_session(account, login_context, runtime, now, (*mail, *tokens), provider=authentication)
+        return start_provider_session(account, authentication, login_context, runtime, now, (*mail, *tokens))
     except SignInRefused as refusal:
         raise ProviderRefused(texts.ACCOUNT_DISABLED, log_detail=f"account {account.sub}: {refusal}") from None
 
 
-def _connect_by_email(
-    identity: ProviderIdentity, provider: SignInProvider, login_context: LoginContext, runtime: Runtime, now: float
-) -> Account | None:
-    """Connect the account with the user's e-mail address to the provider and return it; ``None`` if there is none.
+def _takes_address(verified: VerifiedSignIn, other: Account, provider: SignInProvider, settings: Settings) -> bool:
+    """Return whether the user has chosen to take the address of an account, and may."""
+    return bool(verified.request.takes_address) and _may_take_address(verified.identity, other, provider, settings)
 
-    Both sides must have verified the address. An account that another user of the provider is connected to is not
-    connected: the provider may have given the address to another person.
 
-    :raises AccountExists: if there is an account, and it may not be connected.
+def _may_take_address(identity: ProviderIdentity, other: Account, provider: SignInProvider, settings: Settings) -> bool:
+    """Return whether the provider has verified the address, the account has not, and the user may create another.
+
+    False if the account is disabled: a new account with its address would undo that.
     """
-    account = accounts.find_by_email(runtime.store, identity.email) if identity.email else None
-    if account is None:
-        return None
-    is_verified = identity.email_is_verified and account.email_verified_at is not None
-    sub, address = account.sub, login_context.address
-    link = ProviderLink(identity.subject, provider.issuer, sub, identity.email, now)
+    try:
+        check_sign_up(identity, provider, settings)
+    except ProviderRefused:
+        return False
+    return identity.email_is_verified and other.email_verified_at is None and other.disabled_at is None
+
+
+def _connect_by_email(
+    identity: ProviderIdentity,
+    account: Account,
+    provider: SignInProvider,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
+) -> Account:
+    """Connect the account with the user's e-mail address to the provider, and return it.
+
+    Both sides must have verified the address. A user of the provider who was disconnected from the account is not
+    connected again. An account that another user of the provider is connected to is not connected: the provider may
+    have given the address to another person.
+
+    :raises AccountExists: if the account may not be connected.
+    """
+    sub, email = account.sub, identity.email or ""
+    link = ProviderLink(identity.subject, provider.issuer, sub, email, now)
     reason = "the address is not verified on both sides"
-    if is_verified:
+    if identity.email_is_verified and account.email_verified_at is not None:
         event = audit_statement(
-            "account.provider_connected", now, owner=sub, address=address, detail=provider.provider_id
+            "account.provider_connected", now, owner=sub, address=login_context.address, detail=provider.provider_id
         )
         mail = provider_mail_statements(sub, provider.name, login_context, runtime, now)
-        if runtime.store.write(Transaction(provider_links.add_to_verified(link, account.email), (event, *mail))):
+        if runtime.store.write(Transaction(provider_links.add_to_verified(link, email), (event, *mail))):
             return account
         present = provider_links.find(runtime.store, link.issuer, link.subject)
         if present is not None and present.sub == sub:  # the same user signed in in another window at the same time
             return account
-        reason = "it is disabled or was changed, or another user of the provider is connected with it"
-    raise AccountExists(
-        texts.ACCOUNT_EXISTS.format(email=identity.email, provider=provider.name),
-        log_detail=f"account {sub}: {reason}",
+        reason = "it is disabled or was changed, or another user of the provider is connected, or it was disconnected"
+    refusal = AccountExists(
+        texts.ACCOUNT_EXISTS.format(email=email, provider=provider.name), log_detail=f"account {sub}: {reason}"
     )
+    refusal.may_take_address = _may_take_address(identity, account, provider, runtime.settings)
+    raise refusal
 
 
 def _create_account(
-    identity: ProviderIdentity, provider: SignInProvider, login_context: LoginContext, runtime: Runtime, now: float
+    identity: ProviderIdentity,
+    other: Account | None,
+    provider: SignInProvider,
+    login_context: LoginContext,
+    runtime: Runtime,
+    now: float,
 ) -> Account:
     """Create an account for a user of a provider, connect the two, and return the account.
 
-    :raises ProviderRefused: if the user may not have an account, or the provider sends no e-mail address.
+    :param other: the account that loses its address to the new one; ``None`` if no account has the address.
+    :raises ProviderRefused: if the user may not have an account, or the provider sends no e-mail address; then nothing
+        changes.
     """
     check_sign_up(identity, provider, runtime.settings)
     email, address = identity.email, login_context.address
@@ -122,19 +153,24 @@ def _create_account(
         raise ProviderRefused(refusal.message) from refusal
     sub = random_id()
     claims = {"picture": identity.picture} if identity.picture else {}
-    insert = accounts.add(sub, email, identity.name or email.partition("@")[0], None, now, claims)
     rows = [
-        provider_links.add(ProviderLink(identity.subject, provider.issuer, sub, email, now)),
-        audit_statement("account.created", now, owner=sub, address=address, detail=provider.provider_id),
+        accounts.add(sub, email, identity.name or email.partition("@")[0], None, now, claims),
+        provider_links.remove_without_account(sub),  # if the address is that of an account meanwhile
+        audit_statement("account.created", now, owner=sub, address=address, detail=provider.provider_id, created=sub),
     ]
+    if other is not None:
+        rows.insert(0, accounts.remove_unverified_email(other.sub, email))
+        rows.append(mail_links.invalidate_all_if_account_exists(email, sub, now))
+        rows.append(audit_statement("account.address_removed", now, owner=other.sub, address=address, created=sub))
     if identity.email_is_verified:
         rows.append(accounts.set_email_verified(sub, email, now))
-    if not runtime.store.write(Transaction(insert, tuple(rows))):
-        link = provider_links.find(runtime.store, provider.issuer, identity.subject)
-        sub = link.sub if link else ""  # the same user signed in in another window at the same time
-    account = accounts.find(runtime.store, sub)
+    link = ProviderLink(identity.subject, provider.issuer, sub, email, now)
+    runtime.store.write(Transaction(provider_links.add(link), tuple(rows)))
+    # If the same user signed in in another window at the same time, it is the account that was created there.
+    present = provider_links.find(runtime.store, provider.issuer, identity.subject)
+    account = accounts.find(runtime.store, present.sub) if present else None
     if account is None:
-        raise ProviderRefused(texts.ANOTHER_WINDOW)
+        raise ProviderRefused(texts.ACCOUNT_CHANGED)
     return account
 
 

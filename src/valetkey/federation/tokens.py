@@ -14,6 +14,7 @@ from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.runtime import Runtime
 from valetkey.settings.providers import SignInProvider
 from valetkey.storage import provider_links
+from valetkey.storage.encrypted_columns import PROVIDER_TOKENS
 from valetkey.storage.engine.statement import BoundStatement
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import Transaction
@@ -21,11 +22,12 @@ from valetkey.storage.provider_links import ProviderLink
 from valetkey.tokens.encryption import Cipher
 
 from .authorization_response import VerifiedSignIn
-from .client import make_client
+from .client import is_token, make_client
 from .endpoints import find_endpoints
 
 _REFRESH_AHEAD_S = 60
 _REFRESH_TIMEOUT_S, _POLL_INTERVAL_S = 15.0, 0.1
+_REFUSALS = frozenset({"invalid_grant", "bad_refresh_token"})  # RFC 6749 §5.2; GitHub
 
 
 class ProviderUnavailable(BackendUnavailable):
@@ -61,20 +63,21 @@ def get_access_token(sub: str, provider_id: str, runtime: Runtime, now: float) -
     provider = next((item for item in runtime.settings.sign_in_with if item.provider_id == provider_id), None)
     if provider is None or not provider.keep_tokens:
         raise LookupError(f"sign_in_with has no provider {provider_id!r} with keep_tokens=True")
-    give_up_at = time.monotonic() + _REFRESH_TIMEOUT_S
+    began_at = time.monotonic()
     while (link := _find_link(sub, provider, runtime.store)) is not None:
         tokens = _decrypt(link, runtime.cipher)
-        if tokens.get("expires_at", math.inf) > now + _REFRESH_AHEAD_S:
+        waited_s = time.monotonic() - began_at
+        if tokens.get("expires_at", math.inf) > now + waited_s + _REFRESH_AHEAD_S:
             return str(tokens["access_token"]) if "access_token" in tokens else None
         if "refresh_token" not in tokens:
             return None
-        if runtime.store.write(Transaction(provider_links.begin_refresh(link, now + _REFRESH_TIMEOUT_S, now))):
-            refreshed = _refresh(link, tokens, provider, runtime, now)
+        if runtime.store.write(Transaction(provider_links.begin_refresh(link, _REFRESH_TIMEOUT_S))):
+            refreshed = _refresh(link, tokens, provider, runtime, now + waited_s)
             encrypted = _encrypt(refreshed, link.issuer, link.subject, runtime.cipher) if refreshed else None
             if runtime.store.write(Transaction(provider_links.end_refresh(link, encrypted))):
-                return str(refreshed["access_token"]) if "access_token" in refreshed else None
+                return str(refreshed["access_token"]) if refreshed else None
             continue  # meanwhile, the user signed in with the provider again, or the user's access ended
-        if time.monotonic() > give_up_at:
+        if waited_s > _REFRESH_TIMEOUT_S:
             raise ProviderUnavailable(f"the refresh of a token of {provider.name} takes too long")
         time.sleep(_POLL_INTERVAL_S)  # another request refreshes it
     return None
@@ -85,7 +88,8 @@ def _refresh(
 ) -> Mapping[str, Any]:
     """Refresh the tokens of a link, and return what is to be stored; an empty dict if the provider refuses.
 
-    :raises ProviderUnavailable: if the provider cannot be reached; then another request may try again.
+    :raises ProviderUnavailable: if the provider cannot be reached, or sends neither tokens nor a refusal; then the
+        present tokens stay, and another request may try again.
     """
     from authlib.oauth2 import OAuth2Error
 
@@ -94,7 +98,7 @@ def _refresh(
         client.scope = None  # RFC 6749 §6: as originally granted
         refreshed = client.refresh_token(refresh_token=tokens["refresh_token"])
     except (OAuth2Error, FetchError, TooManyFetches, ValueError, TypeError) as cause:
-        if isinstance(cause, OAuth2Error) and cause.error == "invalid_grant":  # RFC 6749 §5.2
+        if isinstance(cause, OAuth2Error) and isinstance(cause.error, str) and cause.error in _REFUSALS:
             return {}
         runtime.store.write(Transaction(provider_links.end_refresh(link, link.tokens)))
         raise ProviderUnavailable(
@@ -110,7 +114,7 @@ def _find_link(sub: str, provider: SignInProvider, store: Store) -> ProviderLink
 
 def _token_members(response: Mapping[str, Any], previous: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Return what is stored of a token response (RFC 6749 §5.1): the two tokens, and when the first expires."""
-    members = {name: response[name] for name in ("access_token", "refresh_token") if _is_text(response.get(name))}
+    members = {name: response[name] for name in ("access_token", "refresh_token") if is_token(response.get(name))}
     if response.get("expires_in") is not None:  # a number, see ``client.py``
         members["expires_at"] = now + response["expires_in"]
     if "refresh_token" in previous:
@@ -118,15 +122,13 @@ def _token_members(response: Mapping[str, Any], previous: Mapping[str, Any], now
     return members
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value)
-
-
 def _encrypt(tokens: Mapping[str, Any], issuer: str, subject: str, cipher: Cipher) -> bytes:
-    return cipher.encrypt(json.dumps(tokens).encode(), f"provider_links:{issuer}:{subject}")
+    return cipher.encrypt(json.dumps(tokens).encode(), PROVIDER_TOKENS.row_id(issuer=issuer, subject=subject))
 
 
 def _decrypt(link: ProviderLink, cipher: Cipher) -> dict[str, Any]:
     if link.tokens is None:
         return {}
-    return dict(json.loads(cipher.decrypt(link.tokens, f"provider_links:{link.issuer}:{link.subject}")))
+    return dict(
+        json.loads(cipher.decrypt(link.tokens, PROVIDER_TOKENS.row_id(issuer=link.issuer, subject=link.subject)))
+    )
