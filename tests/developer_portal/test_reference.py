@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
+from pydantic import create_model
 
 from tests.support.app import MakeApp
-from valetkey import Plan
+from valetkey import Plan, describe
 from valetkey.developer_portal.docs_client import DOCS_CLIENT_ID, register_docs_client
-from valetkey.developer_portal.schema_text import SchemaDescriber
 from valetkey.runtime import Runtime
 from valetkey.storage import clients
+from valetkey.web.templates import render_template
 
 
 def test_each_operation_shows_its_scope_its_limit_and_a_curl_call(app: Flask) -> None:
@@ -90,40 +92,37 @@ def test_the_page_says_how_to_register_an_app(
 
 def test_disabling_the_client_removes_the_authorize_button(app: Flask, runtime: Runtime) -> None:
     register_docs_client(runtime, runtime.clock())
-    client = clients.find(runtime.store, DOCS_CLIENT_ID, runtime.clock())
-    assert client is not None
-    runtime.store.write_all(clients.change(client, disabled_at=runtime.clock()))
+    runtime.store.write_all(clients.set_disabled(DOCS_CLIENT_ID, runtime.clock()))
     register_docs_client(runtime, runtime.clock())
     page = app.test_client().get("/docs").text
     assert 'id="authorize-form"' not in page
     assert "has disabled sign-in from this page" in page
 
 
-@pytest.mark.parametrize(
-    ("schema", "text"),
-    [
-        ({"type": "integer", "minimum": 1, "maximum": 9}, "integer, 1 or more, 9 or less"),
-        ({"type": "string", "minLength": 2, "maxLength": 2}, "string, 2 characters"),
-        ({"type": "string", "format": "uuid"}, "string (uuid)"),
-        ({"type": "array", "items": {"$ref": "#/components/schemas/Note"}}, "list of Note"),
-        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string or null"),
-        ({"enum": ["a", None, 3]}, "one of a, null, 3"),
-        ({"type": ["string", "null"]}, "string or null"),
-        ({}, "any"),
-    ],
-)
-def test_a_schema_is_described_as_text(schema: dict[str, object], text: str) -> None:
-    assert SchemaDescriber({"components": {"schemas": {"Note": {"type": "object"}}}}).describe_type(schema) == text
+def test_the_page_of_types_that_refer_to_each_other_is_small_and_rendered_once(
+    make_app: MakeApp, sqlite_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: dict[str, Any] = {}
+    for number in range(8):
+        members: dict[str, Any] = {f"m{other}": (f"Model{other} | None", None) for other in range(6)}
+        models[f"Model{number}"] = create_model(f"Model{number}", **members)
+    for model in models.values():
+        model.model_rebuild(_types_namespace=models)
+    app = make_app(sqlite_store_url)
+    for number in range(40):
+        view = describe(body=models["Model0"], response=models["Model1"])(lambda: "")
+        app.add_url_rule(f"/api/x{number}", f"x{number}", view, methods=["POST"])
+    rendered: list[str] = []
 
+    def render(template: str, **context: Any) -> str:
+        rendered.append(template)
+        return render_template(template, **context)
 
-def test_members_and_example_of_a_recursive_schema_are_finite() -> None:
-    tree = {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string"},
-            "below": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}},
-        },
-    }
-    describer = SchemaDescriber({"components": {"schemas": {"Tree": tree}}})
-    assert [member.name for member in describer.members(tree)] == ["name", "below"] * 4
-    assert "below" in describer.example(tree)
+    monkeypatch.setattr("valetkey.developer_portal.standalone.views.render_template", render)
+
+    pages = [app.test_client().get("/docs").text for _ in range(2)]
+
+    assert pages[0].count('<article class="card operation"') > 40
+    assert len(pages[0]) < 1_000_000
+    assert pages[0] == pages[1]
+    assert rendered == ["reference_operations.html"]

@@ -167,3 +167,40 @@ def test_additions_and_relaxed_requirements_are_compatible(name: str) -> None:
     new = copy.deepcopy(_document())
     COMPATIBLE[name](new)
     assert list(breaking_changes(_document(), new)) == []
+
+
+def _parameter(name: str, kind: str) -> Document:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+
+
+def test_an_extension_of_the_paths_is_no_path() -> None:
+    old = _document()
+    old["paths"]["x-group"] = {"get": {"responses": {}}}
+
+    assert list(breaking_changes(old, _document())) == []
+    assert list(breaking_changes(_document(), old)) == []
+
+
+def test_path_parameters_may_be_listed_in_another_order() -> None:
+    def document(*parameters: Document) -> Document:
+        return {"paths": {"/a/{x}/{y}": {"get": {"parameters": [*parameters], "responses": {}}}}}
+
+    x, y = _parameter("x", "integer"), _parameter("y", "string")
+
+    assert list(breaking_changes(document(x, y), document(y, x))) == []
+    assert list(breaking_changes(document(x, y), document(_parameter("x", "string"), y))) == [
+        "the path parameter x of GET /a/{x}/{y} must now be string, not integer"
+    ]
+
+
+def test_paths_that_differ_in_parameter_names_are_compared_with_themselves() -> None:
+    operation = {"responses": {}}
+    old: Document = {"paths": {"/a/{id}": {"get": operation, "put": operation}, "/a/{slug}": {"delete": operation}}}
+
+    assert list(breaking_changes(old, old)) == []
+    merged = {"paths": {"/a/{name}": {"get": operation, "put": operation, "delete": operation}}}
+    assert list(breaking_changes(old, merged)) == []
+    assert list(breaking_changes(old, {"paths": {"/a/{id}": {"get": operation}, "/a/{slug}": {"put": operation}}})) == [
+        "the operation PUT /a/{id} was removed",
+        "the operation DELETE /a/{slug} was removed",
+    ]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from valetkey.openapi.diff.operations import breaking_changes
-from valetkey.openapi.diff.resolver import SchemaResolver
 from valetkey.openapi.diff.schemas import RequestDiff, ResponseDiff
+from valetkey.openapi.schemas.resolver import SchemaResolver
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
 
@@ -34,6 +34,15 @@ PET = {"$ref": "#/components/schemas/Pet"}
 MAP = {"type": "object", "additionalProperties": NUMBER}
 MAP_OF_TEXT = {"type": "object", "additionalProperties": TEXT}
 LIST = {"type": "array", "items": NUMBER}
+
+OPEN_PAIR = {"type": "array", "prefixItems": [NUMBER, TEXT]}
+
+
+def pair(*items: dict[str, Any]) -> dict[str, Any]:
+    """Return a tuple's schema as pydantic makes it."""
+    length = len(items)
+    return {"type": "array", "prefixItems": list(items), "minItems": length, "maxItems": length, "items": {}}
+
 
 # The schema before and after, the component Pet before and after, the breaking change in requests and in responses.
 CHANGES: dict[str, tuple[Any, Any, Any, Any, str | None, str | None]] = {
@@ -95,6 +104,31 @@ CHANGES: dict[str, tuple[Any, Any, Any, Any, str | None, str | None]] = {
     ),
     "the first type of a pair changes": (
         {"type": "array", "prefixItems": [NUMBER, TEXT]}, {"type": "array", "prefixItems": [TEXT, TEXT]}, None, None,
+        "an item of X must now be string, not integer", "an item of X may now be string, not only integer",
+    ),
+    "a tuple gets longer": (
+        pair(NUMBER, NUMBER), pair(NUMBER, NUMBER, NUMBER), None, None,
+        "X now has a higher minItems, 3", "X may now have more than 2 items",
+    ),
+    "a tuple gets shorter": (
+        pair(NUMBER, NUMBER, NUMBER), pair(NUMBER, NUMBER), None, None,
+        "X now has a lower maxItems, 2", "X may now have less than 3 items",
+    ),
+    "an open tuple gets longer": (
+        OPEN_PAIR, {**OPEN_PAIR, "prefixItems": [NUMBER, TEXT, TEXT]}, None, None,
+        "an item of X must now be string, not any value", None,
+    ),
+    "a tuple is closed": (
+        OPEN_PAIR, {**OPEN_PAIR, "items": False}, None, None, "X may no longer have more than 2 items", None,
+    ),
+    "a tuple is opened": (
+        {**OPEN_PAIR, "items": False}, OPEN_PAIR, None, None, None, "X may now have more than 2 items",
+    ),
+    "a list becomes a tuple of the same items": (
+        LIST, {**pair(NUMBER, NUMBER), "minItems": 0}, None, None, "X now has a lower maxItems, 2", None,
+    ),
+    "a list becomes a tuple of other items": (
+        LIST, {"type": "array", "prefixItems": [TEXT], "items": NUMBER}, None, None,
         "an item of X must now be string, not integer", "an item of X may now be string, not only integer",
     ),
     "the default changes": (

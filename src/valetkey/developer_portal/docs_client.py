@@ -9,6 +9,7 @@ from valetkey.protocol.client_policy import CLIENT_POLICIES
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import change_feed, clients
+from valetkey.storage.engine.transaction import Transaction
 
 DOCS_CLIENT_ID = "valetkey-docs"
 
@@ -39,8 +40,7 @@ def register_docs_client(runtime: Runtime, now: float) -> None:
         register(runtime, DOCS_CLIENT_ID, policy.name, metadata, now)  # None if another process was first
     elif not current.items() <= client.metadata.items():
         updated = {**client.metadata, **current}
-        runtime.store.write_all(
-            clients.change(client, metadata=updated, disabled_at=client.disabled_at),
-            change_feed.add("changed", DOCS_CLIENT_ID),
-            audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID),
-        )
+        changed = clients.change(client, metadata=updated, disabled_at=client.disabled_at)
+        event = audit_statement("client.changed", now, client_id=DOCS_CLIENT_ID)
+        # If it is not written, another process was first, or the operator: the next start compares again.
+        runtime.store.write(Transaction(changed, (change_feed.add("changed", DOCS_CLIENT_ID), event)))

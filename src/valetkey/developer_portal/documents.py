@@ -35,10 +35,16 @@ class PortalDocuments:
     They are never built again, because the routes of a Flask app do not change after the first request.
 
     :param build_openapi: function that returns the app's OpenAPI document as a dict.
+    :param render_operations: function that returns the HTML of the operations on the page of the API reference.
     """
 
-    def __init__(self, settings: Settings, build_openapi: Callable[[], dict[str, Any]]) -> None:
-        self._settings, self._build_openapi = settings, build_openapi
+    def __init__(
+        self,
+        settings: Settings,
+        build_openapi: Callable[[], dict[str, Any]],
+        render_operations: Callable[[ApiReference, Settings], str],
+    ) -> None:
+        self._settings, self._build_openapi, self._render_operations = settings, build_openapi, render_operations
 
     @cached_property
     def openapi(self) -> Document:
@@ -50,7 +56,11 @@ class PortalDocuments:
 
     @cached_property
     def reference(self) -> ApiReference:
-        return build_api_reference(json.loads(self._openapi_json))
+        return build_api_reference(json.loads(self._openapi_json), str(self._settings.issuer))
+
+    @cached_property
+    def operations_html(self) -> str:
+        return self._render_operations(self.reference, self._settings)
 
     @cached_property
     def llms_txt(self) -> Document:

@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from valetkey.openapi.references import follow_reference
+from valetkey.openapi.security import path_items
+from valetkey.openapi.servers import path_below, server_urls
 
 from .schema_text import SchemaDescriber, SchemaMember
 
@@ -61,6 +63,7 @@ class Operation:
     body_type_text: str
     body_members: tuple[SchemaMember, ...]
     body_example: str  # indented JSON
+    can_be_tried: bool  # whether a browser can send the request
     responses: tuple[OperationResponse, ...]
     curl: str  # an example call
 
@@ -77,19 +80,21 @@ class ApiReference:
     plans: tuple[tuple[str, str], ...]  # name, description
 
 
-def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
+def build_api_reference(document: Mapping[str, Any], issuer: str) -> ApiReference:
     """Build the content of the API reference page from an OpenAPI document.
 
     Operations are grouped by their first tag, ``""`` without a tag, in the order of the document.
+
+    :param issuer: the URL of the page's server: paths of operations are below it.
     """
     components = document.get("components", {})
-    builder = _ReferenceBuilder(document, SchemaDescriber(document))
-    groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
-    for path, item in document.get("paths", {}).items():
+    builder = _ReferenceBuilder(document, SchemaDescriber(document), issuer)
+    groups: dict[str, list[Operation]] = {str(tag["name"]): [] for tag in document.get("tags", ()) if "name" in tag}
+    for path, item in path_items(document).items():
         for method in _METHODS:
             if method in item:
                 tags = item[method].get("tags") or [""]
-                groups.setdefault(tags[0], []).append(builder.build_operation(path, method, item))
+                groups.setdefault(str(tags[0]), []).append(builder.build_operation(path, method, item))
     flows = components.get("securitySchemes", {}).get("oauth2", {}).get("flows", {})
     info = document["info"]
     return ApiReference(
@@ -103,9 +108,8 @@ def build_api_reference(document: Mapping[str, Any]) -> ApiReference:
 
 
 class _ReferenceBuilder:
-    def __init__(self, document: Mapping[str, Any], describer: SchemaDescriber) -> None:
-        self._document, self._describer = document, describer
-        self._base_url = (document.get("servers") or [{"url": ""}])[0]["url"]
+    def __init__(self, document: Mapping[str, Any], describer: SchemaDescriber, issuer: str) -> None:
+        self._document, self._describer, self._issuer = document, describer, issuer
 
     def build_operation(self, path: str, method: str, path_item: Mapping[str, Any]) -> Operation:
         source = path_item[method]
@@ -118,12 +122,13 @@ class _ReferenceBuilder:
         security = source.get("security", ())
         scopes = sorted({scope for entry in security for scope in entry.get("oauth2", ())})
         name = source.get("operationId") or f"{method}-{path}"
+        server_url = server_urls(self._document, path_item, source, self._issuer)[0]
         return Operation(
             anchor=re.sub(r"[^\w-]+", "-", f"op-{name}"),
             method=method.upper(),
-            path=path,
-            summary=source.get("summary", ""),
-            paragraphs=tuple(_paragraphs(source.get("description", ""), access, limit)),
+            path=path_below(server_url, self._issuer) + path,
+            summary=str(source.get("summary", "")),
+            paragraphs=tuple(_paragraphs(str(source.get("description", "")), access, limit)),
             access=access,
             limit=limit,
             scopes=tuple(scopes),
@@ -131,13 +136,14 @@ class _ReferenceBuilder:
             deprecated=bool(source.get("deprecated")),
             parameters=parameters,
             body_type_text="" if schema is None else self._describer.describe_type(schema),
-            body_members=() if schema is None else tuple(self._describer.members(schema)),
+            body_members=() if schema is None else self._describer.members(schema),
             body_example=example,
+            can_be_tried=schema is None or method not in {"get", "head"},
             responses=tuple(
                 self._build_response(str(status), response) for status, response in sorted(source["responses"].items())
             ),
             curl=self._curl_command(
-                method.upper(), path, parameters, example, with_token=bool(security) and {} not in security
+                method.upper(), server_url + path, parameters, example, with_token=bool(security) and {} not in security
             ),
         )
 
@@ -146,23 +152,22 @@ class _ReferenceBuilder:
         resolved = self._describer.resolve(schema)
         example = self._describer.example(schema) if parameter.get("required") else resolved.get("default", "")
         return Parameter(
-            parameter["name"],
-            parameter["in"],
+            str(parameter["name"]),
+            parameter.get("in", "query"),
             self._describer.describe_type(schema),
             bool(parameter.get("required")),
-            parameter.get("description") or resolved.get("description", ""),
+            str(parameter.get("description") or resolved.get("description", "")),
             _field_text(example),
-            tuple(_field_text(choice) for choice in resolved.get("enum", ())),
-            resolved.get("type") == "array",
+            tuple(map(_field_text, self._describer.choices(schema))),
+            self._describer.is_list(schema),
         )
 
-    def _json_schema(self, body_or_response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _json_schema(self, body_or_response: Mapping[str, Any]) -> Any:
         """Return the JSON Schema of a request body or response, or None if it has no JSON media type."""
         content = follow_reference(body_or_response, self._document).get("content", {})
         for media_type, media in content.items():
             if "json" in media_type:
-                schema: Mapping[str, Any] = media.get("schema", {})
-                return schema
+                return media.get("schema", {})
         return None
 
     def _build_response(self, status: str, response: Mapping[str, Any]) -> OperationResponse:
@@ -173,29 +178,35 @@ class _ReferenceBuilder:
         is_error = code >= 400 or not code
         return OperationResponse(
             status,
-            response.get("description", "") or phrase,
+            str(response.get("description", "")) or phrase,
             self._describer.describe_type(schema) if schema else "",
-            tuple(self._describer.members(schema)) if schema and not is_error else (),
+            self._describer.members(schema) if schema and not is_error else (),
             is_error,
         )
 
     def _curl_command(
-        self, method: str, path: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool
+        self, method: str, url: str, parameters: tuple[Parameter, ...], body: str, *, with_token: bool
     ) -> str:
         """Return an example curl command for an operation, with example values for its required parameters.
 
+        :param url: the URL of the operation, with the names of its path parameters in braces.
         :param body: the JSON text of an example request body; empty if the operation has none.
         :param with_token: whether the command sends an access token, as ``$TOKEN``.
         """
         required = [parameter for parameter in parameters if parameter.required]
         for parameter in parameters:
             if parameter.location == "path":
-                path = path.replace(f"{{{parameter.name}}}", quote(parameter.example, safe=""))
+                url = url.replace(f"{{{parameter.name}}}", quote(parameter.example, safe=""))
         query = urlencode(
-            [(parameter.name, parameter.example) for parameter in required if parameter.location == "query"]
+            [
+                (parameter.name, value)
+                for parameter in required
+                for value in (parameter.example.split(",") if parameter.is_array else [parameter.example])
+                if parameter.location == "query"
+            ]
         )
-        lines = ["curl " + (f"-X {method} " if method != "GET" else "")]
-        lines[0] += shlex.quote(f"{self._base_url}{path}{f'?{query}' if query else ''}")
+        option = "--head " if method == "HEAD" else f"-X {method} " if method != "GET" or body else ""
+        lines = [f"curl {option}{shlex.quote(f'{url}?{query}' if query else url)}"]
         if with_token:
             lines.append('-H "Authorization: Bearer $TOKEN"')
         headers = [f"{parameter.name}: {parameter.example}" for parameter in required if parameter.location == "header"]

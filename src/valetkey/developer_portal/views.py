@@ -7,16 +7,16 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, url_for
 
-from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.runtime import Runtime
+from valetkey.tokens.grant_scope import limit_scope_to_plan
 from valetkey.web import pages
 from valetkey.web.context import current_runtime
 from valetkey.web.static_files import PageBlueprint
 
 from .docs_client import DOCS_CLIENT_ID, docs_redirect_uri, register_docs_client
 from .documents import PortalDocuments
-from .standalone.views import REFERENCE_CONTENT_SECURITY_POLICY, document_view
-from .well_known import API_CATALOG_PATH, SECURITY_TXT_PATH, metadata_url, security_txt
+from .standalone.views import REFERENCE_CONTENT_SECURITY_POLICY, document_view, render_operations
+from .well_known import API_CATALOG_PATH, SECURITY_TXT_PATH, metadata_url_below_issuer, security_txt
 
 
 def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
@@ -26,7 +26,7 @@ def make_blueprints(runtime: Runtime) -> tuple[Blueprint, Blueprint]:
     A page or file that is disabled in the settings has no route.
     """
     settings = runtime.settings
-    documents = PortalDocuments(settings, lambda: runtime.build_openapi_document())
+    documents = PortalDocuments(settings, lambda: runtime.build_openapi_document(), render_operations)
     blueprint = PageBlueprint("valetkey_developer_portal", __name__)
     api = Blueprint("valetkey_documents", __name__)
     if settings.docs_path is not None:
@@ -59,14 +59,17 @@ def _reference_view(documents: PortalDocuments, runtime: Runtime) -> Callable[[]
         page = pages.render_page(
             "reference.html",
             reference=documents.reference,
-            requestable_scopes=limit_scope_to_plan(frozenset(settings.known_scopes), DOCS_CLIENT_ID, runtime, now),
+            operations_html=documents.operations_html,
+            requestable_scopes=limit_scope_to_plan(
+                frozenset(settings.known_scopes), DOCS_CLIENT_ID, runtime.subscriptions, settings, now
+            ),
             client_id=DOCS_CLIENT_ID,
             may_authorize=runtime.clients.find(DOCS_CLIENT_ID, now) is not None,
             redirect_uri=docs_redirect_uri(settings),
             oauth=settings.oauth_path,
             settings=settings,
             issuer_path=urlsplit(settings.issuer).path,
-            metadata_url=metadata_url(settings),
+            metadata_url=metadata_url_below_issuer(settings),
             here=url_for("valetkey_developer_portal.docs"),
         )
         page.headers["Content-Security-Policy"] = REFERENCE_CONTENT_SECURITY_POLICY

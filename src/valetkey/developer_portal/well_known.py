@@ -15,10 +15,11 @@ SECURITY_TXT_PATH = "/.well-known/security.txt"
 _SECURITY_TXT_LIFETIME = timedelta(days=364)  # less than a year is recommended (RFC 9116 §2.5.5)
 
 
-def metadata_url(settings: Settings) -> str:
-    """Return the URL of the authorization server's metadata (RFC 8414 §3.1).
+def metadata_url_below_issuer(settings: Settings) -> str:
+    """Return a URL of the authorization server's metadata that the app itself serves.
 
-    If the issuer has a path, the URL is below that path, where the app is mounted.
+    It is below the issuer's path, at which the app is mounted. The standard URL of an issuer with a path has the
+    well-known path before that path (RFC 8414 §3.1), outside of the app.
     """
     return f"{settings.issuer}/.well-known/oauth-authorization-server"
 
@@ -31,7 +32,7 @@ def api_catalog(settings: Settings) -> dict[str, Any]:
         links["service-desc"] = [{"href": settings.issuer + settings.openapi_path, "type": "application/json"}]
     if settings.docs_path is not None:
         links["service-doc"] = [{"href": settings.issuer + settings.docs_path, "type": "text/html"}]
-    links["service-meta"] = [{"href": metadata_url(settings), "type": "application/json"}]
+    links["service-meta"] = [{"href": metadata_url_below_issuer(settings), "type": "application/json"}]
     return {"linkset": [{"anchor": settings.issuer + API_CATALOG_PATH, "item": [{"href": api}]}, links]}
 
 
@@ -69,7 +70,10 @@ def _document_links(settings: Settings) -> list[str]:
         (settings.docs_path, "API reference", "the same as a web page, with an Authorize button"),
     ]
     lines = [f"- [{name}]({settings.issuer}{path}): {content}" for path, name, content in links if path is not None]
-    return [*lines, f"- [OAuth metadata]({metadata_url(settings)}): every endpoint of the authorization server"]
+    return [
+        *lines,
+        f"- [OAuth metadata]({metadata_url_below_issuer(settings)}): every endpoint of the authorization server",
+    ]
 
 
 def _token_instructions(settings: Settings) -> list[str]:

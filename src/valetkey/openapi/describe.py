@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import inspect
 import operator
 import sys
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from types import FunctionType, UnionType
+from typing import Any, TypeVar, cast
+
+from valetkey.resource_server.routes import Route
 
 View = TypeVar("View", bound=Callable[..., Any])
 DESCRIPTION_ATTRIBUTE = "__valetkey_description__"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 
 
 @dataclass(frozen=True, slots=True)
 class ViewDescription:
     """The request and response types of one view, as passed to the decorator ``describe``.
 
-    A type is any that pydantic can make a JSON Schema of; None if it is not declared.
+    A type is any that pydantic can make a JSON Schema of; None if it is not declared. No value has been checked.
     """
 
     body: Any = None
     query: Any = None
     headers: Any = None
     response: Any = None
-    status: int | None = None
-    errors: Mapping[int, str] = field(default_factory=dict)
+    status: Any = None
+    errors: Any = None
 
 
 def describe(
@@ -37,66 +42,109 @@ def describe(
     query: Any = None,
     headers: Any = None,
     response: Any = None,
-    status: int | None = None,
-    errors: Mapping[int, str] | None = None,
+    status: int | str | None = None,
+    errors: Mapping[int, str] | Mapping[str, str] | None = None,
 ) -> Callable[[View], View]:
     """Declare the request and response types of a view, for the OpenAPI document and the API reference.
 
-    The decorator documents; it does not validate requests or responses. Summary and description of the operation come
-    from the view's docstring. Without ``response=``, the response type is the view's return annotation.
+    Write it below ``@app.get`` and other route decorators. The decorator documents; it does not validate requests or
+    responses. Summary and description of the operation come from the view's docstring. Without ``response=``, the
+    response type is the view's return annotation. A class-based view can be described at its methods, at
+    ``dispatch_request`` and as a whole (``decorators``): the innermost description counts.
 
-    A type is a pydantic model, a dataclass, a ``TypedDict``, or a list or dict of these.
+    A type is a pydantic model, a dataclass, a ``TypedDict``, or a list or dict of these. If one description is for
+    several methods, ``body`` and ``status`` are those of POST, PUT, PATCH and DELETE.
 
-    :param body: type of the JSON request body.
+    :param body: type of the JSON request body. GET and HEAD requests have none (RFC 9110 §9.3.1).
     :param query: type whose members are the query parameters.
     :param headers: type whose members are the request headers that the view reads, for example a ``TypedDict`` with
         the member ``If-Match``.
     :param response: type of the JSON response body.
-    :param status: status of the successful response. Default: 200, or 204 if the view is annotated to return ``None``
-        and ``response=`` is not given.
+    :param status: status of the successful response, 200 to 399. Default: 200, or 204 if the view is annotated to
+        return ``None`` and ``response=`` is not given.
     :param errors: error responses of the view by status, for example ``{404: "There is no such note"}``. They are
-        documented as problem details (RFC 9457).
+        documented as problem details (RFC 9457). A status may be text.
+
+    The log and ``valetkey check`` name what cannot be documented; requests are not affected.
+
+    :raises ValueError: if the view is a class; raised when the decorator is applied.
     """
-    description = ViewDescription(body, query, headers, response, status, dict(errors or {}))
+    description = ViewDescription(body, query, headers, response, status, errors)
 
     def decorate(view: View) -> View:
-        setattr(view, DESCRIPTION_ATTRIBUTE, description)
-        return view
+        described = _copy_view(view)
+        setattr(described, DESCRIPTION_ATTRIBUTE, description)
+        if not hasattr(view, DESCRIPTION_ATTRIBUTE):  # a route decorator below ``describe`` has registered the view
+            with contextlib.suppress(AttributeError):  # a method of an object has no attributes of its own
+                setattr(view, DESCRIPTION_ATTRIBUTE, description)
+        return described
 
     return decorate
 
 
-def get_view_description(view: Callable[..., Any]) -> ViewDescription:
-    """Return what the decorator ``describe`` declared for a view.
+def _copy_view(view: View) -> View:
+    """Return a copy of a view, so that describing the copy does not change the original.
 
-    If it declared no response type, the response type and the status are taken from the view's return annotation.
+    :raises ValueError: if the view is a class, which is not what Flask calls.
     """
-    description: ViewDescription = getattr(view, DESCRIPTION_ATTRIBUTE, None) or ViewDescription()
-    if description.response is not None:
-        return description
-    response, status = _return_annotation(view)
-    return replace(description, response=response, status=description.status or status)
+    if isinstance(view, type):
+        raise ValueError(f"describe cannot decorate the class {view.__name__}: list it in the class's `decorators`")
+    copied: Any
+    if isinstance(view, FunctionType):  # a copy and not a wrapper, which each call would pass
+        copied = FunctionType(view.__code__, view.__globals__, view.__name__, view.__defaults__, view.__closure__)
+        copied.__kwdefaults__ = view.__kwdefaults__
+    elif isinstance(view, functools.partial):
+        return copy.copy(view)
+    else:
+        copied = functools.partial(view)
+    return cast(View, functools.update_wrapper(copied, view))
 
 
-def _return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
+def find_view_description(route: Route, method: str) -> ViewDescription:
+    """Return what the decorator ``describe`` declared for an operation; if it did not, nothing is declared.
+
+    :param method: the operation's HTTP method, in upper case.
+    """
+    found = route.get_view_attribute(DESCRIPTION_ATTRIBUTE)
+    description: ViewDescription = ViewDescription() if found is None else found
+    is_of_method = getattr(route.view, DESCRIPTION_ATTRIBUTE, None) is description
+    described_methods = set(route.methods if is_of_method else route.rule.methods or route.methods)
+    if method in _SAFE_METHODS and described_methods - _SAFE_METHODS:
+        return replace(description, body=None, status=None)
+    return description
+
+
+def read_return_annotation(view: Callable[..., Any]) -> tuple[Any, int | None]:
     """Return the response type and the status that a view's return annotation implies.
 
     :returns: the type of the JSON response, None if the annotation has no JSON type; and the status, 204 if the view
         is annotated to return ``None``, else None.
+    :raises ValueError: if the annotation cannot be evaluated.
     """
-    function = inspect.unwrap(view)
+    view_class = getattr(view, "view_class", None)  # if it has no method of the name of the HTTP method
+    function: Any = find_function(view if view_class is None else view_class.dispatch_request)
+    if not inspect.isroutine(function):  # an object with the method __call__
+        function = type(function).__call__
     try:
         annotation = typing.get_type_hints(function, include_extras=True).get("return", Any)
-    except (NameError, TypeError, AttributeError):  # names that are imported for type checkers only
+    except NameError:  # a name that is imported for type checkers only
         return None, None
+    except Exception as cause:  # an annotation is any expression, and the text of one may be anything
+        raise ValueError(f"its annotations cannot be evaluated ({type(cause).__name__}: {cause})") from cause
     if annotation is type(None):
         return None, 204
     if typing.get_origin(annotation) is tuple:  # (body, status) or (body, status, headers)
-        annotation = typing.get_args(annotation)[0]
-    is_union = typing.get_origin(annotation) in {typing.Union, types.UnionType}
+        annotation = next(iter(typing.get_args(annotation)), Any)
+    is_union = typing.get_origin(annotation) in {typing.Union, UnionType}
     alternatives = typing.get_args(annotation) if is_union else (annotation,)
     json_types = tuple(alternative for alternative in alternatives if has_json_schema(alternative))
     return (functools.reduce(operator.or_, json_types) if json_types else None), None
+
+
+def find_function(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that a view calls in the end: without decorators that name it, and ``functools.partial``."""
+    function: Callable[..., Any] = inspect.unwrap(view.func if isinstance(view, functools.partial) else view)
+    return view if function is view else find_function(function)
 
 
 def has_json_schema(python_type: Any) -> bool:

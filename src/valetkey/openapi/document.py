@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import copy
+import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Flask
 
+from valetkey.protocol.json_encoding import encode_json
 from valetkey.resource_server.routes import Route, iter_routes
 from valetkey.settings import Settings
 from valetkey.web.context import EXTENSION
 
 from .decorator_effects import add_decorator_effects
+from .imported.normalization import normalize_document
+from .imported.route_matching import RouteMatcher
 from .limits import plans_extension
 from .names import name_operations
 from .operation import OperationBuilder
-from .path_parameters import path_template, without_parameter_names
-from .schemas import SchemaBuilder, used_components
-from .security import METHODS, IssuerMetadata, add_operation_security, path_item_operations, shared_components
+from .path_parameters import parameter_names, path_template, without_parameter_names
+from .schemas.builder import SchemaBuilder, used_components
+from .security import METHODS, IssuerMetadata, add_operation_security, shared_components
 
 OPENAPI_VERSION = "3.1.0"
+Warn = Callable[[str], None]
+_log = logging.getLogger("valetkey")
 
 
-def build_document(app: Flask, issuer_metadata: IssuerMetadata | None = None) -> dict[str, Any]:
+def build_document(
+    app: Flask, issuer_metadata: IssuerMetadata | None = None, warn: Warn = _log.warning
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document, as a dict, of the host's routes under the setting ``api_prefix``.
 
     :param issuer_metadata: for an app with a ``ResourceServer``, the metadata of the issuers as far as it is known.
+    :param warn: called with a sentence for each operation that cannot be documented completely.
     :raises ValueError: if ``describe`` was given a type that has no JSON Schema. The message names the operation.
     """
     settings, trusted_issuers = _settings_and_issuers(app, issuer_metadata)
     routes = [route for route in iter_routes(app) if _is_documented(route, settings)]
     schemas = SchemaBuilder()
-    builders = _build_operations(routes, schemas)
+    builders = _build_operations(routes, schemas, warn)
     schemas.build()
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), builder in builders.items():
@@ -45,7 +54,7 @@ def build_document(app: Flask, issuer_metadata: IssuerMetadata | None = None) ->
     type_schemas = used_components(paths, schemas.components)
     components["schemas"] = {**type_schemas, **components["schemas"]}
     tags = sorted({tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())})
-    return {
+    document = {
         "openapi": OPENAPI_VERSION,
         "info": _info(settings),
         "servers": [{"url": str(settings.issuer)}],  # the default issuer is of a subclass
@@ -54,6 +63,7 @@ def build_document(app: Flask, issuer_metadata: IssuerMetadata | None = None) ->
         "paths": dict(sorted(paths.items())),
         "components": components,
     }
+    return _without_shared_parts(document)
 
 
 def _is_documented(route: Route, settings: Settings) -> bool:
@@ -67,15 +77,21 @@ def _is_documented(route: Route, settings: Settings) -> bool:
 
 
 def load_or_build_document(
-    app: Flask, openapi: Callable[[], dict[str, Any]] | None, issuer_metadata: IssuerMetadata | None = None
+    app: Flask,
+    openapi: Callable[[], dict[str, Any]] | None,
+    issuer_metadata: IssuerMetadata | None = None,
+    warn: Warn = _log.warning,
 ) -> dict[str, Any]:
     """Return the app's OpenAPI document as a dict.
 
     :param openapi: function that returns the OpenAPI document of another Flask extension, to which security is added;
         None to build the document from the app's routes.
     :param issuer_metadata: as for ``build_document``.
+    :param warn: as for ``build_document``; by default, it writes to the log.
     """
-    return build_document(app, issuer_metadata) if openapi is None else _add_security(openapi(), app, issuer_metadata)
+    if openapi is None:
+        return build_document(app, issuer_metadata, warn)
+    return _add_security(openapi(), app, issuer_metadata, warn)
 
 
 def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
@@ -83,51 +99,45 @@ def add_security(spec: dict[str, Any], app: Flask) -> dict[str, Any]:
 
     Use it with the document of APIFlask, flask-smorest or flask-openapi. Each operation gets its security
     requirements, error responses and rate limit; the document gets the security schemes. Existing members are not
-    replaced, except security requirements: those always come from the app's routes.
+    replaced, except security requirements: those always come from the app's routes. An operation is found by the path
+    of its server followed by its own; the log names those that have no route.
 
-    :param spec: an OpenAPI 3 document. It is not modified.
+    :param spec: an OpenAPI 3 document, which may be read from YAML. It is not modified.
     :param app: the Flask app that serves the operations, with a ``Valetkey`` or a ``ResourceServer``.
     :returns: a copy of the document with the additions.
-    :raises ValueError: if the document is not OpenAPI 3, for example Swagger 2.0.
+    :raises ValueError: if the document is not OpenAPI 3, for example Swagger 2.0, or is malformed.
     """
-    return _add_security(spec, app, None)
+    return _add_security(spec, app, None, _log.warning)
 
 
-def _add_security(spec: dict[str, Any], app: Flask, issuer_metadata: IssuerMetadata | None) -> dict[str, Any]:
-    if not str(spec.get("openapi", "")).startswith("3."):
-        raise ValueError("the document is not OpenAPI 3: set the extension's OpenAPI version to 3.1.0")
+def _add_security(
+    spec: dict[str, Any], app: Flask, issuer_metadata: IssuerMetadata | None, warn: Warn
+) -> dict[str, Any]:
     settings, trusted_issuers = _settings_and_issuers(app, issuer_metadata)
-    document = copy.deepcopy(spec)
-    routes = {
-        (without_parameter_names(path_template(route.path)), method): route
-        for route in iter_routes(app)
-        for method in route.methods
-    }
+    document = normalize_document(spec, settings)
+    allow_bearer_scopes = not document["openapi"].startswith("3.0")
     documented_routes = []
-    for path, item in document.get("paths", {}).items():
-        for method, operation in path_item_operations(item):
-            route = routes.get((without_parameter_names(path), method))
-            if route is not None and not route.is_valetkey_route:
-                documented_routes.append(route)
-                allow_bearer_scopes = not spec["openapi"].startswith("3.0")
-                add_operation_security(
-                    operation, route, settings, trusted_issuers, allow_bearer_scopes=allow_bearer_scopes
-                )
-                add_decorator_effects(operation, route, method, settings.max_body)
+    for operation, method, route in RouteMatcher(iter_routes(app), settings.issuer).iter_matches(document, warn):
+        documented_routes.append(route)
+        add_operation_security(operation, route, settings, trusted_issuers, allow_bearer_scopes=allow_bearer_scopes)
+        add_decorator_effects(operation, route, method, settings.max_body)
     document |= _plans_member(settings)
     components = document.setdefault("components", {})
     scopes = frozenset().union(*(route.scopes for route in documented_routes))
     for kind, added in shared_components(settings, trusted_issuers, scopes).items():
         present = components.get(kind, {})
         components[kind] = {**present, **added} if kind == "securitySchemes" else added | present
-    return document
+    return _without_shared_parts(document)
 
 
-def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[tuple[str, str], OperationBuilder]:
+def _build_operations(
+    routes: Sequence[Route], schemas: SchemaBuilder, warn: Warn
+) -> dict[tuple[str, str], OperationBuilder]:
     """Return an ``OperationBuilder`` for each operation of the routes, by path template and method in upper case.
 
-    Paths that differ only in the names of their parameters are treated as one path, which has the parameter names of
-    the first of these routes. Methods that OpenAPI does not have are left out.
+    Paths that differ only in the names of their parameters are one path in OpenAPI (3.1 §4.8.8), which has the
+    parameter names of the first of these routes. If several of them have a method, only the operation of the first one
+    can be documented. Methods that OpenAPI does not have are left out.
 
     :param schemas: the collection to which the builders add the types of bodies, queries, headers and responses.
     """
@@ -137,11 +147,15 @@ def _build_operations(routes: Sequence[Route], schemas: SchemaBuilder) -> dict[t
         template = path_template(route.path)
         path = paths.setdefault(without_parameter_names(template), template)
         for method in route.methods:
-            if method.lower() in METHODS:
-                operations.setdefault((path, method), route)
+            if method.lower() not in METHODS:
+                continue
+            documented = operations.setdefault((path, method), route)
+            if documented is not route:
+                reason = f"OpenAPI cannot distinguish it from {documented.path} ({documented.endpoint})"
+                warn(f"{method} {route.path} ({route.endpoint}) is not documented: {reason}")
     operation_ids = name_operations(operations)
     return {
-        (path, method): OperationBuilder(route, method, operation_ids[path, method], schemas)
+        (path, method): OperationBuilder(route, method, operation_ids[path, method], schemas, warn)
         for (path, method), route in operations.items()
     }
 
@@ -154,9 +168,14 @@ def _rename_path_parameters(operation: dict[str, Any], template: str, path: str)
     """
     if template == path:
         return
-    names = [part.split("}")[0] for part in path.split("{")[1:]]
-    for parameter, name in zip(operation["parameters"], names, strict=False):
+    for parameter, name in zip(operation["parameters"], parameter_names(path), strict=False):
         parameter["name"] = name
+
+
+def _without_shared_parts(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy in which no part is that of another document or operation: the caller may change it."""
+    copied: dict[str, Any] = json.loads(encode_json(document))
+    return copied
 
 
 def _plans_member(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from valetkey.rate_limiting.limit import Limit, parse_limit
@@ -14,31 +14,39 @@ from valetkey.settings.plans import Plan
 _PERIOD_NAMES = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
-def rate_limit_extension(protection: RouteProtection | None) -> dict[str, Any] | None:
+def rate_limit_extension(protections: Sequence[RouteProtection]) -> dict[str, Any] | None:
     """Return the value of the OpenAPI extension ``x-rate-limit`` of a route, or None if the route has no rate limit.
 
     A single limit has the members ``limit`` (calls), ``window`` (seconds) and ``burst`` (calls that can be made at
-    once), and ``plan`` if it applies to one plan. If there are several limits, the member ``policies`` is a list of
-    these objects. ``cost`` is present if a call counts more than once, and ``description`` says all of it in English.
+    once), ``plan`` if it applies to one plan, and ``cost`` if a call counts more than once. If there are several
+    limits, the member ``policies`` is a list of these objects. ``description`` says all of it in English.
 
-    :param protection: the route's declared protection, or None if it has none.
+    :param protections: what each of the route's decorators requires. Each limit applies.
     """
-    if protection is None:
-        return None
-    limits = list(_limits_by_plan(protection))
-    if not limits:
-        return None
-    cost = {"cost": protection.cost} if protection.cost > 1 else {}
-    limits_text = "; ".join(_describe_limit(name, limit) for name, limit in limits)
-    description = f"{limits_text[0].upper()}{limits_text[1:]}, {_describe_counter(protection)}."
-    if protection.cost > 1:
-        description += f" Each call counts as {protection.cost}."
+    limited = [protection for protection in protections if protection.limit is not None]
     policies = [
-        {"limit": limit.max_calls, "window": limit.period_s, "burst": limit.burst, **({"plan": name} if name else {})}
-        for name, limit in limits
+        _policy(protection, plan, limit) for protection in limited for plan, limit in _limits_by_plan(protection)
     ]
+    if not policies:
+        return None
     policy = policies[0] if len(policies) == 1 else {"policies": policies}
-    return {**policy, **cost, "description": description}
+    return {**policy, "description": " ".join(map(_describe_limits, limited))}
+
+
+def _policy(protection: RouteProtection, plan: str, limit: Limit) -> dict[str, Any]:
+    return {
+        "limit": limit.max_calls,
+        "window": limit.period_s,
+        "burst": limit.burst,
+        **({"plan": plan} if plan else {}),
+        **({"cost": protection.cost} if protection.cost > 1 else {}),
+    }
+
+
+def _describe_limits(protection: RouteProtection) -> str:
+    text = "; ".join(_describe_limit(plan, limit) for plan, limit in _limits_by_plan(protection))
+    text = f"{text[0].upper()}{text[1:]}, {_describe_counter(protection)}."
+    return f"{text} Each call counts as {protection.cost}." if protection.cost > 1 else text
 
 
 def plans_extension(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from valetkey.resource_server.routes import Route
 
+from .path_parameters import parameter_names
 from .security import PROBLEM_SCHEMA_NAME
 
 Key = TypeVar("Key")
 _MODE_SUFFIX = re.compile(r"-(Input|Output)(?=$|__\d+$)")  # pydantic's, if the schema differs in requests and responses
-_VARIABLE = re.compile(r"\{([^}]*)\}")
 
 
 def name_operations(operations: Mapping[tuple[str, str], Route]) -> dict[tuple[str, str], str]:
@@ -71,7 +71,7 @@ def _is_class_view(route: Route) -> bool:
 
 def _operation_id_candidates(route: Route, path: str, method: str) -> list[str]:
     base = "_".join(filter(None, [_identifier(route.endpoint), method.lower()]))
-    parameters = [_identifier(name) for name in _VARIABLE.findall(path)]
+    parameters = [_identifier(name) for name in parameter_names(path)]
     by_parameters = "_".join([base, "by", "_and_".join(parameters)]) if parameters else base
     return [base, by_parameters, f"{base}_{_identifier(path)}"]
 

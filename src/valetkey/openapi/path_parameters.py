@@ -22,6 +22,11 @@ def without_parameter_names(template: str) -> str:
     return re.sub(r"\{[^}]*\}", "{}", template)
 
 
+def parameter_names(template: str) -> list[str]:
+    """Return the names of the parameters in an OpenAPI path template, in their order."""
+    return re.findall(r"\{([^}]*)\}", template)
+
+
 def path_parameters(rule: Any) -> list[dict[str, Any]]:
     """Return the OpenAPI path parameter objects for the variables of a Werkzeug URL rule; empty if it has none."""
     return [

@@ -1,4 +1,4 @@
-"""Follow and replace ``$ref`` from one part of an OpenAPI document to another (JSON Pointer, RFC 6901)."""
+"""Follow ``$ref`` from one part of an OpenAPI document to another (JSON Pointer, RFC 6901)."""
 
 from __future__ import annotations
 
@@ -29,23 +29,6 @@ def referenced_schema_name(part: Mapping[str, Any]) -> str:
     """Return the name of the component schema that a JSON Schema refers to with ``$ref``; empty if to none."""
     reference = str(part.get("$ref", ""))
     return _unescape(reference.removeprefix(SCHEMA_REF_PREFIX)) if reference.startswith(SCHEMA_REF_PREFIX) else ""
-
-
-def replace_references(part: Any, references: Mapping[str, str]) -> None:
-    """Replace references in a part of an OpenAPI document, in place: ``$ref``, and the mappings of discriminators.
-
-    :param references: the new reference for each one to replace.
-    """
-    if isinstance(part, dict):
-        mapping = part["discriminator"].get("mapping") if isinstance(part.get("discriminator"), dict) else None
-        for container in filter(None, (part, mapping)):
-            for name, value in container.items():
-                if isinstance(value, str) and (name == "$ref" or container is mapping):
-                    container[name] = references.get(value, value)
-        part = list(part.values())
-    if isinstance(part, list):
-        for item in part:
-            replace_references(item, references)
 
 
 def _find(document: Mapping[str, Any], reference: str) -> Mapping[str, Any]:

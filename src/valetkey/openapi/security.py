@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 from valetkey.protocol.uri import endpoint_uri_problem
 from valetkey.resource_server.routes import Route
 from valetkey.settings import Settings
 
+from .access import TokenRequirements, combine_protections, describe_access
 from .limits import rate_limit_extension
 
 IssuerMetadata = Mapping[str, Mapping[str, Any]]  # metadata of authorization servers (RFC 8414) by issuer
@@ -98,7 +98,9 @@ def _security_schemes(settings: Settings, trusted_issuers: IssuerMetadata, scope
             }
             for name, (issuer, flows) in _issuer_schemes(trusted_issuers).items()
         }
-        return {**schemes, "bearer": {**bearer, "description": f"An access token of {' or '.join(trusted_issuers)}."}}
+        description = f"An access token of {' or '.join(trusted_issuers)}."
+        # A diff cannot see it in the other schemes, which lack the issuers that do not respond.
+        return {**schemes, "bearer": {**bearer, "description": description, "x-issuers": list(trusted_issuers)}}
     base = settings.issuer + settings.oauth_path
     code = {"authorizationUrl": f"{base}/authorize", "tokenUrl": f"{base}/token", "refreshUrl": f"{base}/token"}
     return {
@@ -176,14 +178,17 @@ def add_operation_security(
     :param allow_bearer_scopes: whether to list scopes under the bearer scheme; OpenAPI allows it from 3.1 on.
     """
     oauth_schemes = list(_issuer_schemes(trusted_issuers)) if trusted_issuers else ["oauth2"]
-    operation["security"] = _security_requirements(route, oauth_schemes, allow_bearer_scopes=allow_bearer_scopes)
-    operation["x-access"] = access = describe_access(route, settings)
+    requirements = combine_protections(route.protections, settings)
+    operation["security"] = _security_requirements(requirements, oauth_schemes, allow_bearer_scopes=allow_bearer_scopes)
+    operation["x-access"] = access = describe_access(route.protections, settings)
+    if requirements is not None and requirements.extension:
+        operation["x-token-requirements"] = requirements.extension
     responses = operation.setdefault("responses", {})
     is_rate_limited = _is_rate_limited(route, settings)
     for status, name in _possible_errors(route, is_rate_limited=is_rate_limited):
         responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
     paragraphs = [access]
-    limit = rate_limit_extension(route.protection)
+    limit = rate_limit_extension(route.protections)
     if limit is not None:
         operation["x-rate-limit"] = limit
         paragraphs.append(f"Limit: {limit['description']}")
@@ -195,24 +200,21 @@ def add_operation_security(
 
 
 def _security_requirements(
-    route: Route, oauth_schemes: Sequence[str], *, allow_bearer_scopes: bool
+    requirements: TokenRequirements | None, oauth_schemes: Sequence[str], *, allow_bearer_scopes: bool
 ) -> list[dict[str, list[str]]]:
     """Return the value of an OpenAPI operation's ``security``; empty if it needs no access token.
 
     A request has to meet one of the requirements in the list, with all scopes of that requirement (OpenAPI 3.1
     §4.8.30). If the token is optional, one of them is empty.
     """
-    protections = [protection for protection in route.protections if not protection.is_public]
-    if not protections:
+    if requirements is None:
         return []
-    requirements: list[dict[str, list[str]]] = []
-    no_scopes = (frozenset[str](),)
-    for scope_sets in product(*(protection.scope_alternatives or no_scopes for protection in protections)):
-        scopes = sorted(frozenset().union(*scope_sets))
-        requirements += [{name: scopes} for name in oauth_schemes]
-        requirements.append({"bearer": scopes if allow_bearer_scopes else []})
-    unique = [entry for number, entry in enumerate(requirements) if entry not in requirements[:number]]
-    return [*unique, {}] if all(protection.optional for protection in protections) else unique
+    security: list[dict[str, list[str]]] = []
+    for scopes in map(sorted, requirements.scope_alternatives or ((),)):
+        security += [{name: list(scopes)} for name in oauth_schemes]
+        security.append({"bearer": list(scopes) if allow_bearer_scopes else []})
+    unique = [entry for number, entry in enumerate(security) if entry not in security[:number]]
+    return [*unique, {}] if requirements.optional else unique
 
 
 def _is_rate_limited(route: Route, settings: Settings) -> bool:
@@ -226,7 +228,7 @@ def _possible_errors(route: Route, *, is_rate_limited: bool) -> list[tuple[str, 
 
     For example ``("401", "Unauthorized")``, which is documented in ``components/responses/Unauthorized``.
     """
-    needs_token = route.protection is not None and not route.protection.is_public
+    needs_token = any(not protection.is_public for protection in route.protections)
     is_possible = {
         ("400", "BadRequest"): needs_token,
         ("401", "Unauthorized"): needs_token,
@@ -245,33 +247,9 @@ def _add_rate_limit_headers(responses: Mapping[str, Any], settings: Settings) ->
             )
 
 
-def describe_access(route: Route, settings: Settings) -> str:
-    """Return English sentences that say which access token, with which scopes, a route's operation needs."""
-    protection = route.protection
-    if protection is None:
-        return "No protection is declared for this operation."
-    if protection.is_public:
-        return "Public: no access token is needed."
-    descriptions = settings.known_scopes
-    alternatives = [
-        " and ".join(f"`{scope}` ({descriptions.get(scope, scope)})" for scope in sorted(scopes))
-        for scopes in protection.scope_alternatives
-    ]
-    text = f"Needs the scope {', or '.join(alternatives)}." if alternatives else "Needs an access token, of any scope."
-    if protection.optional:
-        text = f"An access token is optional. {'If sent, it needs' + text[5:] if alternatives else ''}".strip()
-    return " ".join([text, *_further_requirements(protection)])
-
-
-def _further_requirements(protection: Any) -> list[str]:
-    requirements = []
-    if protection.resource:
-        requirements.append(f"The token must be for the resource {protection.resource}.")
-    if protection.acr:
-        requirements.append(f"The user must have signed in with {' or '.join(protection.acr)}.")
-    if protection.max_age is not None:
-        requirements.append(f"The user must have signed in within the last {protection.max_age} seconds.")
-    return requirements
+def path_items(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the path items of an OpenAPI document by path, without the extensions (``x-``) of the paths object."""
+    return {path: item for path, item in document.get("paths", {}).items() if path.startswith("/")}
 
 
 def path_item_operations(item: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

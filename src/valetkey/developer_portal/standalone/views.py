@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Response, make_response, request, url_for
+from flask import Response, request, url_for
+from markupsafe import Markup
 
 from valetkey.developer_portal.documents import Document, PortalDocuments
+from valetkey.developer_portal.reference import ApiReference
 from valetkey.protocol.protected_resource import RESOURCE_METADATA_PATH
 from valetkey.resource_server.standalone_context import StandaloneContext
+from valetkey.settings import Settings
 from valetkey.web.page_headers import mark_as_page
 from valetkey.web.static_files import PageBlueprint
 from valetkey.web.templates import render_template
@@ -29,12 +33,16 @@ class _CurrentDocuments:
     def __init__(self, context: StandaloneContext) -> None:
         self._context = context
         self._metadata: Mapping[str, Mapping[str, Any]] | None = None
-        self._documents = PortalDocuments(context.settings, context.build_openapi_document)
+        self._documents = self._make_documents({})
+
+    def _make_documents(self, metadata: Mapping[str, Mapping[str, Any]]) -> PortalDocuments:
+        build = partial(self._context.build_openapi_document, metadata)
+        return PortalDocuments(self._context.settings, build, render_operations)
 
     def get(self) -> PortalDocuments:
         metadata = self._context.read_issuer_metadata()
         if metadata != self._metadata:
-            self._documents = PortalDocuments(self._context.settings, self._context.build_openapi_document)
+            self._documents = self._make_documents(metadata)
             self._metadata = metadata
         return self._documents
 
@@ -48,18 +56,20 @@ def make_blueprint(context: StandaloneContext) -> PageBlueprint:
     blueprint = PageBlueprint("valetkey_developer_portal", __name__)
 
     def show_reference() -> Response:
-        return make_response(
+        current = documents.get()
+        return Response(
             render_template(
                 "reference.html",
                 site_name=settings.name,
-                reference=documents.get().reference,
+                reference=current.reference,
+                operations_html=current.operations_html,
                 issuers=context.trusted_issuers,
                 settings=settings,
                 issuer_path="",
                 metadata_url=RESOURCE_METADATA_PATH,
                 here=url_for("valetkey_developer_portal.docs"),
             ),
-            {"Content-Security-Policy": REFERENCE_CONTENT_SECURITY_POLICY},
+            headers={"Content-Security-Policy": REFERENCE_CONTENT_SECURITY_POLICY},
         )
 
     def finish_page(response: Response) -> Response:
@@ -74,6 +84,12 @@ def make_blueprint(context: StandaloneContext) -> PageBlueprint:
     if settings.openapi_path is not None:
         blueprint.add_url_rule(settings.openapi_path, "openapi", document_view(lambda: documents.get().openapi))
     return blueprint
+
+
+def render_operations(reference: ApiReference, settings: Settings) -> str:
+    """Return the HTML of the operations on the API reference page, which is the same for all users."""
+    text = render_template("reference_operations.html", reference=reference, settings=settings)
+    return Markup(text)  # noqa: S704  # the template has escaped it
 
 
 def document_view(get_document: Callable[[], Document], **headers: str) -> Callable[[], Response]:

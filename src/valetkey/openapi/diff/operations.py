@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from valetkey.openapi.path_parameters import without_parameter_names
+from valetkey.openapi.path_parameters import parameter_names, without_parameter_names
 from valetkey.openapi.references import follow_reference
-from valetkey.openapi.security import path_item_operations
+from valetkey.openapi.schemas.resolver import SchemaResolver
+from valetkey.openapi.security import path_item_operations, path_items
 
-from .resolver import SchemaResolver
 from .schemas import RequestDiff, ResponseDiff
+from .security import issuer_changes, security_changes
 
 _JsonObject = Mapping[str, Any]
-_SecurityRequirements = frozenset[tuple[str, frozenset[str]]]
+_Parameters = Mapping[tuple[str, Any], _JsonObject]  # by location, and name or index in the path
 
 
 def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
@@ -22,28 +23,54 @@ def breaking_changes(old: _JsonObject, new: _JsonObject) -> Iterator[str]:
     A client fails if a request that worked is refused, or if a response has a form that it did not have before.
     Additions and relaxed requirements are not breaking. A sentence can be repeated.
     """
+    yield from issuer_changes(old, new)
     request_diff = RequestDiff(SchemaResolver(old), SchemaResolver(new))
     response_diff = ResponseDiff(SchemaResolver(new), SchemaResolver(old))
-    new_items = {without_parameter_names(path): item for path, item in new.get("paths", {}).items()}
-    for path, old_item in old.get("paths", {}).items():
-        new_item = new_items.get(without_parameter_names(path))
-        if new_item is None:
+    old_items, new_items = path_items(old), path_items(new)
+    new_shapes = set(map(without_parameter_names, new_items))
+    for path, old_item in old_items.items():
+        if without_parameter_names(path) not in new_shapes:
             yield f"the path {path} was removed"
             continue
         for method, before in path_item_operations(old_item):
-            after = dict(path_item_operations(new_item)).get(method)
             name = f"{method} {path}"
-            if after is None:
+            new_path = _find_path(path, method, old_items, new_items)
+            if new_path is None:
                 yield f"the operation {name} was removed"
                 continue
+            new_item = new_items[new_path]
+            after = dict(path_item_operations(new_item))[method]
             diff = _OperationDiff(name, request_diff, response_diff)
-            yield from diff.parameters(_parameters(old, old_item, before), _parameters(new, new_item, after))
+            yield from diff.parameters(
+                _by_location(_parameters(old, old_item, before), path),
+                _by_location(_parameters(new, new_item, after), new_path),
+            )
             yield from diff.body(
                 follow_reference(before["requestBody"], old) if "requestBody" in before else None,
                 follow_reference(after["requestBody"], new) if "requestBody" in after else None,
             )
             yield from diff.responses(old, before, new, after)
-            yield from _security_changes(name, _security_requirements(old, before), _security_requirements(new, after))
+            yield from security_changes(name, old, before, new, after)
+
+
+def _find_path(path: str, method: str, old_items: _JsonObject, new_items: _JsonObject) -> str | None:
+    """Return the path that an operation of the old document has in the new one; None if it was removed.
+
+    It is the same path, else the only one that differs in the names of parameters and is not in the old document.
+    """
+
+    def has_operation(candidate: str) -> bool:
+        return method in dict(path_item_operations(new_items[candidate]))
+
+    if path in new_items and has_operation(path):
+        return path
+    shape = without_parameter_names(path)
+    renamed = [
+        candidate
+        for candidate in new_items
+        if candidate not in old_items and without_parameter_names(candidate) == shape and has_operation(candidate)
+    ]
+    return renamed[0] if len(renamed) == 1 else None
 
 
 class _OperationDiff:
@@ -52,9 +79,8 @@ class _OperationDiff:
     def __init__(self, operation_name: str, request_diff: RequestDiff, response_diff: ResponseDiff) -> None:
         self._operation_name, self._request_diff, self._response_diff = operation_name, request_diff, response_diff
 
-    def parameters(self, before: list[_JsonObject], after: list[_JsonObject]) -> Iterator[str]:
+    def parameters(self, old_parameters: _Parameters, new_parameters: _Parameters) -> Iterator[str]:
         """Yield a sentence for each breaking change between the operation's old and new parameter objects."""
-        old_parameters, new_parameters = _by_location(before), _by_location(after)
         for location, old in old_parameters.items():
             subject = f"the {location[0]} parameter {old['name']} of {self._operation_name}"
             new = new_parameters.get(location)
@@ -140,46 +166,21 @@ def _parameters(document: _JsonObject, item: _JsonObject, operation: _JsonObject
     return list(named.values())
 
 
-def _by_location(parameters: list[_JsonObject]) -> dict[tuple[str, Any], _JsonObject]:
+def _by_location(parameters: list[_JsonObject], path: str) -> _Parameters:
     """Return OpenAPI parameter objects by their location (``in``: path, query, ...) and name.
 
     Header names are in lower case. A path parameter has its index in the path instead of its name, because renaming
-    it does not break clients.
+    it does not break clients; one that the path does not name has the next index.
     """
+    names_in_path = parameter_names(path)
+    present = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
+    unnamed = (index for index, name in enumerate(names_in_path) if name not in present)
     indexed: dict[tuple[str, Any], _JsonObject] = {}
     for parameter in parameters:
-        position = sum(location == "path" for location, _ in indexed)
-        name = parameter["name"].lower() if parameter["in"] == "header" else parameter["name"]
-        indexed[parameter["in"], position if parameter["in"] == "path" else name] = parameter
+        name: Any = parameter["name"]
+        if parameter["in"] == "header":
+            name = name.lower()
+        elif parameter["in"] == "path":
+            name = names_in_path.index(name) if name in names_in_path else next(unnamed, name)
+        indexed[parameter["in"], name] = parameter
     return indexed
-
-
-def _security_requirements(document: _JsonObject, operation: _JsonObject) -> _SecurityRequirements | None:
-    """Return the security schemes that an operation accepts, each with its scopes; None if it needs no credentials."""
-    security = operation.get("security", document.get("security"))
-    if not security or {} in security:
-        return None
-    return frozenset((scheme, frozenset(scopes)) for entry in security for scheme, scopes in entry.items())
-
-
-def _security_changes(
-    operation_name: str, before: _SecurityRequirements | None, after: _SecurityRequirements | None
-) -> Iterator[str]:
-    """Yield a sentence for each security scheme and set of scopes that no longer suffices to call an operation.
-
-    :param before: the operation's security requirements in the old document, or None if it needed no credentials;
-        ``after`` has those in the new document.
-    """
-    if after is None:
-        return
-    if before is None:
-        yield f"{operation_name} now needs an access token"
-        return
-    for scheme, scopes in sorted(before, key=lambda requirement: (requirement[0], sorted(requirement[1]))):
-        alternatives = [required for name, required in after if name == scheme]
-        if not alternatives:
-            yield f"{operation_name} no longer accepts the security scheme {scheme}"
-        elif not any(required <= scopes for required in alternatives):
-            closest = min(alternatives, key=lambda required: (len(required - scopes), sorted(required)))
-            if scheme == "oauth2" or not any(name == "oauth2" for name, _ in before):
-                yield f"{operation_name} now needs the scope {' '.join(sorted(closest - scopes))}"

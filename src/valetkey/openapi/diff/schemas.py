@@ -15,15 +15,18 @@ of responses  new schema     old schema
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .resolver import Schema, SchemaResolver, allowed_values
+from valetkey.openapi.schemas.resolver import Schema, SchemaResolver, allowed_values
 
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+
+_DEFAULT_BOUNDS = {"minLength": 0, "minItems": 0, "minProperties": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,9 @@ class _SchemaDiff(ABC):
         for name in producer.get("properties", {}).keys() & consumer.get("properties", {}).keys():
             inner = self.compare(producer["properties"][name], consumer["properties"][name])
             differences += [difference.nested_in(f"the member {name} of ") for difference in inner]
-        if "items" in producer and "items" in consumer:
-            inner = self.compare(producer["items"], consumer["items"])
+        for produced_item, accepted_item in _pair_items(producer, consumer):
+            inner = self.compare(produced_item, accepted_item)
             differences += [difference.nested_in("an item of ") for difference in inner]
-        for first, second in zip(producer.get("prefixItems", ()), consumer.get("prefixItems", ()), strict=False):
-            differences += [difference.nested_in("an item of ") for difference in self.compare(first, second)]
         additional = consumer.get("additionalProperties", True)
         if isinstance(additional, dict) and "object" in self._producer.types(producer):
             inner = self.compare(producer.get("additionalProperties", True), additional)
@@ -174,10 +175,11 @@ class RequestDiff(_SchemaDiff):
         yield from super()._compare_keywords(producer, consumer)
         for names, text, is_worse in ((_UPPER_BOUNDS, "lower", float.__lt__), (_LOWER_BOUNDS, "higher", float.__gt__)):
             for name in names:
-                if name in consumer and (
-                    name not in producer or is_worse(float(consumer[name]), float(producer[name]))
-                ):
+                before = producer.get(name, _DEFAULT_BOUNDS.get(name))
+                if name in consumer and (before is None or is_worse(float(consumer[name]), float(before))):
                     yield f"now has a {text} {name}, {consumer[name]}"
+        if "maxItems" not in consumer and _max_items(consumer) < _max_items(producer):
+            yield f"may no longer have more than {_max_items(consumer):g} items"
         if "pattern" in consumer and consumer["pattern"] != producer.get("pattern"):
             yield f"must now match another pattern, {consumer['pattern']}"
         if "multipleOf" in consumer and consumer["multipleOf"] != producer.get("multipleOf"):
@@ -191,8 +193,17 @@ class RequestDiff(_SchemaDiff):
 class ResponseDiff(_SchemaDiff):
     """Finds response values that the new schema (as producer) allows and the old schema (as consumer) did not.
 
-    Removing a member from responses is breaking too. Wider bounds, such as a larger ``maxLength``, are not.
+    Removing a member from responses is breaking too. Wider bounds, such as a larger ``maxLength``, are not, except
+    those of the length of a tuple: clients read its items by their position.
     """
+
+    def _compare_keywords(self, producer: Schema, consumer: Schema) -> Iterator[str]:
+        yield from super()._compare_keywords(producer, consumer)
+        if "prefixItems" in consumer:
+            if producer.get("minItems", 0) < consumer.get("minItems", 0):
+                yield f"may now have less than {consumer['minItems']} items"
+            if _max_items(producer) > _max_items(consumer):
+                yield f"may now have more than {_max_items(consumer):g} items"
 
     def describe_types(self, extra: str, accepted: str) -> str:
         return f"may now be {extra}, not only {accepted}"
@@ -212,6 +223,26 @@ class ResponseDiff(_SchemaDiff):
                 yield Difference(f"the member {name} of ", "was removed")
             elif name in consumer.get("required", ()) and name not in producer.get("required", ()):
                 yield Difference(f"the member {name} of ", "may now be missing")
+
+
+def _pair_items(producer: Schema, consumer: Schema) -> Iterator[tuple[Any, Any]]:
+    """Yield the schemas of each item that an array of the producer can have: the producer's and the consumer's."""
+    prefix_length = max(len(producer.get("prefixItems", ())), len(consumer.get("prefixItems", ())))
+    for index in range(int(min(prefix_length, _max_items(producer), _max_items(consumer)))):
+        yield _item_at(index, producer), _item_at(index, consumer)
+    is_longer = prefix_length < min(_max_items(producer), _max_items(consumer))
+    if is_longer and "items" in producer and "items" in consumer:
+        yield producer["items"], consumer["items"]
+
+
+def _item_at(index: int, schema: Schema) -> Any:
+    prefix = schema.get("prefixItems", ())
+    return prefix[index] if index < len(prefix) else schema.get("items", True)
+
+
+def _max_items(schema: Schema) -> float:
+    is_closed = schema.get("items") is False
+    return float(min(schema.get("maxItems", math.inf), len(schema.get("prefixItems", ())) if is_closed else math.inf))
 
 
 def _join_values(values: list[Any]) -> str:

@@ -1,0 +1,1 @@
+"""The OpenAPI document of another Flask extension: read it, and find the routes of its operations."""
