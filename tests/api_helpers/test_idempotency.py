@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
 from itertools import count as counter
+from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, abort, current_app, jsonify, request
+from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request, send_file
 from flask.views import MethodView
 
 from tests.support.app import ENCRYPTION_KEY, MakeApp
@@ -18,9 +22,9 @@ from tests.support.browser_client import Browser
 from tests.support.clock import Clock
 from tests.support.store_assertions import count_rows
 from valetkey import current_token, protect, public, require_oauth
-from valetkey.api_helpers import idempotent
+from valetkey.api_helpers import deprecated, idempotent, max_body
 from valetkey.authorization_server.clients.service import register_client
-from valetkey.outbound.worker import prune
+from valetkey.outbound.pruning import prune
 from valetkey.runtime import Runtime
 from valetkey.storage.engine.transaction import StoreUnavailable
 from valetkey.storage.tables import metadata
@@ -87,7 +91,7 @@ class Caller:
     def renew_token(self) -> None:
         self.token = self.machine.request_token("client_credentials", scope="profile").json["access_token"]
 
-    def order(self, key: str | None = "k1", path: str = "/api/orders", data: str = "a", **more: Any) -> Any:
+    def order(self, key: str | None = "k1", path: str = "/api/orders", data: str | None = "a", **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
         if key is not None:
             headers["Idempotency-Key"] = key
@@ -187,6 +191,75 @@ def test_temporary_errors_are_not_stored(robot: Caller, shop_api: Shop, runtime:
     assert shop_api.order_count == 2
 
 
+class Stream:
+    """A view that returns a generator of 20 chunks of 10 bytes, which fails after some chunks."""
+
+    def __init__(self, fails_after: int | None = None) -> None:
+        self.fails_after = fails_after
+        self.chunk_count = 0
+        self.close_count = 0
+
+    def __call__(self) -> Any:
+        return Response(self.generate(), mimetype="text/csv")
+
+    def generate(self) -> Iterator[str]:
+        try:
+            for number in range(20):
+                if number == self.fails_after:
+                    raise RuntimeError("the generator failed")
+                self.chunk_count += 1
+                yield "x" * 10
+        finally:
+            self.close_count += 1
+
+
+@pytest.mark.parametrize("decorate", [require_oauth, public], ids=["with a token", "public"])
+def test_an_error_in_a_streamed_response_releases_the_key(robot: Caller, runtime: Runtime, decorate: Any) -> None:
+    stream = Stream(fails_after=3)
+    robot.http.application.view_functions["orders"] = decorate(idempotent(stream))
+
+    assert [robot.order().status_code for _ in range(2)] == [500, 500]
+    assert (stream.chunk_count, stream.close_count) == (6, 2)
+    assert count_rows(runtime.store, TABLE) == 0
+
+
+def test_a_streamed_response_is_stored(robot: Caller) -> None:
+    stream = Stream()
+    robot.http.application.view_functions["orders"] = require_oauth(idempotent(stream))
+
+    first, second = robot.order(), robot.order()
+
+    assert first.text == second.text == "x" * 200 and second.headers["Idempotent-Replayed"] == "true"
+    assert (stream.chunk_count, stream.close_count) == (20, 1)
+
+
+def test_a_streamed_response_that_is_too_large_is_passed_on_after_the_limit(robot: Caller) -> None:
+    stream = Stream(fails_after=15)
+    robot.http.application.view_functions["small"] = require_oauth(idempotent(largest=100)(stream))
+
+    first = robot.order(path="/api/small", buffered=False)
+    assert (first.status_code, stream.chunk_count, stream.close_count) == (200, 11, 0)
+    chunks = iter(first.iter_encoded())
+    assert b"".join(next(chunks) for _ in range(15)) == b"x" * 150
+    with pytest.raises(RuntimeError, match="the generator failed"):
+        next(chunks)
+    first.close()
+
+    assert stream.close_count == 1
+    assert robot.order(path="/api/small").status_code == 409
+
+
+def test_a_file_is_sent_and_stored(robot: Caller, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 101)
+    send = partial(send_file, tmp_path / "file", mimetype="text/plain")
+    for path, largest in (("orders", 101), ("small", 100)):
+        robot.http.application.view_functions[path] = require_oauth(idempotent(largest=largest)(lambda: send()))
+
+    for path, repeated_status in (("/api/orders", 200), ("/api/small", 409)):
+        first, second = (robot.order(path=path, buffered=True) for _ in range(2))
+        assert first.data == b"x" * 101 and second.status_code == repeated_status
+
+
 def test_other_error_responses_are_stored(robot: Caller, shop_api: Shop) -> None:
     first, second = (robot.order(query_string="abort=404") for _ in range(2))
 
@@ -203,6 +276,94 @@ def test_responses_of_the_apps_error_handlers_are_stored(app: Flask, shop_api: S
 
     assert [(response.status_code, response.text) for response in responses] == [(400, "too bad")] * 2
     assert shop_api.order_count == 1
+
+
+def test_a_decorator_around_idempotent_sees_the_exceptions_of_the_view(app: Flask, shop_api: Shop) -> None:
+    """The response to the exception is stored all the same, with the headers of other helpers."""
+    seen: list[Exception] = []
+
+    def in_transaction() -> Any:
+        try:
+            return idempotent(deprecated(since="2023-01-01")(shop_api.order))()
+        except Exception as error:
+            seen.append(error)
+            raise
+
+    app.register_error_handler(RuntimeError, lambda error: ("too bad", 400))
+    app.view_functions["orders"] = require_oauth(in_transaction)
+    robot = Caller(app)
+
+    responses = [robot.order(query_string="raise=1") for _ in range(2)]
+
+    assert [str(error) for error in seen] == ["stuck"]
+    assert shop_api.order_count == 1
+    assert [(response.text, response.headers["Deprecation"]) for response in responses] == [
+        ("too bad", "@1672531200"),
+        ("too bad", "@1672531200"),
+    ]
+
+
+def run_again(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a view to run again after an exception, as after a serialization failure in a database."""
+
+    @functools.wraps(view)
+    def run() -> Any:
+        try:
+            return view()
+        except ConnectionError:
+            return view()
+
+    return run
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_view_that_is_run_again_in_the_same_request_keeps_its_key(
+    app: Flask, shop_api: Shop, runtime: Runtime, failures: int
+) -> None:
+    def order() -> Any:
+        shop_api.order_count += 1
+        if shop_api.order_count <= failures:
+            raise ConnectionError
+        return jsonify(order=shop_api.order_count)
+
+    app.view_functions["orders"] = require_oauth(run_again(idempotent(order)))
+    app.register_error_handler(ConnectionError, lambda error: ("lost", 422))
+    robot = Caller(app)
+
+    first, repeated = [robot.order() for _ in range(2)]
+
+    assert (first.status_code, shop_api.order_count) == ((200, 2) if failures == 1 else (422, 2))
+    assert (repeated.data, repeated.headers["Idempotent-Replayed"]) == (first.data, "true")
+    assert count_rows(runtime.store, TABLE) == 1
+
+
+def test_an_idempotent_view_may_call_another_one(app: Flask, shop_api: Shop) -> None:
+    view = idempotent(lambda: jsonify(outer=idempotent(shop_api.order)().json))
+    app.view_functions["orders"] = require_oauth(view)
+    robot = Caller(app)
+
+    first, repeated = [robot.order() for _ in range(2)]
+
+    assert first.json["outer"]["order"] == 1
+    assert (repeated.data, shop_api.order_count) == (first.data, 1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stuck"), SystemExit()])
+def test_an_exception_that_gets_no_response_releases_the_key(
+    app: Flask, shop_api: Shop, runtime: Runtime, error: BaseException
+) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+
+    def fail() -> Any:
+        raise error
+
+    app.view_functions["orders"] = require_oauth(idempotent(fail))
+    robot = Caller(app)
+
+    with pytest.raises(type(error)):
+        robot.order()
+
+    assert count_rows(runtime.store, TABLE) == 0
 
 
 def test_a_stored_response_is_deleted_after_24_hours(
@@ -247,6 +408,25 @@ def test_a_large_request_is_413_and_a_repetition_after_a_large_response_is_409(r
 
     assert (large.status_code, repeated.status_code, shop_api.order_count) == (200, 409, 1)
     assert "already processed" in repeated.json["detail"]
+
+
+def test_an_idempotency_key_raises_no_limit_of_the_app(robot: Caller, shop_api: Shop, app: Flask) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = 200
+
+    for key in (None, "k1", "k2"):
+        assert robot.order(key, data="x" * 201).status_code == 413
+        assert robot.order(key, data="x" * 200).status_code == 201
+    assert robot.order("k3", "/api/small", data="x" * 101).status_code == 413
+    app.view_functions["small"] = require_oauth(idempotent(max_body(300)(shop_api.order)))
+    for number, key in enumerate((None, "k4", "k5")):  # max_body may raise it, above and below idempotent
+        if number == 2:
+            app.view_functions["small"] = require_oauth(max_body(300)(idempotent(shop_api.order)))
+        assert robot.order(key, "/api/small", data="x" * 301).status_code == 413
+        assert robot.order(key, "/api/small", data="x" * 300).status_code == 201
+    for size, status in ((200, 201), (201, 413)):  # without Content-Length: it must not be truncated either
+        sent = {"input_stream": BytesIO(b"x" * size), "headers": {"Transfer-Encoding": "chunked"}}
+        environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None}
+        assert robot.order(f"k{size}", data=None, environ_overrides=environ, **sent).status_code == status
 
 
 def test_a_repetition_is_409_while_the_first_request_is_being_processed(robot: Caller, shop_api: Shop) -> None:

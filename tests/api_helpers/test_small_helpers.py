@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any
 
 import http_sf
 import pytest
-from flask import Flask, jsonify, request
+from flask import Flask, abort, jsonify, request
 from flask.testing import FlaskClient
 from flask.views import MethodView
 
@@ -117,6 +120,45 @@ def test_a_deprecated_route_has_deprecation_sunset_and_link_headers(app: Flask, 
     assert app.view_functions["old"].__valetkey_deprecated__.sunset == 1704067200  # type: ignore[attr-defined]  # set by deprecated
 
 
+def test_errors_of_a_deprecated_route_have_the_headers_too(app: Flask, http: FlaskClient) -> None:
+    def fail(kind: str) -> Any:
+        if kind == "problem":
+            raise Problem(409, "it is sold out")
+        if kind == "key":
+            raise KeyError
+        abort(404)
+
+    app.add_url_rule("/old/<kind>", "old", deprecated(since="2023-01-01")(fail))
+    app.register_error_handler(KeyError, lambda error: ("mine", 422))
+
+    for kind, status in (("abort", 404), ("problem", 409), ("key", 422)):
+        response = http.get(f"/old/{kind}")
+        assert (response.status_code, response.headers.getlist("Deprecation")) == (status, ["@1672531200"])
+        assert response.mimetype == ("text/html" if kind == "key" else "application/problem+json")
+
+
+def test_a_deprecated_view_that_is_run_again_has_each_header_once(app: Flask, http: FlaskClient) -> None:
+    results = iter([ConnectionError(), "old"])
+
+    def view() -> Any:
+        result = next(results)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    old = deprecated(since="2023-01-01", link="https://api.example/v2")(view)
+
+    @app.get("/old")
+    def run_again() -> Any:
+        with contextlib.suppress(ConnectionError):
+            return old()
+        return old()
+
+    headers = http.get("/old").headers
+
+    assert [len(headers.getlist(name)) for name in ("Deprecation", "Link")] == [1, 1]
+
+
 def test_a_class_based_view_may_be_deprecated(app: Flask, http: FlaskClient) -> None:
     class Old(MethodView):
         decorators = [deprecated(since="2023-01-01")]  # noqa: RUF012  # Flask documents a list
@@ -134,8 +176,63 @@ def test_a_class_based_view_may_be_deprecated(app: Flask, http: FlaskClient) -> 
 def test_wrong_dates_and_links_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"write it like|must not come before"):
         deprecated(**wrong)
-    with pytest.raises(ValueError, match="not a URL"):
-        deprecated(since=0, link='https://a>; rel="next"')
+    for link in ('https://a>; rel="next"', "https://a\n", "https://a b", "\0", ""):
+        with pytest.raises(ValueError, match="not a URL"):
+            deprecated(since=0, link=link)
+
+
+@pytest.mark.parametrize(
+    ("link", "url"),
+    [
+        ("https://api.example/日本?q=ü#ß", "https://api.example/%E6%97%A5%E6%9C%AC?q=%C3%BC#%C3%9F"),
+        ("https://例え.jp/v2", "https://xn--r8jz45g.jp/v2"),
+        ("/v2/caf%C3%A9", "/v2/caf%C3%A9"),
+    ],
+)
+def test_a_link_that_is_not_ascii_is_encoded(app: Flask, http: FlaskClient, link: str, url: str) -> None:
+    app.add_url_rule("/old", "old", deprecated(since=0, link=link)(lambda: "old"))
+
+    assert http.get("/old").headers["Link"] == f'<{url}>; rel="deprecation"; type="text/html"'
+
+
+# -- exceptions
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [deprecated(since="2023-01-01"), etagged, sparse_fields("id"), max_body("1 KiB")],
+    ids=["deprecated", "etagged", "sparse_fields", "max_body"],
+)
+def test_a_decorator_around_a_helper_sees_the_exceptions_of_the_view(
+    app: Flask, http: FlaskClient, helper: Any
+) -> None:
+    """Otherwise a decorator that ends a transaction would commit what the view has changed before it failed."""
+    ends: list[str] = []
+    app.register_error_handler(KeyError, lambda error: ("mine", 422))
+    app.add_url_rule("/view", "view", in_transaction(ends)(helper(lambda: {}["missing"])))
+
+    status = http.get("/view?fields=id").status_code
+
+    assert (status, ends) == (422, ["KeyError"])
+
+
+def in_transaction(ends: list[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds how a call of the view ended: ``commit``, or the name of its exception."""
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(view)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                response = view(*args, **kwargs)
+            except Exception as error:
+                ends.append(type(error).__name__)
+                raise
+            ends.append("commit")
+            return response
+
+        return call
+
+    return decorate
 
 
 # -- conditional requests
@@ -285,6 +382,29 @@ def test_a_large_body_of_unknown_length_is_413(uploads: FlaskClient, path: str, 
     for size in (max_bytes + 1, 2_000_000):
         refused = send_chunked(size)
         assert (refused.status_code, refused.json["maximum"]) == (413, max_bytes)
+
+
+@pytest.mark.parametrize("decorated", ["post", "dispatch_request", "class"])
+def test_max_body_of_a_class_based_view_replaces_the_limit_of_its_prefix(
+    app: Flask, http: FlaskClient, decorated: str
+) -> None:
+    class Photos(MethodView):
+        def post(self) -> Any:
+            return jsonify(len(request.get_data()))
+
+        def put(self) -> Any:
+            return self.post()
+
+    if decorated == "class":
+        Photos.decorators = [max_body(4000)]
+    else:
+        setattr(Photos, decorated, max_body(4000)(getattr(Photos, decorated)))
+    app.add_url_rule("/api/photos", view_func=Photos.as_view("photos"))
+    limit_bodies(app, "/api", 2000)
+
+    assert http.post("/api/photos", data=b"x" * 4000).json == 4000
+    assert http.post("/api/photos", data=b"x" * 4001).json["maximum"] == 4000
+    assert http.put("/api/photos", data=b"x" * 2001).status_code == (413 if decorated == "post" else 200)
 
 
 def test_a_large_form_of_unknown_length_is_413(app: Flask, http: FlaskClient) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 from flask import Flask, current_app, request
 
 from valetkey.protocol.size import parse_size
+from valetkey.web.async_views import ensure_sync
+from valetkey.web.class_views import get_view_attribute
 from valetkey.web.problem_responses import Problem, request_is_below
 from valetkey.web.wsgi import Environ
 
-from .context import View, ensure_sync
+from .context import View
 
 MAX_BODY_ATTRIBUTE = "__valetkey_max_body__"  # the attribute of a view that holds its largest body, in bytes
 
@@ -56,8 +57,8 @@ def limit_bodies(app: Flask, prefix: str, size: str | int) -> None:
 
     def check() -> None:
         if _may_have_body(request.environ) and request_is_below(prefix):
-            view = current_app.view_functions.get(request.endpoint or "")
-            check_body_size(getattr(view, MAX_BODY_ATTRIBUTE, default_max_bytes))
+            view_max_bytes = _find_view_limit()
+            check_body_size(default_max_bytes if view_max_bytes is None else view_max_bytes)
 
     app.before_request(check)
 
@@ -73,7 +74,7 @@ def _may_have_body(environ: Environ) -> bool:
 
 
 def check_body_size(max_bytes: int) -> None:
-    """Refuse the current request if its body is larger than ``max_bytes``.
+    """Refuse the current request if its body is larger than ``max_bytes``, which replaces Flask's own limit.
 
     A body without ``Content-Length`` is checked while it is read: reading past the limit raises the same ``Problem``.
 
@@ -84,9 +85,25 @@ def check_body_size(max_bytes: int) -> None:
         request.environ["wsgi.input"] = _SizeLimitedStream(request.environ["wsgi.input"], max_bytes)
     elif length > max_bytes:
         raise _body_too_large(max_bytes)
-    with contextlib.suppress(AttributeError):  # Flask 3.0 has only MAX_CONTENT_LENGTH, for the whole app
-        # One more than the limit: at its own limit Werkzeug truncates a body of unknown length without an error.
-        request.max_content_length = max_bytes + 1
+    # One more than the limit: at its own limit Werkzeug truncates a body of unknown length without an error.
+    request.max_content_length = max_bytes + 1
+
+
+def lower_body_limit(max_bytes: int) -> None:
+    """Refuse the current request if its body is larger than ``max_bytes``, or than the limit that its view has anyway.
+
+    :raises Problem: 413, as for ``check_body_size``.
+    """
+    view_max_bytes = _find_view_limit()
+    limit = request.max_content_length if view_max_bytes is None else view_max_bytes
+    check_body_size(max_bytes if limit is None else min(max_bytes, limit))
+
+
+def _find_view_limit() -> int | None:
+    """Return the limit that ``max_body`` sets for the view of the current request, or None if it sets none."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    max_bytes: int | None = get_view_attribute(view, request.method, MAX_BODY_ATTRIBUTE)
+    return max_bytes
 
 
 class _SizeLimitedStream(io.RawIOBase):

@@ -10,9 +10,10 @@ from flask import Response, current_app, request
 from werkzeug.http import unquote_etag
 
 from valetkey.protocol.etag import etag_of
+from valetkey.web.async_views import ensure_sync
 from valetkey.web.problem_responses import Problem
 
-from .context import View, ensure_sync
+from .context import View
 
 ETAGGED_ATTRIBUTE = "__valetkey_etagged__"  # the attribute of a view whose responses have an ETag
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app, request
+from werkzeug.exceptions import HTTPException
 
 from valetkey.protocol.compound_key import join_key
 from valetkey.rate_limiting.address import caller_network
@@ -49,8 +49,13 @@ def is_caller_identified() -> bool:
     return bool(request.environ.get(TOKEN_KEY))
 
 
-def ensure_sync(view: View) -> View:
-    """Return a synchronous function that calls an ``async`` view; return any other view unchanged."""
-    if not inspect.iscoroutinefunction(view):
-        return view
-    return lambda *args, **kwargs: current_app.ensure_sync(view)(*args, **kwargs)
+def becomes_response(error: Exception) -> bool:
+    """Return whether Flask responds to an exception of a view, instead of passing it on to the server or the debugger.
+
+    Error handlers of Flask-RESTX are not found: with them, the result may be false in tests and in debug mode.
+    """
+    propagates = current_app.config["PROPAGATE_EXCEPTIONS"]
+    if not ((current_app.testing or current_app.debug) if propagates is None else propagates):
+        return True
+    has_handler = current_app._find_error_handler(error, request.blueprints) is not None
+    return has_handler or isinstance(error, HTTPException)

@@ -19,6 +19,7 @@ EXPOSED_HEADERS = (
 )
 _DEFAULT_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Id"
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\sA-Z]+").fullmatch
+_ALLOW_ORIGIN = "access-control-allow-origin"
 OriginCheck = Callable[[str], bool]
 
 
@@ -52,7 +53,7 @@ def make_cors_hook(prefix: str, allowed: OriginCheck | None) -> ResponseHook:
             if allowed is not None:
                 headers.append(("Vary", "Origin"))  # also without Origin: caches must not mix the two responses
             origin = environ.get("HTTP_ORIGIN")
-            if origin is None or any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+            if origin is None or any(name.lower() == _ALLOW_ORIGIN for name, _ in headers):
                 return
             if (allowed_origin := _allow_origin_value(origin, allowed)) is not None:
                 headers.append(("Access-Control-Allow-Origin", allowed_origin))

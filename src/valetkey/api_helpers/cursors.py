@@ -19,7 +19,7 @@ from .context import find_runtime
 
 _PURPOSE = "valetkey cursor"
 _MAC_BYTES = 16  # HMAC-SHA-256 is truncated to 128 bits, which RFC 2104 §5 allows
-_MAX_LENGTH = 2000  # characters
+_MAX_LENGTH = 6000  # characters; servers should support URLs of 8000 (RFC 9110 §4.1)
 _MICROSECOND = timedelta(microseconds=1)
 
 # Types that JSON does not have: the letter that marks the type, the encoder, the decoder.
@@ -49,11 +49,19 @@ def seal_cursor(place: Sequence[Any], query: str, *, now: float, lifetime: float
     :param lifetime: seconds until the cursor expires.
     :param key: secret that signs the cursor. Default: the setting ``encryption_keys`` of the app's ``Valetkey``.
     :raises TypeError: if a value of ``place`` has another type.
+    :raises ValueError: if the cursor would be longer than 6000 characters, which ``open_cursor`` refuses.
     :raises RuntimeError: if there is neither ``key`` nor a ``Valetkey`` in the app.
     """
-    body = json.dumps([int(now + lifetime), [_encode_value(value) for value in place]], separators=(",", ":"))
+    content = [int(now + lifetime), [_encode_value(value) for value in place]]
+    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    body = body.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8; this is its form in JSON
     mac = _compute_hmacs(key, f"{query}\0{body}")[0][:_MAC_BYTES]
-    return base64.urlsafe_b64encode(mac + body.encode()).decode().rstrip("=")
+    cursor = base64.urlsafe_b64encode(mac + body.encode()).decode().rstrip("=")
+    if len(cursor) > _MAX_LENGTH:
+        raise ValueError(
+            f"the values are too long for a cursor, which has at most {_MAX_LENGTH} characters: order by shorter values"
+        )
+    return cursor
 
 
 def open_cursor(cursor: str, query: str, *, now: float, key: bytes | None = None) -> list[Any]:

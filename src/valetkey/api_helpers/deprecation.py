@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, after_this_request, current_app
 from werkzeug.http import http_date
+from werkzeug.urls import iri_to_uri
 
-from valetkey.web.refused_call import CallRefused
+from valetkey.web.async_views import ensure_sync
 
-from .context import View, ensure_sync
+from .context import View
 
 DEPRECATED_ATTRIBUTE = "__valetkey_deprecated__"  # the attribute of a view that holds its Deprecation
 DateLike = str | date | datetime | float
@@ -45,6 +46,8 @@ class Deprecation:
 def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | None = None) -> Any:
     """Decorate a view as deprecated: its responses get ``Deprecation``, ``Sunset`` and ``Link`` headers.
 
+    So do the responses to exceptions of the view, such as those of ``abort`` and of the app's error handlers.
+
     The OpenAPI document marks the operation as deprecated. A class-based view can list it in ``decorators``.
 
     A date is an ISO 8601 date or time such as ``2026-01-31``, a ``date``, a ``datetime`` (UTC if it has no time zone),
@@ -52,15 +55,19 @@ def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | N
 
     :param since: when the route was or will be deprecated (RFC 9745).
     :param sunset: when the route will stop responding (RFC 8594).
-    :param link: URL of a page that says what to use instead.
+    :param link: URL of a page that says what to use instead. Other characters than those of ASCII are encoded.
     :raises ValueError: if a date cannot be parsed, if ``sunset`` is before ``since`` (RFC 9745 §4), or if ``link`` is
         not a URL.
     """
-    deprecation = Deprecation(_to_timestamp(since), None if sunset is None else _to_timestamp(sunset), link)
+    url = None if link is None else _to_url(link)
+    deprecation = Deprecation(_to_timestamp(since), None if sunset is None else _to_timestamp(sunset), url)
     if deprecation.sunset is not None and deprecation.sunset < deprecation.since:
         raise ValueError("sunset must not come before since (RFC 9745 §4)")
-    if link is not None and any(character in link for character in '<>"\r\n '):
-        raise ValueError(f"link {link!r} is not a URL: write it like 'https://api.example.com/v2'")
+
+    def add_headers(response: Response) -> Response:
+        present = list(response.headers)  # if a decorator runs the view again, or the view calls a deprecated one
+        response.headers.extend(header for header in deprecation.headers if header not in present)
+        return response
 
     def decorate(view: View) -> View:
         call = ensure_sync(view)
@@ -69,16 +76,25 @@ def deprecated(*, since: DateLike, sunset: DateLike | None = None, link: str | N
         def deprecated_view(*args: Any, **kwargs: Any) -> Response:
             try:
                 response = current_app.make_response(call(*args, **kwargs))
-            except CallRefused as refused:  # if this decorator is above require_oauth
-                refused.response.headers.extend(deprecation.headers)
+            except Exception:  # decorators around this one must see it, such as one that rolls a transaction back
+                after_this_request(add_headers)
                 raise
-            response.headers.extend(deprecation.headers)
-            return response
+            return add_headers(response)
 
         setattr(deprecated_view, DEPRECATED_ATTRIBUTE, deprecation)
         return deprecated_view
 
     return decorate
+
+
+def _to_url(link: str) -> str:
+    """Return a URL, or a relative reference, as ASCII text that a header field can have (RFC 3987 §3.1).
+
+    :raises ValueError: if it contains a character that a URL cannot have, or is empty.
+    """
+    if not isinstance(link, str) or not link or any(character in '<>"\x7f' or character <= " " for character in link):
+        raise ValueError(f"link {link!r} is not a URL: write it like 'https://api.example.com/v2'")
+    return iri_to_uri(link)
 
 
 def _to_timestamp(moment: DateLike) -> float:

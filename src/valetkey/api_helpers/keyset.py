@@ -1,21 +1,34 @@
 """Keyset pagination of SQLAlchemy selects: a page starts after the values of a row, not after a number of rows.
 
-SQLAlchemy is imported inside functions, because apps that do not paginate selects need not have it installed.
+It is imported by the first call of ``paginate``, because apps that do not paginate selects need not have SQLAlchemy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Select
+from sqlalchemy import Column, ColumnElement, Float, Select, and_, cast, literal, or_, type_coerce
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.types import UserDefinedType
+
+from .row_identity import identifies_rows
 
 _LABEL_PREFIX = "valetkey_key_"
 _LABEL_NODES = {"label", "label_reference"}
 _TEXT_NODES = {"textclause", "textual_label_reference"}  # SQLAlchemy's nodes for text in order_by
+
+
+class _StoredType(UserDefinedType[Any]):
+    """The type of values as the database driver returns and accepts them, without SQLAlchemy's conversions.
+
+    Conversions lose information: SQLite has times as text, and ``2026-01-01 00:00:00`` would become a ``datetime`` and
+    then ``2026-01-01 00:00:00.000000``, which is a larger text.
+    """
+
+    cache_ok = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,8 @@ class OrderedSelect:
     def select_after(self, place: Sequence[Any], limit: int, *, backwards: bool) -> Select[Any]:
         """Return a SQLAlchemy select of the rows that follow a row, with the ``order_by`` values as additional columns.
 
+        These values are as they are stored: text for a time in SQLite.
+
         :param place: the ``order_by`` values of the row to continue after; empty for the start of the list.
         :param limit: the largest number of rows to select.
         :param backwards: select the rows before that row instead, in reverse order.
@@ -42,7 +57,7 @@ class OrderedSelect:
         select = self.select.order_by(None).order_by(*order)
         if place:
             select = select.where(_after_condition(columns, place))
-        keys = [column.label(f"{_LABEL_PREFIX}{number}") for number, (column, _) in enumerate(self.columns)]
+        keys = [_stored(column).label(f"{_LABEL_PREFIX}{number}") for number, (column, _) in enumerate(self.columns)]
         return select.add_columns(*keys).limit(limit)
 
 
@@ -58,7 +73,12 @@ def read_order(select: Select[Any]) -> OrderedSelect:
     if not columns:
         raise ValueError("the select has no order_by: add one, without an order there is no next page")
     _check_not_nullable([column for column, _ in columns])
-    _check_unique([column for column, _ in columns])
+    if not identifies_rows(select, [column for column, _ in columns]):
+        raise ValueError(
+            "pages would skip rows with equal values in order_by: end it with a unique column, such as the primary "
+            "key. Each joined table that has several rows for a row of the others needs a unique column in order_by, "
+            "too, or one that where equates with a value. Or filter with exists, as Note.tags.any(...), without a join"
+        )
     return OrderedSelect(select, tuple(columns))
 
 
@@ -67,9 +87,6 @@ def _read_order_clause(clause: Any) -> tuple[Any, bool]:
 
     :raises ValueError: if the clause is text, or uses ``nulls_first`` or ``nulls_last``.
     """
-    from sqlalchemy.sql import operators
-    from sqlalchemy.sql.elements import UnaryExpression
-
     descending = False
     while True:
         if clause.__visit_name__ in _LABEL_NODES:
@@ -99,7 +116,7 @@ def items_and_places(ordered: OrderedSelect, rows: Sequence[Any]) -> tuple[list[
     places = [tuple(row)[-width:] for row in rows]
     if any(value is None for place in places for value in place):
         raise ValueError("a value in order_by is NULL: order by coalesce(...), or by columns that are never NULL")
-    places = [tuple(value.name if isinstance(value, Enum) else value for value in place) for place in places]
+    places = [tuple(bytes(value) if isinstance(value, memoryview) else value for value in place) for place in places]
     if len(names) == 1:
         return [row[0] for row in rows], places
     return [dict(zip(names, tuple(row), strict=False)) for row in rows], places
@@ -111,27 +128,30 @@ def _after_condition(columns: Sequence[tuple[Any, bool]], place: Sequence[Any]) 
     For columns ``a, b`` and values ``x, y``: ``a >= x AND (a > x OR (a = x AND b > y) OR ...)``. Databases use an index
     on ``a`` for the first part.
     """
-    from sqlalchemy import and_, or_
-
-    values = [_bind(column, value) for (column, _), value in zip(columns, place, strict=True)]
+    pairs = [(_stored(column), _bind(column, value)) for (column, _), value in zip(columns, place, strict=True)]
     alternatives: list[Any] = []
     equal: list[Any] = []
-    for (column, descending), value in zip(columns, values, strict=True):
+    for (column, value), (_, descending) in zip(pairs, columns, strict=True):
         alternatives.append(and_(*equal, column < value if descending else column > value))
         equal.append(column == value)
-    (first, descending), value = columns[0], values[0]
+    (first, value), (_, descending) = pairs[0], columns[0]
     return and_(first <= value if descending else first >= value, or_(*alternatives))
 
 
+def _stored(column: Any) -> ColumnElement[Any]:
+    """Return a column whose values are neither converted when they are read nor when they are compared."""
+    return type_coerce(column, _StoredType())
+
+
 def _bind(column: Any, value: Any) -> ColumnElement[Any]:
-    """Return a value as a bound parameter of the column's type: SQLAlchemy compares no column with ``True`` itself.
+    """Return a stored value as a bound parameter that can be compared with the stored values of a column.
 
-    A cursor holds the name of a member of an ``Enum``.
+    Drivers send every ``float`` with 64 bits, so it is cast to the type of a column that has fewer; but not to the type
+    of an expression, which the database may calculate with 64 bits.
     """
-    from sqlalchemy import literal
-
-    enum_class = getattr(column.type, "enum_class", None)
-    return literal(value if enum_class is None else enum_class[value], column.type)
+    parameter = literal(value, _StoredType())
+    stored_type = getattr(column.type, "impl_instance", column.type)  # without a TypeDecorator
+    return cast(parameter, column.type) if isinstance(column, Column) and isinstance(stored_type, Float) else parameter
 
 
 def _check_not_nullable(columns: Sequence[Any]) -> None:
@@ -141,20 +161,3 @@ def _check_not_nullable(columns: Sequence[Any]) -> None:
                 f"{column} may be NULL, and pages would skip rows with NULL: declare it with nullable=False, or order "
                 "by coalesce(...)"
             )
-
-
-def _check_unique(columns: Sequence[Any]) -> None:
-    """Check that the columns of ``order_by`` include a primary key, or all columns of a unique constraint or index.
-
-    :raises ValueError: if they do not.
-    """
-    from sqlalchemy import Table, UniqueConstraint
-
-    table_columns = {base for column in columns for base in getattr(column, "base_columns", ())}
-    for table in {base.table for base in table_columns if isinstance(getattr(base, "table", None), Table)}:
-        keys = [table.primary_key.columns]
-        keys += [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-        keys += [index.columns for index in table.indexes if index.unique]
-        if any(set(key) <= table_columns for key in keys if len(key)):
-            return
-    raise ValueError("end order_by with a unique column, such as the primary key: pages would skip rows that are equal")

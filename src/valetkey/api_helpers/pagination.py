@@ -52,7 +52,8 @@ def paginate(
     is valid only for the path, query parameters (except ``limit``) and order that it was made with.
 
     :param select: a SQLAlchemy select without limit and offset. Its ``order_by`` must end with a unique column, such as
-        the primary key, and its columns must never be NULL.
+        the primary key, of each table that has several rows for a row of the others, unless ``where`` or the join
+        equates that column with a value. Its columns must never be NULL.
     :param execute: ``session.execute`` or ``connection.execute``.
     :param usual: page size if the request has no ``limit``.
     :param largest: largest page size that a request may choose.

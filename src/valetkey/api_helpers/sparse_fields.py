@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import current_app, request
 
+from valetkey.web.async_views import ensure_sync
 from valetkey.web.problem_responses import Problem
 
-from .context import View, ensure_sync
+from .context import View
 
 FIELDS_ATTRIBUTE = "__valetkey_fields__"  # the attribute of a view that holds the names that ?fields= accepts
 FieldTree = dict[str, Any]  # by the name of a member: the FieldTree of its members, or None for all of it
