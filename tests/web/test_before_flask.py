@@ -275,7 +275,7 @@ def test_unexpected_exception_in_the_fast_path_is_logged_and_shows_the_error_pag
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
 
     monkeypatch.setattr(decision, "required_prompt", fail)
@@ -340,9 +340,9 @@ def count_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which each check of an authorization request adds its name."""
     checks: list[str] = []
 
-    def record(name: str, check: Any, *arguments: Any) -> Any:
+    def record(name: str, check: Any, *arguments: Any, **options: Any) -> Any:
         checks.append(name)
-        return check(*arguments)
+        return check(*arguments, **options)
 
     for name in ("check_target", "check_request", "required_prompt"):
         monkeypatch.setattr(decision, name, partial(record, name, getattr(decision, name)))
@@ -375,7 +375,7 @@ def test_exception_in_the_fast_path_is_logged_if_a_hook_of_the_host_responds(
     def fail(*_: Any) -> Any:
         raise RuntimeError("the drawer is stuck")
 
-    def fail_and_close(*_: Any) -> Any:
+    def fail_and_close(*_: Any, **__: Any) -> Any:
         """Fail, while the host adds a hook."""
         bypass_app.before_request_funcs.setdefault(None, []).append(lambda: Response("closed", 503))
         fail()

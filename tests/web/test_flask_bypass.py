@@ -17,7 +17,7 @@ from flask_wtf import CSRFProtect
 from tests.support.app import ENCRYPTION_KEY, MakeApp
 from tests.support.flask_customizations import CUSTOMIZATIONS, add_hook
 from valetkey import Owner, Valetkey
-from valetkey.cli.check import flask_notes
+from valetkey.cli.app_checks import flask_notes
 from valetkey.testing import mint_token
 from valetkey.web.flask_bypass import BYPASS_EXTENSION
 
@@ -185,9 +185,15 @@ def test_code_of_the_host_sees_the_request(make_app: MakeApp, sqlite_store_url: 
         def current(self) -> Any:
             return None
 
+        def sign_in_url(self, next: str, **_: Any) -> str:
+            return "/login"
+
         def find(self, sub: str) -> Any:
             paths.append(flask.request.path if flask.has_request_context() else "none")
             return Owner(sub)
+
+        def claims(self, sub: str, scope: frozenset[str]) -> dict[str, Any]:
+            return {}
 
     app = make_app(sqlite_store_url, resource_owner=Users())
     token = mint_token(app, "openid", user_id="ada")

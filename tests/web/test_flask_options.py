@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import werkzeug
 from flask import Flask, Request, Response
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import NullSession, SessionInterface
@@ -18,7 +19,7 @@ from werkzeug.routing import Rule
 
 from tests.support.app import ENCRYPTION_KEY, add_api_routes
 from tests.support.browser_client import CALLBACK, SCOPES, Browser, sign_in_new_account
-from valetkey import SettingsError, Valetkey
+from valetkey import Google, SettingsError, Valetkey
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.runtime import Runtime
 
@@ -114,6 +115,8 @@ def change_slashes(app: Flask) -> None:
 HABITS: dict[str, Any] = {
     "request_class": set_attribute("request_class", OwnRequest),
     "response_class": set_attribute("response_class", OwnResponse),
+    "response_class of Werkzeug": set_attribute("response_class", werkzeug.Response),
+    "redirect": set_attribute("redirect", lambda location, code=302: Response(f"moved to {location}")),
     "url_rule_class": set_attribute("url_rule_class", OwnRule),
     "slashes": change_slashes,
     "session_interface": set_attribute("session_interface", NullSessions()),
@@ -166,14 +169,26 @@ def check_everything(app: Flask) -> None:
     )
     assert (preflight.status_code, preflight.headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert http.get("/oauth/nowhere").status_code == 404
-    assert http.delete("/account/sign-in").status_code == 405
+    for method, path, status in (
+        ("GET", "/account/sign-in", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/oauth/nowhere", 404),
+        ("GET", "/oauth/consent/x", 400),
+        ("DELETE", "/account/sign-in", 405),
+        ("GET", "/account", 303),
+    ):
+        page = http.open(path, method=method, headers={"Accept": "text/html"})
+        assert (page.status_code, page.content_type) == (status, "text/html; charset=utf-8"), path
     assert http.open("/oauth/token", method="BREW").status_code == 405
     style = http.get("/oauth/pages/static/valetkey.css")
     assert style.status_code == 200 and "X-Sendfile" not in style.headers and len(style.data) > 100
     assert style.headers["Cache-Control"] == "no-cache"
     style.close()
-    assert http.get("/docs").status_code == 200 and http.get("/openapi.json").status_code == 200
+    assert http.get("/openapi.json").content_type == "application/json"
     shop = register_client(runtime, runtime.clock(), name="Shop", policy="web", redirect_uris=[CALLBACK])
+    for path in ("/account/sign-in", Browser(http, shop).authorize().request.full_path):
+        cookies = app.test_client().get(path).headers.getlist("Set-Cookie")
+        assert any("browser" in cookie for cookie in cookies), path
     ada = sign_in_new_account(Browser(app.test_client(), shop), runtime, "ada@example.org", "Ada")
     assert ada.obtain_tokens()["access_token"]
     assert 'href="/' in ada.get("/account").text
@@ -230,6 +245,27 @@ def test_everything_works_with_what_hosts_commonly_replace(
     initialize(app)
 
     check_everything(app)
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "expected"),
+    [
+        ("/oauth/logout", {"client_id": "shop", "state": "s"}, "?lang=en&client_id=shop&state=s"),
+        ("/account/tokens/new", {"name": "backup"}, "%26name%3Dbackup"),
+        ("/account/sign-in/google/callback", {"code": "c", "state": "s"}, "?lang=en&code=c&state=s"),
+    ],
+)
+def test_a_query_that_the_host_adds_to_every_url_changes_no_other_parameter(
+    sqlite_store_url: str, closing: list[Flask], path: str, form: dict[str, str], expected: str
+) -> None:
+    app = create_host(sqlite_store_url, {}, sign_in_with=[Google("id", "secret")])
+    closing.append(app)
+    HABITS["url_defaults"](app)
+    initialize(app)
+
+    location = app.test_client().post(path, data=form).location
+
+    assert expected in location
 
 
 def test_own_paths_are_only_at_the_issuers_host_if_the_app_matches_hosts(

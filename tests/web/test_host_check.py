@@ -262,3 +262,21 @@ def test_a_logged_host_cannot_break_the_log(tmp_path: Path, caplog: pytest.LogCa
 
     [message] = [message for message in caplog.messages if "was sent to the host" in message]
     assert "\n" not in message and "\x1b" not in message and "c" * 101 not in message
+
+
+@pytest.mark.parametrize("settings", [{}, {"issuer": "http://127.0.0.1:8000"}], ids=["default issuer", "issuer"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize(
+    "path", ["/account/sign-in", "/docs", "/oauth/token", "/oauth/nowhere", METADATA, "/api/public"]
+)
+def test_a_host_that_flask_does_not_trust_is_a_400_without_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], accept: str, path: str
+) -> None:
+    app = make_api(tmp_path, **settings)
+    app.config["TRUSTED_HOSTS"] = ["127.0.0.1"]
+
+    refused = app.test_client().get(path, headers={"Host": EVIL, "Accept": accept})
+
+    assert refused.status_code == 400
+    assert "Traceback" not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

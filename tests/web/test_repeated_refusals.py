@@ -139,7 +139,7 @@ def test_refused_calls_are_counted_as_usage(limited_app: Flask) -> None:
     runtime, recorded = limited_app.extensions["valetkey"], []
     call = caller(limited_app, client_id="counted")
     use_up(call)
-    runtime.usage.record = lambda *arguments: recorded.append(arguments[:4])
+    runtime.usage.record = lambda token, *call, **__: recorded.append((token.client_id, *call[:3]))
 
     assert call().status_code == 429
 
@@ -150,13 +150,13 @@ def test_refused_calls_are_uses_of_the_grant(app: Flask, ada: Browser, clock: Cl
     add_limited(app)
     runtime, token = app.extensions["valetkey"], ada.obtain_tokens()["access_token"]
     assert [ada.call(token, "/api/limited").status_code for _ in range(2)] == [200, 429]
-    recorded: list[str] = []
-    runtime.last_used.record = lambda grant_id, *_, **__: recorded.append(grant_id)
-
+    clock.forward(31)
     assert ada.call(token, "/api/limited").status_code == 429
 
+    runtime.usage.flush()
+
     (grant,) = list_active(runtime.store, clock.time, owner="ada")
-    assert recorded == [grant.grant_id]
+    assert grant.last_used_at == clock.time
 
 
 def test_a_request_with_a_body_goes_through_flask(limited_app: Flask, in_flask: list[str]) -> None:

@@ -9,8 +9,9 @@ import hashlib
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from flask import Response, request
+from flask import request
 from werkzeug.http import parse_cookie
+from werkzeug.wrappers import Response
 
 from valetkey.protocol.secret import BROWSER, SESSION, Secret, generate_secret, is_well_formed
 from valetkey.settings import Settings

@@ -6,6 +6,7 @@ Flask-WTF is not used, because the host's settings for it would also change Vale
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from typing import Any
 
@@ -16,24 +17,34 @@ from wtforms.validators import ValidationError
 
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.secret import random_id
+from valetkey.runtime import Runtime
 
 from . import cookies
 from .context import current_runtime
-from .texts import FORM_EXPIRED
+from .resource_owners import current_owner
+from .texts import FORM_EXPIRED, RELOAD_PAGE, SIGN_IN_CHANGED
 
 
-def csrf_tokens(*, is_sign_in: bool = False) -> list[str]:
+def csrf_tokens() -> list[str]:
     """Return the CSRF tokens that are valid for this browser and sign-in, one for each configured encryption key.
 
-    :param is_sign_in: whether they are for a form that signs the user in. Its token stays valid when the sign-in cookie
-        changes, so that the form can be submitted twice.
-
-    New forms contain the first token; the others keep older forms valid while encryption keys are rotated.
+    A token has two halves: the first is for the browser, the second for who is signed in to it, too. New forms contain
+    the first token; the others keep older forms valid while encryption keys are rotated.
     """
     runtime = current_runtime()
-    session = None if is_sign_in else cookies.session_secret(runtime.settings)
-    binding = f"{cookies.browser_secret(runtime.settings).reveal()} {session.reveal() if session else ''}"
-    return runtime.cipher.compute_hmacs("csrf of sign-in" if is_sign_in else "csrf", binding)
+    browser = cookies.browser_secret(runtime.settings).reveal()
+    of_browser = runtime.cipher.compute_hmacs("csrf of browser", browser)
+    of_sign_in = runtime.cipher.compute_hmacs("csrf of sign-in", json.dumps([browser, *_identify_sign_in(runtime)]))
+    return ["".join(halves) for halves in zip(of_browser, of_sign_in, strict=True)]
+
+
+def _identify_sign_in(runtime: Runtime) -> tuple[str | None, ...]:
+    """Return what identifies who is signed in: the session of a built-in account, else the host's user and session."""
+    if runtime.has_built_in_accounts:
+        session = cookies.session_secret(runtime.settings)
+        return (session.reveal() if session else None,)
+    owner = current_owner()
+    return (owner.sub, owner.sid) if owner else ()
 
 
 class _BrowserBoundCsrf(CSRF):
@@ -42,17 +53,24 @@ class _BrowserBoundCsrf(CSRF):
     is_sign_in = False
 
     def generate_csrf_token(self, csrf_token_field: CSRFTokenField) -> str:
-        return csrf_tokens(is_sign_in=self.is_sign_in)[0]
+        return csrf_tokens()[0]
 
     def validate_csrf_token(self, form: Form, field: CSRFTokenField) -> None:
-        submitted = str(field.data or "").encode()
-        tokens = csrf_tokens() + (csrf_tokens(is_sign_in=True) if self.is_sign_in else [])
-        if not any(hmac.compare_digest(submitted, token.encode()) for token in tokens):  # in constant time
+        submitted, tokens = str(field.data or ""), csrf_tokens()
+        half = len(tokens[0]) // 2
+        if not _is_any_of(submitted[:half], [token[:half] for token in tokens]):
             raise ValidationError(FORM_EXPIRED)
+        if not (self.is_sign_in or _is_any_of(submitted, tokens)):
+            raise ValidationError(SIGN_IN_CHANGED)
+
+
+def _is_any_of(submitted: str, expected: list[str]) -> bool:
+    """Return whether a text is one of those that are expected, in constant time."""
+    return any(hmac.compare_digest(submitted.encode(), text.encode()) for text in expected)
 
 
 class _SignInCsrf(_BrowserBoundCsrf):
-    """Accepts the tokens of other forms, too: the buttons of providers on the sign-in page are forms of their own."""
+    """Accepts the token of any form of this browser, so that a form that signs the user in can be submitted twice."""
 
     is_sign_in = True
 
@@ -92,10 +110,20 @@ class ButtonForm(PageForm):
     """Form of buttons without input. It has only the CSRF token; the view reads other data from the request."""
 
 
+def button_form_problem() -> str | None:
+    """Return why the submitted form without input is refused, as a sentence for the page; None if it is accepted.
+
+    For a view that shows the form again.
+    """
+    form = ButtonForm(request.form)
+    return None if form.validate() else str(form.csrf_token.errors[0])
+
+
 def check_button_form() -> None:
     """Check the CSRF token of the submitted form, for a view that does not show the form again.
 
     :raises InvalidRequest: if the token is not valid for this browser and sign-in.
     """
-    if not ButtonForm(request.form).validate():
-        raise InvalidRequest(FORM_EXPIRED)
+    problem = button_form_problem()
+    if problem is not None:
+        raise InvalidRequest(f"{problem} {RELOAD_PAGE}")

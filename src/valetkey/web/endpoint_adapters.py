@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import partial
 
 from flask import Flask, Response, request
 from werkzeug.http import HTTP_STATUS_CODES
@@ -25,7 +26,6 @@ from .request_body import read_body
 from .security_headers import security_headers
 from .wsgi import Environ, StartResponse
 
-_METHODS_WITH_BODY = frozenset({"POST", "PUT"})
 _HANDLED_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 _STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}  # as Flask does
 _FAILURE_KEY = "valetkey.failure"  # in the WSGI environment: the exception that the endpoint raised before Flask
@@ -44,12 +44,12 @@ def machine_view(endpoint: Endpoint) -> Callable[..., Response]:
         if failure is not None:
             raise failure
         result = dispatch(runtime, endpoint, _read_request(environ, runtime.settings, path_parameters))
-        enforce_endpoint_headers(environ, list(result.headers))
         response = Response(result.body, result.status, list(result.headers))
         if result.status == 204:
             del response.headers["Content-Type"]  # Flask's default; there is no content
         if "HTTP_IF_NONE_MATCH" in environ and "ETag" in response.headers:
             response.make_conditional(environ)
+        enforce_endpoint_headers(response)
         return response
 
     view.__name__ = view.__qualname__ = endpoint.name.replace("-", "_")
@@ -111,10 +111,9 @@ class EndpointMiddleware(Middleware):
 
 
 def _read_request(environ: Environ, settings: Settings, path_parameters: Mapping[str, str]) -> MachineRequest:
-    method = environ["REQUEST_METHOD"]
     return MachineRequest(
-        method=method,
-        body=read_body(environ) if method in _METHODS_WITH_BODY else b"",
+        method=environ["REQUEST_METHOD"],
+        read_body=partial(read_body, environ),
         content_type=environ.get("CONTENT_TYPE", ""),
         authorization=environ.get("HTTP_AUTHORIZATION"),
         address=address_of(environ, settings.trusted_proxies),

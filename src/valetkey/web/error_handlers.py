@@ -7,9 +7,10 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, redirect, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 from werkzeug.routing import RequestRedirect
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.protocol.refusal import Refusal
@@ -84,13 +85,16 @@ def _render_valetkey_error(error: HTTPException, endpoint: str) -> AnyResponse:
     """
     from . import pages  # imported here: an app without Valetkey's pages does not import their dependencies
 
-    if (refusal := refuse_host(endpoint)) is not None:
-        return refusal
     is_machine = endpoint.startswith(_MACHINE_ENDPOINT_PREFIXES)
+    if isinstance(error, SecurityError):
+        refusal = refuse_http_error(error)
+        return render_json(refusal) if is_machine else pages.finish_page(pages.render_text_refusal(refusal))
+    if (host_refusal := refuse_host(endpoint)) is not None:
+        return host_refusal
     if isinstance(error, MethodNotAllowed) and request.endpoint is None and (response := _refuse_method_by_view()):
         return response if is_machine else pages.finish_page(response)
-    error_refusal = refuse_http_error(error)
-    return render_json(error_refusal) if is_machine else pages.finish_page(pages.render_refusal(error_refusal))
+    refusal = refuse_http_error(error)
+    return render_json(refusal) if is_machine else pages.finish_page(pages.render_refusal(refusal))
 
 
 def refuse_host(endpoint: str | None) -> Response | None:

@@ -18,7 +18,7 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.routing import Map
 
-from .wsgi import Environ, before_first_request, blueprint_scopes
+from .wsgi import Environ, blueprint_scopes, runs_once
 
 _FLASK_FOLDER = f"{Path(flask.__file__).parent}{os.sep}"  # with the separator: not the folder flask_login
 _OWN_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"
@@ -55,7 +55,7 @@ def list_hooks(app: Flask) -> dict[int, Any]:
     A hook may be an object without a hash. Functions that run once are left out.
     """
     hooks = (hook for scopes in _read_hooks(app) for functions in scopes.values() for hook in functions)
-    return {id(hook): hook for hook in hooks if not _runs_once(hook)}
+    return {id(hook): hook for hook in hooks if not runs_once(hook)}
 
 
 class FlaskBypass:
@@ -130,7 +130,7 @@ class FlaskBypass:
                 added = [
                     hook
                     for hook in hooks
-                    if id(hook) not in self._own_hooks and not _runs_once(hook) and not _does_nothing(hook, app)
+                    if id(hook) not in self._own_hooks and not runs_once(hook) and not _does_nothing(hook, app)
                 ]
                 reasons += [f"the {kind} function {_name_of(hook)}" for hook in added]
         reasons += [f"the teardown_appcontext function {_name_of(hook)}" for hook in app.teardown_appcontext_funcs]
@@ -174,11 +174,6 @@ def _is_flasks(method: Any, owner: object) -> bool:
         and method.__self__ is owner
         and function.__code__.co_filename.startswith(_FLASK_FOLDER)
     )
-
-
-def _runs_once(hook: Any) -> bool:
-    """Return whether a hook is one of Valetkey's checks before the first request, which Flask then handles."""
-    return getattr(hook, "__module__", None) == before_first_request.__module__
 
 
 def _does_nothing(hook: Any, app: Flask) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from flask import Flask
@@ -15,15 +16,16 @@ from valetkey.protocol.json_encoding import encode_json
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.settings import Settings
+from valetkey.settings import Settings, SettingsError
 
 from .middleware import Middleware
 from .security_headers import security_headers
-from .wsgi import Environ, StartResponse
+from .wsgi import Environ, StartResponse, prepare_for_requests
 
 _CACHE_LIFETIME_S = 1.0
 _PROBE_LIMIT = parse_limit("1/second")
 _NOT_CHECKED = "state"  # the name of the only check until the first ones have ended
+_STARTUP = "startup"  # the name of the check that the app makes before its first request
 _log = logging.getLogger("valetkey")
 
 
@@ -53,7 +55,7 @@ class HealthMiddleware(Middleware):
             return self._respond(environ, start_response, "200 OK", {"status": "ok"})
         checks = self._readiness.read()
         failed = {name for name, result in checks.items() if result != "ok"}
-        if failed & (self._readiness.required | {_NOT_CHECKED}):
+        if failed & (self._readiness.required | {_NOT_CHECKED, _STARTUP}):
             body = {"status": "unavailable", "checks": checks}
             return self._respond(environ, start_response, "503 Service Unavailable", body, ("Retry-After", "2"))
         return self._respond(
@@ -83,12 +85,15 @@ class HealthMiddleware(Middleware):
 class Readiness(ABC):
     """The state of what requests depend on, checked at most once a second, by one thread at a time.
 
-    :cvar required: names of the checks without which requests cannot be served.
+    If the checks that the app makes before its first request fail, the app serves no requests.
+
+    :cvar required: names of the other checks without which requests cannot be served.
     """
 
     required: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self) -> None:
+    def __init__(self, app: Flask) -> None:
+        self._app = app
         self._lock = threading.Lock()
         self._checked_at: float | None = None
         self._checks = {_NOT_CHECKED: "unknown"}
@@ -101,7 +106,10 @@ class Readiness(ABC):
         if self._lock.acquire(blocking=False):
             try:
                 if self._checked_at is None or time.monotonic() - self._checked_at > _CACHE_LIFETIME_S:
-                    self._checks = self.check()
+                    self._checks = {
+                        _STARTUP: self.run(_STARTUP, partial(prepare_for_requests, self._app)),
+                        **self.check(),
+                    }
                     self._checked_at = time.monotonic()
             finally:
                 self._lock.release()
@@ -119,7 +127,7 @@ class Readiness(ABC):
         """Return the result of one check; log why it failed if it did not fail before."""
         try:
             return "none" if check() == "none" else "ok"
-        except BackendUnavailable as error:
+        except (BackendUnavailable, SettingsError) as error:
             if self._checks.get(name) != "failed":
                 _log.warning("not ready, %s: %s", name, error)
             return "failed"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from flask import Flask
+
 from valetkey.protocol.unavailable import BackendUnavailable
 from valetkey.rate_limiting.limiter import Limiter
 
@@ -13,7 +15,7 @@ from .health import Readiness
 class IssuerReadiness(Readiness):
     """The state of what requests to a resource server depend on.
 
-    None of it is required: a token that was verified before is accepted while its issuer is unavailable.
+    None of these checks is required: a token that was verified before is accepted while its issuer is unavailable.
 
     :param find_issuers_without_metadata: returns the issuers whose metadata is needed, and cannot be fetched.
     :param clock: returns the current time in seconds since 1970.
@@ -21,11 +23,12 @@ class IssuerReadiness(Readiness):
 
     def __init__(
         self,
+        app: Flask,
         find_issuers_without_metadata: Callable[[], Sequence[str]],
         limiter: Limiter,
         clock: Callable[[], float],
     ) -> None:
-        super().__init__()
+        super().__init__(app)
         self._find_issuers_without_metadata = find_issuers_without_metadata
         self._limiter, self._clock = limiter, clock
 

@@ -15,7 +15,7 @@ from .request_id import request_id
 def render_manual_redirect(
     uri: str, client_name: str, *, title: str, sentence: str, status: int, form: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a page that names the host of a URI, and goes on to it only if the user clicks.
+    """Return a page that names the host of a URI, and leads to it only if the user clicks.
 
     :param uri: the client's URI, already checked to be registered.
     :param form: parameters that the click posts to the URI; ``None`` for a link.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -22,6 +23,12 @@ from .wsgi import (
     StartResponse,
     WsgiApp,
 )
+
+_AMBIGUOUS_PATH = (
+    "the path of the issuer, %s, is also the beginning of api_prefix or of another path of this server. If a proxy "
+    "removes the path of the issuer, requests are not found: let the proxy keep it, or change the other path"
+)
+_log = logging.getLogger("valetkey")
 
 
 class Middleware(ABC):
@@ -85,8 +92,12 @@ class IssuerPathMiddleware(Middleware):
     """Moves the path of the issuer URL (RFC 8414 §3.1) from PATH_INFO to SCRIPT_NAME (PEP 3333).
 
     So the app's routes match without this path, and the URLs that it builds include it. Nothing is changed if the
-    server mounts the app at the path itself. If a proxy removes the path, SCRIPT_NAME is set for Valetkey's own paths
-    and for the API, so that their URLs are still below the issuer, such as those of the next page of a list.
+    server mounts the app at the path itself, which SCRIPT_NAME shows. If a proxy removes the path, SCRIPT_NAME is set
+    for Valetkey's own paths and for the API, so that their URLs are still below the issuer, such as those of the next
+    page of a list.
+
+    If the path is also the beginning of one of these paths, such as ``/api``, a request after such a proxy looks like
+    one that still has the path, and is taken for that. This is logged once.
 
     Order: outside of all other middleware, which compares paths without the issuer's path.
 
@@ -97,11 +108,25 @@ class IssuerPathMiddleware(Middleware):
     def __init__(self, path: str, own_paths: Collection[str]) -> None:
         self._path = path
         self._own_paths = own_paths
+        self._is_logged = not any(f"{own}/".startswith(f"{path}/") for own in own_paths)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, info, script = self._path, environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
+        if is_mounted_at(path, environ):
+            return self.inner(environ, start_response)
         if info.startswith(path + "/"):
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = script + path, info[len(path) :]
-        elif not script.endswith(path) and any(info == own or info.startswith(f"{own}/") for own in self._own_paths):
+            if not self._is_logged and not self._is_own(info[len(path) :]):
+                self._is_logged = True
+                _log.warning(_AMBIGUOUS_PATH, path)
+        elif self._is_own(info):
             environ["SCRIPT_NAME"] = script + path
         return self.inner(environ, start_response)
+
+    def _is_own(self, path: str) -> bool:
+        return any(path == own or path.startswith(f"{own}/") for own in self._own_paths)
+
+
+def is_mounted_at(path: str, environ: Environ) -> bool:
+    """Return whether the server has moved the path of the issuer from PATH_INFO to SCRIPT_NAME already."""
+    return str(environ.get("SCRIPT_NAME", "")).endswith(path)

@@ -28,7 +28,8 @@ _ENFORCED_PAGE_NAMES = frozenset(name.lower() for name in _ENFORCED_PAGE_HEADERS
 _ENFORCED_ENDPOINT_NAMES = frozenset({"cache-control", "pragma", "content-type", "www-authenticate", "retry-after"})
 # In the WSGI environment: the header fields that this page has instead of those of other pages, by name.
 PAGE_HEADERS_KEY = "valetkey.page_headers"
-_ENDPOINT_HEADERS_KEY = "valetkey.endpoint_headers"  # in the WSGI environment: header fields of a machine endpoint
+_NOT_CACHED = (("Cache-Control", "no-store"),)
+_ENDPOINT_HEADERS_KEY = "valetkey.endpoint_headers"  # in the WSGI environment: status and fields of a machine endpoint
 
 
 def mark_as_page(response: AnyResponse) -> None:
@@ -49,23 +50,27 @@ def isolate_page(response: Response) -> Response:
     return response
 
 
-def enforce_endpoint_headers(environ: Environ, headers: Headers) -> None:
-    """Make sure that the response of a machine endpoint has the header fields that the endpoint returned."""
-    environ[_ENDPOINT_HEADERS_KEY] = [item for item in headers if item[0].lower() in _ENFORCED_ENDPOINT_NAMES]
+def enforce_endpoint_headers(response: Response) -> None:
+    """Make sure that the response of a machine endpoint to the current request keeps the header fields that it has."""
+    fields = [field for field in response.headers if field[0].lower() in _ENFORCED_ENDPOINT_NAMES]
+    request.environ[_ENDPOINT_HEADERS_KEY] = response.status_code, fields
 
 
 def enforce_headers(environ: Environ, status: str, headers: Headers) -> None:
     """Set header fields of Valetkey's pages and endpoints: a function for ``ResponseHookMiddleware``.
 
-    It replaces fields of the same names, which come from the host app.
+    It replaces fields of the same names, which come from the host app. If the status is another than that of the
+    endpoint, for example because a hook of the host app has raised an exception, the response is not cached.
     """
     own_headers: dict[str, str] | None = environ.get(PAGE_HEADERS_KEY)
     if own_headers is not None:
         environ[OWN_RESPONSE_KEY] = True
         _replace(headers, _ENFORCED_PAGE_NAMES, {**_PAGE_HEADERS, **own_headers}.items())
-    elif (endpoint_headers := environ.get(_ENDPOINT_HEADERS_KEY)) is not None:
+    elif _ENDPOINT_HEADERS_KEY in environ:
         environ[OWN_RESPONSE_KEY] = True
-        _replace(headers, {name.lower() for name, _ in endpoint_headers}, endpoint_headers)
+        endpoint_status, endpoint_headers = environ[_ENDPOINT_HEADERS_KEY]
+        fields = endpoint_headers if status.startswith(f"{endpoint_status} ") else _NOT_CACHED
+        _replace(headers, {name.lower() for name, _ in fields}, fields)
 
 
 def _replace(headers: Headers, names: Collection[str], fields: Iterable[tuple[str, str]]) -> None:

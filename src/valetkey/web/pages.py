@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Protocol
 
-from flask import Blueprint, Response, current_app, make_response, request, url_for
+from flask import Blueprint, Response, current_app, request, url_for
 from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.protocol.authorization_response import AuthorizationResponse
 from valetkey.protocol.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, OAuthError, TooManyRequests
-from valetkey.protocol.refusal import Refusal, retry_after_header
+from valetkey.protocol.refusal import Refusal, retry_after_header, status_phrase
 from valetkey.protocol.unavailable import BackendUnavailable
 
 from . import cookies, pages, texts
@@ -23,7 +22,7 @@ from .cookies import pop_notice
 from .csrf import ButtonForm
 from .page_headers import PAGE_HEADERS_KEY, mark_as_page
 from .problem_responses import refuse
-from .request_body import restore_form
+from .request_body import has_body, parse_form, read_body
 from .request_log import current_request_info
 from .templates import render_template
 
@@ -51,7 +50,7 @@ def render_page(template: str, status: int = 200, **context: Any) -> Response:
         **_navigation_urls(),
         **context,
     )
-    return make_response(text, status)
+    return Response(text, status)  # Flask's own class, and not that of the host app
 
 
 class FormProblem(Protocol):
@@ -95,9 +94,7 @@ def finish_page(response: AnyResponse) -> AnyResponse:
     Call it for pages, error pages and redirects.
     """
     mark_as_page(response)
-    if isinstance(response, Response):
-        cookies.send_cookies(response, current_runtime().settings)
-    return response
+    return cookies.send_cookies(response, current_runtime().settings)
 
 
 def render_refusal_page(cause: OAuthError | BackendUnavailable, *, advice: str = "") -> Response:
@@ -122,16 +119,27 @@ def render_refusal(refusal: Refusal, *, title: str | None = None, advice: str = 
     """
     own_sentence = None if title else texts.ERROR_SENTENCES.get(refusal.status)
     sentence = as_sentence(own_sentence or refusal.description)
-    title = title or texts.ERROR_TITLES.get(refusal.status) or HTTPStatus(refusal.status).phrase
+    title = title or texts.ERROR_TITLES.get(refusal.status) or status_phrase(refusal.status)
     status = refusal.status if refusal.status != 401 else 400
     reference = refusal.reference
     try:
         page = render_page("refused.html", status, title=title, sentence=sentence, advice=advice, reference=reference)
     except Exception:
         _log.exception("the error page cannot be rendered; the response is plain text")
-        page = Response(f"{sentence}\nReference: {reference}\n", status, mimetype="text/plain")
+        page = _plain_text(sentence, reference, status)
     page.headers.extend(refusal.headers)
     return page
+
+
+def render_text_refusal(refusal: Refusal) -> Response:
+    """Return a refusal as plain text, without URLs: Flask builds none if ``TRUSTED_HOSTS`` lacks the host."""
+    page = _plain_text(as_sentence(refusal.description), refusal.reference, refusal.status)
+    page.headers.extend(refusal.headers)
+    return page
+
+
+def _plain_text(sentence: str, reference: str, status: int) -> Response:
+    return Response(f"{sentence}\nReference: {reference}\n", status, mimetype="text/plain")
 
 
 def render_stateless_refusal(refusal: Refusal) -> Response:
@@ -148,7 +156,7 @@ def render_stateless_refusal(refusal: Refusal) -> Response:
         signed_in=None,
         notice=None,
     )
-    return make_response(text, refusal.status)
+    return Response(text, refusal.status)
 
 
 def as_sentence(text: str) -> str:
@@ -184,7 +192,7 @@ def refuse_other_methods(blueprint: Blueprint, path: str, *allowed_methods: str)
 
     def refuse(**_: str) -> Response:
         if request.method == "OPTIONS":
-            response = make_response("")
+            response = Response("")
         else:
             response = render_refusal_page(MethodNotAllowed(texts.METHOD_NOT_ALLOWED))
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -200,16 +208,22 @@ def check_form() -> None:
 
     A form that a hook of the host app has read is parsed again.
 
-    :raises BodyTooLarge: if the body has more than 65,536 bytes, or is sent without ``Content-Length``.
-    :raises InvalidRequest: if a value in the form or query contains a NUL, which databases do not store.
+    :raises BodyTooLarge: if the body has more than 65,536 bytes, or is sent in chunks.
+    :raises InvalidRequest: if the body ends before its ``Content-Length``, or if a name or value in the form or query
+        contains a NUL, which databases do not store.
     """
-    length = request.content_length
-    if (length is None and "HTTP_TRANSFER_ENCODING" in request.environ) or (length or 0) > _MAX_FORM_BYTES:
+    environ = request.environ
+    if "HTTP_TRANSFER_ENCODING" in environ:  # it overrides a Content-Length (RFC 9112 §6.3)
         raise BodyTooLarge(texts.FORM_TOO_LARGE)
-    restore_form()
     with contextlib.suppress(AttributeError):  # the limits of the host app; Flask 3.0 has them for the whole app only
         request.max_content_length, request.max_form_memory_size = _MAX_FORM_BYTES, _MAX_FORM_BYTES
-    if any("\0" in value for value in request.values.values()):
+    if request.method == "POST" or has_body(environ):
+        body = read_body(environ)
+        if len(body) > _MAX_FORM_BYTES:
+            raise BodyTooLarge(texts.FORM_TOO_LARGE)
+        parse_form(body)
+    pairs = (*request.args.items(multi=True), *request.form.items(multi=True))
+    if any("\0" in text for pair in pairs for text in pair):
         raise InvalidRequest(texts.INVALID_CHARACTER)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, request
@@ -13,12 +13,22 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from valetkey.activity.refusal_log import is_logged, log_error_response, log_refusal
 from valetkey.protocol.errors import OAuthError
-from valetkey.protocol.refusal import PROBLEM_CONTENT_TYPE, SERVER_FAILED, Header, Refusal, build_refusal
+from valetkey.protocol.json_encoding import encode_json
+from valetkey.protocol.refusal import (
+    PROBLEM_CONTENT_TYPE,
+    SERVER_FAILED,
+    Header,
+    Refusal,
+    build_refusal,
+    status_phrase,
+)
 from valetkey.protocol.unavailable import BackendUnavailable
 
 from .request_id import request_id
 from .request_log import current_request_info
 from .wsgi import is_below
+
+_RENDERING_METHODS = ("get_response", "get_body", "get_description")  # of an HTTPException
 
 
 def problem(status: int, detail: str, headers: Iterable[tuple[str, str]] = (), **members: Any) -> Response:
@@ -130,38 +140,54 @@ def use_problems(app: Flask, prefix: str) -> None:
 def is_unrendered_error(error: HTTPException) -> bool:
     """Return whether an exception is an HTTP error (status 400 or above) that has no response of its own.
 
-    ``Problem`` and exceptions of ``flask.abort(response)`` have one.
+    Exceptions of ``flask.abort(response)`` have one, and those whose class makes its own response, as ``Problem`` does.
     """
-    return error.code is not None and error.code >= 400 and error.response is None and not isinstance(error, Problem)
+    is_error = error.code is not None and error.code >= 400
+    return is_error and error.response is None and not any(map(partial(_overrides, error), _RENDERING_METHODS))
+
+
+def _overrides(error: HTTPException, method: str) -> bool:
+    return getattr(getattr(error, method), "__func__", None) is not getattr(HTTPException, method)
 
 
 def problem_from_error(error: HTTPException) -> Response:
     """Log an HTTP error and return it as problem details (RFC 9457), with its headers, such as ``Allow``.
 
-    A description that is not text, such as a list of validation errors, becomes the member ``errors``.
+    A description that is a list or a dict, such as of validation errors, becomes the member ``errors``.
     """
-    refusal = refuse_http_error(error)
-    return render_problem(
-        refusal, **({} if isinstance(error.description, str | None) else {"errors": error.description})
-    )
+    refusal, description = refuse_http_error(error), error.description
+    return render_problem(refusal, **({"errors": _to_encodable(description)} if _is_structured(description) else {}))
 
 
 def _describe_error(error: HTTPException, status: int) -> str:
     """Return the description of an HTTP error; if it is Werkzeug's default text for browsers, a text for developers.
 
-    If the description is not text, return the phrase of the HTTP status.
+    If the description is a list or a dict, return the phrase of the HTTP status.
     """
-    if not isinstance(error.description, str | None):
-        return HTTPStatus(status).phrase
+    if _is_structured(error.description):
+        return status_phrase(status)
     if error.description and error.description != type(error).description:
-        return error.description
+        return str(error.description)  # it may be a text that is translated when it is used
     descriptions = {
         400: "the request is malformed: its JSON, a parameter or a header cannot be read",
         404: "there is nothing at this path",
         405: "this method is not allowed here; the Allow header names those that are",
         500: SERVER_FAILED,
     }
-    return descriptions.get(status) or error.description or HTTPStatus(status).phrase
+    return descriptions.get(status) or str(error.description or status_phrase(status))
+
+
+def _is_structured(description: object) -> bool:
+    return isinstance(description, list | tuple | dict)
+
+
+def _to_encodable(value: object) -> object:
+    """Return a value that can be encoded as JSON: the value, or its text, for example if one of its keys is a tuple."""
+    try:
+        encode_json(value, str)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+    return value
 
 
 def request_is_below(prefix: str) -> bool:

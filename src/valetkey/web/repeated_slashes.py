@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
-from .middleware import Middleware
+from .middleware import Middleware, is_mounted_at
 from .security_headers import security_headers
 from .wsgi import Environ, StartResponse
 
@@ -45,10 +45,11 @@ class RepeatedSlashesMiddleware(Middleware):
         """Return where to redirect to, or ``None`` if the path is not one of Valetkey's."""
         merged = re.sub("/+", "/", path)
         script, prefix = environ.get("SCRIPT_NAME", ""), self._issuer_path
-        below_issuer = merged.removeprefix(prefix) if merged.startswith(f"{prefix}/") else merged
+        is_mounted = is_mounted_at(prefix, environ)
+        below_issuer = merged.removeprefix(prefix) if not is_mounted and merged.startswith(f"{prefix}/") else merged
         if not any(below_issuer == own or below_issuer.startswith(f"{own}/") for own in self._own_paths):
             return None
-        if prefix and merged == below_issuer and not script.endswith(prefix):  # a proxy has removed the issuer's path
+        if merged == below_issuer and not is_mounted:  # a proxy has removed the issuer's path
             script += prefix
         target = "/" + quote((script + merged).encode("latin-1"), safe="/:@!$&'()*+,;=~").lstrip("/")
         query = quote(environ.get("QUERY_STRING", "").encode("latin-1"), safe=_QUERY_CHARACTERS)

@@ -1,6 +1,6 @@
 """Request bodies of Valetkey's endpoints and pages, also if the host app's hooks have read the body before.
 
-A body can be read only once. So the first bytes that anybody reads are recorded.
+A body can be read only once. So the first bytes that any code reads are recorded.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from flask import request
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.wsgi import get_input_stream
 
+from valetkey.protocol.errors import InvalidRequest
+
 from .middleware import Middleware
 from .wsgi import Environ, StartResponse
 
 MAX_READ_BYTES = 65_537  # one byte more than allowed, so that a body that is too large is recognized
 _INPUT_KEY = "valetkey.recorded_input"  # in the WSGI environment: the RecordedInput of the request
 _METHODS_WITH_BODY = frozenset({"POST", "PUT"})
+_INCOMPLETE = "the body was not received completely; send the request again"
 
 
 class RecordedInput:
@@ -83,26 +86,39 @@ def read_body(environ: Environ) -> bytes:
 
     That is one more than allowed, so that excess is recognized. The body is read from the WSGI server's stream, which
     is 10 us faster than Flask's stream.
+
+    :raises InvalidRequest: if the body ends before its ``Content-Length``, or cannot be read.
     """
-    length = environ.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length) >= MAX_READ_BYTES:
-        return bytes(MAX_READ_BYTES)  # not read: dispatch() refuses it by its size
+    declared: str = environ.get("CONTENT_LENGTH") or ""
+    length, stream = None, environ["wsgi.input"]
+    if declared.isdecimal():
+        digits = declared.lstrip("0") or "0"  # a number of any size is allowed (RFC 9110 §8.6)
+        if len(digits) > len(str(MAX_READ_BYTES)) or int(digits) >= MAX_READ_BYTES:
+            return bytes(MAX_READ_BYTES)  # not read: dispatch() refuses it by its size
+        length = int(digits)
+    else:
+        stream = get_input_stream(environ)
     recorded_input: RecordedInput | None = environ.get(_INPUT_KEY)
-    recorded = b"" if recorded_input is None else bytes(recorded_input.recorded)
-    if not length.isdecimal():
-        return recorded + get_input_stream(environ).read(MAX_READ_BYTES - len(recorded))
-    if len(recorded) >= int(length):
-        return recorded
-    return recorded + bytes(environ["wsgi.input"].read(int(length) - len(recorded)))
+    body = b"" if recorded_input is None else bytes(recorded_input.recorded)
+    expected = MAX_READ_BYTES if length is None else length
+    try:
+        while len(body) < expected and (data := stream.read(expected - len(body))):
+            body += data
+    except (OSError, ValueError) as cause:  # the connection was closed, or a chunk is malformed
+        raise InvalidRequest(_INCOMPLETE) from cause
+    if length is not None and len(body) < length:
+        raise InvalidRequest(_INCOMPLETE)
+    return body[:expected]
 
 
-def restore_form() -> None:
-    """Parse the form of the current request again if something has read its body, whatever it has done with it."""
-    recorded_input: RecordedInput | None = request.environ.get(_INPUT_KEY)
-    if recorded_input is None or not recorded_input.recorded:
-        return
-    body = read_body(request.environ)
+def parse_form(body: bytes) -> None:
+    """Parse the form of the current request, again if something has read it before, whatever it has done with it.
+
+    :param body: the whole body.
+    """
     parser = request.make_form_data_parser()
     _, form, files = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
     request.form, request.files = ImmutableMultiDict(form), ImmutableMultiDict(files)
     vars(request).pop("values", None)  # combined from the query and the form, if it was read before
+    request.environ["wsgi.input"] = io.BytesIO(body)  # for hooks of the app after this
+    vars(request).pop("stream", None)

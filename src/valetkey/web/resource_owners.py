@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from flask import has_request_context, redirect, request, url_for
+from flask import has_request_context, request, url_for
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from valetkey.protocol.errors import InvalidRequest
 from valetkey.protocol.resource_owner import PASSWORD_ACR, Owner
 from valetkey.protocol.secret import Secret
+from valetkey.protocol.uri import add_query
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, sessions
 from valetkey.storage.accounts import Account
@@ -42,6 +44,10 @@ def current_full_path() -> str:
     return request.script_root + request.path + (f"?{query}" if query else "")
 
 
+class NoSignInPage(InvalidRequest):
+    """The user must sign in, but the host app has no sign-in page. The message is for the user."""
+
+
 def redirect_to_sign_in(
     next_path: str | None = None, *, fresh: bool = False, acr_values: tuple[str, ...] = ()
 ) -> Response:
@@ -50,12 +56,12 @@ def redirect_to_sign_in(
     :param next_path: path to return to after the sign-in; None for the path of the current request.
     :param fresh: true if a user is signed in, but must authenticate again.
     :param acr_values: requested authentication context classes, in order of preference.
-    :raises InvalidRequest: if the host app has no sign-in page.
+    :raises NoSignInPage: if the host app has no sign-in page.
     """
     try:
         url = current_runtime().owners.sign_in_url(next_path or current_full_path(), fresh=fresh, acr_values=acr_values)
     except LookupError as cause:
-        raise InvalidRequest(NO_SIGN_IN_PAGE) from cause
+        raise NoSignInPage(NO_SIGN_IN_PAGE) from cause
     return redirect(url, 303)
 
 
@@ -134,8 +140,7 @@ class CallableResourceOwners:
     def sign_in_url(self, next: str, *, fresh: bool = False, acr_values: tuple[str, ...] = ()) -> str:
         if self._sign_in_url is None:
             raise LookupError("the app has no sign-in page; set sign_in_url to its URL")
-        separator = "&" if "?" in self._sign_in_url else "?"
-        return f"{self._sign_in_url}{separator}next={quote(next, safe='')}"
+        return add_query(self._sign_in_url, f"next={quote(next, safe='')}")
 
     def find(self, sub: str) -> Owner | None:
         """Return an owner for any ``sub``, never None: the host's function cannot look up users by ``sub``."""
@@ -146,20 +151,21 @@ class CallableResourceOwners:
 
 
 def _default_claims(account: Account) -> Mapping[str, Any]:
-    """Return the claims that every account has: name, email, email_verified and updated_at.
+    """Return the claims of every account: name, updated_at and, if it has an address, email and email_verified.
 
     Claims that are stored with the account (``claim_values``) override them.
     """
-    updated_at = max(account.created_at, account.email_verified_at or 0)
-    return {"name": account.name, "email": account.email, "email_verified": False, "updated_at": int(updated_at)}
+    updated_at = int(max(account.created_at, account.email_verified_at or 0))
+    email = {} if account.email is None else {"email": account.email, "email_verified": False}
+    return {"name": account.name, **email, "updated_at": updated_at}
 
 
 def _owner_of_account(account: Account, session: Session | None = None) -> Owner:
     """Return an account as an ``Owner``.
 
-    :param session: the sign-in session that sets auth_time, acr, amr and sid; None to leave them empty.
+    :param session: the sign-in session that sets auth_time, acr, amr, sid and session_began_at; None leaves them empty.
     """
-    owner = Owner(account.sub, name=account.name, email=account.email)
+    owner = Owner(account.sub, name=account.name, email=account.email or "")
     if session is None:
         return owner
     has_password = session.issuer is None  # else a provider has authenticated the user
@@ -169,4 +175,5 @@ def _owner_of_account(account: Account, session: Session | None = None) -> Owner
         acr=PASSWORD_ACR if has_password else session.acr,
         amr=("pwd",) if has_password else tuple(json.loads(session.amr or "[]")),
         sid=session.sid,
+        session_began_at=session.began_at,
     )

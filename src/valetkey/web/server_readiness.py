@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from flask import Flask
+
+from valetkey.outbound.worker import is_worker_active
 from valetkey.runtime import Runtime
-from valetkey.storage import leases
-from valetkey.storage.schema import check_schema, schema_version
+from valetkey.storage.schema import check_schema, check_writable, schema_version
 
 from .health import Readiness
 
@@ -16,8 +18,8 @@ class ServerReadiness(Readiness):
 
     required: ClassVar[frozenset[str]] = frozenset({"store", "schema", "keys"})
 
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__()
+    def __init__(self, app: Flask, runtime: Runtime) -> None:
+        super().__init__(app)
         self._runtime = runtime
 
     def check(self) -> dict[str, str]:
@@ -27,17 +29,16 @@ class ServerReadiness(Readiness):
             checks["schema"] = self.run("schema", lambda: check_schema(runtime.store))
         if checks.get("schema") == "ok":
             checks["keys"] = self.run("keys", lambda: runtime.keys.check(runtime.clock()))
-            checks["worker"] = self.run(
-                "worker", lambda: leases.is_active("worker", runtime.store, runtime.clock()) or "none"
-            )
+            checks["worker"] = self.run("worker", lambda: is_worker_active(runtime.store, runtime.clock()) or "none")
         checks["counters"] = self.check_counters(runtime.admission.limiter, runtime.clock())
         return checks
 
     def _read_store(self) -> None:
         """Read from the database; a new SQLite database is created first, as the first request would do.
 
-        :raises StoreUnavailable: if the database does not respond.
+        :raises StoreUnavailable: if the database does not respond or is read-only.
         """
         if not self._runtime.is_ready and self._runtime.store.dialect == "sqlite":
             self._runtime.get_ready()
         schema_version(self._runtime.store)
+        check_writable(self._runtime.store)

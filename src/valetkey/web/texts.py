@@ -14,7 +14,7 @@ NOTICES: Mapping[str, str] = {
     "access-unchanged": "Nothing was changed.",
     "app-revoked": "The app can no longer use your account.",
     "provider-connected": "The provider is connected. You can now sign in with it.",
-    "provider-disconnected": "The provider is disconnected. It can no longer be used to sign in.",
+    "provider-disconnected": "The provider is disconnected. It signs in to your account only if you connect it again.",
     "token-revoked": "The token was revoked.",
     "password-set": "Your new password is set. You are signed in only here.",
     "signed-out": "You are signed out. Apps that are not notified keep their access until you remove them.",
@@ -36,6 +36,10 @@ REQUEST_REFUSED_TITLE = "This request cannot go on"  # docs/conformance.md: prog
 WRONG_HOST_TITLE = "This server is not configured for this address"
 
 FORM_EXPIRED = "This form has expired. Please try again."
+SIGN_IN_CHANGED = (
+    "You have signed in or out since this form was opened, perhaps as another user. Check it, and decide again."
+)
+RELOAD_PAGE = "Go back, and reload the page."
 METHOD_NOT_ALLOWED = "This page does not support this request method."
 FORM_TOO_LARGE = "The form is too large."
 INVALID_CHARACTER = "The form contains an invalid character (NUL)."

@@ -57,3 +57,15 @@ def before_first_request(app: Flask, callback: Callable[[], None]) -> None:
         app.before_request_funcs[None] = [hook for hook in app.before_request_funcs[None] if hook is not call_once]
 
     hooks.insert(0, call_once)
+
+
+def runs_once(hook: Any) -> bool:
+    """Return whether a hook is one that ``before_first_request`` has added."""
+    return getattr(hook, "__module__", None) == __name__
+
+
+def prepare_for_requests(app: Flask) -> None:
+    """Call the functions of ``before_first_request`` that have not returned yet, as the first request would do."""
+    for hook in app.before_request_funcs.get(None, ()):
+        if runs_once(hook):
+            hook()
