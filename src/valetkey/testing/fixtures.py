@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from flask import Flask
@@ -13,6 +15,22 @@ from valetkey.web.context import EXTENSION
 from . import tokens
 from .clock import Clock
 from .temporary_store import PreparedStore, prepared_store, throw_away_store
+
+# By app: fixtures that outlive a test and have generated tokens for the app, with their scopes.
+_wider_fixtures: WeakKeyDictionary[Flask, dict[str, str]] = WeakKeyDictionary()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    """Record for which apps a fixture that outlives a test generates tokens, until the fixture is torn down."""
+    apps: set[Flask] | None = None if fixturedef.scope == "function" else set()
+    reset_token = tokens.apps_with_tokens.set(apps)
+    yield
+    tokens.apps_with_tokens.reset(reset_token)
+    for app in apps or ():
+        fixtures = _wider_fixtures.setdefault(app, {})
+        fixtures[fixturedef.argname] = fixturedef.scope
+        fixturedef.addfinalizer(partial(fixtures.pop, fixturedef.argname))
 
 
 @pytest.fixture
@@ -51,6 +69,13 @@ def _valetkey_temporary_store(request: pytest.FixtureRequest) -> Iterator[None]:
     if not isinstance(app, Flask) or EXTENSION not in app.extensions:
         yield
         return
+    for name, scope in _wider_fixtures.get(app, {}).items():
+        if name in request.fixturenames:
+            pytest.fail(
+                f"the fixture {name} has the scope {scope!r}, but each test with the fixture app has its own database, "
+                "in which its tokens are not valid: give it the scope 'function'",
+                pytrace=False,
+            )
     clock: Clock = request.getfixturevalue("valetkey_clock")
     prepared: PreparedStore = request.getfixturevalue("_valetkey_prepared")
     with throw_away_store(app, clock=clock, prepared=prepared):

@@ -23,11 +23,10 @@ from .tokens import check_loopback_issuer, find_runtime
 _DATABASE_FILE = "valetkey.db"
 # Attributes that the extension sets on the runtime after creating it. A test fails if one is missing here.
 _COMPOSED_ATTRIBUTES = (
-    "checks_owners",
+    "can_find_host_users",
     "on_store_created",
     "job_handlers",
     "hourly_tasks",
-    "app_context",
     "has_built_in_accounts",
     "build_openapi_document",
     "sources",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -11,7 +12,6 @@ from flask import Flask
 
 from valetkey.authorization_server.clients.service import register_client
 from valetkey.authorization_server.plans.service import subscribe
-from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.protocol.scope import format_scope, parse_scope
 from valetkey.protocol.secret import random_id
 from valetkey.runtime import Runtime
@@ -22,9 +22,12 @@ from valetkey.storage.engine.transaction import Transaction
 from valetkey.storage.grants import Grant, add
 from valetkey.tokens.access import Access
 from valetkey.tokens.generator import GeneratedToken, TokenGenerator
+from valetkey.tokens.grant_scope import limit_scope_to_plan
 from valetkey.web.context import EXTENSION
 
 CLIENT_ID = "test-client"
+# Apps for which tokens were generated. The pytest plugin sets it while it sets up a fixture that outlives a test.
+apps_with_tokens: ContextVar[set[Flask] | None] = ContextVar("apps_with_tokens", default=None)
 _REDIRECT_URI = "https://client.example/callback"
 
 
@@ -57,24 +60,29 @@ def mint_token(
     :param plan: plan to which the client is subscribed by this call; by default, its plan does not change.
     :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback, because its keys are
         production keys then.
-    :raises ValueError: if the app has no such scope or plan, if the plan does not include the scope, if the app's
-        ``resource_owner`` does not find the user, or if ``acr`` or ``auth_time`` is passed without ``user_id``.
+    :raises ValueError: if ``scope`` is no text, if the app has no such scope or plan, if the plan does not include the
+        scope, if the app's ``resource_owner`` does not find the user, or if ``acr`` or ``auth_time`` is passed without
+        ``user_id``.
     """
-    runtime = runtime_for_tests(app)
+    runtime = find_runtime(app)
+    check_loopback_issuer(runtime.settings)
+    if (apps := apps_with_tokens.get()) is not None:
+        apps.add(app)
     if not runtime.is_ready:
         runtime.get_ready()
     scopes = _parse_scopes(runtime.settings, scope)
     if user_id is None and (acr is not None or auth_time is not None):
         raise ValueError("acr and auth_time describe a user's sign-in: pass the user with user_id=")
     if user_id is not None:
-        _check_user(app, runtime, user_id)
+        _check_user(runtime, user_id)
     if plan is not None and plan not in runtime.settings.plans:
         raise ValueError(f"the app has no plan {plan!r}{_suggestion(plan, runtime.settings.plans)}")
     audience = resource or runtime.settings.api_resource
     _ensure_client_and_resource(runtime, client_id, audience)
     if plan is not None and runtime.subscriptions.get_plan_name(client_id, runtime.clock()) != plan:
         subscribe(runtime, client_id, plan, runtime.clock(), approved=True)
-    if missing := scopes - limit_scope_to_plan(scopes, client_id, runtime, runtime.clock()):
+    allowed = limit_scope_to_plan(scopes, client_id, runtime.subscriptions, runtime.settings, runtime.clock())
+    if missing := scopes - allowed:
         raise ValueError(
             f"the plan of {client_id} has no scope {format_scope(missing)}: choose another plan with plan="
         )
@@ -91,16 +99,6 @@ def headers_for(app: Flask, scope: str = "", **options: Any) -> dict[str, str]:
     :raises SettingsError, ValueError: if ``mint_token`` raises them.
     """
     return {"Authorization": f"Bearer {mint_token(app, scope, **options)}"}
-
-
-def runtime_for_tests(app: Flask) -> Runtime:
-    """Return the ``Runtime`` of an app under test, through which its database, keys and settings are used.
-
-    :raises SettingsError: if the app has no ``Valetkey``, or its issuer is not on loopback.
-    """
-    runtime = find_runtime(app)
-    check_loopback_issuer(runtime.settings)
-    return runtime
 
 
 def find_runtime(app: Flask) -> Runtime:
@@ -126,16 +124,15 @@ def check_loopback_issuer(settings: Settings) -> None:
         )
 
 
-def _check_user(app: Flask, runtime: Runtime, user_id: str) -> None:
+def _check_user(runtime: Runtime, user_id: str) -> None:
     """Check that the app's ``resource_owner`` finds the user, as the guard does at each call."""
-    if not runtime.checks_owners:
-        return
-    with app.app_context():
-        if runtime.owners.find(user_id) is None:
-            raise ValueError(f"resource_owner.find({user_id!r}) returns None: create the user before the token")
+    if runtime.can_find_host_users and runtime.owners.find(user_id) is None:
+        raise ValueError(f"resource_owner.find({user_id!r}) returns None: create the user before the token")
 
 
 def _parse_scopes(settings: Settings, scope: str) -> frozenset[str]:
+    if not isinstance(scope, str):
+        raise ValueError(f"scope must be text such as 'notes:read notes:write', not a {type(scope).__name__}")
     scopes, valid = parse_scope(scope), settings.known_scopes
     for name in sorted(scopes - valid.keys()):
         raise ValueError(f"the app has no scope {name!r}{_suggestion(name, valid)}")
