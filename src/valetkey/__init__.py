@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .protocol.access_token import AccessToken
     from .protocol.resource_owner import Owner, ResourceOwners
     from .rate_limiting.rate_limit import RateLimit
-    from .resource_server.guard.require_oauth import current_token, public, require_oauth
+    from .resource_server.guard.current_token import current_token
+    from .resource_server.guard.require_oauth import public, require_oauth
     from .resource_server.guard.route_protection import protect
     from .resource_server.issuers.config import IntrospectionClient, TrustedIssuer
     from .settings import Settings, SettingsError
@@ -89,7 +90,7 @@ _MODULES = {
     "TrustedIssuer": "resource_server.issuers.config",
     "Valetkey": "extension",
     "add_security": "openapi.document",
-    "current_token": "resource_server.guard.require_oauth",
+    "current_token": "resource_server.guard.current_token",
     "protect": "resource_server.guard.route_protection",
     "describe": "openapi.describe",
     "provider_token": "federation.views",

@@ -21,6 +21,7 @@ from .protocol.cors import allowed_headers
 from .protocol.errors import (
     InvalidRequest,
     MethodNotAllowed,
+    NotFound,
     OAuthError,
 )
 from .protocol.parameters import Parameters
@@ -30,6 +31,8 @@ from .protocol.secret import random_id
 from .protocol.unavailable import BackendUnavailable
 from .rate_limiting.address import caller_network
 from .runtime import Runtime
+
+_METHODS_WITH_BODY = ("POST", "PUT")
 
 
 def dispatch(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> MachineResponse:
@@ -74,11 +77,16 @@ def _options_response(endpoint: Endpoint, request: MachineRequest) -> MachineRes
 
 
 def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) -> Call:
+    if any("\0" in value for value in request.path_parameters.values()):
+        raise NotFound(
+            "there is nothing at this path", log_detail="the path contains NUL, which databases do not store"
+        )
     now, method, form, json_body = runtime.clock(), request.method, Parameters({}), {}
-    if endpoint.reads_json and method in {"POST", "PUT"}:
-        json_body = parse_json_object_body(request.body, request.content_type)
+    body = request.read_body() if method in _METHODS_WITH_BODY else b""
+    if endpoint.reads_json and method in _METHODS_WITH_BODY:
+        json_body = parse_json_object_body(body, request.content_type)
     elif not endpoint.reads_json and not endpoint.reads_raw_body and method == "POST":
-        form = parse_form_body(request.body, request.content_type)
+        form = parse_form_body(body, request.content_type)
     return Call(
         runtime,
         now,
@@ -89,7 +97,7 @@ def _make_call(runtime: Runtime, endpoint: Endpoint, request: MachineRequest) ->
         request.query,
         json_body,
         request.path_parameters,
-        request.body,
+        body,
         request.content_type,
     )
 

@@ -20,6 +20,8 @@ EXPOSED_HEADERS = ("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-Aft
 class MachineRequest:
     """An HTTP request to a machine endpoint (one that returns data, not a page), independent of the web framework.
 
+    :param read_body: returns the whole body, or 65,537 bytes if it is larger than 64 KiB; raises ``InvalidRequest`` if
+        it is not complete.
     :param authorization: the ``Authorization`` header; ``None`` if the request has none.
     :param address: the client's IP address; ``None`` if unknown.
     :param query: the query string, not decoded.
@@ -28,7 +30,7 @@ class MachineRequest:
     """
 
     method: str
-    body: bytes
+    read_body: Callable[[], bytes]
     content_type: str
     authorization: str | None
     address: str | None

@@ -18,43 +18,28 @@ from .authorization_server.authorize.fast_path import AuthorizeMiddleware
 from .authorization_server.clients.service import register_cli_client
 from .authorization_server.clients.unused import prune_unused_clients
 from .authorization_server.end_owner import end_owner
-from .authorization_server.endpoints import ENDPOINTS, METADATA, OPENID_CONFIGURATION
 from .authorization_server.openid.logout_token import LOGOUT_TOKEN_JOB, deliver_logout_token
-from .authorization_server.openid.session_logout import logout_statements
+from .authorization_server.openid.session_logout import SESSION_LOGOUT_JOB, log_out_session, logout_statements
 from .authorization_server.owner_mail import OWNER_MAIL_JOB, deliver_owner_mail
 from .authorization_server.personal_tokens.reminders import queue_reminders
-from .authorization_server.views import make_blueprints
 from .developer_portal.docs_client import register_docs_client
-from .developer_portal.views import make_blueprints as make_developer_portal_blueprints
-from .developer_portal.well_known import API_CATALOG_PATH, SECURITY_TXT_PATH
-from .endpoint import Endpoint
-from .federation.logout_endpoint import make_logout_endpoint
 from .openapi.document import load_or_build_document
-from .protocol.protected_resource import RESOURCE_METADATA_PATH
 from .protocol.resource_owner import ResourceOwners
-from .resource_owner.device.views import make_blueprint as make_device_blueprint
-from .resource_owner.logout.views import make_blueprint as make_logout_blueprint
-from .resource_owner.passwords.views import make_blueprint as make_passwords_blueprint
-from .resource_owner.providers.views import make_blueprint as make_providers_blueprint
-from .resource_owner.tokens.views import make_blueprint as make_tokens_blueprint
-from .resource_owner.views import make_blueprint as make_resource_owner_blueprint
 from .resource_server.guard.charging import finish_call
 from .resource_server.guard.csrf_protect import exempt_from_csrf_protect
 from .resource_server.guard.repeated_refusals import RepeatedRefusalMiddleware
 from .resource_server.guard.undecorated_routes import guard_undecorated_routes
-from .resource_server.limits_endpoint import make_endpoint as make_limits_endpoint
-from .resource_server.routes import iter_routes
 from .resource_server.start_checks import check_not_initialized, check_routes
-from .resource_server.views import make_blueprint as make_metadata_blueprint
 from .runtime import Runtime
 from .settings import Settings, SettingsError
 from .settings.arguments import ValetkeyArguments
 from .settings.environment import DEFAULT_PREFIX, log_environment
 from .settings.sources import find_sources
 from .storage.engine.transaction import StoreUnavailable
+from .url_rules import list_own_paths, name_machine_endpoints, register_url_rules
 from .web.apiflask import hide_from_apiflask
 from .web.context import EXTENSION
-from .web.endpoint_adapters import EndpointMiddleware, machine_view
+from .web.endpoint_adapters import EndpointMiddleware
 from .web.error_handlers import render_unhandled_errors, request_is_own
 from .web.flask_bypass import BYPASS_EXTENSION, FlaskBypass, list_hooks
 from .web.health import HealthMiddleware
@@ -71,8 +56,7 @@ from .web.request_id import make_request_id_hook
 from .web.resource_owners import BuiltInAccounts
 from .web.security_headers import make_security_headers_hook
 from .web.server_readiness import ServerReadiness
-from .web.static_files import blueprint as static_files_blueprint
-from .web.wsgi import before_first_request, is_below
+from .web.wsgi import before_first_request
 
 
 class Valetkey:
@@ -140,14 +124,15 @@ class Valetkey:
             log_environment(sources.environment)
             if settings.sign_in_with and not has_built_in_accounts:
                 raise SettingsError("sign_in_with is for Valetkey's own accounts: remove it, or resource_owner")
-            owners = make_resource_owners(self._resource_owner, settings.sign_in_url)
+            owners = make_resource_owners(self._resource_owner, settings.sign_in_url, app)
             runtime = app.extensions[EXTENSION] = make_runtime(settings, owners, self._clock)
         runtime.sources = sources
-        runtime.app_context = app.app_context
+        runtime.app_name = app.name
+        runtime.code_settings = sources.names_in_code | (set() if has_built_in_accounts else {"resource_owner"})
         runtime.build_openapi_document = partial(load_or_build_document, app, self._openapi)
         host_hooks = list_hooks(app)
         with own_rules(app, settings):
-            _register_routes(app, runtime)
+            register_url_rules(app, runtime)
         hide_from_apiflask(app)
         guard_undecorated_routes(app, settings.api_prefix, deny_undecorated=settings.protect_by_default)
         render_unhandled_errors(app, settings)
@@ -165,9 +150,9 @@ class Valetkey:
         """Revoke everything that a user of your app has granted to clients, for example when you disable the account.
 
         Access tokens, refresh tokens and personal access tokens of the user are rejected within a second, and clients
-        that registered for it are sent logout tokens. Sessions of a built-in account go on. The user can grant access
-        again: to prevent it, let ``ResourceOwners.find`` return ``None`` for the account. Needs no request or
-        application context.
+        that registered for it are sent logout tokens. Sessions of Valetkey's own accounts stay active. The user can
+        grant access again: to prevent it, let ``ResourceOwners.find`` return ``None`` for the account. Needs no request
+        or application context.
 
         :param app: an app that this extension was initialized with.
         :param sub: the user id, as ``resource_owner`` returns it.
@@ -201,13 +186,15 @@ def make_runtime(settings: Settings, owners: ResourceOwners, clock: Callable[[],
     runtime = Runtime(settings, owners, clock=clock)
     runtime.job_handlers |= {
         LOGOUT_TOKEN_JOB: partial(deliver_logout_token, runtime),
+        SESSION_LOGOUT_JOB: partial(log_out_session, runtime),
         OWNER_MAIL_JOB: partial(deliver_owner_mail, runtime),
     }
     runtime.hourly_tasks += (partial(queue_reminders, runtime), partial(prune_unused_clients, runtime))
     runtime.on_store_created += [register_cli_client, register_docs_client]
     if isinstance(owners, BuiltInAccounts):
         owners.runtime, runtime.has_built_in_accounts = runtime, True
-    runtime.checks_owners = isinstance(owners, HostResourceOwners) and owners.can_find
+        runtime.job_handlers[ACCOUNT_MAIL_JOB] = partial(deliver_mail_link, runtime)
+    runtime.can_find_host_users = isinstance(owners, HostResourceOwners) and owners.can_find
     return runtime
 
 
@@ -223,13 +210,13 @@ def _list_middleware(app: Flask, runtime: Runtime, host_check: HostCheck, bypass
     hooks.append(make_security_headers_hook(settings.issuer))
 
     issuer_path = urlsplit(settings.issuer).path
-    yield RepeatedSlashesMiddleware(_list_own_paths(settings), settings.issuer, issuer_path)
+    yield RepeatedSlashesMiddleware(list_own_paths(settings), settings.issuer, issuer_path)
     if issuer_path:
         yield IssuerPathMiddleware(issuer_path, (*settings.own_paths, settings.api_prefix))
     if settings.health_path or settings.readiness_path:
-        yield HealthMiddleware(app, settings, ServerReadiness(runtime))
+        yield HealthMiddleware(app, settings, ServerReadiness(app, runtime))
     if settings.endpoints_bypass_flask:
-        yield EndpointMiddleware(app, runtime, _name_machine_endpoints(app, settings), host_check, bypass)
+        yield EndpointMiddleware(app, runtime, name_machine_endpoints(app, settings), host_check, bypass)
     yield ResponseHookMiddleware(*hooks)
     if settings.endpoints_bypass_flask and isinstance(owners, BuiltInAccounts):
         yield AuthorizeMiddleware(runtime, owners, f"{settings.oauth_path}/authorize", host_check, bypass)
@@ -239,73 +226,6 @@ def _list_middleware(app: Flask, runtime: Runtime, host_check: HostCheck, bypass
         yield RepeatedRefusalMiddleware(app, runtime, host_check, bypass)
     yield RefusedCallMiddleware()
     yield BodyRecordingMiddleware(settings.own_paths)
-
-
-def _list_own_paths(settings: Settings) -> tuple[str, ...]:
-    """Return the paths of Valetkey's endpoints, pages and documents; all paths below them are its own, too."""
-    documents = [settings.openapi_path, settings.llms_txt_path]
-    documents += [API_CATALOG_PATH] if settings.api_catalog else []
-    documents += [SECURITY_TXT_PATH] if settings.security_contact is not None else []
-    metadata = (METADATA.path, OPENID_CONFIGURATION.path, RESOURCE_METADATA_PATH)
-    return (*settings.own_paths, *metadata, *(path for path in documents if path is not None))
-
-
-def _name_machine_endpoints(app: Flask, settings: Settings) -> dict[str, tuple[str, Endpoint]]:
-    """Return the machine endpoints that can be handled before Flask, with their names in Flask, by their full paths.
-
-    Those without variable parts in their paths, and not below the path of the API, whose hooks add headers to them.
-    """
-    limits = make_limits_endpoint(lambda: iter_routes(app))
-    below_oauth_path = {f"{settings.oauth_path}{endpoint.path}": endpoint for endpoint in (*ENDPOINTS, limits)}
-    endpoints = {**below_oauth_path, METADATA.path: METADATA, OPENID_CONFIGURATION.path: OPENID_CONFIGURATION}
-    return {
-        path: (_machine_endpoint_name(endpoint), endpoint)
-        for path, endpoint in endpoints.items()
-        if "<" not in path and not is_below(settings.api_prefix, path)
-    }
-
-
-def _machine_endpoint_name(endpoint: Endpoint) -> str:
-    return f"valetkey_machines.{endpoint.name.replace('-', '_')}"
-
-
-def _register_routes(app: Flask, runtime: Runtime) -> None:
-    """Add the URL rules of all endpoints and pages to an app."""
-    settings = runtime.settings
-    built_in_accounts = runtime.has_built_in_accounts
-    issuer_path = urlsplit(settings.issuer).path  # an issuer may have a path (RFC 8414 §3.1)
-    endpoints_blueprint, authorize_blueprint = make_blueprints()
-    app.register_blueprint(endpoints_blueprint, url_prefix=settings.oauth_path)
-    app.register_blueprint(authorize_blueprint, url_prefix=settings.oauth_path)
-    app.register_blueprint(make_resource_owner_blueprint(settings, built_in_accounts=built_in_accounts))
-    if runtime.supports_sign_out:
-        app.register_blueprint(make_logout_blueprint(), url_prefix=settings.oauth_path)
-    if built_in_accounts:
-        app.register_blueprint(make_passwords_blueprint(), url_prefix=settings.account_pages_path)
-        app.register_blueprint(make_providers_blueprint(), url_prefix=settings.sign_in_path)
-        logout = make_logout_endpoint(f"{settings.sign_in_path}/<provider_id>/back-channel-logout")
-        _add_machine_route(app, logout.path, logout)
-        runtime.job_handlers[ACCOUNT_MAIL_JOB] = partial(deliver_mail_link, runtime)
-    if settings.device_path is not None:
-        app.register_blueprint(make_device_blueprint(settings.device_path))
-    if settings.tokens_path is not None:
-        app.register_blueprint(make_tokens_blueprint(settings.tokens_path))
-    app.register_blueprint(make_metadata_blueprint(runtime.list_resources))
-    for portal_blueprint in make_developer_portal_blueprints(runtime):
-        app.register_blueprint(portal_blueprint)
-    app.register_blueprint(static_files_blueprint, url_prefix=f"{settings.oauth_path}/pages")
-    limits = make_limits_endpoint(lambda: iter_routes(app))
-    _add_machine_route(app, f"{settings.oauth_path}{limits.path}", limits)
-    _add_machine_route(app, METADATA.path, METADATA)
-    _add_machine_route(app, OPENID_CONFIGURATION.path, OPENID_CONFIGURATION)
-    if issuer_path:
-        _add_machine_route(app, f"{METADATA.path}{issuer_path}", METADATA)
-
-
-def _add_machine_route(app: Flask, path: str, endpoint: Endpoint) -> None:
-    name = _machine_endpoint_name(endpoint)
-    view = app.view_functions.get(name) or machine_view(endpoint)
-    app.add_url_rule(path, name, view, methods=["GET", "OPTIONS", "POST"], provide_automatic_options=False)
 
 
 def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
@@ -319,7 +239,7 @@ def _make_startup_check(app: Flask, runtime: Runtime) -> Callable[[], None]:
     def check_app() -> None:
         # The host may have disabled the logger since.
         set_up_log(runtime.settings.log_level, runtime.settings.log_format)
-        check_routes(app, runtime.settings, runtime.plan_budgets)
+        check_routes(app, runtime.settings, runtime.plan_budgets, runtime.admission.user_limit)
         exempt_from_csrf_protect(app)
         finish_hiding_tables()
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import util
 from typing import Any
 
 from .activity.background import BackgroundThread
 from .activity.failures import FailureBuffer
-from .activity.last_used import LastUsedBuffer
 from .activity.usage import UsageBuffer
 from .caches.authenticated_session import AuthenticatedSession
 from .caches.change_feed import ChangeFeed
@@ -38,19 +37,17 @@ from .protocol.access_token import PERSONAL_TOKEN_CLIENT_ID, AccessToken
 from .protocol.protected_resource import ProtectedResource
 from .protocol.resource_owner import ResourceOwners, SupportsSignOut
 from .rate_limiting.admission import Admission, PlanLimits
-from .rate_limiting.backends.grouped_counters import GroupedCounters
-from .rate_limiting.backends.redis_counters import RedisCounters
-from .rate_limiting.backends.sql_counters import SqlCounters, open_local_counters
 from .rate_limiting.limit_settings import parse_limits
-from .rate_limiting.limiter import Limiter
+from .rate_limiting.limiters import make_limiters
 from .rate_limiting.named_limits import NamedLimits
 from .rate_limiting.quota_counter import Quotas
 from .settings import Settings
 from .settings.sources import SettingsSources
+from .storage import served_as
 from .storage.engine.clock import store_clock
 from .storage.engine.open import open_store, sqlite_path
+from .storage.engine.transaction import StoreUnavailable
 from .storage.grants import AuthorizationCode, Grant
-from .storage.limits import ROUTE_LIMITS
 from .storage.refresh_tokens import RefreshToken
 from .storage.schema import check_schema, schema_version, upgrade_schema
 from .tokens.encryption import Cipher
@@ -77,11 +74,14 @@ class Runtime:
     :param clock: returns the current time in seconds since 1970.
     """
 
+    _is_loaded_by_command = False  # while a command loads the app
     trusted_issuers: tuple[str, ...] = ()  # this server issues the access tokens itself
 
     def __init__(self, settings: Settings, owners: ResourceOwners, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.sources = SettingsSources()  # where the settings come from
+        self.app_name = ""
+        self.code_settings: frozenset[str] = frozenset()  # names of the settings in the code of the app
         self.owners = owners
         self.store = open_store(
             settings.store_url, pooler=settings.database_pooler, max_connections=settings.database_connections
@@ -102,14 +102,9 @@ class Runtime:
         self.authenticated_sessions: TwoGenerationCache[AuthenticatedSession] = TwoGenerationCache(
             _MAX_AUTHENTICATED_SESSIONS
         )
-        personal_verifier = PersonalAccessTokenVerifier(settings, self.store, self.feed)
-        self.verifier = AccessTokenVerifier(
-            settings, self.store, self.keys, self.feed, personal_verifier, self._has_active_owner
-        )
         limits, self.plan_budgets = parse_limits(settings)
-        limiter, route_limiter = _make_limiters(self)
+        limiter, route_limiter = make_limiters(settings, self.store)
         self.background = BackgroundThread()
-        self.last_used = LastUsedBuffer(self.store, self.background)
         self.usage = UsageBuffer(self.store, self.background)
         self.failures = FailureBuffer(self.store, self.background)
         self.quotas = Quotas(self.store, lambda: self.clock(), self.background.ensure_running)
@@ -126,16 +121,14 @@ class Runtime:
         self._limiters = {limiter, route_limiter}
         # Tasks that the worker runs once an hour, in addition to pruning tables.
         self.hourly_tasks: list[Callable[[float], object]] = [self.prune_limits]
-        # Context in which code of the host app is called outside a request.
-        self.app_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self.has_built_in_accounts = False
-        # Whether calls of the API are checked for users who no longer exist: those of a host app that can look them up.
-        self.checks_owners = False
+        # Whether the host app's users can be looked up by id: resource_owner is an object with find, not a function.
+        self.can_find_host_users = False
         # Metadata responses by endpoint name, each with the inputs it was built from.
         self.metadata_responses: dict[str, tuple[object, Any]] = {}
         self.owner_claims = OwnerClaimsCache(owners, self.feed)
         self.requested_claims = RequestedClaimsCache(self.store, self.feed)
-        self.build_openapi_document: Callable[[], dict[str, Any]] = dict
+        self.build_openapi_document: Callable[..., dict[str, Any]] = dict
         self.fetch_slots = FetchSlots()
         self.remote_keys = RemoteKeys(
             self.fetcher, lambda: self.clock(), _CLIENT_KEYS_FRESHNESS, self.fetch_slots.client_keys
@@ -154,17 +147,29 @@ class Runtime:
             private_use_schemes=settings.redirect_schemes,
         )
         self.clients = ClientCache(self.store, self.feed, self.client_metadata_documents, settings.metadata_documents)
+        # After the caches of keys, plans and clients: when a change drops a token, they have read the change.
+        personal_verifier = PersonalAccessTokenVerifier(
+            settings, self.store, self.feed, self.subscriptions, self.clients
+        )
+        self.verifier = AccessTokenVerifier(
+            settings, self.store, self.keys, self.feed, personal_verifier, self._has_active_owner
+        )
         self.origins = OriginCache(self.store, self.feed)
         self.on_store_created: list[Callable[[Runtime, float], None]] = []
         self.is_ready = False
         self._ready_lock = threading.Lock()
+        self._is_command = Runtime._is_loaded_by_command
+        # Whether this process may have a worker thread.
+        self.may_run_worker = settings.embedded_worker and not self._is_command
         self._stop = threading.Event()
         self._worker_thread: threading.Thread | None = None
 
     def get_ready(self) -> None:
         """Check the schema of the database; create a SQLite database, with its keys, if there is none.
 
-        Also starts the worker thread if the setting ``embedded_worker`` is true. Later calls do nothing.
+        If the issuer is public, the log says where: the server may have been started in another folder than before.
+
+        Also starts the worker thread (see ``start_worker``). Later calls do nothing.
 
         :raises StoreUnavailable: if the database does not respond, or its schema is older or newer than this code
             needs; the message says what to do.
@@ -174,16 +179,45 @@ class Runtime:
                 return
             if self.store.dialect == "sqlite" and schema_version(self.store) is None:
                 prepare_store(self)
+                if self.settings.is_production:
+                    _log.warning(
+                        "created a new database, %s. If there was one before, this server was started in another "
+                        "folder: set data_dir to an absolute path",
+                        sqlite_path(self.settings.store_url),
+                    )
             check_schema(self.store)
+            if not self._is_command:
+                self.save_served_as()
             self.is_ready = True
-            if self.settings.embedded_worker:
-                self.start_worker()
+            self.start_worker()
+
+    def save_served_as(self) -> None:
+        """Store in the database what some commands must have, too: the issuer, and the settings in the app's code.
+
+        Do nothing if the database cannot be written, such as the standby of a PostgreSQL server.
+        """
+        with suppress(StoreUnavailable):
+            code_settings = " ".join(sorted(self.code_settings))
+            served_as.save(self.store, served_as.ServedAs(self.settings.issuer, self.app_name, code_settings))
+
+    @staticmethod
+    @contextmanager
+    def loading_for_command() -> Iterator[None]:
+        """Context manager: apps that are loaded in the block start no worker thread: a command is not a server."""
+        Runtime._is_loaded_by_command = True
+        try:
+            yield
+        finally:
+            Runtime._is_loaded_by_command = False
 
     def start_worker(self) -> None:
         """Start a thread that sends queued mail and logout tokens, and runs hourly tasks.
 
-        If several processes have such a thread, only one of them works at a time.
+        Do nothing if this process has one, or may not have one. Of several processes with such a thread, only one works
+        at a time.
         """
+        if not self.may_run_worker or (self._worker_thread is not None and self._worker_thread.is_alive()):
+            return
         self._stop, run = threading.Event(), self.make_worker().run
         self._worker_thread = threading.Thread(target=run, args=(self._stop,), name="valetkey-worker", daemon=True)
         self._worker_thread.start()
@@ -204,13 +238,29 @@ class Runtime:
         return self.resources.describe_all()
 
     @property
+    def can_step_up(self) -> bool:
+        """Whether users may have a second way to sign in, such as Google beside a password, which a client can request.
+
+        False if ``resource_owner`` is a function: it reports no method, and there may be no sign-in page.
+        """
+        return bool(self.settings.sign_in_with) if self.has_built_in_accounts else self.can_find_host_users
+
+    @property
+    def knows_sign_ins(self) -> bool:
+        """Whether it is known when and by which method a user signed in.
+
+        They are not if ``resource_owner`` is a function, which returns only the user's id.
+        """
+        return self.has_built_in_accounts or self.can_find_host_users
+
+    @property
     def supports_sign_out(self) -> bool:
         """Whether Valetkey can sign users out: accounts are its own, or the host app's accounts have ``sign_out()``."""
         return isinstance(self.owners, SupportsSignOut)
 
     def _has_active_owner(self, token: AccessToken, now: float) -> bool:
         is_personal = token.client_id == PERSONAL_TOKEN_CLIENT_ID
-        if token.user_id is None or not (self.checks_owners or is_personal):
+        if token.user_id is None or not (self.can_find_host_users or is_personal):
             return True
         accept_outage = is_personal and self.settings.revocation_outage == "accept"
         return self.owner_cache.was_active_recently(token.user_id, now, accept_outage=accept_outage)
@@ -256,18 +306,3 @@ def prepare_store(runtime: Runtime) -> bool:
     for on_created in runtime.on_store_created:
         on_created(runtime, runtime.clock())
     return has_new_keys
-
-
-def _make_limiters(runtime: Runtime) -> tuple[Limiter, Limiter]:
-    """Return the rate limiter of Valetkey's own endpoints and pages, and that of API routes and plans.
-
-    They are two only on PostgreSQL, which keeps the counters of the first through a crash (see ``storage/limits.py``).
-    """
-    if runtime.settings.redis_url:
-        limiter = Limiter(GroupedCounters(RedisCounters(runtime.settings.redis_url)))
-    elif path := sqlite_path(runtime.settings.store_url):
-        limiter = Limiter(open_local_counters(path.with_suffix(".limits.db")))
-    else:
-        route_counters = GroupedCounters(SqlCounters(runtime.store, ROUTE_LIMITS))
-        return Limiter(SqlCounters(runtime.store)), Limiter(route_counters)
-    return limiter, limiter

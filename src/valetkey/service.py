@@ -26,6 +26,7 @@ from flask.cli import NoAppException, ScriptInfo, find_app_by_string, find_best_
 from flask.typing import ResponseReturnValue
 
 from .activity.log import escape_records
+from .developer_portal.well_known import metadata_url_below_issuer
 from .extension import Valetkey
 from .protocol.unavailable import BackendUnavailable
 from .resource_server.standalone_context import StandaloneContext
@@ -48,6 +49,11 @@ _PARENT_CHECK_INTERVAL_S = 1.0
 FLASK_APP_VARIABLE = "_VALETKEY_FLASK_APP"  # the app of the `flask` command; empty: the one that Flask finds
 
 
+def is_app_named() -> bool:
+    """Return whether the command that was called names an app; else ``load_configured_app`` creates one."""
+    return bool(os.environ.get(APP_VARIABLE)) or FLASK_APP_VARIABLE in os.environ
+
+
 class AppNotFound(Exception):
     """The app named with ``--app`` cannot be loaded; the message says why."""
 
@@ -55,8 +61,8 @@ class AppNotFound(Exception):
 def load_app_with_worker() -> Flask:
     """Return the app for a server process of ``valetkey serve``.
 
-    Also starts a thread that sends queued mail and logout tokens, and runs hourly tasks. The process ends if the one
-    that started it does.
+    Also starts the worker thread, unless the setting ``embedded_worker`` is false. The process ends if the one that
+    started it does.
     """
     Thread(target=_end_with_parent, args=(os.getppid(),), name="valetkey-parent", daemon=True).start()
     app = load_configured_app(allow_resource_server=True)
@@ -70,14 +76,15 @@ def load_app_with_worker() -> Flask:
     # Exclude modules and app from full garbage collections, which would stop all requests for 20 ms (decision 69).
     gc.freeze()
     if isinstance(extension, Runtime):
-        extension.start_worker()
+        extension.may_run_worker = settings.embedded_worker  # the command that started this process has none
+        extension.start_worker()  # before the first request, since mail may be queued already
     return app
 
 
 def _end_with_parent(parent_pid: int) -> None:
     """Wait until the parent process has ended, for example by ``kill -9``; then end this one as an operator would.
 
-    Requests in progress may go on for 10 seconds, as at an orderly stop.
+    Requests in progress may continue for 10 seconds, as at an orderly stop.
     """
     while os.getppid() == parent_pid:
         time.sleep(_PARENT_CHECK_INTERVAL_S)
@@ -119,12 +126,12 @@ def create_app(**settings: Any) -> Flask:
     """
     app = Flask("valetkey_service")
     Valetkey(app, **settings)
+    own_settings = app.extensions[EXTENSION].settings
     escape_records(app.logger)  # Flask logs unexpected exceptions, whose messages may contain input
 
     def index() -> ResponseReturnValue:
-        return pages.finish_page(
-            pages.render_page("index.html", metadata_url="/.well-known/oauth-authorization-server")
-        )
+        metadata_url = metadata_url_below_issuer(own_settings)
+        return pages.finish_page(pages.render_page("index.html", metadata_url=metadata_url))
 
     app.add_url_rule("/", "valetkey_index", index)
     render_unhandled_errors(app, app.extensions[EXTENSION].settings, owns_all_paths=True)

@@ -60,7 +60,7 @@ class ResourceServer:
         ``openapi_path``, ``health_path``, ``readiness_path``, ``protect_by_default``, ``problem_details``,
         ``request_ids``, ``rate_limit_fields``, ``clock_leeway``, ``trusted_proxies``, ``outbound_allowed_networks``,
         ``outbound_ca_file``, ``log_level`` and ``log_format`` as in ``Settings``. Set ``redis_url`` or ``data_dir`` to
-        count rate limits across all processes; otherwise each process counts by itself.
+        count rate limits across all processes; otherwise each process counts for itself.
     :raises SettingsError: if ``app`` is passed and the settings are invalid; see ``init_app``.
     """
 
@@ -96,9 +96,7 @@ class ResourceServer:
         set_up_log(context.settings.log_level, context.settings.log_format)
         log_environment(context.sources.environment)
         app.extensions[EXTENSION] = context
-        context.build_openapi_document = lambda: load_or_build_document(
-            app, self._openapi, context.read_issuer_metadata()
-        )
+        context.build_openapi_document = partial(load_or_build_document, app, self._openapi)
         app.register_blueprint(make_metadata_blueprint(partial(_list_resources, app, context)))
         app.register_blueprint(make_developer_portal_blueprint(context))
         if context.settings.docs_path is not None:
@@ -107,7 +105,7 @@ class ResourceServer:
         # Again: the host may have disabled the logger since.
         before_first_request(app, partial(set_up_log, context.settings.log_level, context.settings.log_format))
         before_first_request(app, partial(exempt_from_csrf_protect, app))
-        before_first_request(app, partial(check_routes, app, context.settings, None))
+        before_first_request(app, partial(check_routes, app, context.settings, None, context.admission.user_limit))
         guard_undecorated_routes(app, context.settings.api_prefix, deny_undecorated=context.settings.protect_by_default)
         render_unhandled_errors(app, context.settings)
         response_hooks = [finish_call(context), enforce_headers]
@@ -122,7 +120,9 @@ def _list_middleware(
 ) -> Iterator[Middleware]:
     """Yield the WSGI middleware of an app, outermost first."""
     if context.settings.health_path or context.settings.readiness_path:
-        readiness = IssuerReadiness(context.find_issuers_without_metadata, context.admission.limiter, context.clock)
+        readiness = IssuerReadiness(
+            app, context.find_issuers_without_metadata, context.admission.limiter, context.clock
+        )
         yield HealthMiddleware(app, context.settings, readiness)
     yield ResponseHookMiddleware(*response_hooks)
     yield RefusedCallMiddleware()

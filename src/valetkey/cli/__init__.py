@@ -5,10 +5,15 @@ A module is imported when its command is used: ``valetkey --help`` would otherwi
 
 from __future__ import annotations
 
+import errno
+import io
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
+
+from .option_values import refuse_empty
 
 # The commands and the first sentence of their help.
 _COMMANDS = {
@@ -60,31 +65,56 @@ class _CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.UsageError, click.Abort, click.exceptions.Exit):
             raise
+        except click.ClickException as error:
+            notes = getattr(error, "__notes__", ())
+            if not notes:
+                raise
+            raise click.ClickException("\n".join([error.message, *notes])) from error
+        except UnicodeError as error:
+            if getattr(error, "encoding", "") != "utf-8":  # such as that of a terminal, or of host names
+                raise
+            raise click.ClickException("an argument, a file or standard input is not UTF-8 text") from error
+        except OSError as error:
+            if error.filename is None and error.errno != errno.ENOSPC:  # such as of a pipe that its reader has closed
+                raise
+            name = error.filename or "a file or the output"
+            raise click.ClickException(f"{name} cannot be used: {error.strerror or error}") from error
         except Exception as error:
             if not _is_expected(error):
                 raise
             lines = str(error).splitlines() or [type(error).__name__]
-            raise click.ClickException("\n  ".join(lines) if len(lines) > 1 else lines[0]) from error
+            raise click.ClickException("\n".join(["\n  ".join(lines), *getattr(error, "__notes__", ())])) from error
 
 
 def _is_expected(error: Exception) -> bool:
     """Return whether the message of an exception says all that an operator needs."""
-    from valetkey.accounts.sign_in import SignInRefused
+    from valetkey.accounts.errors import SignInRefused
     from valetkey.authorization_server.clients.operator_metadata import RegistrationRefused
+    from valetkey.authorization_server.plans.service import SubscriptionRefused
     from valetkey.protocol.unavailable import BackendUnavailable
     from valetkey.service import AppNotFound
     from valetkey.settings import SettingsError
 
-    return isinstance(error, (SettingsError, BackendUnavailable, RegistrationRefused, SignInRefused, AppNotFound))
+    refusals = (RegistrationRefused, SubscriptionRefused, SignInRefused)
+    return isinstance(error, (SettingsError, BackendUnavailable, AppNotFound, *refusals))
 
 
 @click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--app", "app", envvar="VALETKEY_APP", help="The Flask app, as module:app or path/to/app.py.")
-@click.option("--data-dir", help="Folder of the SQLite database and of generated keys.")
+@click.option(
+    "--app",
+    envvar="VALETKEY_APP",
+    callback=refuse_empty,
+    help="The Flask app, as module:app or path/to/app.py.",
+)
+@click.option("--data-dir", callback=refuse_empty, help="Folder of the SQLite database and of generated keys.")
 @click.version_option(package_name="valetkey")
 @click.pass_context
 def main(context: click.Context, app: str | None, data_dir: str | None) -> None:
     """Set up, serve and manage an OAuth 2.0 server with Flask: its database, keys, clients, users and tokens."""
+    if sys.stdin is None:  # it is closed, which is taken as empty
+        sys.stdin = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: what the terminal cannot show is escaped
     context.obj = {"app": app, "data_dir": data_dir}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask
@@ -15,11 +17,16 @@ from flask.cli import ScriptInfo
 
 from valetkey import service
 from valetkey.protocol.request_body import parse_json_object
+from valetkey.protocol.uri import is_loopback_host
 from valetkey.runtime import Runtime
+from valetkey.settings import Settings, SettingsError
+from valetkey.storage import served_as
 from valetkey.storage.schema import check_schema
 from valetkey.web.context import EXTENSION
 
 from .served_issuer import find_served_issuer
+
+NO_APP = "No app was loaded: name it with --app, or set VALETKEY_APP."
 
 
 def load_app(
@@ -51,9 +58,10 @@ def load_app(
     }
     defaults = {name: value for name, value in defaults.items() if value}
     os.environ[service.FALLBACK_SETTINGS_VARIABLE] = json.dumps(
-        {"embedded_worker": False, **defaults, **fallback_settings}  # `serve` passes an issuer with its own port
+        {**defaults, **fallback_settings}  # `serve` passes an issuer with its own port
     )
-    return service.load_configured_app(script=script, allow_resource_server=allow_resource_server)
+    with Runtime.loading_for_command():  # `valetkey work` has a worker of its own
+        return service.load_configured_app(script=script, allow_resource_server=allow_resource_server)
 
 
 def get_global_options(context: click.Context) -> dict[str, Any]:
@@ -64,18 +72,45 @@ def get_global_options(context: click.Context) -> dict[str, Any]:
     return context.find_object(dict) or {}
 
 
-def load_runtime(context: click.Context) -> Runtime:
-    """Return the ``Runtime`` of the app that the command works on, with its database checked.
+def _check_server_settings(runtime: Runtime, names: tuple[str, ...]) -> None:
+    """Check that the command has these settings from where the server of the database has them.
 
-    Nothing is created: a missing database is an error, as ``data_dir`` may be wrong.
+    An issuer that something sets may be another one than the server's, which is restarted later.
 
-    :raises StoreUnavailable: if the database does not exist or does not respond, or its schema is older or newer than
-        this code needs.
+    :raises SettingsError: if it does not; the message says what to set.
     """
-    runtime: Runtime = load_app(context).extensions[EXTENSION]
-    check_schema(runtime.store)
-    runtime.get_ready()
-    return runtime
+    server = served_as.find(runtime.store)
+    if server is None:
+        return
+    in_code = [name for name in server.code_settings.split() if name in {*names, "env_prefix"}]
+    if in_code and not service.is_app_named():
+        raise SettingsError(
+            f"the code of the app {server.app}, which uses this database, sets {', '.join(in_code)}: pass --app, or "
+            f"set {service.APP_VARIABLE}"
+        )
+    if "issuer" not in names:
+        return
+    is_set = any("issuer" in values for _, values in runtime.sources.pairs)
+    is_public = not is_loopback_host(urlsplit(server.issuer).hostname)
+    if is_public and not is_set and server.issuer != runtime.settings.issuer:
+        raise SettingsError(
+            f"the issuer of this database's server is {server.issuer}, and no issuer is set here: set "
+            f"{runtime.sources.environment.variable('issuer')}={server.issuer}"
+        )
+
+
+@contextmanager
+def _noting_a_missing_app(settings: Settings) -> Iterator[None]:
+    """Context manager that adds ``NO_APP`` to an error if no app is loaded, and nothing else names scopes.
+
+    The cause may be that the command works without the app's settings.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not service.is_app_named() and not settings.scopes:
+            error.add_note(NO_APP)
+        raise
 
 
 def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
@@ -83,17 +118,36 @@ def with_runtime(command: Callable[..., None]) -> Callable[..., None]:
 
     The runtime is closed when the command ends.
     """
+    return with_server_settings()(command)
 
-    @click.pass_context
-    @wraps(command)
-    def run(context: click.Context, *args: Any, **kwargs: Any) -> None:
-        runtime = load_runtime(context)
-        try:
-            command(runtime, *args, **kwargs)
-        finally:
-            runtime.close()
 
-    return run
+def with_server_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator like ``with_runtime`` for a command whose result depends on these settings.
+
+    The command fails if a server with an app uses the database, the settings are in the code of the app, and the
+    command works without it.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.pass_context
+        @wraps(command)
+        def run(context: click.Context, *args: Any, **kwargs: Any) -> None:
+            runtime: Runtime = load_app(context).extensions[EXTENSION]
+            runtime.store.allow_slow_statements()
+            try:
+                with _noting_a_missing_app(runtime.settings):
+                    check_schema(runtime.store)  # nothing is created: a missing database is an error
+                    runtime.get_ready()
+                if names:
+                    _check_server_settings(runtime, names)
+                with _noting_a_missing_app(runtime.settings):
+                    command(runtime, *args, **kwargs)
+            finally:
+                runtime.close()
+
+        return run
+
+    return decorate
 
 
 def read_json_file(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -14,11 +14,14 @@ from valetkey.protocol.printable import escape_unprintable
 from valetkey.runtime import Runtime
 from valetkey.storage import audit as audit_storage
 from valetkey.storage.audit import AuditEntry
+from valetkey.storage.engine.store import Store
 
 from .app_loading import with_runtime
 from .printing import format_time, json_option
 
 _PAGE_SIZE = 1000
+# Entries that are read again while following the log: a transaction may commit after others that wrote later entries.
+_LATE_ENTRIES = 1000
 _COUNTING_S = 180.0  # an event is counted in its minute, and written some seconds later
 
 
@@ -39,10 +42,11 @@ def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
     target and network. --follow shows such a line again when its count has grown. With --json each line is a JSON
     object.
     """
-    entries = audit_storage.list_latest(runtime.store, last)
-    _print_entries(entries, as_json)
+    counted = _list_counted(runtime)
+    latest = audit_storage.list_latest(runtime.store, max(last, _LATE_ENTRIES))
+    _print_entries(latest[-last:], as_json)
     if follow:
-        _follow(runtime, entries, as_json)
+        _follow(runtime, (*counted, *latest), as_json)
 
 
 @audit.command()
@@ -53,29 +57,33 @@ def tail(runtime: Runtime, last: int, follow: bool, as_json: bool) -> None:
 def export(runtime: Runtime, since: datetime | None) -> None:
     """Print all security events as JSON Lines, oldest first."""
     begin = since.replace(tzinfo=UTC).timestamp() if since else 0.0
-    last_id = 0
-    while entries := audit_storage.list_after(runtime.store, last_id, _PAGE_SIZE, since=begin):
-        _print_entries(entries, as_json=True)
-        last_id = entries[-1].audit_id
+    _print_entries(_iter_after(runtime.store, 0, since=begin), as_json=True)
 
 
-def _follow(runtime: Runtime, shown: list[AuditEntry], as_json: bool) -> None:
-    """Print new entries, and the counted ones of the last minutes again if their count has grown, until Ctrl-C."""
-    last_id = shown[-1].audit_id if shown else 0
-    counts = {entry.audit_id: entry.row.count for entry in shown}
+def _follow(runtime: Runtime, seen: Iterable[AuditEntry], as_json: bool) -> None:
+    """Print new entries, and the counted ones of the last minutes again if their count has grown, until Ctrl-C.
+
+    :param seen: the newest entries, which are not printed again.
+    """
+    counts = {entry.audit_id: entry.row.count for entry in seen}
     while True:
         threading.Event().wait(1.0)
-        since = runtime.clock() - _COUNTING_S
-        counted = audit_storage.list_counted(runtime.store, since, _PAGE_SIZE)
-        grown = [
-            entry
-            for entry in counted
-            if entry.audit_id <= last_id and counts.get(entry.audit_id, entry.row.count) != entry.row.count
-        ]
-        added = audit_storage.list_after(runtime.store, last_id, _PAGE_SIZE)
-        _print_entries((*grown, *added), as_json)
-        last_id = added[-1].audit_id if added else last_id
-        counts = {entry.audit_id: entry.row.count for entry in (*counted, *added) if entry.row.count is not None}
+        late_id = max(counts, default=0) - _LATE_ENTRIES
+        read = {entry.audit_id: entry for entry in (*_list_counted(runtime), *_iter_after(runtime.store, late_id))}
+        changed = [entry for id_, entry in read.items() if id_ not in counts or counts[id_] != entry.row.count]
+        _print_entries(sorted(changed, key=lambda entry: entry.audit_id), as_json)
+        counts = {audit_id: entry.row.count for audit_id, entry in read.items()} or counts
+
+
+def _list_counted(runtime: Runtime) -> list[AuditEntry]:
+    return audit_storage.list_counted(runtime.store, runtime.clock() - _COUNTING_S, _PAGE_SIZE)
+
+
+def _iter_after(store: Store, audit_id: int, *, since: float = 0.0) -> Iterator[AuditEntry]:
+    """Yield the entries with a higher id than ``audit_id``, and not from before ``since``, lowest id first."""
+    while entries := audit_storage.list_after(store, audit_id, _PAGE_SIZE, since=since):
+        yield from entries
+        audit_id = entries[-1].audit_id
 
 
 def _print_entries(entries: Iterable[AuditEntry], as_json: bool) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -20,9 +24,20 @@ def backup(runtime: Runtime, file: Path) -> None:
 
     To restore the copy, stop all servers and run `valetkey restore`.
     """
-    size = back_up(runtime.settings.store_url, file)
+    with _ending_at_sigterm():
+        size = back_up(runtime.settings.store_url, file)
     click.echo(f"{file} has {size:,} bytes.")
     key_location = (
         "encryption_keys" if runtime.settings.encryption_keys else Path(runtime.settings.data_dir) / "encryption.key"
     )
     click.echo(f"Keep {key_location} too, in another place: without it, the backup's private keys cannot be decrypted.")
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """Context manager in which SIGTERM ends the process by an exception, so that what was written is removed."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -10,13 +10,13 @@ from pathlib import Path
 from flask import Flask
 
 from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
-from valetkey.authorization_server.token.scope_and_resource import limit_scope_to_plan
 from valetkey.protocol.scope import format_scope
 from valetkey.resource_server.routes import iter_routes
 from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage.engine.open import sqlite_path
+from valetkey.tokens.grant_scope import limit_scope_to_plan
 
 from .init import DEMO_EMAIL, demo_credential_lines
 
@@ -72,7 +72,13 @@ def example_call_lines(app: Flask, runtime: Runtime, demo: Mapping[str, str] | N
             f"  {_curl_with_client_credentials(runtime.settings, demo, issuer + protected)}",
         ]
     scope = format_scope(
-        limit_scope_to_plan(frozenset(runtime.settings.scopes), CLI_CLIENT_ID, runtime, runtime.clock())
+        limit_scope_to_plan(
+            frozenset(runtime.settings.scopes),
+            CLI_CLIENT_ID,
+            runtime.subscriptions,
+            runtime.settings,
+            runtime.clock(),
+        )
     )
     login = shlex.join([command, "login", "--issuer", issuer, "--scope", scope])
     return [*lines, "", "Call it as yourself, through the browser:", f"  {login} -- curl {issuer}{protected}", ""]

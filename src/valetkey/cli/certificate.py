@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from valetkey.storage.engine.files import write_private_file
 
 
 def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
     """Return the paths of a self-signed certificate and its private key in a folder.
 
-    A certificate that is valid for a year is generated, unless the folder has one that is valid for all the names for
-    at least another day.
+    Both are generated, for a year, unless the folder has a certificate that is valid for all the names for at least
+    another day, and its key.
 
     :param names: host names and IP addresses; ``localhost``, ``127.0.0.1`` and ``::1`` are added.
     """
     cert_path, key_path = folder / "tls.crt", folder / "tls.key"
     all_names = list(dict.fromkeys([*(name for name in names if name), "localhost", "127.0.0.1", "::1"]))
-    if key_path.exists() and _is_valid_for(cert_path, all_names):
+    if _is_valid_for(cert_path, key_path, all_names):
         return cert_path, key_path
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -43,21 +45,22 @@ def ensure_self_signed_certificate(folder: Path, names: Iterable[str]) -> tuple[
         .sign(key, hashes.SHA256())
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with open(os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(pem)
-    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_private_file(key_path, pem)
+    write_private_file(cert_path, certificate.public_bytes(serialization.Encoding.PEM))
     return cert_path, key_path
 
 
-def _is_valid_for(path: Path, names: Iterable[str]) -> bool:
-    """Return whether a file is a certificate that is valid for these host names for at least another day."""
+def _is_valid_for(cert_path: Path, key_path: Path, names: Iterable[str]) -> bool:
+    """Return whether files are a certificate that is valid for these names for at least another day, and its key."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate = x509.load_pem_x509_certificate(cert_path.read_bytes())
+        key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
         certified = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
     expires_soon = certificate.not_valid_after_utc <= datetime.now(UTC) + timedelta(days=1)
-    return not expires_soon and all(_general_name(name) in certified for name in names)
+    has_key = key.public_key() == certificate.public_key()
+    return has_key and not expires_soon and all(_general_name(name) in certified for name in names)
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -33,6 +33,16 @@ def confirm_changes(
     return confirm("Change it?", consequences, yes=yes)
 
 
+def show_values(subject: str, values: Mapping[str, Any]) -> None:
+    """Print the values that a command accepts, by name.
+
+    :param subject: whose values they are, such as a client's id.
+    """
+    click.echo(f"{escape_unprintable(subject)}:", err=True)
+    for name, value in values.items():
+        click.echo(f"  {name}: {_format(value)}", err=True)
+
+
 def confirm(question: str, consequences: tuple[str, ...], *, yes: bool) -> bool:
     """Print consequences and ask a question, unless the option ``--yes`` was given; return ``True``.
 

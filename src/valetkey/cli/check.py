@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask
 
+from valetkey.developer_portal.reference import build_api_reference
 from valetkey.federation.endpoints import find_endpoints
 from valetkey.outbound.discovery import Discovery
 from valetkey.outbound.errors import FetchError
 from valetkey.outbound.mail import MailNotSent, check_mail_server
+from valetkey.outbound.worker import is_worker_active
 from valetkey.protocol.unavailable import BackendUnavailable
+from valetkey.protocol.uri import is_loopback_host
 from valetkey.rate_limiting.limit import parse_limit
 from valetkey.rate_limiting.limiter import Limiter
-from valetkey.resource_server.routes import find_reaching_paths, find_undecorated_paths, iter_routes
+from valetkey.resource_server.limit_validation import cost_advice
+from valetkey.resource_server.routes import iter_routes
 from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.resource_server.start_checks import route_problems
 from valetkey.runtime import Runtime
+from valetkey.service import is_app_named
 from valetkey.settings import Settings
-from valetkey.settings.environment import Environment
-from valetkey.storage import leases, outbox
+from valetkey.storage import outbox
 from valetkey.storage.engine.postgresql import PoolMode, find_pool_mode
 from valetkey.storage.engine.store import Store
 from valetkey.storage.engine.transaction import DatabaseMissing
-from valetkey.storage.schema import check_schema
+from valetkey.storage.schema import check_schema, check_writable
 from valetkey.web.context import EXTENSION
-from valetkey.web.flask_bypass import BYPASS_EXTENSION, FlaskBypass
 
-from .app_loading import load_app
+from .app_checks import (
+    flask_notes,
+    secret_key_advice,
+    small_bursts,
+    undecorated_routes,
+    unknown_scopes,
+    unsafe_settings,
+    unused_scopes,
+    variables_of_other_extension,
+)
+from .app_loading import NO_APP, load_app
 
 _OVERDUE_S = 300.0  # a running worker runs a job within seconds
 _PROBE_LIMIT = parse_limit("1/second")
-_SMALL_BURST = 10  # calls; a default burst below this is named
 
 
 @click.command()
@@ -49,14 +62,17 @@ def check(context: click.Context) -> None:
         if isinstance(extension, Runtime)
         else check_resource_server(app, extension)
     )
-    problems += extension.sources.environment.unknown
+    document_problems, document_advice = check_openapi_document(extension)
+    problems += document_problems + list(extension.sources.environment.unknown)
+    advice += document_advice
     advice += variables_of_other_extension(extension.sources.environment)
     extension.close()
     for line in problems:
         click.echo(f"problem: {line}")
     for line in advice:
         click.echo(f"advice:  {line}")
-    for line in flask_notes(app):
+    notes = [] if is_app_named() else [f"only the authorization server is checked. {NO_APP}"]
+    for line in (*notes, *flask_notes(app)):
         click.echo(f"note:    {line}")
     if problems:
         raise SystemExit(1)
@@ -70,11 +86,20 @@ def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str],
     :raises StoreUnavailable: if the database does not respond, its schema is older or newer than this code needs, or
         its signing keys cannot be decrypted.
     """
-    problems = [*route_problems(app, runtime.plan_budgets), *unknown_scopes(app, runtime.settings)]
+    problems = [
+        *route_problems(app, runtime.settings, runtime.plan_budgets, runtime.admission.user_limit),
+        *unknown_scopes(app, runtime.settings),
+    ]
     advice = [*unsafe_settings(runtime.settings), *undecorated_routes(app, runtime.settings)]
+    if not runtime.has_built_in_accounts:
+        advice += secret_key_advice(app)
     advice += unused_scopes(app, runtime.settings)
     advice += small_bursts(app, runtime.settings)
-    advice += check_database(runtime)
+    advice += cost_advice(iter_routes(app), runtime.settings, runtime.plan_budgets, runtime.admission.user_limit)
+    try:
+        advice += check_database(runtime)
+    except DatabaseMissing as missing:
+        advice.append(f"{missing}; the first server that starts creates a new one")
     if runtime.store.dialect == "postgresql":
         pool_mode = find_pool_mode(runtime.settings.store_url)
         problems += pooler_problems(pool_mode, runtime.settings.database_pooler)
@@ -86,20 +111,30 @@ def check_authorization_server(app: Flask, runtime: Runtime) -> tuple[list[str],
     return problems, advice
 
 
-def check_database(runtime: Runtime) -> Iterator[str]:
-    """Check the schema and the keys of the database, without creating or changing anything.
+def check_openapi_document(extension: Runtime | StandaloneContext) -> tuple[list[str], list[str]]:
+    """Return the problems because of which the OpenAPI document and the API reference cannot be built, and advice.
 
-    Yield advice about its queued jobs, or a sentence if there is no SQLite database yet: a server creates it when it
-    starts.
-
-    :raises StoreUnavailable: if the database does not respond, its schema is older or newer than this code needs, or
-        its signing keys cannot be decrypted.
+    The advice names the operations that cannot be documented completely.
     """
+    advice: list[str] = []
     try:
-        check_schema(runtime.store)
-    except DatabaseMissing as missing:
-        yield f"{missing}; the first server that starts creates a new one"
-        return
+        document = extension.build_openapi_document(warn=advice.append)
+        build_api_reference(document, str(extension.settings.issuer))
+    except Exception as problem:  # the types of views and the function ``openapi`` are code of the app
+        kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
+        return [f"the OpenAPI document and the API reference cannot be built: {kind}{problem}"], advice
+    return [], advice
+
+
+def check_database(runtime: Runtime) -> Iterator[str]:
+    """Check the schema and the keys of the database, and yield advice about its queued jobs. Nothing is created.
+
+    :raises DatabaseMissing: if there is no SQLite database.
+    :raises StoreUnavailable: if the database does not respond or is read-only, its schema is older or newer than this
+        code needs, or its signing keys cannot be decrypted.
+    """
+    check_schema(runtime.store)
+    check_writable(runtime.store)
     runtime.keys.check(runtime.clock())
     yield from outbox_advice(runtime.store, runtime.clock())
 
@@ -127,61 +162,11 @@ def check_resource_server(app: Flask, context: StandaloneContext) -> tuple[list[
 
     The authorization servers that issue its tokens define the scopes, so these are not checked.
     """
-    problems = [*route_problems(app, None), *redis_problems(context.admission.limiter, context.clock())]
+    problems = [
+        *route_problems(app, context.settings, None, context.admission.user_limit),
+        *redis_problems(context.admission.limiter, context.clock()),
+    ]
     return problems, list(undecorated_routes(app, context.settings))
-
-
-def unsafe_settings(settings: Settings) -> Iterator[str]:
-    """Yield a sentence of advice for each setting that is allowed but unsafe, or missing in production."""
-    if settings.has_default_issuer:
-        yield (
-            f"issuer is not set, so that other servers than `valetkey serve` take {settings.issuer} and serve only "
-            "requests to 127.0.0.1, ::1 or localhost: set it to the URL of this server"
-        )
-    if settings.access_token_lifetime > 3600:
-        yield "access_token_lifetime is over an hour: a stolen token can be used that long (RFC 9700 §2.2.1)"
-    if settings.authorization_code_lifetime > 120:
-        yield "authorization_code_lifetime is over two minutes (RFC 6749 §4.1.2, RFC 9700 §4.5)"
-    if settings.revocation_outage == "accept":
-        yield "revocation_outage='accept': while the database is unavailable, revoked tokens are accepted (RFC 7009 §3)"
-    if settings.is_production and settings.store_url.startswith("sqlite"):
-        yield "SQLite serves one machine; for more, set database_url to PostgreSQL"
-    if settings.is_production and settings.security_contact is None:
-        yield "set security_contact, so that security problems can be reported to you (RFC 9116 §2.5.3)"
-
-
-def small_bursts(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence of advice for each limit of a route or plan whose default burst, a tenth of its calls, is small.
-
-    A page that makes a few calls at once then gets 429 responses, although it is far below its limit.
-    """
-    limits = [(plan.limit, f"the plan {name}") for name, plan in settings.plans.items() if plan.limit]
-    for route in iter_routes(app):
-        for protection in route.protections:
-            limit = protection.limit.limit if protection.limit else ""
-            texts = [limit] if isinstance(limit, str) else list(limit.values())
-            limits += [(text, route.path) for text in texts if text]
-    for text, place in dict.fromkeys(limits):
-        burst = parse_limit(text).burst
-        if "burst" not in text and burst < _SMALL_BURST:
-            yield (
-                f"the limit {text!r} of {place} admits {burst} calls at once, a tenth: for more, write "
-                f"'{text} burst {_SMALL_BURST}'"
-            )
-
-
-def flask_notes(app: Flask) -> Iterator[str]:
-    """Yield a sentence for each reason why Flask handles the machine endpoints, which takes longer."""
-    bypass: FlaskBypass | None = app.extensions.get(BYPASS_EXTENSION)
-    if bypass is not None and app.extensions[EXTENSION].settings.endpoints_bypass_flask:
-        for reason in bypass.list_reasons():
-            yield f"the token endpoint and its neighbors are handled by Flask, not before it, because of {reason}"
-
-
-def variables_of_other_extension(environment: Environment) -> Iterator[str]:
-    """Yield a sentence of advice for each environment variable that only the other extension reads."""
-    for variable in environment.other:
-        yield f"{variable} has no effect: this app does not have this setting"
 
 
 def redis_problems(limiter: Limiter, now: float) -> Iterator[str]:
@@ -213,6 +198,8 @@ def provider_advice(settings: Settings, provider_metadata: Discovery) -> Iterato
     It is no error: the provider may respond later, and users get a page with the other ways to sign in.
     """
     for provider in settings.sign_in_with:
+        if settings.has_default_issuer and is_loopback_host(urlsplit(provider.issuer).hostname):
+            continue  # `valetkey serve` reaches it; other servers do if the issuer is set, which is advised
         try:
             find_endpoints(provider, provider_metadata)
         except (FetchError, BackendUnavailable) as problem:
@@ -224,39 +211,6 @@ def outbox_advice(store: Store, now: float) -> Iterator[str]:
     parked = outbox.count_parked(store)
     if parked:
         yield f"parked background jobs: {parked}; see `valetkey outbox list`, then retry or drop them"
-    overdue = outbox.count_overdue(store, now - _OVERDUE_S)
-    if overdue and not leases.is_active("worker", store, now):
+    overdue = outbox.count_overdue(store, now, _OVERDUE_S)
+    if overdue and not is_worker_active(store, now):
         yield f"background jobs wait, because no worker runs: {overdue}; start `valetkey work` or set embedded_worker"
-
-
-def undecorated_routes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence of advice for each route without ``@public`` or ``@require_oauth`` that serves the API.
-
-    Its path is below ``api_prefix``, or it can match a URL below it.
-    """
-    denied = "; calls are denied (protect_by_default)" if settings.protect_by_default else ""
-    for path in find_undecorated_paths(app, settings.api_prefix):
-        yield f"{path} has neither @public nor @require_oauth: add one{denied}"
-    denied_there = "; such calls are denied (protect_by_default)" if settings.protect_by_default else ""
-    for path in find_reaching_paths(app, settings.api_prefix):
-        yield (
-            f"{path} can match URLs below {settings.api_prefix} too, and has neither @public nor @require_oauth: "
-            f"add one{denied_there}"
-        )
-
-
-def unknown_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield an error message for each scope that a route requires but the setting ``scopes`` does not contain."""
-    needed = {(route.endpoint, scope) for route in iter_routes(app) for scope in route.scopes - settings.scopes.keys()}
-    for name, missing in sorted(needed):
-        yield f"the route {name} needs the scope {missing!r}, which is not in scopes={{...}}"
-
-
-def unused_scopes(app: Flask, settings: Settings) -> Iterator[str]:
-    """Yield a sentence of advice for each scope in the setting ``scopes`` that no route requires.
-
-    The scope of the API for personal access tokens is left out: Valetkey uses it.
-    """
-    used = {scope for route in iter_routes(app) for scope in route.scopes}
-    for name in sorted(settings.scopes.keys() - used - {settings.personal_access_token_api_scope}):
-        yield f"no route uses the scope {name!r}"

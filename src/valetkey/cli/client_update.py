@@ -36,7 +36,8 @@ def update(
 ) -> None:
     """Change the registration of an app (OAuth client).
 
-    Each option replaces a value, and an empty text removes it. What will change is shown first.
+    Each option replaces a value. An empty text removes it, unless the option has a default. What will change is shown
+    first.
     """
     client = require_client(runtime.store, client_id, runtime.clock())
     members = read_members(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -17,10 +18,11 @@ from valetkey.storage import registrations
 from valetkey.storage.clients import Client
 
 from .app_loading import with_runtime
-from .changes import confirm, yes_option
+from .changes import confirm, show_values, yes_option
 from .client_options import metadata_options, read_members
 from .client_update import update
 from .clients_lookup import require_client, require_or_create_client
+from .option_values import refuse_empty
 from .printing import json_option, print_result, print_table
 
 _secret_only_option = click.option(
@@ -38,7 +40,7 @@ clients.add_command(update)
 
 @clients.command()
 @click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
-@click.option("--client-id", help="The client_id. [default: random]")
+@click.option("--client-id", callback=refuse_empty, help="The client_id. [default: random]")
 @metadata_options
 @_secret_only_option
 @json_option
@@ -95,21 +97,35 @@ def show(runtime: Runtime, client_id: str, as_json: bool) -> None:
 
 @clients.command()
 @click.argument("client_id")
+@yes_option
 @with_runtime
-def approve(runtime: Runtime, client_id: str) -> None:
+def approve(runtime: Runtime, client_id: str, yes: bool) -> None:
     """Approve an app that waits for approval.
 
-    The app registered itself, or its client_id is the URL of its metadata document.
+    Of an app that registered itself, the registration is shown; if it changes meanwhile, nothing is approved. If the
+    client_id is the URL of a metadata document, look at the document. In a terminal, the app is approved only after the
+    answer yes.
     """
-    now = runtime.clock()
-    service.enable_client(runtime.store, require_or_create_client(runtime, client_id, now), now)
+    client = require_or_create_client(runtime, client_id, runtime.clock())
+    show_values(client_id, _client_members(client))
+    if sys.stdin.isatty():
+        confirm("Approve it?", (), yes=yes)
+    service.enable_client(runtime.store, client, runtime.clock())
     click.echo(f"{client_id} is approved.")
 
 
 @clients.command()
 @click.option("--policy", type=click.Choice(list(CLIENT_POLICIES)), default="web", show_default=True)
-@click.option("--expires", default=86400, show_default=True, help="Seconds until it expires.")
-@click.option("--uses", default=1, show_default=True, help="How many apps it can register.")
+@click.option(
+    "--expires",
+    default=86400,
+    show_default=True,
+    type=click.IntRange(1, 366 * 86400),
+    help="Seconds until it expires.",
+)
+@click.option(
+    "--uses", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many apps it can register."
+)
 @json_option
 @with_runtime
 def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool) -> None:
@@ -117,8 +133,6 @@ def token(runtime: Runtime, policy: str, expires: int, uses: int, as_json: bool)
 
     Apps register themselves with it at the registration endpoint (RFC 7591). It is shown once and never again.
     """
-    if expires < 1 or uses < 1:
-        raise click.UsageError("--expires and --uses must be 1 or more")
     secret = create_initial_access_token(
         runtime.store, runtime.clock(), policy=policy, lifetime_s=expires, max_uses=uses
     )
@@ -182,7 +196,7 @@ def remove(runtime: Runtime, client_id: str, yes: bool) -> None:
     client = require_client(runtime.store, client_id, runtime.clock())
     click.echo(f"{client_id}: {escape_unprintable(client.name)}, policy {client.policy.name}", err=True)
     confirm("Remove this app and end all its tokens?", (), yes=yes)
-    service.remove_client(runtime.store, client, runtime.clock())
+    service.end_client(runtime.store, client.client_id, runtime.clock())
     click.echo(f"{client_id} is removed.")
 
 

@@ -13,6 +13,7 @@ from valetkey.storage import active_grants, consents
 from valetkey.storage import grants as grant_storage
 
 from .app_loading import with_runtime
+from .option_values import refuse_empty
 from .printing import json_option, print_table
 from .users_lookup import resolve_sub
 
@@ -25,14 +26,14 @@ def grants() -> None:
 
 
 @grants.command("list")
-@click.option("--client", "client_id", default="", help="Only grants of this app (client_id).")
-@click.option("--user", default="", help="Only of this user: e-mail address, or sub as in tokens.")
+@click.option("--client", "client_id", callback=refuse_empty, help="Only grants of this app (client_id).")
+@click.option("--user", callback=refuse_empty, help="Only of this user: e-mail address, or sub as in tokens.")
 @json_option
 @with_runtime
-def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> None:
+def list_grants(runtime: Runtime, client_id: str | None, user: str | None, as_json: bool) -> None:
     """List active grants (what users allowed apps), newest first."""
-    owner, now = resolve_sub(runtime.store, user) if user else "", runtime.clock()
-    active = active_grants.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=_MAX_LISTED)
+    owner, now = resolve_sub(runtime, user) if user else "", runtime.clock()
+    active = active_grants.list_active(runtime.store, now, client_id=client_id or "", owner=owner, limit=_MAX_LISTED)
     columns = ("grant_id", "client_id", "owner", "created_at", "last_used_at", "scope")
     print_table((asdict(grant) for grant in active), columns, as_json, empty_message="There are no grants.")
     if len(active) == _MAX_LISTED and not as_json:
@@ -40,9 +41,9 @@ def list_grants(runtime: Runtime, client_id: str, user: str, as_json: bool) -> N
 
 
 @grants.command()
-@click.argument("grant_id", required=False)
-@click.option("--client", "client_id", help="Revoke everything that the user allowed this app.")
-@click.option("--user", help="The user: e-mail address, or sub as in tokens.")
+@click.argument("grant_id", required=False, callback=refuse_empty)
+@click.option("--client", "client_id", callback=refuse_empty, help="Revoke everything that the user allowed this app.")
+@click.option("--user", callback=refuse_empty, help="The user: e-mail address, or sub as in tokens.")
 @with_runtime
 def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: str | None) -> None:
     """Revoke one grant, or everything that a user allowed an app.
@@ -52,7 +53,7 @@ def revoke(runtime: Runtime, grant_id: str | None, client_id: str | None, user: 
     """
     now = runtime.clock()
     if grant_id is None and client_id and user:
-        owner = resolve_sub(runtime.store, user)
+        owner = resolve_sub(runtime, user)
         active = active_grants.list_active(runtime.store, now, client_id=client_id, owner=owner, limit=1)
         if not active and consents.find(runtime.store, owner, client_id) is None:
             raise click.ClickException(f"{user} gave {client_id} nothing")

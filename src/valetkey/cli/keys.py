@@ -1,4 +1,4 @@
-"""``valetkey keys``: list and rotate the keys that sign tokens, and generate keys that encrypt the database."""
+"""``valetkey keys``: list and rotate the keys that sign tokens, and generate and replace the key of the database."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from valetkey.storage import change_feed, signing_keys
 from valetkey.storage.signing_keys import SigningKeyRow
 from valetkey.tokens.encryption import generate_encryption_key, write_key_file
 from valetkey.tokens.key_rotation import rotation_statements
+from valetkey.tokens.reencryption import reencrypt_all
 
-from .app_loading import with_runtime
+from .app_loading import with_runtime, with_server_settings
 from .printing import format_time, json_option, print_table
 
 _PUBLISH_AHEAD_S = 900  # three times as long as clients may cache Valetkey's JWK set
@@ -69,7 +70,7 @@ def _key_state(row: SigningKeyRow, current_kids: Mapping[str, str], now: float) 
 @keys.command()
 @click.option("--emergency", is_flag=True, help="Retire the old keys at once: all that they signed becomes invalid.")
 @json_option
-@with_runtime
+@with_server_settings("access_token_lifetime", "id_token_lifetime")
 def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
     """Generate new keys that sign tokens.
 
@@ -98,6 +99,23 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
 
 
 @keys.command()
+@with_runtime
+def reencrypt(runtime: Runtime) -> None:
+    """Encrypt all secrets with the first encryption key.
+
+    Then the other keys can be removed from encryption_keys. The first key of all servers must be this one before. If
+    this command is interrupted, nothing is lost: run it again.
+    """
+    failures = reencrypt_all(
+        runtime.store, runtime.cipher, lambda label, count: click.echo(f"Encrypted again: {count} {label}")
+    )
+    if failures:
+        values = ", ".join(f"{count} {label}" for label, count in failures.items())
+        raise click.ClickException(f"not encrypted again, because no key in encryption_keys decrypts them: {values}")
+    click.echo("All secrets are encrypted with the first key; no other key in encryption_keys is needed.")
+
+
+@keys.command()
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -106,7 +124,8 @@ def rotate(runtime: Runtime, emergency: bool, as_json: bool) -> None:
 def new(file: Path | None) -> None:
     """Print a new key that encrypts secrets in the database.
 
-    Add the key to the setting encryption_keys: first the new key, then the old ones, comma-separated.
+    To replace the key of a database that exists, append the new one to the setting encryption_keys of all servers,
+    after a comma; restart them; then move it to the front, run `keys reencrypt`, and remove the old one.
 
     With --file, create that file with a new key if it does not exist, and print the keys that it contains. Running this
     again prints the same keys.
@@ -117,7 +136,7 @@ def new(file: Path | None) -> None:
     try:
         write_key_file(file)
         file_keys = file.read_text().split()
-    except OSError as cause:
+    except OSError as cause:  # which may name the file that is renamed to this one
         raise click.ClickException(f"{file} cannot be used: {cause.strerror}") from cause
     if not file_keys:
         raise click.ClickException(f"{file} contains no key: remove it to create a new one")

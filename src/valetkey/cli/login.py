@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import webbrowser
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import click
@@ -19,23 +21,32 @@ import httpx
 from valetkey.authorization_server.clients.service import CLI_CLIENT_ID
 from valetkey.protocol.pkce import s256
 from valetkey.protocol.printable import escape_unprintable
-from valetkey.protocol.uri import endpoint_uri_problem
+from valetkey.protocol.request_body import parse_json_object
+from valetkey.protocol.uri import endpoint_uri_problem, insert_metadata_path
 
 from .app_loading import get_global_options
 from .login_page import render_login_page
+from .option_values import refuse_empty
 from .served_issuer import find_served_issuer
 
 _SIGN_IN_TIMEOUT_S = 300
+_UNKNOWN_COMMAND_STATUS = 127  # as that of a shell
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--issuer", envvar="VALETKEY_ISSUER", help="URL of the authorization server. [default: the last served]")
-@click.option("--client-id", default=CLI_CLIENT_ID, show_default=True)
-@click.option("--scope", default="", help="Scopes, space-separated. [default: all of the client]")
+@click.option(
+    "--issuer",
+    envvar="VALETKEY_ISSUER",
+    callback=refuse_empty,
+    help="URL of the authorization server. [default: the last served]",
+)
+@click.option("--client-id", default=CLI_CLIENT_ID, show_default=True, callback=refuse_empty)
+@click.option("--scope", callback=refuse_empty, help="Scopes, space-separated. [default: all of the client]")
 @click.option(
     "--resource",
     "resources",
     multiple=True,
+    callback=refuse_empty,
     help="The API that the token is for (RFC 8707). [default: the server's own]",
 )
 @click.option("--no-browser", is_flag=True, help="Print the URL instead of opening it.")
@@ -45,7 +56,7 @@ def login(
     context: click.Context,
     issuer: str | None,
     client_id: str,
-    scope: str,
+    scope: str | None,
     resources: tuple[str, ...],
     no_browser: bool,
     command: tuple[str, ...],
@@ -57,6 +68,9 @@ def login(
     If the command is curl, it sends the token in the Authorization header; curl reads the token from standard input, so
     that no process list shows it. Any other command finds the token in the environment variable VALETKEY_TOKEN.
     """
+    if command and shutil.which(command[0]) is None:  # before the sign-in, which would be in vain
+        click.echo(f"Error: unknown command {escape_unprintable(command[0])}", err=True)
+        raise SystemExit(_UNKNOWN_COMMAND_STATUS)
     issuer = issuer or find_served_issuer(get_global_options(context).get("data_dir")) or "http://127.0.0.1:8000"
     parameters = [("scope", scope)] if scope else []
     parameters += [("resource", resource) for resource in resources]
@@ -130,17 +144,16 @@ def _describe_error(response: Mapping[str, object]) -> str:
     return escape_unprintable(str(response.get("error_description") or response.get("error")))
 
 
-def _fetch_metadata(issuer: str) -> dict[str, str]:
+def _fetch_metadata(issuer: str) -> dict[str, Any]:
     """Return the metadata of an authorization server (RFC 8414).
 
     :raises click.ClickException: if there is no metadata, or its ``issuer`` is another (RFC 8414 §3.3).
     """
     if problem := endpoint_uri_problem(issuer):
         raise click.ClickException(f"the issuer {escape_unprintable(issuer)} cannot be used: {problem}")
-    parts = urlsplit(issuer)
-    url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"  # RFC 8414 §3.1
+    url = insert_metadata_path(issuer, "/.well-known/oauth-authorization-server")
     try:
-        metadata: dict[str, str] = httpx.get(url, timeout=10).raise_for_status().json()
+        metadata = parse_json_object(httpx.get(url, timeout=10).raise_for_status().content)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as cause:
         reason = str(cause).partition("\n")[0]
         raise click.ClickException(f"{issuer} does not respond like an authorization server: {reason}") from cause
@@ -169,7 +182,7 @@ def _redeem_code(token_endpoint: str, code: str, code_verifier: str, client_id: 
         "redirect_uri": redirect_uri,
     }
     try:
-        response = httpx.post(token_endpoint, data=form, timeout=10).json()
+        response = parse_json_object(httpx.post(token_endpoint, data=form, timeout=10).content)
     except (httpx.HTTPError, ValueError) as cause:
         raise click.ClickException(f"the token endpoint does not respond: {cause}") from cause
     if "access_token" not in response:

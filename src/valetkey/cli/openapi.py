@@ -10,6 +10,7 @@ import click
 
 from valetkey.authorization_server.openapi import build_oauth_document
 from valetkey.openapi.diff.operations import breaking_changes
+from valetkey.openapi.security import path_items
 from valetkey.resource_server.standalone_context import StandaloneContext
 from valetkey.runtime import Runtime
 from valetkey.web.context import EXTENSION
@@ -32,18 +33,24 @@ def openapi(context: click.Context, output: Path | None, old: Path | None, oauth
     old_document = None if old is None else _read_document(old)  # read first: --output may name the same file
     extension: Runtime | StandaloneContext = load_app(context, allow_resource_server=True).extensions[EXTENSION]
     try:
-        document = _build_oauth_document(extension) if oauth else extension.build_openapi_document()
+        document = _build_oauth_document(extension) if oauth else _build_api_document(extension)
     except ValueError as cause:
         raise click.ClickException(str(cause)) from cause
     finally:
         extension.close()
     if output is not None:
-        output.write_text(_serialize(document), encoding="utf-8")
+        output.write_bytes(_serialize(document))
         click.echo(f"{output} has {_count_operations(document)} operations.", err=True)
     elif old is None:
         click.echo(_serialize(document), nl=False)
     if old_document is not None:
         _check_compatibility(old_document, document)
+
+
+def _build_api_document(extension: Runtime | StandaloneContext) -> dict[str, Any]:
+    if isinstance(extension, Runtime):
+        return extension.build_openapi_document()
+    return extension.build_openapi_document(extension.read_issuer_metadata())
 
 
 def _build_oauth_document(extension: Runtime | StandaloneContext) -> dict[str, Any]:
@@ -52,14 +59,15 @@ def _build_oauth_document(extension: Runtime | StandaloneContext) -> dict[str, A
     raise click.UsageError("--oauth needs an app with a Valetkey: this one has a ResourceServer")
 
 
-def _serialize(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+def _serialize(document: dict[str, Any]) -> bytes:
+    """Return a document as JSON in UTF-8, whatever the encoding of the terminal is (RFC 8259 §8.1)."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _count_operations(document: dict[str, Any]) -> int:
     return sum(
         "responses" in operation
-        for path_item in document["paths"].values()
+        for path_item in path_items(document).values()
         for operation in path_item.values()
         if isinstance(operation, dict)
     )

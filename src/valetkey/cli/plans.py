@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from valetkey.authorization_server.plans import service
-from valetkey.authorization_server.plans.service import SubscriptionRefused
 from valetkey.runtime import Runtime
+from valetkey.service import is_app_named
 from valetkey.storage import subscriptions
 from valetkey.storage.subscriptions import Subscription
 
-from .app_loading import with_runtime
+from .app_loading import NO_APP, with_runtime
 from .clients_lookup import check_client_exists
 from .printing import json_option, print_result
 
@@ -36,7 +36,8 @@ def list_plans(runtime: Runtime, as_json: bool) -> None:
         click.echo(json.dumps({"plans": members, "subscriptions": [asdict(row) for row in all_subscriptions]}))
         return
     if not all_plans:
-        click.echo("There are no plans: define them with Valetkey(app, plans={...}, default_plan=...).")
+        definition = "Define them with Valetkey(app, plans={...}, default_plan=...)."
+        click.echo(f"There are no plans. {definition if is_app_named() else NO_APP}")
     for name, plan in all_plans.items():
         words = [plan.limit or "no limit", plan.quota or "no quota", plan.scopes or "all scopes", plan.approval]
         mark = " (default)" if name == runtime.settings.default_plan else ""
@@ -58,10 +59,7 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, as_json: bool) -> None
     It takes effect at once, also if the app did not request it or the plan needs approval.
     """
     check_client_exists(runtime, client_id)
-    try:
-        _print_subscription(service.subscribe(runtime, client_id, plan, runtime.clock(), approved=True), as_json)
-    except SubscriptionRefused as refused:
-        raise click.ClickException(str(refused)) from refused
+    _print_subscription(service.subscribe(runtime, client_id, plan, runtime.clock(), approved=True), as_json)
 
 
 @plans.command()
@@ -71,10 +69,7 @@ def set_plan(runtime: Runtime, client_id: str, plan: str, as_json: bool) -> None
 def approve(runtime: Runtime, client_id: str, as_json: bool) -> None:
     """Approve the plan that an app requested."""
     check_client_exists(runtime, client_id)
-    try:
-        _print_subscription(service.approve(runtime, client_id, runtime.clock()), as_json)
-    except SubscriptionRefused as refused:
-        raise click.ClickException(str(refused)) from refused
+    _print_subscription(service.approve(runtime, client_id, runtime.clock()), as_json)
 
 
 def _print_subscription(subscription: Subscription, as_json: bool) -> None:

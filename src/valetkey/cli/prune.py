@@ -5,25 +5,32 @@ from __future__ import annotations
 import click
 
 from valetkey.authorization_server.clients.unused import prune_unused_clients
-from valetkey.outbound import worker
+from valetkey.outbound.pruning import prune as prune_tables
 from valetkey.runtime import Runtime
 
-from .app_loading import with_runtime
+from .app_loading import with_server_settings
 from .printing import json_option, print_result
 
 
 @click.command()
 @json_option
-@with_runtime
+@with_server_settings("audit_retention_days")
 def prune(runtime: Runtime, as_json: bool) -> None:
     """Delete expired codes, tokens and sessions from the database.
 
-    `valetkey serve` and `valetkey work` do so every hour.
+    `valetkey serve` and `valetkey work` do so every hour. If a table cannot be pruned, the others are, and the exit
+    status is 1.
     """
     now = runtime.clock()
-    removed = worker.prune(runtime.store, now, runtime.settings.audit_retention_days)
+    removed, failed = prune_tables(runtime.store, now, runtime.settings.audit_retention_days)
     removed["unused clients"] = prune_unused_clients(runtime, now)
     runtime.prune_limits(now)
+    _print_removed(removed, as_json)
+    if failed:
+        raise click.ClickException(f"not pruned, for the reasons above: {', '.join(sorted(failed))}")
+
+
+def _print_removed(removed: dict[str, int], as_json: bool) -> None:
     if as_json:
         print_result(removed, as_json)
         return

@@ -16,6 +16,7 @@ from valetkey.storage import resources as resource_storage
 from valetkey.storage.engine.statement import BoundStatement
 
 from .app_loading import with_runtime
+from .option_values import refuse_empty
 from .printing import json_option, print_result, print_table
 
 
@@ -24,14 +25,16 @@ def resources() -> None:
     """Manage resources: the APIs that tokens can be for."""
 
 
-_name_option = click.option("--name", help="The name that users see.")
+_name_option = click.option("--name", callback=refuse_empty, help="The name that users see.")
 _token_format_option = click.option(
     "--token-format", type=click.Choice(list(TOKEN_FORMATS)), help="The format of its tokens."
 )
 _signing_alg_option = click.option(
     "--signing-alg", type=click.Choice(list(SIGNING_ALGORITHMS)), help="The algorithm that signs its JWTs."
 )
-_scope_option = click.option("--scope", "scopes", multiple=True, help="A scope of this API. [default: all scopes]")
+_scope_option = click.option(
+    "--scope", "scopes", multiple=True, callback=refuse_empty, help="A scope of this API. [default: all scopes]"
+)
 
 
 @resources.command()

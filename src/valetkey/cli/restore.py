@@ -24,7 +24,7 @@ from valetkey.web.context import EXTENSION
 
 from .app_loading import load_app
 from .printing import format_time
-from .revoke_all import CONSEQUENCES
+from .revoke_all import list_consequences
 
 _WARNING = (
     "Warning: everything that was revoked, used or withdrawn after the backup becomes valid again: access, refresh and "
@@ -48,14 +48,16 @@ def restore(context: click.Context, file: Path, keep_tokens: bool, yes: bool) ->
     database = sqlite_path(runtime.settings.store_url)
     if database is None:
         raise StoreUnavailable(
-            "the database is PostgreSQL: restore it with `pg_restore`, then run `valetkey revoke-all`"
+            "the database is PostgreSQL: restore it with `pg_restore` into an empty database, then run "
+            "`valetkey db upgrade` and `valetkey revoke-all`"
         )
     database = database.resolve()
     with restorable_copy(file, database) as copy:
-        for line in _prepare_copy(copy, runtime.cipher):
+        for line in _prepare_copy(copy, runtime):
             click.echo(line)
         click.echo(f"It replaces {database}." if database.exists() else f"It becomes {database}.")
-        for line in (_WARNING,) if keep_tokens else CONSEQUENCES:
+        consequences = list_consequences(has_built_in_accounts=runtime.has_built_in_accounts)
+        for line in (_WARNING,) if keep_tokens else consequences:
             click.echo(line)
         if not yes:
             click.confirm("Restore it?", abort=True)
@@ -68,7 +70,7 @@ def restore(context: click.Context, file: Path, keep_tokens: bool, yes: bool) ->
     click.echo(f"{database} is restored." + (f" The old database is {replaced_file}." if replaced_file else ""))
 
 
-def _prepare_copy(copy: Path, cipher: Cipher) -> list[str]:
+def _prepare_copy(copy: Path, runtime: Runtime) -> list[str]:
     """Upgrade the copy of a backup to the needed schema, and return lines that describe it.
 
     :raises StoreUnavailable: if it is no Valetkey database, or a newer one, or if its keys cannot be decrypted.
@@ -80,9 +82,12 @@ def _prepare_copy(copy: Path, cipher: Cipher) -> list[str]:
             raise StoreUnavailable("it is not a Valetkey database")
         upgrade_schema(f"sqlite:///{copy}")
         check_tables(store)
-        KeyRing(store, cipher, ChangeFeed(store)).check(time.time())
+        KeyRing(store, runtime.cipher, ChangeFeed(store)).check(time.time())
+        apps = len(clients.list_all(store))
         return [
-            f"Users in the backup: {len(accounts.list_all(store))}. Apps: {len(clients.list_all(store))}.",
+            f"Users in the backup: {len(accounts.list_all(store))}. Apps: {apps}."
+            if runtime.has_built_in_accounts
+            else f"Apps in the backup: {apps}.",
             f"Its last event is from {_last_event_time(store)}; its schema is {version}.",
         ]
     finally:

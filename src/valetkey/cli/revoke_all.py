@@ -9,12 +9,17 @@ from valetkey.tokens.revoke_all import revoke_everything
 
 from .app_loading import with_runtime
 
-CONSEQUENCES = (
-    "All users are signed out and must allow each app again.",
-    "All access, refresh and personal access tokens and mailed links become invalid; signing keys are replaced.",
-    "Mail and logout tokens that are queued are not sent.",
-    "Users, passwords, apps and their secrets remain.",
-)
+
+def list_consequences(*, has_built_in_accounts: bool) -> tuple[str, ...]:
+    """Return sentences that say what ends and what remains."""
+    return (
+        "All users are signed out and must allow each app again."
+        if has_built_in_accounts
+        else "Users must allow each app again. The app's own sessions do not end.",
+        "All access, refresh and personal access tokens and mailed links become invalid; signing keys are replaced.",
+        "Mail and logout tokens that are queued are not sent.",
+        f"{'Users, passwords, apps' if has_built_in_accounts else 'Apps'} and their secrets remain.",
+    )
 
 
 @click.command("revoke-all")
@@ -26,7 +31,7 @@ def revoke_all(runtime: Runtime, yes: bool) -> None:
     Run it after `pg_restore`, before servers start: the backup does not know what was revoked or used after it was
     made. Running servers apply it within a second.
     """
-    for line in CONSEQUENCES:
+    for line in list_consequences(has_built_in_accounts=runtime.has_built_in_accounts):
         click.echo(line)
     if not yes:
         click.confirm("Revoke everything?", abort=True)

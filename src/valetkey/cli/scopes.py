@@ -6,9 +6,10 @@ import click
 
 from valetkey.resource_server.routes import iter_routes
 from valetkey.runtime import Runtime
+from valetkey.service import is_app_named
 from valetkey.web.context import EXTENSION
 
-from .app_loading import load_app
+from .app_loading import NO_APP, load_app
 from .printing import json_option, print_table
 
 
@@ -29,10 +30,6 @@ def list_scopes(context: click.Context, as_json: bool) -> None:
         {"scope": name, "words": words, "routes": sorted({route.path for route in routes if name in route.scopes})}
         for name, words in sorted(runtime.settings.scopes.items())
     ]
-    print_table(
-        rows,
-        ("scope", "words", "routes"),
-        as_json,
-        empty_message="There are no scopes: define them with Valetkey(app, scopes={...}).",
-    )
+    definition = "Define them with Valetkey(app, scopes={...})." if is_app_named() else NO_APP
+    print_table(rows, ("scope", "words", "routes"), as_json, empty_message=f"There are no scopes. {definition}")
     runtime.close()

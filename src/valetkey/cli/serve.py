@@ -29,15 +29,20 @@ from .banner import banner_lines, example_call_lines, resource_server_banner_lin
 from .bind import check_certificate, resolve_bind_address
 from .certificate import ensure_self_signed_certificate
 from .init import check_demo_allowed, create_demo_data
+from .option_values import refuse_empty
 from .served_issuer import find_served_issuer, save_served_issuer
 
 DEFAULT_THREADS = 64
+_GENERATED_KEY_WARNING = (
+    "warning: the app reads its secret key from SECRET_KEY, which is not set. A new one was generated. It ends "
+    "the sessions of the app's users at each restart: set SECRET_KEY to a random text that stays the same"
+)
 _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as glibc's malloc.h numbers them
 
 
 @click.command()
-@click.argument("app", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.argument("app", required=False, callback=refuse_empty)
+@click.option("--host", default="127.0.0.1", show_default=True, callback=refuse_empty)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option(
@@ -52,7 +57,7 @@ _MALLOC_OPTIONS = {-8: 2, -3: 1 << 20}  # M_ARENA_MAX and M_MMAP_THRESHOLD, as g
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--tls-self-signed", is_flag=True, help="Generate a certificate, for trying out TLS.")
-@click.option("--data-dir", help="Folder of the SQLite database and of generated keys.")
+@click.option("--data-dir", callback=refuse_empty, help="Folder of the SQLite database and of generated keys.")
 @click.option("--demo", is_flag=True, help="Create a demo user and app, if there are none.")
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
@@ -72,15 +77,15 @@ def serve(context: click.Context, /, **options: Any) -> None:
     listen = resolve_bind_address(options["host"], options["port"])
     if is_loopback_host(options["host"]) and not ip_address(listen).is_loopback:
         raise click.UsageError(f"{options['host']} is {listen} on this machine: use --host 127.0.0.1")
-    os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # for apps that read it for their own sessions
+    generated_key = _set_secret_key()
     os.environ[THREADS_VARIABLE] = str(options["threads"])
     app = load_app(
         context, allow_resource_server=True, issuer=address, health_path="/healthz", readiness_path="/readyz"
     )
     extension: Runtime | StandaloneContext = app.extensions[EXTENSION]
-    problems = route_problems(app, extension.plan_budgets if isinstance(extension, Runtime) else None)
-    if problems:
-        raise SettingsError("\n".join(problems))
+    if app.secret_key == generated_key and extension.settings.is_production:
+        click.echo(_GENERATED_KEY_WARNING, err=True)
+    _check_routes(app, extension)
     certificate = _prepare_certificate(options, extension.settings)
     if isinstance(extension, Runtime):
         _prepare_authorization_server(app, extension, address, demo=options["demo"])
@@ -91,6 +96,24 @@ def serve(context: click.Context, /, **options: Any) -> None:
             click.echo(line)
     extension.close()  # the workers are forked: they must not inherit threads or connections of this process
     _run_server(options, listen, certificate)
+
+
+def _set_secret_key() -> str:
+    """Set ``SECRET_KEY`` for apps that read it for their own sessions, unless it is set; return the generated key."""
+    generated_key = secrets.token_hex()
+    os.environ.setdefault("SECRET_KEY", generated_key)
+    return generated_key
+
+
+def _check_routes(app: Flask, extension: Runtime | StandaloneContext) -> None:
+    """Check the routes of the app, with their scopes and limits.
+
+    :raises SettingsError: if a route is not protected as it declares; the message has all problems.
+    """
+    budgets = extension.plan_budgets if isinstance(extension, Runtime) else None
+    problems = route_problems(app, extension.settings, budgets, extension.admission.user_limit)
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def _prepare_authorization_server(app: Flask, runtime: Runtime, address: str, *, demo: bool) -> None:
@@ -110,6 +133,7 @@ def _prepare_authorization_server(app: Flask, runtime: Runtime, address: str, *,
     if last_issuer not in {None, issuer}:
         click.echo(f"Note: this store was served as {last_issuer} before; tokens issued then are not valid.")
     save_served_issuer(runtime.settings.data_dir, issuer)
+    runtime.save_served_as()  # before the first request
 
 
 def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, Path] | None) -> None:
@@ -123,15 +147,7 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
     from granian.log import LogLevels
     from granian.server import Server
 
-    if hasattr(os, "SCHED_BATCH"):
-        # A worker's Python thread is slowed by its own network thread under the default scheduler.
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no mallopt()
-        # By default glibc keeps a heap for each thread, and never returns the 19 MB that hashing a password needs: a
-        # worker has 110 MB under load, with these options 95 MB. Allocating the 19 MB each time adds 12 ms to the 18 ms
-        # of a password hash.
-        for option, value in _MALLOC_OPTIONS.items():
-            ctypes.CDLL(None).mallopt(option, value)
+    _tune_process()
     cert, key = certificate or (None, None)
     server = Server(
         "valetkey.service:load_app_with_worker",
@@ -152,6 +168,19 @@ def _run_server(options: dict[str, Any], address: str, certificate: tuple[Path, 
     )
     _end_at_second_interrupt(server)
     server.serve()
+
+
+def _tune_process() -> None:
+    """Set what makes the server processes faster or smaller. The server also runs if the system refuses it."""
+    with contextlib.suppress(OSError, AttributeError):  # gVisor and seccomp filters refuse it; macOS does not have it
+        # A worker's Python thread is slowed by its own network thread under the default scheduler.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no mallopt()
+        # By default glibc keeps a heap for each thread, and never returns the 19 MB that hashing a password needs: a
+        # worker has 110 MB under load, with these options 95 MB. Allocating the 19 MB each time adds 12 ms to the 18 ms
+        # of a password hash.
+        for option, value in _MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def _end_at_second_interrupt(server: Any) -> None:
@@ -191,7 +220,13 @@ def _prepare_certificate(options: dict[str, Any], settings: Settings) -> tuple[P
         return None
     if options["tls_self_signed"]:
         names = [options["host"], urlsplit(settings.issuer).hostname or ""]
-        pair = ensure_self_signed_certificate(Path(settings.data_dir), names)
+        try:
+            pair = ensure_self_signed_certificate(Path(settings.data_dir), names)
+        except OSError as cause:
+            raise click.ClickException(
+                f"the folder {settings.data_dir} cannot be written ({cause.strerror}): run this as the user of the "
+                "server, or set data_dir to a writable folder"
+            ) from cause
     else:
         pair = Path(options["tls_cert"]), Path(options["tls_key"])
     check_certificate(*pair)

@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from valetkey.storage.engine.files import write_private_file
+
 _FILE_NAME = "issuer"
 
 
@@ -27,7 +29,7 @@ def save_served_issuer(data_dir: str, issuer: str) -> None:
     """
     if Path(data_dir).is_dir():
         with contextlib.suppress(OSError):
-            _issuer_file(data_dir).write_text(issuer + "\n")
+            write_private_file(_issuer_file(data_dir), f"{issuer}\n".encode())
 
 
 def _issuer_file(data_dir: str) -> Path:

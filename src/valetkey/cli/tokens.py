@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from valetkey.authorization_server.personal_tokens.endpoint import serialize_token
@@ -18,8 +20,9 @@ from valetkey.storage import personal_access_tokens
 from valetkey.storage.personal_access_tokens import PersonalToken
 
 from .app_loading import with_runtime
+from .option_values import refuse_empty
 from .printing import json_option, print_result, print_table
-from .users_lookup import require_account, resolve_sub
+from .users_lookup import resolve_sub
 
 
 @click.group()
@@ -28,14 +31,14 @@ def tokens() -> None:
 
 
 @tokens.command("list")
-@click.option("--user", help="Only of this user: e-mail address, or sub as in tokens.")
+@click.option("--user", callback=refuse_empty, help="Only of this user: e-mail address, or sub as in tokens.")
 @json_option
 @with_runtime
 def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
     """List personal access tokens, without their secret values."""
     store, now = runtime.store, runtime.clock()
     listed = (
-        personal_access_tokens.list_by_owner(store, resolve_sub(runtime.store, user))
+        personal_access_tokens.list_by_owner(store, resolve_sub(runtime, user))
         if user
         else personal_access_tokens.list_all(store)
     )
@@ -51,8 +54,8 @@ def list_tokens(runtime: Runtime, user: str | None, as_json: bool) -> None:
 @tokens.command()
 @click.option("--user", required=True, help="The user: e-mail address, or sub as in tokens.")
 @click.option("--name", required=True, help="Name of the token.")
-@click.option("--scope", "scopes", multiple=True, help="Scope; repeatable.")
-@click.option("--days", default=30, show_default=True, help="Days until it expires.")
+@click.option("--scope", "scopes", multiple=True, callback=refuse_empty, help="Scope; repeatable.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 36_600), help="Days until it expires.")
 @json_option
 @with_runtime
 def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
@@ -61,11 +64,10 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
     The token is shown once and never again.
     """
     now = runtime.clock()
-    owner = require_account(runtime.store, user).sub if runtime.has_built_in_accounts else user
+    owner = resolve_sub(runtime, user)
     spec = TokenSpec(name, frozenset(scopes), now + days * 86400.0)
     try:
-        with runtime.app_context():
-            created = create_personal_token(spec, Owner(owner), runtime, now, None)
+        created = create_personal_token(spec, Owner(owner), runtime, now, None)
     except OAuthError as refusal:
         raise click.ClickException(
             refusal.description + (f" ({refusal.log_detail})" if refusal.log_detail else "")
@@ -81,8 +83,11 @@ def create(runtime: Runtime, user: str, name: str, scopes: tuple[str, ...], days
 def revoke(runtime: Runtime, token: str) -> None:
     """Revoke a personal access token, named by its id or its value.
 
-    The token becomes invalid within a second.
+    With - as TOKEN, it is read from standard input: other users can read command lines. The token becomes invalid
+    within a second.
     """
+    if token == "-":
+        token = sys.stdin.readline().strip()
     personal_token = _find_token(runtime, token)
     if personal_token is None:
         raise click.ClickException("the token is unknown or has expired")

@@ -15,13 +15,14 @@ from valetkey.storage.engine.store import Store
 
 from .app_loading import with_runtime
 from .clients_lookup import check_client_exists
+from .option_values import refuse_empty
 from .printing import json_option, print_table
 
 _DAY_S = 86400
 
 
 @click.command()
-@click.option("--client", "client_id", help="Only of this app, with its plan and quota.")
+@click.option("--client", "client_id", callback=refuse_empty, help="Only of this app, with its plan and quota.")
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="Number of days to show.")
 @json_option
 @with_runtime

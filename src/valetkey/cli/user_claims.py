@@ -31,7 +31,7 @@ def read_claims(settings: Settings, path: Path, email: str) -> dict[str, Any]:
     if "sub" in claims:
         problems.append("the claim sub cannot be set: the server generates it for each account")
     if normalize_email_address(str(claims.pop("email", email))) != email:
-        problems.append(f"the claim email is not {email}")
+        problems.append(f"the claim email is not {email}" if email else "the account has no e-mail address: add one")
     if problems:
         raise click.ClickException("\n  ".join(problems))
     return claims

@@ -6,21 +6,20 @@ from typing import Any
 
 import click
 
-from valetkey.federation.links import disconnect_by_operator
+from valetkey.federation.links import disconnect_by_operator, list_providers
 from valetkey.runtime import Runtime
 from valetkey.settings import Settings
 from valetkey.storage import provider_links
 
-from .app_loading import with_runtime
 from .changes import confirm, yes_option
-from .users_lookup import require_account
+from .users_lookup import require_account, with_accounts
 
 
 @click.command()
 @click.argument("user")
 @click.argument("provider")
 @yes_option
-@with_runtime
+@with_accounts
 def disconnect(runtime: Runtime, user: str, provider: str, yes: bool) -> None:
     """Disconnect a user account from a provider.
 
@@ -33,15 +32,16 @@ def disconnect(runtime: Runtime, user: str, provider: str, yes: bool) -> None:
         (link for link in links if provider in (link.issuer, _provider_id(link.issuer, runtime.settings))), None
     )
     if link is None:
-        raise click.ClickException(f"{account.email} is not connected with {provider}; see `valetkey users show`")
-    consequences = ["Sessions that began with it end within a second. Apps keep their access."]
-    if link.email == account.email and account.email_verified_at is not None:
-        consequences.append("If the provider has verified the address, the next sign-in with it connects it again.")
-    if len(links) == 1 and not (account.password_hash and runtime.settings.password_sign_in):
+        raise click.ClickException(f"{account.label} is not connected with {provider}; see `valetkey users show`")
+    consequences = [
+        "Sessions that began with it end within a second. Apps keep their access.",
+        "Only the user can connect it again, on the account page.",
+    ]
+    if any(state.link == link and not state.may_disconnect for state in list_providers(account.sub, runtime)):
         consequences.append("It is the only way to sign in to the account.")
-    confirm(f"Disconnect {link.issuer} from {account.email}?", tuple(consequences), yes=yes)
+    confirm(f"Disconnect {link.issuer} from {account.label}?", tuple(consequences), yes=yes)
     disconnect_by_operator(link, runtime, runtime.clock())
-    click.echo(f"{account.email} is disconnected from {link.issuer}.")
+    click.echo(f"{account.label} is disconnected from {link.issuer}.")
 
 
 def list_connections(sub: str, runtime: Runtime) -> list[dict[str, Any]]:

@@ -17,19 +17,19 @@ from valetkey.storage import sessions
 from valetkey.storage.accounts import Account
 from valetkey.storage.engine.records import to_json
 
-from .app_loading import with_runtime
 from .changes import confirm, confirm_changes, yes_option
 from .client_options import EXISTING_FILE
+from .option_values import refuse_empty
 from .printing import json_option, print_result
 from .user_claims import read_claims
 from .user_disconnect import list_connections
-from .users_lookup import require_account
+from .users_lookup import require_account, with_accounts
 
 
 @click.command()
 @click.argument("user")
 @json_option
-@with_runtime
+@with_accounts
 def show(runtime: Runtime, user: str, as_json: bool) -> None:
     """Show a user account, named by e-mail address or sub."""
     account, now = require_account(runtime.store, user), runtime.clock()
@@ -52,8 +52,10 @@ def show(runtime: Runtime, user: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("user")
-@click.option("--email", help="Another e-mail address. It is not verified, unless you add --verified.")
-@click.option("--name", help="The name that pages show.")
+@click.option(
+    "--email", callback=refuse_empty, help="Another e-mail address. It is not verified, unless you add --verified."
+)
+@click.option("--name", callback=refuse_empty, help="The name that pages show.")
 @click.option(
     "--claims",
     type=EXISTING_FILE,
@@ -62,7 +64,7 @@ def show(runtime: Runtime, user: str, as_json: bool) -> None:
 @click.option("--verified/--not-verified", default=None, help="Whether the e-mail address is the user's.")
 @yes_option
 @json_option
-@with_runtime
+@with_accounts
 def update(
     runtime: Runtime,
     user: str,
@@ -88,8 +90,10 @@ def update(
             raise click.ClickException(f"the name {problem}")
         changed = replace(changed, name=normalize_display_name(name))
     if claims is not None:
-        changed = replace(changed, claims=to_json(read_claims(runtime.settings, claims, changed.email)))
+        changed = replace(changed, claims=to_json(read_claims(runtime.settings, claims, changed.email or "")))
     if verified is not None:
+        if changed.email is None:
+            raise click.UsageError("the account has no e-mail address: add one with --email")
         verified_at = changed.email_verified_at or runtime.clock()
         changed = replace(changed, email_verified_at=verified_at if verified else None)
     before, after = _members(account), _members(changed)
@@ -97,7 +101,7 @@ def update(
     consequences = []
     if changed.email != account.email:
         consequences.append("The user signs in with the new address, and links that were mailed to the old one end.")
-    if confirm_changes(account.email, changes, tuple(consequences), yes=yes):
+    if confirm_changes(account.label, changes, tuple(consequences), yes=yes):
         change_account(account, changed, runtime.store, runtime.clock())
     print_result(after, as_json)
 
@@ -105,7 +109,7 @@ def update(
 @click.command()
 @click.argument("user")
 @yes_option
-@with_runtime
+@with_accounts
 def remove(runtime: Runtime, user: str, yes: bool) -> None:
     """Remove a user account, named by e-mail address or sub.
 
@@ -113,14 +117,14 @@ def remove(runtime: Runtime, user: str, yes: bool) -> None:
     """
     account = require_account(runtime.store, user)
     apps = list_connected_apps(account.sub, runtime, runtime.clock())
-    click.echo(f"{account.email} ({account.name}), sub {account.sub}:", err=True)
+    click.echo(f"{account.label} ({account.name}), sub {account.sub}:", err=True)
     consequences = (
         f"Its sessions, its consents ({len(apps)} apps) and all its tokens end within a second.",
         "An account that the same person creates later is another one, with another sub.",
     )
     confirm("Remove it?", consequences, yes=yes)
     remove_account(account, runtime, runtime.clock())
-    click.echo(f"{account.email} is removed.")
+    click.echo(f"{account.label} is removed.")
 
 
 def _members(account: Account) -> dict[str, Any]:

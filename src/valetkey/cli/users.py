@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import sys
 from pathlib import Path
 
 import click
@@ -19,12 +17,13 @@ from valetkey.protocol.display_name import display_name_problem
 from valetkey.runtime import Runtime
 from valetkey.storage import accounts, provider_links
 
-from .app_loading import with_runtime
+from .option_values import refuse_empty
+from .password_option import password_stdin_option, read_or_generate_password
 from .printing import json_option, print_result, print_table
 from .user_claims import read_claims
 from .user_disconnect import disconnect
 from .user_update import remove, show, update
-from .users_lookup import require_account
+from .users_lookup import require_account, with_accounts
 
 _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -40,23 +39,22 @@ for _command in (show, update, disconnect, remove):
 
 @users.command()
 @click.option("--email", required=True)
-@click.option("--name", default="", help="The name that pages show. [default: from --claims or --email]")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--name", callback=refuse_empty, help="The name that pages show. [default: from --claims or --email]")
+@password_stdin_option
 @click.option(
     "--claims", type=_EXISTING_FILE, help="A JSON file with claims about the user (OpenID Connect Core §5.1)."
 )
 @json_option
-@with_runtime
-def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims: Path | None, as_json: bool) -> None:
+@with_accounts
+def create(
+    runtime: Runtime, email: str, name: str | None, password_stdin: bool, claims: Path | None, as_json: bool
+) -> None:
     """Create a user account.
 
     Without --password-stdin, a password is generated and shown once.
     """
-    if not runtime.has_built_in_accounts:
-        raise click.ClickException("this app has its own users (resource_owner=): Valetkey has no accounts")
     email = require_email_address(email)
-    chosen_password = sys.stdin.readline().rstrip("\n") if password_stdin else None
-    password = chosen_password or secrets.token_urlsafe(12)
+    password = read_or_generate_password(password_stdin)
     problem = password_problem(password, email=email)
     if problem:
         raise click.ClickException(problem)
@@ -67,12 +65,12 @@ def create(runtime: Runtime, email: str, name: str, password_stdin: bool, claims
     sub = create_account(
         runtime.store, runtime.clock(), name=name, email=email, password=password, claims=account_claims
     )
-    print_result({"sub": sub, "email": email, "password": None if chosen_password else password}, as_json)
+    print_result({"sub": sub, "email": email, "password": None if password_stdin else password}, as_json)
 
 
 @users.command("list")
 @json_option
-@with_runtime
+@with_accounts
 def list_users(runtime: Runtime, as_json: bool) -> None:
     """List all user accounts."""
     rows = [
@@ -90,7 +88,7 @@ def list_users(runtime: Runtime, as_json: bool) -> None:
 
 @users.command()
 @click.argument("user")
-@with_runtime
+@with_accounts
 def disable(runtime: Runtime, user: str) -> None:
     """Disable a user account, named by e-mail address or sub.
 
@@ -98,24 +96,24 @@ def disable(runtime: Runtime, user: str) -> None:
     """
     account = require_account(runtime.store, user)
     disable_account(account.sub, runtime, runtime.clock())
-    click.echo(f"{account.email} is disabled.")
+    click.echo(f"{account.label} is disabled.")
 
 
 @users.command()
 @click.argument("user")
-@with_runtime
+@with_accounts
 def enable(runtime: Runtime, user: str) -> None:
     """Enable a disabled user account; apps must request new tokens."""
     account = require_account(runtime.store, user)
     enable_account(account.sub, runtime, runtime.clock())
-    click.echo(f"{account.email} is enabled.")
+    click.echo(f"{account.label} is enabled.")
 
 
 @users.command()
 @click.argument("user")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@password_stdin_option
 @json_option
-@with_runtime
+@with_accounts
 def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -> None:
     """Set a user's new password and end the user's sessions.
 
@@ -123,8 +121,11 @@ def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -
     Providers such as Google are disconnected from the account.
     """
     account, now = require_account(runtime.store, user), runtime.clock()
-    chosen_password = sys.stdin.readline().rstrip("\n") if password_stdin else None
-    new_password = chosen_password or secrets.token_urlsafe(12)
+    if account.email is None:
+        raise click.ClickException(
+            f"{account.label} has no e-mail address to sign in with: run `valetkey users update {account.sub} --email`"
+        )
+    new_password = read_or_generate_password(password_stdin)
     problem = password_problem(new_password, email=account.email, name=account.name)
     if problem:
         raise click.ClickException(problem)
@@ -136,4 +137,4 @@ def password(runtime: Runtime, user: str, password_stdin: bool, as_json: bool) -
         audit_statement("account.password_changed", now, owner=account.sub),
         *password_mail_statements(account.sub, None, runtime, now),
     )
-    print_result({"email": account.email, "password": None if chosen_password else new_password}, as_json)
+    print_result({"email": account.email, "password": None if password_stdin else new_password}, as_json)

@@ -7,26 +7,55 @@ import threading
 
 import click
 
+from valetkey.outbound.worker import JobCounts
 from valetkey.runtime import Runtime
 
-from .app_loading import with_runtime
+from .app_loading import with_server_settings
+
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Run the jobs that are due, then exit.")
-@with_runtime
+@click.option("--once", is_flag=True, help="Run the jobs that are due, then exit: with status 1 if one failed.")
+@with_server_settings("issuer", "resource_owner", "audit_retention_days", "mail_url", "mail_from", "outbound_ca_file")
 def work(runtime: Runtime, once: bool) -> None:
     """Send queued mail, and run hourly tasks.
 
     Queued logout tokens are sent, too; hourly tasks delete expired rows. Run this command if another WSGI server serves
-    the app; `valetkey serve` does all of this by itself.
+    the app; `valetkey serve` does all of this too.
+
+    After Ctrl-C or SIGTERM, the worker finishes the jobs that it has begun. A second one stops it at once: the jobs
+    that it did not finish are run again, a minute later at the earliest.
     """
     worker = runtime.make_worker()
     if once:
-        click.echo(f"{worker.run_once()} jobs done")
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt would end only when all jobs have
+        _print_counts(worker.run_all_due())
         return
     stop = threading.Event()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, lambda *_: stop.set())
-    click.echo("The worker is running. Press Ctrl-C to stop it.")
+
+    def end(*_: object) -> None:
+        stop.set()
+        for signal_number in _END_SIGNALS:
+            signal.signal(signal_number, signal.SIG_DFL)  # a second one ends the process at once
+
+    for signal_number in _END_SIGNALS:
+        signal.signal(signal_number, end)
+    click.echo("The worker is running. Press Ctrl-C to stop it, and again to stop it without finishing its jobs.")
     worker.run(stop)
+
+
+def _print_counts(counts: JobCounts | None) -> None:
+    """Print the result of ``work --once``.
+
+    :param counts: how many attempts to run a job succeeded and failed; ``None`` if another worker runs the jobs.
+    :raises click.ClickException: if an attempt failed.
+    """
+    if counts is None:
+        click.echo("0 jobs done: another worker is running, and runs the jobs that are due")
+        return
+    click.echo(f"{counts.succeeded} jobs done")
+    if counts.failed:
+        raise click.ClickException(
+            f"attempts that failed and are repeated later: {counts.failed}; see `valetkey outbox list`"
+        )
